@@ -1,0 +1,1 @@
+"""A debate service: several language models argue a question to a decision."""
