@@ -1,0 +1,79 @@
+"""What every test may rely on: the `component` marker.
+
+A test that needs a real program beside Python says so: `@pytest.mark.component("nginx")`. Where the program is missing
+the test is skipped, and the summary names what to install; with ARAGORA_REQUIRE_COMPONENTS=1, as CI sets it, the same
+absence is a failure, so that a green run there has really run everything.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Debian keeps PostgreSQL's server programs off PATH and daemons in directories a user's PATH may lack.
+EXTRA_DIRECTORIES = ["/usr/sbin", "/usr/local/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+
+
+def program(name: str) -> str | None:
+    """The path of an installed program, or None."""
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(EXTRA_DIRECTORIES))
+
+
+def programs(*names: str) -> Callable[[], str]:
+    """A check that answers the first missing one of several programs, or nothing."""
+    return lambda: next((name for name in names if program(name) is None), "")
+
+
+def modules(*names: str) -> Callable[[], str]:
+    """A check that answers the first Python module that cannot be imported, or nothing."""
+    return lambda: next((name for name in names if importlib.util.find_spec(name) is None), "")
+
+
+# name in the marker -> what to install, and how its absence is seen
+COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "nginx": ("apt-get install nginx-light", programs("nginx")),
+    "haproxy": ("apt-get install haproxy", programs("haproxy")),
+    "caddy": ("apt-get install caddy", programs("caddy")),
+    "lighttpd": ("apt-get install lighttpd", programs("lighttpd")),
+    "redis": ("apt-get install redis-server", programs("redis-server")),
+    "postgresql": ("apt-get install postgresql", programs("initdb", "postgres")),
+    "chromium": ("apt-get install chromium chromium-driver", programs("chromium", "chromedriver")),
+    "curl": ("apt-get install curl", programs("curl")),
+    "git": ("apt-get install git", programs("git")),
+    "openssl": ("apt-get install openssl", programs("openssl")),
+    "wrk": ("apt-get install wrk", programs("wrk")),
+    "h2load": ("apt-get install nghttp2-client", programs("h2load")),
+    "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "websockets", "a2wsgi")),
+}
+
+
+def absence(name: str) -> str | None:
+    """Why the component `name` cannot be used here, with the remedy; None when it can."""
+    remedy, missing = COMPONENTS[name]
+    found = missing()
+    return f"component {name} is missing ({found} not found): {remedy}" if found else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A misspelt component would skip its test for ever; it stops the run instead."""
+    for item in items:
+        for marker in item.iter_markers("component"):
+            for name in marker.args:
+                if name not in COMPONENTS:
+                    known = ", ".join(sorted(COMPONENTS))
+                    raise pytest.UsageError(f"{item.nodeid}: unknown component {name!r}; known: {known}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose component is absent, or fail it where components are required."""
+    for marker in item.iter_markers("component"):
+        for name in marker.args:
+            reason = absence(name)
+            if reason is None:
+                continue
+            if os.environ.get("ARAGORA_REQUIRE_COMPONENTS") == "1":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
