@@ -1,8 +1,8 @@
 """What every test may rely on: the `component` marker.
 
-A test that needs a real program beside Python says so: `@pytest.mark.component("nginx")`. Where the program is missing
-the test is skipped, and the summary names what to install; with ARAGORA_REQUIRE_COMPONENTS=1, as CI sets it, the same
-absence is a failure, so that a green run there has really run everything.
+A test that needs a real program beside Python says so: `@pytest.mark.component("nginx")`. Where the program
+is missing the test is skipped, and the summary names what to install; with ARAGORA_REQUIRE_COMPONENTS=1, as
+CI sets it, the same absence is a failure, so that a green run there has really run everything.
 """
 
 import importlib.util
@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 # Debian keeps PostgreSQL's server programs off PATH and daemons in directories a user's PATH may lack.
-EXTRA_DIRECTORIES = ["/usr/sbin", "/usr/local/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+POSTGRESQL_DIRECTORIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+EXTRA_DIRECTORIES = ["/usr/sbin", "/usr/local/sbin", *map(str, POSTGRESQL_DIRECTORIES)]
 
 
 def program(name: str) -> str | None:
