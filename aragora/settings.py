@@ -371,6 +371,19 @@ class Settings:
     access_log: str = _row(
         "ARAGORA_ACCESS_LOG", TEXT, "-", "file of the access log; `-` is standard output", group="Server"
     )
+    proc_name: str = _row(
+        "ARAGORA_PROC_NAME", TEXT, "aragora", "name in ps, with `setproctitle` installed", group="Server"
+    )
+    pidfile: str = _row(
+        "ARAGORA_PIDFILE", TEXT, "", "file that holds the master's process id; empty: none", group="Server"
+    )
+    forwarded_allow_ips: str = _row(
+        "ARAGORA_FORWARDED_ALLOW_IPS",
+        TEXT,
+        "127.0.0.1,::1",
+        "addresses of gateways whose X-Forwarded-Proto is believed, comma separated",
+        group="Server",
+    )
     url: str = _row(
         "ARAGORA_URL",
         Form("URL", _url("http", "https")),

@@ -11,27 +11,18 @@ from pathlib import Path
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
+from aragora.errors import SettingsError
+from aragora.settings import Settings, load
+
 DRAIN_CHECK_SECONDS = 0.2
 
 
-def text(name: str, default: str) -> str:
-    """A variable's value; an empty one counts as not set, as compose files and env files write it."""
-    return os.environ.get(name, "").strip() or default
-
-
-def number(name: str, default: int) -> int:
-    """A variable's value as a whole number; anything else stops the start with one line."""
-    value = text(name, str(default))
-    if not value.isdecimal():
-        sys.exit(f"{name}={value!r}: a whole number is needed, such as {default}")
-    return int(value)
-
-
-def choice(name: str, default: str, known: tuple[str, ...]) -> str:
-    value = text(name, default).lower()
-    if value not in known:
-        sys.exit(f"{name}={value!r}: one of {', '.join(known)} is needed")
-    return value
+def loaded() -> Settings:
+    """The application's settings; a value that does not fit stops the start with one line that names it."""
+    try:
+        return load()
+    except SettingsError as error:
+        sys.exit(f"Error: {error}")
 
 
 def cores() -> int:
@@ -47,79 +38,84 @@ def cores() -> int:
 def worker_count(workload: str) -> int:
     """Workers for `cpu` (one a core), `io` (2 x cores + 1), `mixed` (2 x cores), or a number as it stands."""
     formulas = {"cpu": cores(), "io": 2 * cores() + 1, "mixed": 2 * cores()}
-    if workload in formulas:
-        return formulas[workload]
-    if workload.isdecimal() and int(workload) > 0:
-        return int(workload)
-    sys.exit(f"ARAGORA_WORKLOAD={workload!r}: cpu, io, mixed or a number of workers above 0 is needed")
+    return formulas[workload] if workload in formulas else int(workload)
 
 
-production = choice("ARAGORA_ENV", "development", ("development", "production", "test")) == "production"
+settings = loaded()
 
 # What is served: also the answer to `gunicorn -c conf/gunicorn.conf.py` without an application's name.
 wsgi_app = "aragora.server.wsgi:application"
 
-# 8080 takes HTTP, 8766 is the public WebSocket address; both serve the same application, so either may be
-# used alone. Loopback: the gateway in front is the only caller that should reach it. ARAGORA_BIND, comma
-# separated.
-bind = [address.strip() for address in text("ARAGORA_BIND", "127.0.0.1:8080,127.0.0.1:8766").split(",")]
+# The first takes HTTP, the second is the public WebSocket address; both serve the same application. Loopback: the
+# gateway in front is the only caller that should reach it. ARAGORA_BIND, ARAGORA_WS_BIND.
+bind = list(dict.fromkeys([settings.bind, settings.ws_bind]))
 
-# A debate waits for its models nearly all of its life, hence `io`. ARAGORA_WORKLOAD.
-workers = worker_count(text("ARAGORA_WORKLOAD", "io").lower())
+# Waiting for models costs a greenlet, not a worker; a statement of SQLite stops its whole worker for its moment. Hence
+# `mixed`: two for each core keep the core busy meanwhile, and nowhere is there only one, which would leave nobody to
+# serve while it is replaced. ARAGORA_WORKLOAD, ARAGORA_WORKERS.
+workers = settings.workers or worker_count(settings.workload)
 
 # A greenlet per connection: WebSockets and long polls wait without holding a thread.
 worker_class = "gevent"
 
-# Connections of one worker, idle ones of the gateway's pool included; further ones wait in the listen queue.
-worker_connections = number("ARAGORA_WORKER_CONNECTIONS", 1000)
+# Connections of one worker and address, idle ones of the gateway's pool included; further ones wait in the listen
+# queue. ARAGORA_WORKER_CONNECTIONS.
+worker_connections = settings.worker_connections
 
-# With gevent this bounds how long the event loop may be blocked, not how long a request may take. Seconds.
-timeout = number("ARAGORA_TIMEOUT", 300 if production else 120)
+# Seconds. With gevent it bounds how long the event loop may be blocked, not how long a request may take: 300 in
+# production, 120 in development. ARAGORA_TIMEOUT.
+timeout = settings.timeout
 
-# What TERM, HUP and a recycled worker grant requests in flight; debates are handed over at once. Seconds.
-graceful_timeout = number("ARAGORA_GRACEFUL_TIMEOUT", 30 if production else 10)
+# Seconds that TERM, HUP and the replacement of a worker grant requests in flight; debates are handed over at once. 30
+# in production, 10 in development. ARAGORA_GRACEFUL_TIMEOUT.
+graceful_timeout = settings.graceful_timeout
 
-# Idle seconds before a kept connection is closed; it bounds the whole next request head too. A gateway's pool
-# must let go sooner (ours does at 4 s), or it sends requests into connections that are just being closed.
-keepalive = number("ARAGORA_KEEPALIVE", 5)
+# Idle seconds before a kept connection is closed; it bounds the whole next request head too. A gateway's pool must let
+# go sooner, or it sends requests into connections that are just being closed. ARAGORA_KEEPALIVE.
+keepalive = settings.keepalive
 
-# A worker is replaced after this many requests, so that a slow leak never becomes an outage; the jitter keeps
-# workers from being replaced together. 0 turns it off. ARAGORA_MAX_REQUESTS, ARAGORA_MAX_REQUESTS_JITTER.
-max_requests = number("ARAGORA_MAX_REQUESTS", 1000)
-max_requests_jitter = number("ARAGORA_MAX_REQUESTS_JITTER", 50)
+# A worker is replaced after this many requests, so that a slow leak never becomes an outage; the jitter keeps workers
+# from being replaced together. 0 turns it off. ARAGORA_MAX_REQUESTS, ARAGORA_MAX_REQUESTS_JITTER.
+max_requests = settings.max_requests
+max_requests_jitter = settings.max_requests_jitter
 
-# Access log to standard output, all else to standard error: the supervisor keeps them. ARAGORA_LOG_LEVEL.
-accesslog = "-"
+# Access log to standard output, all else to standard error: whoever started the server keeps them.
+# ARAGORA_ACCESS_LOG, ARAGORA_LOG_LEVEL.
+accesslog = settings.access_log
 errorlog = "-"
-loglevel = choice("ARAGORA_LOG_LEVEL", "info", ("debug", "info", "warning", "error", "critical"))
+loglevel = settings.log_level
 
-# The common fields, the microseconds taken, then the client's address and the request's id as the gateway
-# gave them: %(h)s is the gateway's own address.
+# The common fields, the microseconds taken, then the client's address and the request's id as the gateway gave them:
+# %(h)s is the gateway's own address.
 access_log_format = (
     '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'
     ' "%({x-forwarded-for}i)s" %({x-request-id}i)s'
 )
 
 # What ps and top show, where the `setproctitle` package is installed. ARAGORA_PROC_NAME.
-proc_name = text("ARAGORA_PROC_NAME", "aragora")
+proc_name = settings.proc_name
 
 # For `kill -HUP $(cat ...)`; supervisors that know the process need none. ARAGORA_PIDFILE.
-pidfile = text("ARAGORA_PIDFILE", "") or None
+pidfile = settings.pidfile or None
 
-# Off: HUP, the everyday way to deploy, then loads new code, because each new worker imports it afresh. On:
-# the master imports it once and its workers share that memory, but HUP goes on with the old code and only
-# USR2 (a new master) brings the new. ARAGORA_PRELOAD=1 or gunicorn's --preload.
-preload_app = choice("ARAGORA_PRELOAD", "0", ("0", "1")) == "1" or "--preload" in sys.argv
+# Off: HUP, the everyday way to deploy, then loads new code, because each new worker imports it afresh. On: the master
+# imports it once and its workers share that memory, but HUP goes on with the old code and only USR2 (a new master)
+# brings the new. ARAGORA_PRELOAD=1 or gunicorn's --preload.
+preload_app = settings.preload or "--preload" in sys.argv
 
-# gevent's worker patches after the fork: too late for an application its master has imported already.
 if preload_app:
+    # gevent's worker patches after the fork: too late for an application that its master has imported already.
     from gevent import monkey
 
     monkey.patch_all()
+else:
+    # The master must not keep what this file imported: its next workers would mix old modules with new ones.
+    for module in [name for name in sys.modules if name.partition(".")[0] == "aragora"]:
+        del sys.modules[module]
 
-# Whose X-Forwarded-Proto is believed: the gateway on this machine. ARAGORA_FORWARDED_ALLOW_IPS or gunicorn's
-# own FORWARDED_ALLOW_IPS names another one, comma separated.
-forwarded_allow_ips = text("ARAGORA_FORWARDED_ALLOW_IPS", text("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
+# Whose X-Forwarded-Proto is believed: the gateway on this machine. Another one is named, comma separated, by
+# ARAGORA_FORWARDED_ALLOW_IPS.
+forwarded_allow_ips = settings.forwarded_allow_ips
 
 # gunicorn lets those callers set SCRIPT_NAME and PATH_INFO by header; nobody needs it here, so nobody may.
 forwarder_headers = ""
