@@ -1,0 +1,283 @@
+"""One line for each request, never at the expense of a request.
+
+`record` appends a tuple to a bounded list: that is all a request pays. One greenlet turns entries into text and hands
+the text to a thread, because any file may block: a pipe whose reader stands still, a stalled disk. What cannot be
+written (the list is full, the disk is full) is lost and counted.
+
+Bytes that came from a client are escaped, so that no request can forge a line. The request target is logged as it was
+received, query string included; Authorization and Cookie are never logged.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii
+from typing import NamedTuple
+
+import gevent
+from gevent.lock import Semaphore
+from gevent.threadpool import ThreadPool
+
+CAPACITY = 16384  # entries: some megabytes, or a second at full load
+PERIOD = 0.25  # seconds between two rounds of writing
+_CHUNK = 128  # entries formatted at a stretch: well under a millisecond
+_PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is not mixed with other workers' lines
+_CLOSE_PATIENCE = 1.0  # seconds that the exit of a worker may wait for a log that does not move
+_CACHED = 1024
+_NEWLINE = 0x0A
+_PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"").replace(b"\\", b"")
+
+
+class Entry(NamedTuple):
+    """One finished exchange. Durations are seconds, -1.0 when that phase was not reached."""
+
+    when: float  # unix time at which the request was read
+    client: str
+    method: bytes
+    target: bytes
+    version: int  # minor version of HTTP/1
+    status: int
+    sent: int  # bytes to the client
+    received: int  # bytes from the client
+    referer: bytes | None
+    user_agent: bytes | None
+    request_id: bytes
+    upstream: str  # peer that answered, or empty
+    queue: float
+    connect: float
+    first_byte: float
+    total: float
+    termination: str  # who ended it and in which phase: see proxy.errors
+    reason: str  # of a failure, or empty
+
+
+def escape(value: bytes) -> str:
+    """Printable ASCII without quotes or backslashes as it is, any other byte as \\xHH."""
+    if not value.translate(None, _PLAIN):
+        return value.decode("ascii")
+    return "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in value)
+
+
+def quote_json(value: bytes) -> str:
+    """A JSON string in ASCII; bytes that are not UTF-8 become \\xHH."""
+    return encode_basestring_ascii(value.decode("utf-8", "backslashreplace"))
+
+
+class _Cache(dict[bytes | None, str]):
+    """Escaped form of field values that come again and again; emptied when full."""
+
+    def __init__(self, escape_value: Callable[[bytes], str], absent: str) -> None:
+        super().__init__()
+        self._escape = escape_value
+        self._absent = absent
+
+    def __missing__(self, value: bytes | None) -> str:
+        if len(self) >= _CACHED:
+            self.clear()
+        text = self[value] = self._absent if value is None else self._escape(value)
+        return text
+
+
+class _Clock:
+    """Date text of a second, made once in that second."""
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+        self._second = -1
+        self._text = ""
+
+    def text(self, second: int) -> str:
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime(self._form, time.localtime(second))
+        return self._text
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds:.6f}" if seconds >= 0 else "-"
+
+
+class Combined:
+    """Apache's combined format, then: request id, upstream, queue/connect/first byte/total, bytes received, who
+    ended it, reason."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock("%d/%b/%Y:%H:%M:%S %z")
+        self._fields = _Cache(escape, "-")
+
+    def line(self, entry: Entry) -> str:
+        (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
+         queue, connect, first_byte, total, termination, reason) = entry
+        known = self._fields
+        return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{known[method]} {escape(target)} '
+                f'HTTP/1.{version}" {status} {sent} "{known[referer]}" "{known[agent]}" {escape(request_id)} '
+                f'{upstream or "-"} {_microseconds(queue)}/{_microseconds(connect)}/{_microseconds(first_byte)}/'
+                f'{_microseconds(total)} {received} {termination} {reason or "-"}\n')
+
+
+class Json:
+    """One JSON object a line. A phase that was not reached and an absent field are null."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock("%Y-%m-%dT%H:%M:%S")
+        self._zone = _Clock("%z")
+        self._fields = _Cache(quote_json, "null")
+
+    def line(self, entry: Entry) -> str:
+        (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
+         queue, connect, first_byte, total, termination, reason) = entry
+        known = self._fields
+        second = int(when)
+        zone = self._zone.text(second)
+        peer = f'"{upstream}"' if upstream else "null"
+        why = f'"{reason}"' if reason else "null"
+        return (f'{{"time":"{self._clock.text(second)}.{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
+                f'"client":"{client}","method":{known[method]},"target":{quote_json(target)},'
+                f'"protocol":"HTTP/1.{version}","status":{status},"sent":{sent},"received":{received},'
+                f'"referer":{known[referer]},"user_agent":{known[agent]},"request_id":{quote_json(request_id)},'
+                f'"upstream":{peer},"queue":{_number(queue)},"connect":{_number(connect)},'
+                f'"first_byte":{_number(first_byte)},"total":{_number(total)},"termination":"{termination}",'
+                f'"reason":{why}}}\n')
+
+
+def _number(seconds: float) -> str:
+    return f"{seconds:.6f}" if seconds >= 0 else "null"
+
+
+class Destination:
+    """The open log: a file that is appended to, or standard output. Text in, number of lost lines out."""
+
+    def __init__(self, path: str) -> None:
+        """Open it. Raises OSError."""
+        self._path = path
+        self._file = self._open()
+        self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
+        self._torn = False
+
+    def _open(self) -> int:
+        if self._path == "-":
+            return os.dup(1)
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def reopen(self) -> None:
+        """Begin a new file of the same name after a rotation. Raises OSError; the old file then stays in use."""
+        fresh = self._open()
+        os.close(self._file)
+        self._file = fresh
+        self._torn = False
+
+    def write(self, text: bytes) -> int:
+        """Write whole lines and give back how many could not be. Blocks as long as the file does."""
+        if self._torn:
+            text = b"\n" + text
+        written = 0
+        try:
+            while written < len(text):
+                written += os.write(self._file, text[written:self._end(text, written)])
+        except OSError:
+            if written:
+                self._torn = text[written - 1] != _NEWLINE
+            return text.count(b"\n", max(written, self._torn))
+        self._torn = False
+        return 0
+
+    def _end(self, text: bytes, start: int) -> int:
+        if self._regular or len(text) - start <= _PIECE:
+            return len(text)
+        return text.rfind(b"\n", start, start + _PIECE) + 1 or text.index(b"\n", start) + 1
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class AccessLog:
+    """The log of one worker, made after the fork; spawn `run` in a greenlet."""
+
+    def __init__(self, path: str, log_format: str, lost: Callable[[int], None],
+                 report: Callable[[str], None]) -> None:
+        """`lost` is told how many lines were lost, `report` why a file could not be opened. Raises OSError."""
+        self._lost = lost
+        self._report = report
+        self._entries: list[Entry] = []
+        self._thread = ThreadPool(1)
+        self._turn = Semaphore()
+        self._reopen_wanted = False
+        self._destination: Destination | None = None
+        self._line: Callable[[Entry], str] = Combined().line
+        self.enabled = False
+        self._use(path, log_format)
+
+    def record(self, entry: Entry) -> None:
+        """Take note of a finished exchange; written at most a second later."""
+        entries = self._entries
+        if len(entries) < CAPACITY:
+            entries.append(entry)
+        else:
+            self._lost(1)
+
+    def run(self) -> None:
+        """Write until killed."""
+        while True:
+            gevent.sleep(PERIOD)
+            if self._entries or self._reopen_wanted:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was recorded so far; waits, so never called by a request."""
+        with self._turn:
+            if self._reopen_wanted:
+                self._reopen_wanted = False
+                self._thread.apply(self._reopen)
+            entries, self._entries = self._entries, []
+            if entries and self._destination is not None:
+                text = self._format(entries)
+                count = self._thread.apply(self._destination.write, (text,))
+                if count:
+                    self._lost(count)
+
+    def _format(self, entries: list[Entry]) -> bytes:
+        line = self._line
+        parts = []
+        for start in range(0, len(entries), _CHUNK):
+            parts.append("".join([line(entry) for entry in entries[start:start + _CHUNK]]))
+            gevent.sleep(0)
+        return "".join(parts).encode("ascii", "backslashreplace")
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name, within a second; safe to call in a signal handler."""
+        self._reopen_wanted = True
+
+    def _reopen(self) -> None:
+        if self._destination is not None:
+            try:
+                self._destination.reopen()
+            except OSError as problem:
+                self._report(f"access log not reopened, the old file stays in use: {problem}")
+
+    def change(self, path: str, log_format: str) -> None:
+        """Write to another file or in another format from now on. Raises OSError; then nothing changes."""
+        if self.enabled:
+            self.flush()
+        with self._turn:
+            self._use(path, log_format)
+
+    def _use(self, path: str, log_format: str) -> None:
+        fresh = None if path == "off" else Destination(path)
+        if self._destination is not None:
+            self._destination.close()
+        self._destination = fresh
+        self._line = Json().line if log_format == "json" else Combined().line
+        self.enabled = fresh is not None
+
+    def close(self) -> None:
+        """Write what is left, unless the file does not move; the rest counts as lost."""
+        timeout = gevent.Timeout.start_new(_CLOSE_PATIENCE)
+        try:
+            self.flush()
+        except gevent.Timeout as passed:
+            if passed is not timeout:
+                raise
+            self._lost(len(self._entries))
+        finally:
+            timeout.close()
