@@ -1,0 +1,341 @@
+"""Start the application and the gateway before it, ask one question through both, and keep them until Ctrl-C.
+
+Called by `scripts/up`, inside `.venv`. Standard output tells what happens; what the two processes write goes to
+`var/log/`, their database to `var/data/`.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import requests
+import websocket
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+VAR = CHECKOUT / "var"
+QUESTION = "Should we adopt event sourcing for our order system?"
+AGENTS = ["demo", "demo", "demo"]
+ROUNDS = 2
+
+READY_SECONDS = 60.0
+DEBATE_SECONDS = 60.0
+DRAIN_SECONDS = 45.0
+TAIL_LINES = 15
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+class PartError(Exception):
+    """A part that did not do its work; says which, why, and where its log is."""
+
+
+@dataclass
+class Part:
+    """One of the two processes: a supervisor with its workers, in a process group of its own."""
+
+    name: str
+    command: list[str]
+    environ: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Ctrl-C reaches the terminal's group only; out of it, a part stops when it is told, and drains."""
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=CHECKOUT,
+                env=os.environ | self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raises PartError when the process has ended by itself."""
+        code = self.process.poll() if self.process else None
+        if code is not None:
+            raise PartError(f"{self.name} ended by itself ({_ending(code)})\n{self.told()}")
+
+    def told(self) -> str:
+        """The last lines of the log, and where it is."""
+        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if self.log.exists() else []
+        return "\n".join([*(f"  | {line}" for line in lines), f"its log: {self.log.relative_to(CHECKOUT)}"])
+
+    def stop(self) -> str:
+        """Drain; answers what went wrong, or nothing. A Ctrl-C meanwhile ends it at once."""
+        if self.process is None or self.process.poll() is not None:
+            return ""
+        self.process.terminate()
+        try:
+            code = self.process.wait(DRAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return f"{self.name} did not drain within {DRAIN_SECONDS:g} s and was killed"
+        return "" if code == 0 else f"{self.name} drained, but {_ending(code)}"
+
+    def kill(self) -> None:
+        """End the supervisor and its workers now."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _ending(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/up",
+        description="Start the application and the gateway before it, ask one question, show the debate.",
+        epilog="Logs and the database are in var/. Every ARAGORA_* variable reaches the application.",
+    )
+    parser.add_argument("--once", action="store_true", help="stop both after the debate and exit with 0")
+    for flag, default, what in [
+        ("--port", 8000, "gateway: HTTP and WebSocket"),
+        ("--admin-port", 9180, "gateway: metrics and health"),
+        ("--app-port", 8080, "application: HTTP"),
+        ("--ws-port", 8766, "application: WebSocket"),
+    ]:
+        parser.add_argument(flag, type=_port, default=default, metavar="PORT", help=f"{what} (default {default})")
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: a port is a number from 1 to 65535")
+    return int(text)
+
+
+def free_ports(options: argparse.Namespace) -> None:
+    """Raises PartError naming the first port that another process listens on."""
+    for flag in ("port", "admin_port", "app_port", "ws_port"):
+        port = getattr(options, flag)
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError as error:
+                name = "--" + flag.replace("_", "-")
+                raise PartError(
+                    f"port {port} cannot be had ({error.strerror}): stop what listens there "
+                    f"or choose another with {name} PORT"
+                ) from None
+
+
+def parts(options: argparse.Namespace) -> list[Part]:
+    """The two processes, in the order in which they start."""
+    logs = VAR / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    application = Part(
+        "application",
+        [sys.executable, "-m", "gunicorn", "-c", "conf/gunicorn.conf.py"],
+        {
+            "ARAGORA_BIND": f"127.0.0.1:{options.app_port}",
+            "ARAGORA_WS_BIND": f"127.0.0.1:{options.ws_port}",
+            "ARAGORA_DATA_DIR": os.environ.get("ARAGORA_DATA_DIR") or str(VAR / "data"),
+        },
+        logs / "application.log",
+    )
+    gateway = Part(
+        "gateway",
+        [
+            *(sys.executable, "-m", "proxy", "--upstream", f"127.0.0.1:{options.app_port}"),
+            *("--bind", f"127.0.0.1:{options.port}", "--admin", f"127.0.0.1:{options.admin_port}"),
+        ],
+        {},
+        logs / "gateway.log",
+    )
+    return [application, gateway]
+
+
+def await_ready(part: Part, *addresses: str) -> None:
+    """Wait until each address answers /ready with 200; a dot for each second on a terminal."""
+    console.print(f"Starting the {part.name} ", end="")
+    begun = last_dot = time.monotonic()
+    session = requests.Session()
+    session.trust_env = False
+    for address in addresses:
+        seen = "no answer"
+        while seen != "200":
+            part.check()
+            try:
+                answer = session.get(f"http://{address}/ready", timeout=5)
+                seen = str(answer.status_code)
+            except requests.RequestException as error:
+                seen = type(error).__name__
+            now = time.monotonic()
+            if now - begun > READY_SECONDS:
+                late = f"{part.name} is not ready after {READY_SECONDS:g} s"
+                raise PartError(f"{late} ({address}: {seen})\n{part.told()}")
+            if seen != "200":
+                time.sleep(0.05)
+            if now - last_dot >= 1 and console.is_terminal:
+                console.print(".", end="")
+                last_dot = now
+    console.print(f"ready at {', '.join(addresses)} after {time.monotonic() - begun:.1f} s", style="green")
+
+
+def debate(gateway: str) -> None:
+    """Ask the question through the gateway, show each event as it comes, then the result the API gives."""
+    token = os.environ.get("ARAGORA_API_TOKEN", "").partition(",")[0].strip()
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.update({"Authorization": f"Bearer {token}"} if token else {})
+    question = {"question": QUESTION, "agents": AGENTS, "rounds": ROUNDS}
+    created = session.post(f"http://{gateway}/api/debates", json=question, timeout=30)
+    if created.status_code != 202:
+        raise PartError(f"POST /api/debates answered {created.status_code}: {created.text[:300]}")
+    debate_id = created.json()["debate_id"]
+
+    console.print(f"\n[bold]{QUESTION}[/bold]\n{', '.join(AGENTS)}, {ROUNDS} rounds, {debate_id}\n")
+    expected = 1
+    for event in watched(gateway, debate_id, token):
+        if event["seq"] != expected:
+            raise PartError(f"the WebSocket gave event {event['seq']} where {expected} was due")
+        expected += 1
+        show(event)
+
+    answer = session.get(f"http://{gateway}/api/debates/{debate_id}", timeout=30)
+    if answer.status_code != 200:
+        raise PartError(f"GET /api/debates/{debate_id} answered {answer.status_code}: {answer.text[:300]}")
+    result = answer.json()
+    if result["status"] != "completed":
+        raise PartError(f"the debate ended as {result['status']}")
+    verdict = "consensus" if result["consensus_reached"] else "no consensus"
+    console.print(f"\n[bold green]Result: {verdict}[/bold green], confidence {result['confidence']:.2f}, "
+                  f"{result['rounds_used']} rounds, {expected - 1} events, {result['duration_seconds']:.1f} s")
+    console.print(Padding(Text(result["final_answer"] or ""), (0, 0, 0, 2)))
+
+
+def watched(gateway: str, debate_id: str, token: str) -> Iterator[dict[str, Any]]:
+    """Every numbered event of a debate, from its first to its `debate_end`."""
+    deadline = time.monotonic() + DEBATE_SECONDS
+    header = [f"Authorization: Bearer {token}"] if token else []
+    channel = websocket.create_connection(
+        f"ws://{gateway}/ws", timeout=10, header=header, http_no_proxy=["127.0.0.1"]
+    )
+    try:
+        channel.send(json.dumps({"type": "subscribe", "debate_id": debate_id, "replay_from_seq": 0}))
+        while time.monotonic() < deadline:
+            channel.settimeout(max(0.1, deadline - time.monotonic()))
+            message = json.loads(channel.recv())
+            if message["type"] == "error":
+                raise PartError(f"the WebSocket answered {json.dumps(message)[:300]}")
+            if message.get("seq") is None or message.get("debate_id") != debate_id:
+                continue
+            yield message
+            if message["type"] == "debate_end":
+                return
+    finally:
+        channel.close()
+    raise PartError(f"the debate has not ended after {DEBATE_SECONDS:g} s")
+
+
+def show(event: dict[str, Any]) -> None:
+    """One event on one line or a few: who, what, and the first words of it."""
+    data = event["data"]
+    match event["type"]:
+        case "round_start":
+            console.print(f"round {event['round']}", style="bold")
+            return
+        case "agent_message":
+            said = f"{data.get('role', 'speaks')}: {data['content']}"
+        case "critique":
+            said = f"criticises {data['target']} (severity {data['severity']:g}): {'; '.join(data['issues'])}"
+        case "vote":
+            said = f"votes for {data['choice']} ({data['confidence']:.2f}): {data['reasoning']}"
+        case "convergence":
+            said = f"answers are {data['similarity']:.2f} alike: {data['status']}"
+        case "consensus":
+            said = f"{'reached' if data['reached'] else 'not reached'}, confidence {data['confidence']:.2f}"
+        case other:
+            said = other
+    who = event.get("agent") or event["type"]
+    line = Text.assemble((f"{event['seq']:>4} ", "dim"), (f"{who:<12}", "cyan"), " ".join(said.split()))
+    if console.is_terminal:
+        line.truncate(2 * console.width, overflow="ellipsis")
+    console.print(line)
+
+
+def stopped(running: list[Part]) -> list[str]:
+    """Drain the gateway, then the application; answers what went wrong. A second Ctrl-C ends both at once."""
+    wrong = []
+    try:
+        for part in reversed(running):
+            if part.process is not None and part.process.poll() is None:
+                console.print(f"Draining the {part.name} ... ", end="")
+                fault = part.stop()
+                console.print(fault or "done", style="red" if fault else "green")
+                wrong += [fault] if fault else []
+    except KeyboardInterrupt:
+        console.print("killed", style="red")
+        wrong.append("killed before it had drained")
+    finally:
+        for part in running:
+            part.kill()
+    return wrong
+
+
+def run(options: argparse.Namespace) -> None:
+    """Everything between the first line and Ctrl-C; raises PartError."""
+    free_ports(options)
+    application, gateway = running = parts(options)
+    front = f"127.0.0.1:{options.port}"
+    try:
+        application.start()
+        await_ready(application, f"127.0.0.1:{options.app_port}", f"127.0.0.1:{options.ws_port}")
+        gateway.start()
+        await_ready(gateway, front)
+        try:
+            debate(front)
+        except (OSError, websocket.WebSocketException, ValueError, KeyError) as error:
+            raise PartError(f"the debate broke off: {error!r}") from error
+        if not options.once:
+            console.print(f"\nConsole: [bold underline]http://{front}/[/bold underline]    Ctrl-C stops both.")
+            while True:
+                for part in running:
+                    part.check()
+                time.sleep(0.5)
+    finally:
+        wrong = stopped(running)
+        if wrong and not isinstance(sys.exception(), PartError):
+            raise PartError("; ".join(wrong))
+
+
+def interrupted(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    options = arguments()
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGHUP, interrupted)
+    try:
+        run(options)
+    except PartError as failure:
+        Console(stderr=True, soft_wrap=True).print(Text(f"\nscripts/up: {failure}", style="red"))
+        return 1
+    except KeyboardInterrupt:
+        return 130 if options.once else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
