@@ -1,0 +1,260 @@
+"""Counters of all workers in one piece of shared memory.
+
+The master makes a `Board` before it forks: an anonymous mapping with a slot of plain 64-bit integers for each worker.
+Only its worker writes to a slot, with one aligned store for each number, so nothing is locked and a worker that dies
+loses nothing. A slot outlives its worker: the next one takes it over and counts on; only its gauges begin anew. Any
+worker can therefore answer a scrape for all of them, exactly.
+
+    slot:  fixed counters | requests by method and status class | durations | gauges | named cells
+    named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of refusals)
+"""
+
+import mmap
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+
+SLOTS = 512  # workers alive at once, a reload's old ones included
+METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
+CLASSES = 6  # status classes; 0 is an exchange that ended without a status
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+PEERS = 64
+REASONS = 64
+OTHER = "other"  # the cell of names that found no cell of their own
+_NAME = 15  # 8-byte words of a cell's name: 120 bytes
+
+
+class Total(IntEnum):
+    """Fixed counters of a slot."""
+
+    DURATION = 0  # microseconds
+    RECEIVED = 1  # bytes from clients
+    SENT = 2  # bytes to clients
+    ACCEPTED = 3  # client connections
+    RETRIES = 4
+    HOLDS = 5
+    LOG_LOST = 6  # lines
+    TUNNELS = 7  # upgrades that succeeded
+    TUNNEL_RECEIVED = 8
+    TUNNEL_SENT = 9
+    CPU = 10  # microseconds of processor time
+    RELOADS = 11
+
+
+class Gauge(IntEnum):
+    """Numbers of a slot that are true only while its worker lives."""
+
+    PARKED = 0  # client connections without a request in flight
+    ACTIVE = 1  # client connections with one
+    TUNNELS = 2
+    HELD = 3  # requests waiting for an upstream
+    UPSTREAM_IDLE = 4
+    UPSTREAM_BUSY = 5
+    UTILISATION = 6  # millionths of a core over the last sample
+    PID = 7
+    STARTED = 8  # unix seconds
+    DRAINING = 9
+
+
+_REQUESTS = len(Total)
+_DURATIONS = _REQUESTS + (len(METHODS) + 1) * CLASSES
+_GAUGES = _DURATIONS + len(BUCKETS) + 1
+_PEERS = _GAUGES + len(Gauge)
+_PEER_WORDS = _NAME + 3
+_REASONS = _PEERS + PEERS * _PEER_WORDS
+_REASON_WORDS = _NAME + 1
+_SLOT = -(-(_REASONS + REASONS * _REASON_WORDS) // 512) * 512  # whole pages: no two workers share a cache line
+_METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
+_OTHER_BASE = _REQUESTS + len(METHODS) * CLASSES
+
+
+class Cells:
+    """Numbers under names, in a slot. Names are bounded: those that come too late share the last cell."""
+
+    def __init__(self, words: memoryview, start: int, count: int, width: int) -> None:
+        self._words = words
+        self._starts = range(start, start + count * (_NAME + width), _NAME + width)
+        self._known = dict(self.items())
+
+    def items(self) -> Iterator[tuple[str, int]]:
+        """Names in use and where their numbers begin."""
+        for start in self._starts:
+            raw = self._words[start:start + _NAME].tobytes().rstrip(b"\0")
+            if not raw:
+                return
+            yield raw.decode("utf-8", "replace"), start + _NAME
+
+    def find(self, name: str) -> int:
+        """Where the numbers of `name` begin."""
+        cell = self._known.get(name)
+        if cell is None:
+            cell = self._take(name)
+        return cell
+
+    def _take(self, name: str) -> int:
+        used = len(set(self._known.values()))
+        if used >= len(self._starts) - 1 and name != OTHER:
+            return self.find(OTHER)
+        start = self._starts[used]
+        raw = name.encode()[:_NAME * 8]
+        self._words[start:start + _NAME] = memoryview(raw.ljust(_NAME * 8, b"\0")).cast("q")
+        self._known[name] = start + _NAME
+        return start + _NAME
+
+
+class PeerCounters:
+    """What one worker did with one upstream peer."""
+
+    __slots__ = ("_at", "_words")
+
+    def __init__(self, words: memoryview, at: int) -> None:
+        self._words = words
+        self._at = at
+
+    def connect(self) -> None:
+        self._words[self._at] += 1
+
+    def reuse(self) -> None:
+        self._words[self._at + 1] += 1
+
+    def failure(self) -> None:
+        self._words[self._at + 2] += 1
+
+
+class Counters:
+    """One worker's slot. Every method is a handful of integer operations."""
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+        self._peers = Cells(words, _PEERS, PEERS, 3)
+        self._reasons = Cells(words, _REASONS, REASONS, 1)
+        self._sampled = (time.monotonic(), time.process_time())
+
+    def request(self, method: bytes, status: int, seconds: float, received: int, sent: int) -> None:
+        """Count a finished exchange; `status` 0 when the client got none. Bytes are those of its connection."""
+        words = self._words
+        words[_METHOD_BASE.get(method, _OTHER_BASE) + status // 100] += 1
+        words[_DURATIONS + bisect_left(BUCKETS, seconds)] += 1
+        words[0] += int(seconds * 1e6)
+        words[1] += received
+        words[2] += sent
+
+    def rejected(self, reason: str) -> None:
+        """Count a request head that was refused."""
+        self._words[self._reasons.find(reason)] += 1
+
+    def peer(self, name: str) -> PeerCounters:
+        """The counters of a peer, to be kept by whoever leases its connections."""
+        return PeerCounters(self._words, self._peers.find(name))
+
+    def accepted(self) -> None:
+        self._words[Total.ACCEPTED] += 1
+
+    def retry(self) -> None:
+        self._words[Total.RETRIES] += 1
+
+    def hold(self) -> None:
+        self._words[Total.HOLDS] += 1
+
+    def log_lost(self, lines: int) -> None:
+        self._words[Total.LOG_LOST] += lines
+
+    def tunnel(self) -> None:
+        self._words[Total.TUNNELS] += 1
+
+    def tunnel_bytes(self, received: int, sent: int) -> None:
+        """Bytes a tunnel carried, from and to its client."""
+        self._words[Total.TUNNEL_RECEIVED] += received
+        self._words[Total.TUNNEL_SENT] += sent
+
+    def reloaded(self) -> None:
+        self._words[Total.RELOADS] += 1
+
+    def gauge(self, which: Gauge, value: int) -> None:
+        self._words[_GAUGES + which] = value
+
+    def begin(self) -> None:
+        """A worker has started in this slot; called in its process."""
+        self._sampled = (time.monotonic(), time.process_time())
+        self.gauge(Gauge.PID, os.getpid())
+        self.gauge(Gauge.STARTED, int(time.time()))
+
+    def sample(self) -> None:
+        """Note the processor time used since the last call; called about once a second."""
+        then, used_then = self._sampled
+        self._sampled = now, used = time.monotonic(), time.process_time()
+        self._words[Total.CPU] += int((used - used_then) * 1e6)
+        if now > then:
+            self.gauge(Gauge.UTILISATION, min(1_000_000, int((used - used_then) / (now - then) * 1e6)))
+
+
+class Slot:
+    """Read-only view of a worker's numbers, for whoever renders them."""
+
+    def __init__(self, index: int, words: memoryview) -> None:
+        self.index = index
+        self._words = words
+
+    def total(self, which: Total) -> int:
+        return int(self._words[which])
+
+    def gauge(self, which: Gauge) -> int:
+        return int(self._words[_GAUGES + which])
+
+    def requests(self) -> Iterator[tuple[str, int, int]]:
+        """Method, status class and count."""
+        for row, method in enumerate((*METHODS, OTHER.encode())):
+            for status_class in range(CLASSES):
+                yield method.decode(), status_class, int(self._words[_REQUESTS + row * CLASSES + status_class])
+
+    def durations(self) -> list[int]:
+        """Requests in each bucket, the last one being above all bounds."""
+        return self._words[_DURATIONS:_GAUGES].tolist()
+
+    def peers(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
+        """Name; connects, reuses, failures."""
+        for name, at in Cells(self._words, _PEERS, PEERS, 3).items():
+            connects, reuses, failures = self._words[at:at + 3].tolist()
+            yield name, (connects, reuses, failures)
+
+    def rejections(self) -> Iterator[tuple[str, int]]:
+        for name, at in Cells(self._words, _REASONS, REASONS, 1).items():
+            yield name, int(self._words[at])
+
+
+class Board:
+    """The shared memory. Made in the master; slots are given out there too, so no two workers get one."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self._memory = mmap.mmap(-1, SLOTS * _SLOT * 8)
+        self._words = memoryview(self._memory).cast("q")
+
+    def take(self, in_use: Iterable[int]) -> int:
+        """The lowest slot that is not in use, its gauges zeroed. Raises RuntimeError when there is none."""
+        busy = set(in_use)
+        for index in range(SLOTS):
+            if index not in busy:
+                self.leave(index)
+                return index
+        raise RuntimeError(f"more than {SLOTS} workers are alive at once")
+
+    def leave(self, index: int) -> None:
+        """The worker of this slot has died: its gauges are no longer true, its counters stay."""
+        start = index * _SLOT + _GAUGES
+        self._words[start:start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
+
+    def counters(self, index: int) -> Counters:
+        """For the worker that was given this slot."""
+        return Counters(self._view(index))
+
+    def slots(self) -> list[Slot]:
+        """Slots that any worker ever used."""
+        views = ((index, self._view(index)) for index in range(SLOTS))
+        return [Slot(index, words) for index, words in views
+                if words[_GAUGES + Gauge.PID] or words[Total.ACCEPTED] or words[Total.CPU]]
+
+    def _view(self, index: int) -> memoryview:
+        return self._words[index * _SLOT:(index + 1) * _SLOT]
