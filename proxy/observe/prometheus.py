@@ -1,0 +1,168 @@
+"""The board as Prometheus text."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_PREFIX = "aragora_proxy_"
+_MICRO = 1e6
+
+_TOTALS = (
+    (Total.ACCEPTED, "connections_accepted", "Client connections accepted"),
+    (Total.RECEIVED, "received_bytes", "Bytes received from clients with requests"),
+    (Total.SENT, "sent_bytes", "Bytes sent to clients with answers"),
+    (Total.RETRIES, "retries", "Requests sent again on a fresh upstream connection"),
+    (Total.HOLDS, "holds", "Requests that waited for an upstream that refused connections"),
+    (Total.TUNNELS, "tunnels_opened", "Upgrades that succeeded"),
+    (Total.TUNNEL_RECEIVED, "tunnel_received_bytes", "Bytes received from clients through tunnels"),
+    (Total.TUNNEL_SENT, "tunnel_sent_bytes", "Bytes sent to clients through tunnels"),
+    (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
+)
+
+_GAUGES = (
+    ("connections", "Client connections", "state",
+     ((Gauge.PARKED, "idle"), (Gauge.ACTIVE, "active"), (Gauge.TUNNELS, "tunnel"))),
+    ("upstream_connections", "Connections to upstream peers", "state",
+     ((Gauge.UPSTREAM_IDLE, "idle"), (Gauge.UPSTREAM_BUSY, "busy"))),
+)
+
+
+def render(board: Board, version: str) -> bytes:
+    """Everything all workers counted, in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_BoardCollector(board, version))
+    return generate_latest(registry)
+
+
+class _BoardCollector(Collector):
+    def __init__(self, board: Board, version: str) -> None:
+        self._board = board
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        slots = self._board.slots()
+        alive = [slot for slot in slots if slot.gauge(Gauge.PID)]
+        yield _requests(slots)
+        yield _durations(slots)
+        for total, name, doc in _TOTALS:
+            yield CounterMetricFamily(_PREFIX + name, doc, sum(slot.total(total) for slot in slots))
+        yield from _peers(slots)
+        yield _rejections(slots)
+        for name, doc, label, members in _GAUGES:
+            family = GaugeMetricFamily(_PREFIX + name, doc, labels=[label])
+            for which, state in members:
+                family.add_metric([state], sum(slot.gauge(which) for slot in alive))
+            yield family
+        yield GaugeMetricFamily(_PREFIX + "requests_held", "Requests waiting for an upstream now",
+                                sum(slot.gauge(Gauge.HELD) for slot in alive))
+        yield from _workers(slots, alive)
+        yield GaugeMetricFamily(_PREFIX + "start_time_seconds", "Unix time at which the master started",
+                                self._board.started)
+        build = GaugeMetricFamily(_PREFIX + "build_info", "Always 1; the label says which version runs",
+                                  labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+
+
+def _requests(slots: list[Slot]) -> Metric:
+    counts: Counter[tuple[str, int]] = Counter()
+    for slot in slots:
+        for method, status_class, count in slot.requests():
+            counts[method, status_class] += count
+    family = CounterMetricFamily(_PREFIX + "requests", "Finished exchanges; code 0xx: the client got no answer",
+                                 labels=["method", "code"])
+    for (method, status_class), count in counts.items():
+        if count:
+            family.add_metric([method, f"{status_class}xx"], count)
+    return family
+
+
+def _durations(slots: list[Slot]) -> Metric:
+    buckets = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
+    family = HistogramMetricFamily(_PREFIX + "request_duration_seconds",
+                                   "From the first byte of a request to the last byte of its answer")
+    cumulative: list[tuple[str, float]] = []
+    seen = 0
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), buckets or [0] * (len(BUCKETS) + 1), strict=True):
+        seen += count
+        cumulative.append((bound, seen))
+    family.add_metric([], cumulative, sum(slot.total(Total.DURATION) for slot in slots) / _MICRO)
+    return family
+
+
+def _peers(slots: list[Slot]) -> Iterator[Metric]:
+    counts: dict[str, list[int]] = {}
+    for slot in slots:
+        for name, numbers in slot.peers():
+            known = counts.setdefault(name, [0, 0, 0])
+            for column, number in enumerate(numbers):
+                known[column] += number
+    for index, (metric, doc) in enumerate((
+            ("upstream_connects", "Connections opened to a peer"),
+            ("upstream_reuses", "Requests sent on a connection that was already open"),
+            ("upstream_failures", "Connects and exchanges that failed at a peer"))):
+        family = CounterMetricFamily(_PREFIX + metric, doc, labels=["peer"])
+        for peer, known in counts.items():
+            family.add_metric([peer], known[index])
+        yield family
+
+
+def _rejections(slots: list[Slot]) -> Metric:
+    counts: Counter[str] = Counter()
+    for slot in slots:
+        for reason, count in slot.rejections():
+            counts[reason] += count
+    family = CounterMetricFamily(_PREFIX + "requests_rejected", "Requests refused before any upstream saw them",
+                                 labels=["reason"])
+    for reason, count in counts.items():
+        family.add_metric([reason], count)
+    return family
+
+
+def _workers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(_PREFIX + "workers", "Worker processes alive", len(alive))
+    cpu = CounterMetricFamily(_PREFIX + "worker_cpu_seconds", "Processor time by worker slot", labels=["worker"])
+    for slot in slots:
+        cpu.add_metric([str(slot.index)], slot.total(Total.CPU) / _MICRO)
+    yield cpu
+    for which, name, doc, scale in (
+            (Gauge.UTILISATION, "worker_utilisation_ratio", "Share of a core used over the last second", _MICRO),
+            (Gauge.DRAINING, "worker_draining", "1 while a worker finishes what it has and takes nothing new", 1.0)):
+        family = GaugeMetricFamily(_PREFIX + name, doc, labels=["worker"])
+        for slot in alive:
+            family.add_metric([str(slot.index)], slot.gauge(which) / scale)
+        yield family
+
+
+def status(board: Board) -> dict[str, object]:
+    """The same facts for people and scripts: totals and the workers that are alive."""
+    slots = board.slots()
+    return {
+        "uptime_seconds": round(time.time() - board.started, 1),
+        "requests": sum(sum(slot.durations()) for slot in slots),
+        "totals": {which.name.lower(): sum(slot.total(which) for slot in slots)
+                   for which in Total if which not in (Total.DURATION, Total.CPU)},
+        "workers": [_worker(slot) for slot in slots if slot.gauge(Gauge.PID)],
+    }
+
+
+def _worker(slot: Slot) -> dict[str, object]:
+    return {
+        "slot": slot.index,
+        "pid": slot.gauge(Gauge.PID),
+        "started": slot.gauge(Gauge.STARTED),
+        "draining": bool(slot.gauge(Gauge.DRAINING)),
+        "utilisation": round(slot.gauge(Gauge.UTILISATION) / _MICRO, 3),
+        "connections": {"idle": slot.gauge(Gauge.PARKED), "active": slot.gauge(Gauge.ACTIVE),
+                        "tunnel": slot.gauge(Gauge.TUNNELS)},
+        "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
+        "requests": sum(slot.durations()),
+        "requests_held": slot.gauge(Gauge.HELD),
+    }
