@@ -4,6 +4,8 @@ An :class:`AragoraError` knows its stable ``code`` (for programs), its HTTP stat
 :func:`render` turns it into the JSON object that HTTP, WebSocket and the command line share.
 """
 
+# ruff: noqa: N818  an error here is named for what happened, as callers read it: NotFound, LeaseLost
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -28,9 +30,7 @@ class AragoraError(Exception):
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
 
-    def __init__(
-        self, message: str, *, details: Iterable[Problem] = (), retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, details: Iterable[Problem] = (), retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.details = tuple(details)

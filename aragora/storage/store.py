@@ -1,35 +1,74 @@
-"""Debates and their event logs in SQLite or PostgreSQL; one code for both."""
+"""Debates and their event logs in SQLite or PostgreSQL; one code for both.
+
+**Fencing.** ``append`` first moves ``last_seq`` of the debate's row from the value its caller expects, under the
+caller's lease token and only while the debate is not over, and inserts the events in the same transaction. Of two
+runners, two cancellations or a runner and a cancellation, exactly one passes; the others learn why not. The primary
+key (debate_id, seq) would stop them even if that row were wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import binascii
+import re
+import secrets
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from aragora.debate.events import Draft, Event
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import DebateSpec
+from aragora.errors import AragoraError, BadRequest, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
 from aragora.settings import Settings
-from aragora.storage.records import DebateRecord, Lease, Page
+from aragora.storage import migrations
+from aragora.storage.engine import Database, open_database
+from aragora.storage.leases import Leases
+from aragora.storage.records import FINAL_STATUSES, DebateRecord, Lease, Page
+from aragora.storage.tables import RUNNABLE, debates, events
+
+ID_FORM = re.compile(r"adhoc_[0-9a-f]{26}\Z")
+_LISTED = [debates.c[name] for name in DebateRecord.__dataclass_fields__]
+_ID_BATCH = 500
 
 
 class Store:
-    """Opened after fork, one per process; every method is one short transaction."""
+    """Opened after fork, one per process; every method is one short transaction.
+
+    Every method raises :class:`Unavailable` when the database does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.leases = Leases(database)
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
-        """Connect and bring the tables up to date when the settings allow it."""
-        raise NotImplementedError
+        """Connect and bring the tables up to date when the settings allow it.
+
+        Raises :class:`SettingsError` when the database cannot be used as it is.
+        """
+        store = cls(open_database(settings))
+        if settings.migrate:
+            migrations.upgrade(store.database)
+        return store
 
     def close(self) -> None:
         """Close every connection."""
-        raise NotImplementedError
+        self.database.close()
 
     def ping(self) -> None:
-        """Ask the database one trivial question; raises :class:`Unavailable`."""
-        raise NotImplementedError
+        """Ask the database one trivial question."""
+        with self.database.reading() as connection:
+            connection.execute(sa.select(sa.literal(1)))
 
     def migrations_current(self) -> bool:
         """Whether the tables have exactly the shape this code was written for."""
-        raise NotImplementedError
+        return migrations.revision(self.database) == migrations.HEAD
 
     def create(
         self,
@@ -44,24 +83,252 @@ class Store:
 
         Raises :class:`Conflict` when the key was used for another request.
         """
-        raise NotImplementedError
+        debate_id = f"adhoc_{secrets.token_hex(13)}"
+        now = time.time()
+        title = title or spec.question[:200]
+        row = {
+            "id": debate_id,
+            "slug": slug(spec.question, debate_id),
+            "title": title,
+            "spec": spec.to_json(),
+            "metadata": dict(metadata or {}),
+            "is_public": False,
+            "search": _search(spec.question, title),
+            "status": "created",
+            "rounds_used": 0,
+            "consensus_reached": False,
+            "confidence": 0.0,
+            "created_at": now,
+            "updated_at": now,
+            "last_seq": 0,
+            "idempotency_key": idempotency_key,
+            "request_hash": request_hash,
+            "lease_token": 0,
+            "lease_expires": 0.0,
+        }
+        try:
+            with self.database.writing() as connection:
+                connection.execute(sa.insert(debates).values(row))
+        except IntegrityError:
+            if idempotency_key is None:
+                raise
+            return self._created_before(idempotency_key, request_hash)
+        return self.get(debate_id)
+
+    def _created_before(self, key: str, request_hash: str | None) -> DebateRecord:
+        query = sa.select(debates.c.request_hash, *_LISTED).where(debates.c.idempotency_key == key)
+        with self.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise Conflict("the debate of this Idempotency-Key was just deleted")
+        if row.request_hash != request_hash:
+            raise Conflict("this Idempotency-Key was used for another request")
+        return _record(row)
 
     def get(self, debate_id: str) -> DebateRecord:
         """One debate; raises :class:`NotFound`."""
-        raise NotImplementedError
+        if ID_FORM.match(debate_id):
+            with self.database.reading() as connection:
+                row = connection.execute(sa.select(*_LISTED).where(debates.c.id == debate_id)).one_or_none()
+            if row is not None:
+                return _record(row)
+        raise _no_such(debate_id)
 
-    def page(
-        self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None
-    ) -> Page:
-        """Debates, newest first; raises :class:`BadRequest` for a broken cursor."""
-        raise NotImplementedError
+    def page(self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None) -> Page:
+        """Debates, newest first, that have this status and contain ``q`` in question or title.
+
+        Raises :class:`BadRequest` for a cursor that is not ours.
+        """
+        query = sa.select(*_LISTED).order_by(debates.c.created_at.desc(), debates.c.id.desc()).limit(limit + 1)
+        if cursor:
+            query = query.where(sa.tuple_(debates.c.created_at, debates.c.id) < sa.tuple_(*_decoded(cursor)))
+        if status:
+            query = query.where(debates.c.status == status)
+        if q:
+            query = query.where(debates.c.search.contains(_folded(q), autoescape=True))
+        with self.database.reading() as connection:
+            found = tuple(_record(row) for row in connection.execute(query))
+        more = len(found) > limit
+        return Page(found[:limit], _encoded(found[limit - 1]) if more else None)
+
+    def update(
+        self,
+        debate_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        is_public: bool | None = None,
+    ) -> DebateRecord:
+        """Change what is not None; raises :class:`NotFound`."""
+        record = self.get(debate_id)
+        values: dict[str, Any] = {"updated_at": max(time.time(), record.updated_at)}
+        if title is not None:
+            values |= {"title": title, "search": _search(record.spec.question, title)}
+        if metadata is not None:
+            values["metadata"] = dict(metadata)
+        if is_public is not None:
+            values["is_public"] = is_public
+        with self.database.writing() as connection:
+            connection.execute(sa.update(debates).where(debates.c.id == debate_id).values(values))
+        return self.get(debate_id)
+
+    def delete(self, debate_id: str) -> None:
+        """Remove the debate and its events; raises :class:`NotFound`. Its runner fails at the next append."""
+        with self.database.writing() as connection:
+            gone = connection.execute(sa.delete(debates).where(debates.c.id == debate_id)).rowcount
+        if not gone:
+            raise _no_such(debate_id)
 
     def events(self, debate_id: str, since: int = 0, limit: int = 500) -> list[Event]:
         """Stored events with ``seq`` > ``since``, in order; raises :class:`NotFound`."""
-        raise NotImplementedError
+        query = (
+            sa.select(events)
+            .where(events.c.debate_id == debate_id, events.c.seq > since)
+            .order_by(events.c.seq)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            found = [
+                Event(row.seq, EventType(row.type), row.at, row.round, row.agent, row.data)
+                for row in connection.execute(query)
+            ]
+        if not found:
+            self.get(debate_id)
+        return found
+
+    def history(self, debate_id: str, since: int = 0) -> list[Event]:
+        """Every event with ``seq`` > ``since``, read in bounded pieces; raises :class:`NotFound`."""
+        found: list[Event] = []
+        while piece := self.events(debate_id, found[-1].seq if found else since):
+            found += piece
+        return found
+
+    def heads(self, debate_ids: Iterable[str]) -> dict[str, int]:
+        """The newest ``seq`` of each debate that exists."""
+        wanted = list(debate_ids)
+        found: dict[str, int] = {}
+        with self.database.reading() as connection:
+            for start in range(0, len(wanted), _ID_BATCH):
+                batch = debates.c.id.in_(wanted[start : start + _ID_BATCH])
+                rows = connection.execute(sa.select(debates.c.id, debates.c.last_seq).where(batch))
+                found.update((row.id, row.last_seq) for row in rows)
+        return found
 
     def append(
-        self, debate_id: str, expected_seq: int, drafts: Sequence[Draft], *, lease: Lease | None, at: float
+        self, debate_id: str, expected_seq: int | None, drafts: Sequence[Draft], *, lease: Lease | None, at: float
     ) -> list[Event]:
-        """Store drafts behind event ``expected_seq``; raises SeqConflict, LeaseLost, DebateEnded, NotFound."""
-        raise NotImplementedError
+        """Store drafts behind event ``expected_seq`` (None: at the end, wherever that is) and return them as events.
+
+        Raises :class:`SeqConflict`, :class:`LeaseLost`, :class:`DebateEnded` or :class:`NotFound`, and stores nothing.
+        """
+        conditions = [debates.c.id == debate_id, RUNNABLE]
+        if expected_seq is not None:
+            conditions.append(debates.c.last_seq == expected_seq)
+        if lease is not None:
+            conditions += [debates.c.lease_token == lease.token, debates.c.lease_owner == lease.owner]
+        move = (
+            sa.update(debates)
+            .where(*conditions)
+            .values(last_seq=debates.c.last_seq + len(drafts), updated_at=at, **summary(drafts, at))
+            .returning(debates.c.last_seq)
+        )
+        with self.database.writing() as connection:
+            end = connection.execute(move).scalar_one_or_none()
+            if end is None:
+                raise _refusal(connection, debate_id, expected_seq)
+            first = end - len(drafts) + 1
+            added = [
+                Event(seq, draft.type, at, draft.round, draft.agent, draft.data)
+                for seq, draft in enumerate(drafts, first)
+            ]
+            connection.execute(sa.insert(events), [_event_row(debate_id, event) for event in added])
+        return added
+
+
+def summary(drafts: Sequence[Draft], at: float) -> dict[str, Any]:
+    """What ``drafts`` change in the debate's own row."""
+    values: dict[str, Any] = {}
+    for draft in drafts:
+        match draft.type:
+            case EventType.DEBATE_START:
+                values["status"] = "running"
+            case EventType.ROUND_START:
+                values["rounds_used"] = draft.round
+            case EventType.CONSENSUS:
+                values["consensus_reached"] = bool(draft.data.get("reached"))
+                values["confidence"] = float(draft.data.get("confidence") or 0.0)
+                values["final_answer"] = _storable(draft.data.get("answer"))
+            case EventType.DEBATE_END:
+                status = draft.data["status"]
+                assert status in FINAL_STATUSES, status
+                values |= {"status": status, "ended_at": at, "lease_owner": None, "lease_expires": 0.0}
+    return values
+
+
+def slug(question: str, debate_id: str) -> str:
+    """A readable name for addresses: the question's words in ASCII and the end of the id."""
+    plain = unicodedata.normalize("NFKD", question).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-")
+    return f"{words or 'debate'}-{debate_id[-6:]}"
+
+
+def _refusal(connection: Connection, debate_id: str, expected_seq: int | None) -> AragoraError:
+    query = sa.select(debates.c.status, debates.c.last_seq).where(debates.c.id == debate_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return _no_such(debate_id)
+    if row.status in FINAL_STATUSES:
+        return DebateEnded(f"the debate has ended: {row.status}")
+    if expected_seq is not None and row.last_seq != expected_seq:
+        return SeqConflict(f"the log ends at {row.last_seq}, not at {expected_seq}")
+    return LeaseLost("another process holds the debate")
+
+
+def _no_such(debate_id: str) -> NotFound:
+    return NotFound(f"no debate {debate_id[:80]!r}")
+
+
+def _record(row: sa.Row[Any]) -> DebateRecord:
+    values = row._mapping
+    fields = {name: values[name] for name in DebateRecord.__dataclass_fields__}
+    return DebateRecord(**fields | {"spec": DebateSpec.from_json(row.spec)})
+
+
+def _event_row(debate_id: str, event: Event) -> dict[str, Any]:
+    return {
+        "debate_id": debate_id,
+        "seq": event.seq,
+        "type": event.type.value,
+        "at": event.at,
+        "round": event.round,
+        "agent": event.agent,
+        "data": event.data,
+    }
+
+
+def _storable(text: str | None) -> str | None:
+    """A model may answer with what a text column cannot hold: NUL or half a surrogate pair."""
+    return text if text is None else text.replace("\x00", "�").encode("utf-8", "replace").decode()
+
+
+def _folded(text: str) -> str:
+    return _storable(unicodedata.normalize("NFKC", text).casefold()) or ""
+
+
+def _search(question: str, title: str) -> str:
+    return _folded(question if title in question else f"{question}\n{title}")
+
+
+def _encoded(record: DebateRecord) -> str:
+    return base64.urlsafe_b64encode(f"{record.created_at!r} {record.id}".encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> tuple[float, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode("ascii")
+        at, _, debate_id = text.partition(" ")
+        if not ID_FORM.match(debate_id):
+            raise ValueError
+        return float(at), debate_id
+    except (ValueError, binascii.Error):
+        raise BadRequest("cursor: take it from next_cursor of the page before") from None
