@@ -134,7 +134,7 @@ def post_worker_init(worker: Worker) -> None:
 
     from aragora.server import process
 
-    process.start()
+    process.start_if_possible()
     gevent.spawn(drain, worker)
 
 

@@ -5,6 +5,7 @@ Called by `scripts/up`, inside `.venv`. Standard output tells what happens; what
 """
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -78,7 +80,7 @@ class Part:
 
     def stop(self) -> str:
         """Drain; answers what went wrong, or nothing. A Ctrl-C meanwhile ends it at once."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None:
             return ""
         self.process.terminate()
         try:
@@ -89,10 +91,13 @@ class Part:
         return "" if code == 0 else f"{self.name} drained, but {_ending(code)}"
 
     def kill(self) -> None:
-        """End the supervisor and its workers now."""
-        if self.process is None or self.process.poll() is not None:
+        """End the supervisor and its workers now; what has drained is gone already."""
+        if self.process is None or self.process.poll() == 0:
             return
-        os.killpg(self.process.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.process.wait()
 
 
@@ -124,19 +129,21 @@ def _port(text: str) -> int:
 
 
 def free_ports(options: argparse.Namespace) -> None:
-    """Raises PartError naming the first port that another process listens on."""
-    for flag in ("port", "admin_port", "app_port", "ws_port"):
-        port = getattr(options, flag)
-        with socket.socket() as trial:
+    """Raises PartError naming the first port that is taken, or named twice."""
+    with ExitStack() as trials:
+        for flag in ("port", "admin_port", "app_port", "ws_port"):
+            port = getattr(options, flag)
+            trial = trials.enter_context(socket.socket())
+            # a connection that a stopped server left in TIME_WAIT is no reason to refuse
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind(("127.0.0.1", port))
+                trial.listen()
             except OSError as error:
+                what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
                 name = "--" + flag.replace("_", "-")
-                raise PartError(
-                    f"port {port} cannot be had ({error.strerror}): stop what listens there "
-                    f"or choose another with {name} PORT"
-                ) from None
+                mend = f"stop what listens there, or choose another: {name} PORT"
+                raise PartError(f"port {port} {what}: {mend}") from None
 
 
 def parts(options: argparse.Namespace) -> list[Part]:
@@ -167,42 +174,47 @@ def parts(options: argparse.Namespace) -> list[Part]:
 
 def await_ready(part: Part, *addresses: str) -> None:
     """Wait until each address answers /ready with 200; a dot for each second on a terminal."""
-    console.print(f"Starting the {part.name} ", end="")
+    console.print(f"Starting the {part.name} ... ", end="")
     begun = last_dot = time.monotonic()
+    try:
+        for address in addresses:
+            while (seen := readiness(address)) != "200":
+                part.check()
+                now = time.monotonic()
+                if now - begun > READY_SECONDS:
+                    late = f"{part.name} is not ready after {READY_SECONDS:g} s"
+                    raise PartError(f"{late} ({address}: {seen})\n{part.told()}")
+                if now - last_dot >= 1 and console.is_terminal:
+                    console.print(".", end="")
+                    last_dot = now
+                time.sleep(0.05)
+    except PartError:
+        console.print("failed", style="red")
+        raise
+    console.print(f"ready at {', '.join(addresses)} after {time.monotonic() - begun:.1f} s", style="green")
+
+
+def readiness(address: str) -> str:
+    """The status that /ready answers there, or why there was none."""
+    try:
+        with calls() as session:
+            return str(session.get(f"http://{address}/ready", timeout=5).status_code)
+    except requests.RequestException as error:
+        return type(error).__name__
+
+
+def calls() -> requests.Session:
+    """A client that speaks to this machine, whatever proxy the environment names for other ones."""
     session = requests.Session()
     session.trust_env = False
-    for address in addresses:
-        seen = "no answer"
-        while seen != "200":
-            part.check()
-            try:
-                answer = session.get(f"http://{address}/ready", timeout=5)
-                seen = str(answer.status_code)
-            except requests.RequestException as error:
-                seen = type(error).__name__
-            now = time.monotonic()
-            if now - begun > READY_SECONDS:
-                late = f"{part.name} is not ready after {READY_SECONDS:g} s"
-                raise PartError(f"{late} ({address}: {seen})\n{part.told()}")
-            if seen != "200":
-                time.sleep(0.05)
-            if now - last_dot >= 1 and console.is_terminal:
-                console.print(".", end="")
-                last_dot = now
-    console.print(f"ready at {', '.join(addresses)} after {time.monotonic() - begun:.1f} s", style="green")
+    return session
 
 
 def debate(gateway: str) -> None:
     """Ask the question through the gateway, show each event as it comes, then the result the API gives."""
     token = os.environ.get("ARAGORA_API_TOKEN", "").partition(",")[0].strip()
-    session = requests.Session()
-    session.trust_env = False
-    session.headers.update({"Authorization": f"Bearer {token}"} if token else {})
     question = {"question": QUESTION, "agents": AGENTS, "rounds": ROUNDS}
-    created = session.post(f"http://{gateway}/api/debates", json=question, timeout=30)
-    if created.status_code != 202:
-        raise PartError(f"POST /api/debates answered {created.status_code}: {created.text[:300]}")
-    debate_id = created.json()["debate_id"]
+    debate_id = called("POST", gateway, "/api/debates", token, question)["debate_id"]
 
     console.print(f"\n[bold]{QUESTION}[/bold]\n{', '.join(AGENTS)}, {ROUNDS} rounds, {debate_id}\n")
     expected = 1
@@ -212,16 +224,24 @@ def debate(gateway: str) -> None:
         expected += 1
         show(event)
 
-    answer = session.get(f"http://{gateway}/api/debates/{debate_id}", timeout=30)
-    if answer.status_code != 200:
-        raise PartError(f"GET /api/debates/{debate_id} answered {answer.status_code}: {answer.text[:300]}")
-    result = answer.json()
+    result = called("GET", gateway, f"/api/debates/{debate_id}", token)
     if result["status"] != "completed":
         raise PartError(f"the debate ended as {result['status']}")
     verdict = "consensus" if result["consensus_reached"] else "no consensus"
     console.print(f"\n[bold green]Result: {verdict}[/bold green], confidence {result['confidence']:.2f}, "
                   f"{result['rounds_used']} rounds, {expected - 1} events, {result['duration_seconds']:.1f} s")
     console.print(Padding(Text(result["final_answer"] or ""), (0, 0, 0, 2)))
+
+
+def called(method: str, gateway: str, path: str, token: str, body: Any = None) -> dict[str, Any]:
+    """What the API answers through the gateway; raises PartError when it is no success."""
+    with calls() as session:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = session.request(method, f"http://{gateway}{path}", json=body, headers=headers, timeout=30)
+    if not answer.ok:
+        raise PartError(f"{method} {path} answered {answer.status_code}: {answer.text[:300]}")
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def watched(gateway: str, debate_id: str, token: str) -> Iterator[dict[str, Any]]:
@@ -330,7 +350,7 @@ def main() -> int:
     try:
         run(options)
     except PartError as failure:
-        Console(stderr=True, soft_wrap=True).print(Text(f"\nscripts/up: {failure}", style="red"))
+        Console(stderr=True, soft_wrap=True).print(Text(f"scripts/up: {failure}", style="red"))
         return 1
     except KeyboardInterrupt:
         return 130 if options.once else 0
