@@ -81,9 +81,7 @@ def _address(value: str) -> str:
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if urlsplit(value).scheme not in schemes or "://" not in value:
-            raise ValueError(
-                f"write a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-            )
+            raise ValueError(f"write a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return value
 
     return parse
@@ -365,9 +363,7 @@ class Settings:
         "random addition to it, so that workers do not all go at once",
         group="Server",
     )
-    preload: bool = _row(
-        "ARAGORA_PRELOAD", FLAG, False, "load the application before forking workers", group="Server"
-    )
+    preload: bool = _row("ARAGORA_PRELOAD", FLAG, False, "load the application before forking workers", group="Server")
     access_log: str = _row(
         "ARAGORA_ACCESS_LOG", TEXT, "-", "file of the access log; `-` is standard output", group="Server"
     )

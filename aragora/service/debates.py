@@ -1,27 +1,33 @@
-"""The use cases: create, read, watch, cancel, export."""
+"""The use cases: create, read, watch, cancel, export. Every door (HTTP, WebSocket, SSE) leads through here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aragora.debate.events import Event
-from aragora.service.requests import DebateChanges, NewDebate
+from aragora.agents import AgentInfo, available
+from aragora.debate import engine
+from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.spec import AgentSpec, DebateSpec
+from aragora.errors import DebateEnded, NotFound, Problem, SeqConflict, TooManyRequests, Unavailable, ValidationFailed
+from aragora.service import views
+from aragora.service.exports import COLUMNS, FORMATS, TABLES, Export, Sheet, export
+from aragora.service.requests import DebateChanges, NewAgent, NewDebate, is_storable
 from aragora.storage import ChangeFeed, DebateRecord, Page, Store, Subscription
+from aragora.storage.records import STATUSES
 
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """A finished download: ``body`` is UTF-8."""
-
-    filename: str
-    content_type: str
-    body: bytes
+MAX_EVENTS = 10_000  # events of one debate after which people's votes and suggestions are refused
+MAX_EXPORT = 20_000  # rows of one export
+MAX_KEY = 255  # characters of an Idempotency-Key
+MAX_SEARCH = 200  # characters of a search
+MAX_COMMENT = 2000  # characters of a person's vote, reasoning or suggestion
+DEMO = "demo"
 
 
 class Debates:
-    """Every use case of a debate. ``on_created`` wakes this process' runner."""
+    """Every use case of a debate. Raises the errors of :mod:`aragora.errors`; NotFound wherever an id is unknown."""
 
     def __init__(self, store: Store, feed: ChangeFeed, agents_environ: Mapping[str, str]) -> None:
         self.store = store
@@ -29,79 +35,218 @@ class Debates:
         self.agents_environ = agents_environ
 
     def create(self, new: NewDebate, *, idempotency_key: str | None = None) -> DebateRecord:
-        """Raises ValidationFailed (unknown agent, missing credentials), Conflict (key used for another request)."""
-        raise NotImplementedError
+        """Store a debate; a runner, here or elsewhere, begins with it at once.
+
+        Raises ValidationFailed (unknown agent, missing credentials), Conflict (the key was used for another request).
+        """
+        if idempotency_key is not None and not (1 <= len(idempotency_key) <= MAX_KEY and is_storable(idempotency_key)):
+            raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {MAX_KEY} characters"))
+        spec = DebateSpec(
+            question=new.question,
+            agents=self._participants(new.agents),
+            rounds=new.rounds,
+            consensus=new.consensus,
+            threshold=new.threshold,
+            context=new.context,
+            early_stop=new.early_stop,
+            timeout=new.timeout,
+        )
+        body = new.model_dump_json() if idempotency_key is not None else ""
+        record = self.store.create(
+            spec,
+            title=new.title,
+            metadata=new.metadata,
+            idempotency_key=idempotency_key,
+            request_hash=hashlib.sha256(body.encode()).hexdigest() if body else None,
+        )
+        self.feed.publish_work()
+        return record
+
+    def _participants(self, wanted: Sequence[str | NewAgent] | None) -> tuple[AgentSpec, ...]:
+        infos = {info.name: info for info in available(self.agents_environ)}
+        if wanted is None:
+            ready = [info.name for info in infos.values() if info.available and info.name != DEMO]
+            wanted = ready[:10] if len(ready) > 1 else ready * 2 or [DEMO] * 3
+        asked = [NewAgent(type=item) if isinstance(item, str) else item for item in wanted]
+        problems = [
+            Problem(f"agents.{index}", problem)
+            for index, agent in enumerate(asked)
+            if (problem := _unusable(agent, infos)) is not None
+        ]
+        named = [agent.name for agent in asked if agent.name is not None]
+        if len(set(named)) < len(named):
+            problems.append(Problem("agents", "each name may appear once"))
+        if problems:
+            raise ValidationFailed.of(*problems)
+        return _distinct(asked)
 
     def get(self, debate_id: str) -> DebateRecord:
-        """Raises NotFound; an id of a wrong form is not found either."""
-        raise NotImplementedError
+        """One debate."""
+        return self.store.get(debate_id)
 
-    def view(self, debate_id: str) -> dict[str, Any]:
+    def view(self, debate_id: str) -> views.Row:
         """The debate as the API shows it, messages included."""
-        raise NotImplementedError
+        record = self.store.get(debate_id)
+        said, _ = self.store.select(debate_id, [EventType.AGENT_MESSAGE], MAX_EXPORT)
+        return views.debate(record) | {"messages": views.messages(said)}
 
-    def page(
-        self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None
-    ) -> Page:
-        """Newest first; raises ValidationFailed or BadRequest."""
-        raise NotImplementedError
+    def page(self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None) -> Page:
+        """Debates, newest first; raises ValidationFailed, and BadRequest for a broken cursor."""
+        if not 1 <= limit <= 100:
+            raise ValidationFailed.of(Problem("limit", "1 to 100"))
+        if status is not None and status not in STATUSES:
+            raise ValidationFailed.of(Problem("status", f"one of {', '.join(sorted(STATUSES))}"))
+        if q is not None and len(q) > MAX_SEARCH:
+            raise ValidationFailed.of(Problem("q", f"at most {MAX_SEARCH} characters"))
+        return self.store.page(limit, cursor, status, q)
 
     def update(self, debate_id: str, changes: DebateChanges) -> DebateRecord:
-        """Title, metadata and is_public."""
-        raise NotImplementedError
+        """Change title, metadata or is_public."""
+        return self.store.update(debate_id, title=changes.title, metadata=changes.metadata, is_public=changes.is_public)
 
     def delete(self, debate_id: str) -> None:
-        """Remove it with its events; a running one stops."""
-        raise NotImplementedError
+        """Remove it with its events; a running one stops at once."""
+        self.store.get(debate_id)
+        self.store.delete(debate_id)
+        self.feed.publish_deleted(debate_id)
 
     def cancel(self, debate_id: str) -> DebateRecord:
-        """End it for good; raises DebateEnded (409) when it already has."""
-        raise NotImplementedError
+        """End it for good: no agent is called any more. Raises DebateEnded (409) when it already has ended."""
+        record = self.store.get(debate_id)
+        for _ in range(100):
+            if record.ended:
+                raise DebateEnded(f"the debate has ended: {record.status}")
+            history = self.store.history(debate_id)
+            try:
+                ended = self.store.append(
+                    debate_id, len(history), engine.cancelled(record.spec, history), lease=None, at=time.time()
+                )
+            except SeqConflict:
+                record = self.store.get(debate_id)
+                continue
+            self.feed.publish(debate_id, ended[-1].seq, ended)
+            return self.store.get(debate_id)
+        raise Unavailable("the debate moves too fast to be cancelled, try again", retry_after=0.1)
 
     def events(self, debate_id: str, since: int = 0, limit: int = 500, wait: float = 0.0) -> list[Event]:
-        """Events with seq > since; blocks up to ``wait`` seconds for the first."""
-        raise NotImplementedError
+        """Events with seq > ``since``; blocks up to ``wait`` seconds for the first, not at all once it has ended."""
+        if since < 0 or not 1 <= limit <= 500 or not 0 <= wait <= 60:
+            raise ValidationFailed.of(Problem("since, limit, wait", "since ≥ 0, limit 1 to 500, wait 0 to 60"))
+        found = self.store.events(debate_id, since, limit)
+        if found or wait <= 0:
+            return found
+        deadline = time.monotonic() + wait
+        with self.subscribe(debate_id) as watch:
+            while not (found := watch.events(since, limit)):
+                left = deadline - time.monotonic()
+                if left <= 0 or self.store.get(debate_id).ended or not watch.wait(left):
+                    break
+        return found
 
-    def messages(self, debate_id: str, limit: int = 50, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    def messages(self, debate_id: str, limit: int = 50, offset: int = 0) -> tuple[list[views.Row], int]:
         """One page of what was said, and how much there is in all."""
-        raise NotImplementedError
+        if not 1 <= limit <= 200 or not 0 <= offset <= 1_000_000:
+            raise ValidationFailed.of(Problem("limit, offset", "limit 1 to 200, offset 0 to 1000000"))
+        said, total = self.store.select(debate_id, [EventType.AGENT_MESSAGE], limit, offset)
+        return views.messages(said, offset), total
 
-    def votes(self, debate_id: str) -> list[dict[str, Any]]:
-        """Every vote, the users' included."""
-        raise NotImplementedError
+    def votes(self, debate_id: str) -> list[views.Row]:
+        """Every vote; the users' have the type ``user_vote``."""
+        found, _ = self.store.select(debate_id, [EventType.VOTE, EventType.USER_VOTE], MAX_EXPORT)
+        return [{"type": item.type.value} | row for item, row in zip(found, views.findings(found), strict=True)]
 
-    def critiques(self, debate_id: str) -> list[dict[str, Any]]:
+    def critiques(self, debate_id: str) -> list[views.Row]:
         """Every critique."""
-        raise NotImplementedError
+        return views.findings(self.store.select(debate_id, [EventType.CRITIQUE], MAX_EXPORT)[0])
 
-    def convergence(self, debate_id: str) -> list[dict[str, Any]]:
-        """Similarity of the answers round by round."""
-        raise NotImplementedError
+    def convergence(self, debate_id: str) -> list[views.Row]:
+        """Similarity of the answers, measure by measure."""
+        return views.findings(self.store.select(debate_id, [EventType.CONVERGENCE], MAX_EXPORT)[0])
 
     def export(self, debate_id: str, form: str, table: str = "summary") -> Export:
         """``form``: json, csv, html, txt or md; ``table``: summary, messages, critiques or votes."""
-        raise NotImplementedError
+        if form not in FORMATS:
+            raise NotFound(f"no format {form[:20]!r}: take one of {', '.join(FORMATS)}")
+        if table not in TABLES:
+            raise ValidationFailed.of(Problem("table", f"one of {', '.join(TABLES)}"))
+        record = self.store.get(debate_id)
+        rows: Sequence[views.Row] = ()
+        if table == "messages":
+            rows = views.messages(self.store.select(debate_id, [EventType.AGENT_MESSAGE], MAX_EXPORT)[0])
+        elif table in COLUMNS:
+            rows = self.critiques(debate_id) if table == "critiques" else self.votes(debate_id)
+        return export(Sheet(views.debate(record), table, rows), form)
 
-    def agents(self) -> list[dict[str, Any]]:
-        """Every kind of agent."""
-        raise NotImplementedError
-
-    def availability(self) -> dict[str, Any]:
-        """Which kinds can run now, and which variable the others miss."""
-        raise NotImplementedError
+    def agents(self) -> list[AgentInfo]:
+        """Every kind of agent: whether it can run now, and which variable it misses."""
+        return list(available(self.agents_environ))
 
     def user_vote(self, debate_id: str, choice: str, reasoning: str = "", user: str | None = None) -> Event:
-        """Record a person's vote; raises DebateEnded."""
-        raise NotImplementedError
+        """Record a person's vote for one of the agents; raises DebateEnded."""
+        names = [agent.name for agent in self.store.get(debate_id).spec.agents]
+        if choice not in names:
+            raise ValidationFailed.of(Problem("choice", f"one of {', '.join(names)}"))
+        return self._add(debate_id, EventType.USER_VOTE, {"choice": choice, "reasoning": reasoning, "user": user})
 
     def user_suggestion(self, debate_id: str, text: str, user: str | None = None) -> Event:
         """Record a person's suggestion; raises DebateEnded."""
-        raise NotImplementedError
+        if not text.strip():
+            raise ValidationFailed.of(Problem("text", "at least 1 character"))
+        return self._add(debate_id, EventType.USER_SUGGESTION, {"text": text, "user": user})
+
+    def _add(self, debate_id: str, kind: EventType, data: dict[str, Any]) -> Event:
+        for name, value in data.items():
+            if isinstance(value, str) and len(value) > MAX_COMMENT:
+                raise ValidationFailed.of(Problem(name, f"at most {MAX_COMMENT} characters"))
+        record = self.store.get(debate_id)
+        if record.last_seq >= MAX_EVENTS:
+            raise TooManyRequests("this debate has taken as many votes and suggestions as it can")
+        draft = Draft(kind, record.rounds_used, None, data)
+        (added,) = self.store.append(debate_id, None, [draft], lease=None, at=time.time())
+        self.feed.publish(debate_id, added.seq, [added])
+        return added
 
     def subscribe(self, debate_id: str, wake: Callable[[], None] | None = None) -> Subscription:
-        """Watch it live; raises NotFound."""
-        raise NotImplementedError
+        """Watch it live: a context manager; see :class:`Subscription`."""
+        watch = self.feed.subscribe(debate_id, wake)
+        try:
+            self.feed.observe(debate_id, self.store.get(debate_id).last_seq)
+        except BaseException:
+            watch.close()
+            raise
+        return watch
 
     def wait_ended(self, debate_id: str, timeout: float) -> DebateRecord:
-        """The debate once it ended, or as it is after ``timeout`` seconds."""
-        raise NotImplementedError
+        """The debate once it has ended, or as it is after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        with self.subscribe(debate_id) as watch:
+            while True:
+                record = self.store.get(debate_id)
+                left = deadline - time.monotonic()
+                if record.ended or left <= 0:
+                    return record
+                watch.wait(left)
+
+
+def _unusable(agent: NewAgent, infos: Mapping[str, AgentInfo]) -> str | None:
+    info = infos.get(agent.type)
+    if info is None:
+        return f"no agent {agent.type!r}: take one of {', '.join(infos)}"
+    if not info.available:
+        return f"agent {agent.type!r} needs {info.missing}"
+    return None
+
+
+def _distinct(asked: Sequence[NewAgent]) -> tuple[AgentSpec, ...]:
+    """Name the unnamed: demo-1, demo-2, ... beside any name that was asked for."""
+    taken = {agent.name for agent in asked if agent.name is not None}
+    named = []
+    for agent in asked:
+        name, number = agent.name, 0
+        while name is None:
+            number += 1
+            if f"{agent.type}-{number}" not in taken:
+                name = f"{agent.type}-{number}"
+        taken.add(name)
+        named.append(AgentSpec(name, agent.type, agent.model, agent.role))
+    return tuple(named)

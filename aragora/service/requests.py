@@ -24,8 +24,13 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_METADATA = 16_384
 
 
+def is_storable(text: str) -> bool:
+    """Whether both databases can hold ``text`` in a column."""
+    return not _UNSTORABLE.search(text)
+
+
 def _storable(text: str) -> str:
-    if _UNSTORABLE.search(text):
+    if not is_storable(text):
         raise ValueError("contains a NUL character or half a surrogate pair")
     return text
 
@@ -63,11 +68,9 @@ class NewAgent(_Model):
 class NewDebate(_Model):
     """The body of `POST /api/debates`."""
 
-    question: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)] = (
-        Field(
-            validation_alias=AliasChoices("question", "task"),
-            description="what is argued; `task` is an alias",
-        )
+    question: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)] = Field(
+        validation_alias=AliasChoices("question", "task"),
+        description="what is argued; `task` is an alias",
     )
     agents: (
         Annotated[
@@ -84,9 +87,7 @@ class NewDebate(_Model):
     context: Annotated[Text, StringConstraints(max_length=10_000)] = ""
     early_stop: bool = True
     timeout: Annotated[float, Field(ge=1, le=1800)] = Field(default=600.0, description="seconds")
-    title: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = (
-        None
-    )
+    title: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     @classmethod
@@ -98,9 +99,7 @@ class NewDebate(_Model):
 class DebateChanges(_Model):
     """The body of `PATCH /api/debates/{id}`; what is left out stays."""
 
-    title: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = (
-        None
-    )
+    title: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
     metadata: Metadata | None = None
     is_public: bool | None = None
 

@@ -51,9 +51,13 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, committed at the end; an exception rolls it back."""
-        with _answering(), self._writing, self.engine.connect() as connection:
-            with connection.execution_options(aragora_write=True).begin():
-                yield connection
+        with (
+            _answering(),
+            self._writing,
+            self.engine.connect().execution_options(aragora_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
     def now(self) -> sa.ColumnElement[float]:
         """The clock that leases are measured by.
@@ -174,14 +178,13 @@ def _postgresql(settings: Settings) -> Database:
     except (SQLAlchemyError, ValueError):
         raise SettingsError("DATABASE_URL: not a URL; write postgresql://user:password@host/name") from None
     milliseconds = int(settings.database_timeout * 1000)
+    limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
     engine = sa.create_engine(
         url,
         connect_args={
             "connect_timeout": max(2, int(settings.database_timeout)),
             "application_name": "aragora",
-            "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
-            if "options" not in url.query
-            else url.query["options"],
+            "options": url.query.get("options", limits),
         },
         json_serializer=_json,
         pool_size=settings.database_pool,

@@ -188,13 +188,23 @@ class Store:
             .limit(limit)
         )
         with self.database.reading() as connection:
-            found = [
-                Event(row.seq, EventType(row.type), row.at, row.round, row.agent, row.data)
-                for row in connection.execute(query)
-            ]
+            found = [_event(row) for row in connection.execute(query)]
         if not found:
             self.get(debate_id)
         return found
+
+    def select(
+        self, debate_id: str, types: Iterable[EventType], limit: int | None = None, offset: int = 0
+    ) -> tuple[list[Event], int]:
+        """Events of some types in order, from the ``offset``-th on, and how many there are in all."""
+        wanted = (events.c.debate_id == debate_id, events.c.type.in_([kind.value for kind in types]))
+        query = sa.select(events).where(*wanted).order_by(events.c.seq).limit(limit).offset(offset)
+        with self.database.reading() as connection:
+            total: int = connection.execute(sa.select(sa.func.count()).select_from(events).where(*wanted)).scalar_one()
+            found = [_event(row) for row in connection.execute(query)]
+        if not total:
+            self.get(debate_id)
+        return found, total
 
     def history(self, debate_id: str, since: int = 0) -> list[Event]:
         """Every event with ``seq`` > ``since``, read in bounded pieces; raises :class:`NotFound`."""
@@ -292,6 +302,10 @@ def _record(row: sa.Row[Any]) -> DebateRecord:
     values = row._mapping
     fields = {name: values[name] for name in DebateRecord.__dataclass_fields__}
     return DebateRecord(**fields | {"spec": DebateSpec.from_json(row.spec)})
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    return Event(row.seq, EventType(row.type), row.at, row.round, row.agent, row.data)
 
 
 def _event_row(debate_id: str, event: Event) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""Downloads of a debate in five formats. What agents and people wrote is data in every one of them.
+
+HTML is escaped and forbids scripts; a CSV cell that a spreadsheet would take for a formula begins with an apostrophe;
+Markdown quotes the text line by line.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aragora.service.views import Row, printable
+
+TABLES = ("summary", "messages", "critiques", "votes")
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "messages": ("index", "round", "agent", "role", "timestamp", "content"),
+    "critiques": ("seq", "round", "agent", "target", "severity", "issues", "suggestions", "reasoning", "timestamp"),
+    "votes": ("seq", "round", "agent", "choice", "confidence", "reasoning", "timestamp"),
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A finished download; ``body`` is UTF-8."""
+
+    filename: str
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What is exported: one debate and one of its tables. The table of ``summary`` is the debate itself."""
+
+    debate: Row
+    table: str
+    rows: Sequence[Row]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the table's columns."""
+        return ("field", "value") if self.table == "summary" else COLUMNS[self.table]
+
+    def cells(self) -> list[list[str]]:
+        """The table as text."""
+        if self.table == "summary":
+            return [[name, _text(value)] for name, value in self.debate.items()]
+        return [[_text(row.get(name)) for name in self.columns] for row in self.rows]
+
+
+def export(sheet: Sheet, form: str) -> Export:
+    """The download of ``sheet``; ``form`` is one of FORMATS."""
+    content_type, write = FORMATS[form]
+    name = f"{sheet.debate['slug']}-{sheet.table}.{form}"
+    return Export(name, content_type, write(sheet).encode("utf-8", "replace"))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = "; ".join(value)
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _json(sheet: Sheet) -> str:
+    shown = dict(sheet.debate)
+    if sheet.table != "summary":
+        shown[sheet.table] = list(sheet.rows)
+    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+
+
+def _csv(sheet: Sheet) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)  # RFC 4180: commas, CRLF, doubled quotes
+    writer.writerow(sheet.columns)
+    writer.writerows([_harmless(cell) for cell in row] for row in sheet.cells())
+    return out.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    return "'" + cell if cell.startswith(_FORMULA) else cell
+
+
+def _outline(debate: Row) -> list[tuple[str, str]]:
+    """The few facts that head every readable export."""
+    result = "reached" if debate["consensus_reached"] else "not reached"
+    return [
+        ("Debate", debate["id"]),
+        ("Agents", ", ".join(debate["agents"])),
+        ("Rounds", f"{debate['rounds_used']} of {debate['rounds']}"),
+        ("Status", debate["status"]),
+        ("Consensus", f"{debate['consensus']}: {result}, confidence {debate['confidence']:.0%}"),
+        ("Began", debate["created_at"]),
+        ("Took", f"{debate['duration_seconds']:g} s"),
+    ]
+
+
+def _heading(row: Row) -> str:
+    who = row.get("agent") or "a person"
+    what = row.get("role") or (f"on {row['target']}" if row.get("target") else "")
+    return f"{who}{', ' + what if what else ''} (round {row.get('round', 0)})"
+
+
+def _body(row: Row) -> list[tuple[str, str]]:
+    """Label and text of each part of one row; the main text has no label."""
+    if "content" in row:
+        return [("", _text(row["content"]))]
+    skipped = {"seq", "round", "agent", "timestamp", "target", "index"}
+    return [(name, _text(value)) for name, value in row.items() if name not in skipped and value not in (None, "", [])]
+
+
+def _txt(sheet: Sheet) -> str:
+    debate = sheet.debate
+    lines = [_text(debate["task"]), "=" * 72, ""]
+    lines += [f"{label + ':':<11} {value}" for label, value in _outline(debate)]
+    lines += ["", "Answer", "-" * 72, _text(debate["final_answer"]) or "none", ""]
+    for row in sheet.rows:
+        lines += ["-" * 72, _heading(row), ""]
+        lines += [f"{label}: {text}" if label else text for label, text in _body(row)] + [""]
+    return "\n".join(lines)
+
+
+def _md(sheet: Sheet) -> str:
+    debate = sheet.debate
+    lines = ["# Debate", "", *_quoted(_text(debate["task"])), ""]
+    lines += [f"- **{label}:** {_inline(str(value))}" for label, value in _outline(debate)]
+    lines += ["", "## Answer", "", *_quoted(_text(debate["final_answer"]) or "none"), ""]
+    if sheet.table != "summary":
+        lines += [f"## {sheet.table.capitalize()}", ""]
+    for row in sheet.rows:
+        lines += [f"### {_inline(_heading(row))}", ""]
+        for label, text in _body(row):
+            lines += [*([f"**{label}**", ""] if label else []), *_quoted(text), ""]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> list[str]:
+    return [f"> {line}".rstrip() for line in html.escape(text, quote=False).splitlines() or [""]]
+
+
+def _inline(text: str) -> str:
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return "".join("\\" + sign if sign in "\\`*_[]#|" else sign for sign in plain)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }} dt {{ color: #666 }} dd {{ margin: 0 }}
+article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} p {{ white-space: pre-wrap; overflow-wrap: anywhere }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<dl>{outline}</dl>
+<h2>Answer</h2>
+<p>{answer}</p>
+{rows}</body>
+</html>
+"""
+
+
+def _html(sheet: Sheet) -> str:
+    debate = sheet.debate
+    articles = []
+    for row in sheet.rows:
+        parts = "".join(
+            f"<p>{f'<b>{html.escape(label)}:</b> ' if label else ''}{html.escape(text)}</p>"
+            for label, text in _body(row)
+        )
+        articles.append(f"<article><h3>{html.escape(_heading(row))}</h3>{parts}</article>\n")
+    heading = "" if sheet.table == "summary" else f"<h2>{sheet.table.capitalize()}</h2>\n"
+    return _PAGE.format(
+        title=html.escape(_text(debate["task"])),
+        outline="".join(
+            f"<dt>{html.escape(label)}</dt><dd>{html.escape(str(value))}</dd>" for label, value in _outline(debate)
+        ),
+        answer=html.escape(_text(debate["final_answer"]) or "none"),
+        rows=heading + "".join(articles),
+    )
+
+
+FORMATS: dict[str, tuple[str, Callable[[Sheet], str]]] = {
+    "json": ("application/json", _json),
+    "csv": ("text/csv; charset=utf-8", _csv),
+    "html": ("text/html; charset=utf-8", _html),
+    "txt": ("text/plain; charset=utf-8", _txt),
+    "md": ("text/markdown; charset=utf-8", _md),
+}
