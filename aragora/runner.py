@@ -376,8 +376,15 @@ class Tokens:
         """Pass on what is left."""
         if not self._text:
             return
-        data = {"agent": self._ask.agent.name, "purpose": self._ask.purpose.value, "text": "".join(self._text)}
+        text = "".join(self._text)
         self._text.clear()
         self._sent = time.monotonic()
-        payload = {"type": "token_delta", "round": self._ask.round, "agent": data["agent"], "timestamp": time.time()}
-        self._feed.publish_live(self._debate_id, payload | {"data": data})
+        self._feed.publish_live(
+            self._debate_id,
+            {
+                "agent": self._ask.agent.name,
+                "round": self._ask.round,
+                "purpose": self._ask.purpose.value,
+                "text": text,
+            },
+        )

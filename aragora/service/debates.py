@@ -181,6 +181,14 @@ class Debates:
         """Every kind of agent: whether it can run now, and which variable it misses."""
         return list(available(self.agents_environ))
 
+    def availability(self) -> dict[str, Any]:
+        """The names of the agents that can run now, and which variable each of the others misses."""
+        infos = self.agents()
+        return {
+            "available": [info.name for info in infos if info.available],
+            "missing": {info.name: info.missing for info in infos if not info.available},
+        }
+
     def user_vote(self, debate_id: str, choice: str, reasoning: str = "", user: str | None = None) -> Event:
         """Record a person's vote for one of the agents; raises DebateEnded."""
         names = [agent.name for agent in self.store.get(debate_id).spec.agents]
