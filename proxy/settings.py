@@ -95,54 +95,59 @@ class Settings:
         values.ERROR_LOG, "Logs", "file for the gateway's own messages; '-' is standard error")] = "-"
     log_level: Annotated[str, Row(values.LOG_LEVEL, "Logs", "least important message that is written")] = "info"
 
-    connect_timeout: Annotated[float, _time("to connect to an upstream; 504 after it")] = 60.0
-    send_timeout: Annotated[float, _time("between two writes of a request to an upstream; 504 after it")] = 300.0
+    connect_timeout: Annotated[float, _time("longest wait for a connection to an upstream; then 504")] = 60.0
+    send_timeout: Annotated[float, _time(
+        "longest pause between two writes of a request to an upstream; then 504")] = 300.0
     read_timeout: Annotated[float, _time(
-        "between two reads of an upstream's answer; 504 if it has not begun, cut off if it has")] = 300.0
-    websocket_timeout: Annotated[float, _time("of silence, both ways, until a WebSocket is closed")] = 3600.0
-    head_timeout: Annotated[float, _time("for a whole request head; 408 after it")] = 20.0
-    body_timeout: Annotated[float, _time("between two reads of a request body; 408 after it")] = 30.0
-    keepalive_timeout: Annotated[float, _time("an idle client connection stays open")] = 60.0
-    write_timeout: Annotated[float, _time("a client may take no byte of its answer until it is dropped")] = 60.0
-    linger_timeout: Annotated[float, _time("to discard what a client still sends after its last answer")] = 5.0
-    half_close_timeout: Annotated[float, _time("the open direction of a half-closed WebSocket may be silent")] = 10.0
-    hold: Annotated[float, _time("a request waits for an upstream that refuses connections; 503 after it")] = 10.0
+        "longest pause between two reads of an upstream's answer; then 504, or cut off if it has begun")] = 300.0
+    websocket_timeout: Annotated[float, _time("silence in both directions after which a WebSocket is closed")] = 3600.0
+    head_timeout: Annotated[float, _time("longest time a request head may take; then 408")] = 20.0
+    body_timeout: Annotated[float, _time("longest pause between two reads of a request body; then 408")] = 30.0
+    keepalive_timeout: Annotated[float, _time("how long an idle client connection stays open")] = 60.0
+    write_timeout: Annotated[float, _time(
+        "longest time a client may take no byte of its answer; then it is dropped")] = 60.0
+    linger_timeout: Annotated[float, _time("how long to discard what a client still sends after its last answer")] = 5.0
+    half_close_timeout: Annotated[float, _time(
+        "how long the open direction of a half-closed WebSocket may be silent")] = 10.0
+    hold: Annotated[float, _time("how long a request waits for an upstream that refuses connections; then 503")] = 10.0
     graceful: Annotated[float, _time(
-        "requests in flight may take when the gateway stops", "graceful_timeout")] = 30.0
+        "how long requests in flight may take when the gateway stops", "graceful_timeout")] = 30.0
     websocket_drain: Annotated[float, _time(
-        "over which WebSockets are closed when the gateway stops; at most 'graceful'")] = 5.0
+        "time over which WebSockets are closed when the gateway stops; at most 'graceful'")] = 5.0
 
-    max_request_line: Annotated[int, _size("request line; 414 above it (gunicorn's own limit)")] = 4094
-    max_field: Annotated[int, _size("one field line; 431 above it (gunicorn's own limit)")] = 8190
-    max_fields: Annotated[int, _count("fields of a request, the gateway's own included; 431 above it")] = 100
-    max_head: Annotated[int, _size("whole request head; 431 above it")] = 32 << 10
-    max_body: Annotated[int, _size("request body; 413 above it")] = 50 << 20
-    max_response_head: Annotated[int, _size("head of an upstream's answer; 502 above it")] = 64 << 10
-    max_connections: Annotated[int, _count("client connections of one worker; 503 above it")] = 16384
+    max_request_line: Annotated[int, _size("longest request line; 414 above it (gunicorn's own limit)")] = 4094
+    max_field: Annotated[int, _size("longest field line; 431 above it (gunicorn's own limit)")] = 8190
+    max_fields: Annotated[int, _count("most fields of a request, the gateway's own included; 431 above it")] = 100
+    max_head: Annotated[int, _size("largest request head; 431 above it")] = 32 << 10
+    max_body: Annotated[int, _size("largest request body; 413 above it")] = 50 << 20
+    max_response_head: Annotated[int, _size("largest head of an upstream's answer; 502 above it")] = 64 << 10
+    max_connections: Annotated[int, _count("most client connections of one worker")] = 16384
     min_rate: Annotated[int, _size(
-        "a request body must average each second, from 10 s on; 408 below it. 0: any rate")] = 500
+        "bytes a second a request body must average after its first 10 s; 408 below it. 0: any rate")] = 500
 
     request_buffering: Annotated[bool, Row(
         values.SWITCH, "Buffers", "read a request body to its end before the upstream is asked")] = True
     response_buffering: Annotated[bool, Row(
         values.SWITCH, "Buffers", "take an answer off the upstream faster than a slow client reads it")] = True
     body_memory: Annotated[int, Row(
-        values.SIZE, "Buffers", "of a request body kept in memory; above it a temporary file")] = 64 << 10
+        values.SIZE, "Buffers", "part of a request body kept in memory; the rest goes to a temporary file")] = 64 << 10
     response_memory: Annotated[int, Row(
-        values.SIZE, "Buffers", "of an answer kept in memory for a slow client; above it a temporary file")] = 64 << 10
+        values.SIZE, "Buffers",
+        "part of an answer kept in memory for a slow client; the rest goes to a temporary file")] = 64 << 10
     response_spool: Annotated[int, Row(
-        values.SIZE, "Buffers", "one slow client's answer may take on disk; 0 waits for the client instead")] = 1 << 30
+        values.SIZE, "Buffers",
+        "most of one answer kept on disk for a slow client; 0 waits for the client instead")] = 1 << 30
     spool_dir: Annotated[Path | None, Row(
         values.PATH, "Buffers", "directory of the temporary files; the system's if not given")] = None
 
     upstream_keepalive: Annotated[float, Row(
         values.DURATION, "Upstream connections",
-        "the upstream keeps an idle connection (gunicorn: 2 s); it is reused up to 1 s less")] = 2.0
+        "how long the upstream keeps an idle connection (gunicorn: 2 s); it is reused up to 1 s less")] = 2.0
     pool_size: Annotated[int, Row(
-        values.COUNT, "Upstream connections", "idle connections kept for each peer and worker")] = 256
+        values.COUNT, "Upstream connections", "most idle connections kept for each peer and worker")] = 256
     reuse_unsafe: Annotated[float, Row(
         values.DURATION, "Upstream connections",
-        "after its last answer that a connection may carry a POST or PATCH; 0: always a new one")] = 1.0
+        "time since its last answer in which a connection may carry a POST or PATCH; 0: always a new one")] = 1.0
     half_close: Annotated[str, Row(
         values.HALF_CLOSE, "Upstream connections",
         "what it means when a client shuts its sending side before its answer came")] = "abort"

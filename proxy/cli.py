@@ -1,0 +1,194 @@
+"""The command line: `python -m proxy` serves, `python -m proxy check FILE` reads a file and says what is wrong."""
+
+import argparse
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from proxy import supervisor
+from proxy.settings import Setting, Settings, SettingsError, load, nearest, table
+
+_PROG = "proxy"
+_USAGE = """\
+usage: python -m proxy --upstream ADDRESS [setting ...]
+       python -m proxy --config FILE [setting ...]
+       python -m proxy check FILE [setting ...]
+"""
+_INTRO = """\
+A reverse proxy for one machine: HTTP/1.1 and WebSocket in front of a WSGI or ASGI application.
+
+An ADDRESS is HOST:PORT, [::1]:PORT, :PORT (this machine only) or unix:PATH. A SIZE is in bytes or ends in k, m or g;
+a TIME is in seconds or ends in ms, s, m, h or d. A setting on the command line wins over the file.
+"""
+_EXAMPLES = """\
+examples:
+  python -m proxy --upstream 127.0.0.1:8080 --bind 0.0.0.0:8000
+  python -m proxy --upstream unix:/run/app.sock --access-log /var/log/proxy.log --log-format json
+  python -m proxy check /etc/proxy.toml && kill -HUP "$(cat /run/proxy.pid)"
+"""
+Flags = Mapping[str, str | list[str]]
+
+
+class _UsageError(Exception):
+    """A command line that cannot be read; the text is the line to show."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        found = re.fullmatch(r"argument (--[a-z-]+)\S*: expected one argument", message)
+        raise _UsageError(f"{found[1]}: its value is missing; put one after it" if found else message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line and give back the exit code: 2 when it or the file is wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except _UsageError as problem:
+        print(f"{_PROG}: {problem}", file=sys.stderr)
+    except SettingsError as problem:
+        for mistake in problem.mistakes:
+            print(f"{_PROG}: {mistake}", file=sys.stderr)
+    return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if "-h" in arguments or "--help" in arguments:
+        print(help_text(shutil.get_terminal_size().columns), end="")
+        return 0
+    if "--version" in arguments:
+        print(f"aragora-proxy {supervisor.version()}")
+        return 0
+    if arguments[:1] == ["check"]:
+        return _check(arguments[1:])
+    flags, rest = _parse(arguments)
+    if rest:
+        raise _UsageError(f"{rest[0]}: not understood; settings are flags, such as --upstream {rest[0]}")
+    settings = load(flags, _config(flags))
+    return supervisor.run(settings, flags)
+
+
+def _check(arguments: list[str]) -> int:
+    flags, rest = _parse(arguments)
+    if len(rest) > 1 or (rest and "config" in flags):
+        raise _UsageError("check: one file at a time")
+    path = Path(rest[0]).absolute() if rest else _config(flags)
+    if path is None:
+        raise _UsageError("check: name the file, such as: python -m proxy check /etc/proxy.toml")
+    settings = load(flags, path)
+    print(f"{path}: good. This would run:")
+    print(_shown(settings, load({"upstream": "127.0.0.1:1"})))
+    return 0
+
+
+def _config(flags: Flags) -> Path | None:
+    if "config" not in flags:
+        return None
+    row = next(row for row in table() if row.name == "config")
+    try:
+        path = row.kind.read(flags["config"])
+    except ValueError as problem:
+        raise SettingsError([f"--config {flags['config']}: {problem}"]) from None
+    assert isinstance(path, Path)
+    return path
+
+
+def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
+    """Flags by setting name, as typed, and what is not a flag."""
+    parser = _Parser(prog=_PROG, add_help=False, allow_abbrev=False)
+    known: list[str] = []
+    for row in table():
+        spellings = [row.flag, *("--" + alias.replace("_", "-") for alias in row.aliases)]
+        known += spellings
+        parser.add_argument(*spellings, dest=row.name, default=argparse.SUPPRESS,
+                            action="append" if row.kind.repeatable else "store")
+    parser.add_argument("rest", nargs="*")
+    found, unknown = parser.parse_known_args(arguments)
+    for argument in unknown:
+        name = argument.partition("=")[0]
+        raise _UsageError(f"{name}: there is no such flag; {nearest(name, known)}")
+    flags: dict[str, Any] = vars(found)
+    return flags, flags.pop("rest")
+
+
+def help_text(columns: int) -> str:
+    """All settings by group, wrapped to the terminal."""
+    width = max(60, min(columns, 120))
+    parts = [_USAGE, "\n", _INTRO]
+    group = ""
+    for row in table():
+        if row.group != group:
+            group = row.group
+            parts.append(f"\n{group.lower()}:\n")
+        parts.append(_help_row(row, width))
+    parts.append("\nother:\n  -h, --help\n  --version\n\n")
+    parts.append(_EXAMPLES)
+    return "".join(parts)
+
+
+def _help_row(row: Setting, width: int) -> str:
+    left = f"  {row.flag} {row.kind.metavar}"
+    text = f"{row.doc} [{row.default_text}]"
+    indent = " " * 34
+    lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False)
+    if len(left) > len(indent) - 2:
+        return "\n".join([left, *(indent + line for line in lines)]) + "\n"
+    return "\n".join([left.ljust(len(indent)) + lines[0], *(indent + line for line in lines[1:])]) + "\n"
+
+
+def _shown(settings: Settings, defaults: Settings) -> str:
+    lines = []
+    for row in table():
+        value = getattr(settings, row.name)
+        given = "" if value != getattr(defaults, row.name) else "  (default)"
+        lines.append(f"  {row.name} = {row.kind.show(value)}{given}")
+    return "\n".join(lines)
+
+
+def reference() -> str:
+    """The reference page, in Markdown: docs/reference/proxy-settings.md."""
+    parts = [_REFERENCE]
+    group = ""
+    for row in table():
+        if row.group != group:
+            group = row.group
+            parts.append(f"\n## {group}\n\n| flag | key | type | default | meaning |\n|---|---|---|---|---|\n")
+        key = f"`{row.name}`" + "".join(f" or `{alias}`" for alias in row.aliases)
+        if row.name == "config":
+            key = "flag only"
+        kind = " or ".join(f"`{choice}`" for choice in row.kind.choices) or row.kind.name
+        kind += ", repeatable" if row.kind.repeatable else ""
+        parts.append(f"| `{row.flag}` | {key} | {kind} | `{row.default_text}` | {row.doc} |\n")
+    return "".join(parts)
+
+
+_REFERENCE = """\
+# Settings of the gateway
+
+Generated from the table in `proxy/settings.py`; a test fails when this page differs from it.
+
+A value comes from the flag, else from the TOML file named by `--config`, else from the default. All keys stand at the
+top level of the file:
+
+```toml
+upstream = ["127.0.0.1:8080"]
+bind = ["0.0.0.0:8000", "[::1]:8000"]
+access_log = "/var/log/proxy/access.log"
+read_timeout = "5m"
+max_body = "100m"
+response_buffering = false
+```
+
+`python -m proxy check FILE` names every mistake in a file, with its line and the mend.
+
+- **address**: `HOST:PORT`, `[::1]:PORT`, `:PORT` (127.0.0.1) or `unix:PATH`; an upstream may also be `unix:@NAME`, in
+  Linux's abstract namespace. Listeners are IP addresses; an upstream may be a host name. A listener's port 0 lets the
+  kernel choose. A repeatable one is a list in the file.
+- **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days.
+- **size**: bytes, or a whole number with `k`, `m` or `g` (powers of 1024).
+- **switch**: `on` or `off` as a flag, `true` or `false` in the file.
+"""

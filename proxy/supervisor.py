@@ -1,0 +1,288 @@
+"""The master process: gunicorn's arbiter, told what to do by `Settings`.
+
+Signals to the master
+    HUP           read the settings again; a mistake is logged and nothing changes
+    USR1          reopen the log files
+    USR2          start a new master on the same sockets (binary upgrade); TERM the old one when content
+    TTIN, TTOU    one worker more, one less
+    WINCH         stop all workers, keep the master (ignored when started from a terminal: it means a resized window)
+    TERM          take nothing new, finish within `graceful`, exit; INT or QUIT, first or second, ends at once
+
+What a worker (`proxy.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in `self.app`, a `Gateway`
+    settings      what to run with, as of the fork
+    board, slot   shared counters and the worker's place in them: `app.board.counters(self.slot)`
+    version       of this program
+    is_admin(s)   whether a listener of `self.sockets` is the admin address
+    reloaded()    the settings to swap to. The master sends each worker SIGHUP after a good reload; gunicorn leaves
+                  that signal at its deadly default in workers, so `init_signals` must set a handler for it. SIGHUP
+                  is blocked from the fork until the worker is about to run: none is lost, none kills it early.
+`Gateway.settings` is replaced in the master too, so a worker forked later begins with the newest.
+
+The master waits one second longer than `graceful` before it kills, so a worker may use all of it. USR1 reaches workers
+as `handle_usr1`, TERM as `handle_exit`, QUIT and INT as `handle_quit`.
+"""
+
+import grp
+import os
+import pwd
+import signal
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from gunicorn import systemd
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.pidfile import Pidfile
+
+from proxy import descriptors, listeners
+from proxy.handover import Handover
+from proxy.observe.metrics import Board
+from proxy.settings import Settings, SettingsError, load
+
+WORKER = "proxy.worker.Worker"
+_HEARTBEAT = 30  # seconds without a sign of life until the master kills a worker
+
+
+def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = WORKER) -> int:
+    """Serve until told to stop; give back the exit code.
+
+    `flags` are those `settings` were read from: a reload reads them again, over the file.
+    """
+    try:
+        if not listeners.inherited():
+            listeners.check(settings.bind + ((settings.admin,) if settings.admin else ()))
+        prepare_access_log(settings)
+        Supervisor(Gateway(settings, flags, worker)).run()
+    except (SettingsError, RuntimeError, OSError, ImportError, AttributeError) as problem:
+        print(f"proxy: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def version() -> str:
+    """The installed version, or "source" when run from a clone that was never installed."""
+    try:
+        return metadata.version("aragora")
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+class Gateway(BaseApplication):  # type: ignore[misc]
+    """What gunicorn calls the application: here the settings and what master and workers share."""
+
+    def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: str) -> None:
+        self.settings = settings
+        self.version = version()
+        self.board = Board()
+        self.log: Any = None
+        self._flags = flags
+        self._worker = worker
+        self._handover = Handover()
+        self._admin: Any = None
+        super().__init__(prog="proxy")
+
+    def load_config(self) -> None:
+        """Translate `settings` for gunicorn; called by it."""
+        settings = self.settings
+        identity = owner(settings)
+        addresses = [*settings.bind, *([settings.admin] if settings.admin else [])]
+        options = {
+            "bind": [str(address) for address in addresses],
+            "worker_class": self._worker,
+            "workers": settings.workers,
+            "timeout": _HEARTBEAT,
+            "graceful_timeout": ceil(settings.graceful) + 1,
+            "pidfile": str(settings.pidfile) if settings.pidfile else None,
+            "errorlog": settings.error_log,
+            "loglevel": settings.log_level,
+            "accesslog": None,
+            "proc_name": "aragora-proxy",
+            "umask": 0o777 & ~settings.socket_mode,
+            "user": identity[0],
+            "group": identity[1],
+            "initgroups": bool(settings.user),
+            "control_socket_disable": True,
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108 - memory, not disk
+            "max_requests": 0,
+            "preload_app": False,
+            "pre_fork": self._pre_fork,
+            "post_fork": self._post_fork,
+            "post_worker_init": self._worker_starts,
+            "child_exit": self._child_exit,
+            "when_ready": self._when_ready,
+            "pre_exec": self._pre_exec,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> object:
+        """gunicorn asks for a WSGI callable; there is none behind a gateway."""
+        return None
+
+    def is_admin(self, listener: Any) -> bool:
+        """Whether this is the listener of the admin address."""
+        return listener is self._admin
+
+    def read_again(self) -> Settings:
+        """The settings a reload would run with. Raises SettingsError."""
+        return load(self._flags, self.settings.config)
+
+    def adopt(self, settings: Settings) -> None:
+        """Run with other settings from now on; in the master, workers are handed them too when told."""
+        self.settings = settings
+        self.do_load_config()
+
+    def publish(self) -> None:
+        """Lay the current settings where running workers find them."""
+        self._handover.put(self.settings)
+
+    def reloaded(self) -> Settings:
+        """In a worker, on SIGHUP: the settings the master checked. The worker's own log follows them here."""
+        settings = self._handover.get()
+        if settings is not None:
+            self.adopt(settings)
+            try:
+                self.log.setup(self.cfg)
+            except (OSError, RuntimeError) as problem:
+                self.log.warning("error log not changed: %s", problem)
+        return self.settings
+
+    def place(self, arbiter: Any) -> None:
+        """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
+        arbiter.LISTENERS, self._admin = listeners.place(
+            self.settings, arbiter.LISTENERS, self.cfg, arbiter.log, activated=arbiter.systemd)
+
+    def _when_ready(self, arbiter: Any) -> None:
+        self.place(arbiter)
+        descriptors.raise_limit(self.settings, arbiter.log)
+        if os.geteuid() == 0 and not self.settings.user:
+            arbiter.log.warning("workers run as root: name an unprivileged account with --user")
+
+    def _pre_fork(self, arbiter: Any, worker: Any) -> None:
+        worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
+
+    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+    def _worker_starts(self, worker: Any) -> None:
+        self.board.counters(worker.slot).begin()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
+        self.board.leave(worker.slot)
+
+    def _pre_exec(self, arbiter: Any) -> None:
+        if arbiter.systemd:
+            listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)
+
+
+class Supervisor(Arbiter):  # type: ignore[misc]
+    """gunicorn's arbiter with a reload that replaces no process unless it must."""
+
+    app: Gateway
+    num_workers: int
+    pidfile: Pidfile | None
+
+    def __init__(self, app: Gateway) -> None:
+        super().__init__(app)
+        # sys.argv names __main__.py; run as a script that could not import its package from a clone.
+        self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
+
+    def setup(self, app: Gateway) -> None:
+        super().setup(app)
+        app.log = self.log
+
+    def reload(self) -> None:
+        """Check the new settings, then swap them in place; see the module's text."""
+        old = self.app.settings
+        new = self._checked()
+        if new is None:
+            return
+        workers = self.num_workers if new.workers == old.workers and self.num_workers else new.workers
+        self.app.adopt(new)
+        self.app.publish()
+        if (new.bind, new.admin, new.user, new.group) != (old.bind, old.admin, old.user, old.group):
+            self.app.place(self)
+            self.cfg.set("bind", self.app.cfg.settings["bind"].get())  # so that gunicorn does not bind again
+            super().reload()
+            return
+        self._stats["reloads"] += 1
+        self.setup(self.app)
+        self.num_workers = workers
+        if new.pidfile != old.pidfile:
+            self._move_pidfile(new.pidfile)
+        self.kill_workers(signal.SIGHUP)
+        self.manage_workers()
+        self.log.info("settings reloaded")
+
+    def _checked(self) -> Settings | None:
+        mistakes = []
+        try:
+            new = self.app.read_again()
+            if not self.systemd:
+                listeners.check(listeners.added(new, self.LISTENERS))
+            prepare_access_log(new)
+            return new
+        except SettingsError as problem:
+            mistakes = problem.mistakes
+        self.log.error("reload refused, the running settings stay: %s", "; ".join(mistakes))
+        return None
+
+    def handle_usr1(self) -> None:
+        """Reopen logs; the file is made here, where the rights are, before the workers look for it."""
+        try:
+            prepare_access_log(self.app.settings)
+        except SettingsError as problem:
+            self.log.warning("log not reopened: %s", problem)
+        super().handle_usr1()
+
+    def handle_winch(self) -> None:
+        """Stop the workers and keep the master, unless the signal is a terminal's."""
+        if any(os.isatty(number) for number in (0, 1, 2)):
+            self.log.info("WINCH ignored: started from a terminal")
+            return
+        self.num_workers = 0
+        self.kill_workers(signal.SIGTERM)
+
+    def _move_pidfile(self, path: Path | None) -> None:
+        if self.pidfile is not None:
+            self.pidfile.unlink()
+        self.pidfile = None
+        if path is not None:
+            try:
+                pidfile = Pidfile(str(path))
+                pidfile.create(self.pid)
+            except (OSError, RuntimeError) as problem:
+                self.log.warning("pid file %s not written: %s", path, problem)
+            else:
+                self.pidfile = pidfile
+
+
+def owner(settings: Settings) -> tuple[int, int]:
+    """User and group ids the workers run with."""
+    uid, gid = os.geteuid(), os.getegid()
+    if settings.user:
+        account = pwd.getpwnam(settings.user)
+        uid, gid = account.pw_uid, account.pw_gid
+    if settings.group:
+        gid = grp.getgrnam(settings.group).gr_gid
+    return uid, gid
+
+
+def prepare_access_log(settings: Settings) -> None:
+    """Make the access log's file and let the workers write to it. Raises SettingsError."""
+    if settings.access_log in ("-", "off"):
+        return
+    try:
+        file = os.open(settings.access_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            if os.geteuid() == 0 and settings.user:
+                os.fchown(file, *owner(settings))
+        finally:
+            os.close(file)
+    except OSError as problem:
+        raise SettingsError([f"--access-log {settings.access_log}: cannot be written: {problem.strerror}"]) from None
