@@ -1,0 +1,545 @@
+"""The client's side of HTTP/1: connections, their requests, the framing of their answers.
+
+A connection between two requests is parked: a read watcher and this object, no greenlet. When bytes come, an idle
+greenlet takes the connection, answers what was asked, in order, and parks it again.
+
+    parked ──bytes──► serving ──answered, nothing more in the buffer──► parked
+      │                  ├──answered with close, refused, client gone──► closed (after lingering, if it still sends)
+      └──deadline, EOF   └──101──► left to the tunnel
+"""
+
+import logging
+import socket
+from collections.abc import Callable
+from time import monotonic, time
+
+from greenlet import getcurrent, greenlet
+
+from proxy import errors
+from proxy.errors import Blame, ClientGone, DeadlinePassed, ExchangeError, Phase
+from proxy.exchange import Request, Resources, StreamedBody, Tables
+from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
+from proxy.net.spool import Spool
+from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket, Stream
+from proxy.observe.accesslog import Entry
+from proxy.wire.answer import head_of, own_answer
+from proxy.wire.body import LAST_CHUNK
+from proxy.wire.fields import Clock, forwarding_lines, informational, status_line, upstream_block
+from proxy.wire.head import (
+    CRLF,
+    END,
+    RequestFields,
+    ResponseHead,
+    bare_line_feed,
+    parse_request_fields,
+    parse_request_line,
+    resolve_target,
+)
+
+_MOST_IDLE_GREENLETS = 256
+_HALF_CLOSE_GRACE = 1.0
+_MEMO_LIFE = 2.0
+"""Seconds a parked connection remembers its client's fields; an idle one costs no more than its socket."""
+
+_LINGER_BYTES = 64 << 20
+_LINGER_SECONDS = 30.0
+_NO_FIELDS = RequestFields()
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+class Front:
+    """What the connections of one listener share. `tables` is replaced on reload; a request keeps those it began with.
+
+    `exchange` answers one request on one connection.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        resources: Resources,
+        exchange: Callable[["Connection", Request], None],
+        scheme: bytes,
+        port: bytes,
+    ) -> None:
+        self.tables = tables
+        self.resources = resources
+        self.exchange = exchange
+        self.scheme = scheme
+        self.port = port
+        self.clock = Clock()
+        self.draining = False
+        self.connections: set[Connection] = set()
+        self.serving = 0
+        self._idle: list[greenlet] = []
+
+    def accept(self, sock: Socket, client: str) -> None:
+        """Take a new connection; over the limit, the one that has been idle longest makes room."""
+        if len(self.connections) >= self.tables.settings.max_connections and not self.shed(1):
+            sock.close()
+            return
+        self.resources.counters.accepted()
+        Connection(sock, self, client)
+
+    def resume(self, connection: "Connection") -> None:
+        """Give a parked connection to an idle greenlet."""
+        worker = self._idle.pop() if self._idle else greenlet(self._work, self.resources.hub.greenlet)
+        worker.switch(connection)
+
+    def _work(self, connection: "Connection") -> None:
+        hub_switch = self.resources.hub.switch
+        while True:
+            self.serving += 1
+            connection.serve()
+            self.serving -= 1
+            if len(self._idle) >= _MOST_IDLE_GREENLETS:
+                return
+            self._idle.append(getcurrent())
+            connection = hub_switch()
+
+    def shed(self, most: int = 64) -> int:
+        """Close the parked connections that have been idle longest; return how many."""
+        parked = sorted((c for c in self.connections if c.owner is None and not c.detached), key=lambda c: c.deadline)
+        for connection in parked[:most]:
+            connection.close()
+        return len(parked[:most])
+
+    def drain(self) -> None:
+        """Take no more requests: close what is parked, let the rest end with its answer."""
+        self.draining = True
+        self.shed(len(self.connections))
+
+
+class Connection(Stream):
+    """One client's connection; the `Downstream` of its exchanges."""
+
+    __slots__ = (
+        "_chunked",
+        "_head_only",
+        "_keep",
+        "_memo",
+        "_minor",
+        "_phase",
+        "_request",
+        "begun",
+        "buffer",
+        "client",
+        "detached",
+        "front",
+        "half_closed",
+        "owner",
+        "sent",
+    )
+
+    def __init__(self, sock: Socket, front: Front, client: str) -> None:
+        resources = front.resources
+        super().__init__(sock, resources.hub, resources.deadlines)
+        self.front = front
+        self.client = client
+        self.owner: greenlet | None = None
+        self.buffer = b""
+        self.sent = 0
+        self.begun = False
+        self.half_closed = False
+        self.detached = False
+        self._keep = True
+        self._minor = 1
+        self._chunked = False
+        self._head_only = False
+        self._phase = Phase.HEAD
+        self._request: Request | None = None
+        self._memo: tuple[bytes, RequestFields, bytes] | None = None
+        self.deadline = monotonic() + front.tables.settings.keepalive_timeout
+        front.connections.add(self)
+
+    @property
+    def plain(self) -> Stream:
+        return self
+
+    # Parked, or busy while the client does something unexpected.
+
+    def unasked(self) -> None:
+        if self.owner is None:
+            self.front.resume(self)
+        else:
+            self._disturbed()
+
+    def _disturbed(self) -> None:
+        """The client sends or ends while its answer is pending: bytes wait in the kernel, an end may abort.
+
+        EOF alone does not tell a client that left from one that only finished sending. It gets a moment to turn out
+        to be gone, then counts as gone unless half-closing is allowed.
+        """
+        self.reader.stop()
+        try:
+            ended = not self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.reader.start(self.unasked)
+            return
+        except OSError:
+            self._throw()
+            return
+        if ended:
+            self.half_closed = True
+            if self.front.tables.settings.half_close == "abort" and self.waiter is None:
+                self.deadline = monotonic() + _HALF_CLOSE_GRACE
+
+    def _throw(self) -> None:
+        self.half_closed = True
+        if self.owner is not None:
+            self.owner.throw(ClientGone)
+
+    def expire(self) -> None:
+        if self.waiter is not None:
+            self.waiter.throw(DeadlinePassed)
+        elif self.owner is not None:
+            self._throw()
+        elif self._memo is not None:
+            self._memo = None
+            self.deadline = monotonic() + self.front.tables.settings.keepalive_timeout - _MEMO_LIFE
+        else:
+            self.close()
+
+    def close(self) -> None:
+        self.front.connections.discard(self)
+        super().close()
+
+    # Serving.
+
+    def serve(self) -> None:
+        """Bytes have come: answer requests, in order, until the client pauses. Raises nothing."""
+        self.owner = getcurrent()
+        self.deadline = NEVER
+        keep = False
+        try:
+            keep = self._serve_one()
+            while keep and self.buffer:
+                keep = self._serve_one()
+            if not keep and not self.closed and not self.detached:
+                self._linger()
+        except (ClientGone, DeadlinePassed, OSError):
+            keep = False
+        except Exception:
+            log.exception("a request failed inside the gateway")
+            keep = False
+        self.owner = None
+        self._request = None
+        if self.detached:
+            self._memo = None
+            self.buffer = b""
+        elif keep:
+            self._park()
+        else:
+            self.close()
+
+    def _park(self) -> None:
+        if self.half_closed or self.front.draining:
+            self.close()
+            return
+        self.deadline = monotonic() + _MEMO_LIFE
+        if not self.reader.active:
+            self.reader.start(self.unasked)
+
+    def _serve_one(self) -> bool:
+        """Answer one request; whether the connection may carry another."""
+        self.begun = False
+        self.sent = 0
+        self._chunked = False
+        started = monotonic()
+        try:
+            request = self._read_request(started)
+            if request is None:
+                return False
+        except ExchangeError as error:
+            self._refuse(error, started)
+            return False
+        except ClientGone:
+            self._record_refusal(ExchangeError(errors.CLIENT_CLOSED), started)
+            return False
+        self.front.exchange(self, request)
+        if isinstance(request.body, Spool):
+            request.body.close()
+        return self._keep and not self.closed and not self.detached
+
+    # Reading the request.
+
+    def _read_request(self, started: float) -> Request | None:
+        self._phase = Phase.HEAD
+        self._request = None
+        self._head_only = False
+        tables = self.front.tables
+        data = self.buffer
+        if not data:
+            try:
+                data = self.sock.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                data = b""
+                self.wait_readable(started + tables.settings.keepalive_timeout)
+                data = self.sock.recv(RECEIVE_SIZE)
+            except OSError:
+                return None
+            if not data:
+                return None
+        end = data.find(END)
+        if end < 0:
+            data, end = self._await_head(data, started, tables)
+        self.buffer = data[end + 4 :]
+        request = self._request = self._parse(data[:end], started, tables)
+        request.received = end + 4
+        if request.fields.chunked or request.fields.content_length is not None:
+            self._phase = Phase.BODY
+            self._read_body(request, tables)
+        return request
+
+    def _await_head(self, data: bytes, started: float, tables: Tables) -> tuple[bytes, int]:
+        """Read on until the head is complete; refuse early what cannot become one."""
+        limits = tables.head_limits
+        deadline = started + tables.settings.head_timeout
+        while True:
+            if CRLF not in data[: limits.line + 4] and len(data) > limits.line:
+                raise ExchangeError(errors.TARGET_TOO_LONG, f"over {limits.line} bytes")
+            if len(data) > limits.block:
+                raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+            if bare_line_feed(data):
+                raise ExchangeError(errors.LINE_ENDING)
+            if not data[:1].isalpha() and not CRLF.startswith(data[:2]):
+                raise ExchangeError(errors.REQUEST_LINE)
+            searched = max(0, len(data) - 3)
+            try:
+                more = self.receive(deadline)
+            except DeadlinePassed:
+                raise ExchangeError(errors.HEAD_TIMEOUT) from None
+            except OSError as error:
+                raise ClientGone from error
+            if not more:
+                raise ClientGone
+            data += more
+            end = data.find(END, searched)
+            if end >= 0:
+                return data, end
+
+    def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
+        limits = tables.head_limits
+        if len(head) > limits.block:
+            raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+        if head[:2] == CRLF:
+            head = head[2:]  # RFC 9112 section 2.2: one empty line may precede a request
+        line, _, block = head.partition(CRLF)
+        method, target, minor = parse_request_line(line, limits)
+        self._minor = minor
+        memo = self._memo
+        if memo is not None and memo[0] == block:
+            _, fields, forwarded = memo
+        else:
+            fields = parse_request_fields(block, limits)
+            fields.websocket = fields.websocket and method == b"GET" and minor == 1
+            forwarded = upstream_block(fields, fields.host, self._forwarding())
+            self._memo = (block, fields, forwarded) if fields.upgrade is None else None
+        if target[0] != 0x2F:
+            target, host = resolve_target(method, target, fields.host)
+            forwarded = upstream_block(fields, host, self._forwarding())
+        elif fields.host is None and minor:
+            raise ExchangeError(errors.HOST, "missing")
+        if not minor and fields.chunked:
+            raise ExchangeError(errors.TRANSFER_ENCODING, "in HTTP/1.0")
+        self._keep = not fields.close if minor else fields.keep_alive
+        self._head_only = method == b"HEAD"
+        request = Request(method, target, minor, fields, forwarded, started)
+        request.id = self.front.resources.request_ids.make()
+        return request
+
+    def _forwarding(self) -> bytes:
+        return forwarding_lines(self.client.encode("ascii"), self.front.scheme, self.front.port)
+
+    def _read_body(self, request: Request, tables: Tables) -> None:
+        settings = tables.settings
+        fields = request.fields
+        length = request.length = fields.content_length
+        if length is not None:
+            if length > settings.max_body:
+                raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+            if length <= len(self.buffer):
+                request.body = self.buffer[:length] if length else None
+                self.buffer = self.buffer[length:]
+                request.received += length
+                return
+        if not settings.request_buffering:
+            request.body = BodyStream(self, request, settings)
+            return
+        if fields.expect and request.minor and not self.buffer:
+            self.proceed()
+        if length is not None:
+            request.body = read_sized_body(self, request, length, settings)
+        else:
+            request.body = read_chunked_body(self, request, settings)
+
+    def proceed(self) -> None:
+        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
+        self._send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    # Answering: the `Downstream` of an exchange.
+
+    def inform(self, response: ResponseHead) -> None:
+        self._send_all(informational(response))
+
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
+        self.begun = True
+        lines = response.lines
+        if not response.dated:
+            lines = [*lines, b"Date: " + self.front.clock.date()]
+        framing = b""
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        elif stream:
+            self._chunked = self._minor == 1
+            if self._chunked:
+                framing = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self._keep = False
+        if isinstance(self._request_body(), StreamedBody):
+            self._end_streamed_body()
+        if not self._keep or self.front.draining:
+            self._keep = False
+            framing += b"Connection: close\r\n"
+        elif not self._minor:
+            framing += b"Connection: keep-alive\r\n"
+        data = b"%s%s\r\n%s\r\n%s" % (
+            status_line(response.status, response.reason),
+            CRLF.join(lines),
+            framing,
+            b"" if self._head_only else body,
+        )
+        if stream:
+            self._send_all(data)
+            return b""
+        try:
+            sent = self.send(data)
+        except OSError as error:
+            raise ClientGone from error
+        self.sent += sent
+        return b"" if sent == len(data) else data[sent:]
+
+    def _request_body(self) -> object:
+        return None if self._request is None else self._request.body
+
+    def _end_streamed_body(self) -> None:
+        """An answer that comes before the whole request was read ends the connection (RFC 9112 section 9.3)."""
+        body = self._request_body()
+        if isinstance(body, BodyStream) and not body.done:
+            self._keep = False
+
+    def write(self, data: bytes) -> None:
+        self._send_all(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self, trailers: list[bytes]) -> None:
+        if not self._chunked:
+            return
+        if trailers and self._request is not None and self._request.fields.te_trailers:
+            self._send_all(b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF)
+        else:
+            self._send_all(LAST_CHUNK)
+
+    def answer(self, error: ExchangeError) -> None:
+        self.begun = True
+        request = self._request
+        self._end_streamed_body()
+        if self.front.draining:
+            self._keep = False
+        data = own_answer(
+            error,
+            request.id if request is not None and request.id else self.front.resources.request_ids.make(),
+            (request.fields if request is not None else _NO_FIELDS).accept,
+            self.front.clock.date(),
+            close=not self._keep,
+        )
+        try:
+            self._send_all(head_of(data) if self._head_only else data)
+        except (ClientGone, ExchangeError):
+            self._keep = False
+
+    def abort(self) -> None:
+        self._keep = False
+        self.reset()
+
+    def switch(self, response: ResponseHead) -> bytes:
+        self.begun = True
+        lines = b"".join(line + CRLF for line in response.lines)
+        self._send_all(
+            status_line(101, b"") + lines + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        self.detached = True
+        return self.buffer
+
+    def _send_all(self, data: bytes) -> None:
+        try:
+            self.send_all(data, self.front.tables.settings.write_timeout)
+        except DeadlinePassed:
+            raise ExchangeError(errors.CLIENT_STALLED) from None
+        except OSError as error:
+            raise ClientGone from error
+        self.sent += len(data)
+
+    # Refusing, and closing so that the refusal is heard.
+
+    def _refuse(self, error: ExchangeError, started: float) -> None:
+        """Answer a request that goes no further and close: what follows it cannot be trusted."""
+        self._keep = False
+        if error.failure.status != 499:
+            self.front.resources.counters.rejected(error.failure.reason)
+            self.answer(error)
+        self._record_refusal(error, started)
+
+    def _record_refusal(self, error: ExchangeError, started: float) -> None:
+        resources = self.front.resources
+        request = self._request
+        status = error.failure.status
+        total = monotonic() - started
+        method = request.method if request is not None else b"-"
+        received = request.received if request is not None else len(self.buffer)
+        resources.counters.request(method, status, total, received, self.sent)
+        if not resources.access_log.enabled:
+            return
+        fields = request.fields if request is not None else _NO_FIELDS
+        blame = error.failure.blame or Blame.CLIENT
+        resources.access_log.record(
+            Entry(
+                time() - total,
+                self.client,
+                method,
+                request.target if request is not None else b"-",
+                self._minor,
+                status,
+                self.sent,
+                received,
+                fields.referer,
+                fields.user_agent,
+                request.id if request is not None else b"-",
+                "",
+                -1.0,
+                -1.0,
+                -1.0,
+                total,
+                blame + self._phase,
+                error.failure.reason,
+            )
+        )
+
+    def _linger(self) -> None:
+        """Half-close and read what the client still sends: a reset would take its answer away (RFC 9112 section 9.6).
+
+        Bounded in silence, in time and in bytes.
+        """
+        if not self.begun or self.half_closed:
+            return
+        self.finish_sending()
+        timeout = self.front.tables.settings.linger_timeout
+        end = monotonic() + _LINGER_SECONDS
+        discarded = 0
+        while discarded < _LINGER_BYTES:
+            now = monotonic()
+            if now >= end:
+                return
+            data = self.receive(min(end, now + timeout))
+            if not data:
+                return
+            discarded += len(data)

@@ -1,0 +1,1 @@
+"""Bytes to sockets and back: the only code that touches one."""

@@ -1,0 +1,70 @@
+"""Accepting connections."""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from proxy.net.stream import READ, Hub, Socket
+
+_PAUSE = 0.1
+"""Seconds without accepting after descriptors ran out: long enough for connections to end, short enough to notice."""
+
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Listener:
+    """A listening socket; each accepted one is handed over, non-blocking and without Nagle's delay.
+
+    With several workers each takes a few connections per turn, so that one busy worker leaves some to the others.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        hub: Hub,
+        accepted: Callable[[Socket, str], None],
+        exhausted: Callable[[], None],
+        batch: int,
+    ) -> None:
+        self._sock = sock
+        self._hub = hub
+        self._accepted = accepted
+        self._exhausted = exhausted
+        self._batch = batch
+        self._is_tcp = sock.family != socket.AF_UNIX
+        self._watcher: Any = hub.loop.io(sock.fileno(), READ)
+        self._pause: Any = hub.loop.timer(_PAUSE)
+        sock.setblocking(False)
+
+    def start(self) -> None:
+        self._watcher.start(self._accept)
+
+    def stop(self) -> None:
+        self._watcher.stop()
+        self._pause.stop()
+
+    def pause(self) -> None:
+        """Accept nothing for a moment; the kernel's backlog holds who comes."""
+        self._watcher.stop()
+        self._pause.start(self.start)
+
+    def _accept(self) -> None:
+        for _ in range(self._batch):
+            try:
+                descriptor, address = self._sock._accept()  # type: ignore[attr-defined]
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self._exhausted()
+                self.pause()
+                return
+            sock = Socket(self._sock.family, self._sock.type, self._sock.proto, fileno=descriptor)
+            sock.setblocking(False)
+            if self._is_tcp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._accepted(sock, address[0] if self._is_tcp else "")
+            if not self._watcher.active:
+                return

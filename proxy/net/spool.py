@@ -1,0 +1,79 @@
+"""A body kept until somebody takes it: in memory while small, in an unlinked temporary file beyond."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import IO
+
+from proxy.net.stream import Socket
+
+_SEND_SIZE = 1 << 20
+
+
+class Spool:
+    """An append-only body that can be sent from any offset, as often as needed (a retry sends it again).
+
+    Every method that writes raises `OSError` when the disk is full; what was appended before stays whole.
+    """
+
+    __slots__ = ("_directory", "_file", "_memory", "_memory_limit", "length")
+
+    def __init__(self, memory_limit: int, directory: str | None) -> None:
+        self._memory = bytearray()
+        self._memory_limit = memory_limit
+        self._directory = directory
+        self._file: IO[bytes] | None = None
+        self.length = 0
+
+    def append(self, data: bytes | memoryview) -> None:
+        if self._file is None and self.length + len(data) <= self._memory_limit:
+            self._memory += data
+        else:
+            _write(self._opened(), data, self.length)
+        self.length += len(data)
+
+    def append_from(self, copy: Callable[[int, int], int]) -> None:
+        """Let `copy(file descriptor, offset)` put bytes straight into the file; it returns how many it put."""
+        self.length += copy(self._opened().fileno(), self.length)
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 - closed by close()
+            try:
+                _write(file, self._memory, 0)
+            except OSError:
+                file.close()
+                raise
+            self._file = file
+            self._memory = bytearray()
+        return self._file
+
+    def send_to(self, sock: Socket, offset: int) -> int:
+        """Send what the kernel takes at once from `offset` on; 0 if it takes nothing. Raises `OSError`."""
+        try:
+            if self._file is None:
+                return sock.send(memoryview(self._memory)[offset:])
+            return os.sendfile(sock.fileno(), self._file.fileno(), offset, min(self.length - offset, _SEND_SIZE))
+        except BlockingIOError:
+            return 0
+
+    def clear(self) -> None:
+        """Forget everything, as after the last byte was sent; the file is kept for more."""
+        self._memory = bytearray()
+        if self._file is not None:
+            os.ftruncate(self._file.fileno(), 0)
+        self.length = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._memory = bytearray()
+
+
+def _write(file: IO[bytes], data: bytes | bytearray | memoryview, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file.fileno(), view, offset)
+        view = view[written:]
+        offset += written

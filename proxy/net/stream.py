@@ -1,0 +1,215 @@
+"""A connected socket and the greenlet that waits for it.
+
+Theory of operation. Each socket has one read watcher that is started once and stays on: stopping and starting one
+costs two failed epoll_ctl calls per wait. Who is told of readiness is the watcher's callback, and changing that is
+one assignment:
+
+    state            callback                     what readiness means
+    waiting          the greenlet's own switch    data or EOF for whoever waits
+    otherwise        `unasked`                    by default: nobody asked, stop watching until somebody does
+
+Subclasses give `unasked` its meaning: a parked client connection takes a greenlet, an idle upstream connection is
+discarded, a client that closes while its answer is pending ends the exchange.
+
+The order is wait first, then read: a read that fails with EAGAIN costs a system call and an exception. Deadlines are
+numbers; one sweeper a second compares them (`Deadlines`), so a wait may last up to a second longer than asked.
+"""
+
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Protocol
+
+from gevent import get_hub
+from greenlet import getcurrent, greenlet
+
+from proxy.errors import DeadlinePassed
+
+READ, WRITE = 1, 2
+NEVER = float("inf")
+RECEIVE_SIZE = 65536
+
+Socket = socket.SocketType
+
+
+class Hub:
+    """This process' event loop, looked up once: `switch` leaves the current greenlet until something wakes it."""
+
+    def __init__(self) -> None:
+        hub = get_hub()
+        self.loop: Any = hub.loop
+        self.switch: Callable[[], Any] = hub.switch
+        self.greenlet = hub
+
+    def spawn(self, run: Callable[..., object], *args: object) -> greenlet:
+        """A raw greenlet whose parent is the hub, started in the loop's next round."""
+        spawned = greenlet(run, self.greenlet)
+        self.loop.run_callback(spawned.switch, *args)
+        return spawned
+
+
+class Expiring(Protocol):
+    """What has a deadline (monotonic seconds) and knows what its passing means."""
+
+    deadline: float
+
+    def expire(self) -> None: ...
+
+
+class Deadlines:
+    """All that may have a deadline; `sweep` ends what is over."""
+
+    def __init__(self) -> None:
+        self.streams: set[Expiring] = set()
+
+    def sweep(self) -> None:
+        now = monotonic()
+        for stream in [stream for stream in self.streams if stream.deadline < now]:
+            stream.deadline = NEVER
+            stream.expire()
+
+
+class Stream:
+    """A non-blocking connected socket. At most one greenlet waits for it at a time."""
+
+    __slots__ = ("__weakref__", "deadline", "deadlines", "hub", "reader", "sock", "waiter", "writer")
+
+    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines) -> None:
+        self.sock = sock
+        self.hub = hub
+        self.deadlines = deadlines
+        self.deadline = NEVER
+        self.waiter: greenlet | None = None
+        self.reader: Any = hub.loop.io(sock.fileno(), READ)
+        self.writer: Any = None
+        self.reader.start(self.unasked)
+        deadlines.streams.add(self)
+
+    @property
+    def closed(self) -> bool:
+        return self.reader is None
+
+    def unasked(self) -> None:
+        """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
+        self.reader.stop()
+
+    def expire(self) -> None:
+        """The deadline passed: end the wait, or the connection if nobody waits."""
+        if self.waiter is not None:
+            self.waiter.throw(DeadlinePassed)
+        else:
+            self.close()
+
+    def wait_readable(self, deadline: float) -> object:
+        """Return when data, EOF or an error can be read. Raises `DeadlinePassed`.
+
+        What is returned is what the greenlet was switched to with: only `wait_for_one` passes something.
+        """
+        self.waiter = waiter = getcurrent()
+        self.deadline = deadline
+        reader = self.reader
+        reader.callback = waiter.switch
+        if not reader.active:
+            reader.start(waiter.switch)
+        try:
+            return self.hub.switch()
+        finally:
+            self.waiter = None
+            self.deadline = NEVER
+            reader.callback = self.unasked
+
+    def wait_writable(self, deadline: float) -> None:
+        """Return when bytes can be sent. Raises `DeadlinePassed`."""
+        self.waiter = waiter = getcurrent()
+        self.deadline = deadline
+        if self.writer is None:
+            self.writer = self.hub.loop.io(self.sock.fileno(), WRITE)
+        self.writer.start(waiter.switch)
+        try:
+            self.hub.switch()
+        finally:
+            self.waiter = None
+            self.deadline = NEVER
+            if self.writer is not None:
+                self.writer.stop()
+
+    def receive(self, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
+        """The next bytes, or b"" at EOF. Raises `DeadlinePassed` or `OSError`."""
+        while True:
+            self.wait_readable(deadline)
+            try:
+                return self.sock.recv(size)
+            except BlockingIOError:
+                continue
+
+    def send(self, data: bytes | memoryview) -> int:
+        """What the kernel takes at once, 0 if it is full. Raises `OSError`."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def send_all(self, data: bytes, timeout: float) -> None:
+        """Send everything; `timeout` is the longest time without progress. Raises `DeadlinePassed` or `OSError`."""
+        sent = self.send(data)
+        if sent == len(data):
+            return
+        view = memoryview(data)[sent:]
+        while view:
+            self.wait_writable(monotonic() + timeout)
+            view = view[self.send(view) :]
+
+    def close(self) -> None:
+        """Close at once; closing twice is harmless. A greenlet that still waits is not woken."""
+        if self.reader is None:
+            return
+        self.reader.stop()
+        self.reader.close()
+        self.reader = None
+        if self.writer is not None:
+            self.writer.stop()
+            self.writer.close()
+            self.writer = None
+        self.deadlines.streams.discard(self)
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Close with RST, so that the peer cannot take what it got for the whole."""
+        if self.reader is None:
+            return
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        except OSError:
+            pass
+        self.close()
+
+    def finish_sending(self) -> None:
+        """Send FIN and keep reading."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def wait_either(reading: Stream, writing: Stream, deadline: float) -> None:
+    """Return when one stream can be read or the other written. Raises `DeadlinePassed`, told to `reading`."""
+    writer = writing.writer
+    if writer is None:
+        writer = writing.writer = writing.hub.loop.io(writing.sock.fileno(), WRITE)
+    writer.start(getcurrent().switch)
+    try:
+        reading.wait_readable(deadline)
+    finally:
+        writer.stop()
+
+
+def wait_for_one(first: Stream, second: Stream, deadline: float) -> Stream:
+    """Return whichever of two streams can be read first. Raises `DeadlinePassed`, told to `first`."""
+    second.reader.stop()
+    second.reader.start(getcurrent().switch, second)
+    try:
+        woken_by = first.wait_readable(deadline)
+    finally:
+        second.reader.stop()
+        second.reader.start(second.unasked)
+    return second if woken_by is second else first

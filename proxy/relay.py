@@ -1,0 +1,293 @@
+"""Moving a response body from the upstream to the client.
+
+A body of known length goes straight through: received and sent, or spliced inside the kernel once it is long. The
+kernel's socket buffers absorb short stalls. A client that has cost the upstream `PATIENCE` seconds of waiting in all is
+slow; from then on the body is taken off the upstream as fast as it comes and kept in a spool, so that the
+application's worker is free for others while the client takes its time. Bodies of unknown length are streams: they go
+through at once, and a slow client holds them back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+
+from proxy import errors
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
+from proxy.net import splice
+from proxy.net.splice import Pipe, Pipes
+from proxy.net.spool import Spool
+from proxy.net.stream import RECEIVE_SIZE, Stream, wait_either
+from proxy.wire.body import ChunkedDecoder
+from proxy.wire.head import check_trailers
+
+PATIENCE = 0.5
+"""Seconds that one client may hold up the upstream in all before its answer is spooled."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """What bounds a relay: durations in seconds between two moves, sizes in bytes."""
+
+    read_timeout: float
+    write_timeout: float
+    spool_memory: int
+    spool_size: int
+    spool_dir: str | None
+
+
+class Sink(Protocol):
+    """Where a streamed body goes: the client's side of an exchange."""
+
+    def write(self, data: bytes) -> None:
+        """Frame and send; waits for a slow client. Raises `ClientGone` or `ExchangeError`."""
+
+    def end(self, trailers: list[bytes]) -> None:
+        """The body is complete."""
+
+
+def receive(source: Stream, timeout: float, size: int = RECEIVE_SIZE) -> bytes:
+    """Bytes of a response body; b"" at EOF. Raises `ExchangeError` when they do not come."""
+    try:
+        return source.receive(monotonic() + timeout, size)
+    except DeadlinePassed:
+        raise ExchangeError(errors.BODY_STALLED) from None
+    except OSError as error:
+        raise ExchangeError(errors.TRUNCATED, error.strerror or "") from None
+
+
+def relay_chunked(source: Stream, first: bytes, sink: Sink, limits: RelayLimits) -> bytes:
+    """Decode a chunked body into the sink; return what the upstream sent behind it (it should be nothing)."""
+    decoder = ChunkedDecoder()
+    data = first
+    while True:
+        try:
+            payload = decoder.feed(data)
+        except FramingError as error:
+            raise ExchangeError(errors.BAD_RESPONSE, str(error)) from None
+        if payload:
+            sink.write(payload)
+        if decoder.done:
+            break
+        data = receive(source, limits.read_timeout)
+        if not data:
+            raise ExchangeError(errors.TRUNCATED, "in a chunked body")
+    sink.end(check_trailers(decoder.trailers, errors.BAD_RESPONSE))
+    return decoder.rest
+
+
+def relay_until_close(source: Stream, first: bytes, sink: Sink, limits: RelayLimits) -> None:
+    """Stream until the upstream closes, which is the only end such a body has."""
+    data = first
+    while True:
+        if data:
+            sink.write(data)
+        data = receive(source, limits.read_timeout)
+        if not data:
+            sink.end([])
+            return
+
+
+class SizedRelay:
+    """A body of known length on its way from `source` to the plain connection `target`.
+
+    `taken` is called once, when the last byte has left the upstream: its connection is then free for others, even
+    if the client still has most of the body to read.
+    """
+
+    def __init__(
+        self,
+        source: Stream,
+        target: Stream,
+        left: int,
+        pipes: Pipes,
+        limits: RelayLimits,
+        taken: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._left = left  # bytes the upstream still has to give
+        self._pipes = pipes
+        self._limits = limits
+        self._taken = taken
+        self._spools = limits.spool_size > 0
+        self._waited = 0.0
+        self.sent = 0
+
+    def run(self, pending: bytes) -> None:
+        """Send `pending` (bytes of the body that came with its head and did not fit) and the rest of the body.
+
+        Raises `ExchangeError` or `ClientGone`; the client then has less than the length it was told.
+        """
+        rest: memoryview | Pipe | None = memoryview(pending)
+        try:
+            while rest is not None:
+                rest = self._splice_through(rest) if isinstance(rest, Pipe) else self._pass_through(rest)
+                if rest is not None:
+                    rest = self._spool(rest)
+        except OSError as error:
+            raise ClientGone from error
+
+    def _pass_through(self, rest: memoryview) -> memoryview | Pipe | None:
+        """Relay while the client keeps up. What it did not take is returned when it turns out to be slow."""
+        while True:
+            while rest:
+                if not self._client_ready():
+                    return rest
+                rest = rest[self._sent(self._target.send(rest)) :]
+            if not self._left:
+                return None
+            if self._left >= splice.WORTHWHILE and splice.AVAILABLE:
+                return self._splice_through(self._take_pipe())
+            data = self._receive()
+            rest = memoryview(data)[self._sent(self._target.send(data)) :]
+
+    def _take_pipe(self) -> Pipe:
+        try:
+            return self._pipes.take()
+        except OSError as error:
+            raise ExchangeError(errors.OVERLOADED, error.strerror or "") from None
+
+    def _splice_through(self, pipe: Pipe) -> Pipe | None:
+        """As `_pass_through`, inside the kernel; the pipe comes back with what the slow client did not take."""
+        slow = False
+        try:
+            while self._left or pipe.held:
+                if not pipe.held:
+                    self._fill(pipe)
+                self._sent(pipe.drain(self._target.sock.fileno()))
+                if pipe.held and not self._client_ready():
+                    slow = True
+                    return pipe
+        finally:
+            if not slow:
+                self._pipes.give_back(pipe)
+        return None
+
+    def _fill(self, pipe: Pipe) -> None:
+        """Wait for the upstream and take what it has."""
+        try:
+            self._source.wait_readable(monotonic() + self._limits.read_timeout)
+            moved = pipe.fill(self._source.sock.fileno(), self._left)
+        except DeadlinePassed:
+            raise ExchangeError(errors.BODY_STALLED) from None
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ExchangeError(errors.TRUNCATED, error.strerror or "") from None
+        if not moved:
+            raise ExchangeError(errors.TRUNCATED, f"{self._left} bytes short")
+        self._took(moved)
+
+    def _client_ready(self) -> bool:
+        """Wait until the client takes more; False when it has now used up the patience there is with it."""
+        timeout = PATIENCE if self._spools and self._left else self._limits.write_timeout
+        started = monotonic()
+        try:
+            self._target.wait_writable(started + timeout)
+        except DeadlinePassed:
+            if not self._spools or not self._left:
+                raise ExchangeError(errors.CLIENT_STALLED) from None
+        self._waited += monotonic() - started
+        return not (self._spools and self._left and self._waited >= PATIENCE)
+
+    def _spool(self, rest: memoryview | Pipe) -> memoryview | Pipe | None:
+        """Take the rest of the body as it comes, send it as the client takes it.
+
+        When the disk is full nothing is lost: what could not be stored is returned, to be passed through at the
+        client's pace after all.
+        """
+        spool = Spool(self._limits.spool_memory, self._limits.spool_dir)
+        try:
+            if isinstance(rest, Pipe):
+                return self._spool_pipe(spool, rest)
+            unstored = self._store(spool, rest)
+            return self._drain_spool(spool) if unstored is None else unstored
+        finally:
+            spool.close()
+
+    def _spool_pipe(self, spool: Spool, pipe: Pipe) -> memoryview | Pipe | None:
+        try:
+            spool.append_from(pipe.drain_to_file)
+        except OSError:
+            pass  # no file could be made: everything is still in the pipe
+        if pipe.held:
+            self._spools = False
+        try:
+            unstored = self._drain_spool(spool)
+        except BaseException:
+            pipe.close()
+            raise
+        if pipe.held:
+            return pipe
+        self._pipes.give_back(pipe)
+        return unstored
+
+    def _drain_spool(self, spool: Spool) -> memoryview | None:
+        """Fill and empty the spool at the two sides' own speeds; return what did not fit on the disk."""
+        limits = self._limits
+        unstored: memoryview | None = None
+        offset = 0
+        heard = read = monotonic()
+        while offset < spool.length or (self._left and self._spools):
+            room = self._left and self._spools and spool.length < limits.spool_size
+            try:
+                if room:
+                    deadline = min(heard + limits.write_timeout, read + limits.read_timeout)
+                    wait_either(self._source, self._target, deadline)
+                else:
+                    self._target.wait_writable(heard + limits.write_timeout)
+            except DeadlinePassed:
+                late_client = not room or monotonic() >= heard + limits.write_timeout
+                raise ExchangeError(errors.CLIENT_STALLED if late_client else errors.BODY_STALLED) from None
+            if room:
+                data = self._available()
+                if data:
+                    read = monotonic()
+                    unstored = self._store(spool, data)
+            moved = spool.send_to(self._target.sock, offset) if offset < spool.length else 0
+            if moved:
+                heard = monotonic()
+                offset += self._sent(moved)
+            if offset == spool.length:
+                spool.clear()
+                offset = 0
+                heard = monotonic()
+        return unstored
+
+    def _available(self) -> bytes:
+        """What the upstream has at this moment, perhaps nothing."""
+        try:
+            data = self._source.sock.recv(min(self._left, RECEIVE_SIZE))
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise ExchangeError(errors.TRUNCATED, error.strerror or "") from None
+        if not data:
+            raise ExchangeError(errors.TRUNCATED, f"{self._left} bytes short")
+        self._took(len(data))
+        return data
+
+    def _store(self, spool: Spool, data: bytes | memoryview) -> memoryview | None:
+        try:
+            spool.append(data)
+        except OSError:
+            self._spools = False
+            return memoryview(data)
+        return None
+
+    def _receive(self) -> bytes:
+        data = receive(self._source, self._limits.read_timeout, min(self._left, RECEIVE_SIZE))
+        if not data:
+            raise ExchangeError(errors.TRUNCATED, f"{self._left} bytes short")
+        self._took(len(data))
+        return data
+
+    def _took(self, count: int) -> None:
+        self._left -= count
+        if not self._left:
+            self._taken()
+
+    def _sent(self, count: int) -> int:
+        self.sent += count
+        return count

@@ -1,0 +1,364 @@
+"""Both directions of a WebSocket after its handshake.
+
+No greenlet: each side's read watcher calls the direction's `relay`, which receives into one buffer of the process and
+sends from it. A tunnel at rest is two sockets, two watchers and this object. A side that does not take its bytes stops
+the other's watcher until it does, so at most one buffer of bytes waits per direction.
+
+Each direction counts frames as they pass (RFC 6455 section 5.2), so that a close frame can be put between two of them
+when the gateway stops or the tunnel has been silent too long; inside a frame it would be read as payload. A long frame
+is spliced inside the kernel up to its end.
+
+        open ──EOF of one side──► half closed ──EOF of the other, or silence──► closed
+         │  └──stop, silence──► closing (close frames sent at the next boundaries) ──EOFs, or deadline──► closed
+         └──reset of either side──► closed, the other side reset too
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from proxy.errors import Blame
+from proxy.net import splice
+from proxy.net.splice import Pipe, Pipes
+from proxy.net.stream import NEVER, WRITE, Deadlines, Hub, Stream
+
+BUFFER_SIZE = 65536
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+
+_CLOSE_PATIENCE = 5.0
+"""Seconds that both sides have to end the connection after close frames were sent."""
+
+_LONGEST_HEADER = 14
+
+
+class Direction:
+    """Bytes on their way from `source` to `target`."""
+
+    __slots__ = (
+        "_head",
+        "_left",
+        "_masked",
+        "_tunnel",
+        "moved",
+        "pending",
+        "pipe",
+        "sealed",
+        "source",
+        "target",
+        "writer",
+    )
+
+    def __init__(self, tunnel: "Tunnel", source: Stream, target: Stream, *, masked: bool) -> None:
+        self._tunnel = tunnel
+        self.source = source
+        self.target = target
+        self._masked = masked
+        self._left = 0  # bytes of the current frame's payload still to come
+        self._head = b""  # an incomplete frame header
+        self.pending: bytes | None = None
+        self.pipe: Pipe | None = None
+        self.moved = 0
+        self.sealed = False
+        """Nothing goes to the target any more: its sending side was shut down or got a close frame."""
+        self.writer: Any = None
+
+    @property
+    def at_boundary(self) -> bool:
+        return not self._left and not self._head and self.pending is None and self.pipe is None
+
+    def relay(self) -> None:
+        """The source can be read: pass on what it has."""
+        if self.sealed:
+            self._discard()
+            return
+        if self._left >= splice.WORTHWHILE and splice.AVAILABLE:
+            self._splice()
+            return
+        buffer = self._tunnel.buffer
+        try:
+            count = self.source.sock.recv_into(buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._tunnel.broken(self)
+            return
+        if not count:
+            self._ended()
+            return
+        data = buffer[:count]
+        self.follow(data)
+        self.send(data)
+        if self._tunnel.closing:
+            self._tunnel.at_boundary(self)
+
+    def send(self, data: memoryview | bytes) -> bool:
+        """Send, or keep what the target does not take at once; False if the target is gone."""
+        try:
+            sent = self.target.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._tunnel.broken(self)
+            return False
+        self.moved += sent
+        if sent != len(data):
+            self.pending = bytes(data[sent:])
+            self._wait_for_target()
+        return True
+
+    def _splice(self) -> None:
+        try:
+            pipe = self._tunnel.pipes.take()
+            moved = pipe.fill(self.source.sock.fileno(), self._left)
+        except BlockingIOError:
+            self._tunnel.pipes.give_back(pipe)
+            return
+        except OSError:
+            self._tunnel.broken(self)
+            return
+        if not moved:
+            self._tunnel.pipes.give_back(pipe)
+            self._ended()
+            return
+        self._left -= moved
+        self.pipe = pipe
+        self._drain_pipe()
+
+    def _drain_pipe(self) -> None:
+        assert self.pipe is not None
+        try:
+            self.moved += self.pipe.drain(self.target.sock.fileno())
+        except OSError:
+            self._tunnel.broken(self)
+            return
+        if self.pipe.held:
+            self._wait_for_target()
+        else:
+            self._tunnel.pipes.give_back(self.pipe)
+            self.pipe = None
+
+    def _wait_for_target(self) -> None:
+        self.source.reader.stop()
+        if self.writer is None:
+            self.writer = self._tunnel.hub.loop.io(self.target.sock.fileno(), WRITE)
+        self.writer.start(self._target_ready)
+
+    def _target_ready(self) -> None:
+        self.writer.stop()
+        if self.pipe is not None:
+            self._drain_pipe()
+        elif self.pending is not None:
+            data, self.pending = self.pending, None
+            self.send(data)
+        if self.pending is None and self.pipe is None and not self._tunnel.closed:
+            self.source.reader.start(self.relay)
+            self._tunnel.at_boundary(self)
+            if self.sealed:
+                self.target.finish_sending()
+
+    def _ended(self) -> None:
+        """EOF behind everything that was sent: pass it on."""
+        self.source.reader.stop()
+        if not self.sealed:
+            self.sealed = True
+            self.target.finish_sending()
+        self._tunnel.half_closed(self)
+
+    def _discard(self) -> None:
+        """After our close frame the protocol is over: read only to see the end."""
+        try:
+            if self.source.sock.recv_into(self._tunnel.buffer):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            self._tunnel.close()
+            return
+        self.source.reader.stop()
+        self._tunnel.half_closed(self)
+
+    def follow(self, data: memoryview) -> None:
+        """Follow the frames that pass, to know where one ends."""
+        count = len(data)
+        if self._left >= count:
+            self._left -= count
+            return
+        if not self._left and not self._head and count > 1:
+            # Nearly every message is one small frame in one read.
+            short = data[1] & 0x7F
+            if short < 126 and count == short + (6 if self._masked else 2):
+                return
+        position = self._left
+        head, self._head = self._head, b""
+        while position < count:
+            begun = head + bytes(data[position : position + _LONGEST_HEADER])
+            size = _frame_size(begun, masked=self._masked)
+            if size is None:
+                self._head = begun
+                break
+            position += size - len(head)
+            head = b""
+        self._left = max(0, position - count)
+
+    def close_frame(self, code: int) -> bytes:
+        payload = struct.pack("!H", code)
+        if not self._masked:
+            return b"\x88\x02" + payload
+        mask = os.urandom(4)
+        return b"\x88\x82" + mask + bytes(byte ^ key for byte, key in zip(payload, mask, strict=False))
+
+    def stop(self) -> None:
+        if self.writer is not None:
+            self.writer.stop()
+            self.writer.close()
+            self.writer = None
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+
+
+def _frame_size(head: bytes, *, masked: bool) -> int | None:
+    """Bytes of the frame that begins with `head`, header included; None if the header is not complete."""
+    if len(head) < 2:
+        return None
+    size = head[1] & 0x7F
+    mask = 4 if masked else 0
+    if size < 126:
+        return 2 + mask + size
+    if size == 126:
+        return None if len(head) < 4 else 4 + mask + int.from_bytes(head[2:4], "big")
+    return None if len(head) < 10 else 10 + mask + int.from_bytes(head[2:10], "big")
+
+
+class Tunnel:
+    """An upgraded connection; `ended(blame, bytes to the client, bytes to the upstream)` is called once."""
+
+    __slots__ = (
+        "_client",
+        "_ended",
+        "_half_close_timeout",
+        "_idle_since",
+        "_idle_timeout",
+        "_seen",
+        "_upstream",
+        "buffer",
+        "closed",
+        "closing",
+        "deadline",
+        "deadlines",
+        "downward",
+        "hub",
+        "pipes",
+        "upward",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        deadlines: Deadlines,
+        pipes: Pipes,
+        buffer: memoryview,
+        client: Stream,
+        upstream: Stream,
+        *,
+        idle_timeout: float,
+        half_close_timeout: float,
+        ended: Callable[[Blame, int, int], None],
+    ) -> None:
+        self.hub = hub
+        self.deadlines = deadlines
+        self.pipes = pipes
+        self.buffer = buffer
+        self._client = client
+        self._upstream = upstream
+        self._idle_timeout = idle_timeout
+        self._half_close_timeout = half_close_timeout
+        self._ended = ended
+        self.upward = Direction(self, client, upstream, masked=True)
+        self.downward = Direction(self, upstream, client, masked=False)
+        self.closed = False
+        self.closing = 0
+        self._seen = 0
+        self._idle_since = monotonic()
+        self.deadline = self._next_look()
+
+    def start(self, from_client: bytes, from_upstream: bytes) -> None:
+        """Begin with the bytes that each side sent behind its half of the handshake."""
+        self.deadlines.streams.add(self)
+        for stream, direction in ((self._client, self.upward), (self._upstream, self.downward)):
+            stream.deadline = NEVER
+            stream.reader.stop()
+            stream.reader.start(direction.relay)
+        for direction, early in ((self.upward, from_client), (self.downward, from_upstream)):
+            if early and not self.closed:
+                direction.follow(memoryview(early))
+                direction.send(early)
+
+    def _next_look(self) -> float:
+        return monotonic() + min(self._idle_timeout, max(1.0, self._idle_timeout / 20))
+
+    def expire(self) -> None:
+        """The sweeper's look: silent too long, or did an ending take too long?"""
+        if self.closing or self.upward.sealed or self.downward.sealed:
+            self.close(Blame.PROXY)
+            return
+        now = monotonic()
+        moved = self.upward.moved + self.downward.moved
+        if moved != self._seen:
+            self._seen = moved
+            self._idle_since = now
+        elif now - self._idle_since >= self._idle_timeout:
+            self.shut(GOING_AWAY, _CLOSE_PATIENCE)
+            return
+        self.deadline = self._next_look()
+
+    def shut(self, code: int, patience: float) -> None:
+        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+        if self.closed or self.closing:
+            return
+        self.closing = code
+        self.deadline = monotonic() + patience
+        for direction in (self.downward, self.upward):
+            self.at_boundary(direction)
+
+    def at_boundary(self, direction: Direction) -> None:
+        """A direction may have come to the end of a frame: the place for a close frame, if one is due."""
+        if not self.closing or self.closed or direction.sealed or not direction.at_boundary:
+            return
+        if not direction.send(direction.close_frame(self.closing)):
+            return
+        direction.sealed = True
+        if direction.pending is None:
+            direction.target.finish_sending()
+        if not direction.source.reader.active:
+            direction.source.reader.start(direction.relay)
+
+    def half_closed(self, direction: Direction) -> None:
+        """One side has ended. The other may finish what it is saying."""
+        other = self.downward if direction is self.upward else self.upward
+        if self.closed:
+            return
+        if other.sealed and not other.source.reader.active and other.pending is None:
+            self.close(Blame.NOBODY)
+        elif not self.closing:
+            self.deadline = monotonic() + self._half_close_timeout
+
+    def broken(self, direction: Direction) -> None:
+        """A side was reset: so is the other, which must not take what it got for the whole."""
+        self._client.reset()
+        self._upstream.reset()
+        self.close(Blame.CLIENT if direction is self.upward else Blame.UPSTREAM)
+
+    def close(self, blame: Blame = Blame.NOBODY) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.deadlines.streams.discard(self)
+        self.upward.stop()
+        self.downward.stop()
+        self._client.close()
+        self._upstream.close()
+        self._ended(Blame.DRAIN if self.closing else blame, self.downward.moved, self.upward.moved)

@@ -1,0 +1,1 @@
+"""The application's side: peers and the connections kept to them."""

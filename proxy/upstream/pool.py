@@ -1,0 +1,193 @@
+"""Connections to one peer: leased for one exchange, then returned for the next or discarded.
+
+An idle connection's read watcher stays on. Whatever it reports, EOF or bytes that nobody asked for, the connection is
+of no use any more and leaves the pool before anybody leases it. The last returned is leased first: it is the one
+least likely to be near the peer's idle limit, and the surplus of a past peak ages out at the other end.
+"""
+
+import errno
+import os
+import socket
+from time import monotonic
+
+from gevent import socket as gevent_socket
+
+from proxy import errors
+from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.net.stream import Deadlines, Hub, Socket, Stream
+from proxy.observe.metrics import PeerCounters
+from proxy.values import Address
+
+# A unix socket whose backlog is full answers EAGAIN instead of waiting.
+_REFUSED = {
+    errno.ECONNREFUSED,
+    errno.ENOENT,
+    errno.EAGAIN,
+    errno.ECONNRESET,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+}
+
+
+class ConnectRefused(Exception):  # noqa: N818 - names what happened
+    """Nobody accepts at the peer's address: nothing was sent, so any request may wait and try again."""
+
+
+class UpstreamConnection(Stream):
+    """One connection to a peer."""
+
+    __slots__ = ("idle_since", "pool", "reused")
+
+    def __init__(self, sock: Socket, pool: "Pool") -> None:
+        super().__init__(sock, pool.hub, pool.deadlines)
+        self.pool = pool
+        self.reused = False
+        self.idle_since = 0.0
+        """When its last answer ended (monotonic seconds); 0 while leased."""
+
+    def unasked(self) -> None:
+        if self.idle_since:
+            self.pool.discard(self)
+        else:
+            self.reader.stop()
+
+    def expire(self) -> None:
+        if self.idle_since:
+            self.pool.discard(self)
+        else:
+            super().expire()
+
+    def alive(self) -> bool:
+        """Whether the peer has neither closed nor spoken: certain at this moment, for requests not to be repeated."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+class Pool:
+    """The connections of this process to one peer."""
+
+    def __init__(
+        self,
+        address: Address,
+        hub: Hub,
+        deadlines: Deadlines,
+        counters: PeerCounters,
+        *,
+        size: int,
+        idle_limit: float,
+        reuse_unsafe: float,
+    ) -> None:
+        self.address = address
+        self.name = str(address)
+        self.hub = hub
+        self.deadlines = deadlines
+        self.counters = counters
+        self._size = size
+        self._idle_limit = idle_limit
+        self._reuse_unsafe = reuse_unsafe
+        self._idle: list[UpstreamConnection] = []
+        self._closed = False
+
+    @property
+    def idle_count(self) -> int:
+        return len(self._idle)
+
+    def lease(self, now: float, *, repeatable: bool) -> UpstreamConnection | None:
+        """An idle connection, or None.
+
+        A request that must not be sent twice gets only a connection whose last answer ended less than `reuse_unsafe`
+        seconds ago and that is open at this moment (RFC 9110 section 9.2.2 forbids to repeat it).
+        """
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.deadline <= now or (
+                not repeatable and (now - connection.idle_since >= self._reuse_unsafe or not connection.alive())
+            ):
+                connection.close()
+                continue
+            connection.idle_since = 0.0
+            connection.reused = True
+            self.counters.reuse()
+            return connection
+        return None
+
+    def give_back(self, connection: UpstreamConnection, now: float) -> None:
+        """Keep a connection whose answer was read to its end for the next exchange."""
+        if self._closed or len(self._idle) >= self._size or self._idle_limit <= 0:
+            connection.close()
+            return
+        connection.idle_since = now
+        connection.deadline = now + self._idle_limit
+        if not connection.reader.active:
+            connection.reader.start(connection.unasked)
+        self._idle.append(connection)
+
+    def discard(self, connection: UpstreamConnection) -> None:
+        """Close an idle connection."""
+        self._idle.remove(connection)
+        connection.close()
+
+    def connect(self, timeout: float) -> UpstreamConnection:
+        """A new connection. Raises `ConnectRefused`, or `ExchangeError` when the peer does not answer in time."""
+        refused: OSError | None = None
+        for family, address in self._addresses():
+            try:
+                connection = self._connect_to(family, address, timeout)
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    self.counters.failure()
+                    raise ExchangeError(errors.UNAVAILABLE, f"connect to {self.name}: {error.strerror}") from error
+                refused = error
+            else:
+                self.counters.connect()
+                return connection
+        self.counters.failure()
+        raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")
+
+    def _addresses(self) -> list[tuple[int, object]]:
+        """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's."""
+        if self.address.family != socket.AF_UNSPEC:
+            return [(self.address.family, self.address.sockaddr)]
+        try:
+            found = gevent_socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise ConnectRefused(f"{self.name}: {error.strerror}") from error
+        return [(family, address) for family, _, _, _, address in found]
+
+    def _connect_to(self, family: int, address: object, timeout: float) -> UpstreamConnection:
+        sock = Socket(family, socket.SOCK_STREAM)
+        connection: UpstreamConnection | None = None
+        try:
+            sock.setblocking(False)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex(address)  # type: ignore[arg-type]
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+            connection = UpstreamConnection(sock, self)
+            if code:
+                connection.wait_writable(monotonic() + timeout)
+                failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if failed:
+                    raise OSError(failed, os.strerror(failed))
+        except BaseException as error:
+            sock.close() if connection is None else connection.close()
+            if isinstance(error, DeadlinePassed):
+                self.counters.failure()
+                raise ExchangeError(errors.CONNECT_TIMEOUT, self.name) from None
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Close the idle connections; leased ones are closed when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()

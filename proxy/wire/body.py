@@ -1,0 +1,117 @@
+"""Framing of message bodies (RFC 9112 sections 6 and 7): the chunked codec."""
+
+import re
+from collections.abc import Callable
+
+from proxy.errors import FramingError
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:=(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+_LONGEST_SIZE_LINE = 16 + 256
+_MOST_EXTENSION_BYTES = 16 * 1024
+_LONGEST_TRAILER_SECTION = 8 * 1024
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
+    """One chunk as the three pieces to send."""
+    return b"%x\r\n" % len(data), data, b"\r\n"
+
+
+class ChunkedDecoder:
+    """Takes a chunked body apart, whatever way its bytes are cut.
+
+    Strict: sizes are 1 to 16 hexadecimal digits, extensions follow the grammar, are bounded and dropped, every line
+    ends in CR LF. Raises `FramingError` for anything else. A body that only ever sends extensions or trailers is
+    refused once they pass their bounds.
+    """
+
+    __slots__ = ("_extension_bytes", "_left", "_pending", "_section", "done", "rest", "trailers")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.rest = b""
+        """Bytes behind the end of the body, once `done`."""
+        self.trailers = b""
+        """The raw trailer section without its final empty line, once `done`."""
+        self._pending = b""
+        self._left = 0
+        self._section: Callable[[bytes, int, list[bytes]], int] = self._read_size
+        self._extension_bytes = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes off the connection; return the body's bytes among them."""
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        out: list[bytes] = []
+        position = 0
+        while position < len(data) and not self.done:
+            following = self._section(data, position, out)
+            if following < 0:
+                self._pending = data[position:]
+                return b"".join(out)
+            position = following
+        if self.done:
+            self.rest = data[position:]
+        return b"".join(out) if len(out) != 1 else out[0]
+
+    def _read_size(self, data: bytes, position: int, _out: list[bytes]) -> int:
+        end = data.find(b"\n", position, position + _LONGEST_SIZE_LINE + 2)
+        if end < 0:
+            self._check_partial_size(data[position:])
+            return -1
+        line = data[position : end - 1]
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None or data[end - 1] != 13 or end == position:
+            raise FramingError("chunk size")
+        self._extension_bytes += len(match[2])
+        if self._extension_bytes > _MOST_EXTENSION_BYTES:
+            raise FramingError("chunk extensions")
+        self._left = int(match[1], 16)
+        self._section = self._read_data if self._left else self._read_trailers
+        return end + 1
+
+    @staticmethod
+    def _check_partial_size(partial: bytes) -> None:
+        """Refuse a size line that cannot become valid, without waiting for its end."""
+        if len(partial) > _LONGEST_SIZE_LINE:
+            raise FramingError("chunk size line")
+        digits = partial.rstrip(b"\r").split(b";", 1)[0].rstrip(b" \t")
+        if digits and _SIZE_LINE.fullmatch(digits) is None:
+            raise FramingError("chunk size")
+
+    def _read_data(self, data: bytes, position: int, out: list[bytes]) -> int:
+        piece = data[position : position + self._left]
+        out.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._section = self._read_data_end
+        return position + len(piece)
+
+    def _read_data_end(self, data: bytes, position: int, _out: list[bytes]) -> int:
+        if data[position : position + 1] != b"\r" or data[position + 1 : position + 2] not in (b"\n", b""):
+            raise FramingError("no CR LF behind a chunk")
+        if len(data) - position < 2:
+            return -1
+        self._section = self._read_size
+        return position + 2
+
+    def _read_trailers(self, data: bytes, position: int, _out: list[bytes]) -> int:
+        if data[position : position + 2] == b"\r\n":
+            self.done = True
+            return position + 2
+        end = data.find(b"\r\n\r\n", position)
+        section = data[position : end if end >= 0 else None]
+        if len(section) > _LONGEST_TRAILER_SECTION:
+            raise FramingError("trailer section too large")
+        if section.count(b"\n") != section.count(b"\r\n") or section[:1] == b"\n":
+            raise FramingError("bare LF in the trailer section")
+        if end < 0:
+            return -1
+        self.trailers = section
+        self.done = True
+        return end + 4

@@ -1,0 +1,101 @@
+"""Deriving outbound heads: what goes to the upstream, what goes back to the client.
+
+Inbound heads are never changed. An outbound head is built from parsed parts only: one Host, one framing field of the
+gateway's own choice, the forwarding fields, then the client's uninteresting lines in their order.
+"""
+
+import base64
+import hashlib
+import os
+import re
+from email.utils import formatdate
+from http import HTTPStatus
+from itertools import count
+from time import time
+
+from proxy.wire.head import CRLF, RequestFields, ResponseHead
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {499: b"Client Closed Request"}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
+_REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+
+BODILESS = frozenset({204, 205, 304})
+"""Final statuses whose response has no body, whatever its fields say (RFC 9110 sections 15.3.5, 15.3.6, 15.4.5)."""
+
+
+class RequestIds:
+    """Identifiers for requests: unguessable per process, then counted."""
+
+    def __init__(self) -> None:
+        self._prefix = os.urandom(8).hex().encode()
+        self._count = count(1)
+
+    def make(self) -> bytes:
+        return b"%s-%08x" % (self._prefix, next(self._count))
+
+
+def valid_request_id(value: bytes) -> bool:
+    return _REQUEST_ID.fullmatch(value) is not None
+
+
+class Clock:
+    """The Date field's value, made once a second (RFC 9110 section 6.6.1)."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._date = b""
+
+    def date(self) -> bytes:
+        now = int(time())
+        if now != self._second:
+            self._second = now
+            self._date = formatdate(now, usegmt=True).encode()
+        return self._date
+
+
+def forwarding_lines(client_ip: bytes, scheme: bytes, port: bytes) -> bytes:
+    """The forwarding fields that stay the same for all requests of one connection.
+
+    Without a client address (unix sockets) only scheme and port are known.
+    """
+    about = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %s\r\n" % (scheme, port)
+    if not client_ip:
+        return about
+    return b"X-Forwarded-For: %s\r\nX-Real-IP: %s\r\n%s" % (client_ip, client_ip, about)
+
+
+def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes) -> bytes:
+    """The fields of an upstream request, but for the request id, the framing and the final empty line.
+
+    An HTTP/1.0 client may leave Host out; the upstream speaks HTTP/1.1 and gets an empty one (RFC 9112 section 3.2).
+    """
+    pieces = [b"Host: %s\r\n" % (host or b""), forwarding]
+    if host:
+        pieces.append(b"X-Forwarded-Host: %s\r\n" % host)
+    if fields.lines:
+        pieces.append(CRLF.join(fields.lines))
+        pieces.append(CRLF)
+    if fields.websocket:
+        pieces.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    elif fields.te_trailers:
+        pieces.append(b"Connection: TE\r\nTE: trailers\r\n")
+    return b"".join(pieces)
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    known = _STATUS_LINES.get(status)
+    if known is not None and (not reason or reason == _REASONS[status]):
+        return known
+    return b"HTTP/1.1 %d %s\r\n" % (status, reason)
+
+
+def informational(response: ResponseHead) -> bytes:
+    """A 1xx head on its way to the client (RFC 9110 section 15.2)."""
+    lines = b"".join(line + CRLF for line in response.lines)
+    return status_line(response.status, response.reason) + lines + CRLF
+
+
+def websocket_accept(key: bytes) -> bytes:
+    """The Sec-WebSocket-Accept value that answers `key` (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest())

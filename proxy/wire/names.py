@@ -1,0 +1,137 @@
+"""Field names: which are valid, which are forwarded as they stand, which the gateway cares about.
+
+Each raw spelling of a name is classified once and remembered, so a head costs one dictionary look-up per field.
+The memory is bounded: a client that invents names only makes its own requests slower.
+"""
+
+import re
+from enum import IntEnum
+
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_PLAIN = re.compile(rb"[0-9A-Za-z-]+")
+_REMEMBERED = 2048
+_LONGEST_REMEMBERED = 64
+
+
+class Kind(IntEnum):
+    """What the gateway does with a field."""
+
+    FORWARD = 0  # goes on as it stands
+    DROP = 1  # hop-by-hop, forged forwarding fields, names that CGI-like servers confuse
+    INVALID = 2  # not a token: the head is refused
+    HOST = 3
+    CONTENT_LENGTH = 4
+    TRANSFER_ENCODING = 5
+    CONNECTION = 6
+    EXPECT = 7
+    UPGRADE = 8
+    TE = 9
+    TRAILER = 10
+    REQUEST_ID = 11
+    REFERER = 12
+    USER_AGENT = 13
+    ACCEPT = 14
+    IDEMPOTENCY_KEY = 15
+    WEBSOCKET_KEY = 16
+    WEBSOCKET_VERSION = 17
+    WEBSOCKET_ACCEPT = 18
+    DATE = 19
+    BUFFERING = 20
+    CONTENT_TYPE = 21
+
+
+# Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
+_HOP_BY_HOP = {"keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "http2-settings"}
+
+# A client's word about itself is worth nothing: the gateway sets these, or nobody does.
+_FORWARDING = {
+    "forwarded",
+    "front-end-https",
+    "x-client-cert",
+    "x-forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+}
+
+# Become environment variables that an application trusts (the "httpoxy" family).
+_CGI = {"proxy", "script-name", "path-info", "remote-user", "remote-addr"}
+
+_REQUEST = dict.fromkeys(_HOP_BY_HOP | _FORWARDING | _CGI, Kind.DROP) | {
+    "host": Kind.HOST,
+    "content-length": Kind.CONTENT_LENGTH,
+    "transfer-encoding": Kind.TRANSFER_ENCODING,
+    "connection": Kind.CONNECTION,
+    "expect": Kind.EXPECT,
+    "upgrade": Kind.UPGRADE,
+    "te": Kind.TE,
+    "trailer": Kind.TRAILER,
+    "x-request-id": Kind.REQUEST_ID,
+    "referer": Kind.REFERER,
+    "user-agent": Kind.USER_AGENT,
+    "accept": Kind.ACCEPT,
+    "idempotency-key": Kind.IDEMPOTENCY_KEY,
+    "sec-websocket-key": Kind.WEBSOCKET_KEY,
+    "sec-websocket-version": Kind.WEBSOCKET_VERSION,
+}
+
+_RESPONSE = dict.fromkeys(_HOP_BY_HOP | {"te"}, Kind.DROP) | {
+    "content-length": Kind.CONTENT_LENGTH,
+    "transfer-encoding": Kind.TRANSFER_ENCODING,
+    "connection": Kind.CONNECTION,
+    "upgrade": Kind.UPGRADE,
+    "trailer": Kind.TRAILER,
+    "sec-websocket-accept": Kind.WEBSOCKET_ACCEPT,
+    "date": Kind.DATE,
+    "x-accel-buffering": Kind.BUFFERING,
+    "content-type": Kind.CONTENT_TYPE,
+}
+
+# Never removed because a client nominates them in Connection: framing, routing, credentials and our own fields.
+PROTECTED = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie", b"x-request-id", b"content-type"}
+)
+
+
+class Names(dict[bytes, Kind]):
+    """The remembered classification of raw field names, for one direction."""
+
+    def __init__(self, known: dict[str, Kind], *, plain_only: bool) -> None:
+        super().__init__()
+        self._known = known
+        self._plain_only = plain_only
+        for name in known:
+            self[name.encode()]
+            self[name.title().encode()]
+
+    def __missing__(self, name: bytes) -> Kind:
+        kind = self._classify(name)
+        if len(self) < _REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
+            self[name] = kind
+        return kind
+
+    def _classify(self, name: bytes) -> Kind:
+        if not TOKEN.fullmatch(name):
+            return Kind.INVALID
+        if self._plain_only and not _PLAIN.fullmatch(name):
+            return Kind.DROP
+        return self._known.get(name.decode("ascii").lower(), Kind.FORWARD)
+
+
+REQUEST_NAMES = Names(_REQUEST, plain_only=True)
+RESPONSE_NAMES = Names(_RESPONSE, plain_only=False)

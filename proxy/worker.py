@@ -1,0 +1,248 @@
+"""One worker process: the one place where everything is built and wired, and where a worker drains.
+
+The process runs one event loop. Everything here happens in that loop's callbacks or in greenlets; nothing is patched.
+Once a second a tick sweeps the deadlines, samples the gauges and tells the master that this worker lives.
+"""
+
+import gc
+import os
+import signal
+import socket
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gunicorn.workers.base import Worker as BaseWorker
+
+from proxy.exchange import Exchange, Request, Resources, Tables
+from proxy.front.h1 import Connection, Front
+from proxy.net.listener import Listener
+from proxy.net.splice import Pipes
+from proxy.net.stream import Deadlines, Hub
+from proxy.observe import admin
+from proxy.observe.accesslog import AccessLog
+from proxy.observe.metrics import Gauge
+from proxy.relay import RelayLimits
+from proxy.settings import Settings
+from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
+from proxy.upstream.cluster import Cluster
+from proxy.upstream.pool import Pool
+from proxy.wire.fields import RequestIds
+from proxy.wire.head import HeadLimits, ResponseHead
+
+_TICK = 1.0
+_PARKED_GRACE = 1.0
+"""Seconds after the start of a drain in which a parked connection may still bring a request that was on its way."""
+
+_UPSTREAM_MARGIN = 1.0
+"""An idle connection is given up this long before the upstream would close it."""
+
+
+def build_tables(settings: Settings, resources: Resources) -> Tables:
+    """Everything a configuration says, ready for use."""
+    pools = [
+        Pool(
+            address,
+            resources.hub,
+            resources.deadlines,
+            resources.counters.peer(str(address)),
+            size=settings.pool_size,
+            idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
+            reuse_unsafe=settings.reuse_unsafe,
+        )
+        for address in settings.upstream
+    ]
+    return Tables(
+        settings,
+        HeadLimits(settings.max_request_line, settings.max_field, settings.max_fields, settings.max_head),
+        RelayLimits(
+            settings.read_timeout,
+            settings.write_timeout,
+            settings.response_memory,
+            settings.response_spool if settings.response_buffering else 0,
+            str(settings.spool_dir) if settings.spool_dir else None,
+        ),
+        Cluster(pools),
+    )
+
+
+class Worker(BaseWorker):  # type: ignore[misc]
+    """A gateway worker under gunicorn's arbiter; see `proxy.supervisor` for what it finds in `self.app`."""
+
+    slot: int
+
+    # Signals. They are set up before the loop runs, and only leave a note; the loop acts on it.
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGHUP, self.handle_hup)
+        # The base class' wake-up descriptor would fill up: here the loop itself notices signals.
+        signal.set_wakeup_fd(-1)
+        self._reload_wanted = False
+
+    def handle_hup(self, _signal: int, _frame: FrameType | None) -> None:
+        self._reload_wanted = True
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_usr1(sig, frame)
+        if hasattr(self, "_access_log"):
+            self._access_log.reopen()
+
+    def handle_quit(self, _signal: int, _frame: FrameType | None) -> None:
+        os._exit(0)
+
+    def _watch_signals(self, hub: Hub) -> list[Any]:
+        """From here on signals come as callbacks of the loop."""
+        actions = {
+            signal.SIGHUP: self._reload,
+            signal.SIGTERM: self._begin_drain,
+            signal.SIGUSR1: lambda: self.handle_usr1(signal.SIGUSR1, None),
+        }
+        watchers = []
+        for number, action in actions.items():
+            watcher = hub.loop.signal(number)
+            watcher.start(action)
+            watchers.append(watcher)
+        return watchers
+
+    # Wiring.
+
+    def run(self) -> None:
+        settings: Settings = self.app.settings
+        hub = Hub()
+        counters = self.app.board.counters(self.slot)
+        self._access_log = AccessLog(settings.access_log, settings.log_format, counters.log_lost, self.log.warning)
+        self._resources = Resources(
+            hub,
+            Deadlines(),
+            Pipes(),
+            memoryview(bytearray(BUFFER_SIZE)),
+            counters,
+            self._access_log,
+            RequestIds(),
+            set(),
+        )
+        self._tables = build_tables(settings, self._resources)
+        self._stopped = Event()
+        self._draining = False
+        self._fronts: list[Front] = []
+        self._listeners = [self._listen(wrapped) for wrapped in self.sockets]
+        signals = self._watch_signals(hub)
+        writer = gevent.spawn(self._access_log.run)
+        tick = hub.loop.timer(_TICK, _TICK)
+        tick.start(self._tick)
+        gc.collect()
+        gc.freeze()
+        for listener in self._listeners:
+            listener.start()
+        if self._reload_wanted:
+            self._reload()
+        if not self.alive:
+            self._begin_drain()
+        self._stopped.wait()
+        tick.stop()
+        for watcher in signals:
+            watcher.stop()
+        writer.kill()
+        self._access_log.close()
+
+    def _listen(self, wrapped: Any) -> Listener:
+        sock: socket.socket = wrapped.sock
+        port = b"%d" % sock.getsockname()[1] if sock.family != socket.AF_UNIX else b"80"
+        is_admin = self.app.is_admin(wrapped)
+        answer = self._answer_admin if is_admin else self._answer
+        front = Front(self._tables, self._resources, answer, b"http", port)
+        self._fronts.append(front)
+        alone = self.cfg.workers == 1
+        return Listener(sock, self._resources.hub, front.accept, self._exhausted, batch=64 if alone else 2)
+
+    def _answer(self, connection: Connection, request: Request) -> None:
+        Exchange(connection.front.tables, self._resources, connection, request).run()
+
+    def _answer_admin(self, connection: Connection, request: Request) -> None:
+        answer = admin.respond(
+            request.method, request.target, request.fields.host, self.app.board, self.app.settings, self.app.version
+        )
+        response = ResponseHead(1, answer.status, b"")
+        response.lines = [b"Content-Type: " + answer.content_type.encode(), b"Cache-Control: no-store"]
+        rest = connection.begin(response, len(answer.body), answer.body, stream=False)
+        if rest:
+            connection.send_all(rest, connection.front.tables.settings.write_timeout)
+
+    def _exhausted(self) -> None:
+        """Descriptors ran out: idle connections make room."""
+        closed = sum(front.shed() for front in self._fronts)
+        self.log.warning("out of file descriptors: closed %d idle connections; raise the limit (ulimit -n)", closed)
+
+    # Once a second.
+
+    def _tick(self) -> None:
+        self.notify()
+        if self.ppid != os.getppid():
+            self.log.info("the master is gone, draining")
+            self._begin_drain()
+        resources = self._resources
+        resources.deadlines.sweep()
+        counters = resources.counters
+        counters.sample()
+        connections = sum(len(front.connections) for front in self._fronts)
+        serving = sum(front.serving for front in self._fronts)
+        counters.gauge(Gauge.TUNNELS, len(resources.tunnels))
+        counters.gauge(Gauge.ACTIVE, serving)
+        counters.gauge(Gauge.PARKED, max(0, connections - serving - len(resources.tunnels)))
+        counters.gauge(Gauge.UPSTREAM_IDLE, sum(pool.idle_count for pool in self._tables.cluster.pools))
+
+    # Reload and drain.
+
+    def _reload(self) -> None:
+        """Swap to the settings that the master checked. Exchanges and tunnels under way keep what they began with."""
+        settings = self.app.reloaded()
+        try:
+            self._access_log.change(settings.access_log, settings.log_format)
+        except OSError as error:
+            self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
+        old, self._tables = self._tables, build_tables(settings, self._resources)
+        for front in self._fronts:
+            front.tables = self._tables
+        old.cluster.close()
+        self._resources.counters.reloaded()
+
+    def _begin_drain(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self.alive = False
+            gevent.spawn(self._drain)
+
+    def _drain(self) -> None:
+        """Accept nothing more, finish what is under way, within `graceful` seconds."""
+        settings: Settings = self.app.settings
+        end = monotonic() + settings.graceful
+        self._resources.counters.gauge(Gauge.DRAINING, 1)
+        for listener in self._listeners:
+            listener.stop()
+        for wrapped in self.sockets:
+            wrapped.sock.close()
+        for front in self._fronts:
+            front.draining = True
+        gevent.spawn(self._close_tunnels, min(settings.websocket_drain, settings.graceful))
+        parked_until = monotonic() + min(_PARKED_GRACE, settings.graceful / 2)
+        while monotonic() < end and self._busy(parked_until):
+            gevent.sleep(0.05)
+        self._stopped.set()
+
+    def _busy(self, parked_until: float) -> bool:
+        if monotonic() < parked_until:
+            return any(front.connections for front in self._fronts)
+        for front in self._fronts:
+            front.shed(len(front.connections))
+        return any(front.connections for front in self._fronts)
+
+    def _close_tunnels(self, seconds: float) -> None:
+        """Tell WebSockets to go, spread over `seconds` so that their clients do not all come back at once."""
+        tunnels: list[Tunnel] = list(self._resources.tunnels)
+        pause = seconds * 0.8 / len(tunnels) if tunnels else 0.0
+        for tunnel in tunnels:
+            tunnel.shut(GOING_AWAY, max(1.0, seconds * 0.2))
+            gevent.sleep(pause)
