@@ -28,7 +28,7 @@ from typing import Protocol
 
 from aragora.agents import Agent, AgentFailed, build
 from aragora.debate import engine
-from aragora.debate.engine import Ask, Failure, Reply
+from aragora.debate.engine import Ask, Failure, Plan, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import DebateSpec
 from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 SCAN = 0.5  # seconds between looks for debates that other processes left
 CLAIM = 32  # debates claimed in one transaction
 RENEWALS = 3  # per lease_ttl
+STEPS = 4  # debates of one process that plan, store or begin to ask at the same moment
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts while the database does not answer
 TOKENS = 0.05  # seconds that streamed text is gathered before watchers get it
 
@@ -97,6 +98,9 @@ class Runner:
         self._capacity = capacity
         self._ttl = lease_ttl
         self._runs: dict[Lease, Run] = {}
+        # A thousand answers may come within one turn of the hub. Whoever works on them takes turns here, so that what
+        # else the process serves waits for a few steps and not for a thousand.
+        self.turn = threading.Semaphore(STEPS)
         self._work = threading.Event()
         self._draining = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -242,20 +246,29 @@ class Run:
         self._history = self._store.history(record.id)
         with self._runner.feed.subscribe(record.id, wake=self._changed) as self._watch:
             while not self._stopped.is_set():
-                plan = engine.plan(record.spec, self._history, time.time())
-                try:
-                    if plan.drafts:
-                        self._append(plan.drafts)
-                    elif not self._store.leases.holds(self.lease):
-                        return
-                except SeqConflict:  # a person's vote or suggestion came in between: it belongs to the plan
-                    self._catch_up()
+                with self._runner.turn:
+                    plan = self._plan(record.spec)
+                if plan is None:
                     continue
                 if plan.finished:
                     self._runner.observer.ended(self._store.get(record.id).status, time.time() - record.created_at)
                     return
                 if plan.asks:
                     self._carry_out(record.spec, plan.asks)
+
+    def _plan(self, spec: DebateSpec) -> Plan | None:
+        """The next step, its drafts stored; None when the log moved meanwhile or the debate is not ours any more."""
+        plan = engine.plan(spec, self._history, time.time())
+        try:
+            if plan.drafts:
+                self._append(plan.drafts)
+            elif not plan.finished and not self._store.leases.holds(self.lease):
+                self._stopped.set()
+                return None
+        except SeqConflict:  # a person's vote or suggestion came in between: it belongs to the plan
+            self._catch_up()
+            return None
+        return plan
 
     def _carry_out(self, spec: DebateSpec, asks: Sequence[Ask]) -> None:
         """Ask all at once and store each answer as it comes; ends early when time is up or the debate is not ours."""
@@ -273,7 +286,8 @@ class Run:
                 self._catch_up()
             elif answer.step == self._step:
                 waiting -= 1
-                self._record(spec, answer)
+                with self._runner.turn:
+                    self._record(spec, answer)
         self._step += 1
 
     def _record(self, spec: DebateSpec, answer: Answer) -> None:

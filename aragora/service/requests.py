@@ -12,9 +12,12 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
+    field_validator,
 )
 
 from aragora.errors import Problem, ValidationFailed
@@ -29,12 +32,6 @@ def is_storable(text: str) -> bool:
     return not _UNSTORABLE.search(text)
 
 
-def _storable(text: str) -> str:
-    if not is_storable(text):
-        raise ValueError("contains a NUL character or half a surrogate pair")
-    return text
-
-
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(metadata, allow_nan=False)
@@ -47,7 +44,6 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-Text = Annotated[str, AfterValidator(_storable)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 Consensus = Literal["majority", "supermajority", "unanimous", "weighted", "judge", "none"]
 
@@ -55,26 +51,44 @@ Consensus = Literal["majority", "supermajority", "unanimous", "weighted", "judge
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        for text in value if isinstance(value, list) else (value,):
+            if isinstance(text, str) and not is_storable(text):
+                raise ValueError("contains a NUL character or half a surrogate pair")
+        return value
+
 
 class NewAgent(_Model):
     """One participant: which kind of agent, and how it appears."""
 
-    type: Annotated[Text, StringConstraints(min_length=1, max_length=64)]
-    name: Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")] | None = None
-    model: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
-    role: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    type: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")] | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    role: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+
+
+def _branch(value: Any) -> str:
+    return "name" if isinstance(value, str) else "agent"
+
+
+Participant = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=64), Tag("name")] | Annotated[NewAgent, Tag("agent")],
+    Discriminator(_branch),
+]
 
 
 class NewDebate(_Model):
     """The body of `POST /api/debates`."""
 
-    question: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)] = Field(
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)] = Field(
         validation_alias=AliasChoices("question", "task"),
         description="what is argued; `task` is an alias",
     )
     agents: (
         Annotated[
-            list[Annotated[Text, StringConstraints(min_length=1, max_length=64)] | NewAgent],
+            list[Participant],
             Field(min_length=2, max_length=10),
         ]
         | None
@@ -84,10 +98,10 @@ class NewDebate(_Model):
     threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="share of the votes that decides; default by the kind of consensus"
     )
-    context: Annotated[Text, StringConstraints(max_length=10_000)] = ""
+    context: Annotated[str, StringConstraints(max_length=10_000)] = ""
     early_stop: bool = True
     timeout: Annotated[float, Field(ge=1, le=1800)] = Field(default=600.0, description="seconds")
-    title: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     @classmethod
@@ -99,7 +113,7 @@ class NewDebate(_Model):
 class DebateChanges(_Model):
     """The body of `PATCH /api/debates/{id}`; what is left out stays."""
 
-    title: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
     metadata: Metadata | None = None
     is_public: bool | None = None
 
@@ -124,18 +138,41 @@ def _parse(model: type[_Request], body: object) -> _Request:
 def problems(error: ValidationError) -> list[Problem]:
     """Each failed field in the words of the contract, as ``agents.1.type``; at most 20."""
     found = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
-        where = ".".join(str(part) for part in item["loc"] if not _is_branch(part))
-        found.append(Problem(where, _words(item["msg"])))
+    for item in error.errors(include_url=False, include_input=False)[:20]:
+        # After an index pydantic names the branch of the union that the participant took.
+        where = ".".join(
+            str(part)
+            for before, part in zip((None, *item["loc"]), item["loc"], strict=False)
+            if not (isinstance(before, int) and part in ("name", "agent"))
+        )
+        found.append(Problem(where, _words(item["type"], item["msg"], item.get("ctx", {}))))
     return found
 
 
-def _is_branch(part: int | str) -> bool:
-    """Whether pydantic named a branch of a union rather than a field."""
-    return isinstance(part, str) and (part == "NewAgent" or part.startswith(("constrained-", "function-")))
+_WORDS = {
+    "missing": "is needed",
+    "extra_forbidden": "is not known here",
+    "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "one of {expected}",
+    "string_type": "write a text",
+    "int_type": "write a whole number",
+    "float_type": "write a number",
+    "bool_type": "write true or false",
+    "list_type": "write a list",
+    "dict_type": "write an object",
+    "model_type": "write an object",
+    "model_attributes_type": "write a name or an object",
+}
 
 
-def _words(message: str) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("String should have ")
-    message = message.removeprefix("List should have ")
+def _words(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind in _WORDS:
+        return _WORDS[kind].format_map(context)
+    message = message.removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
