@@ -277,6 +277,8 @@ def problems(settings: Settings) -> list[str]:
         found.append(f"--admin {settings.admin}: is also a --bind address; give it its own port, or 'off'")
     found += [f"--upstream {address}: is an address of the gateway itself; name the application's"
               for address in settings.upstream if address in own]
+    found += [f"--bind 0.0.0.0:{address.port}: [::]:{address.port} also takes IPv4; leave one of them out"
+              for address in own if address.host == "0.0.0.0" and Address("::", address.port) in own and address.port]
     if settings.websocket_drain > settings.graceful:
         found.append(f"--websocket-drain {settings.websocket_drain:g}s: longer than --graceful "
                      f"{settings.graceful:g}s; lower the first or raise the second")

@@ -212,6 +212,8 @@ def _listeners(raw: Any) -> tuple[Address, ...]:
     for address in found:
         if address.family == socket.AF_UNSPEC:
             raise ValueError(f"'{address.host}' is a name; listen on an IP address, such as 0.0.0.0 for all")
+        if address.path.startswith("@"):
+            raise ValueError("listen on the path of a file, which has permissions, such as unix:/run/proxy.sock")
     return found
 
 

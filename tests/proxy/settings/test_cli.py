@@ -1,0 +1,74 @@
+"""The command line: one line for each mistake and exit code 2; check says what would run."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy import supervisor
+from proxy.cli import help_text, main
+from proxy.settings import Settings, table
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    ([], "--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080"),
+    (["--upstrem", "a:1"], "--upstrem: there is no such flag; did you mean --upstream?"),
+    (["--zzz=1"], "--zzz: there is no such flag; python -m proxy --help lists all settings"),
+    (["--upstream"], "--upstream: its value is missing; put one after it"),
+    (["--hold"], "--hold: its value is missing; put one after it"),
+    (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
+    (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
+    (["a:1"], "a:1: not understood; settings are flags, such as --upstream a:1"),
+    (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
+    (["--config", ""], "--config : expected the path of a file or directory"),
+    (["check"], "check: name the file, such as: python -m proxy check /etc/proxy.toml"),
+    (["check", "a", "b"], "check: one file at a time"),
+])
+def test_a_wrong_command_line_gets_one_line_and_exit_2(
+        arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr() == ("", f"proxy: {line}\n")
+
+
+def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = ["127.0.0.1:8080", "unix:/run/app.sock"]\nhold = "2s"\n')
+    assert main(["check", str(path), "--max-body", "1g"]) == 0
+    out = capsys.readouterr().out
+    assert f"{path}: good" in out
+    assert "  upstream = 127.0.0.1:8080, unix:/run/app.sock\n" in out
+    assert "  hold = 2s\n" in out
+    assert "  max_body = 1g\n" in out
+    assert "  linger_timeout = 5s  (default)\n" in out
+    assert main(["check", "--config", str(path)]) == 0
+
+
+def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "x"\nhould = 1\nhold = "x"\n')
+    assert main(["check", str(path)]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 3
+    assert all(line.startswith(f"proxy: {path}:") for line in err)
+
+
+def test_help_and_version_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {row.flag} " in out for row in table())
+    assert out.endswith(f"aragora-proxy {supervisor.version()}\n")
+
+
+@pytest.mark.parametrize("columns", [20, 80, 300])
+def test_help_fits_the_terminal(columns: int) -> None:
+    settings = help_text(columns).partition("addresses:")[2].partition("other:")[0]
+    assert all(len(line) <= max(60, min(columns, 120)) for line in settings.splitlines())
+
+
+def test_serving_hands_flags_on_so_that_a_reload_reads_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Settings, object]] = []
+    monkeypatch.setattr(supervisor, "run", lambda settings, flags: seen.append((settings, flags)) or 7)
+    assert main(["--upstream", "127.0.0.1:8080", "--upstream", "unix:/b", "--graceful-timeout", "9"]) == 7
+    [(settings, flags)] = seen
+    assert settings.graceful == 9.0
+    assert flags == {"upstream": ["127.0.0.1:8080", "unix:/b"], "graceful": "9"}

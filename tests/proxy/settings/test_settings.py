@@ -1,0 +1,144 @@
+"""The table: precedence, every mistake named with source, value and mend, and a reference page that is current."""
+
+import pickle
+import socket
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.cli import reference
+from proxy.settings import Address, Settings, SettingsError, load, table
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "proxy-settings.md"
+UPSTREAM = {"upstream": ["127.0.0.1:8080"]}
+
+
+def mistakes(text: str, tmp_path: Path, flags: dict[str, str | list[str]] | None = None) -> list[str]:
+    """What is wrong with a file of this text, without the file's own path."""
+    path = tmp_path / "proxy.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(flags or {}, path)
+    return [mistake.replace(str(path), "FILE") for mistake in caught.value.mistakes]
+
+
+def test_defaults_listen_on_loopback_only() -> None:
+    settings = load(UPSTREAM)
+    assert settings.admin is not None
+    assert all(address.loopback for address in (*settings.bind, settings.admin))
+    assert settings.workers >= 1
+
+
+def test_flag_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "127.0.0.1:8080"\nhold = 3\nread_timeout = "2m"\n')
+    settings = load({"hold": "4"}, path)
+    assert (settings.hold, settings.read_timeout, settings.send_timeout) == (4.0, 120.0, 300.0)
+    assert settings.config == path
+
+
+def test_an_alias_names_the_same_setting(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "127.0.0.1:8080"\ngraceful_timeout = 12\n')
+    assert load({}, path).graceful == 12.0
+    assert load({}, path).websocket_drain <= 12.0
+
+
+def test_settings_cannot_be_changed_and_survive_pickling() -> None:
+    settings = load(UPSTREAM)
+    with pytest.raises(FrozenInstanceError):
+        settings.hold = 1.0  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_every_mistake_of_a_file_is_named_with_line_value_and_mend(tmp_path: Path) -> None:
+    assert mistakes(
+        '# gateway\nupstream = "127.0.0.1"\nconnect_timout = 5\nhold = "soon"\n\nmax_body = true\nworkers = 0\n',
+        tmp_path,
+    ) == [
+        'FILE:2: upstream = "127.0.0.1": expected HOST:PORT or unix:PATH, with a port from 0 to 65535',
+        "FILE:3: connect_timout: there is no such setting; did you mean connect_timeout?",
+        'FILE:4: hold = "soon": expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most 30d)',
+        "FILE:6: max_body = true: expected a size in bytes, or with k, m or g, such as 64k or 50m",
+        "FILE:7: workers = 0: expected a whole number from 1 to 128",
+    ]
+
+
+def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
+    found = mistakes('hold = "x"\n', tmp_path, {"workers": "many"})
+    assert [line.partition(":")[0] for line in found] == ["FILE", "--workers many"]
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("hold = = 3", "not valid TOML"),
+    ("nothing = 1", "there is no such setting; python -m proxy --help lists"),
+    ("[timeouts]\nhold = 3", "FILE:1: timeouts: there is no such setting"),
+    ('config = "other.toml"', "a file cannot name another"),
+    ("graceful = 1\ngraceful_timeout = 2", "given twice"),
+])
+def test_a_file_that_cannot_be_used_says_why(text: str, part: str, tmp_path: Path) -> None:
+    assert any(part in line for line in mistakes(text, tmp_path))
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    for path, part in ((tmp_path / "absent", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(SettingsError, match=part):
+            load({}, path)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"hold = 1 # \xff")
+    with pytest.raises(SettingsError, match="not UTF-8 at byte 11"):
+        load({}, binary)
+    huge = tmp_path / "huge"
+    huge.write_bytes(b"#" * (1 << 21))
+    with pytest.raises(SettingsError, match="is it the right file"):
+        load({}, huge)
+
+
+@given(st.binary(max_size=200))
+def test_no_file_raises_anything_but_a_settings_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError):
+        load({}, path)
+
+
+@pytest.mark.parametrize(("flags", "part"), [
+    ({}, "--upstream is missing"),
+    ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is an address of the gateway itself"),
+    (UPSTREAM | {"bind": ["unix:/x/s"], "admin": "unix:/x/s"}, "--admin unix:/x/s: is also a --bind address"),
+    (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "also takes IPv4"),
+    (UPSTREAM | {"websocket_drain": "31"}, "longer than --graceful 30s"),
+    (UPSTREAM | {"max_field": "64k"}, "--max-field 65536: larger than --max-head 32768"),
+    (UPSTREAM | {"spool_dir": "/nowhere"}, "--spool-dir /nowhere"),
+    (UPSTREAM | {"access_log": "/nowhere/log"}, "there is no directory /nowhere; create it"),
+    (UPSTREAM | {"pidfile": "/"}, "is a directory; name a file"),
+    (UPSTREAM | {"user": "no-such-user"}, "there is no such user"),
+    (UPSTREAM | {"group": "no-such-group"}, "there is no such group"),
+])
+def test_values_that_do_not_fit_together_are_refused(flags: dict[str, str | list[str]], part: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(flags)
+    assert any(part in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+def test_names_of_upstreams_are_left_to_be_resolved() -> None:
+    assert load({"upstream": ["app:8080"]}).upstream == (Address("app", 8080),)
+    assert Address("app", 8080).family == socket.AF_UNSPEC
+
+
+def test_every_default_shown_is_read_as_that_default() -> None:
+    for row in table():
+        if row.default_text not in ("none", "cores"):
+            assert row.kind.read(row.default_text) == row.default, row.name
+
+
+def test_the_reference_page_is_current() -> None:
+    """Make it anew: python -c 'from proxy.cli import reference; print(reference(), end="")' > PAGE"""
+    assert PAGE.read_text() == reference()
+
+
+def test_settings_made_directly_have_the_table_s_defaults() -> None:
+    assert Settings(upstream=(Address("127.0.0.1", 8080),), workers=1) == load(UPSTREAM | {"workers": "1"})
