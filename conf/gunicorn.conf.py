@@ -162,8 +162,6 @@ def worker_int(_worker: Worker) -> None:
 
 def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """Whatever ended the worker, it leaves nothing behind. The master calls it too, for a vanished worker."""
-    if worker.pid != os.getpid():
-        return
-    from aragora.server import process
-
-    process.stop(0)
+    process = sys.modules.get("aragora.server.process")
+    if process is not None and worker.pid == os.getpid():
+        process.discard()

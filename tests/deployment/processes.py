@@ -1,0 +1,152 @@
+"""Real processes for these tests: started in a group of their own, ended by it, with nothing left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import requests
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WAIT_SECONDS = 40.0
+T = TypeVar("T")
+
+
+def until(found: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T:
+    """Poll until `found()` is true; its value, or a failure naming what was awaited."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = found()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.05)
+
+
+def ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, chosen by the kernel, all different."""
+    trials = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [trial.getsockname()[1] for trial in trials]
+    for trial in trials:
+        trial.close()
+    return found
+
+
+def accepts(port: int) -> bool:
+    """Whether anything takes connections on that port."""
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
+
+
+def get(port: int, path: str, **options: Any) -> requests.Response:
+    """One request on a connection of its own, whatever proxy the environment names."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(options.pop("method", "GET"), f"http://127.0.0.1:{port}{path}", timeout=30, **options)
+
+
+class Running:
+    """A process and all its children. Leaving the `with` kills what a test has not ended itself."""
+
+    def __init__(self, *command: str, cwd: Path = CHECKOUT, log: Path, **environ: str) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=_environment() | environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def ready(self, port: int, path: str = "/healthz") -> None:
+        """Wait until it answers there; a process that has ended instead fails with its log."""
+
+        def answers() -> bool:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output()}"
+            try:
+                return get(port, path).ok
+            except requests.ConnectionError:
+                return False
+
+        until(answers, f"an answer from port {port}\n{self.output()}")
+
+    def ended(self, seconds: float = WAIT_SECONDS) -> int:
+        """Its exit code, once it has ended."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds:g} s:\n{self.output()}") from None
+
+    def left_behind(self) -> bool:
+        """Whether any process of its group is still there."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def _environment() -> dict[str, str]:
+    """This process' environment without what would reach into the processes under test."""
+    foreign = ("ARAGORA_", "OPENAI_", "ANTHROPIC_", "GUNICORN_", "COV_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    kept.pop("DATABASE_URL", None)
+    kept.pop("FORWARDED_ALLOW_IPS", None)
+    return kept
+
+
+@contextmanager
+def application(
+    directory: Path, *arguments: str, cwd: Path = CHECKOUT, **environ: str
+) -> Iterator[tuple[Running, int, int]]:
+    """The application by its own configuration file, with its HTTP and its WebSocket port."""
+    http, ws = ports(2)
+    where = {
+        "ARAGORA_BIND": f"127.0.0.1:{http}",
+        "ARAGORA_WS_BIND": f"127.0.0.1:{ws}",
+        "ARAGORA_DATA_DIR": str(directory / "data"),
+        "ARAGORA_WORKERS": "2",
+    }
+    command = (sys.executable, "-m", "gunicorn", *(arguments or ("-c", "conf/gunicorn.conf.py")))
+    with Running(*command, cwd=cwd, log=directory / "application.log", **where | environ) as running:
+        running.ready(http)
+        yield running, http, ws
+
+
+@contextmanager
+def gateway(directory: Path, upstream: int, *arguments: str) -> Iterator[tuple[Running, int]]:
+    """The gateway before one application, with its port."""
+    front, admin = ports(2)
+    command = (sys.executable, "-m", "proxy", "--upstream", f"127.0.0.1:{upstream}")
+    addresses = ("--bind", f"127.0.0.1:{front}", "--admin", f"127.0.0.1:{admin}", "--workers", "2")
+    with Running(*command, *addresses, *arguments, log=directory / "gateway.log") as running:
+        running.ready(front)
+        yield running, front

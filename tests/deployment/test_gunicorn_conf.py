@@ -1,0 +1,209 @@
+"""conf/gunicorn.conf.py: its values by environment, and what they do under the real gunicorn."""
+
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployment.processes import CHECKOUT, application, get, ports, until
+
+CONF = str(CHECKOUT / "conf" / "gunicorn.conf.py")
+ADMITTED = {"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "not-a-secret-of-anyone"}
+
+
+@pytest.fixture
+def conf(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Reads the file under exactly the given variables; this process keeps its own modules."""
+
+    def read(**environ: str) -> dict[str, Any]:
+        for name in [name for name in os.environ if name.startswith("ARAGORA_")]:
+            monkeypatch.delenv(name)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "modules", dict(sys.modules))
+        return runpy.run_path(CONF)
+
+    return read
+
+
+def test_workers_follow_the_workload(conf: Any) -> None:
+    cores = conf()["cores"]()
+    assert conf(ARAGORA_WORKLOAD="cpu")["workers"] == cores
+    assert conf(ARAGORA_WORKLOAD="io")["workers"] == 2 * cores + 1
+    assert conf(ARAGORA_WORKLOAD="mixed")["workers"] == 2 * cores
+    assert conf(ARAGORA_WORKLOAD="7")["workers"] == 7
+
+
+def test_timeouts_follow_the_environment(conf: Any) -> None:
+    development, production = conf(), conf(**ADMITTED)
+    assert (development["timeout"], development["graceful_timeout"]) == (120, 10)
+    assert (production["timeout"], production["graceful_timeout"]) == (300, 30)
+    assert conf(ARAGORA_TIMEOUT="45", **ADMITTED)["timeout"] == 45
+
+
+def test_the_rest_stands_as_documented(conf: Any) -> None:
+    values = conf()
+    assert values["bind"] == ["127.0.0.1:8080", "127.0.0.1:8766"]
+    assert (values["worker_class"], values["worker_connections"], values["keepalive"]) == ("gevent", 1000, 5)
+    assert (values["max_requests"], values["max_requests_jitter"]) == (1000, 50)
+    assert (values["proc_name"], values["preload_app"], values["pidfile"]) == ("aragora", False, None)
+
+
+def test_one_address_may_serve_for_both(conf: Any) -> None:
+    both = {"ARAGORA_BIND": "127.0.0.1:9000", "ARAGORA_WS_BIND": "127.0.0.1:9000"}
+    assert conf(**both)["bind"] == ["127.0.0.1:9000"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"ARAGORA_TIMEOUT": "soon"}, "ARAGORA_TIMEOUT"),
+        ({"ARAGORA_WORKLOAD": "lots"}, "ARAGORA_WORKLOAD"),
+        ({"ARAGORA_ENV": "production"}, "ARAGORA_API_TOKEN"),
+    ],
+)
+def test_a_value_that_does_not_fit_stops_the_start_with_one_line(environ: dict[str, str], said: str) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "-c", CONF],
+        cwd=CHECKOUT,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_both_addresses_serve_the_same_application(tmp_path: Path) -> None:
+    with application(tmp_path) as (running, http, ws):
+        assert get(http, "/ready").status_code == get(ws, "/ready").status_code == 200
+        running.signal(signal.SIGTERM)
+        assert running.ended() == 0
+        assert not running.left_behind()
+
+
+def test_the_documented_start_command_works_as_it_stands(tmp_path: Path) -> None:
+    command = "aragora.server.wsgi:application --config conf/gunicorn.conf.py --workers 4 --timeout 300"
+    with application(tmp_path, *command.split()) as (running, http, ws):
+        assert get(ws, "/ready").status_code == 200
+        until(lambda: len(re.findall("Booting worker", running.output())) == 4, "the start of four workers")
+        assert get(http, "/ready").status_code == 200
+
+
+MARKED = """
+from aragora import settings as _settings
+from gevent import monkey as _monkey
+import os as _os, socket as _socket
+_inner = application
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] != "/which":
+        return _inner(environ, start_response)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    patched = _monkey.is_module_patched("socket") and _socket.socket.__module__.startswith("gevent")
+    return [f"{MARK} {_settings.MARK} {patched} {_os.getpid()}".encode()]
+"""
+
+
+def mark(checkout: Path, word: str) -> None:
+    """Put a word into the application's module and into the settings', which the configuration file reads too."""
+    for name, code in [("aragora/server/wsgi.py", MARKED), ("aragora/settings.py", "")]:
+        original = (CHECKOUT / name).read_text()
+        (checkout / name).write_text(f"{original}\nMARK = {word!r}\n{code}")
+
+
+@pytest.mark.parametrize(("preload", "after"), [("0", "new"), ("1", "old")])
+def test_hup_loads_new_code_unless_the_master_has_preloaded_it(tmp_path: Path, preload: str, after: str) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("aragora", "conf"):
+        shutil.copytree(CHECKOUT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    mark(checkout, "old")
+    # bytecode is trusted by time and size; two edits in one second of the same length would be taken for one
+    environ = {"ARAGORA_PRELOAD": preload, "PYTHONDONTWRITEBYTECODE": "1"}
+    with application(tmp_path, cwd=checkout, **environ) as (running, http, _ws):
+        first = get(http, "/which").text.split()
+        assert first[:3] == ["old", "old", "True"]
+        mark(checkout, "new")
+        running.signal(signal.SIGHUP)
+        until(lambda: running.output().count("Worker exiting") == 2, "the end of the old workers")
+        for _ in range(4):
+            answer = get(http, "/which").text.split()
+            assert answer[:3] == [after, after, "True"]
+            assert answer[3] != first[3]
+        running.signal(signal.SIGTERM)
+        assert running.ended() == 0
+        assert "Traceback" not in running.output()
+        assert not running.left_behind()
+
+
+@pytest.mark.parametrize("preload", ["0", "1"])
+def test_a_killed_worker_is_replaced(tmp_path: Path, preload: str) -> None:
+    with application(tmp_path, ARAGORA_PRELOAD=preload) as (running, http, _ws):
+        until(lambda: running.output().count("Booting worker") == 2, "the start of both workers")
+        victim = int(re.findall(r"Booting worker with pid: (\d+)", running.output())[0])
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: running.output().count("Booting worker") == 3, "a replacement")
+        assert get(http, "/ready").status_code == 200
+
+
+def test_usr2_brings_a_successor_on_the_same_sockets(tmp_path: Path) -> None:
+    pidfile = tmp_path / "master.pid"
+    with application(tmp_path, ARAGORA_PIDFILE=str(pidfile), ARAGORA_PRELOAD="1") as (running, http, _ws):
+        running.signal(signal.SIGUSR2)
+        successor = Path(f"{pidfile}.2")
+        until(lambda: successor.exists() and successor.read_text().strip(), "the successor's pid file")
+        pid = int(successor.read_text())
+        until(lambda: running.output().count("Booting worker") == 4, "the successor's workers")
+        running.signal(signal.SIGTERM)
+        assert running.ended() == 0
+        until(lambda: pidfile.exists() and int(pidfile.read_text()) == pid, "the successor's promotion")
+        assert get(http, "/ready").status_code == 200
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: not running.left_behind(), "the successor's end")
+
+
+def test_a_worker_is_recycled_after_its_requests_without_a_lost_one(tmp_path: Path) -> None:
+    with application(tmp_path, ARAGORA_MAX_REQUESTS="20", ARAGORA_MAX_REQUESTS_JITTER="5") as (running, http, _ws):
+        for _ in range(120):
+            assert get(http, "/healthz").status_code == 200
+        assert running.output().count("Booting worker") > 2
+
+
+def test_no_control_socket_is_left_in_the_home_directory(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with application(tmp_path, HOME=str(home), XDG_RUNTIME_DIR=str(home)) as (running, http, _ws):
+        assert get(http, "/ready").status_code == 200
+        running.signal(signal.SIGTERM)
+        assert running.ended() == 0
+    assert not list(home.iterdir())
+
+
+def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
+    with application(tmp_path) as (_running, http, _ws):
+        (free,) = ports(1)
+        second = subprocess.run(
+            [sys.executable, "-m", "gunicorn", "-c", CONF],
+            cwd=CHECKOUT,
+            env={
+                "PATH": os.environ["PATH"],
+                "ARAGORA_BIND": f"127.0.0.1:{http}",
+                "ARAGORA_WS_BIND": f"127.0.0.1:{free}",
+                "ARAGORA_DATA_DIR": str(tmp_path / "data"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert second.returncode == 1
+        assert f"Connection in use: ('127.0.0.1', {http})" in second.stderr

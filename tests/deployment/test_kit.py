@@ -1,0 +1,85 @@
+"""What the documents and scripts say of the rest is true: links, flags, variables, packages, modes."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aragora.settings import AGENT_VARIABLES, SETTINGS
+from proxy.settings import table
+from tests.conftest import COMPONENTS
+from tests.deployment.processes import CHECKOUT
+
+PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(CHECKOUT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_flags_of_the_gateway_exist(page: Path) -> None:
+    known = {f"--{spelling.replace('_', '-')}" for row in table() for spelling in (row.name, *row.aliases)}
+    for line in page.read_text().replace("\\\n", " ").splitlines():
+        if "python -m proxy" in line:
+            flags = set(re.findall(r"--[a-z][a-z-]+", line.partition("python -m proxy")[2].partition("#")[0]))
+            assert flags <= known | {"--help", "--version"}, f"{name(page)}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_variables_exist(page: Path) -> None:
+    known = {row.name for row in SETTINGS} | {row.name for row in AGENT_VARIABLES} | {"ARAGORA_REQUIRE_COMPONENTS"}
+    known |= {f"{variable}_FILE" for variable in known}
+    for variable in re.findall(r"\bARAGORA_[A-Z_]+[A-Z]\b", page.read_text()):
+        assert variable in known, f"{name(page)} names {variable}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (CHECKOUT / "docs" / "README.md").read_text()
+    for page in sorted(CHECKOUT.glob("docs/**/*.md")):
+        if page.name != "README.md":
+            assert str(page.relative_to(CHECKOUT / "docs")) in index, f"docs/README.md does not mention {name(page)}"
+
+
+def test_ci_installs_what_the_component_tests_need() -> None:
+    script = (CHECKOUT / ".ci" / "run").read_text()
+    listed = re.search(r"packages=\((.*?)\n\)", script, re.DOTALL)
+    assert listed
+    packages = set(re.sub("#.*", "", listed[1]).split())
+    needed = {
+        package
+        for remedy, _ in COMPONENTS.values()
+        if remedy.startswith("apt-get install ")
+        for package in remedy.removeprefix("apt-get install ").split()
+    }
+    assert packages == needed
+
+
+@pytest.mark.parametrize("script", ["scripts/up", "scripts/test", "scripts/install", ".ci/run"])
+def test_scripts_can_be_run(script: str) -> None:
+    assert os.access(CHECKOUT / script, os.X_OK)
+    shell = "bash" if script == ".ci/run" else "sh"
+    subprocess.run([shell, "-n", str(CHECKOUT / script)], check=True, timeout=10)
+
+
+def test_both_products_are_importable_without_the_tests_requirements() -> None:
+    """What a server installs is enough: no test requirement has slipped into the products."""
+    code = """
+import importlib, pkgutil, sys
+for module in "pytest hypothesis httpx aiohttp schemathesis h11 httptools uvicorn a2wsgi psycopg redis".split():
+    sys.modules[module] = None
+import proxy, aragora.server.wsgi
+for package in (proxy,):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"): importlib.import_module(module.name)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, timeout=60)

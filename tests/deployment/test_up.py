@@ -1,0 +1,173 @@
+"""scripts/up from a clean clone: the whole way from nothing to a debate, and every way to fail on it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.processes import CHECKOUT, Running, accepts, get, ports, until
+
+pytestmark = [
+    pytest.mark.component("git"),
+    pytest.mark.skipif(not (CHECKOUT / ".git").exists(), reason="not a git checkout, so there is nothing to clone"),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clone of what is committed, installed once for all tests of this file."""
+    root = tmp_path_factory.mktemp("clone")
+    (root / "gitconfig").write_text("[safe]\n\tdirectory = *\n")  # a checkout of another user, as in containers
+    subprocess.run(
+        ["git", "clone", "--quiet", str(CHECKOUT), str(root / "aragora")],
+        env=os.environ | {"GIT_CONFIG_GLOBAL": str(root / "gitconfig")},
+        check=True,
+        timeout=60,
+    )
+    checkout = root / "aragora"
+    with up(checkout, "--help") as running:
+        assert running.ended(240) == 0, running.output()
+    assert "Installing into .venv" in running.output()
+    yield checkout
+    assert not left_behind(checkout)
+
+
+def up(checkout: Path, *arguments: str, **environ: str) -> Running:
+    """scripts/up without a terminal or standard input, on ports of its own."""
+    return Running(str(checkout / "scripts" / "up"), *arguments, log=checkout.parent / "up.log", **environ)
+
+
+def chosen_ports() -> tuple[list[str], list[int]]:
+    """The four port flags, and their values."""
+    numbers = ports(4)
+    flags = ("--port", "--admin-port", "--app-port", "--ws-port")
+    return [text for flag, number in zip(flags, numbers, strict=True) for text in (flag, str(number))], numbers
+
+
+def left_behind(checkout: Path) -> list[str]:
+    """Processes that work in the checkout; empty where the system has no /proc to tell."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(checkout):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_once_shows_a_debate_and_leaves_nothing_running(clone: Path) -> None:
+    flags, numbers = chosen_ports()
+    with up(clone, "--once", *flags) as running:
+        assert running.ended() == 0, running.output()
+    said = running.output()
+    assert "Installing" not in said  # a second start uses what is there
+    assert "\x1b[" not in said  # no colours without a terminal
+    assert re.search(r"^ +1 debate_start", said, re.MULTILINE)
+    assert re.search(r"demo-2 .*votes for", said)
+    assert re.search(r"^Result: consensus, confidence [01]\.\d\d, \d rounds, \d+ events", said, re.MULTILINE)
+    assert not any(accepts(number) for number in numbers)
+    assert not left_behind(clone)
+
+
+def test_both_stay_until_interrupted_and_then_drain(clone: Path) -> None:
+    flags, numbers = chosen_ports()
+    with up(clone, *flags) as running:
+        until(lambda: "Console:" in running.output() or running.process.poll() is not None, "the console's address")
+        (address,) = re.findall(r"Console: http://127\.0\.0\.1:(\d+)/", running.output())
+        assert int(address) == numbers[0]
+        assert get(numbers[0], "/").headers["Content-Type"].startswith("text/html")
+        assert get(numbers[0], "/api/debates").json()["count"] >= 1
+        running.signal(signal.SIGINT)
+        assert running.ended() == 0, running.output()
+    assert "Draining the gateway ... done" in running.output()
+    assert "Draining the application ... done" in running.output()
+    assert not left_behind(clone)
+
+
+def test_a_port_in_use_is_named_in_one_line_before_anything_starts(clone: Path) -> None:
+    flags, numbers = chosen_ports()
+    for number in numbers:
+        with socket.create_server(("127.0.0.1", number)), up(clone, "--once", *flags) as running:
+            assert running.ended() == 1
+        (line,) = running.output().splitlines()
+        assert f"port {number} is in use" in line
+
+
+def test_a_wrong_flag_ends_with_2_and_one_line(clone: Path) -> None:
+    with up(clone, "--twice") as running:
+        assert running.ended() == 2
+    assert "unrecognized arguments: --twice" in running.output().splitlines()[-1]
+
+
+def test_an_application_that_cannot_start_is_named_with_its_log(clone: Path) -> None:
+    flags, _ = chosen_ports()
+    with up(clone, "--once", *flags, ARAGORA_MAX_REQUESTS="many") as running:
+        assert running.ended() == 1
+    assert "scripts/up: application ended by itself" in running.output()
+    assert "ARAGORA_MAX_REQUESTS" in running.output()
+    assert "its log: var/log/application.log" in running.output()
+    assert not left_behind(clone)
+
+
+def test_a_gateway_that_cannot_start_is_named_with_its_log_and_the_application_drained(clone: Path) -> None:
+    flags, _ = chosen_ports()
+    entry = clone / "proxy" / "__main__.py"
+    original = entry.read_text()
+    entry.write_text("raise SystemExit('no gateway today')\n")
+    try:
+        with up(clone, "--once", *flags) as running:
+            assert running.ended() == 1
+    finally:
+        entry.write_text(original)
+    assert "scripts/up: gateway ended by itself" in running.output()
+    assert "no gateway today" in running.output()
+    assert "its log: var/log/gateway.log" in running.output()
+    assert "Draining the application ... done" in running.output()
+    assert not left_behind(clone)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process by /proc")
+def test_a_part_that_dies_later_is_named_and_the_other_drained(clone: Path) -> None:
+    flags, _ = chosen_ports()
+    with up(clone, *flags) as running:
+        until(lambda: "Console:" in running.output() or running.process.poll() is not None, "the console's address")
+        os.kill(supervisor(running.process.pid, "gunicorn"), signal.SIGKILL)
+        assert running.ended() == 1, running.output()
+    assert "scripts/up: application ended by itself (signal SIGKILL)" in running.output()
+    assert "its log: var/log/application.log" in running.output()
+    assert not left_behind(clone)
+
+
+def supervisor(parent: int, name: str) -> int:
+    """The child of `scripts/up` that runs this program."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent and name in (process / "cmdline").read_text():
+                return int(process.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no {name} under {parent}")
+
+
+def test_a_failed_installation_says_so_and_counts_as_none(clone: Path) -> None:
+    requirements = clone / "setup.cfg"
+    original = requirements.read_text()
+    requirements.write_text(original.replace("gunicorn[gevent]>=", "gunicorn[gevent]>=9999."))
+    try:
+        with up(clone, "--help", PIP_RETRIES="0") as running:
+            assert running.ended(120) == 1
+        assert "install: pip failed: var/log/install.log has the whole of it" in running.output()
+    finally:
+        requirements.write_text(original)
+    with up(clone, "--help") as running:
+        assert running.ended(120) == 0, running.output()
+    assert "Installing into .venv" in running.output()
