@@ -1,0 +1,275 @@
+"""The table: each field of :class:`Settings` stands with its variable's name, form, default, unit and help."""
+
+# ruff: noqa: RUF009  the call beside each field is its row of the table; it makes an immutable default
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aragora.settings.forms import ADDRESS, FLAG, LIST, PATH, TEXT, WORKLOAD, Setting, choice, number, row, url
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one process runs with. Made by :func:`load`; never changes afterwards."""
+
+    env: str = row(
+        "ARAGORA_ENV",
+        choice("development", "production"),
+        "development",
+        "production demands a token and takes the longer timeouts",
+        group="General",
+    )
+    data_dir: Path = row(
+        "ARAGORA_DATA_DIR",
+        PATH,
+        Path(),
+        "holds `aragora.db`; default `$XDG_DATA_HOME/aragora` or `~/.local/share/aragora`",
+        group="General",
+    )
+    log_level: str = row(
+        "ARAGORA_LOG_LEVEL",
+        choice("debug", "info", "warning", "error", "critical"),
+        "info",
+        "least important message that is logged",
+        group="General",
+    )
+    api_tokens: tuple[str, ...] = row(
+        "ARAGORA_API_TOKEN",
+        LIST,
+        (),
+        "bearer tokens that may use the API; none means that everybody may, which production refuses",
+        group="Access",
+        secret=True,
+    )
+    allowed_origins: tuple[str, ...] = row(
+        "ARAGORA_ALLOWED_ORIGINS",
+        LIST,
+        (),
+        "browser origins besides the server's own, as `https://app.example`",
+        group="Access",
+    )
+    max_body: int = row(
+        "ARAGORA_MAX_BODY",
+        number(int, 1024, 1 << 30),
+        1 << 20,
+        "longest request body",
+        group="Access",
+        unit="bytes",
+    )
+    max_watchers: int = row(
+        "ARAGORA_MAX_WATCHERS",
+        number(int, 1, 1_000_000),
+        5000,
+        "WebSocket and SSE connections of one process; more are refused with 429 or code 4029",
+        group="Access",
+    )
+    database_url: str = row(
+        "DATABASE_URL",
+        url("postgresql", "postgres", "postgresql+psycopg", "sqlite"),
+        "",
+        "`postgresql://user:password@host/name`; default: SQLite in the data directory",
+        group="Storage",
+        secret=True,
+    )
+    database_pool: int = row(
+        "ARAGORA_DATABASE_POOL",
+        number(int, 1, 1000),
+        10,
+        "database connections of one process",
+        group="Storage",
+        unit="connections",
+    )
+    database_timeout: float = row(
+        "ARAGORA_DATABASE_TIMEOUT",
+        number(float, 0.1, 600),
+        10.0,
+        "longest wait for a connection, a lock or one statement",
+        group="Storage",
+        unit="seconds",
+    )
+    migrate: bool = row(
+        "ARAGORA_MIGRATE",
+        FLAG,
+        True,
+        "bring the tables up to date at start; 0 leaves that to `aragora migrate`",
+        group="Storage",
+    )
+    redis_url: str = row(
+        "ARAGORA_REDIS_URL",
+        url("redis", "rediss", "unix"),
+        "",
+        "carries change notifications and live tokens between processes; when it is lost they poll the database",
+        group="Storage",
+        secret=True,
+    )
+    poll_interval: float = row(
+        "ARAGORA_POLL_INTERVAL",
+        number(float, 0.01, 10),
+        0.1,
+        "how often a process with watchers looks for changes made by other processes",
+        group="Storage",
+        unit="seconds",
+    )
+    runner: bool = row(
+        "ARAGORA_RUNNER",
+        FLAG,
+        True,
+        "advance debates in this process; 0 makes it serve only",
+        group="Debates",
+    )
+    max_debates: int = row(
+        "ARAGORA_MAX_DEBATES",
+        number(int, 1, 100_000),
+        1000,
+        "debates that one process advances at once; others wait for a free place in any process",
+        group="Debates",
+    )
+    lease_ttl: float = row(
+        "ARAGORA_LEASE_TTL",
+        number(float, 1, 300),
+        9.0,
+        "a debate whose process fell silent this long ago is continued by another one",
+        group="Debates",
+        unit="seconds",
+    )
+    bind: str = row("ARAGORA_BIND", ADDRESS, "127.0.0.1:8080", "address of the HTTP server", group="Server")
+    ws_bind: str = row(
+        "ARAGORA_WS_BIND",
+        ADDRESS,
+        "127.0.0.1:8766",
+        "second address of the same application, where clients expect WebSocket",
+        group="Server",
+    )
+    workload: str = row(
+        "ARAGORA_WORKLOAD",
+        WORKLOAD,
+        "mixed",
+        "worker processes: cores, 2 x cores + 1, 2 x cores, or that number",
+        group="Server",
+    )
+    workers: int = row(
+        "ARAGORA_WORKERS",
+        number(int, 0, 1024),
+        0,
+        "worker processes; 0 takes ARAGORA_WORKLOAD",
+        group="Server",
+    )
+    worker_connections: int = row(
+        "ARAGORA_WORKER_CONNECTIONS",
+        number(int, 1, 1_000_000),
+        1000,
+        "connections of one worker",
+        group="Server",
+    )
+    timeout: int = row(
+        "ARAGORA_TIMEOUT",
+        number(int, 1, 86400),
+        120,
+        "a worker that is silent this long is replaced",
+        group="Server",
+        production=300,
+        unit="seconds",
+    )
+    ws_timeout: int = row(
+        "ARAGORA_WS_TIMEOUT",
+        number(int, 1, 86400),
+        600,
+        "an idle WebSocket is closed after this long",
+        group="Server",
+        production=3600,
+        unit="seconds",
+    )
+    graceful_timeout: int = row(
+        "ARAGORA_GRACEFUL_TIMEOUT",
+        number(int, 1, 3600),
+        10,
+        "time for requests in flight when a worker stops",
+        group="Server",
+        production=30,
+        unit="seconds",
+    )
+    keepalive: int = row(
+        "ARAGORA_KEEPALIVE",
+        number(int, 0, 3600),
+        5,
+        "idle time of a kept connection",
+        group="Server",
+        unit="seconds",
+    )
+    max_requests: int = row(
+        "ARAGORA_MAX_REQUESTS",
+        number(int, 0, 100_000_000),
+        1000,
+        "a worker is replaced after so many requests; 0 never",
+        group="Server",
+    )
+    max_requests_jitter: int = row(
+        "ARAGORA_MAX_REQUESTS_JITTER",
+        number(int, 0, 10_000_000),
+        50,
+        "random addition to it, so that workers do not all go at once",
+        group="Server",
+    )
+    preload: bool = row("ARAGORA_PRELOAD", FLAG, False, "load the application before forking workers", group="Server")
+    access_log: str = row(
+        "ARAGORA_ACCESS_LOG", TEXT, "-", "file of the access log; `-` is standard output", group="Server"
+    )
+    proc_name: str = row(
+        "ARAGORA_PROC_NAME", TEXT, "aragora", "name in ps, with `setproctitle` installed", group="Server"
+    )
+    pidfile: str = row(
+        "ARAGORA_PIDFILE", TEXT, "", "file that holds the master's process id; empty: none", group="Server"
+    )
+    forwarded_allow_ips: str = row(
+        "ARAGORA_FORWARDED_ALLOW_IPS",
+        TEXT,
+        "127.0.0.1,::1",
+        "addresses of gateways whose X-Forwarded-Proto is believed, comma separated",
+        group="Server",
+    )
+    url: str = row(
+        "ARAGORA_URL",
+        url("http", "https"),
+        "http://127.0.0.1:8000",
+        "server that the command line talks to",
+        group="Command line",
+    )
+    agents_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def production(self) -> bool:
+        """Whether this is a production process."""
+        return self.env == "production"
+
+    @property
+    def tokens_needed(self) -> bool:
+        """Whether requests must carry a token."""
+        return bool(self.api_tokens)
+
+
+def _rows() -> Iterator[Setting]:
+    for item in dataclasses.fields(Settings):
+        if "name" in item.metadata:
+            yield Setting(attribute=item.name, default=item.default, **item.metadata)
+
+
+SETTINGS: tuple[Setting, ...] = tuple(_rows())
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVariable:
+    """A variable of the agents' providers, read by `aragora.agents` under this very name."""
+
+    name: str
+    help: str
+    secret: bool = False
+
+
+AGENT_VARIABLES: tuple[AgentVariable, ...] = (
+    AgentVariable("OPENAI_API_KEY", "key of the OpenAI API", secret=True),
+    AgentVariable("ANTHROPIC_API_KEY", "key of the Anthropic API", secret=True),
+)
