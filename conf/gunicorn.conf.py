@@ -134,7 +134,7 @@ def post_worker_init(worker: Worker) -> None:
 
     from aragora.server import process
 
-    process.start_if_possible()
+    process.start()
     gevent.spawn(drain, worker)
 
 

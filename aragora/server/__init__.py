@@ -1,1 +1,1 @@
-"""The debate service over HTTP and WebSocket: WSGI, ASGI and a development server share everything but the transport."""
+"""The debate service over HTTP and WebSocket; WSGI, ASGI and the development server share all but transport."""

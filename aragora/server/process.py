@@ -6,9 +6,23 @@ application that is served without such hooks starts its parts at the first requ
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from aragora import settings as settings_table
+from aragora.errors import Unavailable
+from aragora.runner import Runner
+from aragora.server.metrics import Metrics
+from aragora.server.watchers import Watchers
+from aragora.service import Debates
+from aragora.settings import Settings
+from aragora.storage import ChangeFeed, Store
+
+log = logging.getLogger("aragora.server")
+
+SAMPLE_SECONDS = 2.0
 
 _lock = threading.Lock()
 _current: Process | None = None
@@ -18,29 +32,108 @@ _current: Process | None = None
 class Process:
     """The parts of this process; `pid` tells a forked child that they belong to its parent."""
 
-    pid: int
-    draining: bool = False
+    settings: Settings
+    store: Store
+    feed: ChangeFeed
+    runner: Runner
+    debates: Debates
+    metrics: Metrics
+    watchers: Watchers
+    pid: int = field(default_factory=os.getpid)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is about to end and wants no more work."""
+        return self.watchers.draining
+
+    @classmethod
+    def build(cls, settings: Settings) -> Process:
+        """Open the store and start every part; raises `SettingsError` or `Unavailable`."""
+        _log_as_set(settings.log_level)
+        metrics = Metrics(settings.data_dir / "metrics")
+        metrics.capacity.set(settings.worker_connections)
+        store = Store.open(settings)
+        feed = ChangeFeed(store, settings)
+        feed.start()
+        runner = Runner(
+            store,
+            feed,
+            settings.agents_environ,
+            capacity=settings.max_debates,
+            lease_ttl=settings.lease_ttl,
+            observer=metrics,
+        )
+        if settings.runner:
+            runner.start()
+        debates = Debates(store, feed, settings.agents_environ)
+        here = cls(settings, store, feed, runner, debates, metrics, Watchers(settings.max_watchers))
+        threading.Thread(target=here.sample, name="aragora-gauges", daemon=True).start()
+        return here
+
+    def sample(self) -> None:
+        """Keep the gauges that nobody counts up to date; any worker may be the one that is scraped."""
+        while not self.ended.wait(SAMPLE_SECONDS):
+            self.metrics.running.set(self.runner.status().running)
+
+    def drain(self, grace: float) -> None:
+        """Hand debates over within `grace` seconds and send watchers away; requests are still answered."""
+        self.watchers.drain()
+        self.runner.drain(grace)
+
+    def close(self) -> None:
+        """Let go of the store and of everything that listens."""
+        self.ended.set()
+        self.feed.close()
+        self.store.close()
+        self.metrics.close()
 
 
-def start() -> Process:
-    """Build and start this process' parts; a second call returns the same ones."""
-    global _current
-    with _lock:
-        if _current is None or _current.pid != os.getpid():
-            _current = Process(pid=os.getpid())
-        return _current
+def _log_as_set(level: str) -> None:
+    """Send our log to standard error, unless whoever runs us has arranged something else."""
+    logger = logging.getLogger("aragora")
+    logger.setLevel(level.upper())
+    if not logger.hasHandlers():
+        lines = logging.StreamHandler()
+        lines.setFormatter(logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"))
+        logger.addHandler(lines)
+
+
+def start() -> None:
+    """For a server's hooks: start this process' parts; raises `SettingsError`.
+
+    A database that does not answer keeps no worker from saying so in /ready: the next request tries again.
+    """
+    try:
+        current()
+    except Unavailable as error:
+        log.warning("not started yet, the next request tries again: %s", error.message)
 
 
 def current() -> Process:
-    """This process' parts, started if nobody did so yet."""
+    """This process' parts, started if nobody did so yet; raises `SettingsError` and `Unavailable`."""
+    global _current
     found = _current
-    if found is None or found.pid != os.getpid():
-        return start()
-    return found
+    if found is not None and found.pid == os.getpid():
+        return found
+    with _lock:
+        if _current is None or _current.pid != os.getpid():
+            _current = Process.build(settings_table.load())
+        return _current
 
 
 def stop(grace: float = 30.0) -> None:
     """Drain within `grace` seconds: leases are handed over, watchers are told to reconnect."""
     found = _current
     if found is not None and found.pid == os.getpid():
-        found.draining = True
+        found.drain(grace)
+
+
+def discard() -> None:
+    """Stop and forget this process' parts, so that the next `start()` builds new ones; for servers that reload."""
+    global _current
+    found = _current
+    if found is not None and found.pid == os.getpid():
+        found.drain(0)
+        found.close()
+    _current = None

@@ -1,30 +1,160 @@
-"""The WSGI application: `gunicorn aragora.server.wsgi:application`."""
+"""The WSGI application: `gunicorn aragora.server.wsgi:application`.
+
+    application     names the request, counts it, leaves WebSockets to `websocket`
+      └► Falcon     middleware (alias, CORS, token) → resource → service
+
+Nothing is opened at import: the parts a request needs are started after the fork, by a hook or by the first request.
+"""
 
 from __future__ import annotations
 
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 import falcon
 
-from aragora.server import process
+from aragora.errors import AragoraError
+from aragora.server import auth, console, health, openapi, problems, process, resources, websocket
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+ALIAS = "/api/v1/"
+UNNAMED = "unmatched"
+
+StartResponse = Callable[..., Any]
 
 
-class Alive:
-    """`GET /healthz`: the process serves; nothing else is asked."""
+class Gate:
+    """What holds for every request: one address for each resource, foreign pages, tokens."""
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer without touching the store, Redis or the runner."""
-        resp.media = {"status": "ok"}
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Settle alias and access before the resource is looked up."""
+        resp.set_header("X-Request-ID", req.env["aragora.request_id"])
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        if req.path.startswith(ALIAS):
+            req.path = "/api/" + req.path[len(ALIAS) :]
+        if req.path in ("/healthz", "/ready", "/readyz"):
+            # Probes are answered even when nothing could be started.
+            return
+        settings = process.current().settings
+        origin = req.get_header("Origin")
+        for name, value in auth.cors_fields(origin, settings.allowed_origins):
+            resp.set_header(name, value)
+        if req.method == "OPTIONS":
+            for name, value in auth.preflight_fields(origin, settings.allowed_origins):
+                resp.set_header(name, value)
+            return
+        if not auth.is_open(req.path):
+            auth.check(req.get_header("Authorization"), settings.api_tokens)
+
+    def process_response(
+        self, req: falcon.Request, _resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        """Leave the route's template to whoever counts."""
+        req.env["aragora.route"] = req.uri_template or UNNAMED
 
 
-class Ready:
-    """`GET /ready`: this worker may be sent requests."""
+def routes() -> dict[str, object]:
+    """Every address and what answers there."""
+    item = "/api/debates/{debate_id}"
+    ready = health.Ready()
+    return {
+        "/api/debates": resources.DebateCollection(),
+        item: resources.DebateItem(),
+        f"{item}/cancel": resources.Cancellation(),
+        f"{item}/messages": resources.Messages(),
+        f"{item}/events": resources.Events(),
+        f"{item}/convergence": resources.Convergence(),
+        f"{item}/votes": resources.Votes(),
+        f"{item}/critiques": resources.Critiques(),
+        f"{item}/export/{{form}}": resources.Export(),
+        "/api/agents": resources.Agents(),
+        "/api/agents/availability": resources.AgentAvailability(),
+        "/api/openapi.json": openapi.Document(),
+        "/api/docs": console.Page("docs.html"),
+        "/healthz": health.Alive(),
+        "/health": health.Health(),
+        "/ready": ready,
+        "/readyz": ready,
+        "/metrics": health.Scrape(),
+        "/ws": websocket.Refusal(),
+        "/": console.Page("index.html"),
+        "/favicon.svg": console.Page("favicon.svg"),
+        "/console/{name}": console.Asset(),
+    }
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200, or 503 while draining."""
-        if process.current().draining:
-            resp.status = falcon.HTTP_503
-        resp.media = {"status": "draining" if process.current().draining else "ready"}
+
+def build() -> falcon.App[falcon.Request, falcon.Response]:
+    """The Falcon application."""
+    app = falcon.App(middleware=[Gate()])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.req_options.auto_parse_qs_csv = False
+    app.req_options.keep_blank_qs_values = True
+    problems.install(app)
+    for address, resource in routes().items():
+        app.add_route(address, resource)
+    return app
 
 
-application = falcon.App()
-application.add_route("/healthz", Alive())
-application.add_route("/ready", Ready())
+falcon_app = build()
+
+
+def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """Answer one request; what a WSGI server calls."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    environ["aragora.request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if environ["PATH_INFO"] == "/healthz":
+        return falcon_app(environ, start_response)
+    if websocket.is_handshake(environ):
+        return websocket.serve(environ, start_response)
+    return Counted(environ, start_response)
+
+
+class Counted:
+    """One request, counted from its beginning to the end of its answer's body."""
+
+    def __init__(self, environ: dict[str, Any], start_response: StartResponse) -> None:
+        self._environ = environ
+        self._begun = time.monotonic()
+        self._status = "500"
+        self._metrics = _metrics()
+        if self._metrics is not None:
+            self._metrics.active.inc()
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            self._status = status[:3]
+            return start_response(status, headers, *rest)
+
+        try:
+            self._body = falcon_app(environ, start)
+        except BaseException:
+            self._count()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """The server is done with the answer, whole or not."""
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._count()
+
+    def _count(self) -> None:
+        if self._metrics is not None:
+            self._metrics.active.dec()
+            route = self._environ.get("aragora.route", UNNAMED)
+            elapsed = time.monotonic() - self._begun
+            self._metrics.http(self._environ["REQUEST_METHOD"], route, self._status, elapsed)
+
+
+def _metrics() -> process.Metrics | None:
+    """The counters, unless this process could not be started: then there is nothing to count into."""
+    try:
+        return process.current().metrics
+    except AragoraError:
+        return None

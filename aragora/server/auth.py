@@ -1,0 +1,101 @@
+"""Who may use the API, and from which web pages.
+
+Tokens are compared in constant time and never logged. Health and metrics need none: they answer probes.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from aragora.errors import Unauthorized
+
+SUBPROTOCOL_PREFIX = "access_token."
+
+# What answers without a token: probes, the page that asks for the token, and the description of the API.
+OPEN_PATHS = frozenset(
+    {"/", "/healthz", "/ready", "/readyz", "/health", "/metrics", "/favicon.svg", "/api/openapi.json", "/api/docs"}
+)
+OPEN_PREFIXES = ("/console/",)
+
+
+def is_open(path: str) -> bool:
+    """Whether `path` may be read without a token."""
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIXES)
+
+
+def is_known(token: str, tokens: Iterable[str]) -> bool:
+    """Whether `token` is one of `tokens`; every one is compared, so that time tells nothing."""
+    given = token.encode(errors="surrogateescape")
+    found = False
+    for known in tokens:
+        found |= hmac.compare_digest(given, known.encode())
+    return found
+
+
+def bearer(field: str | None) -> str | None:
+    """The token of an Authorization field (RFC 6750 section 2.1), or None."""
+    scheme, _, token = (field or "").strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def check(field: str | None, tokens: tuple[str, ...]) -> None:
+    """Raise `Unauthorized` unless the Authorization field carries a known token, or none is needed."""
+    if not tokens:
+        return
+    token = bearer(field)
+    if token is None:
+        raise Unauthorized("a token is needed: Authorization: Bearer TOKEN")
+    if not is_known(token, tokens):
+        raise Unauthorized("the token is not known")
+
+
+def token_subprotocol(offered: Iterable[str]) -> str | None:
+    """The offered `access_token.…` subprotocol; browsers can send a token on a WebSocket in no other way."""
+    return next((name for name in offered if name.startswith(SUBPROTOCOL_PREFIX)), None)
+
+
+def may_open_websocket(field: str | None, subprotocol: str | None, tokens: tuple[str, ...]) -> bool:
+    """Whether a WebSocket handshake carries a known token, in the Authorization field or as a subprotocol."""
+    if not tokens:
+        return True
+    token = bearer(field)
+    if token is None and subprotocol is not None:
+        token = subprotocol.removeprefix(SUBPROTOCOL_PREFIX)
+    return token is not None and is_known(token, tokens)
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> bool:
+    """Whether a page of `origin` may talk to us: programs send none, our own page sends our own host.
+
+    Compared by host and port only: behind a gateway that ends TLS, the scheme we see is not the browser's.
+    """
+    if origin is None:
+        return True
+    if origin in allowed or "*" in allowed:
+        return True
+    netloc = urlsplit(origin).netloc
+    return bool(netloc) and netloc.lower() == (host or "").lower()
+
+
+def cors_fields(origin: str | None, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The response fields that let a listed foreign page read an answer (Fetch standard, section 3.3)."""
+    if not allowed:
+        return []
+    fields = [("Vary", "Origin")]
+    if origin is not None and (origin in allowed or "*" in allowed):
+        fields.append(("Access-Control-Allow-Origin", origin))
+        fields.append(("Access-Control-Expose-Headers", "Location, X-Request-ID, Retry-After, Content-Disposition"))
+    return fields
+
+
+def preflight_fields(origin: str | None, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
+    """What a preflight of a listed page is answered besides `cors_fields`; nothing else is allowed anything."""
+    if origin is None or not (origin in allowed or "*" in allowed):
+        return []
+    return [
+        ("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE"),
+        ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID"),
+        ("Access-Control-Max-Age", "7200"),
+    ]

@@ -1,0 +1,75 @@
+"""The console: static files of this package, sent with a policy that lets nothing else run."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+
+import falcon
+
+# Only files of this server, no inline script or style, no frame around the page (CSP level 3).
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+TYPES = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+@cache
+def _file(name: str) -> tuple[bytes, str] | None:
+    """Content and entity tag of a file of the package, None when there is no such file."""
+    suffix = name.rpartition(".")[2]
+    if suffix not in TYPES or "/" in name or name.startswith("."):
+        return None
+    path = resources.files(__name__) / name
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    return content, hashlib.sha256(content).hexdigest()[:16]
+
+
+class Page:
+    """One fixed file at an address of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Send the file, or 304 when the browser has it."""
+        send(req, resp, self._name)
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """As GET, without the body."""
+        send(req, resp, self._name)
+
+
+class Asset:
+    """`/console/{name}`: what the pages load."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Send the file, 304, or 404."""
+        send(req, resp, name)
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """As GET, without the body."""
+        send(req, resp, name)
+
+
+def send(req: falcon.Request, resp: falcon.Response, name: str) -> None:
+    """Answer with a file of the console."""
+    found = _file(name)
+    if found is None:
+        raise falcon.HTTPNotFound
+    content, tag = found
+    resp.set_header("Content-Security-Policy", POLICY)
+    resp.set_header("Referrer-Policy", "no-referrer")
+    resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
+    # Always asked again, so that a deployment shows at once; the tag makes the asking cheap.
+    resp.set_header("Cache-Control", "no-cache")
+    resp.etag = tag
+    if any(given == tag for given in req.if_none_match or ()):
+        resp.status = falcon.HTTP_304
+        return
+    resp.content_type = TYPES[name.rpartition(".")[2]]
+    resp.data = content

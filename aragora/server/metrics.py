@@ -1,0 +1,131 @@
+"""What Prometheus scrapes: counts of all workers of the machine, whichever of them answers.
+
+Labels are bounded: routes are templates, methods and outcomes come from fixed sets, agents are named by their type.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from aragora.server import build
+from aragora.server.slots import Slots
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Seconds. Requests may be long polls, agents may think for minutes, fan-out should take milliseconds.
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+AGENT_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
+DEBATE_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800)
+FANOUT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The counters of this process, in files under `directory` that every process of the machine reads."""
+
+    def __init__(self, directory: Path) -> None:
+        self._slots = Slots(directory)
+        self._slots.number()
+        # prometheus_client takes its directory from the environment, and the kind of value it makes from a module
+        # variable; both are its documented way to count by another name than the pid.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        values.ValueClass = values.MultiProcessValue(self._slots.number)  # type: ignore[no-untyped-call]
+        own = CollectorRegistry()
+        self.requests = Counter(
+            "aragora_http_requests", "Requests answered.", ["method", "route", "status"], registry=own
+        )
+        self.request_seconds = Histogram(
+            "aragora_http_request_duration_seconds",
+            "Time from request to the end of its answer.",
+            ["route"],
+            buckets=REQUEST_BUCKETS,
+            registry=own,
+        )
+        self.debates = Counter("aragora_debates", "Debates ended here, by outcome.", ["outcome"], registry=own)
+        self.debate_seconds = Histogram(
+            "aragora_debate_duration_seconds",
+            "From the creation of a debate to its end.",
+            buckets=DEBATE_BUCKETS,
+            registry=own,
+        )
+        self.running = Gauge(
+            "aragora_debates_running", "Debates being advanced.", multiprocess_mode="livesum", registry=own
+        )
+        self.agent_seconds = Histogram(
+            "aragora_agent_duration_seconds",
+            "Time of one answer of an agent.",
+            ["agent", "purpose"],
+            buckets=AGENT_BUCKETS,
+            registry=own,
+        )
+        self.agent_failures = Counter(
+            "aragora_agent_failures", "Answers an agent failed to give.", ["agent", "kind"], registry=own
+        )
+        self.fanout_seconds = Histogram(
+            "aragora_event_fanout_lag_seconds",
+            "From the storing of an event to its sending to a watcher who follows live.",
+            buckets=FANOUT_BUCKETS,
+            registry=own,
+        )
+        self.sockets = Gauge(
+            "aragora_websocket_connections", "Open WebSockets.", multiprocess_mode="livesum", registry=own
+        )
+        self.messages = Counter("aragora_websocket_messages", "WebSocket messages.", ["direction"], registry=own)
+        self.closes = Counter("aragora_websocket_closes", "WebSockets we closed, by code.", ["code"], registry=own)
+        self.active = Gauge(
+            "aragora_worker_active_connections",
+            "Requests and WebSockets being served.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self.capacity = Gauge(
+            "aragora_worker_connections", "Connections the workers may hold.", multiprocess_mode="livesum", registry=own
+        )
+        self.workers = Gauge("aragora_workers", "Worker processes.", multiprocess_mode="livesum", registry=own)
+        self.workers.set(1)
+        self.build = Gauge(
+            "aragora_build_info", "Always 1.", ["version", "python"], multiprocess_mode="livemax", registry=own
+        )
+        self.build.labels(build.version(), platform.python_version()).set(1)
+
+    def http(self, method: str, route: str, status: str, seconds: float) -> None:
+        """Count one answered request; `route` is a template, never a path."""
+        self.requests.labels(method if method in METHODS else "other", route, status).inc()
+        self.request_seconds.labels(route).observe(seconds)
+
+    def asked(self, agent_type: str, purpose: str, seconds: float, failure: str | None) -> None:
+        """Count one question to an agent; see `aragora.runner.Observer`."""
+        self.agent_seconds.labels(agent_type, purpose).observe(seconds)
+        if failure is not None:
+            self.agent_failures.labels(agent_type, failure).inc()
+
+    def ended(self, status: str, seconds: float) -> None:
+        """Count one debate that this process brought to its end; see `aragora.runner.Observer`."""
+        self.debates.labels(status).inc()
+        self.debate_seconds.observe(seconds)
+
+    def render(self) -> bytes:
+        """The text of every process of the machine together."""
+        return generate_latest(_Machine(self._slots))
+
+    def close(self) -> None:
+        """Free this process' place, so that its gauges no longer count."""
+        self._slots.release()
+
+
+class _Machine(Collector):
+    """Reads the files of all processes, without the gauges of dead ones."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    def collect(self) -> Iterable[Metric]:
+        merged: Iterable[Metric] = MultiProcessCollector.merge(self._slots.files())  # type: ignore[no-untyped-call]
+        return merged

@@ -1,0 +1,263 @@
+"""What the API answers: the models that serialise answers and document them.
+
+Requests are validated by the models of `aragora.service.requests`; `aragora.server.openapi` turns both into the served
+document, so what is documented is what is checked and sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["created", "running", "completed", "failed", "timeout", "cancelled"]
+EventName = Literal[
+    "debate_start",
+    "round_start",
+    "agent_message",
+    "critique",
+    "vote",
+    "convergence",
+    "consensus",
+    "agent_error",
+    "user_vote",
+    "user_suggestion",
+    "debate_end",
+]
+
+
+class Problem(BaseModel):
+    """One member of the request and what is wrong with it."""
+
+    field: str
+    problem: str
+
+
+class ErrorBody(BaseModel):
+    """What went wrong; `trace_id` finds it in the log."""
+
+    code: str = Field(examples=["validation_error"])
+    message: str
+    trace_id: str
+    details: list[Problem] | None = None
+    traceback: list[str] | None = Field(None, description="Development server only.")
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorBody
+
+
+class Created(BaseModel):
+    """A debate was accepted; its address is in `Location`."""
+
+    success: bool = True
+    debate_id: str
+    status: Status
+    task: str
+
+
+class Message(BaseModel):
+    """A proposal, a revision or another utterance of an agent."""
+
+    index: int = Field(description="Position in the debate, from 0.")
+    role: str | None
+    agent: str | None
+    content: str | None
+    round: int
+    timestamp: str = Field(description="ISO 8601, UTC.")
+
+
+class DebateSummary(BaseModel):
+    """A debate without what was said in it. Times are ISO 8601 in UTC."""
+
+    id: str
+    debate_id: str = Field(description="The same as `id`.")
+    slug: str
+    task: str
+    title: str
+    context: str
+    agents: list[str] = Field(description="Their names in this debate.")
+    consensus: str = Field(description="How it is decided.")
+    threshold: float | None
+    rounds: int
+    rounds_used: int
+    status: Status
+    in_progress: bool
+    consensus_reached: bool
+    confidence: float
+    final_answer: str | None
+    conclusion: str | None = Field(description="The same as `final_answer`.")
+    is_public: bool
+    metadata: dict[str, Any]
+    last_seq: int = Field(description="Number of its newest event.")
+    created_at: str
+    updated_at: str
+    ended_at: str | None
+    duration_seconds: float
+
+
+class Debate(DebateSummary):
+    """A debate with its messages."""
+
+    messages: list[Message]
+
+
+class DebateList(BaseModel):
+    """Newest first."""
+
+    debates: list[DebateSummary]
+    count: int
+    next_cursor: str | None = Field(description="Pass as `cursor`; null on the last page.")
+
+
+class MessageList(BaseModel):
+    """Messages in the order they were said."""
+
+    debate_id: str
+    messages: list[Message]
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+
+
+class EventAnswer(BaseModel):
+    """One entry of the debate's log, the same over HTTP, SSE and WebSocket."""
+
+    type: EventName
+    debate_id: str
+    loop_id: str = Field(description="The same as `debate_id`.")
+    seq: int = Field(description="From 1, without gaps.")
+    round: int
+    agent: str | None
+    timestamp: float = Field(description="Unix seconds.")
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    """Events after `since`; ask again with `since` = `next_seq`."""
+
+    events: list[EventAnswer]
+    next_seq: int
+
+
+class Finding(BaseModel):
+    """Something the engine computed or somebody said: what its event carries, and who, when, in which round."""
+
+    model_config = ConfigDict(extra="allow")
+
+    seq: int
+    round: int
+    agent: str | None
+    timestamp: str
+
+
+class VoteAnswer(Finding):
+    """One vote; those of people have the type `user_vote` and no agent."""
+
+    type: Literal["vote", "user_vote"]
+    choice: str | None = None
+    confidence: float | None = Field(None, description="0 to 1; agents only.")
+    reasoning: str | None = None
+
+
+class VoteList(BaseModel):
+    """Who chose whom."""
+
+    debate_id: str
+    votes: list[VoteAnswer]
+    count: int
+
+
+class CritiqueAnswer(Finding):
+    """What one agent holds against another's answer."""
+
+    target: str | None = None
+    issues: list[str] = Field(default_factory=list)
+    suggestions: list[str] = Field(default_factory=list)
+    severity: float | None = Field(None, description="0 to 10.")
+    reasoning: str | None = None
+
+
+class CritiqueList(BaseModel):
+    """Every critique in order."""
+
+    debate_id: str
+    critiques: list[CritiqueAnswer]
+    count: int
+
+
+class ConvergencePoint(Finding):
+    """How near the answers were to each other after one round."""
+
+    similarity: float | None = None
+    status: str | None = None
+
+
+class ConvergenceAnswer(BaseModel):
+    """The similarity of the answers over the rounds."""
+
+    debate_id: str
+    rounds: list[ConvergencePoint]
+
+
+class Cancelled(BaseModel):
+    """The debate ends; no agent is called again."""
+
+    success: bool = True
+    debate_id: str
+    status: Status
+
+
+class AgentAnswer(BaseModel):
+    """A type of agent."""
+
+    name: str
+    title: str
+    available: bool
+    missing: str | None = Field(description="The variable to set, when it is not available.")
+
+
+class AgentList(BaseModel):
+    """The types of agents."""
+
+    agents: list[AgentAnswer]
+    count: int
+
+
+class Availability(BaseModel):
+    """Which agents can run now, and what the others lack."""
+
+    available: list[str]
+    missing: dict[str, str]
+
+
+class Check(BaseModel):
+    """One condition of readiness."""
+
+    ok: bool
+    detail: str
+
+
+class Alive(BaseModel):
+    """The process serves."""
+
+    status: Literal["ok"]
+
+
+class Health(BaseModel):
+    """Liveness with facts about the process."""
+
+    status: Literal["ok"]
+    version: str
+    build: str
+    uptime_seconds: float
+
+
+class Readiness(BaseModel):
+    """Whether this worker may be sent requests, and every reason."""
+
+    status: Literal["ready", "unavailable"]
+    checks: dict[str, Check]

@@ -1,0 +1,286 @@
+"""The description of the API, made from the models that check requests and write answers.
+
+Only the addresses stand here a second time; a test compares them with the router's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import falcon
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from aragora.server import build, models, queries
+from aragora.server.resources import Resource
+from aragora.service.exports import FORMATS
+from aragora.service.requests import DebateChanges, NewDebate
+
+DEBATE = "/api/debates/{debate_id}"
+REFUSALS = {
+    400: "The request breaks a rule; `details` names each field.",
+    401: "A token is needed, or the one given is not known.",
+    404: "No such debate.",
+    405: "This address does not take this method.",
+    409: "The debate has ended, or the Idempotency-Key was used for another request.",
+    413: "The body is too long.",
+    415: "The body does not say that it is JSON.",
+    429: "Too many watchers, or the debate is full.",
+    503: "Not available at the moment; try again after Retry-After.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method at one address. `answers` maps a status to a model, or to a media type for what is not JSON."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: dict[int, type[BaseModel] | str | None]
+    refusals: tuple[int, ...] = ()
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    is_open: bool = False
+
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/api/debates",
+        "createDebate",
+        "Begin a debate. 202 and its address, or 200 with the finished debate if `wait` was long enough.",
+        {202: models.Created, 200: models.Debate},
+        (400, 409, 413, 415, 429),
+        query=queries.CreateQuery,
+        body=NewDebate,
+        headers={"Idempotency-Key": "The same key with the same body makes one debate, however often it is sent."},
+    ),
+    Operation(
+        "get",
+        "/api/debates",
+        "listDebates",
+        "Debates, newest first, running ones included.",
+        {200: models.DebateList},
+        (400,),
+        query=queries.ListQuery,
+    ),
+    Operation("get", DEBATE, "getDebate", "One debate, also while it runs.", {200: models.Debate}, (404,)),
+    Operation(
+        "patch",
+        DEBATE,
+        "changeDebate",
+        "Change title, metadata or visibility.",
+        {200: models.Debate},
+        (400, 404, 413, 415),
+        body=DebateChanges,
+    ),
+    Operation("delete", DEBATE, "deleteDebate", "Remove a debate and its events.", {204: None}, (404,)),
+    Operation(
+        "post",
+        f"{DEBATE}/cancel",
+        "cancelDebate",
+        "End a debate for good: no agent is called again.",
+        {200: models.Cancelled},
+        (404, 409),
+    ),
+    Operation(
+        "get",
+        f"{DEBATE}/messages",
+        "listMessages",
+        "What was said, also while it runs.",
+        {200: models.MessageList},
+        (400, 404),
+        query=queries.MessagesQuery,
+    ),
+    Operation(
+        "get",
+        f"{DEBATE}/events",
+        "listEvents",
+        "The debate's log: a page, a long poll (`wait`), or a stream (`Accept: text/event-stream`). "
+        "204 answers a stream that would bring nothing any more.",
+        {200: models.EventList, 204: None},
+        (400, 404, 429),
+        query=queries.EventsQuery,
+        headers={"Last-Event-ID": "For streams: the last `seq` you saw; takes the place of `since`."},
+    ),
+    Operation(
+        "get",
+        f"{DEBATE}/convergence",
+        "getConvergence",
+        "How near the answers came, round by round.",
+        {200: models.ConvergenceAnswer},
+        (404,),
+    ),
+    Operation("get", f"{DEBATE}/votes", "listVotes", "Who chose whom.", {200: models.VoteList}, (404,)),
+    Operation(
+        "get",
+        f"{DEBATE}/critiques",
+        "listCritiques",
+        "What the agents hold against each other's answers.",
+        {200: models.CritiqueList},
+        (404,),
+    ),
+    Operation(
+        "get",
+        f"{DEBATE}/export/{{form}}",
+        "exportDebate",
+        "Download a debate.",
+        {200: "*/*"},
+        (400, 404),
+        query=queries.ExportQuery,
+    ),
+    Operation("get", "/api/agents", "listAgents", "Every type of agent.", {200: models.AgentList}),
+    Operation(
+        "get",
+        "/api/agents/availability",
+        "getAvailability",
+        "Which types can run now, and which variable the others miss.",
+        {200: models.Availability},
+    ),
+    Operation(
+        "get", "/healthz", "isAlive", "Whether the process serves; asks nobody.", {200: models.Alive}, is_open=True
+    ),
+    Operation(
+        "get", "/health", "getHealth", "Liveness with version, build and uptime.", {200: models.Health}, is_open=True
+    ),
+    *(
+        Operation(
+            "get",
+            path,
+            name,
+            "Whether requests should be sent here; each check by name.",
+            {200: models.Readiness, 503: models.Readiness},
+            is_open=True,
+        )
+        for path, name in (("/ready", "isReady"), ("/readyz", "isReadyz"))
+    ),
+    Operation("get", "/metrics", "getMetrics", "Prometheus text of all workers.", {200: "text/plain"}, is_open=True),
+)
+
+
+class Document(Resource):
+    """`/api/openapi.json`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """The OpenAPI 3.1 document."""
+        resp.content_type = falcon.MEDIA_JSON
+        resp.data = _serialised()
+        resp.set_header("Cache-Control", "no-cache")
+
+
+@cache
+def _serialised() -> bytes:
+    return json.dumps(document()).encode()
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    references, schemas = _schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        item = paths.setdefault(operation.path, {})
+        if "{" in operation.path and "parameters" not in item:
+            item["parameters"] = list(_path_parameters(operation.path))
+        item[operation.method] = _operation(operation, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Aragora",
+            "version": build.version(),
+            "description": "Several language models argue a question to a decision. `/api/v1/…` names the same "
+            "resources. Live events also come over the WebSocket at `/ws`.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{}, {"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "Needed where the server has tokens."}
+            },
+        },
+    }
+
+
+def _schemas() -> tuple[dict[type[BaseModel], dict[str, Any]], dict[str, Any]]:
+    """A reference for each model, and the schemas they point to."""
+    wanted: dict[type[BaseModel], JsonSchemaMode] = {models.ErrorAnswer: "serialization"}
+    for operation in OPERATIONS:
+        if operation.body is not None:
+            wanted[operation.body] = "validation"
+        wanted.update({item: "serialization" for item in operation.answers.values() if isinstance(item, type)})
+    found, definitions = models_json_schema(list(wanted.items()), ref_template="#/components/schemas/{model}")
+    return {model: schema for (model, _), schema in found.items()}, definitions["$defs"]
+
+
+def _operation(operation: Operation, references: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    parameters = [*_query_parameters(operation.query), *_header_parameters(operation.headers)]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        content = {"application/json": {"schema": references[operation.body]}}
+        described["requestBody"] = {"required": True, "content": content}
+    if operation.is_open:
+        described["security"] = []
+    responses = {str(status): _answer(item, references) for status, item in operation.answers.items()}
+    refusals = operation.refusals if operation.is_open else (*operation.refusals, 401, 503)
+    for status in sorted(refusals):
+        content = {"application/json": {"schema": references[models.ErrorAnswer]}}
+        responses[str(status)] = {"description": REFUSALS[status], "content": content}
+    described["responses"] = responses
+    if operation.name == "createDebate":
+        location = {"description": "Address of the debate.", "schema": {"type": "string"}}
+        responses["202"]["headers"] = {"Location": location}
+    if operation.name == "listEvents":
+        responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    return described
+
+
+def _answer(item: type[BaseModel] | str | None, references: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
+    if item is None:
+        return {"description": "Nothing to say."}
+    if isinstance(item, str):
+        return {"description": "The file.", "content": {item: {"schema": {"type": "string"}}}}
+    description = (item.__doc__ or "").strip().partition("\n")[0]
+    return {"description": description, "content": {"application/json": {"schema": references[item]}}}
+
+
+def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
+    debate = {"type": "string", "examples": ["adhoc_0123456789abcdef0123456789"]}
+    yield {"name": "debate_id", "in": "path", "required": True, "schema": debate}
+    if "{form}" in path:
+        yield {"name": "form", "in": "path", "required": True, "schema": {"type": "string", "enum": list(FORMATS)}}
+
+
+def _query_parameters(query: type[BaseModel] | None) -> Iterator[dict[str, Any]]:
+    if query is None:
+        return
+    for name, schema in query.model_json_schema()["properties"].items():
+        parameter = {"name": name, "in": "query", "schema": _present(schema)}
+        if "description" in schema:
+            parameter["description"] = schema["description"]
+        yield parameter
+
+
+def _present(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that is there: leaving one out is how a query says null."""
+    kept = {name: value for name, value in schema.items() if name not in ("title", "description")}
+    branches = [branch for branch in kept.pop("anyOf", []) if branch != {"type": "null"}]
+    if kept.get("default", 0) is None:
+        del kept["default"]
+    return {**kept, **branches[0]} if branches else kept
+
+
+def _header_parameters(headers: dict[str, str]) -> Iterator[dict[str, Any]]:
+    for name, description in headers.items():
+        schema = {"type": "string", "pattern": "^[!-~]{1,255}$" if name == "Idempotency-Key" else "^[0-9]{1,15}$"}
+        yield {"name": name, "in": "header", "description": description, "schema": schema}

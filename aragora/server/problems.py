@@ -1,0 +1,102 @@
+"""Every failure leaves in one shape: the application's own errors, the framework's, and what nobody expected."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+
+import falcon
+
+from aragora import errors
+
+log = logging.getLogger("aragora.server")
+
+RETRY_UNAVAILABLE_SECONDS = 2
+UNAVAILABLE = "not available at the moment; the same request may succeed soon"
+
+# The framework's refusals by status; what is not listed is a bad request.
+CODES = {
+    401: errors.Unauthorized.code,
+    403: errors.Forbidden.code,
+    404: errors.NotFound.code,
+    405: errors.MethodNotAllowed.code,
+    406: "not_acceptable",
+    413: errors.PayloadTooLarge.code,
+    415: "unsupported_media_type",
+    429: errors.TooManyRequests.code,
+    503: errors.Unavailable.code,
+}
+MESSAGES = {404: "there is nothing at this address", 405: "this address does not take this method"}
+
+
+class UnsupportedMediaType(errors.BadRequest):
+    """The body is not JSON, or does not say so."""
+
+    code = "unsupported_media_type"
+    http_status = 415
+
+
+class NotAcceptable(errors.BadRequest):
+    """No form of the answer is one the client takes."""
+
+    code = "not_acceptable"
+    http_status = 406
+
+
+def reply(req: falcon.Request, resp: falcon.Response, error: BaseException) -> None:
+    """Answer `error` in the one shape; an unexpected one is logged with its trace, and told nothing of."""
+    trace_id = req.env["aragora.request_id"]
+    body = errors.render(error, trace_id)
+    resp.status = errors.status_of(error)
+    if isinstance(error, errors.AragoraError) and error.http_status >= 500:
+        # The message may name hosts and files: it is the operator's, not the client's.
+        log.warning("request %s: %s", trace_id, error.message)
+        body["error"]["message"] = UNAVAILABLE if error.http_status == 503 else errors.INTERNAL_MESSAGE
+    if not isinstance(error, errors.AragoraError):
+        log.error("request %s: %s %s failed", trace_id, req.method, req.path, exc_info=error)
+        if req.env.get("aragora.debug"):
+            body["error"]["traceback"] = "".join(traceback.format_exception(error)).splitlines()
+    elif error.retry_after is not None:
+        resp.set_header("Retry-After", str(max(1, round(error.retry_after))))
+    elif resp.status_code == 503:
+        resp.set_header("Retry-After", str(RETRY_UNAVAILABLE_SECONDS))
+    if resp.status_code == 401:
+        resp.set_header("WWW-Authenticate", "Bearer")
+    write(resp, body)
+
+
+def reply_refusal(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    """Answer what the framework itself refuses: an unknown path, a wrong method, a header it cannot read."""
+    code = CODES.get(error.status_code, "internal_error" if error.status_code >= 500 else "bad_request")
+    message = MESSAGES.get(error.status_code) or error.description or error.title
+    if error.status_code >= 500:
+        message = errors.INTERNAL_MESSAGE
+    resp.status = error.status_code
+    for name, value in dict(error.headers or {}).items():
+        resp.set_header(name, value)
+    write(resp, {"error": {"code": code, "message": message, "trace_id": req.env["aragora.request_id"]}})
+
+
+def write(resp: falcon.Response, body: object) -> None:
+    """Put the error's body in place of whatever the resource had begun to answer."""
+    resp.stream = None
+    resp.text = None
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = json.dumps(body).encode()
+    resp.set_header("Cache-Control", "no-store")
+
+
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
+    """Route every exception of `app` through this module."""
+
+    def unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, object]) -> None:
+        reply(req, resp, error)
+
+    def refusal(
+        req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: dict[str, object]
+    ) -> None:
+        reply_refusal(req, resp, error)
+
+    app.add_error_handler(Exception, unexpected)
+    app.add_error_handler(falcon.HTTPError, refusal)

@@ -1,0 +1,85 @@
+"""What may stand behind the question mark: one model per resource, checked and documented like bodies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import falcon
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from aragora.errors import Problem, ValidationFailed
+from aragora.service.requests import problems
+
+
+def _printable(text: str) -> str:
+    if "\x00" in text or "\ufffd" in text:
+        raise ValueError("is not UTF-8 text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+Status = Literal["created", "running", "completed", "failed", "timeout", "cancelled"]
+
+
+class Query(BaseModel):
+    """Parameters nobody knows are ignored: gateways and trackers add some."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class CreateQuery(Query):
+    """`POST /api/debates`."""
+
+    wait: float = Field(0, ge=0, le=300, description="Wait up to so many seconds for the debate to end.")
+
+
+class ListQuery(Query):
+    """`GET /api/debates`."""
+
+    limit: int = Field(20, ge=1, le=100)
+    cursor: Text | None = Field(None, max_length=500, description="`next_cursor` of the page before.")
+    status: Status | None = None
+    q: Text | None = Field(None, max_length=200, description="Words of the question or title.")
+
+
+class MessagesQuery(Query):
+    """`GET /api/debates/{id}/messages`."""
+
+    limit: int = Field(50, ge=1, le=200)
+    offset: int = Field(0, ge=0, le=1_000_000)
+
+
+class EventsQuery(Query):
+    """`GET /api/debates/{id}/events`."""
+
+    since: int = Field(0, ge=0, le=2**53, description="Events after this `seq`.")
+    limit: int = Field(500, ge=1, le=500)
+    wait: float = Field(0, ge=0, le=60, description="Wait up to so many seconds for the first one.")
+
+
+class ExportQuery(Query):
+    """`GET /api/debates/{id}/export/{format}`."""
+
+    table: Literal["summary", "messages", "critiques", "votes"] = Field("summary", description="For `csv`.")
+
+
+Model = TypeVar("Model", bound=Query)
+
+
+def parse(model: type[Model], req: falcon.Request) -> Model:
+    """The parameters of `req`; raises `ValidationFailed` naming each wrong one."""
+    given: dict[str, str] = {}
+    twice = []
+    for name, value in req.params.items():
+        if name not in model.model_fields:
+            continue
+        if isinstance(value, list):
+            twice.append(Problem(name, "is given more than once"))
+        else:
+            given[name] = value
+    if twice:
+        raise ValidationFailed.of(*twice)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ValidationFailed.of(*problems(error)) from None

@@ -1,0 +1,233 @@
+"""The API's resources: read the request, call the use case, write the answer. Rules live in the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+from pydantic import BaseModel
+
+from aragora.errors import BadRequest
+from aragora.server import body, models, process, queries, stream
+from aragora.service import views
+from aragora.service.requests import DebateChanges, NewDebate
+
+MAX_KEY = 255
+
+
+def answer(resp: falcon.Response, model: type[BaseModel], content: Any) -> None:
+    """Serialise `content` through the model that documents it."""
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = model.model_validate(content, from_attributes=True).model_dump_json().encode()
+    resp.set_header("Cache-Control", "no-store")
+
+
+class Resource:
+    """HEAD is GET without a body, everywhere (RFC 9110 section 9.3.2)."""
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, **params: str) -> None:
+        """Answer as to GET; the framework keeps the length and drops the body."""
+        getter = getattr(self, "on_get", None)
+        if getter is None:
+            raise falcon.HTTPMethodNotAllowed(["POST"])
+        getter(req, resp, **params)
+
+
+class DebateCollection(Resource):
+    """`/api/debates`."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Begin a debate: 202, or 200 with the finished one when `?wait=` was long enough."""
+        here = process.current()
+        wait = queries.parse(queries.CreateQuery, req).wait
+        new = NewDebate.parse(body.read(req, here.settings.max_body))
+        record = here.debates.create(new, idempotency_key=idempotency_key(req))
+        resp.set_header("Location", f"/api/debates/{record.id}")
+        if wait > 0 and not record.ended:
+            if stream.defer(req, stream.AwaitEnd(record.id, wait)):
+                wait = 0
+            else:
+                record = stream.await_end(here, record.id, wait)
+        if wait > 0 and record.ended:
+            answer(resp, models.Debate, here.debates.view(record.id))
+            return
+        resp.status = falcon.HTTP_202
+        created = {"debate_id": record.id, "status": record.status, "task": record.spec.question}
+        answer(resp, models.Created, created)
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """A page of debates, newest first."""
+        here = process.current()
+        query = queries.parse(queries.ListQuery, req)
+        page = here.debates.page(query.limit, query.cursor, query.status, query.q)
+        debates = [views.debate(record) for record in page.debates]
+        content = {"debates": debates, "count": len(debates), "next_cursor": page.next_cursor}
+        answer(resp, models.DebateList, content)
+
+
+class DebateItem(Resource):
+    """`/api/debates/{debate_id}`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """One debate with its messages, also while it runs."""
+        answer(resp, models.Debate, process.current().debates.view(debate_id))
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """Change title, metadata or visibility."""
+        here = process.current()
+        changes = DebateChanges.parse(body.read(req, here.settings.max_body))
+        here.debates.update(debate_id, changes)
+        answer(resp, models.Debate, here.debates.view(debate_id))
+
+    def on_delete(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """Remove a debate and its events."""
+        process.current().debates.delete(debate_id)
+        resp.status = falcon.HTTP_204
+
+
+class Cancellation:
+    """`/api/debates/{debate_id}/cancel`."""
+
+    def on_post(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """End a debate for good."""
+        record = process.current().debates.cancel(debate_id)
+        answer(resp, models.Cancelled, {"debate_id": record.id, "status": record.status})
+
+
+class Messages(Resource):
+    """`/api/debates/{debate_id}/messages`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """A page of what was said."""
+        query = queries.parse(queries.MessagesQuery, req)
+        messages, total = process.current().debates.messages(debate_id, query.limit, query.offset)
+        content = {
+            "debate_id": debate_id,
+            "messages": messages,
+            "total": total,
+            "limit": query.limit,
+            "offset": query.offset,
+            "has_more": query.offset + len(messages) < total,
+        }
+        answer(resp, models.MessageList, content)
+
+
+class Events(Resource):
+    """`/api/debates/{debate_id}/events`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """A page of the log, a long poll for its next events, or a stream of them."""
+        here = process.current()
+        query = queries.parse(queries.EventsQuery, req)
+        if wants_stream(req):
+            self._stream(here, req, resp, debate_id, query.since)
+            return
+        wait = 0 if req.env.get("aragora.waited") else query.wait
+        if wait and stream.defer(req, stream.AwaitEvents(debate_id, query.since, wait)):
+            wait = 0
+        if wait:
+            events = stream.await_events(here, debate_id, query.since, query.limit, wait)
+        else:
+            events = here.debates.events(debate_id, query.since, query.limit)
+        content = {
+            "events": [stream.describe(debate_id, event) for event in events],
+            "next_seq": events[-1].seq if events else query.since,
+        }
+        answer(resp, models.EventList, content)
+
+    def _stream(
+        self, here: process.Process, req: falcon.Request, resp: falcon.Response, debate_id: str, since: int
+    ) -> None:
+        last = req.get_header("Last-Event-ID")
+        if last is not None:
+            if not last.isdecimal() or len(last) > 16:
+                raise BadRequest("Last-Event-ID: write the seq of the last event you saw")
+            since = int(last)
+        record = here.debates.get(debate_id)
+        if record.ended and since >= record.last_seq:
+            # Nothing will follow: 204 is what tells an EventSource not to connect again (HTML standard, 9.2.2).
+            resp.status = falcon.HTTP_204
+            return
+        resp.content_type = "text/event-stream"
+        resp.set_header("Cache-Control", "no-store")
+        # Gateways that buffer answers pass this one on as it comes.
+        resp.set_header("X-Accel-Buffering", "no")
+        if req.method == "HEAD" or stream.defer(req, stream.StreamEvents(debate_id, since)):
+            resp.data = b""
+            return
+        resp.stream = stream.EventStream(here, debate_id, since)
+
+
+class Votes(Resource):
+    """`/api/debates/{debate_id}/votes`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """Who chose whom."""
+        votes = process.current().debates.votes(debate_id)
+        answer(resp, models.VoteList, {"debate_id": debate_id, "votes": votes, "count": len(votes)})
+
+
+class Critiques(Resource):
+    """`/api/debates/{debate_id}/critiques`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """What the agents hold against each other's answers."""
+        critiques = process.current().debates.critiques(debate_id)
+        content = {"debate_id": debate_id, "critiques": critiques, "count": len(critiques)}
+        answer(resp, models.CritiqueList, content)
+
+
+class Convergence(Resource):
+    """`/api/debates/{debate_id}/convergence`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """How near the answers came, round by round."""
+        rounds = process.current().debates.convergence(debate_id)
+        answer(resp, models.ConvergenceAnswer, {"debate_id": debate_id, "rounds": rounds})
+
+
+class Export(Resource):
+    """`/api/debates/{debate_id}/export/{form}`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str, form: str) -> None:
+        """Download a debate."""
+        query = queries.parse(queries.ExportQuery, req)
+        export = process.current().debates.export(debate_id, form, query.table)
+        resp.content_type = export.content_type
+        resp.downloadable_as = export.filename
+        resp.data = export.body
+        # The HTML form holds other people's words: even if a browser shows it in place, nothing in it may run.
+        resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+        resp.set_header("Cache-Control", "no-store")
+
+
+class Agents(Resource):
+    """`/api/agents`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Every type of agent."""
+        agents = process.current().debates.agents()
+        answer(resp, models.AgentList, {"agents": agents, "count": len(agents)})
+
+
+class AgentAvailability(Resource):
+    """`/api/agents/availability`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Which types can run now, and what the others lack."""
+        answer(resp, models.Availability, process.current().debates.availability())
+
+
+def idempotency_key(req: falcon.Request) -> str | None:
+    """The Idempotency-Key of `req`; raises `BadRequest` for one that no header should carry."""
+    key = req.get_header("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
+        raise BadRequest(f"Idempotency-Key: write 1 to {MAX_KEY} visible ASCII characters")
+    return key
+
+
+def wants_stream(req: falcon.Request) -> bool:
+    """Whether the client names the event stream as a form it takes."""
+    return "text/event-stream" in (req.get_header("Accept") or "").lower()

@@ -1,0 +1,364 @@
+"""WebSockets on a plain socket: under gunicorn's gevent workers and the development server.
+
+    a thread of its own     listens: frames become messages in a small inbox
+    the request's thread    converses: answers the inbox, sends the next portion of events, a heartbeat every 15 s
+
+(Under gevent both are greenlets.) wsproto speaks the protocol; the frame of an event is made once, whoever watches. A
+client that takes nothing for `STALL_SECONDS` is closed with 1013: its kernel buffer is kept small, so that it can be
+enlarged at the end to take what is left of the last frame, and the close frame.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Never
+
+import falcon
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
+from wsproto.frame_protocol import FrameProtocol
+from wsproto.utilities import RemoteProtocolError
+
+from aragora.errors import AragoraError, TooManyRequests
+from aragora.server import auth, process, stream
+from aragora.server.session import (
+    FORBIDDEN_ORIGIN,
+    GOING_AWAY,
+    TOO_BIG,
+    TOO_MANY,
+    TRY_AGAIN,
+    UNAUTHORIZED,
+    UNSUPPORTED,
+    Closed,
+    Session,
+)
+
+log = logging.getLogger("aragora.server.websocket")
+
+PATHS = frozenset({"/ws", "/"})
+STALL_SECONDS = 20.0
+GOODBYE_SECONDS = 2.0
+SEND_BUFFER = 131_072
+LAST_SEND_BUFFER = 524_288
+INBOX = 16
+READ = 16_384
+ABNORMAL = 1006
+PROTOCOL_ERROR = 1002
+
+# Frames of a server carry no mask and no state: one framer serves every connection.
+_framer = FrameProtocol(client=False, extensions=[])
+PING = bytes(_framer.ping())
+
+StartResponse = Callable[..., Any]
+
+
+def is_handshake(environ: dict[str, Any]) -> bool:
+    """Whether the request asks for a WebSocket where there is one."""
+    return environ["PATH_INFO"] in PATHS and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+
+
+class UpgradeNeeded(AragoraError):  # noqa: N818  named as its siblings in aragora.errors
+    """`/ws` speaks WebSocket only."""
+
+    code = "upgrade_required"
+    http_status = 426
+
+
+class Refusal:
+    """`/ws` without an upgrade."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Say what is missing (RFC 9110 section 15.5.22)."""
+        resp.set_header("Upgrade", "websocket")
+        raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
+
+
+@lru_cache(maxsize=1024)
+def frame(text: str) -> bytes:
+    """`text` as a server's frame; nothing in it depends on the connection, so all watchers share it."""
+    return bytes(_framer.send_data(text))
+
+
+def serve(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """Take the connection over and return when it is finished.
+
+    Under gunicorn the end is StopIteration: its worker then closes the socket and answers nothing.
+    """
+    sock = environ.get("aragora.socket") or environ.get("gunicorn.socket")
+    if sock is None:
+        start_response("501 Not Implemented", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+        return []
+    handshake = WSConnection(ConnectionType.SERVER)
+    try:
+        handshake.initiate_upgrade_connection(list(_fields(environ)), environ.get("RAW_URI") or environ["PATH_INFO"])
+        request = next(event for event in handshake.events() if isinstance(event, Request))
+    except RemoteProtocolError as error:
+        _reject(sock, handshake, error.event_hint)
+    else:
+        _converse(sock, handshake, request, environ)
+    environ["aragora.upgraded"] = True
+    if "gunicorn.socket" in environ:
+        raise StopIteration
+    return []
+
+
+def _fields(environ: dict[str, Any]) -> Iterable[tuple[bytes, bytes]]:
+    for name, value in environ.items():
+        if name.startswith("HTTP_"):
+            yield name[5:].replace("_", "-").encode("latin-1"), value.encode("latin-1")
+
+
+def _reject(sock: socket.socket, handshake: WSConnection, hint: Event | None) -> None:
+    answer = hint if isinstance(hint, RejectConnection) else RejectConnection(status_code=400)
+    sock.sendall(handshake.send(answer))
+
+
+def _converse(sock: socket.socket, handshake: WSConnection, request: Request, environ: dict[str, Any]) -> None:
+    begun = time.monotonic()
+    here = process.current()
+    code = 1006
+    try:
+        token = auth.token_subprotocol(request.subprotocols)
+        accepted = AcceptConnection(
+            subprotocol=token, extra_headers=[(b"X-Request-ID", environ["aragora.request_id"].encode())]
+        )
+        sock.settimeout(STALL_SECONDS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.sendall(handshake.send(accepted))
+        connection = Connection(sock, handshake, here)
+        refusal = refused(environ.get("HTTP_AUTHORIZATION"), token, environ, here)
+        code = connection.refuse(refusal) if refusal else connection.run()
+    except OSError as error:
+        log.debug("websocket lost: %s", error)
+    finally:
+        log.info(
+            "websocket %s from %s closed with %d after %.3f s",
+            environ["aragora.request_id"],
+            environ.get("HTTP_X_FORWARDED_FOR") or environ.get("REMOTE_ADDR", "-"),
+            code,
+            time.monotonic() - begun,
+        )
+
+
+def refused(
+    authorization: str | None, token: str | None, environ: dict[str, Any], here: process.Process
+) -> Closed | None:
+    """Why the client may not speak with us, if so; it is told by a close code, which browsers show to their page."""
+    allowed = here.settings.allowed_origins
+    if not auth.origin_allowed(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST"), allowed):
+        return Closed(FORBIDDEN_ORIGIN, "origin not allowed")
+    if not auth.may_open_websocket(authorization, token, here.settings.api_tokens):
+        return Closed(UNAUTHORIZED, "a known token is needed")
+    if here.draining:
+        return Closed(GOING_AWAY, "going away")
+    return None
+
+
+class Connection:
+    """An accepted WebSocket: one thread listens, the request's own converses."""
+
+    def __init__(self, sock: socket.socket, protocol: WSConnection, here: process.Process) -> None:
+        self._sock = sock
+        self._protocol = protocol
+        self._here = here
+        self._wake = threading.Event()
+        self._inbox: deque[str | Ping | Closed] = deque()
+        self._room = threading.Semaphore(INBOX)
+        self._heard = time.monotonic()
+        self._finished = False
+
+    def refuse(self, why: Closed) -> int:
+        """Close at once; the code."""
+        listener = self._listen()
+        self._say_goodbye(why, listener)
+        return why.code
+
+    def run(self) -> int:
+        """Serve the client until one side ends; the code it ended with."""
+        metrics = self._here.metrics
+        session = Session(self._here, self._wake.set, authenticated=bool(self._here.settings.api_tokens))
+        listener = self._listen()
+        metrics.sockets.inc()
+        metrics.active.inc()
+        try:
+            with self._here.watchers.admit(self._wake.set):
+                self._converse(session)
+        except TooManyRequests as error:
+            end = Closed(TOO_MANY, error.message)
+        except Closed as closed:
+            end = closed
+        finally:
+            session.close()
+            metrics.sockets.dec()
+            metrics.active.dec()
+        self._say_goodbye(end, listener)
+        return end.code
+
+    def _converse(self, session: Session) -> Never:
+        """Answer, send what is new, give signs of life; ends by `Closed`."""
+        self._write(session.greeting())
+        beat = time.monotonic() + stream.HEARTBEAT_SECONDS
+        while True:
+            self._wake.wait(max(0.0, beat - time.monotonic()))
+            self._wake.clear()
+            while self._answer(session):
+                pass
+            if self._here.draining:
+                raise Closed(GOING_AWAY, "going away")
+            if time.monotonic() < beat:
+                continue
+            beat = time.monotonic() + stream.HEARTBEAT_SECONDS
+            if time.monotonic() - self._heard > self._here.settings.ws_timeout:
+                raise Closed(GOING_AWAY, "idle")
+            self._write([session.heartbeat()], PING)
+
+    def _answer(self, session: Session) -> bool:
+        """Work off what was heard and send what is new; whether there was anything."""
+        answers: list[str] = []
+        control = b""
+        while self._inbox:
+            item = self._inbox.popleft()
+            if isinstance(item, Closed):
+                raise item
+            self._room.release()
+            if isinstance(item, Ping):
+                control += _framer.pong(bytes(item.payload))
+            else:
+                answers.extend(session.receive(item))
+        answers.extend(session.pending())
+        self._write(answers, control)
+        return bool(answers or control)
+
+    def _write(self, texts: list[str], control: bytes = b"") -> None:
+        """Send frames in portions of about one message; raises `Closed` when the client takes nothing."""
+        portion = bytearray(control)
+        for text in texts:
+            portion += frame(text)
+            if len(portion) >= stream.MAX_MESSAGE_BYTES:
+                self._send(portion)
+                portion = bytearray()
+        if portion:
+            self._send(portion)
+        if texts:
+            self._here.metrics.messages.labels("out").inc(len(texts))
+
+    def _send(self, data: bytearray) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._sock.send(view) :]
+            except TimeoutError:
+                # Room for the rest of the frame and for the reason, which the client finds when it reads again.
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
+                self._sock.settimeout(0)
+                self._sock.send(view)
+                raise Closed(TRY_AGAIN, "too slow; reconnect with replay_from_seq") from None
+
+    def _say_goodbye(self, why: Closed, listener: threading.Thread) -> None:
+        """Tell the reason and give the client a moment to answer, so that it reads the reason before a reset."""
+        try:
+            if self._protocol.state is ConnectionState.REMOTE_CLOSING:
+                self._sock.send(self._protocol.send(CloseConnection(why.code, why.reason)))
+            elif self._protocol.state is ConnectionState.OPEN:
+                farewell = b"".join(map(frame, why.farewell))
+                self._sock.send(farewell + self._protocol.send(CloseConnection(why.code, why.reason)))
+                self._here.metrics.closes.labels(str(why.code)).inc()
+                listener.join(GOODBYE_SECONDS)
+        except OSError as error:
+            log.debug("no goodbye: %s", error)
+        self._finished = True
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        listener.join(STALL_SECONDS)
+
+    def _listen(self) -> threading.Thread:
+        thread = threading.Thread(target=self._read, name="aragora-websocket", daemon=True)
+        thread.start()
+        return thread
+
+    def _read(self) -> None:
+        """Hand over what the client says, until it has said its last; after a mistake listen only for the end."""
+        reader = Reader()
+        while not self._finished:
+            try:
+                received = self._sock.recv(READ)
+                if not received:
+                    break
+                self._heard = time.monotonic()
+                if reader.deaf:
+                    continue
+                self._protocol.receive_data(received)
+                for event in self._protocol.events():
+                    self._hand_over(reader.take(event))
+                    if isinstance(event, CloseConnection):
+                        return
+            except TimeoutError:
+                continue
+            except RemoteProtocolError as error:
+                hint = error.event_hint
+                code = hint.code if isinstance(hint, CloseConnection) else PROTOCOL_ERROR
+                reader.deaf = True
+                self._hand_over(Closed(code, str(error)))
+            except OSError:
+                break
+        self._hand_over(Closed(ABNORMAL, "the client is gone"))
+
+    def _hand_over(self, item: str | Ping | Closed | None) -> None:
+        """Put `item` into the inbox; while that is full, the client's next words wait in its socket."""
+        if item is None:
+            return
+        while not isinstance(item, Closed) and not self._room.acquire(timeout=1.0):
+            if self._finished:
+                return
+        self._inbox.append(item)
+        self._wake.set()
+
+
+class Reader:
+    """Puts messages together from fragments; RFC 6455 section 5.4."""
+
+    def __init__(self) -> None:
+        self.deaf = False
+        self._parts: list[str] = []
+        self._size = 0
+
+    def take(self, event: Event) -> str | Ping | Closed | None:
+        """The whole message that `event` completes, a ping, or why the conversation is over."""
+        if isinstance(event, Ping):
+            return event
+        if isinstance(event, CloseConnection):
+            return Closed(event.code, event.reason or "")
+        if isinstance(event, BytesMessage):
+            self.deaf = True
+            return Closed(UNSUPPORTED, "text messages only")
+        if not isinstance(event, TextMessage) or self.deaf:
+            return None
+        self._parts.append(event.data)
+        self._size += len(event.data.encode())
+        if self._size > stream.MAX_MESSAGE_BYTES:
+            self.deaf = True
+            return Closed(TOO_BIG, f"at most {stream.MAX_MESSAGE_BYTES} bytes a message")
+        if not event.message_finished:
+            return None
+        text = "".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return text
