@@ -16,6 +16,7 @@ from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
@@ -42,7 +43,7 @@ class Entry(NamedTuple):
     received: int  # bytes from the client
     referer: bytes | None
     user_agent: bytes | None
-    request_id: bytes
+    request_id: bytes  # made or checked by the gateway: letters, digits and ._:/+=@-
     upstream: str  # peer that answered, or empty
     queue: float
     connect: float
@@ -94,13 +95,9 @@ class _Clock:
         return self._text
 
 
-def _microseconds(seconds: float) -> str:
-    return f"{seconds:.6f}" if seconds >= 0 else "-"
-
-
 class Combined:
-    """Apache's combined format, then: request id, upstream, queue/connect/first byte/total, bytes received, who
-    ended it, reason."""
+    """Apache's combined format, then: request id, upstream, queue/connect/first byte/total in seconds, bytes
+    received, who ended it and in which phase, reason."""
 
     def __init__(self) -> None:
         self._clock = _Clock("%d/%b/%Y:%H:%M:%S %z")
@@ -110,10 +107,12 @@ class Combined:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
          queue, connect, first_byte, total, termination, reason) = entry
         known = self._fields
-        return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{known[method]} {escape(target)} '
-                f'HTTP/1.{version}" {status} {sent} "{known[referer]}" "{known[agent]}" {escape(request_id)} '
-                f'{upstream or "-"} {_microseconds(queue)}/{_microseconds(connect)}/{_microseconds(first_byte)}/'
-                f'{_microseconds(total)} {received} {termination} {reason or "-"}\n')
+        path = escape(target) if target.translate(None, _PLAIN) else target.decode()
+        return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{known[method]} {path} '
+                f'HTTP/1.{version}" {status} {sent} "{known[referer]}" "{known[agent]}" {request_id.decode()} '
+                f'{upstream or "-"} {f"{queue:.6f}" if queue >= 0 else "-"}/'
+                f'{f"{connect:.6f}" if connect >= 0 else "-"}/{f"{first_byte:.6f}" if first_byte >= 0 else "-"}/'
+                f'{f"{total:.6f}" if total >= 0 else "-"} {received} {termination} {reason or "-"}\n')
 
 
 class Json:
@@ -135,7 +134,7 @@ class Json:
         return (f'{{"time":"{self._clock.text(second)}.{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
                 f'"client":"{client}","method":{known[method]},"target":{quote_json(target)},'
                 f'"protocol":"HTTP/1.{version}","status":{status},"sent":{sent},"received":{received},'
-                f'"referer":{known[referer]},"user_agent":{known[agent]},"request_id":{quote_json(request_id)},'
+                f'"referer":{known[referer]},"user_agent":{known[agent]},"request_id":"{request_id.decode()}",'
                 f'"upstream":{peer},"queue":{_number(queue)},"connect":{_number(connect)},'
                 f'"first_byte":{_number(first_byte)},"total":{_number(total)},"termination":"{termination}",'
                 f'"reason":{why}}}\n')
@@ -143,6 +142,14 @@ class Json:
 
 def _number(seconds: float) -> str:
     return f"{seconds:.6f}" if seconds >= 0 else "null"
+
+
+def open_for_append(path: str) -> int:
+    """Open a log, made if it is not there. Raises OSError; for a named pipe that nobody reads too."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+    file = os.open(path, flags | os.O_NONBLOCK, 0o640)  # or the open would wait for a pipe's reader
+    os.set_blocking(file, True)
+    return file
 
 
 class Destination:
@@ -156,9 +163,7 @@ class Destination:
         self._torn = False
 
     def _open(self) -> int:
-        if self._path == "-":
-            return os.dup(1)
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return os.dup(1) if self._path == "-" else open_for_append(self._path)
 
     def reopen(self) -> None:
         """Begin a new file of the same name after a rotation. Raises OSError; the old file then stays in use."""
@@ -194,19 +199,22 @@ class Destination:
 class AccessLog:
     """The log of one worker, made after the fork; spawn `run` in a greenlet."""
 
-    def __init__(self, path: str, log_format: str, lost: Callable[[int], None],
-                 report: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: str, log_format: str, lost: Callable[[int], None], report: Callable[[str], None]
+    ) -> None:
         """`lost` is told how many lines were lost, `report` why a file could not be opened. Raises OSError."""
         self._lost = lost
         self._report = report
         self._entries: list[Entry] = []
         self._thread = ThreadPool(1)
         self._turn = Semaphore()
+        self._in_thread: tuple[AsyncResult, int] | None = None
         self._reopen_wanted = False
+        self._retired: list[Destination] = []
         self._destination: Destination | None = None
         self._line: Callable[[Entry], str] = Combined().line
         self.enabled = False
-        self._use(path, log_format)
+        self.change(path, log_format)
 
     def record(self, entry: Entry) -> None:
         """Take note of a finished exchange; written at most a second later."""
@@ -220,27 +228,44 @@ class AccessLog:
         """Write until killed."""
         while True:
             gevent.sleep(PERIOD)
-            if self._entries or self._reopen_wanted:
+            if self._entries or self._reopen_wanted or self._retired:
                 self.flush()
 
     def flush(self) -> None:
         """Write what was recorded so far; waits, so never called by a request."""
         with self._turn:
+            self._settle()
+            while self._retired:
+                self._retired.pop().close()
+            destination = self._destination
+            entries, self._entries = self._entries, []
+            if destination is None:
+                return
             if self._reopen_wanted:
                 self._reopen_wanted = False
-                self._thread.apply(self._reopen)
-            entries, self._entries = self._entries, []
-            if entries and self._destination is not None:
-                text = self._format(entries)
-                count = self._thread.apply(self._destination.write, (text,))
-                if count:
-                    self._lost(count)
+                self._thread.apply(self._reopen, (destination,))
+            if entries:
+                try:
+                    text = self._format(entries)
+                except BaseException:
+                    self._entries[:0] = entries  # killed: the next round, or the close, writes them
+                    raise
+                self._in_thread = self._thread.spawn(destination.write, text), len(entries)
+                self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the thread. Who is killed while waiting leaves the wait to the next round."""
+        if self._in_thread is not None:
+            lost = self._in_thread[0].get()
+            self._in_thread = None
+            if lost:
+                self._lost(lost)
 
     def _format(self, entries: list[Entry]) -> bytes:
         line = self._line
         parts = []
         for start in range(0, len(entries), _CHUNK):
-            parts.append("".join([line(entry) for entry in entries[start:start + _CHUNK]]))
+            parts.append("".join([line(entry) for entry in entries[start : start + _CHUNK]]))
             gevent.sleep(0)
         return "".join(parts).encode("ascii", "backslashreplace")
 
@@ -248,24 +273,20 @@ class AccessLog:
         """Go on in a new file of the same name, within a second; safe to call in a signal handler."""
         self._reopen_wanted = True
 
-    def _reopen(self) -> None:
-        if self._destination is not None:
-            try:
-                self._destination.reopen()
-            except OSError as problem:
-                self._report(f"access log not reopened, the old file stays in use: {problem}")
+    def _reopen(self, destination: Destination) -> None:
+        try:
+            destination.reopen()
+        except OSError as problem:
+            self._report(f"access log not reopened, the old file stays in use: {problem}")
 
     def change(self, path: str, log_format: str) -> None:
-        """Write to another file or in another format from now on. Raises OSError; then nothing changes."""
-        if self.enabled:
-            self.flush()
-        with self._turn:
-            self._use(path, log_format)
+        """Write to another file or in another format from now on; waits for nothing.
 
-    def _use(self, path: str, log_format: str) -> None:
+        Raises OSError; then nothing changes.
+        """
         fresh = None if path == "off" else Destination(path)
         if self._destination is not None:
-            self._destination.close()
+            self._retired.append(self._destination)  # the thread may be writing to it
         self._destination = fresh
         self._line = Json().line if log_format == "json" else Combined().line
         self.enabled = fresh is not None
@@ -278,6 +299,6 @@ class AccessLog:
         except gevent.Timeout as passed:
             if passed is not timeout:
                 raise
-            self._lost(len(self._entries))
+            self._lost(len(self._entries) + (self._in_thread[1] if self._in_thread else 0))
         finally:
             timeout.close()

@@ -41,6 +41,7 @@ class Total(IntEnum):
     TUNNEL_SENT = 9
     CPU = 10  # microseconds of processor time
     RELOADS = 11
+    STARTS = 12  # workers that began in this slot
 
 
 class Gauge(IntEnum):
@@ -178,6 +179,7 @@ class Counters:
     def begin(self) -> None:
         """A worker has started in this slot; called in its process."""
         self._sampled = (time.monotonic(), time.process_time())
+        self._words[Total.STARTS] += 1
         self.gauge(Gauge.PID, os.getpid())
         self.gauge(Gauge.STARTED, int(time.time()))
 
@@ -253,8 +255,7 @@ class Board:
     def slots(self) -> list[Slot]:
         """Slots that any worker ever used."""
         views = ((index, self._view(index)) for index in range(SLOTS))
-        return [Slot(index, words) for index, words in views
-                if words[_GAUGES + Gauge.PID] or words[Total.ACCEPTED] or words[Total.CPU]]
+        return [Slot(index, words) for index, words in views if words[Total.STARTS]]
 
     def _view(self, index: int) -> memoryview:
         return self._words[index * _SLOT:(index + 1) * _SLOT]

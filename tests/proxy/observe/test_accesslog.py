@@ -1,0 +1,307 @@
+"""The access log: exact shape, nothing forged, nothing blocked, what is lost counted."""
+
+import json
+import os
+import re
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.observe import accesslog
+from proxy.observe.accesslog import AccessLog, Combined, Destination, Entry, Json, escape
+
+FULL_DISK = "/dev/full"
+ENTRY = Entry(
+    when=1795465749.25, client="192.0.2.7", method=b"GET", target=b"/a?b=c", version=1, status=200, sent=1234,
+    received=567, referer=b"https://example.org/", user_agent=b"curl/8", request_id=b"c0ffee",
+    upstream="127.0.0.1:8080",
+    queue=0.0, connect=-1.0, first_byte=0.00123, total=0.002, termination="--", reason="")
+ABORTED = ENTRY._replace(status=499, referer=None, user_agent=None, upstream="", first_byte=-1.0, termination="CQ",
+                         reason="client_closed")
+
+
+class Losses:
+    """Counts lost lines and remembers reports, as the worker's metrics and error log do."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.reports: list[str] = []
+
+    def lost(self, lines: int) -> None:
+        self.lines += lines
+
+
+@pytest.fixture
+def losses() -> Losses:
+    return Losses()
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def make(path: object, losses: Losses, log_format: str = "combined") -> AccessLog:
+    return AccessLog(str(path), log_format, losses.lost, losses.reports.append)
+
+
+def test_combined_is_apache_s_line_and_then_our_facts() -> None:
+    assert Combined().line(ENTRY) == (
+        '192.0.2.7 - - [23/Nov/2026:20:29:09 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "https://example.org/" "curl/8" '
+        'c0ffee 127.0.0.1:8080 0.000000/-/0.001230/0.002000 567 -- -\n')
+    assert Combined().line(ABORTED) == (
+        '192.0.2.7 - - [23/Nov/2026:20:29:09 +0000] "GET /a?b=c HTTP/1.1" 499 1234 "-" "-" '
+        'c0ffee - 0.000000/-/-/0.002000 567 CQ client_closed\n')
+
+
+def test_json_is_one_object_a_line() -> None:
+    assert json.loads(Json().line(ENTRY)) == {
+        "time": "2026-11-23T20:29:09.250+00:00", "client": "192.0.2.7", "method": "GET", "target": "/a?b=c",
+        "protocol": "HTTP/1.1", "status": 200, "sent": 1234, "received": 567, "referer": "https://example.org/",
+        "user_agent": "curl/8", "request_id": "c0ffee", "upstream": "127.0.0.1:8080", "queue": 0.0, "connect": None,
+        "first_byte": 0.00123, "total": 0.002, "termination": "--", "reason": None}
+    aborted = json.loads(Json().line(ABORTED))
+    assert [aborted[key] for key in ("referer", "user_agent", "upstream", "first_byte", "reason")] == [
+        None, None, None, None, "client_closed"]
+
+
+hostile = st.binary(max_size=40) | st.sampled_from(
+    [b'"', b"\\", b"\r\n", b"\n127.0.0.1 - -", b"\x1b[31m", b"\xe2\x80\xa8"])
+
+
+@given(hostile, hostile, hostile)
+def test_no_client_bytes_can_forge_a_combined_line(target: bytes, referer: bytes, agent: bytes) -> None:
+    line = Combined().line(ENTRY._replace(target=target, referer=referer, user_agent=agent))
+    assert re.fullmatch(r"[ -~]*\n", line)
+    quoted = re.findall(r'"([^"]*)"', line)
+    assert quoted == [f"GET {escape(target)} HTTP/1.1", escape(referer), escape(agent)]
+
+
+@given(hostile, hostile, hostile)
+def test_no_client_bytes_can_forge_a_json_line(target: bytes, referer: bytes, agent: bytes) -> None:
+    line = Json().line(ENTRY._replace(target=target, referer=referer, user_agent=agent))
+    assert re.fullmatch(r"[ -~]*\n", line)
+    record = json.loads(line)
+    assert record["target"] == target.decode("utf-8", "backslashreplace")
+    assert record["status"] == 200
+
+
+@given(st.binary(max_size=60))
+def test_escaping_can_be_undone(value: bytes) -> None:
+    undone = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), escape(value).encode())
+    assert undone == value
+
+
+def test_repeated_field_values_are_remembered_within_bounds() -> None:
+    line = Combined()
+    for number in range(3 * accesslog._CACHED):
+        line.line(ENTRY._replace(user_agent=b"agent %d" % number))
+    assert len(line._fields) <= accesslog._CACHED
+
+
+def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Losses) -> None:
+    path = tmp_path / "log"
+    log = make(path, losses)
+    greenlet = gevent.spawn(log.run)
+    for number in range(1000):
+        log.record(ENTRY._replace(target=b"/%d" % number))
+    wait_until(lambda: path.read_bytes().count(b"\n") == 1000)
+    greenlet.kill()
+    log.close()
+    assert [shlex.split(line)[5].split()[1] for line in path.read_text().splitlines()] == [
+        f"/{number}" for number in range(1000)]
+    assert losses.lines == 0
+
+
+def test_close_writes_what_is_left(tmp_path: Path, losses: Losses) -> None:
+    log = make(tmp_path / "log", losses)
+    log.record(ENTRY)
+    log.close()
+    assert (tmp_path / "log").read_text() == Combined().line(ENTRY)
+
+
+def test_off_writes_nothing(losses: Losses) -> None:
+    log = make("off", losses)
+    assert not log.enabled
+    log.record(ENTRY)
+    log.close()
+    assert losses.lines == 0
+
+
+def test_what_does_not_fit_in_memory_is_lost_and_counted(tmp_path: Path, losses: Losses) -> None:
+    log = make(tmp_path / "log", losses)
+    for _ in range(accesslog.CAPACITY + 5):
+        log.record(ENTRY)
+    assert losses.lines == 5
+    log.close()
+    assert (tmp_path / "log").read_bytes().count(b"\n") == accesslog.CAPACITY
+
+
+@pytest.mark.skipif(not Path(FULL_DISK).exists(), reason="needs /dev/full")
+def test_a_full_disk_loses_lines_and_counts_them(losses: Losses) -> None:
+    log = make(FULL_DISK, losses)
+    for _ in range(7):
+        log.record(ENTRY)
+    log.close()
+    assert losses.lines == 7
+
+
+def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    destination = Destination(str(path))
+    room = 30
+    real = os.write
+
+    def small_disk(file: int, content: bytes) -> int:
+        if room == 0:
+            raise OSError(28, "No space left on device")
+        return real(file, content[:room])
+
+    monkeypatch.setattr(os, "write", small_disk)
+
+    def until_full(file: int, content: bytes) -> int:
+        nonlocal room
+        written = small_disk(file, content)
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", until_full)
+    assert destination.write(b"first line of twenty\nsecond line is torn\nthird is lost\n") == 2
+    assert destination.write(b"fourth is lost\n") == 1
+    room = 1000
+    assert destination.write(b"fifth\n") == 0
+    assert path.read_bytes() == b"first line of twenty\nsecond li\nfifth\n"
+    destination.close()
+
+
+def test_a_pipe_that_nobody_reads_blocks_no_greenlet_and_no_exit(tmp_path: Path, losses: Losses) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    log = make(fifo, losses)
+    for _ in range(4000):  # several times what a pipe holds
+        log.record(ENTRY)
+    writing = gevent.spawn(log.flush)
+    ticks = 0
+    for _ in range(20):
+        gevent.sleep(0.005)
+        ticks += 1
+    assert not writing.dead
+    assert ticks == 20
+    log.record(ENTRY)
+    log.record(ENTRY)
+    began = time.monotonic()
+    writing.kill()
+    log.close()
+    assert time.monotonic() - began < 5
+    assert losses.lines == 4002
+    seen = drain(reader)  # lets the writing thread end
+    os.close(reader)
+    assert all(line == Combined().line(ENTRY).encode() for line in seen.splitlines(keepends=True))
+
+
+def drain(reader: int) -> bytes:
+    """Read until the writer stands still for a moment."""
+    seen, last = b"", time.monotonic()
+    while time.monotonic() - last < 0.2:
+        try:
+            part = os.read(reader, 1 << 16)
+        except BlockingIOError:
+            gevent.sleep(0.01)
+            continue
+        if not part:
+            break
+        seen, last = seen + part, time.monotonic()
+    return seen
+
+
+def test_lines_of_several_writers_to_one_pipe_stay_whole() -> None:
+    reader, writer = os.pipe()
+    saved = os.dup(1)
+    os.dup2(writer, 1)
+    try:
+        destinations = [Destination("-") for _ in range(3)]
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(writer)
+
+    def write(number: int) -> None:
+        destinations[number].write(b"".join(b"%d" % number * 150 + b"\n" for _ in range(500)))
+        destinations[number].close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    with os.fdopen(reader, "rb") as pipe:
+        lines = pipe.read().splitlines()
+    for thread in threads:
+        thread.join()
+    assert len(lines) == 1500
+    assert set(lines) == {b"%d" % number * 150 for number in range(3)}
+
+
+def test_a_rotated_file_is_begun_anew(tmp_path: Path, losses: Losses) -> None:
+    path = tmp_path / "log"
+    log = make(path, losses)
+    log.record(ENTRY)
+    log.flush()
+    path.rename(tmp_path / "log.1")
+    log.record(ENTRY)
+    log.reopen()
+    log.flush()
+    log.close()
+    assert (path.read_bytes().count(b"\n"), (tmp_path / "log.1").read_bytes().count(b"\n")) == (1, 1)
+
+
+def test_a_file_that_cannot_be_reopened_is_reported_and_the_old_one_kept(tmp_path: Path, losses: Losses) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    log = make(directory / "log", losses)
+    directory.rename(tmp_path / "moved")
+    log.reopen()
+    log.record(ENTRY)
+    log.flush()
+    log.close()
+    assert "the old file stays in use" in losses.reports[0]
+    assert (tmp_path / "moved" / "log").read_bytes().count(b"\n") == 1
+
+
+def test_a_reload_changes_file_and_format(tmp_path: Path, losses: Losses) -> None:
+    log = make(tmp_path / "one", losses)
+    log.record(ENTRY)
+    log.flush()
+    log.change(str(tmp_path / "two"), "json")
+    log.record(ENTRY)
+    with pytest.raises(OSError, match="nowhere"):
+        log.change("/nowhere/log", "json")
+    log.flush()
+    log.change("off", "json")
+    assert not log.enabled
+    log.close()
+    assert (tmp_path / "one").read_text() == Combined().line(ENTRY)
+    assert (tmp_path / "two").read_text() == Json().line(ENTRY)
+
+
+def test_a_pipe_without_a_reader_is_refused_at_once(tmp_path: Path, losses: Losses) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="No such device"):
+        make(tmp_path / "fifo", losses)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        gevent.sleep(0.02)

@@ -1,0 +1,230 @@
+"""The board: exact totals whatever happens to workers, bounded names, valid Prometheus text."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.observe import metrics
+from proxy.observe.admin import Answer, respond
+from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, Total
+from proxy.observe.prometheus import render
+from proxy.settings import Address, Settings
+
+SETTINGS = Settings(upstream=(Address("127.0.0.1", 8080),), workers=1)
+
+
+def samples(board: Board) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample of the rendered board by name and label values."""
+    return {
+        (sample.name.removeprefix("aragora_proxy_"), tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(render(board, "1.2.3").decode())
+        for sample in family.samples
+    }
+
+
+def in_child(work: Callable[[], None], end: int | None = None) -> None:
+    """Do something in a forked process, which then exits or dies of a signal."""
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        finally:
+            if end is not None:
+                os.kill(os.getpid(), end)
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_a_request_is_counted_by_method_class_duration_and_bytes() -> None:
+    board = Board()
+    counters = board.counters(board.take([]))
+    counters.begin()
+    counters.request(b"GET", 200, 0.0005, 100, 1000)
+    counters.request(b"GET", 499, 0.3, 10, 0)
+    counters.request(b"BREW", 502, 400.0, 1, 2)
+    counters.request(b"POST", 0, BUCKETS[0], 0, 0)
+    found = samples(board)
+    assert {key[1]: value for key, value in found.items() if key[0] == "requests_total"} == {
+        ("2xx", "GET"): 1, ("4xx", "GET"): 1, ("5xx", "other"): 1, ("0xx", "POST"): 1}
+    buckets = {key[1][0]: value for key, value in found.items() if key[0] == "request_duration_seconds_bucket"}
+    assert [buckets[bound] for bound in ("0.001", "0.25", "0.5", "300.0", "+Inf")] == [2, 2, 3, 3, 4]
+    assert found["request_duration_seconds_count", ()] == 4
+    assert found["request_duration_seconds_sum", ()] == pytest.approx(400.3015)
+    assert (found["received_bytes_total", ()], found["sent_bytes_total", ()]) == (111, 1002)
+
+
+def test_everything_else_that_is_counted_is_rendered() -> None:
+    board = Board()
+    counters = board.counters(board.take([]))
+    counters.begin()
+    for count in (counters.accepted, counters.retry, counters.hold, counters.tunnel, counters.reloaded):
+        count()
+    counters.log_lost(3)
+    counters.tunnel_bytes(5, 6)
+    counters.rejected("host")
+    counters.rejected("host")
+    counters.rejected("field_line")
+    peer = counters.peer("unix:/run/a\"b\\c.sock")
+    peer.connect()
+    peer.reuse()
+    peer.reuse()
+    peer.failure()
+    for number, which in enumerate((Gauge.PARKED, Gauge.ACTIVE, Gauge.TUNNELS, Gauge.HELD, Gauge.UPSTREAM_IDLE), 10):
+        counters.gauge(which, number)
+    counters.sample()
+    found = samples(board)
+    peer_name = ("unix:/run/a\"b\\c.sock",)
+    expected = {
+        ("connections_accepted_total", ()): 1, ("retries_total", ()): 1, ("holds_total", ()): 1,
+        ("tunnels_opened_total", ()): 1, ("access_log_lost_lines_total", ()): 3,
+        ("tunnel_received_bytes_total", ()): 5, ("tunnel_sent_bytes_total", ()): 6,
+        ("requests_rejected_total", ("host",)): 2, ("requests_rejected_total", ("field_line",)): 1,
+        ("upstream_connects_total", peer_name): 1, ("upstream_reuses_total", peer_name): 2,
+        ("upstream_failures_total", peer_name): 1, ("connections", ("idle",)): 10, ("connections", ("active",)): 11,
+        ("connections", ("tunnel",)): 12, ("requests_held", ()): 13, ("upstream_connections", ("idle",)): 14,
+        ("workers", ()): 1, ("build_info", ("1.2.3",)): 1, ("worker_draining", ("0",)): 0,
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert found["worker_cpu_seconds_total", ("0",)] >= 0
+    assert 0 <= found["worker_utilisation_ratio", ("0",)] <= 1
+
+
+def test_an_unused_board_renders() -> None:
+    assert samples(Board())["request_duration_seconds_count", ()] == 0
+
+
+@pytest.mark.parametrize("death", [None, signal.SIGKILL])
+def test_totals_outlive_workers_and_any_worker_tells_them_all(death: int | None) -> None:
+    board = Board()
+    first, second = board.take([]), board.take([0])
+
+    def serve(slot: int, requests: int) -> Callable[[], None]:
+        def work() -> None:
+            counters = board.counters(slot)
+            counters.begin()
+            counters.gauge(Gauge.ACTIVE, 7)
+            peer = counters.peer(f"127.0.0.1:{8080 + slot}")
+            for _ in range(requests):
+                counters.request(b"GET", 200, 0.002, 10, 20)
+                peer.connect()
+
+        return work
+
+    in_child(serve(first, 100), death)
+    in_child(serve(second, 10), death)
+    assert samples(board)["connections", ("active",)] == 14  # the master has not noticed their deaths yet
+    board.leave(first)
+    board.leave(second)
+    successor = board.take([])
+    assert successor == first
+    in_child(serve(successor, 1), death)
+    found = samples(board)
+    assert found["requests_total", ("2xx", "GET")] == 111
+    assert found["request_duration_seconds_count", ()] == 111
+    assert found["upstream_connects_total", ("127.0.0.1:8080",)] == 101
+    assert found["upstream_connects_total", ("127.0.0.1:8081",)] == 10
+    assert found["connections", ("active",)] == 7
+    assert (found["workers", ()], found["worker_starts_total", ()]) == (1, 3)
+
+
+def test_slots_are_enough_for_a_reload_that_doubles_the_workers() -> None:
+    board = Board()
+    used: list[int] = []
+    for _ in range(SLOTS):
+        used.append(board.take(used))
+    assert used == list(range(SLOTS))
+    with pytest.raises(RuntimeError, match=str(SLOTS)):
+        board.take(used)
+    assert board.take(set(used) - {17}) == 17
+
+
+def test_slots_do_not_touch_each_other() -> None:
+    board = Board()
+    for slot in range(3):
+        counters = board.counters(slot)
+        counters.begin()
+        for number in range(metrics.REASONS + 5):
+            counters.rejected(f"reason-{number}")
+        for number in range(metrics.PEERS + 5):
+            counters.peer(f"peer-{number}").failure()
+    assert [sum(count for _, count in slot.rejections()) for slot in board.slots()] == [metrics.REASONS + 5] * 3
+    assert [slot.total(Total.STARTS) for slot in board.slots()] == [1, 1, 1]
+
+
+@given(st.lists(st.text(min_size=1, max_size=200).filter(lambda name: "\0" not in name), max_size=120))
+def test_names_are_bounded_and_no_count_is_lost(names: list[str]) -> None:
+    board = Board()
+    counters = board.counters(0)
+    counters.begin()
+    for name in names:
+        counters.rejected(name)
+    [slot] = board.slots()
+    cells = list(slot.rejections())
+    assert len(cells) <= metrics.REASONS
+    assert sum(count for _, count in cells) == len(names)
+    render(board, "1")
+
+
+def test_a_name_too_long_for_its_cell_is_cut_at_a_whole_character() -> None:
+    board = Board()
+    words = memoryview(bytearray(8 * 64)).cast("q")
+    cells = Cells(words, 0, 2, 1)
+    assert cells.find("é" * 100) == cells.find("é" * 100)
+    [(name, _)] = cells.items()
+    assert name == "é" * 60
+    del board
+
+
+def ask(
+    target: bytes, host: bytes | None = b"127.0.0.1:9180", method: bytes = b"GET", board: Board | None = None
+) -> Answer:
+    return respond(method, target, host, board or Board(), SETTINGS, "1.2.3")
+
+
+@pytest.mark.parametrize("host", [b"localhost", b"localhost:9180", b"127.0.0.1:9180", b"[::1]:9180", b"10.0.0.7",
+                                  b"proxy:9180", None])
+def test_hosts_that_a_scraper_uses_are_served(host: bytes | None) -> None:
+    assert ask(b"/metrics", host).status == 200
+
+
+@pytest.mark.parametrize("host", [b"evil.example", b"evil.example:9180", b"127.0.0.1.evil.example", b"localhost.evil",
+                                  b"", b"a@127.0.0.1", b"127.0.0.1:9180\n"])
+def test_names_that_a_stranger_can_own_are_refused(host: bytes) -> None:
+    assert ask(b"/metrics", host).status == 403
+
+
+def test_other_methods_and_paths_are_refused() -> None:
+    assert ask(b"/metrics", method=b"POST").status == 405
+    assert ask(b"/metrics", method=b"HEAD").status == 200
+    assert ask(b"/").status == 404
+    assert ask(b"/metrics/").status == 404
+    assert ask(b"/metrics?name[]=x").status == 200
+
+
+def test_health_is_503_without_a_worker_that_takes_requests() -> None:
+    board = Board()
+    assert ask(b"/healthz", board=board).status == 503
+    counters = board.counters(board.take([]))
+    counters.begin()
+    assert ask(b"/healthz", board=board) == (200, "text/plain; charset=utf-8", b"ok\n")
+    counters.gauge(Gauge.DRAINING, 1)
+    assert ask(b"/healthz", board=board).status == 503
+
+
+def test_status_tells_who_serves_what() -> None:
+    board = Board()
+    counters = board.counters(board.take([]))
+    counters.begin()
+    counters.request(b"GET", 200, 0.1, 5, 6)
+    answer = ask(b"/status.json", board=board)
+    page = json.loads(answer.body)
+    assert answer.content_type == "application/json"
+    assert (page["version"], page["requests"], page["upstream"]) == ("1.2.3", 1, ["127.0.0.1:8080"])
+    assert [(worker["pid"], worker["requests"], worker["draining"]) for worker in page["workers"]] == [
+        (os.getpid(), 1, False)]
