@@ -31,6 +31,16 @@ from proxy.wire.body import LAST_CHUNK, chunk
 from proxy.wire.fields import BODILESS, RequestIds, websocket_accept
 from proxy.wire.head import END, HeadLimits, RequestFields, ResponseHead, parse_response_head
 
+# A module's constant is found faster than an attribute of an enumeration.
+QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
+    Phase.QUEUE,
+    Phase.CONNECT,
+    Phase.REQUEST,
+    Phase.RESPONSE,
+    Phase.DATA,
+    Phase.TUNNEL,
+)
+
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
 _MOST_INFORMATIONAL = 16
 _HOLD_PAUSE = 0.1
@@ -169,7 +179,7 @@ class Exchange:
         self._reusable = True
         self._tunnel: Tunnel | None = None
         self._peer = ""
-        self._phase = Phase.QUEUE
+        self._phase = QUEUE
         self._status = 0
         self._termination = "--"
         self._reason = ""
@@ -185,7 +195,7 @@ class Exchange:
             if response.status == 101:
                 self._upgrade(response, rest)
             else:
-                self._phase = Phase.DATA
+                self._phase = DATA
                 self._relay(response, rest)
         except ExchangeError as error:
             self._failed(error)
@@ -206,9 +216,9 @@ class Exchange:
         while True:
             lease = self._lease = self._acquire(fresh=fresh, repeatable=repeatable)
             try:
-                self._phase = Phase.REQUEST
+                self._phase = REQUEST
                 self._send(lease)
-                self._phase = Phase.RESPONSE
+                self._phase = RESPONSE
                 return self._await_response(lease)
             except _Stale as stale:
                 self._lease = None
@@ -238,7 +248,7 @@ class Exchange:
         while True:
             for pool in pools:
                 self._peer = pool.name
-                self._phase = Phase.CONNECT
+                self._phase = CONNECT
                 try:
                     lease = pool.connect(settings.connect_timeout)
                 except ConnectRefused as refused:
@@ -248,7 +258,7 @@ class Exchange:
                     self._connect = now - begun
                     self._queue = begun - started
                     return lease
-            self._phase = Phase.QUEUE
+            self._phase = QUEUE
             if monotonic() - started + _HOLD_PAUSE > settings.hold:
                 raise ExchangeError(errors.UNAVAILABLE if settings.hold else errors.CONNECT_REFUSED, detail)
             if not held:
@@ -481,7 +491,7 @@ class Exchange:
         assert client is not None
         assert self._lease is not None
         early = self._downstream.switch(response)
-        self._phase = Phase.TUNNEL
+        self._phase = TUNNEL
         resources = self._resources
         settings = self._tables.settings
         tunnel = self._tunnel = Tunnel(
@@ -505,7 +515,7 @@ class Exchange:
         self._resources.counters.tunnel_bytes(to_upstream, to_client)
         self._downstream.sent += to_client
         self._request.received += to_upstream
-        self._termination = blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE)
+        self._termination = blame + (TUNNEL if blame is not Blame.NOBODY else Phase.DONE)
         self._record()
 
     # The end.
@@ -515,7 +525,7 @@ class Exchange:
         failure = error.failure
         self._termination = failure.blame + self._phase
         self._reason = failure.reason
-        if self._lease is not None and self._phase is Phase.RESPONSE:
+        if self._lease is not None and self._phase is RESPONSE:
             self._lease.pool.counters.failure()
         downstream = self._downstream
         if downstream.begun or failure.status == 499:

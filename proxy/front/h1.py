@@ -17,7 +17,7 @@ from greenlet import getcurrent, greenlet
 
 from proxy import errors
 from proxy.errors import Blame, ClientGone, DeadlinePassed, ExchangeError, Phase
-from proxy.exchange import Request, Resources, StreamedBody, Tables
+from proxy.exchange import Request, Resources, Tables
 from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
 from proxy.net.spool import Spool
 from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket, Stream
@@ -44,6 +44,7 @@ _MEMO_LIFE = 2.0
 _LINGER_BYTES = 64 << 20
 _LINGER_SECONDS = 30.0
 _NO_FIELDS = RequestFields()
+HEAD, BODY = Phase.HEAD, Phase.BODY
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -257,14 +258,14 @@ class Connection(Stream):
             self._record_refusal(ExchangeError(errors.CLIENT_CLOSED), started)
             return False
         self.front.exchange(self, request)
-        if isinstance(request.body, Spool):
+        if request.body is not None and isinstance(request.body, Spool):
             request.body.close()
-        return self._keep and not self.closed and not self.detached
+        return self._keep and self.reader is not None and not self.detached
 
     # Reading the request.
 
     def _read_request(self, started: float) -> Request | None:
-        self._phase = Phase.HEAD
+        self._phase = HEAD
         self._request = None
         self._head_only = False
         tables = self.front.tables
@@ -287,7 +288,7 @@ class Connection(Stream):
         request = self._request = self._parse(data[:end], started, tables)
         request.received = end + 4
         if request.fields.chunked or request.fields.content_length is not None:
-            self._phase = Phase.BODY
+            self._phase = BODY
             self._read_body(request, tables)
         return request
 
@@ -396,7 +397,7 @@ class Connection(Stream):
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self._keep = False
-        if isinstance(self._request_body(), StreamedBody):
+        if self._request is not None and self._request.body is not None:
             self._end_streamed_body()
         if not self._keep or self.front.draining:
             self._keep = False
@@ -419,13 +420,9 @@ class Connection(Stream):
         self.sent += sent
         return b"" if sent == len(data) else data[sent:]
 
-    def _request_body(self) -> object:
-        return None if self._request is None else self._request.body
-
     def _end_streamed_body(self) -> None:
         """An answer that comes before the whole request was read ends the connection (RFC 9112 section 9.3)."""
-        body = self._request_body()
-        if isinstance(body, BodyStream) and not body.done:
+        if self._request is not None and isinstance(self._request.body, BodyStream) and not self._request.body.done:
             self._keep = False
 
     def write(self, data: bytes) -> None:

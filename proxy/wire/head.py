@@ -16,7 +16,9 @@ from proxy import errors
 from proxy.errors import ExchangeError, Failure
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, RESPONSE_NAMES, Kind
 
-FORWARD, DROP, INVALID = Kind.FORWARD, Kind.DROP, Kind.INVALID
+# A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
+FORWARD, DROP, INVALID, CONNECTION = Kind.FORWARD, Kind.DROP, Kind.INVALID, Kind.CONNECTION
+CONTENT_LENGTH, CONTENT_TYPE, DATE = Kind.CONTENT_LENGTH, Kind.CONTENT_TYPE, Kind.DATE
 
 CRLF = b"\r\n"
 END = b"\r\n\r\n"
@@ -36,6 +38,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?")
 _WEBSOCKET_KEY = re.compile(rb"[0-9A-Za-z+/]{22}==")
 
 _NO_TOKENS: frozenset[bytes] = frozenset()
+_STATUSES: dict[bytes, tuple[int, int, bytes]] = {}
+_MOST_STATUSES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
         raise ExchangeError(errors.FIELD_LINE, "no colon") from None
     nominated = _NO_TOKENS
     for kind, value, line in cared:
-        if kind is Kind.CONNECTION:
+        if kind is CONNECTION:
             nominated |= _read_connection(fields, value)
         else:
             _REQUEST_READERS[kind](fields, value, line)
@@ -380,24 +384,35 @@ def parse_response_head(head: bytes) -> ResponseHead:
     Raises `ExchangeError` (502) for anything ambiguous: an answer that two readers may understand differently is
     never passed on (RFC 9112 sections 4 to 6).
     """
-    lines = _split(head)
-    if lines is None:
+    lines = head.split(CRLF)
+    if head.translate(None, _LINE_BYTES) != CRLF * (len(lines) - 1):
         raise _bad_response("a control character or a bare CR or LF in the head")
-    status_line = _STATUS_LINE.fullmatch(lines[0])
-    if status_line is None:
-        raise _bad_response("status line")
-    minor, status, reason = status_line.groups(b"")
-    response = ResponseHead(1 if minor == b"1" else 0, int(status), reason)
-    del lines[0]
+    response = ResponseHead(*_status(lines[0]))
     keep = response.lines.append
+    names = RESPONSE_NAMES
     nominated = _NO_TOKENS
+    first = True
     try:
         for line in lines:
+            if first:
+                first = False
+                continue
             name, value = line.split(b":", 1)
-            kind = RESPONSE_NAMES[name]
+            kind = names[name]
             if kind is FORWARD:
                 keep(line)
-            elif kind is Kind.CONNECTION:
+            elif kind is CONTENT_LENGTH:
+                value = value.strip(b" \t")
+                if response.content_length is not None or not value.isdigit() or len(value) > 19:
+                    raise _bad_response("Content-Length")
+                response.content_length = int(value)
+            elif kind is DATE:
+                response.dated = True
+                keep(line)
+            elif kind is CONTENT_TYPE:
+                response.event_stream = value.lstrip(b" \t")[:17].lower() == b"text/event-stream"
+                keep(line)
+            elif kind is CONNECTION:
                 nominated |= _read_response_connection(response, value)
             elif kind is not DROP:
                 _read_response_field(response, kind, value.strip(b" \t"), line)
@@ -408,6 +423,21 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if response.chunked and response.content_length is not None:
         raise _bad_response("Content-Length and Transfer-Encoding together")
     return response
+
+
+def _status(line: bytes) -> tuple[int, int, bytes]:
+    """Minor version, status and reason of a status line; the few that an application uses are remembered."""
+    known = _STATUSES.get(line)
+    if known is not None:
+        return known
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise _bad_response("status line")
+    minor, status, reason = match.groups(b"")
+    found = (int(minor), int(status), reason)
+    if len(_STATUSES) < _MOST_STATUSES:
+        _STATUSES[line] = found
+    return found
 
 
 def _bad_response(detail: str) -> ExchangeError:
@@ -428,17 +458,7 @@ def _read_response_connection(response: ResponseHead, value: bytes) -> frozenset
 
 
 def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line: bytes) -> None:
-    if kind is Kind.CONTENT_LENGTH:
-        if response.content_length is not None or not _LENGTH.fullmatch(value):
-            raise _bad_response("Content-Length")
-        response.content_length = int(value)
-    elif kind is Kind.CONTENT_TYPE:
-        response.event_stream = value[:17].lower() == b"text/event-stream"
-        response.lines.append(line)
-    elif kind is Kind.DATE:
-        response.dated = True
-        response.lines.append(line)
-    elif kind is Kind.TRANSFER_ENCODING:
+    if kind is Kind.TRANSFER_ENCODING:
         if response.chunked or response.until_close or response.minor == 0:
             raise _bad_response("Transfer-Encoding")
         if value.lower() == b"chunked":
