@@ -218,7 +218,7 @@ def _schemas() -> tuple[dict[type[BaseModel], dict[str, Any]], dict[str, Any]]:
             wanted[operation.body] = "validation"
         wanted.update({item: "serialization" for item in operation.answers.values() if isinstance(item, type)})
     found, definitions = models_json_schema(list(wanted.items()), ref_template="#/components/schemas/{model}")
-    return {model: schema for (model, _), schema in found.items()}, definitions["$defs"]
+    return {model: found[model, mode] for model, mode in wanted.items()}, definitions["$defs"]
 
 
 def _operation(operation: Operation, references: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:

@@ -110,6 +110,11 @@ def start() -> None:
         log.warning("not started yet, the next request tries again: %s", error.message)
 
 
+def is_running() -> bool:
+    """Whether this process' parts are there already."""
+    return _current is not None and _current.pid == os.getpid()
+
+
 def current() -> Process:
     """This process' parts, started if nobody did so yet; raises `SettingsError` and `Unavailable`."""
     global _current

@@ -104,6 +104,14 @@ class Session:
         except errors.AragoraError as error:
             return [_failure(error, _named(text, error))]
 
+    def missing(self) -> list[tuple[Subscription, int]]:
+        """The subscriptions, with their cursors, whose next events only the store has."""
+        return [
+            (watched.subscription, watched.cursor)
+            for watched in self._watched.values()
+            if not watched.subscription.at_hand(watched.cursor)
+        ]
+
     def pending(self) -> list[str]:
         """The next portion of what is subscribed to, in order; empty when the client has everything."""
         portion: list[str] = []

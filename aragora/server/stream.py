@@ -22,6 +22,7 @@ from typing import Any
 import falcon
 
 from aragora.debate.events import Event, EventType
+from aragora.errors import NotFound
 from aragora.server.process import Process
 from aragora.service import views
 from aragora.storage import DebateRecord, Subscription
@@ -176,7 +177,8 @@ def sse_event(debate_id: str, event: Event) -> bytes:
 
 
 class EventStream:
-    """The events after `since` as a server-sent stream, until the debate has ended or this process drains.
+    """The events after `since` as a server-sent stream, until the debate has ended or is deleted, or this process
+    drains.
 
     Made before the response begins, so that a refusal is still an ordinary answer; whoever iterates it closes it.
     """
@@ -199,7 +201,10 @@ class EventStream:
             return SSE_OPENING
         while not (self._ended or self._here.draining):
             self._changed.clear()
-            events = self._subscription.events(self._since, PORTION)
+            try:
+                events = self._subscription.events(self._since, PORTION)
+            except NotFound:
+                break
             if events:
                 self._since = events[-1].seq
                 self._ended = is_last(events[-1])

@@ -16,7 +16,6 @@ from typing import Any
 
 import falcon
 
-from aragora.errors import AragoraError
 from aragora.server import auth, console, health, openapi, problems, process, resources, websocket
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
@@ -32,6 +31,9 @@ class Gate:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Settle alias and access before the resource is looked up."""
         resp.set_header("X-Request-ID", req.env["aragora.request_id"])
+        if "aragora.error" in req.env:
+            # What went wrong after the resource had left the waiting to the server.
+            raise req.env["aragora.error"]
         resp.set_header("X-Content-Type-Options", "nosniff")
         if req.path.startswith(ALIAS):
             req.path = "/api/" + req.path[len(ALIAS) :]
@@ -117,20 +119,20 @@ class Counted:
 
     def __init__(self, environ: dict[str, Any], start_response: StartResponse) -> None:
         self._environ = environ
-        self._begun = time.monotonic()
         self._status = "500"
-        self._metrics = _metrics()
-        if self._metrics is not None:
-            self._metrics.active.inc()
+        environ.setdefault("aragora.begun", time.monotonic())
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             self._status = status[:3]
             return start_response(status, headers, *rest)
 
+        self._active = process.current().metrics.active if process.is_running() else None
+        if self._active is not None:
+            self._active.inc()
         try:
             self._body = falcon_app(environ, start)
         except BaseException:
-            self._count()
+            self._finish()
             raise
 
     def __iter__(self) -> Iterator[bytes]:
@@ -142,19 +144,18 @@ class Counted:
             if hasattr(self._body, "close"):
                 self._body.close()
         finally:
-            self._count()
+            self._finish()
 
-    def _count(self) -> None:
-        if self._metrics is not None:
-            self._metrics.active.dec()
-            route = self._environ.get("aragora.route", UNNAMED)
-            elapsed = time.monotonic() - self._begun
-            self._metrics.http(self._environ["REQUEST_METHOD"], route, self._status, elapsed)
+    def _finish(self) -> None:
+        if self._active is not None:
+            self._active.dec()
+        if "aragora.deferred" not in self._environ:
+            count(self._environ, self._status)
 
 
-def _metrics() -> process.Metrics | None:
-    """The counters, unless this process could not be started: then there is nothing to count into."""
-    try:
-        return process.current().metrics
-    except AragoraError:
-        return None
+def count(environ: dict[str, Any], status: str) -> None:
+    """Count an answered request; nothing to count into where the process could not be started."""
+    if process.is_running():
+        elapsed = time.monotonic() - environ["aragora.begun"]
+        route = environ.get("aragora.route", UNNAMED)
+        process.current().metrics.http(environ["REQUEST_METHOD"], route, status, elapsed)

@@ -84,6 +84,10 @@ class Subscription:
         """Events with seq > ``since``; raises :class:`NotFound` when the debate was deleted."""
         return self._topic.events(since, limit)
 
+    def at_hand(self, since: int) -> bool:
+        """Whether ``events(since)`` can be answered from memory, without asking the store."""
+        return self._topic.at_hand(since)
+
     def take_live(self) -> list[dict[str, Any]]:
         """Live payloads (token deltas) since the last call; the oldest are dropped when nobody takes them."""
         taken = []
@@ -172,6 +176,13 @@ class Topic:
                 start = since + 1 - self._recent[0].seq
                 return list(islice(self._recent, start, start + limit))
         return self._feed.store.events(self.debate_id, since, limit)
+
+    def at_hand(self, since: int) -> bool:
+        """Whether ``events(since)`` needs no store."""
+        recent = self._recent
+        return since >= self.head or (
+            bool(recent) and recent[0].seq <= since + 1 and recent[-1].seq >= max(self.head, since + 1)
+        )
 
     def _keep(self, events: Sequence[Event]) -> None:
         """Remember ``events``, as far as they follow what is remembered."""

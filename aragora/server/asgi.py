@@ -1,0 +1,177 @@
+"""The ASGI application: `uvicorn aragora.server.asgi:application`, or gunicorn with an ASGI worker.
+
+Requests are answered by the WSGI application in a pool of threads; what would hold a thread for long (a stream, a long
+poll, a wait for a debate's end) it leaves to this module, which waits on the loop (`aragora.server.live`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import re
+import signal
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any, cast
+
+from a2wsgi.wsgi import Body, build_environ
+
+from aragora.errors import AragoraError, SettingsError
+from aragora.server import live, process, stream, websocket, wsgi
+from aragora.server.live import Message, Receive, Send
+
+log = logging.getLogger("aragora.server")
+
+THREADS = 32
+BODY_LIMIT = 1 << 20
+
+
+class Loop:
+    """What belongs to one event loop: its bell and its threads."""
+
+    def __init__(self) -> None:
+        self.bell = live.Bell()
+        self.pool = live.Pool(ThreadPoolExecutor(THREADS, thread_name_prefix="aragora-request"))
+
+
+_loops: dict[asyncio.AbstractEventLoop, Loop] = {}
+
+
+def _loop() -> Loop:
+    running = asyncio.get_running_loop()
+    if running not in _loops:
+        _loops.clear()
+        _loops[running] = Loop()
+    return _loops[running]
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """Serve one connection; what an ASGI server calls."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "websocket":
+        here = _loop()
+        if scope["path"] not in websocket.PATHS:
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        await live.Conversation(scope, receive, send, here.bell, here.pool).run(_request_id(scope))
+    else:
+        await _answer(scope, receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    pool = _loop().pool
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                await pool.run(process.start)
+            except SettingsError as error:
+                await send({"type": "lifespan.startup.failed", "message": error.message})
+                return
+            _drain_at_signal()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await pool.run(process.discard)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+def _drain_at_signal() -> None:
+    """Drain when the signal comes: a server that waits for open streams first would wait for ever.
+
+    The server's own handler runs as before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        # In a thread of its own: the interrupted code may hold a lock that draining needs.
+        threading.Thread(target=process.stop, name="aragora-drain", daemon=True).start()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+async def _answer(scope: Message, receive: Receive, send: Send) -> None:
+    here = _loop()
+    body = await _body(receive)
+    environ = cast(dict[str, Any], build_environ(cast(Any, scope), cast(Body, io.BytesIO(body))))
+    environ["aragora.asynchronous"] = True
+    # The length that counts is that of what was read: a longer body was cut just above the limit.
+    environ["CONTENT_LENGTH"] = str(max(len(body), int(environ.get("CONTENT_LENGTH") or 0)))
+    start, content = await here.pool.run(_call, environ)
+    wanted = environ.get("aragora.deferred")
+    try:
+        if isinstance(wanted, stream.StreamEvents):
+            await live.send_stream(wanted, start, receive, send, here.bell, here.pool)
+            wsgi.count(environ, "200")
+            return
+        if wanted is not None:
+            start, content = await _waited(wanted, start, content, environ, here)
+    except AragoraError as error:
+        del environ["aragora.deferred"]
+        start, content = await here.pool.run(_call, {**environ, "aragora.error": error})
+    await send(start)
+    await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+async def _waited(
+    wanted: stream.AwaitEvents | stream.AwaitEnd,
+    start: Message,
+    content: bytes,
+    environ: dict[str, Any],
+    here: Loop,
+) -> tuple[Message, bytes]:
+    """The answer after the wait, or the one given before it where that still stands."""
+    ended = await live.await_change(wanted, here.bell, here.pool)
+    if isinstance(wanted, stream.AwaitEnd) and not ended:
+        wsgi.count(environ, str(start["status"]))
+        return start, content
+    again = {**environ, "aragora.waited": True, "wsgi.input": io.BytesIO(b"")}
+    del again["aragora.deferred"]
+    if isinstance(wanted, stream.AwaitEnd):
+        again |= {"REQUEST_METHOD": "GET", "PATH_INFO": f"/api/debates/{wanted.debate_id}", "QUERY_STRING": ""}
+    return await here.pool.run(_call, again)
+
+
+def _call(environ: dict[str, Any]) -> tuple[Message, bytes]:
+    """The WSGI application's answer as an ASGI start message and a body."""
+    started: list[Message] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        started.append({"type": "http.response.start", "status": int(status[:3]), "headers": fields})
+
+    answer = wsgi.application(environ, start_response)
+    try:
+        content = b"".join(answer)
+    finally:
+        if hasattr(answer, "close"):
+            answer.close()
+    return started[-1], content
+
+
+async def _body(receive: Receive) -> bytes:
+    """The request's body, cut above what any resource accepts."""
+    limit = process.current().settings.max_body if process.is_running() else BODY_LIMIT
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        body += message.get("body", b"")
+        if len(body) > limit or not message.get("more_body", False):
+            break
+    return bytes(body[: limit + 1])
+
+
+def _request_id(scope: Message) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    return given if re.fullmatch(wsgi.REQUEST_ID, given) else uuid.uuid4().hex
