@@ -27,6 +27,7 @@ from aragora.errors import SettingsError, Unavailable
 from aragora.settings import Settings
 
 FILE = "aragora.db"
+_UNDEFINED_TABLE = "42P01"
 
 
 class Database:
@@ -83,6 +84,8 @@ def _answering() -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable("the database has no free connection", retry_after=1.0) from error
     except DBAPIError as error:
+        if "no such table" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+            raise Unavailable("the database has no tables yet: run aragora migrate") from error
         if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or error.connection_invalidated:
             raise Unavailable(f"the database does not answer: {first_line(error.orig)}", retry_after=1.0) from error
         raise

@@ -23,6 +23,7 @@ QUEUE = 10_000  # messages waiting to be sent
 BATCH = 100  # messages sent in one round trip
 TIMEOUT = 5.0  # seconds for connecting and for one answer
 SILENCE = 5.0  # seconds between checks of a silent connection
+LISTEN = 0.25  # seconds that the listener waits at a time; the longest that closing takes
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts to connect
 
 
@@ -97,7 +98,7 @@ class Relay:
                 with self._client.pubsub(ignore_subscribe_messages=False) as channel:
                     channel.subscribe(CHANNEL)
                     while not self._closed.is_set():
-                        message = channel.get_message(timeout=1.0)
+                        message = channel.get_message(timeout=LISTEN)
                         if message is None:
                             continue
                         pause = FIRST_PAUSE

@@ -53,8 +53,12 @@ class Store:
         Raises :class:`SettingsError` when the database cannot be used as it is.
         """
         store = cls(open_database(settings))
-        if settings.migrate:
-            migrations.upgrade(store.database)
+        try:
+            if settings.migrate:
+                migrations.upgrade(store.database)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def close(self) -> None:

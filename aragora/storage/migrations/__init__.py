@@ -7,12 +7,14 @@ one of them do it while the others wait. A process that finds the tables current
 from __future__ import annotations
 
 import fcntl
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from aragora.errors import SettingsError, Unavailable
 from aragora.storage.engine import Database
@@ -27,10 +29,7 @@ def revision(database: Database) -> str | None:
     if database.path is not None and not database.path.exists():
         return None
     with database.reading() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-        return found
+        return _recorded(connection)
 
 
 def upgrade(database: Database) -> bool:
@@ -39,17 +38,21 @@ def upgrade(database: Database) -> bool:
     Raises :class:`SettingsError` when the tables were made by a newer version, and :class:`Unavailable` when the
     database does not answer or another process keeps the lock.
     """
-    if _is_current(database):
+    if _is_current(revision(database)):
         return False
-    with _alone(database):
-        if _is_current(database):
+    with _file_lock(database.path), database.writing() as connection:
+        if database.path is None:
+            connection.execute(
+                sa.text(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {PATIENCE * 1000:.0f}")
+            )
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_KEY)))
+        if _is_current(_recorded(connection)):
             return False
-        _run(database)
+        _run(connection)
     return True
 
 
-def _is_current(database: Database) -> bool:
-    found = revision(database)
+def _is_current(found: str | None) -> bool:
     if found is not None and found > HEAD:
         raise SettingsError(
             f"the database is at revision {found}, this version of aragora knows {HEAD}: install the newer version"
@@ -57,33 +60,32 @@ def _is_current(database: Database) -> bool:
     return found == HEAD
 
 
-def _run(database: Database) -> None:
+def _recorded(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _run(connection: Connection) -> None:
     # Imported here: most starts find the tables current, and Alembic takes longer to load than the rest of a start.
     from alembic import command
     from alembic.config import Config
 
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    with database.writing() as connection:
-        if database.path is None:
-            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
+def _file_lock(database: Path | None) -> Iterator[None]:
+    if database is None:
+        yield
+        return
+    path = database.with_name(database.name + ".lock")
     deadline = time.monotonic() + PATIENCE
-    if database.path is not None:
-        with _file_lock(database.path.with_name(database.path.name + ".lock"), deadline):
-            yield
-    else:
-        with _advisory_lock(database, deadline):
-            yield
-
-
-@contextmanager
-def _file_lock(path: Path, deadline: float) -> Iterator[None]:
     with path.open("a") as file:
         while True:
             try:
@@ -94,17 +96,3 @@ def _file_lock(path: Path, deadline: float) -> Iterator[None]:
                     raise Unavailable(f"another process has been migrating for long; it holds {path}") from None
             time.sleep(0.05)
         yield  # closing the file unlocks it
-
-
-@contextmanager
-def _advisory_lock(database: Database, deadline: float) -> Iterator[None]:
-    with database.engine.connect() as connection:
-        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
-        while not autocommit.execute(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_KEY))).scalar():
-            if time.monotonic() > deadline:
-                raise Unavailable("another process has been migrating for long; it holds the advisory lock")
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            autocommit.execute(sa.select(sa.func.pg_advisory_unlock(_ADVISORY_KEY)))

@@ -1,0 +1,137 @@
+"""Redis between processes, and life without it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aragora.settings import load
+from aragora.storage import ChangeFeed, Store
+from tests.aragora.storage.debates import append, message, spec
+from tests.conftest import program
+
+pytestmark = pytest.mark.component("redis")
+SOON = 15.0
+
+
+class Redis:
+    """A Redis server on a unix socket of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [program("redis-server"), "--port", "0", "--unixsocket", str(self.path), "--save", ""]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.path.parent)
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(str(self.path))
+            except OSError:
+                return False
+            return True
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            self.path.unlink(missing_ok=True)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def processes(redis: Redis, tmp_path: Path) -> Iterator[list[tuple[Store, ChangeFeed]]]:
+    """Two processes' parts on one store."""
+    environ = {"ARAGORA_DATA_DIR": str(tmp_path), "ARAGORA_REDIS_URL": f"unix://{redis.path}"}
+    settings = load(environ)
+    parts = []
+    for _ in range(2):
+        store = Store.open(settings)
+        feed = ChangeFeed(store, settings)
+        feed.start()
+        parts.append((store, feed))
+    until(lambda: all(feed.status().mode == "redis" for _, feed in parts))
+    yield parts
+    for store, feed in parts:
+        feed.close()
+        store.close()
+
+
+def test_changes_and_tokens_cross_processes(processes: list[tuple[Store, ChangeFeed]]) -> None:
+    (here, publisher), (_, receiver) = processes
+    record = here.create(spec())
+    with receiver.subscribe(record.id) as watch:
+        added = append(here, record, message("a"))
+        publisher.publish(record.id, 1, added)
+        until(lambda: watch.last_seq == 1)
+        assert watch.events(0) == added
+
+        publisher.publish_live(record.id, {"text": "tok"})
+        found: list[object] = []
+        until(lambda: bool(found.extend(watch.take_live()) or found))
+        assert found == [{"text": "tok"}]
+
+        here.delete(record.id)
+        publisher.publish_deleted(record.id)
+        until(lambda: watch.deleted)
+
+
+def test_work_wakes_the_other_runner(processes: list[tuple[Store, ChangeFeed]]) -> None:
+    (_, publisher), (_, receiver) = processes
+    woken: list[int] = []
+    receiver.on_work(lambda: woken.append(1))
+    publisher.publish_work()
+    until(lambda: bool(woken))
+
+
+def test_without_redis_polling_takes_over_and_back(redis: Redis, processes: list[tuple[Store, ChangeFeed]]) -> None:
+    (here, publisher), (_, receiver) = processes
+    record = here.create(spec())
+    with receiver.subscribe(record.id) as watch:
+        redis.kill()
+        until(lambda: receiver.status().degraded)
+        assert receiver.status().mode == "sqlite" and "polling" in receiver.status().detail
+
+        for seq in (1, 2):
+            publisher.publish(record.id, seq, append(here, record, message("x")))
+            until(lambda: watch.last_seq == seq)  # noqa: B023
+
+        redis.start()
+        until(lambda: not receiver.status().degraded and not publisher.status().degraded)
+        publisher.publish_live(record.id, {"text": "again"})
+        until(lambda: bool(watch.take_live()))
+
+
+def test_a_redis_that_never_was_does_not_keep_the_process_from_starting(tmp_path: Path) -> None:
+    settings = load({"ARAGORA_DATA_DIR": str(tmp_path), "ARAGORA_REDIS_URL": f"unix://{tmp_path}/none"})
+    store = Store.open(settings)
+    feed = ChangeFeed(store, settings)
+    feed.start()
+    until(lambda: "not connected" not in feed.status().detail)
+    status = feed.status()
+    feed.close()
+    store.close()
+    assert status.degraded and status.mode == "sqlite"
