@@ -1,0 +1,6 @@
+"""The participants of a debate: language models behind HTTP, and an offline demo."""
+
+from aragora.agents.agent import Agent, AgentFailed, AgentInfo
+from aragora.agents.registry import available, build
+
+__all__ = ["Agent", "AgentFailed", "AgentInfo", "available", "build"]

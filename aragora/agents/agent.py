@@ -1,0 +1,44 @@
+"""What every participant can do, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aragora.debate.engine import Ask, Reply
+
+
+class Agent(Protocol):
+    """One participant of one debate. Several threads may call it at once."""
+
+    def ask(self, ask: Ask, on_token: Callable[[str], None], deadline: float) -> Reply:
+        """Answer before ``deadline`` (unix seconds); hand the text to ``on_token`` as it comes.
+
+        Raises :class:`AgentFailed`, and whatever ``on_token`` raises to break the answer off.
+        """
+
+
+class AgentFailed(Exception):  # noqa: N818  said of an agent; the caller records it and goes on
+    """An agent gave no answer.
+
+    ``kind`` is one word for metrics (``auth``, ``rate_limit``, ``timeout``, ``connection``, ``server``, ``refused``,
+    ``protocol``, ``too_long``); ``message`` is for people and never holds a key; ``retry_after`` are the seconds after
+    which asking again makes sense, where the provider named them.
+    """
+
+    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """One type of agent. ``missing`` names the variable to set when it is not available."""
+
+    name: str
+    title: str
+    available: bool
+    missing: str | None = None
