@@ -1,0 +1,165 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark import chart, report
+from benchmark.measure import BenchError
+from benchmark.peers import PEERS, ROOT, installed
+from benchmark.rounds import Plan, Results, idle, loaded
+from benchmark.scenarios import SCENARIOS, Scenario
+
+NEEDED_FILES = 16_000
+TITLE = "Processor time and memory of one proxy process (shorter is better)"
+
+
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="What the gateway costs in processor time and memory, beside every peer found installed.",
+    )
+    names = ", ".join(scenario.name for scenario in SCENARIOS)
+    parser.add_argument("--scenario", action="append", metavar="NAME", help=f"only this one (repeatable): {names}")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per scenario (default 5)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="seconds per round (default 2)")
+    parser.add_argument("--peers", metavar="A,B", help=f"only these of {', '.join(PEERS)} (default: all installed)")
+    parser.add_argument(
+        "--fields", choices=("connection", "request"), default="connection",
+        help="request fields vary between connections (own load generator) or from request to request (wrk)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="fewer, shorter rounds and only the peers that bars name: a rough answer in under 90 s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="where results.json, results.md and chart.svg go (default docs/benchmarks for a complete run)",
+    )  # fmt: skip
+    return parser.parse_args(words)
+
+
+def choose(names: Sequence[str] | None) -> list[Scenario]:
+    """The scenarios asked for, and those their bars refer to."""
+    if not names:
+        return list(SCENARIOS)
+    known = {scenario.name: scenario for scenario in SCENARIOS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise BenchError(f"--scenario {unknown[0]}: not one of {', '.join(known)}")
+    wanted = set(names)
+    for name in names:
+        wanted.update(bar.of for bar in known[name].bars if bar.of in known)
+    return [scenario for scenario in SCENARIOS if scenario.name in wanted]
+
+
+def plan_from(options: argparse.Namespace) -> Plan:
+    """How thoroughly to measure, and on which cores."""
+    peers = options.peers.split(",") if options.peers else installed()
+    for peer in peers:
+        if peer not in PEERS:
+            raise BenchError(f"--peers {peer}: not one of {', '.join(PEERS)}")
+    if options.fields == "request" and not shutil.which("wrk"):
+        raise BenchError("--fields request needs wrk, which is not installed")
+    cores = sorted(os.sched_getaffinity(0))
+    return Plan(
+        rounds=options.rounds or (2 if options.quick else 5),
+        seconds=options.seconds or (0.4 if options.quick else 2.0),
+        warm=0.15 if options.quick else 0.5,
+        idle_seconds=2.0 if options.quick else 10.0,
+        fields=options.fields,
+        peers=peers,
+        driver_core=cores[0],
+        proxy_core=cores[-1],
+        only_bars=options.quick and not options.peers,
+    )
+
+
+def raise_file_limit() -> None:
+    """Thousands of connections need thousands of descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < NEEDED_FILES:
+        print(f"warning: only {hard} file descriptors allowed; the largest scenarios may fail", file=sys.stderr)
+
+
+def save(folder: Path, scenarios: Sequence[Scenario], results: Results, memory: dict[str, int], plan: Plan) -> None:
+    """Write results.json, results.md and chart.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = report.as_json(scenarios, results, memory, plan)
+    (folder / "results.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / "chart.svg").write_text(chart.svg(scenarios, results, plan, TITLE))
+    where = facts["machine"]
+    text = (
+        f"{where['processor']}, {where['cores']} cores, Linux {where['kernel']}; "
+        + ", ".join(f"{name}: {version}" for name, version in where["versions"].items())
+        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}. "
+        "Medians, the span of all rounds in brackets, and the gateway's cost as a multiple of each peer's.\n\n"
+        + report.markdown(report.cost_rows(scenarios, results, plan))
+        + "\n\n"
+        + report.markdown(report.speed_rows(scenarios, results, plan))
+        + "\n\nMemory after the load (PSS, all processes): "
+        + ", ".join(f"{peer} {kib / 1024:.0f} MiB" for peer, kib in memory.items())
+        + ".\n"
+    )
+    (folder / "results.md").write_text(text)
+    print(f"\nwritten: {folder}/results.json, results.md, chart.svg")
+
+
+def measure(scenarios: Sequence[Scenario], plan: Plan) -> tuple[Results, dict[str, int]]:
+    """Run everything, saying how far it is."""
+    began = time.monotonic()
+    results: Results = {}
+
+    def say(text: str) -> None:
+        print(f"\r\033[K[{time.monotonic() - began:4.0f} s] {text}", end="", file=sys.stderr, flush=True)
+
+    os.sched_setaffinity(0, {plan.driver_core})
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        Path(folder).chmod(0o755)  # workers of nginx that gave up root must reach their files
+        try:
+            memory = loaded(scenarios, plan, Path(folder), results, say)
+            idle(scenarios, plan, Path(folder), results, say)
+        finally:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    return results, memory
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and report. 0 if every bar was met, 1 if one was not, 2 if nothing could be measured."""
+    options = arguments(words)
+    if not sys.platform.startswith("linux"):
+        print("scripts/bench reads /proc and sets processor affinity: it needs Linux", file=sys.stderr)
+        return 2
+    try:
+        plan = plan_from(options)
+        scenarios = choose(options.scenario)
+        raise_file_limit()
+        if plan.driver_core == plan.proxy_core:
+            print("warning: one core only; load generator and proxy disturb each other", file=sys.stderr)
+        results, memory = measure(scenarios, plan)
+    except BenchError as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(report.plain(report.cost_rows(scenarios, results, plan)), end="\n\n")
+    print(report.plain(report.speed_rows(scenarios, results, plan)))
+    for line in report.failures(results):
+        print(f"not measured: {line}")
+    complete = not (options.scenario or options.peers or options.quick)
+    folder = options.out or (ROOT / "docs" / "benchmarks" if complete else None)
+    if folder:
+        save(folder, scenarios, results, memory, plan)
+    over = any(report.verdict(scenario, bar, results) == "OVER" for scenario in scenarios for bar in scenario.bars)
+    return 1 if over else 0

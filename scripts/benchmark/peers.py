@@ -1,0 +1,155 @@
+"""The gateway and its peers, configured to do the same work: keep-alive pools, forwarding fields, log, body limit."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmark.process import Server, free_port, start
+
+ROOT = Path(__file__).resolve().parents[2]
+GATEWAY = "proxy"
+BODY_LIMIT = 50 * 1024 * 1024
+POOL = 1024
+"""Idle upstream connections a peer may keep: as many as the most clients that are busy at once."""
+
+NGINX = """
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
+worker_rlimit_nofile 20000;
+events {{ worker_connections 16000; }}
+http {{
+  access_log {folder}/nginx-access.log combined;
+  client_max_body_size {limit};
+  client_body_temp_path {folder}/nginx-body; proxy_temp_path {folder}/nginx-proxy;
+  fastcgi_temp_path {folder}/nginx-f; uwsgi_temp_path {folder}/nginx-u; scgi_temp_path {folder}/nginx-s;
+  keepalive_requests 100000000; keepalive_timeout 75s;
+  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+  upstream origin {{ server 127.0.0.1:{upstream}; keepalive {pool}; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://origin;
+      proxy_http_version 1.1;
+      proxy_set_header Host $host:$server_port;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $connection_upgrade;
+      proxy_set_header X-Real-IP $remote_addr;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $host;
+      proxy_set_header X-Forwarded-Port $server_port;
+      proxy_set_header X-Request-ID $request_id;
+      proxy_connect_timeout 60s; proxy_send_timeout 300s; proxy_read_timeout 300s;
+    }}
+  }}
+}}
+"""
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 9000
+  log stdout format raw local0 info
+defaults
+  mode http
+  log global
+  option httplog
+  timeout connect 60s
+  timeout client 75s
+  timeout server 300s
+  timeout tunnel 1h
+frontend front
+  bind 127.0.0.1:{port} backlog 4096
+  http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {limit} }}
+  option forwardfor
+  http-request set-header X-Real-IP %[src]
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Forwarded-Port %[dst_port]
+  http-request set-header X-Request-ID %[uuid()]
+  default_backend origin
+backend origin
+  server one 127.0.0.1:{upstream} pool-max-conn {pool}
+"""
+
+CADDY = """
+{{
+  admin off
+  auto_https off
+}}
+http://127.0.0.1:{port} {{
+  bind 127.0.0.1
+  log {{
+    output file {folder}/caddy-access.log {{
+      roll_disabled
+    }}
+  }}
+  request_body {{
+    max_size {limit}
+  }}
+  reverse_proxy 127.0.0.1:{upstream} {{
+    header_up X-Real-IP {{remote_host}}
+    header_up X-Forwarded-Port {port}
+    header_up X-Request-ID {{http.request.uuid}}
+    transport http {{
+      keepalive_idle_conns_per_host {pool}
+    }}
+  }}
+}}
+"""
+
+
+def write(template: str, path: Path, port: int, upstream: int) -> Path:
+    """Fill in one configuration file."""
+    path.write_text(
+        template.format(port=port, upstream=upstream, folder=path.parent, limit=BODY_LIMIT, pool=POOL)
+    )
+    return path
+
+
+def gateway(upstream: int, folder: Path, core: int) -> Server:
+    """This proxy, one worker, with everything on that a user would have on."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "proxy", "--upstream", f"127.0.0.1:{upstream}", "--bind", f"127.0.0.1:{port}",
+        "--workers", "1", "--access-log", str(folder / "proxy-access.log"), "--admin", "off",
+    ]  # fmt: skip
+    return start(GATEWAY, port, command, folder=folder, core=core, environ={"PYTHONPATH": str(ROOT)})
+
+
+def nginx(upstream: int, folder: Path, core: int) -> Server:
+    """nginx with one worker and its default buffers."""
+    port = free_port()
+    config = write(NGINX, folder / "nginx.conf", port, upstream)
+    return start("nginx", port, ["nginx", "-c", str(config), "-p", str(folder)], folder=folder, core=core)
+
+
+def haproxy(upstream: int, folder: Path, core: int) -> Server:
+    """HAProxy with one thread; its log lines go to a file through its standard output."""
+    port = free_port()
+    config = write(HAPROXY, folder / "haproxy.cfg", port, upstream)
+    return start("haproxy", port, ["haproxy", "-db", "-f", str(config)], folder=folder, core=core)
+
+
+def caddy(upstream: int, folder: Path, core: int) -> Server:
+    """Caddy on one processor."""
+    port = free_port()
+    config = write(CADDY, folder / "Caddyfile", port, upstream)
+    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
+    environ = {"GOMAXPROCS": "1", "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    return start("caddy", port, command, folder=folder, core=core, environ=environ)
+
+
+PEERS: dict[str, Callable[[int, Path, int], Server]] = {
+    GATEWAY: gateway,
+    "nginx": nginx,
+    "haproxy": haproxy,
+    "caddy": caddy,
+}
+
+
+def installed() -> list[str]:
+    """The gateway, and every peer whose program is found."""
+    return [name for name in PEERS if name == GATEWAY or shutil.which(name)]

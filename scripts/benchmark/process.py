@@ -1,0 +1,97 @@
+"""Processes under measurement: started on one core, awaited until they listen, ended by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.measure import BenchError, descendants
+
+START_SECONDS = 15.0
+STOP_SECONDS = 5.0
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on, for servers that cannot say which one the kernel chose."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Processes started inside inherit this one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass
+class Server:
+    """One running server: its port, and the processes that make it up."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def pids(self) -> list[int]:
+        return descendants(self.process.pid)
+
+    def stop(self) -> None:
+        """End it: politely, then by force. Its pids are its own session's, so nothing else can be hit."""
+        members = self.pids if self.process.poll() is None else []
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(STOP_SECONDS)
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == self.process.pid:
+                    os.kill(pid, signal.SIGKILL)
+
+
+def start(
+    name: str, port: int, command: Sequence[str], *, folder: Path, core: int, environ: Mapping[str, str] | None = None
+) -> Server:
+    """Start a server on `core` and wait until `port` takes a connection. BenchError with its last words if not."""
+    output = folder / f"{name}.out"
+    with output.open("wb") as sink, on_core(core):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, **(environ or {})},
+            start_new_session=True,
+        )
+    server = Server(name, port, process, output)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return server
+        if process.poll() is not None or time.monotonic() > deadline:
+            server.stop()
+            raise BenchError(f"{name} does not listen: {last_words(output)}")
+        time.sleep(0.02)
+
+
+def last_words(output: Path) -> str:
+    """The last lines a server wrote, for an error message."""
+    lines = output.read_text(errors="replace").splitlines()
+    return " / ".join(line.strip() for line in lines[-3:]) or "it said nothing"

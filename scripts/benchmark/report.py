@@ -1,0 +1,148 @@
+"""The measurements as a table for the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.peers import GATEWAY
+from benchmark.rounds import Plan, Results, Series
+from benchmark.scenarios import Bar, Scenario
+
+VERSIONS = {"nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"], "caddy": ["caddy", "version"]}
+FULL = 0.95
+"""From this share on a core counts as saturated."""
+
+
+def medians(results: Results, scenario: str) -> dict[str, float]:
+    """What each peer took, where it could be measured."""
+    return {peer: series.median for peer, series in results.get(scenario, {}).items() if series.values}
+
+
+def verdict(scenario: Scenario, bar: Bar, results: Results) -> str:
+    """pass, OVER or '-' (not measured)."""
+    own = medians(results, scenario.name).get(GATEWAY)
+    if own is None:
+        return "-"
+    references = medians(results, scenario.name)
+    if bar.of in results:
+        references[bar.of] = medians(results, bar.of).get(GATEWAY, 0.0)
+    met = bar.met(own, references)
+    return "-" if met is None else "pass" if met else "OVER"
+
+
+def number(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def cell(series: Series, own: float | None) -> str:
+    """Median, the span of its rounds, and how many times the gateway's cost it is the reference of."""
+    if not series.values:
+        return "failed" if series.failure else "-"
+    text = f"{number(series.median)} [{number(min(series.values))}-{number(max(series.values))}]"
+    return text + (f" x{own / series.median:.2f}" if own is not None and series.median > 0 else "")
+
+
+def cost_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> list[list[str]]:
+    """One row per scenario: costs, ratios, bars."""
+    rows = [["scenario", "unit", *plan.peers, "bars"]]
+    for scenario in scenarios:
+        row = results[scenario.name]
+        own = medians(results, scenario.name).get(GATEWAY)
+        cells = [cell(row[peer], None if peer == GATEWAY else own) for peer in plan.peers]
+        bars = ", ".join(f"{bar} {verdict(scenario, bar, results)}" for bar in scenario.bars)
+        rows.append([scenario.title, scenario.unit, *cells, bars])
+    return rows
+
+
+def speed_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> list[list[str]]:
+    """One row per scenario under load: answers per second, p50/p99 in ms, how busy the two cores were."""
+    rows = [["scenario", *(f"{peer}: 1/s, p50/p99 ms, core" for peer in plan.peers)]]
+    for scenario in scenarios:
+        if scenario.idle:
+            continue
+        cells = []
+        for peer in plan.peers:
+            samples = results[scenario.name][peer].samples
+            if not samples:
+                cells.append("-")
+                continue
+            middle = sorted(samples, key=lambda sample: sample.answers / sample.seconds)[len(samples) // 2]
+            full = " driver full" if middle.driver_share > FULL and middle.proxy_share < FULL else ""
+            cells.append(
+                f"{middle.answers / middle.seconds:,.0f}, {middle.p50:.2f}/{middle.p99:.2f}, "
+                f"{middle.proxy_share:.0%}{full}"
+            )
+        rows.append([scenario.title, *cells])
+    return rows
+
+
+def failures(results: Results) -> list[str]:
+    """One line per measurement that could not be made."""
+    return [
+        f"{scenario}, {peer}: {series.failure}"
+        for scenario, row in results.items()
+        for peer, series in row.items()
+        if series.failure
+    ]
+
+
+def plain(rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned for a terminal."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + " --- |" * len(rows[0]))
+    return "\n".join(lines)
+
+
+def machine(plan: Plan) -> dict[str, Any]:
+    """Where and with what it was measured."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    versions = {GATEWAY: f"Python {platform.python_version()}"}
+    for peer in plan.peers:
+        if peer in VERSIONS:
+            said = subprocess.run(VERSIONS[peer], capture_output=True, text=True, timeout=10, check=False)
+            versions[peer] = (said.stdout or said.stderr).splitlines()[0].strip()
+    return {"processor": model, "cores": os.cpu_count(), "kernel": platform.release(), "versions": versions}
+
+
+def as_json(scenarios: Sequence[Scenario], results: Results, memory: dict[str, int], plan: Plan) -> dict[str, Any]:
+    """Everything that was measured."""
+    return {
+        "machine": machine(plan),
+        "plan": dataclasses.asdict(plan),
+        "memory_after_load_kib": memory,
+        "scenarios": {
+            scenario.name: {
+                "title": scenario.title,
+                "unit": scenario.unit,
+                "connections": scenario.connections,
+                "bars": [{"bar": str(bar), "verdict": verdict(scenario, bar, results)} for bar in scenario.bars],
+                "peers": {
+                    peer: {
+                        "values": series.values,
+                        "median": series.median if series.values else None,
+                        "rounds": [dataclasses.asdict(sample) for sample in series.samples],
+                        "failure": series.failure or None,
+                    }
+                    for peer, series in results[scenario.name].items()
+                },
+            }
+            for scenario in scenarios
+        },
+    }

@@ -1,0 +1,218 @@
+"""Runs the scenarios: servers up, interleaved rounds, samples collected."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark import heads, origin, wrk
+from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
+from benchmark.measure import BenchError, processor_ns, proportional_kib
+from benchmark.peers import PEERS
+from benchmark.process import Server
+from benchmark.scenarios import MIB, PER_MIB, SHARE, Scenario
+
+SETTLE_SECONDS = 1.5
+
+
+@dataclass
+class Plan:
+    """How thoroughly to measure."""
+
+    rounds: int
+    seconds: float
+    warm: float
+    idle_seconds: float
+    fields: str
+    peers: Sequence[str]
+    driver_core: int
+    proxy_core: int
+    only_bars: bool
+
+
+@dataclass
+class Series:
+    """All rounds of one scenario with one peer."""
+
+    values: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    failure: str = ""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Parked:
+    """Connections one server holds and is not asked anything on."""
+
+    server: Server
+    connections: list[Connection]
+    each_kib: float
+
+
+Results = dict[str, dict[str, Series]]
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def fleet(plan: Plan, folder: Path, *, tunnel: bool, failures: dict[str, str]) -> Iterator[tuple[Server, list[Server]]]:
+    """An origin and every peer in front of it. A peer that does not start is noted in `failures` and left out."""
+    folder.mkdir()
+    behind = (origin.websocket if tunnel else origin.http)(folder, plan.driver_core)
+    servers: list[Server] = []
+    try:
+        for name in plan.peers:
+            try:
+                servers.append(PEERS[name](behind.port, folder, plan.proxy_core))
+            except BenchError as error:
+                failures[name] = str(error)
+        yield behind, servers
+    finally:
+        for server in (*servers, behind):
+            server.stop()
+
+
+def cost(scenario: Scenario, sample: Sample) -> float:
+    """The sample in the scenario's unit."""
+    if scenario.unit == PER_MIB:
+        moved = sample.sent_bytes if scenario.body else sample.received_bytes
+        return sample.proxy_ns / 1000 / max(moved / MIB, 1e-9)
+    return sample.proxy_ns / 1000 / max(sample.answers, 1)
+
+
+def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> Sample:
+    """One measurement of one peer."""
+    if plan.fields == "request" and scenario.body <= MIB and not scenario.tunnel:
+        return wrk.measure(server.port, scenario, folder, plan.seconds, server.pids, behind.pids)
+    numbers = range(scenario.connections)
+    if scenario.tunnel:
+        shakes = [heads.upgrade(server.port, number) for number in numbers]
+        connections = open_websocket(server.port, shakes, heads.frame(scenario.body))
+    else:
+        method, body = scenario.kind.upper(), b"x" * scenario.body
+        connections = open_http(
+            server.port, [heads.request(method, scenario.target, server.port, number, body) for number in numbers]
+        )
+    try:
+        return Load(connections).measure(plan.warm, plan.seconds, server.pids, behind.pids)
+    finally:
+        close(connections)
+
+
+def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> dict[str, int]:
+    """Every scenario that is measured under load, round by round, the peers taking turns. Memory at the end, in KiB."""
+    memory: dict[str, int] = {}
+    for tunnel in (False, True):
+        chosen = [scenario for scenario in scenarios if scenario.tunnel is tunnel and not scenario.idle]
+        if not chosen:
+            continue
+        failures: dict[str, str] = {}
+        where = folder / ("tunnel" if tunnel else "http")
+        with fleet(plan, where, tunnel=tunnel, failures=failures) as (behind, servers):
+            for scenario in chosen:
+                row = results[scenario.name] = {name: Series() for name in plan.peers}
+                for name, failure in failures.items():
+                    row[name].failure = failure
+                for number in range(plan.rounds):
+                    for server in servers:
+                        if not row[server.name].failure and (scenario.wanted(server.name) or not plan.only_bars):
+                            say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
+                            measure_into(row[server.name], scenario, server, behind, plan, folder)
+            for server in servers:
+                memory[server.name] = max(memory.get(server.name, 0), proportional_kib(server.pids))
+    return memory
+
+
+def measure_into(series: Series, scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> None:
+    """Add one round to a series, or why it could not be measured."""
+    try:
+        sample = one_round(scenario, server, behind, plan, folder)
+    except (BenchError, OSError) as error:
+        series.failure = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
+        return
+    series.samples.append(sample)
+    series.values.append(cost(scenario, sample))
+
+
+def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> None:
+    """Memory and processor use of connections that do nothing, all peers at the same time."""
+    for tunnel in (False, True):
+        chosen = [scenario for scenario in scenarios if scenario.tunnel is tunnel and scenario.idle]
+        if not chosen:
+            continue
+        failures: dict[str, str] = {}
+        where = folder / ("idle-tunnel" if tunnel else "idle-http")
+        with fleet(plan, where, tunnel=tunnel, failures=failures) as (behind, servers):
+            for scenario in chosen:
+                results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
+            parked: list[Parked] = []
+            for server in servers:
+                say(f"{chosen[0].name}: opening {chosen[0].connections} connections, {server.name}")
+                try:
+                    parked.append(open_idle(chosen[0], server, behind, plan))
+                except (BenchError, OSError) as error:
+                    for scenario in chosen:
+                        results[scenario.name][server.name].failure = str(error)
+            watch(chosen, parked, plan, results, say)
+
+
+def open_idle(scenario: Scenario, server: Server, behind: Server, plan: Plan) -> Parked:
+    """Open the connections, each used once. A short load comes first, so that nothing is first-time."""
+    numbers = range(scenario.connections)
+    if scenario.tunnel:
+        message = heads.frame(scenario.body)
+        shakes = [heads.upgrade(server.port, number) for number in numbers]
+        warm = open_websocket(server.port, shakes[:32], message)
+    else:
+        requests = [heads.request("GET", scenario.target, server.port, number) for number in numbers]
+        warm = open_http(server.port, requests[:32])
+    Load(warm).measure(0, plan.warm, server.pids, behind.pids)
+    close(warm)
+    time.sleep(SETTLE_SECONDS)
+    before = proportional_kib(server.pids)
+    kept = open_websocket(server.port, shakes, message) if scenario.tunnel else open_http(server.port, requests)
+    time.sleep(SETTLE_SECONDS)
+    return Parked(server, kept, (proportional_kib(server.pids) - before) / scenario.connections)
+
+
+def watch(chosen: Sequence[Scenario], parked: Sequence[Parked], plan: Plan, results: Results, say: Say) -> None:
+    """Watch processor use while nothing happens, and see that no connection was lost."""
+    for scenario in chosen:
+        if scenario.unit == SHARE:
+            say(f"{scenario.name}: {plan.idle_seconds:.0f} s of nothing")
+            before = [processor_ns(group.server.pids) for group in parked]
+            time.sleep(plan.idle_seconds)
+            values = [
+                (processor_ns(group.server.pids) - first) / 1e7 / plan.idle_seconds
+                for group, first in zip(parked, before, strict=True)
+            ]
+        else:
+            values = [group.each_kib for group in parked]
+        for group, value in zip(parked, values, strict=True):
+            series = results[scenario.name][group.server.name]
+            lost = sum(not silent(connection.sock) for connection in group.connections)
+            if lost:
+                series.failure = f"{lost} idle connections were closed"
+            else:
+                series.values.append(value)
+    for group in parked:
+        close(group.connections)
+
+
+def silent(sock: socket.socket) -> bool:
+    """Open, with nothing to read."""
+    try:
+        sock.setblocking(False)
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,74 @@
+"""What is measured, in which unit, and how much of it the gateway may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An upper bound: `factor` times what `of` takes, or `factor` itself where `of` is empty."""
+
+    factor: float
+    of: str = ""
+
+    def __str__(self) -> str:
+        return f"<= {self.factor:g} x {self.of}" if self.of else f"<= {self.factor:g}"
+
+    def met(self, value: float, others: Mapping[str, float]) -> bool | None:
+        """Whether `value` passes; None when what it is held against was not measured."""
+        if not self.of:
+            return value <= self.factor
+        return value <= self.factor * others[self.of] if self.of in others else None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of traffic. `kind` is get, post, websocket, idle-http or idle-websocket."""
+
+    name: str
+    title: str
+    kind: str
+    connections: int
+    unit: str
+    target: str = "/"
+    body: int = 0
+    bars: tuple[Bar, ...] = field(default=())
+
+    def wanted(self, peer: str) -> bool:
+        """Whether a bar of this scenario needs `peer`: the gateway itself, or one that it is held against."""
+        return peer == "proxy" or any(bar.of == peer for bar in self.bars)
+
+    @property
+    def idle(self) -> bool:
+        """Measured by waiting, not by load."""
+        return self.kind.startswith("idle")
+
+    @property
+    def tunnel(self) -> bool:
+        """Goes to the WebSocket origin."""
+        return self.kind.endswith("websocket")
+
+
+REQUEST, MESSAGE, PER_MIB, KIB, SHARE = "us/request", "us/message", "us/MiB", "KiB/connection", "% of a core"
+
+SCENARIOS = (
+    Scenario("get-1k", "GET 1 KiB, 32 connections", "get", 32, REQUEST, "/1k",
+             bars=(Bar(1.4, "nginx"), Bar(1.05, "haproxy"), Bar(0.6, "caddy"))),
+    Scenario("get-1k-1000", "GET 1 KiB, 1,000 connections", "get", 1000, REQUEST, "/1k",
+             bars=(Bar(1.0, "nginx"), Bar(1.2, "haproxy"))),
+    Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections", "get", 3000, REQUEST, "/1k", bars=(Bar(1.3, "get-1k"),)),
+    Scenario("post-1k", "POST 1 KiB", "post", 32, REQUEST, "/post", 1024, bars=(Bar(1.6, "nginx"),)),
+    Scenario("get-64k", "GET 64 KiB", "get", 32, REQUEST, "/64k", bars=(Bar(1.1, "nginx"),)),
+    Scenario("get-10m", "GET 10 MiB", "get", 8, PER_MIB, "/10m", bars=(Bar(0.35, "nginx"), Bar(0.6, "haproxy"))),
+    Scenario("upload-10m", "upload 10 MiB", "post", 8, PER_MIB, "/upload", 10 * MIB, bars=(Bar(1.0, "nginx"),)),
+    Scenario("websocket-125", "WebSocket echo, 125 B", "websocket", 32, MESSAGE, body=125, bars=(Bar(1.1, "nginx"),)),
+    Scenario("websocket-16k", "WebSocket echo, 16 KiB", "websocket", 32, MESSAGE, body=16384,
+             bars=(Bar(0.4, "nginx"),)),
+    Scenario("idle-http", "memory of an idle connection", "idle-http", 3000, KIB, "/1k", bars=(Bar(2.0),)),
+    Scenario("idle-cpu", "3,000 idle connections", "idle-http", 3000, SHARE, "/1k", bars=(Bar(1.0),)),
+    Scenario("idle-websocket", "memory of an idle WebSocket", "idle-websocket", 1000, KIB, body=125, bars=(Bar(10.0),)),
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""The same load by wrk, whose fields change from request to request: a script cannot tell connections apart."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark import heads
+from benchmark.load import PATIENCE_SECONDS, Sample
+from benchmark.measure import BenchError, processor_ns
+from benchmark.scenarios import Scenario
+
+VARIANTS = 61
+LUA = """local requests = {{ {requests} }}
+local turn = 0
+request = function()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+"""
+TO_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
+
+
+def script(folder: Path, port: int, scenario: Scenario) -> Path:
+    """The Lua script that rotates among prepared requests."""
+    method = "POST" if scenario.body else "GET"
+    body = b"x" * scenario.body
+    prepared = (heads.request(method, scenario.target, port, number, body).decode() for number in range(VARIANTS))
+    quoted = ",\n".join('"' + text.replace("\r", "\\r").replace("\n", "\\n") + '"' for text in prepared)
+    path = folder / f"{scenario.name}-{port}.lua"
+    path.write_text(LUA.format(requests=quoted))
+    return path
+
+
+def drive(port: int, scenario: Scenario, lua: Path, seconds: float) -> str:
+    """Run wrk once; its report."""
+    command = [
+        "wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s", "--latency",
+        "--timeout", f"{PATIENCE_SECONDS:.0f}s", "-s", str(lua), f"http://127.0.0.1:{port}{scenario.target}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 3 * PATIENCE_SECONDS, check=False)
+    if done.returncode:
+        raise BenchError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def measure(
+    port: int, scenario: Scenario, folder: Path, seconds: float, proxy: Sequence[int], origin: Sequence[int]
+) -> Sample:
+    """Warm up for a second, then measure one run; wrk's connecting is part of what is counted."""
+    lua = script(folder, port, scenario)
+    drive(port, scenario, lua, 1)
+    own = processor_ns(origin) + children_ns()
+    began, cost = time.monotonic(), processor_ns(proxy)
+    report = drive(port, scenario, lua, seconds)
+    elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
+    own = processor_ns(origin) + children_ns() - own
+    return parse(report, elapsed, cost, own)
+
+
+def children_ns() -> int:
+    """Processor time of this process and of its children that have ended, in ns."""
+    times = os.times()
+    return int((times.user + times.system + times.children_user + times.children_system) * 1e9)
+
+
+def parse(report: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
+    """Read wrk's report. BenchError if any answer failed."""
+    bad = re.search(r"(Socket errors:.*|Non-2xx.*)", report)
+    if bad:
+        raise BenchError(f"wrk: {bad[1]}")
+    total = re.search(r"(\d+) requests in", report)
+    transfer = re.search(r"([\d.]+)(B|KB|MB|GB) read", report)
+    p50 = re.search(r"50%\s+([\d.]+)(\w+)", report)
+    p99 = re.search(r"99%\s+([\d.]+)(\w+)", report)
+    if not (total and transfer and p50 and p99):
+        raise BenchError(f"wrk's report is not understood: {report!r}")
+    scale = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}[transfer[2]]
+    return Sample(
+        answers=int(total[1]),
+        sent_bytes=0,
+        received_bytes=int(float(transfer[1]) * scale),
+        seconds=elapsed,
+        proxy_ns=proxy_ns,
+        driver_share=own_ns / 1e9 / elapsed,
+        p50=float(p50[1]) * TO_MS[p50[2]],
+        p99=float(p99[1]) * TO_MS[p99[2]],
+    )
