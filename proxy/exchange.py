@@ -6,8 +6,6 @@ may have met a connection that was closing: it is repeated once, on a fresh conn
 (RFC 9110 section 9.2.2). After the first byte of an answer, or after a deadline, nothing is repeated.
 """
 
-import socket
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic, time
@@ -16,20 +14,21 @@ from typing import Protocol
 import gevent
 
 from proxy import errors
-from proxy.errors import Blame, ClientGone, DeadlinePassed, ExchangeError, Phase
+from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.net.splice import Pipes
-from proxy.net.spool import Spool
-from proxy.net.stream import Deadlines, Hub, Stream, wait_either
+from proxy.net.stream import Deadlines, Hub, Stream
 from proxy.observe.accesslog import AccessLog, Entry
 from proxy.observe.metrics import Counters
 from proxy.relay import RelayLimits, SizedRelay, relay_chunked, relay_until_close
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
 from proxy.upstream.cluster import Cluster
-from proxy.upstream.pool import ConnectRefused, Pool, UpstreamConnection
-from proxy.wire.body import LAST_CHUNK, chunk
+from proxy.upstream.connection import Stale, UpstreamConnection
+from proxy.upstream.pool import ConnectRefused, Pool
+from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.fields import BODILESS, RequestIds, websocket_accept
-from proxy.wire.head import END, HeadLimits, RequestFields, ResponseHead, parse_response_head
+from proxy.wire.request import HeadLimits
+from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
 QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
@@ -44,7 +43,6 @@ QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
 _MOST_INFORMATIONAL = 16
 _HOLD_PAUSE = 0.1
-_EXPECT_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +67,6 @@ class Resources:
     access_log: AccessLog
     request_ids: RequestIds
     tunnels: set[Tunnel]
-
-
-class StreamedBody(ABC):
-    """A request body that is passed on while it comes."""
-
-    expects_continue: bool
-
-    @abstractmethod
-    def read(self, upstream: Stream) -> bytes | None:
-        """The next bytes, b"" at the end, None once the upstream speaks first.
-
-        Raises `ExchangeError` or `ClientGone`.
-        """
-
-    @abstractmethod
-    def proceed(self) -> None:
-        """Tell a client that asked for it to send the body."""
-
-
-class Request:
-    """A request as the front read it. `block` holds the fields for the upstream, all but id and framing."""
-
-    __slots__ = ("block", "body", "fields", "id", "length", "method", "minor", "received", "started", "target")
-
-    def __init__(
-        self, method: bytes, target: bytes, minor: int, fields: RequestFields, block: bytes, started: float
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.minor = minor
-        self.fields = fields
-        self.block = block
-        self.started = started
-        self.id = b""
-        self.body: bytes | Spool | StreamedBody | None = None
-        self.length: int | None = None
-        """The body's length if there is a body and its length is known."""
-        self.received = 0
 
 
 class Downstream(Protocol):
@@ -143,19 +103,13 @@ class Downstream(Protocol):
         """Send a 101 and leave the protocol; returns what the client already sent behind its request."""
 
 
-class _Stale(Exception):  # noqa: N818 - names what happened
-    """The upstream closed without a byte of an answer."""
-
-
 class Exchange:
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_answered",
         "_connect",
         "_downstream",
         "_first_byte",
-        "_heard",
         "_lease",
         "_peer",
         "_phase",
@@ -163,7 +117,6 @@ class Exchange:
         "_reason",
         "_request",
         "_resources",
-        "_reusable",
         "_status",
         "_tables",
         "_termination",
@@ -176,7 +129,6 @@ class Exchange:
         self._downstream = downstream
         self._request = request
         self._lease: UpstreamConnection | None = None
-        self._reusable = True
         self._tunnel: Tunnel | None = None
         self._peer = ""
         self._phase = QUEUE
@@ -184,8 +136,6 @@ class Exchange:
         self._termination = "--"
         self._reason = ""
         self._queue = self._connect = self._first_byte = -1.0
-        self._heard = b""  # bytes of the answer that came while the request was still being sent
-        self._answered: tuple[ResponseHead, bytes] | None = None
 
     def run(self) -> None:
         """Answer the request, one way or the other. Raises nothing."""
@@ -211,16 +161,17 @@ class Exchange:
     def _obtain(self) -> tuple[ResponseHead, bytes]:
         """Send the request and return the final response's head and the bytes behind it."""
         request = self._request
+        settings = self._tables.settings
         repeatable = request.method in _IDEMPOTENT and not isinstance(request.body, StreamedBody)
         fresh = request.fields.websocket
         while True:
             lease = self._lease = self._acquire(fresh=fresh, repeatable=repeatable)
             try:
                 self._phase = REQUEST
-                self._send(lease)
+                lease.send_request(request, settings.send_timeout, settings.max_response_head)
                 self._phase = RESPONSE
                 return self._await_response(lease)
-            except _Stale as stale:
+            except Stale as stale:
                 self._lease = None
                 lease.close()
                 if not (lease.reused and repeatable):
@@ -228,6 +179,22 @@ class Exchange:
                     raise ExchangeError(errors.UPSTREAM_CLOSED, str(stale)) from None
                 fresh = True
                 self._resources.counters.retry()
+
+    def _await_response(self, lease: UpstreamConnection) -> tuple[ResponseHead, bytes]:
+        """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
+        settings = self._tables.settings
+        deadline = monotonic() + settings.read_timeout
+        response, rest = lease.first_head(deadline, settings.max_response_head)
+        self._first_byte = lease.first_byte - self._request.started
+        informational = 0
+        while response.status < 200 and response.status != 101:
+            informational += 1
+            if informational > _MOST_INFORMATIONAL:
+                raise ExchangeError(errors.BAD_RESPONSE, f"over {_MOST_INFORMATIONAL} informational answers")
+            if self._request.minor:
+                self._downstream.inform(response)
+            response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
+        return response, rest
 
     def _acquire(self, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
         """An idle connection to the peer whose turn it is, or a new one."""
@@ -266,145 +233,6 @@ class Exchange:
                 self._resources.counters.hold()
             gevent.sleep(_HOLD_PAUSE)
             begun = monotonic()
-
-    # Sending the request.
-
-    def _send(self, lease: UpstreamConnection) -> None:
-        """Send the request's head and body. Raises `_Stale` if the peer is gone without an answer."""
-        request = self._request
-        body = request.body
-        framing = b""
-        if request.length is not None:
-            framing = b"Content-Length: %d\r\n" % request.length
-        elif isinstance(body, StreamedBody):
-            framing = b"Transfer-Encoding: chunked\r\n"
-        if isinstance(body, StreamedBody) and body.expects_continue:
-            framing += b"Expect: 100-continue\r\n"
-        head = b"%s %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n\r\n" % (
-            request.method,
-            request.target,
-            request.block,
-            framing,
-            request.id,
-        )
-        if isinstance(body, bytes):
-            head += body
-        try:
-            sent = lease.send(head)
-            if sent != len(head) and not self._send_all(lease, head[sent:]):
-                return
-            if isinstance(body, Spool):
-                self._send_spool(lease, body)
-            elif isinstance(body, StreamedBody):
-                self._send_stream(lease, body)
-        except OSError as error:
-            # An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5).
-            self._reusable = False
-            if not _has_bytes(lease):
-                raise _Stale(error.strerror or "") from None
-        except DeadlinePassed:
-            raise ExchangeError(errors.SEND_TIMEOUT) from None
-
-    def _send_all(self, lease: UpstreamConnection, data: bytes) -> bool:
-        """Send everything; False if the upstream has answered meanwhile and wants no more."""
-        view = memoryview(data)
-        while True:
-            view = view[lease.send(view) :]
-            if not view:
-                return True
-            if not self._may_send(lease):
-                return False
-
-    def _send_spool(self, lease: UpstreamConnection, body: Spool) -> None:
-        offset = 0
-        while offset < body.length:
-            sent = body.send_to(lease.sock, offset)
-            offset += sent
-            if not sent and not self._may_send(lease):
-                return
-
-    def _send_stream(self, lease: UpstreamConnection, body: StreamedBody) -> None:
-        if body.expects_continue and not self._await_continue(lease, body):
-            return
-        chunked = self._request.length is None
-        while True:
-            data = body.read(lease)
-            if data is None:
-                self._reusable = False
-                return
-            if not data:
-                break
-            if not self._send_all(lease, b"".join(chunk(data)) if chunked else data):
-                return
-        if chunked:
-            self._send_all(lease, LAST_CHUNK)
-
-    def _may_send(self, lease: UpstreamConnection) -> bool:
-        """Wait until the upstream takes more; False if it has begun to answer (or is gone)."""
-        wait_either(lease, lease, monotonic() + self._tables.settings.send_timeout)
-        if _spoke(lease):
-            self._reusable = False
-            return False
-        return True
-
-    def _await_continue(self, lease: UpstreamConnection, body: StreamedBody) -> bool:
-        """Let the upstream say whether it wants the body (RFC 9110 section 10.1.1); silence means yes."""
-        try:
-            lease.wait_readable(monotonic() + _EXPECT_PATIENCE)
-        except DeadlinePassed:
-            body.proceed()
-            return True
-        response, rest = self._next_head(lease, b"")
-        if response.status == 100:
-            body.proceed()
-            self._heard = rest
-            return True
-        self._answered = response, rest
-        self._reusable = False
-        return False
-
-    # Awaiting the response.
-
-    def _await_response(self, lease: UpstreamConnection) -> tuple[ResponseHead, bytes]:
-        """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
-        if self._answered is not None:
-            return self._answered
-        rest = self._heard
-        for _ in range(_MOST_INFORMATIONAL):
-            response, rest = self._next_head(lease, rest)
-            if response.status >= 200 or response.status == 101:
-                return response, rest
-            if self._request.minor:
-                self._downstream.inform(response)
-        raise ExchangeError(errors.BAD_RESPONSE, f"over {_MOST_INFORMATIONAL} informational answers")
-
-    def _next_head(self, lease: UpstreamConnection, data: bytes) -> tuple[ResponseHead, bytes]:
-        settings = self._tables.settings
-        deadline = monotonic() + settings.read_timeout
-        while True:
-            end = data.find(END)
-            if end >= 0:
-                if end > settings.max_response_head:
-                    raise ExchangeError(errors.BAD_RESPONSE, "head too large")
-                return parse_response_head(data[:end]), data[end + 4 :]
-            if len(data) > settings.max_response_head or (data and not data.startswith(b"HTTP/1."[: len(data)])):
-                raise ExchangeError(errors.BAD_RESPONSE, "head")
-            try:
-                more = lease.receive(deadline)
-            except DeadlinePassed:
-                raise ExchangeError(errors.RESPONSE_TIMEOUT) from None
-            except OSError as error:
-                more = b""
-                reason = error.strerror or ""
-            else:
-                reason = "closed without an answer"
-            if not more:
-                if data:
-                    raise ExchangeError(errors.UPSTREAM_CLOSED, "in the response head")
-                raise _Stale(reason)
-            if self._first_byte < 0:
-                self._first_byte = monotonic() - self._request.started
-            data = data + more if data else more
 
     # Relaying it.
 
@@ -474,7 +302,7 @@ class Exchange:
         lease, self._lease = self._lease, None
         if lease is None:
             return
-        if clean and self._reusable and not response.close:
+        if clean and not lease.spoiled and not response.close:
             lease.pool.give_back(lease, monotonic())
         else:
             lease.close()
@@ -565,21 +393,3 @@ class Exchange:
                     self._reason,
                 )
             )
-
-
-def _spoke(lease: UpstreamConnection) -> bool:
-    """Whether the upstream has sent or closed; either ends the sending of a request."""
-    try:
-        lease.sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _has_bytes(lease: UpstreamConnection) -> bool:
-    try:
-        return bool(lease.sock.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False

@@ -16,8 +16,9 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
-from proxy.exchange import Exchange, Request, Resources, Tables
-from proxy.front.h1 import Connection, Front
+from proxy.exchange import Exchange, Resources, Tables
+from proxy.front.front import Front
+from proxy.front.h1 import Connection
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
 from proxy.net.stream import Deadlines, Hub
@@ -29,8 +30,10 @@ from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.pool import Pool
+from proxy.upstream.request import Request
 from proxy.wire.fields import RequestIds
-from proxy.wire.head import HeadLimits, ResponseHead
+from proxy.wire.request import HeadLimits
+from proxy.wire.response import ResponseHead
 
 _TICK = 1.0
 _PARKED_GRACE = 1.0
@@ -155,7 +158,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         port = b"%d" % sock.getsockname()[1] if sock.family != socket.AF_UNIX else b"80"
         is_admin = self.app.is_admin(wrapped)
         answer = self._answer_admin if is_admin else self._answer
-        front = Front(self._tables, self._resources, answer, b"http", port)
+        front = Front(self._tables, self._resources, answer, Connection, b"http", port)
         self._fronts.append(front)
         alone = self.cfg.workers == 1
         return Listener(sock, self._resources.hub, front.accept, self._exhausted, batch=64 if alone else 2)

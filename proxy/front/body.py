@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
-from proxy.exchange import Request, StreamedBody
 from proxy.net import splice
 from proxy.net.spool import Spool
 from proxy.net.stream import RECEIVE_SIZE, Stream, wait_for_one
 from proxy.settings import Settings
+from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.head import check_trailers
 

@@ -10,33 +10,24 @@ greenlet takes the connection, answers what was asked, in order, and parks it ag
 
 import logging
 import socket
-from collections.abc import Callable
 from time import monotonic, time
 
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
 from proxy.errors import Blame, ClientGone, DeadlinePassed, ExchangeError, Phase
-from proxy.exchange import Request, Resources, Tables
+from proxy.exchange import Tables
 from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
+from proxy.front.front import Front
+from proxy.front.responder import Responder
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket, Stream
+from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket
 from proxy.observe.accesslog import Entry
-from proxy.wire.answer import head_of, own_answer
-from proxy.wire.body import LAST_CHUNK
-from proxy.wire.fields import Clock, forwarding_lines, informational, status_line, upstream_block
-from proxy.wire.head import (
-    CRLF,
-    END,
-    RequestFields,
-    ResponseHead,
-    bare_line_feed,
-    parse_request_fields,
-    parse_request_line,
-    resolve_target,
-)
+from proxy.upstream.request import Request
+from proxy.wire.fields import forwarding_lines, upstream_block
+from proxy.wire.head import CRLF, END, bare_line_feed
+from proxy.wire.request import RequestFields, parse_request_fields, parse_request_line, resolve_target
 
-_MOST_IDLE_GREENLETS = 256
 _HALF_CLOSE_GRACE = 1.0
 _MEMO_LIFE = 2.0
 """Seconds a parked connection remembers its client's fields; an idle one costs no more than its socket."""
@@ -49,113 +40,19 @@ HEAD, BODY = Phase.HEAD, Phase.BODY
 log = logging.getLogger("gunicorn.error.proxy")
 
 
-class Front:
-    """What the connections of one listener share. `tables` is replaced on reload; a request keeps those it began with.
+class Connection(Responder):
+    """One client's connection: parked, read, served."""
 
-    `exchange` answers one request on one connection.
-    """
-
-    def __init__(
-        self,
-        tables: Tables,
-        resources: Resources,
-        exchange: Callable[["Connection", Request], None],
-        scheme: bytes,
-        port: bytes,
-    ) -> None:
-        self.tables = tables
-        self.resources = resources
-        self.exchange = exchange
-        self.scheme = scheme
-        self.port = port
-        self.clock = Clock()
-        self.draining = False
-        self.connections: set[Connection] = set()
-        self.serving = 0
-        self._idle: list[greenlet] = []
-
-    def accept(self, sock: Socket, client: str) -> None:
-        """Take a new connection; over the limit, the one that has been idle longest makes room."""
-        if len(self.connections) >= self.tables.settings.max_connections and not self.shed(1):
-            sock.close()
-            return
-        self.resources.counters.accepted()
-        Connection(sock, self, client)
-
-    def resume(self, connection: "Connection") -> None:
-        """Give a parked connection to an idle greenlet."""
-        worker = self._idle.pop() if self._idle else greenlet(self._work, self.resources.hub.greenlet)
-        worker.switch(connection)
-
-    def _work(self, connection: "Connection") -> None:
-        hub_switch = self.resources.hub.switch
-        while True:
-            self.serving += 1
-            connection.serve()
-            self.serving -= 1
-            if len(self._idle) >= _MOST_IDLE_GREENLETS:
-                return
-            self._idle.append(getcurrent())
-            connection = hub_switch()
-
-    def shed(self, most: int = 64) -> int:
-        """Close the parked connections that have been idle longest; return how many."""
-        parked = sorted((c for c in self.connections if c.owner is None and not c.detached), key=lambda c: c.deadline)
-        for connection in parked[:most]:
-            connection.close()
-        return len(parked[:most])
-
-    def drain(self) -> None:
-        """Take no more requests: close what is parked, let the rest end with its answer."""
-        self.draining = True
-        self.shed(len(self.connections))
-
-
-class Connection(Stream):
-    """One client's connection; the `Downstream` of its exchanges."""
-
-    __slots__ = (
-        "_chunked",
-        "_head_only",
-        "_keep",
-        "_memo",
-        "_minor",
-        "_phase",
-        "_request",
-        "begun",
-        "buffer",
-        "client",
-        "detached",
-        "front",
-        "half_closed",
-        "owner",
-        "sent",
-    )
+    __slots__ = ("_memo", "_phase", "half_closed", "owner")
 
     def __init__(self, sock: Socket, front: Front, client: str) -> None:
-        resources = front.resources
-        super().__init__(sock, resources.hub, resources.deadlines)
-        self.front = front
-        self.client = client
+        super().__init__(sock, front, client)
         self.owner: greenlet | None = None
-        self.buffer = b""
-        self.sent = 0
-        self.begun = False
         self.half_closed = False
-        self.detached = False
-        self._keep = True
-        self._minor = 1
-        self._chunked = False
-        self._head_only = False
-        self._phase = Phase.HEAD
-        self._request: Request | None = None
+        self._phase = HEAD
         self._memo: tuple[bytes, RequestFields, bytes] | None = None
         self.deadline = monotonic() + front.tables.settings.keepalive_timeout
         front.connections.add(self)
-
-    @property
-    def plain(self) -> Stream:
-        return self
 
     # Parked, or busy while the client does something unexpected.
 
@@ -377,104 +274,6 @@ class Connection(Stream):
     def proceed(self) -> None:
         """Tell the client to send its body (RFC 9110 section 10.1.1)."""
         self._send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    # Answering: the `Downstream` of an exchange.
-
-    def inform(self, response: ResponseHead) -> None:
-        self._send_all(informational(response))
-
-    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
-        self.begun = True
-        lines = response.lines
-        if not response.dated:
-            lines = [*lines, b"Date: " + self.front.clock.date()]
-        framing = b""
-        if length is not None:
-            framing = b"Content-Length: %d\r\n" % length
-        elif stream:
-            self._chunked = self._minor == 1
-            if self._chunked:
-                framing = b"Transfer-Encoding: chunked\r\n"
-            else:
-                self._keep = False
-        if self._request is not None and self._request.body is not None:
-            self._end_streamed_body()
-        if not self._keep or self.front.draining:
-            self._keep = False
-            framing += b"Connection: close\r\n"
-        elif not self._minor:
-            framing += b"Connection: keep-alive\r\n"
-        data = b"%s%s\r\n%s\r\n%s" % (
-            status_line(response.status, response.reason),
-            CRLF.join(lines),
-            framing,
-            b"" if self._head_only else body,
-        )
-        if stream:
-            self._send_all(data)
-            return b""
-        try:
-            sent = self.send(data)
-        except OSError as error:
-            raise ClientGone from error
-        self.sent += sent
-        return b"" if sent == len(data) else data[sent:]
-
-    def _end_streamed_body(self) -> None:
-        """An answer that comes before the whole request was read ends the connection (RFC 9112 section 9.3)."""
-        if self._request is not None and isinstance(self._request.body, BodyStream) and not self._request.body.done:
-            self._keep = False
-
-    def write(self, data: bytes) -> None:
-        self._send_all(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
-
-    def end(self, trailers: list[bytes]) -> None:
-        if not self._chunked:
-            return
-        if trailers and self._request is not None and self._request.fields.te_trailers:
-            self._send_all(b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF)
-        else:
-            self._send_all(LAST_CHUNK)
-
-    def answer(self, error: ExchangeError) -> None:
-        self.begun = True
-        request = self._request
-        self._end_streamed_body()
-        if self.front.draining:
-            self._keep = False
-        data = own_answer(
-            error,
-            request.id if request is not None and request.id else self.front.resources.request_ids.make(),
-            (request.fields if request is not None else _NO_FIELDS).accept,
-            self.front.clock.date(),
-            close=not self._keep,
-        )
-        try:
-            self._send_all(head_of(data) if self._head_only else data)
-        except (ClientGone, ExchangeError):
-            self._keep = False
-
-    def abort(self) -> None:
-        self._keep = False
-        self.reset()
-
-    def switch(self, response: ResponseHead) -> bytes:
-        self.begun = True
-        lines = b"".join(line + CRLF for line in response.lines)
-        self._send_all(
-            status_line(101, b"") + lines + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-        )
-        self.detached = True
-        return self.buffer
-
-    def _send_all(self, data: bytes) -> None:
-        try:
-            self.send_all(data, self.front.tables.settings.write_timeout)
-        except DeadlinePassed:
-            raise ExchangeError(errors.CLIENT_STALLED) from None
-        except OSError as error:
-            raise ClientGone from error
-        self.sent += len(data)
 
     # Refusing, and closing so that the refusal is heard.
 

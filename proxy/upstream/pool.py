@@ -14,8 +14,9 @@ from gevent import socket as gevent_socket
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
-from proxy.net.stream import Deadlines, Hub, Socket, Stream
+from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.observe.metrics import PeerCounters
+from proxy.upstream.connection import UpstreamConnection
 from proxy.values import Address
 
 # A unix socket whose backlog is full answers EAGAIN instead of waiting.
@@ -33,41 +34,6 @@ _REFUSED = {
 
 class ConnectRefused(Exception):  # noqa: N818 - names what happened
     """Nobody accepts at the peer's address: nothing was sent, so any request may wait and try again."""
-
-
-class UpstreamConnection(Stream):
-    """One connection to a peer."""
-
-    __slots__ = ("idle_since", "pool", "reused")
-
-    def __init__(self, sock: Socket, pool: "Pool") -> None:
-        super().__init__(sock, pool.hub, pool.deadlines)
-        self.pool = pool
-        self.reused = False
-        self.idle_since = 0.0
-        """When its last answer ended (monotonic seconds); 0 while leased."""
-
-    def unasked(self) -> None:
-        if self.idle_since:
-            self.pool.discard(self)
-        else:
-            self.reader.stop()
-
-    def expire(self) -> None:
-        if self.idle_since:
-            self.pool.discard(self)
-        else:
-            super().expire()
-
-    def alive(self) -> bool:
-        """Whether the peer has neither closed nor spoken: certain at this moment, for requests not to be repeated."""
-        try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
 
 
 class Pool:
@@ -125,6 +91,7 @@ class Pool:
             connection.close()
             return
         connection.idle_since = now
+        connection.first_byte = 0.0
         connection.deadline = now + self._idle_limit
         if not connection.reader.active:
             connection.reader.start(connection.unasked)

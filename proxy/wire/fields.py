@@ -13,7 +13,9 @@ from http import HTTPStatus
 from itertools import count
 from time import time
 
-from proxy.wire.head import CRLF, RequestFields, ResponseHead
+from proxy.wire.head import CRLF
+from proxy.wire.request import RequestFields
+from proxy.wire.response import ResponseHead
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {499: b"Client Closed Request"}
 _STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}

@@ -1,0 +1,147 @@
+"""The answering half of an HTTP/1 connection: framing and sending."""
+
+from proxy import errors
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.front.front import Front
+from proxy.net.stream import Socket, Stream
+from proxy.upstream.request import Request, StreamedBody
+from proxy.wire.answer import head_of, own_answer
+from proxy.wire.body import LAST_CHUNK
+from proxy.wire.fields import informational, status_line
+from proxy.wire.head import CRLF
+from proxy.wire.response import ResponseHead
+
+
+class Responder(Stream):
+    """What an exchange sees of an HTTP/1 connection: its `Downstream`."""
+
+    __slots__ = (
+        "_chunked",
+        "_head_only",
+        "_keep",
+        "_minor",
+        "_request",
+        "begun",
+        "buffer",
+        "client",
+        "detached",
+        "front",
+        "sent",
+    )
+
+    def __init__(self, sock: Socket, front: Front, client: str) -> None:
+        resources = front.resources
+        super().__init__(sock, resources.hub, resources.deadlines)
+        self.front = front
+        self.client = client
+        self.buffer = b""
+        """Bytes that the client sent behind what was read so far."""
+        self.sent = 0
+        self.begun = False
+        self.detached = False
+        """Left to a tunnel: no more HTTP."""
+        self._keep = True
+        self._minor = 1
+        self._chunked = False
+        self._head_only = False
+        self._request: Request | None = None
+
+    @property
+    def plain(self) -> Stream:
+        return self
+
+    def inform(self, response: ResponseHead) -> None:
+        self._send_all(informational(response))
+
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
+        self.begun = True
+        lines = response.lines
+        if not response.dated:
+            lines = [*lines, b"Date: " + self.front.clock.date()]
+        framing = b""
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        elif stream:
+            self._chunked = self._minor == 1
+            if self._chunked:
+                framing = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self._keep = False
+        if self._request is not None and self._request.body is not None:
+            self._end_streamed_body()
+        if not self._keep or self.front.draining:
+            self._keep = False
+            framing += b"Connection: close\r\n"
+        elif not self._minor:
+            framing += b"Connection: keep-alive\r\n"
+        data = b"%s%s\r\n%s\r\n%s" % (
+            status_line(response.status, response.reason),
+            CRLF.join(lines),
+            framing,
+            b"" if self._head_only else body,
+        )
+        if stream:
+            self._send_all(data)
+            return b""
+        try:
+            sent = self.send(data)
+        except OSError as error:
+            raise ClientGone from error
+        self.sent += sent
+        return b"" if sent == len(data) else data[sent:]
+
+    def _end_streamed_body(self) -> None:
+        """An answer that comes before the whole request was read ends the connection (RFC 9112 section 9.3)."""
+        if self._request is not None and isinstance(self._request.body, StreamedBody) and not self._request.body.done:
+            self._keep = False
+
+    def write(self, data: bytes) -> None:
+        self._send_all(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self, trailers: list[bytes]) -> None:
+        if not self._chunked:
+            return
+        if trailers and self._request is not None and self._request.fields.te_trailers:
+            self._send_all(b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF)
+        else:
+            self._send_all(LAST_CHUNK)
+
+    def answer(self, error: ExchangeError) -> None:
+        self.begun = True
+        request = self._request
+        self._end_streamed_body()
+        if self.front.draining:
+            self._keep = False
+        data = own_answer(
+            error,
+            request.id if request is not None and request.id else self.front.resources.request_ids.make(),
+            request.fields.accept if request is not None else None,
+            self.front.clock.date(),
+            close=not self._keep,
+        )
+        try:
+            self._send_all(head_of(data) if self._head_only else data)
+        except (ClientGone, ExchangeError):
+            self._keep = False
+
+    def abort(self) -> None:
+        self._keep = False
+        self.reset()
+
+    def switch(self, response: ResponseHead) -> bytes:
+        self.begun = True
+        lines = b"".join(line + CRLF for line in response.lines)
+        self._send_all(
+            status_line(101, b"") + lines + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        self.detached = True
+        return self.buffer
+
+    def _send_all(self, data: bytes) -> None:
+        try:
+            self.send_all(data, self.front.tables.settings.write_timeout)
+        except DeadlinePassed:
+            raise ExchangeError(errors.CLIENT_STALLED) from None
+        except OSError as error:
+            raise ClientGone from error
+        self.sent += len(data)

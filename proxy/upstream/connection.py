@@ -1,0 +1,212 @@
+"""One connection to a peer: sending a request on it, reading the heads that come back."""
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from proxy import errors
+from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.net.spool import Spool
+from proxy.net.stream import Socket, Stream, wait_either
+from proxy.upstream.request import Request, StreamedBody
+from proxy.wire.body import LAST_CHUNK, chunk
+from proxy.wire.head import END
+from proxy.wire.response import ResponseHead, parse_response_head
+
+if TYPE_CHECKING:
+    from proxy.upstream.pool import Pool
+
+_EXPECT_PATIENCE = 1.0
+"""Seconds that an upstream has to say whether it wants the body of a request with Expect: 100-continue."""
+
+
+class Stale(Exception):  # noqa: N818 - names what happened
+    """The upstream closed without a byte of an answer: it may never have seen the request."""
+
+
+class UpstreamConnection(Stream):
+    """A connection, leased for one exchange at a time or idle in its pool.
+
+    `spoiled` says that it cannot carry another exchange; `first_byte` is when this one's answer began (monotonic
+    seconds, 0 before).
+    """
+
+    __slots__ = ("_answered", "_heard", "first_byte", "idle_since", "pool", "reused", "spoiled")
+
+    def __init__(self, sock: Socket, pool: "Pool") -> None:
+        super().__init__(sock, pool.hub, pool.deadlines)
+        self.pool = pool
+        self.reused = False
+        self.idle_since = 0.0
+        """When its last answer ended (monotonic seconds); 0 while leased."""
+        self.spoiled = False
+        self.first_byte = 0.0
+        self._heard = b""  # bytes of the answer that came while the request was still being sent
+        self._answered: tuple[ResponseHead, bytes] | None = None
+
+    def unasked(self) -> None:
+        if self.idle_since:
+            self.pool.discard(self)
+        else:
+            self.reader.stop()
+
+    def expire(self) -> None:
+        if self.idle_since:
+            self.pool.discard(self)
+        else:
+            super().expire()
+
+    def alive(self) -> bool:
+        """Whether the peer has neither closed nor spoken at this moment."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def _has_bytes(self) -> bool:
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    # Sending the request.
+
+    def send_request(self, request: Request, timeout: float, most_head: int) -> None:
+        """Send head and body; `timeout` is the longest time without progress, in seconds.
+        `most_head` bounds an answer's head that comes before the body was asked for.
+
+        Returns early if the upstream answers before it has everything. Raises `Stale`, `ExchangeError` or, from a
+        streamed body, `ClientGone`.
+        """
+        body = request.body
+        framing = b""
+        if request.length is not None:
+            framing = b"Content-Length: %d\r\n" % request.length
+        elif body is not None:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        if body is not None and isinstance(body, StreamedBody) and body.expects_continue:
+            framing += b"Expect: 100-continue\r\n"
+        head = b"%s %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n\r\n" % (
+            request.method,
+            request.target,
+            request.block,
+            framing,
+            request.id,
+        )
+        if body is not None and isinstance(body, bytes):
+            head += body
+        try:
+            sent = self.send(head)
+            if sent != len(head) and not self._send_whole(head[sent:], timeout):
+                return
+            if body is not None and isinstance(body, Spool):
+                self._send_spool(body, timeout)
+            elif body is not None and isinstance(body, StreamedBody):
+                self._send_stream(body, timeout, most_head, chunked=request.length is None)
+        except OSError as error:
+            # An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5).
+            self.spoiled = True
+            if not self._has_bytes():
+                raise Stale(error.strerror or "") from None
+        except DeadlinePassed:
+            raise ExchangeError(errors.SEND_TIMEOUT) from None
+
+    def _send_whole(self, data: bytes, timeout: float) -> bool:
+        """Send everything; False if the upstream has answered meanwhile and wants no more."""
+        view = memoryview(data)
+        while True:
+            view = view[self.send(view) :]
+            if not view:
+                return True
+            if not self._may_send(timeout):
+                return False
+
+    def _send_spool(self, body: Spool, timeout: float) -> None:
+        offset = 0
+        while offset < body.length:
+            sent = body.send_to(self.sock, offset)
+            offset += sent
+            if not sent and not self._may_send(timeout):
+                return
+
+    def _send_stream(self, body: StreamedBody, timeout: float, most_head: int, *, chunked: bool) -> None:
+        if body.expects_continue and not self._await_continue(body, timeout, most_head):
+            return
+        while True:
+            data = body.read(self)
+            if data is None:
+                self.spoiled = True
+                return
+            if not data:
+                break
+            if not self._send_whole(b"".join(chunk(data)) if chunked else data, timeout):
+                return
+        if chunked:
+            self._send_whole(LAST_CHUNK, timeout)
+
+    def _may_send(self, timeout: float) -> bool:
+        """Wait until the upstream takes more; False if it has begun to answer (or is gone)."""
+        wait_either(self, self, monotonic() + timeout)
+        if self.alive():
+            return True
+        self.spoiled = True
+        return False
+
+    def _await_continue(self, body: StreamedBody, timeout: float, most: int) -> bool:
+        """Let the upstream say whether it wants the body (RFC 9110 section 10.1.1); silence means yes."""
+        try:
+            self.wait_readable(monotonic() + _EXPECT_PATIENCE)
+        except DeadlinePassed:
+            body.proceed()
+            return True
+        response, rest = self.read_head(b"", monotonic() + timeout, most)
+        if response.status == 100:
+            body.proceed()
+            self._heard = rest
+            return True
+        self._answered = response, rest
+        self.spoiled = True
+        return False
+
+    # Reading what comes back.
+
+    def first_head(self, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
+        """The first head of the answer and the bytes behind it; arguments and errors as for `read_head`."""
+        if self._answered is not None:
+            return self._answered
+        return self.read_head(self._heard, deadline, most)
+
+    def read_head(self, data: bytes, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
+        """The next head and the bytes behind it; `data` was read before, a head over `most` bytes is refused.
+
+        Raises `Stale` if the upstream closes without a byte, else `ExchangeError`.
+        """
+        while True:
+            end = data.find(END)
+            if end >= 0:
+                if end > most:
+                    raise ExchangeError(errors.BAD_RESPONSE, "head too large")
+                return parse_response_head(data[:end]), data[end + 4 :]
+            if data and (len(data) > most or not data.startswith(b"HTTP/1."[: len(data)])):
+                raise ExchangeError(errors.BAD_RESPONSE, "head")
+            try:
+                more = self.receive(deadline)
+            except DeadlinePassed:
+                raise ExchangeError(errors.RESPONSE_TIMEOUT) from None
+            except OSError as error:
+                raise self._closed_early(data, error.strerror or "") from None
+            if not more:
+                raise self._closed_early(data, "closed without an answer")
+            if not data:
+                self.first_byte = self.first_byte or monotonic()
+                data = more
+            else:
+                data += more
+
+    def _closed_early(self, data: bytes, reason: str) -> Exception:
+        if data or self.first_byte:
+            return ExchangeError(errors.UPSTREAM_CLOSED, "in the response head")
+        return Stale(reason)

@@ -1,0 +1,46 @@
+"""A request on its way to an upstream."""
+
+from abc import ABC, abstractmethod
+
+from proxy.net.spool import Spool
+from proxy.net.stream import Stream
+from proxy.wire.request import RequestFields
+
+
+class StreamedBody(ABC):
+    """A request body that is passed on while it comes."""
+
+    expects_continue: bool
+    done: bool
+
+    @abstractmethod
+    def read(self, upstream: Stream) -> bytes | None:
+        """The next bytes, b"" at the end, None once the upstream speaks first.
+
+        Raises `ExchangeError` or `ClientGone`.
+        """
+
+    @abstractmethod
+    def proceed(self) -> None:
+        """Tell a client that asked for it to send the body."""
+
+
+class Request:
+    """A request as the front read it. `block` holds the fields for the upstream, all but id and framing."""
+
+    __slots__ = ("block", "body", "fields", "id", "length", "method", "minor", "received", "started", "target")
+
+    def __init__(
+        self, method: bytes, target: bytes, minor: int, fields: RequestFields, block: bytes, started: float
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.fields = fields
+        self.block = block
+        self.started = started
+        self.id = b""
+        self.body: bytes | Spool | StreamedBody | None = None
+        self.length: int | None = None
+        """The body's length if there is a body and its length is known."""
+        self.received = 0
