@@ -1,0 +1,74 @@
+"""What the engine asks of an agent, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aragora.debate.spec import AgentSpec
+
+
+class Purpose(StrEnum):
+    """Why an agent is asked. Proposals and revisions are answered in prose, the others in JSON."""
+
+    PROPOSE = "propose"
+    CRITIQUE = "critique"
+    REVISE = "revise"
+    VOTE = "vote"
+    JUDGE = "judge"
+
+
+class Kind(StrEnum):
+    """What a passage of a prompt is."""
+
+    QUESTION = "question"
+    CONTEXT = "context"
+    STANDPOINT = "standpoint"
+    OWN = "own answer"
+    ANSWER = "answer"
+    CRITIQUE = "critique"
+    SUGGESTION = "suggestion"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One text that a prompt quotes as data; ``author`` is an agent's name, or None for people."""
+
+    kind: Kind
+    text: str
+    author: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to one agent. ``attempt`` counts from 1.
+
+    ``target`` is the agent whose answer is to be criticised, ``choices`` are the agents whose answers may be voted for.
+    ``passages`` are the texts quoted in ``prompt``, for agents that need no prompt.
+    """
+
+    agent: AgentSpec
+    purpose: Purpose
+    round: int
+    target: str | None
+    attempt: int
+    system: str
+    prompt: str
+    choices: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an agent answered, whole; ``model`` is the one that really answered, when known."""
+
+    text: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why no answer came. ``kind`` is a short word for metrics ("timeout"); neither field may hold a secret."""
+
+    kind: str
+    message: str

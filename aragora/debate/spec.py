@@ -1,0 +1,62 @@
+"""What is debated, by whom and under which rules; fixed when the debate is created."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+ConsensusMode = Literal["majority", "supermajority", "unanimous", "weighted", "judge", "none"]
+MODES: tuple[str, ...] = get_args(ConsensusMode)
+FEWEST_AGENTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One participant. ``name`` is unique in its debate ("demo-1"); ``role`` is the standpoint it argues from."""
+
+    name: str
+    type: str
+    model: str | None = None
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DebateSpec:
+    """Raises ValueError, naming the field, when the rules contradict themselves.
+
+    ``threshold`` is the share of the votes that decides (None: the mode's own); ``timeout`` is in seconds.
+    """
+
+    question: str
+    agents: tuple[AgentSpec, ...]
+    rounds: int = 3
+    consensus: ConsensusMode = "majority"
+    threshold: float | None = None
+    context: str = ""
+    early_stop: bool = True
+    timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        names = {agent.name for agent in self.agents}
+        if len(self.agents) < FEWEST_AGENTS:
+            raise ValueError(f"agents: at least {FEWEST_AGENTS}, not {len(self.agents)}")
+        if len(names) < len(self.agents):
+            raise ValueError("agents: each name may appear once")
+        if self.rounds < 1:
+            raise ValueError(f"rounds: at least 1, not {self.rounds}")
+        if self.consensus not in MODES:
+            raise ValueError(f"consensus: one of {', '.join(MODES)}, not {self.consensus!r}")
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold: more than 0 and at most 1, not {self.threshold:g}")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout: more than 0 seconds, not {self.timeout:g}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; :meth:`from_json` reads it back."""
+        return asdict(self) | {"agents": [asdict(agent) for agent in self.agents]}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> DebateSpec:
+        """What :meth:`to_json` wrote; raises ValueError or TypeError for anything else."""
+        return cls(**{**stored, "agents": tuple(AgentSpec(**agent) for agent in stored["agents"])})
