@@ -152,7 +152,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
     logs.mkdir(parents=True, exist_ok=True)
     application = Part(
         "application",
-        [sys.executable, "-m", "gunicorn", "-c", "conf/gunicorn.conf.py"],
+        [str(Path(sys.executable).with_name("gunicorn")), "-c", "conf/gunicorn.conf.py"],
         {
             "ARAGORA_BIND": f"127.0.0.1:{options.app_port}",
             "ARAGORA_WS_BIND": f"127.0.0.1:{options.ws_port}",

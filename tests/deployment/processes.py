@@ -16,6 +16,8 @@ import requests
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 40.0
+# not `python -m gunicorn`: USR2 starts argv again, and run as a file in its package gunicorn shadows the library's http
+GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 T = TypeVar("T")
 
 
@@ -135,7 +137,7 @@ def application(
         "ARAGORA_DATA_DIR": str(directory / "data"),
         "ARAGORA_WORKERS": "2",
     }
-    command = (sys.executable, "-m", "gunicorn", *(arguments or ("-c", "conf/gunicorn.conf.py")))
+    command = (GUNICORN, *(arguments or ("-c", "conf/gunicorn.conf.py")))
     with Running(*command, cwd=cwd, log=directory / "application.log", **where | environ) as running:
         running.ready(http)
         yield running, http, ws

@@ -39,19 +39,28 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def events(port: int, debate_id: str, since: int = 0) -> list[dict[str, Any]]:
-    """What the WebSocket gives of one debate, from a number to its end."""
-    channel = websocket.create_connection(f"ws://127.0.0.1:{port}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+    """What the WebSocket gives of one debate after a number, to its end; sent away (1001), it comes back for the rest."""
     found: list[dict[str, Any]] = []
-    try:
-        channel.send(json.dumps({"type": "subscribe", "debate_id": debate_id, "replay_from_seq": since}))
-        while not found or found[-1]["type"] != "debate_end":
-            message = json.loads(channel.recv())
-            assert message["type"] != "error", message
-            if message.get("seq") is not None:
-                found.append(message)
-    finally:
-        channel.close()
+    while not found or found[-1]["type"] != "debate_end":
+        last = found[-1]["seq"] if found else since
+        channel = websocket.create_connection(f"ws://127.0.0.1:{port}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+        try:
+            channel.send(json.dumps({"type": "subscribe", "debate_id": debate_id, "replay_from_seq": last}))
+            found += numbered(channel)
+        finally:
+            channel.close()
     return found
+
+
+def numbered(channel: websocket.WebSocket) -> Iterator[dict[str, Any]]:
+    """The events of one connection, until the debate's end or the connection's."""
+    while text := channel.recv():
+        message = json.loads(text)
+        assert message["type"] != "error", message
+        if message.get("seq") is not None:
+            yield message
+        if message["type"] == "debate_end":
+            return
 
 
 def test_a_debate_passes_through_every_layer_and_back(pair: Pair) -> None:
@@ -134,7 +143,7 @@ def test_a_body_of_60_megabytes_is_refused_and_the_refusal_arrives(pair: Pair) -
 
 
 def test_a_body_the_gateway_takes_but_the_application_does_not_is_refused(pair: Pair) -> None:
-    refused(get(pair.front, "/api/debates", method="POST", data=bytes(2 << 20)), 413)
+    refused(get(pair.front, "/api/debates", method="POST", json=QUESTION | {"context": "x" * (2 << 20)}), 413)
     assert pair.alive()
 
 

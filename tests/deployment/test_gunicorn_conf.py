@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.processes import CHECKOUT, application, get, ports, until
+from tests.deployment.processes import CHECKOUT, GUNICORN, application, get, ports, until
 
 CONF = str(CHECKOUT / "conf" / "gunicorn.conf.py")
 ADMITTED = {"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "not-a-secret-of-anyone"}
@@ -71,7 +71,7 @@ def test_one_address_may_serve_for_both(conf: Any) -> None:
 )
 def test_a_value_that_does_not_fit_stops_the_start_with_one_line(environ: dict[str, str], said: str) -> None:
     refused = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", CONF],
+        [GUNICORN, "-c", CONF],
         cwd=CHECKOUT,
         env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
@@ -117,7 +117,7 @@ def application(environ, start_response):
 
 def mark(checkout: Path, word: str) -> None:
     """Put a word into the application's module and into the settings', which the configuration file reads too."""
-    for name, code in [("aragora/server/wsgi.py", MARKED), ("aragora/settings.py", "")]:
+    for name, code in [("aragora/server/wsgi.py", MARKED), ("aragora/settings/__init__.py", "")]:
         original = (CHECKOUT / name).read_text()
         (checkout / name).write_text(f"{original}\nMARK = {word!r}\n{code}")
 
@@ -176,7 +176,8 @@ def test_a_worker_is_recycled_after_its_requests_without_a_lost_one(tmp_path: Pa
     with application(tmp_path, ARAGORA_MAX_REQUESTS="20", ARAGORA_MAX_REQUESTS_JITTER="5") as (running, http, _ws):
         for _ in range(120):
             assert get(http, "/healthz").status_code == 200
-        assert running.output().count("Booting worker") > 2
+        until(lambda: running.output().count("Booting worker") > 3, "the replacement of both workers")
+        assert get(http, "/ready").status_code == 200
 
 
 def test_no_control_socket_is_left_in_the_home_directory(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
     with application(tmp_path) as (_running, http, _ws):
         (free,) = ports(1)
         second = subprocess.run(
-            [sys.executable, "-m", "gunicorn", "-c", CONF],
+            [GUNICORN, "-c", CONF],
             cwd=CHECKOUT,
             env={
                 "PATH": os.environ["PATH"],
