@@ -1,0 +1,229 @@
+"""What a debate's log amounts to: one pass over the events, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from aragora.debate.asks import Purpose
+from aragora.debate.events import Event, EventType
+from aragora.debate.spec import DebateSpec
+
+ATTEMPTS = 2  # of one question: an agent that fails is asked once more
+UNUSABLE = "unusable"  # the kind of agent_error of an answer that came but cannot be read
+
+
+class Status(StrEnum):
+    """``CREATED`` and ``RUNNING`` change; the others are final."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+
+class Role(StrEnum):
+    """What an agent's message is."""
+
+    PROPOSER = "proposer"
+    REVISER = "reviser"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A proposal or a revision; ``at`` is in unix seconds."""
+
+    seq: int
+    at: float
+    round: int
+    agent: str
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Critique:
+    """What ``agent`` holds against the answer of ``target``; severity 0 to 10."""
+
+    round: int
+    agent: str
+    target: str
+    issues: tuple[str, ...]
+    suggestions: tuple[str, ...]
+    severity: float
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Whose answer ``agent`` takes, and how sure it is, 0 to 1; ``judge`` when its word alone decides."""
+
+    round: int
+    agent: str
+    choice: str
+    confidence: float
+    reasoning: str
+    judge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How alike the answers were at the end of a round, 0 to 1."""
+
+    round: int
+    similarity: float
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """The outcome; ``answer`` is None when nobody proposed anything."""
+
+    reached: bool
+    confidence: float
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserVote:
+    """A person's vote; ``user`` is None for somebody unknown."""
+
+    choice: str
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which question an answer or an error belongs to."""
+
+    round: int
+    purpose: Purpose
+    agent: str
+    target: str | None = None
+
+
+@dataclass(slots=True)
+class DebateState:
+    """The debate as its log tells it. Times are unix seconds, None until then."""
+
+    spec: DebateSpec
+    status: Status = Status.CREATED
+    last_seq: int = 0
+    round: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    messages: list[Message] = field(default_factory=list)
+    critiques: list[Critique] = field(default_factory=list)
+    votes: list[Vote] = field(default_factory=list)
+    convergence: list[Convergence] = field(default_factory=list)
+    consensus: Consensus | None = None
+    user_votes: list[UserVote] = field(default_factory=list)
+    suggestions: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    answered: set[Question] = field(default_factory=set)
+    errors: dict[Question, int] = field(default_factory=dict)
+    left_out: set[tuple[int, str]] = field(default_factory=set)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can happen any more."""
+        return self.status not in (Status.CREATED, Status.RUNNING)
+
+    @property
+    def rounds_used(self) -> int:
+        """Rounds that have begun."""
+        return self.round
+
+    @property
+    def final_answer(self) -> str | None:
+        """The outcome's answer, whether or not it was agreed upon."""
+        return self.consensus.answer if self.consensus else None
+
+    @property
+    def confidence(self) -> float:
+        """The outcome's confidence, 0 to 1."""
+        return self.consensus.confidence if self.consensus else 0.0
+
+    def open(self, question: Question) -> bool:
+        """Whether it is still worth asking."""
+        return (
+            question not in self.answered
+            and self.errors.get(question, 0) < ATTEMPTS
+            and (question.round, question.agent) not in self.left_out
+        )
+
+    def critiques_of(self, target: str, number: int) -> list[Critique]:
+        """What was said in round ``number`` against the answer of ``target``."""
+        return [critique for critique in self.critiques if critique.round == number and critique.target == target]
+
+    def add(self, event: Event) -> None:
+        """Take the next event in."""
+        self.last_seq = event.seq
+        data = event.data
+        match event.type:
+            case EventType.DEBATE_START:
+                self.status = Status.RUNNING
+                self.started_at = event.at
+            case EventType.ROUND_START:
+                self.round = event.round
+            case EventType.AGENT_MESSAGE | EventType.CRITIQUE | EventType.VOTE | EventType.AGENT_ERROR:
+                self._add_answer(event, event.agent or "")
+            case EventType.CONVERGENCE:
+                self.convergence.append(Convergence(event.round, data["similarity"], data["status"]))
+            case EventType.CONSENSUS:
+                self.consensus = Consensus(data["reached"], data["confidence"], data["answer"])
+            case EventType.USER_VOTE:
+                self.user_votes.append(UserVote(data["choice"], data.get("user")))
+            case EventType.USER_SUGGESTION:
+                self.suggestions.append(data["text"])
+            case EventType.DEBATE_END:
+                self.status = Status(data["status"])
+                self.ended_at = event.at
+
+    def _add_answer(self, event: Event, agent: str) -> None:
+        data = event.data
+        match event.type:
+            case EventType.AGENT_MESSAGE:
+                message = Message(event.seq, event.at, event.round, agent, data["role"], data["content"])
+                self.messages.append(message)
+                self.answers[agent] = message.content
+                purpose = Purpose.PROPOSE if message.role == Role.PROPOSER else Purpose.REVISE
+                self.answered.add(Question(event.round, purpose, agent))
+            case EventType.CRITIQUE:
+                self.critiques.append(_critique(event.round, agent, data))
+                self.answered.add(Question(event.round, Purpose.CRITIQUE, agent, data["target"]))
+            case EventType.VOTE:
+                judge = data.get("judge", False)
+                self.votes.append(
+                    Vote(event.round, agent, data["choice"], data["confidence"], data["reasoning"], judge)
+                )
+                self.answered.add(Question(event.round, Purpose.JUDGE if judge else Purpose.VOTE, agent))
+            case _:
+                question = Question(event.round, Purpose(data["purpose"]), agent, data["target"])
+                self.errors[question] = max(data["attempt"], self.errors.get(question, 0))
+                if self.errors[question] >= ATTEMPTS and data["kind"] != UNUSABLE:
+                    self.left_out.add((event.round, agent))
+
+
+def _critique(number: int, agent: str, data: dict[str, Any]) -> Critique:
+    return Critique(
+        round=number,
+        agent=agent,
+        target=data["target"],
+        issues=tuple(data["issues"]),
+        suggestions=tuple(data["suggestions"]),
+        severity=data["severity"],
+        reasoning=data["reasoning"],
+    )
+
+
+def fold(spec: DebateSpec, history: Iterable[Event]) -> DebateState:
+    """The state after ``history``, whose events have no gaps and begin with the first."""
+    state = DebateState(spec)
+    for event in history:
+        state.add(event)
+    return state
