@@ -41,16 +41,21 @@ class Debates:
         """
         if idempotency_key is not None and not (1 <= len(idempotency_key) <= MAX_KEY and is_storable(idempotency_key)):
             raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {MAX_KEY} characters"))
-        spec = DebateSpec(
-            question=new.question,
-            agents=self._participants(new.agents),
-            rounds=new.rounds,
-            consensus=new.consensus,
-            threshold=new.threshold,
-            context=new.context,
-            early_stop=new.early_stop,
-            timeout=new.timeout,
-        )
+        agents = self._participants(new.agents)
+        try:
+            spec = DebateSpec(
+                question=new.question,
+                agents=agents,
+                rounds=new.rounds,
+                consensus=new.consensus,
+                threshold=new.threshold,
+                context=new.context,
+                early_stop=new.early_stop,
+                timeout=new.timeout,
+            )
+        except ValueError as error:
+            field, _, problem = str(error).partition(": ")
+            raise ValidationFailed.of(Problem(field, problem)) from None
         body = new.model_dump_json() if idempotency_key is not None else ""
         record = self.store.create(
             spec,

@@ -12,7 +12,7 @@ from typing import Any
 
 from aragora.errors import SettingsError
 from aragora.settings.forms import Setting
-from aragora.settings.table import AGENT_VARIABLES, SETTINGS, Settings
+from aragora.settings.table import AGENT_VARIABLES, SETTINGS, AgentVariable, Settings
 
 _MAX_SECRET_FILE = 65_536
 # Read by the tests and the scripts, not by the application.
@@ -55,7 +55,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 def unknown(environ: Mapping[str, str]) -> Iterator[str]:
     """One warning for each ARAGORA_* variable that no row knows, with the nearest name."""
-    known = {row.name for row in SETTINGS} | {f"{row.name}_FILE" for row in SETTINGS if row.secret}
+    rows: tuple[Setting | AgentVariable, ...] = (*SETTINGS, *AGENT_VARIABLES)
+    known = {row.name for row in rows} | {f"{row.name}_FILE" for row in rows if row.secret}
     for name in sorted(environ):
         if name.startswith("ARAGORA_") and name not in known and name not in _FOREIGN:
             near = difflib.get_close_matches(name, known, n=1)

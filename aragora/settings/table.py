@@ -270,6 +270,7 @@ class AgentVariable:
 
 
 AGENT_VARIABLES: tuple[AgentVariable, ...] = (
+    AgentVariable("ARAGORA_DEMO_DELAY", "seconds that the offline demo takes for an answer; default 0.3"),
     AgentVariable("OPENAI_API_KEY", "key of the OpenAI API", secret=True),
     AgentVariable("ANTHROPIC_API_KEY", "key of the Anthropic API", secret=True),
 )

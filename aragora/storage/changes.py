@@ -374,7 +374,7 @@ class _Pulse:
         if self._connection is None:
             self._connection = sqlite3.connect(self._path, check_same_thread=False)
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        moved = version != self._version
+        moved: bool = version != self._version
         self._version = version
         return moved
 

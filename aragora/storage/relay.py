@@ -95,7 +95,7 @@ class Relay:
         pause = FIRST_PAUSE
         while not self._closed.is_set():
             try:
-                with self._client.pubsub(ignore_subscribe_messages=False) as channel:
+                with self._client.pubsub() as channel:  # type: ignore[no-untyped-call]
                     channel.subscribe(CHANNEL)
                     while not self._closed.is_set():
                         message = channel.get_message(timeout=LISTEN)

@@ -235,7 +235,7 @@ class Store:
 
         Raises :class:`SeqConflict`, :class:`LeaseLost`, :class:`DebateEnded` or :class:`NotFound`, and stores nothing.
         """
-        conditions = [debates.c.id == debate_id, RUNNABLE]
+        conditions: list[sa.ColumnElement[bool]] = [debates.c.id == debate_id, RUNNABLE]
         if expected_seq is not None:
             conditions.append(debates.c.last_seq == expected_seq)
         if lease is not None:

@@ -10,8 +10,6 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-RUNNABLE = sa.text("status IN ('created', 'running')")
-
 debates = sa.Table(
     "debates",
     metadata,
@@ -54,3 +52,5 @@ events = sa.Table(
     sa.Column("agent", sa.Text),
     sa.Column("data", sa.JSON, nullable=False),
 )
+
+RUNNABLE: sa.ColumnElement[bool] = debates.c.status.in_(["created", "running"])

@@ -75,7 +75,8 @@ def test_deleting_here_wakes_at_once(feed: ChangeFeed, store: Store) -> None:
     with feed.subscribe(record.id) as watch:
         store.delete(record.id)
         feed.publish_deleted(record.id)
-        assert watch.wait(SOON) and watch.deleted
+        assert watch.wait(SOON)
+        assert watch.deleted
 
 
 def test_a_thousand_watchers_cost_one_read_per_change(feed: ChangeFeed, store: Store) -> None:
@@ -153,7 +154,8 @@ def test_nobody_is_told_after_closing(feed: ChangeFeed, store: Store) -> None:
     watch.close()
     watch.close()
     feed.publish(record.id, 1)
-    assert calls == [] and feed.watchers() == 0
+    assert calls == []
+    assert feed.watchers() == 0
 
 
 def test_closing_the_feed_wakes_everybody(store: Store, settings: Settings) -> None:

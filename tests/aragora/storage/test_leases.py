@@ -46,7 +46,8 @@ def test_a_silent_owner_loses_its_debate_after_the_ttl(store: Store) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert taken[0].token == lost.token + 1
-    assert store.leases.holds(taken[0]) and not store.leases.holds(lost)
+    assert store.leases.holds(taken[0])
+    assert not store.leases.holds(lost)
 
 
 def test_renewing_keeps_it_and_names_what_is_held(store: Store) -> None:

@@ -67,7 +67,7 @@ def test_tables_of_a_newer_version_are_refused(store: Store, settings: Settings)
     with store.database.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     assert not store.migrations_current()
-    with pytest.raises(SettingsError, match="9999.*install the newer version"):
+    with pytest.raises(SettingsError, match=r"9999.*install the newer version"):
         Store.open(settings)
 
 

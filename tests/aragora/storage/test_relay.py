@@ -113,7 +113,8 @@ def test_without_redis_polling_takes_over_and_back(redis: Redis, processes: list
     with receiver.subscribe(record.id) as watch:
         redis.kill()
         until(lambda: receiver.status().degraded)
-        assert receiver.status().mode == "sqlite" and "polling" in receiver.status().detail
+        assert receiver.status().mode == "sqlite"
+        assert "polling" in receiver.status().detail
 
         for seq in (1, 2):
             publisher.publish(record.id, seq, append(here, record, message("x")))
@@ -134,4 +135,5 @@ def test_a_redis_that_never_was_does_not_keep_the_process_from_starting(tmp_path
     status = feed.status()
     feed.close()
     store.close()
-    assert status.degraded and status.mode == "sqlite"
+    assert status.degraded
+    assert status.mode == "sqlite"

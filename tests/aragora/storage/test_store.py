@@ -22,8 +22,10 @@ def test_a_new_debate_is_created_and_read_back(store: Store) -> None:
     record = store.create(spec(), title="A title", metadata={"team": "a", "deep": [1, {"x": None}]})
 
     assert ID_FORM.match(record.id)
-    assert record.status == "created" and record.last_seq == 0 and not record.ended
-    assert record.title == "A title" and record.metadata == {"team": "a", "deep": [1, {"x": None}]}
+    assert record.status == "created" and record.last_seq == 0
+    assert not record.ended
+    assert record.title == "A title"
+    assert record.metadata == {"team": "a", "deep": [1, {"x": None}]}
     assert record.spec == spec()
     assert store.get(record.id) == record
     assert store.events(record.id) == []
@@ -36,7 +38,9 @@ def test_ids_are_unguessable(store: Store) -> None:
     assert all(len(debate_id.removeprefix("adhoc_")) * 4 >= 96 for debate_id in ids)
 
 
-@pytest.mark.parametrize("debate_id", ["adhoc_" + "0" * 26, "", "../../etc/passwd", "adhoc_%00", "' OR 1=1 --", "x" * 9999])
+@pytest.mark.parametrize(
+    "debate_id", ["adhoc_" + "0" * 26, "", "../../etc/passwd", "adhoc_%00", "' OR 1=1 --", "x" * 9999]
+)
 def test_an_unknown_id_is_not_found_by_any_method(store: Store, debate_id: str) -> None:
     for call in (
         lambda: store.get(debate_id),
@@ -109,7 +113,8 @@ def test_the_summary_follows_the_events(store: Store) -> None:
 
     ended = store.get(record.id)
     assert (ended.status, ended.rounds_used, ended.confidence, ended.final_answer) == ("completed", 2, 0.75, "yes")
-    assert ended.consensus_reached and ended.ended and ended.ended_at is not None
+    assert ended.consensus_reached and ended.ended
+    assert ended.ended_at is not None
 
 
 def test_nothing_follows_the_end(store: Store) -> None:

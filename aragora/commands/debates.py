@@ -1,0 +1,162 @@
+"""``ask``, ``watch``, ``list``, ``export`` and ``cancel``: debates on a server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from aragora.commands.client import Client
+from aragora.commands.exits import FAILED, FINE, UNDECIDED, Commands, Parser, UsageError
+from aragora.commands.screen import screen, verdict
+from aragora.service.exports import FORMATS, TABLES
+from aragora.service.views import printable
+from aragora.settings import Settings
+from aragora.storage.records import STATUSES
+
+MAX_CONTEXT = 65_536
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    server = Parser(add_help=False)
+    server.add_argument("--url", help="server (default: ARAGORA_URL, else http://127.0.0.1:8000)")
+    server.add_argument("--json", action="store_true", help="JSON instead of words")
+
+    ask = commands.add_parser("ask", parents=[server], help="begin a debate and watch it")
+    ask.add_argument("question", help="10 to 2000 characters")
+    ask.add_argument("--agents", metavar="A,B,...", help="names of 2 to 10 agents, as demo,demo,demo")
+    ask.add_argument("--rounds", type=int, metavar="N", help="1 to 10 (default 3)")
+    ask.add_argument("--consensus", metavar="MODE", help="majority, supermajority, unanimous, weighted, judge or none")
+    ask.add_argument(
+        "--threshold", type=float, metavar="SHARE", help="share of the votes that decides, above 0 up to 1"
+    )
+    ask.add_argument("--context", metavar="TEXT|@FILE", help="what the agents should know")
+    ask.add_argument("--timeout", type=float, metavar="SECONDS", help="up to 1800")
+    ask.add_argument("--title", help="name in lists")
+    ask.add_argument("--no-early-stop", action="store_true", help="go through every round")
+    ask.add_argument("--detach", action="store_true", help="print the id and do not watch")
+    ask.set_defaults(run=run_ask)
+
+    watch = commands.add_parser("watch", parents=[server], help="watch a debate, from its beginning")
+    watch.add_argument("id")
+    watch.add_argument("--since", type=int, default=0, metavar="SEQ", help="begin behind this event")
+    watch.set_defaults(run=run_watch)
+
+    listing = commands.add_parser("list", parents=[server], help="list debates, newest first")
+    listing.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default 20)")
+    listing.add_argument("--status", choices=sorted(STATUSES))
+    listing.add_argument("-q", "--search", metavar="WORDS", help="words of the question or title")
+    listing.add_argument("--cursor", help="the next page, as the page before named it")
+    listing.set_defaults(run=run_list)
+
+    export = commands.add_parser("export", parents=[server], help="download a debate")
+    export.add_argument("id")
+    export.add_argument("--format", choices=list(FORMATS), default="md", dest="form")
+    export.add_argument("--table", choices=TABLES, default="messages")
+    export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    export.set_defaults(run=run_export)
+
+    cancel = commands.add_parser("cancel", parents=[server], help="end a debate for good")
+    cancel.add_argument("id")
+    cancel.set_defaults(run=run_cancel)
+
+
+def run_ask(given: argparse.Namespace, settings: Settings) -> int:
+    """Begin a debate; 3 when it ends without being completed."""
+    body: dict[str, Any] = {"question": given.question}
+    if given.agents is not None:
+        body["agents"] = [name.strip() for name in given.agents.split(",") if name.strip()]
+    for name in ("rounds", "consensus", "threshold", "timeout", "title"):
+        if getattr(given, name) is not None:
+            body[name] = getattr(given, name)
+    if given.context is not None:
+        body["context"] = _context(given.context)
+    if given.no_early_stop:
+        body["early_stop"] = False
+    client = Client(settings, given.url)
+    created = client.create(body)
+    if given.detach:
+        print(json.dumps(created) if given.json else created["debate_id"])
+        return FINE
+    return _follow(client, created["debate_id"], 0, as_json=given.json)
+
+
+def run_watch(given: argparse.Namespace, settings: Settings) -> int:
+    """Show a debate until its end; 3 when it was not completed."""
+    if given.since < 0:
+        raise UsageError("--since: 0 or more")
+    return _follow(Client(settings, given.url), given.id, given.since, as_json=given.json)
+
+
+def _follow(client: Client, debate_id: str, since: int, *, as_json: bool) -> int:
+    with screen(as_json=as_json) as shown:
+        debate = client.debate(debate_id)
+        shown.begin(debate)
+        try:
+            for message in (
+                client.watch(debate_id, since) if debate["last_seq"] > since or debate["in_progress"] else ()
+            ):
+                shown.show(message)
+        except KeyboardInterrupt:
+            print(f"\nit goes on: aragora watch {debate_id}", file=sys.stderr)
+            raise
+        debate = client.debate(debate_id)
+        shown.finish(debate)
+    return FINE if debate["status"] == "completed" else UNDECIDED
+
+
+def run_list(given: argparse.Namespace, settings: Settings) -> int:
+    """Print one page."""
+    client = Client(settings, given.url)
+    page = client.page(limit=given.limit, status=given.status, q=given.search, cursor=given.cursor)
+    if given.json:
+        print(json.dumps(page, ensure_ascii=False))
+        return FINE
+    for debate in page["debates"]:
+        title = printable(" ".join(debate["title"].split()))
+        print(f"{debate['id']}  {debate['created_at'][:19]}  {debate['status']:<9}  {title[:80]}")
+    if page.get("next_cursor"):
+        print(f"more: --cursor {page['next_cursor']}", file=sys.stderr)
+    return FINE
+
+
+def run_export(given: argparse.Namespace, settings: Settings) -> int:
+    """Download; the file appears only when it is complete."""
+    form = "json" if given.json else given.form
+    body = Client(settings, given.url).export(given.id, form, given.table)
+    if given.output is None or given.output == "-":
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+        return FINE
+    target = Path(given.output)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.write_bytes(body)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        print(f"aragora export: cannot write {target}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    return FINE
+
+
+def run_cancel(given: argparse.Namespace, settings: Settings) -> int:
+    """End a debate and show how it stands."""
+    client = Client(settings, given.url)
+    client.cancel(given.id)
+    debate = client.debate(given.id)
+    print(json.dumps(debate, ensure_ascii=False) if given.json else verdict(debate))
+    return FINE
+
+
+def _context(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    try:
+        with Path(text[1:]).open(encoding="utf-8") as file:
+            return file.read(MAX_CONTEXT)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--context: cannot read {text[1:]}: {getattr(error, 'strerror', 'not UTF-8')}") from None

@@ -1,0 +1,235 @@
+"""A debate on the screen: live on a terminal, plain lines elsewhere, JSON when asked for.
+
+What agents and people wrote is shown as text: no markup of theirs is obeyed and no control character passes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from aragora.service.views import printable
+
+Row = dict[str, Any]
+COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+
+class Screen(Protocol):
+    """Shows one debate as it goes on; a context manager."""
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def begin(self, debate: Row) -> None:
+        """The debate as it stands."""
+
+    def show(self, message: Row) -> None:
+        """An event or a piece of streamed text."""
+
+    def finish(self, debate: Row) -> None:
+        """The debate at its end."""
+
+
+def screen(*, as_json: bool) -> Screen:
+    """The screen that fits where standard output goes."""
+    if as_json:
+        return JsonLines()
+    return Terminal() if sys.stdout.isatty() else Plain()
+
+
+class JsonLines:
+    """One JSON object per line: each event as the server sent it, at last the debate with type ``debate``."""
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def begin(self, debate: Row) -> None:
+        """Nothing: the events say it all."""
+
+    def show(self, message: Row) -> None:
+        """Live tokens are left out: they have no seq."""
+        if "seq" in message:
+            self._print(message)
+
+    def finish(self, debate: Row) -> None:
+        """The last line."""
+        self._print({"type": "debate"} | debate)
+
+    def _print(self, row: Row) -> None:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+class Plain:
+    """Lines for a file or a pipe."""
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def begin(self, debate: Row) -> None:
+        """Question, id and agents."""
+        self._print(f"{debate['task']}\n{debate['id']}: {', '.join(debate['agents'])}; {debate['rounds']} rounds")
+
+    def show(self, message: Row) -> None:
+        """One event."""
+        heading, body = told(message)
+        if heading:
+            self._print(heading)
+        if body:
+            self._print(textwrap.indent(body, "    "))
+
+    def finish(self, debate: Row) -> None:
+        """The result."""
+        self._print(f"\n{verdict(debate)}")
+        if debate.get("final_answer"):
+            self._print(textwrap.indent(str(debate["final_answer"]), "    "))
+
+    def _print(self, text: str) -> None:
+        print(printable(text), flush=True)
+
+
+class Terminal:
+    """What was said scrolls by; below it stand the round and what each agent is doing."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._live = Live(console=self._console, transient=True, refresh_per_second=8, get_renderable=self._below)
+        self._agents: dict[str, str] = {}
+        self._rounds, self._round = 1, 0
+        self._state = "begins"
+
+    def __enter__(self) -> Terminal:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def begin(self, debate: Row) -> None:
+        """Question, id and agents."""
+        self._agents = dict.fromkeys(debate["agents"], "")
+        self._rounds = debate["rounds"]
+        self._print(Text(printable(debate["task"]), style="bold"))
+        self._print(Text(f"{debate['id']}  consensus by {debate['consensus']}", style="dim"))
+
+    def show(self, message: Row) -> None:
+        """One event above, or a piece of an answer below."""
+        agent = message.get("agent") or ""
+        if message["type"] == "token_delta":
+            data = message.get("data", message)
+            self._agents[agent] = (self._agents.get(agent, "") + str(data.get("text", "")))[-400:]
+            return
+        if agent in self._agents:
+            self._agents[agent] = ""
+        if message["type"] == "round_start":
+            self._round = message["round"]
+        self._state = message["type"].replace("_", " ")
+        heading, body = told(message)
+        if not heading:
+            return
+        style = self._colour(agent)
+        if body:
+            shown = Text(printable(body))
+            self._print(
+                Panel(shown, title=Text(printable(heading), style=style), title_align="left", border_style=style)
+            )
+        else:
+            self._print(Text(printable(heading), style=style))
+
+    def finish(self, debate: Row) -> None:
+        """The result."""
+        colour = "green" if debate["consensus_reached"] else "yellow"
+        answer = Text(printable(str(debate.get("final_answer") or "no answer")))
+        self._print(Panel(answer, title=Text(printable(verdict(debate))), title_align="left", border_style=colour))
+
+    def _print(self, what: RenderableType) -> None:
+        self._console.print(what)
+
+    def _colour(self, agent: str) -> str:
+        names = list(self._agents)
+        return COLOURS[names.index(agent) % len(COLOURS)] if agent in names else "white"
+
+    def _below(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 1))
+        for agent, said in self._agents.items():
+            words = " ".join(printable(said).split())[-60:]
+            rows.add_row(Text(printable(agent), style=self._colour(agent)), Text(words or "…", style="dim"))
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            Spinner("dots"),
+            Text(f"round {self._round} of {self._rounds}"),
+            ProgressBar(total=self._rounds, completed=min(self._round, self._rounds), width=20),
+            Text(self._state, style="dim"),
+        )
+        return Group(rows, bar)
+
+
+def told(message: Row) -> tuple[str, str]:
+    """An event in words: a heading and a text; both empty for what needs none."""
+    data: Row = message.get("data") or {}
+    agent = message.get("agent") or "a person"
+    match message["type"]:
+        case "round_start":
+            return f"Round {message['round']}", ""
+        case "agent_message":
+            return f"{agent} ({data.get('role', 'agent')})", str(data.get("content", ""))
+        case "critique":
+            return f"{agent} on {data.get('target')}, severity {data.get('severity')}", _points(data)
+        case "vote":
+            share = f", {data['confidence']:.0%} sure" if isinstance(data.get("confidence"), int | float) else ""
+            return f"{agent} votes for {data.get('choice')}{share}", str(data.get("reasoning") or "")
+        case "convergence":
+            return f"Answers are {data.get('similarity', 0):.0%} alike: {data.get('status', '')}", ""
+        case "agent_error":
+            return f"{agent} failed: {data.get('message') or data.get('error') or data.get('kind')}", ""
+        case "user_vote":
+            return f"A person votes for {data.get('choice')}", str(data.get("reasoning") or "")
+        case "user_suggestion":
+            return "A person suggests", str(data.get("text", ""))
+        case _:
+            return "", ""
+
+
+def _points(data: Row) -> str:
+    def points(name: str) -> Iterable[str]:
+        found = data.get(name)
+        return [f"- {point}" for point in found] if isinstance(found, list) else []
+
+    parts = [*points("issues"), *(["Suggestions:", *points("suggestions")] if data.get("suggestions") else [])]
+    return "\n".join([*parts, str(data.get("reasoning") or "")]).strip()
+
+
+def verdict(debate: Row) -> str:
+    """The result in one line."""
+    result = "consensus" if debate["consensus_reached"] else "no consensus"
+    seconds = debate.get("duration_seconds") or 0
+    return (
+        f"{debate['status']}: {result}, confidence {debate['confidence']:.0%}, "
+        f"{debate['rounds_used']} of {debate['rounds']} rounds, {seconds:.1f} s"
+    )
