@@ -38,17 +38,27 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield Pair(port, (app, front))
 
 
+def connected(port: int) -> websocket.WebSocket:
+    return websocket.create_connection(f"ws://127.0.0.1:{port}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+
+
+def closed(channel: websocket.WebSocket) -> None:
+    """Say goodbye and let go of the socket, which `close` alone keeps when the other side spoke first."""
+    channel.close()
+    channel.shutdown()
+
+
 def events(port: int, debate_id: str, since: int = 0) -> list[dict[str, Any]]:
-    """What the WebSocket gives of one debate after a number, to its end; sent away (1001), it comes back for the rest."""
+    """What the WebSocket gives of one debate after a number, to its end; sent away (1001), it comes back."""
     found: list[dict[str, Any]] = []
     while not found or found[-1]["type"] != "debate_end":
         last = found[-1]["seq"] if found else since
-        channel = websocket.create_connection(f"ws://127.0.0.1:{port}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+        channel = connected(port)
         try:
             channel.send(json.dumps({"type": "subscribe", "debate_id": debate_id, "replay_from_seq": last}))
             found += numbered(channel)
         finally:
-            channel.close()
+            closed(channel)
     return found
 
 
@@ -148,12 +158,12 @@ def test_a_body_the_gateway_takes_but_the_application_does_not_is_refused(pair: 
 
 
 def test_a_websocket_that_speaks_no_json_is_told_so(pair: Pair) -> None:
-    channel = websocket.create_connection(f"ws://127.0.0.1:{pair.front}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+    channel = connected(pair.front)
     try:
         channel.send("not json")
         until(lambda: json.loads(channel.recv())["type"] == "error", "an error message")
     finally:
-        channel.close()
+        closed(channel)
     assert pair.alive()
 
 
@@ -177,19 +187,19 @@ def test_every_answer_carries_the_request_id_of_the_gateway_and_the_application_
 def test_term_drains_either_and_nothing_stays(tmp_path: Path, first: str) -> None:
     with application(tmp_path) as (app, http, _ws), gateway(tmp_path, http) as (front, port):
         debate_id = get(port, "/api/debates", method="POST", json=QUESTION).json()["debate_id"]
-        channel = websocket.create_connection(f"ws://127.0.0.1:{port}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+        channel = connected(port)
         channel.send(json.dumps({"type": "subscribe", "debate_id": debate_id}))
         for part in (front, app) if first == "gateway" else (app, front):
             part.signal(signal.SIGTERM)
             assert part.ended() == 0, part.output()
             assert not part.left_behind()
-        channel.close()
+        closed(channel)
     assert not re.search("Traceback|CRITICAL|graceful timeout", app.output() + front.output())
 
 
 def test_watchers_do_not_hold_a_drain_up(tmp_path: Path) -> None:
     with application(tmp_path, ARAGORA_GRACEFUL_TIMEOUT="30") as (app, _http, ws):
-        channel = websocket.create_connection(f"ws://127.0.0.1:{ws}/ws", timeout=20, http_no_proxy=["127.0.0.1"])
+        channel = connected(ws)
         try:
             until(lambda: json.loads(channel.recv())["type"] == "connection_info", "the greeting")
             app.signal(signal.SIGTERM)
@@ -198,7 +208,7 @@ def test_watchers_do_not_hold_a_drain_up(tmp_path: Path) -> None:
                 frame = channel.recv_frame()
             assert int.from_bytes(frame.data[:2]) == 1001
         finally:
-            channel.close()
+            closed(channel)
         assert app.ended(10) == 0
 
 
