@@ -1,0 +1,139 @@
+"""A headless Chromium, driven through its DevTools protocol: just enough to use the console as a person would."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import websocket
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+PATIENCE = 30.0
+
+
+class Page:
+    """One page; every call waits for its answer."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = websocket.create_connection(address, timeout=PATIENCE, suppress_origin=True)
+        self._numbers = itertools.count(1)
+        self.console: list[str] = []
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command's result."""
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return dict(message["result"])
+            self._note(message)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if message.get("method") == "Log.entryAdded":
+            self.console.append(message["params"]["entry"]["text"])
+        elif message.get("method") == "Runtime.exceptionThrown":
+            self.console.append(str(message["params"]["exceptionDetails"].get("exception", {}).get("description")))
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression, promises included."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait(self, expression: str, patience: float = PATIENCE) -> Any:
+        """The first truthy value of `expression`."""
+        deadline = time.monotonic() + patience
+        while True:
+            value = self.evaluate(expression)
+            if value:
+                return value
+            assert time.monotonic() < deadline, f"never true: {expression}; console: {self.console}"
+            time.sleep(0.05)
+
+    def go(self, address: str) -> None:
+        """Open `address`."""
+        self.call("Page.navigate", url=address)
+        self.wait("document.readyState === 'complete'")
+
+    def look(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Take the size and colours of a device."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.call("Emulation.setEmulatedMedia", features=scheme)
+
+    def type(self, text: str) -> None:
+        """Write into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str, code: int, modifiers: int = 0) -> None:
+        """Press and release one key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, modifiers=modifiers
+            )
+
+    def screenshot(self, path: Path) -> None:
+        """Save what is visible as PNG."""
+        answer = self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def close(self) -> None:
+        """Leave the page."""
+        self._socket.close()
+
+
+@contextmanager
+def browser(directory: Path, program: str = "chromium") -> Iterator[Page]:
+    """A page of a new browser whose profile lives in `directory`."""
+    running = subprocess.Popen(
+        [program, *FLAGS, f"--user-data-dir={directory}", "about:blank"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        page = Page(_page_address(directory))
+        try:
+            yield page
+        finally:
+            page.close()
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+def _page_address(directory: Path) -> str:
+    port_file = directory / "DevToolsActivePort"
+    deadline = time.monotonic() + PATIENCE
+    while not (port_file.exists() and port_file.read_text().count("\n")):
+        assert time.monotonic() < deadline, "Chromium has not opened its DevTools port"
+        time.sleep(0.05)
+    port = port_file.read_text().split("\n")[0]
+    import urllib.request
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
+        pages = json.load(answer)
+    return str(next(item["webSocketDebuggerUrl"] for item in pages if item["type"] == "page"))
