@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,11 +43,11 @@ class _Parser(argparse.ArgumentParser):
         raise _UsageError(f"{found[1]}: its value is missing; put one after it" if found else message)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], int] = supervisor.run) -> int:
     """Carry out a command line and give back the exit code: 2 when it or the file is wrong."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        return _run(arguments, serve)
     except _UsageError as problem:
         print(f"{_PROG}: {problem}", file=sys.stderr)
     except SettingsError as problem:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(help_text(shutil.get_terminal_size().columns), end="")
         return 0
@@ -69,7 +69,7 @@ def _run(arguments: list[str]) -> int:
     if rest:
         raise _UsageError(f"{rest[0]}: not understood; settings are flags, such as --upstream {rest[0]}")
     settings = load(flags, _config(flags))
-    return supervisor.run(settings, flags)
+    return serve(settings, flags)
 
 
 def _check(arguments: list[str]) -> int:

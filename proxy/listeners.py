@@ -22,12 +22,18 @@ _MENDS = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a writable directory",
     errno.ENOENT: "the directory does not exist; create it",
 }
+ADMIN = "admin"  # name of the admin's socket among inherited ones
 _PROBE = 1.0  # seconds to find out whether somebody serves a unix socket
 
 
 def inherited() -> bool:
     """Whether sockets came with the process: from systemd, or from the master this one upgrades."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_FD" in os.environ
+
+
+def names() -> list[str]:
+    """Names of the inherited sockets, in their order: FileDescriptorName= of a systemd unit."""
+    return os.environ.get("LISTEN_FDNAMES", "").split(":") if inherited() else []
 
 
 def check(addresses: Iterable[Address]) -> None:
@@ -62,62 +68,74 @@ def _probe(address: Address) -> None:
     raise OSError(errno.EADDRINUSE, "in use")
 
 
-def added(settings: Settings, listeners: Sequence[Any]) -> list[Address]:
+def added(settings: Settings, listeners: Sequence[Any], admin: Any) -> list[Address]:
     """Addresses of the settings that none of these listeners has."""
-    return [address for address, listener in _match(settings, listeners) if listener is None]
+    bound = _match(settings.bind, [listener for listener in listeners if listener is not admin])
+    missing = [address for address, listener in zip(settings.bind, bound, strict=True) if listener is None]
+    if settings.admin and not _serves(admin, settings.admin):
+        missing.append(settings.admin)
+    return missing
 
 
-def place(settings: Settings, listeners: Sequence[Any], config: Any, log: Any, *,
+def place(settings: Settings, listeners: Sequence[Any], admin: Any, config: Any, log: Any, *,
           activated: bool) -> tuple[list[Any], Any]:
     """Listeners for the settings, keeping open those that exist; second, the one of the admin address or None.
 
-    With socket activation (`activated`) systemd's sockets are the front, whatever `bind` says; one that has the admin
-    address is the admin's.
+    `admin` is the listener of the admin address so far. With socket activation (`activated`) systemd's sockets are
+    the front, whatever `bind` says; one that has the admin address or is named "admin" is the admin's.
     """
-    matched = _match(settings, listeners)
-    if activated:
-        admin = next((found for address, found in matched if address == settings.admin), None)
-        chosen = [listener for listener in listeners if listener is not admin]
-        if settings.admin and admin is None:
-            admin = _bind(settings.admin, config, log)
-        return [*chosen, *([admin] if admin else [])], admin
-    chosen, admin = [], None
-    for address, found in matched:
-        listener = found or _bind(address, config, log)
-        chosen.append(listener)
-        if address == settings.admin:
-            admin = listener
-    for listener in listeners:
-        if listener not in chosen:
-            log.info("No longer listening at: %s", listener)
-            _drop(listener)
-    return chosen, admin
+    if admin is None and settings.admin:
+        admin = next((listener for listener in listeners if _at(listener, settings.admin)), None)
+    front = [listener for listener in listeners if listener is not admin]
+    if not activated:
+        bound = _match(settings.bind, front)
+        kept = [listener or _bind(address, config, log) for address, listener in zip(settings.bind, bound, strict=True)]
+        for listener in front:
+            if listener not in kept:
+                _drop(listener, log)
+        front = kept
+    if admin and not (settings.admin and (activated or _serves(admin, settings.admin))):
+        _drop(admin, log)
+        admin = None
+    if settings.admin and admin is None:
+        admin = _bind(settings.admin, config, log)
+    return [*front, *([admin] if admin else [])], admin
 
 
-def _match(settings: Settings, listeners: Sequence[Any]) -> list[tuple[Address, Any]]:
-    """Each address of the settings with the listener that has it, the admin's last.
+def _serves(listener: Any, address: Address) -> bool:
+    return listener is not None and (_at(listener, address) or _on_any_port(listener, address))
 
-    Port 0 stands for whichever port the kernel chose on that host.
+
+def _match(addresses: Sequence[Address], listeners: Sequence[Any]) -> list[Any]:
+    """For each address the listener that has it, or None.
+
+    Port 0 stands for whichever port the kernel chose: that of a listener made for port 0, or of an inherited one,
+    whose making is not known here.
     """
     free = list(listeners)
-    wanted = [*settings.bind, *([settings.admin] if settings.admin else [])]
-    found: dict[int, Any] = {}
-    for exact in (True, False):
-        for place_, address in enumerate(wanted):
-            if place_ in found:
-                continue
-            for listener in free:
-                name = listener.getsockname()
-                if address.path or isinstance(name, str | bytes):
-                    same = name == address.path
-                else:
-                    same = name[0] == address.host and (
-                        name[1] == address.port or (not exact and address.port == 0))
-                if same:
-                    found[place_] = listener
-                    free.remove(listener)
-                    break
-    return [(address, found.get(place_)) for place_, address in enumerate(wanted)]
+    found: list[Any] = [None] * len(addresses)
+    for same in (_at, _made_for, _on_any_port):
+        for index, address in enumerate(addresses):
+            listener = next((one for one in free if same(one, address)), None)
+            if found[index] is None and listener is not None:
+                found[index] = listener
+                free.remove(listener)
+    return found
+
+
+def _at(listener: Any, address: Address) -> bool:
+    name = listener.getsockname()
+    return bool(name[:2] == address.sockaddr if isinstance(name, tuple) else name == address.sockaddr)
+
+
+def _made_for(listener: Any, address: Address) -> bool:
+    return bool(listener.cfg_addr == address.sockaddr)
+
+
+def _on_any_port(listener: Any, address: Address) -> bool:
+    name = listener.getsockname()
+    return isinstance(name, tuple) and address.port == 0 and name[0] == address.host and (
+        listener.cfg_addr[1] == 0 or listener.cfg_addr == name)
 
 
 def _bind(address: Address, config: Any, log: Any) -> Any:
@@ -126,7 +144,8 @@ def _bind(address: Address, config: Any, log: Any) -> Any:
     return listener
 
 
-def _drop(listener: Any) -> None:
+def _drop(listener: Any, log: Any) -> None:
+    log.info("No longer listening at: %s", listener)
     name = listener.getsockname()
     listener.close()
     if isinstance(name, str) and name:

@@ -14,8 +14,8 @@ What a worker (`proxy.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in
     version       of this program
     is_admin(s)   whether a listener of `self.sockets` is the admin address
     reloaded()    the settings to swap to. The master sends each worker SIGHUP after a good reload; gunicorn leaves
-                  that signal at its deadly default in workers, so `init_signals` must set a handler for it. SIGHUP
-                  is blocked from the fork until the worker is about to run: none is lost, none kills it early.
+                  that signal at its deadly default in workers, so `init_signals` must set a handler for it.
+Signals are blocked from the fork until `run` is about to be called: none is lost, none kills a worker that starts.
 `Gateway.settings` is replaced in the master too, so a worker forked later begins with the newest.
 
 The master waits one second longer than `graceful` before it kills, so a worker may use all of it. USR1 reaches workers
@@ -24,6 +24,7 @@ as `handle_usr1`, TERM as `handle_exit`, QUIT and INT as `handle_quit`.
 
 import grp
 import os
+import pkgutil
 import pwd
 import signal
 import sys
@@ -40,10 +41,12 @@ from gunicorn.pidfile import Pidfile
 
 from proxy import descriptors, listeners
 from proxy.handover import Handover
+from proxy.observe.accesslog import open_for_append
 from proxy.observe.metrics import Board
 from proxy.settings import Settings, SettingsError, load
 
-WORKER = "proxy.worker.Worker"
+WORKER = "proxy.worker:Worker"
+_WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
 _HEARTBEAT = 30  # seconds without a sign of life until the master kills a worker
 
 
@@ -56,11 +59,11 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
         if not listeners.inherited():
             listeners.check(settings.bind + ((settings.admin,) if settings.admin else ()))
         prepare_access_log(settings)
-        Supervisor(Gateway(settings, flags, worker)).run()
+        Supervisor(Gateway(settings, flags, pkgutil.resolve_name(worker))).run()
     except (SettingsError, RuntimeError, OSError, ImportError, AttributeError) as problem:
         print(f"proxy: {problem}", file=sys.stderr)
         return 1
-    return 0
+    return 0  # not reached: the arbiter ends by SystemExit, a worker process too
 
 
 def version() -> str:
@@ -74,7 +77,7 @@ def version() -> str:
 class Gateway(BaseApplication):  # type: ignore[misc]
     """What gunicorn calls the application: here the settings and what master and workers share."""
 
-    def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: str) -> None:
+    def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: type) -> None:
         self.settings = settings
         self.version = version()
         self.board = Board()
@@ -82,16 +85,16 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._flags = flags
         self._worker = worker
         self._handover = Handover()
-        self._admin: Any = None
+        self.admin: Any = None
+        self._names = listeners.names()
         super().__init__(prog="proxy")
 
     def load_config(self) -> None:
         """Translate `settings` for gunicorn; called by it."""
         settings = self.settings
         identity = owner(settings)
-        addresses = [*settings.bind, *([settings.admin] if settings.admin else [])]
         options = {
-            "bind": [str(address) for address in addresses],
+            "bind": [str(address) for address in settings.bind],
             "worker_class": self._worker,
             "workers": settings.workers,
             "timeout": _HEARTBEAT,
@@ -110,7 +113,6 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             "max_requests": 0,
             "preload_app": False,
             "pre_fork": self._pre_fork,
-            "post_fork": self._post_fork,
             "post_worker_init": self._worker_starts,
             "child_exit": self._child_exit,
             "when_ready": self._when_ready,
@@ -125,7 +127,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def is_admin(self, listener: Any) -> bool:
         """Whether this is the listener of the admin address."""
-        return listener is self._admin
+        return listener is self.admin
 
     def read_again(self) -> Settings:
         """The settings a reload would run with. Raises SettingsError."""
@@ -153,10 +155,12 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def place(self, arbiter: Any) -> None:
         """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
-        arbiter.LISTENERS, self._admin = listeners.place(
-            self.settings, arbiter.LISTENERS, self.cfg, arbiter.log, activated=arbiter.systemd)
+        arbiter.LISTENERS, self.admin = listeners.place(
+            self.settings, arbiter.LISTENERS, self.admin, self.cfg, arbiter.log, activated=arbiter.systemd)
 
     def _when_ready(self, arbiter: Any) -> None:
+        if len(self._names) == len(arbiter.LISTENERS) and listeners.ADMIN in self._names:
+            self.admin = arbiter.LISTENERS[self._names.index(listeners.ADMIN)]
         self.place(arbiter)
         descriptors.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
@@ -165,17 +169,16 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
         worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
 
-    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-
     def _worker_starts(self, worker: Any) -> None:
         self.board.counters(worker.slot).begin()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
 
     def _child_exit(self, _arbiter: Any, worker: Any) -> None:
         self.board.leave(worker.slot)
 
     def _pre_exec(self, arbiter: Any) -> None:
+        kinds = [listeners.ADMIN if listener is self.admin else "front" for listener in arbiter.LISTENERS]
+        arbiter.cfg.env_orig["LISTEN_FDNAMES"] = ":".join(kinds)
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)
 
@@ -224,13 +227,21 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         try:
             new = self.app.read_again()
             if not self.systemd:
-                listeners.check(listeners.added(new, self.LISTENERS))
+                listeners.check(listeners.added(new, self.LISTENERS, self.app.admin))
             prepare_access_log(new)
             return new
         except SettingsError as problem:
             mistakes = problem.mistakes
         self.log.error("reload refused, the running settings stay: %s", "; ".join(mistakes))
         return None
+
+    def spawn_worker(self) -> Any:
+        """Fork with signals blocked until the worker has its own handlers, or those of the master would eat them."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WORKER_SIGNALS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
 
     def handle_usr1(self) -> None:
         """Reopen logs; the file is made here, where the rights are, before the workers look for it."""
@@ -278,7 +289,7 @@ def prepare_access_log(settings: Settings) -> None:
     if settings.access_log in ("-", "off"):
         return
     try:
-        file = os.open(settings.access_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        file = open_for_append(settings.access_log)
         try:
             if os.geteuid() == 0 and settings.user:
                 os.fchown(file, *owner(settings))

@@ -65,10 +65,14 @@ def test_help_fits_the_terminal(columns: int) -> None:
     assert all(len(line) <= max(60, min(columns, 120)) for line in settings.splitlines())
 
 
-def test_serving_hands_flags_on_so_that_a_reload_reads_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serving_hands_flags_on_so_that_a_reload_reads_them_again() -> None:
     seen: list[tuple[Settings, object]] = []
-    monkeypatch.setattr(supervisor, "run", lambda settings, flags: seen.append((settings, flags)) or 7)
-    assert main(["--upstream", "127.0.0.1:8080", "--upstream", "unix:/b", "--graceful-timeout", "9"]) == 7
+
+    def serve(settings: Settings, flags: object) -> int:
+        seen.append((settings, flags))
+        return 7
+
+    assert main(["--upstream", "127.0.0.1:8080", "--upstream", "unix:/b", "--graceful-timeout", "9"], serve) == 7
     [(settings, flags)] = seen
     assert settings.graceful == 9.0
     assert flags == {"upstream": ["127.0.0.1:8080", "unix:/b"], "graceful": "9"}

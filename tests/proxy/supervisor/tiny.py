@@ -1,0 +1,98 @@
+"""A gateway whose worker only says who it is: the supervisor's tests run it as `python -m tests.proxy.supervisor.tiny`.
+
+A connection carries one line and gets one line or more: `who` is answered at once with a JSON object, `wait` with
+"waiting" and, when another line came, with "done"; `/...` asks the admin pages. `die` kills the worker's own process.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.base import Worker as BaseWorker
+
+from proxy import supervisor
+from proxy.cli import main
+from proxy.observe import admin
+
+
+class Worker(BaseWorker):  # type: ignore[misc]
+    """Serves each connection in a thread; a drain waits for all of them."""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGHUP, self.handle_hup)
+
+    def handle_hup(self, _sig: int, _frame: object) -> None:
+        self.settings = self.app.reloaded()
+        self.log.info("worker runs with hold %g", self.settings.hold)
+
+    def run(self) -> None:
+        self.settings = self.app.settings
+        self.counters = self.app.board.counters(self.slot)
+        threads: list[threading.Thread] = []
+        for listener in self.sockets:
+            listener.setblocking(False)
+        while self.alive and self.ppid == os.getppid():
+            self.notify()
+            readable, _, _ = select.select(self.sockets, [], [], 0.05)
+            for listener in readable:
+                try:
+                    connection, _ = listener.accept()
+                except BlockingIOError:
+                    continue
+                self.counters.accepted()
+                thread = threading.Thread(
+                    target=self.serve, args=(connection, self.app.is_admin(listener)), daemon=True)
+                thread.start()
+                threads.append(thread)
+        for listener in self.sockets:
+            listener.close()
+        end = time.monotonic() + self.settings.graceful
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def serve(self, connection: socket.socket, is_admin: bool) -> None:
+        with connection, connection.makefile("rw") as lines:
+            try:
+                self.answer(lines, lines.readline().strip(), is_admin)
+            except OSError:  # the test's side is gone
+                pass
+
+    def answer(self, lines: Any, line: str, is_admin: bool) -> None:
+        if line.startswith("/"):
+            page = admin.respond(b"GET", line.encode(), None, self.app.board, self.settings, self.app.version)
+            print(page.body.decode() if is_admin else "not here", file=lines, flush=True)
+        elif line == "wait":
+            print("waiting", file=lines, flush=True)
+            lines.readline()
+            print("done", file=lines, flush=True)
+        elif line == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            facts = {
+                "pid": os.getpid(), "master": os.getppid(), "hold": self.settings.hold, "admin": is_admin,
+                "slot": self.slot, "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0], "user": os.getuid(),
+                "groups": os.getgroups(),
+            }
+            self.counters.request(b"GET", 200, 0.001, len(line), 0)
+            print(json.dumps(facts), file=lines, flush=True)
+
+
+class Unbootable(Worker):
+    """Cannot start."""
+
+    def init_process(self) -> None:
+        raise RuntimeError("this worker cannot start")
+
+
+if __name__ == "__main__":
+    worker = os.environ.get("TINY_WORKER", "tests.proxy.supervisor.tiny:Worker")
+    sys.exit(main(serve=partial(supervisor.run, worker=worker)))
