@@ -26,7 +26,7 @@ from proxy.observe.accesslog import Entry
 from proxy.upstream.request import Request
 from proxy.wire.fields import forwarding_lines, upstream_block
 from proxy.wire.head import CRLF, END, bare_line_feed
-from proxy.wire.request import RequestFields, parse_request_fields, parse_request_line, resolve_target
+from proxy.wire.request import SLASH, RequestFields, parse_request_fields, parse_request_line, resolve_target
 
 _HALF_CLOSE_GRACE = 1.0
 _MEMO_LIFE = 2.0
@@ -233,13 +233,9 @@ class Connection(Responder):
             fields.websocket = fields.websocket and method == b"GET" and minor == 1
             forwarded = upstream_block(fields, fields.host, self._forwarding())
             self._memo = (block, fields, forwarded) if fields.upgrade is None else None
-        if target[0] != 0x2F:
-            target, host = resolve_target(method, target, fields.host)
+        if target[0] != SLASH or not minor or fields.host is None:
+            target, host = resolve_target(method, target, minor, fields)
             forwarded = upstream_block(fields, host, self._forwarding())
-        elif fields.host is None and minor:
-            raise ExchangeError(errors.HOST, "missing")
-        if not minor and fields.chunked:
-            raise ExchangeError(errors.TRANSFER_ENCODING, "in HTTP/1.0")
         self._keep = not fields.close if minor else fields.keep_alive
         self._head_only = method == b"HEAD"
         request = Request(method, target, minor, fields, forwarded, started)

@@ -16,6 +16,8 @@ from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
 # A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
 FORWARD, DROP, CONNECTION = Kind.FORWARD, Kind.DROP, Kind.CONNECTION
 
+SLASH = 0x2F
+
 _TARGET_BYTES = bytes(b for b in range(0x21, 0x7F) if b != ord("#"))
 _METHOD = re.compile(rb"[A-Z0-9_-]{1,20}")
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
@@ -129,21 +131,33 @@ def _check_path(target: bytes) -> None:
         raise ExchangeError(errors.TARGET_PATH)
 
 
-def resolve_target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
-    """The origin-form target and the host it names (RFC 9112 section 3.2); `host` is the Host field's value.
+def resolve_target(method: bytes, target: bytes, minor: int, fields: RequestFields) -> tuple[bytes, bytes | None]:
+    """The origin-form target and the host it names (RFC 9112 section 3.2), once line and fields are known.
 
-    Absolute-form must agree with Host: two names for one request are how requests reach the wrong site.
+    Absolute-form must agree with Host: two names for one request are how requests reach the wrong site. Only an
+    HTTP/1.0 client may leave Host out, and only an HTTP/1.1 client may chunk (RFC 9112 section 6.1).
     """
-    if target[:1] == b"/":
-        return target, host
-    if target == b"*" and method == b"OPTIONS":
-        return target, host
+    host = fields.host
+    if minor == 0 and fields.chunked:
+        raise ExchangeError(errors.TRANSFER_ENCODING, "in HTTP/1.0")
+    if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
+        target, authority = _split_absolute(target)
+        if host is not None and authority.lower() != host.lower():
+            raise ExchangeError(errors.HOST, "differs from the target's authority")
+        host = authority
+    if host is None and minor:
+        raise ExchangeError(errors.HOST, "missing")
+    return target, host
+
+
+def _split_absolute(target: bytes) -> tuple[bytes, bytes]:
+    """The origin-form and the authority of an absolute-form target."""
     absolute = _ABSOLUTE.fullmatch(target)
-    if not absolute:
+    if absolute is None:
         raise ExchangeError(errors.TARGET)
     authority, rest = absolute.groups()
-    if not _HOST.fullmatch(authority) or (host is not None and authority.lower() != host.lower()):
-        raise ExchangeError(errors.HOST)
+    if not _HOST.fullmatch(authority):
+        raise ExchangeError(errors.HOST, "in the target")
     if rest[:1] != b"/":
         rest = b"/" + rest
     _check_path(rest)

@@ -1,0 +1,138 @@
+"""The chunked codec: whatever way the bytes are cut, the same body; whatever is wrong, refused at once."""
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy import errors
+from proxy.errors import ExchangeError, FramingError
+from proxy.wire.body import LAST_CHUNK, ChunkedDecoder, chunk
+from proxy.wire.head import check_trailers
+
+
+def _decode(pieces: list[bytes]) -> tuple[bytes, ChunkedDecoder]:
+    decoder = ChunkedDecoder()
+    body = b""
+    for piece in pieces:
+        if decoder.done:
+            decoder.rest += piece
+        else:
+            body += decoder.feed(piece)
+    return body, decoder
+
+
+def test_a_body_is_taken_out_of_its_chunks() -> None:
+    body, decoder = _decode([b'3;a=b;c="d;e" ; f\r\nabc\r\n00A\r\n0123456789\r\n0\r\nX-Sum: 1\r\nX-B: 2\r\n\r\nGET /'])
+    assert body == b"abc0123456789"
+    assert decoder.done
+    assert decoder.trailers == b"X-Sum: 1\r\nX-B: 2"
+    assert decoder.rest == b"GET /"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"0x3\r\nabc\r\n",
+        b"+3\r\nabc\r\n",
+        b"3 \r\nabc\r\n",
+        b" 3\r\nabc\r\n",
+        b"3\nabc\r\n",
+        b"\r\n",
+        b"\n",
+        b"g\r\n",
+        b"1_0\r\n",
+        b"11111111111111111\r\n",
+        b"3\r\nabcd\r\n",
+        b"3\r\nabc\n",
+        b"3\r\nabc\rX",
+        b"3;\r\nabc\r\n",
+        b"3;a=\rb\r\nabc\r\n",
+        b"3;a\nb\r\nabc\r\n",
+        b"3;a=b;" + b"c" * 300,
+        b"0\r\nA: b\nB: c\r\n\r\n",
+        b"0\r\n\nx",
+        b"0\r\n" + b"A: " + b"b" * 9000,
+    ],
+)
+def test_wrong_framing_is_refused_however_it_is_cut(wrong: bytes) -> None:
+    for pieces in ([wrong], [wrong[i : i + 1] for i in range(len(wrong))]):
+        with pytest.raises(FramingError):
+            _decode(pieces)
+
+
+def test_extensions_cannot_go_on_for_ever() -> None:
+    with pytest.raises(FramingError, match="extensions"):
+        _decode([b"1;" + b"a" * 200 + b"\r\nx\r\n"] * 100)
+
+
+def test_a_chunk_is_written_as_it_is_read() -> None:
+    written = b"".join(chunk(b"hello")) + LAST_CHUNK
+    assert _decode([written])[0] == b"hello"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.lists(st.integers(0, 300), max_size=8), st.binary(max_size=9))
+def test_cutting_changes_nothing(bodies: list[bytes], cuts: list[int], behind: bytes) -> None:
+    message = b"".join(b"".join(chunk(body)) for body in bodies) + LAST_CHUNK + behind
+    edges = sorted({0, len(message), *(cut % (len(message) + 1) for cut in cuts)})
+    body, decoder = _decode([message[start:end] for start, end in zip(edges, edges[1:], strict=False)])
+    assert decoder.done
+    assert body == b"".join(bodies)
+    assert decoder.rest == behind
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"3", b"A", b"0", b";x=y", b"\r\n", b"\r", b"\n", b"abc", b" ", b"X: y", b"0123456789"]), max_size=10)
+)
+def test_what_is_accepted_h11_reads_the_same_way_or_refuses(parts: list[bytes]) -> None:
+    message = b"".join(parts)
+    try:
+        body, decoder = _decode([message])
+        if decoder.done:
+            check_trailers(decoder.trailers, errors.CHUNK)
+    except (FramingError, ExchangeError):
+        return
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + message)
+    theirs = b""
+    ended = False
+    try:
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Data):
+                theirs += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                ended = True
+                break
+            elif not isinstance(event, h11.Request):
+                break
+    except h11.RemoteProtocolError:
+        return
+    assert theirs == body
+    assert ended == decoder.done
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"Content-Length: 1",
+        b"content-type: x",
+        b"Host: a",
+        b"Authorization: x",
+        b"Transfer-Encoding: chunked",
+        b"Trailer: x",
+        b":path: /",
+        b"A",
+        b"A: \x00",
+    ],
+)
+def test_a_trailer_that_frames_routes_or_authenticates_is_refused(section: bytes) -> None:
+    with pytest.raises(ExchangeError):
+        check_trailers(section, errors.CHUNK)
+
+
+def test_other_trailers_are_passed_on() -> None:
+    assert check_trailers(b"X-Sum: 1\r\nServer-Timing: db", errors.CHUNK) == [b"X-Sum: 1", b"Server-Timing: db"]
+    assert check_trailers(b"", errors.CHUNK) == []

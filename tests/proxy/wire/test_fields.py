@@ -1,0 +1,97 @@
+"""What is made rather than read: identifiers, dates, status lines, the gateway's own answers; and remembered names."""
+
+import json
+
+import pytest
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.wire import names
+from proxy.wire.answer import head_of, own_answer
+from proxy.wire.fields import (
+    Clock,
+    RequestIds,
+    informational,
+    status_line,
+    valid_request_id,
+    websocket_accept,
+)
+from proxy.wire.head import bare_line_feed
+from proxy.wire.names import Kind, Names
+from proxy.wire.response import parse_response_head
+
+
+def test_request_ids_differ_and_are_valid() -> None:
+    ids, others = RequestIds(), RequestIds()
+    made = {ids.make(), ids.make(), others.make()}
+    assert len(made) == 3
+    assert all(valid_request_id(value) for value in made)
+    assert not valid_request_id(b"a b")
+    assert not valid_request_id(b"")
+
+
+def test_a_date_has_the_form_of_the_rfc() -> None:
+    clock = Clock()
+    assert clock.date().endswith(b" GMT")
+    assert clock.date() is clock.date() or len(clock.date()) == 29
+
+
+def test_status_lines_keep_a_reason_of_their_own() -> None:
+    assert status_line(200, b"OK") == b"HTTP/1.1 200 OK\r\n"
+    assert status_line(200, b"") == b"HTTP/1.1 200 OK\r\n"
+    assert status_line(200, b"Fine") == b"HTTP/1.1 200 Fine\r\n"
+    assert status_line(299, b"") == b"HTTP/1.1 299 \r\n"
+
+
+def test_an_informational_head_is_complete() -> None:
+    hints = parse_response_head(b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload")
+    assert informational(hints) == b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+
+
+def test_the_websocket_key_is_answered_as_in_the_rfc() -> None:
+    assert websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def test_a_program_gets_an_object() -> None:
+    answer = own_answer(ExchangeError(errors.UNAVAILABLE, "127.0.0.1:1"), b"id-1", b"*/*", b"now", close=False)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert json.loads(body)["error"] == {
+        "code": "unavailable",
+        "message": "The application is not available: 127.0.0.1:1",
+        "trace_id": "id-1",
+    }
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"Retry-After: 5" in head
+    assert b"X-Request-ID: id-1" in head
+    assert b'Proxy-Status: aragora-proxy; details="unavailable"' in head
+    assert b"Content-Length: %d" % len(body) in head
+    assert b"Connection" not in head
+
+
+def test_a_browser_gets_a_page_with_nothing_to_execute() -> None:
+    error = ExchangeError(errors.METHOD, "<script>")
+    answer = own_answer(error, b"<b>", b"text/html,*/*", b"now", close=True)
+    head, _, page = answer.partition(b"\r\n\r\n")
+    assert b"text/html; charset=utf-8" in head
+    assert b"Connection: close" in head
+    assert b"Allow: GET" in head
+    assert b"405 Method Not Allowed" in page
+    assert b"<script>" not in page
+    assert b"<b>" not in page
+    assert head_of(answer) == head + b"\r\n\r\n"
+
+
+def test_remembered_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Names({"host": Kind.HOST}, plain_only=True)
+    assert known[b"HoSt"] is Kind.HOST
+    assert b"HoSt" in known
+    assert known[b"X" * 100] is Kind.FORWARD
+    assert b"X" * 100 not in known
+    monkeypatch.setattr(names, "_REMEMBERED", 0)
+    assert known[b"X-New"] is Kind.FORWARD
+    assert b"X-New" not in known
+
+
+def test_a_bare_line_feed_is_noticed_before_the_head_is_whole() -> None:
+    assert bare_line_feed(b"GET / HTTP/1.1\nHost: a")
+    assert not bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\r")

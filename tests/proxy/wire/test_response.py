@@ -1,0 +1,122 @@
+"""Response heads: what of an upstream's answer is believed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.errors import ExchangeError
+from proxy.wire import response as module
+from proxy.wire.response import ResponseHead, parse_response_head
+
+
+def _read(fields: bytes = b"", line: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
+    return parse_response_head(line + b"\r\n" + fields if fields else line)
+
+
+def test_a_plain_answer_is_read_into_its_parts() -> None:
+    response = _read(b"Server: s\r\nDate: d\r\nContent-Type: text/plain\r\nContent-Length: 7\r\nConnection: keep-alive")
+    assert (response.status, response.reason, response.minor) == (200, b"OK", 1)
+    assert response.content_length == 7
+    assert response.dated
+    assert not response.close
+    assert not response.event_stream
+    assert response.lines == [b"Server: s", b"Date: d", b"Content-Type: text/plain"]
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 200", b"HTTP/1.1 200 ", b"HTTP/1.0 404 Not Found", b"HTTP/1.1 599 \xe9"])
+def test_a_status_line_is_accepted(line: bytes) -> None:
+    assert _read(line=line).status == int(line[9:12])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"hello world",
+        b"",
+        b"HTTP/2 200 OK",
+        b"HTTP/1.2 200 OK",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 2000 OK",
+        b"HTTP/1.1 099 OK",
+        b"HTTP/1.1  200 OK",
+        b"ICY 200 OK",
+        b"HTTP/1.1 200OK",
+    ],
+)
+def test_a_status_line_is_refused(line: bytes) -> None:
+    with pytest.raises(ExchangeError) as refusal:
+        _read(line=line)
+    assert refusal.value.failure.status == 502
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: 5\r\nContent-Length: 5",
+        b"Content-Length: +5",
+        b"Content-Length: ",
+        b"Content-Length: \xb2",
+        b"Transfer-Encoding: gzip",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"A: b\r\n folded",
+        b"A: b\x00",
+        b"A: b\rc",
+        b"A: b\nB: c",
+        b"A b",
+        b"A : b",
+        b": b",
+    ],
+)
+def test_fields_are_refused(fields: bytes) -> None:
+    with pytest.raises(ExchangeError) as refusal:
+        _read(fields)
+    assert refusal.value.failure.status == 502
+
+
+def test_transfer_encoding_in_http_1_0_is_refused() -> None:
+    with pytest.raises(ExchangeError):
+        _read(b"Transfer-Encoding: chunked", b"HTTP/1.0 200 OK")
+
+
+def test_hop_by_hop_fields_end_here() -> None:
+    response = _read(
+        b"Connection: close, X-Internal\r\nX-Internal: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nTrailer: X-Sum\r\n"
+        b"Proxy-Authenticate: Basic\r\nX-Accel-Buffering: no\r\nX_Kept: 2"
+    )
+    assert response.close
+    assert response.unbuffered
+    assert response.upgrade == b"h2c"
+    assert response.lines == [b"X_Kept: 2"]
+
+
+def test_http_1_0_closes_unless_it_says_otherwise() -> None:
+    assert _read(line=b"HTTP/1.0 200 OK").close
+    assert not _read(b"Connection: Keep-Alive", b"HTTP/1.0 200 OK").close
+    assert not _read(b"Connection: keep-alive, x", b"HTTP/1.0 200 OK").close
+
+
+def test_streams_and_upgrades_are_recognised() -> None:
+    assert _read(b"Content-Type: Text/Event-Stream; charset=utf-8").event_stream
+    upgraded = _read(
+        b"Upgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: abc", b"HTTP/1.1 101 Switching Protocols"
+    )
+    assert (upgraded.upgrade, upgraded.websocket_accept) == (b"websocket", b"abc")
+
+
+def test_remembered_status_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_STATUSES", 0)
+    assert _read(line=b"HTTP/1.1 299 Never Seen Before").status == 299
+    assert b"HTTP/1.1 299 Never Seen Before" not in module._STATUSES
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.binary(max_size=120), st.integers(0, 60))
+def test_garbage_raises_nothing_but_a_refusal(noise: bytes, keep: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b"[:keep] + noise
+    try:
+        parse_response_head(head)
+    except ExchangeError as error:
+        assert error.failure.status == 502
