@@ -34,7 +34,7 @@ def read(head: bytes, limits: HeadLimits = LIMITS) -> Head:
 
 
 def verdict(message: bytes) -> str:
-    """"accepted", or the reason of the refusal, for a head with its empty line."""
+    """ "accepted", or the reason of the refusal, for a head with its empty line."""
     assert message.endswith(END)
     try:
         read(message[: -len(END)])

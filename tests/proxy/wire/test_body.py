@@ -1,5 +1,7 @@
 """The chunked codec: whatever way the bytes are cut, the same body; whatever is wrong, refused at once."""
 
+import itertools
+
 import h11
 import pytest
 from hypothesis import given, settings
@@ -72,11 +74,15 @@ def test_a_chunk_is_written_as_it_is_read() -> None:
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.lists(st.integers(0, 300), max_size=8), st.binary(max_size=9))
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=5),
+    st.lists(st.integers(0, 300), max_size=8),
+    st.binary(max_size=9),
+)
 def test_cutting_changes_nothing(bodies: list[bytes], cuts: list[int], behind: bytes) -> None:
     message = b"".join(b"".join(chunk(body)) for body in bodies) + LAST_CHUNK + behind
     edges = sorted({0, len(message), *(cut % (len(message) + 1) for cut in cuts)})
-    body, decoder = _decode([message[start:end] for start, end in zip(edges, edges[1:], strict=False)])
+    body, decoder = _decode([message[start:end] for start, end in itertools.pairwise(edges)])
     assert decoder.done
     assert body == b"".join(bodies)
     assert decoder.rest == behind
@@ -84,7 +90,10 @@ def test_cutting_changes_nothing(bodies: list[bytes], cuts: list[int], behind: b
 
 @settings(max_examples=1000, deadline=None)
 @given(
-    st.lists(st.sampled_from([b"3", b"A", b"0", b";x=y", b"\r\n", b"\r", b"\n", b"abc", b" ", b"X: y", b"0123456789"]), max_size=10)
+    st.lists(
+        st.sampled_from([b"3", b"A", b"0", b";x=y", b"\r\n", b"\r", b"\n", b"abc", b" ", b"X: y", b"0123456789"]),
+        max_size=10,
+    )
 )
 def test_what_is_accepted_h11_reads_the_same_way_or_refuses(parts: list[bytes]) -> None:
     message = b"".join(parts)

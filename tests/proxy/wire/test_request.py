@@ -271,10 +271,23 @@ def test_a_long_block_of_short_fields_is_not_mistaken_for_a_long_field() -> None
 HTTPTOOLS_METHODS = {b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT"}
 
 NAMES = st.sampled_from(
-    [b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"A", b"Accept", b"X_y", b"Expect", b"Upgrade", b"TE"]
+    [
+        b"Host",
+        b"Content-Length",
+        b"Transfer-Encoding",
+        b"Connection",
+        b"A",
+        b"Accept",
+        b"X_y",
+        b"Expect",
+        b"Upgrade",
+        b"TE",
+    ]
 )
 VALUES = st.one_of(
-    st.sampled_from([b"a", b"chunked", b"1", b"0", b"close", b"keep-alive", b"a, b", b"100-continue", b"", b"websocket"]),
+    st.sampled_from(
+        [b"a", b"chunked", b"1", b"0", b"close", b"keep-alive", b"a, b", b"100-continue", b"", b"websocket"]
+    ),
     st.binary(max_size=12),
 )
 FIELDS = st.lists(st.tuples(NAMES, st.sampled_from([b":", b": ", b" :", b":\t"]), VALUES), max_size=6)
