@@ -6,31 +6,27 @@ Called by `scripts/up`, inside `.venv`. Standard output tells what happens; what
 
 import argparse
 import errno
-import json
+import http.client
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import requests
-import websocket
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VAR = CHECKOUT / "var"
 QUESTION = "Should we adopt event sourcing for our order system?"
-AGENTS = ["demo", "demo", "demo"]
-ROUNDS = 2
+AGENTS = "demo,demo,demo"
+ROUNDS = "2"
 
 READY_SECONDS = 60.0
 DEBATE_SECONDS = 60.0
@@ -76,7 +72,11 @@ class Part:
     def told(self) -> str:
         """The last lines of the log, and where it is."""
         lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if self.log.exists() else []
-        return "\n".join([*(f"  | {line}" for line in lines), f"its log: {self.log.relative_to(CHECKOUT)}"])
+        return "\n".join([*(f"  | {line}" for line in lines), f"its log: {self.log_name}"])
+
+    @property
+    def log_name(self) -> str:
+        return str(self.log.relative_to(CHECKOUT))
 
     def stop(self) -> str:
         """Drain; answers what went wrong, or nothing. A Ctrl-C meanwhile ends it at once."""
@@ -196,102 +196,41 @@ def await_ready(part: Part, *addresses: str) -> None:
 
 def readiness(address: str) -> str:
     """The status that /ready answers there, or why there was none."""
+    connection = http.client.HTTPConnection(address, timeout=5)
     try:
-        with calls() as session:
-            return str(session.get(f"http://{address}/ready", timeout=5).status_code)
-    except requests.RequestException as error:
+        connection.request("GET", "/ready", headers={"Connection": "close"})
+        return str(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
         return type(error).__name__
+    finally:
+        connection.close()
 
 
-def calls() -> requests.Session:
-    """A client that speaks to this machine, whatever proxy the environment names for other ones."""
-    session = requests.Session()
-    session.trust_env = False
-    return session
-
-
-def debate(gateway: str) -> None:
-    """Ask the question through the gateway, show each event as it comes, then the result the API gives."""
-    token = os.environ.get("ARAGORA_API_TOKEN", "").partition(",")[0].strip()
-    question = {"question": QUESTION, "agents": AGENTS, "rounds": ROUNDS}
-    debate_id = called("POST", gateway, "/api/debates", token, question)["debate_id"]
-
-    console.print(f"\n[bold]{QUESTION}[/bold]\n{', '.join(AGENTS)}, {ROUNDS} rounds, {debate_id}\n")
-    expected = 1
-    for event in watched(gateway, debate_id, token):
-        if event["seq"] != expected:
-            raise PartError(f"the WebSocket gave event {event['seq']} where {expected} was due")
-        expected += 1
-        show(event)
-
-    result = called("GET", gateway, f"/api/debates/{debate_id}", token)
-    if result["status"] != "completed":
-        raise PartError(f"the debate ended as {result['status']}")
-    verdict = "consensus" if result["consensus_reached"] else "no consensus"
-    console.print(f"\n[bold green]Result: {verdict}[/bold green], confidence {result['confidence']:.2f}, "
-                  f"{result['rounds_used']} rounds, {expected - 1} events, {result['duration_seconds']:.1f} s")
-    console.print(Padding(Text(result["final_answer"] or ""), (0, 0, 0, 2)))
-
-
-def called(method: str, gateway: str, path: str, token: str, body: Any = None) -> dict[str, Any]:
-    """What the API answers through the gateway; raises PartError when it is no success."""
-    with calls() as session:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        answer = session.request(method, f"http://{gateway}{path}", json=body, headers=headers, timeout=30)
-    if not answer.ok:
-        raise PartError(f"{method} {path} answered {answer.status_code}: {answer.text[:300]}")
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def watched(gateway: str, debate_id: str, token: str) -> Iterator[dict[str, Any]]:
-    """Every numbered event of a debate, from its first to its `debate_end`."""
-    deadline = time.monotonic() + DEBATE_SECONDS
-    header = [f"Authorization: Bearer {token}"] if token else []
-    channel = websocket.create_connection(
-        f"ws://{gateway}/ws", timeout=10, header=header, http_no_proxy=["127.0.0.1"]
+def debate(front: str, both: list[Part]) -> None:
+    """Ask the question through the gateway as anybody would, by the command line, and let it show the debate."""
+    question = [QUESTION, "--agents", AGENTS, "--rounds", ROUNDS, "--url", f"http://{front}"]
+    console.print(f"\n$ aragora ask {shlex.join(question)}\n", style="dim")
+    local = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "aragora", "ask", *question],
+        cwd=CHECKOUT,
+        env=os.environ | local,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
-        channel.send(json.dumps({"type": "subscribe", "debate_id": debate_id, "replay_from_seq": 0}))
-        while time.monotonic() < deadline:
-            channel.settimeout(max(0.1, deadline - time.monotonic()))
-            message = json.loads(channel.recv())
-            if message["type"] == "error":
-                raise PartError(f"the WebSocket answered {json.dumps(message)[:300]}")
-            if message.get("seq") is None or message.get("debate_id") != debate_id:
-                continue
-            yield message
-            if message["type"] == "debate_end":
-                return
+        code = asking.wait(DEBATE_SECONDS)
+    except subprocess.TimeoutExpired:
+        code = None
     finally:
-        channel.close()
-    raise PartError(f"the debate has not ended after {DEBATE_SECONDS:g} s")
-
-
-def show(event: dict[str, Any]) -> None:
-    """One event on one line or a few: who, what, and the first words of it."""
-    data = event["data"]
-    match event["type"]:
-        case "round_start":
-            console.print(f"round {event['round']}", style="bold")
-            return
-        case "agent_message":
-            said = f"{data.get('role', 'speaks')}: {data['content']}"
-        case "critique":
-            said = f"criticises {data['target']} (severity {data['severity']:g}): {'; '.join(data['issues'])}"
-        case "vote":
-            said = f"votes for {data['choice']} ({data['confidence']:.2f}): {data['reasoning']}"
-        case "convergence":
-            said = f"answers are {data['similarity']:.2f} alike: {data['status']}"
-        case "consensus":
-            said = f"{'reached' if data['reached'] else 'not reached'}, confidence {data['confidence']:.2f}"
-        case other:
-            said = other
-    who = event.get("agent") or event["type"]
-    line = Text.assemble((f"{event['seq']:>4} ", "dim"), (f"{who:<12}", "cyan"), " ".join(said.split()))
-    if console.is_terminal:
-        line.truncate(2 * console.width, overflow="ellipsis")
-    console.print(line)
+        if asking.poll() is None:
+            asking.kill()
+            asking.wait()
+    if code != 0:
+        for part in both:
+            part.check()
+        why = f"has not ended after {DEBATE_SECONDS:g} s" if code is None else f"failed ({_ending(code)})"
+        raise PartError(f"the debate {why}\nlogs: {', '.join(part.log_name for part in both)}")
 
 
 def stopped(running: list[Part]) -> list[str]:
@@ -323,10 +262,7 @@ def run(options: argparse.Namespace) -> None:
         await_ready(application, f"127.0.0.1:{options.app_port}", f"127.0.0.1:{options.ws_port}")
         gateway.start()
         await_ready(gateway, front)
-        try:
-            debate(front)
-        except (OSError, websocket.WebSocketException, ValueError, KeyError) as error:
-            raise PartError(f"the debate broke off: {error!r}") from error
+        debate(front, running)
         if not options.once:
             console.print(f"\nConsole: [bold underline]http://{front}/[/bold underline]    Ctrl-C stops both.")
             while True:
