@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aragora.debate.engine import Ask, Reply
+from aragora.debate.asks import Ask, Reply
 
 
 class Agent(Protocol):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from aragora.agents.agent import AgentFailed
-from aragora.debate.engine import Ask, Purpose, Reply
+from aragora.debate.asks import Ask, Purpose, Reply
 from aragora.debate.spec import AgentSpec
 
 DELAY, MAX_DELAY = 0.3, 60.0  # seconds per answer
