@@ -117,10 +117,11 @@ class Terminal:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
-        self._live = Live(console=self._console, transient=True, refresh_per_second=8, get_renderable=self._below)
         self._agents: dict[str, str] = {}
         self._rounds, self._round = 1, 0
         self._state = "begins"
+        # last: it renders what stands below as soon as it is made
+        self._live = Live(console=self._console, transient=True, refresh_per_second=8, get_renderable=self._below)
 
     def __enter__(self) -> Terminal:
         self._live.start()
