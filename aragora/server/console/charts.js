@@ -30,7 +30,7 @@ export function bars(votes) {
       el("span", { class: "vote-name" }, vote.choice),
       el("span", { class: "bar-track", "aria-hidden": true }, bar),
       el("strong", {}, String(count)),
-      el("span", { class: "hint vote-who" }, voters.join(" · ") || "no votes"),
+      voters.length ? el("span", { class: "hint vote-who" }, voters.join(" · ")) : null,
     );
   });
 }

@@ -7,6 +7,11 @@ const CONVERGED = 0.85;
 const SPEAKING = new Set(["propose", "revise"]);
 const DOING = { critique: "reads the others", vote: "votes", judge: "judges" };
 
+function initials(name) {
+  const number = /\d+$/.exec(name);
+  return name.slice(0, 1).toUpperCase() + (number ? number[0].slice(-2) : "");
+}
+
 export class DebateView {
   constructor(record) {
     this.id = record.id;
@@ -53,7 +58,10 @@ export class DebateView {
   apply(event) {
     const data = event.data && typeof event.data === "object" ? event.data : {};
     const known = {
-      debate_start: () => this.status("running"),
+      debate_start: () => {
+        this.status("running");
+        this.begin(0);
+      },
       round_start: () => this.begin(event.round),
       agent_message: () => this.message(event, data),
       critique: () => this.critique(event, data),
@@ -85,14 +93,24 @@ export class DebateView {
     card.said.append(text(data.text));
   }
 
-  color(name) {
+  place(name) {
     if (!this.names.includes(name)) this.names.push(name);
-    return `agent-${this.names.indexOf(name) % 10}`;
+    return this.names.indexOf(name);
+  }
+
+  color(name) {
+    return `agent-${this.place(name) % 10}`;
   }
 
   begin(round) {
     this.round = Math.max(this.round, round);
-    this.section(round);
+    for (const name of [...this.names]) {
+      const card = this.card(round, name);
+      if (!card.done) {
+        card.doing.textContent = "thinks";
+        card.root.classList.add("busy");
+      }
+    }
     this.steps();
   }
 
@@ -118,12 +136,16 @@ export class DebateView {
     const doing = el("span", { class: "doing" });
     const critiques = el("details", { class: "critiques" }, el("summary", {}));
     critiques.hidden = true;
-    const face = el("span", { class: "face", "aria-hidden": true }, name.slice(0, 1).toUpperCase());
+    const face = el("span", { class: "face", "aria-hidden": true }, initials(name));
     const head = el("header", {}, face, el("h3", {}, name), doing);
     const root = el("article", { class: `agent card ${this.color(name)}` }, head, said, critiques);
     card = { root, said, doing, critiques, done: false, severities: [] };
     this.cards.set(key, card);
-    this.section(round).cards.append(root);
+    // Agents keep their places from round to round, whoever speaks first.
+    const place = this.place(name);
+    root.dataset.place = place;
+    const cards = this.section(round).cards;
+    cards.insertBefore(root, [...cards.children].find((other) => Number(other.dataset.place) > place) || null);
     return card;
   }
 
@@ -215,9 +237,15 @@ export class DebateView {
   }
 
   still() {
-    for (const card of this.cards.values()) {
+    for (const [key, card] of this.cards) {
       if (card.root.classList.contains("busy")) card.doing.textContent = "";
       card.root.classList.remove("busy");
+      if (card.done || card.severities.length || card.doing.textContent) continue;
+      card.root.remove();
+      this.cards.delete(key);
+    }
+    for (const section of this.sections.values()) {
+      section.root.hidden = !section.cards.children.length && !section.notes.children.length;
     }
   }
 
