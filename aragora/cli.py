@@ -26,7 +26,7 @@ def parser() -> Parser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     debates.add(commands)
     serve.add(commands)
     doctor.add(commands)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = parser().parse_args(argv)
     try:
-        if given.run is doctor.run:
+        if given.command == "doctor":
             return doctor.run(given, os.environ)
         settings = load()
         for warning in unknown(os.environ):

@@ -30,7 +30,7 @@ from aragora.agents import Agent, AgentFailed, build
 from aragora.debate import engine
 from aragora.debate.engine import Ask, Failure, Plan, Reply
 from aragora.debate.events import Draft, Event, EventType
-from aragora.debate.spec import DebateSpec
+from aragora.debate.spec import AgentSpec, DebateSpec
 from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
 from aragora.storage import ChangeFeed, Lease, Store
 
@@ -89,11 +89,13 @@ class Runner:
         capacity: int = 1000,
         lease_ttl: float = 9.0,
         observer: Observer | None = None,
+        build: Callable[[AgentSpec, Mapping[str, str]], Agent] = build,
     ) -> None:
         self.store = store
         self.feed = feed
         self.agents_environ = agents_environ
         self.observer = observer or Unobserved()
+        self.build = build
         self.owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._capacity = capacity
         self._ttl = lease_ttl
@@ -329,7 +331,7 @@ class Run:
         result: Reply | Failure
         try:
             agent = self._agents.get(name) or self._agents.setdefault(
-                name, build(ask.agent, self._runner.agents_environ)
+                name, self._runner.build(ask.agent, self._runner.agents_environ)
             )
             tokens = Tokens(self._runner.feed, self.lease.debate_id, ask, lambda: self._over(step))
             result = agent.ask(ask, tokens, deadline)

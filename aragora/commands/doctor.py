@@ -256,7 +256,7 @@ def _agents(settings: Settings, _production: bool) -> Iterator[Finding]:
     ready = [info.name for info in infos if info.available]
     missing = {info.missing for info in infos if info.missing}
     if not [name for name in ready if name != "demo"]:
-        mend = f"set one of {', '.join(sorted(missing))}"
+        mend = f"set one of {', '.join(sorted(missing))}" if missing else ""
         yield Finding("agents", "warning", "only the offline demo agents can run", mend)
     else:
         yield Finding("agents", "ok", ", ".join(ready))

@@ -86,6 +86,8 @@ def _file_lock(database: Path | None) -> Iterator[None]:
         return
     path = database.with_name(database.name + ".lock")
     deadline = time.monotonic() + PATIENCE
+    # Made by us, for its owner alone: SQLite would make it as readable as the umask allows.
+    database.touch(mode=0o600)
     with path.open("a") as file:
         while True:
             try:

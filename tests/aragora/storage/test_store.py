@@ -22,7 +22,8 @@ def test_a_new_debate_is_created_and_read_back(store: Store) -> None:
     record = store.create(spec(), title="A title", metadata={"team": "a", "deep": [1, {"x": None}]})
 
     assert ID_FORM.match(record.id)
-    assert record.status == "created" and record.last_seq == 0
+    assert record.status == "created"
+    assert record.last_seq == 0
     assert not record.ended
     assert record.title == "A title"
     assert record.metadata == {"team": "a", "deep": [1, {"x": None}]}
@@ -113,7 +114,8 @@ def test_the_summary_follows_the_events(store: Store) -> None:
 
     ended = store.get(record.id)
     assert (ended.status, ended.rounds_used, ended.confidence, ended.final_answer) == ("completed", 2, 0.75, "yes")
-    assert ended.consensus_reached and ended.ended
+    assert ended.consensus_reached
+    assert ended.ended
     assert ended.ended_at is not None
 
 
