@@ -81,11 +81,12 @@ class Convergence:
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """The outcome; ``answer`` is None when nobody proposed anything."""
+    """The outcome; ``answer`` is None when nobody proposed anything, ``cut_short`` when time ran out before it."""
 
     reached: bool
     confidence: float
     answer: str | None
+    cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,11 @@ class Question:
 
 @dataclass(slots=True)
 class DebateState:
-    """The debate as its log tells it. Times are unix seconds, None until then."""
+    """The debate as its log tells it. Times are unix seconds, None until then.
+
+    ``answers`` holds the newest proposal or revision of each agent, ``errors`` how often a question failed, and
+    ``left_out`` who failed for good in which round, and at what.
+    """
 
     spec: DebateSpec
     status: Status = Status.CREATED
@@ -126,7 +131,7 @@ class DebateState:
     answers: dict[str, str] = field(default_factory=dict)
     answered: set[Question] = field(default_factory=set)
     errors: dict[Question, int] = field(default_factory=dict)
-    left_out: set[tuple[int, str]] = field(default_factory=set)
+    left_out: dict[tuple[int, str], Purpose] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -175,7 +180,9 @@ class DebateState:
             case EventType.CONVERGENCE:
                 self.convergence.append(Convergence(event.round, data["similarity"], data["status"]))
             case EventType.CONSENSUS:
-                self.consensus = Consensus(data["reached"], data["confidence"], data["answer"])
+                self.consensus = Consensus(
+                    data["reached"], data["confidence"], data["answer"], data.get("cut_short", False)
+                )
             case EventType.USER_VOTE:
                 self.user_votes.append(UserVote(data["choice"], data.get("user")))
             case EventType.USER_SUGGESTION:
@@ -206,7 +213,7 @@ class DebateState:
                 question = Question(event.round, Purpose(data["purpose"]), agent, data["target"])
                 self.errors[question] = max(data["attempt"], self.errors.get(question, 0))
                 if self.errors[question] >= ATTEMPTS and data["kind"] != UNUSABLE:
-                    self.left_out.add((event.round, agent))
+                    self.left_out.setdefault((event.round, agent), question.purpose)
 
 
 def _critique(number: int, agent: str, data: dict[str, Any]) -> Critique:
