@@ -75,7 +75,7 @@ def test_both_products_are_importable_without_the_tests_requirements() -> None:
     """What a server installs is enough: no test requirement has slipped into the products."""
     code = """
 import importlib, pkgutil, sys
-for module in "pytest hypothesis httpx aiohttp schemathesis h11 httptools uvicorn a2wsgi psycopg redis".split():
+for module in "pytest hypothesis httpx aiohttp schemathesis httptools uvicorn a2wsgi psycopg redis".split():
     sys.modules[module] = None
 import proxy, aragora.server.wsgi
 for package in (proxy,):
