@@ -34,16 +34,18 @@ class Handover:
 
     def get(self) -> Settings | None:
         """The newest settings, or None when none were published yet."""
-        while True:
-            turn = self._turn[0]
-            if not turn:
-                return None
-            start = _HEAD + turn % 2 * _HALF
-            size = int.from_bytes(self._memory[start:start + 8], "little")
-            checksum = int.from_bytes(self._memory[start + 8:start + 16], "little")
-            content = self._memory[start + 16:start + 16 + size]
-            if crc32(content) == checksum:
-                # Written by this process' own master into memory that nobody else can map.
-                settings = pickle.loads(content)  # noqa: S301
-                assert isinstance(settings, Settings)
-                return settings
+        settings = None
+        while settings is None and self._turn[0]:
+            settings = self._read(_HEAD + self._turn[0] % 2 * _HALF)
+        return settings
+
+    def _read(self, start: int) -> Settings | None:
+        size = int.from_bytes(self._memory[start : start + 8], "little")
+        checksum = int.from_bytes(self._memory[start + 8 : start + 16], "little")
+        content = self._memory[start + 16 : start + 16 + size]
+        if crc32(content) != checksum:
+            return None  # overtaken: the master has published twice since the turn was read
+        # Written by this process' own master into memory that nobody else can map.
+        settings = pickle.loads(content)  # noqa: S301
+        assert isinstance(settings, Settings)
+        return settings
