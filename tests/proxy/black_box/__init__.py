@@ -1,0 +1,1 @@
+"""The running gateway between real bytes: cases, real clients, real upstreams."""

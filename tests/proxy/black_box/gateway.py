@@ -1,0 +1,100 @@
+"""A gateway process under test, on ports of the kernel's choice."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 20.0
+Found = TypeVar("Found")
+
+
+def wait_until(condition: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
+    """What the condition gives as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.01)
+    return found
+
+
+class Gateway:
+    """`python -m proxy` in front of `upstream`; ended by close()."""
+
+    def __init__(self, directory: Path, upstream: str, *flags: str, admin: bool = False, workers: int = 1) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.access_log = directory / "access.log"
+        self.error_log = directory / "error.log"
+        command = [
+            sys.executable, "-m", "proxy", "--bind", "127.0.0.1:0", "--upstream", upstream, "--workers", str(workers),
+            "--admin", "127.0.0.1:0" if admin else "off", "--error-log", "-",
+        ]  # fmt: skip
+        if "--access-log" not in flags:
+            command += ["--access-log", str(self.access_log), "--log-format", "json"]
+        with self.error_log.open("wb") as sink:
+            self.process = subprocess.Popen(
+                [*command, *flags],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        self.master = self.process.pid
+        ports = wait_until(lambda: self._listening(1 + admin), "the gateway listens")
+        self.port = ports[0]
+        self.admin = ports[1] if admin else 0
+        wait_until(lambda: len(self.workers()) == workers, "the workers are up")
+
+    def _listening(self, count: int) -> list[int]:
+        ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", self.log)]
+        if self.process.poll() is not None:
+            raise AssertionError(f"the gateway ended:\n{self.log}")
+        return ports if len(ports) >= count and "Booting worker" in self.log else []
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.error_log.read_text(errors="replace")
+
+    def workers(self) -> list[int]:
+        """The worker processes by pid."""
+        return children(self.master)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.master, number)
+
+    def close(self) -> int:
+        """End it now; its exit status."""
+        members = [self.process.pid, self.master, *self.workers()]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.master, signal.SIGINT)
+            os.kill(self.process.pid, signal.SIGINT)
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            for pid in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of `pid`."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
