@@ -15,16 +15,20 @@ from enum import IntEnum
 _WORD = re.compile(r"[^\W_]+(?:['’.+#-][^\W_]+)*[+#]*")  # noqa: RUF001  both apostrophes occur in questions
 _CLAUSE = re.compile(r"[?!;:\n]|\.(?=\s|$)")
 _ALTERNATIVES = re.compile(r"\bor\b", re.IGNORECASE)
-_CLOSED = frozenset(
-    "am are can could did do does has have is may might must ought shall should was were will would".split()
-)
-_STOP = _CLOSED | frozenset(
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_CLOSED = _set("am are can could did do does has have is may might must ought shall should was were will would")
+_STOP = _CLOSED | _set(
     """a about after all also an and any as at be because been before between both but by each either every for from
     had he her his how i if in instead into it its just let me more most my no not of off on one only or our out over
     own per she so some such than that the their them then there these they this those through to too under until up
-    us use using very we what when where whether which while who whom whose why with within without you your""".split()
+    us use using very we what when where whether which while who whom whose why with within without you your"""
 )
-_PRONOUNS = frozenset("i he it one people she that the there they this we you".split())
+_PRONOUNS = _set("i he it one people she that the there they this we you")
 _LONGEST_WORD, _LONGEST_PHRASE, _PHRASES = 32, 3, 6
 _LONGEST_SUBJECT = 110  # characters of the question that an answer repeats
 
@@ -154,7 +158,8 @@ def spread(text: str, below: int) -> int:
 
 def read(question: str) -> Topic:
     """The topic of ``question``, in whatever language; words that tell little are known for English only."""
-    clauses = [clause.strip() for clause in _CLAUSE.split(question) if _WORD.search(clause)]
+    sentences = question.rpartition("?")[0] or question
+    clauses = [clause.strip() for clause in _CLAUSE.split(sentences) if _WORD.search(clause)]
     asked = clauses[-1] if clauses else "the question"
     words = _WORD.findall(asked)
     closed = bool(words) and words[0].casefold() in _CLOSED
@@ -202,3 +207,9 @@ def _phrases(text: str) -> list[str]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SUBJECT else text[:_LONGEST_SUBJECT].rsplit(" ", 1)[0] + " …"
+
+
+def concerns(topic: Topic, text: str) -> list[str]:
+    """Every concern about ``topic`` that ``text`` has taken in, in a fixed order."""
+    every = (temper.concern.format(key=key) for temper in TEMPERS for key in topic.keys)
+    return [concern for concern in every if concern in text]

@@ -1,16 +1,24 @@
-"""The offline demo agent: deterministic, and honest about what it is."""
+"""The offline demo agent: no model, no network, the same words on every run, and honest about all that.
+
+It proposes what its temper says about the question, criticises what it misses in the answers of others, takes up what
+others missed in its own, gives up its extreme stance under hard critique, and votes for the answer that comes nearest.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aragora.agents.agent import AgentFailed
+from aragora.agents.opinion import Opinion
 from aragora.debate.asks import Ask, Purpose, Reply
 from aragora.debate.spec import AgentSpec
 
 DELAY, MAX_DELAY = 0.3, 60.0  # seconds per answer
 PIECES = 12  # of an answer, as it streams
+MODEL = "offline demo"
+STUMBLING = "stumbling"  # the only other model: its critiques are prose at first, as those of real models may be
+_STUMBLE = "The offline demo, told to stumble, first answers in prose, as language models sometimes do."
 
 
 def delay(environ: Mapping[str, str]) -> float:
@@ -23,28 +31,37 @@ def delay(environ: Mapping[str, str]) -> float:
 
 
 class DemoAgent:
-    """Answers without any model."""
+    """Answers from the passages of the question alone."""
 
-    def __init__(self, spec: AgentSpec, pause: float) -> None:
-        self._spec = spec
+    def __init__(
+        self,
+        spec: AgentSpec,
+        pause: float,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._stumbling = spec.model == STUMBLING
         self._pause = pause
+        self._clock = clock
+        self._sleep = sleep
 
     def ask(self, ask: Ask, on_token: Callable[[str], None], deadline: float) -> Reply:
         """See :class:`~aragora.agents.agent.Agent`."""
-        text = self._text(ask)
-        words = text.split(" ")
-        size = max(1, len(words) // PIECES)
-        for start in range(0, len(words), size):
-            if self._pause:
-                time.sleep(self._pause / PIECES)
-            if time.time() > deadline:
+        stumbles = self._stumbling and ask.purpose is Purpose.CRITIQUE and ask.attempt == 1
+        text = _STUMBLE if stumbles else Opinion(ask).text()
+        for piece in _pieces(text):
+            left = deadline - self._clock()
+            if left <= 0:
                 raise AgentFailed("timeout", "the time of the debate is over")
-            on_token((" " if start else "") + " ".join(words[start : start + size]))
-        return Reply(text)
+            if self._pause:
+                self._sleep(min(left, self._pause / PIECES))
+            on_token(piece)
+        return Reply(text, MODEL)
 
-    def _text(self, ask: Ask) -> str:
-        if ask.purpose is Purpose.CRITIQUE:
-            return '{"issues": ["the offline demo sees no evidence"], "suggestions": ["name one"], "severity": 4}'
-        if ask.purpose in (Purpose.VOTE, Purpose.JUDGE):
-            return '{"choice": "1", "confidence": 0.6, "reasoning": "the offline demo takes the first"}'
-        return f"{self._spec.name} (offline demo): it depends."
+
+def _pieces(text: str) -> Iterator[str]:
+    """At most PIECES parts of about the same length that join to ``text``."""
+    size = -(-len(text) // PIECES)
+    for start in range(0, len(text), size):
+        yield text[start : start + size]
