@@ -275,7 +275,7 @@ class Run:
     def _carry_out(self, spec: DebateSpec, asks: Sequence[Ask]) -> None:
         """Ask all at once and store each answer as it comes; ends early when time is up or the debate is not ours."""
         self._step += 1
-        deadline = self._history[0].at + spec.timeout
+        deadline = engine.deadline(spec, self._history) or 0.0
         for ask in asks:
             threading.Thread(target=self._ask, args=(ask, self._step, deadline), daemon=True).start()
         waiting = len(asks)

@@ -111,8 +111,8 @@ def outcome(state: DebateState, held: Election, *, cut_short: bool = False) -> d
         "choice": None if nobody else found.choice,
         "share": found.share,
         "threshold": round(threshold(held.spec), 4),
-        "tied": found.tied and bool(held.votes),
-        "votes": {choice: round(weight, 3) for choice, weight in held.tally.items()},
+        "tied": bool(held.votes) and found.tied,
+        "votes": {} if nobody else {choice: round(weight, 3) for choice, weight in held.tally.items()},
         "quorum": {"needed": 0 if nobody else held.quorum, "cast": len(held.votes)},
         "user_votes": user_tally(state.user_votes, held.choices),
     }

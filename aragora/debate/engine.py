@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 JUDGE = "judge"  # the role of an agent that judges and does not argue
+LEAST = 0.05  # seconds that must be left for a question to be worth asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def plan(spec: DebateSpec, history: Sequence[Event], now: float) -> Plan:
     drafts: list[Draft] = []
     while not state.ended:
         questions = [] if state.status is Status.CREATED else _questions(state)
-        if questions and now < _deadline(state):
+        if questions and now + LEAST < _deadline(state):
             return Plan(tuple(drafts), tuple(_asks(state, questions)), finished=False)
         for draft in _time_over(state, now) if questions else (_transition(state, now),):
             drafts.append(draft)

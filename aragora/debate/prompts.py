@@ -84,7 +84,7 @@ def _system(state: DebateState, agent: AgentSpec, question: Question, word: str)
         rounds=state.spec.rounds,
         mark=word,
     )
-    return f"{rules}\n\n{_STANDPOINT}" if agent.role else rules
+    return f"{rules}\n\n{_STANDPOINT}" if _argues(agent, question) else rules
 
 
 def _task(question: Question, choices: Sequence[str], attempt: int) -> str:
@@ -105,7 +105,7 @@ def _passages(state: DebateState, agent: AgentSpec, question: Question, choices:
     found = [Passage(Kind.QUESTION, clean(spec.question, 4000))]
     if spec.context.strip():
         found.append(Passage(Kind.CONTEXT, clean(spec.context, 20_000)))
-    if agent.role:
+    if agent.role and _argues(agent, question):
         found.append(Passage(Kind.STANDPOINT, line(agent.role, 200)))
     match question.purpose:
         case Purpose.CRITIQUE if question.target is not None:
@@ -122,6 +122,11 @@ def _passages(state: DebateState, agent: AgentSpec, question: Question, choices:
             found += [Passage(Kind.ANSWER, state.answers[name], name) for name in choices]
     found += [Passage(Kind.SUGGESTION, clean(text, SUGGESTION)) for text in state.suggestions[-SUGGESTIONS:]]
     return found
+
+
+def _argues(agent: AgentSpec, question: Question) -> bool:
+    """Whether it has a standpoint to speak from; a judge has none."""
+    return bool(agent.role) and question.purpose is not Purpose.JUDGE
 
 
 def _points(critique: Critique) -> str:
