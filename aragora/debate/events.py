@@ -8,7 +8,21 @@ from typing import Any
 
 
 class EventType(StrEnum):
-    """The kinds of event, named as they travel."""
+    """The kinds of event, named as they travel, and what their ``data`` holds.
+
+    - ``debate_start``: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout
+    - ``round_start``: round, rounds
+    - ``agent_message``: role (``proposer`` or ``reviser``), content, model (when known)
+    - ``critique``: target, issues, suggestions, severity 0 to 10, reasoning
+    - ``vote``: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true)
+    - ``convergence``: similarity 0 to 1, status, method, threshold
+    - ``consensus``: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,
+      cast), user_votes, cut_short (only when true)
+    - ``agent_error``: kind, message, purpose, target, attempt, retry
+    - ``user_vote``: choice, reasoning, user
+    - ``user_suggestion``: text, user
+    - ``debate_end``: status, rounds, duration in seconds, reason (unless completed or cancelled)
+    """
 
     DEBATE_START = "debate_start"
     ROUND_START = "round_start"
