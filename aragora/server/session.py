@@ -116,7 +116,8 @@ class Session:
         """The next portion of what is subscribed to, in order; empty when the client has everything."""
         portion: list[str] = []
         for debate_id, watched in list(self._watched.items()):
-            portion.extend(self._live(debate_id, watched))
+            live = watched.subscription.take_live()
+            portion.extend(stream.texts.of_tokens(debate_id, payload) for payload in live)
             try:
                 events = watched.subscription.events(watched.cursor, stream.PORTION)
             except errors.NotFound as error:
@@ -245,13 +246,6 @@ class Session:
         field = "text" if "text" in given else "suggestion"
         event = self._here.debates.user_suggestion(debate_id, _text(given, field), self._client_id)
         return [_message("ack", {"action": "user_suggestion", "seq": event.seq}, debate_id)]
-
-    def _live(self, debate_id: str, watched: Watched) -> list[str]:
-        """Token deltas since the last portion; they have no `seq` and are not repeated."""
-        return [
-            _message("token_delta", payload, debate_id, agent=payload.get("agent"))
-            for payload in watched.subscription.take_live()
-        ]
 
     def _forget(self, debate_id: str) -> None:
         watched = self._watched.pop(debate_id, None)

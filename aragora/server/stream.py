@@ -31,6 +31,7 @@ HEARTBEAT_SECONDS = 15.0
 PORTION = 100  # events sent at once, so that many watchers take turns
 MAX_MESSAGE_BYTES = 65_536
 KEPT_BYTES = 8 << 20
+KEPT_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Texts:
         self._size = 0
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], str] = {}
+        # By identity; keeping the payload itself is what makes its identity its own.
+        self._passing: dict[int, tuple[dict[str, Any], str]] = {}
 
     def of(self, debate_id: str, event: Event) -> str:
         """The text of one event, at most `MAX_MESSAGE_BYTES` long."""
@@ -93,6 +96,19 @@ class Texts:
                 self._size += len(text)
             while self._size > self._limit:
                 self._size -= len(self._kept.pop(next(iter(self._kept))))
+        return text
+
+    def of_tokens(self, debate_id: str, payload: dict[str, Any]) -> str:
+        """The text of a token delta, which every watcher is handed as the same object."""
+        found = self._passing.get(id(payload))
+        if found is not None:
+            return found[1]
+        named = {"debate_id": debate_id, "loop_id": debate_id, "agent": payload.get("agent")}
+        text = fitted({"type": "token_delta", **named, "data": payload})
+        with self._lock:
+            self._passing[id(payload)] = (payload, text)
+            while len(self._passing) > KEPT_TOKENS:
+                del self._passing[next(iter(self._passing))]
         return text
 
 
