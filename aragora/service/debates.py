@@ -122,15 +122,15 @@ class Debates:
             if record.ended:
                 raise DebateEnded(f"the debate has ended: {record.status}")
             history = self.store.history(debate_id)
+            drafts = engine.cancelled(record.spec, history)
             try:
-                ended = self.store.append(
-                    debate_id, len(history), engine.cancelled(record.spec, history), lease=None, at=time.time()
-                )
+                if drafts:
+                    ended = self.store.append(debate_id, len(history), drafts, lease=None, at=time.time())
+                    self.feed.publish(debate_id, ended[-1].seq, ended)
+                    return self.store.get(debate_id)
             except SeqConflict:
-                record = self.store.get(debate_id)
-                continue
-            self.feed.publish(debate_id, ended[-1].seq, ended)
-            return self.store.get(debate_id)
+                pass
+            record = self.store.get(debate_id)
         raise Unavailable("the debate moves too fast to be cancelled, try again", retry_after=0.1)
 
     def events(self, debate_id: str, since: int = 0, limit: int = 500, wait: float = 0.0) -> list[Event]:

@@ -1,0 +1,61 @@
+"""Participants whose behaviour a test decides; they keep the contract of `aragora.agents.Agent`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from aragora.agents import AgentFailed
+from aragora.debate.engine import Ask, Purpose, Reply
+from aragora.debate.spec import AgentSpec
+
+TICK = 0.01
+
+
+class Scripted:
+    """Answers like the demo, at once; counts its calls, waits or fails when told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Ask] = []
+        self.broken_off = 0
+        self.called = threading.Event()
+        self.hold = threading.Event()
+        self.hold.set()
+        self.failure: Callable[[Ask], Exception | None] = lambda ask: None
+        self._lock = threading.Lock()
+
+    def build(self, spec: AgentSpec, environ: Mapping[str, str]) -> Scripted:
+        """One object plays every participant."""
+        return self
+
+    def ask(self, ask: Ask, on_token: Callable[[str], None], deadline: float) -> Reply:
+        with self._lock:
+            self.calls.append(ask)
+        self.called.set()
+        failure = self.failure(ask)
+        if failure is not None:
+            raise failure
+        try:
+            while not self.hold.wait(TICK):
+                on_token("word ")
+                if time.time() > deadline:
+                    raise AgentFailed("timeout", "out of time")
+        except AgentFailed:
+            raise
+        except Exception:
+            with self._lock:
+                self.broken_off += 1
+            raise
+        text = answer(ask)
+        on_token(text)
+        return Reply(text)
+
+
+def answer(ask: Ask) -> str:
+    if ask.purpose is Purpose.CRITIQUE:
+        return '{"issues": ["vague"], "suggestions": ["measure it"], "severity": 4, "reasoning": "no figures"}'
+    if ask.purpose in (Purpose.VOTE, Purpose.JUDGE):
+        choice = ask.choices[0] if ask.choices else "1"
+        return f'{{"choice": "{choice}", "confidence": 0.8, "reasoning": "the clearest"}}'
+    return f"{ask.agent.name} proposes to measure it first, in round {ask.round}."
