@@ -201,7 +201,7 @@ class Exchange:
         pools = self._tables.cluster.in_turn()
         if not fresh:
             pool = pools[0]
-            lease = pool.lease(self._request.started, repeatable=repeatable)
+            lease = pool.lease(monotonic(), repeatable=repeatable)
             if lease is not None:
                 self._peer = pool.name
                 return lease
@@ -291,6 +291,7 @@ class Exchange:
             resources.pipes,
             self._tables.relay_limits,
             lambda: self._release(response, clean=True),
+            spools=not (response.unbuffered or response.event_stream),
         )
         try:
             relay.run(pending)

@@ -92,7 +92,8 @@ class SizedRelay:
     """A body of known length on its way from `source` to the plain connection `target`.
 
     `taken` is called once, when the last byte has left the upstream: its connection is then free for others, even
-    if the client still has most of the body to read.
+    if the client still has most of the body to read. `spools` False keeps the body out of files: a slow client then
+    holds the upstream back.
     """
 
     def __init__(
@@ -103,6 +104,8 @@ class SizedRelay:
         pipes: Pipes,
         limits: RelayLimits,
         taken: Callable[[], None],
+        *,
+        spools: bool,
     ) -> None:
         self._source = source
         self._target = target
@@ -110,7 +113,7 @@ class SizedRelay:
         self._pipes = pipes
         self._limits = limits
         self._taken = taken
-        self._spools = limits.spool_size > 0
+        self._spools = spools and limits.spool_size > 0
         self._waited = 0.0
         self.sent = 0
 

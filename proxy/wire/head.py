@@ -15,13 +15,13 @@ END = b"\r\n\r\n"
 
 LENGTH = re.compile(rb"[0-9]{1,19}")
 
-_LINE_BYTES = bytes([9, *range(32, 127), *range(128, 256)])  # HTAB, SP, VCHAR, obs-text (RFC 9110 section 5.5)
+LINE_BYTES = bytes([9, *range(32, 127), *range(128, 256)])  # HTAB, SP, VCHAR, obs-text (RFC 9110 section 5.5)
 
 
 def split_lines(block: bytes) -> list[bytes] | None:
     """The lines of a block, or None if a byte stands in it that may not (or not there)."""
     lines = block.split(CRLF)
-    return lines if block.translate(None, _LINE_BYTES) == CRLF * (len(lines) - 1) else None
+    return lines if block.translate(None, LINE_BYTES) == CRLF * (len(lines) - 1) else None
 
 
 def tokens(value: bytes) -> list[bytes]:

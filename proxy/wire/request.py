@@ -31,6 +31,11 @@ _WEBSOCKET_KEY = re.compile(rb"[0-9A-Za-z+/]{22}==")
 
 _NO_TOKENS: frozenset[bytes] = frozenset()
 
+# Request lines that were found valid: the addresses that most requests ask for are few. Emptied when full.
+_known_lines: dict[bytes, tuple[bytes, bytes, int]] = {}
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
+
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
@@ -101,6 +106,9 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
     """
     if len(line) > limits.line:
         raise ExchangeError(errors.TARGET_TOO_LONG, f"over {limits.line} bytes")
+    known = _known_lines.get(line)
+    if known is not None:
+        return known
     if line.translate(None, _TARGET_BYTES) != b"  ":
         raise ExchangeError(errors.REQUEST_LINE)
     method, target, version = line.split(b" ")
@@ -114,6 +122,10 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
         raise ExchangeError(errors.VERSION if _VERSION.fullmatch(version) else errors.REQUEST_LINE)
     if b"%" in target or b"/." in target or b"\\" in target:
         _check_path(target)
+    if len(line) <= _LONGEST_REMEMBERED:
+        if len(_known_lines) >= _MOST_REMEMBERED:
+            _known_lines.clear()
+        _known_lines[line] = method, target, minor
     return method, target, minor
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
+from proxy.wire import request as module
 from proxy.wire.fields import forwarding_lines, upstream_block
 from proxy.wire.request import HeadLimits, parse_request_fields
 from tests.proxy.wire.reading import LIMITS, read, verdict
@@ -263,6 +264,15 @@ def test_what_the_gateway_needs_is_kept_aside() -> None:
 def test_a_long_block_of_short_fields_is_not_mistaken_for_a_long_field() -> None:
     block = b"\r\n".join(b"X-%d: %s" % (n, b"v" * 200) for n in range(60))
     assert len(parse_request_fields(block, LIMITS).lines) == 60
+
+
+def test_remembered_request_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    known = module._known_lines
+    known.clear()
+    for target in (b"/a", b"/b", b"/b", b"/" + b"c" * 300):
+        assert read(b"GET %s HTTP/1.1\r\nHost: a" % target).target == target
+    assert list(known) == [b"GET /b HTTP/1.1"]
 
 
 # Properties.

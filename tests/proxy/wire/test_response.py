@@ -106,10 +106,19 @@ def test_streams_and_upgrades_are_recognised() -> None:
     assert (upgraded.upgrade, upgraded.websocket_accept) == (b"websocket", b"abc")
 
 
-def test_remembered_status_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_STATUSES", 0)
-    assert _read(line=b"HTTP/1.1 299 Never Seen Before").status == 299
-    assert b"HTTP/1.1 299 Never Seen Before" not in module._STATUSES
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    known = module._known_lines
+    known.clear()
+    assert _read(b"A: 1\r\nB: 2\r\nC: " + b"3" * 300, b"HTTP/1.1 299 Never Seen Before").status == 299
+    assert list(known) == [b"B: 2"]
+    assert b"HTTP/1.1 299 Never Seen Before" not in module._statuses
+
+
+def test_cookies_are_not_remembered() -> None:
+    assert _read(b"Set-Cookie: session=secret").lines == [b"Set-Cookie: session=secret"]
+    assert b"Set-Cookie: session=secret" not in module._known_lines
 
 
 @settings(max_examples=600, deadline=None)
