@@ -10,7 +10,14 @@ from typing import Any
 from aragora.agents.argument import Stance, character, concerns, read, spread
 from aragora.debate.asks import Ask, Kind, Purpose
 
-ADOPTED = 2  # concerns of others that one revision takes up
+ADOPTED = 1  # concerns of others that one revision takes up
+# From which round on critique moves an agent to the middle, and what its own answer is worth to it in votes before
+# the third: the advocates give in first and look for the best of the others, the sceptics hold out.
+_MOVES_IN = {Stance.FOR: 2, Stance.AGAINST: 3}
+_PRIDE = {Stance.FOR: -1.1, Stance.TRIAL: 0.5, Stance.AGAINST: 0.5}
+_PROUD_ROUNDS = 2
+_STEADY = 0.6  # worth of an answer whose author did not have to change sides
+_GAVE_UP = "I gave up my first answer, because the critics had the better case."
 _SHORT = 160  # characters of somebody else's words in an answer
 _ADD = "Add: "
 _KEEP = "Keep it as it is, only shorter."
@@ -44,21 +51,20 @@ class Opinion:
         return _prose(self._topic.claim(self._self.stance), self._self.reason, self._self.concern, *self._closing())
 
     def _revision(self) -> str:
-        """The own answer with what its critics miss; after the first round they also move it to the middle."""
+        """The own answer with something that its critics miss; in the end they move it to the middle."""
         own = _first(self._ask, Kind.OWN)
         held = self._topic.stance(own)
         stance = self._self.stance if held is None else held
-        wanted = self._wanted()
-        moved = stance is not Stance.TRIAL and self._ask.round > 1 and self._criticised()
+        moved = stance is not Stance.TRIAL and self._ask.round >= _MOVES_IN[stance] and self._criticised()
         if moved:
             stance = Stance.TRIAL
         has = [*concerns(self._topic, own), *_TAKEN_UP.findall(own)] or [self._self.concern]
-        new = [point for point in wanted if point not in has][:ADOPTED]
+        new = [point for point in self._wanted() if point not in has][:ADOPTED]
         return _prose(
             self._topic.claim(stance),
             "" if stance is Stance.TRIAL else self._self.reason,
             *sorted({*has, *new}),
-            "I gave up my first answer, because the critics had the better case." if moved else "",
+            _GAVE_UP if moved or _GAVE_UP in own else "",
             *self._closing(),
         )
 
@@ -72,7 +78,7 @@ class Opinion:
         if stance is None:
             issues.append("It takes no side that the offline demo can recognise.")
         elif distance:
-            issues.append(f"It says “{_short(self._topic.claim(stance))}” where I would not go so far.")
+            issues.append(f"It gives no reason against “{_short(self._topic.claim(self._self.stance))}”")
         return {
             "issues": issues,
             "suggestions": [f"{_ADD}{self._self.concern}" if lacks else _KEEP],
@@ -94,7 +100,7 @@ class Opinion:
         return {
             "choice": ranked[0] if ranked else self._name,
             "confidence": round(min(0.95, 0.5 + 0.15 * lead + 0.06 * self._ask.round), 2),
-            "reasoning": f"It comes nearest to “{self._self.concern}” and leaves the least out; "
+            "reasoning": f"It comes nearest to “{_short(self._self.concern)}” and leaves the least out; "
             f"{self._name} is an offline demo that counts and does not judge.",
         }
 
@@ -102,8 +108,10 @@ class Opinion:
         stance = self._topic.stance(answer)
         near = 0.5 if stance is None else 2 - abs(stance - self._self.stance)
         covered = sum(concern in answer for concern in every) / (len(every) or 1)
-        stubborn = 0.5 if name == self._name and self._ask.purpose is Purpose.VOTE else 0.0
-        return near + (self._self.concern in answer) + covered + stubborn
+        proud = name == self._name and self._ask.purpose is Purpose.VOTE and self._ask.round <= _PROUD_ROUNDS
+        pride = _PRIDE[self._self.stance] if proud else 0.0
+        steady = 0.0 if _GAVE_UP in answer else _STEADY
+        return near + (self._self.concern in answer) + covered + pride + steady
 
     def _criticised(self) -> bool:
         return any(passage.kind is Kind.CRITIQUE for passage in self._ask.passages)
@@ -132,8 +140,9 @@ def _first(ask: Ask, kind: Kind) -> str:
     return next((passage.text for passage in ask.passages if passage.kind is kind), "")
 
 
-def _prose(*sentences: str) -> str:
-    return " ".join(sentence for sentence in sentences if sentence)
+def _prose(claim: str, *sentences: str) -> str:
+    *body, signature = (sentence for sentence in sentences if sentence)
+    return f"{claim}\n\n{' '.join(body)}\n\n{signature}"
 
 
 def _short(text: str) -> str:
