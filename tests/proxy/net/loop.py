@@ -1,0 +1,74 @@
+"""Running a test's code inside the event loop, and the near and far ends of connections in it."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import socket as gevent_socket
+
+from proxy.net.stream import Deadlines, Hub, Stream
+
+
+class Loop:
+    """A hub with its deadlines, and streams in it."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.deadlines = Deadlines()
+        self._open: list[Any] = []
+
+    def _opened(self, near: socket.socket, far: socket.socket) -> tuple[Stream, Any]:
+        near.setblocking(False)
+        stream = Stream(near, self.hub, self.deadlines)
+        cooperative = gevent_socket.socket(fileno=far.detach())
+        self._open += [stream, cooperative]
+        return stream, cooperative
+
+    def close(self) -> None:
+        for end in self._open:
+            end.close()
+
+    def pair(self) -> tuple[Stream, Any]:
+        """A stream and the other end of its connection, as a cooperative socket."""
+        near, far = socket.socketpair()
+        return self._opened(near, far)
+
+    def tcp_pair(self) -> tuple[Stream, Any]:
+        """As `pair`, over TCP with small buffers, so that a slow side is noticed soon."""
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        far = socket.socket()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        far.connect(listener.getsockname())
+        near, _ = listener.accept()
+        listener.close()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return self._opened(near, far)
+
+
+def run(test: Callable[[Loop], None], seconds: float = 10) -> None:
+    """Run `test` in a greenlet; its exception is the test's. Fails if it hangs; closes what the loop opened."""
+    loop = Loop()
+    try:
+        with gevent.Timeout(seconds):
+            gevent.spawn(test, loop).get()
+    finally:
+        loop.close()
+
+
+def read_all(sock: Any) -> bytes:
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_exactly(sock: Any, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        assert piece, f"ended after {len(data)} of {count} bytes"
+        data += piece
+    return data

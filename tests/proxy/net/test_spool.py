@@ -1,0 +1,69 @@
+"""Spools: memory first, then a file; a full disk loses nothing that was stored before."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from proxy.net import spool as module
+from proxy.net.spool import Spool
+
+
+def _content(spool: Spool) -> bytes:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        data = b""
+        while len(data) < spool.length:
+            assert spool.send_to(near, len(data))
+            data += far.recv(1 << 20)
+        return data
+
+
+@pytest.mark.parametrize("sizes", [[10, 20], [10, 100, 1], [200, 5], [64, 0, 1]])
+def test_what_was_appended_is_sent_as_often_as_asked(sizes: list[int], tmp_path: Path) -> None:
+    spool = Spool(64, str(tmp_path))
+    expected = b""
+    for number, size in enumerate(sizes):
+        piece = bytes([65 + number]) * size
+        spool.append(piece)
+        expected += piece
+    assert _content(spool) == expected
+    assert _content(spool) == expected
+    assert not list(tmp_path.iterdir()), "the file has no name"
+    spool.clear()
+    assert spool.length == 0
+    spool.append(b"again")
+    assert _content(spool) == b"again"
+    spool.close()
+
+
+def test_a_receiver_that_takes_nothing_is_no_error() -> None:
+    spool = Spool(1 << 20, None)
+    spool.append(b"x" * 1_000_000)
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        sent = 0
+        while moved := spool.send_to(near, sent):
+            sent += moved
+        assert 0 < sent < spool.length
+
+
+def test_a_full_disk_is_told_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spool = Spool(8, str(tmp_path))
+    spool.append(b"kept")
+    monkeypatch.setattr(module.os, "pwrite", _no_space)
+    with pytest.raises(OSError, match="No space"):
+        spool.append(b"too much")
+    assert spool.length == 4
+    assert _content(spool) == b"kept"
+    monkeypatch.undo()
+    spool.append(b" and more")
+    assert _content(spool) == b"kept and more"
+    spool.close()
+
+
+def _no_space(*_arguments: object) -> int:
+    raise OSError(28, os.strerror(28))
