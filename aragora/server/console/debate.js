@@ -23,7 +23,7 @@ export class DebateView {
     this.votes = new Map();
     this.people = new Map();
     this.points = [];
-    this.round = 0;
+    this.stage = 0; // 0: proposals, then the rounds
     this.rounds = $("rounds-view");
     this.rounds.replaceChildren();
     for (const id of ["votes", "convergence", "steps"]) $(id).replaceChildren();
@@ -62,7 +62,7 @@ export class DebateView {
         this.status("running");
         this.begin(0);
       },
-      round_start: () => this.begin(event.round),
+      round_start: () => event.round > 1 && this.begin(event.round),
       agent_message: () => this.message(event, data),
       critique: () => this.critique(event, data),
       vote: () => this.vote(event, data),
@@ -81,7 +81,9 @@ export class DebateView {
     const data = message.data || {};
     const name = text(data.agent);
     if (!name || this.ended) return;
-    const card = this.card(number(data.round), name);
+    const stage = data.purpose === "propose" ? 0 : number(data.round);
+    if (stage > this.stage) this.begin(stage);
+    const card = this.card(stage, name);
     if (!SPEAKING.has(data.purpose)) {
       card.doing.textContent = DOING[data.purpose] || "thinks";
       card.root.classList.add("busy");
@@ -102,10 +104,10 @@ export class DebateView {
     return `agent-${this.place(name) % 10}`;
   }
 
-  begin(round) {
-    this.round = Math.max(this.round, round);
+  begin(stage) {
+    this.stage = Math.max(this.stage, stage);
     for (const name of [...this.names]) {
-      const card = this.card(round, name);
+      const card = this.card(stage, name);
       if (!card.done) {
         card.doing.textContent = "thinks";
         card.root.classList.add("busy");
@@ -139,7 +141,7 @@ export class DebateView {
     const face = el("span", { class: "face", "aria-hidden": true }, initials(name));
     const head = el("header", {}, face, el("h3", {}, name), doing);
     const root = el("article", { class: `agent card ${this.color(name)}` }, head, said, critiques);
-    card = { root, said, doing, critiques, done: false, severities: [] };
+    card = { root, said, doing, critiques, done: false, role: "", severities: [] };
     this.cards.set(key, card);
     // Agents keep their places from round to round, whoever speaks first.
     const place = this.place(name);
@@ -150,16 +152,19 @@ export class DebateView {
   }
 
   message(event, data) {
-    this.round = Math.max(this.round, event.round);
-    const card = this.card(event.round, text(event.agent));
+    const stage = data.role === "proposer" ? 0 : event.round;
+    if (stage > this.stage) this.begin(stage);
+    const card = this.card(stage, text(event.agent));
     card.done = true;
+    card.role = text(data.role).replaceAll("_", " ");
     card.root.classList.remove("busy");
-    card.doing.textContent = text(data.role).replaceAll("_", " ");
+    card.doing.textContent = card.role;
     card.said.textContent = text(data.content);
     this.steps();
   }
 
   critique(event, data) {
+    if (event.round > this.stage) this.begin(event.round);
     const card = this.card(event.round, text(data.target));
     const severity = Math.min(10, Math.max(0, number(data.severity)));
     card.severities.push(severity);
@@ -177,11 +182,15 @@ export class DebateView {
     card.critiques.hidden = false;
     const worst = Math.max(...card.severities);
     card.critiques.firstChild.textContent = `${card.severities.length} ${card.severities.length === 1 ? "critique" : "critiques"}, worst ${worst}/10`;
-    this.cards.get(`${event.round}\n${text(event.agent)}`)?.root.classList.remove("busy");
   }
 
   vote(event, data) {
     this.votes.set(text(event.agent), { choice: text(data.choice), confidence: data.confidence });
+    const card = this.cards.get(`${event.round}\n${text(event.agent)}`);
+    if (card) {
+      card.root.classList.remove("busy");
+      card.doing.textContent = card.role;
+    }
     this.drawVotes();
   }
 
@@ -215,7 +224,7 @@ export class DebateView {
   failure(event, data) {
     const what = text(data.message) || text(data.error) || text(data.kind) || "gave no answer";
     this.note(event.round, "failure", `${text(event.agent) || "An agent"}: ${what}`);
-    const card = this.cards.get(`${event.round}\n${text(event.agent)}`);
+    const card = this.cards.get(`${this.stage}\n${text(event.agent)}`);
     if (card && !card.done) {
       card.root.classList.remove("busy");
       card.doing.textContent = "failed";
@@ -252,10 +261,10 @@ export class DebateView {
   steps() {
     const names = ["Proposals", ...Array.from({ length: this.total }, (_, index) => `Round ${index + 1}`), this.mode === "judge" ? "Judgement" : "Vote"];
     const decided = this.votes.size > 0 || !$("result").hidden;
-    const at = decided ? names.length - 1 : Math.min(this.round, this.total);
+    const at = decided ? names.length - 1 : Math.min(this.stage, this.total);
     $("steps").replaceChildren(
       ...names.map((name, index) => {
-        const skipped = this.ended && index > this.round && index < names.length - 1;
+        const skipped = this.ended && index > this.stage && index < names.length - 1;
         const state = skipped ? "skipped" : this.ended || index < at ? "done" : index === at ? "now" : "next";
         return el("li", { class: state, "aria-current": state === "now" ? "step" : null }, name);
       }),
