@@ -58,11 +58,11 @@ def plan(spec: DebateSpec, history: Sequence[Event], now: float) -> Plan:
     drafts: list[Draft] = []
     while not state.ended:
         questions = [] if state.status is Status.CREATED else _questions(state)
-        if questions and now + LEAST < _deadline(state):
+        if questions and not _late(state, now):
             return Plan(tuple(drafts), tuple(_asks(state, questions)), finished=False)
-        for draft in _time_over(state, now) if questions else (_transition(state, now),):
-            drafts.append(draft)
-            state.add(Event(state.last_seq + 1, draft.type, now, draft.round, draft.agent, draft.data))
+        draft = _time_over(state, now) if questions else _transition(state, now)
+        drafts.append(draft)
+        state.add(Event(state.last_seq + 1, draft.type, now, draft.round, draft.agent, draft.data))
     return Plan(tuple(drafts), (), finished=True)
 
 
@@ -85,9 +85,8 @@ def deadline(spec: DebateSpec, history: Sequence[Event]) -> float | None:
     return None if started is None else started + spec.timeout
 
 
-def _deadline(state: DebateState) -> float:
-    assert state.started_at is not None
-    return state.started_at + state.spec.timeout
+def _late(state: DebateState, now: float) -> bool:
+    return state.started_at is not None and now + LEAST >= state.started_at + state.spec.timeout
 
 
 def _questions(state: DebateState) -> list[Question]:
@@ -116,7 +115,9 @@ def _transition(state: DebateState, now: float) -> Draft:
     if state.status is Status.CREATED:
         return Draft(EventType.DEBATE_START, 0, None, _rules(state.spec))
     if state.consensus is not None:
-        return _end(state, Status.TIMEOUT if state.consensus.cut_short else Status.COMPLETED, now)
+        if state.consensus.cut_short:
+            return _end(state, Status.TIMEOUT, now, f"not done within {state.spec.timeout:g} s")
+        return _end(state, Status.COMPLETED, now, _early(state))
     if state.round == 0:
         return _round(state, 1)
     if len(_present(state)) < FEWEST_AGENTS:
@@ -132,15 +133,14 @@ def _transition(state: DebateState, now: float) -> Draft:
         return Draft(EventType.CONVERGENCE, state.round, None, data)
     if _last_round(state) or _agreed(state):
         return Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, _election(state)))
-    return _round(state, state.round + 1)
+    return _time_over(state, now) if _late(state, now) else _round(state, state.round + 1)
 
 
-def _time_over(state: DebateState, now: float) -> Iterator[Draft]:
-    """The end with the answer that is ahead, if there is one."""
-    if standing := _standing(state):
-        held = consensus.election(state, standing, len(_debaters(state.spec)))
-        yield Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, held, cut_short=True))
-    yield _end(state, Status.TIMEOUT, now, f"not done within {state.spec.timeout:g} s")
+def _time_over(state: DebateState, now: float) -> Draft:
+    """The answer that is ahead; the end at once when there is none."""
+    if not _standing(state):
+        return _end(state, Status.TIMEOUT, now, f"not done within {state.spec.timeout:g} s")
+    return Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, _election(state), cut_short=True))
 
 
 def _round(state: DebateState, number: int) -> Draft:
@@ -153,6 +153,13 @@ def _end(state: DebateState, status: Status, now: float, reason: str | None = No
     if reason is not None:
         data["reason"] = reason
     return Draft(EventType.DEBATE_END, state.round, None, data)
+
+
+def _early(state: DebateState) -> str | None:
+    """Why rounds were left over."""
+    if state.round >= state.spec.rounds:
+        return None
+    return f"the answers converged in round {state.round}" if _last_round(state) else "all votes agree"
 
 
 def _rules(spec: DebateSpec) -> dict[str, Any]:
@@ -230,7 +237,7 @@ def _ballots(state: DebateState) -> Iterator[Question]:
                 yield Question(state.round, Purpose.VOTE, name)
         return
     if _last_round(state) and not any(vote.judge and vote.round == state.round for vote in state.votes):
-        bench = [agent.name for agent in _judges(state.spec)] or _present(state)
+        bench = [*(agent.name for agent in _judges(state.spec)), *_present(state)]
         candidates = [Question(state.round, Purpose.JUDGE, name) for name in bench]
         yield from [question for question in candidates if state.open(question)][:1]
 

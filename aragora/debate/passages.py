@@ -62,6 +62,6 @@ def quoted(passages: Sequence[Passage], word: str) -> str:
             number += 1
             title = f"{title} {number}"
         if passage.author is not None:
-            title = f"{title} by {line(passage.author, 80)}"
+            title = f"{title} by {passage.author}"
         blocks.append(f"<<<{word} {title}\n{passage.text}\n{word}>>>")
     return "\n\n".join(blocks)

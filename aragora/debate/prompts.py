@@ -78,7 +78,7 @@ def ask(state: DebateState, agent: AgentSpec, question: Question, choices: Seque
 
 def _system(state: DebateState, agent: AgentSpec, question: Question, word: str) -> str:
     rules = _RULES.format(
-        name=line(agent.name, 80),
+        name=agent.name,
         agents=len(state.spec.agents),
         round=question.round,
         rounds=state.spec.rounds,
@@ -88,13 +88,13 @@ def _system(state: DebateState, agent: AgentSpec, question: Question, word: str)
 
 
 def _task(question: Question, choices: Sequence[str], attempt: int) -> str:
-    task = _TASKS[question.purpose].replace("{target}", line(question.target or "", 80))
+    task = _TASKS[question.purpose].replace("{target}", question.target or "")
     form = _FORMS.get(question.purpose)
     if form is None:
         return task
     parts = [task, f"Answer with one JSON object of this form and nothing else:\n{form}"]
     if choices:
-        parts.append("NAME is one of: " + ", ".join(line(choice, 80) for choice in choices))
+        parts.append("NAME is one of: " + ", ".join(choices))
     if attempt > 1:
         parts.append("An earlier answer could not be used. Begin with { and end with }.")
     return "\n".join(parts)

@@ -21,7 +21,6 @@ MAX_JSON = 64_000  # characters of a reply that are searched for JSON
 MAX_STARTS = 64  # braces at which JSON is tried
 UNKNOWN_SEVERITY, UNKNOWN_CONFIDENCE = 5.0, 0.5
 
-_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _SEVERITIES = {"none": 0.0, "minor": 2.0, "low": 2.0, "medium": 5.0, "moderate": 5.0, "major": 7.0, "high": 8.0}
 _SEVERITIES |= {"severe": 9.0, "critical": 10.0}
@@ -35,7 +34,7 @@ def drafts(ask: Ask, reply: Reply | Failure) -> tuple[Draft, ...]:
     """What one answer, or its absence, adds to the log: always exactly one draft."""
     if isinstance(reply, Failure):
         return (_error(ask, line(reply.kind, 40) or "failed", line(reply.message, 300)),)
-    text = _THOUGHTS.sub("", reply.text, count=1) if reply.text.lstrip().startswith("<think>") else reply.text
+    text = _said(reply.text)
     match ask.purpose:
         case Purpose.PROPOSE | Purpose.REVISE:
             draft = _message(ask, text, reply.model)
@@ -44,6 +43,11 @@ def drafts(ask: Ask, reply: Reply | Failure) -> tuple[Draft, ...]:
         case Purpose.VOTE | Purpose.JUDGE:
             draft = _vote(ask, text)
     return (draft,)
+
+
+def _said(text: str) -> str:
+    """Without the thinking aloud that some models put first; nothing when they never came to an end of it."""
+    return text.partition("</think>")[2] if text.lstrip().startswith("<think>") else text
 
 
 def _error(ask: Ask, kind: str, message: str) -> Draft:

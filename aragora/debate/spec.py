@@ -9,16 +9,24 @@ from typing import Any, Literal, get_args
 ConsensusMode = Literal["majority", "supermajority", "unanimous", "weighted", "judge", "none"]
 MODES: tuple[str, ...] = get_args(ConsensusMode)
 FEWEST_AGENTS = 2
+LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One participant. ``name`` is unique in its debate ("demo-1"); ``role`` is the standpoint it argues from."""
+    """One participant. ``name`` is unique in its debate ("demo-1"); ``role`` is the standpoint it argues from.
+
+    Raises ValueError for a name that cannot stand on a line of its own.
+    """
 
     name: str
     type: str
     model: str | None = None
     role: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= LONGEST_NAME or not self.name.isprintable() or self.name != self.name.strip():
+            raise ValueError(f"agents: 1 to {LONGEST_NAME} printable characters, not {self.name[:80]!r}")
 
 
 @dataclass(frozen=True, slots=True)
