@@ -47,19 +47,7 @@ _HOP_BY_HOP = {"keep-alive", "proxy-connection", "proxy-authenticate", "proxy-au
 _FORWARDING = {
     "forwarded",
     "front-end-https",
-    "x-client-cert",
     "x-forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-method",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-uri",
     "x-original-host",
     "x-original-uri",
     "x-original-url",
@@ -68,6 +56,9 @@ _FORWARDING = {
     "x-scheme",
     "x-url-scheme",
 }
+
+# All fields of these families are the gateway's to set as well.
+_FORWARDING_PREFIXES = ("x-forwarded-", "x-client-cert")
 
 # Become environment variables that an application trusts (the "httpoxy" family).
 _CGI = {"proxy", "script-name", "path-info", "remote-user", "remote-addr"}
@@ -111,10 +102,10 @@ PROTECTED = frozenset(
 class Names(dict[bytes, Kind]):
     """The remembered classification of raw field names, for one direction."""
 
-    def __init__(self, known: dict[str, Kind], *, plain_only: bool) -> None:
+    def __init__(self, known: dict[str, Kind], *, from_client: bool) -> None:
         super().__init__()
         self._known = known
-        self._plain_only = plain_only
+        self._from_client = from_client
         for name in known:
             self[name.encode()]
             self[name.title().encode()]
@@ -128,10 +119,13 @@ class Names(dict[bytes, Kind]):
     def _classify(self, name: bytes) -> Kind:
         if not TOKEN.fullmatch(name):
             return Kind.INVALID
-        if self._plain_only and not _PLAIN.fullmatch(name):
+        if self._from_client and not _PLAIN.fullmatch(name):
             return Kind.DROP
-        return self._known.get(name.decode("ascii").lower(), Kind.FORWARD)
+        lowered = name.decode("ascii").lower()
+        if self._from_client and lowered.startswith(_FORWARDING_PREFIXES):
+            return Kind.DROP
+        return self._known.get(lowered, Kind.FORWARD)
 
 
-REQUEST_NAMES = Names(_REQUEST, plain_only=True)
-RESPONSE_NAMES = Names(_RESPONSE, plain_only=False)
+REQUEST_NAMES = Names(_REQUEST, from_client=True)
+RESPONSE_NAMES = Names(_RESPONSE, from_client=False)

@@ -74,6 +74,7 @@ class RequestFields:
         "user_agent",
         "websocket",
         "websocket_key",
+        "websocket_version",
     )
 
     def __init__(self) -> None:
@@ -88,6 +89,7 @@ class RequestFields:
         self.upgrade: bytes | None = None
         self.websocket = False
         self.websocket_key: bytes | None = None
+        self.websocket_version = False
         self.request_id: bytes | None = None
         self.referer: bytes | None = None
         self.user_agent: bytes | None = None
@@ -114,6 +116,8 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
     method, target, version = line.split(b" ")
     if method not in _KNOWN_METHODS:
         _check_method(method)
+    if not target:
+        raise ExchangeError(errors.REQUEST_LINE, "empty target")
     if version == b"HTTP/1.1":
         minor = 1
     elif version == b"HTTP/1.0":
@@ -152,13 +156,13 @@ def resolve_target(method: bytes, target: bytes, minor: int, fields: RequestFiel
     host = fields.host
     if minor == 0 and fields.chunked:
         raise ExchangeError(errors.TRANSFER_ENCODING, "in HTTP/1.0")
+    if minor and host is None:
+        raise ExchangeError(errors.HOST, "missing")
     if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
         target, authority = _split_absolute(target)
         if host is not None and authority.lower() != host.lower():
             raise ExchangeError(errors.HOST, "differs from the target's authority")
         host = authority
-    if host is None and minor:
-        raise ExchangeError(errors.HOST, "missing")
     return target, host
 
 
@@ -312,6 +316,7 @@ def _read_websocket_key(fields: RequestFields, value: bytes, line: bytes) -> Non
 
 
 def _read_websocket_version(fields: RequestFields, _value: bytes, line: bytes) -> None:
+    fields.websocket_version = True
     fields.lines.append(line)
 
 
@@ -340,6 +345,7 @@ def _check_request(fields: RequestFields) -> None:
     fields.websocket = (
         fields.websocket
         and fields.upgrade == b"websocket"
+        and fields.websocket_version
         and fields.websocket_key is not None
         and _WEBSOCKET_KEY.fullmatch(fields.websocket_key) is not None
     )

@@ -82,7 +82,7 @@ def test_a_browser_gets_a_page_with_nothing_to_execute() -> None:
 
 
 def test_remembered_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Names({"host": Kind.HOST}, plain_only=True)
+    known = Names({"host": Kind.HOST}, from_client=True)
     assert known[b"HoSt"] is Kind.HOST
     assert b"HoSt" in known
     assert known[b"X" * 100] is Kind.FORWARD

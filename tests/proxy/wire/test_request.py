@@ -34,6 +34,7 @@ def test_a_plain_request_is_read_into_its_parts() -> None:
         (b"GET /", "request_line"),
         (b"GET  / HTTP/1.1", "request_line"),
         (b"GET / HTTP/1.1 ", "request_line"),
+        (b"GET  HTTP/1.1", "request_line"),
         (b" GET / HTTP/1.1", "request_line"),
         (b"GET /\x80 HTTP/1.1", "request_line"),
         (b"GET /#x HTTP/1.1", "request_line"),
@@ -151,17 +152,26 @@ def test_fields_are_refused(block: bytes, reason: str) -> None:
     assert verdict(GET + block + b"\r\n") == reason
 
 
+def test_absolute_form_does_not_replace_a_missing_host() -> None:
+    assert verdict(b"GET http://example.org/ HTTP/1.1\r\n\r\n") == "host"
+
+
 def test_http_1_0_may_leave_out_host_but_not_chunk() -> None:
     assert verdict(b"GET / HTTP/1.0\r\n\r\n") == "accepted"
     assert verdict(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n") == "transfer_encoding"
 
 
 def _websocket(extra: bytes = b"", key: bytes = b"dGhlIHNhbXBsZSBub25jZQ==") -> bytes:
-    return HOST + b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: %s\r\n" % key + extra
+    return (
+        HOST
+        + b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n"
+        + b"Sec-WebSocket-Key: %s\r\n" % key
+        + extra
+    )
 
 
 def test_a_websocket_handshake_is_recognised() -> None:
-    fields = parse_request_fields(_websocket(b"Sec-WebSocket-Version: 13"), LIMITS)
+    fields = parse_request_fields(_websocket()[:-2], LIMITS)
     assert fields.websocket
     assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in upstream_block(fields, fields.host, b"")
 
@@ -170,6 +180,7 @@ def test_a_websocket_handshake_is_recognised() -> None:
     "block",
     [
         _websocket(key=b"short"),
+        _websocket().replace(b"Sec-WebSocket-Version: 13\r\n", b""),
         _websocket(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
         HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
         HOST + b"Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
@@ -194,6 +205,8 @@ def test_an_upgrade_with_a_body_is_refused() -> None:
         b"X-Forwarded-Port",
         b"X-Forwarded-Prefix",
         b"X-Forwarded-Ssl",
+        b"X-Forwarded-Anything",
+        b"X-Client-Cert-Subject",
         b"X-Real-IP",
         b"Forwarded",
         b"Proxy",
