@@ -27,16 +27,20 @@ import os
 import pkgutil
 import pwd
 import signal
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from math import ceil
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from gunicorn import systemd
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.pidfile import Pidfile
 
 from proxy import descriptors, listeners
@@ -44,9 +48,12 @@ from proxy.handover import Handover
 from proxy.observe.accesslog import open_for_append
 from proxy.observe.metrics import Board
 from proxy.settings import Settings, SettingsError, load
+from proxy.values import MAX_WORKERS
 
 WORKER = "proxy.worker:Worker"
 _WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
+_EARLY = 2.0  # seconds: a worker that ends sooner never worked
+_EARLY_DEATHS = 6  # of workers in a row, none of them alive: there is no point in going on
 _HEARTBEAT = 30  # seconds without a sign of life until the master kills a worker
 
 
@@ -87,6 +94,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._handover = Handover()
         self.admin: Any = None
         self._names = listeners.names()
+        self._early_deaths = 0
         super().__init__(prog="proxy")
 
     def load_config(self) -> None:
@@ -167,14 +175,22 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")
 
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
+        worker.born = monotonic()
         worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
 
     def _worker_starts(self, worker: Any) -> None:
         self.board.counters(worker.slot).begin()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
 
-    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
+    def _child_exit(self, arbiter: Any, worker: Any) -> None:
         self.board.leave(worker.slot)
+        now = monotonic()
+        if now - worker.born > _EARLY or any(now - other.born > _EARLY for other in arbiter.WORKERS.values()):
+            self._early_deaths = 0
+            return
+        self._early_deaths += 1
+        if self._early_deaths >= _EARLY_DEATHS and arbiter.LISTENERS:
+            raise HaltServer("workers die as soon as they have started", Arbiter.WORKER_BOOT_ERROR)
 
     def _pre_exec(self, arbiter: Any) -> None:
         kinds = [listeners.ADMIN if listener is self.admin else "front" for listener in arbiter.LISTENERS]
@@ -243,6 +259,11 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
 
+    def handle_ttin(self) -> None:
+        """One worker more, up to the number a setting may ask for."""
+        if self.num_workers < MAX_WORKERS:
+            super().handle_ttin()
+
     def handle_usr1(self) -> None:
         """Reopen logs; the file is made here, where the rights are, before the workers look for it."""
         try:
@@ -285,15 +306,35 @@ def owner(settings: Settings) -> tuple[int, int]:
 
 
 def prepare_access_log(settings: Settings) -> None:
-    """Make the access log's file and let the workers write to it. Raises SettingsError."""
+    """Make the access log's file and see that the workers can write to it. Raises SettingsError."""
     if settings.access_log in ("-", "off"):
         return
+    change_owner = os.geteuid() == 0 and bool(settings.user or settings.group)
     try:
         file = open_for_append(settings.access_log)
         try:
-            if os.geteuid() == 0 and settings.user:
+            if change_owner and stat.S_ISREG(os.fstat(file).st_mode):
                 os.fchown(file, *owner(settings))
         finally:
             os.close(file)
+        with _acting_as(*owner(settings)) if change_owner else nullcontext():
+            os.close(open_for_append(settings.access_log))
     except OSError as problem:
-        raise SettingsError([f"--access-log {settings.access_log}: cannot be written: {problem.strerror}"]) from None
+        who = f" by {settings.user or settings.group}" if change_owner else ""
+        raise SettingsError(
+            [f"--access-log {settings.access_log}: cannot be written{who}: {problem.strerror}"]) from None
+
+
+@contextmanager
+def _acting_as(uid: int, gid: int) -> Iterator[None]:
+    """Have another account's rights to files for a moment."""
+    groups, own_gid = os.getgroups(), os.getegid()
+    os.setgroups([gid])
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(own_gid)
+        os.setgroups(groups)

@@ -11,6 +11,7 @@ from typing import Any
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _MAX_UNIX_PATH = 107  # sun_path has 108 bytes, the last one NUL
+MAX_WORKERS = 128
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -135,7 +136,7 @@ def _count(raw: Any) -> int:
 
 
 def _workers(raw: Any) -> int:
-    return _whole(raw, 1, 128, "a whole number")
+    return _whole(raw, 1, MAX_WORKERS, "a whole number")
 
 
 def _size(raw: Any) -> int:

@@ -202,7 +202,10 @@ class AccessLog:
     def __init__(
         self, path: str, log_format: str, lost: Callable[[int], None], report: Callable[[str], None]
     ) -> None:
-        """`lost` is told how many lines were lost, `report` why a file could not be opened. Raises OSError."""
+        """`lost` is told how many lines were lost, `report` why a file could not be opened.
+
+        Without a file requests are served all the same: their lines are lost, until a `reopen` succeeds.
+        """
         self._lost = lost
         self._report = report
         self._entries: list[Entry] = []
@@ -213,8 +216,12 @@ class AccessLog:
         self._retired: list[Destination] = []
         self._destination: Destination | None = None
         self._line: Callable[[Entry], str] = Combined().line
-        self.enabled = False
-        self.change(path, log_format)
+        self.enabled = path != "off"
+        self._path = path
+        try:
+            self.change(path, log_format)
+        except OSError as problem:
+            self._report(f"access log {path} not opened, its lines are lost: {problem}")
 
     def record(self, entry: Entry) -> None:
         """Take note of a finished exchange; written at most a second later."""
@@ -237,14 +244,14 @@ class AccessLog:
             self._settle()
             while self._retired:
                 self._retired.pop().close()
-            destination = self._destination
-            entries, self._entries = self._entries, []
-            if destination is None:
-                return
             if self._reopen_wanted:
                 self._reopen_wanted = False
-                self._thread.apply(self._reopen, (destination,))
-            if entries:
+                self._thread.apply(self._reopen)
+            destination = self._destination
+            entries, self._entries = self._entries, []
+            if entries and destination is None:
+                self._lost(len(entries) * self.enabled)
+            elif entries and destination is not None:
                 try:
                     text = self._format(entries)
                 except BaseException:
@@ -273,22 +280,27 @@ class AccessLog:
         """Go on in a new file of the same name, within a second; safe to call in a signal handler."""
         self._reopen_wanted = True
 
-    def _reopen(self, destination: Destination) -> None:
+    def _reopen(self) -> None:
         try:
-            destination.reopen()
+            if self._destination is not None:
+                self._destination.reopen()
+            elif self.enabled:
+                self._destination = Destination(self._path)
         except OSError as problem:
-            self._report(f"access log not reopened, the old file stays in use: {problem}")
+            self._report(f"access log {self._path} not reopened: {problem}")
 
     def change(self, path: str, log_format: str) -> None:
         """Write to another file or in another format from now on; waits for nothing.
 
         Raises OSError; then nothing changes.
         """
+        line = Json().line if log_format == "json" else Combined().line
         fresh = None if path == "off" else Destination(path)
         if self._destination is not None:
             self._retired.append(self._destination)  # the thread may be writing to it
         self._destination = fresh
-        self._line = Json().line if log_format == "json" else Combined().line
+        self._line = line
+        self._path = path
         self.enabled = fresh is not None
 
     def close(self) -> None:

@@ -231,8 +231,8 @@ class Board:
 
     def __init__(self) -> None:
         self.started = time.time()
-        self._memory = mmap.mmap(-1, SLOTS * _SLOT * 8)
-        self._words = memoryview(self._memory).cast("q")
+        self._words = memoryview(mmap.mmap(-1, (SLOTS + 1) * _SLOT * 8)).cast("q")
+        self._given = self._words[SLOTS * _SLOT :]  # behind the slots: how many were ever given out
 
     def take(self, in_use: Iterable[int]) -> int:
         """The lowest slot that is not in use, its gauges zeroed. Raises RuntimeError when there is none."""
@@ -240,6 +240,7 @@ class Board:
         for index in range(SLOTS):
             if index not in busy:
                 self.leave(index)
+                self._given[0] = max(self._given[0], index + 1)
                 return index
         raise RuntimeError(f"more than {SLOTS} workers are alive at once")
 
@@ -253,9 +254,8 @@ class Board:
         return Counters(self._view(index))
 
     def slots(self) -> list[Slot]:
-        """Slots that any worker ever used."""
-        views = ((index, self._view(index)) for index in range(SLOTS))
-        return [Slot(index, words) for index, words in views if words[Total.STARTS]]
+        """Slots that were ever given to a worker."""
+        return [Slot(index, self._view(index)) for index in range(self._given[0])]
 
     def _view(self, index: int) -> memoryview:
         return self._words[index * _SLOT:(index + 1) * _SLOT]

@@ -274,7 +274,7 @@ def test_a_file_that_cannot_be_reopened_is_reported_and_the_old_one_kept(tmp_pat
     log.record(ENTRY)
     log.flush()
     log.close()
-    assert "the old file stays in use" in losses.reports[0]
+    assert "not reopened" in losses.reports[0]
     assert (tmp_path / "moved" / "log").read_bytes().count(b"\n") == 1
 
 
@@ -296,8 +296,28 @@ def test_a_reload_changes_file_and_format(tmp_path: Path, losses: Losses) -> Non
 
 def test_a_pipe_without_a_reader_is_refused_at_once(tmp_path: Path, losses: Losses) -> None:
     os.mkfifo(tmp_path / "fifo")
+    log = make("off", losses)
     with pytest.raises(OSError, match="No such device"):
-        make(tmp_path / "fifo", losses)
+        log.change(str(tmp_path / "fifo"), "combined")
+
+
+def test_a_log_that_cannot_be_opened_loses_lines_until_it_can(tmp_path: Path, losses: Losses) -> None:
+    directory = tmp_path / "later"
+    log = make(directory / "log", losses)
+    assert log.enabled
+    assert "its lines are lost" in losses.reports[0]
+    log.record(ENTRY)
+    log.flush()
+    assert losses.lines == 1
+    log.reopen()
+    log.flush()
+    assert "not reopened" in losses.reports[1]
+    directory.mkdir()
+    log.reopen()
+    log.record(ENTRY)
+    log.flush()
+    log.close()
+    assert (directory / "log").read_text() == Combined().line(ENTRY)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

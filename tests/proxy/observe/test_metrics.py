@@ -147,7 +147,7 @@ def test_slots_are_enough_for_a_reload_that_doubles_the_workers() -> None:
 def test_slots_do_not_touch_each_other() -> None:
     board = Board()
     for slot in range(3):
-        counters = board.counters(slot)
+        counters = board.counters(board.take(range(slot)))
         counters.begin()
         for number in range(metrics.REASONS + 5):
             counters.rejected(f"reason-{number}")
@@ -160,7 +160,7 @@ def test_slots_do_not_touch_each_other() -> None:
 @given(st.lists(st.text(min_size=1, max_size=200).filter(lambda name: "\0" not in name), max_size=120))
 def test_names_are_bounded_and_no_count_is_lost(names: list[str]) -> None:
     board = Board()
-    counters = board.counters(0)
+    counters = board.counters(board.take([]))
     counters.begin()
     for name in names:
         counters.rejected(name)

@@ -1,12 +1,14 @@
 """Start, stop and the death of workers, with real processes."""
 
 import os
+import pwd
 import resource
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +102,13 @@ def test_a_worker_that_cannot_start_ends_the_master(start: Start, worker: str, c
     assert gateway.log.count("Booting worker") <= 1
 
 
+def test_workers_that_all_die_at_once_end_the_master(start: Start) -> None:
+    gateway = start(environ={"TINY_WORKER": "tests.proxy.supervisor.tiny:Fleeting"})
+    assert gateway.process.wait(15) == 3
+    assert "Reason: workers die as soon as they have started" in gateway.log
+    assert gateway.log.count("Booting worker") <= 8
+
+
 def run_to_its_end(toml: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     config = tmp_path / "proxy.toml"
     config.write_text(toml)
@@ -177,14 +186,25 @@ def test_the_descriptor_limit_is_raised_and_reported_when_low(start: Start) -> N
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user")
-def test_workers_run_as_the_named_user(start: Start, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    gateway = start(f'user = "nobody"\naccess_log = "{tmp_path}/access.log"\n',
-                    toml=TOML.replace('access_log = "off"\n', "")).ready()
-    assert gateway.who()["user"] == 65534
-    assert 0 not in gateway.who()["groups"]
-    assert (tmp_path / "access.log").stat().st_uid == 65534
-    assert "workers run as root" not in gateway.log
+def test_workers_run_as_the_named_user(start: Start) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to other users
+        directory = Path(name)
+        directory.chmod(0o755)
+        gateway = start(toml=TOML.replace('"off"', f'"{directory}/access.log"') + 'user = "nobody"\n').ready()
+        facts = gateway.who()
+        account = pwd.getpwnam("nobody")
+        assert (facts["user"], 0 in facts["groups"]) == (account.pw_uid, False)
+        assert (directory / "access.log").stat().st_uid == account.pw_uid
+        assert "workers run as root" not in gateway.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user")
+def test_a_log_directory_closed_to_the_workers_is_one_line(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    ended = run_to_its_end(TOML.replace('"off"', f'"{closed}/log"') + 'user = "nobody"\n', tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr == f"proxy: --access-log {closed}/log: cannot be written by nobody: Permission denied\n"
 
 
 def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:

@@ -93,6 +93,13 @@ class Unbootable(Worker):
         raise RuntimeError("this worker cannot start")
 
 
+class Fleeting(Worker):
+    """Starts, and dies at once."""
+
+    def run(self) -> None:
+        raise RuntimeError("this worker dies")
+
+
 if __name__ == "__main__":
     worker = os.environ.get("TINY_WORKER", "tests.proxy.supervisor.tiny:Worker")
     sys.exit(main(serve=partial(supervisor.run, worker=worker)))
