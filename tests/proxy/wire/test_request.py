@@ -265,7 +265,8 @@ def test_a_client_cannot_nominate_away_what_protects(name: bytes) -> None:
 
 def test_what_the_gateway_needs_is_kept_aside() -> None:
     fields = parse_request_fields(
-        b"Connection: Keep-Alive\r\nX-Request-ID: abc\r\nAccept: text/html\r\nIdempotency-Key: k\r\nExpect: 100-Continue",
+        b"Connection: Keep-Alive\r\nX-Request-ID: abc\r\nAccept: text/html\r\nIdempotency-Key: k\r\n"
+        b"Expect: 100-Continue",
         LIMITS,
     )
     assert (fields.request_id, fields.accept, fields.idempotency_key) == (b"abc", b"text/html", True)
