@@ -6,12 +6,19 @@ from collections.abc import Mapping
 
 from aragora.agents.agent import Agent, AgentFailed, AgentInfo
 from aragora.agents.demo import DemoAgent, delay
+from aragora.agents.providers import PROVIDERS, variables
 from aragora.debate.spec import AgentSpec
 
+VARIABLES: tuple[str, ...] = tuple(variables())
 
-def available(environ: Mapping[str, str]) -> list[AgentInfo]:  # noqa: ARG001  the demo needs no variable
+
+def available(environ: Mapping[str, str]) -> list[AgentInfo]:
     """Every type of agent, the demo last, and which variable each of them misses in ``environ``."""
-    return [AgentInfo("demo", "Offline demo", True)]
+    infos = []
+    for provider in PROVIDERS:
+        missing = provider.missing(environ)
+        infos.append(AgentInfo(provider.name, provider.title, missing is None, missing))
+    return [*infos, AgentInfo("demo", "Offline demo", True)]
 
 
 def build(spec: AgentSpec, environ: Mapping[str, str]) -> Agent:

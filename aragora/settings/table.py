@@ -269,8 +269,29 @@ class AgentVariable:
     secret: bool = False
 
 
+# Prefix of a provider's variables, and how it is called; `aragora.agents.providers` says what else there is to know.
+_PROVIDERS = (
+    ("ANTHROPIC", "Anthropic API"),
+    ("OPENAI", "OpenAI API"),
+    ("OPENROUTER", "OpenRouter API"),
+    ("MISTRAL", "Mistral API"),
+    ("DEEPSEEK", "DeepSeek API"),
+    ("GROQ", "Groq API"),
+    ("OLLAMA", "Ollama server"),
+    ("VLLM", "vLLM server"),
+    ("LLAMACPP", "llama.cpp server"),
+)
+
 AGENT_VARIABLES: tuple[AgentVariable, ...] = (
     AgentVariable("ARAGORA_DEMO_DELAY", "seconds that the offline demo takes for an answer; default 0.3"),
-    AgentVariable("OPENAI_API_KEY", "key of the OpenAI API", secret=True),
-    AgentVariable("ANTHROPIC_API_KEY", "key of the Anthropic API", secret=True),
+    AgentVariable("ARAGORA_AGENT_TIMEOUT", "seconds that a language model may take for one answer; default 120"),
+    *(
+        variable
+        for prefix, title in _PROVIDERS
+        for variable in (
+            AgentVariable(f"{prefix}_API_KEY", f"key of the {title}", secret=True),
+            AgentVariable(f"{prefix}_BASE_URL", f"address of the {title}"),
+            AgentVariable(f"ARAGORA_{prefix}_MODEL", f"model that is asked at the {title} when a debate names none"),
+        )
+    ),
 )
