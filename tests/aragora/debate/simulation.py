@@ -1,0 +1,109 @@
+"""Debates without agents: answers are a function of the question, time moves on one second per event."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from aragora.debate import engine
+from aragora.debate.engine import Ask, Failure, Purpose, Reply
+from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.spec import AgentSpec, DebateSpec
+
+Answer = Callable[[Ask], Reply | Failure]
+Between = Callable[[int], Iterable[Draft]]
+LONGEST = 20_000  # plans after which a debate is held to be endless
+
+
+def spec(count: int = 3, **changes: object) -> DebateSpec:
+    values = {
+        "question": "Should we adopt event sourcing?",
+        "agents": tuple(AgentSpec(f"agent-{number}", "demo") for number in range(1, count + 1)),
+        "rounds": 2,
+        "timeout": 100_000.0,
+    }
+    return DebateSpec(**(values | changes))
+
+
+def nothing(seq: int) -> Iterable[Draft]:
+    return ()
+
+
+def run(
+    rules: DebateSpec,
+    answer: Answer,
+    history: Sequence[Event] = (),
+    between: Between = nothing,
+    order: random.Random | None = None,
+) -> list[Event]:
+    """The log to its end. `between` is what people add behind event `seq`; `order` shuffles the answers."""
+    log = list(history)
+
+    def append(drafts: Iterable[Draft]) -> None:
+        for draft in drafts:
+            log.append(Event(len(log) + 1, draft.type, 1000.0 + len(log), draft.round, draft.agent, draft.data))
+
+    for _ in range(LONGEST):
+        plan = engine.plan(rules, log, 1000.0 + len(log))
+        append(plan.drafts)
+        if plan.finished:
+            return log
+        assert plan.asks
+        asks = list(plan.asks)
+        if order is not None:
+            order.shuffle(asks)
+        for ask in asks:
+            append(between(len(log)))
+            append(engine.record(rules, ask, answer(ask)))
+    raise AssertionError("the debate does not end")
+
+
+def well(ask: Ask) -> Reply:
+    """Everybody keeps an opinion of its own and votes for the first agent."""
+    match ask.purpose:
+        case Purpose.CRITIQUE:
+            return Reply(json.dumps({"issues": ["vague"], "suggestions": [], "severity": 4, "reasoning": "because"}))
+        case Purpose.VOTE | Purpose.JUDGE:
+            return vote(min(ask.choices))
+        case _:
+            return Reply(f"{ask.purpose} {ask.agent.name} " + f"opinion{ask.agent.name[-1]} " * 5)
+
+
+def vote(choice: str, confidence: float = 0.8) -> Reply:
+    return Reply(json.dumps({"choice": choice, "confidence": confidence, "reasoning": "the best"}))
+
+
+def voting(votes: dict[str, str], confidences: dict[str, float] | None = None) -> Answer:
+    """As `well`, but each agent votes as it is told."""
+
+    def answer(ask: Ask) -> Reply:
+        if ask.purpose in (Purpose.VOTE, Purpose.JUDGE):
+            name = ask.agent.name
+            return vote(votes[name], (confidences or {}).get(name, 0.8))
+        return well(ask)
+
+    return answer
+
+
+def failing(when: Callable[[Ask], bool]) -> Answer:
+    """As `well`, but the asks that `when` picks fail."""
+    return lambda ask: Failure("timeout", "no answer in time") if when(ask) else well(ask)
+
+
+def of(log: Sequence[Event], *types: EventType) -> list[Event]:
+    return [event for event in log if event.type in types]
+
+
+def end(log: Sequence[Event]) -> dict:
+    assert log[-1].type is EventType.DEBATE_END
+    return log[-1].data
+
+
+def decision(log: Sequence[Event]) -> dict:
+    (found,) = of(log, EventType.CONSENSUS)
+    return found.data
+
+
+def shape(log: Sequence[Event]) -> list[str]:
+    """The kinds of events in order, repetitions once."""
+    kinds = [event.type.value for event in log]
+    return [kind for before, kind in zip([None, *kinds], kinds, strict=False) if kind != before]
