@@ -1,5 +1,6 @@
 """How many files and sockets this process may have open."""
 
+import os
 import resource
 from typing import Any
 
@@ -7,6 +8,15 @@ from proxy.settings import Settings
 
 _ENOUGH = 1 << 20  # more is never needed, and some programs walk the whole range
 _OWN = 64  # log files, listeners, pipes, the event loop
+
+
+def fill_standard() -> None:
+    """Open /dev/null where standard input, output or error is closed, or a socket would get that number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def raise_limit(settings: Settings, log: Any) -> None:

@@ -62,6 +62,7 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
 
     `flags` are those `settings` were read from: a reload reads them again, over the file.
     """
+    descriptors.fill_standard()
     try:
         if not listeners.inherited():
             listeners.check(settings.bind + ((settings.admin,) if settings.admin else ()))

@@ -249,9 +249,10 @@ class AccessLog:
                 self._thread.apply(self._reopen)
             destination = self._destination
             entries, self._entries = self._entries, []
-            if entries and destination is None:
-                self._lost(len(entries) * self.enabled)
-            elif entries and destination is not None:
+            if destination is None:
+                if self.enabled:
+                    self._lost(len(entries))
+            elif entries:
                 try:
                     text = self._format(entries)
                 except BaseException:

@@ -173,6 +173,12 @@ def test_a_unix_socket_left_behind_is_taken_over(start: Start, tmp_path: Path) -
         client.connect(str(path))
 
 
+def test_a_closed_standard_output_is_not_taken_by_a_socket(start: Start) -> None:
+    gateway = start(before=("/bin/sh", "-c", 'exec "$@" >&- <&-', "sh")).ready()
+    for number in (0, 1):
+        assert Path(f"/proc/{gateway.who()['pid']}/fd/{number}").readlink() == Path("/dev/null")
+
+
 def test_the_descriptor_limit_is_raised_and_reported_when_low(start: Start) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 600:
