@@ -13,6 +13,13 @@ from aragora.storage.engine import Database
 from aragora.storage.records import Lease
 from aragora.storage.tables import RUNNABLE, debates
 
+_HOLDS = sa.select(debates.c.id).where(
+    RUNNABLE,
+    debates.c.id == sa.bindparam("b_id"),
+    debates.c.lease_owner == sa.bindparam("b_owner"),
+    debates.c.lease_token == sa.bindparam("b_token"),
+)
+
 
 class Leases:
     """Claim, renew and release; each is one short transaction."""
@@ -51,14 +58,9 @@ class Leases:
 
     def holds(self, lease: Lease) -> bool:
         """Whether the debate is unfinished and still this lease's."""
-        query = sa.select(debates.c.id).where(
-            RUNNABLE,
-            debates.c.id == lease.debate_id,
-            debates.c.lease_owner == lease.owner,
-            debates.c.lease_token == lease.token,
-        )
+        given = {"b_id": lease.debate_id, "b_owner": lease.owner, "b_token": lease.token}
         with self._database.reading() as connection:
-            return connection.execute(query).first() is not None
+            return connection.execute(_HOLDS, given).first() is not None
 
     def release(self, lease: Lease) -> None:
         """Let another process claim it at once; nothing happens if it was lost before."""

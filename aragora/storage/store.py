@@ -20,6 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import DebateSpec
@@ -34,6 +35,38 @@ from aragora.storage.tables import RUNNABLE, debates, events
 ID_FORM = re.compile(r"adhoc_[0-9a-f]{26}\Z")
 _LISTED = [debates.c[name] for name in DebateRecord.__dataclass_fields__]
 _ID_BATCH = 500
+
+
+# Statements of the hot paths are built once: putting one together costs more than carrying it out.
+_ONE = sa.select(*_LISTED).where(debates.c.id == sa.bindparam("b_id"))
+_EVENTS = (
+    sa.select(events)
+    .where(events.c.debate_id == sa.bindparam("b_id"), events.c.seq > sa.bindparam("b_since"))
+    .order_by(events.c.seq)
+    .limit(sa.bindparam("b_limit", type_=sa.Integer))
+)
+_INSERT = sa.insert(events)
+
+
+def _move(*conditions: sa.ColumnElement[bool]) -> ReturningUpdate[int]:
+    """Moves the end of a debate's log, if it may be moved."""
+    return (
+        sa.update(debates)
+        .where(debates.c.id == sa.bindparam("b_id"), RUNNABLE, *conditions)
+        .values(last_seq=debates.c.last_seq + sa.bindparam("b_count"), updated_at=sa.bindparam("b_at"))
+        .returning(debates.c.last_seq)
+    )
+
+
+_AT_END = debates.c.last_seq == sa.bindparam("b_expected")
+_HELD = (debates.c.lease_token == sa.bindparam("b_token"), debates.c.lease_owner == sa.bindparam("b_owner"))
+# By whether the caller names the end it expects, and whether it holds a lease.
+_MOVES = {
+    (False, False): _move(),
+    (True, False): _move(_AT_END),
+    (False, True): _move(*_HELD),
+    (True, True): _move(_AT_END, *_HELD),
+}
 
 
 class Store:
@@ -133,7 +166,7 @@ class Store:
         """One debate; raises :class:`NotFound`."""
         if ID_FORM.match(debate_id):
             with self.database.reading() as connection:
-                row = connection.execute(sa.select(*_LISTED).where(debates.c.id == debate_id)).one_or_none()
+                row = connection.execute(_ONE, {"b_id": debate_id}).one_or_none()
             if row is not None:
                 return _record(row)
         raise _no_such(debate_id)
@@ -185,14 +218,9 @@ class Store:
 
     def events(self, debate_id: str, since: int = 0, limit: int = 500) -> list[Event]:
         """Stored events with ``seq`` > ``since``, in order; raises :class:`NotFound`."""
-        query = (
-            sa.select(events)
-            .where(events.c.debate_id == debate_id, events.c.seq > since)
-            .order_by(events.c.seq)
-            .limit(limit)
-        )
+        given = {"b_id": debate_id, "b_since": since, "b_limit": limit}
         with self.database.reading() as connection:
-            found = [_event(row) for row in connection.execute(query)]
+            found = [_event(row) for row in connection.execute(_EVENTS, given)]
         if not found:
             self.get(debate_id)
         return found
@@ -235,19 +263,16 @@ class Store:
 
         Raises :class:`SeqConflict`, :class:`LeaseLost`, :class:`DebateEnded` or :class:`NotFound`, and stores nothing.
         """
-        conditions: list[sa.ColumnElement[bool]] = [debates.c.id == debate_id, RUNNABLE]
+        move = _MOVES[expected_seq is not None, lease is not None]
+        if changed := summary(drafts, at):
+            move = move.values(changed)
+        given = {"b_id": debate_id, "b_count": len(drafts), "b_at": at}
         if expected_seq is not None:
-            conditions.append(debates.c.last_seq == expected_seq)
+            given["b_expected"] = expected_seq
         if lease is not None:
-            conditions += [debates.c.lease_token == lease.token, debates.c.lease_owner == lease.owner]
-        move = (
-            sa.update(debates)
-            .where(*conditions)
-            .values(last_seq=debates.c.last_seq + len(drafts), updated_at=at, **summary(drafts, at))
-            .returning(debates.c.last_seq)
-        )
+            given |= {"b_owner": lease.owner, "b_token": lease.token}
         with self.database.writing() as connection:
-            end = connection.execute(move).scalar_one_or_none()
+            end = connection.execute(move, given).scalar_one_or_none()
             if end is None:
                 raise _refusal(connection, debate_id, expected_seq)
             first = end - len(drafts) + 1
@@ -255,7 +280,7 @@ class Store:
                 Event(seq, draft.type, at, draft.round, draft.agent, draft.data)
                 for seq, draft in enumerate(drafts, first)
             ]
-            connection.execute(sa.insert(events), [_event_row(debate_id, event) for event in added])
+            connection.execute(_INSERT, [_event_row(debate_id, event) for event in added])
         return added
 
 
