@@ -24,7 +24,7 @@ from rich.text import Text
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VAR = CHECKOUT / "var"
-QUESTION = "Should we adopt event sourcing for our order system?"
+QUESTION = "Should we adopt event sourcing?"
 AGENTS = "demo,demo,demo"
 ROUNDS = "2"
 
