@@ -59,8 +59,10 @@ def unknown(environ: Mapping[str, str]) -> Iterator[str]:
     known = {row.name for row in rows} | {f"{row.name}_FILE" for row in rows if row.secret}
     for name in sorted(environ):
         if name.startswith("ARAGORA_") and name not in known and name not in _FOREIGN:
-            near = difflib.get_close_matches(name, known, n=1)
-            yield f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+            # Without the prefix, which would make any two names alike.
+            stems = {other.removeprefix("ARAGORA_"): other for other in known}
+            near = difflib.get_close_matches(name.removeprefix("ARAGORA_"), stems, n=1)
+            yield f"{name} is not a setting" + (f"; did you mean {stems[near[0]]}?" if near else "")
 
 
 def _agents_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -40,10 +40,11 @@ class Leases:
             sa.update(debates)
             .where(debates.c.id.in_(sa.select(chosen.c.id)))
             .values(lease_owner=owner, lease_token=debates.c.lease_token + 1, lease_expires=now + ttl)
-            .returning(debates.c.id, debates.c.lease_token)
+            .returning(debates.c.id, debates.c.lease_token, debates.c.created_at)
         )
         with self._database.writing() as connection:
-            return [Lease(row.id, owner, row.lease_token) for row in connection.execute(take)]
+            taken = sorted(connection.execute(take), key=lambda row: row.created_at)
+        return [Lease(row.id, owner, row.lease_token) for row in taken]
 
     def renew(self, owner: str, ttl: float) -> set[Lease]:
         """Extend every lease of ``owner`` to ``ttl`` seconds from now; those it still holds."""
