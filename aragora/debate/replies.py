@@ -179,11 +179,11 @@ def _severity(value: object) -> float:
 
 
 def _confidence(value: object) -> float:
-    """Models write 0.8, 80, "80%" and "80 %"."""
+    """Models write 0.8, 80 and "80 %"."""
     number = _number(value)
     if number is None:
         return UNKNOWN_CONFIDENCE
-    if number > 1 and (number >= 2 or (isinstance(value, str) and "%" in value)):
+    if number >= 2 or (isinstance(value, str) and "%" in value):
         number /= 100
     return round(min(1.0, max(0.0, number)), 3)
 
