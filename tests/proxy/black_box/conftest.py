@@ -30,7 +30,7 @@ def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
     running.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     """Start a gateway that is ended with the test."""
     started: list[Gateway] = []

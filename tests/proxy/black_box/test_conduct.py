@@ -1,0 +1,406 @@
+"""What the gateway does when one side misbehaves, goes away, is slow, or restarts."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.proxy.black_box.exchange import Client
+from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.scripted import Script, ScriptedUpstream, read_request
+
+GET = b"GET /a HTTP/1.1\r\nHost: case.example\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: case.example\r\nContent-Length: 5\r\n\r\nhello"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Manual:
+    """An upstream whose connections the test holds itself."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(10)
+        self.kept = [self.listener]
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self) -> socket.socket:
+        sock, _ = self.listener.accept()
+        sock.settimeout(10)
+        self.kept.append(sock)
+        return sock
+
+
+@pytest.fixture
+def manual() -> Iterator[Manual]:
+    """Closed with everything it accepted."""
+    upstream = Manual()
+    yield upstream
+    for sock in upstream.kept:
+        sock.close()
+
+
+def last_log(gateway: Gateway, count: int = 1) -> dict[str, object]:
+    """The newest line of the access log, once there are `count`."""
+
+    def written() -> list[str]:
+        lines = gateway.access_log.read_text().splitlines() if gateway.access_log.exists() else []
+        return lines if len(lines) >= count else []
+
+    entry: dict[str, object] = json.loads(wait_until(written, f"{count} log lines")[-1])
+    return entry
+
+
+# Retries on a stale connection (RFC 9110 section 9.2.2).
+
+
+def stale(manual: Manual, gateway: Gateway, request: bytes) -> tuple[Client, socket.socket]:
+    """Put one connection into the pool, let the next request meet its end before any byte of an answer."""
+    client = Client(gateway.address)
+    client.send(GET)
+    first = manual.accept()
+    read_request(first, b"")
+    first.sendall(OK)
+    assert client.answer().status == 200
+    client.send(request)
+    got, _ = read_request(first, b"")
+    assert got
+    first.close()
+    return client, first
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+def test_idempotent_request_is_repeated_once(manual: Manual, start: Callable[..., Gateway], method: str) -> None:
+    gateway = start(manual.address)
+    client, _ = stale(manual, gateway, GET.replace(b"GET", method.encode()))
+    second = manual.accept()
+    got, _ = read_request(second, b"")
+    assert got.startswith(method.encode())
+    second.close()
+    assert client.answer().status == 502, "a failed retry is not repeated"
+    client.sock.close()
+
+
+def test_put_with_body_is_repeated_whole(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address)
+    body = b"x" * 300_000
+    put = b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + body
+    client, _ = stale(manual, gateway, put)
+    second = manual.accept()
+    assert read_request(second, b"")[0].endswith(body)
+    second.sendall(OK)
+    assert client.answer().status == 200
+    client.sock.close()
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PATCH"])
+def test_unsafe_request_is_never_repeated(manual: Manual, start: Callable[..., Gateway], method: bytes) -> None:
+    gateway = start(manual.address, "--reuse-unsafe", "10")
+    client, _ = stale(manual, gateway, POST.replace(b"POST", method))
+    assert client.answer().status == 502
+    manual.listener.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        manual.accept()
+    client.sock.close()
+
+
+def test_unsafe_request_takes_a_fresh_connection(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--reuse-unsafe", "0")
+    with Client(gateway.address) as client:
+        client.send(GET)
+        first = manual.accept()
+        read_request(first, b"")
+        first.sendall(OK)
+        assert client.answer().status == 200
+        client.send(POST)
+        second = manual.accept()
+        assert read_request(second, b"")[0].endswith(b"hello")
+        second.sendall(OK)
+        assert client.answer().status == 200
+
+
+def test_connection_that_the_upstream_closed_is_not_leased(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address)
+    with Client(gateway.address) as client:
+        for _ in range(3):
+            client.send(GET)
+            sock = manual.accept()
+            read_request(sock, b"")
+            sock.sendall(OK)
+            assert client.answer().status == 200
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b"", "the gateway did not let go of a closed connection"
+
+
+# Holding requests while the upstream restarts.
+
+
+def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gateway]) -> None:
+    with socket.socket() as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+        gateway = start(f"127.0.0.1:{port}", "--hold", "5", admin=True)
+        with Client(gateway.address) as client:
+            client.send(POST)
+            wait_until(lambda: b"holds_total 1" in scrape(gateway) or b"held" in scrape(gateway), "the request is held")
+            place.listen()
+            place.settimeout(5)
+            sock, _ = place.accept()
+            assert read_request(sock, b"")[0].endswith(b"hello")
+            sock.sendall(OK)
+            assert client.answer().status == 200
+            sock.close()
+
+
+def scrape(gateway: Gateway) -> bytes:
+    with Client(("127.0.0.1", gateway.admin)) as client:
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        return client.answer().body
+
+
+def test_no_upstream_is_503_with_retry_after(start: Callable[..., Gateway]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gateway = start(f"127.0.0.1:{closed.getsockname()[1]}", "--hold", "0.3s")
+        with Client(gateway.address) as client:
+            client.send(GET)
+            answer = client.answer()
+            assert (answer.status, answer.field("Retry-After") is not None) == (503, True)
+            client.send(GET)
+            assert client.answer().status == 503, "the client's connection stays usable"
+
+
+# Timeouts.
+
+
+def test_silent_upstream_is_504(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--read-timeout", "0.5s")
+    with Client(gateway.address) as client:
+        client.send(GET)
+        sock = manual.accept()
+        assert client.answer().status == 504
+        assert sock.recv(4096)
+        assert sock.recv(1) == b""
+    assert last_log(gateway)["termination"] == "sH"
+
+
+def test_stalled_body_is_cut_visibly(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--read-timeout", "0.5s")
+    with Client(gateway.address) as client:
+        client.send(GET)
+        sock = manual.accept()
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+        answer = client.answer()
+        assert (answer.status, answer.whole, answer.body) == (200, False, b"part")
+
+
+def test_slow_head_is_408(gateway_quick: Gateway) -> None:
+    with Client(gateway_quick.address) as client:
+        client.send(b"GET /a HTTP/1.1\r\nHost")
+        answer = client.answer()
+        assert (answer.status, answer.field("Connection")) == (408, "close")
+        assert client.at_end()
+
+
+def test_slow_body_is_408_and_never_reaches_the_upstream(gateway_quick: Gateway, scripted: ScriptedUpstream) -> None:
+    scripted.expect()
+    with Client(gateway_quick.address) as client:
+        client.send(POST[:-3])
+        assert client.answer().status == 408
+    assert scripted.received == []
+
+
+def test_idle_connection_is_closed_without_a_word(gateway_quick: Gateway) -> None:
+    with Client(gateway_quick.address) as used, Client(gateway_quick.address) as unused:
+        used.send(GET)
+        assert used.answer().status == 200
+        assert used.at_end()
+        assert unused.at_end()
+
+
+@pytest.fixture(scope="module")
+def gateway_quick(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway without patience for clients."""
+    running = Gateway(
+        tmp_path_factory.mktemp("quick"), scripted.address, "--head-timeout", "0.5s", "--body-timeout", "0.5s",
+        "--keepalive-timeout", "1s",
+    )  # fmt: skip
+    yield running
+    running.close()
+
+
+# Answers before the whole request (RFC 9112 section 9.3).
+
+
+def test_refusal_is_heard_while_the_client_still_uploads(gateway: Gateway) -> None:
+    size = 30_000_000
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.sock.settimeout(5)
+        client.send(bytes(size))
+        answer = client.answer()
+        assert (answer.status, answer.field("Connection")) == (413, "close")
+
+
+def test_refusal_comes_before_100_continue(gateway: Gateway) -> None:
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n")
+        assert client.answer().status == 413
+        assert client.at_end()
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_early_answer_of_the_upstream_is_relayed(
+    manual: Manual, start: Callable[..., Gateway], buffering: str
+) -> None:
+    gateway = start(manual.address, "--request-buffering", buffering)
+    size = 20_000_000
+    with Client(gateway.address) as client:
+        client.send(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.sock.setblocking(False)
+        left = memoryview(bytes(size))
+        answered = None
+        deadline = time.monotonic() + 10
+        while left and time.monotonic() < deadline:
+            try:
+                left = left[client.sock.send(left[:1_000_000]) :]
+            except BlockingIOError:
+                if answered is None and buffering == "off":
+                    answered = self_answer(manual)
+                time.sleep(0.005)
+        if answered is None:
+            answered = self_answer(manual)
+        client.sock.settimeout(10)
+        assert client.answer().status == 413
+
+
+def self_answer(manual: Manual) -> socket.socket:
+    """Read the head only, answer 413, close."""
+    sock = manual.accept()
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1024)
+    sock.sendall(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmuch")
+    sock.shutdown(socket.SHUT_WR)
+    return sock
+
+
+# Clients that go away, slow ones, busy ones.
+
+
+def test_client_that_resets_frees_the_upstream(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address)
+    client = Client(gateway.address)
+    client.send(GET)
+    sock = manual.accept()
+    read_request(sock, b"")
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    client.sock.close()
+    assert sock.recv(1) == b""
+    entry = last_log(gateway)
+    assert (entry["status"], str(entry["termination"])[0]) == (499, "C")
+
+
+@pytest.mark.parametrize(("half_close", "status"), [("abort", 0), ("allow", 200)])
+def test_half_closed_client(manual: Manual, start: Callable[..., Gateway], half_close: str, status: int) -> None:
+    gateway = start(manual.address, "--half-close", half_close)
+    with Client(gateway.address) as client:
+        client.send(GET)
+        sock = manual.accept()
+        read_request(sock, b"")
+        client.sock.shutdown(socket.SHUT_WR)
+        if half_close == "abort":
+            assert sock.recv(1) == b"", "the upstream was not let go"
+        else:
+            sock.sendall(OK)
+        assert client.answer().status == status
+
+
+def test_half_closed_client_gets_what_is_ready_within_the_grace(gateway: Gateway, scripted: ScriptedUpstream) -> None:
+    scripted.expect()
+    with Client(gateway.address) as client:
+        client.send(GET)
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.answer().status == 200
+        assert client.at_end()
+
+
+def test_pipelined_requests_are_answered_in_order(gateway: Gateway, scripted: ScriptedUpstream) -> None:
+    scripted.expect()
+    count = 50
+    requests = [GET.replace(b"/a", b"/%d" % number) if number % 3 else POST for number in range(count)]
+    with Client(gateway.address) as client:
+        client.send(b"".join(requests))
+        for _ in range(count):
+            assert client.answer().status == 200
+    paths = [received.data.split()[1] for received in scripted.received]
+    assert paths == [b"/%d" % number if number % 3 else b"/a" for number in range(count)]
+
+
+def test_slow_reader_does_not_hold_the_upstream(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address)
+    size = 30_000_000
+    client = Client(gateway.address)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client.send(GET)
+    sock = manual.accept()
+    read_request(sock, b"")
+    began = time.monotonic()
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    assert time.monotonic() - began < 5, "the upstream had to wait for its client"
+    answer = client.answer()
+    assert (answer.whole, len(answer.body)) == (True, size)
+    client.sock.close()
+
+
+def test_upload_is_read_to_its_end_before_the_upstream_is_asked(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address)
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(199_999))
+        manual.listener.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            manual.accept()
+        client.send(b"x")
+        manual.listener.settimeout(10)
+        sock = manual.accept()
+        assert len(read_request(sock, b"")[0]) > 200_000
+        sock.sendall(OK)
+        assert client.answer().status == 200
+
+
+def test_streamed_upload_begins_at_once(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--request-buffering", "off")
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        sock = manual.accept()
+        data = b""
+        while not data.endswith(b"5\r\nhello\r\n"):
+            data += sock.recv(4096)
+        assert b"\r\nTransfer-Encoding: chunked\r\n" in data
+        client.send(b"0\r\n\r\n")
+        assert sock.recv(4096) == b"0\r\n\r\n"
+        sock.sendall(OK)
+        assert client.answer().status == 200
+
+
+# The gateway's own answers.
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"), [(b"text/html,*/*;q=0.8", "text/html"), (b"application/json", "application/json")]
+)
+def test_own_answers_suit_their_reader(
+    gateway: Gateway, scripted: ScriptedUpstream, accept: bytes, kind: str
+) -> None:
+    scripted.expect(Script(b"hello world", "closes"))
+    with Client(gateway.address) as client:
+        client.send(b"GET /<b> HTTP/1.1\r\nHost: a\r\nAccept: %s\r\n\r\n" % accept)
+        answer = client.answer()
+    assert answer.status == 502
+    assert (answer.field("Content-Type") or "").startswith(kind)
+    assert b"Traceback" not in answer.body
+    assert b"<b>" not in answer.body
+    assert (answer.field("X-Request-ID") or "").encode() in answer.body
+    assert "bad_response" in (answer.field("Proxy-Status") or "")
