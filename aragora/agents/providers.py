@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 TIMEOUT = "ARAGORA_AGENT_TIMEOUT"
+TIMEOUT_DEFAULT, TIMEOUT_MOST = 120.0, 1800.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)

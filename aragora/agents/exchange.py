@@ -1,0 +1,217 @@
+"""One POST to a provider and its streamed answer: every wait ends, every size has a bound, no error holds a secret."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+
+from aragora.agents.agent import AgentFailed
+
+CONNECT = 10.0  # seconds for a connection
+SILENCE = 60.0  # seconds between two pieces of an answer, and before the first
+MAX_BYTES = 8 << 20  # of one answer; most of a stream is wrapping
+MAX_ERROR = 16_384  # bytes of an error that are read
+_MESSAGE = 200  # characters of a provider's own words
+_PIECE = 16_384
+_POOL = 100  # idle connections that are kept for one provider
+_LOST = (requests.ConnectionError, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+# Providers quote part of a refused key.
+_KEYLIKE = re.compile(r"\b(?:sk|pk|gsk|key|bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
+
+
+class Busy(AgentFailed):
+    """The provider could not answer now and may soon: worth trying again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question as a provider takes it. ``title`` names the provider in errors, ``key`` is kept out of them."""
+
+    title: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: Mapping[str, Any] = field(repr=False)
+    key: str = field(repr=False, default="")
+
+
+@functools.cache
+def session() -> requests.Session:
+    """The connections of this process, made at the first question and thus after any fork. Holds no cookies, so that
+    threads may share it."""
+    shared = requests.Session()
+    shared.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("https://", "http://"):
+        shared.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=_POOL, pool_maxsize=_POOL))
+    return shared
+
+
+class Exchange:
+    """A context manager from the request to the end of the answer; raises AgentFailed, :class:`Busy` where it may help
+    to try again. ``deadline`` and ``clock`` are in unix seconds."""
+
+    def __init__(
+        self,
+        connections: requests.Session,
+        request: Request,
+        deadline: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._request = request
+        self._deadline = deadline
+        self._clock = clock
+        self._response = self._send(connections)
+        if not self._response.ok or self._response.is_redirect:
+            with self:
+                raise self._refusal()
+
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer comes as server-sent events; a server may prefer to answer with one JSON object."""
+        return not self._response.headers.get("Content-Type", "").startswith("application/json")
+
+    def pieces(self, limit: int = MAX_BYTES) -> Iterator[bytes]:
+        """The body as it comes."""
+        raw = self._response.raw
+        total = 0
+        while True:
+            wait = self._wait(SILENCE)
+            # The timeout of requests is fixed when the request is sent; the time left is not. After an answer that ends
+            # with its connection there is no socket to be found: then SILENCE may outlast the deadline.
+            socket = getattr(raw.connection, "sock", None)
+            if socket is not None:
+                socket.settimeout(wait)
+            try:
+                piece = raw.read1(_PIECE, decode_content=True)
+            except (TimeoutError, urllib3.exceptions.TimeoutError):
+                raise self._late(wait) from None
+            except _LOST:
+                raise Busy("connection", f"{self._request.title} broke its answer off") from None
+            if not piece:
+                return
+            total += len(piece)
+            if total > limit:
+                raise AgentFailed("too_long", f"{self._request.title} answered more than {limit} bytes")
+            yield piece
+
+    def _send(self, connections: requests.Session) -> requests.Response:
+        request = self._request
+        wait = self._wait(SILENCE)
+        try:
+            return connections.post(
+                request.url,
+                json=request.body,
+                # With an `auth` of its own a request never takes credentials from ~/.netrc.
+                auth=lambda prepared: _with(prepared, request.headers),
+                timeout=(min(CONNECT, wait), wait),
+                stream=True,
+                allow_redirects=False,
+            )
+        except requests.ConnectTimeout:
+            raise Busy("connection", f"{request.title} cannot be reached: no connection in time") from None
+        except requests.Timeout:
+            raise self._late(wait) from None
+        except requests.exceptions.SSLError:
+            raise AgentFailed("connection", f"{request.title}: its certificate is not trusted") from None
+        except requests.exceptions.ProxyError:
+            raise Busy(
+                "connection", f"{request.title} cannot be reached through the proxy of the environment"
+            ) from None
+        except requests.ConnectionError:
+            raise Busy("connection", f"{request.title} cannot be reached") from None
+        except (requests.RequestException, ValueError):
+            raise AgentFailed("configuration", f"{request.title}: no request can be made of its settings") from None
+
+    def _wait(self, longest: float) -> float:
+        left = self._deadline - self._clock()
+        if left <= 0:
+            raise AgentFailed("timeout", f"{self._request.title} did not finish in time")
+        return min(longest, left)
+
+    def _late(self, waited: float) -> AgentFailed:
+        return AgentFailed("timeout", f"{self._request.title} was silent for {waited:.3g} s")
+
+    def _refusal(self) -> AgentFailed:
+        """The failure that an error status stands for."""
+        status = self._response.status_code
+        title = self._request.title
+        if status in (401, 403):
+            return AgentFailed("auth", f"{title} refused the key ({status})")
+        if self._response.is_redirect:
+            return AgentFailed("configuration", f"{title} answered with a redirection ({status}): mend its address")
+        reason = f"{title} answered {status}{self._reason()}"
+        if status == 429:
+            return Busy("rate_limit", reason, self._retry_after())
+        if status >= 500 or status in (408, 409, 425):
+            return Busy("server", reason, self._retry_after())
+        return AgentFailed("configuration" if status == 404 else "refused", reason)
+
+    def _reason(self) -> str:
+        """The provider's own words, bounded and without anything that looks like a key."""
+        try:
+            body = b"".join(self.pieces(MAX_ERROR))
+            found = parsed(body.decode("utf-8", "replace"))
+        except AgentFailed:
+            return ""
+        words = next((text for path in _WORDS if isinstance(text := dig(found, *path), str)), "")
+        return f": {redacted(words, self._request.key)}" if words.strip() else ""
+
+    def _retry_after(self) -> float | None:
+        """Seconds, RFC 9110 section 10.2.3."""
+        value = self._response.headers.get("Retry-After", "").strip()
+        if value.isascii() and value.isdecimal() and len(value) < 10:
+            return float(value)
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - self._clock())
+        except (ValueError, OverflowError):
+            return None
+
+
+_WORDS = (("error", "message"), ("error",), ("message",), ("detail",))
+
+
+def _with(prepared: requests.PreparedRequest, headers: Mapping[str, str]) -> requests.PreparedRequest:
+    prepared.headers.update(headers)
+    return prepared
+
+
+def redacted(words: str, key: str) -> str:
+    """One line of ``words``, without ``key`` and whatever else looks like one."""
+    if key:
+        words = words.replace(key, "[key]")
+    words = _KEYLIKE.sub("[key]", " ".join(words.split()))
+    return words if len(words) <= _MESSAGE else words[:_MESSAGE] + " …"
+
+
+def parsed(text: str) -> Any:
+    """The JSON in ``text``, None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """What lies at ``path`` in a JSON value; None where there is no such place."""
+    for step in path:
+        if isinstance(step, int):
+            value = value[step] if isinstance(value, list) and step < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
