@@ -162,10 +162,13 @@ class Exchange:
         """Send the request and return the final response's head and the bytes behind it."""
         request = self._request
         settings = self._tables.settings
-        repeatable = request.method in _IDEMPOTENT and not isinstance(request.body, StreamedBody)
+        body = request.body
+        # The look at None comes first: asking an abstract class for its instances is slow.
+        repeatable = request.method in _IDEMPOTENT and (body is None or not isinstance(body, StreamedBody))
         fresh = request.fields.websocket
         while True:
-            lease = self._lease = self._acquire(fresh=fresh, repeatable=repeatable)
+            now = monotonic()
+            lease = self._lease = self._acquire(now, fresh=fresh, repeatable=repeatable)
             try:
                 self._phase = REQUEST
                 lease.send_request(request, settings.send_timeout, settings.max_response_head)
@@ -196,12 +199,12 @@ class Exchange:
             response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
         return response, rest
 
-    def _acquire(self, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
+    def _acquire(self, now: float, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
         """An idle connection to the peer whose turn it is, or a new one."""
         pools = self._tables.cluster.in_turn()
         if not fresh:
             pool = pools[0]
-            lease = pool.lease(monotonic(), repeatable=repeatable)
+            lease = pool.lease(now, repeatable=repeatable)
             if lease is not None:
                 self._peer = pool.name
                 return lease

@@ -144,7 +144,7 @@ class Settings:
         values.DURATION, "Upstream connections",
         "how long the upstream keeps an idle connection (gunicorn: 2 s); it is reused up to 1 s less")] = 2.0
     pool_size: Annotated[int, Row(
-        values.COUNT, "Upstream connections", "most idle connections kept for each peer and worker")] = 256
+        values.COUNT, "Upstream connections", "most idle connections kept for each peer and worker")] = 4096
     reuse_unsafe: Annotated[float, Row(
         values.DURATION, "Upstream connections",
         "time since its last answer in which a connection may carry a POST or PATCH; 0: always a new one")] = 1.0

@@ -171,7 +171,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             request.method, request.target, request.fields.host, self.app.board, self.app.settings, self.app.version
         )
         response = ResponseHead(1, answer.status, b"")
-        response.lines = [b"Content-Type: " + answer.content_type.encode(), b"Cache-Control: no-store"]
+        response.block = b"Content-Type: %s\r\nCache-Control: no-store\r\n" % answer.content_type.encode()
         rest = connection.begin(response, len(answer.body), answer.body, stream=False)
         if rest:
             connection.send_all(rest, connection.front.tables.settings.write_timeout)
@@ -194,6 +194,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.sample()
         connections = sum(len(front.connections) for front in self._fronts)
         serving = sum(front.serving for front in self._fronts)
+        for front in self._fronts:
+            front.trim()
         counters.gauge(Gauge.TUNNELS, len(resources.tunnels))
         counters.gauge(Gauge.ACTIVE, serving)
         counters.gauge(Gauge.PARKED, max(0, connections - serving - len(resources.tunnels)))

@@ -13,7 +13,6 @@ from proxy.wire.fields import Clock
 if TYPE_CHECKING:
     from proxy.front.h1 import Connection
 
-_MOST_IDLE_GREENLETS = 256
 
 
 class Front:
@@ -62,10 +61,12 @@ class Front:
             self.serving += 1
             connection.serve()
             self.serving -= 1
-            if len(self._idle) >= _MOST_IDLE_GREENLETS:
-                return
             self._idle.append(getcurrent())
             connection = hub_switch()
+
+    def trim(self) -> None:
+        """Let some of the idle greenlets go; called once a second, so that a past peak's are gone within a minute."""
+        del self._idle[: len(self._idle) // 16]
 
     def shed(self, most: int = 64) -> int:
         """Close the parked connections that have been idle longest; return how many."""

@@ -43,13 +43,14 @@ log = logging.getLogger("gunicorn.error.proxy")
 class Connection(Responder):
     """One client's connection: parked, read, served."""
 
-    __slots__ = ("_memo", "_phase", "half_closed", "owner")
+    __slots__ = ("_memo", "_phase", "_returning", "half_closed", "owner")
 
     def __init__(self, sock: Socket, front: Front, client: str) -> None:
         super().__init__(sock, front, client)
         self.owner: greenlet | None = None
         self.half_closed = False
         self._phase = HEAD
+        self._returning = False
         self._memo: tuple[bytes, RequestFields, bytes] | None = None
         self.deadline = monotonic() + front.tables.settings.keepalive_timeout
         front.connections.add(self)
@@ -232,7 +233,9 @@ class Connection(Responder):
             fields = parse_request_fields(block, limits)
             fields.websocket = fields.websocket and method == b"GET" and minor == 1
             forwarded = upstream_block(fields, fields.host, self._forwarding())
-            self._memo = (block, fields, forwarded) if fields.upgrade is None else None
+            # A connection's first request is not remembered: many connections never bring a second.
+            self._memo = (block, fields, forwarded) if self._returning and fields.upgrade is None else None
+            self._returning = True
         if target[0] != SLASH or not minor or fields.host is None:
             target, host = resolve_target(method, target, minor, fields)
             forwarded = upstream_block(fields, host, self._forwarding())

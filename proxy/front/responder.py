@@ -55,9 +55,6 @@ class Responder(Stream):
 
     def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
         self.begun = True
-        lines = response.lines
-        if not response.dated:
-            lines = [*lines, b"Date: " + self.front.clock.date()]
         framing = b""
         if length is not None:
             framing = b"Content-Length: %d\r\n" % length
@@ -74,9 +71,11 @@ class Responder(Stream):
             framing += b"Connection: close\r\n"
         elif not self._minor:
             framing += b"Connection: keep-alive\r\n"
-        data = b"%s%s\r\n%s\r\n%s" % (
+        if not response.dated:
+            framing += b"Date: %s\r\n" % self.front.clock.date()
+        data = b"%s%s%s\r\n%s" % (
             status_line(response.status, response.reason),
-            CRLF.join(lines),
+            response.block,
             framing,
             b"" if self._head_only else body,
         )
@@ -130,9 +129,8 @@ class Responder(Stream):
 
     def switch(self, response: ResponseHead) -> bytes:
         self.begun = True
-        lines = b"".join(line + CRLF for line in response.lines)
         self._send_all(
-            status_line(101, b"") + lines + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            status_line(101, b"") + response.block + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         )
         self.detached = True
         return self.buffer

@@ -28,7 +28,18 @@ class StreamedBody(ABC):
 class Request:
     """A request as the front read it. `block` holds the fields for the upstream, all but id and framing."""
 
-    __slots__ = ("block", "body", "fields", "id", "length", "method", "minor", "received", "started", "target")
+    __slots__ = (
+        "block",
+        "body",
+        "fields",
+        "id",
+        "length",
+        "method",
+        "minor",
+        "received",
+        "started",
+        "target",
+    )
 
     def __init__(
         self, method: bytes, target: bytes, minor: int, fields: RequestFields, block: bytes, started: float

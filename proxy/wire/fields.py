@@ -94,8 +94,7 @@ def status_line(status: int, reason: bytes) -> bytes:
 
 def informational(response: ResponseHead) -> bytes:
     """A 1xx head on its way to the client (RFC 9110 section 15.2)."""
-    lines = b"".join(line + CRLF for line in response.lines)
-    return status_line(response.status, response.reason) + lines + CRLF
+    return status_line(response.status, response.reason) + response.block + CRLF
 
 
 def websocket_accept(key: bytes) -> bytes:

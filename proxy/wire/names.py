@@ -38,6 +38,7 @@ class Kind(IntEnum):
     DATE = 19
     BUFFERING = 20
     CONTENT_TYPE = 21
+    SET_COOKIE = 22
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
@@ -91,6 +92,7 @@ _RESPONSE = dict.fromkeys(_HOP_BY_HOP | {"te"}, Kind.DROP) | {
     "date": Kind.DATE,
     "x-accel-buffering": Kind.BUFFERING,
     "content-type": Kind.CONTENT_TYPE,
+    "set-cookie": Kind.SET_COOKIE,
 }
 
 # Never removed because a client nominates them in Connection: framing, routing, credentials and our own fields.
