@@ -1,0 +1,198 @@
+"""The offline demo: what it says, how debates between its agents go, how it streams."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aragora.agents import AgentFailed, build
+from aragora.agents.demo import DELAY, MODEL, PIECES, STUMBLING, DemoAgent, delay
+from aragora.debate.asks import Ask, Kind, Passage, Purpose, Reply
+from aragora.debate.events import EventType
+from aragora.debate.spec import AgentSpec
+from tests.aragora.agents.debates import FOREVER, OFFLINE, QUESTION, agents, debate, of, proposal
+
+
+def said(ask: Ask) -> str:
+    return build(ask.agent, OFFLINE).ask(ask, lambda text: None, FOREVER).text
+
+
+def test_a_default_debate_shows_disagreement_first_and_agreement_in_the_end():
+    history = debate()
+    first = {event.data["choice"] for event in of(history, EventType.VOTE, 1)}
+    last = {event.data["choice"] for event in of(history, EventType.VOTE, 3)}
+    assert len(first) > 1
+    assert len(last) == 1
+    similarity = [event.data["similarity"] for event in of(history, EventType.CONVERGENCE)]
+    assert similarity == sorted(similarity)
+    assert similarity[0] < 0.6 < 0.85 <= similarity[-1]
+    severities = [event.data["severity"] for event in of(history, EventType.CRITIQUE)]
+    assert max(severities) >= 8
+    assert min(severities) <= 3
+    outcome = of(history, EventType.CONSENSUS)[0].data
+    assert outcome["reached"]
+    assert history[-1].data["status"] == "completed"
+
+
+def test_a_debate_shows_every_type_of_event_that_needs_no_person_and_no_failure():
+    people_and_failures = {EventType.USER_VOTE, EventType.USER_SUGGESTION, EventType.AGENT_ERROR}
+    assert {event.type for event in debate()} == set(EventType) - people_and_failures
+
+
+def test_an_agent_told_to_stumble_shows_how_an_unusable_answer_is_asked_for_again():
+    clumsy = AgentSpec("demo-2", "demo", model=STUMBLING)
+    history = debate(participants=(AgentSpec("demo-1", "demo"), clumsy))
+    assert {event.agent for event in of(history, EventType.AGENT_ERROR)} == {"demo-2"}
+    assert {event.agent for event in of(history, EventType.CRITIQUE, 1)} == {"demo-1", "demo-2"}
+
+
+@pytest.mark.parametrize("consensus", ["majority", "supermajority", "unanimous", "weighted", "judge"])
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_default_debate_comes_to_a_decision_by_every_rule(consensus, number):
+    outcome = of(debate(participants=agents(number), consensus=consensus), EventType.CONSENSUS)[0].data
+    assert outcome["reached"], outcome
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 6, 7, 10])
+def test_a_majority_is_found_among_any_number_of_agents(number):
+    assert of(debate(participants=agents(number)), EventType.CONSENSUS)[0].data["reached"]
+
+
+def test_a_debate_is_the_same_on_every_run():
+    assert debate() == debate()
+
+
+def test_agents_change_their_minds_under_critique_and_say_so():
+    messages = [event.data["content"] for event in of(debate(), EventType.AGENT_MESSAGE) if event.agent == "demo-1"]
+    assert messages[0].startswith("Yes: adopt event sourcing.")
+    assert messages[-1].startswith("On trial: adopt event sourcing")
+    assert "I gave up my first answer" in messages[-1]
+
+
+def test_every_answer_says_that_it_is_the_demo_and_no_model():
+    for event in debate():
+        if event.type is EventType.AGENT_MESSAGE:
+            assert "offline demo" in event.data["content"]
+            assert "no language model" in event.data["content"]
+            assert event.data["model"] == MODEL
+        if event.type in (EventType.CRITIQUE, EventType.VOTE):
+            assert "offline demo" in event.data["reasoning"]
+
+
+def test_six_agents_say_six_different_things():
+    assert len({said(proposal(agent)) for agent in agents(6)}) == 6
+    assert len({said(proposal(agent)).replace(agent.name, "") for agent in agents(6)}) == 6
+
+
+def test_names_without_a_number_are_agents_too():
+    history = debate(participants=(AgentSpec("Ada", "demo"), AgentSpec("Bo 7x", "demo"), AgentSpec("Çelik", "demo")))
+    assert history[-1].data["status"] == "completed"
+
+
+def test_context_standpoint_and_peoples_suggestions_are_taken_up():
+    passages = (
+        Passage(Kind.CONTEXT, "We are three people and a dog."),
+        Passage(Kind.STANDPOINT, "a cautious accountant"),
+        Passage(Kind.SUGGESTION, "Think of the dog"),
+    )
+    answer = said(proposal(AgentSpec("demo-1", "demo"), QUESTION, *passages))
+    assert "We are three people and a dog." in answer
+    assert "arguing as a cautious accountant" in answer
+    assert "“Think of the dog”" in answer
+
+
+def revision(agent: AgentSpec, own: str, *critiques: Passage, number: int = 1) -> Ask:
+    passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.OWN, own, agent.name), *critiques)
+    return Ask(agent, Purpose.REVISE, number, None, 1, "", "", passages=passages)
+
+
+def test_what_other_kinds_of_agents_suggest_is_quoted_and_kept():
+    agent = AgentSpec("demo-1", "demo")
+    own = said(proposal(agent))
+    critic = Passage(Kind.CRITIQUE, "severity 7 of 10\n- suggestion: Measure “cost” first", "gpt")
+    once = said(revision(agent, own, critic))
+    assert "Taken up: “Measure 'cost' first”." in once
+    again = said(revision(agent, once, critic))
+    assert again.count("Taken up:") == 1
+
+
+def test_nobody_moves_without_critique():
+    agent = AgentSpec("demo-1", "demo")
+    own = said(proposal(agent))
+    assert said(revision(agent, own, number=3)).startswith("Yes: adopt event sourcing.")
+
+
+def test_answers_of_other_kinds_of_agents_are_criticised_and_may_be_voted_for():
+    agent = AgentSpec("demo-1", "demo")
+    passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.ANSWER, "It depends on many things.", "gpt"))
+    critique = Ask(agent, Purpose.CRITIQUE, 1, "gpt", 1, "", "", passages=passages)
+    assert "takes no side" in said(critique)
+    vote = Ask(agent, Purpose.VOTE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
+    assert '"choice": "gpt"' in said(vote)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(min_size=1, max_size=300), st.integers(1, 4))
+def test_any_question_can_be_debated(question, rounds):
+    history = debate(question, agents(2), rounds=rounds)
+    assert history[-1].data["status"] == "completed"
+    assert not of(history, EventType.AGENT_ERROR)
+
+
+def test_an_answer_streams_in_pieces_that_join_to_it():
+    pieces: list[str] = []
+    reply = build(AgentSpec("demo-1", "demo"), OFFLINE).ask(
+        proposal(AgentSpec("demo-1", "demo")), pieces.append, FOREVER
+    )
+    assert isinstance(reply, Reply)
+    assert "".join(pieces) == reply.text
+    assert 2 < len(pieces) <= PIECES
+
+
+class Clock:
+    """Time that passes while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_an_answer_takes_the_time_that_was_set():
+    clock = Clock()
+    spec = AgentSpec("demo-1", "demo")
+    DemoAgent(spec, 3.0, clock=clock, sleep=clock.sleep).ask(proposal(spec), lambda text: None, FOREVER)
+    assert clock.now == pytest.approx(1003.0)
+
+
+def test_no_answer_outlasts_the_deadline():
+    clock = Clock()
+    spec = AgentSpec("demo-1", "demo")
+    with pytest.raises(AgentFailed) as failed:
+        DemoAgent(spec, 60.0, clock=clock, sleep=clock.sleep).ask(proposal(spec), lambda text: None, 1007.0)
+    assert failed.value.kind == "timeout"
+    assert clock.now == pytest.approx(1007.0)
+
+
+def test_whoever_breaks_the_answer_off_is_not_kept_from_it():
+    class EnoughError(Exception):
+        pass
+
+    def enough(text: str) -> None:
+        raise EnoughError
+
+    spec = AgentSpec("demo-1", "demo")
+    with pytest.raises(EnoughError):
+        build(spec, OFFLINE).ask(proposal(spec), enough, FOREVER)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("0", 0.0), ("1.5", 1.5), ("60", 60.0), ("61", DELAY), ("-1", DELAY), ("nan", DELAY), ("soon", DELAY)],
+)
+def test_the_delay_is_bounded(value, seconds):
+    assert delay({"ARAGORA_DEMO_DELAY": value}) == seconds
+    assert delay({}) == DELAY
