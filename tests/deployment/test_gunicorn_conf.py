@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.processes import CHECKOUT, GUNICORN, application, get, ports, until
+from tests.deployment.processes import CHECKOUT, GUNICORN, application, get, until
 
 CONF = str(CHECKOUT / "conf" / "gunicorn.conf.py")
 ADMITTED = {"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "not-a-secret-of-anyone"}
@@ -188,23 +188,3 @@ def test_no_control_socket_is_left_in_the_home_directory(tmp_path: Path) -> None
         running.signal(signal.SIGTERM)
         assert running.ended() == 0
     assert not list(home.iterdir())
-
-
-def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
-    with application(tmp_path) as (_running, http, _ws):
-        (free,) = ports(1)
-        second = subprocess.run(
-            [GUNICORN, "-c", CONF],
-            cwd=CHECKOUT,
-            env={
-                "PATH": os.environ["PATH"],
-                "ARAGORA_BIND": f"127.0.0.1:{http}",
-                "ARAGORA_WS_BIND": f"127.0.0.1:{free}",
-                "ARAGORA_DATA_DIR": str(tmp_path / "data"),
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert second.returncode == 1
-        assert f"Connection in use: ('127.0.0.1', {http})" in second.stderr

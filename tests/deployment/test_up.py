@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,7 +42,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def up(checkout: Path, *arguments: str, **environ: str) -> Running:
     """scripts/up without a terminal or standard input, on ports of its own."""
-    return Running(str(checkout / "scripts" / "up"), *arguments, log=checkout.parent / "up.log", **environ)
+    log = checkout.parent / "up.log"
+    return Running(str(checkout / "scripts" / "up"), *arguments, log=log, **{"ARAGORA_WORKERS": "2"} | environ)
 
 
 def chosen_ports() -> tuple[list[str], list[int]]:
@@ -143,7 +145,7 @@ def test_a_part_that_dies_later_is_named_and_the_other_drained(clone: Path) -> N
         assert running.ended() == 1, running.output()
     assert "scripts/up: application ended by itself (signal SIGKILL)" in running.output()
     assert "its log: var/log/application.log" in running.output()
-    assert not left_behind(clone)
+    until(lambda: not left_behind(clone), "the end of the killed supervisor's workers", seconds=5)
 
 
 def supervisor(parent: int, name: str) -> int:
@@ -158,16 +160,32 @@ def supervisor(parent: int, name: str) -> int:
     raise AssertionError(f"no {name} under {parent}")
 
 
-def test_a_failed_installation_says_so_and_counts_as_none(clone: Path) -> None:
-    requirements = clone / "setup.cfg"
-    original = requirements.read_text()
-    requirements.write_text(original.replace("gunicorn[gevent]>=", "gunicorn[gevent]>=9999."))
-    try:
-        with up(clone, "--help", PIP_RETRIES="0") as running:
-            assert running.ended(120) == 1
+def test_a_failed_installation_says_so_and_counts_as_none(tmp_path: Path) -> None:
+    for name in ("scripts/install", "setup.cfg", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(CHECKOUT / name, tmp_path / name)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")], check=True, timeout=60)
+    for _ in range(2):
+        with Running(str(tmp_path / "scripts" / "install"), log=tmp_path / "install.log") as running:
+            assert running.ended(60) == 1
+        assert "No module named pip" in running.output()
         assert "install: pip failed: var/log/install.log has the whole of it" in running.output()
-    finally:
-        requirements.write_text(original)
-    with up(clone, "--help") as running:
-        assert running.ended(120) == 0, running.output()
-    assert "Installing into .venv" in running.output()
+
+
+def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(CHECKOUT / "scripts" / "install", tmp_path / "scripts")
+    (tmp_path / "setup.cfg").touch()
+    (tmp_path / "pyproject.toml").touch()
+    for body, said in [
+        ("exit 1", "install: Python 3.11 or newer is needed: apt-get install python3 python3-venv"),
+        ('case "$2" in *ensurepip*) exit 1;; esac', "cannot make virtual environments: apt-get install python3-venv"),
+    ]:
+        interpreter = tmp_path / "python"
+        interpreter.write_text(f"#!/bin/sh\n{body}\n")
+        interpreter.chmod(0o755)
+        install = str(tmp_path / "scripts" / "install")
+        with Running(install, log=tmp_path / "install.log", PYTHON=str(interpreter)) as running:
+            assert running.ended(60) == 1
+        (line,) = running.output().splitlines()
+        assert line.endswith(said)
