@@ -60,7 +60,9 @@ def test_waiting_for_the_end(server: Server) -> None:
     assert debate["messages"]
     short = server.request("POST", "/api/debates?wait=0.01", json={"question": QUESTION, "agents": ["demo"] * 2})
     assert short.status_code == 202
-    error = refused(server.request("POST", "/api/debates?wait=301", json={"question": QUESTION}), 400, "validation_error")
+    error = refused(
+        server.request("POST", "/api/debates?wait=301", json={"question": QUESTION}), 400, "validation_error"
+    )
     assert error["details"][0]["field"] == "wait"
 
 
@@ -142,7 +144,9 @@ def test_one_key_makes_one_debate(server: Server) -> None:
     assert len({answer.json()["debate_id"] for answer in answers}) == 1
     other = server.request("POST", "/api/debates", json={**body, "rounds": 1}, headers=headers)
     refused(other, 409, "conflict")
-    refused(server.request("POST", "/api/debates", json=body, headers={"Idempotency-Key": "x" * 256}), 400, "bad_request")
+    refused(
+        server.request("POST", "/api/debates", json=body, headers={"Idempotency-Key": "x" * 256}), 400, "bad_request"
+    )
 
 
 def test_pages_of_debates(server: Server) -> None:
@@ -151,7 +155,9 @@ def test_pages_of_debates(server: Server) -> None:
     found: list[str] = []
     cursor = ""
     while cursor is not None:
-        page = server.get(f"/api/debates?q={word}&limit=2&cursor={cursor}" if cursor else f"/api/debates?q={word}&limit=2").json()
+        page = server.get(
+            f"/api/debates?q={word}&limit=2&cursor={cursor}" if cursor else f"/api/debates?q={word}&limit=2"
+        ).json()
         assert page["count"] == len(page["debates"]) <= 2
         found += [debate["id"] for debate in page["debates"]]
         cursor = page["next_cursor"]
