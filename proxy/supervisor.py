@@ -64,11 +64,16 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
     """
     descriptors.fill_standard()
     try:
+        worker_class = pkgutil.resolve_name(worker)
+    except (ImportError, AttributeError) as problem:
+        print(f"proxy: the worker cannot be loaded, is the installation whole? {problem}", file=sys.stderr)
+        return 1
+    try:
         if not listeners.inherited():
             listeners.check(settings.bind + ((settings.admin,) if settings.admin else ()))
         prepare_access_log(settings)
-        Supervisor(Gateway(settings, flags, pkgutil.resolve_name(worker))).run()
-    except (SettingsError, RuntimeError, OSError, ImportError, AttributeError) as problem:
+        Supervisor(Gateway(settings, flags, worker_class)).run()
+    except (SettingsError, RuntimeError, OSError) as problem:
         print(f"proxy: {problem}", file=sys.stderr)
         return 1
     return 0  # not reached: the arbiter ends by SystemExit, a worker process too

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, Total
 from proxy.observe.prometheus import render
 from proxy.settings import Address, Settings
 
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "run-the-gateway.md"
 SETTINGS = Settings(upstream=(Address("127.0.0.1", 8080),), workers=1)
 
 
@@ -93,6 +95,19 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
     assert {key: found[key] for key in expected} == expected
     assert found["worker_cpu_seconds_total", ("0",)] >= 0
     assert 0 <= found["worker_utilisation_ratio", ("0",)] <= 1
+
+
+def test_every_metric_is_documented() -> None:
+    board = Board()
+    counters = board.counters(board.take([]))
+    counters.begin()
+    counters.request(b"GET", 200, 0.1, 1, 1)
+    counters.rejected("host")
+    counters.peer("127.0.0.1:8080").connect()
+    documented = HOWTO.read_text()
+    for family in text_string_to_metric_families(render(board, "1").decode()):
+        name = family.name + "_total" if family.type == "counter" else family.name
+        assert f"`{name}`" in documented, name
 
 
 def test_an_unused_board_renders() -> None:
