@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from proxy import supervisor
-from proxy.settings import Setting, Settings, SettingsError, load, nearest, table
+from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, table
 
 _PROG = "proxy"
 _USAGE = """\
@@ -82,6 +82,8 @@ def _check(arguments: list[str]) -> int:
     settings = load(flags, path)
     print(f"{path}: good. This would run:")
     print(_shown(settings, load({"upstream": "127.0.0.1:1"})))
+    for note in notes(settings):
+        print(f"note: {note}")
     return 0
 
 

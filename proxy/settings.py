@@ -19,7 +19,8 @@ from typing import Annotated, Any, get_type_hints
 from proxy import values
 from proxy.values import Address, Kind
 
-__all__ = ["Address", "Setting", "Settings", "SettingsError", "file_values", "load", "problems", "table"]
+__all__ = ["Address", "Setting", "Settings", "SettingsError", "file_values", "load", "notes", "problems",
+           "table"]
 
 MAX_FILE = 1 << 20
 FRONT = Address("127.0.0.1", 8000)
@@ -286,6 +287,19 @@ def problems(settings: Settings) -> list[str]:
               "lower the first or raise the second"
               for name in ("max_request_line", "max_field") if getattr(settings, name) > settings.max_head]
     found += _machine_problems(settings)
+    return found
+
+
+def notes(settings: Settings) -> list[str]:
+    """What works as it stands but may surprise; shown by `check`."""
+    found: list[str] = []
+    if settings.graceful < settings.read_timeout:
+        found.append(f"graceful {settings.graceful:g}s is shorter than read_timeout {settings.read_timeout:g}s: "
+                     "an answer that takes longer than the first is cut off when the gateway stops")
+    if settings.upstream_keepalive <= 1:
+        found.append("upstream_keepalive is 1s or less: every request opens a connection of its own")
+    if settings.admin and not settings.admin.loopback:
+        found.append(f"admin {settings.admin}: other machines can read the metrics; they are not protected")
     return found
 
 

@@ -42,6 +42,17 @@ def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["check", "--config", str(path)]) == 0
 
 
+def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n')
+    assert main(["check", str(path)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert [note.split()[1] for note in notes] == ["graceful", "upstream_keepalive", "admin"]
+    path.write_text('upstream = "a:1"\nread_timeout = 30\n')
+    assert main(["check", str(path)]) == 0
+    assert "note: " not in capsys.readouterr().out
+
+
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
     path.write_text('upstream = "x"\nhould = 1\nhold = "x"\n')

@@ -93,7 +93,8 @@ def test_winch_stops_the_workers_and_hup_brings_them_back(start: Start) -> None:
 
 @pytest.mark.parametrize(("worker", "code", "part"), [
     ("tests.proxy.supervisor.tiny:Unbootable", 3, "this worker cannot start"),
-    ("tests.proxy.supervisor.absent:Worker", 1, "proxy: the worker cannot be loaded, is the installation whole? No module named"),
+    ("tests.proxy.supervisor.absent:Worker", 1,
+     "proxy: the worker cannot be loaded, is the installation whole? No module named"),
 ])
 def test_a_worker_that_cannot_start_ends_the_master(start: Start, worker: str, code: int, part: str) -> None:
     gateway = start(environ={"TINY_WORKER": worker})
