@@ -21,6 +21,7 @@ TOKENS = 4096  # of one answer, reasoning included
 MAX_TEXT = 100_000  # characters; an answer that goes on longer is running in circles
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each further try of a provider that is busy
 LONGEST_PAUSE = 30.0  # a provider that asks for more fails, and says when it may be asked again
+NOTICE = 1.0  # seconds between looks, in a pause, whether anybody still waits for the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +86,22 @@ class ChatAgent:
         deadline = min(deadline, self._clock() + self._account.timeout)
         request = self._dialect.request(self._account, ask)
         for pause in PAUSES:
-            on_token("")  # a debate that ended meanwhile asks nobody
             try:
                 return self._answer(request, on_token, deadline)
             except Busy as busy:
                 wait = max(pause, busy.retry_after or 0.0)
                 if wait > LONGEST_PAUSE or wait >= deadline - self._clock():
                     raise
-            self._sleep(wait)
-        on_token("")
+            self._rest(wait, on_token)
         return self._answer(request, on_token, deadline)
+
+    def _rest(self, seconds: float, on_token: Callable[[str], None]) -> None:
+        """Pause; a debate that ends meanwhile asks nobody any more: then ``on_token`` raises."""
+        end = self._clock() + seconds
+        while (left := end - self._clock()) > 0:
+            on_token("")
+            self._sleep(min(left, NOTICE))
+        on_token("")
 
     def _answer(self, request: Request, on_token: Callable[[str], None], deadline: float) -> Reply:
         connections = self._connections or session()
@@ -105,9 +112,10 @@ class ChatAgent:
                     text = answer.add(piece)
                     if text:
                         on_token(text)
+                    if answer.ended:
+                        exchange.finish()
+                        break
             except AgentFailed as failed:
-                if answer.ended:  # the model has finished; what the server does after that is its own affair
-                    return answer.reply()
                 if answer.length:  # not Busy: part of it has been shown, a new try begins a new answer
                     raise AgentFailed(failed.kind, failed.message, failed.retry_after) from None
                 raise

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import http.client
 import json
+import logging
 import re
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,17 +18,25 @@ from typing import Any
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+from requests.certs import where
 
 from aragora.agents.agent import AgentFailed
 
+log = logging.getLogger(__name__)
+
 CONNECT = 10.0  # seconds for a connection
 SILENCE = 60.0  # seconds between two pieces of an answer, and before the first
+FAREWELL = 0.2  # seconds for what follows the end of an answer
 MAX_BYTES = 8 << 20  # of one answer; most of a stream is wrapping
 MAX_ERROR = 16_384  # bytes of an error that are read
 _MESSAGE = 200  # characters of a provider's own words
 _PIECE = 16_384
-_POOL = 100  # idle connections that are kept for one provider
+_PROVIDERS = 16  # whose connections are kept
+_POOL = 1000  # idle connections that are kept for one of them
 _LOST = (requests.ConnectionError, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 # Providers quote part of a refused key.
 _KEYLIKE = re.compile(r"\b(?:sk|pk|gsk|key|bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
 
@@ -52,8 +63,22 @@ def session() -> requests.Session:
     shared = requests.Session()
     shared.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        shared.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=_POOL, pool_maxsize=_POOL))
+        shared.mount(scheme, Connections(pool_connections=_PROVIDERS, pool_maxsize=_POOL))
     return shared
+
+
+class Connections(HTTPAdapter):
+    """Trusts authorities that were read once: reading them takes tens of milliseconds, and requests would do it for
+    each connection. Those named by REQUESTS_CA_BUNDLE are read each time."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Called by requests."""
+        super().init_poolmanager(*args, ssl_context=ssl.create_default_context(cafile=where()), **options)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Called by requests."""
+        if verify is not True:
+            super().cert_verify(conn, url, verify, cert)
 
 
 class Exchange:
@@ -71,6 +96,9 @@ class Exchange:
         self._deadline = deadline
         self._clock = clock
         self._response = self._send(connections)
+        self._watchdog = threading.Timer(max(0.0, deadline - clock()), _break_off, (self._response,))
+        self._watchdog.daemon = True
+        self._watchdog.start()
         if not self._response.ok or self._response.is_redirect:
             with self:
                 raise self._refusal()
@@ -79,6 +107,7 @@ class Exchange:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._watchdog.cancel()
         self._response.close()
 
     @property
@@ -86,23 +115,28 @@ class Exchange:
         """Whether the answer comes as server-sent events; a server may prefer to answer with one JSON object."""
         return not self._response.headers.get("Content-Type", "").startswith("application/json")
 
+    def finish(self) -> None:
+        """Read what follows the end of the answer, if it comes at once: only then can the connection be used again."""
+        self._deadline = min(self._deadline, self._clock() + FAREWELL)
+        try:
+            for _ in self.pieces(MAX_ERROR):
+                pass
+        except AgentFailed:
+            self._response.close()
+
     def pieces(self, limit: int = MAX_BYTES) -> Iterator[bytes]:
         """The body as it comes."""
         raw = self._response.raw
         total = 0
         while True:
-            wait = self._wait(SILENCE)
-            # The timeout of requests is fixed when the request is sent; the time left is not. After an answer that ends
-            # with its connection there is no socket to be found: then SILENCE may outlast the deadline.
-            socket = getattr(raw.connection, "sock", None)
-            if socket is not None:
-                socket.settimeout(wait)
             try:
                 piece = raw.read1(_PIECE, decode_content=True)
             except (TimeoutError, urllib3.exceptions.TimeoutError):
-                raise self._late(wait) from None
+                raise self._late(SILENCE) from None
             except _LOST:
+                self._wait(SILENCE)  # broken off by the watchdog
                 raise Busy("connection", f"{self._request.title} broke its answer off") from None
+            self._wait(SILENCE)
             if not piece:
                 return
             total += len(piece)
@@ -151,26 +185,32 @@ class Exchange:
         """The failure that an error status stands for."""
         status = self._response.status_code
         title = self._request.title
+        code = self._code()
+        said = f" ({code})" if code else ""
         if status in (401, 403):
-            return AgentFailed("auth", f"{title} refused the key ({status})")
+            return AgentFailed("auth", f"{title} refused the key: {status}{said}")
         if self._response.is_redirect:
             return AgentFailed("configuration", f"{title} answered with a redirection ({status}): mend its address")
-        reason = f"{title} answered {status}{self._reason()}"
+        reason = f"{title} answered {status}{said}"
+        if status == 402 or code in _SPENT:
+            return AgentFailed("quota", f"{reason}: the account has no credit")
         if status == 429:
             return Busy("rate_limit", reason, self._retry_after())
         if status >= 500 or status in (408, 409, 425):
             return Busy("server", reason, self._retry_after())
         return AgentFailed("configuration" if status == 404 else "refused", reason)
 
-    def _reason(self) -> str:
-        """The provider's own words, bounded and without anything that looks like a key."""
+    def _code(self) -> str:
+        """The provider's short name of the failure, if it has one. Its words may name the account: they are logged."""
         try:
             body = b"".join(self.pieces(MAX_ERROR))
-            found = parsed(body.decode("utf-8", "replace"))
         except AgentFailed:
             return ""
+        found = parsed(body.decode("utf-8", "replace"))
         words = next((text for path in _WORDS if isinstance(text := dig(found, *path), str)), "")
-        return f": {redacted(words, self._request.key)}" if words.strip() else ""
+        title, key = self._request.title, self._request.key
+        log.warning("%s answered %d: %s", title, self._response.status_code, redacted(words, key))
+        return code(found, key)
 
     def _retry_after(self) -> float | None:
         """Seconds, RFC 9110 section 10.2.3."""
@@ -184,6 +224,23 @@ class Exchange:
 
 
 _WORDS = (("error", "message"), ("error",), ("message",), ("detail",))
+
+
+def code(complaint: Any, key: str) -> str:
+    """What an API calls the failure in ``complaint``, as ``insufficient_quota``; empty if it has no such word."""
+    for path in (("error", "code"), ("error", "type")):
+        word = dig(complaint, *path)
+        if isinstance(word, str) and _CODE.fullmatch(word) and redacted(word, key) == word:
+            return word
+    return ""
+
+
+def _break_off(response: requests.Response) -> None:
+    """Wake whoever reads from a server that sends a byte now and then, for ever."""
+    try:
+        response.raw.shutdown()
+    except (AttributeError, OSError, RuntimeError, ValueError):
+        pass  # it has just ended
 
 
 def _with(prepared: requests.PreparedRequest, headers: Mapping[str, str]) -> requests.PreparedRequest:

@@ -1,0 +1,75 @@
+"""One question, and agents that ask a provider on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+import requests
+
+from aragora.agents import Agent, build
+from aragora.debate.asks import Ask, Kind, Passage, Purpose
+from aragora.debate.spec import AgentSpec
+from tests.aragora.agents.provider import Anthropic, Api, OpenAI
+
+KEY = "sk-verysecret-0123456789"
+
+
+class Naps:
+    """Sleeping without time passing for anybody else: remembers each nap, and its clock runs ahead by them."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.taken.append(seconds)
+
+    def clock(self) -> float:
+        return time.time() + sum(self.taken)
+
+
+@pytest.fixture(params=[OpenAI(), Anthropic()], ids=lambda api: api.name)
+def api(request: pytest.FixtureRequest) -> Api:
+    return request.param
+
+
+@pytest.fixture
+def naps() -> Naps:
+    return Naps()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture
+def agent(api: Api, naps: Naps, connections: requests.Session) -> Callable[..., Agent]:
+    """Makes the agent that asks at ``url``."""
+
+    def make(url: str, extra: Mapping[str, str] | None = None, model: str | None = None) -> Agent:
+        key, address, _ = api.variables
+        environ = {key: KEY, address: url, **(extra or {})}
+        spec = AgentSpec(f"{api.name}-1", api.name, model)
+        return build(spec, environ, connections=connections, clock=naps.clock, sleep=naps.sleep)
+
+    return make
+
+
+@pytest.fixture
+def ask() -> Ask:
+    question = "Should we adopt event sourcing?"
+    return Ask(
+        agent=AgentSpec("agent-1", "openai"),
+        purpose=Purpose.PROPOSE,
+        round=1,
+        target=None,
+        attempt=1,
+        system="You are agent-1.",
+        prompt=question,
+        passages=(Passage(Kind.QUESTION, question),),
+    )

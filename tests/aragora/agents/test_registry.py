@@ -1,0 +1,87 @@
+"""Which agents there are, and what they miss."""
+
+from __future__ import annotations
+
+import pytest
+
+from aragora.agents import AgentFailed, available, build
+from aragora.agents.providers import PROVIDERS
+from aragora.agents.registry import VARIABLES
+from aragora.debate.spec import AgentSpec
+from aragora.settings import AGENT_VARIABLES, load
+
+
+def test_the_settings_know_every_variable() -> None:
+    assert sorted(VARIABLES) == sorted(row.name for row in AGENT_VARIABLES)
+    keys = {provider.key_variable for provider in PROVIDERS}
+    assert {row.name for row in AGENT_VARIABLES if row.secret} == keys
+
+
+def test_without_any_variable_there_is_the_demo() -> None:
+    infos = available({})
+    assert [info.name for info in infos if info.available] == ["demo"]
+    assert infos[-1].name == "demo"
+    assert all(info.missing in VARIABLES for info in infos[:-1])
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_the_missing_variables_are_all_there_is_to_set(provider) -> None:
+    environ: dict[str, str] = {}
+    while True:
+        (info,) = (info for info in available(environ) if info.name == provider.name)
+        if info.available:
+            break
+        assert info.missing not in environ
+        with pytest.raises(AgentFailed, match=info.missing):
+            build(AgentSpec("x", provider.name), environ)
+        environ[info.missing] = "http://127.0.0.1:9/v1" if info.missing.endswith("_URL") else "value"
+    assert info.missing is None
+    build(AgentSpec("x", provider.name), environ)
+
+
+def test_the_variables_reach_the_agents_through_the_settings(tmp_path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-from-a-file\n")
+    settings = load({"MISTRAL_API_KEY_FILE": str(file), "ARAGORA_MISTRAL_MODEL": "tiny", "PATH": "/bin"})
+    assert settings.agents_environ == {"MISTRAL_API_KEY": "sk-from-a-file", "ARAGORA_MISTRAL_MODEL": "tiny"}
+    assert "mistral" in [info.name for info in available(settings.agents_environ) if info.available]
+
+
+@pytest.mark.parametrize("key", ["sk-\n123", "sk 123", "sk-“quoted”", "sk-\x7f1"])
+def test_a_key_that_cannot_be_one_is_named_and_not_shown(key: str) -> None:
+    with pytest.raises(AgentFailed) as caught:
+        build(AgentSpec("x", "openai"), {"OPENAI_API_KEY": key})
+    assert caught.value.kind == "configuration"
+    assert "OPENAI_API_KEY" in caught.value.message
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:11434",
+        "ftp://host/v1",
+        "http://",
+        "http://user:word@host/v1",
+        "http://host/v1?key=word",
+        "http://host/#word",
+        "http://[::1/v1",
+        "http://host:99999",
+    ],
+)
+def test_an_address_that_cannot_be_one_is_named(address: str) -> None:
+    environ = {"OLLAMA_BASE_URL": address, "ARAGORA_OLLAMA_MODEL": "tiny"}
+    with pytest.raises(AgentFailed, match="OLLAMA_BASE_URL") as caught:
+        build(AgentSpec("x", "ollama"), environ)
+    assert "word" not in caught.value.message
+
+
+@pytest.mark.parametrize("seconds", ["0", "soon", "nan", "1e9", "-3"])
+def test_a_senseless_timeout_is_named(seconds: str) -> None:
+    with pytest.raises(AgentFailed, match="ARAGORA_AGENT_TIMEOUT"):
+        build(AgentSpec("x", "openai"), {"OPENAI_API_KEY": "sk-1", "ARAGORA_AGENT_TIMEOUT": seconds})
+
+
+def test_an_unknown_type_is_named() -> None:
+    with pytest.raises(AgentFailed, match="'oracle'"):
+        build(AgentSpec("x", "oracle"), {})
