@@ -154,7 +154,8 @@ class Server:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     def terminate(self) -> int:
-        """End it as a supervisor does; the exit code."""
+        """End it as a supervisor does; the exit code. Our kept connection would hold gunicorn back for `keepalive`."""
+        self.http.close()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
@@ -162,7 +163,8 @@ class Server:
         """Leave nothing behind."""
         self.http.close()
         if self.process.poll() is None:
-            self.process.terminate()
+            # gunicorn's TERM waits for connections that are kept; QUIT does not, and uvicorn's workers know both.
+            self.process.send_signal(signal.SIGQUIT if self.kind.startswith("gunicorn") else signal.SIGTERM)
             try:
                 self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:

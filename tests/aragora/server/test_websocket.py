@@ -44,10 +44,6 @@ def test_live_events_come_once_and_in_order(server: Server) -> None:
     assert events == stored
 
 
-def test_tokens_stream_while_an_agent_speaks() -> None:
-    """On the server that runs the debate; here the only one."""
-
-
 def test_replay_is_framed_and_resumes_where_it_was_left(server: Server) -> None:
     debate = server.debate
     with server.greeted() as client:
@@ -298,6 +294,7 @@ def test_a_stopping_server_sends_its_watchers_away_and_the_debate_goes_on(kind: 
             client.send(type="subscribe", debate_id=debate_id, replay_from_seq=0)
             while client.receive().get("seq") != 3:
                 pass
+            server.http.close()
             server.process.terminate()
             assert client.closed() == 1001
         assert server.process.wait(30) in (0, -15), server.log.read_text()

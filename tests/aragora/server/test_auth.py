@@ -1,0 +1,142 @@
+"""Tokens, foreign pages and the bound on watchers, on every kind of server."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+import requests
+import websocket
+
+from aragora.server import auth
+from tests.aragora.server.conftest import ORIGIN
+from tests.aragora.server.servers import QUESTION, Server
+
+KNOWN = {"Authorization": "Bearer second-token"}
+
+
+def test_only_known_tokens_open_the_api(guarded: Server) -> None:
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic Zm9v"},
+        {"Authorization": "Bearer "},
+    ):
+        for path in ("/api/debates", "/api/v1/agents", "/api/debates/x/events", "/api/nothing"):
+            answer = guarded.get(path, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            assert answer.json()["error"]["code"] == "unauthorized"
+    for token in ("first-token", "second-token"):
+        assert guarded.get("/api/debates", headers={"Authorization": f"bearer {token}"}).ok
+
+
+def test_probes_and_pages_need_no_token(guarded: Server) -> None:
+    for path in ("/healthz", "/ready", "/health", "/metrics", "/", "/api/docs", "/api/openapi.json", "/console/dom.js"):
+        assert guarded.get(path).ok, path
+
+
+def test_a_listed_page_may_read_and_others_may_not(guarded: Server) -> None:
+    listed = guarded.get("/api/debates", headers={**KNOWN, "Origin": ORIGIN})
+    assert listed.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert listed.headers["Vary"] == "Origin"
+    other = guarded.get("/api/debates", headers={**KNOWN, "Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+    assert other.headers["Vary"] == "Origin"
+    refusal = guarded.get("/api/debates", headers={"Origin": ORIGIN})
+    assert refusal.status_code == 401
+    assert refusal.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_preflight_needs_no_token(guarded: Server) -> None:
+    asked = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = guarded.request("OPTIONS", "/api/debates", headers=asked)
+    assert answer.ok
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+    other = guarded.request("OPTIONS", "/api/debates", headers={**asked, "Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Methods" not in other.headers
+
+
+def test_a_websocket_with_a_token_in_its_subprotocol_gets_it_back(guarded: Server) -> None:
+    with guarded.socket(subprotocols=["access_token.first-token"]) as client:
+        assert client.raw.getsubprotocol() == "access_token.first-token"
+        assert client.receive()["data"]["authenticated"] is True
+    with guarded.socket(header=["Authorization: Bearer second-token"]) as client:
+        assert client.receive()["type"] == "connection_info"
+
+
+def test_a_websocket_without_a_known_token_is_closed(guarded: Server) -> None:
+    with guarded.socket() as client:
+        assert client.closed() == 4001
+    with guarded.socket(subprotocols=["access_token.wrong"]) as client:
+        assert client.closed() == 4001
+
+
+def test_a_websocket_of_a_foreign_page_is_closed(guarded: Server) -> None:
+    options = {"suppress_origin": False, "header": ["Authorization: Bearer first-token"]}
+    with guarded.socket(origin="https://evil.example", **options) as client:
+        assert client.closed() == 4003
+    for origin in (ORIGIN, f"http://127.0.0.1:{guarded.port}"):
+        with guarded.socket(origin=origin, **options) as client:
+            assert client.receive()["type"] == "connection_info"
+
+
+def test_watchers_are_bounded(guarded: Server) -> None:
+    header = ["Authorization: Bearer first-token"]
+    body = {"question": QUESTION, "agents": ["demo"] * 2, "rounds": 10, "early_stop": False}
+    debate = guarded.request("POST", "/api/debates", json=body, headers=KNOWN).json()["debate_id"]
+    with ExitStack() as stack:
+        # Four a process; two workers may share them unevenly, so ask until one refuses.
+        clients = [stack.enter_context(guarded.socket(header=header)) for _ in range(9)]
+        codes = []
+        for client in clients:
+            kind, content = client.raw.recv_data()
+            codes.append(int.from_bytes(content[:2], "big") if kind == websocket.ABNF.OPCODE_CLOSE else 0)
+        assert 4029 in codes
+        full = 0
+        for _ in range(8):
+            answer = requests.get(
+                f"{guarded.base}/api/debates/{debate}/events",
+                headers={**KNOWN, "Accept": "text/event-stream"},
+                stream=True,
+                timeout=30,
+            )
+            answer.close()
+            if answer.status_code == 429:
+                assert int(answer.headers["Retry-After"]) > 0
+                full += 1
+        assert full
+    guarded.request("POST", f"/api/debates/{debate}/cancel", headers=KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed", "expected"),
+    [
+        (None, "a", (), True),
+        ("http://a:8000", "a:8000", (), True),
+        ("https://A:8000", "a:8000", (), True),
+        ("http://b", "a", (), False),
+        ("http://b", "a", ("http://b",), True),
+        ("http://b.evil", "a", ("http://b",), False),
+        ("null", "a", (), False),
+        ("null", None, (), False),
+        ("http://anything", "a", ("*",), True),
+    ],
+)
+def test_origins(origin: str | None, host: str | None, allowed: tuple[str, ...], expected: bool) -> None:
+    assert auth.origin_allowed(origin, host, allowed) is expected
+
+
+def test_tokens_are_compared_whole() -> None:
+    assert auth.is_known("secret", ("other", "secret"))
+    assert not auth.is_known("secre", ("secret",))
+    assert not auth.is_known("", ("secret",))
+    assert not auth.is_known("\udcff", ("secret",))
+    assert auth.bearer("Bearer  abc ") == "abc"
+    assert auth.bearer("Token abc") is None
+    assert auth.bearer(None) is None

@@ -1,0 +1,140 @@
+"""The parts that need no server: strict JSON, slots, watchers, texts, the development server's rules."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aragora import settings
+from aragora.debate.events import Event, EventType
+from aragora.errors import BadRequest, SettingsError, TooManyRequests
+from aragora.server import body, dev, stream
+from aragora.server.slots import Slots
+from aragora.server.watchers import Watchers
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), inner, max_size=4
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(plain)
+def test_json_is_read_as_it_was_written(value: Any) -> None:
+    assert body.parse(json.dumps(value)) == value
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_value_or_a_bad_request(raw: bytes) -> None:
+    try:
+        body.parse(raw)
+    except BadRequest as error:
+        assert "\n" not in error.message
+
+
+def test_depth_is_bounded() -> None:
+    assert body.parse("[" * body.MAX_DEPTH + "]" * body.MAX_DEPTH)
+    with pytest.raises(BadRequest, match="deeper"):
+        body.parse("[" * (body.MAX_DEPTH + 1) + "]" * (body.MAX_DEPTH + 1))
+
+
+def _hold(directory: Path, pipe: Any) -> None:
+    pipe.send(Slots(directory).number())
+    signal.pause()
+
+
+def test_slots_of_dead_processes_are_used_again(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    mine = Slots(tmp_path)
+    taken = {mine.number()}
+    children = []
+    for _ in range(2):
+        ours, theirs = context.Pipe()
+        child = context.Process(target=_hold, args=(tmp_path, theirs))
+        child.start()
+        number = ours.recv()
+        assert number not in taken
+        taken.add(number)
+        children.append((child, number))
+    victim, number = children[0]
+    assert victim.pid is not None
+    for name in (f"counter_{number}.db", f"gauge_livesum_{number}.db", "gauge_livesum_0.db"):
+        (tmp_path / name).write_bytes(b"")
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    counted = {Path(name).name for name in mine.files()}
+    assert f"counter_{number}.db" in counted
+    assert "gauge_livesum_0.db" in counted
+    assert f"gauge_livesum_{number}.db" not in counted
+    assert Slots(tmp_path).number() == number
+    assert not (tmp_path / f"gauge_livesum_{number}.db").exists()
+    for child, _ in children[1:]:
+        child.kill()
+        child.join()
+
+
+def test_watchers_are_admitted_woken_and_bounded() -> None:
+    watchers = Watchers(limit=1)
+    woken = []
+    with watchers.admit(lambda: woken.append(1)):
+        with pytest.raises(TooManyRequests), watchers.admit(lambda: None):
+            pass
+        watchers.drain()
+    assert woken == [1]
+    assert watchers.draining
+    assert len(watchers) == 0
+
+
+@pytest.mark.parametrize("content", ["x" * 200_000, "\N{PILE OF POO}" * 40_000, "\x00" * 30_000, '"' * 60_000])
+def test_an_event_always_fits_one_message(content: str) -> None:
+    event = Event(7, EventType.AGENT_MESSAGE, 1.5, 2, "demo-1", {"role": "proposer", "content": content})
+    message = json.loads(stream.Texts().of("adhoc_1", event))
+    assert len(json.dumps(message, separators=(",", ":"))) <= stream.MAX_MESSAGE_BYTES
+    assert message["seq"] == 7
+    assert message["data"]["truncated"] is True
+    assert content.startswith(message["data"]["content"])
+    assert message["data"]["content"]
+
+
+def test_texts_forget_the_oldest() -> None:
+    texts = stream.Texts(limit=1000)
+    events = [Event(seq, EventType.VOTE, 0.0, 1, "a", {"reasoning": "x" * 100}) for seq in range(1, 50)]
+    made = [texts.of("d", event) for event in events]
+    assert texts.of("d", events[-1]) is made[-1]
+    assert texts.of("d", events[0]) == made[0]
+    assert texts.of("d", events[0]) is not made[0]
+
+
+def test_the_development_server_stays_on_loopback_in_production() -> None:
+    environ = {"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "t"}
+    with pytest.raises(SettingsError, match="loopback only"):
+        dev.listen(settings.load({**environ, "ARAGORA_BIND": "0.0.0.0:0"}))
+    with dev.listen(settings.load({**environ, "ARAGORA_BIND": "127.0.0.1:0"})) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+    with dev.listen(settings.load({"ARAGORA_BIND": "0.0.0.0:0"})) as listener:
+        assert listener.getsockname()[0] == "0.0.0.0"
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"127.0.0.1:{port}.*another port"):
+            dev.listen(settings.load({"ARAGORA_BIND": f"127.0.0.1:{port}"}))
