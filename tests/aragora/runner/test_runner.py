@@ -72,7 +72,7 @@ def test_many_debates_share_few_places(process: Start) -> None:
     for record in records:
         assert ended(here, record).status == "completed"
         gapless(here, record)
-    assert here.runner.status().running == 0 or there.agent.calls
+    until(lambda: here.runner.status().running == there.runner.status().running == 0)
 
 
 def test_tokens_reach_watchers_and_are_not_stored(process: Start) -> None:
@@ -204,7 +204,7 @@ def test_our_own_mistake_ends_the_debate_once(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("aragora.runner.engine.plan", broken)
+    monkeypatch.setattr("aragora.debate.engine.plan", broken)
     here = process()
     record = ask(here)
 

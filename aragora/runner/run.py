@@ -1,0 +1,249 @@
+"""One claimed debate on its way from its stored history to its end."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aragora.agents import Agent, AgentFailed
+from aragora.debate import engine
+from aragora.debate.engine import Ask, Failure, Plan, Reply
+from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.spec import AgentSpec, DebateSpec
+from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
+from aragora.runner.tokens import Abandoned, Tokens
+from aragora.storage import ChangeFeed, Lease, Store
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts while the database does not answer
+
+
+class Observer(Protocol):
+    """Counts what happens; must not block or raise."""
+
+    def asked(self, agent_type: str, purpose: str, seconds: float, failure: str | None) -> None:
+        """An agent answered, or failed in the way named."""
+
+    def ended(self, status: str, seconds: float) -> None:
+        """A debate of this process reached its final status, ``seconds`` after its creation."""
+
+
+class Home(Protocol):
+    """What a run needs of the runner it belongs to."""
+
+    store: Store
+    feed: ChangeFeed
+    agents_environ: Mapping[str, str]
+    observer: Observer
+    turn: threading.Semaphore
+
+    def build(self, spec: AgentSpec, environ: Mapping[str, str], /) -> Agent:
+        """Make an agent."""
+
+    def finished(self, run: Run) -> None:
+        """Called by a run at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one question; ``step`` tells a late one from those that are waited for."""
+
+    step: int
+    ask: Ask
+    result: Reply | Failure
+
+
+class Run:
+    """One claimed debate."""
+
+    def __init__(self, runner: Home, lease: Lease) -> None:
+        self.lease = lease
+        self._runner = runner
+        self._store = runner.store
+        self._stopped = threading.Event()
+        self._answers: queue.Queue[Answer | None] = queue.Queue()
+        self._agents: dict[str, Agent] = {}
+        self._history: list[Event] = []
+        self._step = 0
+        self._pauses: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name=lease.debate_id, daemon=True)
+
+    def start(self) -> None:
+        """Advance it in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Call no agent any more and store nothing; the lease is the runner's to release."""
+        self._stopped.set()
+        self._answers.put(None)
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        try:
+            while not self._stopped.is_set():
+                try:
+                    self._advance()
+                    return
+                except Unavailable as error:
+                    log.warning("%s waits: %s", self.lease.debate_id, error)
+                    self._stopped.wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+        except (LeaseLost, DebateEnded, NotFound):
+            pass  # taken over, cancelled or deleted: whoever did it has said so
+        except Exception:
+            log.exception("%s cannot go on", self.lease.debate_id)
+            self._fail()
+        finally:
+            self._stopped.set()
+            self._runner.finished(self)
+
+    def _advance(self) -> None:
+        record = self._store.get(self.lease.debate_id)
+        self._history = self._store.history(record.id)
+        with self._runner.feed.subscribe(record.id, wake=self._changed) as self._watch:
+            while not self._stopped.is_set():
+                with self._runner.turn:
+                    plan = self._plan(record.spec)
+                if plan is None:
+                    continue
+                if plan.finished:
+                    self._runner.observer.ended(self._store.get(record.id).status, time.time() - record.created_at)
+                    return
+                if plan.asks:
+                    self._carry_out(record.spec, plan.asks)
+
+    def _plan(self, spec: DebateSpec) -> Plan | None:
+        """The next step, its drafts stored; None when the log moved meanwhile or the debate is not ours any more."""
+        plan = engine.plan(spec, self._history, time.time())
+        try:
+            if plan.drafts:
+                self._append(plan.drafts)
+            elif not plan.finished and not self._store.leases.holds(self.lease):
+                self._stopped.set()
+                return None
+        except SeqConflict:  # a person's vote or suggestion came in between: it belongs to the plan
+            self._read_on()
+            return None
+        return plan
+
+    def _carry_out(self, spec: DebateSpec, asks: Sequence[Ask]) -> None:
+        """Ask all at once and store each answer as it comes; ends early when time is up or the debate is not ours."""
+        self._step += 1
+        deadline = engine.deadline(spec, self._history) or 0.0
+        for ask in asks:
+            threading.Thread(target=self._ask, args=(ask, self._step, deadline), daemon=True).start()
+        waiting = len(asks)
+        while waiting and not self._stopped.is_set():
+            answers = self._wait(deadline)
+            if not answers:
+                break  # the next plan ends the debate
+            waiting -= len(answers)
+            drafts = [draft for answer in answers for draft in engine.record(spec, answer.ask, answer.result)]
+            if drafts:
+                with self._runner.turn:
+                    self._record(drafts)
+        self._step += 1
+
+    def _wait(self, deadline: float) -> list[Answer]:
+        """The next answers: all that are there, so that under load they are stored together; none when time is up."""
+        answers: list[Answer] = []
+        while not self._stopped.is_set():
+            try:
+                left = 0.0 if answers else max(0.0, deadline - time.time())
+                answer = self._answers.get(timeout=left) if left else self._answers.get_nowait()
+            except queue.Empty:
+                break
+            if answer is None:
+                self._look()
+            elif answer.step == self._step:
+                answers.append(answer)
+        return answers
+
+    def _record(self, drafts: Sequence[Draft]) -> None:
+        while True:
+            try:
+                self._append(drafts)
+                return
+            except SeqConflict:
+                self._read_on()
+
+    def _append(self, drafts: Sequence[Draft]) -> None:
+        end = len(self._history)
+        added = self._store.append(self.lease.debate_id, end, drafts, lease=self.lease, at=time.time())
+        self._history += added
+        self._runner.feed.publish(self.lease.debate_id, added[-1].seq, added)
+
+    def _look(self) -> None:
+        """Something changed: stop if the debate is gone or over."""
+        if self._watch.deleted:
+            self._stopped.set()
+        elif self._watch.last_seq > len(self._history):
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read what others appended; stop if that was the end."""
+        self._history += self._store.history(self.lease.debate_id, len(self._history))
+        if self._history[-1].type is EventType.DEBATE_END:
+            self._stopped.set()
+
+    def _changed(self) -> None:
+        """Somebody appended; called from any thread. Our own appends are no news."""
+        if self._watch.deleted or self._watch.last_seq > len(self._history):
+            self._answers.put(None)
+
+    def _ask(self, ask: Ask, step: int, deadline: float) -> None:
+        """Carry out one question; in a thread of its own."""
+        name = ask.agent.name
+        self._stopped.wait(min(self._pauses.get(name, 0.0), deadline) - time.time())
+        if self._over(step):
+            return
+        began = time.monotonic()
+        result: Reply | Failure
+        try:
+            agent = self._agents.get(name) or self._agents.setdefault(
+                name, self._runner.build(ask.agent, self._runner.agents_environ)
+            )
+            tokens = Tokens(self._runner.feed, self.lease.debate_id, ask, lambda: self._over(step))
+            result = agent.ask(ask, tokens, deadline)
+            tokens.flush()
+        except Abandoned:
+            return
+        except AgentFailed as error:
+            if error.retry_after:
+                self._pauses[name] = time.time() + error.retry_after
+            result = Failure(error.kind, error.message)
+        except Exception:
+            log.exception("agent %s of %s failed in an unknown way", name, self.lease.debate_id)
+            result = Failure("internal", "the agent failed in an unknown way")
+        failure = result.kind if isinstance(result, Failure) else None
+        self._runner.observer.asked(ask.agent.type, ask.purpose.value, time.monotonic() - began, failure)
+        self._answers.put(Answer(step, ask, result))
+
+    def _over(self, step: int) -> bool:
+        """Whether nobody waits any more for answers of ``step``."""
+        return self._stopped.is_set() or self._step != step
+
+    def _fail(self) -> None:
+        """Our own mistake must not be repeated by every process in turn."""
+        data = {"status": "failed", "reason": "internal error", "rounds": 0, "duration": 0.0}
+        try:
+            ended = self._store.append(
+                self.lease.debate_id,
+                None,
+                [Draft(EventType.DEBATE_END, 0, None, data)],
+                lease=self.lease,
+                at=time.time(),
+            )
+            self._runner.feed.publish(self.lease.debate_id, ended[-1].seq, ended)
+        except AragoraError as error:
+            log.warning("%s: %s", self.lease.debate_id, error)
