@@ -215,9 +215,11 @@ def _proposals(state: DebateState) -> Iterator[Question]:
 
 
 def _critiques(state: DebateState) -> Iterator[Question]:
-    present = _present(state)
-    for name in present:
-        for target in present:
+    """Of everybody's answer, even that of an agent which is left out meanwhile: who fails at a critique must not depend
+    on the order in which the critiques come in, or a debate that was interrupted would end otherwise."""
+    targets = [name for name in _debaters(state.spec) if name in state.answers]
+    for name in _present(state):
+        for target in targets:
             if target != name:
                 yield Question(state.round, Purpose.CRITIQUE, name, target)
 

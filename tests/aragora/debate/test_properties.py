@@ -139,9 +139,10 @@ def test_any_prefix_continued_ends_with_the_same_result(rules, agents, data):
     again = run(rules, agents, history=log[:cut], order=random.Random(cut))
     check(rules, again)
     assert end(again) | {"duration": 0} == end(log) | {"duration": 0}
-    assert [event.data for event in of(again, EventType.CONSENSUS)] == [
-        event.data for event in of(log, EventType.CONSENSUS)
-    ]
+    for one, other in zip(of(again, EventType.CONSENSUS), of(log, EventType.CONSENSUS), strict=True):
+        # Which of several equals is named depends on critiques, and an agent that fails may have written some before.
+        equals = ("answer", "choice", "confidence") if one.data["tied"] or not one.data["quorum"]["cast"] else ()
+        assert {**one.data, **dict.fromkeys(equals)} == {**other.data, **dict.fromkeys(equals)}
 
 
 @settings(max_examples=50, deadline=None)
