@@ -36,7 +36,7 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(metadata, allow_nan=False)
     except ValueError:
-        raise ValueError("NaN and Infinity are not JSON") from None
+        raise ValueError("JSON knows no NaN and no Infinity") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if len(text) > _MAX_METADATA:
