@@ -16,7 +16,7 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
-from proxy.exchange import Exchange, Resources, Tables
+from proxy.exchange import Exchange, Resources, Tables, Tally
 from proxy.front.front import Front
 from proxy.front.h1 import Connection
 from proxy.net.listener import Listener
@@ -101,6 +101,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         actions = {
             signal.SIGHUP: self._reload,
             signal.SIGTERM: self._begin_drain,
+            signal.SIGQUIT: self._stop_now,
+            signal.SIGINT: self._stop_now,
             signal.SIGUSR1: lambda: self.handle_usr1(signal.SIGUSR1, None),
         }
         watchers = []
@@ -126,6 +128,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log,
             RequestIds(),
             set(),
+            Tally(),
         )
         self._tables = build_tables(settings, self._resources)
         self._stopped = Event()
@@ -144,7 +147,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             listener.start()
         if self._reload_wanted:
             self._reload()
-        if not self.alive:
+        if not self.alive:  # TERM came before the loop listened
             self._begin_drain()
         self._stopped.wait()
         tick.stop()
@@ -199,7 +202,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.gauge(Gauge.TUNNELS, len(resources.tunnels))
         counters.gauge(Gauge.ACTIVE, serving)
         counters.gauge(Gauge.PARKED, max(0, connections - serving - len(resources.tunnels)))
-        counters.gauge(Gauge.UPSTREAM_IDLE, sum(pool.idle_count for pool in self._tables.cluster.pools))
+        counters.gauge(Gauge.HELD, resources.held.count)
+        pools = self._tables.cluster.pools
+        idle = sum(pool.idle_count for pool in pools)
+        counters.gauge(Gauge.UPSTREAM_IDLE, idle)
+        counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.open for pool in pools) - idle)
 
     # Reload and drain.
 
@@ -221,6 +228,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._draining = True
             self.alive = False
             gevent.spawn(self._drain)
+
+    def _stop_now(self) -> None:
+        """End with what is under way unfinished; the log is still written."""
+        self.alive = False
+        self._stopped.set()
 
     def _drain(self) -> None:
         """Accept nothing more, finish what is under way, within `graceful` seconds."""

@@ -95,7 +95,7 @@ class Connection(Responder):
             self._throw()
         elif self._memo is not None:
             self._memo = None
-            self.deadline = monotonic() + self.front.tables.settings.keepalive_timeout - _MEMO_LIFE
+            self.deadline = monotonic() + max(0.0, self.front.tables.settings.keepalive_timeout - _MEMO_LIFE)
         else:
             self.close()
 
@@ -135,7 +135,7 @@ class Connection(Responder):
         if self.half_closed or self.front.draining:
             self.close()
             return
-        self.deadline = monotonic() + _MEMO_LIFE
+        self.deadline = monotonic() + min(_MEMO_LIFE, self.front.tables.settings.keepalive_timeout)
         if not self.reader.active:
             self.reader.start(self.unasked)
 
@@ -279,12 +279,14 @@ class Connection(Responder):
     def _refuse(self, error: ExchangeError, started: float) -> None:
         """Answer a request that goes no further and close: what follows it cannot be trusted."""
         self._keep = False
+        request_id = b"-"
         if error.failure.status != 499:
             self.front.resources.counters.rejected(error.failure.reason)
-            self.answer(error)
-        self._record_refusal(error, started)
+            request_id = self._request.id if self._request is not None else self.front.resources.request_ids.make()
+            self.answer(error, request_id)
+        self._record_refusal(error, started, request_id)
 
-    def _record_refusal(self, error: ExchangeError, started: float) -> None:
+    def _record_refusal(self, error: ExchangeError, started: float, request_id: bytes = b"-") -> None:
         resources = self.front.resources
         request = self._request
         status = error.failure.status
@@ -308,7 +310,7 @@ class Connection(Responder):
                 received,
                 fields.referer,
                 fields.user_agent,
-                request.id if request is not None else b"-",
+                request.id if request is not None else request_id,
                 "",
                 -1.0,
                 -1.0,

@@ -105,7 +105,7 @@ class Responder(Stream):
         else:
             self._send_all(LAST_CHUNK)
 
-    def answer(self, error: ExchangeError) -> None:
+    def answer(self, error: ExchangeError, request_id: bytes = b"") -> None:
         self.begun = True
         request = self._request
         self._end_streamed_body()
@@ -113,7 +113,7 @@ class Responder(Stream):
             self._keep = False
         data = own_answer(
             error,
-            request.id if request is not None and request.id else self.front.resources.request_ids.make(),
+            request_id or (request.id if request is not None else b""),
             request.fields.accept if request is not None else None,
             self.front.clock.date(),
             close=not self._keep,

@@ -53,6 +53,12 @@ class Entry(NamedTuple):
     reason: str  # of a failure, or empty
 
 
+EntryFields = tuple[
+    float, str, bytes, bytes, int, int, int, int, bytes | None, bytes | None, bytes, str,
+    float, float, float, float, str, str]
+"""An `Entry` without its names."""
+
+
 def escape(value: bytes) -> str:
     """Printable ASCII without quotes or backslashes as it is, any other byte as \\xHH."""
     if not value.translate(None, _PLAIN):
@@ -103,7 +109,7 @@ class Combined:
         self._clock = _Clock("%d/%b/%Y:%H:%M:%S %z")
         self._fields = _Cache(escape, "-")
 
-    def line(self, entry: Entry) -> str:
+    def line(self, entry: Entry | EntryFields) -> str:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
          queue, connect, first_byte, total, termination, reason) = entry
         known = self._fields
@@ -123,7 +129,7 @@ class Json:
         self._zone = _Clock("%z")
         self._fields = _Cache(quote_json, "null")
 
-    def line(self, entry: Entry) -> str:
+    def line(self, entry: Entry | EntryFields) -> str:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
          queue, connect, first_byte, total, termination, reason) = entry
         known = self._fields
@@ -208,14 +214,14 @@ class AccessLog:
         """
         self._lost = lost
         self._report = report
-        self._entries: list[Entry] = []
+        self._entries: list[Entry | EntryFields] = []
         self._thread = ThreadPool(1)
         self._turn = Semaphore()
         self._in_thread: tuple[AsyncResult, int] | None = None
         self._reopen_wanted = False
         self._retired: list[Destination] = []
         self._destination: Destination | None = None
-        self._line: Callable[[Entry], str] = Combined().line
+        self._line: Callable[[Entry | EntryFields], str] = Combined().line
         self.enabled = path != "off"
         self._path = path
         try:
@@ -223,7 +229,7 @@ class AccessLog:
         except OSError as problem:
             self._report(f"access log {path} not opened, its lines are lost: {problem}")
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: "Entry | EntryFields") -> None:
         """Take note of a finished exchange; written at most a second later."""
         entries = self._entries
         if len(entries) < CAPACITY:
@@ -269,7 +275,7 @@ class AccessLog:
             if lost:
                 self._lost(lost)
 
-    def _format(self, entries: list[Entry]) -> bytes:
+    def _format(self, entries: list[Entry | EntryFields]) -> bytes:
         line = self._line
         parts = []
         for start in range(0, len(entries), _CHUNK):

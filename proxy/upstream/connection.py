@@ -36,6 +36,7 @@ class UpstreamConnection(Stream):
     def __init__(self, sock: Socket, pool: "Pool") -> None:
         super().__init__(sock, pool.hub, pool.deadlines)
         self.pool = pool
+        pool.open += 1
         self.reused = False
         self.idle_since = 0.0
         """When its last answer ended (monotonic seconds); 0 while leased."""
@@ -55,6 +56,11 @@ class UpstreamConnection(Stream):
             self.pool.discard(self)
         else:
             super().expire()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.pool.open -= 1
+        super().close()
 
     def alive(self) -> bool:
         """Whether the peer has neither closed nor spoken at this moment."""

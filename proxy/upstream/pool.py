@@ -59,6 +59,8 @@ class Pool:
         self._idle_limit = idle_limit
         self._reuse_unsafe = reuse_unsafe
         self._idle: list[UpstreamConnection] = []
+        self.open = 0
+        """Connections that stand, idle or leased."""
         self._closed = False
 
     @property
