@@ -90,10 +90,12 @@ class Client:
         return answer
 
     def _take(self, count: int) -> bytes:
-        while len(self.pending) < count and self._more():
-            pass
-        data, self.pending = self.pending[:count], self.pending[count:]
-        return data
+        pieces, left = [], count
+        while left and (self.pending or self._more()):
+            piece, self.pending = self.pending[:left], self.pending[left:]
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
 
     def _line(self) -> bytes:
         while b"\r\n" not in self.pending and self._more():

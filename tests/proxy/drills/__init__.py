@@ -1,0 +1,1 @@
+"""Faults under load: what was sent is what was answered, plus failures that the fault explains."""

@@ -1,0 +1,65 @@
+"""The origin behind the drills. ARAGORA_DRILL=10 makes them ten times as long."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.black_box.gateway import PATIENCE, ROOT, Gateway, wait_until
+
+FACTOR = max(1, int(os.environ.get("ARAGORA_DRILL", "1")))
+
+
+class Origin:
+    """The upstream process; it can be killed and started again on the same port."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", "tests.proxy.drills.origin", str(self.port)], cwd=ROOT)
+        wait_until(self._accepts, "the origin accepts")
+
+    def _accepts(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """Ended with the test."""
+    running = Origin()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Start a gateway that is ended with the test."""
+    started: list[Gateway] = []
+
+    def begin(upstream: str, *flags: str, **how: object) -> Gateway:
+        started.append(Gateway(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield begin
+    for running in started:
+        running.close()
