@@ -97,10 +97,10 @@ class ChatAgent:
 
     def _rest(self, seconds: float, on_token: Callable[[str], None]) -> None:
         """Pause; a debate that ends meanwhile asks nobody any more: then ``on_token`` raises."""
-        end = self._clock() + seconds
-        while (left := end - self._clock()) > 0:
+        while seconds > 0:
             on_token("")
-            self._sleep(min(left, NOTICE))
+            self._sleep(min(seconds, NOTICE))
+            seconds -= NOTICE
         on_token("")
 
     def _answer(self, request: Request, on_token: Callable[[str], None], deadline: float) -> Reply:

@@ -19,7 +19,7 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.certs import where
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from aragora.agents.agent import AgentFailed
 
@@ -62,23 +62,29 @@ def session() -> requests.Session:
     threads may share it."""
     shared = requests.Session()
     shared.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("https://", "http://"):
-        shared.mount(scheme, Connections(pool_connections=_PROVIDERS, pool_maxsize=_POOL))
+    shared.mount("https://", Connections(pool_connections=_PROVIDERS, pool_maxsize=_POOL))
+    shared.mount("http://", HTTPAdapter(pool_connections=_PROVIDERS, pool_maxsize=_POOL))
     return shared
 
 
+@functools.cache
+def authorities() -> ssl.SSLContext:
+    """Whom requests trusts by default, read once."""
+    return ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
+
+
 class Connections(HTTPAdapter):
-    """Trusts authorities that were read once: reading them takes tens of milliseconds, and requests would do it for
-    each connection. Those named by REQUESTS_CA_BUNDLE are read each time."""
+    """Connections by TLS. Reading the authorities takes tens of milliseconds, and requests would do it for each
+    connection; those named by REQUESTS_CA_BUNDLE are still read each time."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Called by requests."""
-        super().init_poolmanager(*args, ssl_context=ssl.create_default_context(cafile=where()), **options)
+        super().init_poolmanager(*args, ssl_context=authorities(), **options)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Called by requests."""
         if verify is not True:
-            super().cert_verify(conn, url, verify, cert)
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
 
 class Exchange:
@@ -96,9 +102,7 @@ class Exchange:
         self._deadline = deadline
         self._clock = clock
         self._response = self._send(connections)
-        self._watchdog = threading.Timer(max(0.0, deadline - clock()), _break_off, (self._response,))
-        self._watchdog.daemon = True
-        self._watchdog.start()
+        self._watchdog = self._watch(deadline - clock())
         if not self._response.ok or self._response.is_redirect:
             with self:
                 raise self._refusal()
@@ -117,12 +121,20 @@ class Exchange:
 
     def finish(self) -> None:
         """Read what follows the end of the answer, if it comes at once: only then can the connection be used again."""
-        self._deadline = min(self._deadline, self._clock() + FAREWELL)
+        self._watchdog.cancel()
+        self._watchdog = self._watch(min(FAREWELL, self._deadline - self._clock()))
         try:
             for _ in self.pieces(MAX_ERROR):
                 pass
         except AgentFailed:
             self._response.close()
+
+    def _watch(self, seconds: float) -> threading.Timer:
+        """Break the answer off after so long: a timeout of the socket begins anew with every byte."""
+        watchdog = threading.Timer(max(0.0, seconds), _break_off, (self._response,))
+        watchdog.daemon = True
+        watchdog.start()
+        return watchdog
 
     def pieces(self, limit: int = MAX_BYTES) -> Iterator[bytes]:
         """The body as it comes."""

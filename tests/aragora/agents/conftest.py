@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import requests
 
-from aragora.agents import Agent, build
+from aragora.agents import Agent, build, exchange
 from aragora.debate.asks import Ask, Kind, Passage, Purpose
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import Anthropic, Api, OpenAI
@@ -43,7 +43,7 @@ def naps() -> Naps:
 def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    with requests.Session() as session:
+    with exchange.session.__wrapped__() as session:
         yield session
 
 

@@ -137,14 +137,14 @@ def test_a_busy_provider_is_asked_again_when_it_says_so(agent: Make, api: Api, a
     with provider(limit, status(500), hangs_up, answers(api, "Now.")) as server:
         assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Now."
         assert len(server.calls) == 4
-    assert naps.taken == [3.0, 1.0, 2.0]
+    assert naps.taken == [1.0] * 6, "three seconds, one, two; it looks each second whether anybody still waits"
 
 
 def test_retry_after_may_be_a_date(agent: Make, api: Api, ask: Ask, naps: Naps) -> None:
     date = email.utils.formatdate(time.time() + 10, usegmt=True)
     with provider(status(503, Retry_After=date), answers(api, "Now.")) as server:
         agent(server.url).ask(ask, nothing, time.time() + LONG)
-    assert 7 < naps.taken[0] <= 10
+    assert 7 < sum(naps.taken) <= 10
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,12 @@ def test_a_senseless_retry_after_is_ignored(agent: Make, api: Api, ask: Ask, nap
 def test_a_provider_that_stays_busy_is_given_up(agent: Make, ask: Ask, naps: Naps, act: Act, kind: str) -> None:
     failed, calls = failure(agent, ask, act)
     assert (failed.kind, calls) == (kind, 4)
-    assert naps.taken == list(chat.PAUSES)
+    assert sum(naps.taken) == sum(chat.PAUSES)
 
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(400, "refused"), (401, "auth"), (402, "refused"), (403, "auth"), (404, "configuration"), (422, "refused")],
+    [(400, "refused"), (401, "auth"), (402, "quota"), (403, "auth"), (404, "configuration"), (422, "refused")],
 )
 def test_what_cannot_get_better_is_not_tried_again(agent: Make, ask: Ask, code: int, kind: str) -> None:
     failed, calls = failure(agent, ask, status(code, {"error": {"message": "no such model"}}))
@@ -196,7 +196,7 @@ def test_nobody_listens(agent: Make, ask: Ask, naps: Naps) -> None:
     with pytest.raises(AgentFailed, match="cannot be reached") as caught:
         agent(url).ask(ask, nothing, time.time() + LONG)
     assert caught.value.kind == "connection"
-    assert naps.taken == list(chat.PAUSES)
+    assert sum(naps.taken) == sum(chat.PAUSES)
 
 
 @pytest.mark.parametrize("part", ["before the head", "before the text", "in the text"])
