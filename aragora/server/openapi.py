@@ -21,6 +21,7 @@ from aragora.service.exports import FORMATS
 from aragora.service.requests import DebateChanges, NewDebate
 
 DEBATE = "/api/debates/{debate_id}"
+EXPORTS = ("application/json", "text/csv", "text/html", "text/plain", "text/markdown")
 REFUSALS = {
     400: "The request breaks a rule; `details` names each field.",
     401: "A token is needed, or the one given is not known.",
@@ -36,7 +37,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method at one address. `answers` maps a status to a model, or to a media type for what is not JSON."""
+    """One method at one address. `answers` maps a status to a model, or to media types for what is no model."""
 
     method: str
     path: str
@@ -132,7 +133,7 @@ OPERATIONS = (
         f"{DEBATE}/export/{{form}}",
         "exportDebate",
         "Download a debate.",
-        {200: "*/*"},
+        {200: ", ".join(EXPORTS)},
         (400, 404),
         query=queries.ExportQuery,
     ),
@@ -249,7 +250,10 @@ def _answer(item: type[BaseModel] | str | None, references: dict[type[BaseModel]
     if item is None:
         return {"description": "Nothing to say."}
     if isinstance(item, str):
-        return {"description": "The file.", "content": {item: {"schema": {"type": "string"}}}}
+        content = {
+            kind: {"schema": {} if kind == "application/json" else {"type": "string"}} for kind in item.split(", ")
+        }
+        return {"description": "The file.", "content": content}
     description = (item.__doc__ or "").strip().partition("\n")[0]
     return {"description": description, "content": {"application/json": {"schema": references[item]}}}
 

@@ -37,7 +37,9 @@ class ListQuery(Query):
     """`GET /api/debates`."""
 
     limit: int = Field(20, ge=1, le=100)
-    cursor: Text | None = Field(None, max_length=500, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(
+        None, max_length=200, pattern="^[A-Za-z0-9_=-]*$", description="`next_cursor` of the page before."
+    )
     status: Status | None = None
     q: Text | None = Field(None, max_length=200, description="Words of the question or title.")
 

@@ -1,0 +1,163 @@
+"""The console in a real browser: ask, watch, come back after a loss, search, and let nothing foreign run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.aragora.server.browser import Page, browser
+from tests.aragora.server.conftest import TOKENS
+from tests.aragora.server.servers import QUESTION, Server, running
+
+pytestmark = pytest.mark.component("chromium")
+
+HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>\'"--; DROP TABLE debates'
+CONTROL = 2
+STATUS = "document.getElementById('status').textContent"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers whose debates are taken over soon."""
+    with running("gunicorn", tmp_path_factory.mktemp("console"), ARAGORA_LEASE_TTL="1") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """One browser for all."""
+    with browser(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(chromium: Page, served: Server) -> Page:
+    """The console, freshly opened on a desktop."""
+    chromium.look(1280, 900)
+    chromium.go("about:blank")
+    chromium.go(f"{served.base}/")
+    chromium.wait("document.querySelectorAll('#agent-list li').length > 0")
+    chromium.console.clear()
+    return chromium
+
+
+def ask(page: Page, question: str) -> str:
+    """Ask with the keyboard alone; the debate's id."""
+    page.evaluate("document.getElementById('question').focus()")
+    page.type(question)
+    page.press("Enter", 13, CONTROL)
+    return str(page.wait("/^#\\/d\\/(.+)$/.exec(location.hash)?.[1]"))
+
+
+def test_a_debate_is_asked_and_watched(page: Page, served: Server) -> None:
+    debate_id = ask(page, QUESTION)
+    page.wait("document.querySelectorAll('.agent .said').length >= 3")
+    page.wait(f"{STATUS} === 'completed'")
+    debate = served.get(f"/api/debates/{debate_id}").json()
+    page.wait("!document.getElementById('result').hidden")
+    assert page.evaluate("document.getElementById('result-answer').textContent") == debate["final_answer"]
+    shown = page.evaluate("[...document.querySelectorAll('.agent .said')].map((one) => one.textContent)")
+    assert sorted(shown) == sorted(message["content"] for message in debate["messages"])
+    assert page.evaluate("document.querySelectorAll('.vote-row').length") == len(debate["agents"])
+    points = len(served.get(f"/api/debates/{debate_id}/convergence").json()["rounds"])
+    assert page.evaluate("document.querySelectorAll('#convergence .dot').length") == points
+    assert page.evaluate("document.querySelectorAll('.critique').length") > 0
+    assert page.console == []
+
+
+def test_hostile_text_stays_text(page: Page, served: Server) -> None:
+    debate = served.finished(question=f"Should {HOSTILE} be run?", title=HOSTILE, context=HOSTILE)
+    long = served.ask(question="Is " + "unbreakable" * 60 + " good?", rounds=10, early_stop=False)
+    with served.greeted() as client:
+        client.send(type="user_suggestion", debate_id=long, text=HOSTILE)
+        assert client.until("ack")
+    page.evaluate(f"location.hash = '#/d/{long}'")
+    page.wait("document.querySelector('.note')?.textContent.includes('onerror')")
+    served.request("POST", f"/api/debates/{long}/cancel")
+    page.wait(f"{STATUS} === 'cancelled'")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate(f"location.hash = '#/d/{debate['id']}'")
+    page.wait(f"{STATUS} === 'completed' && document.querySelectorAll('.agent .said').length > 0")
+    assert page.evaluate("document.getElementById('debate-title').textContent") == HOSTILE
+    page.wait("document.getElementById('past-list').textContent.includes('onerror')")
+    assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    assert page.evaluate("typeof window.pwned") == "undefined"
+    assert page.console == []
+
+
+def test_an_injected_script_would_not_run_either(page: Page) -> None:
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.pwned=1\">');"
+        "const s = document.createElement('script'); s.textContent = 'window.pwned=1'; document.body.append(s)"
+    )
+    page.wait("document.querySelector('body > img').complete")
+    assert page.evaluate("typeof window.pwned") == "undefined"
+
+
+def test_the_page_comes_back_after_its_worker_was_killed(page: Page, served: Server) -> None:
+    debate_id = ask(page, "Should the page survive the death of its worker?")
+    page.wait("document.querySelectorAll('.agent .said').length >= 3")
+    workers = subprocess.run(["pgrep", "-P", str(served.process.pid)], capture_output=True, text=True).stdout.split()
+    for worker in workers:
+        os.kill(int(worker), signal.SIGKILL)
+    page.wait(f"{STATUS} === 'completed'", 40)
+    debate = served.get(f"/api/debates/{debate_id}").json()
+    shown = page.evaluate("[...document.querySelectorAll('.agent .said')].map((one) => one.textContent)")
+    assert sorted(shown) == sorted(message["content"] for message in debate["messages"])
+
+
+def test_past_debates_are_searched_with_the_keyboard(page: Page, served: Server) -> None:
+    served.ask(question="Should we paint the shed vermilion?", rounds=1)
+    page.evaluate("document.activeElement.blur()")
+    page.press("/", 191)
+    page.wait("document.activeElement.id === 'search'")
+    page.type("vermilion")
+    page.wait("document.querySelectorAll('#past-list li').length === 1")
+    page.evaluate("document.querySelector('#past-list a').click()")
+    page.wait("document.getElementById('debate-title').textContent.includes('vermilion')")
+
+
+def test_a_wrong_question_is_explained_in_place(page: Page) -> None:
+    page.evaluate("document.getElementById('question').focus()")
+    page.type("short")
+    page.press("Enter", 13, CONTROL)
+    page.wait("document.getElementById('question-problem').textContent.includes('10')")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_is_wider_than_a_phone(page: Page, served: Server, dark: bool, tmp_path: Path) -> None:
+    page.look(360, 740, dark=dark)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.screenshot(tmp_path / "ask.png")
+    page.evaluate(f"location.hash = '#/d/{served.debate['id']}'")
+    page.wait("document.querySelectorAll('.agent .said').length > 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.screenshot(tmp_path / "debate.png")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, ground[4:-1].split(","))) < 200) is dark
+
+
+def test_the_token_is_asked_for_and_kept(chromium: Page, tmp_path: Path) -> None:
+    with running("gunicorn", tmp_path, ARAGORA_API_TOKEN=TOKENS, ARAGORA_WORKLOAD="1") as guarded:
+        chromium.look(1280, 900)
+        chromium.go(f"{guarded.base}/")
+        chromium.wait("document.getElementById('token-dialog').open")
+        chromium.evaluate("document.getElementById('token').focus()")
+        chromium.type("second-token")
+        chromium.press("Enter", 13)
+        chromium.evaluate("document.getElementById('token-form').requestSubmit()")
+        chromium.wait("document.querySelectorAll('#agent-list li').length > 0")
+        ask(chromium, QUESTION)
+        chromium.wait(f"{STATUS} === 'completed'")
+        assert chromium.evaluate("document.querySelectorAll('.agent .said').length") > 0
+
+
+def test_the_description_of_the_api_is_a_page(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/api/docs")
+    page.wait("document.querySelectorAll('.operation').length > 15")
+    assert page.console == []
