@@ -135,7 +135,8 @@ class Connection(Responder):
         if self.half_closed or self.front.draining:
             self.close()
             return
-        self.deadline = monotonic() + min(_MEMO_LIFE, self.front.tables.settings.keepalive_timeout)
+        timeout = self.front.tables.settings.keepalive_timeout
+        self.deadline = monotonic() + (timeout if self._memo is None else min(_MEMO_LIFE, timeout))
         if not self.reader.active:
             self.reader.start(self.unasked)
 
