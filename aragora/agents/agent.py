@@ -22,9 +22,9 @@ class Agent(Protocol):
 class AgentFailed(Exception):  # noqa: N818  said of an agent; the caller records it and goes on
     """An agent gave no answer.
 
-    ``kind`` is one word for metrics (``auth``, ``rate_limit``, ``timeout``, ``connection``, ``server``, ``refused``,
-    ``protocol``, ``too_long``); ``message`` is for people and never holds a key; ``retry_after`` are the seconds after
-    which asking again makes sense, where the provider named them.
+    ``kind`` is one word for metrics (``auth``, ``configuration``, ``connection``, ``protocol``, ``quota``,
+    ``rate_limit``, ``refused``, ``server``, ``timeout``, ``too_long``); ``message`` is for people and never holds a
+    key; ``retry_after`` are the seconds after which asking again makes sense, where the provider named them.
     """
 
     def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
@@ -36,7 +36,7 @@ class AgentFailed(Exception):  # noqa: N818  said of an agent; the caller record
 
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
-    """One type of agent. ``missing`` names the variable to set when it is not available."""
+    """One type of agent. When it is not available, ``missing`` names the variable to set, or to mend and how."""
 
     name: str
     title: str

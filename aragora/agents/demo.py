@@ -22,12 +22,14 @@ _STUMBLE = "The offline demo, told to stumble, first answers in prose, as langua
 
 
 def delay(environ: Mapping[str, str]) -> float:
-    """Seconds per answer from ARAGORA_DEMO_DELAY, 0 to 60; anything else is the default."""
+    """Seconds per answer from ARAGORA_DEMO_DELAY; raises :class:`AgentFailed` for anything but 0 to 60."""
     try:
-        value = float(environ.get("ARAGORA_DEMO_DELAY", DELAY))
+        value = float(environ.get("ARAGORA_DEMO_DELAY") or DELAY)
     except ValueError:
-        return DELAY
-    return value if 0 <= value <= MAX_DELAY else DELAY
+        value = -1.0
+    if not 0 <= value <= MAX_DELAY:
+        raise AgentFailed("configuration", f"ARAGORA_DEMO_DELAY: write seconds from 0 to {MAX_DELAY:g}")
+    return value
 
 
 class DemoAgent:

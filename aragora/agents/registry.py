@@ -16,16 +16,18 @@ from aragora.agents.openai import ChatCompletions
 from aragora.agents.providers import PROVIDERS, TIMEOUT, TIMEOUT_DEFAULT, TIMEOUT_MOST, Provider, variables
 from aragora.debate.spec import AgentSpec
 
+DEMO = "demo"
 VARIABLES: tuple[str, ...] = tuple(variables())
 
 
 def available(environ: Mapping[str, str]) -> list[AgentInfo]:
-    """Every type of agent, the demo last, and which variable each of them misses in ``environ``."""
+    """Every type of agent, the demo last, and what each of them misses in ``environ``. Nobody is asked for that."""
+    titles = {provider.name: provider.title for provider in PROVIDERS} | {DEMO: "Offline demo"}
     infos = []
-    for provider in PROVIDERS:
-        missing = provider.missing(environ)
-        infos.append(AgentInfo(provider.name, provider.title, missing is None, missing))
-    return [*infos, AgentInfo("demo", "Offline demo", True)]
+    for name, title in titles.items():
+        missing = _missing(name, environ)
+        infos.append(AgentInfo(name, title, missing is None, missing))
+    return infos
 
 
 def build(
@@ -40,7 +42,7 @@ def build(
 
     ``connections`` are those of the process by default; clock (unix seconds) and sleep may be replaced.
     """
-    if spec.type == "demo":
+    if spec.type == DEMO:
         return DemoAgent(spec, delay(environ), clock=clock, sleep=sleep)
     provider = next((provider for provider in PROVIDERS if provider.name == spec.type), None)
     if provider is None:
@@ -55,6 +57,18 @@ def build(
         clock=clock,
         sleep=sleep,
     )
+
+
+def _missing(name: str, environ: Mapping[str, str]) -> str | None:
+    """The variable to set, or to mend and how."""
+    provider = next((provider for provider in PROVIDERS if provider.name == name), None)
+    missing = None if provider is None else provider.missing(environ)
+    if missing is None:
+        try:
+            build(AgentSpec(name, name), environ)
+        except AgentFailed as failed:
+            return failed.message
+    return missing
 
 
 _DIALECTS: Mapping[str, Dialect] = {"openai": ChatCompletions(), "anthropic": Messages()}
@@ -76,6 +90,7 @@ def _account(provider: Provider, model: str | None, environ: Mapping[str, str]) 
 
 
 def _address(provider: Provider, environ: Mapping[str, str]) -> str:
+    """Where the API's paths begin: /v1 belongs to it for chat completions, not for Anthropic, whatever people write."""
     address = environ.get(provider.url_variable) or provider.base_url
     try:
         parts = urlsplit(address)
@@ -86,7 +101,10 @@ def _address(provider: Provider, environ: Mapping[str, str]) -> str:
         raise AgentFailed(
             "configuration", f"{provider.url_variable}: write an address as https://host/v1, without a key"
         )
-    return address.rstrip("/")
+    address = address.rstrip("/")
+    if provider.api == "anthropic":
+        return address.removesuffix("/v1")
+    return address if parts.path.strip("/") else f"{address}/v1"
 
 
 def _timeout(environ: Mapping[str, str]) -> float:

@@ -30,7 +30,8 @@ class Tokens:
         """Raises :class:`Abandoned` when nobody waits for the answer any more."""
         if self._over():
             raise Abandoned
-        self._text.append(text)
+        if text:
+            self._text.append(text)
         if time.monotonic() - self._sent >= TOKENS:
             self.flush()
 

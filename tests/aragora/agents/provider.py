@@ -91,7 +91,7 @@ class OpenAI:
     """What a chat completions server sends."""
 
     name = "openai"
-    path = "/chat/completions"
+    path = "/v1/chat/completions"
     variables = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ARAGORA_OPENAI_MODEL")
 
     def first(self) -> bytes:

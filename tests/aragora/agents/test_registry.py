@@ -7,6 +7,7 @@ import pytest
 from aragora.agents import AgentFailed, available, build
 from aragora.agents.providers import PROVIDERS
 from aragora.agents.registry import VARIABLES
+from aragora.debate.asks import Ask
 from aragora.debate.spec import AgentSpec
 from aragora.settings import AGENT_VARIABLES, load
 
@@ -74,6 +75,9 @@ def test_an_address_that_cannot_be_one_is_named(address: str) -> None:
     with pytest.raises(AgentFailed, match="OLLAMA_BASE_URL") as caught:
         build(AgentSpec("x", "ollama"), environ)
     assert "word" not in caught.value.message
+    (info,) = (info for info in available(environ) if info.name == "ollama")
+    assert not info.available
+    assert info.missing == caught.value.message
 
 
 @pytest.mark.parametrize("seconds", ["0", "soon", "nan", "1e9", "-3"])
@@ -85,3 +89,25 @@ def test_a_senseless_timeout_is_named(seconds: str) -> None:
 def test_an_unknown_type_is_named() -> None:
     with pytest.raises(AgentFailed, match="'oracle'"):
         build(AgentSpec("x", "oracle"), {})
+
+
+def test_a_demo_that_cannot_be_slowed_down_so_is_not_available() -> None:
+    (info,) = (info for info in available({"ARAGORA_DEMO_DELAY": "soon"}) if info.name == "demo")
+    assert not info.available
+    assert info.missing == "ARAGORA_DEMO_DELAY: write seconds from 0 to 60"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "address", "url"),
+    [
+        ("ollama", "OLLAMA_BASE_URL", "http://127.0.0.1:11434", "http://127.0.0.1:11434/v1/chat/completions"),
+        ("ollama", "OLLAMA_BASE_URL", "http://127.0.0.1:11434/", "http://127.0.0.1:11434/v1/chat/completions"),
+        ("ollama", "OLLAMA_BASE_URL", "http://models/openai/v1/", "http://models/openai/v1/chat/completions"),
+        ("anthropic", "ANTHROPIC_BASE_URL", "https://models", "https://models/v1/messages"),
+        ("anthropic", "ANTHROPIC_BASE_URL", "https://models/v1/", "https://models/v1/messages"),
+    ],
+)
+def test_addresses_may_end_as_people_write_them(ask: Ask, name: str, variable: str, address: str, url: str) -> None:
+    environ = {variable: address, "ARAGORA_OLLAMA_MODEL": "tiny", "ANTHROPIC_API_KEY": "sk-1"}
+    agent = build(AgentSpec("x", name), environ)
+    assert agent._dialect.request(agent._account, ask).url == url
