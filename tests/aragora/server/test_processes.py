@@ -1,0 +1,147 @@
+"""What only whole processes show: counting over workers and deaths, refusals at start, reload, lost parts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.aragora.server.servers import CHECKOUT, KINDS, Server, running
+
+DROP = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('DROP TABLE debates')"
+
+
+def until(found: Callable[[], Any], seconds: float = 20) -> Any:
+    """The first truthy answer of `found`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = found()
+        if value:
+            return value
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def workers(server: Server) -> list[int]:
+    """The pids of gunicorn's workers."""
+    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def test_any_worker_answers_for_all_and_no_death_takes_counts_away(tmp_path: Path) -> None:
+    name = 'aragora_http_requests_total{method="GET",route="/health",status="200"}'
+    with running("gunicorn", tmp_path, ARAGORA_WORKLOAD="2") as server:
+        until(lambda: server.metric("aragora_workers ") == 2)
+        for sent in range(1, 21):
+            # A connection each, so that both workers serve some.
+            assert requests.get(f"{server.base}/health", timeout=10).ok
+            if sent % 10 == 0:
+                before = set(workers(server))
+                os.kill(min(before), signal.SIGKILL)
+                until(lambda before=before: len(set(workers(server)) - before) == 1 and len(workers(server)) == 2)
+                until(lambda: server.metric("aragora_workers ") == 2)
+        assert server.metric(name) == 20
+        assert server.metric("aragora_worker_connections ") == 2000
+        assert len(list((server.data / "metrics").glob("*.slot"))) <= 3
+
+
+def test_production_without_a_token_does_not_start(tmp_path: Path) -> None:
+    for kind in KINDS:
+        directory = tmp_path / kind
+        directory.mkdir()
+        server = Server(kind, directory, ARAGORA_ENV="production")
+        try:
+            assert server.process.wait(30) != 0
+            assert "ARAGORA_API_TOKEN" in server.log.read_text()
+        finally:
+            server.close()
+
+
+def test_new_code_is_served_without_refusing_a_connection(tmp_path: Path) -> None:
+    package = tmp_path / "source"
+    shutil.copytree(CHECKOUT / "aragora", package / "aragora")
+    with socket.create_server(("127.0.0.1", 0)) as trial:
+        port = trial.getsockname()[1]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ARAGORA_")}
+    environ |= {"ARAGORA_DATA_DIR": str(tmp_path / "data"), "ARAGORA_BIND": f"127.0.0.1:{port}"}
+    code = "from aragora import settings; from aragora.server import dev; dev.serve(settings.load())"
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        running_server = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=package,
+            env=environ | {"PYTHONPATH": str(package)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        until(lambda: b"development server" in log.read_bytes())
+
+        def build() -> str:
+            return str(requests.get(f"http://127.0.0.1:{port}/health", timeout=20).json()["build"])
+
+        before = build()
+        with (package / "aragora" / "server" / "build.py").open("a") as source:
+            source.write("\n# changed\n")
+        until(lambda: build() != before)
+        assert b"build.py changed" in log.read_bytes()
+    finally:
+        running_server.terminate()
+        running_server.wait(20)
+
+
+def test_an_error_shows_its_traceback_to_the_developer_only(tmp_path: Path) -> None:
+    for kind, shown in (("dev", True), ("gunicorn", False)):
+        with running(kind, tmp_path / kind) as server:
+            server.ask()
+            # The tables vanish under the running application: no message in the code foresees that.
+            subprocess.run(
+                [sys.executable, "-c", DROP, str(server.data / "aragora.db")],
+                check=True,
+            )
+            answer = server.get("/api/debates")
+            assert answer.status_code in (500, 503)
+            assert ("traceback" in answer.json()["error"]) is (shown and answer.status_code == 500)
+            assert "DROP" not in answer.text
+            if not shown:
+                assert "sqlite" not in answer.text.lower()
+            assert server.get("/healthz").ok
+
+
+@pytest.mark.component("redis")
+def test_a_lost_redis_is_told_and_survived(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as trial:
+        port = trial.getsockname()[1]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)],
+            stdout=subprocess.DEVNULL,
+        )
+
+    redis = start()
+    try:
+        with running("gunicorn", tmp_path / "served", ARAGORA_REDIS_URL=f"redis://127.0.0.1:{port}/0") as server:
+            assert server.get("/ready").json()["checks"]["redis"]["ok"]
+            redis.kill()
+            redis.wait()
+            until(lambda: server.get("/ready").status_code == 503)
+            lost = server.get("/ready").json()["checks"]["redis"]
+            assert lost == {"ok": False, "detail": "lost; changes are found by polling"}
+            assert server.get("/healthz").ok
+            assert server.finished()["status"] == "completed"
+            redis = start()
+            until(lambda: server.get("/ready").status_code == 200, 30)
+    finally:
+        redis.kill()
+        redis.wait()
