@@ -164,15 +164,17 @@ class Load:
     def receive(self, fd: int, connection: Connection) -> None:
         """Take what came; when an answer is whole, count it and ask again."""
         count = connection.sock.recv_into(self.buffer)
+        if not count:
+            raise BenchError("the proxy closed a connection within the load")
         if connection.left == connection.whole and not self.buffer.startswith(connection.proof):
             raise BenchError(f"unexpected answer: {bytes(self.buffer[:80])!r}")
         self.received += count
         left = connection.left - count
-        if left > 0 and count:
+        if left > 0:
             connection.left = left
             return
-        if left or not count or connection.sent < len(connection.request):
-            raise BenchError("connection closed, or an answer of another length or before its request was sent")
+        if left or connection.sent < len(connection.request):
+            raise BenchError("an answer of another length than the one before, or before its request was sent")
         now = time.perf_counter_ns()
         self.latencies.append(now - connection.began)
         self.send(fd, connection, now)

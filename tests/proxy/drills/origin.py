@@ -46,8 +46,9 @@ class Connection(asyncio.Protocol):
     def answer(self, path: bytes) -> None:
         """So many bytes as the path says."""
         size = int(path[1:]) if path[1:].isdigit() else 0
-        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        self.left = size
+        first = BLOCK[:size]
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + first)
+        self.left = size - len(first)
         self.resume_writing()
 
     def pause_writing(self) -> None:
