@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Act = Callable[["Call"], None]
@@ -51,8 +53,14 @@ class Provider(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, acts: Iterable[Act]) -> None:
+    def __init__(self, acts: Iterable[Act], certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Call)
+        self._scheme = "http"
+        if certificate is not None:
+            self._scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.acts = list(acts)
         self.calls: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.released = threading.Event()
@@ -61,7 +69,7 @@ class Provider(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self.server_address[1]}"
 
     def take(self, path: str, fields: dict[str, str], body: dict[str, Any]) -> Act:
         with self._lock:
@@ -70,8 +78,8 @@ class Provider(ThreadingHTTPServer):
 
 
 @contextmanager
-def provider(*acts: Act) -> Iterator[Provider]:
-    server = Provider(acts)
+def provider(*acts: Act, certificate: Path | None = None) -> Iterator[Provider]:
+    server = Provider(acts, certificate)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -183,6 +183,27 @@ def test_what_cannot_get_better_is_not_tried_again(agent: Make, ask: Ask, code: 
     assert str(code) in failed.message
 
 
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_an_account_without_credit_is_not_tried_again(agent: Make, ask: Ask, code: str) -> None:
+    failed, calls = failure(agent, ask, status(429, {"error": {"message": "You exceeded", "code": code}}))
+    assert (failed.kind, calls) == ("quota", 1)
+
+
+def test_a_failure_is_named_by_its_code_and_the_words_are_logged(
+    agent: Make, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"error": {"message": "No model x for organization org-77", "type": "invalid", "code": "model_not_found"}}
+    failed, _ = failure(agent, ask, status(404, body))
+    assert failed.message.endswith("answered 404 (model_not_found)")
+    assert "organization org-77" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["sk-abcdefghijk", KEY, "two words", "x" * 65, "", 7, None, ["list"]])
+def test_a_code_that_is_none_is_left_away(agent: Make, ask: Ask, code: object) -> None:
+    failed, _ = failure(agent, ask, status(400, {"error": {"code": code}}))
+    assert failed.message.endswith("answered 400")
+
+
 def test_a_redirection_is_not_followed_with_the_key(agent: Make, ask: Ask) -> None:
     with provider(status(200)) as elsewhere:
         failed, _ = failure(agent, ask, status(307, Location=elsewhere.url))
@@ -217,6 +238,27 @@ def test_a_trickle_ends_at_the_deadline(agent: Make, api: Api, ask: Ask) -> None
     began = time.monotonic()
     failed, _ = failure(agent, ask, act, within=0.3)
     assert failed.kind == "timeout"
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("how", ["byte by byte", "without an end of its own"])
+def test_no_way_of_dawdling_outlasts_the_deadline(agent: Make, api: Api, ask: Ask, how: str) -> None:
+    """A socket's timeout begins anew with every byte, and cannot be changed where the connection ends the answer."""
+
+    def act(call: object) -> None:
+        if how == "byte by byte":
+            call.begin()
+            call.wfile.write(b"ffff\r\n")
+            while not call.server.released.wait(0.02):
+                call.wfile.write(b":")
+        else:
+            call.begin(Content_Length="9999", Connection="close")
+            call.wfile.write(api.first())
+            call.server.released.wait(LONG)
+
+    began = time.monotonic()
+    failed, calls = failure(agent, ask, act, within=0.3)
+    assert (failed.kind, calls) == ("timeout", 1)
     assert time.monotonic() - began < 2
 
 
