@@ -41,6 +41,7 @@ class Direction:
         "_head",
         "_left",
         "_masked",
+        "_overhead",
         "_tunnel",
         "moved",
         "pending",
@@ -56,6 +57,8 @@ class Direction:
         self.source = source
         self.target = target
         self._masked = masked
+        self._overhead = 6 if masked else 2
+        """Header bytes of a small frame."""
         self._left = 0  # bytes of the current frame's payload still to come
         self._head = b""  # an incomplete frame header
         self.pending: bytes | None = None
@@ -89,8 +92,20 @@ class Direction:
             self._ended()
             return
         data = buffer[:count]
-        self.follow(data)
-        self.send(data)
+        # Nearly every message is one small frame in one read: it begins and ends at a boundary.
+        short = buffer[1] & 0x7F
+        if self._left or self._head or short > 125 or count != short + self._overhead:
+            self.follow(data)
+        try:
+            sent = self.target.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._tunnel.broken(self)
+            return
+        self.moved += sent
+        if sent != count:
+            self._keep(data[sent:])
         if self._tunnel.closing:
             self._tunnel.at_boundary(self)
 
@@ -105,9 +120,13 @@ class Direction:
             return False
         self.moved += sent
         if sent != len(data):
-            self.pending = bytes(data[sent:])
-            self._wait_for_target()
+            self._keep(data[sent:])
         return True
+
+    def _keep(self, data: memoryview | bytes) -> None:
+        """The target is full: hold what it did not take and read no more until it did."""
+        self.pending = bytes(data)
+        self._wait_for_target()
 
     def _splice(self) -> None:
         try:
@@ -186,11 +205,6 @@ class Direction:
         if self._left >= count:
             self._left -= count
             return
-        if not self._left and not self._head and count > 1:
-            # Nearly every message is one small frame in one read.
-            short = data[1] & 0x7F
-            if short < 126 and count == short + (6 if self._masked else 2):
-                return
         position = self._left
         head, self._head = self._head, b""
         while position < count:

@@ -178,6 +178,25 @@ def test_a_peer_that_never_ends_its_frame_is_cut_off() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("size", [126, 127, 200, 70_000])
+def test_the_length_mark_of_a_long_frame_is_no_length(size: int) -> None:
+    """A read that is just as long as a small frame with that mark would be."""
+
+    def test(loop: Loop) -> None:
+        ends = Ends(loop)
+        ends.tunnel.start(b"", b"")
+        message = frame(b"m" * size)
+        cut = 2 + (message[1] & 0x7F)
+        ends.upstream.sendall(message[:cut])
+        assert read_exactly(ends.client, cut) == message[:cut]
+        assert not ends.tunnel.downward.at_boundary
+        ends.upstream.sendall(message[cut:])
+        read_exactly(ends.client, len(message) - cut)
+        assert ends.tunnel.downward.at_boundary
+
+    run(test)
+
+
 @settings(max_examples=120, deadline=None)
 @given(
     st.lists(st.sampled_from([0, 1, 5, 125, 126, 127, 400, 65535, 65536, 70000]), min_size=1, max_size=5),
