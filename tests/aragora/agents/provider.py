@@ -52,6 +52,7 @@ class Provider(ThreadingHTTPServer):
     """``calls`` are the requests so far: path, fields, body."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, acts: Iterable[Act], certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Call)
