@@ -1,4 +1,4 @@
-"""The console in a real browser: ask, watch, come back after a loss, search, and let nothing foreign run."""
+"""The console in a real browser, through the gateway: ask, watch, come back, search, and let nothing foreign run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from tests.aragora.server.browser import Page, browser
 from tests.aragora.server.conftest import TOKENS
 from tests.aragora.server.servers import QUESTION, Server, running
+from tests.deployment.processes import gateway
 
 pytestmark = pytest.mark.component("chromium")
 
@@ -29,6 +30,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
+def front(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The gateway's address: what a person's browser talks to."""
+    with gateway(tmp_path_factory.mktemp("gateway"), served.port) as (_, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """One browser for all."""
     with browser(tmp_path_factory.mktemp("chromium")) as page:
@@ -36,11 +44,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(chromium: Page, served: Server) -> Page:
+def page(chromium: Page, front: str) -> Page:
     """The console, freshly opened on a desktop."""
     chromium.look(1280, 900)
     chromium.go("about:blank")
-    chromium.go(f"{served.base}/")
+    chromium.go(f"{front}/")
     chromium.wait("document.querySelectorAll('#agent-list li').length > 0")
     chromium.console.clear()
     return chromium
@@ -157,7 +165,7 @@ def test_the_token_is_asked_for_and_kept(chromium: Page, tmp_path: Path) -> None
         assert chromium.evaluate("document.querySelectorAll('.agent .said').length") > 0
 
 
-def test_the_description_of_the_api_is_a_page(page: Page, served: Server) -> None:
-    page.go(f"{served.base}/api/docs")
+def test_the_description_of_the_api_is_a_page(page: Page, front: str) -> None:
+    page.go(f"{front}/api/docs")
     page.wait("document.querySelectorAll('.operation').length > 15")
     assert page.console == []
