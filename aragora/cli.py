@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from aragora.commands import debates, doctor, keeping, serve
 from aragora.commands.exits import FAILED, INTERRUPTED, USAGE, Parser, UsageError
 from aragora.errors import AragoraError, SettingsError
 from aragora.settings import Settings, load, unknown
@@ -18,8 +18,23 @@ EPILOG = """exit codes: 0 fine; 1 failed; 2 wrong argument or setting; 3 the deb
 settings: environment variables, see docs/reference/settings.md; ARAGORA_URL and ARAGORA_API_TOKEN name the server"""
 
 
-def parser() -> Parser:
-    """The whole command line."""
+# A command's module is loaded when it is the one that runs.
+COMMANDS = {
+    "ask": ("debates", "begin a debate and watch it"),
+    "watch": ("debates", "watch a debate, from its beginning"),
+    "list": ("debates", "list debates, newest first"),
+    "export": ("debates", "download a debate"),
+    "cancel": ("debates", "end a debate for good"),
+    "serve": ("serve", "serve for development, reloading changed code"),
+    "doctor": ("doctor", "check everything the service needs, and say what to do"),
+    "migrate": ("keeping", "bring the database's tables up to date"),
+    "backup": ("keeping", "copy the database while the service runs; verified"),
+    "restore": ("keeping", "make a copy the database; the service must be stopped"),
+}
+
+
+def parser(chosen: str | None) -> Parser:
+    """The command line, with the arguments of the chosen command."""
     top = Parser(
         prog="aragora",
         description="Let several language models argue a question to a decision.",
@@ -27,18 +42,22 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    debates.add(commands)
-    serve.add(commands)
-    doctor.add(commands)
-    keeping.add(commands)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == chosen:
+            getattr(import_module(f"aragora.commands.{module}"), f"add_{name}")(command)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    given = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    given = parser(words[0] if words else None).parse_args(words)
     try:
         if given.command == "doctor":
+            # It looks at the settings itself, also at those that do not fit.
+            from aragora.commands import doctor
+
             return doctor.run(given, os.environ)
         settings = load()
         for warning in unknown(os.environ):

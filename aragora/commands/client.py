@@ -110,7 +110,9 @@ class Client:
                 if message.get("debate_id") == debate_id and ("seq" in message or message["type"] == "token_delta"):
                     yield message
         finally:
+            # close() leaves the socket open once the server has said goodbye; shutdown() does not.
             connection.close(timeout=1)
+            connection.shutdown()  # type: ignore[no-untyped-call]
 
     def _json(self, method: str, path: str, **given: Any) -> Row:
         response = self._request(method, path, **given)

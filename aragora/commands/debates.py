@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from aragora.commands.client import Client
-from aragora.commands.exits import FAILED, FINE, UNDECIDED, Commands, Parser, UsageError
+from aragora.commands.exits import FAILED, FINE, UNDECIDED, Parser, UsageError
 from aragora.commands.screen import screen, verdict
-from aragora.service.exports import FORMATS, TABLES
-from aragora.service.views import printable
 from aragora.settings import Settings
-from aragora.storage.records import STATUSES
+from aragora.text import printable
 
 MAX_CONTEXT = 65_536
+# The same as the server's, which are not imported: no command should wait for the database's modules to ask a question.
+STATUSES = ("cancelled", "completed", "created", "failed", "running", "timeout")
+FORMATS = ("json", "csv", "html", "txt", "md")
+TABLES = ("summary", "messages", "critiques", "votes")
 
 
-def add(commands: Commands) -> None:
-    """Declare the commands."""
-    server = Parser(add_help=False)
-    server.add_argument("--url", help="server (default: ARAGORA_URL, else http://127.0.0.1:8000)")
-    server.add_argument("--json", action="store_true", help="JSON instead of words")
-
-    ask = commands.add_parser("ask", parents=[server], help="begin a debate and watch it")
+def add_ask(ask: Parser) -> None:
+    """The arguments of ``ask``."""
+    _add_server(ask)
     ask.add_argument("question", help="10 to 2000 characters")
     ask.add_argument("--agents", metavar="A,B,...", help="names of 2 to 10 agents, as demo,demo,demo")
     ask.add_argument("--rounds", type=int, metavar="N", help="1 to 10 (default 3)")
@@ -40,28 +38,45 @@ def add(commands: Commands) -> None:
     ask.add_argument("--detach", action="store_true", help="print the id and do not watch")
     ask.set_defaults(run=run_ask)
 
-    watch = commands.add_parser("watch", parents=[server], help="watch a debate, from its beginning")
+
+def add_watch(watch: Parser) -> None:
+    """The arguments of ``watch``."""
+    _add_server(watch)
     watch.add_argument("id")
     watch.add_argument("--since", type=int, default=0, metavar="SEQ", help="begin behind this event")
     watch.set_defaults(run=run_watch)
 
-    listing = commands.add_parser("list", parents=[server], help="list debates, newest first")
+
+def add_list(listing: Parser) -> None:
+    """The arguments of ``list``."""
+    _add_server(listing)
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default 20)")
-    listing.add_argument("--status", choices=sorted(STATUSES))
+    listing.add_argument("--status", choices=STATUSES)
     listing.add_argument("-q", "--search", metavar="WORDS", help="words of the question or title")
     listing.add_argument("--cursor", help="the next page, as the page before named it")
     listing.set_defaults(run=run_list)
 
-    export = commands.add_parser("export", parents=[server], help="download a debate")
+
+def add_export(export: Parser) -> None:
+    """The arguments of ``export``."""
+    _add_server(export)
     export.add_argument("id")
-    export.add_argument("--format", choices=list(FORMATS), default="md", dest="form")
+    export.add_argument("--format", choices=FORMATS, default="md", dest="form")
     export.add_argument("--table", choices=TABLES, default="messages")
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     export.set_defaults(run=run_export)
 
-    cancel = commands.add_parser("cancel", parents=[server], help="end a debate for good")
+
+def add_cancel(cancel: Parser) -> None:
+    """The arguments of ``cancel``."""
+    _add_server(cancel)
     cancel.add_argument("id")
     cancel.set_defaults(run=run_cancel)
+
+
+def _add_server(command: Parser) -> None:
+    command.add_argument("--url", help="server (default: ARAGORA_URL, else http://127.0.0.1:8000)")
+    command.add_argument("--json", action="store_true", help="JSON instead of words")
 
 
 def run_ask(given: argparse.Namespace, settings: Settings) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from aragora.agents import available
-from aragora.commands.exits import FAILED, FINE, Commands
+from aragora.commands.exits import FAILED, FINE, Parser
 from aragora.errors import AragoraError, SettingsError
 from aragora.settings import Settings, load, unknown
 from aragora.storage import migrations
@@ -44,12 +44,10 @@ class Finding:
 Check = Callable[[Settings, bool], Iterator[Finding]]
 
 
-def add(commands: Commands) -> None:
-    """Declare the command."""
-    doctor = commands.add_parser("doctor", help="check everything the service needs, and say what to do")
+def add_doctor(doctor: Parser) -> None:
+    """The arguments of ``doctor``."""
     doctor.add_argument("--production", action="store_true", help="demand what a production service needs")
     doctor.add_argument("--json", action="store_true", help="JSON instead of words")
-    doctor.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -8,31 +8,36 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aragora.commands.exits import FINE, Commands, Parser
+from aragora.commands.exits import FINE, Parser
 from aragora.settings import Settings
 from aragora.storage import backup, migrations
 from aragora.storage.engine import open_database
 
 
-def add(commands: Commands) -> None:
-    """Declare the commands."""
-    common = Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="JSON instead of words")
-
-    migrate = commands.add_parser("migrate", parents=[common], help="bring the database's tables up to date")
+def add_migrate(migrate: Parser) -> None:
+    """The arguments of ``migrate``."""
+    _add_json(migrate)
     migrate.set_defaults(run=run_migrate)
 
-    copy = commands.add_parser("backup", parents=[common], help="copy the database while the service runs; verified")
+
+def add_backup(copy: Parser) -> None:
+    """The arguments of ``backup``."""
+    _add_json(copy)
     copy.add_argument("file", nargs="?", help="default: aragora-DATE.db or .dump in the current directory")
     copy.add_argument("--force", action="store_true", help="overwrite an existing file")
     copy.set_defaults(run=run_backup)
 
-    restore = commands.add_parser(
-        "restore", parents=[common], help="make a copy the database; the service must be stopped"
-    )
+
+def add_restore(restore: Parser) -> None:
+    """The arguments of ``restore``."""
+    _add_json(restore)
     restore.add_argument("file")
     restore.add_argument("--force", action="store_true", help="replace an existing database")
     restore.set_defaults(run=run_restore)
+
+
+def _add_json(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="JSON instead of words")
 
 
 def run_migrate(given: argparse.Namespace, settings: Settings) -> int:

@@ -20,7 +20,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from aragora.service.views import printable
+from aragora.text import printable
 
 Row = dict[str, Any]
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")

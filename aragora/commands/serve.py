@@ -6,13 +6,12 @@ import argparse
 import dataclasses
 import logging
 
-from aragora.commands.exits import FINE, Commands
+from aragora.commands.exits import FINE, Parser
 from aragora.settings import Settings
 
 
-def add(commands: Commands) -> None:
-    """Declare the command."""
-    serve = commands.add_parser("serve", help="serve for development, reloading changed code")
+def add_serve(serve: Parser) -> None:
+    """The arguments of ``serve``."""
     serve.add_argument("--bind", metavar="HOST:PORT", help="default: ARAGORA_BIND, else 127.0.0.1:8080")
     serve.add_argument("--no-reload", action="store_true", help="keep the code that was loaded first")
     serve.set_defaults(run=run)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aragora.service.views import Row, printable
+from aragora.service.views import Row
+from aragora.text import printable
 
 TABLES = ("summary", "messages", "critiques", "votes")
 

@@ -1,0 +1,244 @@
+"""The command line as a user runs it: real processes, a real server, plain output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aragora import service
+from aragora.commands import debates
+from aragora.storage import records
+
+QUESTION = "Should we adopt event sourcing?"
+DEADLINE = 60.0
+
+
+def aragora(environ: dict[str, str], *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "aragora", *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=environ["ARAGORA_DATA_DIR"],
+    )
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    directory = tmp_path_factory.mktemp("data")
+    return {
+        "ARAGORA_DATA_DIR": str(directory),
+        "ARAGORA_DEMO_DELAY": "0.05",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "HOME": str(directory),
+    }
+
+
+@pytest.fixture(scope="module")
+def server(environ: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A development server; the environment of its users."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aragora", "serve", "--no-reload", "--bind", "127.0.0.1:0"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"http://\S+", line)
+    assert found, line
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            urllib.request.urlopen(found[0] + "/healthz", timeout=5).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    yield environ | {"ARAGORA_URL": found[0]}
+    process.terminate()
+    process.wait(DEADLINE)
+    process.stdout.close()
+
+
+def test_ask_shows_the_debate_and_its_result(server: dict[str, str]) -> None:
+    out = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1").stdout
+
+    assert out.startswith(QUESTION)
+    assert re.search(r"^adhoc_[0-9a-f]{26}: demo-1, demo-2; 1 rounds$", out, re.MULTILINE)
+    for words in ("Round 1", "demo-1 (proposer)", "demo-2 on demo-1, severity", "votes for", "alike", "completed: "):
+        assert words in out
+    assert "\x1b" not in out
+
+
+def test_ask_and_watch_as_json_are_the_events_without_a_gap(server: dict[str, str]) -> None:
+    lines = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1", "--json").stdout.splitlines()
+    *events, last = (json.loads(line) for line in lines)
+
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["type"] == "debate_end"
+    assert (last["type"], last["status"]) == ("debate", "completed")
+
+    again = aragora(server, "watch", last["id"], "--json").stdout.splitlines()
+    assert [json.loads(line) for line in again[:-1]] == events
+    rest = aragora(server, "watch", last["id"], "--since", str(len(events) - 2), "--json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in rest[:-1]] == [len(events) - 1, len(events)]
+
+
+def test_list_export_and_cancel(server: dict[str, str], tmp_path: Path) -> None:
+    never = ("--no-early-stop", "--rounds", "10", "--agents", ",".join(["demo"] * 10))
+    debate_id = aragora(server, "ask", "Is this one to be cancelled?", *never, "--detach").stdout.strip()
+    assert "cancelled" in aragora(server, "cancel", debate_id).stdout
+    assert "409" in aragora(server, "cancel", debate_id, code=1).stderr
+    assert "cancelled" in aragora(server, "watch", debate_id, code=3).stdout
+
+    assert debate_id in aragora(server, "list", "--search", "to be CANCELLED", "--status", "cancelled").stdout
+    page = json.loads(aragora(server, "list", "--json", "--limit", "1").stdout)
+    assert page["count"] == 1
+
+    target = tmp_path / "debate.html"
+    aragora(server, "export", debate_id, "--format", "html", "-o", str(target))
+    assert target.read_text().startswith("<!doctype html>")
+    assert aragora(server, "export", debate_id, "--format", "csv").stdout.startswith("index,")
+    assert "cannot write" in aragora(server, "export", debate_id, "-o", "/nonexistent/x", code=1).stderr
+
+
+def test_what_the_server_refuses_is_said_in_one_line(server: dict[str, str]) -> None:
+    for arguments, words in (
+        (("ask", "short"), "400 validation_error: question: at least 10 characters"),
+        (("ask", QUESTION, "--agents", "demo,nobody"), "no agent 'nobody'"),
+        (("watch", "adhoc_unknown"), "404 not_found"),
+        (("export", "../../etc/passwd"), "404"),
+    ):
+        error = aragora(server, *arguments, code=1).stderr
+        assert words in error
+        assert len(error.splitlines()) == 1
+
+
+def test_no_server_is_said_with_the_mend(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    error = aragora(environ, "list", "--url", f"http://127.0.0.1:{port}", code=1).stderr
+    assert f"no server answers at http://127.0.0.1:{port}" in error
+    assert "scripts/up" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("frobnicate",),
+        ("ask",),
+        ("ask", QUESTION, "--rounds", "many"),
+        ("ask", QUESTION, "--bogus"),
+        ("list", "--status", "asleep"),
+        ("list", "--url", "ftp://host"),
+        ("export", "id", "--format", "pdf"),
+        ("ask", QUESTION, "--context", "@/nonexistent"),
+        ("watch", "id", "--since", "-1"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_2(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
+    done = aragora(environ, *arguments, code=2)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_wrong_setting_is_one_line_and_exit_2(environ: dict[str, str]) -> None:
+    error = aragora(environ | {"ARAGORA_TIMEOUT": "soon"}, "list", code=2).stderr
+    assert error == "aragora: ARAGORA_TIMEOUT: 'soon' does not fit: write a whole number from 1 to 86400\n"
+    error = aragora(environ | {"ARAGORA_ENV": "production"}, "serve", code=2).stderr
+    assert "needs ARAGORA_API_TOKEN" in error
+
+
+def test_choices_are_the_services() -> None:
+    assert set(debates.STATUSES) == records.STATUSES
+    assert tuple(service.FORMATS) == debates.FORMATS
+    assert debates.TABLES == service.TABLES
+
+
+def test_help_names_every_command_and_the_exit_codes(environ: dict[str, str]) -> None:
+    out = aragora(environ, "--help").stdout
+    for word in (
+        "ask",
+        "watch",
+        "list",
+        "export",
+        "cancel",
+        "serve",
+        "doctor",
+        "migrate",
+        "backup",
+        "restore",
+        "exit codes",
+    ):
+        assert word in out
+
+
+def test_migrate_backup_and_restore(environ: dict[str, str], tmp_path: Path) -> None:
+    mine = environ | {"ARAGORA_DATA_DIR": str(tmp_path)}
+    assert "revision" in aragora(mine, "migrate").stdout
+    assert json.loads(aragora(mine, "migrate", "--json").stdout)["migrated"] is False
+    copy = tmp_path / "copy.db"
+    assert "0 debates with 0 events copied" in aragora(mine, "backup", str(copy)).stdout
+    assert "--force" in aragora(mine, "backup", str(copy), code=1).stderr
+    assert "--force" in aragora(mine, "restore", str(copy), code=1).stderr
+    assert json.loads(aragora(mine, "restore", str(copy), "--force", "--json").stdout)["debates"] == 0
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(environ: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        mine = environ | {
+            "ARAGORA_DATA_DIR": str(tmp_path),
+            "ARAGORA_BIND": f"127.0.0.1:{port}",
+            "ARAGORA_WS_BIND": "127.0.0.1:0",
+            "ARAGORA_TIMEOUTS": "1",
+        }
+        found = json.loads(aragora(mine, "doctor", "--json", code=1).stdout)
+        words = aragora(mine, "doctor", code=1).stdout
+    states = {(finding["name"], finding["state"]) for finding in found}
+    assert {("port", "failure"), ("port", "ok"), ("settings", "warning"), ("token", "warning")} <= states
+    assert all(finding["mend"] or finding["state"] == "ok" for finding in found if finding["name"] != "agents")
+    assert "ARAGORA_TIMEOUT?" in words
+
+    strict = aragora(environ | {"ARAGORA_DATA_DIR": str(tmp_path)}, "doctor", "--production", code=1).stdout
+    assert "set ARAGORA_ENV=production" in strict
+    assert "set ARAGORA_API_TOKEN" in strict
+
+
+def test_doctor_knows_the_running_server(server: dict[str, str]) -> None:
+    mine = server | {"ARAGORA_BIND": server["ARAGORA_URL"].removeprefix("http://"), "ARAGORA_WS_BIND": "127.0.0.1:0"}
+    out = aragora(mine, "doctor").stdout
+    assert "is served by aragora" in out
+    assert "sound, journal mode wal" in out
+
+
+def test_doctor_names_a_database_that_is_away(environ: dict[str, str]) -> None:
+    away = environ | {"DATABASE_URL": "postgresql://u:sesame@127.0.0.1:1/x", "ARAGORA_WS_BIND": "127.0.0.1:0"}
+    done = aragora(away, "doctor", code=1)
+    assert "failure  database: " in done.stdout
+    assert "sesame" not in done.stdout + done.stderr
+
+
+def test_backup_of_a_database_that_is_away_is_a_failure(environ: dict[str, str], tmp_path: Path) -> None:
+    away = environ | {"DATABASE_URL": "postgresql://u:sesame@127.0.0.1:1/x"}
+    error = aragora(away, "backup", str(tmp_path / "copy"), code=1).stderr
+    assert "sesame" not in error
+    assert not (tmp_path / "copy").exists()
