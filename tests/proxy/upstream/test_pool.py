@@ -1,0 +1,200 @@
+"""The pool: which connection is leased to whom, and which are of no use any more."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket as gevent_socket
+
+from proxy.errors import ExchangeError
+from proxy.observe.metrics import Board
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.pool import ConnectRefused, Pool
+from proxy.values import Address
+from tests.proxy.net.loop import Loop, run
+
+
+class Peer:
+    """A listening peer and the pool of connections to it."""
+
+    def __init__(self, loop: Loop, path: Path | None = None, **options: Any) -> None:
+        self.listener = gevent_socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        self.listener.bind(str(path) if path else ("127.0.0.1", 0))
+        self.listener.listen(16)
+        address = Address(path=str(path)) if path else Address(*self.listener.getsockname())
+        counters = Board().counters(0).peer("peer")
+        settings = {"size": 8, "idle_limit": 60.0, "reuse_unsafe": 1.0} | options
+        self.pool = Pool(address, loop.hub, loop.deadlines, counters, **settings)
+        self.accepted: list[Any] = []
+
+    def connect(self) -> UpstreamConnection:
+        connection = self.pool.connect(5.0)
+        self.accepted.append(self.listener.accept()[0])
+        return connection
+
+    def close(self) -> None:
+        self.pool.close()
+        self.listener.close()
+        for sock in self.accepted:
+            sock.close()
+
+
+@pytest.fixture(name="peers")
+def _peers() -> Iterator[list[Peer]]:
+    made: list[Peer] = []
+    yield made
+    for peer in made:
+        peer.close()
+
+
+def _peer(peers: list[Peer], loop: Loop, path: Path | None = None, **options: Any) -> Peer:
+    peers.append(Peer(loop, path, **options))
+    return peers[-1]
+
+
+def test_the_last_returned_is_leased_first(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        first, second = peer.connect(), peer.connect()
+        assert peer.pool.lease(0.0, repeatable=True) is None
+        peer.pool.give_back(first, 1.0)
+        peer.pool.give_back(second, 1.0)
+        assert peer.pool.lease(1.0, repeatable=True) is second
+        assert second.reused
+        assert peer.pool.lease(1.0, repeatable=True) is first
+        assert (peer.pool.open, peer.pool.idle_count) == (2, 0)
+        first.close()
+        second.close()
+        assert peer.pool.open == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("sign", [b"", b"HTTP/1.1 408 Too Late\r\n\r\n"])
+def test_an_idle_connection_that_closes_or_speaks_leaves_the_pool(sign: bytes, peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        connection = peer.connect()
+        peer.pool.give_back(connection, 1.0)
+        peer.accepted[0].sendall(sign) if sign else peer.accepted[0].close()
+        gevent.sleep(0.01)
+        assert peer.pool.idle_count == 0
+        assert connection.closed
+
+    run(test)
+
+
+def test_a_request_that_must_not_be_sent_twice_gets_a_proven_connection_only(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        old, fresh, gone = peer.connect(), peer.connect(), peer.connect()
+        peer.pool.give_back(old, 1.0)
+        peer.pool.give_back(fresh, 2.5)
+        peer.pool.give_back(gone, 2.5)
+        peer.accepted[2].close()
+        assert peer.pool.lease(3.0, repeatable=False) is fresh
+        assert peer.pool.lease(3.0, repeatable=False) is None
+        assert old.closed
+        assert gone.closed
+        fresh.close()
+
+    run(test)
+
+
+def test_idle_connections_end_before_the_upstream_ends_them(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop, idle_limit=1.0)
+        late, swept = peer.connect(), peer.connect()
+        peer.pool.give_back(late, 1.0)
+        assert peer.pool.lease(2.5, repeatable=True) is None
+        assert late.closed
+        peer.pool.give_back(swept, -10.0)
+        loop.deadlines.sweep()
+        assert swept.closed
+        assert peer.pool.idle_count == 0
+
+    run(test)
+
+
+def test_no_more_are_kept_than_the_pool_holds(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop, size=1)
+        first, second = peer.connect(), peer.connect()
+        peer.pool.give_back(first, 1.0)
+        peer.pool.give_back(second, 1.0)
+        assert second.closed
+        none_kept = _peer(peers, loop, idle_limit=0.0)
+        only = none_kept.connect()
+        none_kept.pool.give_back(only, 1.0)
+        assert only.closed
+        peer.pool.close()
+        assert first.closed
+
+    run(test)
+
+
+def test_a_connection_of_a_closed_pool_is_not_kept(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        leased = peer.connect()
+        peer.pool.close()
+        peer.pool.give_back(leased, 1.0)
+        assert leased.closed
+
+    run(test)
+
+
+def test_a_unix_socket_is_a_peer_too(peers: list[Peer], tmp_path: Path) -> None:
+    def test(loop: Loop) -> None:
+        connection = _peer(peers, loop, tmp_path / "app.sock").connect()
+        assert connection.alive()
+        connection.close()
+
+    run(test)
+
+
+def test_nobody_there_is_told_apart_from_silence(peers: list[Peer], tmp_path: Path) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        peer.listener.close()
+        with pytest.raises(ConnectRefused):
+            peer.pool.connect(5.0)
+        missing = Pool(
+            Address(path=str(tmp_path / "none.sock")),
+            loop.hub,
+            loop.deadlines,
+            Board().counters(0).peer("missing"),
+            size=1,
+            idle_limit=1.0,
+            reuse_unsafe=1.0,
+        )
+        with pytest.raises(ConnectRefused):
+            missing.connect(5.0)
+
+    run(test)
+
+
+def test_a_peer_that_does_not_accept_in_time_is_a_timeout(peers: list[Peer]) -> None:
+    """A full backlog on Linux: the handshake of one more connection is not answered."""
+
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        peer.listener.listen(0)
+        waiting: list[UpstreamConnection] = []
+
+        def fill_the_backlog() -> None:
+            while len(waiting) < 8:
+                waiting.append(peer.pool.connect(0.05))
+
+        sweeper = gevent.spawn(lambda: [(gevent.sleep(0.01), loop.deadlines.sweep()) for _ in range(500)])
+        with pytest.raises(ExchangeError) as failed:
+            fill_the_backlog()
+        assert failed.value.failure.status == 504
+        for connection in waiting:
+            connection.close()
+        sweeper.kill()
+
+    run(test)
