@@ -5,6 +5,7 @@ What differs between the APIs is a :class:`Dialect`: how a question is put, and 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from aragora.agents import sse
 from aragora.agents.agent import AgentFailed
 from aragora.agents.exchange import Busy, Exchange, Request, parsed, redacted, session
 from aragora.debate.asks import Ask, Reply
+
+log = logging.getLogger(__name__)
 
 TOKENS = 4096  # of one answer, reasoning included
 MAX_TEXT = 100_000  # characters; an answer that goes on longer is running in circles
@@ -156,8 +159,9 @@ class Answer:
         """Take the next piece in and return its text; raises AgentFailed when it says that no answer will come."""
         title = self._account.title
         if piece.error is not None:
+            log.warning("%s failed within its answer: %s", title, redacted(piece.error, self._account.key))
             failure = Busy if piece.busy else AgentFailed
-            raise failure("server", f"{title}: {redacted(piece.error, self._account.key)}")
+            raise failure("server", f"{title} failed within its answer")
         if piece.refused:
             raise AgentFailed("refused", f"{title} would not answer this")
         text = piece.text.encode("utf-8", "replace").decode()  # JSON can spell half a surrogate pair, no socket can

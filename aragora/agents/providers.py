@@ -58,7 +58,7 @@ class Provider:
 
 
 PROVIDERS: tuple[Provider, ...] = (
-    Provider("anthropic", "Anthropic", "https://api.anthropic.com", "claude-sonnet-4-5", "ANTHROPIC", api="anthropic"),
+    Provider("anthropic", "Anthropic", "https://api.anthropic.com", "claude-sonnet-4-6", "ANTHROPIC", api="anthropic"),
     Provider("openai", "OpenAI", "https://api.openai.com/v1", "gpt-4.1-mini", "OPENAI", limit="max_completion_tokens"),
     Provider("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", "openrouter/auto", "OPENROUTER"),
     Provider("mistral", "Mistral", "https://api.mistral.ai/v1", "mistral-small-latest", "MISTRAL"),

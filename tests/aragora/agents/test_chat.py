@@ -432,9 +432,10 @@ def test_the_key_stays_secret(agent: Make, ask: Ask, act: Act, caplog: pytest.Lo
     assert "\n" not in failed.message
 
 
-def test_the_key_stays_secret_in_a_stream(agent: Make, api: Api, ask: Ask) -> None:
+def test_the_key_stays_secret_in_a_stream(agent: Make, api: Api, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     failed, _ = failure(agent, ask, sends(api.error(f"cannot use {KEY}\nnow")))
-    assert failed.message.endswith("cannot use [key] now")
+    assert failed.message.endswith("failed within its answer")
+    assert caplog.messages[0].endswith("cannot use [key] now")
 
 
 def test_the_key_is_in_no_repr(agent: Make, api: Api, ask: Ask) -> None:
