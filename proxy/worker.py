@@ -132,6 +132,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         self._tables = build_tables(settings, self._resources)
         self._stopped = Event()
+        self._workers = self.app.board.alive()
         self._draining = False
         self._fronts: list[Front] = []
         self._listeners = [self._listen(wrapped) for wrapped in self.sockets]
@@ -163,8 +164,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         answer = self._answer_admin if is_admin else self._answer
         front = Front(self._tables, self._resources, answer, Connection, b"http", port)
         self._fronts.append(front)
-        alone = self.cfg.workers == 1
-        return Listener(sock, self._resources.hub, front.accept, self._exhausted, batch=64 if alone else 2)
+        batch = 64 if self.cfg.workers == 1 else 2
+        return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, batch)
 
     def _answer(self, connection: Connection, request: Request) -> None:
         Exchange(connection.front.tables, self._resources, connection, request).run()
@@ -179,6 +180,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if rest:
             connection.send_all(rest, connection.front.tables.settings.write_timeout)
 
+    def _yields(self) -> bool:
+        """Whether this worker holds more than its share of the clients."""
+        counts = self.app.board.open_connections(self._workers)
+        return len(counts) > 1 and self._resources.counters.open_connections() * len(counts) > sum(counts)
+
     def _exhausted(self) -> None:
         """Descriptors ran out: idle connections make room."""
         closed = sum(front.shed() for front in self._fronts)
@@ -191,6 +197,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if self.ppid != os.getppid():
             self.log.info("the master is gone, draining")
             self._begin_drain()
+        self._workers = self.app.board.alive()
         resources = self._resources
         resources.deadlines.sweep()
         counters = resources.counters

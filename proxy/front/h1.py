@@ -100,7 +100,9 @@ class Connection(Responder):
             self.close()
 
     def close(self) -> None:
-        self.front.connections.discard(self)
+        if not self.closed:
+            self.front.connections.discard(self)
+            self.front.resources.counters.ended()
         super().close()
 
     # Serving.

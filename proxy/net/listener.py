@@ -10,13 +10,17 @@ from proxy.net.stream import READ, Hub, Socket
 _PAUSE = 0.1
 """Seconds without accepting after descriptors ran out: long enough for connections to end, short enough to notice."""
 
+_COURTESY = 0.001
+"""Seconds that a new connection is left to workers that hold fewer."""
+
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
     """A listening socket; each accepted one is handed over, non-blocking and without Nagle's delay.
 
-    With several workers each takes a few connections per turn, so that one busy worker leaves some to the others.
+    All workers wait on the same socket, and the kernel tends to wake the same one first. A worker that holds more than
+    its share of the connections, as `yields` says, therefore leaves a new one to the others for a moment.
     """
 
     def __init__(
@@ -25,29 +29,44 @@ class Listener:
         hub: Hub,
         accepted: Callable[[Socket, str], None],
         exhausted: Callable[[], None],
+        yields: Callable[[], bool],
         batch: int,
     ) -> None:
         self._sock = sock
         self._hub = hub
         self._accepted = accepted
         self._exhausted = exhausted
+        self._yields = yields
         self._batch = batch
         self._is_tcp = sock.family != socket.AF_UNIX
         self._watcher: Any = hub.loop.io(sock.fileno(), READ)
         self._pause: Any = hub.loop.timer(_PAUSE)
+        self._courtesy: Any = hub.loop.timer(_COURTESY)
         sock.setblocking(False)
 
     def start(self) -> None:
-        self._watcher.start(self._accept)
+        self._watcher.start(self._take_turn)
 
     def stop(self) -> None:
         self._watcher.stop()
         self._pause.stop()
+        self._courtesy.stop()
 
     def pause(self) -> None:
         """Accept nothing for a moment; the kernel's backlog holds who comes."""
         self._watcher.stop()
         self._pause.start(self.start)
+
+    def _take_turn(self) -> None:
+        if self._yields():
+            self._watcher.stop()
+            self._courtesy.start(self._accept_what_is_left)
+        else:
+            self._accept()
+
+    def _accept_what_is_left(self) -> None:
+        self.start()
+        self._accept()
 
     def _accept(self) -> None:
         for _ in range(self._batch):

@@ -57,6 +57,7 @@ class Gauge(IntEnum):
     PID = 7
     STARTED = 8  # unix seconds
     DRAINING = 9
+    OPEN = 10  # client connections, kept current: workers compare theirs before they accept
 
 
 _REQUESTS = len(Total)
@@ -69,6 +70,9 @@ _REASON_WORDS = _NAME + 1
 _SLOT = -(-(_REASONS + REASONS * _REASON_WORDS) // 512) * 512  # whole pages: no two workers share a cache line
 _METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
 _OTHER_BASE = _REQUESTS + len(METHODS) * CLASSES
+
+
+_OPEN = _GAUGES + Gauge.OPEN
 
 
 class Cells:
@@ -151,7 +155,15 @@ class Counters:
         return PeerCounters(self._words, self._peers.find(name))
 
     def accepted(self) -> None:
+        """Count a new client connection, which stands until `ended`."""
         self._words[Total.ACCEPTED] += 1
+        self._words[_OPEN] += 1
+
+    def open_connections(self) -> int:
+        return int(self._words[_OPEN])
+
+    def ended(self) -> None:
+        self._words[_OPEN] -= 1
 
     def retry(self) -> None:
         self._words[Total.RETRIES] += 1
@@ -248,6 +260,14 @@ class Board:
         """The worker of this slot has died: its gauges are no longer true, its counters stay."""
         start = index * _SLOT + _GAUGES
         self._words[start:start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
+
+    def open_connections(self, indexes: Iterable[int]) -> list[int]:
+        """Client connections of the workers in these slots, at this moment."""
+        return [self._words[index * _SLOT + _OPEN] for index in indexes]
+
+    def alive(self) -> list[int]:
+        """Slots whose worker lives and accepts."""
+        return [slot.index for slot in self.slots() if slot.gauge(Gauge.PID) and not slot.gauge(Gauge.DRAINING)]
 
     def counters(self, index: int) -> Counters:
         """For the worker that was given this slot."""
