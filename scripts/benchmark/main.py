@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmark import chart, report
 from benchmark.measure import BenchError
-from benchmark.peers import PEERS, ROOT, installed
-from benchmark.rounds import Plan, Results, idle, loaded
+from benchmark.peers import PEERS, POOL, ROOT, installed
+from benchmark.rounds import Memory, Plan, Results, idle, loaded
 from benchmark.scenarios import SCENARIOS, Scenario
 
 NEEDED_FILES = 16_000
@@ -37,6 +37,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fields", choices=("connection", "request"), default="connection",
         help="request fields vary between connections (own load generator) or from request to request (wrk)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pool", type=int, default=POOL, metavar="N",
+        help=f"idle upstream connections each proxy may keep (default {POOL}, the gateway's own)",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true",
@@ -78,6 +82,7 @@ def plan_from(options: argparse.Namespace) -> Plan:
         warm=0.15 if options.quick else 0.5,
         idle_seconds=2.0 if options.quick else 10.0,
         fields=options.fields,
+        pool=options.pool,
         peers=peers,
         driver_core=cores[0],
         proxy_core=cores[-1],
@@ -93,7 +98,7 @@ def raise_file_limit() -> None:
         print(f"warning: only {hard} file descriptors allowed; the largest scenarios may fail", file=sys.stderr)
 
 
-def save(folder: Path, scenarios: Sequence[Scenario], results: Results, memory: dict[str, int], plan: Plan) -> None:
+def save(folder: Path, scenarios: Sequence[Scenario], results: Results, memory: Memory, plan: Plan) -> None:
     """Write results.json, results.md and chart.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = report.as_json(scenarios, results, memory, plan)
@@ -103,20 +108,20 @@ def save(folder: Path, scenarios: Sequence[Scenario], results: Results, memory: 
     text = (
         f"{where['processor']}, {where['cores']} cores, Linux {where['kernel']}; "
         + ", ".join(f"{name}: {version}" for name, version in where["versions"].items())
-        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}. "
+        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}, pools of {plan.pool}. "
         "Medians, the span of all rounds in brackets, and the gateway's cost as a multiple of each peer's.\n\n"
         + report.markdown(report.cost_rows(scenarios, results, plan))
         + "\n\n"
         + report.markdown(report.speed_rows(scenarios, results, plan))
-        + "\n\nMemory after the load (PSS, all processes): "
-        + ", ".join(f"{peer} {kib / 1024:.0f} MiB" for peer, kib in memory.items())
+        + "\n\nMemory of all processes after the load, PSS (RSS) in MiB: "
+        + "; ".join(f"{who} {pss / 1024:.0f} ({rss / 1024:.0f})" for who, (pss, rss) in memory.items())
         + ".\n"
     )
     (folder / "results.md").write_text(text)
     print(f"\nwritten: {folder}/results.json, results.md, chart.svg")
 
 
-def measure(scenarios: Sequence[Scenario], plan: Plan) -> tuple[Results, dict[str, int]]:
+def measure(scenarios: Sequence[Scenario], plan: Plan) -> tuple[Results, Memory]:
     """Run everything, saying how far it is."""
     began = time.monotonic()
     results: Results = {}

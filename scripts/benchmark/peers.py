@@ -12,8 +12,8 @@ from benchmark.process import Server, free_port, start
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = "proxy"
 BODY_LIMIT = 50 * 1024 * 1024
-POOL = 1024
-"""Idle upstream connections a peer may keep: as many as the most clients that are busy at once."""
+POOL = 256
+"""Idle upstream connections that every proxy may keep: the gateway's own default."""
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
@@ -101,48 +101,49 @@ http://127.0.0.1:{port} {{
 """
 
 
-def write(template: str, path: Path, port: int, upstream: int) -> Path:
+def write(template: str, path: Path, port: int, upstream: int, pool: int) -> Path:
     """Fill in one configuration file."""
     path.write_text(
-        template.format(port=port, upstream=upstream, folder=path.parent, limit=BODY_LIMIT, pool=POOL)
+        template.format(port=port, upstream=upstream, folder=path.parent, limit=BODY_LIMIT, pool=pool)
     )
     return path
 
 
-def gateway(upstream: int, folder: Path, core: int) -> Server:
+def gateway(upstream: int, folder: Path, core: int, pool: int) -> Server:
     """This proxy, one worker, with everything on that a user would have on."""
     port = free_port()
     command = [
         sys.executable, "-m", "proxy", "--upstream", f"127.0.0.1:{upstream}", "--bind", f"127.0.0.1:{port}",
         "--workers", "1", "--access-log", str(folder / "proxy-access.log"), "--admin", "off",
+        "--pool-size", str(pool),
     ]  # fmt: skip
     return start(GATEWAY, port, command, folder=folder, core=core, environ={"PYTHONPATH": str(ROOT)})
 
 
-def nginx(upstream: int, folder: Path, core: int) -> Server:
+def nginx(upstream: int, folder: Path, core: int, pool: int) -> Server:
     """nginx with one worker and its default buffers."""
     port = free_port()
-    config = write(NGINX, folder / "nginx.conf", port, upstream)
+    config = write(NGINX, folder / "nginx.conf", port, upstream, pool)
     return start("nginx", port, ["nginx", "-c", str(config), "-p", str(folder)], folder=folder, core=core)
 
 
-def haproxy(upstream: int, folder: Path, core: int) -> Server:
+def haproxy(upstream: int, folder: Path, core: int, pool: int) -> Server:
     """HAProxy with one thread; its log lines go to a file through its standard output."""
     port = free_port()
-    config = write(HAPROXY, folder / "haproxy.cfg", port, upstream)
+    config = write(HAPROXY, folder / "haproxy.cfg", port, upstream, pool)
     return start("haproxy", port, ["haproxy", "-db", "-f", str(config)], folder=folder, core=core)
 
 
-def caddy(upstream: int, folder: Path, core: int) -> Server:
+def caddy(upstream: int, folder: Path, core: int, pool: int) -> Server:
     """Caddy on one processor."""
     port = free_port()
-    config = write(CADDY, folder / "Caddyfile", port, upstream)
+    config = write(CADDY, folder / "Caddyfile", port, upstream, pool)
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
     environ = {"GOMAXPROCS": "1", "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     return start("caddy", port, command, folder=folder, core=core, environ=environ)
 
 
-PEERS: dict[str, Callable[[int, Path, int], Server]] = {
+PEERS: dict[str, Callable[[int, Path, int, int], Server]] = {
     GATEWAY: gateway,
     "nginx": nginx,
     "haproxy": haproxy,

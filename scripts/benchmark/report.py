@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.peers import GATEWAY
-from benchmark.rounds import Plan, Results, Series
+from benchmark.rounds import Memory, Plan, Results, Series
 from benchmark.scenarios import Bar, Scenario
 
 VERSIONS = {"nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"], "caddy": ["caddy", "version"]}
@@ -121,12 +121,12 @@ def machine(plan: Plan) -> dict[str, Any]:
     return {"processor": model, "cores": os.cpu_count(), "kernel": platform.release(), "versions": versions}
 
 
-def as_json(scenarios: Sequence[Scenario], results: Results, memory: dict[str, int], plan: Plan) -> dict[str, Any]:
+def as_json(scenarios: Sequence[Scenario], results: Results, memory: Memory, plan: Plan) -> dict[str, Any]:
     """Everything that was measured."""
     return {
         "machine": machine(plan),
         "plan": dataclasses.asdict(plan),
-        "memory_after_load_kib": memory,
+        "memory_after_load_kib": {who: {"pss": pss, "rss": rss} for who, (pss, rss) in memory.items()},
         "scenarios": {
             scenario.name: {
                 "title": scenario.title,

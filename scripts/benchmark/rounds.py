@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark import heads, origin, wrk
 from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
-from benchmark.measure import BenchError, processor_ns, proportional_kib
+from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
 from benchmark.peers import PEERS
 from benchmark.process import Server
 from benchmark.scenarios import MIB, PER_MIB, SHARE, Scenario
@@ -29,6 +29,7 @@ class Plan:
     warm: float
     idle_seconds: float
     fields: str
+    pool: int
     peers: Sequence[str]
     driver_core: int
     proxy_core: int
@@ -57,6 +58,9 @@ class Parked:
     each_kib: float
 
 
+Memory = dict[str, tuple[int, int]]
+"""PSS and RSS in KiB after the load, by server and what stands behind it."""
+
 Results = dict[str, dict[str, Series]]
 Say = Callable[[str], None]
 
@@ -70,7 +74,7 @@ def fleet(plan: Plan, folder: Path, *, tunnel: bool, failures: dict[str, str]) -
     try:
         for name in plan.peers:
             try:
-                servers.append(PEERS[name](behind.port, folder, plan.proxy_core))
+                servers.append(PEERS[name](behind.port, folder, plan.proxy_core, plan.pool))
             except BenchError as error:
                 failures[name] = str(error)
         yield behind, servers
@@ -106,9 +110,9 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
         close(connections)
 
 
-def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> dict[str, int]:
-    """Every scenario that is measured under load, round by round, the peers taking turns. Memory at the end, in KiB."""
-    memory: dict[str, int] = {}
+def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> Memory:
+    """Every scenario that is measured under load, round by round, the peers taking turns. Their memory at the end."""
+    memory: Memory = {}
     for tunnel in (False, True):
         chosen = [scenario for scenario in scenarios if scenario.tunnel is tunnel and not scenario.idle]
         if not chosen:
@@ -126,7 +130,7 @@ def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Res
                             say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
                             measure_into(row[server.name], scenario, server, behind, plan, folder)
             for server in servers:
-                memory[server.name] = max(memory.get(server.name, 0), proportional_kib(server.pids))
+                memory[f"{server.name}, {behind.name}"] = proportional_kib(server.pids), resident_kib(server.pids)
     return memory
 
 
