@@ -17,7 +17,9 @@ from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.response import ResponseHead
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {499: b"Client Closed Request"}
+# RFC 9110 renamed two statuses; Python's table follows from 3.13 on.
+_RENAMED = {413: b"Content Too Large", 414: b"URI Too Long"}
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | _RENAMED
 _STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
