@@ -40,7 +40,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--pool", type=int, default=POOL, metavar="N",
-        help=f"idle upstream connections each proxy may keep (default {POOL}, the gateway's own)",
+        help=f"idle upstream connections each proxy may keep (default {POOL})",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true",

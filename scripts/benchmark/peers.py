@@ -12,8 +12,8 @@ from benchmark.process import Server, free_port, start
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = "proxy"
 BODY_LIMIT = 50 * 1024 * 1024
-POOL = 256
-"""Idle upstream connections that every proxy may keep: the gateway's own default."""
+POOL = 1024
+"""Idle upstream connections that every proxy may keep: enough for the busiest scenario to close none."""
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
