@@ -293,6 +293,11 @@ def test_half_an_answer_is_none(agent: Make, api: Api, ask: Ask, how: str) -> No
     assert calls == 1, "part of the answer was shown already"
 
 
+def test_done_without_a_reason_is_no_end(agent: Make, api: Api, ask: Ask) -> None:
+    failed, _ = failure(agent, ask, sends(api.first() + api.text("Yes, but") + b"data: [DONE]\n\n"))
+    assert failed.kind == "protocol"
+
+
 def test_an_error_before_the_first_word_is_tried_again(agent: Make, api: Api, ask: Ask) -> None:
     with provider(sends(api.error("Overloaded")), sends(api.first()), answers(api, "Now.")) as server:
         assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Now."
