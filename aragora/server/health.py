@@ -10,8 +10,8 @@ import time
 
 import falcon
 
-from aragora.errors import AragoraError
-from aragora.server import build, models, process
+from aragora.errors import AragoraError, NotFound
+from aragora.server import auth, build, models, process
 from aragora.server.process import Process
 from aragora.server.resources import Resource, answer
 
@@ -55,8 +55,15 @@ class Ready(Resource):
 class Scrape(Resource):
     """`/metrics`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """What Prometheus reads; the gateway keeps it from the outside."""
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """What Prometheus reads, directly: whoever comes through a proxy is outside, and finds nothing here.
+
+        A known token opens it from anywhere.
+        """
+        if req.get_header("X-Forwarded-For") is not None:
+            token = auth.bearer(req.auth)
+            if token is None or not auth.is_known(token, process.current().settings.api_tokens):
+                raise NotFound("there is nothing at this address")
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
         resp.data = process.current().metrics.render()
 

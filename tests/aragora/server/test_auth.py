@@ -36,6 +36,13 @@ def test_probes_and_pages_need_no_token(guarded: Server) -> None:
         assert guarded.get(path).ok, path
 
 
+def test_metrics_are_not_for_those_who_come_through_a_proxy(guarded: Server) -> None:
+    outside = {"X-Forwarded-For": "203.0.113.9"}
+    assert guarded.get("/metrics", headers=outside).status_code == 404
+    assert guarded.get("/metrics", headers={**outside, "Authorization": "Bearer wrong"}).status_code == 404
+    assert guarded.get("/metrics", headers={**outside, **KNOWN}).ok
+
+
 def test_a_listed_page_may_read_and_others_may_not(guarded: Server) -> None:
     listed = guarded.get("/api/debates", headers={**KNOWN, "Origin": ORIGIN})
     assert listed.headers["Access-Control-Allow-Origin"] == ORIGIN
