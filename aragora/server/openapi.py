@@ -238,6 +238,8 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
         content = {"application/json": {"schema": references[models.ErrorAnswer]}}
         responses[str(status)] = {"description": REFUSALS[status], "content": content}
     described["responses"] = responses
+    if parameters:
+        responses["414"] = {"description": "The address is too long; answered by the server, before the application."}
     if operation.name == "createDebate":
         location = {"description": "Address of the debate.", "schema": {"type": "string"}}
         responses["202"]["headers"] = {"Location": location}

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
+from falcon import testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aragora import settings
 from aragora.debate.events import Event, EventType
-from aragora.errors import BadRequest, SettingsError, TooManyRequests
-from aragora.server import body, dev, stream
+from aragora.errors import BadRequest, SettingsError, TooManyRequests, Unavailable
+from aragora.server import body, dev, process, stream, wsgi
 from aragora.server.slots import Slots
 from aragora.server.watchers import Watchers
+from tests.aragora.server.servers import CHECKOUT
 
 plain = st.recursive(
     st.none()
@@ -56,39 +58,33 @@ def test_depth_is_bounded() -> None:
         body.parse("[" * (body.MAX_DEPTH + 1) + "]" * (body.MAX_DEPTH + 1))
 
 
-def _hold(directory: Path, pipe: Any) -> None:
-    pipe.send(Slots(directory).number())
-    signal.pause()
+HOLD = """
+import pathlib, sys
+from aragora.server.slots import Slots
+print(Slots(pathlib.Path(sys.argv[1])).number(), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_slots_of_dead_processes_are_used_again(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
     mine = Slots(tmp_path)
-    taken = {mine.number()}
-    children = []
-    for _ in range(2):
-        ours, theirs = context.Pipe()
-        child = context.Process(target=_hold, args=(tmp_path, theirs))
-        child.start()
-        number = ours.recv()
-        assert number not in taken
-        taken.add(number)
-        children.append((child, number))
-    victim, number = children[0]
-    assert victim.pid is not None
+    assert mine.number() == 0
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    children = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=CHECKOUT) for _ in range(2)]
+    numbers = [int(child.stdout.readline()) for child in children if child.stdout]
+    assert sorted(numbers) == [1, 2]
+    victim, number = children[0], numbers[0]
     for name in (f"counter_{number}.db", f"gauge_livesum_{number}.db", "gauge_livesum_0.db"):
         (tmp_path / name).write_bytes(b"")
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.join()
+    victim.kill()
+    victim.communicate()
     counted = {Path(name).name for name in mine.files()}
     assert f"counter_{number}.db" in counted
     assert "gauge_livesum_0.db" in counted
     assert f"gauge_livesum_{number}.db" not in counted
     assert Slots(tmp_path).number() == number
     assert not (tmp_path / f"gauge_livesum_{number}.db").exists()
-    for child, _ in children[1:]:
-        child.kill()
-        child.join()
+    children[1].communicate()
 
 
 def test_watchers_are_admitted_woken_and_bounded() -> None:
@@ -138,3 +134,33 @@ def test_a_port_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"127.0.0.1:{port}.*another port"):
             dev.listen(settings.load({"ARAGORA_BIND": f"127.0.0.1:{port}"}))
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_only_the_development_server_shows_tracebacks(debug: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr(process, "current", fail)
+    client = testing.TestClient(wsgi.application)
+    answer = client.simulate_get("/api/debates", extras={"aragora.debug": True} if debug else None)
+    assert answer.status_code == 500
+    assert answer.json["error"]["code"] == "internal_error"
+    assert answer.json["error"]["trace_id"] == answer.headers["X-Request-ID"]
+    assert ("a secret of the inside" in answer.text) is debug
+
+
+def test_a_store_that_is_away_is_told_without_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise Unavailable("connection to 10.1.2.3 failed")
+
+    monkeypatch.setattr(process, "current", fail)
+    client = testing.TestClient(wsgi.application)
+    answer = client.simulate_get("/api/debates")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "10.1.2.3" not in answer.text
+    ready = client.simulate_get("/ready")
+    assert ready.status_code == 503
+    assert ready.json["checks"]["store"] == {"ok": False, "detail": "does not answer"}
+    assert client.simulate_get("/healthz").status_code == 200
