@@ -12,9 +12,9 @@ from aragora.service import Debates
 from aragora.settings import Settings
 from aragora.storage import ChangeFeed, Store
 from tests.aragora.runner.agents import Scripted
-from tests.aragora.storage.databases import environ, postgresql, settings
+from tests.aragora.storage.databases import environ, postgresql, postgresql_template, settings, sqlite_template
 
-__all__ = ["environ", "postgresql", "settings"]
+__all__ = ["environ", "postgresql", "postgresql_template", "settings", "sqlite_template"]
 
 
 @dataclasses.dataclass

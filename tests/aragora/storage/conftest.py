@@ -6,9 +6,16 @@ import pytest
 
 from aragora.settings import Settings
 from aragora.storage import Store
-from tests.aragora.storage.databases import environ, postgresql, settings
+from tests.aragora.storage.databases import (
+    empty_environ,
+    environ,
+    postgresql,
+    postgresql_template,
+    settings,
+    sqlite_template,
+)
 
-__all__ = ["environ", "postgresql", "settings", "store"]
+__all__ = ["empty_environ", "environ", "postgresql", "postgresql_template", "settings", "sqlite_template", "store"]
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ import psycopg
 import pytest
 
 from aragora.settings import Settings, load
+from aragora.storage import Store
+from aragora.storage.engine import FILE
 from tests.conftest import program
 
 DEADLINE = 30.0
@@ -76,11 +78,11 @@ class PostgreSQL:
         """Where `database` answers."""
         return f"postgresql://postgres@/{database}?host={self.directory}"
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
+    def new_database(self, template: str = "template0") -> str:
+        """The URL of a copy of `template`."""
         name = f"test_{next(_numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
 
@@ -96,12 +98,48 @@ def postgresql() -> Iterator[PostgreSQL]:
         shutil.rmtree(server.directory, ignore_errors=True)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.component("postgresql"))])
-def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that uses an empty database, of either kind."""
-    found = {"ARAGORA_DATA_DIR": str(tmp_path), "ARAGORA_POLL_INTERVAL": "0.02"}
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgreSQL) -> str:
+    """The name of a database with current tables: migrating once is enough for most tests."""
+    url = postgresql.new_database()
+    Store.open(load({"DATABASE_URL": url, "ARAGORA_DATA_DIR": "/nonexistent"})).close()
+    return url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with current tables."""
+    settings = load({"ARAGORA_DATA_DIR": str(tmp_path_factory.mktemp("template"))})
+    Store.open(settings).close()
+    return settings.data_dir / FILE
+
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.component("postgresql"))]
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The environment of a process with a database in `directory`."""
+    return {"ARAGORA_DATA_DIR": str(directory), "ARAGORA_POLL_INTERVAL": "0.02"}
+
+
+@pytest.fixture(params=KINDS)
+def empty_environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose database, of either kind, has no tables yet."""
+    found = environment(tmp_path)
     if request.param == "postgresql":
         found["DATABASE_URL"] = request.getfixturevalue("postgresql").new_database()
+    return found
+
+
+@pytest.fixture(params=KINDS)
+def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose database, of either kind, has current tables and no debates."""
+    found = environment(tmp_path)
+    if request.param == "postgresql":
+        template = request.getfixturevalue("postgresql_template")
+        found["DATABASE_URL"] = request.getfixturevalue("postgresql").new_database(template)
+    else:
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / FILE)
     return found
 
 

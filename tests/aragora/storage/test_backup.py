@@ -133,7 +133,8 @@ def test_a_copy_that_is_none_is_refused_and_changes_nothing(
     assert [record.id for record in filled.page().debates] == before
 
 
-def test_a_failed_copy_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_nothing(empty_environ: dict[str, str], tmp_path: Path) -> None:
+    settings = load(empty_environ)
     with pytest.raises(BackupFailed):  # there is no database yet
         backup.back_up(settings, tmp_path / "copy")
     with pytest.raises(BackupFailed):
