@@ -23,6 +23,7 @@ from rich.text import Text
 from aragora.text import printable
 
 Row = dict[str, Any]
+PROSE = ("propose", "revise")
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -144,7 +145,10 @@ class Terminal:
         agent = message.get("agent") or ""
         if message["type"] == "token_delta":
             data = message.get("data", message)
-            self._agents[agent] = (self._agents.get(agent, "") + str(data.get("text", "")))[-400:]
+            if data.get("purpose") in PROSE:
+                self._agents[agent] = (self._agents.get(agent, "") + str(data.get("text", "")))[-400:]
+            else:
+                self._agents[agent] = f"({data.get('purpose')})"  # its text is JSON, for the service to read
             return
         if agent in self._agents:
             self._agents[agent] = ""
