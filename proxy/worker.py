@@ -175,7 +175,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             request.method, request.target, request.fields.host, self.app.board, self.app.settings, self.app.version
         )
         response = ResponseHead(1, answer.status, b"")
-        response.block = b"Content-Type: %s\r\nCache-Control: no-store\r\n" % answer.content_type.encode()
+        response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n" % answer.content_type.encode()
         rest = connection.begin(response, len(answer.body), answer.body, stream=False)
         if rest:
             connection.send_all(rest, connection.front.tables.settings.write_timeout)

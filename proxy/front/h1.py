@@ -51,7 +51,8 @@ class Connection(Responder):
         self.half_closed = False
         self._phase = HEAD
         self._returning = False
-        self._memo: tuple[bytes, RequestFields, bytes] | None = None
+        self._memo: tuple[bytes, bytes, Request] | None = None
+        """The head of the last request, its fields as they came, and what was made of them."""
         self.deadline = monotonic() + front.tables.settings.keepalive_timeout
         front.connections.add(self)
 
@@ -168,7 +169,6 @@ class Connection(Responder):
     def _read_request(self, started: float) -> Request | None:
         self._phase = HEAD
         self._request = None
-        self._head_only = False
         tables = self.front.tables
         data = self.buffer
         if not data:
@@ -221,7 +221,19 @@ class Connection(Responder):
                 return data, end
 
     def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
+        memo = self._memo
+        if memo is not None and memo[0] == head:
+            known = memo[2]
+            request = Request(known.method, known.target, known.minor, known.fields, known.block, started)
+            self._keep = not known.fields.close if known.minor else known.fields.keep_alive
+        else:
+            request = self._parse_new(head, started, tables)
+        request.id = self.front.resources.request_ids.make()
+        return request
+
+    def _parse_new(self, head: bytes, started: float, tables: Tables) -> Request:
         limits = tables.head_limits
+        self._head_only = False
         if len(head) > limits.block:
             raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
         if head[:2] == CRLF:
@@ -230,22 +242,22 @@ class Connection(Responder):
         method, target, minor = parse_request_line(line, limits)
         self._minor = minor
         memo = self._memo
-        if memo is not None and memo[0] == block:
-            _, fields, forwarded = memo
+        if memo is not None and memo[1] == block:
+            fields, forwarded = memo[2].fields, memo[2].block
         else:
             fields = parse_request_fields(block, limits)
             fields.websocket = fields.websocket and method == b"GET" and minor == 1
             forwarded = upstream_block(fields, fields.host, self._forwarding())
-            # A connection's first request is not remembered: many connections never bring a second.
-            self._memo = (block, fields, forwarded) if self._returning and fields.upgrade is None else None
-            self._returning = True
-        if target[0] != SLASH or not minor or fields.host is None:
+        plain = target[0] == SLASH and minor == 1 and fields.host is not None
+        if not plain:
             target, host = resolve_target(method, target, minor, fields)
             forwarded = upstream_block(fields, host, self._forwarding())
         self._keep = not fields.close if minor else fields.keep_alive
         self._head_only = method == b"HEAD"
         request = Request(method, target, minor, fields, forwarded, started)
-        request.id = self.front.resources.request_ids.make()
+        # A connection's first request is not remembered: many connections never bring a second.
+        self._memo = (head, block, request) if plain and self._returning and fields.upgrade is None else None
+        self._returning = True
         return request
 
     def _forwarding(self) -> bytes:

@@ -7,7 +7,7 @@ from proxy.net.stream import Socket, Stream
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.answer import head_of, own_answer
 from proxy.wire.body import LAST_CHUNK
-from proxy.wire.fields import informational, status_line
+from proxy.wire.fields import informational
 from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
 
@@ -73,12 +73,7 @@ class Responder(Stream):
             framing += b"Connection: keep-alive\r\n"
         if not response.dated:
             framing += b"Date: %s\r\n" % self.front.clock.date()
-        data = b"%s%s%s\r\n%s" % (
-            status_line(response.status, response.reason),
-            response.block,
-            framing,
-            b"" if self._head_only else body,
-        )
+        data = b"%s%s\r\n%s" % (response.start, framing, b"" if self._head_only else body)
         if stream:
             self._send_all(data)
             return b""
@@ -130,7 +125,7 @@ class Responder(Stream):
     def switch(self, response: ResponseHead) -> bytes:
         self.begun = True
         self._send_all(
-            status_line(101, b"") + response.block + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         )
         self.detached = True
         return self.buffer

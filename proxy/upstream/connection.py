@@ -191,13 +191,12 @@ class UpstreamConnection(Stream):
         Raises `Stale` if the upstream closes without a byte, else `ExchangeError`.
         """
         while True:
-            end = data.find(END)
-            if end >= 0:
-                if end > most:
-                    raise ExchangeError(errors.BAD_RESPONSE, "head too large")
-                return parse_response_head(data[:end]), data[end + 4 :]
-            if data and (len(data) > most or not data.startswith(b"HTTP/1."[: len(data)])):
-                raise ExchangeError(errors.BAD_RESPONSE, "head")
+            if data:
+                end = data.find(END)
+                if end > most or (end < 0 and (len(data) > most or not data.startswith(b"HTTP/1."[: len(data)]))):
+                    raise ExchangeError(errors.BAD_RESPONSE, "head")
+                if end >= 0:
+                    return parse_response_head(data[:end]), data[end + 4 :]
             try:
                 more = self.receive(deadline)
             except DeadlinePassed:

@@ -4,7 +4,7 @@ import html
 import json
 
 from proxy.errors import ExchangeError
-from proxy.wire.fields import status_line
+from proxy.wire.response import status_line
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

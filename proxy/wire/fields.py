@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 from email.utils import formatdate
-from http import HTTPStatus
 from itertools import count
 from time import time
 
@@ -17,10 +16,6 @@ from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.response import ResponseHead
 
-# RFC 9110 renamed two statuses; Python's table follows from 3.13 on.
-_RENAMED = {413: b"Content Too Large", 414: b"URI Too Long"}
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | _RENAMED
-_STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
@@ -87,16 +82,9 @@ def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes)
     return b"".join(pieces)
 
 
-def status_line(status: int, reason: bytes) -> bytes:
-    known = _STATUS_LINES.get(status)
-    if known is not None and (not reason or reason == _REASONS[status]):
-        return known
-    return b"HTTP/1.1 %d %s\r\n" % (status, reason)
-
-
 def informational(response: ResponseHead) -> bytes:
     """A 1xx head on its way to the client (RFC 9110 section 15.2)."""
-    return status_line(response.status, response.reason) + response.block + CRLF
+    return response.start + CRLF
 
 
 def websocket_accept(key: bytes) -> bytes:

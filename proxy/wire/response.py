@@ -1,6 +1,7 @@
 """Parsing response heads (RFC 9112 sections 4 to 6)."""
 
 import re
+from http import HTTPStatus
 
 from proxy import errors
 from proxy.errors import ExchangeError
@@ -21,11 +22,20 @@ _LONGEST_HEAD_REMEMBERED = 1024
 _NO_TOKENS: frozenset[bytes] = frozenset()
 
 
+# RFC 9110 renamed two statuses; Python's table follows from 3.13 on.
+_RENAMED = {413: b"Content Too Large", 414: b"URI Too Long"}
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | _RENAMED
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    """A status line with its end; without a reason of its own it has the registered one."""
+    return b"HTTP/1.1 %d %s\r\n" % (status, reason or _REASONS.get(status, b""))
+
+
 class ResponseHead:
     """The head of an upstream's answer. Made by `parse_response_head`, never changed afterwards."""
 
     __slots__ = (
-        "block",
         "chunked",
         "close",
         "content_length",
@@ -35,6 +45,7 @@ class ResponseHead:
         "minor",
         "private",
         "reason",
+        "start",
         "status",
         "unbuffered",
         "upgrade",
@@ -46,8 +57,8 @@ class ResponseHead:
         self.status = status
         self.reason = reason
         self.lines: list[bytes] = []
-        self.block = b""
-        """`lines` joined, each with its end: what goes on to the client."""
+        self.start = status_line(status, reason)
+        """Status line and `lines`, each with its end: what goes on to the client."""
         self.content_length: int | None = None
         self.chunked = False
         self.close = minor == 0
@@ -132,7 +143,7 @@ def _parse(head: bytes) -> ResponseHead:
     if response.chunked and response.content_length is not None:
         raise _bad_response("Content-Length and Transfer-Encoding together")
     if response.lines:
-        response.block = CRLF.join(response.lines) + CRLF
+        response.start += CRLF.join(response.lines) + CRLF
     return response
 
 

@@ -12,13 +12,12 @@ from proxy.wire.fields import (
     Clock,
     RequestIds,
     informational,
-    status_line,
     valid_request_id,
     websocket_accept,
 )
 from proxy.wire.head import bare_line_feed
 from proxy.wire.names import Kind, Names
-from proxy.wire.response import parse_response_head
+from proxy.wire.response import parse_response_head, status_line
 
 
 def test_request_ids_differ_and_are_valid() -> None:
