@@ -18,7 +18,7 @@ from aragora.server.metrics import Metrics
 from aragora.server.watchers import Watchers
 from aragora.service import Debates
 from aragora.settings import Settings
-from aragora.storage import ChangeFeed, Store
+from aragora.storage import ChangeFeed, DebateRecord, Store
 
 log = logging.getLogger("aragora.server")
 
@@ -75,6 +75,12 @@ class Process:
         """Keep the gauges that nobody counts up to date; any worker may be the one that is scraped."""
         while not self.ended.wait(SAMPLE_SECONDS):
             self.metrics.running.set(self.runner.status().running)
+
+    def cancel(self, debate_id: str) -> DebateRecord:
+        """End a debate for good, and count it: no runner sees this end."""
+        record = self.debates.cancel(debate_id)
+        self.metrics.ended(record.status, record.updated_at - record.created_at)
+        return record
 
     def drain(self, grace: float) -> None:
         """Hand debates over within `grace` seconds and send watchers away; requests are still answered."""

@@ -90,7 +90,7 @@ class Cancellation:
 
     def on_post(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """End a debate for good."""
-        record = process.current().debates.cancel(debate_id)
+        record = process.current().cancel(debate_id)
         answer(resp, models.Cancelled, {"debate_id": record.id, "status": record.status})
 
 

@@ -229,7 +229,7 @@ class Session:
         return [_message("pong", {"ts": stamp, "timestamp": time.time()}, ts=stamp)]
 
     def _cancel(self, message: dict[str, Any]) -> list[str]:
-        record = self._here.debates.cancel(_debate_id(message))
+        record = self._here.cancel(_debate_id(message))
         return [_message("ack", {"action": "cancel", "status": record.status}, record.id)]
 
     def _user_vote(self, message: dict[str, Any]) -> list[str]:

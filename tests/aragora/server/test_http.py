@@ -125,10 +125,12 @@ def test_changing_and_removing(server: Server) -> None:
 
 
 def test_cancelling_is_for_good(server: Server) -> None:
+    before = server.metric('aragora_debates_total{outcome="cancelled"}')
     debate_id = server.ask(rounds=10)
     path = f"/api/debates/{debate_id}"
     assert server.request("POST", f"{path}/cancel").json()["status"] == "cancelled"
     refused(server.request("POST", f"{path}/cancel"), 409, "debate_ended")
+    assert server.metric('aragora_debates_total{outcome="cancelled"}') == before + 1
     events = server.get(f"{path}/events").json()["events"]
     assert events[-1]["type"] == "debate_end"
     assert server.get(f"{path}/events?since={len(events)}&wait=30").json()["events"] == []
