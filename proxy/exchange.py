@@ -199,10 +199,9 @@ class Exchange:
                     raise ExchangeError(errors.UPSTREAM_CLOSED, str(stale)) from None
                 fresh = repeated = True
                 self._resources.counters.retry()
-                if not lease.pool.idle_count:
-                    # All its connections went at once: it is ending, and its listener may be a moment behind.
-                    self._phase = QUEUE
-                    gevent.sleep(_HOLD_PAUSE)
+                # An upstream that is killed loses its connections a moment before its listener: let it finish dying.
+                self._phase = QUEUE
+                gevent.sleep(_HOLD_PAUSE)
 
     def _await_response(self, lease: UpstreamConnection) -> tuple[ResponseHead, bytes]:
         """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
