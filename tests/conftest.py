@@ -1,4 +1,4 @@
-"""What every test may rely on: the `component` marker.
+"""What every test may rely on: the `component` marker, and property tests that draw the same cases each time.
 
 A test that needs a real program beside Python says so: `@pytest.mark.component("nginx")`. Where the program
 is missing the test is skipped, and the summary names what to install; with ARAGORA_REQUIRE_COMPONENTS=1, as
@@ -11,7 +11,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same cases in every run: a red suite means a change, not a lucky draw. HYPOTHESIS_PROFILE=search looks for more.
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", max_examples=20_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # Debian keeps PostgreSQL's server programs off PATH and daemons in directories a user's PATH may lack.
 POSTGRESQL_DIRECTORIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -197,7 +197,7 @@ def test_the_length_mark_of_a_long_frame_is_no_length(size: int) -> None:
     run(test)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.lists(st.sampled_from([0, 1, 5, 125, 126, 127, 400, 65535, 65536, 70000]), min_size=1, max_size=5),
     st.lists(st.integers(0, 300_000), max_size=6),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.black_box.scripted import Manual, ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
 
@@ -28,6 +28,7 @@ def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
     )  # fmt: skip
     yield running
     running.close()
+    assert "failed inside the gateway" not in running.log, running.log
 
 
 @pytest.fixture
@@ -42,3 +43,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     yield begin
     for running in started:
         running.close()
+
+
+@pytest.fixture
+def manual() -> Iterator[Manual]:
+    """Closed with everything it accepted."""
+    upstream = Manual()
+    yield upstream
+    for sock in upstream.kept:
+        sock.close()

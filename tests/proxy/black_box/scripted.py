@@ -101,6 +101,22 @@ class ScriptedUpstream:
                 sock.shutdown(socket.SHUT_RDWR)
 
 
+class Manual:
+    """An upstream whose connections the test holds itself."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(10)
+        self.kept = [self.listener]
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self) -> socket.socket:
+        sock, _ = self.listener.accept()
+        sock.settimeout(10)
+        self.kept.append(sock)
+        return sock
+
+
 def read_request(sock: socket.socket, pending: bytes) -> tuple[bytes, bytes]:
     """One request with its body, and what followed it. Empty when the connection ends first."""
     while b"\r\n\r\n" not in pending:

@@ -73,7 +73,7 @@ def test_a_chunk_is_written_as_it_is_read() -> None:
     assert _decode([written])[0] == b"hello"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.binary(min_size=1, max_size=40), max_size=5),
     st.lists(st.integers(0, 300), max_size=8),
@@ -88,7 +88,7 @@ def test_cutting_changes_nothing(bodies: list[bytes], cuts: list[int], behind: b
     assert decoder.rest == behind
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.sampled_from([b"3", b"A", b"0", b";x=y", b"\r\n", b"\r", b"\n", b"abc", b" ", b"X: y", b"0123456789"]),

@@ -335,7 +335,7 @@ def heads(draw: st.DrawFn) -> bytes:
     return bytes(head)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500)
 @given(heads())
 def test_damage_raises_nothing_but_a_refusal(head: bytes) -> None:
     try:
@@ -381,7 +381,7 @@ def _httptools_reading(head: bytes) -> tuple[bytes, bytes, list[tuple[bytes, byt
     return parser.get_method(), seen.url, seen.headers
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500)
 @given(heads())
 def test_what_is_accepted_others_read_the_same_way_or_refuse(head: bytes) -> None:
     try:
@@ -415,7 +415,7 @@ def _gunicorn_refuses(head: bytes) -> bool:
     return False
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500)
 @given(heads())
 def test_what_two_others_refuse_is_refused(head: bytes) -> None:
     """httptools and gunicorn's own parser; the cases of a third, lighttpd, stand in the case table."""
@@ -428,7 +428,7 @@ def test_what_two_others_refuse_is_refused(head: bytes) -> None:
     assert not (_httptools_reading(head) is None and _gunicorn_refuses(head))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300)
 @given(heads())
 def test_what_is_sent_upstream_reads_as_what_was_accepted(head: bytes) -> None:
     """Parsing what was serialised gives the same request: nothing is lost, nothing is smuggled in."""

@@ -116,12 +116,21 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"HTTP/1.1 299 Never Seen Before" not in module._statuses
 
 
+def test_a_head_that_comes_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_HEADS_REMEMBERED", 1)
+    known = module._known_heads  # noqa: SLF001 - the bound is what is tested
+    known.clear()
+    assert _read(b"A: 1") is _read(b"A: 1")
+    assert _read(b"A: 2") is not _read(b"A: 2\r\nB: " + b"3" * 1100)
+    assert list(known) == [b"HTTP/1.1 200 OK\r\nA: 2"]
+
+
 def test_cookies_are_not_remembered() -> None:
     assert _read(b"Set-Cookie: session=secret").lines == [b"Set-Cookie: session=secret"]
     assert b"Set-Cookie: session=secret" not in module._known_lines
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=120), st.integers(0, 60))
 def test_garbage_raises_nothing_but_a_refusal(noise: bytes, keep: int) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b"[:keep] + noise
