@@ -55,9 +55,7 @@ class Metrics:
             buckets=DEBATE_BUCKETS,
             registry=own,
         )
-        self.running = Gauge(
-            "aragora_debates_running", "Debates being advanced.", multiprocess_mode="livesum", registry=own
-        )
+        self.running = _gauge("aragora_debates_running", "Debates being advanced.", own)
         self.agent_seconds = Histogram(
             "aragora_agent_duration_seconds",
             "Time of one answer of an agent.",
@@ -74,21 +72,12 @@ class Metrics:
             buckets=FANOUT_BUCKETS,
             registry=own,
         )
-        self.sockets = Gauge(
-            "aragora_websocket_connections", "Open WebSockets.", multiprocess_mode="livesum", registry=own
-        )
+        self.sockets = _gauge("aragora_websocket_connections", "Open WebSockets.", own)
         self.messages = Counter("aragora_websocket_messages", "WebSocket messages.", ["direction"], registry=own)
         self.closes = Counter("aragora_websocket_closes", "WebSockets we closed, by code.", ["code"], registry=own)
-        self.active = Gauge(
-            "aragora_worker_active_connections",
-            "Requests and WebSockets being served.",
-            multiprocess_mode="livesum",
-            registry=own,
-        )
-        self.capacity = Gauge(
-            "aragora_worker_connections", "Connections the workers may hold.", multiprocess_mode="livesum", registry=own
-        )
-        self.workers = Gauge("aragora_workers", "Worker processes.", multiprocess_mode="livesum", registry=own)
+        self.active = _gauge("aragora_worker_active_connections", "Requests and WebSockets being served.", own)
+        self.capacity = _gauge("aragora_worker_connections", "Connections the workers may hold.", own)
+        self.workers = _gauge("aragora_workers", "Worker processes.", own)
         self.workers.set(1)
         self.build = Gauge(
             "aragora_build_info", "Always 1.", ["version", "python"], multiprocess_mode="livemax", registry=own
@@ -118,6 +107,11 @@ class Metrics:
     def close(self) -> None:
         """Free this process' place, so that its gauges no longer count."""
         self._slots.release()
+
+
+def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
+    """A gauge whose value is the sum over the living processes."""
+    return Gauge(name, meaning, multiprocess_mode="livesum", registry=registry)
 
 
 class _Machine(Collector):
