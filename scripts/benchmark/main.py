@@ -20,6 +20,8 @@ from benchmark.rounds import Memory, Plan, Results, idle, loaded
 from benchmark.scenarios import SCENARIOS, Scenario
 
 NEEDED_FILES = 16_000
+BUSY = 0.7
+"""Load average above which others disturb the figures."""
 TITLE = "Processor time and memory of one proxy process (shorter is better)"
 
 
@@ -87,6 +89,7 @@ def plan_from(options: argparse.Namespace) -> Plan:
         driver_core=cores[0],
         proxy_core=cores[-1],
         only_bars=options.quick and not options.peers,
+        load_before=os.getloadavg()[0],
     )
 
 
@@ -108,7 +111,8 @@ def save(folder: Path, scenarios: Sequence[Scenario], results: Results, memory: 
     text = (
         f"{where['processor']}, {where['cores']} cores, Linux {where['kernel']}; "
         + ", ".join(f"{name}: {version}" for name, version in where["versions"].items())
-        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}, pools of {plan.pool}. "
+        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}, pools of {plan.pool}; "
+        f"load average before: {plan.load_before:.1f}. "
         "Medians, the span of all rounds in brackets, and the gateway's cost as a multiple of each peer's.\n\n"
         + report.markdown(report.cost_rows(scenarios, results, plan))
         + "\n\n"
@@ -150,6 +154,8 @@ def main(words: Sequence[str] | None = None) -> int:
         plan = plan_from(options)
         scenarios = choose(options.scenario)
         raise_file_limit()
+        if plan.load_before > BUSY:
+            print(f"warning: the machine is busy (load {plan.load_before:.1f}); expect wide spans", file=sys.stderr)
         if plan.driver_core == plan.proxy_core:
             print("warning: one core only; load generator and proxy disturb each other", file=sys.stderr)
         results, memory = measure(scenarios, plan)

@@ -34,6 +34,7 @@ class Plan:
     driver_core: int
     proxy_core: int
     only_bars: bool
+    load_before: float
 
 
 @dataclass
