@@ -330,6 +330,7 @@ def test_a_stream_of_events_and_its_resumption(server: Server) -> None:
 
 def test_requests_are_counted_by_template(server: Server) -> None:
     name = 'aragora_http_requests_total{method="GET",route="/api/debates/{debate_id}",status="404"}'
+    assert server.debate["status"] == "completed"  # what ended is counted
     before = server.metric(name)
     for _ in range(5):
         server.get(f"/api/debates/{uuid.uuid4().hex}")
