@@ -39,8 +39,8 @@ class Front:
         self.clock = Clock()
         self.draining = False
         self.connections: set[Connection] = set()
-        self.serving = 0
         self._idle: list[greenlet] = []
+        self._greenlets = 0
 
     def accept(self, sock: Socket, client: str) -> None:
         """Take a new connection; over the limit, the one that has been idle longest makes room."""
@@ -52,21 +52,30 @@ class Front:
 
     def resume(self, connection: "Connection") -> None:
         """Give a parked connection to an idle greenlet."""
-        worker = self._idle.pop() if self._idle else greenlet(self._work, self.resources.hub.greenlet)
+        if self._idle:
+            worker = self._idle.pop()
+        else:
+            worker = greenlet(self._work, self.resources.hub.greenlet)
+            self._greenlets += 1
         worker.switch(connection)
 
     def _work(self, connection: "Connection") -> None:
         hub_switch = self.resources.hub.switch
         while True:
-            self.serving += 1
             connection.serve()
-            self.serving -= 1
             self._idle.append(getcurrent())
             connection = hub_switch()
 
     def trim(self) -> None:
         """Let some of the idle greenlets go; called once a second, so that a past peak's are gone within a minute."""
-        del self._idle[: len(self._idle) // 16]
+        surplus = len(self._idle) // 16
+        self._greenlets -= surplus
+        del self._idle[:surplus]
+
+    @property
+    def serving(self) -> int:
+        """Connections with a request in flight."""
+        return self._greenlets - len(self._idle)
 
     def shed(self, most: int = 64) -> int:
         """Close the parked connections that have been idle longest; return how many."""
