@@ -313,6 +313,7 @@ class Exchange:
             target,
             max(0, length - have),
             resources.pipes,
+            resources.buffer,
             self._tables.relay_limits,
             lambda: self._release(response, clean=True),
             spools=not (response.unbuffered or response.event_stream),

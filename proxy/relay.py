@@ -21,6 +21,8 @@ from proxy.net.stream import RECEIVE_SIZE, Stream, wait_either
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.head import check_trailers
 
+_NOTHING = memoryview(b"")
+
 PATIENCE = 0.5
 """Seconds that one client may hold up the upstream in all before its answer is spooled."""
 
@@ -102,6 +104,7 @@ class SizedRelay:
         target: Stream,
         left: int,
         pipes: Pipes,
+        buffer: memoryview,
         limits: RelayLimits,
         taken: Callable[[], None],
         *,
@@ -111,6 +114,7 @@ class SizedRelay:
         self._target = target
         self._left = left  # bytes the upstream still has to give
         self._pipes = pipes
+        self._buffer = buffer
         self._limits = limits
         self._taken = taken
         self._spools = spools and limits.spool_size > 0
@@ -142,8 +146,10 @@ class SizedRelay:
                 return None
             if self._left >= splice.WORTHWHILE and splice.AVAILABLE:
                 return self._splice_through(self._take_pipe())
+            # Received into the process' one buffer and sent from it before anything else can run.
             data = self._receive()
-            rest = memoryview(data)[self._sent(self._target.send(data)) :]
+            sent = self._sent(self._target.send(data))
+            rest = memoryview(bytes(data[sent:])) if sent < len(data) else _NOTHING
 
     def _take_pipe(self) -> Pipe:
         try:
@@ -279,12 +285,22 @@ class SizedRelay:
             return memoryview(data)
         return None
 
-    def _receive(self) -> bytes:
-        data = receive(self._source, self._limits.read_timeout, min(self._left, RECEIVE_SIZE))
-        if not data:
-            raise ExchangeError(errors.TRUNCATED, f"{self._left} bytes short")
-        self._took(len(data))
-        return data
+    def _receive(self) -> memoryview:
+        """Wait for bytes of the body; they stand in the process' buffer until the next switch."""
+        while True:
+            try:
+                self._source.wait_readable(monotonic() + self._limits.read_timeout)
+                count = self._source.sock.recv_into(self._buffer, min(self._left, len(self._buffer)))
+            except BlockingIOError:
+                continue
+            except DeadlinePassed:
+                raise ExchangeError(errors.BODY_STALLED) from None
+            except OSError as error:
+                raise ExchangeError(errors.TRUNCATED, error.strerror or "") from None
+            if not count:
+                raise ExchangeError(errors.TRUNCATED, f"{self._left} bytes short")
+            self._took(count)
+            return self._buffer[:count]
 
     def _took(self, count: int) -> None:
         self._left -= count

@@ -24,7 +24,7 @@ from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.stream import NEVER, WRITE, Deadlines, Hub, Stream
 
-BUFFER_SIZE = 65536
+BUFFER_SIZE = 1 << 17
 GOING_AWAY = 1001
 SERVICE_RESTART = 1012
 

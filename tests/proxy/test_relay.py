@@ -40,7 +40,7 @@ class Transfer:
         target, self.client = loop.tcp_pair()
         self.taken = False
         self.target = target
-        self.relay = SizedRelay(source, target, len(BODY), Pipes(), limits, self._taken, spools=spools)
+        self.relay = SizedRelay(source, target, len(BODY), Pipes(), memoryview(bytearray(65536)), limits, self._taken, spools=spools)
 
     def _taken(self) -> None:
         self.taken = True
