@@ -21,7 +21,7 @@ from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
 from proxy.front.front import Front
 from proxy.front.responder import Responder
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket
+from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, Socket
 from proxy.observe.accesslog import Entry
 from proxy.upstream.request import Request
 from proxy.wire.fields import forwarding_lines, upstream_block
@@ -173,11 +173,11 @@ class Connection(Responder):
         data = self.buffer
         if not data:
             try:
-                data = self.sock.recv(RECEIVE_SIZE)
+                data = self.sock.recv(HEAD_RECEIVE_SIZE)
             except BlockingIOError:
                 data = b""
                 self.wait_readable(started + tables.settings.keepalive_timeout)
-                data = self.sock.recv(RECEIVE_SIZE)
+                data = self.sock.recv(HEAD_RECEIVE_SIZE)
             except OSError:
                 return None
             if not data:

@@ -29,6 +29,9 @@ READ, WRITE = 1, 2
 NEVER = float("inf")
 RECEIVE_SIZE = 65536
 
+HEAD_RECEIVE_SIZE = 16384
+"""Enough for nearly every head with what comes along; asking for more makes the allocator move the heap's end."""
+
 Socket = socket.SocketType
 
 

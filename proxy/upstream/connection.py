@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.spool import Spool
-from proxy.net.stream import Socket, Stream, wait_either
+from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream, wait_either
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.body import LAST_CHUNK, chunk
 from proxy.wire.head import END
@@ -198,7 +198,7 @@ class UpstreamConnection(Stream):
                 if end >= 0:
                     return parse_response_head(data[:end]), data[end + 4 :]
             try:
-                more = self.receive(deadline)
+                more = self.receive(deadline, HEAD_RECEIVE_SIZE)
             except DeadlinePassed:
                 raise ExchangeError(errors.RESPONSE_TIMEOUT) from None
             except OSError as error:
