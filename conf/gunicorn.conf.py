@@ -89,7 +89,7 @@ loglevel = settings.log_level
 # %(h)s is the gateway's own address.
 access_log_format = (
     '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'
-    ' "%({x-forwarded-for}i)s" %({x-request-id}i)s'
+    ' "%({x-forwarded-for}i)s" %({x-request-id}o)s'
 )
 
 # What ps and top show, where the `setproctitle` package is installed. ARAGORA_PROC_NAME.

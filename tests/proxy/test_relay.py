@@ -40,7 +40,8 @@ class Transfer:
         target, self.client = loop.tcp_pair()
         self.taken = False
         self.target = target
-        self.relay = SizedRelay(source, target, len(BODY), Pipes(), memoryview(bytearray(65536)), limits, self._taken, spools=spools)
+        buffer = memoryview(bytearray(65536))
+        self.relay = SizedRelay(source, target, len(BODY), Pipes(), buffer, limits, self._taken, spools=spools)
 
     def _taken(self) -> None:
         self.taken = True
