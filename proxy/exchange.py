@@ -93,8 +93,8 @@ class Downstream(Protocol):
     begun: bool
 
     @property
-    def plain(self) -> Stream | None:
-        """The connection itself, if bytes may be written to it as they are."""
+    def plain(self) -> Stream:
+        """The connection itself, to write a body of known length to as it is."""
 
     def inform(self, response: ResponseHead) -> None:
         """Pass on a 1xx answer."""
@@ -267,8 +267,6 @@ class Exchange:
         if status in BODILESS or self._request.method == b"HEAD":
             self._relay_bodiless(response, rest)
         elif length is not None:
-            if downstream.plain is None:
-                raise NotImplementedError
             self._relay_sized(response, rest, length, downstream.plain)
         else:
             downstream.begin(response, None, b"", stream=True)
@@ -342,7 +340,6 @@ class Exchange:
         if response.upgrade != b"websocket" or response.websocket_accept != websocket_accept(fields.websocket_key):
             raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
         client = self._downstream.plain
-        assert client is not None
         assert self._lease is not None
         early = self._downstream.switch(response)
         self._phase = TUNNEL
