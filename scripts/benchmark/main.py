@@ -38,7 +38,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", metavar="A,B", help=f"only these of {', '.join(PEERS)} (default: all installed)")
     parser.add_argument(
         "--fields", choices=("connection", "request"), default="connection",
-        help="request fields vary between connections (own load generator) or from request to request (wrk)",
+        help="request fields vary between connections or from request to request",
     )  # fmt: skip
     parser.add_argument(
         "--pool", type=int, default=POOL, metavar="N",
@@ -84,6 +84,7 @@ def plan_from(options: argparse.Namespace) -> Plan:
         warm=0.15 if options.quick else 0.5,
         idle_seconds=2.0 if options.quick else 10.0,
         fields=options.fields,
+        wrk=shutil.which("wrk") is not None,
         pool=options.pool,
         peers=peers,
         driver_core=cores[0],

@@ -29,6 +29,7 @@ class Plan:
     warm: float
     idle_seconds: float
     fields: str
+    wrk: bool
     pool: int
     peers: Sequence[str]
     driver_core: int
@@ -94,8 +95,8 @@ def cost(scenario: Scenario, sample: Sample) -> float:
 
 def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> Sample:
     """One measurement of one peer."""
-    if plan.fields == "request" and scenario.body <= MIB and not scenario.tunnel:
-        return wrk.measure(server.port, scenario, folder, plan.seconds, server.pids, behind.pids)
+    if plan.wrk and scenario.body <= MIB and not scenario.tunnel:
+        return wrk.measure(server.port, scenario, folder, plan.seconds, plan.fields, server.pids, behind.pids)
     numbers = range(scenario.connections)
     if scenario.tunnel:
         shakes = [heads.upgrade(server.port, number) for number in numbers]

@@ -1,4 +1,8 @@
-"""The same load by wrk, whose fields change from request to request: a script cannot tell connections apart."""
+"""Load by wrk, which leaves the most of its core to the origin.
+
+A script cannot tell connections apart, but threads: with as many threads as heads, each connection repeats its own
+fields (`connection`); or each request takes the next of many heads (`request`).
+"""
 
 from __future__ import annotations
 
@@ -15,31 +19,46 @@ from benchmark.measure import BenchError, processor_ns
 from benchmark.scenarios import Scenario
 
 VARIANTS = 61
-LUA = """local requests = {{ {requests} }}
+MOST_THREADS = 32
+ROTATING = """local requests = {{ {requests} }}
 local turn = 0
 request = function()
   turn = turn % #requests + 1
   return requests[turn]
 end
 """
+CONSTANT = """local requests = {{ {requests} }}
+local threads = 0
+setup = function(thread)
+  thread:set("number", threads)
+  threads = threads + 1
+end
+init = function()
+  own = requests[number % #requests + 1]
+end
+request = function()
+  return own
+end
+"""
 TO_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
-def script(folder: Path, port: int, scenario: Scenario) -> Path:
-    """The Lua script that rotates among prepared requests."""
+def script(folder: Path, port: int, scenario: Scenario, fields: str) -> Path:
+    """The Lua script that chooses among prepared requests."""
     method = "POST" if scenario.body else "GET"
     body = b"x" * scenario.body
     prepared = (heads.request(method, scenario.target, port, number, body).decode() for number in range(VARIANTS))
     quoted = ",\n".join('"' + text.replace("\r", "\\r").replace("\n", "\\n") + '"' for text in prepared)
     path = folder / f"{scenario.name}-{port}.lua"
-    path.write_text(LUA.format(requests=quoted))
+    path.write_text((CONSTANT if fields == "connection" else ROTATING).format(requests=quoted))
     return path
 
 
-def drive(port: int, scenario: Scenario, lua: Path, seconds: float) -> str:
+def drive(port: int, scenario: Scenario, lua: Path, seconds: float, fields: str) -> str:
     """Run wrk once; its report."""
+    threads = min(scenario.connections, MOST_THREADS) if fields == "connection" else 1
     command = [
-        "wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s", "--latency",
+        "wrk", "-t", str(threads), "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s", "--latency",
         "--timeout", f"{PATIENCE_SECONDS:.0f}s", "-s", str(lua), f"http://127.0.0.1:{port}{scenario.target}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 3 * PATIENCE_SECONDS, check=False)
@@ -49,14 +68,20 @@ def drive(port: int, scenario: Scenario, lua: Path, seconds: float) -> str:
 
 
 def measure(
-    port: int, scenario: Scenario, folder: Path, seconds: float, proxy: Sequence[int], origin: Sequence[int]
+    port: int,
+    scenario: Scenario,
+    folder: Path,
+    seconds: float,
+    fields: str,
+    proxy: Sequence[int],
+    origin: Sequence[int],
 ) -> Sample:
     """Warm up for a second, then measure one run; wrk's connecting is part of what is counted."""
-    lua = script(folder, port, scenario)
-    drive(port, scenario, lua, 1)
+    lua = script(folder, port, scenario, fields)
+    drive(port, scenario, lua, 1, fields)
     own = processor_ns(origin) + children_ns()
     began, cost = time.monotonic(), processor_ns(proxy)
-    report = drive(port, scenario, lua, seconds)
+    report = drive(port, scenario, lua, seconds, fields)
     elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
     own = processor_ns(origin) + children_ns() - own
     return parse(report, elapsed, cost, own)
