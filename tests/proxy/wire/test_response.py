@@ -118,7 +118,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_head_that_comes_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_HEADS_REMEMBERED", 1)
-    known = module._known_heads  # noqa: SLF001 - the bound is what is tested
+    known = module._known_heads
     known.clear()
     assert _read(b"A: 1") is _read(b"A: 1")
     assert _read(b"A: 2") is not _read(b"A: 2\r\nB: " + b"3" * 1100)
