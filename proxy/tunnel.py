@@ -26,7 +26,6 @@ from proxy.net.stream import NEVER, WRITE, Deadlines, Hub, Stream
 
 BUFFER_SIZE = 1 << 17
 GOING_AWAY = 1001
-SERVICE_RESTART = 1012
 
 _CLOSE_PATIENCE = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""
