@@ -37,13 +37,6 @@ class UnsupportedMediaType(errors.BadRequest):
     http_status = 415
 
 
-class NotAcceptable(errors.BadRequest):
-    """No form of the answer is one the client takes."""
-
-    code = "not_acceptable"
-    http_status = 406
-
-
 def reply(req: falcon.Request, resp: falcon.Response, error: BaseException) -> None:
     """Answer `error` in the one shape; an unexpected one is logged with its trace, and told nothing of."""
     trace_id = req.env["aragora.request_id"]

@@ -245,11 +245,6 @@ class Settings:
         """Whether this is a production process."""
         return self.env == "production"
 
-    @property
-    def tokens_needed(self) -> bool:
-        """Whether requests must carry a token."""
-        return bool(self.api_tokens)
-
 
 def _rows() -> Iterator[Setting]:
     for item in dataclasses.fields(Settings):

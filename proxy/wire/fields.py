@@ -1,13 +1,12 @@
 """Deriving outbound heads: what goes to the upstream, what goes back to the client.
 
 Inbound heads are never changed. An outbound head is built from parsed parts only: one Host, one framing field of the
-gateway's own choice, the forwarding fields, then the client's uninteresting lines in their order.
+gateway's own choice, the forwarding fields, then the client's other lines unchanged.
 """
 
 import base64
 import hashlib
 import os
-import re
 from email.utils import formatdate
 from itertools import count
 from time import time
@@ -16,7 +15,6 @@ from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.response import ResponseHead
 
-_REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 BODILESS = frozenset({204, 205, 304})
@@ -32,10 +30,6 @@ class RequestIds:
 
     def make(self) -> bytes:
         return b"%s-%08x" % (self._prefix, next(self._count))
-
-
-def valid_request_id(value: bytes) -> bool:
-    return _REQUEST_ID.fullmatch(value) is not None
 
 
 class Clock:

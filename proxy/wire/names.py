@@ -27,11 +27,9 @@ class Kind(IntEnum):
     UPGRADE = 8
     TE = 9
     TRAILER = 10
-    REQUEST_ID = 11
     REFERER = 12
     USER_AGENT = 13
     ACCEPT = 14
-    IDEMPOTENCY_KEY = 15
     WEBSOCKET_KEY = 16
     WEBSOCKET_VERSION = 17
     WEBSOCKET_ACCEPT = 18
@@ -53,6 +51,7 @@ _FORWARDING = {
     "x-original-uri",
     "x-original-url",
     "x-real-ip",
+    "x-request-id",
     "x-rewrite-url",
     "x-scheme",
     "x-url-scheme",
@@ -73,11 +72,9 @@ _REQUEST = dict.fromkeys(_HOP_BY_HOP | _FORWARDING | _CGI, Kind.DROP) | {
     "upgrade": Kind.UPGRADE,
     "te": Kind.TE,
     "trailer": Kind.TRAILER,
-    "x-request-id": Kind.REQUEST_ID,
     "referer": Kind.REFERER,
     "user-agent": Kind.USER_AGENT,
     "accept": Kind.ACCEPT,
-    "idempotency-key": Kind.IDEMPOTENCY_KEY,
     "sec-websocket-key": Kind.WEBSOCKET_KEY,
     "sec-websocket-version": Kind.WEBSOCKET_VERSION,
 }

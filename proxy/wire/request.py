@@ -64,11 +64,9 @@ class RequestFields:
         "content_length",
         "expect",
         "host",
-        "idempotency_key",
         "keep_alive",
         "lines",
         "referer",
-        "request_id",
         "te_trailers",
         "upgrade",
         "user_agent",
@@ -90,11 +88,9 @@ class RequestFields:
         self.websocket = False
         self.websocket_key: bytes | None = None
         self.websocket_version = False
-        self.request_id: bytes | None = None
         self.referer: bytes | None = None
         self.user_agent: bytes | None = None
         self.accept: bytes | None = None
-        self.idempotency_key = False
 
     @property
     def has_body(self) -> bool:
@@ -286,10 +282,6 @@ def _ignore(_fields: RequestFields, _value: bytes, _line: bytes) -> None:
     """A field that ends here: Trailer, since request trailers are not passed on."""
 
 
-def _read_request_id(fields: RequestFields, value: bytes, _line: bytes) -> None:
-    fields.request_id = value
-
-
 def _read_referer(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.referer = value
     fields.lines.append(line)
@@ -302,11 +294,6 @@ def _read_user_agent(fields: RequestFields, value: bytes, line: bytes) -> None:
 
 def _read_accept(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.accept = value
-    fields.lines.append(line)
-
-
-def _read_idempotency_key(fields: RequestFields, _value: bytes, line: bytes) -> None:
-    fields.idempotency_key = True
     fields.lines.append(line)
 
 
@@ -329,11 +316,9 @@ _REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.UPGRADE: _read_upgrade,
     Kind.TE: _read_te,
     Kind.TRAILER: _ignore,
-    Kind.REQUEST_ID: _read_request_id,
     Kind.REFERER: _read_referer,
     Kind.USER_AGENT: _read_user_agent,
     Kind.ACCEPT: _read_accept,
-    Kind.IDEMPOTENCY_KEY: _read_idempotency_key,
     Kind.WEBSOCKET_KEY: _read_websocket_key,
     Kind.WEBSOCKET_VERSION: _read_websocket_version,
 }
