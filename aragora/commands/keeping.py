@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 
-from aragora.commands.exits import FINE, Parser
+from aragora.commands.exits import FINE, Parser, UsageError
 from aragora.settings import Settings
 from aragora.storage import backup, migrations
 from aragora.storage.engine import open_database
@@ -21,10 +21,18 @@ def add_migrate(migrate: Parser) -> None:
 
 
 def add_backup(copy: Parser) -> None:
-    """The arguments of ``backup``."""
+    """The arguments of ``backup`` and ``backup verify``."""
     _add_json(copy)
-    copy.add_argument("file", nargs="?", help="default: aragora-DATE.db or .dump in the current directory")
+    copy.add_argument(
+        "words",
+        nargs="*",
+        metavar="FILE | DIRECTORY | verify FILE",
+        help="where to; into a directory (default: the current one) copies go under dated names; "
+        "`verify` reads existing copies back instead",
+    )
+    copy.add_argument("--keep", type=int, metavar="N", help="afterwards remove all but the N newest of the directory")
     copy.add_argument("--force", action="store_true", help="overwrite an existing file")
+    _add_identity(copy)
     copy.set_defaults(run=run_backup)
 
 
@@ -33,7 +41,12 @@ def add_restore(restore: Parser) -> None:
     _add_json(restore)
     restore.add_argument("file")
     restore.add_argument("--force", action="store_true", help="replace an existing database")
+    _add_identity(restore)
     restore.set_defaults(run=run_restore)
+
+
+def _add_identity(command: Parser) -> None:
+    command.add_argument("--identity", type=Path, metavar="FILE", help="age's secret key, to read an encrypted copy")
 
 
 def _add_json(command: Parser) -> None:
@@ -55,15 +68,39 @@ def run_migrate(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_backup(given: argparse.Namespace, settings: Settings) -> int:
-    """Copy and verify."""
-    kind = "dump" if settings.database_url.startswith("postgres") else "db"
-    name = given.file or f"aragora-{datetime.now(UTC):%Y%m%d-%H%M%S}.{kind}"
-    return _tell(given, "copied to", backup.back_up(settings, Path(name), force=given.force))
+    """Copy and verify; or only verify what is there."""
+    if given.words[:1] == ["verify"]:
+        return _verify(given)
+    if len(given.words) > 1:
+        raise UsageError("backup: one file or directory at a time")
+    target = Path(*given.words)
+    if given.keep is not None and (given.keep < 1 or not target.is_dir()):
+        raise UsageError("--keep: at least 1, and in a directory")
+    at = time.time()
+    if not target.is_dir():
+        copy = backup.back_up(settings, target, force=given.force)
+    else:
+        shelf = backup.Shelf(target)
+        with shelf.held():
+            copy = backup.back_up(settings, shelf.place(backup.kind(settings), at), force=given.force)
+            if given.keep is not None:
+                shelf.keep(given.keep)
+    backup.note_backup(settings, backup.LastBackup(at, str(copy.path.absolute()), copy.size))
+    return _tell(given, "copied to", copy)
+
+
+def _verify(given: argparse.Namespace) -> int:
+    if len(given.words) < 2:
+        raise UsageError("backup verify: name at least one copy")
+    for name in given.words[1:]:
+        _tell(given, "in", backup.verify(Path(name), given.identity))
+    return FINE
 
 
 def run_restore(given: argparse.Namespace, settings: Settings) -> int:
     """Restore and verify."""
-    return _tell(given, "restored from", backup.restore(settings, Path(given.file), force=given.force))
+    copy = backup.restore(settings, Path(given.file), force=given.force, identity=given.identity)
+    return _tell(given, "restored from", copy)
 
 
 def _tell(given: argparse.Namespace, what: str, copy: backup.Copy) -> int:

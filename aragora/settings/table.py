@@ -106,6 +106,13 @@ class Settings:
         group="Storage",
         secret=True,
     )
+    backup_recipient: str = row(
+        "ARAGORA_BACKUP_RECIPIENT",
+        TEXT,
+        "",
+        "public key of age (`age1...`) that `aragora backup` encrypts to; empty: copies are not encrypted",
+        group="Storage",
+    )
     poll_interval: float = row(
         "ARAGORA_POLL_INTERVAL",
         number(float, 0.01, 10),
