@@ -6,22 +6,24 @@ loses nothing. A slot outlives its worker: the next one takes it over and counts
 worker can therefore answer a scrape for all of them, exactly.
 
     slot:  fixed counters | requests by method and status class | durations | gauges | named cells
-    named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of refusals)
+    named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of failures; certificates)
 """
 
 import mmap
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
+from typing import NamedTuple
 
 SLOTS = 512  # workers alive at once, a reload's old ones included
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
 CLASSES = 6  # status classes; 0 is an exchange that ended without a status
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 PEERS = 64
-REASONS = 64
+REASONS = 96
+CERTIFICATES = 64
 OTHER = "other"  # the cell of names that found no cell of their own
 _NAME = 15  # 8-byte words of a cell's name: 120 bytes
 
@@ -58,20 +60,52 @@ class Gauge(IntEnum):
     STARTED = 8  # unix seconds
     DRAINING = 9
     OPEN = 10  # client connections, kept current: workers compare theirs before they accept
+    QUEUED = 11  # requests waiting for a peer that has all the connections it may have
+    ORDERS = 12  # version of the orders this worker acts on
+
+
+class PeerState(IntEnum):
+    """How a worker sees an upstream peer. Of several workers' views the highest is the one to show."""
+
+    UNKNOWN = 0  # nobody has looked
+    UP = 1
+    DRAINING = 2  # takes nothing new by order
+    EJECTED = 3  # failed too often; tried again after a while
+    DOWN = 4  # failed its probes
+
+
+class PeerSight(NamedTuple):
+    """What a worker sees of a peer at this moment."""
+
+    state: PeerState = PeerState.UNKNOWN
+    idle: int = 0  # connections
+    busy: int = 0
+    weight: int = 0
+    probed: int = 0  # unix seconds of the last probe; 0: never
+
+
+class PeerView(NamedTuple):
+    """A peer in one slot: what was counted, and what was last seen."""
+
+    connects: int
+    reuses: int
+    failures: int
+    sight: PeerSight
 
 
 _REQUESTS = len(Total)
 _DURATIONS = _REQUESTS + (len(METHODS) + 1) * CLASSES
 _GAUGES = _DURATIONS + len(BUCKETS) + 1
 _PEERS = _GAUGES + len(Gauge)
-_PEER_WORDS = _NAME + 3
-_REASONS = _PEERS + PEERS * _PEER_WORDS
-_REASON_WORDS = _NAME + 1
-_SLOT = -(-(_REASONS + REASONS * _REASON_WORDS) // 512) * 512  # whole pages: no two workers share a cache line
+_PEER_COUNTERS = 3
+_PEER_NUMBERS = _PEER_COUNTERS + len(PeerSight._fields)
+_REASONS = _PEERS + PEERS * (_NAME + _PEER_NUMBERS)
+_REASON_NUMBERS = 2
+_CERTIFICATES = _REASONS + REASONS * (_NAME + _REASON_NUMBERS)
+_END = _CERTIFICATES + CERTIFICATES * (_NAME + 1)
+_SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
 _OTHER_BASE = _REQUESTS + len(METHODS) * CLASSES
-
-
 _OPEN = _GAUGES + Gauge.OPEN
 
 
@@ -90,6 +124,10 @@ class Cells:
             if not raw:
                 return
             yield raw.decode("utf-8", "replace"), start + _NAME
+
+    def places(self) -> list[int]:
+        """Where the numbers of all names in use begin."""
+        return [at for _, at in self.items()]
 
     def find(self, name: str) -> int:
         """Where the numbers of `name` begin."""
@@ -128,13 +166,22 @@ class PeerCounters:
         self._words[self._at + 2] += 1
 
 
+def _note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:
+    """Write the numbers behind the first `skip` of every cell; zeros where nothing was seen."""
+    wanted = {cells.find(name): numbers for name, numbers in seen.items()}
+    for at in cells.places():
+        for column, number in enumerate(wanted.get(at, (0,) * width), at + skip):
+            words[column] = number
+
+
 class Counters:
     """One worker's slot. Every method is a handful of integer operations."""
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
-        self._peers = Cells(words, _PEERS, PEERS, 3)
-        self._reasons = Cells(words, _REASONS, REASONS, 1)
+        self._peers = Cells(words, _PEERS, PEERS, _PEER_NUMBERS)
+        self._reasons = Cells(words, _REASONS, REASONS, _REASON_NUMBERS)
+        self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, 1)
         self._sampled = (time.monotonic(), time.process_time())
 
     def request(self, method: bytes, status: int, seconds: float, received: int, sent: int) -> None:
@@ -150,9 +197,21 @@ class Counters:
         """Count a request head that was refused."""
         self._words[self._reasons.find(reason)] += 1
 
+    def failed(self, reason: str) -> None:
+        """Count an exchange that failed after its head was accepted."""
+        self._words[self._reasons.find(reason) + 1] += 1
+
     def peer(self, name: str) -> PeerCounters:
         """The counters of a peer, to be kept by whoever leases its connections."""
         return PeerCounters(self._words, self._peers.find(name))
+
+    def see_peers(self, seen: Mapping[str, PeerSight]) -> None:
+        """Note how all peers of this worker are; what is not among them is not known any more."""
+        _note(self._words, self._peers, _PEER_COUNTERS, len(PeerSight._fields), seen)
+
+    def see_certificates(self, expiries: Mapping[str, int]) -> None:
+        """Note the certificates this worker serves: name, and the unix second in which each expires."""
+        _note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in expiries.items()})
 
     def accepted(self) -> None:
         """Count a new client connection, which stands until `ended`."""
@@ -227,15 +286,21 @@ class Slot:
         """Requests in each bucket, the last one being above all bounds."""
         return self._words[_DURATIONS:_GAUGES].tolist()
 
-    def peers(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
-        """Name; connects, reuses, failures."""
-        for name, at in Cells(self._words, _PEERS, PEERS, 3).items():
-            connects, reuses, failures = self._words[at:at + 3].tolist()
-            yield name, (connects, reuses, failures)
+    def peers(self) -> Iterator[tuple[str, PeerView]]:
+        for name, at in Cells(self._words, _PEERS, PEERS, _PEER_NUMBERS).items():
+            connects, reuses, failures, state, idle, busy, weight, probed = self._words[at:at + _PEER_NUMBERS].tolist()
+            yield name, PeerView(connects, reuses, failures, PeerSight(PeerState(state), idle, busy, weight, probed))
 
-    def rejections(self) -> Iterator[tuple[str, int]]:
-        for name, at in Cells(self._words, _REASONS, REASONS, 1).items():
-            yield name, int(self._words[at])
+    def reasons(self) -> Iterator[tuple[str, int, int]]:
+        """Reason; heads refused, exchanges that failed later."""
+        for name, at in Cells(self._words, _REASONS, REASONS, _REASON_NUMBERS).items():
+            yield name, int(self._words[at]), int(self._words[at + 1])
+
+    def certificates(self) -> Iterator[tuple[str, int]]:
+        """Name and unix second of expiry."""
+        for name, at in Cells(self._words, _CERTIFICATES, CERTIFICATES, 1).items():
+            if self._words[at]:
+                yield name, int(self._words[at])
 
 
 class Board:
@@ -260,6 +325,9 @@ class Board:
         """The worker of this slot has died: its gauges are no longer true, its counters stay."""
         start = index * _SLOT + _GAUGES
         self._words[start:start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
+        counters = self.counters(index)
+        counters.see_peers({})
+        counters.see_certificates({})
 
     def open_connections(self, indexes: Iterable[int]) -> list[int]:
         """Client connections of the workers in these slots, at this moment."""
@@ -267,7 +335,11 @@ class Board:
 
     def alive(self) -> list[int]:
         """Slots whose worker lives and accepts."""
-        return [slot.index for slot in self.slots() if slot.gauge(Gauge.PID) and not slot.gauge(Gauge.DRAINING)]
+        return [slot.index for slot in self.accepting()]
+
+    def accepting(self) -> list["Slot"]:
+        """The slots of `alive`, to look into."""
+        return [slot for slot in self.slots() if slot.gauge(Gauge.PID) and not slot.gauge(Gauge.DRAINING)]
 
     def counters(self, index: int) -> Counters:
         """For the worker that was given this slot."""

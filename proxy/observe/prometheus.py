@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
+from proxy.observe.metrics import BUCKETS, Board, Gauge, PeerSight, PeerState, PeerView, Slot, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "aragora_proxy_"
+RATE_LIMITED = "rate_limited"  # reason of the refusals of a rate limit
 _MICRO = 1e6
 
 _TOTALS = (
@@ -54,8 +55,8 @@ class _BoardCollector(Collector):
         yield _durations(slots)
         for total, name, doc in _TOTALS:
             yield CounterMetricFamily(_PREFIX + name, doc, sum(slot.total(total) for slot in slots))
-        yield from _peers(slots)
-        yield _rejections(slots)
+        yield from _peers(slots, alive)
+        yield from _failures(slots)
         for name, doc, label, members in _GAUGES:
             family = GaugeMetricFamily(_PREFIX + name, doc, labels=[label])
             for which, state in members:
@@ -63,6 +64,9 @@ class _BoardCollector(Collector):
             yield family
         yield GaugeMetricFamily(_PREFIX + "requests_held", "Requests waiting for an upstream now",
                                 sum(slot.gauge(Gauge.HELD) for slot in alive))
+        yield GaugeMetricFamily(_PREFIX + "queue_waiting", "Requests waiting for a peer that is full now",
+                                sum(slot.gauge(Gauge.QUEUED) for slot in alive))
+        yield _certificates(alive)
         yield from _workers(slots, alive)
         yield GaugeMetricFamily(_PREFIX + "start_time_seconds", "Unix time at which the master started",
                                 self._board.started)
@@ -98,32 +102,83 @@ def _durations(slots: list[Slot]) -> Metric:
     return family
 
 
-def _peers(slots: list[Slot]) -> Iterator[Metric]:
-    counts: dict[str, list[int]] = {}
+def peer_views(slots: list[Slot]) -> dict[str, PeerView]:
+    """All peers: counters of all slots together, connections too, and the worst that any worker sees."""
+    known: dict[str, PeerView] = {}
     for slot in slots:
-        for name, numbers in slot.peers():
-            known = counts.setdefault(name, [0, 0, 0])
-            for column, number in enumerate(numbers):
-                known[column] += number
-    for index, (metric, doc) in enumerate((
-            ("upstream_connects", "Connections opened to a peer"),
-            ("upstream_reuses", "Requests sent on a connection that was already open"),
-            ("upstream_failures", "Connects and exchanges that failed at a peer"))):
+        for name, view in slot.peers():
+            known[name] = _joined(known[name], view) if name in known else view
+    return known
+
+
+def _joined(one: PeerView, other: PeerView) -> PeerView:
+    mine, its = one.sight, other.sight
+    return PeerView(
+        one.connects + other.connects,
+        one.reuses + other.reuses,
+        one.failures + other.failures,
+        PeerSight(max(mine.state, its.state), mine.idle + its.idle, mine.busy + its.busy,
+                  max(mine.weight, its.weight), max(mine.probed, its.probed)),
+    )
+
+
+def _peers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
+    views = peer_views(slots)
+    for field, metric, doc in (
+            ("connects", "upstream_connects", "Connections opened to a peer"),
+            ("reuses", "upstream_reuses", "Requests sent on a connection that was already open"),
+            ("failures", "upstream_failures", "Connects and exchanges that failed at a peer")):
         family = CounterMetricFamily(_PREFIX + metric, doc, labels=["peer"])
-        for peer, known in counts.items():
-            family.add_metric([peer], known[index])
+        for peer, view in views.items():
+            family.add_metric([peer], getattr(view, field))
         yield family
+    up = GaugeMetricFamily(_PREFIX + "peer_up", "1 while every worker sends requests to a peer, 0 while one does not",
+                           labels=["peer"])
+    for peer, view in peer_views(alive).items():
+        if view.sight.state is not PeerState.UNKNOWN:
+            up.add_metric([peer], view.sight.state is PeerState.UP)
+    yield up
 
 
-def _rejections(slots: list[Slot]) -> Metric:
-    counts: Counter[str] = Counter()
+def failure_counts(slots: list[Slot]) -> dict[str, tuple[int, int]]:
+    """By reason: heads refused, exchanges that failed later."""
+    counts: dict[str, tuple[int, int]] = {}
     for slot in slots:
-        for reason, count in slot.rejections():
-            counts[reason] += count
-    family = CounterMetricFamily(_PREFIX + "requests_rejected", "Requests refused before any upstream saw them",
-                                 labels=["reason"])
-    for reason, count in counts.items():
-        family.add_metric([reason], count)
+        for reason, refused, failed in slot.reasons():
+            before = counts.get(reason, (0, 0))
+            counts[reason] = before[0] + refused, before[1] + failed
+    return counts
+
+
+def _failures(slots: list[Slot]) -> Iterator[Metric]:
+    counts = failure_counts(slots)
+    refusals = CounterMetricFamily(_PREFIX + "requests_rejected", "Requests refused before any upstream saw them",
+                                   labels=["reason"])
+    failures = CounterMetricFamily(_PREFIX + "failures", "Requests refused or failed, by cause", labels=["reason"])
+    for reason, (refused, failed) in counts.items():
+        if refused:
+            refusals.add_metric([reason], refused)
+        failures.add_metric([reason], refused + failed)
+    yield refusals
+    yield failures
+    yield CounterMetricFamily(_PREFIX + "rate_limited", "Requests refused because their client asks too often",
+                              sum(counts.get(RATE_LIMITED, (0, 0))))
+
+
+def certificate_expiries(alive: list[Slot]) -> dict[str, int]:
+    """Certificates being served, and the unix second of expiry; of two views the earlier."""
+    known: dict[str, int] = {}
+    for slot in alive:
+        for name, expiry in slot.certificates():
+            known[name] = min(known.get(name, expiry), expiry)
+    return known
+
+
+def _certificates(alive: list[Slot]) -> Metric:
+    family = GaugeMetricFamily(_PREFIX + "certificate_expiry_seconds", "Unix time at which a certificate expires",
+                               labels=["name"])
+    for name, expiry in certificate_expiries(alive).items():
+        family.add_metric([name], expiry)
     return family
 
 

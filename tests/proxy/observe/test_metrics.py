@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe import metrics
 from proxy.observe.admin import Answer, respond
-from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, Total
-from proxy.observe.prometheus import render
+from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, PeerSight, PeerState, Total
+from proxy.observe.prometheus import peer_views, render
 from proxy.settings import Address, Settings
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "run-the-gateway.md"
@@ -104,10 +104,58 @@ def test_every_metric_is_documented() -> None:
     counters.request(b"GET", 200, 0.1, 1, 1)
     counters.rejected("host")
     counters.peer("127.0.0.1:8080").connect()
+    counters.see_peers({"127.0.0.1:8080": PeerSight(PeerState.UP)})
+    counters.see_certificates({"example.com": 2_000_000_000})
     documented = HOWTO.read_text()
     for family in text_string_to_metric_families(render(board, "1").decode()):
         name = family.name + "_total" if family.type == "counter" else family.name
         assert f"`{name}`" in documented, name
+
+
+def test_failures_are_counted_by_cause_whether_the_head_was_refused_or_the_exchange_failed() -> None:
+    board = Board()
+    for slot in range(2):
+        counters = board.counters(board.take(range(slot)))
+        counters.begin()
+        counters.rejected("host")
+        counters.failed("connect_refused")
+        counters.failed("rate_limited")
+    found = samples(board)
+    assert {key[1]: value for key, value in found.items() if key[0] == "failures_total"} == {
+        ("host",): 2, ("connect_refused",): 2, ("rate_limited",): 2}
+    assert [key[1] for key in found if key[0] == "requests_rejected_total"] == [("host",)]
+    assert found["rate_limited_total", ()] == 2
+
+
+def test_a_peer_is_up_while_every_worker_says_so_and_only_the_living_are_heard() -> None:
+    board = Board()
+    first, second = board.counters(board.take([])), board.counters(board.take([0]))
+    for counters in (first, second):
+        counters.begin()
+    first.see_peers({"a": PeerSight(PeerState.UP, 1, 2), "b": PeerSight(PeerState.UP)})
+    second.see_peers({"a": PeerSight(PeerState.EJECTED, 3, 4), "b": PeerSight(PeerState.UP)})
+    found = samples(board)
+    assert (found["peer_up", ("a",)], found["peer_up", ("b",)]) == (0, 1)
+    sight = peer_views(board.slots())["a"].sight
+    assert (sight.state, sight.idle, sight.busy) == (PeerState.EJECTED, 4, 6)
+    first.see_peers({"a": PeerSight(PeerState.UP)})
+    board.leave(1)
+    found = samples(board)
+    assert found["peer_up", ("a",)] == 1
+    assert ("peer_up", ("b",)) not in found
+
+
+def test_of_two_views_of_a_certificate_the_earlier_expiry_is_told() -> None:
+    board = Board()
+    first, second = board.counters(board.take([])), board.counters(board.take([0]))
+    for counters in (first, second):
+        counters.begin()
+    first.see_certificates({"example.com": 2_000_000_000, "old.example.com": 5})
+    first.see_certificates({"example.com": 2_000_000_000})
+    second.see_certificates({"example.com": 1_900_000_000})
+    found = samples(board)
+    assert {key[1]: value for key, value in found.items() if key[0] == "certificate_expiry_seconds"} == {
+        ("example.com",): 1_900_000_000}
 
 
 def test_an_unused_board_renders() -> None:
@@ -168,7 +216,7 @@ def test_slots_do_not_touch_each_other() -> None:
             counters.rejected(f"reason-{number}")
         for number in range(metrics.PEERS + 5):
             counters.peer(f"peer-{number}").failure()
-    assert [sum(count for _, count in slot.rejections()) for slot in board.slots()] == [metrics.REASONS + 5] * 3
+    assert [sum(count for _, count, _ in slot.reasons()) for slot in board.slots()] == [metrics.REASONS + 5] * 3
     assert [slot.total(Total.STARTS) for slot in board.slots()] == [1, 1, 1]
 
 
@@ -180,9 +228,9 @@ def test_names_are_bounded_and_no_count_is_lost(names: list[str]) -> None:
     for name in names:
         counters.rejected(name)
     [slot] = board.slots()
-    cells = list(slot.rejections())
+    cells = list(slot.reasons())
     assert len(cells) <= metrics.REASONS
-    assert sum(count for _, count in cells) == len(names)
+    assert sum(count for _, count, _ in cells) == len(names)
     render(board, "1")
 
 
