@@ -7,11 +7,12 @@ gateway's own choice, the forwarding fields, then the client's other lines uncha
 import base64
 import hashlib
 import os
+from collections.abc import Iterable
 from email.utils import formatdate
 from itertools import count
 from time import time
 
-from proxy.wire.head import CRLF
+from proxy.wire.head import CRLF, tokens
 from proxy.wire.request import RequestFields
 from proxy.wire.response import ResponseHead
 
@@ -84,3 +85,19 @@ def informational(response: ResponseHead) -> bytes:
 def websocket_accept(key: bytes) -> bytes:
     """The Sec-WebSocket-Accept value that answers `key` (RFC 6455 section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
+
+
+def field_value(lines: Iterable[bytes], name: bytes) -> bytes | None:
+    """The value of a field by its lower-case name; several lines are one list (RFC 9110 section 5.2)."""
+    found = [line for line in lines if line[: len(name) + 1].lower() == name + b":"]
+    return b", ".join(line[len(name) + 1 :].strip(b" \t") for line in found) if found else None
+
+
+def with_vary(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
+    """The field lines with a Vary that names all of `names`, each once (RFC 9110 section 12.5.5)."""
+    kept = list(lines)
+    present = set(tokens(field_value(kept, b"vary") or b""))
+    missing = [name for name in names if name.lower() not in present and b"*" not in present]
+    if missing:
+        kept.append(b"Vary: " + b", ".join(missing))
+    return kept

@@ -1,0 +1,125 @@
+"""Conditional and range requests for what the gateway itself holds (RFC 9110 sections 13 and 14)."""
+
+import re
+from calendar import timegm
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate
+
+_ENTITY_TAG = re.compile(rb'(W/)?("[!#-~\x80-\xff]*")')
+_RANGE = re.compile(rb"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
+_STRONG_AFTER = 2.0
+"""Seconds after which a time of change, kept in whole seconds, names one state of a file (RFC 9110 section 8.8.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one state of a resource from another. `changed` is in seconds since the epoch."""
+
+    tag: bytes
+    """A strong entity tag, with its quotes."""
+    changed: float
+
+    @property
+    def last_modified(self) -> bytes:
+        return formatdate(int(self.changed), usegmt=True).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The preconditions of one request, as they stand in its fields."""
+
+    if_match: bytes | None = None
+    if_none_match: bytes | None = None
+    if_modified_since: bytes | None = None
+    if_unmodified_since: bytes | None = None
+    if_range: bytes | None = None
+    range: bytes | None = None
+
+    def verdict(self, method: bytes, validators: Validators) -> int:
+        """200 to go on, 304 or 412, in the order of RFC 9110 section 13.2.2. Dates that are none are ignored."""
+        if self.if_match is not None:
+            if not _matches(self.if_match, validators.tag, weak=False):
+                return 412
+        elif (since := _date(self.if_unmodified_since)) is not None and int(validators.changed) > since:
+            return 412
+        safe = method in (b"GET", b"HEAD")
+        if self.if_none_match is not None:
+            if _matches(self.if_none_match, validators.tag, weak=True):
+                return 304 if safe else 412
+        elif safe and (since := _date(self.if_modified_since)) is not None and int(validators.changed) <= since:
+            return 304
+        return 200
+
+    def wanted(self, method: bytes, validators: Validators, size: int, now: float) -> "slice | None":
+        """The part of the body to send: None for the whole, an empty slice for a range that cannot be satisfied.
+
+        Only a single range is served; several, or anything malformed, get the whole (RFC 9110 section 14.2).
+        """
+        if self.range is None or method != b"GET" or not self._still_the_same(validators, now):
+            return None
+        unit, _, ranges = self.range.partition(b"=")
+        if unit.strip(b" \t").lower() != b"bytes":
+            return None
+        members = [member.strip(b" \t") for member in ranges.split(b",")]
+        specified = [member for member in members if member]
+        if len(specified) != 1 or (found := _RANGE.fullmatch(specified[0])) is None:
+            return None
+        first, last, suffix = found.groups()
+        if suffix is not None:
+            if size == 0 and int(suffix):
+                return None
+            return slice(max(0, size - int(suffix)), size)
+        if last and int(last) < int(first):
+            return None
+        begin = min(int(first), size)
+        return slice(begin, min(int(last) + 1, size) if last else size)
+
+    def _still_the_same(self, validators: Validators, now: float) -> bool:
+        """If-Range: a strong tag, or the exact date of a change long enough ago (RFC 9110 section 13.1.5)."""
+        if self.if_range is None:
+            return True
+        if _ENTITY_TAG.fullmatch(self.if_range):
+            return self.if_range == validators.tag
+        return self.if_range == validators.last_modified and now - validators.changed >= _STRONG_AFTER
+
+
+_NAMES = {
+    b"if-match": "if_match",
+    b"if-none-match": "if_none_match",
+    b"if-modified-since": "if_modified_since",
+    b"if-unmodified-since": "if_unmodified_since",
+    b"if-range": "if_range",
+    b"range": "range",
+}
+
+
+def conditions(lines: Iterable[bytes]) -> Conditions:
+    """The preconditions among a request's field lines; tags on several lines count as one list."""
+    found: dict[str, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        attribute = _NAMES.get(name.lower())
+        if attribute is not None:
+            value = value.strip(b" \t")
+            found[attribute] = found[attribute] + b", " + value if attribute in found else value
+    return Conditions(**found)
+
+
+def _matches(tags: bytes, tag: bytes, *, weak: bool) -> bool:
+    if tags.strip(b" \t") == b"*":
+        return True
+    return any(found[2] == tag and (weak or not found[1]) for found in _ENTITY_TAG.finditer(tags))
+
+
+def _date(value: bytes | None) -> int | None:
+    """Seconds since the epoch of an HTTP date, in any of its three forms (RFC 9110 section 5.6.7)."""
+    if value is None:
+        return None
+    found = parsedate(value.decode("latin-1"))
+    if found is None:
+        return None
+    try:
+        return timegm(found)
+    except (ValueError, OverflowError):
+        return None
