@@ -1,0 +1,98 @@
+"""Token buckets, exact over all processes that share them.
+
+A bucket is kept as what was taken out of it: a level that rises by one with each request that passes and sinks at the
+limit's rate. Rate and burst are the caller's, so a changed limit goes on from what was already taken.
+"""
+
+from proxy.limits.lock import Lock
+
+WAYS = 16  # places in which a key may stand
+
+
+class Buckets:
+    """Levels of at least `count` keys: open addressing over small sets, the one untouched longest makes room.
+
+    `memory` is zeroed and has `words(count)` 8-byte words.
+    """
+
+    def __init__(self, memory: memoryview, count: int, lock: Lock, slot: int) -> None:
+        places = _places(count)
+        self._keys = memory[:places]
+        # The same memory as floating point: monotonic seconds are the same for all processes of a machine.
+        reals = memory.cast("b").cast("d")
+        self._touched = reals[places : 2 * places]
+        self._levels = reals[2 * places : 3 * places]
+        self._sets = places // WAYS
+        self._lock = lock
+        self._slot = slot
+
+    @staticmethod
+    def words(count: int) -> int:
+        return 3 * _places(count)
+
+    def take(self, key: int, rate: float, burst: int, now: float) -> float:
+        """Take one token from the bucket of `key`, which holds `burst` and gains `rate` a second.
+
+        Returns the tokens left, 0 or more; or, when there is none to take, minus the seconds until there is. `now` is
+        `time.monotonic()`. When the lock cannot be had the request passes.
+        """
+        if not self._lock.take(self._slot):
+            return float(burst)
+        try:
+            place = self._find(key, now)
+            level = self._sink(place, rate, now)
+            left = burst - 1.0 - level
+            self._levels[place] = level if left < 0.0 else level + 1.0
+            return left if left >= 0.0 else left / rate
+        finally:
+            self._lock.give_back(self._slot)
+
+    def left(self, key: int, rate: float, burst: int, now: float) -> float:
+        """What `take` would answer, without taking; a key that was never seen makes no entry."""
+        if not self._lock.take(self._slot):
+            return float(burst)
+        try:
+            start = key % self._sets * WAYS
+            try:
+                place = start + self._keys[start : start + WAYS].tolist().index(key)
+            except ValueError:
+                return burst - 1.0
+            level = max(0.0, self._levels[place] - max(0.0, now - self._touched[place]) * rate)
+            left = burst - 1.0 - level
+            return left if left >= 0.0 else left / rate
+        finally:
+            self._lock.give_back(self._slot)
+
+    def _sink(self, place: int, rate: float, now: float) -> float:
+        """The level at `now`; time of another process that is a little ahead is not counted twice."""
+        level = self._levels[place]
+        passed = now - self._touched[place]
+        if passed > 0.0:
+            self._touched[place] = now
+            level -= passed * rate
+            if level < 0.0:
+                return 0.0
+        return level
+
+    def _find(self, key: int, now: float) -> int:
+        """Where the bucket of `key` is; a new one takes an empty place, else that of the oldest."""
+        start = key % self._sets * WAYS
+        if self._keys[start] == key:
+            return start
+        keys = self._keys[start : start + WAYS].tolist()
+        try:
+            return start + keys.index(key)
+        except ValueError:
+            pass
+        touched = self._touched[start : start + WAYS].tolist()
+        place = start + (keys.index(0) if 0 in keys else touched.index(min(touched)))
+        # Emptied before it is named: whoever dies in between leaves a bucket nobody owns.
+        self._keys[place] = 0
+        self._levels[place] = 0.0
+        self._touched[place] = now
+        self._keys[place] = key
+        return place
+
+
+def _places(count: int) -> int:
+    return -(-count // WAYS) * WAYS

@@ -1,0 +1,124 @@
+"""How many connections and WebSockets each client has open, over all workers.
+
+Each worker keeps rows of its own, marked with the number that its slot was given when it started. A worker that dies
+takes its counts with it: its number is no slot's any more, and rows that bear it are free.
+"""
+
+from enum import IntEnum
+
+from proxy.limits.lock import Lock
+
+WAYS = 16
+
+
+class Kept(IntEnum):
+    """What is counted."""
+
+    CONNECTIONS = 0
+    WEBSOCKETS = 1
+
+
+class Presence:
+    """Counts of clients, by key. `memory` is zeroed and has `words(count, slots)` 8-byte words.
+
+        number given last | number of each slot | keys | numbers | connections | WebSockets
+    """
+
+    def __init__(self, memory: memoryview, count: int, slots: int, lock: Lock, slot: int) -> None:
+        places = _places(count)
+        start = 1 + slots
+        self._given = memory[:1]
+        self._numbers = memory[1:start]
+        self._keys = memory[start : start + places]
+        self._owners = memory[start + places : start + 2 * places]
+        self._counts = [memory[start + (2 + kind) * places : start + (3 + kind) * places] for kind in Kept]
+        self._sets = places // WAYS
+        self._lock = lock
+        self._slot = slot
+
+    @staticmethod
+    def words(count: int, slots: int) -> int:
+        return 1 + slots + (2 + len(Kept)) * _places(count)
+
+    def begin(self, slot: int) -> None:
+        """In the master, before the fork: a worker takes this slot."""
+        self._given[0] += 1
+        self._numbers[slot] = self._given[0]
+
+    def end(self, slot: int) -> None:
+        """In the master: the worker of this slot has died, and its clients' connections with it."""
+        self._numbers[slot] = 0
+
+    def enter(self, key: int, kind: Kept, most: int) -> bool:
+        """Count one more for the client unless it has `most` already, in all workers together.
+
+        What was counted must be given to `leave`. When the lock cannot be had, or all places for the key are taken by
+        clients that are here, nothing is refused.
+        """
+        if not self._lock.take(self._slot):
+            return True
+        try:
+            if self._total(key, kind) >= most:
+                return False
+            place = self._place(key, self._slot, self._numbers[self._slot])
+            if place is None:
+                place = self._new_place(key)
+            if place is not None:
+                self._counts[kind][place] += 1
+            return True
+        finally:
+            self._lock.give_back(self._slot)
+
+    def leave(self, key: int, kind: Kept) -> None:
+        """Count one less of what `enter` counted."""
+        # Only this worker writes to the row, so a lock that cannot be had does no harm.
+        taken = self._lock.take(self._slot)
+        try:
+            place = self._place(key, self._slot, self._numbers[self._slot])
+            if place is not None and self._counts[kind][place] > 0:
+                self._counts[kind][place] -= 1
+        finally:
+            if taken:
+                self._lock.give_back(self._slot)
+
+    def count(self, key: int, kind: Kept) -> int:
+        """How many the client has in all workers, at this moment."""
+        return self._total(key, kind)
+
+    def _start(self, key: int, slot: int) -> int:
+        # Apart for each slot: one client that is everywhere does not fill the places it shares with others.
+        return (key + slot * 0x9E3779B1) % self._sets * WAYS
+
+    def _total(self, key: int, kind: Kept) -> int:
+        total = 0
+        for slot, number in enumerate(self._numbers.tolist()):
+            if number:
+                place = self._place(key, slot, number)
+                if place is not None:
+                    total += self._counts[kind][place]
+        return total
+
+    def _place(self, key: int, slot: int, number: int) -> int | None:
+        start = self._start(key, slot)
+        for place, known in enumerate(self._keys[start : start + WAYS].tolist(), start):
+            if known == key and self._owners[place] == number:
+                return place
+        return None
+
+    def _new_place(self, key: int) -> int | None:
+        """A place of one that is gone, or None if all are taken by clients that are here."""
+        alive = set(self._numbers.tolist()) - {0}
+        start = self._start(key, self._slot)
+        for place in range(start, start + WAYS):
+            if self._owners[place] not in alive or not any(counts[place] for counts in self._counts):
+                self._owners[place] = 0
+                for counts in self._counts:
+                    counts[place] = 0
+                self._keys[place] = key
+                self._owners[place] = self._numbers[self._slot]
+                return place
+        return None
+
+
+def _places(count: int) -> int:
+    return -(-count // WAYS) * WAYS

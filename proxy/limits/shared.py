@@ -1,0 +1,53 @@
+"""The shared memory of all limits, made in the master, and what one worker sees of it."""
+
+import mmap
+import os
+
+from proxy.limits.buckets import Buckets
+from proxy.limits.keys import Keys
+from proxy.limits.lock import Lock
+from proxy.limits.presence import Presence
+
+
+class WorkerLimits:
+    """One worker's access: `buckets` for rates, `presence` for open connections, `keys(family)` to ask them by."""
+
+    def __init__(self, limits: "Limits", slot: int) -> None:
+        self._secret = limits.secret
+        self.buckets = Buckets(limits.bucket_memory, limits.count, limits.lock, slot)
+        self.presence = Presence(limits.presence_memory, limits.count, limits.slots, limits.lock, slot)
+
+    def keys(self, family: str) -> Keys:
+        """Keys of their own for each limit: equal clients under different names have nothing in common."""
+        return Keys(self._secret, family)
+
+
+class Limits:
+    """Made before the fork, with room for `count` keys and workers in `slots` slots.
+
+    The memory is taken from the machine only as far as it is written to: at most 56 bytes for each key.
+    """
+
+    def __init__(self, count: int, slots: int) -> None:
+        self.count = count
+        self.slots = slots
+        self.secret = os.urandom(16)
+        flags, buckets = slots, Buckets.words(count)
+        words = memoryview(mmap.mmap(-1, 8 * (flags + buckets + Presence.words(count, slots)))).cast("q")
+        self.lock = Lock(words[:flags])
+        self.bucket_memory = words[flags : flags + buckets]
+        self.presence_memory = words[flags + buckets :]
+        self._presence = Presence(self.presence_memory, count, slots, self.lock, 0)
+
+    def worker(self, slot: int) -> WorkerLimits:
+        """For the worker that was given this slot; called in its process."""
+        return WorkerLimits(self, slot)
+
+    def begin(self, slot: int) -> None:
+        """In the master, before the fork: a worker takes this slot."""
+        self._presence.begin(slot)
+
+    def end(self, slot: int) -> None:
+        """In the master: the worker of this slot has died, wherever it was killed."""
+        self.lock.bury(slot)
+        self._presence.end(slot)
