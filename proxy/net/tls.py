@@ -1,0 +1,339 @@
+"""A TLS connection that looks like a non-blocking socket.
+
+Theory of operation. OpenSSL reads and writes two buffers in memory; this object moves bytes between them and the
+socket, so that one call costs at most one system call and nothing ever blocks:
+
+    recv    socket ──ciphertext──► incoming ──► OpenSSL ──► plaintext
+    send    plaintext ──► OpenSSL ──► outgoing ──ciphertext──► socket
+
+Two things differ from a socket. Plaintext may wait inside although the descriptor is not readable: `buffered` says so.
+And what was encrypted cannot be taken back: when the kernel does not take all of it, `send` keeps the ciphertext,
+remembers how many bytes of plaintext it stands for and raises `BlockingIOError`; the caller offers the same bytes
+again, as it would to a full socket, and is told that many as soon as the ciphertext is gone.
+
+All errors are `OSError`: those of the socket, `ssl.SSLError` for a broken protocol, `BlockingIOError` for not now.
+"""
+
+import errno
+import socket
+import ssl
+from typing import TypeAlias
+
+from proxy.net.stream import Socket
+
+Data: TypeAlias = bytes | bytearray | memoryview
+
+RECORD = 16384
+"""Most plaintext of one record (RFC 8446 section 5.1): OpenSSL reads and writes one at a time."""
+
+_MOST_ENCRYPTED = 4 * RECORD
+_MOST_UNSENT = 1 << 17
+"""Ciphertext kept for a peer that asks for answers (key updates) and does not read them; then it is given up."""
+
+# Filled and emptied within one call, so one buffer serves all connections of the process.
+_RECEIVED = memoryview(bytearray(1 << 16))
+
+
+class TlsSocket:
+    """The server's end of a TLS connection over `sock`, a connected non-blocking socket that it then owns.
+
+    `received` is what was already read from the socket.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_ended",
+        "_failure",
+        "_incoming",
+        "_left",
+        "_outgoing",
+        "_owed",
+        "_silent",
+        "_sock",
+        "_tls",
+        "_unsent",
+    )
+
+    def __init__(self, sock: Socket, context: ssl.SSLContext, received: bytes = b"") -> None:
+        self._sock = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._ahead = b""  # plaintext that was taken out of OpenSSL before anybody received it
+        self._left = bool(received)  # OpenSSL may have plaintext without another byte from the socket
+        self._ended = False
+        self._failure: OSError | None = None  # every later receive fails with it too
+        self._unsent = b""
+        self._owed = 0  # plaintext bytes in `_unsent` that no caller of `send` was told of
+        self._silent = True  # nothing is said at closing: before the handshake, and after a failure
+        if received:
+            self._incoming.write(received)
+
+    # What OpenSSL knows.
+
+    @property
+    def protocol(self) -> str | None:
+        """What ALPN agreed on, if anything."""
+        return self._tls.selected_alpn_protocol()
+
+    @property
+    def version(self) -> str | None:
+        """Such as "TLSv1.3"."""
+        return self._tls.version()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the client came back with a session ticket."""
+        return bool(self._tls.session_reused)
+
+    def peer_certificate(self) -> bytes | None:
+        """The client's certificate (DER), verified, or None if it sent none."""
+        return self._tls.getpeercert(binary_form=True)
+
+    # The handshake.
+
+    def shake_hands(self) -> None:
+        """Go on with the handshake until it is done. Raises `BlockingIOError`: call again when the socket is ready,
+        for writing if `sending` says so, else for reading; another `OSError`: it failed."""
+        self._flush()
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+                if self._ended:
+                    raise ConnectionResetError(errno.ECONNRESET, "the client left during the handshake") from None
+            except ssl.SSLError:
+                self._say_last_words()
+                raise
+            else:
+                break
+        self._silent = False
+        self._left = self._incoming.pending > 0
+        # The session tickets wait for the first answer if there is a request already.
+        if not self._left:
+            try:
+                self._flush()
+            except BlockingIOError:
+                pass
+
+    @property
+    def sending(self) -> bool:
+        """Whether ciphertext waits for the socket."""
+        return bool(self._unsent)
+
+    # Receiving.
+
+    @property
+    def buffered(self) -> bool:
+        """Whether `recv` has something to give, be it the end, whatever the descriptor says."""
+        if self._ahead or self._ended:
+            return True
+        if not self._left:
+            return False
+        try:
+            self._ahead = self._decrypt(RECORD)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Up to `size` bytes, b"" at the end; `flags` may be MSG_PEEK. Raises `OSError`.
+
+        A connection that ends without a close_notify ends all the same: HTTP and WebSocket messages say themselves
+        whether they are complete (RFC 9112 section 9.8).
+        """
+        ahead = self._ahead
+        if not ahead:
+            if not flags:
+                return self._take(size)
+            ahead = self._ahead = self._take(RECORD)
+        if not flags & socket.MSG_PEEK:
+            self._ahead = ahead[size:]
+        return ahead[:size]
+
+    def recv_into(self, buffer: memoryview, size: int = 0) -> int:
+        """As `recv`, into a buffer; returns the count."""
+        data = self.recv(size or len(buffer))
+        count = len(data)
+        buffer[:count] = data
+        return count
+
+    def _take(self, size: int) -> bytes:
+        """Plaintext from OpenSSL, else from the socket; b"" at the end."""
+        if self._left:
+            try:
+                return self._decrypt(size)
+            except BlockingIOError:
+                pass
+        elif self._failure is not None:
+            raise self._failure
+        elif self._ended:
+            return b""
+        self._receive()
+        return b"" if self._ended else self._decrypt(size)
+
+    def _receive(self) -> None:
+        """Move what the kernel has to OpenSSL, which is not told of an end: it would refuse to write after it."""
+        count = self._sock.recv_into(_RECEIVED)
+        if count:
+            self._incoming.write(_RECEIVED[:count])
+        else:
+            self._ended = True
+
+    def _decrypt(self, size: int) -> bytes:
+        """Plaintext of the records that are complete; b"" at the end."""
+        incoming = self._incoming
+        data = self._read(size)
+        if self._outgoing.pending:
+            self._answer()
+        if not data:
+            return data
+        if not incoming.pending:
+            self._left = len(data) == size
+            return data
+        self._left = True
+        missing = size - len(data)
+        if missing <= 0:
+            return data
+        pieces = [data]
+        try:
+            while missing > 0 and incoming.pending and data:
+                data = self._read(missing)
+                pieces.append(data)
+                missing -= len(data)
+        except OSError:
+            pass  # not now, or found again by the next call
+        self._left = not self._ended and (not missing or incoming.pending > 0)
+        return b"".join(pieces)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._tls.read(size)
+        except ssl.SSLWantReadError:
+            self._left = False
+            if self._outgoing.pending:
+                self._answer()
+            raise BlockingIOError(errno.EAGAIN, "no complete record") from None
+        except ssl.SSLZeroReturnError:
+            data = b""
+        except ssl.SSLError as error:
+            self._say_last_words()
+            self._fail(error)
+            raise
+        if not data:
+            self._ended = True
+            self._left = False
+        return data
+
+    def _fail(self, error: OSError) -> None:
+        self._failure = error
+        self._ended = True
+        self._left = False
+
+    def _answer(self) -> None:
+        """Send what OpenSSL answers by itself, such as a key update, or keep it for the next `send`."""
+        try:
+            self._flush()
+        except OSError:  # a socket that takes nothing more may still have something to read
+            if len(self._unsent) > _MOST_UNSENT:
+                error = ConnectionAbortedError(errno.ECONNABORTED, "the peer does not read what it asks for")
+                self._fail(error)
+                raise error from None
+
+    # Sending.
+
+    def send(self, data: Data) -> int:
+        """How much of `data` is on its way; see the module's text for what a full socket means. Raises `OSError`."""
+        if self._unsent:
+            self._flush()
+            if self._owed:
+                count, self._owed = self._owed, 0
+                return count
+        count = self._tls.write(data) if len(data) <= RECORD else self._encrypt(memoryview(data))
+        ciphertext = self._outgoing.read()
+        sent = 0
+        try:
+            sent = self._sock.send(ciphertext)
+        finally:
+            if sent != len(ciphertext):
+                self._unsent = ciphertext[sent:]
+                self._owed = count
+        if self._unsent:
+            raise BlockingIOError(errno.EAGAIN, "the socket is full")
+        return count
+
+    def _encrypt(self, data: memoryview) -> int:
+        count = 0
+        size = min(len(data), _MOST_ENCRYPTED)
+        while count < size:
+            count += self._tls.write(data[count : min(size, count + RECORD)])
+        return count
+
+    def _flush(self) -> None:
+        """Send the ciphertext that waits. Raises `BlockingIOError` when the kernel does not take all."""
+        if self._outgoing.pending:
+            self._unsent += self._outgoing.read()
+        while self._unsent:
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+
+    # Ending.
+
+    def shutdown(self, how: int) -> None:
+        """SHUT_WR: say that nothing follows (close_notify, then FIN); receiving goes on. Raises `OSError`."""
+        if how == socket.SHUT_WR:
+            self._notify_close()
+        self._sock.shutdown(how)
+
+    def _notify_close(self) -> None:
+        if self._silent:
+            return
+        # OpenSSL would look for the peer's own close_notify and drop the data it finds instead.
+        while self._left and not self._ended:
+            try:
+                self._ahead += self._decrypt(_MOST_ENCRYPTED)
+            except BlockingIOError:
+                break
+        self._silent = True
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # SSLWantReadError: the peer has not said so yet, nobody waits for it
+        self._flush()
+
+    def _say_last_words(self) -> None:
+        """Send the alert that OpenSSL left; after it, closing is silent."""
+        self._silent = True
+        try:
+            self._flush()
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Close at once, after a close_notify if the peer can take one."""
+        if not (self._silent or self._ended or self._unsent):
+            try:
+                self._notify_close()
+            except OSError:
+                pass
+        self._sock.close()
+
+    # What a socket is asked besides.
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        """As a socket's. Setting SO_LINGER announces a reset: a close_notify would deny that something is missing."""
+        if option == socket.SO_LINGER and level == socket.SOL_SOCKET:
+            self._silent = True
+        self._sock.setsockopt(level, option, value)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def getsockname(self) -> object:
+        return self._sock.getsockname()
+
+    def getpeername(self) -> object:
+        return self._sock.getpeername()

@@ -1,0 +1,88 @@
+"""A TLS client that does nothing by itself: the test moves every byte between it and the socket."""
+
+import socket
+import ssl
+
+from proxy.net.tls import TlsSocket
+
+HOST = "example.test"
+
+
+class Client:
+    """The client's half of a connection, over the far end of a pair of sockets."""
+
+    def __init__(self, context: ssl.SSLContext, far: socket.socket, host: str = HOST) -> None:
+        self.far = far
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+        self._waiting = b""
+
+    def push(self, most: int = 1 << 20) -> bool:
+        """Give up to `most` bytes of what was encrypted to the socket; whether anything is left."""
+        self._waiting += self.outgoing.read()
+        if self._waiting:
+            try:
+                self._waiting = self._waiting[self.far.send(self._waiting[:most]) :]
+            except BlockingIOError:
+                pass
+        return bool(self._waiting)
+
+    def pull(self, most: int = 1 << 20) -> None:
+        """Take up to `most` bytes from the socket."""
+        try:
+            data = self.far.recv(most)
+        except BlockingIOError:
+            return
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def write(self, data: bytes) -> None:
+        """Encrypt all of it."""
+        view = memoryview(data)
+        while view:
+            view = view[self.tls.write(view) :]
+
+    def read(self) -> bytes | None:
+        """What was decrypted, b"" at the end, None for nothing yet."""
+        try:
+            return self.tls.read(1 << 20)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+
+
+def pair(server: ssl.SSLContext, client: ssl.SSLContext, size: int | None = None) -> tuple[TlsSocket, Client]:
+    """Both ends, not yet shaken hands; `size` bounds the kernel's buffers."""
+    near, far = socket.socketpair()
+    for end in (near, far):
+        end.setblocking(False)
+        if size is not None:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    return TlsSocket(near, server), Client(client, far)
+
+
+def shake_hands(near: TlsSocket, client: Client, most: int = 1 << 20) -> None:
+    """Complete the handshake, at most `most` bytes at a time from the client."""
+    done = [False, False]
+    for _ in range(20_000):
+        if all(done):
+            return
+        try:
+            client.tls.do_handshake()
+            done[1] = True
+        except ssl.SSLWantReadError:
+            pass
+        client.push(most)
+        if not done[0]:
+            try:
+                near.shake_hands()
+                done[0] = True
+            except BlockingIOError:
+                pass
+        client.pull(most)
+    raise AssertionError("the handshake does not come to an end")
