@@ -162,6 +162,7 @@ async def _waited(
     del again["aragora.deferred"]
     if isinstance(wanted, stream.AwaitEnd):
         again |= {"REQUEST_METHOD": "GET", "PATH_INFO": f"/api/debates/{wanted.debate_id}", "QUERY_STRING": ""}
+        again["aragora.asked"] = environ
     return await here.pool.run(_call, again)
 
 

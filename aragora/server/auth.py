@@ -5,6 +5,7 @@ Tokens are compared in constant time and never logged. Health and metrics need n
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -40,6 +41,23 @@ def bearer(field: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
+def given_token(field: str | None, subprotocol: str | None) -> str | None:
+    """The token of a handshake or request: of the Authorization field, else of the subprotocol."""
+    token = bearer(field)
+    return subprotocol.removeprefix(SUBPROTOCOL_PREFIX) if token is None and subprotocol is not None else token
+
+
+def who(token: str | None, tokens: tuple[str, ...]) -> str:
+    """How logs name whoever brought `token`: by eight digits of its hash, enough to tell ours apart and no more."""
+    if not tokens:
+        return "anyone"
+    if token is None:
+        return "nobody"
+    if not is_known(token, tokens):
+        return "unknown token"
+    return f"token {hashlib.sha256(token.encode()).hexdigest()[:8]}"
+
+
 def check(field: str | None, tokens: tuple[str, ...]) -> None:
     """Raise `Unauthorized` unless the Authorization field carries a known token, or none is needed."""
     if not tokens:
@@ -60,9 +78,7 @@ def may_open_websocket(field: str | None, subprotocol: str | None, tokens: tuple
     """Whether a WebSocket handshake carries a known token, in the Authorization field or as a subprotocol."""
     if not tokens:
         return True
-    token = bearer(field)
-    if token is None and subprotocol is not None:
-        token = subprotocol.removeprefix(SUBPROTOCOL_PREFIX)
+    token = given_token(field, subprotocol)
     return token is not None and is_known(token, tokens)
 
 

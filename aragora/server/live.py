@@ -16,11 +16,15 @@ from typing import Any, Never, TypeVar
 
 from aragora.errors import NotFound, TooManyRequests
 from aragora.server import auth, process, stream
+from aragora.server.audit import Caller
 from aragora.server.session import GOING_AWAY, TOO_BIG, TOO_MANY, TRY_AGAIN, UNSUPPORTED, Closed, Session
 from aragora.server.websocket import ABNORMAL, INBOX, STALL_SECONDS, refused
 from aragora.storage import Subscription
 
 log = logging.getLogger("aragora.server.websocket")
+
+# Fields of a handshake that decide who may speak with us.
+HANDSHAKE = ("ORIGIN", "HOST", "AUTHORIZATION", "X_FORWARDED_FOR")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -184,24 +188,26 @@ class Conversation:
         here = await self._pool.run(process.current)
         await self._receive()
         token = auth.token_subprotocol(self._scope.get("subprotocols") or ())
+        environ = self._environ(request_id)
+        caller = Caller.of(environ, here.settings.api_tokens, token)
         headers = [(b"x-request-id", request_id.encode())]
         await self._deliver({"type": "websocket.accept", "subprotocol": token, "headers": headers})
-        end = self._refusal(here, token) or await self._serve(here)
+        end = refused(caller, token, environ, here) or await self._serve(here, caller)
         if not self._gone:
             await self._say_goodbye(here, end)
-        client = self._header(b"x-forwarded-for") or (self._scope.get("client") or ["-"])[0]
-        log.info("websocket %s from %s closed with %d after %.3f s", request_id, client, end.code, _since(begun))
+        log.info("websocket %s from %s closed with %d after %.3f s", request_id, caller.client, end.code, _since(begun))
 
-    def _refusal(self, here: process.Process, token: str | None) -> Closed | None:
-        environ = {"HTTP_ORIGIN": self._header(b"origin"), "HTTP_HOST": self._header(b"host")}
-        return refused(self._header(b"authorization"), token, environ, here)
+    def _environ(self, request_id: str) -> dict[str, Any]:
+        """What the handshake says, under the names that WSGI gives it."""
+        said = {f"HTTP_{name}": self._header(name.lower().replace("_", "-").encode()) for name in HANDSHAKE}
+        return {**said, "REMOTE_ADDR": (self._scope.get("client") or [""])[0], "aragora.request_id": request_id}
 
     def _header(self, name: bytes) -> str | None:
         found: bytes | None = next((value for key, value in self._scope["headers"] if key == name), None)
         return None if found is None else found.decode("latin-1")
 
-    async def _serve(self, here: process.Process) -> Closed:
-        session = Session(here, self._wake, authenticated=bool(here.settings.api_tokens))
+    async def _serve(self, here: process.Process, caller: Caller) -> Closed:
+        session = Session(here, self._wake, caller)
         listener = asyncio.ensure_future(self._listen())
         here.metrics.sockets.inc()
         here.metrics.active.inc()

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from aragora.server import build
 from aragora.server.slots import Slots
+from aragora.storage import Backlog, LastBackup
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -56,6 +57,19 @@ class Metrics:
             registry=own,
         )
         self.running = _gauge("aragora_debates_running", "Debates being advanced.", own)
+        self.unfinished = _shared("aragora_debates_unfinished", "Debates of the database that have not ended.", own)
+        self.waiting = _shared("aragora_debates_waiting", "Unfinished debates that nobody advances.", own)
+        self.silence = _shared(
+            "aragora_debates_silence_seconds",
+            "Since the last event of the unfinished debate that has been silent longest.",
+            own,
+        )
+        self.backup_at = _shared(
+            "aragora_backup_last_success_timestamp_seconds",
+            "Unix time that the last verified copy made on this machine shows; 0 without one.",
+            own,
+        )
+        self.backup_size = _shared("aragora_backup_last_size_bytes", "Size of that copy.", own)
         self.agent_seconds = Histogram(
             "aragora_agent_duration_seconds",
             "Time of one answer of an agent.",
@@ -79,6 +93,9 @@ class Metrics:
         self.capacity = _gauge("aragora_worker_connections", "Connections the workers may hold.", own)
         self.workers = _gauge("aragora_workers", "Worker processes.", own)
         self.workers.set(1)
+        self.audit_lost = Counter(
+            "aragora_audit_lost_lines", "Lines of the audit log that could not be written.", registry=own
+        )
         self.build = Gauge(
             "aragora_build_info", "Always 1.", ["version", "python"], multiprocess_mode="livemax", registry=own
         )
@@ -100,6 +117,17 @@ class Metrics:
         self.debates.labels(status).inc()
         self.debate_seconds.observe(seconds)
 
+    def backlog(self, found: Backlog) -> None:
+        """Note how the database's unfinished debates stand."""
+        self.unfinished.set(found.unfinished)
+        self.waiting.set(found.waiting)
+        self.silence.set(found.silence)
+
+    def backup(self, last: LastBackup | None) -> None:
+        """Note the last verified copy of the database, if there is any."""
+        self.backup_at.set(0.0 if last is None else last.at)
+        self.backup_size.set(0.0 if last is None else last.size)
+
     def render(self) -> bytes:
         """The text of every process of the machine together."""
         return generate_latest(_Machine(self._slots))
@@ -112,6 +140,11 @@ class Metrics:
 def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
     """A gauge whose value is the sum over the living processes."""
     return Gauge(name, meaning, multiprocess_mode="livesum", registry=registry)
+
+
+def _shared(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
+    """A gauge of something outside the processes, which all of them see; the last look counts."""
+    return Gauge(name, meaning, multiprocess_mode="livemostrecent", registry=registry)
 
 
 class _Machine(Collector):

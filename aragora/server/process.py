@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 
 from aragora import settings as settings_table
-from aragora.errors import Unavailable
+from aragora.errors import AragoraError, Unavailable
 from aragora.runner import Runner
+from aragora.server.audit import AuditLog
 from aragora.server.metrics import Metrics
 from aragora.server.watchers import Watchers
 from aragora.service import Debates
 from aragora.settings import Settings
-from aragora.storage import ChangeFeed, DebateRecord, Store
+from aragora.storage import ChangeFeed, DebateRecord, Store, last_backup
 
 log = logging.getLogger("aragora.server")
 
 SAMPLE_SECONDS = 2.0
+LOOK_SECONDS = 10.0  # between two looks at what the database and the data directory tell
 
 _lock = threading.Lock()
 _current: Process | None = None
@@ -39,6 +42,7 @@ class Process:
     debates: Debates
     metrics: Metrics
     watchers: Watchers
+    audit: AuditLog
     pid: int = field(default_factory=os.getpid)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -66,15 +70,29 @@ class Process:
         )
         if settings.runner:
             runner.start()
+        audit = AuditLog(settings.audit_log, metrics.audit_lost.inc)
         debates = Debates(store, feed, settings.agents_environ)
-        here = cls(settings, store, feed, runner, debates, metrics, Watchers(settings.max_watchers))
+        here = cls(settings, store, feed, runner, debates, metrics, Watchers(settings.max_watchers), audit)
         threading.Thread(target=here.sample, name="aragora-gauges", daemon=True).start()
         return here
 
     def sample(self) -> None:
         """Keep the gauges that nobody counts up to date; any worker may be the one that is scraped."""
-        while not self.ended.wait(SAMPLE_SECONDS):
+        looked = -LOOK_SECONDS
+        while True:
             self.metrics.running.set(self.runner.status().running)
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                self._look()
+            if self.ended.wait(SAMPLE_SECONDS):
+                return
+
+    def _look(self) -> None:
+        self.metrics.backup(last_backup(self.settings))
+        try:
+            self.metrics.backlog(self.store.leases.backlog())
+        except AragoraError as error:
+            log.debug("the backlog stays as it was: %s", error.message)
 
     def cancel(self, debate_id: str) -> DebateRecord:
         """End a debate for good, and count it: no runner sees this end."""
@@ -92,6 +110,7 @@ class Process:
         self.ended.set()
         self.feed.close()
         self.store.close()
+        self.audit.close()
         self.metrics.close()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from aragora import errors
 from aragora.server import body, stream
+from aragora.server.audit import Caller
 from aragora.server.process import Process
 from aragora.service import views
 from aragora.storage import Subscription
@@ -25,6 +26,7 @@ MAX_SUBSCRIPTIONS = 100
 BURST = 100
 RATE = 20.0
 MAX_LOOPS = 100
+CHANGING = frozenset({"cancel", "user_vote", "user_suggestion"})
 
 GOING_AWAY = 1001
 UNSUPPORTED = 1003
@@ -59,10 +61,11 @@ class Watched:
 class Session:
     """The conversation with one client."""
 
-    def __init__(self, here: Process, wake: Callable[[], None], *, authenticated: bool) -> None:
+    def __init__(self, here: Process, wake: Callable[[], None], caller: Caller) -> None:
         self._here = here
+        self._caller = caller
         self._wake = wake
-        self._authenticated = authenticated
+        self._authenticated = bool(here.settings.api_tokens)
         self._client_id = secrets.token_hex(8)
         self._watched: dict[str, Watched] = {}
         self._allowance = float(BURST)
@@ -96,13 +99,26 @@ class Session:
             message = body.parse(text)
             if not isinstance(message, dict) or not isinstance(message.get("type"), str):
                 raise errors.BadRequest('write a JSON object with a "type"')
-            answer = self._answers.get(message["type"])
-            if answer is None:
+            if message["type"] not in self._answers:
                 known = ", ".join(self._answers)
                 raise errors.BadRequest(f"the type is not known; known types: {known}")
-            return answer(message)
+            return self._answer(message)
         except errors.AragoraError as error:
             return [_failure(error, _named(text, error))]
+
+    def _answer(self, message: dict[str, Any]) -> list[str]:
+        """Do what is asked, and leave word of what changes a debate."""
+        kind = message["type"]
+        status = 200
+        try:
+            return self._answers[kind](message)
+        except errors.AragoraError as error:
+            status = error.http_status
+            raise
+        finally:
+            if kind in CHANGING:
+                debate = str(message.get("debate_id", message.get("loop_id")))
+                self._here.audit.record(self._caller, f"WebSocket {kind}", debate, status)
 
     def missing(self) -> list[tuple[Subscription, int]]:
         """The subscriptions, with their cursors, whose next events only the store has."""

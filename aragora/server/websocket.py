@@ -37,6 +37,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from aragora.errors import AragoraError, TooManyRequests
 from aragora.server import auth, process, stream
+from aragora.server.audit import Caller
 from aragora.server.session import (
     FORBIDDEN_ORIGIN,
     GOING_AWAY,
@@ -141,8 +142,9 @@ def _converse(sock: socket.socket, handshake: WSConnection, request: Request, en
         sock.settimeout(STALL_SECONDS)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         sock.sendall(handshake.send(accepted))
-        connection = Connection(sock, handshake, here)
-        refusal = refused(environ.get("HTTP_AUTHORIZATION"), token, environ, here)
+        caller = Caller.of(environ, here.settings.api_tokens, token)
+        connection = Connection(sock, handshake, here, caller)
+        refusal = refused(caller, token, environ, here)
         code = connection.refuse(refusal) if refusal else connection.run()
     except OSError as error:
         log.debug("websocket lost: %s", error)
@@ -156,14 +158,14 @@ def _converse(sock: socket.socket, handshake: WSConnection, request: Request, en
         )
 
 
-def refused(
-    authorization: str | None, token: str | None, environ: dict[str, Any], here: process.Process
-) -> Closed | None:
+def refused(caller: Caller, token: str | None, environ: dict[str, Any], here: process.Process) -> Closed | None:
     """Why the client may not speak with us, if so; it is told by a close code, which browsers show to their page."""
     allowed = here.settings.allowed_origins
     if not auth.origin_allowed(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST"), allowed):
+        here.audit.record(caller, "WebSocket open", environ.get("HTTP_ORIGIN") or "-", 403)
         return Closed(FORBIDDEN_ORIGIN, "origin not allowed")
-    if not auth.may_open_websocket(authorization, token, here.settings.api_tokens):
+    if not auth.may_open_websocket(environ.get("HTTP_AUTHORIZATION"), token, here.settings.api_tokens):
+        here.audit.record(caller, "WebSocket open", "-", 401)
         return Closed(UNAUTHORIZED, "a known token is needed")
     if here.draining:
         return Closed(GOING_AWAY, "going away")
@@ -173,10 +175,11 @@ def refused(
 class Connection:
     """An accepted WebSocket: one thread listens, the request's own converses."""
 
-    def __init__(self, sock: socket.socket, protocol: WSConnection, here: process.Process) -> None:
+    def __init__(self, sock: socket.socket, protocol: WSConnection, here: process.Process, caller: Caller) -> None:
         self._sock = sock
         self._protocol = protocol
         self._here = here
+        self._caller = caller
         self._wake = threading.Event()
         self._inbox: deque[str | Ping | Closed] = deque()
         self._room = threading.Semaphore(INBOX)
@@ -192,7 +195,7 @@ class Connection:
     def run(self) -> int:
         """Serve the client until one side ends; the code it ended with."""
         metrics = self._here.metrics
-        session = Session(self._here, self._wake.set, authenticated=bool(self._here.settings.api_tokens))
+        session = Session(self._here, self._wake.set, self._caller)
         listener = self._listen()
         metrics.sockets.inc()
         metrics.active.inc()

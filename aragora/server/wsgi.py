@@ -52,10 +52,11 @@ class Gate:
             auth.check(req.get_header("Authorization"), settings.api_tokens)
 
     def process_response(
-        self, req: falcon.Request, _resp: falcon.Response, _resource: object, _succeeded: bool
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
-        """Leave the route's template to whoever counts."""
+        """Leave the route's template, and the address of what was made, to whoever counts."""
         req.env["aragora.route"] = req.uri_template or UNNAMED
+        req.env["aragora.made"] = resp.get_header("Location")
 
 
 def routes() -> dict[str, object]:
@@ -156,6 +157,8 @@ class Counted:
 def count(environ: dict[str, Any], status: str) -> None:
     """Count an answered request; nothing to count into where the process could not be started."""
     if process.is_running():
+        here = process.current()
         elapsed = time.monotonic() - environ["aragora.begun"]
         route = environ.get("aragora.route", UNNAMED)
-        process.current().metrics.http(environ["REQUEST_METHOD"], route, status, elapsed)
+        here.metrics.http(environ["REQUEST_METHOD"], route, status, elapsed)
+        here.audit.request(environ, int(status), here.settings.api_tokens)

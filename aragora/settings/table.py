@@ -52,6 +52,15 @@ class Settings:
         "browser origins besides the server's own, as `https://app.example`",
         group="Access",
     )
+    audit_log: str = row(
+        "ARAGORA_AUDIT_LOG",
+        TEXT,
+        "",
+        "file of the audit log, one JSON line for each call that changes something or is denied; `-` is standard "
+        "output; empty: none",
+        group="Access",
+        production="-",
+    )
     max_body: int = row(
         "ARAGORA_MAX_BODY",
         number(int, 1024, 1 << 30),

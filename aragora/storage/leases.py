@@ -7,6 +7,8 @@ another process may try; it is measured by the database's clock where several ma
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 
 from aragora.storage.engine import Database
@@ -19,6 +21,14 @@ _HOLDS = sa.select(debates.c.id).where(
     debates.c.lease_owner == sa.bindparam("b_owner"),
     debates.c.lease_token == sa.bindparam("b_token"),
 )
+
+
+class Backlog(NamedTuple):
+    """Unfinished debates of the whole database."""
+
+    unfinished: int
+    waiting: int  # those that nobody advances
+    silence: float  # seconds since the last event of the one that has been silent longest
 
 
 class Leases:
@@ -56,6 +66,19 @@ class Leases:
         )
         with self._database.writing() as connection:
             return {Lease(row.id, owner, row.lease_token) for row in connection.execute(extend)}
+
+    def backlog(self) -> Backlog:
+        """How many debates are unfinished, and whether they move."""
+        now = self._database.now()
+        waiting = sa.case((debates.c.lease_expires <= now, 1), else_=0)
+        query = sa.select(
+            sa.func.count(),
+            sa.func.coalesce(sa.func.sum(waiting), 0),
+            sa.func.coalesce(sa.func.max(now - debates.c.updated_at), 0.0),
+        ).where(RUNNABLE)
+        with self._database.reading() as connection:
+            unfinished, idle, silence = connection.execute(query).one()
+        return Backlog(unfinished, idle, max(0.0, silence))
 
     def holds(self, lease: Lease) -> bool:
         """Whether the debate is unfinished and still this lease's."""

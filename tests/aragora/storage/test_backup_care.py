@@ -1,4 +1,4 @@
-"""What an operator relies on every ten minutes: dated copies, retention, encryption, reading back, the note of success."""
+"""What an operator relies on: dated copies, retention, encryption, reading back, the note of success."""
 
 from __future__ import annotations
 
@@ -184,6 +184,7 @@ WRITER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
 connection.execute("CREATE TABLE IF NOT EXISTS noise (n INTEGER)")
+connection.execute("PRAGMA synchronous = NORMAL")
 print("writing", flush=True)
 while True:
     connection.execute("INSERT INTO noise VALUES (1)")

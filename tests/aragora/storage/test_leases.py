@@ -82,3 +82,16 @@ def test_an_ended_debate_is_nobodys(store: Store) -> None:
     assert not store.leases.holds(lease)
     assert store.leases.claim("b", 60) == []
     assert store.leases.renew("a", 60) == set()
+
+
+def test_the_backlog_tells_what_waits_and_for_how_long_the_quietest_is_silent(store: Store) -> None:
+    assert store.leases.backlog() == (0, 0, 0.0)
+    quiet, busy, over = (store.create(spec()) for _ in range(3))
+    store.leases.claim("a", 60, 1)
+    with store.database.writing() as connection:
+        connection.exec_driver_sql(f"UPDATE debates SET updated_at = updated_at - 900 WHERE id = '{quiet.id}'")
+    append(store, busy, START)
+    append(store, over, START, END)
+    backlog = store.leases.backlog()
+    assert (backlog.unfinished, backlog.waiting) == (2, 1)
+    assert 900 <= backlog.silence < 960

@@ -1,0 +1,145 @@
+"""Who did what, when, and with which result: one JSON line for each call that changes something or that was denied.
+
+`record` puts a line on a bounded queue, and one thread writes; a disk or a reader that stands still holds up nobody,
+and what does not fit is lost and counted. No line holds a token, a query string or anything that was said.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from gevent import monkey
+from gevent.threadpool import ThreadPool
+
+from aragora.server import auth
+
+log = logging.getLogger("aragora.server.audit")
+
+CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+DENIED = frozenset({401, 403})
+CAPACITY = 10_000  # lines that wait; a few megabytes
+LONGEST = 512  # characters of a field that a client chose
+PATIENCE = 1.0  # seconds that the end of a process waits for a log that does not move
+
+
+class Caller(NamedTuple):
+    """Whose call it is, as far as we know."""
+
+    client: str
+    who: str
+    request_id: str
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any], tokens: tuple[str, ...], subprotocol: str | None = None) -> Caller:
+        """The caller of a request; the address is the gateway's word where there is a gateway."""
+        client = environ.get("HTTP_X_FORWARDED_FOR") or environ.get("REMOTE_ADDR") or "-"
+        given = auth.given_token(environ.get("HTTP_AUTHORIZATION"), subprotocol)
+        return cls(client, auth.who(given, tokens), environ.get("aragora.request_id", "-"))
+
+
+class AuditLog:
+    """The log of one process, made after the fork. Without a path nothing is recorded."""
+
+    def __init__(self, path: str, lost: Callable[[int], None]) -> None:
+        """`lost` is told how many lines could not be written."""
+        self._path = path
+        self._lost = lost
+        self._file: int | None = None
+        self._lines: deque[str] = deque()
+        self._work = threading.Event()
+        self._ending = False
+        # Where threads are greenlets, a write that blocks would stop them all: it needs a thread of the kernel's.
+        self._apply = ThreadPool(1).apply if monkey.is_module_patched("threading") else _call
+        self._thread = threading.Thread(target=self._run, name="aragora-audit", daemon=True)
+        if path:
+            self._thread.start()
+
+    def request(self, environ: Mapping[str, Any], status: int, tokens: tuple[str, ...]) -> None:
+        """Record an answered request, if it would have changed something or was denied."""
+        environ = environ.get("aragora.asked", environ)  # what the client asked, where we answered by another resource
+        method = environ["REQUEST_METHOD"]
+        if self._path and (method in CHANGING or status in DENIED):
+            path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+            made = environ.get("aragora.made") or path
+            self.record(Caller.of(environ, tokens), f"{method} {path[:LONGEST]}", made, status)
+
+    def record(self, caller: Caller, what: str, target: str, status: int) -> None:
+        """Put one line on the queue; `status` is HTTP's, for a message on a WebSocket the one it would have had."""
+        if not self._path:
+            return
+        if len(self._lines) >= CAPACITY:
+            self._lost(1)
+            return
+        fields = {
+            "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
+            "client": caller.client[:LONGEST],
+            "who": caller.who,
+            "what": what,
+            "object": target[:LONGEST],
+            "status": status,
+            "result": _result(status),
+            "request_id": caller.request_id,
+        }
+        self._lines.append(json.dumps(fields) + "\n")
+        self._work.set()
+
+    def close(self) -> None:
+        """Write what waits, for a moment at most."""
+        self._ending = True
+        self._work.set()
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            waiting = [self._lines.popleft() for _ in range(len(self._lines))]
+            if waiting:
+                try:
+                    self._apply(self._write, ("".join(waiting).encode(),))
+                except OSError as error:
+                    self._lost(len(waiting))
+                    log.warning("%d lines of the audit log lost: %s: %s", len(waiting), self._path, error.strerror)
+            if self._ending and not self._lines:
+                return
+
+    def _write(self, text: bytes) -> None:
+        file = self._opened()
+        while text:
+            text = text[os.write(file, text) :]
+
+    def _opened(self) -> int:
+        """The file of that name, opened anew once a rotation has moved the old one away."""
+        if self._path == "-":
+            return 1
+        if self._file is not None:
+            try:
+                if os.path.samestat(os.fstat(self._file), os.stat(self._path)):  # noqa: PTH116  a pair for samestat
+                    return self._file
+            except FileNotFoundError:
+                pass
+            os.close(self._file)
+            self._file = None
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return self._file
+
+
+def _call(function: Callable[..., None], arguments: tuple[bytes]) -> None:
+    function(*arguments)
+
+
+def _result(status: int) -> str:
+    if status < 400:
+        return "done"
+    if status in DENIED:
+        return "denied"
+    return "failed" if status >= 500 else "refused"
