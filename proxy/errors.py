@@ -94,6 +94,7 @@ TARGET_TOO_LONG = _client("target_too_long", 414, "The request line is too long"
 EXPECT = _client("expect", 417, "Only 'Expect: 100-continue' is understood")
 HEAD_TOO_LARGE = _client("head_too_large", 431, "The request's fields are too many or too large")
 UNKNOWN_CODING = _client("unknown_coding", 501, "This transfer coding is not understood")
+PROTOCOL = _client("protocol", 501, "Only WebSockets are opened by an extended CONNECT")
 VERSION = _client("version", 505, "Only HTTP/1.0 and HTTP/1.1 are served here")
 
 # The client went away or does not take its answer; nothing can be sent any more.

@@ -23,7 +23,7 @@ _METHOD = re.compile(rb"[A-Z0-9_-]{1,20}")
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_HOST = re.compile(rb"(?:[0-9A-Za-z_](?:[0-9A-Za-z._~-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+HOST_AND_PORT = re.compile(rb"(?:[0-9A-Za-z_](?:[0-9A-Za-z._~-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00")
@@ -168,7 +168,7 @@ def _split_absolute(target: bytes) -> tuple[bytes, bytes]:
     if absolute is None:
         raise ExchangeError(errors.TARGET)
     authority, rest = absolute.groups()
-    if not _HOST.fullmatch(authority):
+    if not HOST_AND_PORT.fullmatch(authority):
         raise ExchangeError(errors.HOST, "in the target")
     if rest[:1] != b"/":
         rest = b"/" + rest
@@ -208,7 +208,7 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
         if kind is CONNECTION:
             nominated |= _read_connection(fields, value)
         else:
-            _REQUEST_READERS[kind](fields, value, line)
+            REQUEST_READERS[kind](fields, value, line)
     if nominated:
         _drop_nominated(fields, nominated)
     _check_request(fields)
@@ -243,7 +243,7 @@ def _read_invalid(_fields: RequestFields, _value: bytes, _line: bytes) -> None:
 
 
 def _read_host(fields: RequestFields, value: bytes, _line: bytes) -> None:
-    if fields.host is not None or not _HOST.fullmatch(value):
+    if fields.host is not None or not HOST_AND_PORT.fullmatch(value):
         raise ExchangeError(errors.HOST)
     fields.host = value
 
@@ -307,7 +307,7 @@ def _read_websocket_version(fields: RequestFields, _value: bytes, line: bytes) -
     fields.lines.append(line)
 
 
-_REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
+REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.INVALID: _read_invalid,
     Kind.HOST: _read_host,
     Kind.CONTENT_LENGTH: _read_content_length,
