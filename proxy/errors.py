@@ -49,10 +49,11 @@ class Failure:
 class ExchangeError(Exception):
     """An exchange that cannot go on; `failure` says why, `detail` adds the fact at hand."""
 
-    def __init__(self, failure: Failure, detail: str = "") -> None:
+    def __init__(self, failure: Failure, detail: str = "", fields: tuple[bytes, ...] = ()) -> None:
         super().__init__(failure, detail)
         self.failure = failure
         self.detail = detail
+        self.fields = fields
 
     def __str__(self) -> str:
         return f"{self.failure.message}: {self.detail}" if self.detail else self.failure.message
@@ -96,6 +97,18 @@ HEAD_TOO_LARGE = _client("head_too_large", 431, "The request's fields are too ma
 UNKNOWN_CODING = _client("unknown_coding", 501, "This transfer coding is not understood")
 PROTOCOL = _client("protocol", 501, "Only WebSockets are opened by an extended CONNECT")
 VERSION = _client("version", 505, "Only HTTP/1.0 and HTTP/1.1 are served here")
+
+# Files that the gateway serves itself.
+FILE_MISSING = _client("file_missing", 404, "There is no such file")
+FILE_FORBIDDEN = _client("file_forbidden", 403, "The gateway may not read this file")
+FILE_METHOD = _client("file_method", 405, "Files can only be read")
+FILE_CHANGED = _client("file_changed", 412, "The file is not in the state the request names")
+FILE_RANGE = _client("file_range", 416, "The file has no such part")
+FILE_FAILED = Failure("file_failed", Blame.PROXY, 500, "The gateway cannot read this file")
+
+# Pages of other origins, and a service that is down on purpose.
+CORS_ORIGIN = _client("cors_origin", 403, "Pages of this origin may not ask here")
+MAINTENANCE = Failure("maintenance", Blame.PROXY, 503, "The service is down for maintenance", retry_after=60)
 
 # The client went away or does not take its answer; nothing can be sent any more.
 CLIENT_CLOSED = _client("client_closed", 499, "The client closed the connection")

@@ -1,0 +1,1 @@
+"""What stands between the head and the body of a request: refusals and answers of the gateway's own."""

@@ -1,0 +1,107 @@
+"""Compressing answers on their way to the client.
+
+Off unless asked for. What is compressed: answers of the listed types, of 1 KiB or more or of unknown length, that carry
+no coding yet. What never is: parts (206), answers marked `no-transform` (RFC 9110 section 7.7) or digested
+(RFC 9530), and what BREACH needs: answers that set a cookie, and answers that a page of another site asked for
+with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
+"""
+
+from collections.abc import Iterable
+
+import gevent
+
+from proxy.relay import Sink
+from proxy.wire.coding import CODINGS, Encoder, encoder
+from proxy.wire.fields import BODILESS, field_value, with_vary
+from proxy.wire.head import tokens
+from proxy.wire.negotiation import IDENTITY, choose_coding
+from proxy.wire.response import ResponseHead
+
+WORTHWHILE = 1024
+"""Below this many bytes the fields cost more than the coding saves."""
+
+_SLICE = 64 << 10
+"""Most bytes that are encoded before other connections get their turn, about a millisecond."""
+
+_DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
+
+
+class Compression:
+    """Which answers are compressed. `types` are content types, or `text/*` for all of a kind."""
+
+    def __init__(self, types: Iterable[str]) -> None:
+        names = [name.encode() for name in types]
+        self._types = frozenset(name for name in names if not name.endswith(b"/*"))
+        self._kinds = tuple(name[:-1] for name in names if name.endswith(b"/*"))
+
+    def choose(self, request_lines: list[bytes], response: ResponseHead) -> tuple[list[bytes], bytes]:
+        """The answer's field lines as they go on, and the coding to apply to its body, perhaps `IDENTITY`."""
+        lines = response.lines
+        if not self._suitable(response):
+            return lines, IDENTITY
+        lines = with_vary(lines, b"Accept-Encoding")
+        coding = choose_coding(field_value(request_lines, b"accept-encoding"), CODINGS)
+        if coding == IDENTITY or response.private or _asked_by_a_stranger(request_lines):
+            return lines, IDENTITY
+        kept = [_weakened(line) for line in lines if line[:14].lower() != b"accept-ranges:"]
+        return [*kept, b"Content-Encoding: " + coding], coding
+
+    def _suitable(self, response: ResponseHead) -> bool:
+        status, length = response.status, response.content_length
+        if status < 200 or status == 206 or status in BODILESS or (length is not None and length < WORTHWHILE):
+            return False
+        lines = response.lines
+        content_type = (field_value(lines, b"content-type") or b"").partition(b";")[0].strip(b" \t").lower()
+        if content_type not in self._types and not content_type.startswith(self._kinds or (b"\0",)):
+            return False
+        if field_value(lines, b"content-encoding") is not None or field_value(lines, b"content-range") is not None:
+            return False
+        if any(field_value(lines, name) is not None for name in _DIGESTS):
+            return False
+        return b"no-transform" not in tokens(field_value(lines, b"cache-control") or b"")
+
+
+def _asked_by_a_stranger(lines: list[bytes]) -> bool:
+    site = field_value(lines, b"sec-fetch-site")
+    if site is None or site in (b"same-origin", b"none"):
+        return False
+    return field_value(lines, b"cookie") is not None or field_value(lines, b"authorization") is not None
+
+
+def _weakened(line: bytes) -> bytes:
+    """A strong entity tag names exact bytes, which the coding changes (RFC 9110 section 8.8.1)."""
+    name, _, value = line.partition(b":")
+    if name.lower() != b"etag" or value.lstrip(b" \t")[:2] == b"W/":
+        return line
+    return name + b": W/" + value.strip(b" \t")
+
+
+def encode(coding: bytes, data: bytes) -> bytes:
+    """A whole body that is small enough to be encoded in one go."""
+    engine = encoder(coding)
+    return engine.feed(data) + engine.finish()
+
+
+class EncodingSink:
+    """Encodes a body on its way to `sink`. `flushes` lets a client read each piece as soon as it came."""
+
+    def __init__(self, sink: Sink, coding: bytes, *, flushes: bool) -> None:
+        self._sink = sink
+        self._engine: Encoder = encoder(coding)
+        self._flushes = flushes
+
+    def write(self, data: bytes) -> None:
+        for begin in range(0, len(data), _SLICE):
+            if begin:
+                gevent.sleep(0)
+            ready = self._engine.feed(data[begin : begin + _SLICE])
+            if self._flushes and begin + _SLICE >= len(data):
+                ready += self._engine.flush()
+            if ready:
+                self._sink.write(ready)
+
+    def end(self, trailers: list[bytes]) -> None:
+        ready = self._engine.finish()
+        if ready:
+            self._sink.write(ready)
+        self._sink.end(trailers)

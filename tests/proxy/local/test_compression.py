@@ -1,0 +1,149 @@
+"""Compression: which answers, in which coding, and that each piece can be read as soon as it came."""
+
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+import zstandard
+
+from proxy.gate.compression import Compression, EncodingSink, encode
+from proxy.wire.coding import CODINGS
+from proxy.wire.response import ResponseHead, parse_response_head
+
+TYPES = ["text/*", "application/json"]
+ACCEPTS = b"Accept-Encoding: gzip, br, zstd"
+
+
+def response(*lines: bytes, status: int = 200) -> ResponseHead:
+    head = [b"HTTP/1.1 %d X" % status, *lines]
+    if not any(line.startswith(b"Content-Type:") for line in lines):
+        head.append(b"Content-Type: text/html")
+    return parse_response_head(b"\r\n".join(head))
+
+
+def chosen(answer: ResponseHead, *request: bytes) -> bytes:
+    return Compression(TYPES).choose(list(request or (ACCEPTS,)), answer)[1]
+
+
+def test_all_codings_are_there() -> None:
+    assert CODINGS == (b"zstd", b"br", b"gzip")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"Content-Length: 1024",),
+        (b"Transfer-Encoding: chunked",),
+        (),
+        (b"Content-Type: application/json; charset=utf-8",),
+        (b"Content-Type: text/event-stream",),
+        (b"Cache-Control: max-age=1",),
+    ],
+)
+def test_answers_worth_it_are_compressed(lines: tuple[bytes, ...]) -> None:
+    assert chosen(response(*lines)) == b"zstd"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"Content-Length: 1023",),
+        (b"Content-Type: image/png",),
+        (b"Content-Type: textual/html",),
+        (b"Content-Encoding: gzip",),
+        (b"Content-Range: bytes 0-1/5000",),
+        (b"Cache-Control: public, No-Transform",),
+        (b"Content-Digest: sha-256=:x:",),
+        (b"Set-Cookie: session=1",),
+    ],
+)
+def test_answers_that_must_stay_as_they_are(lines: tuple[bytes, ...]) -> None:
+    assert chosen(response(*lines)) == b"identity"
+
+
+@pytest.mark.parametrize("status", [101, 204, 205, 206, 304])
+def test_statuses_that_must_stay_as_they_are(status: int) -> None:
+    assert chosen(response(status=status)) == b"identity"
+
+
+@pytest.mark.parametrize(
+    ("request_lines", "coding"),
+    [
+        ((b"Accept: */*",), b"identity"),
+        ((b"Accept-Encoding: gzip",), b"gzip"),
+        ((ACCEPTS, b"Cookie: a=1"), b"zstd"),
+        ((ACCEPTS, b"Cookie: a=1", b"Sec-Fetch-Site: same-origin"), b"zstd"),
+        ((ACCEPTS, b"Cookie: a=1", b"Sec-Fetch-Site: none"), b"zstd"),
+        ((ACCEPTS, b"Cookie: a=1", b"Sec-Fetch-Site: cross-site"), b"identity"),
+        ((ACCEPTS, b"Authorization: Basic x", b"Sec-Fetch-Site: same-site"), b"identity"),
+        ((ACCEPTS, b"Sec-Fetch-Site: cross-site"), b"zstd"),
+    ],
+)
+def test_what_the_client_accepts_and_who_asks_decide(request_lines: tuple[bytes, ...], coding: bytes) -> None:
+    assert chosen(response(), *request_lines) == coding
+
+
+def test_the_head_tells_of_the_coding() -> None:
+    answer = response(b'ETag: "a"', b"Accept-Ranges: bytes", b"Vary: Origin")
+    lines, _ = Compression(TYPES).choose([ACCEPTS], answer)
+    assert lines == [b'ETag: W/"a"', b"Vary: Origin", b"Content-Type: text/html", b"Vary: Accept-Encoding",
+                     b"Content-Encoding: zstd"]  # fmt: skip
+    plain, _ = Compression(TYPES).choose([], answer)
+    assert plain == [*answer.lines, b"Vary: Accept-Encoding"]
+    assert Compression(TYPES).choose([ACCEPTS], response(b'ETag: W/"a"'))[0][0] == b'ETag: W/"a"'
+
+
+class Collected:
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.trailers: list[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def end(self, trailers: list[bytes]) -> None:
+        self.trailers = trailers
+
+
+def _gzip() -> Callable[[bytes], bytes]:
+    return zlib.decompressobj(31).decompress
+
+
+def _brotli() -> Callable[[bytes], bytes]:
+    process: Callable[[bytes], bytes] = brotli.Decompressor().process
+    return process
+
+
+def _zstd() -> Callable[[bytes], bytes]:
+    return zstandard.ZstdDecompressor().decompressobj().decompress
+
+
+DECODERS = {b"gzip": _gzip, b"br": _brotli, b"zstd": _zstd}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_each_event_can_be_read_at_once(coding: bytes) -> None:
+    sink = Collected()
+    encoding = EncodingSink(sink, coding, flushes=True)
+    decode = DECODERS[coding]()
+    for number in range(3):
+        event = b"data: %d\n\n" % number
+        encoding.write(event)
+        assert decode(sink.pieces.pop()) == event
+        assert not sink.pieces
+    encoding.end([b"X: 1"])
+    assert sink.trailers == [b"X: 1"]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_large_body_comes_out_whole(coding: bytes) -> None:
+    body = b"".join(b"%d and again;" % number for number in range(40_000))
+    sink = Collected()
+    encoding = EncodingSink(sink, coding, flushes=False)
+    encoding.write(body[:300_000])
+    encoding.write(body[300_000:])
+    encoding.end([])
+    assert DECODERS[coding]()(b"".join(sink.pieces)) == body
+    assert len(b"".join(sink.pieces)) < len(body) // 4
+    assert DECODERS[coding]()(encode(coding, body)) == body

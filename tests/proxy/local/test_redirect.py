@@ -1,0 +1,67 @@
+"""Redirects: the address is the template's, whatever the request tries."""
+
+import pytest
+
+from proxy.errors import ExchangeError
+from proxy.gate.redirect import Redirect, check_template
+
+
+def location(template: str, target: bytes, host: bytes | None = b"example.org", prefix: bytes = b"") -> bytes:
+    answer = Redirect(template, 308, prefix).answer(b"http", host, target)
+    assert answer.status == 308
+    (line,) = answer.fields
+    assert line.startswith(b"Location: ")
+    return line[10:]
+
+
+@pytest.mark.parametrize(
+    ("template", "target", "prefix", "found"),
+    [
+        ("https://{host}{path}{query}", b"/a?b=1", b"", b"https://example.org/a?b=1"),
+        ("https://new.example{path}", b"/a?b=1", b"", b"https://new.example/a"),
+        ("{scheme}://{host}:8443{path}", b"/a", b"", b"http://example.org:8443/a"),
+        ("/new{rest}{query}", b"/old/a?b", b"/old", b"/new/a?b"),
+        ("/new{rest}", b"/old", b"/old", b"/new/"),
+        ("https://new.example{rest}", b"/old.evil.example", b"/old", b"https://new.example/.evil.example"),
+        ("https://www.{host}/", b"/a", b"", b"https://www.example.org/"),
+        ("/", b"*", b"", b"/"),
+        ("{path}x", b"//evil.example/", b"", b"/evil.example/x"),
+        ("{path}x", b"/\\evil.example/", b"", b"/evil.example/x"),
+        ("/{path}", b"//evil.example/", b"", b"/evil.example/"),
+        ("{rest}", b"/old//evil.example", b"/old", b"/evil.example"),
+    ],
+)
+def test_templates(template: str, target: bytes, prefix: bytes, found: bytes) -> None:
+    assert location(template, target, prefix=prefix) == found
+
+
+def test_the_port_of_the_request_does_not_follow_to_another_scheme() -> None:
+    assert location("https://{host}{path}", b"/a", b"example.org:8080") == b"https://example.org/a"
+    assert location("https://{host}{path}", b"/a", b"[::1]:8080") == b"https://[::1]/a"
+    assert location("https://{host}{path}", b"/a", b"[::1]") == b"https://[::1]/a"
+
+
+def test_a_host_is_needed_where_the_template_names_it() -> None:
+    with pytest.raises(ExchangeError) as refusal:
+        location("https://{host}/", b"/", None)
+    assert refusal.value.failure.status == 400
+    assert location("/there", b"/", None) == b"/there"
+
+
+@pytest.mark.parametrize(
+    ("template", "mend"),
+    [
+        ("https://{user}/", "{user} is unknown"),
+        ("ftp://example.org/", "expected a URL"),
+        ("example.org", "expected a URL"),
+        ("https://{path}", "expected a URL"),
+        ("https://example.org@{host}/", "expected a URL"),
+        ("https://example.org/ x", "expected a URL"),
+        ("https://example.org/\r\nSet-Cookie: a", "expected a URL"),
+        ("https://example.org/{", "brace"),
+        ("", "expected a URL"),
+    ],
+)
+def test_templates_that_cannot_be_used(template: str, mend: str) -> None:
+    with pytest.raises(ValueError, match=mend):
+        check_template(template)
