@@ -161,31 +161,31 @@ def supervisor(parent: int, name: str) -> int:
 
 
 def test_a_failed_installation_says_so_and_counts_as_none(tmp_path: Path) -> None:
-    for name in ("scripts/install", "setup.cfg", "pyproject.toml"):
+    for name in ("scripts/venv", "setup.cfg", "pyproject.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(CHECKOUT / name, tmp_path / name)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")], check=True, timeout=60)
     for _ in range(2):
-        with Running(str(tmp_path / "scripts" / "install"), log=tmp_path / "install.log") as running:
+        with Running(str(tmp_path / "scripts" / "venv"), log=tmp_path / "venv.log") as running:
             assert running.ended(60) == 1
         assert "No module named pip" in running.output()
-        assert "install: pip failed: var/log/install.log has the whole of it" in running.output()
+        assert "venv: pip failed: var/log/venv.log has the whole of it" in running.output()
 
 
 def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
-    shutil.copy(CHECKOUT / "scripts" / "install", tmp_path / "scripts")
+    shutil.copy(CHECKOUT / "scripts" / "venv", tmp_path / "scripts")
     (tmp_path / "setup.cfg").touch()
     (tmp_path / "pyproject.toml").touch()
     for body, said in [
-        ("exit 1", "install: Python 3.11 or newer is needed: apt-get install python3 python3-venv"),
+        ("exit 1", "venv: Python 3.11 or newer is needed: apt-get install python3 python3-venv"),
         ('case "$2" in *ensurepip*) exit 1;; esac', "cannot make virtual environments: apt-get install python3-venv"),
     ]:
         interpreter = tmp_path / "python"
         interpreter.write_text(f"#!/bin/sh\n{body}\n")
         interpreter.chmod(0o755)
-        install = str(tmp_path / "scripts" / "install")
-        with Running(install, log=tmp_path / "install.log", PYTHON=str(interpreter)) as running:
+        venv = str(tmp_path / "scripts" / "venv")
+        with Running(venv, log=tmp_path / "venv.log", PYTHON=str(interpreter)) as running:
             assert running.ended(60) == 1
         (line,) = running.output().splitlines()
         assert line.endswith(said)
