@@ -104,6 +104,8 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
     parser = _Parser(prog=_PROG, add_help=False, allow_abbrev=False)
     known: list[str] = []
     for row in table():
+        if not row.has_flag:
+            continue
         spellings = [row.flag, *("--" + alias.replace("_", "-") for alias in row.aliases)]
         known += spellings
         parser.add_argument(*spellings, dest=row.name, default=argparse.SUPPRESS,
@@ -126,7 +128,8 @@ def help_text(columns: int) -> str:
         if row.group != group:
             group = row.group
             parts.append(f"\n{group.lower()}:\n")
-        parts.append(_help_row(row, width))
+        if row.has_flag:
+            parts.append(_help_row(row, width))
     parts.append("\nother:\n  -h, --help\n  --version\n\n")
     parts.append(_EXAMPLES)
     return "".join(parts)
@@ -159,22 +162,23 @@ def reference() -> str:
         if row.group != group:
             group = row.group
             parts.append(f"\n## {group}\n\n| flag | key | type | default | meaning |\n|---|---|---|---|---|\n")
-        key = f"`{row.name}`" + "".join(f" or `{alias}`" for alias in row.aliases)
+        key = f"`{row.name}`" + "".join(f" or `{alias}`" for alias in row.aliases) + (" ·" if row.routed else "")
         if row.name == "config":
             key = "flag only"
         kind = " or ".join(f"`{choice}`" for choice in row.kind.choices) or row.kind.name
         kind += ", repeatable" if row.kind.repeatable else ""
-        parts.append(f"| `{row.flag}` | {key} | {kind} | `{row.default_text}` | {row.doc} |\n")
+        flag = f"`{row.flag}`" if row.has_flag else "file only"
+        parts.append(f"| {flag} | {key} | {kind} | `{row.default_text}` | {row.doc} |\n")
     return "".join(parts)
 
 
 _REFERENCE = """\
 # Settings of the gateway
 
-Generated from the table in `proxy/settings.py`; a test fails when this page differs from it.
+Generated from the table in `proxy/settings/table.py`; a test fails when this page differs from it.
 
-A value comes from the flag, else from the TOML file named by `--config`, else from the default. All keys stand at the
-top level of the file:
+A value comes from the flag, else from the TOML file named by `--config`, else from the default. Keys stand at the top
+level of the file; those marked · may also stand in a route, which then differs from the top level in them:
 
 ```toml
 upstream = ["127.0.0.1:8080"]
@@ -183,7 +187,21 @@ access_log = "/var/log/proxy/access.log"
 read_timeout = "5m"
 max_body = "100m"
 response_buffering = false
+
+[[certificate]]                     # more than one: the client's SNI chooses
+cert = "/etc/ssl/certs/example.pem"
+key = "/etc/ssl/private/example.pem"
+
+[[route]]
+name = "api"                        # for commands, metrics and logs; else made of host and path
+host = ["api.example.com", "*.api.example.com"]
+path = "/v1/"                       # the longest path wins; 'exact' is that path alone
+upstream = ["unix:/run/api-1.sock weight=3", "unix:/run/api-2.sock"]
+rate = "20/s"
 ```
+
+A request goes to the route with its host, else with the wildcard that has most labels, else without host; among those
+to the one with its exact path, else the longest path. What no route takes is the top level's, if it has an upstream.
 
 `python -m proxy check FILE` names every mistake in a file, with its line and the mend.
 
@@ -192,5 +210,8 @@ response_buffering = false
   kernel choose. A repeatable one is a list in the file.
 - **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days.
 - **size**: bytes, or a whole number with `k`, `m` or `g` (powers of 1024).
+- **rate**: a number per `s`, `m` or `h`, such as `20/s`.
+- **key**: `client` (its address), `route`, `header:NAME` or `cookie:NAME`.
+- **network**: `10.0.0.0/8`, `2001:db8::/32` or a single address; several in a list.
 - **switch**: `on` or `off` as a flag, `true` or `false` in the file.
 """

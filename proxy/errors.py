@@ -47,7 +47,10 @@ class Failure:
 
 
 class ExchangeError(Exception):
-    """An exchange that cannot go on; `failure` says why, `detail` adds the fact at hand."""
+    """An exchange that cannot go on; `failure` says why, `detail` adds the fact at hand.
+
+    `fields` are lines (without their ends) that the answer has beside its usual ones, such as a challenge.
+    """
 
     def __init__(self, failure: Failure, detail: str = "", fields: tuple[bytes, ...] = ()) -> None:
         super().__init__(failure, detail)
@@ -87,6 +90,7 @@ TRANSFER_ENCODING = _client("transfer_encoding", 400, "Transfer-Encoding is not 
 LENGTH_AND_ENCODING = _client("length_and_encoding", 400, "Content-Length and Transfer-Encoding stand together")
 UPGRADE_BODY = _client("upgrade_body", 400, "An upgrade request must not have a body")
 CHUNK = _client("chunk", 400, "The chunked body is malformed")
+NO_ROUTE = _client("no_route", 404, "Nothing is served here under this name and path")
 METHOD = _client("method", 405, "This method is not served")
 BODY_TIMEOUT = Failure("body_timeout", Blame.CLIENT_SLOW, 408, "The request body came too slowly")
 HEAD_TIMEOUT = Failure("head_timeout", Blame.CLIENT_SLOW, 408, "The request head came too slowly")

@@ -1,4 +1,4 @@
-"""One request and its response, from top to bottom: lease, send, await the head, relay, finish.
+"""One request and its response, from top to bottom: gate, body, lease, send, await the head, relay, finish.
 
 The order of things that can go wrong decides what may be repeated. Until a connection stands nothing was sent, so any
 request may wait for its upstream and try again. A request that was sent and got no byte back before the connection
@@ -7,7 +7,7 @@ fresh connection, if its method is idempotent (RFC 9110 section 9.2.2). After th
 deadline, nothing is repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic, time
 from typing import Protocol
@@ -16,23 +16,26 @@ import gevent
 
 from proxy import errors
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
+from proxy.gate.answer import Answer, File
 from proxy.net.splice import Pipes
-from proxy.net.stream import Deadlines, Hub, Stream
+from proxy.net.spool import Spool
+from proxy.net.stream import Deadlines, Hub, Outlet, Stream
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Counters
-from proxy.relay import RelayLimits, SizedRelay, relay_chunked, relay_until_close
+from proxy.relay import SizedRelay, relay_chunked, relay_until_close, send_file_part, send_rest
+from proxy.route import Route
 from proxy.settings import Settings
-from proxy.tunnel import Tunnel
-from proxy.upstream.cluster import Cluster
 from proxy.upstream.connection import Stale, UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.fields import BODILESS, RequestIds, websocket_accept
-from proxy.wire.request import HeadLimits
+from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
-QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
+HEAD, BODY, QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
+    Phase.HEAD,
+    Phase.BODY,
     Phase.QUEUE,
     Phase.CONNECT,
     Phase.REQUEST,
@@ -42,18 +45,9 @@ QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
 )
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
+_BEFORE_UPSTREAM = (HEAD, BODY)
 _MOST_INFORMATIONAL = 16
 _HOLD_PAUSE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Everything one configuration says, ready for use; a reload builds a new one and swaps the reference."""
-
-    settings: Settings
-    head_limits: HeadLimits
-    relay_limits: RelayLimits
-    cluster: Cluster
 
 
 class Tally:
@@ -80,21 +74,39 @@ class Resources:
     counters: Counters
     access_log: AccessLog
     request_ids: RequestIds
-    tunnels: set[Tunnel]
+    tunnels: set["OpenTunnel"]
     held: Tally
     """Requests that wait for an upstream."""
+
+
+class OpenTunnel(Protocol):
+    """An upgraded connection, whatever the client's protocol."""
+
+    closed: bool
+
+    def shut(self, code: int, patience: float) -> None:
+        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+
+
+TunnelEnded = Callable[[OpenTunnel, Blame, int, int], None]
+"""Called once: the tunnel, who ended it, bytes to the client, bytes to the upstream."""
 
 
 class Downstream(Protocol):
     """The client's side of an exchange, whatever its protocol."""
 
-    client: str
     sent: int
     begun: bool
 
     @property
-    def plain(self) -> Stream:
-        """The connection itself, to write a body of known length to as it is."""
+    def outlet(self) -> Outlet:
+        """Where a body of known length is written to as it is."""
+
+    def read_body(self, request: Request, settings: Settings) -> None:
+        """Set `request.body` and its length: read to the end, or a stream where buffering is off.
+
+        Raises `ExchangeError` or `ClientGone`.
+        """
 
     def inform(self, response: ResponseHead) -> None:
         """Pass on a 1xx answer."""
@@ -115,8 +127,10 @@ class Downstream(Protocol):
     def abort(self) -> None:
         """The answer cannot be completed: end the connection so that the client notices."""
 
-    def switch(self, response: ResponseHead) -> bytes:
-        """Send a 101 and leave the protocol; returns what the client already sent behind its request."""
+    def tunnel(
+        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
+    ) -> OpenTunnel:
+        """Accept the upgrade and relay both ways from now on; `early` is what the upstream sent behind its head."""
 
 
 class Exchange:
@@ -133,21 +147,21 @@ class Exchange:
         "_reason",
         "_request",
         "_resources",
+        "_route",
         "_status",
-        "_tables",
         "_termination",
-        "_tunnel",
+        "_tunnelled",
     )
 
-    def __init__(self, tables: Tables, resources: Resources, downstream: Downstream, request: Request) -> None:
-        self._tables = tables
+    def __init__(self, route: Route | None, resources: Resources, downstream: Downstream, request: Request) -> None:
+        self._route = route
         self._resources = resources
         self._downstream = downstream
         self._request = request
         self._lease: UpstreamConnection | None = None
-        self._tunnel: Tunnel | None = None
+        self._tunnelled = False
         self._peer = ""
-        self._phase = QUEUE
+        self._phase = HEAD
         self._status = 0
         self._termination = "--"
         self._reason = ""
@@ -155,29 +169,77 @@ class Exchange:
 
     def run(self) -> None:
         """Answer the request, one way or the other. Raises nothing."""
+        request = self._request
+        route = self._route
         try:
-            response, rest = self._obtain()
-            self._status = response.status
-            if response.status == 101:
-                self._upgrade(response, rest)
-            else:
+            if route is None:
+                raise ExchangeError(errors.NO_ROUTE)
+            answer = route.gate.check(request) if route.gate is not None else None
+            if answer is not None:
                 self._phase = DATA
-                self._relay(response, rest)
+                self._answer_here(answer, route)
+            else:
+                if request.fields.chunked or request.fields.content_length is not None:
+                    self._phase = BODY
+                    self._downstream.read_body(request, route.settings)
+                self._pass_on(route)
         except ExchangeError as error:
             self._failed(error)
         except ClientGone:
             self._failed(ExchangeError(errors.CLIENT_CLOSED))
-        if self._tunnel is None:
+        if not self._tunnelled:
             if self._lease is not None:
                 self._lease.close()
+            if request.body is not None and isinstance(request.body, Spool):
+                request.body.close()
             self._record()
+
+    def refuse(self, error: ExchangeError, phase: Phase = HEAD) -> None:
+        """End an exchange whose request could not be read. Raises nothing."""
+        self._phase = phase
+        self._failed(error)
+        self._record()
+
+    def _answer_here(self, answer: Answer, route: Route) -> None:
+        """Send an answer that needs no upstream."""
+        self._status = answer.status
+        downstream = self._downstream
+        response = ResponseHead(1, answer.status, b"")
+        response.start += b"".join(line + CRLF for line in answer.fields)
+        body = answer.body
+        length = None if answer.status in (204, 304) else answer.length
+        timeout = route.settings.write_timeout
+        if not isinstance(body, File):
+            rest = downstream.begin(response, length, body, stream=False)
+            if rest:
+                send_rest(downstream.outlet, rest, timeout)
+            return
+        try:
+            rest = downstream.begin(response, length, b"", stream=False)
+            if rest:
+                send_rest(downstream.outlet, rest, timeout)
+            if self._request.method != b"HEAD":
+                downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, timeout)
+        finally:
+            body.close()
+
+    def _pass_on(self, route: Route) -> None:
+        """Let the upstream answer."""
+        self._phase = QUEUE
+        response, rest = self._obtain(route)
+        self._status = response.status
+        if response.status == 101:
+            self._upgrade(response, rest, route.settings)
+        else:
+            self._phase = DATA
+            self._relay(response, rest, route)
 
     # Obtaining a response.
 
-    def _obtain(self) -> tuple[ResponseHead, bytes]:
+    def _obtain(self, route: Route) -> tuple[ResponseHead, bytes]:
         """Send the request and return the final response's head and the bytes behind it."""
         request = self._request
-        settings = self._tables.settings
+        settings = route.settings
         body = request.body
         # The look at None comes first: asking an abstract class for its instances is slow.
         repeatable = request.method in _IDEMPOTENT and (body is None or not isinstance(body, StreamedBody))
@@ -185,12 +247,12 @@ class Exchange:
         repeated = False
         while True:
             now = monotonic()
-            lease = self._lease = self._acquire(now, fresh=fresh, repeatable=repeatable)
+            lease = self._lease = self._acquire(now, route, fresh=fresh, repeatable=repeatable)
             try:
                 self._phase = REQUEST
                 lease.send_request(request, settings.send_timeout, settings.max_response_head)
                 self._phase = RESPONSE
-                return self._await_response(lease)
+                return self._await_response(lease, settings)
             except Stale as stale:
                 self._lease = None
                 lease.close()
@@ -203,9 +265,8 @@ class Exchange:
                 self._phase = QUEUE
                 gevent.sleep(_HOLD_PAUSE)
 
-    def _await_response(self, lease: UpstreamConnection) -> tuple[ResponseHead, bytes]:
+    def _await_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
         """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
-        settings = self._tables.settings
         deadline = monotonic() + settings.read_timeout
         response, rest = lease.first_head(deadline, settings.max_response_head)
         self._first_byte = lease.first_byte - self._request.started
@@ -219,20 +280,19 @@ class Exchange:
             response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
         return response, rest
 
-    def _acquire(self, now: float, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
+    def _acquire(self, now: float, route: Route, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
         """An idle connection to the peer whose turn it is, or a new one."""
-        pools = self._tables.cluster.in_turn()
+        pools = route.cluster.in_turn()
         if not fresh:
             pool = pools[0]
             lease = pool.lease(now, repeatable=repeatable)
             if lease is not None:
                 self._peer = pool.name
                 return lease
-        return self._connect_to_one(pools)
+        return self._connect_to_one(pools, route.settings)
 
-    def _connect_to_one(self, pools: Sequence[Pool]) -> UpstreamConnection:
+    def _connect_to_one(self, pools: Sequence[Pool], settings: Settings) -> UpstreamConnection:
         """A new connection to the first peer that accepts; while none does, wait for one that restarts."""
-        settings = self._tables.settings
         started = begun = monotonic()
         held = False
         while True:
@@ -260,18 +320,18 @@ class Exchange:
 
     # Relaying it.
 
-    def _relay(self, response: ResponseHead, rest: bytes) -> None:
+    def _relay(self, response: ResponseHead, rest: bytes, route: Route) -> None:
         downstream = self._downstream
         status = response.status
         length = response.content_length
         if status in BODILESS or self._request.method == b"HEAD":
             self._relay_bodiless(response, rest)
         elif length is not None:
-            self._relay_sized(response, rest, length, downstream.plain)
+            self._relay_sized(response, rest, length, route)
         else:
             downstream.begin(response, None, b"", stream=True)
             assert self._lease is not None
-            limits = self._tables.relay_limits
+            limits = route.relay_limits
             if response.chunked:
                 behind = relay_chunked(self._lease, rest, downstream, limits)
                 self._release(response, clean=not behind)
@@ -292,34 +352,35 @@ class Exchange:
             length = response.content_length
         self._downstream.begin(response, length, b"", stream=False)
 
-    def _relay_sized(self, response: ResponseHead, rest: bytes, length: int, target: Stream) -> None:
+    def _relay_sized(self, response: ResponseHead, rest: bytes, length: int, route: Route) -> None:
         have = len(rest)
+        downstream = self._downstream
+        limits = route.relay_limits
         if have >= length:
             # Returned before the client is served: another request may be waiting for it.
             self._release(response, clean=have == length)
-            source: Stream = target
-            pending = self._downstream.begin(response, length, rest[:length], stream=False)
-            if not pending:
-                return
-        else:
-            assert self._lease is not None
-            source = self._lease
-            pending = self._downstream.begin(response, length, rest, stream=False)
+            pending = downstream.begin(response, length, rest[:length], stream=False)
+            if pending:
+                send_rest(downstream.outlet, pending, limits.write_timeout)
+                downstream.sent += len(pending)
+            return
+        assert self._lease is not None
+        pending = downstream.begin(response, length, rest, stream=False)
         resources = self._resources
         relay = SizedRelay(
-            source,
-            target,
-            max(0, length - have),
+            self._lease,
+            downstream.outlet,
+            length - have,
             resources.pipes,
             resources.buffer,
-            self._tables.relay_limits,
+            limits,
             lambda: self._release(response, clean=True),
             spools=not (response.unbuffered or response.event_stream),
         )
         try:
             relay.run(pending)
         finally:
-            self._downstream.sent += relay.sent
+            downstream.sent += relay.sent
 
     def _release(self, response: ResponseHead, *, clean: bool) -> None:
         """Return the connection, or close it if anything about it is in doubt."""
@@ -333,36 +394,23 @@ class Exchange:
 
     # The upgrade (RFC 6455 section 4).
 
-    def _upgrade(self, response: ResponseHead, rest: bytes) -> None:
+    def _upgrade(self, response: ResponseHead, rest: bytes, settings: Settings) -> None:
         fields = self._request.fields
         if not fields.websocket or fields.websocket_key is None:
             raise ExchangeError(errors.BAD_UPGRADE, "a 101 that was not asked for")
         if response.upgrade != b"websocket" or response.websocket_accept != websocket_accept(fields.websocket_key):
             raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
-        client = self._downstream.plain
         assert self._lease is not None
-        early = self._downstream.switch(response)
-        self._phase = TUNNEL
         resources = self._resources
-        settings = self._tables.settings
-        tunnel = self._tunnel = Tunnel(
-            resources.hub,
-            resources.deadlines,
-            resources.pipes,
-            resources.buffer,
-            client,
-            self._lease,
-            idle_timeout=settings.websocket_timeout,
-            half_close_timeout=settings.half_close_timeout,
-            ended=self._tunnel_ended,
-        )
-        resources.tunnels.add(tunnel)
+        self._phase = TUNNEL
+        tunnel = self._downstream.tunnel(response, self._lease, rest, settings, self._tunnel_ended)
+        self._tunnelled = True
         resources.counters.tunnel()
-        tunnel.start(early, rest)
+        if not tunnel.closed:
+            resources.tunnels.add(tunnel)
 
-    def _tunnel_ended(self, blame: Blame, to_client: int, to_upstream: int) -> None:
-        assert self._tunnel is not None
-        self._resources.tunnels.discard(self._tunnel)
+    def _tunnel_ended(self, tunnel: OpenTunnel, blame: Blame, to_client: int, to_upstream: int) -> None:
+        self._resources.tunnels.discard(tunnel)
         self._resources.counters.tunnel_bytes(to_upstream, to_client)
         self._downstream.sent += to_client
         self._request.received += to_upstream
@@ -374,8 +422,10 @@ class Exchange:
     def _failed(self, error: ExchangeError) -> None:
         """Tell the client what can still be told, and note who ended it in which phase."""
         failure = error.failure
-        self._termination = failure.blame + self._phase
+        self._termination = (failure.blame or Blame.CLIENT) + self._phase
         self._reason = failure.reason
+        if self._phase in _BEFORE_UPSTREAM and failure.status != 499:
+            self._resources.counters.rejected(failure.reason)
         if self._lease is not None and self._phase is RESPONSE:
             self._lease.pool.counters.failure()
         downstream = self._downstream
@@ -398,7 +448,7 @@ class Exchange:
                 # A plain tuple in the order of `Entry`: making a named one takes four times as long.
                 (
                     time() - total,
-                    downstream.client,
+                    request.client,
                     request.method,
                     request.target,
                     request.minor,

@@ -16,8 +16,8 @@ from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
-from proxy.net.spool import Spool
-from proxy.net.stream import RECEIVE_SIZE, Stream, wait_either
+from proxy.net.spool import Spool, send_file
+from proxy.net.stream import RECEIVE_SIZE, Outlet, Stream, wait_either
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.head import check_trailers
 
@@ -90,8 +90,40 @@ def relay_until_close(source: Stream, first: bytes, sink: Sink, limits: RelayLim
             return
 
 
+def send_rest(target: Outlet, rest: bytes, timeout: float) -> None:
+    """Send what a client did not take at once; `timeout` is the longest time without progress.
+
+    Raises `ExchangeError` or `ClientGone`.
+    """
+    view = memoryview(rest)
+    try:
+        while view:
+            target.wait_writable(monotonic() + timeout)
+            view = view[target.send(view) :]
+    except DeadlinePassed:
+        raise ExchangeError(errors.CLIENT_STALLED) from None
+    except OSError as error:
+        raise ClientGone from error
+
+
+def send_file_part(target: Outlet, file: int, offset: int, length: int, timeout: float) -> int:
+    """Send part of an open file, at the client's pace; return `length`. Arguments and errors as for `send_rest`."""
+    end = offset + length
+    try:
+        while offset < end:
+            sent = send_file(target, file, offset, end - offset)
+            offset += sent
+            if not sent:
+                target.wait_writable(monotonic() + timeout)
+    except DeadlinePassed:
+        raise ExchangeError(errors.CLIENT_STALLED) from None
+    except OSError as error:
+        raise ClientGone from error
+    return length
+
+
 class SizedRelay:
-    """A body of known length on its way from `source` to the plain connection `target`.
+    """A body of known length on its way from `source` to `target`.
 
     `taken` is called once, when the last byte has left the upstream: its connection is then free for others, even
     if the client still has most of the body to read. `spools` False keeps the body out of files: a slow client then
@@ -101,7 +133,7 @@ class SizedRelay:
     def __init__(
         self,
         source: Stream,
-        target: Stream,
+        target: Outlet,
         left: int,
         pipes: Pipes,
         buffer: memoryview,
@@ -144,7 +176,7 @@ class SizedRelay:
                 rest = rest[self._sent(self._target.send(rest)) :]
             if not self._left:
                 return None
-            if self._left >= splice.WORTHWHILE and splice.AVAILABLE:
+            if self._left >= splice.WORTHWHILE and splice.AVAILABLE and self._target.descriptor is not None:
                 return self._splice_through(self._take_pipe())
             # Received into the process' one buffer and sent from it before anything else can run.
             data = self._receive()
@@ -160,11 +192,13 @@ class SizedRelay:
     def _splice_through(self, pipe: Pipe) -> Pipe | None:
         """As `_pass_through`, inside the kernel; the pipe comes back with what the slow client did not take."""
         slow = False
+        descriptor = self._target.descriptor
+        assert descriptor is not None
         try:
             while self._left or pipe.held:
                 if not pipe.held:
                     self._fill(pipe)
-                self._sent(pipe.drain(self._target.sock.fileno()))
+                self._sent(pipe.drain(descriptor))
                 if pipe.held and not self._client_ready():
                     slow = True
                     return pipe
@@ -254,7 +288,7 @@ class SizedRelay:
                 if data:
                     read = monotonic()
                     unstored = self._store(spool, data)
-            moved = spool.send_to(self._target.sock, offset) if offset < spool.length else 0
+            moved = spool.send_to(self._target, offset) if offset < spool.length else 0
             if moved:
                 heard = monotonic()
                 offset += self._sent(moved)

@@ -48,7 +48,7 @@ from proxy.handover import Handover
 from proxy.observe.accesslog import open_for_append
 from proxy.observe.metrics import Board
 from proxy.settings import Settings, SettingsError, load
-from proxy.values import MAX_WORKERS
+from proxy.values.kinds import MAX_WORKERS
 
 WORKER = "proxy.worker:Worker"
 _WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}

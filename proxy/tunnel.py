@@ -247,7 +247,7 @@ def _frame_size(head: bytes, *, masked: bool) -> int | None:
 
 
 class Tunnel:
-    """An upgraded connection; `ended(blame, bytes to the client, bytes to the upstream)` is called once."""
+    """An upgraded connection; `ended(tunnel, blame, bytes to client, bytes to upstream)` is called once."""
 
     __slots__ = (
         "_client",
@@ -279,7 +279,7 @@ class Tunnel:
         *,
         idle_timeout: float,
         half_close_timeout: float,
-        ended: Callable[[Blame, int, int], None],
+        ended: Callable[["Tunnel", Blame, int, int], None],
     ) -> None:
         self.hub = hub
         self.deadlines = deadlines
@@ -374,4 +374,4 @@ class Tunnel:
         self.downward.stop()
         self._client.close()
         self._upstream.close()
-        self._ended(Blame.DRAIN if self.closing else blame, self.downward.moved, self.upward.moved)
+        self._ended(self, Blame.DRAIN if self.closing else blame, self.downward.moved, self.upward.moved)

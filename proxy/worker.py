@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Iterable, Iterator
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -16,7 +17,7 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
-from proxy.exchange import Exchange, Resources, Tables, Tally
+from proxy.exchange import Exchange, Resources, Tally
 from proxy.front.front import Front
 from proxy.front.h1 import Connection
 from proxy.net.listener import Listener
@@ -26,8 +27,10 @@ from proxy.observe import admin
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.relay import RelayLimits
-from proxy.settings import Settings
-from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
+from proxy.route import Match, Route, Tables
+from proxy.settings import Address, Settings
+from proxy.settings.check import serves_itself
+from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.pool import Pool
 from proxy.upstream.request import Request
@@ -43,23 +46,61 @@ _UPSTREAM_MARGIN = 1.0
 """An idle connection is given up this long before the upstream would close it."""
 
 
-def build_tables(settings: Settings, resources: Resources) -> Tables:
+class Pools:
+    """The pools of this process, kept by what makes them: a reload goes on with those that stay."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._pools: dict[tuple[object, ...], Pool] = {}
+
+    def of(self, address: Address, settings: Settings) -> Pool:
+        """The pool for an address under these settings."""
+        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe)
+        pool = self._pools.get(key)
+        if pool is None:
+            resources = self._resources
+            pool = self._pools[key] = Pool(
+                address,
+                resources.hub,
+                resources.deadlines,
+                resources.counters.peer(str(address)),
+                size=settings.pool_size,
+                idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
+                reuse_unsafe=settings.reuse_unsafe,
+            )
+        return pool
+
+    def keep(self, used: Iterable[Pool]) -> None:
+        """Close the pools that are not among the used ones."""
+        kept = set(used)
+        for key, pool in list(self._pools.items()):
+            if pool not in kept:
+                del self._pools[key]
+                pool.close()
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(self._pools.values())
+
+
+def build_tables(settings: Settings, pools: Pools) -> Tables:
     """Everything a configuration says, ready for use."""
-    pools = [
-        Pool(
-            address,
-            resources.hub,
-            resources.deadlines,
-            resources.counters.peer(str(address)),
-            size=settings.pool_size,
-            idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
-            reuse_unsafe=settings.reuse_unsafe,
-        )
-        for address in settings.upstream
+    matches = [
+        Match(host.encode(), route.path.encode(), route.exact, built)
+        for route in settings.routes
+        for built in [build_route(route.name, route.settings, pools)]
+        for host in route.hosts or ("",)
     ]
-    return Tables(
+    if settings.upstream or serves_itself(settings):
+        matches.append(Match(b"", b"/", False, build_route("default", settings, pools)))
+    limits = HeadLimits(settings.max_request_line, settings.max_field, settings.max_fields, settings.max_head)
+    return Tables(settings, limits, matches)
+
+
+def build_route(name: str, settings: Settings, pools: Pools) -> Route:
+    """What serving the requests of one route takes."""
+    return Route(
+        name,
         settings,
-        HeadLimits(settings.max_request_line, settings.max_field, settings.max_fields, settings.max_head),
         RelayLimits(
             settings.read_timeout,
             settings.write_timeout,
@@ -67,7 +108,8 @@ def build_tables(settings: Settings, resources: Resources) -> Tables:
             settings.response_spool if settings.response_buffering else 0,
             str(settings.spool_dir) if settings.spool_dir else None,
         ),
-        Cluster(pools),
+        Cluster([pools.of(peer.address, settings) for peer in settings.upstream]),
+        None,
     )
 
 
@@ -130,7 +172,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             set(),
             Tally(),
         )
-        self._tables = build_tables(settings, self._resources)
+        self._pools = Pools(self._resources)
+        self._tables = build_tables(settings, self._pools)
         self._stopped = Event()
         self._workers = self.app.board.alive()
         self._draining = False
@@ -167,10 +210,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
         batch = 64 if self.cfg.workers == 1 else 2
         return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, batch)
 
-    def _answer(self, connection: Connection, request: Request) -> None:
-        Exchange(connection.front.tables, self._resources, connection, request).run()
+    def _answer(self, connection: Connection, request: Request, route: Route | None) -> None:
+        Exchange(route, self._resources, connection, request).run()
 
-    def _answer_admin(self, connection: Connection, request: Request) -> None:
+    def _answer_admin(self, connection: Connection, request: Request, _route: Route | None) -> None:
         answer = admin.respond(
             request.method, request.target, request.fields.host, self.app.board, self.app.settings, self.app.version
         )
@@ -210,10 +253,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.gauge(Gauge.ACTIVE, serving)
         counters.gauge(Gauge.PARKED, max(0, connections - serving - len(resources.tunnels)))
         counters.gauge(Gauge.HELD, resources.held.count)
-        pools = self._tables.cluster.pools
-        idle = sum(pool.idle_count for pool in pools)
+        idle = sum(pool.idle_count for pool in self._pools)
         counters.gauge(Gauge.UPSTREAM_IDLE, idle)
-        counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.open for pool in pools) - idle)
+        counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.open for pool in self._pools) - idle)
 
     # Reload and drain.
 
@@ -224,10 +266,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log.change(settings.access_log, settings.log_format)
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
-        old, self._tables = self._tables, build_tables(settings, self._resources)
+        self._tables = build_tables(settings, self._pools)
         for front in self._fronts:
             front.tables = self._tables
-        old.cluster.close()
+        self._pools.keep(pool for route in self._tables.routes for pool in route.cluster.pools)
         self._resources.counters.reloaded()
 
     def _begin_drain(self) -> None:
@@ -267,7 +309,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _close_tunnels(self, seconds: float) -> None:
         """Tell WebSockets to go, spread over `seconds` so that their clients do not all come back at once."""
-        tunnels: list[Tunnel] = list(self._resources.tunnels)
+        tunnels = list(self._resources.tunnels)
         pause = seconds * 0.8 / len(tunnels) if tunnels else 0.0
         for tunnel in tunnels:
             tunnel.shut(GOING_AWAY, max(1.0, seconds * 0.2))

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 from greenlet import getcurrent, greenlet
 
-from proxy.exchange import Resources, Tables
+from proxy.exchange import Resources
 from proxy.net.stream import Socket
+from proxy.route import Route, Tables
 from proxy.upstream.request import Request
 from proxy.wire.fields import Clock
 
 if TYPE_CHECKING:
     from proxy.front.h1 import Connection
-
 
 
 class Front:
@@ -25,7 +25,7 @@ class Front:
         self,
         tables: Tables,
         resources: Resources,
-        exchange: Callable[["Connection", Request], None],
+        exchange: Callable[["Connection", Request, Route | None], None],
         protocol: Callable[[Socket, "Front", str], "Connection"],
         scheme: bytes,
         port: bytes,

@@ -10,19 +10,19 @@ greenlet takes the connection, answers what was asked, in order, and parks it ag
 
 import logging
 import socket
-from time import monotonic, time
+from time import monotonic
 
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
-from proxy.errors import Blame, ClientGone, DeadlinePassed, ExchangeError, Phase
-from proxy.exchange import Tables
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.exchange import Exchange
 from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
 from proxy.front.front import Front
 from proxy.front.responder import Responder
-from proxy.net.spool import Spool
 from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, Socket
-from proxy.observe.accesslog import Entry
+from proxy.route import Route, Tables
+from proxy.settings import Settings
 from proxy.upstream.request import Request
 from proxy.wire.fields import forwarding_lines, upstream_block
 from proxy.wire.head import CRLF, END, bare_line_feed
@@ -35,7 +35,6 @@ _MEMO_LIFE = 2.0
 _LINGER_BYTES = 64 << 20
 _LINGER_SECONDS = 30.0
 _NO_FIELDS = RequestFields()
-HEAD, BODY = Phase.HEAD, Phase.BODY
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -43,15 +42,15 @@ log = logging.getLogger("gunicorn.error.proxy")
 class Connection(Responder):
     """One client's connection: parked, read, served."""
 
-    __slots__ = ("_memo", "_phase", "_returning", "half_closed", "owner")
+    __slots__ = ("_memo", "_returning", "_route", "half_closed", "owner")
 
     def __init__(self, sock: Socket, front: Front, client: str) -> None:
         super().__init__(sock, front, client)
         self.owner: greenlet | None = None
         self.half_closed = False
-        self._phase = HEAD
         self._returning = False
-        self._memo: tuple[bytes, bytes, Request] | None = None
+        self._route: Route | None = None
+        self._memo: tuple[bytes, bytes, Request, Tables] | None = None
         """The head of the last request, its fields as they came, and what was made of them."""
         self.deadline = monotonic() + front.tables.settings.keepalive_timeout
         front.connections.add(self)
@@ -149,27 +148,24 @@ class Connection(Responder):
         self.sent = 0
         self._chunked = False
         started = monotonic()
+        tables = self.front.tables
         try:
-            request = self._read_request(started)
+            request = self._read_request(started, tables)
             if request is None:
                 return False
         except ExchangeError as error:
             self._refuse(error, started)
             return False
         except ClientGone:
-            self._record_refusal(ExchangeError(errors.CLIENT_CLOSED), started)
+            self._refuse(ExchangeError(errors.CLIENT_CLOSED), started)
             return False
-        self.front.exchange(self, request)
-        if request.body is not None and isinstance(request.body, Spool):
-            request.body.close()
+        self.front.exchange(self, request, self._route)
         return self._keep and self.reader is not None and not self.detached
 
     # Reading the request.
 
-    def _read_request(self, started: float) -> Request | None:
-        self._phase = HEAD
+    def _read_request(self, started: float, tables: Tables) -> Request | None:
         self._request = None
-        tables = self.front.tables
         data = self.buffer
         if not data:
             try:
@@ -188,9 +184,7 @@ class Connection(Responder):
         self.buffer = data[end + 4 :]
         request = self._request = self._parse(data[:end], started, tables)
         request.received = end + 4
-        if request.fields.chunked or request.fields.content_length is not None:
-            self._phase = BODY
-            self._read_body(request, tables)
+        self._unread = request.fields.has_body
         return request
 
     def _await_head(self, data: bytes, started: float, tables: Tables) -> tuple[bytes, int]:
@@ -222,9 +216,19 @@ class Connection(Responder):
 
     def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
         memo = self._memo
-        if memo is not None and memo[0] == head:
+        if memo is not None and memo[0] == head and memo[3] is tables:
             known = memo[2]
-            request = Request(known.method, known.target, known.minor, known.fields, known.block, started)
+            request = Request(
+                known.method,
+                known.target,
+                known.minor,
+                known.fields,
+                known.block,
+                started,
+                client=known.client,
+                scheme=known.scheme,
+                host=known.host,
+            )
             self._keep = not known.fields.close if known.minor else known.fields.keep_alive
         else:
             request = self._parse_new(head, started, tables)
@@ -248,23 +252,38 @@ class Connection(Responder):
             fields = parse_request_fields(block, limits)
             fields.websocket = fields.websocket and method == b"GET" and minor == 1
             forwarded = upstream_block(fields, fields.host, self._forwarding())
-        plain = target[0] == SLASH and minor == 1 and fields.host is not None
+        host = fields.host
+        plain = target[0] == SLASH and minor == 1 and host is not None
         if not plain:
             target, host = resolve_target(method, target, minor, fields)
             forwarded = upstream_block(fields, host, self._forwarding())
         self._keep = not fields.close if minor else fields.keep_alive
         self._head_only = method == b"HEAD"
-        request = Request(method, target, minor, fields, forwarded, started)
+        self._route = tables.route_for(host, target)
+        request = Request(
+            method,
+            target,
+            minor,
+            fields,
+            forwarded,
+            started,
+            client=self.client,
+            scheme=self.front.scheme,
+            host=host,
+        )
         # A connection's first request is not remembered: many connections never bring a second.
-        self._memo = (head, block, request) if plain and self._returning and fields.upgrade is None else None
+        self._memo = (head, block, request, tables) if plain and self._returning and fields.upgrade is None else None
         self._returning = True
         return request
 
     def _forwarding(self) -> bytes:
         return forwarding_lines(self.client.encode("ascii"), self.front.scheme, self.front.port)
 
-    def _read_body(self, request: Request, tables: Tables) -> None:
-        settings = tables.settings
+    def read_body(self, request: Request, settings: Settings) -> None:
+        self._take_body(request, settings)
+        self._unread = isinstance(request.body, BodyStream)
+
+    def _take_body(self, request: Request, settings: Settings) -> None:
         fields = request.fields
         length = request.length = fields.content_length
         if length is not None:
@@ -294,47 +313,13 @@ class Connection(Responder):
     def _refuse(self, error: ExchangeError, started: float) -> None:
         """Answer a request that goes no further and close: what follows it cannot be trusted."""
         self._keep = False
-        request_id = b"-"
-        if error.failure.status != 499:
-            self.front.resources.counters.rejected(error.failure.reason)
-            request_id = self._request.id if self._request is not None else self.front.resources.request_ids.make()
-            self.answer(error, request_id)
-        self._record_refusal(error, started, request_id)
-
-    def _record_refusal(self, error: ExchangeError, started: float, request_id: bytes = b"-") -> None:
-        resources = self.front.resources
-        request = self._request
-        status = error.failure.status
-        total = monotonic() - started
-        method = request.method if request is not None else b"-"
-        received = request.received if request is not None else len(self.buffer)
-        resources.counters.request(method, status, total, received, self.sent)
-        if not resources.access_log.enabled:
-            return
-        fields = request.fields if request is not None else _NO_FIELDS
-        blame = error.failure.blame or Blame.CLIENT
-        resources.access_log.record(
-            Entry(
-                time() - total,
-                self.client,
-                method,
-                request.target if request is not None else b"-",
-                self._minor,
-                status,
-                self.sent,
-                received,
-                fields.referer,
-                fields.user_agent,
-                request.id if request is not None else request_id,
-                "",
-                -1.0,
-                -1.0,
-                -1.0,
-                total,
-                blame + self._phase,
-                error.failure.reason,
-            )
+        front = self.front
+        request = self._request = Request(
+            b"-", b"-", self._minor, _NO_FIELDS, b"", started, client=self.client, scheme=front.scheme
         )
+        request.id = front.resources.request_ids.make()
+        request.received = len(self.buffer)
+        Exchange(None, front.resources, self, request).refuse(error)
 
     def _linger(self) -> None:
         """Half-close and read what the client still sends: a reset would take its answer away (RFC 9112 section 9.6).

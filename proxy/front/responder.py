@@ -2,8 +2,11 @@
 
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.exchange import TunnelEnded
 from proxy.front.front import Front
-from proxy.net.stream import Socket, Stream
+from proxy.net.stream import Outlet, Socket, Stream
+from proxy.settings import Settings
+from proxy.tunnel import Tunnel
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.answer import head_of, own_answer
 from proxy.wire.body import LAST_CHUNK
@@ -21,6 +24,7 @@ class Responder(Stream):
         "_keep",
         "_minor",
         "_request",
+        "_unread",
         "begun",
         "buffer",
         "client",
@@ -45,9 +49,11 @@ class Responder(Stream):
         self._chunked = False
         self._head_only = False
         self._request: Request | None = None
+        self._unread = False
+        """Part of the request's body has not been read (yet)."""
 
     @property
-    def plain(self) -> Stream:
+    def outlet(self) -> Outlet:
         return self
 
     def inform(self, response: ResponseHead) -> None:
@@ -64,8 +70,8 @@ class Responder(Stream):
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self._keep = False
-        if self._request is not None and self._request.body is not None:
-            self._end_streamed_body()
+        if self._request is not None and self._unread:
+            self._end_unread_body()
         if not self._keep or self.front.draining:
             self._keep = False
             framing += b"Connection: close\r\n"
@@ -84,9 +90,10 @@ class Responder(Stream):
         self.sent += sent
         return b"" if sent == len(data) else data[sent:]
 
-    def _end_streamed_body(self) -> None:
+    def _end_unread_body(self) -> None:
         """An answer that comes before the whole request was read ends the connection (RFC 9112 section 9.3)."""
-        if self._request is not None and isinstance(self._request.body, StreamedBody) and not self._request.body.done:
+        body = self._request.body if self._request is not None else None
+        if not isinstance(body, StreamedBody) or not body.done:
             self._keep = False
 
     def write(self, data: bytes) -> None:
@@ -100,15 +107,16 @@ class Responder(Stream):
         else:
             self._send_all(LAST_CHUNK)
 
-    def answer(self, error: ExchangeError, request_id: bytes = b"") -> None:
+    def answer(self, error: ExchangeError) -> None:
         self.begun = True
         request = self._request
-        self._end_streamed_body()
+        if self._unread:
+            self._end_unread_body()
         if self.front.draining:
             self._keep = False
         data = own_answer(
             error,
-            request_id or (request.id if request is not None else b""),
+            request.id if request is not None else b"-",
             request.fields.accept if request is not None else None,
             self.front.clock.date(),
             close=not self._keep,
@@ -122,13 +130,26 @@ class Responder(Stream):
         self._keep = False
         self.reset()
 
-    def switch(self, response: ResponseHead) -> bytes:
+    def tunnel(
+        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
+    ) -> Tunnel:
         self.begun = True
-        self._send_all(
-            response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-        )
+        self._send_all(response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
         self.detached = True
-        return self.buffer
+        resources = self.front.resources
+        tunnel = Tunnel(
+            resources.hub,
+            resources.deadlines,
+            resources.pipes,
+            resources.buffer,
+            self,
+            upstream,
+            idle_timeout=settings.websocket_timeout,
+            half_close_timeout=settings.half_close_timeout,
+            ended=ended,
+        )
+        tunnel.start(self.buffer, early)
+        return tunnel
 
     def _send_all(self, data: bytes) -> None:
         try:

@@ -1,1 +1,1 @@
-"""What stands between the head and the body of a request: refusals and answers of the gateway's own."""
+"""What stands between a request's head and the application: who may come in, and what is answered here."""

@@ -1,4 +1,4 @@
-"""An answer that the gateway gives itself."""
+"""An answer that is given here, without an upstream."""
 
 import os
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A part of an open file; whoever takes the answer closes the descriptor."""
+    """Part of an open file as a body; whoever sends it closes it."""
 
     descriptor: int
     offset: int
@@ -18,8 +18,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, field lines without their ends, and body; the sender adds length, date and framing."""
+    """Status, field lines (without their ends; framing and Date are the front's) and body."""
 
     status: int
     fields: tuple[bytes, ...] = ()
     body: bytes | File = b""
+
+    @property
+    def length(self) -> int:
+        return self.body.length if isinstance(self.body, File) else len(self.body)

@@ -1,13 +1,15 @@
 """A body kept until somebody takes it: in memory while small, in an unlinked temporary file beyond."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
 from typing import IO
 
-from proxy.net.stream import Socket
+from proxy.net.stream import Outlet
 
 _SEND_SIZE = 1 << 20
+_READ_SIZE = 1 << 16
 
 
 class Spool:
@@ -48,14 +50,11 @@ class Spool:
             self._memory = bytearray()
         return self._file
 
-    def send_to(self, sock: Socket, offset: int) -> int:
-        """Send what the kernel takes at once from `offset` on; 0 if it takes nothing. Raises `OSError`."""
-        try:
-            if self._file is None:
-                return sock.send(memoryview(self._memory)[offset:])
-            return os.sendfile(sock.fileno(), self._file.fileno(), offset, min(self.length - offset, _SEND_SIZE))
-        except BlockingIOError:
-            return 0
+    def send_to(self, outlet: Outlet, offset: int) -> int:
+        """Send what the outlet takes at once from `offset` on; 0 if it takes nothing. Raises `OSError`."""
+        if self._file is None:
+            return outlet.send(memoryview(self._memory)[offset:])
+        return send_file(outlet, self._file.fileno(), offset, self.length - offset)
 
     def clear(self) -> None:
         """Forget everything, as after the last byte was sent; the file is kept for more."""
@@ -69,6 +68,23 @@ class Spool:
             self._file.close()
             self._file = None
         self._memory = bytearray()
+
+
+def send_file(outlet: Outlet, file: int, offset: int, length: int) -> int:
+    """Send from a file what the outlet takes at once; 0 if it takes nothing. Raises `OSError`."""
+    descriptor = outlet.descriptor
+    if descriptor is None:
+        data = os.pread(file, min(length, _READ_SIZE), offset)
+        if data:
+            return outlet.send(data)
+        raise OSError(errno.EIO, "the file became shorter while it was sent")
+    try:
+        moved = os.sendfile(descriptor, file, offset, min(length, _SEND_SIZE))
+    except BlockingIOError:
+        return 0
+    if not moved:
+        raise OSError(errno.EIO, "the file became shorter while it was sent")
+    return moved
 
 
 def _write(file: IO[bytes], data: bytes | bytearray | memoryview, offset: int) -> None:

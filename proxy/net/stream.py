@@ -72,6 +72,27 @@ class Deadlines:
             stream.expire()
 
 
+class Outlet(Protocol):
+    """Where a body of known length is written to: a connection, or one of the streams that share it.
+
+    `descriptor` is the file descriptor when bytes may go to it past Python (splice, sendfile), else None.
+    """
+
+    @property
+    def descriptor(self) -> int | None: ...
+
+    def send(self, data: bytes | memoryview) -> int:
+        """What is taken at once, 0 if it is full; the rest is offered again, unchanged. Raises `OSError`."""
+
+    def wait_writable(self, deadline: float) -> None:
+        """Return when bytes can be sent. Raises `DeadlinePassed`."""
+
+    def watch_writable(self, callback: Callable[[], object]) -> None:
+        """Call back each time bytes can be sent, until `unwatch_writable`."""
+
+    def unwatch_writable(self) -> None: ...
+
+
 class Stream:
     """A non-blocking connected socket. At most one greenlet waits for it at a time."""
 
@@ -91,6 +112,10 @@ class Stream:
     @property
     def closed(self) -> bool:
         return self.reader is None
+
+    @property
+    def descriptor(self) -> int | None:
+        return self.sock.fileno()
 
     def unasked(self) -> None:
         """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
@@ -125,16 +150,22 @@ class Stream:
         """Return when bytes can be sent. Raises `DeadlinePassed`."""
         self.waiter = waiter = getcurrent()
         self.deadline = deadline
-        if self.writer is None:
-            self.writer = self.hub.loop.io(self.sock.fileno(), WRITE)
-        self.writer.start(waiter.switch)
+        self.watch_writable(waiter.switch)
         try:
             self.hub.switch()
         finally:
             self.waiter = None
             self.deadline = NEVER
-            if self.writer is not None:
-                self.writer.stop()
+            self.unwatch_writable()
+
+    def watch_writable(self, callback: Callable[[], object]) -> None:
+        if self.writer is None:
+            self.writer = self.hub.loop.io(self.sock.fileno(), WRITE)
+        self.writer.start(callback)
+
+    def unwatch_writable(self) -> None:
+        if self.writer is not None:
+            self.writer.stop()
 
     def receive(self, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
         """The next bytes, or b"" at EOF. Raises `DeadlinePassed` or `OSError`."""
@@ -194,16 +225,13 @@ class Stream:
             pass
 
 
-def wait_either(reading: Stream, writing: Stream, deadline: float) -> None:
-    """Return when one stream can be read or the other written. Raises `DeadlinePassed`, told to `reading`."""
-    writer = writing.writer
-    if writer is None:
-        writer = writing.writer = writing.hub.loop.io(writing.sock.fileno(), WRITE)
-    writer.start(getcurrent().switch)
+def wait_either(reading: Stream, writing: Outlet, deadline: float) -> None:
+    """Return when one can be read or the other written. Raises `DeadlinePassed`, told to `reading`."""
+    writing.watch_writable(getcurrent().switch)
     try:
         reading.wait_readable(deadline)
     finally:
-        writer.stop()
+        writing.unwatch_writable()
 
 
 def wait_for_one(first: Stream, second: Stream, deadline: float) -> Stream:

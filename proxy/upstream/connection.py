@@ -133,7 +133,7 @@ class UpstreamConnection(Stream):
     def _send_spool(self, body: Spool, timeout: float) -> None:
         offset = 0
         while offset < body.length:
-            sent = body.send_to(self.sock, offset)
+            sent = body.send_to(self, offset)
             offset += sent
             if not sent and not self._may_send(timeout):
                 return

@@ -26,26 +26,46 @@ class StreamedBody(ABC):
 
 
 class Request:
-    """A request as the front read it. `block` holds the fields for the upstream, all but id and framing."""
+    """A request as the front read it. `block` holds the fields for the upstream, all but id and framing.
+
+    `client` is the address of whoever asked, behind the proxies that are trusted; `scheme` is http or https; `host` is
+    the target's authority.
+    """
 
     __slots__ = (
         "block",
         "body",
+        "client",
         "fields",
+        "host",
         "id",
         "length",
         "method",
         "minor",
         "received",
+        "scheme",
         "started",
         "target",
     )
 
     def __init__(
-        self, method: bytes, target: bytes, minor: int, fields: RequestFields, block: bytes, started: float
+        self,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        fields: RequestFields,
+        block: bytes,
+        started: float,
+        *,
+        client: str = "",
+        scheme: bytes = b"http",
+        host: bytes | None = None,
     ) -> None:
         self.method = method
         self.target = target
+        self.client = client
+        self.scheme = scheme
+        self.host = host
         self.minor = minor
         self.fields = fields
         self.block = block

@@ -34,10 +34,11 @@ def own_answer(error: ExchangeError, request_id: bytes, accept: bytes | None, da
         b"X-Request-ID: " + request_id,
         b'Proxy-Status: aragora-proxy; details="%s"' % failure.reason.encode(),
     ]
-    if failure.retry_after:
+    if failure.retry_after and not any(line.startswith(b"Retry-After:") for line in error.fields):
         fields.append(b"Retry-After: %d" % failure.retry_after)
     if failure.status == 405:
         fields.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+    fields += error.fields
     if close:
         fields.append(b"Connection: close")
     return head + b"\r\n".join(fields) + b"\r\n\r\n" + body

@@ -47,7 +47,7 @@ class Ends:
             upstream,
             idle_timeout=idle,
             half_close_timeout=10.0,
-            ended=lambda *how: self.ended.append(how),
+            ended=lambda _tunnel, *how: self.ended.append(how),
         )
 
     def expire(self) -> None:

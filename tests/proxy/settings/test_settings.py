@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cli import reference
-from proxy.settings import Address, Settings, SettingsError, load, table
+from proxy.settings import Address, Peer, Settings, SettingsError, load, table
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "proxy-settings.md"
 UPSTREAM = {"upstream": ["127.0.0.1:8080"]}
@@ -125,7 +125,7 @@ def test_values_that_do_not_fit_together_are_refused(flags: dict[str, str | list
 
 
 def test_names_of_upstreams_are_left_to_be_resolved() -> None:
-    assert load({"upstream": ["app:8080"]}).upstream == (Address("app", 8080),)
+    assert load({"upstream": ["app:8080"]}).upstream == (Peer(Address("app", 8080)),)
     assert Address("app", 8080).family == socket.AF_UNSPEC
 
 
@@ -141,4 +141,4 @@ def test_the_reference_page_is_current() -> None:
 
 
 def test_settings_made_directly_have_the_table_s_defaults() -> None:
-    assert Settings(upstream=(Address("127.0.0.1", 8080),), workers=1) == load(UPSTREAM | {"workers": "1"})
+    assert Settings(upstream=(Peer(Address("127.0.0.1", 8080)),), workers=1) == load(UPSTREAM | {"workers": "1"})

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import values
-from proxy.values import Address
+from proxy.values import Address, Peer
+from proxy.values import kinds as values
 
 
 @pytest.mark.parametrize(("text", "shown", "family", "sockaddr"), [
@@ -61,7 +61,7 @@ def test_loopback_is_what_only_this_machine_reaches() -> None:
     (values.MODE, "660", 0o660), (values.MODE, "0o600", 0o600),
     (values.ADMIN, "off", None), (values.ADMIN, False, None), (values.LOG, "-", "-"), (values.LOG, False, "off"),
     (values.LOG, "/var/log/x", "/var/log/x"), (values.LOG_FORMAT, "json", "json"),
-    (values.PEERS, ["a:1", "unix:/b"], (Address("a", 1), Address(path="/b"))),
+    (values.PEERS, ["a:1", "unix:/b"], (Peer(Address("a", 1)), Peer(Address(path="/b")))),
     (values.LISTENERS, "127.0.0.1:0", (Address("127.0.0.1", 0),)),
 ])
 def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:

@@ -1,6 +1,5 @@
 """The kinds of value a setting can have: how each is read, what a wrong one is told, how it is shown."""
 
-import ipaddress
 import json
 import re
 import socket
@@ -9,87 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
-_MAX_UNIX_PATH = 107  # sun_path has 108 bytes, the last one NUL
+from proxy.values.address import Address, Peer
+
 MAX_WORKERS = 128
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A place to listen on or to connect to: host and port, or (when `path` is not empty) a unix socket.
-
-    A path that begins with '@' is in Linux's abstract namespace. `host` may be a name in an upstream's address;
-    then `family` is AF_UNSPEC and who connects must resolve it.
-    """
-
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Read "HOST:PORT", "[::1]:8000", ":8000" (which means loopback) or "unix:PATH". Raises ValueError."""
-        if text.startswith("unix:"):
-            return cls(path=_unix_path(text[5:]))
-        host, colon, port = text.rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError("expected HOST:PORT or unix:PATH, with a port from 0 to 65535")
-        if host.startswith("[") and host.endswith("]"):
-            try:
-                return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
-            except ValueError:
-                raise ValueError("what stands in brackets is not an IPv6 address") from None
-        if ":" in host:
-            raise ValueError("an IPv6 address stands in brackets, such as [::1]:8000")
-        if host in ("", "localhost"):
-            return cls("127.0.0.1", int(port))
-        try:
-            return cls(str(ipaddress.IPv4Address(host)), int(port))
-        except ValueError:
-            if not _HOST_NAME.fullmatch(host) or host.replace(".", "").isdigit():
-                raise ValueError(f"'{host}' is neither an IP address nor a host name") from None
-            return cls(host.lower(), int(port))
-
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        if self.path:
-            return socket.AF_UNIX
-        if ":" in self.host:
-            return socket.AF_INET6
-        return socket.AF_INET if self.host.replace(".", "").isdigit() else socket.AF_UNSPEC
-
-    @property
-    def sockaddr(self) -> str | tuple[str, int]:
-        """What `socket.bind` and `socket.connect` take."""
-        if self.path:
-            return "\0" + self.path[1:] if self.path.startswith("@") else self.path
-        return (self.host, self.port)
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return bool(self.path) or (self.family != socket.AF_UNSPEC and ipaddress.ip_address(self.host).is_loopback)
-
-
-def _unix_path(path: str) -> str:
-    if path.startswith("//"):
-        path = path[2:]
-    if not path.strip("@"):
-        raise ValueError("expected a path after unix:, such as unix:/run/app.sock")
-    if "\0" in path:
-        raise ValueError("a path cannot contain NUL")
-    if not path.startswith("@"):
-        path = str(Path(path).absolute())
-    if len(path.encode()) > _MAX_UNIX_PATH:
-        raise ValueError(f"the path of a unix socket is at most {_MAX_UNIX_PATH} bytes; use a shorter directory")
-    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,29 +110,30 @@ def _choice(*choices: str) -> Kind:
     return Kind("choice", read, metavar="|".join(choices), choices=choices)
 
 
-def _addresses(raw: Any) -> tuple[Address, ...]:
+def _texts(raw: Any) -> list[str]:
     texts = [raw] if isinstance(raw, str) else raw
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError('expected an address such as "127.0.0.1:8000", or a list of them')
     if len(texts) > 64:
         raise ValueError("at most 64 addresses")
-    found = tuple(Address.parse(text) for text in texts)
+    return texts
+
+
+def _check_unique(found: tuple[Address, ...]) -> None:
     for address in found:
         if found.count(address) > 1 and (address.port or address.path):
             raise ValueError(f"{address} stands there twice; remove one")
-    return found
 
 
-def _peers(raw: Any) -> tuple[Address, ...]:
-    found = _addresses(raw)
-    for address in found:
-        if not address.path and not address.port:
-            raise ValueError("port 0 cannot be connected to; name the application's port")
+def _peers(raw: Any) -> tuple[Peer, ...]:
+    found = tuple(Peer.parse(text) for text in _texts(raw))
+    _check_unique(tuple(peer.address for peer in found))
     return found
 
 
 def _listeners(raw: Any) -> tuple[Address, ...]:
-    found = _addresses(raw)
+    found = tuple(Address.parse(text) for text in _texts(raw))
+    _check_unique(found)
     for address in found:
         if address.family == socket.AF_UNSPEC:
             raise ValueError(f"'{address.host}' is a name; listen on an IP address, such as 0.0.0.0 for all")
@@ -237,7 +161,7 @@ def _error_log(raw: Any) -> str:
     return "-" if raw == "-" else str(_path(raw))
 
 
-def _show_addresses(found: tuple[Address, ...]) -> str:
+def _show_all(found: tuple[Any, ...]) -> str:
     return ", ".join(map(str, found)) or "none"
 
 
@@ -245,8 +169,8 @@ def _show_path(path: Path | None) -> str:
     return str(path) if path else "none"
 
 
-PEERS = Kind("address", _peers, _show_addresses, "ADDRESS", repeatable=True)
-LISTENERS = Kind("address", _listeners, _show_addresses, "ADDRESS", repeatable=True)
+PEERS = Kind("address", _peers, _show_all, "ADDRESS", repeatable=True)
+LISTENERS = Kind("address", _listeners, _show_all, "ADDRESS", repeatable=True)
 ADMIN = Kind("address or off", _admin, lambda found: str(found or "off"), "ADDRESS|off")
 TEXT = Kind("text", _text, lambda text: text or "none", "TEXT")
 PATH = Kind("path", _path, _show_path, "PATH")
@@ -255,6 +179,11 @@ ERROR_LOG = Kind("path or -", _error_log, metavar="PATH|-")
 LOG_FORMAT = _choice("combined", "json")
 LOG_LEVEL = _choice("debug", "info", "warning", "error", "critical")
 HALF_CLOSE = _choice("abort", "allow")
+TLS = _choice("off", "self-signed")
+TLS_VERSION = _choice("1.2", "1.3")
+CLIENT_AUTH = _choice("required", "optional")
+BALANCE = _choice("round-robin", "least-connections", "random-two", "hash")
+PROXY_PROTOCOL = _choice("off", "v1", "v2")
 COUNT = Kind("count", _count, metavar="N")
 WORKERS = Kind("count", _workers, metavar="N")
 SIZE = Kind("size", _size, _show_size, "SIZE")

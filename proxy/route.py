@@ -1,0 +1,103 @@
+"""Which requests are served alike, and with what.
+
+A request belongs to the route with its host, else to the wildcard with most labels, else to one without host; within
+those to its exact path, else the longest prefix that ends where a segment ends. The path is compared as an application
+would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin".
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from proxy.gate.gate import Gate
+from proxy.relay import RelayLimits
+from proxy.settings import Settings
+from proxy.upstream.cluster import Cluster
+from proxy.wire.request import HeadLimits
+
+_SLASHES = re.compile(rb"/{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Everything that serving a request takes, ready for use. `settings` are the route's own."""
+
+    name: str
+    settings: Settings
+    relay_limits: RelayLimits
+    cluster: Cluster
+    gate: Gate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a route applies: `host` is a name, "*.name" or "" for all."""
+
+    host: bytes
+    path: bytes
+    exact: bool
+    route: Route
+
+    def takes(self, path: bytes) -> bool:
+        if self.exact:
+            return path == self.path
+        return path.startswith(self.path) and (
+            self.path.endswith(b"/") or len(path) == len(self.path) or path[len(self.path)] == 0x2F
+        )
+
+
+class Routes:
+    """All routes of one configuration."""
+
+    def __init__(self, matches: Iterable[Match]) -> None:
+        self._by_host: dict[bytes, list[Match]] = {}
+        for match in sorted(matches, key=lambda match: (not match.exact, -len(match.path))):
+            self._by_host.setdefault(match.host, []).append(match)
+
+    def find(self, host: bytes | None, target: bytes) -> Route | None:
+        """The route of a request, or None."""
+        path = normalised(target)
+        for name in _hosts(host):
+            for match in self._by_host.get(name, ()):
+                if match.takes(path):
+                    return match.route
+        return None
+
+
+def _hosts(host: bytes | None) -> Iterable[bytes]:
+    """The keys under which a host's routes may stand, narrowest first."""
+    if host:
+        name = host.lower()
+        if not name.startswith(b"["):
+            name = name.partition(b":")[0].rstrip(b".")
+        yield name
+        _, dot, rest = name.partition(b".")
+        while dot:
+            yield b"*." + rest
+            _, dot, rest = rest.partition(b".")
+    yield b""
+
+
+def normalised(target: bytes) -> bytes:
+    """A target's path as an application reads it."""
+    path = target.partition(b"?")[0]
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return _SLASHES.sub(b"/", path) if b"//" in path else path
+
+
+class Tables:
+    """Everything one configuration says, ready for use; a reload builds a new one and swaps the reference."""
+
+    def __init__(self, settings: Settings, head_limits: HeadLimits, routes: Sequence[Match]) -> None:
+        self.settings = settings
+        self.head_limits = head_limits
+        self.routes = tuple(match.route for match in routes)
+        self._matches = Routes(routes)
+        only = routes[0] if len(routes) == 1 else None
+        self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None
+
+    def route_for(self, host: bytes | None, target: bytes) -> Route | None:
+        """The route of a request, or None."""
+        return self._only or self._matches.find(host, target)

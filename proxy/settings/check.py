@@ -1,0 +1,168 @@
+"""Settings that are each well-formed but do not fit together or this machine."""
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+from proxy.settings.table import TABLE, RouteSettings, Settings
+from proxy.values import Address
+
+
+def problems(settings: Settings) -> list[str]:
+    """What is wrong; one line for each, with the mend."""
+    own = [address for address in (*settings.bind, *settings.bind_plain, settings.admin)
+           if address and (address.port or address.path)]
+    return [
+        *_upstream_problems(settings, own),
+        *_address_problems(settings, own),
+        *_tls_problems(settings),
+        *_limit_problems(settings),
+        *_machine_problems(settings),
+        *(f"route {route.name}: {problem}"
+          for route in settings.routes for problem in _route_problems(route, settings)),
+    ]
+
+
+def serves_itself(settings: Settings) -> bool:
+    """Whether requests are answered here, without an upstream."""
+    return bool(settings.redirect or settings.respond or settings.root or settings.gateway_health)
+
+
+def _upstream_problems(settings: Settings, own: list[Address]) -> list[str]:
+    found = []
+    if not settings.upstream and not settings.routes and not serves_itself(settings):
+        found.append("--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080")
+    everywhere = (settings, *(route.settings for route in settings.routes))
+    peers = {peer.address for one in everywhere for peer in one.upstream}
+    found += [f"--upstream {address}: is an address of the gateway itself; name the application's"
+              for address in peers if address in own]
+    return found
+
+
+def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
+    found = []
+    if settings.admin in (*settings.bind, *settings.bind_plain) and settings.admin in own:
+        found.append(f"--admin {settings.admin}: is also a --bind address; give it its own port, or 'off'")
+    found += [f"--bind-plain {address}: is also a --bind address; leave one of them out"
+              for address in settings.bind_plain if address in settings.bind and address in own]
+    found += [f"--bind 0.0.0.0:{address.port}: [::]:{address.port} also takes IPv4; leave one of them out"
+              for address in own if address.host == "0.0.0.0" and Address("::", address.port) in own and address.port]
+    if settings.admin and not settings.admin.loopback and not settings.admin_token_file:
+        found.append(f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
+                     "address such as 127.0.0.1:9180, or a unix socket")
+    if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
+        found.append("--proxy-protocol on: names nobody who may send it; add --trusted-proxies")
+    return found
+
+
+def _tls_problems(settings: Settings) -> list[str]:
+    found = []
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        given, missing = ("cert", "key") if settings.tls_cert else ("key", "cert")
+        found.append(f"--tls-{given}: needs --tls-{missing} beside it")
+    if settings.bind_plain and not settings.secure:
+        found.append("--bind-plain is for plain HTTP beside TLS; without a certificate --bind is plain already")
+    if settings.acme and not settings.domain:
+        found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
+    if settings.domain and not settings.acme and settings.tls == "off":
+        found.append("--domain: is for certificates that are obtained; add --acme EMAIL, or remove it")
+    if settings.acme and not settings.state_dir:
+        found.append("--acme: needs a directory for the account and the keys; add --state-dir")
+    if settings.acme and any(domain.startswith("*.") for domain in settings.domain):
+        found.append("--domain: a wildcard can only be proved in the DNS, which is not spoken here; list the names")
+    return found
+
+
+def _limit_problems(settings: Settings) -> list[str]:
+    found = []
+    if settings.websocket_drain > settings.graceful:
+        found.append(f"--websocket-drain {settings.websocket_drain:g}s: longer than --graceful "
+                     f"{settings.graceful:g}s; lower the first or raise the second")
+    found += [f"{TABLE[name].flag} {getattr(settings, name)}: larger than --max-head {settings.max_head}; "
+              "lower the first or raise the second"
+              for name in ("max_request_line", "max_field") if getattr(settings, name) > settings.max_head]
+    return found
+
+
+def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
+    settings = route.settings
+    found = []
+    if not settings.upstream and not serves_itself(settings):
+        found.append("answers nothing; give it upstream, redirect, respond, root or gateway_health")
+    if settings.cors_credentials and "*" in settings.cors_origins:
+        found.append("cors_credentials with cors_origins = \"*\" would let every page act for its visitor; list them")
+    if settings.strip_prefix and route.exact:
+        found.append("strip_prefix goes with path, not with exact")
+    for key in ("basic_auth", "root", "error_pages", "maintenance_page"):
+        path = getattr(settings, key)
+        if path and path != getattr(top, key):
+            found += _unreadable(key, path)
+    return found
+
+
+def _unreadable(key: str, path: Path) -> list[str]:
+    kind = "directory" if key in ("root", "error_pages") else "file"
+    if not (path.is_dir() if kind == "directory" else path.is_file()):
+        return [f"{key} {path}: there is no such {kind}; create it"]
+    return [] if os.access(path, os.R_OK) else [f"{key} {path}: cannot be read; change its permissions"]
+
+
+def notes(settings: Settings) -> list[str]:
+    """What works as it stands but may surprise; shown by `check`."""
+    found: list[str] = []
+    if settings.graceful < settings.read_timeout:
+        found.append(f"graceful {settings.graceful:g}s is shorter than read_timeout {settings.read_timeout:g}s: "
+                     "an answer that takes longer than the first is cut off when the gateway stops")
+    if settings.upstream_keepalive <= 1:
+        found.append("upstream_keepalive is 1s or less: every request opens a connection of its own")
+    if settings.admin and not settings.admin.loopback:
+        found.append(f"admin {settings.admin}: other machines can reach it; its token is all that protects it")
+    if not settings.secure and any(not address.loopback for address in settings.bind):
+        found.append("bind has public addresses without TLS: anybody on the way can read and change what passes; "
+                     "add tls_cert and tls_key, or acme")
+    if not any(one.rate for one in (settings, *(route.settings for route in settings.routes))):
+        found.append("no rate is set: one client may ask as often as it can; add rate, such as \"20/s\"")
+    if settings.access_log == "off":
+        found.append("access_log is off: nobody will know who asked for what")
+    return found
+
+
+def _machine_problems(settings: Settings) -> list[str]:
+    found: list[str] = []
+    if settings.spool_dir is not None and not os.access(settings.spool_dir, os.W_OK | os.X_OK):
+        found.append(f"--spool-dir {settings.spool_dir}: not a directory that can be written to; create it")
+    for flag, file in (("--pidfile", settings.pidfile), ("--access-log", settings.access_log),
+                       ("--error-log", settings.error_log)):
+        if file and file not in ("-", "off"):
+            if not Path(file).parent.is_dir():
+                found.append(f"{flag} {file}: there is no directory {Path(file).parent}; create it")
+            elif Path(file).is_dir():
+                found.append(f"{flag} {file}: is a directory; name a file")
+    for key in (
+        "basic_auth", "root", "error_pages", "maintenance_page", "admin_token_file", "tls_client_ca", "acme_ca",
+    ):
+        path = getattr(settings, key)
+        if path:
+            found += [f"{TABLE[key].flag} {problem.partition(' ')[2]}" for problem in _unreadable(key, path)]
+    for flag, name, known in (("--user", settings.user, _known_user), ("--group", settings.group, _known_group)):
+        if name and not known(name):
+            found.append(f"{flag} {name}: there is no such {flag[2:]} on this machine; create it or name another")
+    if (settings.user or settings.group) and os.geteuid() != 0 and (
+            settings.user != pwd.getpwuid(os.geteuid()).pw_name):
+        found.append("--user/--group: only root can change user; start as root or leave them out")
+    return found
+
+
+def _known_user(name: str) -> bool:
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
+
+
+def _known_group(name: str) -> bool:
+    try:
+        return bool(grp.getgrnam(name))
+    except KeyError:
+        return False

@@ -1,0 +1,244 @@
+"""The kinds of value that routes, protection and certificates need beside the basic ones."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.values.kinds import Kind
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
+_FIELD_VALUE = re.compile(r"[\t -~\x80-\U0010ffff]*")
+_RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+_MOST = 256
+
+# Framing, routing and the connection are the gateway's own business, whatever a configuration says.
+_RESERVED = {
+    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
+    "proxy-connection", "expect", "date",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so many seconds."""
+
+    count: int
+    seconds: int
+
+    def __str__(self) -> str:
+        unit = {value: key for key, value in _RATE_SECONDS.items()}[self.seconds]
+        return f"{self.count}/{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What tells requests apart: `kind` is client, route, header or cookie; `name` is the header's or cookie's."""
+
+    kind: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Peers whose word about the client counts: networks, and whether unix sockets do."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join([*map(str, self.networks), *(["unix"] if self.unix else [])]) or "none"
+
+
+def _list(raw: Any, what: str) -> list[str]:
+    if isinstance(raw, str):
+        raw = [part for part in re.split(r"[,\s]+", raw) if part]
+    elif isinstance(raw, list) and all(isinstance(one, str) for one in raw):
+        raw = [part for one in raw for part in re.split(r"[,\s]+", one) if part]
+    if not isinstance(raw, list) or not all(isinstance(one, str) for one in raw):
+        raise ValueError(f"expected {what}, or a list of them")
+    if len(raw) > _MOST:
+        raise ValueError(f"at most {_MOST} entries")
+    return raw
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        mend = f"; did you mean {ipaddress.ip_network(text, strict=False)}?"
+    except ValueError:
+        mend = ""
+    raise ValueError(f"'{text}' is not an address or network such as 10.0.0.0/8{mend}")
+
+
+def _networks(raw: Any) -> tuple[Network, ...]:
+    return tuple(_network(text) for text in _list(raw, 'a network such as "10.0.0.0/8"'))
+
+
+def _trusted(raw: Any) -> Trusted:
+    texts = _list(raw, 'a network such as "10.0.0.0/8", or "unix"')
+    return Trusted(tuple(_network(text) for text in texts if text != "unix"), "unix" in texts)
+
+
+def _rate(raw: Any) -> Rate | None:
+    if raw in ("off", False):
+        return None
+    found = _RATE.fullmatch(raw) if isinstance(raw, str) else None
+    if found is None or not int(found[1]):
+        raise ValueError('expected a rate such as "20/s", "600/m" or "1000/h", or off')
+    return Rate(int(found[1]), _RATE_SECONDS[found[2]])
+
+
+def _key(*kinds: str) -> Any:
+    named = [kind for kind in kinds if kind in ("header", "cookie")]
+    mend = "expected " + " or ".join(f"{kind}:NAME" if kind in named else kind for kind in kinds)
+
+    def read(raw: Any) -> Key:
+        kind, _, name = raw.partition(":") if isinstance(raw, str) else ("", "", "")
+        if kind not in kinds or (kind in named) != bool(name) or (name and not _TOKEN.fullmatch(name)):
+            raise ValueError(mend)
+        return Key(kind, name.lower() if kind == "header" else name)
+
+    return read
+
+
+def _tokens(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "a field name")
+    for name in found:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"'{name}' is not a valid name (RFC 9110 section 5.6.2)")
+    return tuple(found)
+
+
+def _check_not_reserved(name: str) -> None:
+    if name.lower() in _RESERVED:
+        raise ValueError(f"'{name}' is the gateway's own to set; remove it")
+
+
+def _field_names(raw: Any) -> tuple[str, ...]:
+    found = _tokens(raw)
+    for name in found:
+        _check_not_reserved(name)
+    return found
+
+
+def _fields(raw: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(raw, dict) or len(raw) > _MOST:
+        raise ValueError('expected a table of field names and values, such as { X-Frame-Options = "DENY" }')
+    for name, value in raw.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"'{name}' is not a valid field name (RFC 9110 section 5.6.2)")
+        _check_not_reserved(name)
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
+            raise ValueError(f"{name}: expected text without control characters")
+    return tuple(raw.items())
+
+
+def _media_types(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "a content type such as text/html")
+    for name in found:
+        if not re.fullmatch(r"[\w.+-]+/(?:\*|[\w.+-]+)", name, re.ASCII):
+            raise ValueError(f"'{name}' is not a content type such as text/html or text/*")
+    return tuple(name.lower() for name in found)
+
+
+def _url(raw: Any) -> str:
+    found = urlsplit(raw) if isinstance(raw, str) and raw.isprintable() and " " not in raw else None
+    if found is None or found.scheme not in ("http", "https") or not found.hostname:
+        raise ValueError("expected an http or https URL")
+    return str(raw)
+
+
+def _optional_url(raw: Any) -> str:
+    return "" if raw in ("", "off", False) else _url(raw)
+
+
+def _domains(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "a host name")
+    for name in found:
+        if not _DOMAIN.fullmatch(name) or len(name) > 253:
+            raise ValueError(f"'{name}' is not a host name")
+    return tuple(name.lower() for name in found)
+
+
+def _origins(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "an origin such as https://app.example.com")
+    for origin in found:
+        parts = urlsplit(origin)
+        if origin != "*" and (not parts.scheme or not parts.netloc or parts.path or parts.query):
+            raise ValueError(f"'{origin}' is not an origin: scheme://host, without a path, or *")
+    return tuple(found)
+
+
+def _email(raw: Any) -> str:
+    if raw == "" or (isinstance(raw, str) and _EMAIL.fullmatch(raw)):
+        return str(raw)
+    raise ValueError("expected an e-mail address; the certificate authority writes to it before a certificate expires")
+
+
+def _status(raw: Any) -> int:
+    if isinstance(raw, str) and raw.isdigit():
+        raw = int(raw)
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 200 <= raw <= 599:
+        raise ValueError("expected a status from 200 to 599")
+    return raw
+
+
+def _redirect_status(raw: Any) -> int:
+    status = _status(raw)
+    if status not in (301, 302, 303, 307, 308):
+        raise ValueError("expected 301, 302, 303, 307 or 308")
+    return status
+
+
+def _content(raw: Any) -> str:
+    if not isinstance(raw, str) or len(raw.encode()) > 65536:
+        raise ValueError("expected text of at most 64 KiB")
+    return raw
+
+
+def _number(raw: Any) -> int:
+    if isinstance(raw, str) and raw.isascii() and raw.isdigit():
+        raw = int(raw)
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw <= 10_000_000:
+        raise ValueError("expected a whole number from 0")
+    return raw
+
+
+def _show_list(found: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, found)) or "none"
+
+
+def _show_fields(found: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in found) or "none"
+
+
+NETWORKS = Kind("network", _networks, _show_list, "NETWORK", repeatable=True)
+TRUSTED = Kind("network or unix", _trusted, str, "NETWORK|unix", repeatable=True)
+RATE = Kind("rate or off", _rate, lambda rate: str(rate or "off"), "RATE|off")
+RATE_BY = Kind("key", _key("client", "route", "header"), str, "client|route|header:NAME")
+HASH_BY = Kind("key", _key("client", "header", "cookie"), str, "client|header:NAME|cookie:NAME")
+TOKENS = Kind("names", _tokens, _show_list, "NAME", repeatable=True)
+FIELD_NAMES = Kind("names", _field_names, _show_list, "NAME", repeatable=True)
+MEDIA_TYPES = Kind("content types", _media_types, _show_list, "TYPE", repeatable=True)
+FIELDS = Kind("table", _fields, _show_fields, "TABLE")
+URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")
+DOMAINS = Kind("host names", _domains, _show_list, "NAME", repeatable=True)
+ORIGINS = Kind("origins", _origins, _show_list, "ORIGIN", repeatable=True)
+EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
+STATUS = Kind("status", _status, str, "STATUS")
+REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
+CONTENT = Kind("text", _content, lambda text: repr(text) if text else "none", "TEXT")
+NUMBER = Kind("number", _number, str, "N")

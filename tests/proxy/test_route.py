@@ -1,0 +1,96 @@
+"""Which route a request belongs to, and that a path cannot be spelt around one."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.relay import RelayLimits
+from proxy.route import Match, Route, Routes, normalised
+from proxy.settings import Settings, SettingsError, load
+from proxy.upstream.cluster import Cluster
+
+LIMITS = RelayLimits(1, 1, 1, 1, None)
+
+
+def match(spec: str) -> Match:
+    """ "host/path" with a trailing "=" where only that path counts; the spec is the route's name."""
+    host, slash, path = spec.rstrip("=").partition("/")
+    route = Route(spec, Settings(), LIMITS, Cluster([]), None)
+    return Match(host.encode(), (slash + path).encode(), spec.endswith("="), route)
+
+
+ROUTES = Routes(map(match, [
+    "/", "/api/", "/api/v2/", "/health", "/health=", "a.example/", "a.example/api/", "*.example/", "*.b.example/x/",
+]))  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "target", "name"), [
+    (None, b"/", "/"), (b"other", b"/api/x", "/api/"), (b"other", b"/api", "/"),
+    (b"other", b"/api/v2/x?y=/", "/api/v2/"),
+    (b"other", b"/health", "/health="), (b"other", b"/health/db", "/health"), (b"other", b"/healthy", "/"),
+    (b"a.example", b"/", "a.example/"), (b"A.Example:8443", b"/api/", "a.example/api/"),
+    (b"a.example.", b"/z", "a.example/"),
+    (b"z.example", b"/api/", "*.example/"), (b"z.b.example", b"/x/1", "*.b.example/x/"),
+    (b"z.b.example", b"/y", "*.example/"),
+    (b"example", b"/", "/"), (b"[::1]:80", b"/api/", "/api/"), (b"x", b"*", None),
+    (b"x", b"/%61pi/", "/api/"), (b"x", b"//api//v2///x", "/api/v2/"), (b"x", b"/api%2Fv2%2Fx", "/api/v2/"),
+])  # fmt: skip
+def test_the_narrowest_route_takes_a_request(host: bytes | None, target: bytes, name: str | None) -> None:
+    route = ROUTES.find(host, target)
+    assert (route.name if route else None) == name
+
+
+@given(st.text("/ab%61", max_size=12))
+def test_a_normal_path_is_not_changed_again(path: str) -> None:
+    once = normalised(("/" + path).encode())
+    assert b"//" not in once
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "proxy.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> None:
+    settings = load({}, written(tmp_path, """
+        upstream = "127.0.0.1:1"
+        read_timeout = 7
+        [[route]]
+        host = ["A.example", "*.b.example"]
+        path = "/x/"
+        upstream = ["127.0.0.1:2 weight=3", "unix:/run/x.sock"]
+        hold = 0
+        [[route]]
+        name = "old"
+        exact = "/old"
+        redirect = "https://new.example/"
+    """))
+    first, second = settings.routes
+    assert (first.name, first.hosts) == ("a.example/x/", ("a.example", "*.b.example"))
+    assert (first.path, first.exact) == ("/x/", False)
+    assert [str(peer) for peer in first.settings.upstream] == ["127.0.0.1:2 weight=3", "unix:/run/x.sock"]
+    assert (first.settings.hold, first.settings.read_timeout, settings.hold) == (0.0, 7.0, 10.0)
+    assert (second.name, second.exact, second.settings.redirect) == ("old", True, "https://new.example/")
+
+
+@pytest.mark.parametrize(("text", "mistake"), [
+    ('[[route]]\npath = "x"\nupstream = "a:1"', 'FILE:2: route 1: path = "x": expected a path'),
+    ('hold = 1\n[[route]]\nname = "w"\nhodl = 1\nupstream = "a:1"', "FILE:4: route w: hodl: there is no such setting"),
+    ('[[route]]\nupstream = "a:1"\nworkers = 2', "FILE:3: route 1: workers: is not a route's to say"),
+    ('[[route]]\npath = "/a"\nexact = "/a"\nupstream = "a:1"', "FILE: route 1: has both path and exact; remove one"),
+    ('[[route]]\npath = "/a"\n[[route]]\npath = "/a"', "two routes are called /a; give one another 'name'"),
+    ('[[route]]\npath = "/a"', "route /a: answers nothing; give it upstream, redirect"),
+    ("[route]\npath = '/a'", "FILE:1: route: write [[route]], in double brackets"),
+    ('upstream = "a:1"\n[[certificate]]\ncert = "x"', "FILE: certificate 1: needs both cert and key"),
+    ('upstream = "a:1"\nacme = "x@y"', "--acme x@y: needs the names to obtain certificates for; add --domain"),
+    ('upstream = "a:1"\nadmin = "0.0.0.0:1"', "--admin 0.0.0.0:1: other machines can reach it"),
+    ('upstream = "a:1"\nset_request_fields = { Host = "x" }', "'Host' is the gateway's own to set; remove it"),
+])  # fmt: skip
+def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load({}, path)
+    assert any(mistake in line.replace(str(path), "FILE") for line in caught.value.mistakes), caught.value.mistakes
