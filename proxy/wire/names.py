@@ -37,21 +37,32 @@ class Kind(IntEnum):
     BUFFERING = 20
     CONTENT_TYPE = 21
     SET_COOKIE = 22
+    CLAIM = 23  # says something about the client: goes on as far as it is believed
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
 _HOP_BY_HOP = {"keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "http2-settings"}
 
+# Weighed by `proxy.wire.forwarding` and `proxy.wire.tracing`.
+_CLAIMS = {
+    "forwarded",
+    "traceparent",
+    "tracestate",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+}
+
 # A client's word about itself is worth nothing: the gateway sets these, or nobody does.
 _FORWARDING = {
-    "forwarded",
     "front-end-https",
     "x-forwarded",
     "x-original-host",
     "x-original-uri",
     "x-original-url",
     "x-real-ip",
-    "x-request-id",
     "x-rewrite-url",
     "x-scheme",
     "x-url-scheme",
@@ -63,7 +74,7 @@ _FORWARDING_PREFIXES = ("x-forwarded-", "x-client-cert")
 # Become environment variables that an application trusts (the "httpoxy" family).
 _CGI = {"proxy", "script-name", "path-info", "remote-user", "remote-addr"}
 
-_REQUEST = dict.fromkeys(_HOP_BY_HOP | _FORWARDING | _CGI, Kind.DROP) | {
+_REQUEST = dict.fromkeys(_HOP_BY_HOP | _FORWARDING | _CGI, Kind.DROP) | dict.fromkeys(_CLAIMS, Kind.CLAIM) | {
     "host": Kind.HOST,
     "content-length": Kind.CONTENT_LENGTH,
     "transfer-encoding": Kind.TRANSFER_ENCODING,
@@ -121,9 +132,10 @@ class Names(dict[bytes, Kind]):
         if self._from_client and not _PLAIN.fullmatch(name):
             return Kind.DROP
         lowered = name.decode("ascii").lower()
-        if self._from_client and lowered.startswith(_FORWARDING_PREFIXES):
+        kind = self._known.get(lowered, Kind.FORWARD)
+        if kind is Kind.FORWARD and self._from_client and lowered.startswith(_FORWARDING_PREFIXES):
             return Kind.DROP
-        return self._known.get(lowered, Kind.FORWARD)
+        return kind
 
 
 REQUEST_NAMES = Names(_REQUEST, from_client=True)

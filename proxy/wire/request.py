@@ -60,6 +60,7 @@ class RequestFields:
     __slots__ = (
         "accept",
         "chunked",
+        "claims",
         "close",
         "content_length",
         "expect",
@@ -91,6 +92,8 @@ class RequestFields:
         self.referer: bytes | None = None
         self.user_agent: bytes | None = None
         self.accept: bytes | None = None
+        self.claims: tuple[tuple[bytes, bytes], ...] = ()
+        """Lower-cased names and values of the fields that say something about the client."""
 
     @property
     def has_body(self) -> bool:
@@ -297,6 +300,10 @@ def _read_accept(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.lines.append(line)
 
 
+def _read_claim(fields: RequestFields, value: bytes, line: bytes) -> None:
+    fields.claims += ((line.partition(b":")[0].lower(), value),)
+
+
 def _read_websocket_key(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.websocket_key = value if fields.websocket_key is None else b""
     fields.lines.append(line)
@@ -319,6 +326,7 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.REFERER: _read_referer,
     Kind.USER_AGENT: _read_user_agent,
     Kind.ACCEPT: _read_accept,
+    Kind.CLAIM: _read_claim,
     Kind.WEBSOCKET_KEY: _read_websocket_key,
     Kind.WEBSOCKET_VERSION: _read_websocket_version,
 }

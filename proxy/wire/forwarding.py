@@ -1,0 +1,203 @@
+"""Whom a request is made for: what proxies in front say about it, how far they are believed, what the upstream is told.
+
+A client's word about itself is worth nothing. A proxy's word is believed if its address is among the trusted ones, and
+then only the last entry of each field, which that proxy itself wrote; the client's address is found by going through
+X-Forwarded-For from the right for as long as trusted proxies wrote the entries.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proxy.wire.names import TOKEN
+from proxy.wire.request import HOST_AND_PORT
+from proxy.wire.tracing import well_formed_id
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Claims = Sequence[tuple[bytes, bytes]]
+"""Lower-cased name and value of each field that says something about the client, in order."""
+
+_MOST_REMEMBERED = 4096
+_MOST_HOPS = 32
+_LONGEST_CHAIN = 2048
+_PORT = re.compile(rb"[1-9][0-9]{0,4}")
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_PAIR = TOKEN.pattern + rb"=(?:" + TOKEN.pattern + rb"|" + _QUOTED + rb")"
+_ELEMENT = rb"(?:" + _PAIR + rb")?(?:;(?:" + _PAIR + rb")?)*"
+_FORWARDED = re.compile(_ELEMENT + rb"(?:[ \t]*,[ \t]*" + _ELEMENT + rb")*")  # RFC 7239 section 4
+
+
+class TrustedPeers:
+    """Proxies whose word counts: addresses in some networks and, if `unix`, peers on unix sockets (address "")."""
+
+    def __init__(self, networks: Iterable[Network] = (), *, unix: bool = False) -> None:
+        self._networks = tuple(networks)
+        self._known = {"": unix}
+
+    def __bool__(self) -> bool:
+        return bool(self._networks) or self._known[""]
+
+    def trusts(self, address: str) -> bool:
+        """Whether the peer with this IP address is one of them; the answer is remembered."""
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known = {"": self._known[""]}
+            known = self._known[address] = within(address, self._networks)
+        return known
+
+
+def within(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an IP address is in one of the networks; what is no address is in none."""
+    parsed = parse_node(address.encode("latin-1", "replace"))
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def parse_node(value: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address of an X-Forwarded-For entry: bare, with a port, in brackets, with a zone; None if it is none.
+
+    A zone means nothing on another machine and is dropped; an IPv4 address mapped into IPv6 is the IPv4 one.
+    """
+    text = value.strip(b" \t").decode("latin-1")
+    if text.startswith("["):
+        text, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not (port.startswith(":") and _PORT.fullmatch(port[1:].encode("latin-1")))):
+            return None
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not _PORT.fullmatch(port.encode("latin-1")):
+            return None
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0] if ":" in text else text)
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def client_address(peer: str, chain: Sequence[bytes], trusted: TrustedPeers) -> str:
+    """Who made the request: the first entry from the right that no trusted proxy stands behind.
+
+    `chain` are the entries of X-Forwarded-For. What cannot be read ends the search: the proxy that wrote it counts.
+    """
+    client = peer
+    for entry in reversed(chain):
+        if not trusted.trusts(client):
+            break
+        parsed = parse_node(entry)
+        if parsed is None:
+            break
+        client = str(parsed)
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whom a request is made for: address (empty if unknown), scheme, fields for the upstream, id if one was given."""
+
+    client: str
+    scheme: bytes
+    lines: bytes
+    request_id: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a front knows of a connection: its peer's address ("" on a unix socket), own scheme and port."""
+
+    peer: str
+    scheme: bytes
+    port: bytes
+
+
+def origin_of(
+    arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool
+) -> Origin:
+    """Weigh what a request says about its client; the upstream is told in RFC 7239's form too if `forwarded`."""
+    if claims and trusted.trusts(arrival.peer):
+        return _claimed(arrival, host, claims, trusted, forwarded=forwarded)
+    peer = arrival.peer.partition("%")[0].encode("ascii")
+    lines = _lines(peer, peer, arrival.scheme, arrival.port, host)
+    if forwarded:
+        lines += b"Forwarded: %s\r\n" % _element(arrival.peer, arrival.scheme, host)
+    return Origin(arrival.peer, arrival.scheme, lines)
+
+
+def _claimed(
+    arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool
+) -> Origin:
+    chain = _entries(claims, b"x-forwarded-for")
+    client = client_address(arrival.peer, chain, trusted)
+    scheme = _last(claims, b"x-forwarded-proto").lower()
+    if scheme not in (b"http", b"https"):
+        scheme = arrival.scheme
+    named = _last(claims, b"x-forwarded-host")
+    if not HOST_AND_PORT.fullmatch(named):
+        named = host or b""
+    port = _last(claims, b"x-forwarded-port")
+    if not _PORT.fullmatch(port):
+        port = arrival.port if scheme == arrival.scheme else {b"http": b"80", b"https": b"443"}[scheme]
+    peer = arrival.peer.partition("%")[0].encode("ascii")
+    hops = b", ".join(_bounded([*chain, peer] if peer else chain))
+    lines = _lines(hops, client.partition("%")[0].encode("ascii"), scheme, port, named)
+    if forwarded:
+        own = _element(arrival.peer, arrival.scheme, host)
+        lines += b"Forwarded: %s\r\n" % b", ".join([*_said(claims, chain), own])
+    given = [value for name, value in claims if name == b"x-request-id"]
+    request_id = given[0] if len(given) == 1 and well_formed_id(given[0]) else None
+    return Origin(client, scheme, lines, request_id)
+
+
+def _lines(hops: bytes, client: bytes, scheme: bytes, port: bytes, host: bytes | None) -> bytes:
+    lines = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %s\r\n" % (scheme, port)
+    if hops:
+        lines = b"X-Forwarded-For: %s\r\n%s" % (hops, lines)
+    if client:
+        lines += b"X-Real-IP: %s\r\n" % client
+    if host:
+        lines += b"X-Forwarded-Host: %s\r\n" % host
+    return lines
+
+
+def _entries(claims: Claims, name: bytes) -> list[bytes]:
+    """The members of a list field, over all lines of it."""
+    found = [entry.strip(b" \t") for known, value in claims if known == name for entry in value.split(b",")]
+    return [entry for entry in found if entry]
+
+
+def _last(claims: Claims, name: bytes) -> bytes:
+    entries = _entries(claims, name)
+    return entries[-1] if entries else b""
+
+
+def _bounded(chain: list[bytes]) -> list[bytes]:
+    """The newest entries, so that proxies in a circle or a client's inventions make no head too large."""
+    kept = chain[-_MOST_HOPS:]
+    while len(kept) > 1 and sum(map(len, kept)) > _LONGEST_CHAIN:
+        del kept[0]
+    return kept
+
+
+def _said(claims: Claims, chain: list[bytes]) -> list[bytes]:
+    """What came before our own element: the peer's Forwarded, else its X-Forwarded-For in that form."""
+    values = [value for name, value in claims if name == b"forwarded"]
+    if values:
+        joined = b", ".join(values)
+        return [joined] if len(joined) <= _LONGEST_CHAIN and _FORWARDED.fullmatch(joined) else []
+    nodes = [parse_node(entry) for entry in chain[-_MOST_HOPS:]]
+    return [b"for=" + _node(str(node) if node is not None else "") for node in nodes]
+
+
+def _node(address: str) -> bytes:
+    """An address as RFC 7239 section 6 writes it."""
+    if not address:
+        return b"unknown"
+    bare = address.partition("%")[0]
+    return f'"[{bare}]"'.encode("ascii") if ":" in bare else bare.encode("ascii")
+
+
+def _element(peer: str, scheme: bytes, host: bytes | None) -> bytes:
+    element = b"for=%s;proto=%s" % (_node(peer), scheme)
+    if host:
+        element += b";host=" + (host if TOKEN.fullmatch(host) else b'"%s"' % host)
+    return element

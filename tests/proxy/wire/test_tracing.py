@@ -1,0 +1,68 @@
+"""Trace Context: what is valid, what is not."""
+
+import pytest
+
+from proxy.wire.tracing import Trace, valid_state, well_formed_id
+
+ID = b"4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = b"00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"00-%s-%s-01" % (ID, SPAN),
+        b"cc-%s-%s-01" % (ID, SPAN),
+        b"cc-%s-%s-01-what-the-future-will-be-like" % (ID, SPAN),
+    ],
+)
+def test_a_trace_is_read(value: bytes) -> None:
+    trace = Trace.parse(value)
+    assert trace == Trace(ID, SPAN, b"01")
+    assert trace.line() == b"traceparent: 00-%s-%s-01\r\n" % (ID, SPAN)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"00",
+        b"ff-%s-%s-01" % (ID, SPAN),
+        b"00-%s-%s-01-more" % (ID, SPAN),
+        b"cc-%s-%s-01.more" % (ID, SPAN),
+        b"00-%s-%s-1" % (ID, SPAN),
+        b"00-%s-%s-01" % (ID.upper(), SPAN),
+        b"00-%s-%s-01" % (b"0" * 32, SPAN),
+        b"00-%s-%s-01" % (ID, b"0" * 16),
+        b"00-%s-%s-01\n" % (ID, SPAN),
+    ],
+)
+def test_a_malformed_trace_is_none(value: bytes) -> None:
+    assert Trace.parse(value) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [
+        ([b"congo=t61rcWkgMzE"], b"congo=t61rcWkgMzE"),
+        ([b"a=1, b=2", b"", b"t@v=x y"], b"a=1,b=2,t@v=x y"),
+        ([], None),
+        ([b" , "], None),
+        ([b"a=1,a=2"], None),
+        ([b"a"], None),
+        ([b"A=1"], None),
+        ([b"a=1=2"], None),
+        ([b",".join(b"k%d=1" % number for number in range(33))], None),
+        ([b"a=" + b"x" * 256, b"b=" + b"x" * 256], None),
+    ],
+)
+def test_a_state_is_valid_as_a_whole(values: list[bytes], state: bytes | None) -> None:
+    assert valid_state(values) == state
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [(b"req-1:2/3", True), (b"", False), (b"a b", False), (b"a\"", False), (b"x" * 128, True), (b"x" * 129, False)],
+)
+def test_request_ids_are_short_and_plain(value: bytes, good: bool) -> None:
+    assert well_formed_id(value) is good
