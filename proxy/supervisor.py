@@ -97,7 +97,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.log: Any = None
         self._flags = flags
         self._worker = worker
-        self._handover = Handover()
+        self._handover = Handover(Settings)
         self.admin: Any = None
         self._names = listeners.names()
         self._early_deaths = 0

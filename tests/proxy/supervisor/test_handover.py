@@ -11,11 +11,11 @@ SETTINGS = Settings(upstream=(Address("127.0.0.1", 8080),), workers=1)
 
 
 def test_nothing_is_there_before_anything_is_published() -> None:
-    assert Handover().get() is None
+    assert Handover(Settings).get() is None
 
 
 def test_the_newest_is_found() -> None:
-    handover = Handover()
+    handover = Handover(Settings)
     for hold in range(5):
         settings = Settings(upstream=(Address(path="/run/app.sock"),), workers=1, hold=float(hold))
         handover.put(settings)
@@ -23,7 +23,7 @@ def test_the_newest_is_found() -> None:
 
 
 def test_a_reader_never_sees_half_of_two() -> None:
-    handover = Handover()
+    handover = Handover(Settings)
     rounds = 3000
 
     def numbered(number: int) -> Settings:
@@ -49,4 +49,4 @@ def test_a_reader_never_sees_half_of_two() -> None:
 
 def test_settings_too_large_are_refused() -> None:
     with pytest.raises(ValueError, match="can be handed over"):
-        Handover().put(Settings(workers=1, access_log="x" * (2 << 20)))
+        Handover(Settings).put(Settings(workers=1, access_log="x" * (2 << 20)))

@@ -11,7 +11,7 @@ HOST = "example.test"
 class Client:
     """The client's half of a connection, over the far end of a pair of sockets."""
 
-    def __init__(self, context: ssl.SSLContext, far: socket.socket, host: str = HOST) -> None:
+    def __init__(self, context: ssl.SSLContext, far: socket.socket, host: str | None = HOST) -> None:
         self.far = far
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()

@@ -1,0 +1,179 @@
+"""Certificates and keys as files: read, checked, made."""
+
+import datetime
+import ipaddress
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from proxy.net.door import KeyPair, Keyring, context_of
+
+DAY = 86400
+_LARGEST = 1 << 20  # bytes of a file
+_SELF_SIGNED_DAYS = 365
+
+
+class CertificateError(ValueError):
+    """A file that cannot serve; the text names it, what is wrong and the mend."""
+
+
+def read_pair(cert: Path, key: Path) -> KeyPair:
+    """A certificate chain and its key, checked to belong together. Raises `CertificateError`."""
+    chain = _read(cert)
+    secret = _read(key)
+    mode = key.stat().st_mode
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise CertificateError(f"{key}: everybody on this machine can read or change this key; chmod 600 {key}")
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+    except ValueError:
+        raise CertificateError(f"{cert}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from None
+    private = _private_key(secret, key)
+    owners = [index for index, one in enumerate(certificates) if one.public_key() == private.public_key()]
+    if not owners:
+        raise CertificateError(f"{key}: is the key of another certificate than {cert}; name the pair that was made "
+                               "together")
+    if owners[0]:
+        raise CertificateError(f"{cert}: its certificate {owners[0] + 1} is the one of the key; put it first, the "
+                               "authorities behind it")
+    pair = describe(chain, secret)
+    try:
+        context_of(pair, Keyring())
+    except OSError as error:
+        raise CertificateError(f"{cert}: OpenSSL refuses it: {error}") from None
+    return pair
+
+
+def read_joined(path: Path) -> KeyPair:
+    """A key and its chain in one file, which the gateway wrote itself. Raises `CertificateError`."""
+    content = _read(path)
+    try:
+        serialization.load_pem_private_key(content, None)
+        return describe(content, b"")
+    except (ValueError, TypeError, IndexError):
+        raise CertificateError(f"{path}: is not what the gateway wrote; remove it") from None
+
+
+def read_authorities(path: Path) -> str:
+    """Certificates of authorities, as PEM text. Raises `CertificateError`."""
+    content = _read(path)
+    try:
+        x509.load_pem_x509_certificates(content)
+        return content.decode("ascii")
+    except ValueError:
+        raise CertificateError(f"{path}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST:
+        raise CertificateError(f"{path}: larger than {_LARGEST} bytes; is it the right file?")
+    return content
+
+
+def _private_key(secret: bytes, path: Path) -> CertificateIssuerPrivateKeyTypes:
+    try:
+        private = serialization.load_pem_private_key(secret, None)
+    except TypeError:
+        raise CertificateError(f"{path}: the key is encrypted, and nobody is there to type its password; "
+                               f"openssl pkey -in {path} -out a file of its own") from None
+    except ValueError:
+        raise CertificateError(f"{path}: holds no private key in PEM (-----BEGIN PRIVATE KEY-----)") from None
+    return private  # type: ignore[return-value]
+
+
+def describe(chain: bytes, key: bytes) -> KeyPair:
+    """A pair that belongs together, with the names and dates of its first certificate."""
+    leaf = x509.load_pem_x509_certificates(chain)[0]
+    return KeyPair(chain, key, _names(leaf), int(leaf.not_valid_before_utc.timestamp()),
+                   int(leaf.not_valid_after_utc.timestamp()))
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    """The names a certificate is for, as SNI spells them; addresses behind them."""
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        common = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return tuple(str(one.value).lower() for one in common)
+    names = [name.lower() for name in alternatives.get_values_for_type(x509.DNSName)]
+    return (*names, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
+
+
+def worries(pair: KeyPair, now: float, *, renewed: bool) -> str:
+    """What is wrong with the dates of a pair, "" for nothing; `renewed` says that somebody sees to its renewal."""
+    until = datetime.datetime.fromtimestamp(pair.expires, datetime.UTC).date()
+    if pair.expires <= now:
+        return f"the certificate for {pair.name} expired on {until}; clients refuse it: replace it"
+    if pair.begins > now + DAY:
+        return f"the certificate for {pair.name} is not valid yet; is this machine's clock right?"
+    if pair.expires - now < 14 * DAY and not renewed and pair.expires - pair.begins > 30 * DAY:
+        return f"the certificate for {pair.name} expires on {until}; renew it"
+    return ""
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A key whose signatures cost a server little (P-256)."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def self_signed(names: Sequence[str], days: int = _SELF_SIGNED_DAYS,
+                extensions: Iterable[tuple[x509.ExtensionType, bool]] = ()) -> KeyPair:
+    """A certificate that nobody vouches for; names may be addresses. `extensions` come with "critical"."""
+    key = new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    certificate = builder.sign(key, hashes.SHA256())
+    return describe(certificate.public_bytes(serialization.Encoding.PEM), pem_of(key))
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file at once and for good; only its owner may read it. Raises `OSError`."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(file, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,167 @@
+"""The front door: which certificate a client is shown, and what it may speak."""
+
+import socket
+import ssl
+
+import pytest
+
+from proxy.net.certificates import read_authorities, read_pair
+from proxy.net.door import FrontDoor, Keyring
+from proxy.net.tls import TlsSocket
+from tests.proxy.tls.authority import Authority
+from tests.proxy.tls.wire import Client, shake_hands
+
+
+@pytest.fixture(scope="module")
+def keyring(authority: Authority) -> Keyring:
+    first = read_pair(*authority.issue("first.test", "www.first.test"))
+    wild = read_pair(*authority.issue("*.wild.test"))
+    exact = read_pair(*authority.issue("one.wild.test"))
+    return Keyring((first, wild, exact))
+
+
+def furnished(keyring: Keyring) -> FrontDoor:
+    door = FrontDoor()
+    door.furnish(keyring)
+    return door
+
+
+def connect(door: FrontDoor, context: ssl.SSLContext, name: str | None, session: ssl.SSLSession | None = None,
+            ) -> tuple[TlsSocket, Client]:
+    near, far = socket.socketpair()
+    for end in (near, far):
+        end.setblocking(False)
+    client = Client(context, far, name)
+    if session is not None:
+        client.tls.session = session
+    return TlsSocket(near, door.context), client
+
+
+def end(near: TlsSocket, client: Client) -> None:
+    near.close()
+    client.far.close()
+
+
+def shown(door: FrontDoor, context: ssl.SSLContext, name: str | None) -> set[str]:
+    """The names of the certificate that a client is shown."""
+    context.check_hostname = False
+    near, client = connect(door, context, name)
+    shake_hands(near, client)
+    certificate = client.tls.getpeercert()
+    assert certificate is not None
+    end(near, client)
+    return {value for _, value in certificate["subjectAltName"]}
+
+
+@pytest.mark.parametrize(("asked", "expected"), [
+    ("first.test", "first.test"),
+    ("WWW.First.Test", "first.test"),
+    ("any.wild.test", "*.wild.test"),
+    ("one.wild.test", "one.wild.test"),
+    ("two.labels.wild.test", "first.test"),
+    ("wild.test", "first.test"),
+    ("elsewhere.test", "first.test"),
+    ("", "first.test"),
+])
+def test_the_certificate_is_the_names_own_then_a_wildcards_then_the_first(
+        authority: Authority, keyring: Keyring, asked: str, expected: str) -> None:
+    assert expected in shown(furnished(keyring), authority.trust(), asked or None)
+
+
+def test_alpn_offers_http2_only_where_it_is_on(authority: Authority, keyring: Keyring) -> None:
+    context = authority.trust()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    for http2, expected in ((True, "h2"), (False, "http/1.1")):
+        near, client = connect(
+            furnished(Keyring(keyring.pairs, http2=http2)), context, "first.test")
+        shake_hands(near, client)
+        assert near.protocol == client.tls.selected_alpn_protocol() == expected
+        end(near, client)
+
+
+def test_the_oldest_version_changes_with_the_keyring(authority: Authority, keyring: Keyring) -> None:
+    old = authority.trust()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    door = furnished(keyring)
+    near, client = connect(door, old, "first.test")
+    shake_hands(near, client)
+    assert near.version == "TLSv1.2"
+    end(near, client)
+    door.furnish(Keyring(keyring.pairs, oldest="1.3"))
+    near, client = connect(door, old, "first.test")
+    with pytest.raises(ssl.SSLError):
+        shake_hands(near, client)
+    end(near, client)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_ticket_outlives_a_reload(authority: Authority, keyring: Keyring, version: ssl.TLSVersion) -> None:
+    context = authority.trust()
+    context.maximum_version = version
+    door = furnished(keyring)
+    session = None
+    for resumed in (False, True, True):
+        near, client = connect(door, context, "one.wild.test", session)
+        shake_hands(near, client)
+        assert near.resumed is resumed
+        near.send(b"x")
+        client.pull()
+        assert client.read() == b"x"
+        session = client.tls.session
+        end(near, client)
+        door.furnish(keyring)
+
+
+def test_a_keyring_that_openssl_refuses_changes_nothing(authority: Authority, keyring: Keyring) -> None:
+    door = furnished(keyring)
+    broken = Keyring((keyring.pairs[0],), client_ca="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ssl.SSLError):
+        door.furnish(broken)
+    assert "*.wild.test" in shown(door, authority.trust(), "a.wild.test")
+
+
+def test_an_unfurnished_door_says_so(authority: Authority) -> None:
+    near, client = connect(FrontDoor(), authority.trust(), "first.test")
+    with pytest.raises(ssl.SSLError):
+        shake_hands(near, client)
+    end(near, client)
+
+
+class TestClientCertificates:
+    @pytest.fixture
+    def clients(self, tmp_path_factory: pytest.TempPathFactory) -> Authority:
+        return Authority(tmp_path_factory.mktemp("clients"), "clients")
+
+    def keyring(self, keyring: Keyring, clients: Authority, *, required: bool) -> Keyring:
+        return Keyring(keyring.pairs, client_ca=read_authorities(clients.file), client_required=required)
+
+    def attempt(self, door: FrontDoor, context: ssl.SSLContext) -> bytes | None:
+        """The certificate that the server has seen. Raises if the handshake fails on either side."""
+        near, client = connect(door, context, "first.test")
+        try:
+            shake_hands(near, client)
+            near.send(b"x")
+            client.pull()
+            client.read()
+            return near.peer_certificate()
+        finally:
+            end(near, client)
+
+    def test_one_of_the_authority_is_let_in(self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
+        context = authority.trust()
+        context.load_cert_chain(*clients.issue("somebody"))
+        assert self.attempt(furnished(self.keyring(keyring, clients, required=True)), context)
+
+    def test_none_is_refused_where_it_is_required(
+            self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
+        with pytest.raises(ssl.SSLError):
+            self.attempt(furnished(self.keyring(keyring, clients, required=True)), authority.trust())
+        door = furnished(self.keyring(keyring, clients, required=False))
+        assert self.attempt(door, authority.trust()) is None
+
+    def test_a_strangers_is_refused(self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
+        context = authority.trust()
+        context.load_cert_chain(*authority.issue("stranger"))
+        for required in (True, False):
+            with pytest.raises(ssl.SSLError):
+                self.attempt(furnished(self.keyring(keyring, clients, required=required)), context)
