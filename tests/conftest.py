@@ -56,6 +56,9 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "openssl": ("apt-get install openssl", programs("openssl")),
     "wrk": ("apt-get install wrk", programs("wrk")),
     "h2load": ("apt-get install nghttp2-client", programs("h2load")),
+    "buildah": ("apt-get install buildah", programs("buildah")),
+    "debootstrap": ("apt-get install debootstrap", programs("debootstrap")),
+    "docker-compose": ("apt-get install docker-compose", programs("docker-compose")),
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "websockets", "a2wsgi")),
 }
 

@@ -1,0 +1,23 @@
+"""What the Compose files say, as Compose itself understands them."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.deployment.processes import CHECKOUT
+
+COMPOSE = CHECKOUT / "conf" / "compose"
+
+
+def services(*files: str, directory: Path = COMPOSE) -> dict[str, Any]:
+    """The services of these files together, checked, merged and completed by docker-compose."""
+    named = [part for file in files for part in ("-f", str(directory / file))]
+    ended = subprocess.run(
+        ["docker-compose", *named, "config"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr, ended.stderr
+    document: dict[str, Any] = yaml.safe_load(ended.stdout)
+    return document["services"]

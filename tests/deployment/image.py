@@ -1,0 +1,187 @@
+"""The container image, built as its users build it, and containers of it, with what Linux has for both.
+
+The base is Debian from debootstrap instead of an image from a registry. Base and storage are kept from run to run in
+`var/cache/image`; removing that directory starts from nothing.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.deployment.processes import CHECKOUT, Running
+
+CACHE = CHECKOUT / "var" / "cache" / "image"
+BASE = "localhost/aragora-test-base"
+IMAGE = "localhost/aragora-test"
+MIRROR = "http://deb.debian.org/debian"
+BUILD_SECONDS = 600
+USER = 10001
+
+
+def _run(*command: str, seconds: float = BUILD_SECONDS, **options: Any) -> str:
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False, **options
+    )
+    assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout[-4000:]}\n{ended.stderr[-4000:]}"
+    return ended.stdout
+
+
+def buildah(*arguments: str) -> str:
+    """One command of buildah, without daemon, registry or the machine's own storage."""
+    storage = ("--root", str(CACHE / "storage"), "--runroot", str(CACHE / "run"), "--storage-driver", "vfs")
+    return _run("buildah", *storage, *arguments)
+
+
+def _policy() -> Path:
+    """buildah asks whose images it may use; ours are made here."""
+    policy = CACHE / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    return policy
+
+
+def base() -> str:
+    """The name of the base image, made at the first call on a machine: Debian bookworm with Python."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if BASE in buildah("images", "--format", "{{.Name}}"):
+        return BASE
+    root = CACHE / "base"
+    shutil.rmtree(root, ignore_errors=True)
+    packages = "--include=python3,python3-venv,ca-certificates"
+    _run("debootstrap", "--variant=minbase", packages, "bookworm", str(root), MIRROR)
+    shutil.rmtree(root / "var" / "cache" / "apt")
+    shutil.rmtree(root / "var" / "lib" / "apt" / "lists")
+    (CACHE / "base.Dockerfile").write_text("FROM scratch\nADD . /\n")
+    recipe = ("--file", str(CACHE / "base.Dockerfile"), "--tag", BASE)
+    buildah("bud", "--isolation", "chroot", "--signature-policy", str(_policy()), *recipe, str(root))
+    shutil.rmtree(root)
+    return BASE
+
+
+def _registry(directory: Path) -> list[str]:
+    """The volumes that let pip inside the build reach the packages as this machine's own pip does."""
+    lines = _run(sys.executable, "-m", "pip", "config", "list").splitlines()
+    settings = {name.rpartition(".")[2]: value.strip("'\"") for name, _, value in (row.partition("=") for row in lines)}
+    file = directory / "pip.conf"
+    file.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items())]))
+    words = [word for value in settings.values() for word in value.split()]
+    places = {word for word in words if word.startswith("/")}
+    # The pages of an index in files link to the packages beside it.
+    places |= {str(Path(word.removeprefix("file://")).parent) for word in words if word.startswith("file:///")}
+    mounts = [f"{place}:{place}:ro" for place in sorted(places) if Path(place).exists()]
+    return [part for mount in (f"{file}:/etc/pip.conf:ro", *mounts) for part in ("--volume", mount)]
+
+
+def build(directory: Path) -> dict[str, Any]:
+    """Build the image by `conf/docker/Dockerfile`; its configuration, as Docker's format has it."""
+    recipe = ("--file", "conf/docker/Dockerfile", "--build-arg", f"BASE={base()}", "--tag", IMAGE)
+    offline = ("--pull=never", "--network", "host", "--signature-policy", str(_policy()), *_registry(directory))
+    buildah("bud", "--isolation", "chroot", "--format", "docker", *offline, *recipe, str(CHECKOUT))
+    buildah("rmi", "--prune")
+    inspected = json.loads(buildah("inspect", "--type", "image", IMAGE))
+    docker: dict[str, Any] = inspected["Docker"]
+    return docker
+
+
+@contextmanager
+def mounted() -> Iterator[Path]:
+    """The image's file system."""
+    container = buildah("from", "--pull-never", "--signature-policy", str(_policy()), IMAGE).strip()
+    try:
+        yield Path(buildah("mount", container).strip())
+    finally:
+        buildah("rm", container)
+
+
+# Loopback up (netdevice(7)), in a network of its own, for as long as somebody holds its standard input open.
+_NETWORK = """
+import fcntl, socket, struct, sys
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+_CONTAINER = """
+mount --make-rprivate /
+mount --bind {root} {root}
+mount -t proc proc {root}/proc
+mount --rbind /dev {root}/dev
+mount -t tmpfs tmpfs {root}/dev/shm
+mount -t tmpfs tmpfs {root}/tmp
+mount --bind {volume} {root}/var/lib/aragora
+{files}
+mount -o remount,bind,ro {root}
+exec chroot {root} setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=-all --bounding-set=-all \\
+    --no-new-privs env --ignore-environment --chdir=/var/lib/aragora "$@"
+"""
+
+
+class Pod:
+    """Containers of the image that share a network of their own, which nothing outside can reach.
+
+    Each is a process 1 of an unprivileged user, without capabilities, on a root file system it cannot write to.
+    """
+
+    def __init__(self, root: Path, config: dict[str, Any], directory: Path) -> None:
+        self._root = root
+        self._environ = dict(pair.split("=", 1) for pair in config["Env"])
+        self._volume = directory / "volume"
+        self._volume.mkdir()
+        os.chown(self._volume, USER, USER)
+        self._directory = directory
+        self._mounts: dict[str, Path] = {}
+
+    def __enter__(self) -> "Pod":
+        self._network = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-c", _NETWORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._network.stdout
+        assert self._network.stdout.readline() == b"up\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._network.communicate()
+
+    def mount(self, place: str, content: str) -> None:
+        """A file that every container started from now on can read at `place`."""
+        source = self._directory / place.strip("/").replace("/", "-")
+        source.write_text(content)
+        self._mounts[place] = source
+
+    def command(self, *arguments: str, **environ: str) -> list[str]:
+        """The command line that starts a container, in place of `arguments`."""
+        places = ((f"{self._root}{place}", source) for place, source in self._mounts.items())
+        files = "\n".join(
+            f"mkdir -p {Path(place).parent}; touch {place}; mount --bind {source} {place}" for place, source in places
+        )
+        script = _CONTAINER.format(root=self._root, volume=self._volume, user=USER, files=files)
+        variables = [f"{name}={value}" for name, value in (self._environ | environ).items()]
+        spaces = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child=KILL", "sh", "-euc", script, "sh"]
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *spaces, *variables, *arguments]
+
+    def run(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """A container that ends by itself."""
+        command = self.command(*arguments, **environ)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False
+        )
+
+    def start(self, *arguments: str, **environ: str) -> Running:
+        """A container that serves; for a `with`."""
+        return Running(*self.command(*arguments, **environ), log=self._directory / f"{Path(arguments[0]).name}.log")
+
+
+def stop(container: Running) -> int:
+    """What `docker stop` does: TERM to the container's process 1; its exit code."""
+    outside = container.process.pid
+    children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGTERM)
+    return container.ended()

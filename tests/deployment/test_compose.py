@@ -1,0 +1,187 @@
+"""`conf/compose/`: valid, closed where it should be, and in agreement with the application's and gateway's settings."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import websocket
+
+from aragora.settings import SETTINGS, load, unknown
+from proxy.settings import load as load_gateway
+from tests.deployment.compositions import COMPOSE, services
+from tests.deployment.echo import Echo
+from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports, until
+
+pytestmark = pytest.mark.component("docker-compose")
+
+FILES = {"gateway": ("compose.yaml",), "nginx": ("compose.yaml", "compose.nginx.yaml")}
+OWN = ("gateway", "application", "migrate")
+
+
+@pytest.fixture(scope="module", params=FILES)
+def composed(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The front's name, and every service that starts."""
+    found = services(*FILES[request.param])
+    return request.param, {name: service for name, service in found.items() if not service.get("profiles")}
+
+
+def test_only_the_front_is_published(composed: tuple[str, dict[str, Any]]) -> None:
+    front, started = composed
+    assert [name for name, service in started.items() if service.get("ports")] == [front]
+    assert {name for name, service in started.items() if "edge" in service["networks"]} == {front, "application"}
+
+
+def test_every_container_is_hardened_and_bounded(composed: tuple[str, dict[str, Any]]) -> None:
+    for name, service in composed[1].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if name != "migrate":
+            assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
+            # our own image brings the application's
+            assert "healthcheck" in service or name == "application", name
+
+
+def test_the_application_believes_the_front_and_nobody_else(composed: tuple[str, dict[str, Any]]) -> None:
+    front, started = composed
+    address = started[front]["networks"]["edge"]["ipv4_address"]
+    assert started["application"]["environment"]["ARAGORA_FORWARDED_ALLOW_IPS"] == address
+
+
+def test_variables_are_settings_and_secrets_come_from_files(composed: tuple[str, dict[str, Any]]) -> None:
+    secret = {row.name for row in SETTINGS if row.secret}
+    for name in OWN[1:]:
+        service = composed[1][name]
+        environ: dict[str, str] = service["environment"]
+        assert not list(unknown(environ))
+        assert not [variable for variable in environ if variable in secret - {"ARAGORA_REDIS_URL"}]
+        assert "@" not in environ.get("ARAGORA_REDIS_URL", "")
+        files = {value.rpartition("/")[2] for variable, value in environ.items() if variable.endswith("_FILE")}
+        assert files == {given["source"] for given in service["secrets"]}
+
+
+def test_stopping_leaves_time_for_the_drain(composed: tuple[str, dict[str, Any]]) -> None:
+    started = composed[1]
+    drain = load({"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "any"}).graceful_timeout
+    assert _seconds(started["application"]["stop_grace_period"]) > drain
+    if "gateway" in started:
+        gateway = load_gateway({}, COMPOSE / "gateway.toml")
+        assert _seconds(started["gateway"]["stop_grace_period"]) > gateway.graceful + 1
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(?:(\d+)m)?(\d+)s", text)
+    assert found, text
+    return int(found[1] or 0) * 60 + int(found[2])
+
+
+def test_the_gateway_is_content_with_its_file() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "proxy", "check", str(COMPOSE / "gateway.toml")],
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    settings = load_gateway({}, COMPOSE / "gateway.toml")
+    keepalive = load({}).keepalive
+    assert settings.upstream_keepalive <= keepalive
+    assert settings.admin
+    assert settings.admin.loopback
+
+
+def test_the_page_makes_the_secrets_that_the_files_name(tmp_path: Path) -> None:
+    """The first block of the page, run as it stands, with Debian's name of the tool."""
+    block = re.search(r"```sh\n(.*?)```", (CHECKOUT / "docs/deployment/compose.md").read_text(), re.DOTALL)
+    assert block
+    shutil.copytree(COMPOSE, tmp_path / "conf" / "compose")
+    script = block[1].replace("docker compose", "docker-compose")
+    subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, check=True, timeout=60)
+    made = tmp_path / "conf" / "compose" / "secrets"
+    named = re.findall(r"file: \./secrets/(\w+)", (COMPOSE / "compose.yaml").read_text())
+    assert sorted(path.name for path in made.iterdir()) == sorted(named)
+    environ = {"DATABASE_URL_FILE": str(made / "database_url"), "ARAGORA_API_TOKEN_FILE": str(made / "api_token")}
+    settings = load(environ | {"ARAGORA_ENV": "production"})
+    assert settings.database_url.startswith("postgresql://aragora:")
+    assert len(settings.api_tokens[0]) > 32
+
+
+@contextmanager
+def nginx(directory: Path, http: int, ws: int) -> Iterator[tuple[int, int]]:
+    """A real nginx with the composition's file, before an application on these ports; its plain and its TLS port."""
+    plain, tls = ports(2)
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    files = ("-keyout", str(directory / "aragora.key"), "-out", str(directory / "aragora.crt"))
+    subprocess.run(["openssl", "req", "-x509", *kind, *name, *files], check=True, capture_output=True, timeout=60)
+    text = (COMPOSE / "nginx.conf").read_text()
+    text = re.sub(r" +listen \[::\].*\n", "", text)
+    moved = {
+        "application:8080": f"127.0.0.1:{http}",
+        "application:8766": f"127.0.0.1:{ws}",
+        "listen 80;": f"listen 127.0.0.1:{plain};",
+        "listen 443": f"listen 127.0.0.1:{tls}",
+        "/etc/aragora/tls": str(directory),
+    }
+    for place, here in moved.items():
+        assert place in text
+        text = text.replace(place, here)
+    (directory / "default.conf").write_text(text)
+    main = directory / "nginx.conf"
+    main.write_text(
+        f"daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; include {directory}/default.conf; }}\n"
+    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    with Running(program, "-p", str(directory), "-c", str(main), log=directory / "nginx.log") as running:
+        until(lambda: accepts(tls) or running.process.poll() is not None, "nginx listening")
+        assert running.process.poll() is None, running.output()
+        yield plain, tls
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[requests.Session]:
+    """Trusts the certificate of this test's nginx."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(tmp_path / "aragora.crt")
+        yield session
+
+
+@pytest.mark.component("nginx", "openssl")
+def test_nginx_of_the_composition_serves_the_application(tmp_path: Path, client: requests.Session) -> None:
+    with application(tmp_path) as (_app, http, ws), nginx(tmp_path, http, ws) as (plain, tls):
+        moved = client.get(f"http://127.0.0.1:{plain}/api/debates?limit=1", allow_redirects=False, timeout=20)
+        assert (moved.status_code, moved.headers["Location"]) == (308, "https://127.0.0.1/api/debates?limit=1")
+        paths = ("/", "/healthz", "/health", "/ready", "/api/debates", "/metrics")
+        statuses = {path: client.get(f"https://localhost:{tls}{path}", timeout=20).status_code for path in paths}
+        assert statuses.pop("/metrics") == 404
+        assert set(statuses.values()) == {200}
+        channel = websocket.create_connection(
+            f"wss://localhost:{tls}/ws", sslopt={"ca_certs": client.verify}, http_no_proxy=["localhost"], timeout=20
+        )
+        assert "connection_info" in channel.recv()
+        channel.close()
+        channel.shutdown()
+
+
+@pytest.mark.component("nginx", "openssl")
+def test_nginx_keeps_connections_and_passes_no_forged_field(tmp_path: Path, client: requests.Session) -> None:
+    names = ("X-Forwarded-Proto", "X-Forwarded-For", "X-Real-IP", "X-Request-ID", "Forwarded")
+    forged = dict.fromkeys(names, "forged")
+    with Echo() as echo, nginx(tmp_path, echo.port, echo.port) as (_plain, tls):
+        for path in ("/api/debates", "/ws", "/health") * 3:
+            answer = client.get(f"https://localhost:{tls}{path}", headers=forged, timeout=20)
+            seen = answer.json()
+            assert "forged" not in answer.text
+            assert seen["X-Forwarded-Proto"] == "https"
+            assert seen["X-Forwarded-For"] == seen["X-Real-IP"] == "127.0.0.1"
+            assert seen["Host"] == f"localhost:{tls}"
+            assert not {"Connection", "Forwarded"} & seen.keys()
+        # one for all that goes to the API; a tunnel cannot be shared, so each handshake has its own
+        assert echo.connections == 1 + 3
