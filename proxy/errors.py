@@ -121,6 +121,9 @@ CLIENT_STALLED = Failure("client_stalled", Blame.CLIENT_SLOW, 499, "The client d
 # The upstream.
 CONNECT_REFUSED = Failure("connect_refused", Blame.UPSTREAM, 502, "The application refused the connection")
 UNAVAILABLE = Failure("unavailable", Blame.UPSTREAM, 503, "The application is not available", retry_after=5)
+QUEUE_FULL = Failure("queue_full", Blame.UPSTREAM, 503, "Too many requests wait for the application", retry_after=5)
+QUEUE_TIMEOUT = Failure("queue_timeout", Blame.UPSTREAM_SLOW, 503, "The application had no room in time", retry_after=5)
+DRAINED = Failure("drained", Blame.PROXY, 503, "The application takes no requests at the moment", retry_after=5)
 CONNECT_TIMEOUT = Failure("connect_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not accept in time")
 SEND_TIMEOUT = Failure("send_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not take the request in time")
 RESPONSE_TIMEOUT = Failure("response_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not answer in time")

@@ -46,6 +46,7 @@ HEAD, BODY, QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
 _BEFORE_UPSTREAM = (HEAD, BODY)
+_UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
 _MOST_INFORMATIONAL = 16
 _HOLD_PAUSE = 0.1
 
@@ -228,6 +229,9 @@ class Exchange:
         self._phase = QUEUE
         response, rest = self._obtain(route)
         self._status = response.status
+        if route.cluster.sticky:
+            line = route.cluster.sticky_line(self._request, self._peer)
+            response = response.with_line(line) if line else response
         if response.status == 101:
             self._upgrade(response, rest, route.settings)
         else:
@@ -257,7 +261,7 @@ class Exchange:
                 self._lease = None
                 lease.close()
                 if repeated or not repeatable:
-                    lease.pool.counters.failure()
+                    lease.pool.failed()
                     raise ExchangeError(errors.UPSTREAM_CLOSED, str(stale)) from None
                 fresh = repeated = True
                 self._resources.counters.retry()
@@ -282,7 +286,7 @@ class Exchange:
 
     def _acquire(self, now: float, route: Route, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
         """An idle connection to the peer whose turn it is, or a new one."""
-        pools = route.cluster.in_turn()
+        pools = route.cluster.in_turn(self._request)
         if not fresh:
             pool = pools[0]
             lease = pool.lease(now, repeatable=repeatable)
@@ -390,6 +394,7 @@ class Exchange:
         if clean and not lease.spoiled and not response.close:
             lease.pool.give_back(lease, monotonic())
         else:
+            lease.pool.answered()
             lease.close()
 
     # The upgrade (RFC 6455 section 4).
@@ -401,6 +406,7 @@ class Exchange:
         if response.upgrade != b"websocket" or response.websocket_accept != websocket_accept(fields.websocket_key):
             raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
         assert self._lease is not None
+        self._lease.pool.answered()
         resources = self._resources
         self._phase = TUNNEL
         tunnel = self._downstream.tunnel(response, self._lease, rest, settings, self._tunnel_ended)
@@ -424,10 +430,13 @@ class Exchange:
         failure = error.failure
         self._termination = (failure.blame or Blame.CLIENT) + self._phase
         self._reason = failure.reason
+        counters = self._resources.counters
         if self._phase in _BEFORE_UPSTREAM and failure.status != 499:
-            self._resources.counters.rejected(failure.reason)
-        if self._lease is not None and self._phase is RESPONSE:
-            self._lease.pool.counters.failure()
+            counters.rejected(failure.reason)
+        else:
+            counters.failed(failure.reason)
+        if self._lease is not None and self._phase is RESPONSE and failure.blame in _UPSTREAM:
+            self._lease.pool.failed()
         downstream = self._downstream
         if downstream.begun or failure.status == 499:
             self._status = self._status or failure.status

@@ -19,7 +19,7 @@ from proxy.wire.request import HeadLimits
 _SLASHES = re.compile(rb"/{2,}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """Everything that serving a request takes, ready for use. `settings` are the route's own."""
 
@@ -93,7 +93,7 @@ class Tables:
     def __init__(self, settings: Settings, head_limits: HeadLimits, routes: Sequence[Match]) -> None:
         self.settings = settings
         self.head_limits = head_limits
-        self.routes = tuple(match.route for match in routes)
+        self.routes = tuple(dict.fromkeys(match.route for match in routes))
         self._matches = Routes(routes)
         only = routes[0] if len(routes) == 1 else None
         self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None

@@ -8,7 +8,6 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Iterable, Iterator
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -17,6 +16,7 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
+from proxy.assembly import Upstreams, build_tables
 from proxy.exchange import Exchange, Resources, Tally
 from proxy.front.front import Front
 from proxy.front.h1 import Connection
@@ -26,91 +26,16 @@ from proxy.net.stream import Deadlines, Hub
 from proxy.observe import admin
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
-from proxy.relay import RelayLimits
-from proxy.route import Match, Route, Tables
-from proxy.settings import Address, Settings
-from proxy.settings.check import serves_itself
+from proxy.route import Route
+from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
-from proxy.upstream.cluster import Cluster
-from proxy.upstream.pool import Pool
 from proxy.upstream.request import Request
 from proxy.wire.fields import RequestIds
-from proxy.wire.request import HeadLimits
 from proxy.wire.response import ResponseHead
 
 _TICK = 1.0
 _PARKED_GRACE = 1.0
 """Seconds after the start of a drain in which a parked connection may still bring a request that was on its way."""
-
-_UPSTREAM_MARGIN = 1.0
-"""An idle connection is given up this long before the upstream would close it."""
-
-
-class Pools:
-    """The pools of this process, kept by what makes them: a reload goes on with those that stay."""
-
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._pools: dict[tuple[object, ...], Pool] = {}
-
-    def of(self, address: Address, settings: Settings) -> Pool:
-        """The pool for an address under these settings."""
-        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe)
-        pool = self._pools.get(key)
-        if pool is None:
-            resources = self._resources
-            pool = self._pools[key] = Pool(
-                address,
-                resources.hub,
-                resources.deadlines,
-                resources.counters.peer(str(address)),
-                size=settings.pool_size,
-                idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
-                reuse_unsafe=settings.reuse_unsafe,
-            )
-        return pool
-
-    def keep(self, used: Iterable[Pool]) -> None:
-        """Close the pools that are not among the used ones."""
-        kept = set(used)
-        for key, pool in list(self._pools.items()):
-            if pool not in kept:
-                del self._pools[key]
-                pool.close()
-
-    def __iter__(self) -> Iterator[Pool]:
-        return iter(self._pools.values())
-
-
-def build_tables(settings: Settings, pools: Pools) -> Tables:
-    """Everything a configuration says, ready for use."""
-    matches = [
-        Match(host.encode(), route.path.encode(), route.exact, built)
-        for route in settings.routes
-        for built in [build_route(route.name, route.settings, pools)]
-        for host in route.hosts or ("",)
-    ]
-    if settings.upstream or serves_itself(settings):
-        matches.append(Match(b"", b"/", False, build_route("default", settings, pools)))
-    limits = HeadLimits(settings.max_request_line, settings.max_field, settings.max_fields, settings.max_head)
-    return Tables(settings, limits, matches)
-
-
-def build_route(name: str, settings: Settings, pools: Pools) -> Route:
-    """What serving the requests of one route takes."""
-    return Route(
-        name,
-        settings,
-        RelayLimits(
-            settings.read_timeout,
-            settings.write_timeout,
-            settings.response_memory,
-            settings.response_spool if settings.response_buffering else 0,
-            str(settings.spool_dir) if settings.spool_dir else None,
-        ),
-        Cluster([pools.of(peer.address, settings) for peer in settings.upstream]),
-        None,
-    )
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -172,8 +97,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
             set(),
             Tally(),
         )
-        self._pools = Pools(self._resources)
-        self._tables = build_tables(settings, self._pools)
+        self._upstreams = Upstreams(self._resources, self.log)
+        self._tables = build_tables(settings, self._upstreams)
+        self._upstreams.settle(self._tables)
         self._stopped = Event()
         self._workers = self.app.board.alive()
         self._draining = False
@@ -253,9 +179,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.gauge(Gauge.ACTIVE, serving)
         counters.gauge(Gauge.PARKED, max(0, connections - serving - len(resources.tunnels)))
         counters.gauge(Gauge.HELD, resources.held.count)
-        idle = sum(pool.idle_count for pool in self._pools)
-        counters.gauge(Gauge.UPSTREAM_IDLE, idle)
-        counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.open for pool in self._pools) - idle)
+        pools = self._upstreams.pools
+        counters.gauge(Gauge.UPSTREAM_IDLE, sum(pool.idle_count for pool in pools))
+        counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.busy for pool in pools))
+        counters.gauge(Gauge.QUEUED, self._upstreams.queued(self._tables))
+        counters.see_peers(self._upstreams.sights(self._tables))
 
     # Reload and drain.
 
@@ -266,10 +194,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log.change(settings.access_log, settings.log_format)
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
-        self._tables = build_tables(settings, self._pools)
+        self._tables = build_tables(settings, self._upstreams)
         for front in self._fronts:
             front.tables = self._tables
-        self._pools.keep(pool for route in self._tables.routes for pool in route.cluster.pools)
+        self._upstreams.settle(self._tables)
         self._resources.counters.reloaded()
 
     def _begin_drain(self) -> None:

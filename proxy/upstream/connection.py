@@ -60,7 +60,9 @@ class UpstreamConnection(Stream):
     def close(self) -> None:
         if not self.closed:
             self.pool.open -= 1
-        super().close()
+            super().close()
+            if self.idle_since == 0.0:
+                self.pool.has_room()
 
     def alive(self) -> bool:
         """Whether the peer has neither closed nor spoken at this moment."""

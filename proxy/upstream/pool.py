@@ -17,7 +17,11 @@ from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.observe.metrics import PeerCounters
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.health import Health, HealthLimits
+from proxy.upstream.queue import Queue
 from proxy.values import Address
+
+HEALTH = HealthLimits()
 
 # A unix socket whose backlog is full answers EAGAIN instead of waiting.
 _REFUSED = {
@@ -49,6 +53,7 @@ class Pool:
         size: int,
         idle_limit: float,
         reuse_unsafe: float,
+        health: HealthLimits = HEALTH,
     ) -> None:
         self.address = address
         self.name = str(address)
@@ -61,11 +66,37 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self.open = 0
         """Connections that stand, idle or leased."""
+        self.health = Health(health)
+        self._queues: list[Queue] = []
         self._closed = False
 
     @property
     def idle_count(self) -> int:
         return len(self._idle)
+
+    @property
+    def busy(self) -> int:
+        """Connections with an exchange."""
+        return self.open - len(self._idle)
+
+    def serve(self, queue: Queue) -> None:
+        """Wake this queue from now on when a connection becomes free; forget those of past configurations."""
+        self._queues = [*(old for old in self._queues if len(old)), queue]
+
+    def has_room(self) -> None:
+        """A connection became free."""
+        for queue in self._queues:
+            queue.wake()
+
+    def answered(self) -> None:
+        """The peer answered on a connection that does not come back."""
+        if self.health.failures:
+            self.health.succeeded(monotonic())
+
+    def failed(self) -> None:
+        """An exchange could not be had from the peer."""
+        self.counters.failure()
+        self.health.failed(monotonic())
 
     def lease(self, now: float, *, repeatable: bool) -> UpstreamConnection | None:
         """An idle connection, or None.
@@ -98,6 +129,10 @@ class Pool:
         if not connection.reader.active:
             connection.reader.start(connection.unasked)
         self._idle.append(connection)
+        if self.health.failures:
+            self.health.succeeded(now)
+        if self._queues:
+            self.has_room()
 
     def discard(self, connection: UpstreamConnection) -> None:
         """Close an idle connection."""
@@ -112,13 +147,13 @@ class Pool:
                 connection = self._connect_to(family, address, timeout)
             except OSError as error:
                 if error.errno not in _REFUSED:
-                    self.counters.failure()
+                    self.failed()
                     raise ExchangeError(errors.UNAVAILABLE, f"connect to {self.name}: {error.strerror}") from error
                 refused = error
             else:
                 self.counters.connect()
                 return connection
-        self.counters.failure()
+        self.failed()
         raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")
 
     def _addresses(self) -> list[tuple[int, object]]:
@@ -150,7 +185,7 @@ class Pool:
         except BaseException as error:
             sock.close() if connection is None else connection.close()
             if isinstance(error, DeadlinePassed):
-                self.counters.failure()
+                self.failed()
                 raise ExchangeError(errors.CONNECT_TIMEOUT, self.name) from None
             raise
         return connection

@@ -93,6 +93,17 @@ def field_value(lines: Iterable[bytes], name: bytes) -> bytes | None:
     return b", ".join(line[len(name) + 1 :].strip(b" \t") for line in found) if found else None
 
 
+def cookie_value(lines: Iterable[bytes], name: bytes) -> bytes | None:
+    """The value of a request's cookie, the first of that name (RFC 6265 section 5.4), or None."""
+    for line in lines:
+        if line[:7].lower() == b"cookie:":
+            for pair in line[7:].split(b";"):
+                key, equals, value = pair.strip(b" \t").partition(b"=")
+                if equals and key == name:
+                    return value
+    return None
+
+
 def with_vary(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
     """The field lines with a Vary that names all of `names`, each once (RFC 9110 section 12.5.5)."""
     kept = list(lines)

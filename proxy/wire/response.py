@@ -1,6 +1,7 @@
 """Parsing response heads (RFC 9112 sections 4 to 6)."""
 
 import re
+from copy import copy
 from http import HTTPStatus
 
 from proxy import errors
@@ -68,6 +69,14 @@ class ResponseHead:
         self.event_stream = False
         self.upgrade: bytes | None = None
         self.websocket_accept: bytes | None = None
+
+
+    def with_line(self, line: bytes) -> "ResponseHead":
+        """The same head with one more field line."""
+        copied = copy(self)
+        copied.lines = [*self.lines, line]
+        copied.start = self.start + line + CRLF
+        return copied
 
 
 class _Lines(dict[bytes, tuple[Kind, bytes]]):

@@ -13,11 +13,12 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass
 class Script:
-    """How to answer the next requests. `then`: stays, closes, resets, or shuts (half-closes)."""
+    """How to answer the next requests, once `opened` is set. `then`: stays, closes, resets, or shuts (half-closes)."""
 
     reply: bytes = OK
     then: str = "stays"
     bytewise: bool = False
+    opened: threading.Event | None = None
 
 
 @dataclass
@@ -71,6 +72,8 @@ class ScriptedUpstream:
                     return
                 self.received.append(Received(request, number))
                 script = self.script
+                if script.opened is not None:
+                    script.opened.wait(20)
                 if script.bytewise:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     for position in range(len(script.reply)):
@@ -95,6 +98,8 @@ class ScriptedUpstream:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # else the thread in accept keeps it open
         self.listener.close()
         for sock in list(self._open):
             with contextlib.suppress(OSError):

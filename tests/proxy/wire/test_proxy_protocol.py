@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from proxy.wire.proxy_protocol import (
     MAX_V2,
     SIGNATURE,
-    ProxyHeaderError,
     Endpoints,
+    ProxyHeaderError,
     crc32c,
     make_v1,
     make_v2,

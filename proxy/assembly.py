@@ -1,0 +1,152 @@
+"""Making what one configuration says: routes, the peers behind them, the probes of those peers."""
+
+from time import monotonic
+from typing import Any
+
+from proxy.exchange import Resources
+from proxy.observe.metrics import PeerSight
+from proxy.relay import RelayLimits
+from proxy.route import Match, Route, Tables
+from proxy.settings import Address, Settings
+from proxy.settings.check import serves_itself
+from proxy.upstream import balance
+from proxy.upstream.cluster import Cluster, Peer
+from proxy.upstream.health import HealthLimits
+from proxy.upstream.pool import Pool
+from proxy.upstream.probe import Probe, Probing
+from proxy.upstream.queue import Queue
+from proxy.wire.request import HeadLimits
+
+DEFAULT = "default"
+"""The name of the route that the top level of the settings makes."""
+
+_UPSTREAM_MARGIN = 1.0
+"""An idle connection is given up this long before the upstream would close it."""
+
+
+class Upstreams:
+    """The pools and probes of this process, kept by what makes them: a reload goes on with those that stay."""
+
+    def __init__(self, resources: Resources, log: Any) -> None:
+        self._resources = resources
+        self._log = log
+        self._pools: dict[tuple[object, ...], Pool] = {}
+        self._probes: dict[tuple[Pool, Probing], Probe] = {}
+        self._wanted: set[tuple[Pool, Probing]] = set()
+
+    @property
+    def pools(self) -> list[Pool]:
+        return list(self._pools.values())
+
+    def pool(self, address: Address, settings: Settings) -> Pool:
+        """The pool for an address under these settings; probed from `settle` on if they say so."""
+        health = HealthLimits(
+            settings.eject_after,
+            settings.eject_time,
+            settings.health_rise,
+            settings.health_fall,
+            settings.slow_start,
+        )
+        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health)
+        pool = self._pools.get(key)
+        if pool is None:
+            resources = self._resources
+            pool = self._pools[key] = Pool(
+                address,
+                resources.hub,
+                resources.deadlines,
+                resources.counters.peer(str(address)),
+                size=settings.pool_size,
+                idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
+                reuse_unsafe=settings.reuse_unsafe,
+                health=health,
+            )
+        if settings.health_path:
+            host = "localhost" if address.path else str(address)
+            probing = Probing(settings.health_path, host, settings.health_interval, settings.health_timeout)
+            self._wanted.add((pool, probing))
+        return pool
+
+    def queue(self, settings: Settings) -> Queue:
+        """A queue for the requests of one route."""
+        return Queue(self._resources.hub, self._resources.deadlines, settings.queue, settings.queue_timeout)
+
+    def settle(self, tables: Tables) -> None:
+        """Close the pools and end the probes that these tables do not use; begin those that they do."""
+        used = {pool for route in tables.routes for pool in route.cluster.pools}
+        for key, pool in list(self._pools.items()):
+            if pool not in used:
+                del self._pools[key]
+                pool.close()
+        for probed in self._probes.keys() - self._wanted:
+            self._probes.pop(probed).stop()
+        for pool, probing in self._wanted - self._probes.keys():
+            self._probes[pool, probing] = Probe(pool, probing, self._changed)
+        self._wanted = set()
+
+    def _changed(self, pool: Pool, fault: str) -> None:
+        if pool.health.down:
+            self._log.warning("upstream %s is down: %s", pool.name, fault)
+        else:
+            self._log.info("upstream %s is up", pool.name)
+
+    def queued(self, tables: Tables) -> int:
+        """Requests that wait for a peer with room."""
+        return sum(len(route.cluster.queue) for route in tables.routes if route.cluster.queue is not None)
+
+    def sights(self, tables: Tables) -> dict[str, PeerSight]:
+        """How each peer is seen; one that several routes have as the route that sees it worst."""
+        now = monotonic()
+        seen: dict[str, PeerSight] = {}
+        for route in tables.routes:
+            for peer in route.cluster.peers:
+                sight = peer.sight(now)
+                if peer.name not in seen or seen[peer.name].state < sight.state:
+                    seen[peer.name] = sight
+        return seen
+
+
+def build_tables(settings: Settings, upstreams: Upstreams) -> Tables:
+    """Everything a configuration says, ready for use."""
+    matches = [
+        Match(host.encode(), route.path.encode(), route.exact, built)
+        for route in settings.routes
+        for built in [build_route(route.name, route.settings, upstreams)]
+        for host in route.hosts or ("",)
+    ]
+    if settings.upstream or serves_itself(settings):
+        matches.append(Match(b"", b"/", False, build_route(DEFAULT, settings, upstreams)))
+    limits = HeadLimits(settings.max_request_line, settings.max_field, settings.max_fields, settings.max_head)
+    return Tables(settings, limits, matches)
+
+
+def build_route(name: str, settings: Settings, upstreams: Upstreams) -> Route:
+    """What serving the requests of one route takes."""
+    return Route(
+        name,
+        settings,
+        RelayLimits(
+            settings.read_timeout,
+            settings.write_timeout,
+            settings.response_memory,
+            settings.response_spool if settings.response_buffering else 0,
+            str(settings.spool_dir) if settings.spool_dir else None,
+        ),
+        build_cluster(settings, upstreams),
+        None,
+    )
+
+
+def build_cluster(settings: Settings, upstreams: Upstreams) -> Cluster:
+    """A route's peers and how one is chosen."""
+    peers = [
+        Peer(upstreams.pool(peer.address, settings), peer.weight, settings.peer_connections)
+        for peer in settings.upstream
+    ]
+    queue = upstreams.queue(settings) if settings.peer_connections and settings.queue else None
+    if queue is not None:
+        for peer in peers:
+            peer.pool.serve(queue)
+    return Cluster(
+        peers, balance.policy(settings.balance), key=settings.hash_by, sticky=settings.sticky_cookie, queue=queue
+    )

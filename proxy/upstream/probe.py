@@ -1,0 +1,76 @@
+"""Active health checks: asking a peer for a path, again and again."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic, time
+
+import gevent
+
+from proxy.errors import ExchangeError
+from proxy.upstream.connection import Stale
+from proxy.upstream.pool import ConnectRefused, Pool
+from proxy.upstream.request import Request
+from proxy.wire.request import RequestFields
+
+_MOST_HEAD = 16 << 10
+_SPREAD = 0.1
+"""Part of the interval by which rounds differ, so that the workers' probes do not come together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """What to ask for and how often. `interval` and `timeout` are seconds."""
+
+    path: str
+    host: str
+    interval: float
+    timeout: float
+
+
+class Probe:
+    """The checks of one peer by one worker; `changed(pool)` is called when it goes up or down."""
+
+    def __init__(self, pool: Pool, probing: Probing, changed: Callable[[Pool, str], None]) -> None:
+        self.pool = pool
+        self.probing = probing
+        self._changed = changed
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        self._greenlet.kill(block=False)
+
+    def _run(self) -> None:
+        while True:
+            fault = ask(self.pool, self.probing)
+            health = self.pool.health
+            health.last_probe = int(time())
+            if health.probed(monotonic(), good=not fault):
+                self._changed(self.pool, fault)
+            gevent.sleep(self.probing.interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311 - no secret
+
+
+def ask(pool: Pool, probing: Probing) -> str:
+    """Ask once, on a connection of its own; what is wrong with the answer, or nothing. Raises nothing."""
+    request = Request(
+        b"GET",
+        probing.path.encode(),
+        1,
+        RequestFields(),
+        b"Host: %s\r\nUser-Agent: aragora-proxy\r\nConnection: close\r\n" % probing.host.encode(),
+        monotonic(),
+    )
+    request.id = b"probe"
+    connection = None
+    try:
+        connection = pool.connect(probing.timeout)
+        connection.send_request(request, probing.timeout, _MOST_HEAD)
+        response, rest = connection.first_head(monotonic() + probing.timeout, _MOST_HEAD)
+        while response.status < 200:
+            response, rest = connection.read_head(rest, monotonic() + probing.timeout, _MOST_HEAD)
+    except (ConnectRefused, Stale, ExchangeError) as error:
+        return str(error)
+    finally:
+        if connection is not None:
+            connection.close()
+    return "" if response.status < 300 else f"{probing.path} answered {response.status}"
