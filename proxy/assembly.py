@@ -116,7 +116,8 @@ def build_tables(settings: Settings, upstreams: Upstreams) -> Tables:
     ]
     if settings.upstream or serves_itself(settings):
         matches.append(Match(b"", b"/", False, build_route(DEFAULT, settings, upstreams)))
-    limits = HeadLimits(settings.max_request_line, settings.max_field, settings.max_fields, settings.max_head)
+    fields = settings.max_fields - settings.tracing  # a line for the trace
+    limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head)
     return Tables(settings, limits, matches)
 
 

@@ -474,5 +474,6 @@ class Exchange:
                     total,
                     self._termination,
                     self._reason,
+                    b"" if request.trace is None else request.trace.trace_id,
                 )
             )

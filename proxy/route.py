@@ -14,6 +14,7 @@ from proxy.gate.gate import Gate
 from proxy.relay import RelayLimits
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
+from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
 
 _SLASHES = re.compile(rb"/{2,}")
@@ -94,6 +95,7 @@ class Tables:
         self.settings = settings
         self.head_limits = head_limits
         self.routes = tuple(dict.fromkeys(match.route for match in routes))
+        self.trusted = TrustedPeers(settings.trusted_proxies.networks, unix=settings.trusted_proxies.unix)
         self._matches = Routes(routes)
         only = routes[0] if len(routes) == 1 else None
         self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None

@@ -19,12 +19,14 @@ from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange import Exchange
 from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
 from proxy.front.front import Front
+from proxy.front.origin import read_origin
 from proxy.front.responder import Responder
 from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, Socket
 from proxy.route import Route, Tables
 from proxy.settings import Settings
 from proxy.upstream.request import Request
-from proxy.wire.fields import forwarding_lines, upstream_block
+from proxy.wire.fields import upstream_block
+from proxy.wire.forwarding import Arrival
 from proxy.wire.head import CRLF, END, bare_line_feed
 from proxy.wire.request import SLASH, RequestFields, parse_request_fields, parse_request_line, resolve_target
 
@@ -228,11 +230,17 @@ class Connection(Responder):
                 client=known.client,
                 scheme=known.scheme,
                 host=known.host,
+                marks=known.marks,
             )
             self._keep = not known.fields.close if known.minor else known.fields.keep_alive
         else:
             request = self._parse_new(head, started, tables)
-        request.id = self.front.resources.request_ids.make()
+        marks = request.marks
+        if marks is None:
+            request.id = self.front.resources.request_ids.make()
+        else:
+            request.id = marks.request_id or self.front.resources.request_ids.make()
+            request.trace = marks.outgoing()
         return request
 
     def _parse_new(self, head: bytes, started: float, tables: Tables) -> Request:
@@ -247,19 +255,24 @@ class Connection(Responder):
         self._minor = minor
         memo = self._memo
         if memo is not None and memo[1] == block:
-            fields, forwarded = memo[2].fields, memo[2].block
+            fields = memo[2].fields
         else:
             fields = parse_request_fields(block, limits)
             fields.websocket = fields.websocket and method == b"GET" and minor == 1
-            forwarded = upstream_block(fields, fields.host, self._forwarding())
         host = fields.host
         plain = target[0] == SLASH and minor == 1 and host is not None
         if not plain:
             target, host = resolve_target(method, target, minor, fields)
-            forwarded = upstream_block(fields, host, self._forwarding())
         self._keep = not fields.close if minor else fields.keep_alive
         self._head_only = method == b"HEAD"
-        self._route = tables.route_for(host, target)
+        last_route, self._route = self._route, tables.route_for(host, target)
+        if memo is not None and memo[1] == block and plain and memo[3] is tables and self._route is last_route:
+            known = memo[2]
+            client, scheme, forwarded, marks = known.client, known.scheme, known.block, known.marks
+        else:
+            arrival = Arrival(self.client, self.front.scheme, self.front.port)
+            origin, marks = read_origin(tables, self._route, arrival, host, fields)
+            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, host, origin.lines)
         request = Request(
             method,
             target,
@@ -267,17 +280,15 @@ class Connection(Responder):
             fields,
             forwarded,
             started,
-            client=self.client,
-            scheme=self.front.scheme,
+            client=client,
+            scheme=scheme,
             host=host,
+            marks=marks,
         )
         # A connection's first request is not remembered: many connections never bring a second.
         self._memo = (head, block, request, tables) if plain and self._returning and fields.upgrade is None else None
         self._returning = True
         return request
-
-    def _forwarding(self) -> bytes:
-        return forwarding_lines(self.client.encode("ascii"), self.front.scheme, self.front.port)
 
     def read_body(self, request: Request, settings: Settings) -> None:
         self._take_body(request, settings)

@@ -51,11 +51,12 @@ class Entry(NamedTuple):
     total: float
     termination: str  # who ended it and in which phase: see proxy.errors
     reason: str  # of a failure, or empty
+    trace: bytes  # id of the trace the request belongs to (32 hexadecimal digits), or empty
 
 
 EntryFields = tuple[
     float, str, bytes, bytes, int, int, int, int, bytes | None, bytes | None, bytes, str,
-    float, float, float, float, str, str]
+    float, float, float, float, str, str, bytes]
 """An `Entry` without its names."""
 
 
@@ -103,7 +104,7 @@ class _Clock:
 
 class Combined:
     """Apache's combined format, then: request id, upstream, queue/connect/first byte/total in seconds, bytes
-    received, who ended it and in which phase, reason."""
+    received, who ended it and in which phase, reason, trace id."""
 
     def __init__(self) -> None:
         self._clock = _Clock("%d/%b/%Y:%H:%M:%S %z")
@@ -111,14 +112,15 @@ class Combined:
 
     def line(self, entry: Entry | EntryFields) -> str:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
-         queue, connect, first_byte, total, termination, reason) = entry
+         queue, connect, first_byte, total, termination, reason, trace) = entry
         known = self._fields
         path = escape(target) if target.translate(None, _PLAIN) else target.decode()
         return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{known[method]} {path} '
                 f'HTTP/1.{version}" {status} {sent} "{known[referer]}" "{known[agent]}" {request_id.decode()} '
                 f'{upstream or "-"} {f"{queue:.6f}" if queue >= 0 else "-"}/'
                 f'{f"{connect:.6f}" if connect >= 0 else "-"}/{f"{first_byte:.6f}" if first_byte >= 0 else "-"}/'
-                f'{f"{total:.6f}" if total >= 0 else "-"} {received} {termination} {reason or "-"}\n')
+                f'{f"{total:.6f}" if total >= 0 else "-"} {received} {termination} {reason or "-"} '
+                f'{trace.decode() or "-"}\n')
 
 
 class Json:
@@ -131,19 +133,20 @@ class Json:
 
     def line(self, entry: Entry | EntryFields) -> str:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
-         queue, connect, first_byte, total, termination, reason) = entry
+         queue, connect, first_byte, total, termination, reason, trace) = entry
         known = self._fields
         second = int(when)
         zone = self._zone.text(second)
         peer = f'"{upstream}"' if upstream else "null"
         why = f'"{reason}"' if reason else "null"
+        trace_id = f'"{trace.decode()}"' if trace else "null"
         return (f'{{"time":"{self._clock.text(second)}.{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
                 f'"client":"{client}","method":{known[method]},"target":{quote_json(target)},'
                 f'"protocol":"HTTP/1.{version}","status":{status},"sent":{sent},"received":{received},'
                 f'"referer":{known[referer]},"user_agent":{known[agent]},"request_id":"{request_id.decode()}",'
                 f'"upstream":{peer},"queue":{_number(queue)},"connect":{_number(connect)},'
                 f'"first_byte":{_number(first_byte)},"total":{_number(total)},"termination":"{termination}",'
-                f'"reason":{why}}}\n')
+                f'"reason":{why},"trace_id":{trace_id}}}\n')
 
 
 def _number(seconds: float) -> str:

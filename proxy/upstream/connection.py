@@ -90,11 +90,11 @@ class UpstreamConnection(Stream):
         streamed body, `ClientGone`.
         """
         body = request.body
-        framing = b""
+        framing = b"" if request.trace is None else request.trace.lines
         if request.length is not None:
-            framing = b"Content-Length: %d\r\n" % request.length
+            framing += b"Content-Length: %d\r\n" % request.length
         elif body is not None:
-            framing = b"Transfer-Encoding: chunked\r\n"
+            framing += b"Transfer-Encoding: chunked\r\n"
         if body is not None and isinstance(body, StreamedBody) and body.expects_continue:
             framing += b"Expect: 100-continue\r\n"
         head = b"%s %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n\r\n" % (

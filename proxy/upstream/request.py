@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from proxy.net.spool import Spool
 from proxy.net.stream import Stream
 from proxy.wire.request import RequestFields
+from proxy.wire.tracing import Marks, Trace
 
 
 class StreamedBody(ABC):
@@ -29,7 +30,7 @@ class Request:
     """A request as the front read it. `block` holds the fields for the upstream, all but id and framing.
 
     `client` is the address of whoever asked, behind the proxies that are trusted; `scheme` is http or https; `host` is
-    the target's authority.
+    the target's authority. `marks` are what it brought to be told from others by, None for the usual request.
     """
 
     __slots__ = (
@@ -40,12 +41,14 @@ class Request:
         "host",
         "id",
         "length",
+        "marks",
         "method",
         "minor",
         "received",
         "scheme",
         "started",
         "target",
+        "trace",
     )
 
     def __init__(
@@ -60,6 +63,7 @@ class Request:
         client: str = "",
         scheme: bytes = b"http",
         host: bytes | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -70,6 +74,9 @@ class Request:
         self.fields = fields
         self.block = block
         self.started = started
+        self.marks = marks
+        self.trace: Trace | None = None
+        """The trace that the upstream is told of."""
         self.id = b""
         self.body: bytes | Spool | StreamedBody | None = None
         self.length: int | None = None

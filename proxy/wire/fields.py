@@ -48,25 +48,13 @@ class Clock:
         return self._date
 
 
-def forwarding_lines(client_ip: bytes, scheme: bytes, port: bytes) -> bytes:
-    """The forwarding fields that stay the same for all requests of one connection.
-
-    Without a client address (unix sockets) only scheme and port are known.
-    """
-    about = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %s\r\n" % (scheme, port)
-    if not client_ip:
-        return about
-    return b"X-Forwarded-For: %s\r\nX-Real-IP: %s\r\n%s" % (client_ip, client_ip, about)
-
-
 def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes) -> bytes:
-    """The fields of an upstream request, but for the request id, the framing and the final empty line.
+    """The fields of an upstream request, but for the request id, the trace, the framing and the final empty line.
 
+    `forwarding` are the lines that say whom the request is made for (`proxy.wire.forwarding`).
     An HTTP/1.0 client may leave Host out; the upstream speaks HTTP/1.1 and gets an empty one (RFC 9112 section 3.2).
     """
     pieces = [b"Host: %s\r\n" % (host or b""), forwarding]
-    if host:
-        pieces.append(b"X-Forwarded-Host: %s\r\n" % host)
     if fields.lines:
         pieces.append(CRLF.join(fields.lines))
         pieces.append(CRLF)

@@ -8,7 +8,7 @@ X-Forwarded-For from the right for as long as trusted proxies wrote the entries.
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.wire.names import TOKEN
 from proxy.wire.request import HOST_AND_PORT
@@ -91,8 +91,7 @@ def client_address(peer: str, chain: Sequence[bytes], trusted: TrustedPeers) -> 
     return client
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Whom a request is made for: address (empty if unknown), scheme, fields for the upstream, id if one was given."""
 
     client: str
@@ -101,8 +100,7 @@ class Origin:
     request_id: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What a front knows of a connection: its peer's address ("" on a unix socket), own scheme and port."""
 
     peer: str

@@ -1,8 +1,9 @@
-"""The trace a request belongs to: W3C Trace Context's `traceparent` and `tracestate`, and the request's own id."""
+"""The trace a request belongs to (W3C Trace Context), and the request's own id."""
 
+import os
 import re
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
@@ -16,13 +17,13 @@ def well_formed_id(value: bytes) -> bool:
     return _REQUEST_ID.fullmatch(value) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What a valid `traceparent` says, as lower-case hexadecimal digits."""
+class Trace(NamedTuple):
+    """What a valid `traceparent` says, as lower-case hexadecimal digits, and the `tracestate` beside it."""
 
     trace_id: bytes
     span: bytes
     flags: bytes
+    state: bytes | None = None
 
     @classmethod
     def parse(cls, value: bytes) -> Self | None:
@@ -34,8 +35,50 @@ class Trace:
             return None
         return cls(found[2], found[3], found[4])
 
-    def line(self) -> bytes:
-        return b"traceparent: 00-%s-%s-%s\r\n" % (self.trace_id, self.span, self.flags)
+    @property
+    def lines(self) -> bytes:
+        """The fields for the upstream."""
+        line = b"traceparent: 00-%s-%s-%s\r\n" % (self.trace_id, self.span, self.flags)
+        return line if self.state is None else b"%stracestate: %s\r\n" % (line, self.state)
+
+    def continued(self) -> Self:
+        """The same trace with a span of the gateway's own."""
+        return self._replace(span=_random(8))
+
+
+def new_trace() -> Trace:
+    """A trace that begins here. Marked as sampled: whether it is recorded is the application's to decide."""
+    return Trace(_random(16), _random(8), b"01")
+
+
+def _random(size: int) -> bytes:
+    return os.urandom(size).hex().encode()
+
+
+def read_trace(claims: Iterable[tuple[bytes, bytes]]) -> Trace | None:
+    """The trace that a request's fields name; None if there is none or it is malformed, and its state then too."""
+    parents = [value for name, value in claims if name == b"traceparent"]
+    trace = Trace.parse(parents[0]) if len(parents) == 1 else None
+    if trace is None:
+        return None
+    return trace._replace(state=valid_state([value for name, value in claims if name == b"tracestate"]))
+
+
+class Marks(NamedTuple):
+    """What tells one request from others beyond this gateway: the id and the trace it came with.
+
+    With `tracing` the gateway takes part: it continues the trace under a span of its own, or begins one.
+    """
+
+    request_id: bytes | None
+    trace: Trace | None
+    tracing: bool
+
+    def outgoing(self) -> Trace | None:
+        """The trace to tell the upstream of, for one request."""
+        if not self.tracing:
+            return self.trace
+        return self.trace.continued() if self.trace is not None else new_trace()
 
 
 def valid_state(values: list[bytes]) -> bytes | None:

@@ -15,7 +15,7 @@ CASES = cases.requests()
 
 
 def own_fields_removed(data: bytes, port: int) -> bytes:
-    """The request without the six fields the gateway sets, each of which must stand there once, and be right."""
+    """The request without the seven fields the gateway sets, each of which must stand there once, and be right."""
     head, end, body = data.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     host = next(line for line in lines if line.startswith(b"Host:"))[5:].strip()
@@ -26,6 +26,7 @@ def own_fields_removed(data: bytes, port: int) -> bytes:
         (b"X-Forwarded-Proto", rb"http"),
         (b"X-Forwarded-Port", b"%d" % port),
         (b"X-Request-ID", rb"[0-9A-Za-z-]{16,}"),
+        (b"Forwarded", rb"for=127\.0\.0\.1;proto=http" + (rb';host="?' + re.escape(host) + rb'"?' if host else b"")),
         *([(b"X-Forwarded-Host", re.escape(host))] if host else []),
     ):
         found = [line for line in lines if line.lower().startswith(name.lower() + b":")]

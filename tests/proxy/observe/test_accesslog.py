@@ -22,9 +22,9 @@ ENTRY = Entry(
     when=1795465749.25, client="192.0.2.7", method=b"GET", target=b"/a?b=c", version=1, status=200, sent=1234,
     received=567, referer=b"https://example.org/", user_agent=b"curl/8", request_id=b"c0ffee",
     upstream="127.0.0.1:8080",
-    queue=0.0, connect=-1.0, first_byte=0.00123, total=0.002, termination="--", reason="")
+    queue=0.0, connect=-1.0, first_byte=0.00123, total=0.002, termination="--", reason="", trace=b"")
 ABORTED = ENTRY._replace(status=499, referer=None, user_agent=None, upstream="", first_byte=-1.0, termination="CQ",
-                         reason="client_closed")
+                         reason="client_closed", trace=b"4bf92f3577b34da6a3ce929d0e0e4736")
 
 
 class Losses:
@@ -59,10 +59,11 @@ def make(path: object, losses: Losses, log_format: str = "combined") -> AccessLo
 def test_combined_is_apache_s_line_and_then_our_facts() -> None:
     assert Combined().line(ENTRY) == (
         '192.0.2.7 - - [23/Nov/2026:20:29:09 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "https://example.org/" "curl/8" '
-        'c0ffee 127.0.0.1:8080 0.000000/-/0.001230/0.002000 567 -- -\n')
+        'c0ffee 127.0.0.1:8080 0.000000/-/0.001230/0.002000 567 -- - -\n')
     assert Combined().line(ABORTED) == (
         '192.0.2.7 - - [23/Nov/2026:20:29:09 +0000] "GET /a?b=c HTTP/1.1" 499 1234 "-" "-" '
-        'c0ffee - 0.000000/-/-/0.002000 567 CQ client_closed\n')
+        'c0ffee - 0.000000/-/-/0.002000 567 CQ client_closed '
+        '4bf92f3577b34da6a3ce929d0e0e4736\n')
 
 
 def test_json_is_one_object_a_line() -> None:
@@ -70,10 +71,10 @@ def test_json_is_one_object_a_line() -> None:
         "time": "2026-11-23T20:29:09.250+00:00", "client": "192.0.2.7", "method": "GET", "target": "/a?b=c",
         "protocol": "HTTP/1.1", "status": 200, "sent": 1234, "received": 567, "referer": "https://example.org/",
         "user_agent": "curl/8", "request_id": "c0ffee", "upstream": "127.0.0.1:8080", "queue": 0.0, "connect": None,
-        "first_byte": 0.00123, "total": 0.002, "termination": "--", "reason": None}
+        "first_byte": 0.00123, "total": 0.002, "termination": "--", "reason": None, "trace_id": None}
     aborted = json.loads(Json().line(ABORTED))
-    assert [aborted[key] for key in ("referer", "user_agent", "upstream", "first_byte", "reason")] == [
-        None, None, None, None, "client_closed"]
+    assert [aborted[key] for key in ("referer", "user_agent", "upstream", "first_byte", "reason", "trace_id")] == [
+        None, None, None, None, "client_closed", "4bf92f3577b34da6a3ce929d0e0e4736"]
 
 
 hostile = st.binary(max_size=40) | st.sampled_from(

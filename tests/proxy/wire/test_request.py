@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
 from proxy.wire import request as module
-from proxy.wire.fields import forwarding_lines, upstream_block
+from proxy.wire.fields import upstream_block
 from proxy.wire.request import HeadLimits, parse_request_fields
 from tests.proxy.wire.reading import LIMITS, read, verdict
 
@@ -230,13 +230,10 @@ def test_a_field_does_not_reach_the_upstream(name: bytes) -> None:
 
 def test_the_upstream_gets_our_word_about_the_client() -> None:
     fields = parse_request_fields(b"A: 1\r\nHost: h\r\nX-Real-IP: 6.6.6.6\r\nB:2", LIMITS)
-    assert upstream_block(fields, fields.host, forwarding_lines(b"192.0.2.1", b"https", b"443")) == (
-        b"Host: h\r\nX-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
-        b"X-Forwarded-Port: 443\r\nX-Forwarded-Host: h\r\nA: 1\r\nB:2\r\n"
+    assert upstream_block(fields, fields.host, b"X-Forwarded-For: 192.0.2.1\r\n") == (
+        b"Host: h\r\nX-Forwarded-For: 192.0.2.1\r\nA: 1\r\nB:2\r\n"
     )
-    assert upstream_block(parse_request_fields(b"", LIMITS), None, forwarding_lines(b"", b"http", b"80")) == (
-        b"Host: \r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 80\r\n"
-    )
+    assert upstream_block(parse_request_fields(b"", LIMITS), None, b"") == b"Host: \r\n"
 
 
 def test_connection_options_are_obeyed_and_nominated_fields_removed() -> None:
@@ -261,7 +258,7 @@ def test_a_client_cannot_nominate_away_what_protects(name: bytes) -> None:
     assert fields.host == b"h"
     assert fields.content_length == 3
     assert fields.lines == [b"Authorization: a", b"Cookie: c"]
-    assert b"X-Forwarded-For: 192.0.2.1" in upstream_block(fields, b"h", forwarding_lines(b"192.0.2.1", b"http", b"80"))
+    assert b"X-Forwarded-For: 192.0.2.1" in upstream_block(fields, b"h", b"X-Forwarded-For: 192.0.2.1\r\n")
 
 
 def test_what_the_gateway_needs_is_kept_aside() -> None:
