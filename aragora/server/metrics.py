@@ -44,7 +44,7 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "aragora_http_request_duration_seconds",
-            "Time from request to the end of its answer.",
+            "Time from request to the end of its answer; those that asked to wait or for a stream are left out.",
             ["route"],
             buckets=REQUEST_BUCKETS,
             registry=own,
@@ -93,6 +93,7 @@ class Metrics:
         self.capacity = _gauge("aragora_worker_connections", "Connections the workers may hold.", own)
         self.workers = _gauge("aragora_workers", "Worker processes.", own)
         self.workers.set(1)
+        self.cpu = Counter("aragora_worker_cpu_seconds", "Processor time of the workers.", registry=own)
         self.audit_lost = Counter(
             "aragora_audit_lost_lines", "Lines of the audit log that could not be written.", registry=own
         )
@@ -101,10 +102,11 @@ class Metrics:
         )
         self.build.labels(build.version(), platform.python_version()).set(1)
 
-    def http(self, method: str, route: str, status: str, seconds: float) -> None:
-        """Count one answered request; `route` is a template, never a path."""
+    def http(self, method: str, route: str, status: str, seconds: float | None) -> None:
+        """Count one answered request; `route` is a template, never a path, `seconds` None where it chose them."""
         self.requests.labels(method if method in METHODS else "other", route, status).inc()
-        self.request_seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self.request_seconds.labels(route).observe(seconds)
 
     def asked(self, agent_type: str, purpose: str, seconds: float, failure: str | None) -> None:
         """Count one question to an agent; see `aragora.runner.Observer`."""

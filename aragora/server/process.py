@@ -79,7 +79,10 @@ class Process:
     def sample(self) -> None:
         """Keep the gauges that nobody counts up to date; any worker may be the one that is scraped."""
         looked = -LOOK_SECONDS
+        used = 0.0
         while True:
+            used, before = time.process_time(), used
+            self.metrics.cpu.inc(used - before)
             self.metrics.running.set(self.runner.status().running)
             if time.monotonic() - looked >= LOOK_SECONDS:
                 looked = time.monotonic()

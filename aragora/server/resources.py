@@ -44,6 +44,7 @@ class DebateCollection(Resource):
         record = here.debates.create(new, idempotency_key=idempotency_key(req))
         resp.set_header("Location", f"/api/debates/{record.id}")
         if wait > 0 and not record.ended:
+            req.env["aragora.waits"] = True
             if stream.defer(req, stream.AwaitEnd(record.id, wait)):
                 wait = 0
             else:
@@ -122,6 +123,8 @@ class Events(Resource):
         if wants_stream(req):
             self._stream(here, req, resp, debate_id, query.since)
             return
+        if query.wait:
+            req.env["aragora.waits"] = True
         wait = 0 if req.env.get("aragora.waited") else query.wait
         if wait and stream.defer(req, stream.AwaitEvents(debate_id, query.since, wait)):
             wait = 0
@@ -148,6 +151,7 @@ class Events(Resource):
             # Nothing will follow: 204 is what tells an EventSource not to connect again (HTML standard, 9.2.2).
             resp.status = falcon.HTTP_204
             return
+        req.env["aragora.waits"] = True
         resp.content_type = "text/event-stream"
         resp.set_header("Cache-Control", "no-store")
         # Gateways that buffer answers pass this one on as it comes.

@@ -160,5 +160,6 @@ def count(environ: dict[str, Any], status: str) -> None:
         here = process.current()
         elapsed = time.monotonic() - environ["aragora.begun"]
         route = environ.get("aragora.route", UNNAMED)
-        here.metrics.http(environ["REQUEST_METHOD"], route, status, elapsed)
+        seconds = None if "aragora.waits" in environ else elapsed
+        here.metrics.http(environ["REQUEST_METHOD"], route, status, seconds)
         here.audit.request(environ, int(status), here.settings.api_tokens)

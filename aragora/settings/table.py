@@ -100,6 +100,13 @@ class Settings:
         group="Storage",
         unit="seconds",
     )
+    database_prepare: bool = row(
+        "ARAGORA_DATABASE_PREPARE",
+        FLAG,
+        True,
+        "let PostgreSQL remember statements of a connection; 0 behind PgBouncer in transaction mode",
+        group="Storage",
+    )
     migrate: bool = row(
         "ARAGORA_MIGRATE",
         FLAG,

@@ -27,6 +27,7 @@ from aragora.errors import SettingsError, Unavailable
 from aragora.settings import Settings
 
 FILE = "aragora.db"
+PREPARE = 5  # a statement is prepared when it comes again so often, psycopg's own default
 _UNDEFINED_TABLE = "42P01"
 
 
@@ -188,6 +189,7 @@ def _postgresql(settings: Settings) -> Database:
             "connect_timeout": max(2, int(settings.database_timeout)),
             "application_name": "aragora",
             "options": url.query.get("options", limits),
+            "prepare_threshold": PREPARE if settings.database_prepare else None,
         },
         json_serializer=_json,
         pool_size=settings.database_pool,

@@ -1,0 +1,203 @@
+"""Prometheus' own tools accept the rules, each alert fires and stays quiet when it should, and the real Prometheus
+finds data behind every expression of the rules and of the dashboards while both real processes are under load."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import websocket
+import yaml
+
+from tests.conftest import program
+from tests.deployment.processes import CHECKOUT, Running, application, gateway, get, ports
+
+CONF = CHECKOUT / "conf" / "prometheus"
+DASHBOARDS = sorted((CHECKOUT / "conf" / "grafana").glob("*.json"))
+QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo", "demo", "openai"], "rounds": 1}
+
+
+def rules() -> list[dict[str, Any]]:
+    files = sorted((CONF / "rules").glob("*.yml"))
+    return [rule for file in files for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def promtool(*arguments: str) -> None:
+    done = subprocess.run([program("promtool") or "", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.component("prometheus")
+def test_prometheus_accepts_configuration_and_rules() -> None:
+    promtool("check", "config", str(CONF / "prometheus.yml"))
+
+
+@pytest.mark.component("prometheus")
+def test_each_alert_fires_and_stays_quiet_when_it_should() -> None:
+    promtool("test", "rules", str(CONF / "tests.yml"))
+    tests = yaml.safe_load((CONF / "tests.yml").read_text())["tests"]
+    shown = [case for test in tests for case in test["alert_rule_test"]]
+    for name in alerts():
+        expected = [bool(case["exp_alerts"]) for case in shown if case["alertname"] == name]
+        assert sorted(expected) == [False, True], name
+
+
+def test_each_alert_names_its_page_and_each_page_an_alert() -> None:
+    runbooks = CHECKOUT / "docs" / "deployment" / "runbooks"
+    named = set()
+    for name, rule in alerts().items():
+        page = CHECKOUT / rule["annotations"]["runbook"]
+        assert page.is_file(), f"{name} names {page}"
+        assert page.read_text().startswith(f"# {name}\n"), f"{page} is not about {name}"
+        named.add(page)
+    assert named == set(runbooks.glob("*.md")) - {runbooks / "README.md"}
+
+
+def dashboard_expressions() -> Iterator[str]:
+    for path in DASHBOARDS:
+        for panel in json.loads(path.read_text())["panels"]:
+            yield from (target["expr"] for target in panel.get("targets", ()))
+
+
+def test_dashboards_are_whole() -> None:
+    assert [path.stem for path in DASHBOARDS] == ["debates", "gateway"]
+    for path in DASHBOARDS:
+        content = json.loads(path.read_text())
+        panels = content["panels"]
+        assert len({panel["id"] for panel in panels}) == len(panels)
+        taken = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+        assert len(set(taken)) == len(taken)
+        assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
+
+
+# The gateway keeps these families ready and fills them once it probes peers and ends TLS itself.
+NOT_YET = ("aragora_proxy_peer_up", "aragora_proxy_certificate_expiry_seconds")
+
+
+class Prometheus:
+    """A real one, with our configuration at these addresses and at a quicker pace."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        answer = get(self.port, "/api/v1/query", params={"query": expression}).json()
+        assert answer["status"] == "success", f"{expression}: {answer}"
+        return list(answer["data"]["result"])
+
+
+@contextmanager
+def prometheus(directory: Path, admin: int, http: int) -> Iterator[Prometheus]:
+    text = (CONF / "prometheus.yml").read_text()
+    ours = {"127.0.0.1:9180": f"127.0.0.1:{admin}", "127.0.0.1:8080": f"127.0.0.1:{http}", ": 15s": ": 1s"}
+    for old, new in ours.items():
+        assert old in text
+        text = text.replace(old, new)
+    file = directory / "prometheus.yml"
+    file.write_text(text.replace("rules/*.yml", f"{CONF}/rules/*.yml"))
+    (port,) = ports(1)
+    command = (program("prometheus") or "", f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}")
+    address = f"--web.listen-address=127.0.0.1:{port}"
+    with Running(*command, address, log=directory / "prometheus.log") as running:
+        running.ready(port, "/-/ready")
+        yield Prometheus(port)
+
+
+class Load:
+    """Requests of every kind that the metrics tell apart, until the `with` is left; a few dozen a second."""
+
+    def __init__(self, front: int) -> None:
+        self.front = front
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.failures: list[BaseException] = []
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                while not self._ended.wait(0.1):
+                    self._round(session)
+        except BaseException as error:  # the test's own thread tells
+            self.failures.append(error)
+
+    def _round(self, session: requests.Session) -> None:
+        base = f"http://127.0.0.1:{self.front}"
+        asked = session.post(f"{base}/api/debates", json=QUESTION, timeout=30)
+        assert asked.status_code == 202, asked.text
+        session.get(f"{base}/api/debates?limit=5", timeout=30)
+        session.get(f"{base}/api/debates/none", timeout=30)
+        address = f"ws://127.0.0.1:{self.front}/ws"
+        channel = websocket.create_connection(address, timeout=20, http_no_proxy=["127.0.0.1"])
+        channel.send(json.dumps({"type": "subscribe", "debate_id": asked.json()["debate_id"]}))
+        channel.recv()
+        channel.send(json.dumps({"type": "subscribe", "debate_id": "none"}))
+        channel.send("\x00" * 70_000)  # more than a message may hold: closed with 1009
+        channel.shutdown()
+        with socket.create_connection(("127.0.0.1", self.front), timeout=20) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def relaxed(expression: str) -> str:
+    """An alert's expression as one that has a value while the alert is quiet."""
+    return re.sub(r"(?<![=!<>~])(==|>|<)(?=\s)", r"\1 bool", expression)
+
+
+@pytest.mark.component("prometheus")
+@pytest.mark.timeout(180)
+def test_every_expression_has_data_under_load(tmp_path: Path) -> None:
+    (nobody,) = ports(1)
+    (admin,) = ports(1)
+    environ = {
+        "OPENAI_API_KEY": "key-of-nobody",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{nobody}",  # an agent that fails
+        "ARAGORA_DEMO_DELAY": "0.05",
+        "ARAGORA_AUDIT_LOG": str(tmp_path / "audit.log"),
+    }
+    with (
+        application(tmp_path, **environ) as (_application, http, _ws),
+        gateway(tmp_path, http, "--admin", f"127.0.0.1:{admin}") as (_gateway, front),
+        prometheus(tmp_path, admin, http) as server,
+        Load(front) as load,
+    ):
+        wanted = {rule["expr"] if "record" in rule else relaxed(rule["expr"]) for rule in rules()}
+        wanted |= {rule["record"] for rule in rules() if "record" in rule} | set(dashboard_expressions())
+        missing = sorted(expression for expression in wanted if not any(name in expression for name in NOT_YET))
+
+        def none_missing() -> bool:
+            assert not load.failures, load.failures
+            missing[:] = [expression for expression in missing if not server.query(expression)]
+            return not missing
+
+        deadline = time.monotonic() + 60
+        while not none_missing():
+            assert time.monotonic() < deadline, "no data for\n" + "\n".join(missing)
+            time.sleep(0.5)
+        up = server.query("up")
+        assert [sample["value"][1] for sample in up] == ["1", "1"]
+        groups = get(server.port, "/api/v1/rules").json()["data"]["groups"]
+        assert len(groups) == 2
+        assert all(rule["health"] == "ok" for group in groups for rule in group["rules"])
