@@ -195,30 +195,3 @@ def _workers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
         for slot in alive:
             family.add_metric([str(slot.index)], slot.gauge(which) / scale)
         yield family
-
-
-def status(board: Board) -> dict[str, object]:
-    """The same facts for people and scripts: totals and the workers that are alive."""
-    slots = board.slots()
-    return {
-        "uptime_seconds": round(time.time() - board.started, 1),
-        "requests": sum(sum(slot.durations()) for slot in slots),
-        "totals": {which.name.lower(): sum(slot.total(which) for slot in slots)
-                   for which in Total if which not in (Total.DURATION, Total.CPU)},
-        "workers": [_worker(slot) for slot in slots if slot.gauge(Gauge.PID)],
-    }
-
-
-def _worker(slot: Slot) -> dict[str, object]:
-    return {
-        "slot": slot.index,
-        "pid": slot.gauge(Gauge.PID),
-        "started": slot.gauge(Gauge.STARTED),
-        "draining": bool(slot.gauge(Gauge.DRAINING)),
-        "utilisation": round(slot.gauge(Gauge.UTILISATION) / _MICRO, 3),
-        "connections": {"idle": slot.gauge(Gauge.PARKED), "active": slot.gauge(Gauge.ACTIVE),
-                        "tunnel": slot.gauge(Gauge.TUNNELS)},
-        "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
-        "requests": sum(slot.durations()),
-        "requests_held": slot.gauge(Gauge.HELD),
-    }

@@ -1,0 +1,1 @@
+"""The admin address: metrics, health, status, the status page, and commands."""

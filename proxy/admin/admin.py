@@ -1,0 +1,113 @@
+"""What the admin address answers, whichever worker is asked."""
+
+from collections.abc import Callable
+from importlib import resources
+from time import monotonic
+
+import gevent
+
+from proxy.admin import access, status
+from proxy.admin.answer import TEXT, Answer, Asked, refusal, structured
+from proxy.admin.commands import Commands
+from proxy.observe import prometheus
+from proxy.observe.metrics import Board, Gauge
+from proxy.observe.reports import Reports
+from proxy.orders import OrderBook
+from proxy.settings import Settings
+
+MOST_BODY = 16 << 10  # bytes of a command
+_FRESH = 1.5  # seconds to wait for the workers' reports when nobody has looked for a while
+_PAUSE = 0.05
+_COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")
+_PAGE = {
+    b"/": ("index.html", "text/html; charset=utf-8"),
+    b"/page/page.css": ("page.css", "text/css; charset=utf-8"),
+    b"/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    b"/page/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    b"/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
+    b"/page/figures.js": ("figures.js", "text/javascript; charset=utf-8"),
+    b"/page/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
+    b"/favicon.svg": ("favicon.svg", "image/svg+xml"),
+}
+_PAGE_FIELDS = (
+    b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    b"Referrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n"
+)
+_FIELDS = b"X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n"
+
+
+class Admin:
+    """The admin address of one worker."""
+
+    def __init__(self, board: Board, reports: Reports, book: OrderBook, version: str,
+                 settings: Callable[[], Settings]) -> None:
+        """`settings` gives those in force at the time of a request."""
+        self._board = board
+        self._reports = reports
+        self._book = book
+        self._version = version
+        self._settings = settings
+        self._commands = Commands(board, book, settings)
+
+    def respond(self, asked: Asked) -> Answer:
+        """Answer. May wait: for workers' reports about a second, for commands some seconds."""
+        answer = self._refused(asked) or self._answered(asked)
+        return answer._replace(fields=_FIELDS + answer.fields)
+
+    def _refused(self, asked: Asked) -> Answer | None:
+        path = asked.target.partition(b"?")[0]
+        token_file = self._settings().admin_token_file
+        if token_file is None:
+            refused = access.check_host(asked)
+        elif path in _PAGE or path == b"/healthz":
+            refused = None
+        else:
+            refused = access.check_token(asked, token_file)
+        if refused:
+            return refused
+        if path in _COMMANDS:
+            if asked.method != b"POST":
+                return refusal(405, f"{path.decode()} is a command: POST it", b"Allow: POST\r\n")
+            return access.check_origin(asked)
+        if asked.method not in (b"GET", b"HEAD"):
+            return refusal(405, "only GET and HEAD", b"Allow: GET, HEAD\r\n")
+        return None
+
+    def _answered(self, asked: Asked) -> Answer:
+        path = asked.target.partition(b"?")[0]
+        if path in _COMMANDS:
+            return self._commands.carry_out(path[1:].decode(), asked.body)
+        if path == b"/metrics":
+            return Answer(200, prometheus.CONTENT_TYPE, prometheus.render(self._board, self._version))
+        if path == b"/healthz":
+            return self._health()
+        if path == b"/status.json":
+            return self._status()
+        if path in _PAGE:
+            name, content_type = _PAGE[path]
+            body = resources.files("proxy.admin").joinpath("page", name).read_bytes()
+            return Answer(200, content_type, body, _PAGE_FIELDS)
+        return refusal(404, "here are /, /metrics, /healthz, /status.json, and the commands "
+                       + ", ".join(command.decode() for command in _COMMANDS))
+
+    def _health(self) -> Answer:
+        if self._board.accepting():
+            return Answer(200, TEXT, b"ok\n")
+        return Answer(503, TEXT, b"draining\n")
+
+    def _status(self) -> Answer:
+        self._await_reports()
+        page = status.status(self._board, self._reports, self._book.get(), self._settings(), self._version)
+        return structured(page)
+
+    def _await_reports(self) -> None:
+        """Have the workers write, and wait for each of them if they were not writing."""
+        writing = self._reports.wanted
+        now = monotonic()
+        self._reports.look()
+        while not writing and monotonic() < now + _FRESH:
+            slots = [slot.index for slot in self._board.slots() if slot.gauge(Gauge.PID)]
+            writing = all(self._reports.read(slot, now) for slot in slots)
+            if not writing:
+                gevent.sleep(_PAUSE)

@@ -1,0 +1,48 @@
+"""A request to the admin address, and its answer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked, without what HTTP needs to carry it. Names of `fields` are lower-case."""
+
+    method: bytes
+    target: bytes
+    host: bytes | None = None
+    fields: Mapping[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+
+    def field(self, name: bytes) -> bytes:
+        return self.fields.get(name, b"")
+
+    @classmethod
+    def of_lines(cls, method: bytes, target: bytes, host: bytes | None, lines: list[bytes], body: bytes) -> "Asked":
+        """From the raw field lines of a head that was checked."""
+        pairs = (line.partition(b":") for line in lines)
+        return cls(method, target, host, {name.lower(): value.strip(b" \t") for name, _, value in pairs}, body)
+
+
+class Answer(NamedTuple):
+    """A whole answer; the listener adds length, date and Cache-Control: no-store."""
+
+    status: int
+    content_type: str
+    body: bytes
+    fields: bytes = b""
+    """More field lines, each with its CRLF."""
+
+
+def refusal(status: int, message: str, fields: bytes = b"") -> Answer:
+    """An answer that says what is wrong, as JSON."""
+    return structured({"error": message}, status, fields)
+
+
+def structured(value: Mapping[str, Any], status: int = 200, fields: bytes = b"") -> Answer:
+    return Answer(status, JSON, json.dumps(value, indent=2).encode() + b"\n", fields)

@@ -1,0 +1,184 @@
+"""Commands: checked against the settings, written into the orders, answered when the workers act on them."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import gevent
+
+from proxy.admin.answer import Answer, refusal, structured
+from proxy.admin.routes import RouteView, routes
+from proxy.observe.metrics import Board, Gauge
+from proxy.orders import EVERY, OrderBook, Orders, OrdersBusy
+from proxy.settings import Settings
+from proxy.values import Peer
+
+ADOPTION = 5.0  # seconds for the workers to act on new orders
+RELOAD = 10.0  # seconds for the master to read the settings again
+_PAUSE = 0.02
+_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "drain": {"peer": str, "route": str, "force": bool},
+    "undrain": {"peer": str, "route": str},
+    "maintenance": {"on": bool, "route": str},
+    "switch": {"route": str, "upstream": (str, list)},
+    "reload": {},
+}
+_OPTIONAL = ("route", "force")
+_SHAPES: dict[type | tuple[type, ...], str] = {
+    str: "text", bool: "true or false", (str, list): "an address or a list of addresses"}
+
+
+class _Refused(Exception):  # noqa: N818 - names what happened
+    def __init__(self, status: int, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.more = more
+
+
+class Commands:
+    """Carried out by the worker that was asked, for all workers."""
+
+    def __init__(self, board: Board, book: OrderBook, settings: Callable[[], Settings]) -> None:
+        self._board = board
+        self._book = book
+        self._settings = settings
+        self._actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "drain": self._drain,
+            "undrain": self._undrain,
+            "maintenance": self._maintain,
+            "switch": self._switch,
+            "reload": self._reload,
+        }
+
+    def carry_out(self, command: str, body: bytes) -> Answer:
+        """Do it and say what came of it: 200, or 202 while some workers do not act on it yet."""
+        try:
+            done = self._actions[command](_read(command, body))
+        except OrdersBusy as problem:
+            return refusal(503, str(problem), b"Retry-After: 1\r\n")
+        except _Refused as problem:
+            return structured({"error": str(problem), **problem.more}, problem.status)
+        except ValueError as problem:
+            return refusal(409, str(problem))
+        return structured(done, 202 if done["behind"] else 200)
+
+    # The commands.
+
+    def _drain(self, given: dict[str, Any]) -> dict[str, Any]:
+        peer, route = given["peer"], given.get("route", EVERY)
+        views = self._having(peer, route)
+        if not given.get("force"):
+            for view in views:
+                if all(other.address == peer or other.draining for other in view.peers):
+                    raise _Refused(409, f"route {view.name} would have no peer left: switch it to another one, put it "
+                                   'into maintenance, or say "force": true (--force)')
+        return self._ordered(f"{peer} is drained {_where(route)}", lambda orders: orders.drain(peer, route))
+
+    def _undrain(self, given: dict[str, Any]) -> dict[str, Any]:
+        peer, route = given["peer"], given.get("route", EVERY)
+        self._named(route)
+        if not any(peer == who for _, who in self._book.get().drained):
+            self._having(peer, route)
+        return self._ordered(f"{peer} is used again {_where(route)}", lambda orders: orders.undrain(peer, route))
+
+    def _maintain(self, given: dict[str, Any]) -> dict[str, Any]:
+        on, route = given["on"], given.get("route", EVERY)
+        self._named(route)
+        if not on and route != EVERY and EVERY in self._book.get().maintained:
+            raise _Refused(409, f"all routes are in maintenance, not {route} alone: end it for all of them")
+        return self._ordered(f"maintenance is {'on' if on else 'off'} {_where(route)}",
+                             lambda orders: orders.maintain(on=on, route=route))
+
+    def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
+        route = given["route"]
+        [view] = self._named(route) if route != EVERY else self._named("")
+        if not view.configured:
+            raise _Refused(409, f"route {route} has no upstream to switch: it answers by itself")
+        texts = given["upstream"] if isinstance(given["upstream"], list) else [given["upstream"]]
+        if not texts:
+            raise _Refused(400, "upstream: name at least one address")
+        try:
+            by = tuple(str(Peer.parse(str(text))) for text in texts)
+        except ValueError as problem:
+            raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
+        done = self._ordered(f"route {route} is served by {', '.join(by)}",
+                             lambda orders: orders.switch(route, view.configured, by))
+        stay = {str(Peer.parse(text).address) for text in by}
+        return {**done, "left": [peer.address for peer in view.peers if peer.address not in stay]}
+
+    def _reload(self, _given: dict[str, Any]) -> dict[str, Any]:
+        asked = self._book.change(Orders.ask_reload).reloads_asked
+        deadline = monotonic() + RELOAD
+        while self._book.get().reloads_done < asked:
+            if monotonic() > deadline:
+                raise _Refused(504, f"the master has not read the settings within {RELOAD:g} s; see the error log")
+            gevent.sleep(_PAUSE)
+        orders = self._book.get()
+        if orders.mistakes:
+            raise _Refused(409, "reload refused, the running settings stay: " + "; ".join(orders.mistakes),
+                           mistakes=list(orders.mistakes))
+        return self._adopted("settings reloaded", orders.version)
+
+    # What they share.
+
+    def _named(self, name: str) -> list[RouteView]:
+        views = routes(self._settings(), self._book.get(), {})
+        found = [view for view in views if name in (view.name, EVERY)]
+        if not found:
+            known = ", ".join(view.name for view in views)
+            raise _Refused(404, f"there is no route {name!r}; routes are {known}" if name else
+                           f"name one route; routes are {known}")
+        return found
+
+    def _having(self, peer: str, route: str) -> list[RouteView]:
+        views = self._named(route)
+        found = [view for view in views if any(peer == other.address for other in view.peers)]
+        if not found:
+            known = sorted({other.address for view in views for other in view.peers})
+            raise _Refused(404, f"there is no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
+        return found
+
+    def _ordered(self, text: str, transition: Callable[[Orders], Orders]) -> dict[str, Any]:
+        orders = self._book.change(transition)
+        for slot in self._board.accepting():
+            try:
+                os.kill(slot.gauge(Gauge.PID), signal.SIGHUP)
+            except OSError:
+                pass  # it has just died; its successor begins with these orders
+        return self._adopted(text, orders.version)
+
+    def _adopted(self, text: str, version: int) -> dict[str, Any]:
+        """Wait until every worker that accepts acts on this version, or name those that do not."""
+        deadline = monotonic() + ADOPTION
+        while True:
+            slots = self._board.accepting()
+            behind = [slot.gauge(Gauge.PID) for slot in slots if slot.gauge(Gauge.ORDERS) < version]
+            if not behind or monotonic() > deadline:
+                return {"done": text, "version": version, "workers": len(slots), "behind": behind}
+            gevent.sleep(_PAUSE)
+
+
+def _where(route: str) -> str:
+    return "on all routes" if route == EVERY else f"on route {route}"
+
+
+def _read(command: str, body: bytes) -> dict[str, Any]:
+    keys = _KEYS[command]
+    try:
+        given = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise _Refused(400, "the body is not JSON") from None
+    if not isinstance(given, dict):
+        raise _Refused(400, "the body is not a JSON object")
+    for name, value in given.items():
+        if name not in keys:
+            raise _Refused(400, f"{name[:80]!r} is not known here; {command} takes {', '.join(keys) or 'nothing'}")
+        if not isinstance(value, keys[name]):
+            raise _Refused(400, f"{name}: expected {_SHAPES[keys[name]]}")
+    for name in keys:
+        if name not in given and (name not in _OPTIONAL or (command, name) == ("switch", "route")):
+            raise _Refused(400, f"{name} is missing")
+    return given

@@ -1,0 +1,117 @@
+// Two charts over time, drawn anew with each reading: layers that add up, and lines.
+
+import { el, mark, svg, sync, write } from "./dom.js";
+
+export const SPAN = 180; // seconds shown
+const LEFT = 46;
+const RIGHT = 10;
+const TOP = 10;
+const BOTTOM = 22;
+
+// `series`: [{name, kind, value(point)}]; `stacked`: layers, the first at the bottom; `text(value)`: a tick's label.
+export class Chart {
+  constructor(plot, legend, series, { stacked, text, least, what }) {
+    Object.assign(this, { plot, legend, series, stacked, text, least, what, points: [], hover: null });
+    plot.addEventListener("pointermove", (event) => this.look(event));
+    plot.addEventListener("pointerleave", () => this.look(null));
+    new ResizeObserver(() => this.draw()).observe(plot);
+  }
+
+  show(points) {
+    this.points = points;
+    this.draw();
+  }
+
+  look(event) {
+    this.hover = event === null ? null : event.clientX - this.plot.getBoundingClientRect().left;
+    this.draw();
+  }
+
+  draw() {
+    const width = this.plot.clientWidth;
+    const height = this.plot.clientHeight;
+    if (!width || !this.points.length) return;
+    const end = this.points.at(-1).time;
+    const x = (time) => LEFT + (1 - (end - time) / SPAN) * (width - LEFT - RIGHT);
+    const top = nice(Math.max(this.least, ...this.points.map((one) => this.highest(one))));
+    const y = (value) => TOP + (1 - value / top) * (height - TOP - BOTTOM);
+    const at = this.hover === null ? null : this.nearest(x);
+    this.plot.replaceChildren(svg(
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": this.label() },
+      ...this.grid(top, x, y, end, width),
+      ...(this.stacked ? this.layers(x, y) : this.lines(x, y)),
+      at && svg("line", { x1: x(at.time), x2: x(at.time), y1: TOP, y2: height - BOTTOM, class: "hair" }),
+    ));
+    this.tell(at ?? this.points.at(-1), at && end - at.time);
+  }
+
+  highest(one) {
+    const values = this.series.map((series) => series.value(one) ?? 0);
+    return this.stacked ? values.reduce((sum, value) => sum + value, 0) : Math.max(...values);
+  }
+
+  nearest(x) {
+    return this.points.reduce((best, one) =>
+      Math.abs(x(one.time) - this.hover) < Math.abs(x(best.time) - this.hover) ? one : best);
+  }
+
+  grid(top, x, y, end, width) {
+    const levels = [0, 0.5, 1].flatMap((part) => [
+      svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(part * top), y2: y(part * top), class: "grid" }),
+      svg("text", { x: LEFT - 8, y: y(part * top) + 4, class: "tick end" }, this.text(part * top)),
+    ]);
+    const times = [SPAN - 60, SPAN - 120, 0].map((ago) =>
+      svg("text", { x: x(end - ago), y: y(0) + 17, class: ago ? "tick" : "tick end" }, ago ? `${ago / 60} min ago` : "now"));
+    return [...levels, ...times];
+  }
+
+  layers(x, y) {
+    const below = this.points.map(() => 0);
+    return this.series.map((series) => {
+      const base = this.points.map((one, index) => `${x(one.time)} ${y(below[index])}`);
+      const line = this.points.map((one, index) => {
+        below[index] += series.value(one) ?? 0;
+        return `${x(one.time)} ${y(below[index])}`;
+      });
+      return svg("g", { class: series.kind },
+        svg("path", { class: "area", d: `M${line.join("L")}L${base.reverse().join("L")}Z` }),
+        below.some((value, index) => value > 0 && series.value(this.points[index])) &&
+          svg("path", { class: "line", d: `M${line.join("L")}` }));
+    });
+  }
+
+  lines(x, y) {
+    return this.series.map((series) => {
+      let pen = "M";
+      const path = this.points.map((one) => {
+        const value = series.value(one);
+        const step = value === null ? "" : `${pen}${x(one.time)} ${y(value)}`;
+        pen = value === null ? "M" : "L";
+        return step;
+      });
+      return svg("path", { class: `line ${series.kind}`, d: path.join("") });
+    });
+  }
+
+  tell(one, ago) {
+    sync(this.legend, ago ? [...this.series, { name: "", ago }] : this.series, (series) => series.name,
+      () => el("li", {}, el("i", { "aria-hidden": true }), el("span"), el("strong")),
+      (item, series) => {
+        mark(item, "class", series.kind ?? "moment");
+        write(item.children[1], series.name);
+        write(item.children[2], series.ago ? `${Math.round(series.ago)} s ago` : this.text(series.value(one)));
+      });
+  }
+
+  label() {
+    const last = this.points.at(-1);
+    return `${this.what}: ${this.series.map((series) => `${series.name} ${this.text(series.value(last))}`).join(", ")}`;
+  }
+}
+
+// The next number that reads well: 1, 2 or 5 times a power of ten.
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * [1, 2, 5, 10].find((step) => step * power >= value * 0.999);
+}

@@ -1,0 +1,56 @@
+// Elements from data. Text only ever becomes text: nothing here reads markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export const $ = (id) => document.getElementById(id);
+
+export function el(name, attributes = {}, ...children) {
+  return filled(document.createElement(name), attributes, children);
+}
+
+export function svg(name, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, name), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return element;
+}
+
+// Write only what differs: what stays keeps its focus and its selection.
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function mark(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+// Children of `parent` for `items`: each is made once for its key, moved only when the order changes, then updated.
+export function sync(parent, items, key, make, update) {
+  const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  let place = parent.firstElementChild;
+  for (const item of items) {
+    const name = key(item);
+    let child = known.get(name);
+    if (child === undefined) {
+      child = make(item);
+      child.dataset.key = name;
+    }
+    known.delete(name);
+    if (child === place) place = place.nextElementSibling;
+    else parent.insertBefore(child, place);
+    update(child, item);
+  }
+  for (const child of known.values()) child.remove();
+}
+
+// Show `element` and hide the words that stand for its emptiness, or the other way round.
+export function either(element, empty, full) {
+  element.hidden = !full;
+  empty.hidden = full;
+}

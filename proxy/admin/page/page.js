@@ -1,0 +1,182 @@
+// The page: asks for a reading a second, keeps the last three minutes, sends commands.
+
+import { Chart, SPAN } from "./charts.js";
+import { $, mark, write } from "./dom.js";
+import { bytes, count, duration, perSecond, point, share } from "./figures.js";
+import { certificates, failures, requests, routes, tunnels, workers } from "./tables.js";
+
+const PERIOD = 1000; // milliseconds between readings
+const TOKEN = "gateway-token";
+let readings = [];
+let points = [];
+
+const traffic = new Chart($("traffic"), $("traffic-legend"), [
+  { name: "answered", kind: "good", value: (one) => one.good },
+  { name: "refused (4xx)", kind: "refused", value: (one) => one.refused },
+  { name: "failed (5xx)", kind: "failed", value: (one) => one.failed },
+], { stacked: true, text: perSecond, least: 5, what: "Requests a second" });
+const latency = new Chart($("latency"), $("latency-legend"), [
+  { name: "p50", kind: "p50", value: (one) => one.p50 },
+  { name: "p95", kind: "p95", value: (one) => one.p95 },
+  { name: "p99", kind: "p99", value: (one) => one.p99 },
+], { stacked: false, text: duration, least: 0.001, what: "Latency" });
+
+// Asking.
+
+class Refusal extends Error {}
+
+async function ask(path, options = {}) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
+  if (answer.status === 401) {
+    await askToken(token !== null);
+    return ask(path, options);
+  }
+  const document = await answer.json();
+  if (!answer.ok) throw new Refusal(document.error ?? `answered with ${answer.status}`);
+  return document;
+}
+
+function askToken(wrong) {
+  $("open-token").hidden = false;
+  if (wrong) write($("token-hint"), "That is not the token of this gateway. It is the content of its admin_token_file.");
+  const dialog = $("token-dialog");
+  if (!dialog.open) dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+}
+
+$("token-form").addEventListener("submit", () => {
+  sessionStorage.setItem(TOKEN, $("token").value.trim());
+  $("token").value = "";
+});
+$("token-dialog").addEventListener("cancel", (event) => event.preventDefault());
+$("open-token").addEventListener("click", () => $("token-dialog").showModal());
+
+// Commands.
+
+async function order(command, given) {
+  if (command === "maintenance" && given.on && !(await confirmed(given.route))) return;
+  try {
+    const done = await ask(`/${command}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given),
+    });
+    const behind = done.behind.length ? `, but workers ${done.behind.join(", ")} have not followed yet` : "";
+    tell(`${done.done}${behind}.`, done.behind.length ? "warn" : "good");
+  } catch (problem) {
+    tell(problem instanceof Refusal ? `Not done: ${problem.message}` : "Not done: the gateway does not answer.", "bad");
+  }
+  await read();
+}
+
+function confirmed(route) {
+  write($("confirm-title"), route ? `Put ${route} into maintenance?` : "Put the gateway into maintenance?");
+  write($("confirm-text"), `${route ? "Requests of this route get" : "All requests get"} the maintenance page, with `
+    + "status 503, until you end it. Requests and WebSockets under way go on.");
+  write($("confirm-yes"), "Start maintenance");
+  const dialog = $("confirm");
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) =>
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
+let forgetting = 0;
+
+function tell(text, kind) {
+  const notice = $("notice");
+  write(notice, text.charAt(0).toUpperCase() + text.slice(1));
+  mark(notice, "data-kind", kind);
+  notice.hidden = false;
+  clearTimeout(forgetting);
+  forgetting = setTimeout(() => { notice.hidden = true; }, kind === "good" ? 6000 : 20000);
+}
+
+$("maintenance").addEventListener("click", () =>
+  order("maintenance", { on: $("maintenance").getAttribute("aria-pressed") !== "true" }));
+
+// Showing.
+
+function show(reading) {
+  const last = readings.at(-1);
+  if (last && (reading.requests < last.requests || reading.now < last.now)) readings = points = [];
+  readings = [...readings, reading].filter((one) => one.now > reading.now - SPAN - 5);
+  if (readings.length > 1) points = [...points, point(readings)].filter((one) => one.time > reading.now - SPAN - 5);
+  if (points.length) {
+    tiles(points.at(-1), reading);
+    traffic.show(points);
+    latency.show(points);
+  }
+  head(reading);
+  routes(reading, order);
+  failures(reading, readings[0]);
+  requests("failing", reading);
+  requests("slowest", reading);
+  tunnels(reading);
+  certificates(reading);
+  workers(reading);
+  mark($("main"), "aria-busy", "false");
+}
+
+function tiles(now, reading) {
+  const open = reading.connections;
+  write($("now-rate"), `${perSecond(average("rate"))} /s`);
+  write($("now-total"), `${count(reading.requests)} in all · ${bytes(average("received"))}/s in, ${bytes(average("sent"))}/s out`);
+  write($("now-p95"), duration(now.p95));
+  write($("now-percentiles"), now.p50 === null ? "no requests just now" : `half below ${duration(now.p50)}, 99 of 100 below ${duration(now.p99)}`);
+  write($("now-failing"), share(now.failing));
+  write($("now-failed"), `${count(now.failures)} in all`);
+  mark($("tile-failing"), "data-kind", now.failing >= 0.01 ? "bad" : "calm");
+  write($("now-open"), count(open.active + open.idle + open.tunnel));
+  const waiting = reading.requests_held + reading.requests_queued;
+  write($("now-kinds"), `${count(open.active)} active, ${count(open.idle)} idle, ${count(open.tunnel)} WebSockets`
+    + (waiting ? `, ${count(waiting)} waiting` : ""));
+}
+
+const average = (name) => {
+  const late = points.slice(-5);
+  return late.reduce((sum, one) => sum + one[name], 0) / late.length;
+};
+
+function head(reading) {
+  const paused = reading.maintenance.all;
+  write($("facts"), `${reading.version} · up ${duration(reading.uptime_seconds)} · ${reading.bind.join(", ")}`);
+  const button = $("maintenance");
+  button.disabled = false;
+  write(button, paused ? "End maintenance" : "Maintenance");
+  mark(button, "aria-pressed", String(paused));
+  const banner = $("banner");
+  banner.hidden = !paused;
+  if (paused) write(banner, "Maintenance is on: all requests get the maintenance page.");
+  state(paused ? "warn" : "live", paused ? "maintenance" : "live");
+}
+
+function state(kind, text) {
+  mark($("link-state"), "data-state", kind);
+  write($("link-state").lastElementChild, text);
+}
+
+// A hidden page asks nothing, so the gateway's workers stop writing reports for it.
+let reading = null;
+
+function read() {
+  reading ??= ask("/status.json")
+    .then(show, (problem) => state("lost", problem instanceof Refusal ? problem.message : "no answer"))
+    .finally(() => { reading = null; });
+  return reading;
+}
+
+async function go() {
+  if (!document.hidden) await read();
+  setTimeout(go, PERIOD);
+}
+
+$("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("gateway-theme", root.dataset.theme);
+});
+const theme = localStorage.getItem("gateway-theme");
+if (theme) document.documentElement.dataset.theme = theme;
+go();

@@ -1,0 +1,100 @@
+"""Routes and their peers as people see them: the settings, with the orders and what workers see laid over them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.observe.metrics import PeerSight, PeerState, PeerView
+from proxy.orders import Orders
+from proxy.settings import RouteSettings, Settings
+from proxy.settings.table import TOP
+from proxy.values import Peer
+
+_UNSEEN = PeerView(0, 0, 0, PeerSight())
+
+
+@dataclass(frozen=True, slots=True)
+class PeerShown:
+    """A peer of a route. `draining` is an order for this route; `view` is of all routes together."""
+
+    address: str
+    weight: int
+    draining: bool
+    view: PeerView
+
+    @property
+    def state(self) -> str:
+        if self.draining:
+            return PeerState.DRAINING.name.lower()
+        return self.view.sight.state.name.lower()
+
+    def shown(self) -> dict[str, Any]:
+        return {"peer": self.address, "weight": self.weight, "state": self.state, **connections(self.view)}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """A route. `configured` are the upstreams of the settings, `peers` those in use."""
+
+    route: RouteSettings
+    configured: tuple[str, ...]
+    peers: tuple[PeerShown, ...]
+    maintenance: bool
+
+    @property
+    def name(self) -> str:
+        return self.route.name
+
+    def shown(self) -> dict[str, Any]:
+        in_use = [peer.address for peer in self.peers]
+        configured = [str(Peer.parse(text).address) for text in self.configured]
+        return {
+            "name": self.name,
+            "hosts": list(self.route.hosts),
+            "path": self.route.path,
+            "exact": self.route.exact,
+            "answer": _answer(self.route.settings),
+            "maintenance": self.maintenance,
+            "switched_from": configured if in_use != configured else [],
+            "peers": [peer.shown() for peer in self.peers],
+        }
+
+
+def connections(view: PeerView) -> dict[str, Any]:
+    """What was counted and seen of a peer."""
+    return {
+        "idle": view.sight.idle,
+        "busy": view.sight.busy,
+        "connects": view.connects,
+        "reuses": view.reuses,
+        "failures": view.failures,
+        "probed": view.sight.probed or None,
+    }
+
+
+def routes(settings: Settings, orders: Orders, views: Mapping[str, PeerView]) -> list[RouteView]:
+    """All routes, the catch-all of the top level last. `views`: peers by address."""
+    return [_view(route, orders, views) for route in settings.all_routes]
+
+
+def _view(route: RouteSettings, orders: Orders, views: Mapping[str, PeerView]) -> RouteView:
+    configured = () if _answer(route.settings) else tuple(map(str, route.settings.upstream))
+    peers = [Peer.parse(text) for text in orders.upstreams(route.name, configured)]
+    return RouteView(
+        route,
+        configured,
+        tuple(PeerShown(str(peer.address), peer.weight, orders.is_drained(route.name, str(peer.address)),
+                        views.get(str(peer.address), _UNSEEN)) for peer in peers),
+        orders.in_maintenance(route.name),
+    )
+
+
+def _answer(settings: Settings) -> str:
+    """What the gateway answers by itself, in words; empty for a route with an upstream."""
+    if settings.redirect:
+        return f"redirect to {settings.redirect}"
+    if settings.respond:
+        return f"text, {settings.respond_status}"
+    if settings.root:
+        return f"files of {settings.root}"
+    return "health of the gateway" if settings.gateway_health else ""

@@ -1,0 +1,156 @@
+"""/status.json: everything the status page and the commands show, for all workers together.
+
+Counters only grow; rates are the reader's to make, from two readings and their `now`.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from proxy import errors
+from proxy.admin.routes import connections, routes
+from proxy.errors import Blame, Failure
+from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
+from proxy.observe.prometheus import certificate_expiries, failure_counts, peer_views
+from proxy.observe.recent import FAILED, SLOWEST
+from proxy.observe.reports import Reports
+from proxy.orders import EVERY, Orders
+from proxy.settings import Settings
+
+MOST_TUNNELS = 200
+_MICRO = 1e6
+_DAY = 86400
+_FAILURES = {failure.reason: failure for failure in vars(errors).values() if isinstance(failure, Failure)}
+_LIMITS = frozenset({413, 414, 429, 431})  # statuses that say "too much"
+_SIDES = {
+    Blame.CLIENT: "client", Blame.CLIENT_SLOW: "client",
+    Blame.UPSTREAM: "upstream", Blame.UPSTREAM_SLOW: "upstream",
+}
+
+
+def status(board: Board, reports: Reports, orders: Orders, settings: Settings, version: str) -> dict[str, Any]:
+    """The document."""
+    slots = board.slots()
+    alive = [slot for slot in slots if slot.gauge(Gauge.PID)]
+    views = peer_views(slots)
+    seen = peer_views(alive)
+    views = {name: view._replace(sight=seen[name].sight) for name, view in views.items() if name in seen}
+    shown = [view.shown() for view in routes(settings, orders, views)]
+    in_use = {peer["peer"] for route in shown for peer in route["peers"]}
+    return {
+        "version": version,
+        "now": round(time.time(), 3),
+        "uptime_seconds": round(time.time() - board.started, 1),
+        "master": _master(),
+        "bind": [str(address) for address in settings.bind],
+        "upstream": [str(address) for address in settings.upstream],
+        **_counted(slots),
+        **_open(alive),
+        "failures": _failures(slots),
+        "routes": shown,
+        "leaving": [{"peer": name, **connections(view)} for name, view in views.items()
+                    if name not in in_use and view.sight.busy],
+        "maintenance": {"all": EVERY in orders.maintained, "routes": sorted(orders.maintained - {EVERY})},
+        "orders": orders.version,
+        "certificates": _certificates(alive),
+        "access_log": settings.access_log != "off",
+        **_reported(board, reports),
+        "workers": [_worker(slot, orders) for slot in alive],
+    }
+
+
+def _master() -> dict[str, Any]:
+    """The master's process, and the one it is about to take over from (binary upgrade), while that lives."""
+    master = os.getppid()
+    old = os.environ.get("GUNICORN_PID", "")
+    if old:
+        try:
+            parent = Path(f"/proc/{master}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1]
+        except OSError:
+            parent = ""
+        old = old if parent == old else ""
+    return {"pid": master, "replaces": int(old) if old else None}
+
+
+def _counted(slots: list[Slot]) -> dict[str, Any]:
+    classes: Counter[str] = Counter()
+    for slot in slots:
+        for _, status_class, count in slot.requests():
+            classes[f"{status_class}xx"] += count
+    counts = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
+    return {
+        "requests": sum(counts),
+        "statuses": {name: count for name, count in sorted(classes.items()) if count},
+        "durations": {"bounds": BUCKETS, "counts": counts or [0] * (len(BUCKETS) + 1),
+                      "sum": round(sum(slot.total(Total.DURATION) for slot in slots) / _MICRO, 6)},
+        "totals": {which.name.lower(): sum(slot.total(which) for slot in slots)
+                   for which in Total if which not in (Total.DURATION, Total.CPU)},
+    }
+
+
+def _open(alive: list[Slot]) -> dict[str, Any]:
+    def total(which: Gauge) -> int:
+        return sum(slot.gauge(which) for slot in alive)
+
+    return {
+        "connections": {"idle": total(Gauge.PARKED), "active": total(Gauge.ACTIVE), "tunnel": total(Gauge.TUNNELS)},
+        "requests_held": total(Gauge.HELD),
+        "requests_queued": total(Gauge.QUEUED),
+    }
+
+
+def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
+    """By reason, most frequent first. `limit`: a bound of the gateway's was hit."""
+    found = []
+    for reason, counts in failure_counts(slots).items():
+        failure = _FAILURES.get(reason)
+        side = _SIDES.get(failure.blame, "gateway") if failure else "gateway"
+        found.append({
+            "reason": reason,
+            "count": sum(counts),
+            "side": side,
+            "status": failure.status if failure else 0,
+            "message": failure.message if failure else "",
+            "limit": bool(failure) and (failure.status in _LIMITS or (side == "gateway" and failure.status == 503
+                                                                      and failure.blame is Blame.PROXY)),
+        })
+    return sorted(found, key=lambda row: (-row["count"], row["reason"]))
+
+
+def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:
+    now = time.time()
+    expiries = sorted(certificate_expiries(alive).items(), key=lambda item: item[1])
+    return [{"name": name, "expires": expiry, "days": int((expiry - now) // _DAY)} for name, expiry in expiries]
+
+
+def _reported(board: Board, reports: Reports) -> dict[str, Any]:
+    """What the workers wrote down one by one, as one list of each kind."""
+    found = [report for slot in board.slots() if slot.gauge(Gauge.PID) and (report := reports.read(slot.index))]
+
+    def rows(name: str) -> Iterable[dict[str, Any]]:
+        return (row for report in found for row in report.get(name, ()))
+
+    return {
+        "tunnels": sorted(rows("tunnels"), key=lambda row: row["since"])[:MOST_TUNNELS],
+        "slowest": sorted(rows("slowest"), key=lambda row: -row["seconds"])[:SLOWEST],
+        "failing": sorted(rows("failing"), key=lambda row: -row["when"])[:FAILED],
+    }
+
+
+def _worker(slot: Slot, orders: Orders) -> dict[str, Any]:
+    return {
+        "slot": slot.index,
+        "pid": slot.gauge(Gauge.PID),
+        "started": slot.gauge(Gauge.STARTED),
+        "draining": bool(slot.gauge(Gauge.DRAINING)),
+        "current": slot.gauge(Gauge.ORDERS) >= orders.version,
+        "utilisation": round(slot.gauge(Gauge.UTILISATION) / _MICRO, 3),
+        "connections": {"idle": slot.gauge(Gauge.PARKED), "active": slot.gauge(Gauge.ACTIVE),
+                        "tunnel": slot.gauge(Gauge.TUNNELS)},
+        "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
+        "requests": sum(slot.durations()),
+        "requests_held": slot.gauge(Gauge.HELD),
+    }

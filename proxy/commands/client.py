@@ -1,0 +1,125 @@
+"""The command line's side of the admin address."""
+
+import http.client
+import json
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from proxy.admin.access import read_token
+from proxy.settings import Settings, table
+from proxy.values import Address
+
+FINE = 0
+FAILED = 1  # refused, or no gateway answers
+USAGE = 2  # an argument is wrong; nothing was tried
+PARTLY = 3  # ordered, but not finished in time: the message says what is left
+INTERRUPTED = 130  # Ctrl-C, as a shell writes it
+
+_PATIENCE = 30.0  # seconds of silence; a reload may take half of it
+_MOST = 16 << 20  # bytes of an answer
+
+
+class CommandError(Exception):
+    """A command that failed; the text is the line to show, `code` the exit code."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Admin:
+    """One gateway, by its admin address."""
+
+    def __init__(self, address: Address, token: bytes = b"") -> None:
+        self.address = address
+        self._fields = {"Content-Type": "application/json", "Host": "localhost" if address.path else str(address)}
+        if token:
+            self._fields["Authorization"] = f"Bearer {token.decode()}"
+
+    @classmethod
+    def find(cls, address: str | None, config: str | None, token_file: str | None) -> "Admin":
+        """The gateway that is meant: by its address, by its file, or at the default address.
+
+        Raises CommandError for what cannot be read.
+        """
+        chosen: dict[str, Any] = {"admin": Settings().admin, "admin_token_file": None}
+        if config is not None:
+            chosen |= _from_file(Path(config))
+        for name, raw in (("admin", address), ("admin_token_file", token_file)):
+            if raw is not None:
+                chosen[name] = _value(name, raw, "--admin" if name == "admin" else "--token-file")
+        if chosen["admin"] is None:
+            raise CommandError("this gateway has no admin address (admin = \"off\")", USAGE)
+        path = chosen["admin_token_file"]
+        try:
+            return cls(chosen["admin"], read_token(path) if path else b"")
+        except ValueError as problem:
+            raise CommandError(f"{path}: {problem}", USAGE) from None
+
+    def status(self) -> dict[str, Any]:
+        """/status.json. Raises CommandError."""
+        return self._ask("GET", "/status.json")
+
+    def command(self, name: str, **given: Any) -> dict[str, Any]:
+        """Carry out a command; what is None is left out. Raises CommandError with the gateway's words."""
+        return self._ask("POST", f"/{name}", {key: value for key, value in given.items() if value is not None})
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        connection = connect(self.address, _PATIENCE)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), self._fields)
+            answer = connection.getresponse()
+            document = json.loads(answer.read(_MOST))
+        except (OSError, http.client.HTTPException) as problem:
+            reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no answer"
+            raise CommandError(f"no gateway answers at {self.address}: {reason}; is it running, and is this its admin "
+                               "address? (--admin, --config)") from None
+        except ValueError:
+            raise CommandError(f"{self.address} answered {method} {path} with {answer.status} and no JSON; is this the "
+                               "admin address?") from None
+        finally:
+            connection.close()
+        if not isinstance(document, dict) or answer.status not in (200, 202):
+            said = document.get("error", "") if isinstance(document, dict) else ""
+            raise CommandError(str(said or f"{self.address} answered {answer.status}"))
+        return document
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, address: Address, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._address = address
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._address.sockaddr)
+
+
+def connect(address: Address, timeout: float) -> http.client.HTTPConnection:
+    """An HTTP connection to an address, made when first used; `timeout` is seconds of silence."""
+    if address.path:
+        return _UnixConnection(address, timeout)
+    return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """The two settings that matter here: the rest of the file is for those who may read everything it names."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise CommandError(f"--config {path}: cannot be read: {problem.strerror}", USAGE) from None
+    except ValueError as problem:
+        raise CommandError(f"--config {path}: not valid TOML: {problem}", USAGE) from None
+    return {name: _value(name, document[name], f"{path}: {name}")
+            for name in ("admin", "admin_token_file") if name in document}
+
+
+def _value(name: str, raw: object, source: str) -> Any:
+    row = next(row for row in table() if row.name == name)
+    try:
+        return row.kind.read(raw)
+    except ValueError as problem:
+        raise CommandError(f"{source} {raw}: {problem}", USAGE) from None

@@ -1,0 +1,150 @@
+"""The commands' arguments, and what each does."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.live import Live
+
+from proxy.commands.client import FINE, INTERRUPTED, PARTLY, USAGE, Admin, CommandError
+from proxy.commands.screen import screen
+from proxy.commands.switch import await_drained, switch
+
+NAMES = ("status", "top", "switch", "drain", "undrain", "maintenance", "reload")
+_DOCS = {
+    "status": "show what the gateway does, once",
+    "top": "show it live, until Ctrl-C",
+    "switch": "move a route to a new instance, once that is ready, and wait until the old one serves nobody",
+    "drain": "send nothing new to a peer",
+    "undrain": "use a drained peer again",
+    "maintenance": "answer a route's requests with the maintenance page, or stop to",
+    "reload": "read the settings again, and say what is wrong with them if they are refused",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{self.prog.removeprefix('python -m proxy ')}: {message}; see {self.prog} --help", USAGE)
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """The arguments of one command."""
+    made = _Parser(prog=f"python -m proxy {name}", description=_DOCS[name], allow_abbrev=False)
+    if name == "switch":
+        made.add_argument("route", metavar="ROUTE", help="name of the route, as status shows it")
+        made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
+        made.add_argument("--wait-ready", metavar="PATH",
+                          help="path that must be answered with 2xx; without it a connection is enough")
+        made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0,
+                          help="longest wait for that; then nothing is changed [60]")
+        made.add_argument("--drain-timeout", metavar="SECONDS", type=_seconds, default=60.0,
+                          help="longest wait until the old instance serves nobody [60]")
+    elif name in ("drain", "undrain"):
+        made.add_argument("peer", metavar="PEER", help="an upstream's address, as status shows it")
+    elif name == "maintenance":
+        made.add_argument("state", choices=("on", "off"))
+    if name in ("drain", "undrain", "maintenance"):
+        made.add_argument("--route", metavar="ROUTE", help="on this route only; on all if not given")
+    if name == "drain":
+        made.add_argument("--force", action="store_true", default=None, help="even if no other peer is left")
+        made.add_argument("--wait", metavar="SECONDS", type=_seconds,
+                          help="wait at most so long until it serves nobody")
+    if name == "top":
+        made.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="time between readings [1]")
+        made.add_argument("--count", metavar="N", type=int, default=0, help="end after so many readings")
+    else:
+        made.add_argument("--json", action="store_true", help="print the gateway's answer as JSON")
+    where = made.add_argument_group("which gateway")
+    where.add_argument("--admin", metavar="ADDRESS", help="its admin address [127.0.0.1:9180]")
+    where.add_argument("--config", metavar="FILE", help="its file, which names that address and the token")
+    where.add_argument("--token-file", metavar="FILE", help="file with the token of its admin address")
+    return made
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Carry out one command; the exit code."""
+    try:
+        given = parser(name).parse_args(arguments)
+        admin = Admin.find(given.admin, given.config, given.token_file)
+        if name == "top":
+            return _top(admin, given)
+        if name == "status":
+            return _status(admin, given)
+        return _order(name, admin, given)
+    except CommandError as problem:
+        print(f"proxy: {problem}", file=sys.stderr)
+        return problem.code
+    except KeyboardInterrupt:
+        return FINE if name == "top" else INTERRUPTED
+    except SystemExit as ended:  # --help
+        return int(ended.code or 0)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text}: expected seconds, from above 0 to 86400")
+    return value
+
+
+def _status(admin: Admin, given: argparse.Namespace) -> int:
+    now = admin.status()
+    if given.json:
+        print(json.dumps(now, indent=2))
+    else:
+        Console(highlight=False).print(screen(None, now))
+    return FINE
+
+
+def _top(admin: Admin, given: argparse.Namespace) -> int:
+    console = Console(highlight=False)
+    before, now = None, admin.status()
+    shown = 1
+    # A terminal's other screen, so that what stood there before comes back.
+    with Live(screen(None, now), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while given.count == 0 or shown < given.count:
+            time.sleep(given.interval)
+            before, now = now, admin.status()
+            live.update(screen(before, now), refresh=True)
+            shown += 1
+    return FINE
+
+
+def _order(name: str, admin: Admin, given: argparse.Namespace) -> int:
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if given.json else sys.stdout, flush=True)
+
+    code = FINE
+    if name == "switch":
+        code, done = switch(admin, given.route, given.upstream, given.wait_ready, given.timeout,
+                            given.drain_timeout, say)
+    else:
+        done = admin.command(name, **_body(name, given))
+        say(done["done"])
+        if done["behind"]:
+            say(f"workers {', '.join(map(str, done['behind']))} have not followed yet")
+            code = PARTLY
+        elif name == "drain" and given.wait:
+            busy = await_drained(admin, [given.peer], given.wait)
+            say(f"{given.peer} still serves {busy[given.peer]} connections" if busy else f"{given.peer} serves nobody")
+            code = PARTLY if busy else FINE
+    if given.json:
+        print(json.dumps(done, indent=2))
+    return code
+
+
+def _body(name: str, given: argparse.Namespace) -> dict[str, Any]:
+    if name == "drain":
+        return {"peer": given.peer, "route": given.route, "force": given.force}
+    if name == "undrain":
+        return {"peer": given.peer, "route": given.route}
+    if name == "maintenance":
+        return {"on": given.state == "on", "route": given.route}
+    return {}

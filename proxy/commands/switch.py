@@ -1,0 +1,91 @@
+"""Move a route to a new instance of its application: no request is lost, and nothing changes unless it is ready.
+
+    probe the new one ──ready──► order the switch ──all workers act on it──► wait until the old one serves nobody
+          └──deadline──► nothing was changed
+"""
+
+import http.client
+import time
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from proxy.commands.client import FINE, PARTLY, USAGE, Admin, CommandError, connect
+from proxy.values import Peer
+
+_PROBE = 5.0  # seconds one probe may take
+_PAUSE = 0.2
+Say = Callable[[str], None]
+
+
+def switch(admin: Admin, route: str, upstreams: Sequence[str], ready: str | None, timeout: float,
+           drain_timeout: float, say: Say) -> tuple[int, dict[str, Any]]:
+    """Do it; the exit code, and what the gateway answered. Raises CommandError when nothing was changed."""
+    try:
+        peers = [Peer.parse(upstream) for upstream in upstreams]
+    except ValueError as problem:
+        raise CommandError(f"{' '.join(upstreams)}: {problem}", USAGE) from None
+    names = [one["name"] for one in admin.status()["routes"] if not one["answer"]]
+    if route not in names:
+        raise CommandError(f"there is no route {route!r} with an upstream; routes are {', '.join(names)}")
+    deadline = monotonic() + timeout
+    for peer in peers:
+        await_ready(peer, ready, deadline, timeout)
+        say(f"{peer.address} is ready")
+    done = admin.command("switch", route=route, upstream=list(map(str, peers)))
+    say(done["done"])
+    if done["behind"]:
+        say(f"workers {', '.join(map(str, done['behind']))} have not followed yet")
+        return PARTLY, done
+    left = await_drained(admin, done["left"], drain_timeout)
+    for peer_name, busy in left.items():
+        say(f"{peer_name} still serves {busy} connections after {drain_timeout:g} s: WebSockets, or long requests")
+    if done["left"] and not left:
+        say(f"{', '.join(done['left'])} may be stopped: nothing is served there any more")
+    return PARTLY if left else FINE, {**done, "busy": left}
+
+
+def await_ready(peer: Peer, path: str | None, deadline: float, timeout: float) -> None:
+    """Return when the peer answers `path` with 2xx; without a path, when it accepts a connection.
+
+    Raises CommandError when the deadline (monotonic seconds) passes; `timeout` is for its text.
+    """
+    while True:
+        problem = probe(peer, path)
+        if not problem:
+            return
+        if monotonic() + _PAUSE > deadline:
+            raise CommandError(f"nothing was changed: {peer.address} was not ready within {timeout:g} s: {problem}")
+        time.sleep(_PAUSE)
+
+
+def probe(peer: Peer, path: str | None) -> str:
+    """Ask once; what is wrong, or nothing."""
+    connection = connect(peer.address, _PROBE)
+    try:
+        if path is None:
+            connection.connect()
+            return ""
+        connection.request("GET", path, headers={"User-Agent": "aragora-proxy", "Connection": "close"})
+        status = connection.getresponse().status
+        return "" if 200 <= status < 300 else f"GET {path} was answered with {status}"
+    except (OSError, http.client.HTTPException) as error:
+        return (error.strerror if isinstance(error, OSError) else "") or str(error) or "it closed the connection"
+    finally:
+        connection.close()
+
+
+def await_drained(admin: Admin, peers: Sequence[str], seconds: float) -> dict[str, int]:
+    """Wait until no connection to these peers is busy; those that still are, when the time is over."""
+    deadline = monotonic() + seconds
+    while True:
+        busy = busy_connections(admin.status(), peers)
+        if not busy or monotonic() + _PAUSE > deadline:
+            return busy
+        time.sleep(_PAUSE)
+
+
+def busy_connections(status: dict[str, Any], peers: Sequence[str]) -> dict[str, int]:
+    """Of these peers, those with busy connections and how many, whether a route still has them or not."""
+    rows = [*status["leaving"], *(peer for route in status["routes"] for peer in route["peers"])]
+    return {row["peer"]: row["busy"] for row in rows if row["peer"] in peers and row["busy"]}

@@ -1,0 +1,79 @@
+"""The slowest and the failed requests of late, picked from the access log's batches: a request pays nothing."""
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from itertools import count
+from time import time
+from typing import Any
+
+from proxy.observe.accesslog import Entry, EntryFields
+
+WINDOW = 600.0  # seconds for which a slow request is of interest
+SLOWEST = 20
+FAILED = 40
+_LONGEST = 200  # characters of a target
+_STATUS, _TOTAL, _REASON = map(Entry._fields.index, ("status", "total", "reason"))
+_SWITCHED = 101
+
+
+class Recent:
+    """What one worker remembers."""
+
+    def __init__(self) -> None:
+        self._slow: list[tuple[float, int, Entry]] = []  # a heap: the fastest of the slowest first
+        self._failed: deque[Entry] = deque(maxlen=FAILED)
+        self._order = count()
+        self._floor = 0.0
+
+    def take(self, entries: Sequence[Entry | EntryFields]) -> None:
+        """Look through a batch of finished exchanges."""
+        floor = self._floor
+        for entry in entries:
+            if entry[_TOTAL] > floor and entry[_STATUS] != _SWITCHED:
+                self._keep(Entry(*entry))
+                floor = self._floor
+            if entry[_REASON] or entry[_STATUS] >= 500:
+                self._failed.append(Entry(*entry))
+
+    def _keep(self, entry: Entry) -> None:
+        item = (entry.total, next(self._order), entry)
+        if len(self._slow) < SLOWEST:
+            heapq.heappush(self._slow, item)
+        else:
+            heapq.heapreplace(self._slow, item)
+        self._floor = self._slow[0][0] if len(self._slow) == SLOWEST else 0.0
+
+    def forget(self, now: float) -> None:
+        """Drop slow requests that ended before the window; called about once a second."""
+        kept = [item for item in self._slow if item[2].when + item[2].total > now - WINDOW]
+        if len(kept) < len(self._slow):
+            heapq.heapify(kept)
+            self._slow = kept
+            self._floor = 0.0
+
+    def slowest(self) -> list[dict[str, Any]]:
+        """Slowest first."""
+        return [_shown(entry) for _, _, entry in sorted(self._slow, reverse=True)]
+
+    def failed(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return [_shown(entry) for entry in reversed(self._failed)]
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    target = entry.target.decode("ascii", "backslashreplace")
+    return {
+        "when": round(entry.when, 3),
+        "ago": round(max(0.0, time() - entry.when - entry.total), 1),
+        "client": entry.client,
+        "method": entry.method.decode("ascii", "backslashreplace"),
+        "target": target if len(target) <= _LONGEST else target[:_LONGEST] + "…",
+        "status": entry.status,
+        "seconds": round(entry.total, 4),
+        "first_byte": round(entry.first_byte, 4),
+        "upstream": entry.upstream,
+        "termination": entry.termination,
+        "reason": entry.reason,
+        "request_id": entry.request_id.decode("ascii", "backslashreplace"),
+    }

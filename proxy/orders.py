@@ -1,0 +1,210 @@
+"""What was ordered at run time: peers drained, routes in maintenance, upstreams switched, reloads asked for.
+
+Orders lie beside the settings and over them: a worker builds its routes from both. They are one immutable record in
+memory that the master makes before it forks, so they are the same for all workers, outlive each of them and every
+reload, and go with a binary upgrade. A stop forgets them: what is to stay belongs into the file.
+
+    worker that got the command ──change──► record ──SIGHUP──► each worker builds its routes, then shows the
+                                                               record's version as its Gauge.ORDERS
+
+A reload is an order too, since only the master may read the settings: it sees that more were asked for than done, and
+notes what came of it.
+"""
+
+import fcntl
+import json
+import mmap
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+EVERY = "*"
+"""In the place of a route's name: all routes."""
+
+ENVIRONMENT = "ARAGORA_PROXY_ORDERS"
+"""Carries the orders to the master of a binary upgrade. Not a setting."""
+
+MOST = 1000  # drained peers, and switched routes
+_HALF = 1 << 20  # bytes, taken from the machine only as far as they are written to
+_HEAD = 24
+
+
+class OrdersBusy(Exception):  # noqa: N818 - names what happened
+    """Another process is changing the orders at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A route's upstreams replaced. It holds as long as the settings name those it replaced: an edit ends it."""
+
+    route: str
+    replaced: tuple[str, ...]
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """All orders in force. Changes give back a new record; `OrderBook.change` numbers them."""
+
+    version: int = 0
+    drained: frozenset[tuple[str, str]] = frozenset()
+    """Route (or EVERY) and peer."""
+    maintained: frozenset[str] = frozenset()
+    """Routes in maintenance, or EVERY."""
+    switches: tuple[Switch, ...] = ()
+    reloads_asked: int = 0
+    reloads_done: int = 0
+    mistakes: tuple[str, ...] = ()
+    """Why the last reload was refused; empty if it was not."""
+
+    # What a worker asks.
+
+    def is_drained(self, route: str, peer: str) -> bool:
+        return bool(self.drained) and ((route, peer) in self.drained or (EVERY, peer) in self.drained)
+
+    def in_maintenance(self, route: str) -> bool:
+        return EVERY in self.maintained or route in self.maintained
+
+    def upstreams(self, route: str, configured: tuple[str, ...]) -> tuple[str, ...]:
+        """The peers a route has, when its settings name the `configured` ones."""
+        for switch in self.switches:
+            if switch.route == route and switch.replaced == configured:
+                return switch.by
+        return configured
+
+    # What a command does.
+
+    def drain(self, peer: str, route: str = EVERY) -> "Orders":
+        """Send nothing new to a peer. Raises ValueError when there are too many such orders."""
+        if len(self.drained) >= MOST:
+            raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
+        return replace(self, drained=self.drained | {(route, peer)})
+
+    def undrain(self, peer: str, route: str = EVERY) -> "Orders":
+        """Use a peer again; for EVERY route, orders that named a single one end too."""
+        return replace(self, drained=frozenset(
+            (where, who) for where, who in self.drained if who != peer or route not in (EVERY, where)))
+
+    def maintain(self, *, on: bool, route: str = EVERY) -> "Orders":
+        """Put a route into maintenance or take it out; EVERY route ends orders that named a single one."""
+        if route == EVERY:
+            return replace(self, maintained=frozenset({EVERY} if on else ()))
+        return replace(self, maintained=self.maintained | {route} if on else self.maintained - {route})
+
+    def switch(self, route: str, configured: tuple[str, ...], by: tuple[str, ...]) -> "Orders":
+        """Replace a route's upstreams; the configured ones themselves end the order. They are drained no longer.
+
+        Raises ValueError when there are too many such orders.
+        """
+        others = tuple(switch for switch in self.switches if switch.route != route)
+        if len(others) >= MOST:
+            raise ValueError(f"over {MOST} routes are switched; write what is to stay into the file")
+        orders = self
+        for peer in by:
+            orders = orders.undrain(peer, route)
+        return replace(orders, switches=others if by == configured else (*others, Switch(route, configured, by)))
+
+    def ask_reload(self) -> "Orders":
+        return replace(self, reloads_asked=self.reloads_asked + 1)
+
+    def reloaded(self, mistakes: Iterable[str] = ()) -> "Orders":
+        """The master has done what was asked for, or refused for the mistakes it found."""
+        return replace(self, reloads_done=self.reloads_asked, mistakes=tuple(mistakes))
+
+    # Stored form.
+
+    def encoded(self) -> str:
+        return json.dumps({
+            "version": self.version,
+            "drained": sorted(self.drained),
+            "maintained": sorted(self.maintained),
+            "switches": [[switch.route, switch.replaced, switch.by] for switch in self.switches],
+            "reloads_asked": self.reloads_asked,
+            "reloads_done": self.reloads_done,
+            "mistakes": self.mistakes,
+        }, separators=(",", ":"))
+
+    @classmethod
+    def decoded(cls, text: str) -> "Orders":
+        """The inverse of `encoded`. Raises ValueError for anything else."""
+        try:
+            raw = json.loads(text)
+            return cls(
+                int(raw["version"]),
+                frozenset((str(route), str(peer)) for route, peer in raw["drained"]),
+                frozenset(map(str, raw["maintained"])),
+                tuple(Switch(str(route), tuple(map(str, replaced)), tuple(map(str, by)))
+                      for route, replaced, by in raw["switches"]),
+                int(raw["reloads_asked"]),
+                int(raw["reloads_done"]),
+                tuple(map(str, raw["mistakes"])),
+            )
+        except (KeyError, TypeError) as problem:
+            raise ValueError(f"not a record of orders: {problem}") from None
+
+
+class OrderBook:
+    """The record in shared memory. Any process of the gateway reads it; changes exclude each other.
+
+    Two halves are written in turn and a counter says which holds the newest record. The lock is the kernel's record
+    lock on a file without a name: it ends with the process that holds it, however that ends.
+    """
+
+    def __init__(self, carried: str = "") -> None:
+        """`carried`: the orders of the master before, as `Orders.encoded` wrote them; anything else is ignored."""
+        self._memory = mmap.mmap(-1, _HEAD + 2 * _HALF)
+        self._turn = memoryview(self._memory)[:8].cast("q")
+        self._lock = tempfile.TemporaryFile()
+        self._known = 0, Orders()
+        if carried:
+            try:
+                self._put(replace(Orders.decoded(carried), reloads_asked=0, reloads_done=0, mistakes=()))
+            except ValueError:
+                pass  # of a version that wrote them in another way
+
+    def get(self) -> Orders:
+        """The orders in force."""
+        while self._turn[0] != self._known[0]:
+            turn = self._turn[0]
+            orders = self._read(_HEAD + turn % 2 * _HALF)
+            if orders is not None:
+                self._known = turn, orders
+        return self._known[1]
+
+    def change(self, transition: Callable[[Orders], Orders]) -> Orders:
+        """Replace the record by what `transition` makes of it; a record that stays as it is keeps its version.
+
+        Raises OrdersBusy, ValueError when the record would be too large, and what `transition` raises.
+        """
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OrdersBusy("another command is being carried out; try again") from None
+        try:
+            before = self.get()
+            after = transition(before)
+            if after != before:
+                after = replace(after, version=before.version + 1)
+                self._put(after)
+            return after
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+    def _put(self, orders: Orders) -> None:
+        content = orders.encoded().encode()
+        if len(content) > _HALF - _HEAD:
+            raise ValueError(f"the orders take {len(content)} bytes; at most {_HALF - _HEAD} can be kept")
+        turn = self._turn[0] + 1
+        start = _HEAD + turn % 2 * _HALF
+        frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
+        self._memory[start : start + len(frame)] = frame
+        self._turn[0] = turn
+
+    def _read(self, start: int) -> Orders | None:
+        size = int.from_bytes(self._memory[start : start + 8], "little")
+        checksum = int.from_bytes(self._memory[start + 8 : start + 16], "little")
+        content = self._memory[start + 16 : start + 16 + size]
+        if crc32(content) != checksum:
+            return None  # overtaken: it was written twice since the turn was read
+        return Orders.decoded(content.decode())
