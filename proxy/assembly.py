@@ -4,21 +4,19 @@ from time import monotonic
 from typing import Any
 
 from proxy.exchange import Resources
-from proxy.observe.metrics import PeerSight
+from proxy.observe.metrics import PeerSight, PeerState
+from proxy.orders import Orders
 from proxy.relay import RelayLimits
 from proxy.route import Match, Route, Tables
 from proxy.settings import Address, Settings
-from proxy.settings.check import serves_itself
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
 from proxy.upstream.health import HealthLimits
 from proxy.upstream.pool import Pool
 from proxy.upstream.probe import Probe, Probing
 from proxy.upstream.queue import Queue
+from proxy.values import Peer as PeerSetting
 from proxy.wire.request import HeadLimits
-
-DEFAULT = "default"
-"""The name of the route that the top level of the settings makes."""
 
 _UPSTREAM_MARGIN = 1.0
 """An idle connection is given up this long before the upstream would close it."""
@@ -33,6 +31,7 @@ class Upstreams:
         self._pools: dict[tuple[object, ...], Pool] = {}
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
         self._wanted: set[tuple[Pool, Probing]] = set()
+        self._leaving: list[Pool] = []
 
     @property
     def pools(self) -> list[Pool]:
@@ -78,6 +77,7 @@ class Upstreams:
             if pool not in used:
                 del self._pools[key]
                 pool.close()
+                self._leaving.append(pool)
         for probed in self._probes.keys() - self._wanted:
             self._probes.pop(probed).stop()
         for pool, probing in self._wanted - self._probes.keys():
@@ -95,7 +95,10 @@ class Upstreams:
         return sum(len(route.cluster.queue) for route in tables.routes if route.cluster.queue is not None)
 
     def sights(self, tables: Tables) -> dict[str, PeerSight]:
-        """How each peer is seen; one that several routes have as the route that sees it worst."""
+        """How each peer is seen; one that several routes have as the route that sees it worst.
+
+        A peer that no route has any more is there too until its last exchange has ended.
+        """
         now = monotonic()
         seen: dict[str, PeerSight] = {}
         for route in tables.routes:
@@ -103,25 +106,27 @@ class Upstreams:
                 sight = peer.sight(now)
                 if peer.name not in seen or seen[peer.name].state < sight.state:
                     seen[peer.name] = sight
+        self._leaving = [pool for pool in self._leaving if pool.open]
+        for pool in self._leaving:
+            sight = seen.get(pool.name, PeerSight(PeerState.DRAINING))
+            seen[pool.name] = sight._replace(busy=sight.busy + pool.busy)
         return seen
 
 
-def build_tables(settings: Settings, upstreams: Upstreams) -> Tables:
-    """Everything a configuration says, ready for use."""
+def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders) -> Tables:
+    """Everything a configuration says and commands ordered, ready for use."""
     matches = [
         Match(host.encode(), route.path.encode(), route.exact, built)
-        for route in settings.routes
-        for built in [build_route(route.name, route.settings, upstreams)]
+        for route in settings.all_routes
+        for built in [build_route(route.name, route.settings, upstreams, orders)]
         for host in route.hosts or ("",)
     ]
-    if settings.upstream or serves_itself(settings):
-        matches.append(Match(b"", b"/", False, build_route(DEFAULT, settings, upstreams)))
     fields = settings.max_fields - settings.tracing  # a line for the trace
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head)
     return Tables(settings, limits, matches)
 
 
-def build_route(name: str, settings: Settings, upstreams: Upstreams) -> Route:
+def build_route(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Route:
     """What serving the requests of one route takes."""
     return Route(
         name,
@@ -133,16 +138,22 @@ def build_route(name: str, settings: Settings, upstreams: Upstreams) -> Route:
             settings.response_spool if settings.response_buffering else 0,
             str(settings.spool_dir) if settings.spool_dir else None,
         ),
-        build_cluster(settings, upstreams),
+        build_cluster(name, settings, upstreams, orders),
         None,
     )
 
 
-def build_cluster(settings: Settings, upstreams: Upstreams) -> Cluster:
-    """A route's peers and how one is chosen."""
+def build_cluster(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Cluster:
+    """A route's peers, those it was switched to included, and how one is chosen."""
+    configured = tuple(map(str, settings.upstream))
     peers = [
-        Peer(upstreams.pool(peer.address, settings), peer.weight, settings.peer_connections)
-        for peer in settings.upstream
+        Peer(
+            upstreams.pool(peer.address, settings),
+            peer.weight,
+            settings.peer_connections,
+            draining=orders.is_drained(name, str(peer.address)),
+        )
+        for peer in map(PeerSetting.parse, orders.upstreams(name, configured))
     ]
     queue = upstreams.queue(settings) if settings.peer_connections and settings.queue else None
     if queue is not None:

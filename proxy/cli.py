@@ -1,4 +1,7 @@
-"""The command line: `python -m proxy` serves, `python -m proxy check FILE` reads a file and says what is wrong."""
+"""The command line: `python -m proxy` serves, `python -m proxy check FILE` reads a file and says what is wrong.
+
+The commands for a gateway that runs are `proxy.commands`.
+"""
 
 import argparse
 import re
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from proxy import supervisor
+from proxy.commands import commands
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, table
 
 _PROG = "proxy"
@@ -17,6 +21,7 @@ _USAGE = """\
 usage: python -m proxy --upstream ADDRESS [setting ...]
        python -m proxy --config FILE [setting ...]
        python -m proxy check FILE [setting ...]
+       python -m proxy COMMAND ...
 """
 _INTRO = """\
 A reverse proxy for one machine: HTTP/1.1 and WebSocket in front of a WSGI or ASGI application.
@@ -28,7 +33,7 @@ _EXAMPLES = """\
 examples:
   python -m proxy --upstream 127.0.0.1:8080 --bind 0.0.0.0:8000
   python -m proxy --upstream unix:/run/app.sock --access-log /var/log/proxy.log --log-format json
-  python -m proxy check /etc/proxy.toml && kill -HUP "$(cat /run/proxy.pid)"
+  python -m proxy check /etc/proxy.toml && python -m proxy reload --config /etc/proxy.toml
 """
 Flags = Mapping[str, str | list[str]]
 
@@ -57,6 +62,8 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], i
 
 
 def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
+    if arguments and arguments[0] in commands.NAMES:
+        return commands.run(arguments[0], arguments[1:])
     if "-h" in arguments or "--help" in arguments:
         print(help_text(shutil.get_terminal_size().columns), end="")
         return 0
@@ -122,7 +129,8 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
 def help_text(columns: int) -> str:
     """All settings by group, wrapped to the terminal."""
     width = max(60, min(columns, 120))
-    parts = [_USAGE, "\n", _INTRO]
+    parts = [_USAGE, "\n", _INTRO, "\ncommands to a gateway that runs (COMMAND --help has the rest):\n"]
+    parts += [f"  {name:12}{doc}\n" for name, doc in commands.NAMES.items()]
     group = ""
     for row in table():
         if row.group != group:

@@ -10,7 +10,7 @@ deadline, nothing is repeated.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic, time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import gevent
 
@@ -75,7 +75,7 @@ class Resources:
     counters: Counters
     access_log: AccessLog
     request_ids: RequestIds
-    tunnels: set["OpenTunnel"]
+    tunnels: dict["OpenTunnel", "TunnelOrigin"]
     held: Tally
     """Requests that wait for an upstream."""
 
@@ -85,8 +85,21 @@ class OpenTunnel(Protocol):
 
     closed: bool
 
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes to the client and to the upstream so far."""
+
     def shut(self, code: int, patience: float) -> None:
         """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+
+
+class TunnelOrigin(NamedTuple):
+    """The request that an open tunnel began with."""
+
+    client: str
+    target: bytes
+    upstream: str
+    since: float  # unix time
 
 
 TunnelEnded = Callable[[OpenTunnel, Blame, int, int], None]
@@ -413,10 +426,10 @@ class Exchange:
         self._tunnelled = True
         resources.counters.tunnel()
         if not tunnel.closed:
-            resources.tunnels.add(tunnel)
+            resources.tunnels[tunnel] = TunnelOrigin(self._request.client, self._request.target, self._peer, time())
 
     def _tunnel_ended(self, tunnel: OpenTunnel, blame: Blame, to_client: int, to_upstream: int) -> None:
-        self._resources.tunnels.discard(tunnel)
+        self._resources.tunnels.pop(tunnel, None)
         self._resources.counters.tunnel_bytes(to_upstream, to_client)
         self._downstream.sent += to_client
         self._request.received += to_upstream

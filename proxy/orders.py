@@ -14,9 +14,11 @@ notes what came of it.
 import fcntl
 import json
 import mmap
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from time import monotonic, sleep
 from zlib import crc32
 
 EVERY = "*"
@@ -26,6 +28,10 @@ ENVIRONMENT = "ARAGORA_PROXY_ORDERS"
 """Carries the orders to the master of a binary upgrade. Not a setting."""
 
 MOST = 1000  # drained peers, and switched routes
+MOST_MISTAKES = 100
+_PATIENCE = 0.2  # seconds to wait for another process' change, which takes microseconds
+_PAUSE = 0.002
+_TRIES = 3  # readings of a record that is being written
 _HALF = 1 << 20  # bytes, taken from the machine only as far as they are written to
 _HEAD = 24
 
@@ -45,7 +51,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """All orders in force. Changes give back a new record; `OrderBook.change` numbers them."""
+    """All orders in force."""
 
     version: int = 0
     drained: frozenset[tuple[str, str]] = frozenset()
@@ -73,24 +79,26 @@ class Orders:
                 return switch.by
         return configured
 
-    # What a command does.
+    # What a command does: what workers have to act on gets the next version.
 
     def drain(self, peer: str, route: str = EVERY) -> "Orders":
         """Send nothing new to a peer. Raises ValueError when there are too many such orders."""
         if len(self.drained) >= MOST:
             raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
-        return replace(self, drained=self.drained | {(route, peer)})
+        return self._next(replace(self, drained=self.drained | {(route, peer)}))
 
     def undrain(self, peer: str, route: str = EVERY) -> "Orders":
         """Use a peer again; for EVERY route, orders that named a single one end too."""
-        return replace(self, drained=frozenset(
-            (where, who) for where, who in self.drained if who != peer or route not in (EVERY, where)))
+        return self._next(replace(self, drained=frozenset(
+            (where, who) for where, who in self.drained if who != peer or route not in (EVERY, where))))
 
     def maintain(self, *, on: bool, route: str = EVERY) -> "Orders":
         """Put a route into maintenance or take it out; EVERY route ends orders that named a single one."""
         if route == EVERY:
-            return replace(self, maintained=frozenset({EVERY} if on else ()))
-        return replace(self, maintained=self.maintained | {route} if on else self.maintained - {route})
+            maintained = frozenset({EVERY} if on else ())
+        else:
+            maintained = self.maintained | {route} if on else self.maintained - {route}
+        return self._next(replace(self, maintained=maintained))
 
     def switch(self, route: str, configured: tuple[str, ...], by: tuple[str, ...]) -> "Orders":
         """Replace a route's upstreams; the configured ones themselves end the order. They are drained no longer.
@@ -100,17 +108,23 @@ class Orders:
         others = tuple(switch for switch in self.switches if switch.route != route)
         if len(others) >= MOST:
             raise ValueError(f"over {MOST} routes are switched; write what is to stay into the file")
-        orders = self
-        for peer in by:
-            orders = orders.undrain(peer, route)
-        return replace(orders, switches=others if by == configured else (*others, Switch(route, configured, by)))
+        peers = {text.partition(" ")[0] for text in by}
+        return self._next(replace(
+            self,
+            drained=frozenset((where, who) for where, who in self.drained if where != route or who not in peers),
+            switches=others if by == configured else (*others, Switch(route, configured, by)),
+        ))
 
     def ask_reload(self) -> "Orders":
         return replace(self, reloads_asked=self.reloads_asked + 1)
 
     def reloaded(self, mistakes: Iterable[str] = ()) -> "Orders":
-        """The master has done what was asked for, or refused for the mistakes it found."""
-        return replace(self, reloads_done=self.reloads_asked, mistakes=tuple(mistakes))
+        """The master has read the settings again, or refused them for the mistakes it found."""
+        done = replace(self, reloads_done=self.reloads_asked, mistakes=tuple(mistakes)[:MOST_MISTAKES])
+        return done if done.mistakes else replace(done, version=self.version + 1)
+
+    def _next(self, after: "Orders") -> "Orders":
+        return replace(after, version=self.version + 1) if after != self else self
 
     # Stored form.
 
@@ -147,15 +161,17 @@ class Orders:
 class OrderBook:
     """The record in shared memory. Any process of the gateway reads it; changes exclude each other.
 
-    Two halves are written in turn and a counter says which holds the newest record. The lock is the kernel's record
-    lock on a file without a name: it ends with the process that holds it, however that ends.
+    Two halves are written in turn and a counter says which holds the newest record. It is JSON, not a pickle: a master
+    with more rights reads what its workers wrote. The lock is the kernel's record lock on a file without a name: it
+    ends with the process that holds it, however that ends.
     """
 
     def __init__(self, carried: str = "") -> None:
         """`carried`: the orders of the master before, as `Orders.encoded` wrote them; anything else is ignored."""
         self._memory = mmap.mmap(-1, _HEAD + 2 * _HALF)
         self._turn = memoryview(self._memory)[:8].cast("q")
-        self._lock = tempfile.TemporaryFile()
+        with tempfile.TemporaryFile() as file:
+            self._lock = os.dup(file.fileno())  # open as long as the process lives
         self._known = 0, Orders()
         if carried:
             try:
@@ -165,31 +181,41 @@ class OrderBook:
 
     def get(self) -> Orders:
         """The orders in force."""
-        while self._turn[0] != self._known[0]:
+        for _ in range(_TRIES):
             turn = self._turn[0]
+            if turn == self._known[0]:
+                break
             orders = self._read(_HEAD + turn % 2 * _HALF)
             if orders is not None:
                 self._known = turn, orders
         return self._known[1]
 
     def change(self, transition: Callable[[Orders], Orders]) -> Orders:
-        """Replace the record by what `transition` makes of it; a record that stays as it is keeps its version.
+        """Replace the record by what `transition` makes of it.
 
         Raises OrdersBusy, ValueError when the record would be too large, and what `transition` raises.
         """
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OrdersBusy("another command is being carried out; try again") from None
+        self._take()
         try:
             before = self.get()
             after = transition(before)
             if after != before:
-                after = replace(after, version=before.version + 1)
                 self._put(after)
             return after
         finally:
             fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+    def _take(self) -> None:
+        deadline = monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if monotonic() > deadline:
+                    raise OrdersBusy("another process is changing the orders; try again") from None
+                sleep(_PAUSE)
+            else:
+                return
 
     def _put(self, orders: Orders) -> None:
         content = orders.encoded().encode()
@@ -204,7 +230,10 @@ class OrderBook:
     def _read(self, start: int) -> Orders | None:
         size = int.from_bytes(self._memory[start : start + 8], "little")
         checksum = int.from_bytes(self._memory[start + 8 : start + 16], "little")
-        content = self._memory[start + 16 : start + 16 + size]
+        content = self._memory[start + 16 : start + 16 + min(size, _HALF)]
         if crc32(content) != checksum:
             return None  # overtaken: it was written twice since the turn was read
-        return Orders.decoded(content.decode())
+        try:
+            return Orders.decoded(content.decode())
+        except ValueError:
+            return None

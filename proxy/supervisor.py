@@ -11,9 +11,11 @@ Signals to the master
 What a worker (`proxy.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in `self.app`, a `Gateway`
     settings      what to run with, as of the fork
     board, slot   shared counters and the worker's place in them: `app.board.counters(self.slot)`
+    orders        what commands ordered; a worker shows the version it acts on as its `Gauge.ORDERS`
+    reports       where a worker writes what it alone knows, while somebody looks
     version       of this program
     is_admin(s)   whether a listener of `self.sockets` is the admin address
-    reloaded()    the settings to swap to. The master sends each worker SIGHUP after a good reload; gunicorn leaves
+    reloaded()    the settings to swap to. SIGHUP says that settings or orders are new; gunicorn leaves
                   that signal at its deadly default in workers, so `init_signals` must set a handler for it.
 Signals are blocked from the fork until `run` is about to be called: none is lost, none kills a worker that starts.
 `Gateway.settings` is replaced in the master too, so a worker forked later begins with the newest.
@@ -47,6 +49,8 @@ from proxy import descriptors, listeners
 from proxy.handover import Handover
 from proxy.observe.accesslog import open_for_append
 from proxy.observe.metrics import Board
+from proxy.observe.reports import Reports
+from proxy.orders import ENVIRONMENT, OrderBook, OrdersBusy
 from proxy.settings import Settings, SettingsError, load
 from proxy.values.kinds import MAX_WORKERS
 
@@ -94,6 +98,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.settings = settings
         self.version = version()
         self.board = Board()
+        self.reports = Reports()
+        self.orders = OrderBook(os.environ.pop(ENVIRONMENT, ""))
         self.log: Any = None
         self._flags = flags
         self._worker = worker
@@ -190,6 +196,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _child_exit(self, arbiter: Any, worker: Any) -> None:
         self.board.leave(worker.slot)
+        self.reports.clear(worker.slot)
         now = monotonic()
         if now - worker.born > _EARLY or any(now - other.born > _EARLY for other in arbiter.WORKERS.values()):
             self._early_deaths = 0
@@ -201,6 +208,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _pre_exec(self, arbiter: Any) -> None:
         kinds = [listeners.ADMIN if listener is self.admin else "front" for listener in arbiter.LISTENERS]
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = ":".join(kinds)
+        arbiter.cfg.env_orig[ENVIRONMENT] = self.orders.get().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)
 
@@ -230,6 +238,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         workers = self.num_workers if new.workers == old.workers and self.num_workers else new.workers
         self.app.adopt(new)
         self.app.publish()
+        self._note_reload([])
         if (new.bind, new.admin, new.user, new.group) != (old.bind, old.admin, old.user, old.group):
             self.app.place(self)
             self.cfg.set("bind", self.app.cfg.settings["bind"].get())  # so that gunicorn does not bind again
@@ -255,7 +264,24 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         except SettingsError as problem:
             mistakes = problem.mistakes
         self.log.error("reload refused, the running settings stay: %s", "; ".join(mistakes))
+        self._note_reload(mistakes)
         return None
+
+    def _note_reload(self, mistakes: list[str]) -> None:
+        """Tell the command that asked for a reload what came of it."""
+        try:
+            self.app.orders.change(lambda orders: orders.reloaded(mistakes))
+        except OrdersBusy as problem:
+            self.log.warning("what came of the reload could not be noted: %s", problem)
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        """The signals that came. A reload that a command asked for is one of them: workers may not be allowed to send
+        it."""
+        signals: list[int] = super().wait_for_signals(timeout)
+        orders = self.app.orders.get()
+        if orders.reloads_asked > orders.reloads_done and signal.SIGHUP not in signals:
+            signals.append(signal.SIGHUP)
+        return signals
 
     def spawn_worker(self) -> Any:
         """Fork with signals blocked until the worker has its own handlers, or those of the master would eat them."""

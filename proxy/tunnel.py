@@ -298,6 +298,11 @@ class Tunnel:
         self._idle_since = monotonic()
         self.deadline = self._next_look()
 
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes to the client and to the upstream so far."""
+        return self.downward.moved, self.upward.moved
+
     def start(self, from_client: bytes, from_upstream: bytes) -> None:
         """Begin with the bytes that each side sent behind its half of the handshake."""
         self.deadlines.streams.add(self)

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import socket
-from time import monotonic
+from time import monotonic, time
 from types import FrameType
 from typing import Any
 
@@ -16,16 +16,21 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
+from proxy.admin.admin import Admin
+from proxy.admin.answer import Asked
+from proxy.admin.body import admin_body
+from proxy.admin.report import report
 from proxy.assembly import Upstreams, build_tables
+from proxy.errors import ExchangeError
 from proxy.exchange import Exchange, Resources, Tally
 from proxy.front.front import Front
 from proxy.front.h1 import Connection
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
 from proxy.net.stream import Deadlines, Hub
-from proxy.observe import admin
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
+from proxy.observe.recent import Recent
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
@@ -85,7 +90,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         settings: Settings = self.app.settings
         hub = Hub()
         counters = self.app.board.counters(self.slot)
-        self._access_log = AccessLog(settings.access_log, settings.log_format, counters.log_lost, self.log.warning)
+        self._recent = Recent()
+        self._access_log = AccessLog(
+            settings.access_log, settings.log_format, counters.log_lost, self.log.warning, self._recent.take)
         self._resources = Resources(
             hub,
             Deadlines(),
@@ -94,12 +101,16 @@ class Worker(BaseWorker):  # type: ignore[misc]
             counters,
             self._access_log,
             RequestIds(),
-            set(),
+            {},
             Tally(),
         )
         self._upstreams = Upstreams(self._resources, self.log)
-        self._tables = build_tables(settings, self._upstreams)
+        orders = self.app.orders.get()
+        self._tables = build_tables(settings, self._upstreams, orders)
         self._upstreams.settle(self._tables)
+        counters.gauge(Gauge.ORDERS, orders.version)
+        self._admin = Admin(
+            self.app.board, self.app.reports, self.app.orders, self.app.version, lambda: self.app.settings)
         self._stopped = Event()
         self._workers = self.app.board.alive()
         self._draining = False
@@ -140,11 +151,16 @@ class Worker(BaseWorker):  # type: ignore[misc]
         Exchange(route, self._resources, connection, request).run()
 
     def _answer_admin(self, connection: Connection, request: Request, _route: Route | None) -> None:
-        answer = admin.respond(
-            request.method, request.target, request.fields.host, self.app.board, self.app.settings, self.app.version
-        )
+        try:
+            body = admin_body(connection, request, self.app.settings)
+        except ExchangeError as error:
+            connection.answer(error)
+            return
+        asked = Asked.of_lines(request.method, request.target, request.fields.host, request.fields.lines, body)
+        answer = self._admin.respond(asked)
         response = ResponseHead(1, answer.status, b"")
-        response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n" % answer.content_type.encode()
+        response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
+            answer.content_type.encode(), answer.fields)
         rest = connection.begin(response, len(answer.body), answer.body, stream=False)
         if rest:
             connection.send_all(rest, connection.front.tables.settings.write_timeout)
@@ -184,21 +200,30 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.busy for pool in pools))
         counters.gauge(Gauge.QUEUED, self._upstreams.queued(self._tables))
         counters.see_peers(self._upstreams.sights(self._tables))
+        self._recent.forget(time())
+        if self.app.reports.wanted:
+            self.app.reports.publish(self.slot, report(resources.tunnels, self._recent))
 
     # Reload and drain.
 
     def _reload(self) -> None:
-        """Swap to the settings that the master checked. Exchanges and tunnels under way keep what they began with."""
-        settings = self.app.reloaded()
+        """Swap to the settings that the master checked, and the orders in force.
+
+        Exchanges and tunnels under way keep what they began with.
+        """
+        settings, orders = self.app.reloaded(), self.app.orders.get()
         try:
             self._access_log.change(settings.access_log, settings.log_format)
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
-        self._tables = build_tables(settings, self._upstreams)
+        self._tables = build_tables(settings, self._upstreams, orders)
         for front in self._fronts:
             front.tables = self._tables
         self._upstreams.settle(self._tables)
-        self._resources.counters.reloaded()
+        counters = self._resources.counters
+        counters.see_peers(self._upstreams.sights(self._tables))  # before the version: who waits for it reads them
+        counters.gauge(Gauge.ORDERS, orders.version)
+        counters.reloaded()
 
     def _begin_drain(self) -> None:
         if not self._draining:

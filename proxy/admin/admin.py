@@ -15,7 +15,6 @@ from proxy.observe.reports import Reports
 from proxy.orders import OrderBook
 from proxy.settings import Settings
 
-MOST_BODY = 16 << 10  # bytes of a command
 _FRESH = 1.5  # seconds to wait for the workers' reports when nobody has looked for a while
 _PAUSE = 0.05
 _COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")

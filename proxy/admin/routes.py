@@ -7,7 +7,6 @@ from typing import Any
 from proxy.observe.metrics import PeerSight, PeerState, PeerView
 from proxy.orders import Orders
 from proxy.settings import RouteSettings, Settings
-from proxy.settings.table import TOP
 from proxy.values import Peer
 
 _UNSEEN = PeerView(0, 0, 0, PeerSight())
@@ -73,7 +72,7 @@ def connections(view: PeerView) -> dict[str, Any]:
 
 
 def routes(settings: Settings, orders: Orders, views: Mapping[str, PeerView]) -> list[RouteView]:
-    """All routes, the catch-all of the top level last. `views`: peers by address."""
+    """All routes. `views`: peers by address."""
     return [_view(route, orders, views) for route in settings.all_routes]
 
 

@@ -104,7 +104,7 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
 
 def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
     """By reason, most frequent first. `limit`: a bound of the gateway's was hit."""
-    found = []
+    found: list[dict[str, Any]] = []
     for reason, counts in failure_counts(slots).items():
         failure = _FAILURES.get(reason)
         side = _SIDES.get(failure.blame, "gateway") if failure else "gateway"
@@ -114,10 +114,18 @@ def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
             "side": side,
             "status": failure.status if failure else 0,
             "message": failure.message if failure else "",
-            "limit": bool(failure) and (failure.status in _LIMITS or (side == "gateway" and failure.status == 503
-                                                                      and failure.blame is Blame.PROXY)),
+            "limit": failure is not None and _is_limit(failure),
         })
+    answered = sum(count for slot in slots for _, status_class, count in slot.requests() if status_class == 5)
+    own = answered - sum(row["count"] for row in found if row["status"] >= 500)
+    if own > 0:
+        found.append({"reason": "application", "count": own, "side": "upstream", "status": 500, "limit": False,
+                      "message": "The application itself answered with 5xx"})
     return sorted(found, key=lambda row: (-row["count"], row["reason"]))
+
+
+def _is_limit(failure: Failure) -> bool:
+    return failure.status in _LIMITS or (failure.blame is Blame.PROXY and failure.status == 503)
 
 
 def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:

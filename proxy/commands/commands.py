@@ -14,8 +14,7 @@ from proxy.commands.client import FINE, INTERRUPTED, PARTLY, USAGE, Admin, Comma
 from proxy.commands.screen import screen
 from proxy.commands.switch import await_drained, switch
 
-NAMES = ("status", "top", "switch", "drain", "undrain", "maintenance", "reload")
-_DOCS = {
+NAMES = {
     "status": "show what the gateway does, once",
     "top": "show it live, until Ctrl-C",
     "switch": "move a route to a new instance, once that is ready, and wait until the old one serves nobody",
@@ -26,6 +25,9 @@ _DOCS = {
 }
 
 
+_WIDE = 200  # columns
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{self.prog.removeprefix('python -m proxy ')}: {message}; see {self.prog} --help", USAGE)
@@ -33,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(name: str) -> argparse.ArgumentParser:
     """The arguments of one command."""
-    made = _Parser(prog=f"python -m proxy {name}", description=_DOCS[name], allow_abbrev=False)
+    made = _Parser(prog=f"python -m proxy {name}", description=NAMES[name], allow_abbrev=False)
     if name == "switch":
         made.add_argument("route", metavar="ROUTE", help="name of the route, as status shows it")
         made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
@@ -99,7 +101,9 @@ def _status(admin: Admin, given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(now, indent=2))
     else:
-        Console(highlight=False).print(screen(None, now))
+        console = Console(highlight=False)
+        # A file or a pipe has no width: nothing is folded that a script may look for.
+        Console(highlight=False, width=None if console.is_terminal else _WIDE).print(screen(None, now))
     return FINE
 
 

@@ -50,7 +50,7 @@ def _percentile(bounds: Sequence[float], counts: Sequence[int], share: float) ->
 def seconds(value: float | None) -> str:
     """A duration, to three digits: "840 µs", "12 ms", "1.5 s", "3 min"."""
     if value is None:
-        return "–"
+        return "-"
     for limit, scale, unit in ((0.001, 1e6, "µs"), (1.0, 1e3, "ms"), (100.0, 1.0, "s")):
         if value < limit:
             return f"{value * scale:.3g} {unit}"

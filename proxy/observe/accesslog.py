@@ -11,7 +11,7 @@ received, query string included; Authorization and Cookie are never logged.
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
@@ -209,14 +209,20 @@ class AccessLog:
     """The log of one worker, made after the fork; spawn `run` in a greenlet."""
 
     def __init__(
-        self, path: str, log_format: str, lost: Callable[[int], None], report: Callable[[str], None]
+        self,
+        path: str,
+        log_format: str,
+        lost: Callable[[int], None],
+        report: Callable[[str], None],
+        watch: Callable[[Sequence[Entry | EntryFields]], object] = len,
     ) -> None:
-        """`lost` is told how many lines were lost, `report` why a file could not be opened.
+        """`lost` is told how many lines were lost, `report` why a file could not be opened; `watch` sees all entries.
 
         Without a file requests are served all the same: their lines are lost, until a `reopen` succeeds.
         """
         self._lost = lost
         self._report = report
+        self._watch = watch
         self._entries: list[Entry | EntryFields] = []
         self._thread = ThreadPool(1)
         self._turn = Semaphore()
@@ -282,7 +288,9 @@ class AccessLog:
         line = self._line
         parts = []
         for start in range(0, len(entries), _CHUNK):
-            parts.append("".join([line(entry) for entry in entries[start : start + _CHUNK]]))
+            chunk = entries[start : start + _CHUNK]
+            self._watch(chunk)
+            parts.append("".join([line(entry) for entry in chunk]))
             gevent.sleep(0)
         return "".join(parts).encode("ascii", "backslashreplace")
 

@@ -1,6 +1,5 @@
 """The board as Prometheus text."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 

@@ -5,7 +5,7 @@ import os
 import pwd
 from pathlib import Path
 
-from proxy.settings.table import TABLE, RouteSettings, Settings
+from proxy.settings.table import TABLE, RouteSettings, Settings, serves_itself
 from proxy.values import Address
 
 
@@ -22,11 +22,6 @@ def problems(settings: Settings) -> list[str]:
         *(f"route {route.name}: {problem}"
           for route in settings.routes for problem in _route_problems(route, settings)),
     ]
-
-
-def serves_itself(settings: Settings) -> bool:
-    """Whether requests are answered here, without an upstream."""
-    return bool(settings.redirect or settings.respond or settings.root or settings.gateway_health)
 
 
 def _upstream_problems(settings: Settings, own: list[Address]) -> list[str]:

@@ -322,6 +322,18 @@ class Settings:
         """Whether the `bind` addresses speak TLS."""
         return bool(self.certificates or self.acme or self.tls == "self-signed")
 
+    @property
+    def all_routes(self) -> tuple[RouteSettings, ...]:
+        """The file's routes, and the one for all other requests that the top level makes if it says how."""
+        if self.upstream or serves_itself(self):
+            return (*self.routes, RouteSettings("default", (), "/", False, self))
+        return self.routes
+
+
+def serves_itself(settings: Settings) -> bool:
+    """Whether requests are answered here, without an upstream."""
+    return bool(settings.redirect or settings.respond or settings.root or settings.gateway_health)
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:

@@ -3,8 +3,8 @@
 import { el, mark, svg, sync, write } from "./dom.js";
 
 export const SPAN = 180; // seconds shown
-const LEFT = 46;
-const RIGHT = 10;
+const LEFT = 62;
+const RIGHT = 16;
 const TOP = 10;
 const BOTTOM = 22;
 
@@ -68,16 +68,16 @@ export class Chart {
 
   layers(x, y) {
     const below = this.points.map(() => 0);
-    return this.series.map((series) => {
+    return this.series.map((series, number) => {
       const base = this.points.map((one, index) => `${x(one.time)} ${y(below[index])}`);
       const line = this.points.map((one, index) => {
         below[index] += series.value(one) ?? 0;
         return `${x(one.time)} ${y(below[index])}`;
       });
+      // The first layer is the ground with its outline; what lies upon it is seldom thick enough for one.
       return svg("g", { class: series.kind },
-        svg("path", { class: "area", d: `M${line.join("L")}L${base.reverse().join("L")}Z` }),
-        below.some((value, index) => value > 0 && series.value(this.points[index])) &&
-          svg("path", { class: "line", d: `M${line.join("L")}` }));
+        svg("path", { class: number ? "band" : "area", d: `M${line.join("L")}L${base.reverse().join("L")}Z` }),
+        number ? null : svg("path", { class: "line", d: `M${line.join("L")}` }));
     });
   }
 

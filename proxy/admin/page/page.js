@@ -123,7 +123,7 @@ function tiles(now, reading) {
   write($("now-rate"), `${perSecond(average("rate"))} /s`);
   write($("now-total"), `${count(reading.requests)} in all · ${bytes(average("received"))}/s in, ${bytes(average("sent"))}/s out`);
   write($("now-p95"), duration(now.p95));
-  write($("now-percentiles"), now.p50 === null ? "no requests just now" : `half below ${duration(now.p50)}, 99 of 100 below ${duration(now.p99)}`);
+  write($("now-percentiles"), now.p50 === null ? "no requests just now" : `p50 ${duration(now.p50)}, p99 ${duration(now.p99)}`);
   write($("now-failing"), share(now.failing));
   write($("now-failed"), `${count(now.failures)} in all`);
   mark($("tile-failing"), "data-kind", now.failing >= 0.01 ? "bad" : "calm");

@@ -27,7 +27,7 @@ export function routes(reading, order) {
 }
 
 function routeElement(order) {
-  const button = el("button", { class: "button small plain", type: "button" });
+  const button = el("button", { class: "quiet", type: "button" });
   const element = el(
     "section",
     { class: "route" },
@@ -72,7 +72,7 @@ function fillPeer(row, peer, route) {
   write(meter.lastElementChild, `${count(peer.busy)} busy, ${count(peer.idle)} idle`);
   const sent = peer.connects + peer.reuses;
   const failed = peer.failures ? `, ${count(peer.failures)} failed` : "";
-  write(used, `${count(sent)} requests${failed}`);
+  write(used, `${plural(sent, "request")}${failed}`);
   mark(used, "title", `${count(peer.connects)} on new connections, ${count(peer.reuses)} on kept ones`);
   mark(used, "class", peer.failures ? "hint bad" : "hint");
   write(probed, peer.probed ? `probed ${duration(Math.max(0, Math.round(Date.now() / 1000 - peer.probed)))} ago` : "");
@@ -92,7 +92,8 @@ export function failures(reading, earlier) {
     note: `${row.message}${recent(row) ? ` · ${count(recent(row))} in the last three minutes` : ""}`,
   }));
   bars("failures", rows.slice(0, 8));
-  bars("limits", rows.filter((_, index) => reading.failures[index].limit).slice(0, 8));
+  const limits = rows.filter((_, index) => reading.failures[index].limit).slice(0, 8);
+  bars("limits", limits.map((row) => ({ ...row, part: row.part / limits[0].part })));
 }
 
 export function certificates(reading) {
@@ -149,7 +150,7 @@ export function requests(id, reading) {
       `${row.method} ${row.target}`,
       row.client || "unix socket",
       row.upstream || "–",
-      words(row.reason),
+      words(row.reason) || (row.status >= 500 ? "the application's own answer" : ""),
     ]);
   if (!reading.access_log) write($(`${id}-empty`), "The access log is off: single requests are not known.");
 }

@@ -1,6 +1,5 @@
 """The board: exact totals whatever happens to workers, bounded names, valid Prometheus text."""
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -12,13 +11,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe import metrics
-from proxy.observe.admin import Answer, respond
 from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, PeerSight, PeerState, Total
 from proxy.observe.prometheus import peer_views, render
-from proxy.settings import Address, Settings
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "run-the-gateway.md"
-SETTINGS = Settings(upstream=(Address("127.0.0.1", 8080),), workers=1)
 
 
 def samples(board: Board) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -242,52 +238,3 @@ def test_a_name_too_long_for_its_cell_is_cut_at_a_whole_character() -> None:
     [(name, _)] = cells.items()
     assert name == "é" * 60
     del board
-
-
-def ask(
-    target: bytes, host: bytes | None = b"127.0.0.1:9180", method: bytes = b"GET", board: Board | None = None
-) -> Answer:
-    return respond(method, target, host, board or Board(), SETTINGS, "1.2.3")
-
-
-@pytest.mark.parametrize("host", [b"localhost", b"localhost:9180", b"127.0.0.1:9180", b"[::1]:9180", b"10.0.0.7",
-                                  b"proxy:9180", None])
-def test_hosts_that_a_scraper_uses_are_served(host: bytes | None) -> None:
-    assert ask(b"/metrics", host).status == 200
-
-
-@pytest.mark.parametrize("host", [b"evil.example", b"evil.example:9180", b"127.0.0.1.evil.example", b"localhost.evil",
-                                  b"", b"a@127.0.0.1", b"127.0.0.1:9180\n"])
-def test_names_that_a_stranger_can_own_are_refused(host: bytes) -> None:
-    assert ask(b"/metrics", host).status == 403
-
-
-def test_other_methods_and_paths_are_refused() -> None:
-    assert ask(b"/metrics", method=b"POST").status == 405
-    assert ask(b"/metrics", method=b"HEAD").status == 200
-    assert ask(b"/").status == 404
-    assert ask(b"/metrics/").status == 404
-    assert ask(b"/metrics?name[]=x").status == 200
-
-
-def test_health_is_503_without_a_worker_that_takes_requests() -> None:
-    board = Board()
-    assert ask(b"/healthz", board=board).status == 503
-    counters = board.counters(board.take([]))
-    counters.begin()
-    assert ask(b"/healthz", board=board) == (200, "text/plain; charset=utf-8", b"ok\n")
-    counters.gauge(Gauge.DRAINING, 1)
-    assert ask(b"/healthz", board=board).status == 503
-
-
-def test_status_tells_who_serves_what() -> None:
-    board = Board()
-    counters = board.counters(board.take([]))
-    counters.begin()
-    counters.request(b"GET", 200, 0.1, 5, 6)
-    answer = ask(b"/status.json", board=board)
-    page = json.loads(answer.body)
-    assert answer.content_type == "application/json"
-    assert (page["version"], page["requests"], page["upstream"]) == ("1.2.3", 1, ["127.0.0.1:8080"])
-    assert [(worker["pid"], worker["requests"], worker["draining"]) for worker in page["workers"]] == [
-        (os.getpid(), 1, False)]

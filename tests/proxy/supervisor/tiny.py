@@ -19,8 +19,10 @@ from typing import Any
 from gunicorn.workers.base import Worker as BaseWorker
 
 from proxy import supervisor
+from proxy.admin.admin import Admin
+from proxy.admin.answer import Asked
 from proxy.cli import main
-from proxy.observe import admin
+from proxy.observe.metrics import Gauge
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -32,11 +34,17 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def handle_hup(self, _sig: int, _frame: object) -> None:
         self.settings = self.app.reloaded()
+        self.adopt()
         self.log.info("worker runs with hold %g", self.settings.hold)
+
+    def adopt(self) -> None:
+        self.counters.gauge(Gauge.ORDERS, self.app.orders.get().version)
 
     def run(self) -> None:
         self.settings = self.app.settings
         self.counters = self.app.board.counters(self.slot)
+        self.admin = Admin(self.app.board, self.app.reports, self.app.orders, self.app.version, lambda: self.settings)
+        self.adopt()
         threads: list[threading.Thread] = []
         for listener in self.sockets:
             listener.setblocking(False)
@@ -68,7 +76,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def answer(self, lines: Any, line: str, is_admin: bool) -> None:
         if line.startswith("/"):
-            page = admin.respond(b"GET", line.encode(), None, self.app.board, self.settings, self.app.version)
+            page = self.admin.respond(Asked(b"GET", line.encode()))
             print(page.body.decode() if is_admin else "not here", file=lines, flush=True)
         elif line == "wait":
             print("waiting", file=lines, flush=True)
