@@ -25,7 +25,7 @@ from aragora.storage import ChangeFeed, DebateRecord, Store, last_backup
 log = logging.getLogger("aragora.server")
 
 SAMPLE_SECONDS = 2.0
-LOOK_SECONDS = 10.0  # between two looks at what the database and the data directory tell
+LOOK_SECONDS = 5.0  # between two looks at what the database and the data directory tell
 
 _lock = threading.Lock()
 _current: Process | None = None

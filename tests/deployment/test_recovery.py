@@ -1,0 +1,176 @@
+"""The worst day, rehearsed: copies by the timer's own command, the database lost, the drill, the restored service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.aragora.storage.databases import PostgreSQL, postgresql, postgresql_template
+from tests.conftest import program
+from tests.deployment.processes import CHECKOUT, application, get, until
+
+__all__ = ["postgresql", "postgresql_template"]
+
+UNITS = CHECKOUT / "conf" / "systemd"
+QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo", "demo"], "rounds": 1}
+CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+
+def timed_command(shelf: Path) -> list[str]:
+    """What aragora-backup.service runs, with this interpreter and that directory."""
+    found = re.search(r"^ExecStart=(.*)$", (UNITS / "aragora-backup.service").read_text(), re.MULTILINE)
+    assert found
+    interpreter, *words = found[1].split()
+    assert interpreter == "/opt/aragora/current/bin/python"
+    assert words[:4] == ["-m", "aragora", "backup", "/var/lib/aragora/backups"]
+    return [sys.executable, *words[:3], str(shelf), *words[4:]]
+
+
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=CHECKOUT, env=CLEAN | environ, capture_output=True, text=True, timeout=90)
+
+
+def copied(shelf: Path, **environ: str) -> Path:
+    done = run(*timed_command(shelf), **environ)
+    assert done.returncode == 0, done.stderr
+    return max(shelf.iterdir())
+
+
+def drilled(shelf: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    done = run("scripts/drill_recovery", str(shelf), "--json", *words)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def asked(port: int) -> str:
+    answer = get(port, "/api/debates?wait=25", method="POST", json=QUESTION)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def log(port: int, debate_id: str) -> list[dict[str, Any]]:
+    answer = get(port, f"/api/debates/{debate_id}/events?limit=500")
+    return list(answer.json()["events"]) if answer.ok else []
+
+
+@pytest.mark.timeout(120)
+def test_a_lost_database_comes_back_as_the_last_copy_shows_it(tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    data = tmp_path / "data"
+    own = {"ARAGORA_DATA_DIR": str(data), "ARAGORA_DEMO_DELAY": "0"}
+    with application(tmp_path, **own) as (running, port, _ws):
+        first = asked(port)
+        copied(shelf, **own)
+        second = asked(port)
+        begun = time.time()
+        until(lambda: time.time() >= int(begun) + 1, "the next second, and with it another name")
+        copied(shelf, **own)
+        logs = {debate_id: log(port, debate_id) for debate_id in (first, second)}
+        noted = until(lambda: told(port, "aragora_backup_last_success_timestamp_seconds ", begun), "the new age")
+        assert noted <= time.time()
+        lost = asked(port)
+        running.signal(signal.SIGKILL)
+        running.ended()
+        until(lambda: not running.left_behind(), "the end of the orphans")
+    shutil.rmtree(data)
+
+    code, found, errors = drilled(shelf)
+    assert code == 0, errors
+    assert found["kept"] is True
+    assert (found["debates"], found["events"]) == (2, sum(map(len, logs.values())))
+    assert 0 <= found["point_seconds"] < 90
+    assert 0 < found["restore_seconds"] < found["recovery_seconds"] < 90
+    assert not data.exists(), "the drill stays beside the service"
+
+    newest = max(shelf.iterdir())
+    restored = run(sys.executable, "-m", "aragora", "restore", str(newest), **own)
+    assert restored.returncode == 0, restored.stderr
+    with application(tmp_path, **own) as (_running, port, _ws):
+        assert {debate_id: log(port, debate_id) for debate_id in logs} == logs
+        assert get(port, f"/api/debates/{lost}").status_code == 404
+        refused = run(sys.executable, "-m", "aragora", "restore", str(newest), "--force", **own)
+        assert refused.returncode == 1
+        assert "in use" in refused.stderr
+
+
+def told(port: int, name: str, least: float) -> float:
+    """The value of that metric once it is large enough."""
+    lines = [line for line in get(port, "/metrics").text.splitlines() if line.startswith(name)]
+    value = float(lines[0].rpartition(" ")[2]) if lines else 0.0
+    return value if value >= least else 0.0
+
+
+@pytest.mark.timeout(120)
+def test_the_drill_fails_past_the_promise_and_without_a_sound_copy(tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    assert drilled(shelf)[0] == 1
+    own = {"ARAGORA_DATA_DIR": str(tmp_path / "data")}
+    assert run(sys.executable, "-m", "aragora", "migrate", **own).returncode == 0
+    copy = copied(shelf, **own)
+    code, found, _ = drilled(shelf, "--rto", "0.01")
+    assert (code, found["kept"]) == (1, False)
+
+    old = shelf / f"aragora-{datetime.fromtimestamp(time.time() - 901, UTC):%Y%m%d-%H%M%S}.db"
+    copy.rename(old)
+    code, found, _ = drilled(shelf)
+    assert (code, found["kept"]) == (1, False)
+    assert found["point_seconds"] > 900
+
+    old.write_bytes(old.read_bytes()[:-4096])
+    code, found, errors = drilled(shelf)
+    assert (code, found) == (1, {})
+    assert "damaged" in errors or "not a database" in errors
+
+
+@pytest.mark.component("postgresql", "age")
+@pytest.mark.timeout(120)
+def test_an_encrypted_copy_of_postgresql_is_drilled_into_an_empty_database(
+    tmp_path: Path, postgresql: PostgreSQL, postgresql_template: str
+) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    key = tmp_path / "key"
+    subprocess.run(["age-keygen", "-o", str(key)], check=True, capture_output=True, timeout=30)
+    public = re.search(r"# public key: (\S+)", key.read_text())
+    assert public
+    own = {
+        "ARAGORA_DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": postgresql.new_database(postgresql_template),
+        "ARAGORA_BACKUP_RECIPIENT": public[1],
+    }
+    with application(tmp_path, **own, ARAGORA_DEMO_DELAY="0") as (_running, port, _ws):
+        asked(port)
+        copy = copied(shelf, **own)
+    assert copy.name.endswith(".dump.age")
+    into = ("--into", postgresql.new_database())
+    assert drilled(shelf, *into)[0] == 1  # without the key
+    code, found, errors = drilled(shelf, *into, "--identity", str(key))
+    assert code == 0, errors
+    assert found["debates"] == 1
+
+
+def test_the_timer_is_accepted_and_its_service_confined(tmp_path: Path) -> None:
+    """By systemd's own tools; an interpreter that is there stands for the installed one."""
+    analyze = program("systemd-analyze")
+    if analyze is None:  # in a container without it
+        pytest.skip("systemd-analyze is missing: apt-get install systemd")
+    for unit in UNITS.glob("aragora-backup.*"):
+        text = unit.read_text().replace("/opt/aragora/current/bin/python", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    checked = run(analyze, "verify", *map(str, sorted(tmp_path.iterdir())))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    scored = run(analyze, "security", "--offline=true", "--threshold=25", str(tmp_path / "aragora-backup.service"))
+    assert scored.returncode == 0, scored.stdout
+    assert "OnCalendar=*:0/10\n" in (UNITS / "aragora-backup.timer").read_text()
