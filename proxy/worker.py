@@ -35,6 +35,7 @@ from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
 from proxy.upstream.request import Request
+from proxy.wire.answer import own_answer
 from proxy.wire.fields import RequestIds
 from proxy.wire.response import ResponseHead
 
@@ -106,7 +107,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         self._upstreams = Upstreams(self._resources, self.log)
         orders = self.app.orders.get()
-        self._tables = build_tables(settings, self._upstreams, orders)
+        self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
         self._upstreams.settle(self._tables)
         counters.gauge(Gauge.ORDERS, orders.version)
         self._admin = Admin(
@@ -152,18 +153,27 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _answer_admin(self, connection: Connection, request: Request, _route: Route | None) -> None:
         try:
-            body = admin_body(connection, request, self.app.settings)
+            asked = Asked.of_lines(
+                request.method,
+                request.target,
+                request.fields.host,
+                request.fields.lines,
+                admin_body(connection, request, self.app.settings),
+            )
         except ExchangeError as error:
-            connection.answer(error)
-            return
-        asked = Asked.of_lines(request.method, request.target, request.fields.host, request.fields.lines, body)
-        answer = self._admin.respond(asked)
-        response = ResponseHead(1, answer.status, b"")
-        response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
-            answer.content_type.encode(), answer.fields)
-        rest = connection.begin(response, len(answer.body), answer.body, stream=False)
+            response, body = own_answer(error, request.id, request.fields.accept)
+        else:
+            answer = self._admin.respond(asked)
+            body = answer.body
+            response = ResponseHead(1, answer.status, b"")
+            response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
+                answer.content_type.encode(), answer.fields)
+        rest = connection.begin(response, len(body), body, stream=False)
         if rest:
             connection.send_all(rest, connection.front.tables.settings.write_timeout)
+
+    def _is_draining(self) -> bool:
+        return self._draining
 
     def _yields(self) -> bool:
         """Whether this worker holds more than its share of the clients."""
@@ -216,7 +226,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log.change(settings.access_log, settings.log_format)
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
-        self._tables = build_tables(settings, self._upstreams, orders)
+        self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
         for front in self._fronts:
             front.tables = self._tables
         self._upstreams.settle(self._tables)
