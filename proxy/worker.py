@@ -22,8 +22,9 @@ from proxy.admin.body import admin_body
 from proxy.admin.report import report
 from proxy.assembly import Upstreams, build_tables
 from proxy.errors import ExchangeError
-from proxy.exchange import Exchange, Resources, Tally
+from proxy.exchange import Downstream, Exchange, Resources, Tally
 from proxy.front.front import Front
+from proxy.front.greeting import Greeting
 from proxy.front.h1 import Connection
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
@@ -31,6 +32,7 @@ from proxy.net.stream import Deadlines, Hub
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.observe.recent import Recent
+from proxy.relay import send_rest
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
@@ -143,15 +145,16 @@ class Worker(BaseWorker):  # type: ignore[misc]
         port = b"%d" % sock.getsockname()[1] if sock.family != socket.AF_UNIX else b"80"
         is_admin = self.app.is_admin(wrapped)
         answer = self._answer_admin if is_admin else self._answer
-        front = Front(self._tables, self._resources, answer, Connection, b"http", port)
+        protocol = Greeting if self.app.settings.h2c and not is_admin else Connection
+        front = Front(self._tables, self._resources, answer, protocol, b"http", port)
         self._fronts.append(front)
         batch = 64 if self.cfg.workers == 1 else 2
         return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, batch)
 
-    def _answer(self, connection: Connection, request: Request, route: Route | None) -> None:
+    def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._resources, connection, request).run()
 
-    def _answer_admin(self, connection: Connection, request: Request, _route: Route | None) -> None:
+    def _answer_admin(self, connection: Downstream, request: Request, _route: Route | None) -> None:
         try:
             asked = Asked.of_lines(
                 request.method,
@@ -170,7 +173,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 answer.content_type.encode(), answer.fields)
         rest = connection.begin(response, len(body), body, stream=False)
         if rest:
-            connection.send_all(rest, connection.front.tables.settings.write_timeout)
+            send_rest(connection.outlet, rest, self._tables.settings.write_timeout)
 
     def _is_draining(self) -> bool:
         return self._draining
@@ -256,7 +259,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         for wrapped in self.sockets:
             wrapped.sock.close()
         for front in self._fronts:
-            front.draining = True
+            front.drain()
         gevent.spawn(self._close_tunnels, min(settings.websocket_drain, settings.graceful))
         parked_until = monotonic() + min(_PARKED_GRACE, settings.graceful / 2)
         while monotonic() < end and self._busy(parked_until):

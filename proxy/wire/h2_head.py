@@ -255,3 +255,9 @@ def response_section(response: ResponseHead, length: int | None, date: bytes | N
     if date is not None:
         section.append(_known_lines[b"date: " + date])
     return section
+
+
+def upgrade_section(response: ResponseHead) -> list[Field]:
+    """What answers an extended CONNECT when the upstream has switched protocols (RFC 8441 section 5)."""
+    fields = field_tuples(response.lines)
+    return [_STATUSES[200], *[field for field in fields if field[0] != b"sec-websocket-accept"]]
