@@ -18,10 +18,8 @@ from proxy.relay import send_rest
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
-from proxy.wire.answer import own_answer
 from proxy.wire.fields import BODILESS
 from proxy.wire.h2_head import Field, field_tuples, response_section, upgrade_section
-from proxy.wire.head import CRLF, END
 from proxy.wire.response import ResponseHead
 
 if TYPE_CHECKING:
@@ -215,21 +213,6 @@ class ClientStream(BodySource):
             raise ClientGone from error
         self._over = True
         self.connection.schedule()
-
-    def answer(self, error: ExchangeError) -> None:
-        self.begun = True
-        request = self.request
-        date = self.connection.front.clock.date()
-        head, _, body = own_answer(error, request.id, request.fields.accept, date, close=False).partition(END)
-        lines = head.split(CRLF)
-        status = HeaderTuple(b":status", lines[0][9:12])
-        try:
-            self._send_section([status, *field_tuples(lines[1:])], last=self.head_only)
-            if not self.head_only:
-                self._left = len(body)
-                self.write(body)
-        except (ClientGone, ExchangeError):
-            pass
 
     def abort(self) -> None:
         """The answer cannot be completed: the client must not take it for the whole (RFC 9113 section 8.1)."""
