@@ -8,6 +8,7 @@ CI sets it, the same absence is a failure, so that a green run there has really 
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def modules(*names: str) -> Callable[[], str]:
     return lambda: next((name for name in names if importlib.util.find_spec(name) is None), "")
 
 
+def namespaces() -> str:
+    """A check that answers what keeps this process from starting a second Linux machine inside this one, or nothing."""
+    found = programs("unshare", "nsenter", "pivot_root", "ip", "systemctl")()
+    if found:
+        return found
+    trial = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork", "true"]
+    return "" if subprocess.run(trial, capture_output=True, check=False).returncode == 0 else "the right to unshare"
+
+
 # name in the marker -> what to install, and how its absence is seen
 COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "nginx": ("apt-get install nginx-light", programs("nginx")),
@@ -59,6 +69,9 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "buildah": ("apt-get install buildah", programs("buildah")),
     "debootstrap": ("apt-get install debootstrap", programs("debootstrap")),
     "docker-compose": ("apt-get install docker-compose", programs("docker-compose")),
+    "logrotate": ("apt-get install logrotate", programs("logrotate")),
+    "systemd": ("apt-get install systemd python3-venv", programs("systemd-analyze", "systemd-tmpfiles", "systemctl")),
+    "machine": ("apt-get install systemd util-linux iproute2", namespaces),
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "websockets", "a2wsgi")),
 }
 

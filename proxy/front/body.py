@@ -20,7 +20,7 @@ _RATE_GRACE = 10.0
 """Seconds before a body's average rate is judged."""
 
 
-class Pace:
+class _Pace:
     """Whether a body comes fast enough: no long silence, and a least average rate."""
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class Pace:
             raise ExchangeError(errors.BODY_TIMEOUT, f"under {self._min_rate} bytes a second")
 
 
-def _receive(connection: "Connection", pace: Pace, size: int = RECEIVE_SIZE) -> bytes:
+def _receive(connection: "Connection", pace: _Pace, size: int = RECEIVE_SIZE) -> bytes:
     """Bytes of the body; what was read behind the head comes first. Raises `ExchangeError` or `ClientGone`."""
     data = connection.buffer
     if data:
@@ -57,13 +57,11 @@ def _receive(connection: "Connection", pace: Pace, size: int = RECEIVE_SIZE) -> 
     return data
 
 
-def new_spool(settings: Settings) -> Spool:
-    """Where a body goes that is not, or may not be, small."""
+def _spool(settings: Settings) -> Spool:
     return Spool(settings.body_memory, str(settings.spool_dir) if settings.spool_dir else None)
 
 
-def store(spool: Spool, data: bytes) -> None:
-    """Append to the spool. Raises `ExchangeError` when the disk is full."""
+def _store(spool: Spool, data: bytes) -> None:
     try:
         spool.append(data)
     except OSError as error:
@@ -75,7 +73,7 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
 
     The caller has seen that `connection.buffer` holds less than `length`.
     """
-    pace = Pace(settings)
+    pace = _Pace(settings)
     if length <= settings.body_memory:
         pieces = []
         left = length
@@ -85,15 +83,15 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
             left -= len(data)
             request.received += len(data)
         return b"".join(pieces)
-    spool = request.body = new_spool(settings)
+    spool = request.body = _spool(settings)
     try:
         if connection.buffer:
-            store(spool, _receive(connection, pace))
+            _store(spool, _receive(connection, pace))
         if splice.AVAILABLE:
             _splice_body(connection, spool, length, pace)
         else:
             while spool.length < length:
-                store(spool, _receive(connection, pace, min(RECEIVE_SIZE, length - spool.length)))
+                _store(spool, _receive(connection, pace, min(RECEIVE_SIZE, length - spool.length)))
     except BaseException:
         spool.close()
         raise
@@ -102,7 +100,7 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
     return spool
 
 
-def _splice_body(connection: "Connection", spool: Spool, length: int, pace: Pace) -> None:
+def _splice_body(connection: "Connection", spool: Spool, length: int, pace: _Pace) -> None:
     """As many bytes as the body still has, from the socket to the file inside the kernel."""
     pipes = connection.front.resources.pipes
     try:
@@ -135,14 +133,14 @@ def _splice_body(connection: "Connection", spool: Spool, length: int, pace: Pace
 
 def read_chunked_body(connection: "Connection", request: Request, settings: Settings) -> bytes | Spool | None:
     """A chunked body, decoded; sets `request.length` to what it came to."""
-    pace = Pace(settings)
+    pace = _Pace(settings)
     decoder = ChunkedDecoder()
-    spool = request.body = new_spool(settings)
+    spool = request.body = _spool(settings)
     try:
         while not decoder.done:
             data = _receive(connection, pace)
             request.received += len(data)
-            store(spool, _decode(decoder, data))
+            _store(spool, _decode(decoder, data))
             if spool.length > settings.max_body:
                 raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
         _finish(connection, decoder)
@@ -173,7 +171,7 @@ class BodyStream(StreamedBody):
     def __init__(self, connection: "Connection", request: Request, settings: Settings) -> None:
         self._connection = connection
         self._request = request
-        self._pace = Pace(settings)
+        self._pace = _Pace(settings)
         self._max_body = settings.max_body
         self._left = request.length
         self._decoder = ChunkedDecoder() if request.length is None else None

@@ -1,41 +1,18 @@
 """What the connections of one listener share, and the greenlets that serve them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from greenlet import getcurrent, greenlet
 
-from proxy.exchange import Downstream, Resources
+from proxy.exchange import Resources
 from proxy.net.stream import Socket
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
 from proxy.wire.fields import Clock
 
 if TYPE_CHECKING:
-    from proxy.front.h2 import Connection as Http2Connection
-
-
-class Held(Protocol):
-    """A client's connection, whatever it speaks."""
-
-    deadline: float
-
-    @property
-    def owner(self) -> object | None:
-        """Who answers a request on it at this moment."""
-
-    @property
-    def detached(self) -> bool:
-        """Whether it was left to a tunnel."""
-
-    def close(self) -> None: ...
-
-
-class Serving(Protocol):
-    """What a greenlet serves: a connection, or a stream of one."""
-
-    def serve(self) -> None:
-        """Answer what was asked. Raises nothing."""
+    from proxy.front.h1 import Connection
 
 
 class Front:
@@ -48,8 +25,8 @@ class Front:
         self,
         tables: Tables,
         resources: Resources,
-        exchange: Callable[[Downstream, Request, Route | None], None],
-        protocol: Callable[[Socket, "Front", str], object],
+        exchange: Callable[["Connection", Request, Route | None], None],
+        protocol: Callable[[Socket, "Front", str], "Connection"],
         scheme: bytes,
         port: bytes,
     ) -> None:
@@ -61,9 +38,7 @@ class Front:
         self.port = port
         self.clock = Clock()
         self.draining = False
-        self.connections: set[Held] = set()
-        self.multiplexed: set[Http2Connection] = set()
-        """Those that carry several requests, and tell their client when no more are taken."""
+        self.connections: set[Connection] = set()
         self._idle: list[greenlet] = []
         self._greenlets = 0
 
@@ -75,21 +50,21 @@ class Front:
         self.resources.counters.accepted()
         self._protocol(sock, self, client)
 
-    def resume(self, asked: Serving) -> None:
-        """Give what was asked to an idle greenlet. Called from the loop, not from a greenlet."""
+    def resume(self, connection: "Connection") -> None:
+        """Give a parked connection to an idle greenlet."""
         if self._idle:
             worker = self._idle.pop()
         else:
             worker = greenlet(self._work, self.resources.hub.greenlet)
             self._greenlets += 1
-        worker.switch(asked)
+        worker.switch(connection)
 
-    def _work(self, asked: Serving) -> None:
+    def _work(self, connection: "Connection") -> None:
         hub_switch = self.resources.hub.switch
         while True:
-            asked.serve()
+            connection.serve()
             self._idle.append(getcurrent())
-            asked = hub_switch()
+            connection = hub_switch()
 
     def trim(self) -> None:
         """Let some of the idle greenlets go; called once a second, so that a past peak's are gone within a minute."""
@@ -110,7 +85,6 @@ class Front:
         return len(parked[:most])
 
     def drain(self) -> None:
-        """From now on every connection ends with the answers that are due on it."""
+        """Take no more requests: close what is parked, let the rest end with its answer."""
         self.draining = True
-        for connection in list(self.multiplexed):
-            connection.drain()
+        self.shed(len(self.connections))

@@ -1,13 +1,15 @@
 """Real processes for these tests: started in a group of their own, ended by it, with nothing left behind."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -57,7 +59,9 @@ def get(port: int, path: str, **options: Any) -> requests.Response:
 class Running:
     """A process and all its children. Leaving the `with` kills what a test has not ended itself."""
 
-    def __init__(self, *command: str, cwd: Path = CHECKOUT, log: Path, **environ: str) -> None:
+    def __init__(
+        self, *command: str, cwd: Path = CHECKOUT, log: Path, pass_fds: Sequence[int] = (), **environ: str
+    ) -> None:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -68,6 +72,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
 
     def __enter__(self) -> "Running":
@@ -152,3 +157,43 @@ def gateway(directory: Path, upstream: int, *arguments: str) -> Iterator[tuple[R
     with Running(*command, *addresses, *arguments, log=directory / "gateway.log") as running:
         running.ready(front)
         yield running, front
+
+
+@dataclass
+class Counts:
+    """What a load saw, and what it lost."""
+
+    seen: dict[str, int] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def load(*arguments: str, inside: Sequence[str] = (), python: str = sys.executable) -> Iterator[Counts]:
+    """The load of `load.py` while the block runs, after each of its requests has succeeded once; then its counts.
+
+    `inside` is the command that leads to another machine.
+    """
+    command = [*inside, python, "tests/deployment/load.py", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    counts = Counts()
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first == "running\n", first + process.communicate()[0]
+        yield counts
+        said = process.communicate(timeout=120)[0]  # closes its standard input
+        found = json.loads(said.splitlines()[-1])
+        counts.seen, counts.lost = found["seen"], found["lost"]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -75,7 +75,7 @@ def test_ci_installs_what_the_component_tests_need() -> None:
     assert packages == needed
 
 
-@pytest.mark.parametrize("script", ["scripts/up", "scripts/test", "scripts/venv", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/up", "scripts/test", "scripts/venv", "scripts/install", ".ci/run"])
 def test_scripts_can_be_run(script: str) -> None:
     assert os.access(CHECKOUT / script, os.X_OK)
     shell = "bash" if script == ".ci/run" else "sh"

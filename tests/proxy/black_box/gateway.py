@@ -33,8 +33,7 @@ class Gateway:
         self.access_log = directory / "access.log"
         self.error_log = directory / "error.log"
         command = [
-            sys.executable, "-m", "proxy", "--bind", "127.0.0.1:0", "--workers", str(workers),
-            *(["--upstream", upstream] if upstream else []),
+            sys.executable, "-m", "proxy", "--bind", "127.0.0.1:0", "--upstream", upstream, "--workers", str(workers),
             "--admin", "127.0.0.1:0" if admin else "off", "--error-log", "-",
         ]  # fmt: skip
         if "--access-log" not in flags:

@@ -1,0 +1,122 @@
+"""A second Linux machine inside this one: systemd as process 1 over a copy-on-write view of this root file system.
+
+It has processes, mounts, host name, network (loopback only) and control groups of its own, and is gone with the test.
+Nothing is simulated: units, sandboxes, socket activation and the installer are those of a real machine. Needs root.
+"""
+
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.deployment.processes import CHECKOUT, until
+
+# What would reach for the real machine's kernel and disks; /proc/sys and /sys are read-only besides.
+MASKED = (
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-modules-load.service",
+    "systemd-remount-fs.service",
+    "systemd-sysctl.service",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "dev-hugepages.mount",
+    "sys-fs-fuse-connections.mount",
+)
+# %s: directory of the copy-on-write layer, files to lay over the root before it starts
+BOOT = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o size=2g tmpfs {work}
+mkdir {work}/upper {work}/work {work}/root
+mount -t overlay -o lowerdir=/,upperdir={work}/upper,workdir={work}/work overlay {work}/root
+cp -a {overlay}/. {work}/root
+cd {work}/root
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mount -t tmpfs tmpfs dev
+mkdir dev/shm dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+for node in null zero full random urandom tty; do touch dev/$node && mount --bind /dev/$node dev/$node; done
+mkdir -p mnt/checkout
+mount --bind {checkout} mnt/checkout
+mount -o remount,bind,ro mnt/checkout
+ip link set lo up
+rm -f usr/sbin/policy-rc.d
+mkdir mnt/before
+pivot_root . mnt/before
+exec chroot . sh -c 'umount -l /mnt/before && exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
+    /lib/systemd/systemd --system --show-status=false --log-target=journal systemd.unit=sysinit.target {masks}'
+"""
+NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup")
+
+
+class Machine:
+    """Runs commands inside."""
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+
+    def command(self, *command: str) -> list[str]:
+        """What runs this inside, from here."""
+        inside = ["nsenter", "--target", str(self.process), "--all", "--root", "--wd"]
+        environ = ["env", "-i", "--chdir=/mnt/checkout", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"]
+        return [*inside, *environ, *command]
+
+    def run(self, *command: str, check: bool = True, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """One command to its end; a failure shows what it said."""
+        ended = subprocess.run(
+            self.command(*command), capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        )
+        said = ended.stdout + ended.stderr
+        assert not check or ended.returncode == 0, f"{shlex.join(command)}:\n{said}{self.journal()}"
+        return ended
+
+    def journal(self) -> str:
+        """The last lines of the journal."""
+        return self.run("journalctl", "--no-pager", "--quiet", "--lines=60", check=False).stdout
+
+    def unit(self, name: str, value: str) -> str:
+        """A property of a unit, as `systemctl show` has it."""
+        return self.run("systemctl", "show", "--value", f"--property={value}", name).stdout.strip()
+
+
+@contextmanager
+def machine(overlay: Path) -> Iterator[Machine]:
+    """A machine that has booted, with the files of `overlay` laid over the root."""
+    with tempfile.TemporaryDirectory(prefix="machine-") as work:
+        masks = " ".join(f"systemd.mask={name}" for name in MASKED)
+        script = BOOT.format(work=work, overlay=overlay, checkout=CHECKOUT, masks=masks)
+        log = Path(work).with_suffix(".log")
+        with log.open("wb") as output:
+            command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "bash", "-c", script]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+            def booted() -> Machine | None:
+                assert process.poll() is None, log.read_text()
+                for child in children.read_text().split():
+                    found = Machine(int(child))
+                    # until it is systemd, it is the script that prepares the root
+                    if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                        state = found.run("systemctl", "is-system-running", check=False).stdout.strip()
+                        if state in ("running", "degraded"):
+                            return found
+                return None
+
+            found = until(booted, "the start of the other machine")
+            assert found is not None
+            yield found
+        finally:
+            process.kill()  # and with it process 1, which takes all others along
+            process.wait()
+            log.unlink()
