@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import ipaddress
 import json
 import os
 import resource
@@ -16,18 +17,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from aragora.agents import available
 from aragora.commands.exits import FAILED, FINE, Parser
 from aragora.errors import AragoraError, SettingsError
 from aragora.settings import Settings, load, unknown
-from aragora.storage import migrations
+from aragora.storage import last_backup, migrations
 from aragora.storage.engine import Database, first_line, open_database
 
 TOKEN = 16  # characters that a token needs at least to be no invitation
 DESCRIPTORS = 65_535  # open files that the deployment guide grants a production process
 SPARE = 256  # descriptors beside the connections: files, database, agents
 DISK = 1 << 30  # free bytes below which a warning is due
+BACKUP = 900  # seconds after which a copy shows too old a moment
 WAIT = 2.0  # seconds for one connection
 
 
@@ -204,26 +207,44 @@ def _ports(settings: Settings, production: bool) -> Iterator[Finding]:
             continue
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
-        if production and host in ("0.0.0.0", "::"):
-            mend = "bind to loopback or a private address, behind the gateway"
-            yield Finding("port", "warning", f"{name}={address} is open to every network", mend)
-        yield _port(name, host, int(port))
+        if production:
+            yield from _reach(name, address, host)
+        yield _port(name, host, int(port), production)
 
 
-def _port(name: str, host: str, port: int) -> Finding:
+def _reach(name: str, address: str, host: str) -> Iterator[Finding]:
+    mend = "bind to loopback or a private address, behind the gateway"
+    if host in ("0.0.0.0", "::"):
+        yield Finding("port", "warning", f"{name}={address} is open to every network", mend)
+    elif _is_public(host):
+        yield Finding("port", "failure", f"{name}={address} is open to the internet", mend)
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _port(name: str, host: str, port: int, production: bool) -> Finding:
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return Finding("port", "ok", f"{host}:{port} is free")
     except PermissionError:
         return Finding("port", "failure", f"{name}: {host}:{port} is not allowed", "name a port from 1024 on")
     except OSError as error:
-        if _serves(host, port):
+        answer = _answer(host, port)
+        if production and b"\r\nServer: aragora-dev" in answer:
+            mend = "end it, and start gunicorn -c conf/gunicorn.conf.py"
+            return Finding("port", "failure", f"{host}:{port} is served by the development server", mend)
+        if answer:
             return Finding("port", "ok", f"{host}:{port} is served by aragora")
         return Finding("port", "failure", f"{host}:{port}: {error.strerror}", f"stop what uses it, or set {name}")
 
 
-def _serves(host: str, port: int) -> bool:
-    """Whether it is this service that listens there."""
+def _answer(host: str, port: int) -> bytes:
+    """What listens there says, if it is this service; else nothing."""
     target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         with socket.create_connection((target, port), WAIT) as connection:
@@ -233,8 +254,46 @@ def _serves(host: str, port: int) -> bool:
             while len(answer) < 4096 and (piece := connection.recv(4096)):
                 answer += piece
     except OSError:
-        return False
-    return answer.startswith(b"HTTP/1.1 200") and b'"ok"' in answer
+        return b""
+    return answer if answer.startswith(b"HTTP/1.1 200") and b'"ok"' in answer else b""
+
+
+def _way_in(settings: Settings, production: bool) -> Iterator[Finding]:
+    """What stands between clients and the application: TLS, and a gateway that is the only one to be believed."""
+    if not production:
+        return
+    if "*" in settings.forwarded_allow_ips:
+        mend = "name the gateway's address in ARAGORA_FORWARDED_ALLOW_IPS"
+        yield Finding("gateway", "failure", "whoever connects is believed to be the gateway", mend)
+    else:
+        yield Finding("gateway", "ok", f"believed at {settings.forwarded_allow_ips}")
+    target = urlsplit(settings.url)
+    if target.scheme == "http" and target.hostname not in ("127.0.0.1", "::1", "localhost"):
+        mend = "end TLS at the gateway, and write https:// in ARAGORA_URL"
+        yield Finding("tls", "failure", f"tokens travel in the clear to {target.hostname}", mend)
+
+
+def _audit_log(settings: Settings, production: bool) -> Iterator[Finding]:
+    path = settings.audit_log
+    if not path:
+        if production:
+            yield Finding("audit log", "failure", "off", "set ARAGORA_AUDIT_LOG to a file, or to -")
+        return
+    place = Path(path) if Path(path).exists() else Path(path).absolute().parent
+    if path != "-" and not os.access(place, os.W_OK):
+        mend = "name a file that the service's user may write in ARAGORA_AUDIT_LOG"
+        yield Finding("audit log", "failure", f"cannot write {path}", mend)
+    else:
+        yield Finding("audit log", "ok", "standard output" if path == "-" else path)
+
+
+def _backups(settings: Settings, production: bool) -> Iterator[Finding]:
+    last = last_backup(settings)
+    if last is not None and time.time() - last.at < BACKUP:
+        yield Finding("backup", "ok", f"{(time.time() - last.at) / 60:.0f} min old, {last.path}")
+    elif production:
+        detail = "none was made here" if last is None else f"the last one is {(time.time() - last.at) / 3600:.1f} h old"
+        yield Finding("backup", "warning", detail, "systemctl enable --now aragora-backup.timer, or aragora backup")
 
 
 def _descriptors(settings: Settings, production: bool) -> Iterator[Finding]:
@@ -260,4 +319,15 @@ def _agents(settings: Settings, _production: bool) -> Iterator[Finding]:
         yield Finding("agents", "ok", ", ".join(ready))
 
 
-CHECKS: tuple[Check, ...] = (_access, _data_directory, _database, _redis, _ports, _descriptors, _agents)
+CHECKS: tuple[Check, ...] = (
+    _access,
+    _way_in,
+    _ports,
+    _audit_log,
+    _data_directory,
+    _database,
+    _backups,
+    _redis,
+    _descriptors,
+    _agents,
+)

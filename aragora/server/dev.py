@@ -188,6 +188,14 @@ class Server(ThreadingHTTPServer):
         self.socket = listener
         self.server_address = listener.getsockname()[:2]
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Turn away clients of the internet, whatever address we were bound to: we show tracebacks."""
+        del request
+        if ipaddress.ip_address(client_address[0].partition("%")[0]).is_global:
+            log.warning("%s turned away: the development server is not for the internet", client_address[0])
+            return False
+        return True
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no event; everything else is."""
         del request

@@ -4,6 +4,7 @@ shows, and whatever dies, nothing is lost and `/ready` tells the truth."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import requests
 
 from tests.aragora.storage.databases import PostgreSQL, postgresql, postgresql_template
 from tests.conftest import program
-from tests.deployment.processes import gateway, get, ports, until
+from tests.deployment.processes import CHECKOUT, gateway, get, ports, until
 from tests.deployment.test_kill_drills import Application, Watcher, asked, stored, whole
 
 __all__ = ["postgresql", "postgresql_template"]
@@ -152,17 +153,21 @@ def test_nothing_is_lost_whatever_dies(machines: Machines, postgresql: PostgreSQ
 
 
 POOLER = """
-[databases]
-* = host={host} user=postgres
-[pgbouncer]
 listen_addr =
 unix_socket_dir = {directory}
 listen_port = {port}
 auth_type = any
-pool_mode = {mode}
-default_pool_size = 2
-ignore_startup_parameters = options,extra_float_digits
+default_pool_size = {size}
+[databases]
+* = host={host} user=postgres
 """
+
+
+def snippet(kind: str) -> str:
+    """The code of that kind on the page about scaling."""
+    found = re.search(rf"^```{kind}\n(.*?)^```", (CHECKOUT / "docs/deployment/SCALING.md").read_text(), re.M | re.S)
+    assert found
+    return found[1]
 
 
 @pytest.mark.component("postgresql", "pgbouncer")
@@ -176,8 +181,13 @@ def test_through_pgbouncer(mode: str, tmp_path: Path, postgresql: PostgreSQL, po
     directory.mkdir()
     directory.chmod(0o777)
     file = directory / "pgbouncer.ini"
-    text = POOLER.format(host=postgresql.directory, directory=directory, port=port, mode=mode)
-    file.write_text(text.replace("= 2\n", "= 20\n") if mode == "session" else text)
+    size = {"session": 20, "transaction": 2}[mode]
+    ours = snippet("ini").replace("pool_mode = transaction", f"pool_mode = {mode}")
+    file.write_text(ours + POOLER.format(host=postgresql.directory, directory=directory, port=port, size=size))
+    with psycopg.connect(postgresql.url(name)) as connection:
+        connection.execute("CREATE ROLE aragora")
+        connection.execute(snippet("sql"))
+        connection.rollback()
     user = ["--user", postgresql.user] if os.getuid() == 0 else []
     with (directory / "log").open("wb") as log:
         pooler = subprocess.Popen([program("pgbouncer") or "", *user, str(file)], stdout=log, stderr=log)

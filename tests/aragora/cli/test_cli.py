@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aragora import service
-from aragora.commands import debates
+from aragora.commands import debates, doctor
 from aragora.storage import records
 
 QUESTION = "Should we adopt event sourcing?"
@@ -228,6 +228,57 @@ def test_doctor_knows_the_running_server(server: dict[str, str]) -> None:
     out = aragora(mine, "doctor").stdout
     assert "is served by aragora" in out
     assert "sound, journal mode wal" in out
+
+
+def test_doctor_demands_the_rules_of_production(environ: dict[str, str], tmp_path: Path) -> None:
+    good = environ | {
+        "ARAGORA_ENV": "production",
+        "ARAGORA_API_TOKEN": "a-token-that-is-long-enough",
+        "ARAGORA_DATA_DIR": str(tmp_path),
+        "ARAGORA_BIND": "127.0.0.1:0",
+        "ARAGORA_WS_BIND": "127.0.0.1:0",
+        "ARAGORA_WORKER_CONNECTIONS": "10",
+    }
+
+    def findings(**changed: str) -> dict[tuple[str, str], str]:
+        found = doctor.examine(good | changed, production=True)
+        return {(finding.name, finding.state): finding.detail for finding in found}
+
+    found = findings()
+    assert [name for name, state in found if state == "failure"] == []
+    assert found["audit log", "ok"] == "standard output"
+    assert found["backup", "warning"] == "none was made here"
+    assert "127.0.0.1" in found["gateway", "ok"]
+    aragora(good, "migrate")
+    aragora(good, "backup", str(tmp_path / "copy.db"))
+    assert str(tmp_path / "copy.db") in findings()["backup", "ok"]
+
+    bad = {
+        ("port", "failure"): {"ARAGORA_BIND": "8.8.8.8:8080"},
+        ("port", "warning"): {"ARAGORA_BIND": "0.0.0.0:0"},
+        ("gateway", "failure"): {"ARAGORA_FORWARDED_ALLOW_IPS": "*"},
+        ("tls", "failure"): {"ARAGORA_URL": "http://aragora.example"},
+        ("audit log", "failure"): {"ARAGORA_AUDIT_LOG": str(tmp_path / "none" / "audit.log")},
+    }
+    for expected, changed in bad.items():
+        assert expected in findings(**changed), changed
+
+
+def test_doctor_finds_the_development_server_in_production(environ: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        code = "from aragora.server import dev; import sys; dev.adopt(int(sys.argv[1]))"
+        mine = environ | {
+            "ARAGORA_DATA_DIR": str(tmp_path),
+            "ARAGORA_BIND": f"127.0.0.1:{listener.getsockname()[1]}",
+            "ARAGORA_WS_BIND": "127.0.0.1:0",
+        }
+        command = [sys.executable, "-c", code, str(listener.fileno())]
+        with subprocess.Popen(command, env=mine, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL) as process:
+            try:
+                out = aragora(mine, "doctor", "--production", code=1).stdout
+            finally:
+                process.kill()
+    assert "is served by the development server" in out
 
 
 def test_doctor_names_a_database_that_is_away(environ: dict[str, str]) -> None:

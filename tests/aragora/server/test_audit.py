@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 import requests
 
 from aragora.server.audit import CAPACITY, AuditLog, Caller
-from tests.aragora.server.servers import KINDS, QUESTION, Server, running
+from tests.aragora.server.servers import CHECKOUT, KINDS, QUESTION, Server, running
 
 TOKEN = "a-token-of-the-tests"
 KNOWN = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.9"}
@@ -52,6 +53,7 @@ def test_what_changes_something_is_recorded_with_who_and_result(audited: Server)
     found = entry(audited, "q1")
     assert begun - 1 < datetime.fromisoformat(found.pop("time")).timestamp() < time.time() + 1
     who = found.pop("who")
+    assert who == f"token {hashlib.sha256(TOKEN.encode()).hexdigest()[:8]}"
     assert found == {
         "client": "203.0.113.9",
         "what": "POST /api/debates",
@@ -71,6 +73,13 @@ def test_what_changes_something_is_recorded_with_who_and_result(audited: Server)
     )
     audited.request("DELETE", f"/api/v1/debates/{debate}", headers=KNOWN | {"X-Request-ID": "q3"})
     assert entry(audited, "q3")["result"] == "done"
+
+
+def test_the_documented_line_has_the_fields_of_a_real_one(audited: Server) -> None:
+    audited.request("POST", "/api/debates", headers={"X-Request-ID": "f1"})
+    page = (CHECKOUT / "docs" / "deployment" / "SECURITY.md").read_text()
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert list(shown) == list(entry(audited, "f1"))
 
 
 def test_who_was_denied_is_recorded(audited: Server) -> None:

@@ -129,6 +129,22 @@ def test_the_development_server_stays_on_loopback_in_production() -> None:
         assert listener.getsockname()[0] == "0.0.0.0"
 
 
+def test_the_development_server_turns_the_internet_away() -> None:
+    with dev.listen(settings.load({"ARAGORA_BIND": "127.0.0.1:0"})) as listener:
+        server = dev.Server(listener.dup())
+        try:
+            for address, expected in (
+                ("127.0.0.1", True),
+                ("192.168.1.7", True),
+                ("fe80::1%eth0", True),
+                ("8.8.8.8", False),
+                ("2606:4700::1", False),
+            ):
+                assert server.verify_request(None, (address, 40000)) is expected
+        finally:
+            server.server_close()
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
