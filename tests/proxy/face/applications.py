@@ -1,0 +1,69 @@
+"""An application behind the gateway: says its name, may be unready, and holds requests until it is told."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Application(ThreadingHTTPServer):
+    """Answers every path with its name; `/ready` by its state, `/hold` when released, `/fail` with 500."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.name = name
+        self.ready = True
+        self.held = threading.Semaphore(0)
+        self.released = threading.Event()
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that the gateway closed is nothing to report."""
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Application
+
+    def do_GET(self) -> None:
+        status = 200
+        if self.path == "/ready":
+            status = 200 if self.server.ready else 503
+        elif self.path == "/hold":
+            self.server.held.release()
+            self.server.released.wait(30)
+        elif self.path.startswith("/fail"):
+            status = 500
+        body = self.server.name.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+@contextmanager
+def application(name: str) -> Iterator[Application]:
+    """One that runs."""
+    running = Application(name)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield running
+    finally:
+        running.released.set()
+        running.shutdown()
+        thread.join()
+        running.server_close()
+
+
+def unused_address() -> str:
+    """Where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
