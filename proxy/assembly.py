@@ -1,14 +1,17 @@
 """Making what one configuration says: routes, the peers behind them, the probes of those peers."""
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from proxy.exchange import Resources
+from proxy.gate.build import build_gate
+from proxy.gate.edits import build_edits
 from proxy.observe.metrics import PeerSight, PeerState
 from proxy.orders import Orders
 from proxy.relay import RelayLimits
 from proxy.route import Match, Route, Tables
-from proxy.settings import Address, Settings
+from proxy.settings import Address, RouteSettings, Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
 from proxy.upstream.health import HealthLimits
@@ -113,12 +116,18 @@ class Upstreams:
         return seen
 
 
-def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders) -> Tables:
-    """Everything a configuration says and commands ordered, ready for use."""
+def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Tables:
+    """Everything a configuration says and commands ordered, ready for use.
+
+    What no route takes is answered by the top level of the settings, if only to say so in its style.
+    """
+    routes = settings.all_routes
+    if routes == settings.routes:
+        routes = (*routes, RouteSettings("nowhere", (), "/", False, settings))
     matches = [
         Match(host.encode(), route.path.encode(), route.exact, built)
-        for route in settings.all_routes
-        for built in [build_route(route.name, route.settings, upstreams, orders)]
+        for route in routes
+        for built in [build_route(route, upstreams, orders, draining)]
         for host in route.hosts or ("",)
     ]
     fields = settings.max_fields - settings.tracing  # a line for the trace
@@ -126,10 +135,12 @@ def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders) -> Ta
     return Tables(settings, limits, matches)
 
 
-def build_route(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Route:
+def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Route:
     """What serving the requests of one route takes."""
+    settings = route.settings
+    path = route.path.encode()
     return Route(
-        name,
+        route.name,
         settings,
         RelayLimits(
             settings.read_timeout,
@@ -138,8 +149,9 @@ def build_route(name: str, settings: Settings, upstreams: Upstreams, orders: Ord
             settings.response_spool if settings.response_buffering else 0,
             str(settings.spool_dir) if settings.spool_dir else None,
         ),
-        build_cluster(name, settings, upstreams, orders),
-        None,
+        build_cluster(route.name, settings, upstreams, orders),
+        build_gate(settings, path, maintenance=orders.in_maintenance(route.name), draining=draining),
+        build_edits(settings, path),
     )
 
 

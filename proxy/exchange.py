@@ -17,19 +17,30 @@ import gevent
 from proxy import errors
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer, File
+from proxy.gate.compression import Collected, EncodingSink
 from proxy.net.splice import Pipes
 from proxy.net.spool import Spool
 from proxy.net.stream import Deadlines, Hub, Outlet, Stream
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Counters
-from proxy.relay import SizedRelay, relay_chunked, relay_until_close, send_file_part, send_rest
+from proxy.relay import (
+    RelayLimits,
+    Sink,
+    SizedRelay,
+    relay_chunked,
+    relay_counted,
+    relay_until_close,
+    send_file_part,
+    send_rest,
+)
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.upstream.connection import Stale, UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request, StreamedBody
+from proxy.wire.answer import own_answer
 from proxy.wire.fields import BODILESS, RequestIds, websocket_accept
-from proxy.wire.head import CRLF
+from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
@@ -49,6 +60,8 @@ _BEFORE_UPSTREAM = (HEAD, BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
 _MOST_INFORMATIONAL = 16
 _HOLD_PAUSE = 0.1
+_REFUSAL_TIMEOUT = 10.0
+"""Seconds that a client may take to read why its request was not understood."""
 
 
 class Tally:
@@ -135,9 +148,6 @@ class Downstream(Protocol):
 
     def end(self, trailers: list[bytes]) -> None: ...
 
-    def answer(self, error: ExchangeError) -> None:
-        """Send an answer of the gateway's own."""
-
     def abort(self) -> None:
         """The answer cannot be completed: end the connection so that the client notices."""
 
@@ -218,24 +228,29 @@ class Exchange:
         """Send an answer that needs no upstream."""
         self._status = answer.status
         downstream = self._downstream
-        response = ResponseHead(1, answer.status, b"")
-        response.start += b"".join(line + CRLF for line in answer.fields)
+        response = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
+        if route.edits is not None:
+            response = route.edits.own(self._request, response)
         body = answer.body
         length = None if answer.status in (204, 304) else answer.length
         timeout = route.settings.write_timeout
         if not isinstance(body, File):
-            rest = downstream.begin(response, length, body, stream=False)
-            if rest:
-                send_rest(downstream.outlet, rest, timeout)
+            self._send_whole(response, length, body, timeout)
             return
         try:
-            rest = downstream.begin(response, length, b"", stream=False)
-            if rest:
-                send_rest(downstream.outlet, rest, timeout)
+            self._send_whole(response, length, b"", timeout)
             if self._request.method != b"HEAD":
                 downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, timeout)
         finally:
             body.close()
+
+    def _send_whole(self, response: ResponseHead, length: int | None, body: bytes, timeout: float) -> None:
+        """Send a head and a body that is at hand."""
+        downstream = self._downstream
+        rest = downstream.begin(response, length, body, stream=False)
+        if rest:
+            send_rest(downstream.outlet, rest, timeout)
+            downstream.sent += len(rest)
 
     def _pass_on(self, route: Route) -> None:
         """Let the upstream answer."""
@@ -256,6 +271,8 @@ class Exchange:
     def _obtain(self, route: Route) -> tuple[ResponseHead, bytes]:
         """Send the request and return the final response's head and the bytes behind it."""
         request = self._request
+        if route.edits is not None:
+            request = route.edits.outgoing(request)
         settings = route.settings
         body = request.body
         # The look at None comes first: asking an abstract class for its instances is slow.
@@ -338,25 +355,49 @@ class Exchange:
     # Relaying it.
 
     def _relay(self, response: ResponseHead, rest: bytes, route: Route) -> None:
-        downstream = self._downstream
+        """Send the answer on: `head` is what the client gets of it, `response` what frames its body."""
+        edits = route.edits
+        head, coding = edits.incoming(self._request, response) if edits is not None else (response, IDENTITY)
         status = response.status
         length = response.content_length
         if status in BODILESS or self._request.method == b"HEAD":
-            self._relay_bodiless(response, rest)
+            self._relay_bodiless(response, head, rest)
+        elif coding != IDENTITY:
+            self._relay_encoded(response, head, rest, coding, route.relay_limits)
         elif length is not None:
-            self._relay_sized(response, rest, length, route)
+            self._relay_sized(response, head, rest, length, route)
         else:
-            downstream.begin(response, None, b"", stream=True)
-            assert self._lease is not None
-            limits = route.relay_limits
-            if response.chunked:
-                behind = relay_chunked(self._lease, rest, downstream, limits)
-                self._release(response, clean=not behind)
-            else:
-                relay_until_close(self._lease, rest, downstream, limits)
-                self._release(response, clean=False)
+            self._downstream.begin(head, None, b"", stream=True)
+            self._relay_through(response, rest, self._downstream, route.relay_limits)
 
-    def _relay_bodiless(self, response: ResponseHead, rest: bytes) -> None:
+    def _relay_through(self, response: ResponseHead, rest: bytes, sink: Sink, limits: RelayLimits) -> None:
+        """Pass the body through a sink as it comes."""
+        assert self._lease is not None
+        if response.chunked:
+            behind = relay_chunked(self._lease, rest, sink, limits)
+        elif response.content_length is not None:
+            behind = relay_counted(self._lease, rest, response.content_length, sink, limits)
+        else:
+            relay_until_close(self._lease, rest, sink, limits)
+            behind = b"closed"
+        self._release(response, clean=not behind)
+
+    def _relay_encoded(
+        self, response: ResponseHead, head: ResponseHead, rest: bytes, coding: bytes, limits: RelayLimits
+    ) -> None:
+        """Compress the body: a short one in one go, so that its length can be told, else as it comes."""
+        length = response.content_length
+        if length is not None and length <= limits.spool_memory:
+            collected = Collected()
+            self._relay_through(response, rest, collected, limits)
+            body = collected.encoded(coding)
+            self._send_whole(head, len(body), body, limits.write_timeout)
+        else:
+            self._downstream.begin(head, None, b"", stream=True)
+            sink = EncodingSink(self._downstream, coding, flushes=length is None)
+            self._relay_through(response, rest, sink, limits)
+
+    def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes) -> None:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
         status = response.status
         announced = response.chunked or bool(response.content_length)
@@ -366,23 +407,20 @@ class Exchange:
         if status == 205:
             length = 0
         elif status != 204:
-            length = response.content_length
-        self._downstream.begin(response, length, b"", stream=False)
+            length = head.content_length
+        self._downstream.begin(head, length, b"", stream=False)
 
-    def _relay_sized(self, response: ResponseHead, rest: bytes, length: int, route: Route) -> None:
+    def _relay_sized(self, response: ResponseHead, head: ResponseHead, rest: bytes, length: int, route: Route) -> None:
         have = len(rest)
         downstream = self._downstream
         limits = route.relay_limits
         if have >= length:
             # Returned before the client is served: another request may be waiting for it.
             self._release(response, clean=have == length)
-            pending = downstream.begin(response, length, rest[:length], stream=False)
-            if pending:
-                send_rest(downstream.outlet, pending, limits.write_timeout)
-                downstream.sent += len(pending)
+            self._send_whole(head, length, rest[:length], limits.write_timeout)
             return
         assert self._lease is not None
-        pending = downstream.begin(response, length, rest, stream=False)
+        pending = downstream.begin(head, length, rest, stream=False)
         resources = self._resources
         relay = SizedRelay(
             self._lease,
@@ -456,7 +494,21 @@ class Exchange:
             downstream.abort()
         else:
             self._status = failure.status
-            downstream.answer(error)
+            self._tell(error)
+
+    def _tell(self, error: ExchangeError) -> None:
+        """Send an answer of the gateway's own, in the route's style if there is one."""
+        request = self._request
+        route = self._route
+        if route is not None and route.edits is not None:
+            head, body = route.edits.refusal(request, error)
+        else:
+            head, body = own_answer(error, request.id, request.fields.accept)
+        timeout = route.settings.write_timeout if route is not None else _REFUSAL_TIMEOUT
+        try:
+            self._send_whole(head, len(body), body, timeout)
+        except (ClientGone, ExchangeError):
+            self._downstream.abort()
 
     def _record(self) -> None:
         request = self._request

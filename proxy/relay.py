@@ -7,6 +7,7 @@ application's worker is free for others while the client takes its time. Bodies 
 through at once, and a slow client holds them back.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -15,6 +16,7 @@ from typing import Protocol
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
 from proxy.net import splice
+from proxy.net.disk import WINDOW, warm_up
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool, send_file
 from proxy.net.stream import RECEIVE_SIZE, Outlet, Stream, wait_either
@@ -90,6 +92,22 @@ def relay_until_close(source: Stream, first: bytes, sink: Sink, limits: RelayLim
             return
 
 
+def relay_counted(source: Stream, first: bytes, length: int, sink: Sink, limits: RelayLimits) -> bytes:
+    """A body of known length into the sink; return what the upstream sent behind it (it should be nothing)."""
+    data = first
+    while True:
+        if data:
+            sink.write(data[:length])
+        behind = data[length:]
+        length -= len(data) - len(behind)
+        if not length:
+            sink.end([])
+            return behind
+        data = receive(source, limits.read_timeout, min(length, RECEIVE_SIZE))
+        if not data:
+            raise ExchangeError(errors.TRUNCATED, f"{length} bytes short")
+
+
 def send_rest(target: Outlet, rest: bytes, timeout: float) -> None:
     """Send what a client did not take at once; `timeout` is the longest time without progress.
 
@@ -109,11 +127,17 @@ def send_rest(target: Outlet, rest: bytes, timeout: float) -> None:
 def send_file_part(target: Outlet, file: int, offset: int, length: int, timeout: float) -> int:
     """Send part of an open file, at the client's pace; return `length`. Arguments and errors as for `send_rest`."""
     end = offset + length
+    warm = offset
     try:
         while offset < end:
-            sent = send_file(target, file, offset, end - offset)
+            if offset == warm:
+                warm = min(end, offset + WINDOW)
+                warm_up(file, offset, warm - offset)
+            sent = send_file(target, file, offset, warm - offset)
             offset += sent
             if not sent:
+                if os.fstat(file).st_size <= offset:
+                    raise ExchangeError(errors.FILE_FAILED, "it has become shorter")
                 target.wait_writable(monotonic() + timeout)
     except DeadlinePassed:
         raise ExchangeError(errors.CLIENT_STALLED) from None

@@ -5,19 +5,17 @@ those to its exact path, else the longest prefix that ends where a segment ends.
 would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin".
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
+from proxy.gate.edits import Edits
 from proxy.gate.gate import Gate
 from proxy.relay import RelayLimits
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
-
-_SLASHES = re.compile(rb"/{2,}")
+from proxy.wire.target import normalised
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +27,7 @@ class Route:
     relay_limits: RelayLimits
     cluster: Cluster
     gate: Gate | None
+    edits: Edits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,6 @@ def _hosts(host: bytes | None) -> Iterable[bytes]:
             yield b"*." + rest
             _, dot, rest = rest.partition(b".")
     yield b""
-
-
-def normalised(target: bytes) -> bytes:
-    """A target's path as an application reads it."""
-    path = target.partition(b"?")[0]
-    if b"%" in path:
-        path = unquote_to_bytes(path)
-    return _SLASHES.sub(b"/", path) if b"//" in path else path
 
 
 class Tables:

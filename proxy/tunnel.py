@@ -17,12 +17,12 @@ import os
 import struct
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.errors import Blame
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
-from proxy.net.stream import NEVER, WRITE, Deadlines, Hub, Stream
+from proxy.net.stream import NEVER, Deadlines, Hub
 
 BUFFER_SIZE = 1 << 17
 GOING_AWAY = 1001
@@ -33,6 +33,30 @@ _CLOSE_PATIENCE = 5.0
 _LONGEST_HEADER = 14
 
 
+class Side(Protocol):
+    """One end of a tunnel: a connection, or a stream of one that looks like it."""
+
+    sock: Any
+    """Non-blocking: `recv_into` and `send`; what is sent goes as far as there is room."""
+    reader: Any
+    """A watcher: `start` with who is called when there is something to receive, `stop`, `active`."""
+    deadline: float
+
+    @property
+    def descriptor(self) -> int | None:
+        """For splicing; None if the bytes must pass through Python."""
+
+    def watch_writable(self, callback: Callable[[], object]) -> None: ...
+
+    def unwatch_writable(self) -> None: ...
+
+    def finish_sending(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Direction:
     """Bytes on their way from `source` to `target`."""
 
@@ -41,6 +65,7 @@ class Direction:
         "_left",
         "_masked",
         "_overhead",
+        "_spliced",
         "_tunnel",
         "moved",
         "pending",
@@ -48,10 +73,9 @@ class Direction:
         "sealed",
         "source",
         "target",
-        "writer",
     )
 
-    def __init__(self, tunnel: "Tunnel", source: Stream, target: Stream, *, masked: bool) -> None:
+    def __init__(self, tunnel: "Tunnel", source: "Side", target: "Side", *, masked: bool) -> None:
         self._tunnel = tunnel
         self.source = source
         self.target = target
@@ -65,7 +89,7 @@ class Direction:
         self.moved = 0
         self.sealed = False
         """Nothing goes to the target any more: its sending side was shut down or got a close frame."""
-        self.writer: Any = None
+        self._spliced = splice.AVAILABLE and source.descriptor is not None and target.descriptor is not None
 
     @property
     def at_boundary(self) -> bool:
@@ -76,7 +100,7 @@ class Direction:
         if self.sealed:
             self._discard()
             return
-        if self._left >= splice.WORTHWHILE and splice.AVAILABLE:
+        if self._left >= splice.WORTHWHILE and self._spliced:
             self._splice()
             return
         buffer = self._tunnel.buffer
@@ -160,12 +184,10 @@ class Direction:
 
     def _wait_for_target(self) -> None:
         self.source.reader.stop()
-        if self.writer is None:
-            self.writer = self._tunnel.hub.loop.io(self.target.sock.fileno(), WRITE)
-        self.writer.start(self._target_ready)
+        self.target.watch_writable(self._target_ready)
 
     def _target_ready(self) -> None:
-        self.writer.stop()
+        self.target.unwatch_writable()
         if self.pipe is not None:
             self._drain_pipe()
         elif self.pending is not None:
@@ -224,10 +246,7 @@ class Direction:
         return b"\x88\x82" + mask + bytes(byte ^ key for byte, key in zip(payload, mask, strict=False))
 
     def stop(self) -> None:
-        if self.writer is not None:
-            self.writer.stop()
-            self.writer.close()
-            self.writer = None
+        self.target.unwatch_writable()
         if self.pipe is not None:
             self.pipe.close()
             self.pipe = None
@@ -274,8 +293,8 @@ class Tunnel:
         deadlines: Deadlines,
         pipes: Pipes,
         buffer: memoryview,
-        client: Stream,
-        upstream: Stream,
+        client: "Side",
+        upstream: "Side",
         *,
         idle_timeout: float,
         half_close_timeout: float,

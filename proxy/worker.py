@@ -22,8 +22,9 @@ from proxy.admin.body import admin_body
 from proxy.admin.report import report
 from proxy.assembly import Upstreams, build_tables
 from proxy.errors import ExchangeError
-from proxy.exchange import Exchange, Resources, Tally
+from proxy.exchange import Downstream, Exchange, Resources, Tally
 from proxy.front.front import Front
+from proxy.front.greeting import Greeting
 from proxy.front.h1 import Connection
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
@@ -31,10 +32,12 @@ from proxy.net.stream import Deadlines, Hub
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.observe.recent import Recent
+from proxy.relay import send_rest
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
 from proxy.upstream.request import Request
+from proxy.wire.answer import own_answer
 from proxy.wire.fields import RequestIds
 from proxy.wire.response import ResponseHead
 
@@ -106,7 +109,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         self._upstreams = Upstreams(self._resources, self.log)
         orders = self.app.orders.get()
-        self._tables = build_tables(settings, self._upstreams, orders)
+        self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
         self._upstreams.settle(self._tables)
         counters.gauge(Gauge.ORDERS, orders.version)
         self._admin = Admin(
@@ -142,28 +145,38 @@ class Worker(BaseWorker):  # type: ignore[misc]
         port = b"%d" % sock.getsockname()[1] if sock.family != socket.AF_UNIX else b"80"
         is_admin = self.app.is_admin(wrapped)
         answer = self._answer_admin if is_admin else self._answer
-        front = Front(self._tables, self._resources, answer, Connection, b"http", port)
+        protocol = Greeting if self.app.settings.h2c and not is_admin else Connection
+        front = Front(self._tables, self._resources, answer, protocol, b"http", port)
         self._fronts.append(front)
         batch = 64 if self.cfg.workers == 1 else 2
         return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, batch)
 
-    def _answer(self, connection: Connection, request: Request, route: Route | None) -> None:
+    def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._resources, connection, request).run()
 
-    def _answer_admin(self, connection: Connection, request: Request, _route: Route | None) -> None:
+    def _answer_admin(self, connection: Downstream, request: Request, _route: Route | None) -> None:
         try:
-            body = admin_body(connection, request, self.app.settings)
+            asked = Asked.of_lines(
+                request.method,
+                request.target,
+                request.fields.host,
+                request.fields.lines,
+                admin_body(connection, request, self.app.settings),
+            )
         except ExchangeError as error:
-            connection.answer(error)
-            return
-        asked = Asked.of_lines(request.method, request.target, request.fields.host, request.fields.lines, body)
-        answer = self._admin.respond(asked)
-        response = ResponseHead(1, answer.status, b"")
-        response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
-            answer.content_type.encode(), answer.fields)
-        rest = connection.begin(response, len(answer.body), answer.body, stream=False)
+            response, body = own_answer(error, request.id, request.fields.accept)
+        else:
+            answer = self._admin.respond(asked)
+            body = answer.body
+            response = ResponseHead(1, answer.status, b"")
+            response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
+                answer.content_type.encode(), answer.fields)
+        rest = connection.begin(response, len(body), body, stream=False)
         if rest:
-            connection.send_all(rest, connection.front.tables.settings.write_timeout)
+            send_rest(connection.outlet, rest, self._tables.settings.write_timeout)
+
+    def _is_draining(self) -> bool:
+        return self._draining
 
     def _yields(self) -> bool:
         """Whether this worker holds more than its share of the clients."""
@@ -216,7 +229,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log.change(settings.access_log, settings.log_format)
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
-        self._tables = build_tables(settings, self._upstreams, orders)
+        self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
         for front in self._fronts:
             front.tables = self._tables
         self._upstreams.settle(self._tables)
@@ -246,7 +259,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         for wrapped in self.sockets:
             wrapped.sock.close()
         for front in self._fronts:
-            front.draining = True
+            front.drain()
         gevent.spawn(self._close_tunnels, min(settings.websocket_drain, settings.graceful))
         parked_until = monotonic() + min(_PARKED_GRACE, settings.graceful / 2)
         while monotonic() < end and self._busy(parked_until):

@@ -20,7 +20,7 @@ _RATE_GRACE = 10.0
 """Seconds before a body's average rate is judged."""
 
 
-class _Pace:
+class Pace:
     """Whether a body comes fast enough: no long silence, and a least average rate."""
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class _Pace:
             raise ExchangeError(errors.BODY_TIMEOUT, f"under {self._min_rate} bytes a second")
 
 
-def _receive(connection: "Connection", pace: _Pace, size: int = RECEIVE_SIZE) -> bytes:
+def _receive(connection: "Connection", pace: Pace, size: int = RECEIVE_SIZE) -> bytes:
     """Bytes of the body; what was read behind the head comes first. Raises `ExchangeError` or `ClientGone`."""
     data = connection.buffer
     if data:
@@ -57,11 +57,13 @@ def _receive(connection: "Connection", pace: _Pace, size: int = RECEIVE_SIZE) ->
     return data
 
 
-def _spool(settings: Settings) -> Spool:
+def new_spool(settings: Settings) -> Spool:
+    """Where a body goes that is not, or may not be, small."""
     return Spool(settings.body_memory, str(settings.spool_dir) if settings.spool_dir else None)
 
 
-def _store(spool: Spool, data: bytes) -> None:
+def store(spool: Spool, data: bytes) -> None:
+    """Append to the spool. Raises `ExchangeError` when the disk is full."""
     try:
         spool.append(data)
     except OSError as error:
@@ -73,7 +75,7 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
 
     The caller has seen that `connection.buffer` holds less than `length`.
     """
-    pace = _Pace(settings)
+    pace = Pace(settings)
     if length <= settings.body_memory:
         pieces = []
         left = length
@@ -83,15 +85,15 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
             left -= len(data)
             request.received += len(data)
         return b"".join(pieces)
-    spool = request.body = _spool(settings)
+    spool = request.body = new_spool(settings)
     try:
         if connection.buffer:
-            _store(spool, _receive(connection, pace))
+            store(spool, _receive(connection, pace))
         if splice.AVAILABLE:
             _splice_body(connection, spool, length, pace)
         else:
             while spool.length < length:
-                _store(spool, _receive(connection, pace, min(RECEIVE_SIZE, length - spool.length)))
+                store(spool, _receive(connection, pace, min(RECEIVE_SIZE, length - spool.length)))
     except BaseException:
         spool.close()
         raise
@@ -100,7 +102,7 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
     return spool
 
 
-def _splice_body(connection: "Connection", spool: Spool, length: int, pace: _Pace) -> None:
+def _splice_body(connection: "Connection", spool: Spool, length: int, pace: Pace) -> None:
     """As many bytes as the body still has, from the socket to the file inside the kernel."""
     pipes = connection.front.resources.pipes
     try:
@@ -133,14 +135,14 @@ def _splice_body(connection: "Connection", spool: Spool, length: int, pace: _Pac
 
 def read_chunked_body(connection: "Connection", request: Request, settings: Settings) -> bytes | Spool | None:
     """A chunked body, decoded; sets `request.length` to what it came to."""
-    pace = _Pace(settings)
+    pace = Pace(settings)
     decoder = ChunkedDecoder()
-    spool = request.body = _spool(settings)
+    spool = request.body = new_spool(settings)
     try:
         while not decoder.done:
             data = _receive(connection, pace)
             request.received += len(data)
-            _store(spool, _decode(decoder, data))
+            store(spool, _decode(decoder, data))
             if spool.length > settings.max_body:
                 raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
         _finish(connection, decoder)
@@ -171,7 +173,7 @@ class BodyStream(StreamedBody):
     def __init__(self, connection: "Connection", request: Request, settings: Settings) -> None:
         self._connection = connection
         self._request = request
-        self._pace = _Pace(settings)
+        self._pace = Pace(settings)
         self._max_body = settings.max_body
         self._left = request.length
         self._decoder = ChunkedDecoder() if request.length is None else None

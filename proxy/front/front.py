@@ -1,18 +1,41 @@
 """What the connections of one listener share, and the greenlets that serve them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
 
-from proxy.exchange import Resources
+from proxy.exchange import Downstream, Resources
 from proxy.net.stream import Socket
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
 from proxy.wire.fields import Clock
 
 if TYPE_CHECKING:
-    from proxy.front.h1 import Connection
+    from proxy.front.h2 import Connection as Http2Connection
+
+
+class Held(Protocol):
+    """A client's connection, whatever it speaks."""
+
+    deadline: float
+
+    @property
+    def owner(self) -> object | None:
+        """Who answers a request on it at this moment."""
+
+    @property
+    def detached(self) -> bool:
+        """Whether it was left to a tunnel."""
+
+    def close(self) -> None: ...
+
+
+class Serving(Protocol):
+    """What a greenlet serves: a connection, or a stream of one."""
+
+    def serve(self) -> None:
+        """Answer what was asked. Raises nothing."""
 
 
 class Front:
@@ -25,8 +48,8 @@ class Front:
         self,
         tables: Tables,
         resources: Resources,
-        exchange: Callable[["Connection", Request, Route | None], None],
-        protocol: Callable[[Socket, "Front", str], "Connection"],
+        exchange: Callable[[Downstream, Request, Route | None], None],
+        protocol: Callable[[Socket, "Front", str], object],
         scheme: bytes,
         port: bytes,
     ) -> None:
@@ -38,7 +61,9 @@ class Front:
         self.port = port
         self.clock = Clock()
         self.draining = False
-        self.connections: set[Connection] = set()
+        self.connections: set[Held] = set()
+        self.multiplexed: set[Http2Connection] = set()
+        """Those that carry several requests, and tell their client when no more are taken."""
         self._idle: list[greenlet] = []
         self._greenlets = 0
 
@@ -50,21 +75,21 @@ class Front:
         self.resources.counters.accepted()
         self._protocol(sock, self, client)
 
-    def resume(self, connection: "Connection") -> None:
-        """Give a parked connection to an idle greenlet."""
+    def resume(self, asked: Serving) -> None:
+        """Give what was asked to an idle greenlet. Called from the loop, not from a greenlet."""
         if self._idle:
             worker = self._idle.pop()
         else:
             worker = greenlet(self._work, self.resources.hub.greenlet)
             self._greenlets += 1
-        worker.switch(connection)
+        worker.switch(asked)
 
-    def _work(self, connection: "Connection") -> None:
+    def _work(self, asked: Serving) -> None:
         hub_switch = self.resources.hub.switch
         while True:
-            connection.serve()
+            asked.serve()
             self._idle.append(getcurrent())
-            connection = hub_switch()
+            asked = hub_switch()
 
     def trim(self) -> None:
         """Let some of the idle greenlets go; called once a second, so that a past peak's are gone within a minute."""
@@ -85,6 +110,7 @@ class Front:
         return len(parked[:most])
 
     def drain(self) -> None:
-        """Take no more requests: close what is parked, let the rest end with its answer."""
+        """From now on every connection ends with the answers that are due on it."""
         self.draining = True
-        self.shed(len(self.connections))
+        for connection in list(self.multiplexed):
+            connection.drain()

@@ -8,7 +8,6 @@ from proxy.net.stream import Outlet, Socket, Stream
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
 from proxy.upstream.request import Request, StreamedBody
-from proxy.wire.answer import head_of, own_answer
 from proxy.wire.body import LAST_CHUNK
 from proxy.wire.fields import informational
 from proxy.wire.head import CRLF
@@ -106,25 +105,6 @@ class Responder(Stream):
             self._send_all(b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF)
         else:
             self._send_all(LAST_CHUNK)
-
-    def answer(self, error: ExchangeError) -> None:
-        self.begun = True
-        request = self._request
-        if self._unread:
-            self._end_unread_body()
-        if self.front.draining:
-            self._keep = False
-        data = own_answer(
-            error,
-            request.id if request is not None else b"-",
-            request.fields.accept if request is not None else None,
-            self.front.clock.date(),
-            close=not self._keep,
-        )
-        try:
-            self._send_all(head_of(data) if self._head_only else data)
-        except (ClientGone, ExchangeError):
-            self._keep = False
 
     def abort(self) -> None:
         self._keep = False

@@ -76,10 +76,21 @@ def _weakened(line: bytes) -> bytes:
     return name + b": W/" + value.strip(b" \t")
 
 
-def encode(coding: bytes, data: bytes) -> bytes:
-    """A whole body that is small enough to be encoded in one go."""
-    engine = encoder(coding)
-    return engine.feed(data) + engine.finish()
+class Collected:
+    """A sink that keeps a body which is small enough to be encoded in one go."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+
+    def end(self, _trailers: list[bytes]) -> None:
+        """A body of known length has none."""
+
+    def encoded(self, coding: bytes) -> bytes:
+        engine = encoder(coding)
+        return engine.feed(b"".join(self._pieces)) + engine.finish()
 
 
 class EncodingSink:

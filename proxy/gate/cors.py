@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer
+from proxy.upstream.request import Request
 from proxy.wire.fields import field_value, with_vary
 
 _FAMILY = b"access-control-"
@@ -69,3 +70,13 @@ class Cors:
         if origin.lower() in self._origins:
             return (b"Access-Control-Allow-Origin: " + origin, *self._credentials)
         return ()
+
+
+class Preflight:
+    """The step that answers browsers' questions; everything else goes on."""
+
+    def __init__(self, cors: Cors) -> None:
+        self._cors = cors
+
+    def check(self, request: Request) -> Answer | None:
+        return self._cors.preflight(request.method, request.fields.lines)

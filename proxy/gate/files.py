@@ -15,9 +15,11 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer, File
 from proxy.gate.tree import Found, find, find_encoded, names
+from proxy.upstream.request import Request
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY, choose_coding
+from proxy.wire.target import behind
 
 _SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
 _TYPES = mimetypes.MimeTypes(filenames=())
@@ -35,20 +37,19 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.
 
 
 class Files:
-    """The files beneath `root`."""
+    """The files beneath `root`; a `prefix` is taken off the path first."""
 
-    def __init__(self, root: Path, index: str) -> None:
+    def __init__(self, root: Path, index: str, prefix: bytes = b"") -> None:
         self._root = str(root)
         self._index = index
+        self._prefix = prefix
 
-    def answer(self, method: bytes, path: bytes, target: bytes, lines: list[bytes]) -> Answer:
-        """The answer to a request for `path`, which is the path of `target` or what routing left of it.
-
-        Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416.
-        """
+    def check(self, request: Request) -> Answer:
+        """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
+        method, target, lines = request.method, request.target, request.fields.lines
         if method not in (b"GET", b"HEAD"):
-            raise ExchangeError(errors.FILE_METHOD)
-        way = names(path)
+            raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
+        way = names((behind(self._prefix, target) if self._prefix else target).partition(b"?")[0])
         if way is None:
             raise ExchangeError(errors.FILE_MISSING)
         found, encoded = self._look_up(way)

@@ -2,31 +2,22 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Protocol
 
 from proxy import errors
 from proxy.errors import ExchangeError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class Switch(Protocol):
-    """Whether a route is in maintenance at this moment."""
-
-    @property
-    def maintenance(self) -> bool: ...
+from proxy.upstream.request import Request
+from proxy.values.web import Network
 
 
 class Maintenance:
-    """Refuses while the switch is on, but for clients in `allowed`."""
+    """Refuses everybody but the clients in `allowed`. A route has this step only while it is in maintenance."""
 
-    def __init__(self, switch: Switch, allowed: Sequence[Network]) -> None:
-        self._switch = switch
+    def __init__(self, allowed: Sequence[Network]) -> None:
         self._allowed = allowed
 
-    def refuse(self, client: str) -> None:
-        """Raises `ExchangeError` (503). `client` is an address; one that is none (a unix socket's) is not let in."""
-        if self._switch.maintenance and not self._exempt(client):
+    def check(self, request: Request) -> None:
+        """Raises `ExchangeError` (503). A client without an address (on a unix socket) is not let in."""
+        if not self._exempt(request.client):
             raise ExchangeError(errors.MAINTENANCE)
 
     def _exempt(self, client: str) -> bool:

@@ -1,6 +1,9 @@
 """Answers that are the same for everybody."""
 
+from collections.abc import Callable
+
 from proxy.gate.answer import Answer
+from proxy.upstream.request import Request
 
 
 class FixedText:
@@ -9,14 +12,18 @@ class FixedText:
     def __init__(self, text: str, status: int, content_type: str) -> None:
         self._answer = Answer(status, (b"Content-Type: " + content_type.encode(),), text.encode())
 
-    def answer(self) -> Answer:
+    def check(self, _request: Request) -> Answer:
         return self._answer
 
 
+_PLAIN = (b"Content-Type: text/plain; charset=utf-8", b"Cache-Control: no-store")
+
+
 class GatewayHealth:
-    """Whether this gateway takes requests; what it does for load balancers that can only ask its public address."""
+    """Whether this gateway takes requests, for load balancers that can only ask its public address."""
 
-    _HEADERS = (b"Content-Type: text/plain; charset=utf-8", b"Cache-Control: no-store")
+    def __init__(self, draining: Callable[[], bool]) -> None:
+        self._draining = draining
 
-    def answer(self, *, draining: bool) -> Answer:
-        return Answer(503, self._HEADERS, b"draining\n") if draining else Answer(200, self._HEADERS, b"ok\n")
+    def check(self, _request: Request) -> Answer:
+        return Answer(503, _PLAIN, b"draining\n") if self._draining() else Answer(200, _PLAIN, b"ok\n")

@@ -27,6 +27,7 @@ _PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is 
 _CLOSE_PATIENCE = 1.0  # seconds that the exit of a worker may wait for a log that does not move
 _CACHED = 1024
 _NEWLINE = 0x0A
+_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
 _PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"").replace(b"\\", b"")
 
 
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
     client: str
     method: bytes
     target: bytes
-    version: int  # minor version of HTTP/1
+    version: int  # minor version of HTTP/1, or 2 for HTTP/2
     status: int
     sent: int  # bytes to the client
     received: int  # bytes from the client
@@ -116,7 +117,7 @@ class Combined:
         known = self._fields
         path = escape(target) if target.translate(None, _PLAIN) else target.decode()
         return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{known[method]} {path} '
-                f'HTTP/1.{version}" {status} {sent} "{known[referer]}" "{known[agent]}" {request_id.decode()} '
+                f'{_VERSIONS[version]}" {status} {sent} "{known[referer]}" "{known[agent]}" {request_id.decode()} '
                 f'{upstream or "-"} {f"{queue:.6f}" if queue >= 0 else "-"}/'
                 f'{f"{connect:.6f}" if connect >= 0 else "-"}/{f"{first_byte:.6f}" if first_byte >= 0 else "-"}/'
                 f'{f"{total:.6f}" if total >= 0 else "-"} {received} {termination} {reason or "-"} '
@@ -142,7 +143,7 @@ class Json:
         trace_id = f'"{trace.decode()}"' if trace else "null"
         return (f'{{"time":"{self._clock.text(second)}.{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
                 f'"client":"{client}","method":{known[method]},"target":{quote_json(target)},'
-                f'"protocol":"HTTP/1.{version}","status":{status},"sent":{sent},"received":{received},'
+                f'"protocol":"{_VERSIONS[version]}","status":{status},"sent":{sent},"received":{received},'
                 f'"referer":{known[referer]},"user_agent":{known[agent]},"request_id":"{request_id.decode()}",'
                 f'"upstream":{peer},"queue":{_number(queue)},"connect":{_number(connect)},'
                 f'"first_byte":{_number(first_byte)},"total":{_number(total)},"termination":"{termination}",'

@@ -5,7 +5,8 @@ import os
 import pwd
 from pathlib import Path
 
-from proxy.settings.table import TABLE, RouteSettings, Settings, serves_itself
+from proxy.settings.pages import load_pages
+from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
 from proxy.values import Address
 
 
@@ -18,6 +19,7 @@ def problems(settings: Settings) -> list[str]:
         *_address_problems(settings, own),
         *_tls_problems(settings),
         *_limit_problems(settings),
+        *_answer_problems(settings),
         *_machine_problems(settings),
         *(f"route {route.name}: {problem}"
           for route in settings.routes for problem in _route_problems(route, settings)),
@@ -85,19 +87,41 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
     found = []
     if not settings.upstream and not serves_itself(settings):
         found.append("answers nothing; give it upstream, redirect, respond, root or gateway_health")
-    if settings.cors_credentials and "*" in settings.cors_origins:
-        found.append("cors_credentials with cors_origins = \"*\" would let every page act for its visitor; list them")
+    found += _answer_problems(settings, top)
     if settings.strip_prefix and route.exact:
         found.append("strip_prefix goes with path, not with exact")
-    for key in ("basic_auth", "root", "error_pages", "maintenance_page"):
+    for key in ("basic_auth", "root"):
         path = getattr(settings, key)
         if path and path != getattr(top, key):
             found += _unreadable(key, path)
     return found
 
 
+def _answer_problems(settings: Settings, known: Settings | None = None) -> list[str]:
+    """What is wrong with how requests are answered; what is the same as in `known` was told there."""
+    found = []
+    ways = [key for key in ANSWERS if getattr(settings, key)]
+    if len(ways) > 1:
+        found.append(f"{ways[0]} and {ways[1]} both say how requests are answered; remove one")
+    every_page = settings.cors_credentials and "*" in settings.cors_origins
+    if every_page and not (known and known.cors_credentials and known.cors_origins == settings.cors_origins):
+        found.append("cors_credentials with cors_origins = \"*\" would let every page act for its visitor; list them")
+    pages = (settings.error_pages, settings.maintenance_page)
+    if known is None or pages != (known.error_pages, known.maintenance_page):
+        found += _page_problems(settings)
+    return found
+
+
+def _page_problems(settings: Settings) -> list[str]:
+    try:
+        load_pages(settings.error_pages, settings.maintenance_page)
+    except ValueError as problem:
+        return [f"error pages: {problem}"]
+    return []
+
+
 def _unreadable(key: str, path: Path) -> list[str]:
-    kind = "directory" if key in ("root", "error_pages") else "file"
+    kind = "directory" if key == "root" else "file"
     if not (path.is_dir() if kind == "directory" else path.is_file()):
         return [f"{key} {path}: there is no such {kind}; create it"]
     return [] if os.access(path, os.R_OK) else [f"{key} {path}: cannot be read; change its permissions"]
@@ -135,7 +159,7 @@ def _machine_problems(settings: Settings) -> list[str]:
             elif Path(file).is_dir():
                 found.append(f"{flag} {file}: is a directory; name a file")
     for key in (
-        "basic_auth", "root", "error_pages", "maintenance_page", "admin_token_file", "tls_client_ca", "acme_ca",
+        "basic_auth", "root", "admin_token_file", "tls_client_ca", "acme_ca",
     ):
         path = getattr(settings, key)
         if path:

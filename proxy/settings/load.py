@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.settings.check import problems
 from proxy.settings.errors import SettingsError
-from proxy.settings.table import NAMES, Certificate, RouteSettings, Settings
+from proxy.settings.table import ANSWERS, NAMES, TABLE, Certificate, RouteSettings, Settings
 from proxy.values import kinds, web
 
 MAX_FILE = 1 << 20
@@ -145,6 +145,9 @@ class _File:
             at = self._at(place, start, "name")
             self._mistakes.append(f"{at} = {kinds.toml(name)}: expected letters, digits, . - _ /")
             name = ""
+        if chosen.keys() & set(ANSWERS):
+            # A route that says how it answers does not also answer as the top of the file says.
+            base = replace(base, **{key: TABLE[key].default for key in ANSWERS})
         return RouteSettings(name, hosts, path, exact, replace(base, **chosen))
 
     def _matching(self, place: str, start: int, values: dict[str, Any]) -> tuple[tuple[str, ...], str, bool]:

@@ -272,15 +272,17 @@ class Settings:
         "Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")] = True
 
     redirect: Annotated[str, _routed(
-        "Local answers", kinds.TEXT,
-        "answer with a redirect there; {host}, {path} and {query} stand for the request's")] = ""
+        "Local answers", web.REDIRECT,
+        "answer with a redirect there; {scheme}, {host} (without port), {path}, {rest} (the path behind the route's) "
+        "and {query} (with its question mark) stand for the request's")] = ""
     redirect_status: Annotated[int, _routed("Local answers", web.REDIRECT_STATUS, "status of that redirect")] = 308
     respond: Annotated[str, _routed("Local answers", web.CONTENT, "answer with this text")] = ""
     respond_status: Annotated[int, _routed("Local answers", web.STATUS, "status of that answer")] = 200
     respond_type: Annotated[str, _routed(
-        "Local answers", kinds.TEXT, "content type of that answer")] = "text/plain; charset=utf-8"
+        "Local answers", web.CONTENT_TYPE, "content type of that answer")] = "text/plain; charset=utf-8"
     root: Annotated[Path | None, _routed("Local answers", kinds.PATH, "directory whose files to serve")] = None
-    index: Annotated[str, _routed("Local answers", kinds.TEXT, "file that stands for its directory")] = "index.html"
+    index: Annotated[str, _routed(
+        "Local answers", web.FILE_NAME, "file that stands for its directory")] = "index.html"
     gateway_health: Annotated[bool, _routed(
         "Local answers", kinds.SWITCH, "answer 200 while the gateway serves, 503 while it stops")] = False
 
@@ -369,6 +371,9 @@ def _read_table() -> dict[str, Setting]:
                 column.name, row.kind, column.default, row.doc, row.group, row.aliases, row.routed, row.flag)
     return rows
 
+
+ANSWERS = ("upstream", "redirect", "respond", "root", "gateway_health")
+"""The settings that say how a request is answered: a route has one of them."""
 
 TABLE = _read_table()
 NAMES = {spelling: row for row in TABLE.values() for spelling in (row.name, *row.aliases)}

@@ -82,3 +82,19 @@ class Request:
         self.length: int | None = None
         """The body's length if there is a body and its length is known."""
         self.received = 0
+
+    def sent_as(self, target: bytes, block: bytes) -> "Request":
+        """The same request with another target and other fields for the upstream."""
+        sent = Request(
+            self.method,
+            target,
+            self.minor,
+            self.fields,
+            block,
+            self.started,
+            client=self.client,
+            scheme=self.scheme,
+            host=self.host,
+        )
+        sent.id, sent.body, sent.length, sent.received = self.id, self.body, self.length, self.received
+        return sent

@@ -18,11 +18,21 @@ _DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _MOST = 256
 
-# Framing, routing and the connection are the gateway's own business, whatever a configuration says.
+# Framing, routing, the connection, and what the gateway says of the client: its own business, whatever a configuration
+# says. A content coding belongs to the body.
 _RESERVED = {
     "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
-    "proxy-connection", "expect", "date",
+    "proxy-connection", "expect", "date", "content-encoding", "forwarded", "x-real-ip", "x-request-id", "proxy-status",
 }
+_RESERVED_PREFIXES = ("x-forwarded-", "sec-websocket-")
+
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDERS = ("scheme", "host", "path", "rest", "query")
+# Behind the authority only what ends it may stand, so that no part of a path can become part of a host name.
+_TEMPLATE = re.compile(
+    r"(?:(?:https?|\{scheme\})://(?:[A-Za-z0-9.-]|\{host\})+(?::\d{1,5})?(?=$|/|\?|\{path\}|\{rest\}|\{query\})"
+    r"|(?=/|\{path\}|\{rest\}))[!-~]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,7 @@ def _tokens(raw: Any) -> tuple[str, ...]:
 
 
 def _check_not_reserved(name: str) -> None:
-    if name.lower() in _RESERVED:
+    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
         raise ValueError(f"'{name}' is the gateway's own to set; remove it")
 
 
@@ -203,6 +213,31 @@ def _redirect_status(raw: Any) -> int:
     return status
 
 
+def _redirect(raw: Any) -> str:
+    if raw == "":
+        return ""
+    for name in PLACEHOLDER.findall(raw) if isinstance(raw, str) else ():
+        if name not in _PLACEHOLDERS:
+            raise ValueError(f"{{{name}}} is unknown; there are " + ", ".join(f"{{{one}}}" for one in _PLACEHOLDERS))
+    if not isinstance(raw, str) or not _TEMPLATE.fullmatch(raw):
+        raise ValueError('expected a URL such as "https://{host}{path}{query}", or a path such as "/new{rest}{query}"')
+    if re.search(r"[{}]", PLACEHOLDER.sub("", raw)):
+        raise ValueError("a brace stands alone; braces surround the name of a placeholder")
+    return raw
+
+
+def _file_name(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.isprintable() or "/" in raw or raw.startswith(".") or not raw:
+        raise ValueError("expected the name of a file in its directory, such as index.html")
+    return raw
+
+
+def _content_type(raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w.\"-]+)*", raw, re.ASCII):
+        raise ValueError("expected a content type such as text/html; charset=utf-8")
+    return raw
+
+
 def _content(raw: Any) -> str:
     if not isinstance(raw, str) or len(raw.encode()) > 65536:
         raise ValueError("expected text of at most 64 KiB")
@@ -240,5 +275,8 @@ ORIGINS = Kind("origins", _origins, _show_list, "ORIGIN", repeatable=True)
 EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
 STATUS = Kind("status", _status, str, "STATUS")
 REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
+REDIRECT = Kind("URL", _redirect, lambda url: url or "none", "URL")
+FILE_NAME = Kind("file name", _file_name, str, "NAME")
+CONTENT_TYPE = Kind("content type", _content_type, str, "TYPE")
 CONTENT = Kind("text", _content, lambda text: repr(text) if text else "none", "TEXT")
 NUMBER = Kind("number", _number, str, "N")

@@ -2,9 +2,11 @@
 
 import html
 import json
+from typing import Protocol
 
 from proxy.errors import ExchangeError
-from proxy.wire.response import status_line
+from proxy.wire.negotiation import prefers_page
+from proxy.wire.response import ResponseHead
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -16,37 +18,42 @@ h1{{font-size:1.3rem}}code{{font-size:.85rem;opacity:.7}}</style>
 """
 
 
-def own_answer(error: ExchangeError, request_id: bytes, accept: bytes | None, date: bytes, *, close: bool) -> bytes:
-    """A whole response, head and body; HTML for a browser, else JSON.
+class Page(Protocol):
+    """An operator's own page for an error: body and content type, or None for the gateway's."""
+
+    def __call__(
+        self, error: ExchangeError, phrase: str, request_id: bytes, *, browser: bool
+    ) -> tuple[bytes, bytes] | None: ...
+
+
+def own_answer(
+    error: ExchangeError, request_id: bytes, accept: bytes | None, page: Page | None = None
+) -> tuple[ResponseHead, bytes]:
+    """Head and body of an answer to a request that failed; HTML for a browser, else JSON.
 
     The reason stands in the body and, whatever the body's form, in the Proxy-Status field (RFC 9209 section 2.1.4).
     """
     failure = error.failure
-    head = status_line(failure.status, b"")
-    wants_page = accept is not None and b"text/html" in accept.lower()
-    body, content_type = _page(error, head, request_id) if wants_page else _object(error, request_id)
+    head = ResponseHead(1, failure.status, b"")
+    phrase = head.start[13:-2].decode("ascii")
+    browser = prefers_page(accept)
+    own = page(error, phrase, request_id, browser=browser) if page is not None else None
+    if own is None:
+        own = _page(error, phrase, request_id) if browser else _object(error, request_id)
+    body, content_type = own
     fields = [
-        b"Date: " + date,
         b"Content-Type: " + content_type,
-        b"Content-Length: %d" % len(body),
         b"Cache-Control: no-store",
         b"X-Content-Type-Options: nosniff",
         b"X-Request-ID: " + request_id,
         b'Proxy-Status: aragora-proxy; details="%s"' % failure.reason.encode(),
     ]
-    if failure.retry_after and not any(line.startswith(b"Retry-After:") for line in error.fields):
+    given = {line.partition(b":")[0] for line in error.fields}
+    if failure.retry_after and b"Retry-After" not in given:
         fields.append(b"Retry-After: %d" % failure.retry_after)
-    if failure.status == 405:
+    if failure.status == 405 and b"Allow" not in given:
         fields.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-    fields += error.fields
-    if close:
-        fields.append(b"Connection: close")
-    return head + b"\r\n".join(fields) + b"\r\n\r\n" + body
-
-
-def head_of(answer: bytes) -> bytes:
-    """The answer to HEAD: the same without its body."""
-    return answer[: answer.index(b"\r\n\r\n") + 4]
+    return head.with_lines([*fields, *error.fields], sized=False), body
 
 
 def _object(error: ExchangeError, request_id: bytes) -> tuple[bytes, bytes]:
@@ -55,10 +62,10 @@ def _object(error: ExchangeError, request_id: bytes) -> tuple[bytes, bytes]:
     return json.dumps({"error": shown}).encode() + b"\n", b"application/json"
 
 
-def _page(error: ExchangeError, head: bytes, request_id: bytes) -> tuple[bytes, bytes]:
+def _page(error: ExchangeError, phrase: str, request_id: bytes) -> tuple[bytes, bytes]:
     page = _PAGE.format(
         status=error.failure.status,
-        phrase=head[13:-2].decode("ascii"),
+        phrase=phrase,
         message=html.escape(str(error)),
         reason=error.failure.reason,
         request_id=html.escape(request_id.decode("latin-1")),

@@ -28,7 +28,7 @@ _DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDA
     8,
     9,
 )
-_END_STREAM, _END_HEADERS = 1, 4
+_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 
 _PERIOD = 10.0
 """Seconds in which frames are counted."""
@@ -178,6 +178,8 @@ class FrameGuard:
         elif kind in _MOST:
             if kind == _RST_STREAM and stream > self._highest:
                 raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+            if kind == _SETTINGS and flags & _ACK and length:
+                raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
             self._count(kind)
         elif kind > _CONTINUATION:
             self._unknown += 1

@@ -17,7 +17,7 @@ from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.wire.head import LINE_BYTES, check_trailers
+from proxy.wire.head import CRLF, LINE_BYTES, check_trailers
 from proxy.wire.names import REQUEST_NAMES, Kind
 from proxy.wire.request import (
     HOST_AND_PORT,
@@ -214,7 +214,7 @@ def check_request_trailers(section: Sequence[Field]) -> None:
             raise Malformed("a pseudo-header field among the trailers")
         _classify(name, value)
     try:
-        check_trailers(b"\r\n".join(b"%s: %s" % field for field in section), errors.CHUNK)
+        check_trailers(CRLF.join(b"%s: %s" % field for field in section), errors.CHUNK)
     except ExchangeError:
         raise Malformed("a field that may not be a trailer") from None
 
@@ -249,9 +249,15 @@ _STATUSES = {status: HeaderTuple(b":status", b"%d" % status) for status in range
 
 def response_section(response: ResponseHead, length: int | None, date: bytes | None) -> list[Field]:
     """The field section of a response; `length` and `date` stand where the upstream's own do not."""
-    section = [_STATUSES[response.status], *field_tuples(response.lines)]
+    section = [_STATUSES[response.status], *field_tuples(response.start.split(CRLF)[1:-1])]
     if length is not None:
         section.append(_known_lines[b"content-length: %d" % length])
     if date is not None:
         section.append(_known_lines[b"date: " + date])
     return section
+
+
+def upgrade_section(response: ResponseHead) -> list[Field]:
+    """What answers an extended CONNECT when the upstream has switched protocols (RFC 8441 section 5)."""
+    fields = field_tuples(response.start.split(CRLF)[1:-1])
+    return [_STATUSES[200], *[field for field in fields if field[0] != b"sec-websocket-accept"]]

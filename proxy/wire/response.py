@@ -70,6 +70,17 @@ class ResponseHead:
         self.upgrade: bytes | None = None
         self.websocket_accept: bytes | None = None
 
+    def with_lines(self, lines: list[bytes], *, sized: bool) -> "ResponseHead":
+        """The same head with other field lines; `sized` False leaves its length open."""
+        head = ResponseHead(self.minor, self.status, self.reason)
+        head.lines = lines
+        head.start += b"".join(line + CRLF for line in lines)
+        head.content_length = self.content_length if sized else None
+        head.chunked, head.close, head.dated, head.private = self.chunked, self.close, self.dated, self.private
+        head.unbuffered, head.event_stream = self.unbuffered, self.event_stream
+        head.upgrade, head.websocket_accept = self.upgrade, self.websocket_accept
+        return head
+
 
     def with_line(self, line: bytes) -> "ResponseHead":
         """The same head with one more field line."""

@@ -43,10 +43,10 @@ def test_every_container_is_hardened_and_bounded(composed: tuple[str, dict[str, 
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        if name != "migrate":
-            assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
-            # our own image brings the application's
-            assert "healthcheck" in service or name == "application", name
+        assert service["pids_limit"] == 512, name
+        assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
+        # our own image brings the application's
+        assert "healthcheck" in service or name == "application", name
 
 
 def test_the_application_believes_the_front_and_nobody_else(composed: tuple[str, dict[str, Any]]) -> None:

@@ -1,9 +1,10 @@
-"""The image of `conf/docker/Dockerfile`, really built, and the containers of `conf/compose/compose.yaml` from it."""
+"""The image of `conf/docker/Dockerfile`, really built, and containers of it as Compose and Kubernetes are told."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.deployment import image
 from tests.deployment.compositions import COMPOSE, services
+from tests.deployment.manifests import container, named, pods
 from tests.deployment.processes import CHECKOUT, until
 
 pytestmark = [
@@ -59,38 +61,93 @@ def test_the_image_holds_what_runs_and_nothing_else(root: Path) -> None:
     assert (root / "etc/aragora/gunicorn.conf.py").read_text() == (CHECKOUT / "conf/gunicorn.conf.py").read_text()
 
 
-def test_containers_of_the_composition_answer_a_debate(config: dict[str, Any], root: Path, tmp_path: Path) -> None:
+@dataclass
+class Plan:
+    """What Compose or Kubernetes is told about the two containers."""
+
+    environ: dict[str, str]  # of the application
+    probes: list[list[str]]  # of the application
+    command: list[str]  # of the gateway
+    probe: list[str]  # of the gateway
+    settings: tuple[str, str]  # the gateway's file: where it is seen, and what is in it
+    host: str  # what the gateway calls the application
+
+
+def composition(told: dict[str, Any]) -> Plan:
+    """As `compose.yaml` has it.
+
+    Its databases are other images, which no registry hands out here: this application debates on SQLite.
+    """
     composed = services("compose.yaml")
-    # The databases of the composition are other images, which no registry hands out here: this one debates on SQLite.
-    environ = {
-        name: value
-        for name, value in composed["application"]["environment"].items()
-        if name not in {"DATABASE_URL_FILE", "ARAGORA_REDIS_URL", "ARAGORA_MIGRATE"}
-    }
-    token = {"ARAGORA_API_TOKEN_FILE": environ["ARAGORA_API_TOKEN_FILE"]}
+    stores = {"DATABASE_URL_FILE", "ARAGORA_REDIS_URL", "ARAGORA_MIGRATE"}
+    environ = composed["application"]["environment"]
+    gateway = composed["gateway"]
+    return Plan(
+        environ={name: value for name, value in environ.items() if name not in stores},
+        probes=[told["Healthcheck"]["Test"][1:]],
+        command=gateway["command"],
+        probe=gateway["healthcheck"]["test"][1:],
+        settings=("/etc/aragora/gateway.toml", (COMPOSE / "gateway.toml").read_text()),
+        host="application",
+    )
+
+
+def cluster(told: dict[str, Any]) -> Plan:
+    """As the overlay `small` has it; the image's own program stands for a kubelet that asks over HTTP."""
+    check = told["Healthcheck"]["Test"][1:]
+    application = container(pods("small")["aragora"])
+    gateway = container(pods("small")["aragora-gateway"])
+    (mount,) = [mount["mountPath"] for mount in gateway["volumeMounts"] if mount["name"] == "settings"]
+    ((name, content),) = named("small", "ConfigMap", "aragora-gateway")["data"].items()
+    return Plan(
+        environ=named("small", "ConfigMap")["data"],
+        probes=[
+            [part.replace("/healthz", application[kind]["httpGet"]["path"]) for part in check]
+            for kind in ("livenessProbe", "readinessProbe")
+        ],
+        command=gateway["command"],
+        probe=gateway["livenessProbe"]["exec"]["command"],
+        settings=(f"{mount}/{name}", content),
+        host=named("small", "Service")["metadata"]["name"],
+    )
+
+
+@pytest.mark.parametrize("plan", [composition, cluster])
+def test_both_containers_answer_a_debate(
+    config: dict[str, Any], root: Path, tmp_path: Path, plan: Callable[[dict[str, Any]], Plan]
+) -> None:
     told = config["config"]
-    health = {"application": told["Healthcheck"]["Test"][1:], "gateway": composed["gateway"]["healthcheck"]["test"][1:]}
+    planned = plan(told)
+    token = {"ARAGORA_API_TOKEN_FILE": planned.environ["ARAGORA_API_TOKEN_FILE"]}
     with ExitStack() as stack:
         pod = stack.enter_context(image.Pod(root, told, tmp_path))
-        pod.mount("/etc/hosts", "127.0.0.1 localhost application\n")
-        pod.mount("/etc/aragora/gateway.toml", (COMPOSE / "gateway.toml").read_text())
+        pod.mount("/etc/hosts", f"127.0.0.1 localhost {planned.host}\n")
+        pod.mount(*planned.settings)
         pod.mount(token["ARAGORA_API_TOKEN_FILE"], f"{TOKEN}\n")
-        assert pod.run(*health["application"]).returncode == 1
+        assert pod.run(*planned.probes[0]).returncode == 1
 
-        application = stack.enter_context(pod.start(*told["Cmd"], **environ))
-        until(lambda: pod.run(*health["application"]).returncode == 0, "health of the application")
-        gateway = stack.enter_context(pod.start(*composed["gateway"]["command"]))
-        until(lambda: pod.run(*health["gateway"]).returncode == 0, "health of the gateway")
+        application = stack.enter_context(pod.start(*told["Cmd"], **planned.environ))
+        for probe in planned.probes:
+            until(lambda probe=probe: pod.run(*probe).returncode == 0, "health of the application")
+        gateway = stack.enter_context(pod.start(*planned.command))
+        until(lambda: pod.run(*planned.probe).returncode == 0, "health of the gateway")
 
         question = ("aragora", "ask", "Should we adopt event sourcing?", "--agents", "demo,demo,demo", "--rounds", "1")
         asked = pod.run(*question, "--json", ARAGORA_URL="http://127.0.0.1:8000", **token)
         assert asked.returncode == 0, asked.stdout + asked.stderr + application.output() + gateway.output()
         assert json.loads(asked.stdout.splitlines()[-1])
-        strange = pod.run(*question, ARAGORA_URL="http://127.0.0.1:8000")
-        assert strange.returncode != 0
-
-        refused = pod.run("touch", "/opt/aragora/written")
-        assert "Read-only file system" in refused.stderr
-        assert pod.run("id", "-u").stdout.strip() == told["User"].partition(":")[0]
+        assert pod.run(*question, ARAGORA_URL="http://127.0.0.1:8000").returncode != 0
         assert image.stop(gateway) == 0
         assert image.stop(application) == 0
+
+
+def test_a_container_cannot_change_itself(config: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    with image.Pod(root, config["config"], tmp_path) as pod:
+        assert "Read-only file system" in pod.run("touch", "/opt/aragora/written").stderr
+        assert pod.run("touch", "written").returncode == 0
+        status = pod.run("cat", "/proc/self/status").stdout
+        assert f"Uid:\t{image.USER}" in status
+        assert "CapBnd:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+        drivers = pod.run("python3", "-c", "import psycopg.pq, redis; print(psycopg.pq.__impl__)")
+        assert drivers.stdout.strip() == "binary", drivers.stderr

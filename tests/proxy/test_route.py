@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from proxy.relay import RelayLimits
 from proxy.route import Match, Route, Routes, normalised
 from proxy.settings import Settings, SettingsError, load
+from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 
 LIMITS = RelayLimits(1, 1, 1, 1, None)
@@ -17,7 +18,7 @@ LIMITS = RelayLimits(1, 1, 1, 1, None)
 def match(spec: str) -> Match:
     """ "host/path" with a trailing "=" where only that path counts; the spec is the route's name."""
     host, slash, path = spec.rstrip("=").partition("/")
-    route = Route(spec, Settings(), LIMITS, Cluster([]), None)
+    route = Route(spec, Settings(), LIMITS, Cluster([], balance.policy("round-robin")), None)
     return Match(host.encode(), (slash + path).encode(), spec.endswith("="), route)
 
 

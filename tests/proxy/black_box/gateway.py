@@ -33,7 +33,8 @@ class Gateway:
         self.access_log = directory / "access.log"
         self.error_log = directory / "error.log"
         command = [
-            sys.executable, "-m", "proxy", "--bind", "127.0.0.1:0", "--upstream", upstream, "--workers", str(workers),
+            sys.executable, "-m", "proxy", "--bind", "127.0.0.1:0", "--workers", str(workers),
+            *(["--upstream", upstream] if upstream else []),
             "--admin", "127.0.0.1:0" if admin else "off", "--error-log", "-",
         ]  # fmt: skip
         if "--access-log" not in flags:

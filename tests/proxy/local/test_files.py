@@ -11,6 +11,7 @@ import pytest
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer, File
 from proxy.gate.files import Files, content_type
+from tests.proxy.local.requests import asked
 
 OLD = 1_700_000_000
 
@@ -39,8 +40,7 @@ def site(tmp_path: Path) -> Path:
 
 def ask(site: Path, target: str, *lines: bytes, method: bytes = b"GET") -> tuple[Answer, bytes]:
     """The answer and its body's bytes; the file is closed again."""
-    raw = target.encode("latin-1")
-    answer = Files(site, "index.html").answer(method, raw.partition(b"?")[0], raw, list(lines))
+    answer = Files(site, "index.html").check(asked(target, *lines, method=method))
     if isinstance(answer.body, File):
         body = os.pread(answer.body.descriptor, answer.body.length, answer.body.offset)
         answer.body.close()
@@ -99,12 +99,14 @@ def test_a_root_that_is_a_link_is_followed_anew_each_time(tmp_path: Path, site: 
     current = tmp_path / "current"
     current.symlink_to(site)
     files = Files(current, "index.html")
-    assert isinstance(files.answer(b"HEAD", b"/letters", b"/letters", []).body, File)
+    first = files.check(asked("/letters"))
+    assert isinstance(first.body, File)
+    first.body.close()
     (tmp_path / "next").mkdir()
     current.unlink()
     current.symlink_to(tmp_path / "next")
     with pytest.raises(ExchangeError):
-        files.answer(b"HEAD", b"/letters", b"/letters", [])
+        files.check(asked("/letters"))
 
 
 def test_a_directory_is_redirected_to_its_slash(site: Path) -> None:
@@ -116,6 +118,15 @@ def test_a_directory_whose_name_looks_like_a_host_stays_here(site: Path) -> None
     (site / "\\evil.example").mkdir()
     answer, _ = ask(site, "/\\evil.example")
     assert field(answer, "Location") == "/%5Cevil.example/"
+
+
+def test_a_prefix_is_taken_off_first(site: Path) -> None:
+    files = Files(site, "index.html", b"/static/")
+    for target in ("/static/letters", "/%73tatic/letters", "//static/letters"):
+        answer = files.check(asked(target))
+        assert isinstance(answer.body, File)
+        answer.body.close()
+    assert files.check(asked("/static/docs")).fields == (b"Location: /static/docs/",)
 
 
 def test_only_reading_is_possible(site: Path) -> None:
@@ -218,7 +229,7 @@ def test_no_descriptor_is_lost(site: Path) -> None:
 def test_a_client_that_leaves_while_the_disk_is_busy_costs_no_descriptor(site: Path) -> None:
     ask(site, "/letters")
     before = descriptors()
-    asking = gevent.spawn(Files(site, "index.html").answer, b"GET", b"/letters", b"/letters", [])
+    asking = gevent.spawn(Files(site, "index.html").check, asked("/letters"))
     gevent.sleep(0)
     asking.kill()
     gevent.get_hub().threadpool.join()

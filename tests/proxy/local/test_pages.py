@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.changes import FieldChanges
 from proxy.gate.maintenance import Maintenance
-from proxy.gate.pages import MAX_PAGE, load_pages
+from proxy.settings.pages import MAX_PAGE, load_pages
+from tests.proxy.local.requests import asked
 
 
 @pytest.fixture
@@ -82,21 +82,13 @@ def test_the_maintenance_page_is_one_of_them(tmp_path: Path) -> None:
         load_pages(None, tmp_path / "page.txt")
 
 
-@dataclass
-class Switched:
-    maintenance: bool
-
-
 def test_maintenance_refuses_all_but_the_allowed() -> None:
-    switch = Switched(maintenance=False)
-    step = Maintenance(switch, [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")])
-    step.refuse("192.0.2.1")
-    switch.maintenance = True
+    step = Maintenance([ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")])
     for allowed in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1%eth0"):
-        step.refuse(allowed)
+        step.check(asked("/", client=allowed))
     for other in ("192.0.2.1", "unix", "", "2001:db9::1"):
         with pytest.raises(ExchangeError) as refusal:
-            step.refuse(other)
+            step.check(asked("/", client=other))
         assert refusal.value.failure.retry_after
 
 

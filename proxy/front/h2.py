@@ -1,0 +1,400 @@
+"""The client's side of HTTP/2: one connection, the events on it, the streams it carries.
+
+The connection has no greenlet: its read watcher feeds the `h2` library, whose events go to the streams. A stream has
+one of the front's greenlets from its request to the end of its answer, and runs the same exchange as HTTP/1 does.
+
+    open ──client's EOF, reset──► lost: every exchange is told that its client is gone
+      ├──broken rule, flood──► ended: GOAWAY with the reason, then as above; what still comes is read away for a moment
+      ├──drain──► leaving: GOAWAY without a limit, a round trip later with the last stream; closed when none is left
+      └──no stream for too long──► ended
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from h2 import events
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hpack.exceptions import HPACKError
+
+from proxy.errors import ExchangeError
+from proxy.front.front import Front
+from proxy.front.h2_output import Output, bound_table
+from proxy.front.h2_stream import ClientStream
+from proxy.front.origin import read_origin
+from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket
+from proxy.net.tls import TlsSocket
+from proxy.route import Route, Tables
+from proxy.upstream.request import Request
+from proxy.wire.fields import upstream_block
+from proxy.wire.forwarding import Arrival
+from proxy.wire.h2_frames import LAST_STREAM, ConnectionFault
+from proxy.wire.h2_head import (
+    Field,
+    Malformed,
+    RequestHead,
+    check_request_trailers,
+    parse_request_head,
+    regular_fields,
+)
+from proxy.wire.request import RequestFields
+
+_GOAWAY_SIZE = 17
+_LINGER_SECONDS = 2.0
+_DRAIN_PING = b"draining"
+_HEAD = (b":method", b"HEAD")
+_HIGHEST_STREAM = LAST_STREAM - 2000
+"""Stream numbers are used up some time: the client is asked for a new connection a little before."""
+
+_MOST_STALLED = 8
+"""Streams of one connection that may end because their client gave them no room, before the connection does."""
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+class _Memo:
+    """The regular fields and the authority of a client's last request, and what was made of them."""
+
+    __slots__ = ("_authority", "_regular", "head", "request", "route", "tables")
+
+    def __init__(
+        self,
+        regular: Sequence[Field],
+        authority: bytes | None,
+        tables: Tables,
+        head: RequestHead,
+        route: Route | None,
+        request: Request,
+    ) -> None:
+        self._regular = regular
+        self._authority = authority
+        self.tables = tables
+        self.head = head
+        self.route = route
+        self.request = request
+
+    def serves(self, regular: Sequence[Field], authority: bytes | None, tables: Tables, *, whole: bool) -> bool:
+        """Whether a request with these fields, `whole` with its head, is read alike."""
+        return (
+            (whole or self.head.fields.content_length is not None)
+            and authority == self._authority
+            and tables is self.tables
+            and regular == self._regular
+        )
+
+
+class Connection(Output):
+    """One client's connection."""
+
+    __slots__ = (
+        "_early",
+        "_fresh",
+        "_idle_since",
+        "_last_words",
+        "_leaving",
+        "_memo",
+        "_refusing",
+        "_stalled",
+        "_tls",
+        "streams",
+    )
+
+    detached = False
+
+    def __init__(self, sock: Socket | TlsSocket, front: Front, client: str, received: bytes = b"") -> None:
+        super().__init__(sock, front, client)
+        self._tls = sock if isinstance(sock, TlsSocket) else None
+        self.streams: dict[int, ClientStream] = {}
+        self._fresh: list[ClientStream] = []
+        self._early = received  # what was received before this connection was made
+        self._idle_since = monotonic()
+        self._last_words = NEVER  # when an ended connection is closed at the latest
+        self._memo: _Memo | None = None
+        self._leaving = False
+        self._refusing = False
+        self._stalled = 0
+        front.connections.add(self)
+        front.multiplexed.add(self)
+        self.settle()
+        if received or self._tls is not None:
+            self.hub.loop.run_callback(self.unasked)
+
+    @property
+    def owner(self) -> object:
+        """None while there is no request in flight."""
+        return self.streams or None
+
+    # Receiving.
+
+    def unasked(self) -> None:
+        self._read()
+        # Plaintext may wait inside although the descriptor is not readable.
+        while self._tls is not None and not self.closed and self.reader.active and self._tls.buffered:
+            self._read()
+
+    def _read(self) -> None:
+        data, self._early = self._early, b""
+        try:
+            data = data or self.sock.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.lost()
+            return
+        if not data:
+            self.lost()
+        elif not self.ended:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            frames = self.guard.cut(data)
+            if frames:
+                for event in self.h2.receive_data(frames):
+                    taken = _EVENTS.get(event.__class__)
+                    if taken is not None:
+                        taken(self, event)
+        except ConnectionFault as fault:
+            self.end(fault.code, fault.detail)
+        except ProtocolError as error:
+            self._end_by_library(error)
+        except Exception:
+            log.exception("an HTTP/2 connection failed inside the gateway")
+            self.end(ErrorCodes.INTERNAL_ERROR, "")
+        fresh, self._fresh = self._fresh, []
+        for stream in fresh:
+            if stream.id in self.streams:
+                self.front.resume(stream)
+        if not self.closed:
+            self.schedule()
+
+    def _end_by_library(self, error: ProtocolError) -> None:
+        """The library has queued a GOAWAY of its own: ours knows what was acted upon, and the code of RFC 9113."""
+        code = ErrorCodes.COMPRESSION_ERROR if isinstance(error.__cause__, HPACKError) else error.error_code
+        queued = self.h2.data_to_send()
+        self._unsent += queued[:-_GOAWAY_SIZE]
+        self.end(code, str(error))
+
+    # Events.
+
+    def requested(self, event: events.RequestReceived) -> None:
+        number = event.stream_id
+        if self._refusing or self.ended or len(self.streams) >= self.front.tables.settings.max_streams:
+            self.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self.guard.reset()
+            return
+        self.last_stream = number
+        stream = ClientStream(self, number, ended=event.stream_ended is not None)
+        stream.head_only = _HEAD in event.headers
+        try:
+            request = self._read_request(event.headers, stream)
+        except Malformed:
+            self.front.resources.counters.rejected("malformed")
+            self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self.guard.reset()
+            return
+        except ExchangeError as error:
+            request = Request(b"-", b"-", 2, RequestFields(), b"", monotonic(), client=self.client)
+            stream.refusal = error
+        request.id = request.id or self.front.resources.request_ids.make()
+        stream.request = request
+        self.streams[number] = stream
+        self._fresh.append(stream)
+        if number >= _HIGHEST_STREAM:
+            self.drain()
+
+    def _read_request(self, section: list[Field], stream: ClientStream) -> Request:
+        front = self.front
+        tables = front.tables
+        regular, authority = regular_fields(section)
+        memo = self._memo
+        if memo is not None and not memo.serves(regular, authority, tables, whole=stream.ended):
+            memo = None
+        head = parse_request_head(section, tables.head_limits, memo.head if memo is not None else None)
+        fields = head.fields
+        if stream.ended and fields.content_length:
+            raise Malformed("a length without a body")
+        route = stream.route = tables.route_for(head.host, head.target)
+        if memo is not None and fields is memo.head.fields and route is memo.route:
+            known = memo.request
+            client, scheme, block, marks = known.client, known.scheme, known.block, known.marks
+        else:
+            fields.chunked = not stream.ended and not fields.websocket and fields.content_length is None
+            arrival = Arrival(self.client, front.scheme, front.port)
+            origin, marks = read_origin(tables, route, arrival, head.host, fields)
+            client, scheme, block = origin.client, origin.scheme, upstream_block(fields, head.host, origin.lines)
+        request = Request(
+            head.method,
+            head.target,
+            2,
+            fields,
+            block,
+            monotonic(),
+            client=client,
+            scheme=scheme,
+            host=head.host,
+            marks=marks,
+        )
+        if not fields.chunked and not fields.websocket:
+            self._memo = _Memo(regular, authority, tables, head, route, request)
+        if marks is not None:
+            request.id = marks.request_id or b""
+            request.trace = marks.outgoing()
+        return request
+
+    def came_data(self, event: events.DataReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.take(event.data, event.flow_controlled_length, ended=event.stream_ended is not None)
+        elif event.flow_controlled_length:
+            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+
+    def came_trailers(self, event: events.TrailersReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        try:
+            check_request_trailers(event.headers)
+        except Malformed:
+            self.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+            self.guard.reset()
+            if stream is not None:
+                stream.gone()
+            return
+        if stream is not None:
+            stream.take(b"", 0, ended=True)
+
+    def was_reset(self, event: events.StreamReset) -> None:
+        if not event.remote_reset:
+            self.guard.reset()
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.gone()
+
+    def changed_settings(self, _event: events.RemoteSettingsChanged) -> None:
+        bound_table(self.h2)
+
+    def answered_ping(self, event: events.PingAckReceived) -> None:
+        if event.ping_data == _DRAIN_PING and self._leaving:
+            self._refusing = True
+            self.say_goaway(self.last_stream, ErrorCodes.NO_ERROR)
+
+    # Streams.
+
+    def reset_stream(self, number: int, code: ErrorCodes) -> None:
+        """Queue a RST_STREAM, unless the stream is over."""
+        try:
+            self.h2.reset_stream(number, code)
+        except ProtocolError:
+            return
+        self.schedule()
+
+    def reset_unfinished(self, number: int) -> None:
+        """Reset a stream whose answer cannot be completed. Too many that got no room from their client are a fault."""
+        try:
+            starved = self.h2.local_flow_control_window(number) <= 0
+        except ProtocolError:
+            return
+        self.reset_stream(number, ErrorCodes.CANCEL if starved else ErrorCodes.INTERNAL_ERROR)
+        if starved:
+            self._stalled += 1
+            if self._stalled > _MOST_STALLED:
+                self.hub.loop.run_callback(self.end, ErrorCodes.ENHANCE_YOUR_CALM, "too many stalled streams")
+
+    def finished(self, stream: ClientStream) -> None:
+        """An exchange, or a tunnel, is over."""
+        self.streams.pop(stream.id, None)
+        if not self.streams:
+            self._idle_since = monotonic()
+            self._stalled = 0
+        self.schedule()
+
+    # The end.
+
+    def settle(self) -> None:
+        if self.closed:
+            return
+        settings = self.front.tables.settings
+        if self.ended:
+            if not self._unsent and self._last_words is NEVER:
+                self.finish_sending()
+                self._last_words = monotonic() + _LINGER_SECONDS
+            self.deadline = min(self._last_words, self._stalled_since + settings.write_timeout)
+        elif self._stalled_since is not NEVER:
+            self.deadline = self._stalled_since + settings.write_timeout
+        elif self.streams:
+            self.deadline = NEVER
+        elif self.guard.leaving or self._refusing:
+            self.end(ErrorCodes.NO_ERROR, "")
+        else:
+            timeout = settings.head_timeout if self.guard.unfinished else settings.keepalive_timeout
+            self.deadline = self._idle_since + timeout
+
+    def expire(self) -> None:
+        if self.ended or self._stalled_since is not NEVER:
+            self.lost()
+        elif not self.streams:
+            self.end(ErrorCodes.NO_ERROR, "")
+
+    def end(self, code: ErrorCodes, reason: str) -> None:
+        """Say why, end what is under way, and close once that was sent."""
+        if self.ended or self.closed:
+            return
+        self.ended = True
+        if code is not ErrorCodes.NO_ERROR:
+            self.front.resources.counters.rejected("http2_" + code.name.lower())
+            if code is ErrorCodes.ENHANCE_YOUR_CALM:
+                log.warning("HTTP/2 connection of %s ended: %s", self.client or "a local client", reason)
+        self.say_goaway(self.last_stream, code, reason[:200])
+        self._abandon()
+
+    def _abandon(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.gone()
+
+    def lost(self) -> None:
+        if not self.closed:
+            self._drop()
+            self._abandon()
+
+    def drain(self) -> None:
+        """Let no new streams in: say so first, and only then count which were acted upon (RFC 9113 section 6.8).
+
+        A client that has WebSockets here is not told: some end them at once. Its new streams are refused.
+        """
+        if self._leaving or self.ended or self.closed:
+            return
+        self._leaving = True
+        if any(stream.tunnelled for stream in self.streams.values()):
+            self._refusing = True
+            return
+        self.h2.ping(_DRAIN_PING)
+        self.say_goaway(LAST_STREAM, ErrorCodes.NO_ERROR)
+
+    def close(self) -> None:
+        """Close a connection that carries nothing, with a GOAWAY if it can be sent at once."""
+        if not self.closed and not self.ended:
+            self.ended = True
+            self.say_goaway(self.last_stream, ErrorCodes.NO_ERROR)
+            try:
+                self.send(self._unsent)
+            except OSError:
+                pass
+        self._drop()
+
+    def _drop(self) -> None:
+        if not self.closed:
+            self.front.connections.discard(self)
+            self.front.multiplexed.discard(self)
+            self.front.resources.counters.ended()
+        super().close()
+
+
+_EVENTS: dict[type[events.Event], Callable[[Connection, Any], None]] = {
+    events.RequestReceived: Connection.requested,
+    events.DataReceived: Connection.came_data,
+    events.TrailersReceived: Connection.came_trailers,
+    events.StreamReset: Connection.was_reset,
+    events.RemoteSettingsChanged: Connection.changed_settings,
+    events.PingAckReceived: Connection.answered_ping,
+}

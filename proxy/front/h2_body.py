@@ -1,0 +1,192 @@
+"""Request bodies that come on an HTTP/2 stream: read to their end, or passed on while they come."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING
+
+from greenlet import getcurrent, greenlet
+from h2.exceptions import ProtocolError
+
+from proxy import errors
+from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.front.body import Pace, new_spool, store
+from proxy.net.spool import Spool
+from proxy.net.stream import NEVER, Stream
+from proxy.settings import Settings
+from proxy.upstream.request import Request, StreamedBody
+
+if TYPE_CHECKING:
+    from proxy.front.h2 import Connection
+
+
+class BodySource(ABC):
+    """The receiving half of a stream. At most one greenlet waits for the stream at a time."""
+
+    __slots__ = ("_inbox", "_reading", "_waiter", "connection", "deadline", "ended", "id", "request")
+
+    request: Request
+
+    def __init__(self, connection: "Connection", number: int, *, ended: bool) -> None:
+        self.connection = connection
+        self.id = number
+        self.ended = ended
+        """The client has sent all of its request."""
+        self.deadline = NEVER
+        self._inbox: deque[tuple[bytes, int]] = deque()  # what came of the body, and what it took of the window
+        self._reading = False
+        self._waiter: greenlet | None = None
+
+    def _wait(self, deadline: float) -> object:
+        """Return what the greenlet is switched to with. Raises `DeadlinePassed`."""
+        connection = self.connection
+        self._waiter = getcurrent()
+        self.deadline = deadline
+        connection.deadlines.streams.add(self)
+        try:
+            return connection.hub.switch()
+        finally:
+            self._waiter = None
+            self.deadline = NEVER
+            connection.deadlines.streams.discard(self)
+
+    def expire(self) -> None:
+        if self._waiter is not None:
+            self._waiter.throw(DeadlinePassed)
+
+    def take(self, data: bytes, size: int, *, ended: bool) -> None:
+        """Bytes of the body have come, which took `size` of the window; it is given back when they are read."""
+        if ended:
+            self.ended = True
+        if data:
+            self._inbox.append((data, size))
+        elif size:
+            self._acknowledge(size)  # nothing but padding
+        if self._reading and self._waiter is not None and (data or ended):
+            self._waiter.switch()
+
+    def _acknowledge(self, size: int) -> None:
+        try:
+            self.connection.h2.acknowledge_received_data(size, self.id)
+        except ProtocolError:
+            return  # the connection has ended
+        self.connection.schedule()
+
+    @property
+    def has_data(self) -> bool:
+        """Whether bytes of the body wait to be read."""
+        return bool(self._inbox)
+
+    def pop(self) -> bytes:
+        """Bytes of the body that have come; their room in the window is given back."""
+        data, size = self._inbox.popleft()
+        self._acknowledge(size)
+        self.request.received += len(data)
+        return data
+
+    def _receive(self, pace: Pace) -> bytes:
+        """The next bytes of the body, b"" at its end. Raises `ExchangeError` or `ClientGone`."""
+        while not self._inbox:
+            if self.ended:
+                return b""
+            self.wait_for_data(pace.deadline())
+        data = self.pop()
+        pace.took(len(data))
+        return data
+
+    def wait_for_data(self, deadline: float) -> object:
+        """Return when more of the body has come, or with what the greenlet is switched to by somebody else.
+
+        Raises `ExchangeError`.
+        """
+        self._reading = True
+        try:
+            return self._wait(deadline)
+        except DeadlinePassed:
+            raise ExchangeError(errors.BODY_TIMEOUT) from None
+        finally:
+            self._reading = False
+
+    def read_body(self, request: Request, settings: Settings) -> None:
+        length = request.length = request.fields.content_length
+        if length is not None and length > settings.max_body:
+            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+        if not settings.request_buffering and not self.ended:
+            request.body = _BodyStream(self, settings)
+            return
+        if request.fields.expect and not self.ended and not self._inbox:
+            self.proceed()
+        request.body = self._collect(settings)
+        if request.length is None:
+            request.length = len(request.body) if isinstance(request.body, bytes) else request.body.length
+        if not request.length:
+            request.body = None
+
+    def _collect(self, settings: Settings) -> bytes | Spool:
+        """The whole body: bytes while it fits in memory, else a spool."""
+        pace = Pace(settings)
+        pieces: list[bytes] = []
+        total = 0
+        spool: Spool | None = None
+        try:
+            while data := self._receive(pace):
+                total += len(data)
+                if total > settings.max_body:
+                    raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+                if spool is None:
+                    pieces.append(data)
+                    if total > settings.body_memory:
+                        spool = new_spool(settings)
+                        store(spool, b"".join(pieces))
+                        pieces.clear()
+                else:
+                    store(spool, data)
+        except BaseException:
+            if spool is not None:
+                spool.close()
+            raise
+        return spool if spool is not None else b"".join(pieces)
+
+    def discard(self) -> None:
+        """Forget what nobody will read."""
+        while self._inbox:
+            self._acknowledge(self._inbox.popleft()[1])
+
+    @abstractmethod
+    def proceed(self) -> None:
+        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
+
+
+class _BodyStream(StreamedBody):
+    """A body passed on while it comes, where buffering is switched off."""
+
+    def __init__(self, stream: BodySource, settings: Settings) -> None:
+        self._stream = stream
+        self._pace = Pace(settings)
+        self._max_body = settings.max_body
+        self._total = 0
+        self.done = False
+        self.expects_continue = stream.request.fields.expect and not stream.has_data
+
+    def proceed(self) -> None:
+        self._stream.proceed()
+
+    def read(self, upstream: Stream) -> bytes | None:
+        stream = self._stream
+        while not stream.has_data:
+            if stream.ended:
+                self.done = True
+                return b""
+            upstream.reader.stop()
+            upstream.reader.start(getcurrent().switch, upstream)
+            try:
+                if stream.wait_for_data(self._pace.deadline()) is upstream:
+                    return None
+            finally:
+                upstream.reader.stop()
+                upstream.reader.start(upstream.unasked)
+        data = stream.pop()
+        self._pace.took(len(data))
+        self._total += len(data)
+        if self._total > self._max_body:
+            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {self._max_body} bytes")
+        return data

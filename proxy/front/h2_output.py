@@ -1,0 +1,230 @@
+"""The sending half of an HTTP/2 connection: one buffer, one send per round of the loop, streams in turn.
+
+Frames collect in the `h2` library's buffer while greenlets of many streams run; a callback at the end of the loop's
+round sends them together. What the kernel does not take is kept, and while more than `_MOST_QUEUED` bytes are kept no
+stream is given room: its body then waits where it came from. Streams that wait for room are woken in turn, each for
+one `QUANTUM`, so that a long answer never holds up a short one.
+"""
+
+from time import monotonic
+from typing import Any, Protocol, cast
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from h2.settings import Settings as H2Settings
+
+from proxy.front.front import Front
+from proxy.net.stream import NEVER, Socket, Stream
+from proxy.net.tls import TlsSocket
+from proxy.wire.h2_frames import LAST_STREAM, FrameGuard, goaway
+
+QUANTUM = 32768
+"""Bytes of a body that a stream may send before others have their turn."""
+
+_MOST_QUEUED = 1 << 17
+_MOST_CONTROL = 1 << 20
+"""Bytes kept for a client that asks for answers to control frames and does not read them; reading stops there."""
+
+_MOST_FRAME = 16384
+_TABLE_SIZE = 4096
+"""Bytes of the compression context: the encoder compares its entries one by one, so a client may not have more."""
+
+STREAM_WINDOW = 1 << 18
+CONNECTION_WINDOW = 1 << 20
+"""Bytes that a client may send before the gateway has taken them off a stream, and off all streams together."""
+
+
+class Waiting(Protocol):
+    """A stream that waits for room."""
+
+    id: int
+
+    def wake(self) -> None: ...
+
+
+class Output(Stream):
+    """A connection as its streams see it when they send."""
+
+    __slots__ = (
+        "_queued",
+        "_scheduled",
+        "_stalled_since",
+        "_unsent",
+        "_waiting",
+        "client",
+        "ended",
+        "front",
+        "guard",
+        "h2",
+        "last_stream",
+    )
+
+    def __init__(self, sock: Socket | TlsSocket, front: Front, client: str) -> None:
+        resources = front.resources
+        super().__init__(cast(Socket, sock), resources.hub, resources.deadlines)
+        self.front = front
+        self.client = client
+        self.guard = FrameGuard(monotonic)
+        self.h2 = _library(front)
+        self.last_stream = 0
+        """The latest stream that was acted upon."""
+        self.ended = False
+        """The last GOAWAY was sent: nothing is read any more but to see the end."""
+        self._unsent = b""
+        self._queued = 0  # bytes in the library's buffer, about
+        self._scheduled = False
+        self._stalled_since = NEVER
+        self._waiting: dict[Waiting, None] = {}
+        self.schedule()
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be queued now, perhaps less than none."""
+        return _MOST_QUEUED - self._queued - len(self._unsent)
+
+    def queue_data(self, stream: int, data: bytes | memoryview, *, last: bool) -> int:
+        """Queue what windows and buffer allow of a body, at most `QUANTUM`; `last` ends the stream behind all of it.
+
+        Raises `h2.exceptions.ProtocolError` if the stream is gone.
+        """
+        h2 = self.h2
+        size = len(data)
+        allowed = min(size, QUANTUM, self.room, h2.local_flow_control_window(stream))
+        if allowed <= 0:
+            return 0
+        most = min(_MOST_FRAME, h2.max_outbound_frame_size)
+        sent = 0
+        while sent < allowed:
+            until = min(allowed, sent + most)
+            h2.send_data(stream, data[sent:until], end_stream=last and until == size)
+            sent = until
+        self._queued += sent
+        self.guard.sent(sent)
+        self.schedule()
+        return sent
+
+    # Waiting for room.
+
+    def wait_for_room(self, stream: Waiting) -> None:
+        """Wake the stream each time there is room for it, until `leave_room`."""
+        self._waiting[stream] = None
+        self.schedule()
+
+    def leave_room(self, stream: Waiting) -> None:
+        self._waiting.pop(stream, None)
+
+    @property
+    def contended(self) -> bool:
+        """Whether streams wait for their turn."""
+        return bool(self._waiting)
+
+    def _wake(self) -> None:
+        for stream in list(self._waiting):
+            if self.room <= 0 or self.h2.outbound_flow_control_window <= 0 or self.closed:
+                return
+            if stream in self._waiting and self.h2.local_flow_control_window(stream.id) > 0:
+                del self._waiting[stream]
+                self._waiting[stream] = None
+                stream.wake()
+
+    # Sending.
+
+    def schedule(self) -> None:
+        """Send what is queued, and wake who waits, when the loop's round is over."""
+        if not self._scheduled and not self.closed:
+            self._scheduled = True
+            self.hub.loop.run_callback(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self.closed:
+            return
+        self._queued = 0
+        data = self.h2.data_to_send()
+        if self._unsent:
+            data = self._unsent + data
+        if data:
+            try:
+                sent = taken = self.send(data)
+                while taken and sent < len(data):
+                    taken = self.send(memoryview(data)[sent:])
+                    sent += taken
+            except OSError:
+                self.lost()
+                return
+            self._sent(data, sent)
+        if not self._unsent:
+            self._wake()
+        self.settle()
+
+    def _sent(self, data: bytes, sent: int) -> None:
+        if sent == len(data):
+            self._unsent = b""
+            self._stalled_since = NEVER
+            self.unwatch_writable()
+            if not self.reader.active:
+                self.reader.start(self.unasked)
+                self.hub.loop.run_callback(self.unasked)
+            return
+        if sent or self._stalled_since is NEVER:
+            self._stalled_since = monotonic()
+        self._unsent = data[sent:]
+        self.watch_writable(self._flush)
+        if len(self._unsent) > _MOST_CONTROL:
+            self.reader.stop()
+
+    def say_goaway(self, last_stream: int, code: ErrorCodes, reason: str = "") -> None:
+        """Queue a GOAWAY behind everything that is queued."""
+        self._unsent += self.h2.data_to_send() + goaway(last_stream, code, reason)
+        self.schedule()
+
+    # What the receiving half makes of it.
+
+    def lost(self) -> None:
+        """The connection is gone: so are its streams."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Something has changed: set the deadline, or close what has come to its end."""
+        raise NotImplementedError
+
+
+def _library(front: Front) -> H2Connection:
+    """The library's state of a new connection, its SETTINGS queued."""
+    tables = front.tables
+    h2 = H2Connection(
+        H2Configuration(
+            client_side=False,
+            header_encoding=None,
+            validate_inbound_headers=False,
+            normalize_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
+    h2.local_settings = H2Settings(
+        client=False,
+        initial_values={
+            SettingCodes.MAX_CONCURRENT_STREAMS: tables.settings.max_streams,
+            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            SettingCodes.MAX_HEADER_LIST_SIZE: tables.head_limits.block,
+            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+        },
+    )
+    h2.initiate_connection()
+    h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+    # The library ends the connection over one stream too many; the gateway refuses that stream.
+    h2.local_settings.max_concurrent_streams = LAST_STREAM
+    h2.local_settings.acknowledge()
+    return h2
+
+
+def bound_table(h2: H2Connection) -> None:
+    """Keep the compression context small, whatever the client would keep of it (RFC 7541 section 4.2)."""
+    encoder: Any = h2.encoder
+    if encoder.header_table_size > _TABLE_SIZE:
+        encoder.header_table_size = _TABLE_SIZE
+        # Sizes that were never used need not be announced.
+        encoder.table_size_changes = [size for size in encoder.table_size_changes if size <= _TABLE_SIZE]

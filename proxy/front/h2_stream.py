@@ -1,0 +1,251 @@
+"""One HTTP/2 stream as its exchange sees it: where the request's body comes from, where the answer goes."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from greenlet import getcurrent, greenlet
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hpack import HeaderTuple
+
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.exchange import Exchange, OpenTunnel, TunnelEnded
+from proxy.front.h2_body import BodySource
+from proxy.front.h2_tunnel import StreamSide
+from proxy.net.stream import Outlet, Stream
+from proxy.relay import send_rest
+from proxy.route import Route
+from proxy.settings import Settings
+from proxy.tunnel import Tunnel
+from proxy.wire.fields import BODILESS
+from proxy.wire.h2_head import Field, field_tuples, response_section, upgrade_section
+from proxy.wire.response import ResponseHead
+
+if TYPE_CHECKING:
+    from proxy.front.h2 import Connection
+
+_CONTINUE: list[Field] = [HeaderTuple(b":status", b"100")]
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+class ClientStream(BodySource):
+    """A request and its answer on a connection that others share: a `Downstream`, and its own `Outlet`."""
+
+    __slots__ = (
+        "_left",
+        "_over",
+        "_served",
+        "_writable",
+        "begun",
+        "head_only",
+        "owner",
+        "refusal",
+        "route",
+        "sent",
+        "side",
+        "tunnelled",
+    )
+
+    def __init__(self, connection: "Connection", number: int, *, ended: bool) -> None:
+        super().__init__(connection, number, ended=ended)
+        self.head_only = False
+        self.route: Route | None = None
+        self.refusal: ExchangeError | None = None
+        """Why the request goes no further than its head."""
+        self.owner: greenlet | None = None
+        self.tunnelled = False
+        self.side: StreamSide | None = None
+        """The client's side of the tunnel, if this is one."""
+        self.sent = 0
+        self.begun = False
+        self._left: int | None = None  # bytes of the answer still to be sent, once its length is known
+        self._over = False  # the answer is complete, or will never be
+        self._served = False
+        self._writable: Callable[[], object] | None = None
+
+    # Serving.
+
+    def serve(self) -> None:
+        """Answer the request. Raises nothing."""
+        self.owner = getcurrent()
+        connection = self.connection
+        front = connection.front
+        try:
+            if self.refusal is not None:
+                Exchange(None, front.resources, self, self.request).refuse(self.refusal)
+            else:
+                front.exchange(self, self.request, self.route)
+        except (ClientGone, DeadlinePassed, OSError):
+            pass
+        except Exception:
+            log.exception("a request failed inside the gateway")
+        self.owner = None
+        if not self.tunnelled:
+            self.finish()
+
+    def finish(self) -> None:
+        """Nothing more is sent: end what is not complete, forget the rest (RFC 9113 section 8.1)."""
+        connection = self.connection
+        if not self._over:
+            self._over = True
+            connection.reset_stream(self.id, ErrorCodes.CANCEL if self.tunnelled else ErrorCodes.INTERNAL_ERROR)
+        elif not self.ended:
+            connection.reset_stream(self.id, ErrorCodes.NO_ERROR)
+        self.discard()
+        connection.finished(self)
+
+    def gone(self) -> None:
+        """The client reset the stream, or is gone: whoever serves it is told."""
+        self._over = self.ended = True
+        if self.owner is not None:
+            self.owner.throw(ClientGone)
+        elif self.side is not None:
+            self.side.broken()
+        else:
+            self.finish()  # not begun yet
+
+    def take(self, data: bytes, size: int, *, ended: bool) -> None:
+        super().take(data, size, ended=ended)
+        if self.side is not None:
+            self.side.readable()
+
+    # The outlet.
+
+    @property
+    def outlet(self) -> Outlet:
+        return self
+
+    @property
+    def descriptor(self) -> int | None:
+        return None
+
+    def send(self, data: bytes | memoryview) -> int:
+        connection = self.connection
+        if self._over or (self._served and connection.contended):
+            if self._over and data:
+                raise BrokenPipeError("the stream is closed")
+            return 0
+        last = self._left == len(data)
+        try:
+            sent = connection.queue_data(self.id, data, last=last)
+        except ProtocolError as error:
+            raise BrokenPipeError("the stream is closed") from error
+        self._served = True
+        if self._left is not None:
+            self._left -= sent
+            self._over = not self._left
+        return sent
+
+    def wait_writable(self, deadline: float) -> None:
+        self.watch_writable(getcurrent().switch)
+        try:
+            self._wait(deadline)
+        finally:
+            self.unwatch_writable()
+
+    def watch_writable(self, callback: Callable[[], object]) -> None:
+        self._writable = callback
+        self.connection.wait_for_room(self)
+
+    def unwatch_writable(self) -> None:
+        self._writable = None
+        self.connection.leave_room(self)
+
+    def wake(self) -> None:
+        """It is this stream's turn to send."""
+        self._served = False
+        if self._writable is not None:
+            self._writable()
+
+    # The answer.
+
+    def proceed(self) -> None:
+        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
+        self._send_section(_CONTINUE, last=False)
+
+    def _send_section(self, section: list[Field], *, last: bool) -> None:
+        try:
+            self.connection.h2.send_headers(self.id, section, end_stream=last)
+        except ProtocolError as error:
+            raise ClientGone from error
+        if last:
+            self._over = True
+        self.connection.schedule()
+
+    def inform(self, response: ResponseHead) -> None:
+        self._send_section(response_section(response, None, None), last=False)
+
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
+        self.begun = True
+        date = None if response.dated else self.connection.front.clock.date()
+        bare = self.head_only or response.status in BODILESS or length == 0
+        self._send_section(response_section(response, length, date), last=bare and not stream)
+        if stream or bare:
+            return b""
+        self._left = length
+        sent = self._send_first(body)
+        self.sent += sent
+        return body[sent:]
+
+    def _send_first(self, body: bytes) -> int:
+        try:
+            return self.send(body)
+        except OSError as error:
+            raise ClientGone from error
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of a body of unknown length, at the client's pace."""
+        sent = self._send_first(data)
+        self.sent += len(data)
+        if sent != len(data):
+            timeout = self.connection.front.tables.settings.write_timeout
+            send_rest(self, data[sent:], timeout)
+
+    def end(self, trailers: list[bytes]) -> None:
+        if trailers and self.request.fields.te_trailers:
+            self._send_section(field_tuples(trailers), last=True)
+            return
+        try:
+            self.connection.h2.end_stream(self.id)
+        except ProtocolError as error:
+            raise ClientGone from error
+        self._over = True
+        self.connection.schedule()
+
+    def abort(self) -> None:
+        """The answer cannot be completed: the client must not take it for the whole (RFC 9113 section 8.1)."""
+        if not self._over:
+            self._over = True
+            self.connection.reset_unfinished(self.id)
+
+    # The upgrade (RFC 8441).
+
+    def tunnel(
+        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
+    ) -> OpenTunnel:
+        self.begun = True
+        self._send_section(upgrade_section(response), last=False)
+        self.tunnelled = True
+        resources = self.connection.front.resources
+        self.side = StreamSide(self)
+        tunnel = Tunnel(
+            resources.hub,
+            resources.deadlines,
+            resources.pipes,
+            resources.buffer,
+            self.side,
+            upstream,
+            idle_timeout=settings.websocket_timeout,
+            half_close_timeout=settings.half_close_timeout,
+            ended=ended,
+        )
+        self.side.tunnel = tunnel
+        tunnel.start(b"", early)
+        return tunnel
+
+    def end_answer(self) -> None:
+        """Send END_STREAM: the client's own half goes on."""
+        if not self._over:
+            self.end([])

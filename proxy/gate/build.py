@@ -1,0 +1,48 @@
+"""The gate of a route, made of what its settings ask for."""
+
+from collections.abc import Callable
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.gate.cors import Preflight
+from proxy.gate.edits import cors_of
+from proxy.gate.files import Files
+from proxy.gate.gate import Gate, Step
+from proxy.gate.maintenance import Maintenance
+from proxy.gate.redirect import Redirect
+from proxy.gate.text import FixedText, GatewayHealth
+from proxy.settings import Settings
+from proxy.upstream.request import Request
+
+
+def build_gate(settings: Settings, prefix: bytes, *, maintenance: bool, draining: Callable[[], bool]) -> Gate | None:
+    """The steps in their order, or None where there are none. `prefix` is the path that the route matches."""
+    steps: list[Step] = []
+    if maintenance:
+        steps.append(Maintenance(settings.maintenance_allow))
+    cors = cors_of(settings)
+    if cors is not None:
+        steps.append(Preflight(cors))
+    local = _local_answer(settings, prefix, draining)
+    if local is not None:
+        steps.append(local)
+    return Gate(steps) if steps else None
+
+
+def _local_answer(settings: Settings, prefix: bytes, draining: Callable[[], bool]) -> Step | None:
+    if settings.redirect:
+        return Redirect(settings.redirect, settings.redirect_status, prefix)
+    if settings.respond:
+        return FixedText(settings.respond, settings.respond_status, settings.respond_type)
+    if settings.root is not None:
+        return Files(settings.root, settings.index, prefix if settings.strip_prefix else b"")
+    if settings.gateway_health:
+        return GatewayHealth(draining)
+    return None if settings.upstream else Nowhere()
+
+
+class Nowhere:
+    """For requests that no route is meant for."""
+
+    def check(self, _request: Request) -> None:
+        raise ExchangeError(errors.NO_ROUTE)

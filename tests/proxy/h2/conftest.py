@@ -1,0 +1,47 @@
+"""One gateway that takes HTTP/2 without TLS, before one scripted upstream."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.black_box.scripted import ScriptedUpstream
+
+BODY_LIMIT = 1_000_000
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[ScriptedUpstream]:
+    """The upstream behind `gateway`."""
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One worker, small bodies, short patience."""
+    running = Gateway(
+        tmp_path_factory.mktemp("gateway"), origin.address, "--h2c", "on", "--max-body", str(BODY_LIMIT),
+        "--hold", "1", "--read-timeout", "2", "--body-memory", "65536", "--max-streams", "20",
+    )  # fmt: skip
+    yield running
+    running.close()
+    assert "failed inside the gateway" not in running.log, running.log
+    assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[object]:
+    """Start a gateway of one's own, which is ended with the test."""
+    started: list[Gateway] = []
+
+    def begin(upstream: str, *flags: str) -> Gateway:
+        started.append(Gateway(tmp_path / f"gateway-{len(started)}", upstream, "--h2c", "on", *flags))
+        return started[-1]
+
+    yield begin
+    for running in started:
+        running.close()
+        assert "Traceback" not in running.log, running.log

@@ -1,0 +1,133 @@
+"""A client that sends whatever frames a test likes, and says what came back."""
+
+import socket
+from collections.abc import Iterable
+
+from h2.errors import ErrorCodes
+from hpack import Decoder, Encoder
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from proxy.wire.h2_frames import PREFACE
+
+GET = [(":method", "GET"), (":scheme", "http"), (":authority", "example.org"), (":path", "/")]
+POST = [(":method", "POST"), *GET[1:]]
+CONNECT = [
+    (":method", "CONNECT"),
+    (":protocol", "websocket"),
+    *GET[1:],
+    ("sec-websocket-version", "13"),
+]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Any bytes as a frame."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+class Raw:
+    """A connection; the preface and empty SETTINGS are sent unless `greet` is False."""
+
+    def __init__(self, port: int, *, greet: bool = True, settings: dict[int, int] | None = None) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.encoder = Encoder()
+        self.decoder = Decoder()
+        self._pending = b""
+        self.closed = False
+        if greet:
+            self.send(PREFACE, SettingsFrame(0, settings=settings or {}))
+
+    def __enter__(self) -> "Raw":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.sock.close()
+
+    def send(self, *frames: bytes | Frame) -> None:
+        """Send frames together, as they are."""
+        self.sock.sendall(b"".join(f if isinstance(f, bytes) else f.serialize() for f in frames))
+
+    def block(self, fields: Iterable[tuple[str, str]]) -> bytes:
+        """An encoded field section."""
+        return self.encoder.encode(list(fields))
+
+    def headers(self, stream: int, fields: Iterable[tuple[str, str]] = GET, *flags: str) -> HeadersFrame:
+        """HEADERS with END_HEADERS; END_STREAM unless a flag is named."""
+        return HeadersFrame(stream, data=self.block(fields), flags=["END_HEADERS", *(flags or ("END_STREAM",))])
+
+    def open(self, stream: int, fields: Iterable[tuple[str, str]] = POST) -> HeadersFrame:
+        """HEADERS of a request whose body follows."""
+        return HeadersFrame(stream, data=self.block(fields), flags=["END_HEADERS"])
+
+    def receive(self) -> Frame | None:
+        """The next frame, or None at the end."""
+        while True:
+            if len(self._pending) >= 9:
+                found, length = Frame.parse_frame_header(memoryview(self._pending[:9]))
+                if len(self._pending) >= 9 + length:
+                    found.parse_body(memoryview(self._pending[9 : 9 + length]))
+                    self._pending = self._pending[9 + length :]
+                    return found
+            try:
+                data = self.sock.recv(65536)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                self.closed = True
+                return None
+            self._pending += data
+
+    def until(self, *kinds: type[Frame], stream: int | None = None) -> Frame:
+        """The next frame of one of these kinds (on a stream)."""
+        while (found := self.receive()) is not None:
+            if isinstance(found, kinds) and (stream is None or found.stream_id == stream):
+                return found
+        raise AssertionError(f"the connection ended before {kinds}")
+
+    def response(self, stream: int) -> tuple[dict[str, str], bytes]:
+        """Fields and body of an answer, once it is complete."""
+        fields: dict[str, str] = {}
+        body = b""
+        while True:
+            found = self.until(HeadersFrame, DataFrame, RstStreamFrame, GoAwayFrame)
+            if isinstance(found, HeadersFrame):
+                section = dict(self.decoder.decode(found.data))
+                if found.stream_id == stream:
+                    fields |= section
+            assert not isinstance(found, RstStreamFrame | GoAwayFrame), found
+            if found.stream_id == stream:
+                if isinstance(found, DataFrame):
+                    body += found.data
+                if "END_STREAM" in found.flags:
+                    return fields, body
+
+    def error(self) -> str:
+        """How the gateway reacts: `GOAWAY code`, `RST_STREAM code`, or `CLOSED`."""
+        while (found := self.receive()) is not None:
+            if isinstance(found, GoAwayFrame):
+                return f"GOAWAY {ErrorCodes(found.error_code).name}"
+            if isinstance(found, RstStreamFrame):
+                return f"RST_STREAM {ErrorCodes(found.error_code).name}"
+        return "CLOSED"
+
+    def alive(self) -> bool:
+        """Whether a PING is answered before anything goes wrong."""
+        self.send(PingFrame(0, opaque_data=b"12345678"))
+        while (found := self.receive()) is not None:
+            if isinstance(found, PingFrame) and "ACK" in found.flags and found.opaque_data == b"12345678":
+                return True
+            if isinstance(found, GoAwayFrame):
+                return False
+        return False
+
+    def widen(self, stream: int, size: int) -> WindowUpdateFrame:
+        return WindowUpdateFrame(stream, window_increment=size)
