@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from proxy import supervisor
 from proxy.commands import commands
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, table
+from proxy.vault import Vault, warnings
 
 _PROG = "proxy"
 _USAGE = """\
@@ -89,7 +90,8 @@ def _check(arguments: list[str]) -> int:
     settings = load(flags, path)
     print(f"{path}: good. This would run:")
     print(_shown(settings, load({"upstream": "127.0.0.1:1"})))
-    for note in notes(settings):
+    keyring = Vault().read(settings)
+    for note in [*notes(settings), *warnings(keyring, settings)]:
         print(f"note: {note}")
     return 0
 

@@ -70,8 +70,9 @@ def _probe(address: Address) -> None:
 
 def added(settings: Settings, listeners: Sequence[Any], admin: Any) -> list[Address]:
     """Addresses of the settings that none of these listeners has."""
-    bound = _match(settings.bind, [listener for listener in listeners if listener is not admin])
-    missing = [address for address, listener in zip(settings.bind, bound, strict=True) if listener is None]
+    front = settings.bind + settings.bind_plain
+    bound = _match(front, [listener for listener in listeners if listener is not admin])
+    missing = [address for address, listener in zip(front, bound, strict=True) if listener is None]
     if settings.admin and not _serves(admin, settings.admin):
         missing.append(settings.admin)
     return missing
@@ -88,8 +89,9 @@ def place(settings: Settings, listeners: Sequence[Any], admin: Any, config: Any,
         admin = next((listener for listener in listeners if _at(listener, settings.admin)), None)
     front = [listener for listener in listeners if listener is not admin]
     if not activated:
-        bound = _match(settings.bind, front)
-        kept = [listener or _bind(address, config, log) for address, listener in zip(settings.bind, bound, strict=True)]
+        addresses = settings.bind + settings.bind_plain
+        bound = _match(addresses, front)
+        kept = [listener or _bind(address, config, log) for address, listener in zip(addresses, bound, strict=True)]
         for listener in front:
             if listener not in kept:
                 _drop(listener, log)
@@ -100,6 +102,14 @@ def place(settings: Settings, listeners: Sequence[Any], admin: Any, config: Any,
     if settings.admin and admin is None:
         admin = _bind(settings.admin, config, log)
     return [*front, *([admin] if admin else [])], admin
+
+
+def plain(settings: Settings, listeners: Sequence[Any], admin: Any, *, activated: bool) -> list[Any]:
+    """Which of the listeners that `place` gave are those of `bind_plain`."""
+    front = [listener for listener in listeners if listener is not admin]
+    if activated:
+        return [listener for listener in _match(settings.bind_plain, front) if listener is not None]
+    return front[len(settings.bind) :]
 
 
 def _serves(listener: Any, address: Address) -> bool:

@@ -85,6 +85,7 @@ class Tables:
     def __init__(self, settings: Settings, head_limits: HeadLimits, routes: Sequence[Match]) -> None:
         self.settings = settings
         self.head_limits = head_limits
+        self.matches = tuple(routes)
         self.routes = tuple(dict.fromkeys(match.route for match in routes))
         self.trusted = TrustedPeers(settings.trusted_proxies.networks, unix=settings.trusted_proxies.unix)
         self._matches = Routes(routes)

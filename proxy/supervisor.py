@@ -10,11 +10,13 @@ Signals to the master
 
 What a worker (`proxy.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in `self.app`, a `Gateway`
     settings      what to run with, as of the fork
+    vault         its certificates, and `vault.door`, which all TLS connections begin with
     board, slot   shared counters and the worker's place in them: `app.board.counters(self.slot)`
     orders        what commands ordered; a worker shows the version it acts on as its `Gauge.ORDERS`
     reports       where a worker writes what it alone knows, while somebody looks
     version       of this program
     is_admin(s)   whether a listener of `self.sockets` is the admin address
+    is_plain(s)   whether it is one for plain HTTP beside TLS
     reloaded()    the settings to swap to. SIGHUP says that settings or orders are new; gunicorn leaves
                   that signal at its deadly default in workers, so `init_signals` must set a handler for it.
 Signals are blocked from the fork until `run` is about to be called: none is lost, none kills a worker that starts.
@@ -53,6 +55,7 @@ from proxy.observe.reports import Reports
 from proxy.orders import ENVIRONMENT, OrderBook, OrdersBusy
 from proxy.settings import Settings, SettingsError, load
 from proxy.values.kinds import MAX_WORKERS
+from proxy.vault import Vault, warnings
 
 WORKER = "proxy.worker:Worker"
 _WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
@@ -74,9 +77,12 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
         return 1
     try:
         if not listeners.inherited():
-            listeners.check(settings.bind + ((settings.admin,) if settings.admin else ()))
+            listeners.check(settings.bind + settings.bind_plain + ((settings.admin,) if settings.admin else ()))
         prepare_access_log(settings)
-        Supervisor(Gateway(settings, flags, worker_class)).run()
+        gateway = Gateway(settings, flags, worker_class)
+        gateway.prepare_state()
+        gateway.vault.fill(settings)
+        Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
         print(f"proxy: {problem}", file=sys.stderr)
         return 1
@@ -104,7 +110,9 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._flags = flags
         self._worker = worker
         self._handover = Handover(Settings)
+        self.vault = Vault()
         self.admin: Any = None
+        self._plain: list[Any] = []
         self._names = listeners.names()
         self._early_deaths = 0
         super().__init__(prog="proxy")
@@ -149,6 +157,10 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         """Whether this is the listener of the admin address."""
         return listener is self.admin
 
+    def is_plain(self, listener: Any) -> bool:
+        """Whether this is a listener for plain HTTP beside TLS."""
+        return listener in self._plain
+
     def read_again(self) -> Settings:
         """The settings a reload would run with. Raises SettingsError."""
         return load(self._flags, self.settings.config)
@@ -173,10 +185,28 @@ class Gateway(BaseApplication):  # type: ignore[misc]
                 self.log.warning("error log not changed: %s", problem)
         return self.settings
 
+    def prepare_state(self) -> None:
+        """Make the state directory and give it to the workers, which keep what they obtain in it."""
+        directory = self.settings.state_dir
+        if directory is None:
+            return
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.geteuid() == 0 and (self.settings.user or self.settings.group):
+                os.chown(directory, *owner(self.settings))
+        except OSError as problem:
+            raise SettingsError([f"--state-dir {directory}: cannot be made: {problem.strerror}"]) from None
+
+    def warn_of_certificates(self) -> None:
+        """Log what will soon be wrong with them."""
+        for warning in warnings(self.vault.get(), self.settings):
+            self.log.warning(warning)
+
     def place(self, arbiter: Any) -> None:
         """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
         arbiter.LISTENERS, self.admin = listeners.place(
             self.settings, arbiter.LISTENERS, self.admin, self.cfg, arbiter.log, activated=arbiter.systemd)
+        self._plain = listeners.plain(self.settings, arbiter.LISTENERS, self.admin, activated=arbiter.systemd)
 
     def _when_ready(self, arbiter: Any) -> None:
         if len(self._names) == len(arbiter.LISTENERS) and listeners.ADMIN in self._names:
@@ -185,6 +215,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         descriptors.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")
+        self.warn_of_certificates()
 
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
         worker.born = monotonic()
@@ -239,7 +270,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self.app.adopt(new)
         self.app.publish()
         self._note_reload([])
-        if (new.bind, new.admin, new.user, new.group) != (old.bind, old.admin, old.user, old.group):
+        if _fixed(new) != _fixed(old):
             self.app.place(self)
             self.cfg.set("bind", self.app.cfg.settings["bind"].get())  # so that gunicorn does not bind again
             super().reload()
@@ -260,6 +291,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             if not self.systemd:
                 listeners.check(listeners.added(new, self.LISTENERS, self.app.admin))
             prepare_access_log(new)
+            self.app.vault.fill(new)
             return new
         except SettingsError as problem:
             mistakes = problem.mistakes
@@ -282,6 +314,16 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         if orders.reloads_asked > orders.reloads_done and signal.SIGHUP not in signals:
             signals.append(signal.SIGHUP)
         return signals
+
+    def murder_workers(self) -> None:
+        """Called once a second: beside looking after the workers, see whether the certificates' files have changed."""
+        super().murder_workers()
+        try:
+            if self.app.vault.refill(self.app.settings) is not None:
+                self.log.info("certificates read again")
+                self.app.warn_of_certificates()
+        except SettingsError as problem:
+            self.log.warning("certificates have changed but those before stay: %s", problem)
 
     def spawn_worker(self) -> Any:
         """Fork with signals blocked until the worker has its own handlers, or those of the master would eat them."""
@@ -324,6 +366,11 @@ class Supervisor(Arbiter):  # type: ignore[misc]
                 self.log.warning("pid file %s not written: %s", path, problem)
             else:
                 self.pidfile = pidfile
+
+
+def _fixed(settings: Settings) -> tuple[object, ...]:
+    """What a worker cannot change while it runs."""
+    return settings.bind, settings.bind_plain, settings.admin, settings.user, settings.group, settings.secure
 
 
 def owner(settings: Settings) -> tuple[int, int]:

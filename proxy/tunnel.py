@@ -80,6 +80,7 @@ class Direction:
         self.source = source
         self.target = target
         self._masked = masked
+        self._spliced = splice.AVAILABLE and source.descriptor is not None and target.descriptor is not None
         self._overhead = 6 if masked else 2
         """Header bytes of a small frame."""
         self._left = 0  # bytes of the current frame's payload still to come

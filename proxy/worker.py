@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Callable
 from time import monotonic, time
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
+from proxy.acme.state import State
 from proxy.admin.admin import Admin
 from proxy.admin.answer import Asked
 from proxy.admin.body import admin_body
@@ -26,14 +28,16 @@ from proxy.exchange import Downstream, Exchange, Resources, Tally
 from proxy.front.front import Front
 from proxy.front.greeting import Greeting
 from proxy.front.h1 import Connection
+from proxy.front.plain import plain_tables
+from proxy.front.secure import Handshakes
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
-from proxy.net.stream import Deadlines, Hub
+from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.observe.recent import Recent
 from proxy.relay import send_rest
-from proxy.route import Route
+from proxy.route import Route, Tables
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
 from proxy.upstream.request import Request
@@ -44,6 +48,11 @@ from proxy.wire.response import ResponseHead
 _TICK = 1.0
 _PARKED_GRACE = 1.0
 """Seconds after the start of a drain in which a parked connection may still bring a request that was on its way."""
+
+
+def _port(sock: socket.socket, default: int) -> int:
+    """The port that clients see; on a unix socket they came to the default one of whoever is in front."""
+    return int(sock.getsockname()[1]) if sock.family != socket.AF_UNIX else default
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -118,6 +127,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._workers = self.app.board.alive()
         self._draining = False
         self._fronts: list[Front] = []
+        self._plain_fronts: list[Front] = []
+        self._certificates_turn = 0
+        self._furnish()
         self._listeners = [self._listen(wrapped) for wrapped in self.sockets]
         signals = self._watch_signals(hub)
         writer = gevent.spawn(self._access_log.run)
@@ -142,14 +154,46 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _listen(self, wrapped: Any) -> Listener:
         sock: socket.socket = wrapped.sock
-        port = b"%d" % sock.getsockname()[1] if sock.family != socket.AF_UNIX else b"80"
-        is_admin = self.app.is_admin(wrapped)
+        is_admin, is_plain = self.app.is_admin(wrapped), self.app.is_plain(wrapped)
+        secure = self.app.settings.secure and not is_admin and not is_plain
+        port = _port(sock, 443 if secure else 80)
         answer = self._answer_admin if is_admin else self._answer
-        protocol = Greeting if self.app.settings.h2c and not is_admin else Connection
-        front = Front(self._tables, self._resources, answer, protocol, b"http", port)
+        protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
+        front = Front(self._tables, self._resources, answer, protocol, scheme, b"%d" % port)
         self._fronts.append(front)
+        if is_plain:
+            self._plain_fronts.append(front)
+            front.tables = self._plain_tables()
         batch = 64 if self.cfg.workers == 1 else 2
         return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, batch)
+
+    def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Callable[[Socket, Front, str], object], bytes]:
+        """What a listener's connections begin with, and the scheme of their requests."""
+        settings: Settings = self.app.settings
+        if secure:
+            state = State(settings.state_dir, settings.acme_directory) if settings.acme and settings.state_dir else None
+            return Handshakes(self.app.vault.door, state.validation_context if state else None).begin, b"https"
+        return Greeting if settings.h2c and not is_admin else Connection, b"http"
+
+    def _plain_tables(self) -> Tables:
+        """What is served without TLS beside it."""
+        secure = [wrapped.sock for wrapped in self.sockets
+                  if not self.app.is_admin(wrapped) and not self.app.is_plain(wrapped)]
+        return plain_tables(self._tables, _port(secure[0], 443))
+
+    def _furnish(self) -> None:
+        """Serve the certificates that the master has found good, if they are others than before."""
+        turn = self.app.vault.turn
+        if turn == self._certificates_turn:
+            return
+        self._certificates_turn = turn
+        keyring = self.app.vault.get()
+        try:
+            self.app.vault.door.furnish(keyring)
+        except OSError as error:
+            self.log.warning("certificates not changed: %s", error)
+            return
+        self._resources.counters.see_certificates(keyring.expiries)
 
     def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._resources, connection, request).run()
@@ -196,6 +240,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self.log.info("the master is gone, draining")
             self._begin_drain()
         self._workers = self.app.board.alive()
+        self._furnish()
         resources = self._resources
         resources.deadlines.sweep()
         counters = resources.counters
@@ -230,8 +275,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
         self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
+        self._furnish()
         for front in self._fronts:
-            front.tables = self._tables
+            front.tables = self._plain_tables() if front in self._plain_fronts else self._tables
         self._upstreams.settle(self._tables)
         counters = self._resources.counters
         counters.see_peers(self._upstreams.sights(self._tables))  # before the version: who waits for it reads them

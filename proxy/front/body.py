@@ -89,7 +89,7 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
     try:
         if connection.buffer:
             store(spool, _receive(connection, pace))
-        if splice.AVAILABLE:
+        if splice.AVAILABLE and connection.descriptor is not None:
             _splice_body(connection, spool, length, pace)
         else:
             while spool.length < length:

@@ -23,7 +23,7 @@ def build_edits(settings: Settings, prefix: bytes) -> "Edits | None":
     wanted = (
         settings.strip_prefix or settings.set_request_fields or settings.remove_request_fields
         or settings.set_response_fields or settings.remove_response_fields or settings.cors_origins
-        or settings.compress or settings.error_pages or settings.maintenance_page
+        or settings.compress or settings.error_pages or settings.maintenance_page or settings.hsts
     )  # fmt: skip
     return Edits(settings, prefix) if wanted else None
 
@@ -47,6 +47,8 @@ class Edits:
     def __init__(self, settings: Settings, prefix: bytes) -> None:
         self._request_changes = FieldChanges(settings.set_request_fields, settings.remove_request_fields)
         self._response_changes = FieldChanges(settings.set_response_fields, settings.remove_response_fields)
+        hsts = (("Strict-Transport-Security", f"max-age={settings.hsts:.0f}"),) if settings.hsts else ()
+        self._secure_changes = FieldChanges(hsts, ())  # RFC 6797 section 7.2: never in an answer without TLS
         self._prefix = prefix.rstrip(b"/") if settings.strip_prefix else b""
         self._cors = cors_of(settings)
         self._compression = Compression(settings.compress_types) if settings.compress else None
@@ -85,6 +87,8 @@ class Edits:
             lines = self._cors.allow(request.fields.lines, lines)
         if self._response_changes:
             lines = self._response_changes.apply(lines)
+        if self._secure_changes and request.scheme == b"https":
+            lines = self._secure_changes.apply(lines)
         return response if lines is response.lines else response.with_lines(lines, sized=True)
 
     def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:

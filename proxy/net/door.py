@@ -11,9 +11,12 @@ import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2, those with forward secrecy and authenticated encryption; TLS 1.3 has no others."""
+
+ACME_TLS = "acme-tls/1"
 
 _TICKETS = 1  # of a TLS 1.3 handshake; each costs a signature's time, and clients rarely use a second
 _MEMORY = "/dev/shm"  # noqa: S108 - memory, not disk
@@ -70,6 +73,15 @@ def context_of(pair: KeyPair, keyring: Keyring) -> ssl.SSLContext:
         file.write(pair.chain + b"\n" + pair.key)
         file.flush()
         context.load_cert_chain(file.name)
+    return context
+
+
+def validation_context(file: Path) -> ssl.SSLContext:
+    """A context that does nothing but prove to an ACME authority who is here (RFC 8737); `file` holds key and
+    certificate. Raises `OSError`."""
+    context = _plain_context()
+    context.set_alpn_protocols([ACME_TLS])
+    context.load_cert_chain(file)
     return context
 
 

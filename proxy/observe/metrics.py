@@ -44,6 +44,8 @@ class Total(IntEnum):
     CPU = 10  # microseconds of processor time
     RELOADS = 11
     STARTS = 12  # workers that began in this slot
+    HANDSHAKES = 13  # of TLS, completed
+    RESUMED = 14  # of those, with a session ticket
 
 
 class Gauge(IntEnum):
@@ -217,6 +219,11 @@ class Counters:
         """Count a new client connection, which stands until `ended`."""
         self._words[Total.ACCEPTED] += 1
         self._words[_OPEN] += 1
+
+    def handshake(self, *, resumed: bool) -> None:
+        """Count a TLS handshake that was completed."""
+        self._words[Total.HANDSHAKES] += 1
+        self._words[Total.RESUMED] += resumed
 
     def open_connections(self) -> int:
         return int(self._words[_OPEN])

@@ -23,6 +23,8 @@ _TOTALS = (
     (Total.TUNNELS, "tunnels_opened", "Upgrades that succeeded"),
     (Total.TUNNEL_RECEIVED, "tunnel_received_bytes", "Bytes received from clients through tunnels"),
     (Total.TUNNEL_SENT, "tunnel_sent_bytes", "Bytes sent to clients through tunnels"),
+    (Total.HANDSHAKES, "tls_handshakes", "TLS handshakes completed"),
+    (Total.RESUMED, "tls_resumptions", "TLS handshakes that a session ticket shortened"),
     (Total.STARTS, "worker_starts", "Worker processes started, those that replaced dead ones included"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
 )

@@ -1,0 +1,1 @@
+"""Certificates obtained and renewed from an authority (ACME, RFC 8555)."""

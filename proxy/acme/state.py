@@ -1,0 +1,105 @@
+"""What outlives the process: one authority's account, its certificates, the challenges that are pending.
+
+    STATE_DIR/acme/HOST-HASH/       one for each directory URL; everything 0600 in directories of 0700
+        account.json                the account's key and its URL
+        NAME.pem                    key and chain of a certificate
+        pending/TOKEN               what to answer an HTTP-01 challenge with
+        pending/NAME.pem            the certificate to answer a TLS-ALPN-01 challenge with
+        lock                        held by the one worker of the machine that obtains certificates
+
+Files are replaced at once, so every worker may read them at any time. Private keys of the account and of certificates
+never leave this directory but into the memory of the gateway's processes.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from proxy.net.door import KeyPair, validation_context
+
+_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url, at least 128 bits
+
+
+class State:
+    """The files of the authority with this directory URL."""
+
+    def __init__(self, state_dir: Path, directory_url: str) -> None:
+        digest = hashlib.sha256(directory_url.encode()).hexdigest()[:12]
+        host = re.sub(r"[^a-z0-9.-]", "_", urlsplit(directory_url).hostname or "")
+        self.root = state_dir / "acme" / f"{host}-{digest}"
+        self.account = self.root / "account.json"
+        self.pending = self.root / "pending"
+
+    def make(self) -> None:
+        """Make the directories. Raises `OSError`."""
+        for directory in (self.root.parent.parent, self.root.parent, self.root, self.pending):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def certificate(self, domain: str) -> Path:
+        """Where key and chain of a domain's certificate are kept."""
+        return self.root / f"{domain}.pem"
+
+    def pair(self, domain: str) -> KeyPair | None:
+        """The certificate that was obtained for a domain, or None."""
+        from proxy.net import certificates
+
+        try:
+            return certificates.read_joined(self.certificate(domain))
+        except certificates.CertificateError:
+            return None
+
+    # Challenges: written by the worker that obtains, read by whichever is asked.
+
+    def response(self, token: str) -> bytes | None:
+        """The key authorization for an HTTP-01 challenge (RFC 8555 section 8.3), or None if none is pending."""
+        if not _TOKEN.fullmatch(token):
+            return None
+        try:
+            return (self.pending / token).read_bytes()
+        except OSError:
+            return None
+
+    def validation(self, domain: str) -> Path:
+        """Key and certificate for a TLS-ALPN-01 challenge (RFC 8737 section 3); there while one is pending."""
+        return self.pending / f"{domain}.pem"
+
+    def validation_context(self, domain: str) -> ssl.SSLContext | None:
+        """What a TLS-ALPN-01 challenge for a domain is answered with, or None if none is pending."""
+        if not _DOMAIN.fullmatch(domain):
+            return None
+        try:
+            return validation_context(self.validation(domain))
+        except OSError:
+            return None
+
+    @contextmanager
+    def challenge(self, name: str, content: bytes) -> Iterator[None]:
+        """Keep a file in `pending` for as long as the block takes. Raises `OSError`."""
+        from proxy.net import certificates
+
+        path = self.pending / name
+        certificates.write_private(path, content)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Whether this process is the one that obtains, while the block takes. Raises `OSError`."""
+        file = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(file)

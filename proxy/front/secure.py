@@ -1,0 +1,208 @@
+"""The client's side of TLS: handshakes, and HTTP/1 connections over it.
+
+A handshake takes no greenlet: its socket's watcher calls it back until it is done, then the connection that ALPN chose
+takes its place.
+
+    accepted ──a TLS record──► shaking hands ──done──► a connection, with the request that came along
+      │                          └──refused, gone, 10 s──► closed, counted
+      └──anything else──► told so in plain HTTP
+"""
+
+import ssl
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, cast
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange import TunnelEnded
+from proxy.front.front import Front
+from proxy.front.h1 import Connection
+from proxy.front.h2 import Connection as Http2Connection
+from proxy.net.door import ACME_TLS, FrontDoor
+from proxy.net.stream import HEAD_RECEIVE_SIZE, READ, WRITE, Socket, Stream
+from proxy.net.tls import TlsSocket
+from proxy.route import Tables
+from proxy.settings import Settings
+from proxy.tunnel import Tunnel
+from proxy.upstream.request import Request
+from proxy.wire.hello import LONGEST_HELLO, Hello, parse_hello
+from proxy.wire.response import ResponseHead
+
+_TIMEOUT = 10.0
+_HANDSHAKE = 0x16  # the first byte of a TLS connection (RFC 8446 section 5.1)
+
+Validation = Callable[[str], ssl.SSLContext | None]
+"""The context that proves to an ACME authority that a name is served here (RFC 8737), if it is asking for one."""
+
+
+class Handshakes:
+    """What the handshakes of one listener share; `begin` is the protocol of its `Front`."""
+
+    def __init__(self, door: FrontDoor, validation: Validation | None) -> None:
+        self.door = door
+        self.validation = validation
+        """None where no certificates are obtained."""
+
+    def begin(self, sock: Socket, front: Front, client: str) -> None:
+        Handshake(sock, front, client, self)
+
+
+class Handshake:
+    """One connection until it is known what will be spoken on it."""
+
+    __slots__ = ("_client", "_front", "_received", "_shared", "_sock", "_tls", "_watcher", "deadline")
+
+    owner = None
+    detached = False
+
+    def __init__(self, sock: Socket, front: Front, client: str, shared: Handshakes) -> None:
+        self._sock: Socket | None = sock
+        self._front = front
+        self._client = client
+        self._shared = shared
+        self._received = b""
+        self._tls: TlsSocket | None = None
+        self.deadline = monotonic() + _TIMEOUT
+        self._watcher: Any = front.resources.hub.loop.io(sock.fileno(), READ)
+        self._watcher.start(self._first_bytes)
+        front.resources.deadlines.streams.add(self)
+        front.connections.add(self)
+
+    @property
+    def closed(self) -> bool:
+        return self._sock is None
+
+    def expire(self) -> None:
+        self._fail(errors.TLS_TIMEOUT.reason)
+
+    def _fail(self, reason: str) -> None:
+        self._front.resources.counters.rejected(reason)
+        self.close()
+
+    def close(self) -> None:
+        sock = self._leave()
+        if sock is not None:
+            self._front.resources.counters.ended()
+            (self._tls or sock).close()
+
+    def _leave(self) -> Socket | None:
+        """Give up the socket, to whoever goes on with it."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._front.resources.deadlines.streams.discard(self)
+            self._front.connections.discard(self)
+        return sock
+
+    def _first_bytes(self) -> None:
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(HEAD_RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:  # a probe of whether the port is open, or a browser's connection in reserve: no failure
+            self.close()
+            return
+        self._received += data
+        if self._received[0] != _HANDSHAKE:
+            self._refuse_plain()
+            return
+        context = self._shared.door.context
+        if self._shared.validation is not None:
+            hello = parse_hello(self._received)
+            if hello is None and len(self._received) < LONGEST_HELLO:
+                return
+            context = self._validating(hello, self._shared.validation) or context
+        self._tls = TlsSocket(self._sock, context, self._received)
+        self._received = b""
+        self._watcher.callback = self._go_on
+        self._go_on()
+
+    def _validating(self, hello: Hello | None, validation: Validation) -> ssl.SSLContext | None:
+        if hello is None or ACME_TLS not in hello.protocols or hello.name is None:
+            return None
+        return validation(hello.name)
+
+    def _go_on(self) -> None:
+        tls = self._tls
+        assert tls is not None
+        try:
+            tls.shake_hands()
+        except BlockingIOError:
+            wanted = WRITE if tls.sending else READ
+            if self._watcher.events != wanted:
+                self._watcher.stop()
+                self._watcher.events = wanted
+                self._watcher.start(self._go_on)
+            return
+        except OSError:
+            self._fail(errors.TLS_HANDSHAKE.reason)
+            return
+        if tls.protocol == ACME_TLS:
+            self.close()  # RFC 8737 section 3: nothing is said after the handshake
+            return
+        self._leave()
+        self._front.resources.counters.handshake(resumed=tls.resumed)
+        if tls.protocol == "h2":
+            Http2Connection(tls, self._front, self._client)
+            return
+        connection = TlsConnection(tls, self._front, self._client)
+        if tls.buffered:
+            self._front.resume(connection)
+
+    def _refuse_plain(self) -> None:
+        sock = self._leave()
+        assert sock is not None
+        connection = Mistaken(sock, self._front, self._client)
+        connection.buffer = self._received
+        self._front.resume(connection)
+
+
+class Mistaken(Connection):
+    """A client that speaks plain HTTP, or something else, where TLS is spoken."""
+
+    __slots__ = ()
+
+    def _read_request(self, _started: float, _tables: Tables) -> Request | None:
+        raise ExchangeError(errors.TLS_EXPECTED)
+
+
+class TlsConnection(Connection):
+    """An HTTP/1 connection over TLS. Plaintext may wait inside although the descriptor is not readable."""
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, tls: TlsSocket, front: Front, client: str) -> None:
+        super().__init__(cast(Socket, tls), front, client)
+        self._tls = tls
+
+    @property
+    def descriptor(self) -> int | None:
+        return None
+
+    def wait_readable(self, deadline: float) -> object:
+        return None if self._tls.buffered else super().wait_readable(deadline)
+
+    def _park(self) -> None:
+        super()._park()
+        if self.reader is not None and self._tls.buffered:
+            self.hub.loop.run_callback(self._again)
+
+    def _again(self) -> None:
+        if self.owner is None and not self.closed:
+            self.front.resume(self)
+
+    def tunnel(
+        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
+    ) -> Tunnel:
+        while self._tls.buffered:
+            data = self._tls.recv(HEAD_RECEIVE_SIZE)
+            if not data:
+                break
+            self.buffer += data
+        return super().tunnel(response, upstream, early, settings, ended)
