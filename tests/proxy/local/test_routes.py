@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.black_box.gateway import Gateway, wait_until
 from tests.proxy.local import origin
 from tests.proxy.local.origin import BODY, EVENTS, LONG
 
@@ -114,8 +114,6 @@ def test_the_log_has_what_was_asked(gateway: Gateway) -> None:
 
 
 def _log(gateway: Gateway, awaited: str) -> str:
-    from tests.proxy.black_box.gateway import wait_until
-
     return wait_until(
         lambda: text if awaited in (text := gateway.access_log.read_text()) else "", "the line is in the log"
     )

@@ -1,0 +1,64 @@
+"""What the guides tell people to write is good, and does what the guides say."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.pages import Block, blocks, moved
+from tests.deployment.processes import CHECKOUT
+
+GUIDES = sorted((CHECKOUT / "docs" / "howto").glob("*.md"))
+FILES = [block for page in GUIDES for block in blocks(page, "toml")]
+SCRIPTS = [block for page in GUIDES for block in blocks(page, "sh")]
+
+
+def name(block: Block) -> str:
+    return f"{block.page.stem}: {block.section}"
+
+
+def proxy(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.component("openssl")
+@pytest.mark.parametrize("block", FILES, ids=name)
+def test_files_are_good(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(moved(block.text, tmp_path))
+    checked = proxy("check", str(file))
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=name)
+def test_scripts_are_shell(block: Block) -> None:
+    checked = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, timeout=10)
+    assert checked.returncode == 0, checked.stderr
+
+
+def starts(block: Block) -> list[list[str]]:
+    """The arguments of each command that starts a gateway or checks a file."""
+    lines = re.sub(r"\\\n\s*", " ", block.text).splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("python -m proxy ")]
+    return [command[3:] for command in commands if command[3].startswith("--") or command[3] == "check"]
+
+
+@pytest.mark.component("openssl")
+@pytest.mark.parametrize("block", [block for block in SCRIPTS if starts(block)], ids=name)
+def test_commands_that_start_the_gateway_are_good(block: Block, tmp_path: Path) -> None:
+    """Each is checked as it stands, against the page's own file where it names one."""
+    files = [file for file in blocks(block.page, "toml") if file.text.startswith("# /etc/proxy.toml")]
+    for arguments in starts(block):
+        flags = [moved(argument, tmp_path) for argument in arguments if argument != "check"]
+        named = [flag for flag in flags if flag.endswith(".toml")]
+        file = Path(named[0]) if named else tmp_path / "empty.toml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(moved(files[0].text, tmp_path) if named else "")
+        rest = [flag for flag in flags if flag not in (*named, "--config")]
+        checked = proxy("check", str(file), *rest)
+        assert checked.returncode == 0, checked.stderr
