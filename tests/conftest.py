@@ -72,7 +72,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "logrotate": ("apt-get install logrotate", programs("logrotate")),
     "systemd": ("apt-get install systemd python3-venv", programs("systemd-analyze", "systemd-tmpfiles", "systemctl")),
     "machine": ("apt-get install systemd util-linux iproute2", namespaces),
-    "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "websockets", "a2wsgi")),
+    "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "uvicorn_worker", "websockets", "a2wsgi")),
 }
 
 

@@ -30,7 +30,7 @@ COMMANDS = {
     "uvicorn": [str(BIN / "uvicorn"), ASGI, "--fd", "{fd}", "--limit-concurrency", "1000"],
     "dev": [sys.executable, "-c", "from aragora.server import dev; dev.adopt({fd})"],
     "gunicorn-asgi": [str(BIN / "gunicorn"), "-k", "asgi", "--bind", "fd://{fd}", ASGI],
-    "gunicorn-uvicorn": [str(BIN / "gunicorn"), "-k", "uvicorn.workers.UvicornWorker", "--bind", "fd://{fd}", ASGI],
+    "gunicorn-uvicorn": [str(BIN / "gunicorn"), "-k", "uvicorn_worker.UvicornWorker", "--bind", "fd://{fd}", ASGI],
 }
 
 
