@@ -1,12 +1,15 @@
 """Making what one configuration says: routes, the peers behind them, the probes of those peers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from proxy.exchange import Resources
 from proxy.gate.build import build_gate
 from proxy.gate.edits import build_edits
+from proxy.limits import WorkerLimits
 from proxy.observe.metrics import PeerSight, PeerState
 from proxy.orders import Orders
 from proxy.relay import RelayLimits
@@ -35,6 +38,11 @@ class Upstreams:
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
         self._wanted: set[tuple[Pool, Probing]] = set()
         self._leaving: list[Pool] = []
+        self._asked: set[Pool] = set()
+
+    @property
+    def limits(self) -> WorkerLimits:
+        return self._resources.limits
 
     @property
     def pools(self) -> list[Pool]:
@@ -69,13 +77,23 @@ class Upstreams:
             self._wanted.add((pool, probing))
         return pool
 
+    def auth_pool(self, settings: Settings) -> Pool | None:
+        """The pool of the service that a route asks who may pass."""
+        if not settings.forward_auth:
+            return None
+        parts = urlsplit(settings.forward_auth)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        pool = self.pool(Address.parse(f"{host}:{parts.port or 80}"), replace(settings, health_path=""))
+        self._asked.add(pool)
+        return pool
+
     def queue(self, settings: Settings) -> Queue:
         """A queue for the requests of one route."""
         return Queue(self._resources.hub, self._resources.deadlines, settings.queue, settings.queue_timeout)
 
     def settle(self, tables: Tables) -> None:
         """Close the pools and end the probes that these tables do not use; begin those that they do."""
-        used = {pool for route in tables.routes for pool in route.cluster.pools}
+        used = {pool for route in tables.routes for pool in route.cluster.pools} | self._asked
         for key, pool in list(self._pools.items()):
             if pool not in used:
                 del self._pools[key]
@@ -86,6 +104,7 @@ class Upstreams:
         for pool, probing in self._wanted - self._probes.keys():
             self._probes[pool, probing] = Probe(pool, probing, self._changed)
         self._wanted = set()
+        self._asked = set()
 
     def _changed(self, pool: Pool, fault: str) -> None:
         if pool.health.down:
@@ -150,7 +169,15 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
             str(settings.spool_dir) if settings.spool_dir else None,
         ),
         build_cluster(route.name, settings, upstreams, orders),
-        build_gate(settings, path, maintenance=orders.in_maintenance(route.name), draining=draining),
+        build_gate(
+            route.name,
+            settings,
+            path,
+            upstreams.limits,
+            upstreams.auth_pool(settings),
+            maintenance=orders.in_maintenance(route.name),
+            draining=draining,
+        ),
         build_edits(settings, path),
     )
 

@@ -107,6 +107,14 @@ TLS_EXPECTED = _client("tls_expected", 400, "This port speaks HTTPS; write https
 TLS_HANDSHAKE = _client("tls_handshake", 0, "The TLS handshake failed")
 TLS_TIMEOUT = Failure("tls_timeout", Blame.CLIENT_SLOW, 0, "The TLS handshake took too long")
 
+# Who may not come in, or asks too much.
+UNAUTHENTICATED = _client("unauthenticated", 401, "A user name and password are asked for")
+FORBIDDEN = _client("forbidden", 403, "Clients of this address may not ask here")
+RATE = _client("rate", 429, "Too many requests")
+LOGINS = _client("logins", 429, "Too many wrong passwords")
+WEBSOCKETS = Failure("websockets", Blame.CLIENT, 429, "Too many WebSockets of one client", retry_after=10)
+CONNECTIONS = Failure("connections", Blame.CLIENT, 429, "Too many connections of one client", retry_after=10)
+
 # Files that the gateway serves itself.
 FILE_MISSING = _client("file_missing", 404, "There is no such file")
 FILE_FORBIDDEN = _client("file_forbidden", 403, "The gateway may not read this file")
@@ -135,6 +143,10 @@ RESPONSE_TIMEOUT = Failure("response_timeout", Blame.UPSTREAM_SLOW, 504, "The ap
 UPSTREAM_CLOSED = Failure("upstream_closed", Blame.UPSTREAM, 502, "The application closed the connection early")
 BAD_RESPONSE = Failure("bad_response", Blame.UPSTREAM, 502, "The application's answer is not valid HTTP")
 BAD_UPGRADE = Failure("bad_upgrade", Blame.UPSTREAM, 502, "The application's upgrade answer is wrong")
+AUTH_UNAVAILABLE = Failure(
+    "auth_unavailable", Blame.UPSTREAM, 503, "The service that decides on access is not available", retry_after=5
+)
+AUTH_ANSWER = Failure("auth_answer", Blame.UPSTREAM, 502, "The service that decides on access gave no valid answer")
 TRUNCATED = Failure("truncated", Blame.UPSTREAM, 502, "The application's answer ended early")
 BODY_STALLED = Failure("response_stalled", Blame.UPSTREAM_SLOW, 504, "The application's answer stalled")
 

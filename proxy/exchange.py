@@ -18,6 +18,7 @@ from proxy import errors
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer, File
 from proxy.gate.compression import Collected, EncodingSink
+from proxy.limits import WorkerLimits
 from proxy.net.splice import Pipes
 from proxy.net.spool import Spool
 from proxy.net.stream import Deadlines, Hub, Outlet, Stream
@@ -91,6 +92,7 @@ class Resources:
     tunnels: dict["OpenTunnel", "TunnelOrigin"]
     held: Tally
     """Requests that wait for an upstream."""
+    limits: WorkerLimits
 
 
 class OpenTunnel(Protocol):
@@ -515,6 +517,8 @@ class Exchange:
         downstream = self._downstream
         resources = self._resources
         total = monotonic() - request.started
+        if request.release is not None:
+            request.release()
         resources.counters.request(request.method, self._status, total, request.received, downstream.sent)
         if resources.access_log.enabled:
             fields = request.fields

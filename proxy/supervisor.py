@@ -14,6 +14,7 @@ What a worker (`proxy.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in
     board, slot   shared counters and the worker's place in them: `app.board.counters(self.slot)`
     orders        what commands ordered; a worker shows the version it acts on as its `Gauge.ORDERS`
     reports       where a worker writes what it alone knows, while somebody looks
+    limits        shared rates and connection counts: `app.limits.worker(self.slot)`
     version       of this program
     is_admin(s)   whether a listener of `self.sockets` is the admin address
     is_plain(s)   whether it is one for plain HTTP beside TLS
@@ -49,8 +50,9 @@ from gunicorn.pidfile import Pidfile
 
 from proxy import descriptors, listeners
 from proxy.handover import Handover
+from proxy.limits import Limits
 from proxy.observe.accesslog import open_for_append
-from proxy.observe.metrics import Board
+from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
 from proxy.orders import ENVIRONMENT, OrderBook, OrdersBusy
 from proxy.settings import Settings, SettingsError, load
@@ -106,6 +108,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.board = Board()
         self.reports = Reports()
         self.orders = OrderBook(os.environ.pop(ENVIRONMENT, ""))
+        self.limits = Limits(settings.rate_keys, SLOTS)
         self.log: Any = None
         self._flags = flags
         self._worker = worker
@@ -220,6 +223,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
         worker.born = monotonic()
         worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
+        self.limits.begin(worker.slot)
 
     def _worker_starts(self, worker: Any) -> None:
         self.board.counters(worker.slot).begin()
@@ -228,6 +232,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _child_exit(self, arbiter: Any, worker: Any) -> None:
         self.board.leave(worker.slot)
         self.reports.clear(worker.slot)
+        self.limits.end(worker.slot)
         now = monotonic()
         if now - worker.born > _EARLY or any(now - other.born > _EARLY for other in arbiter.WORKERS.values()):
             self._early_deaths = 0

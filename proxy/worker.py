@@ -115,6 +115,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             RequestIds(),
             {},
             Tally(),
+            self.app.limits.worker(self.slot),
         )
         self._upstreams = Upstreams(self._resources, self.log)
         orders = self.app.orders.get()

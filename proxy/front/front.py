@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from greenlet import getcurrent, greenlet
 
 from proxy.exchange import Downstream, Resources
+from proxy.front.guests import Guests
 from proxy.net.stream import Socket
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
@@ -60,6 +61,7 @@ class Front:
         self.scheme = scheme
         self.port = port
         self.clock = Clock()
+        self.guests = Guests(resources.limits)
         self.draining = False
         self.connections: set[Held] = set()
         self.multiplexed: set[Http2Connection] = set()
@@ -72,8 +74,17 @@ class Front:
         if len(self.connections) >= self.tables.settings.max_connections and not self.shed(1):
             sock.close()
             return
+        most = self.tables.settings.max_client_connections
+        if most and not self.tables.trusted.trusts(client) and not self.guests.enter(sock.fileno(), client, most):
+            sock.close()
+            return
         self.resources.counters.accepted()
         self._protocol(sock, self, client)
+
+    def ended(self, descriptor: int) -> None:
+        """The connection with this descriptor, which is still open, is about to be closed."""
+        self.resources.counters.ended()
+        self.guests.leave(descriptor)
 
     def resume(self, asked: Serving) -> None:
         """Give what was asked to an idle greenlet. Called from the loop, not from a greenlet."""

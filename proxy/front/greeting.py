@@ -60,5 +60,5 @@ class Greeting(Stream):
     def close(self) -> None:
         if not self.closed:
             self._front.connections.discard(self)
-            self._front.resources.counters.ended()
+            self._front.ended(self.sock.fileno())
         super().close()

@@ -104,7 +104,7 @@ class Connection(Responder):
     def close(self) -> None:
         if not self.closed:
             self.front.connections.discard(self)
-            self.front.resources.counters.ended()
+            self.front.ended(self.sock.fileno())
         super().close()
 
     # Serving.
@@ -246,6 +246,8 @@ class Connection(Responder):
     def _parse_new(self, head: bytes, started: float, tables: Tables) -> Request:
         limits = tables.head_limits
         self._head_only = False
+        if self.front.guests.refused(self.sock.fileno()):
+            raise ExchangeError(errors.CONNECTIONS)
         if len(head) > limits.block:
             raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
         if head[:2] == CRLF:

@@ -19,6 +19,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hpack.exceptions import HPACKError
 
+from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.front.front import Front
 from proxy.front.h2_output import Output, bound_table
@@ -208,6 +209,8 @@ class Connection(Output):
     def _read_request(self, section: list[Field], stream: ClientStream) -> Request:
         front = self.front
         tables = front.tables
+        if front.guests.refused(self.sock.fileno()):
+            raise ExchangeError(errors.CONNECTIONS)
         regular, authority = regular_fields(section)
         memo = self._memo
         if memo is not None and not memo.serves(regular, authority, tables, whole=stream.ended):
@@ -386,7 +389,7 @@ class Connection(Output):
         if not self.closed:
             self.front.connections.discard(self)
             self.front.multiplexed.discard(self)
-            self.front.resources.counters.ended()
+            self.front.ended(self.sock.fileno())
         super().close()
 
 

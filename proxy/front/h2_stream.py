@@ -20,6 +20,7 @@ from proxy.settings import Settings
 from proxy.tunnel import Tunnel
 from proxy.wire.fields import BODILESS
 from proxy.wire.h2_head import Field, field_tuples, response_section, upgrade_section
+from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
 
 if TYPE_CHECKING:
@@ -181,7 +182,10 @@ class ClientStream(BodySource):
         self.begun = True
         date = None if response.dated else self.connection.front.clock.date()
         bare = self.head_only or response.status in BODILESS or length == 0
-        self._send_section(response_section(response, length, date), last=bare and not stream)
+        section = response_section(response, length, date)
+        if self.request.told:
+            section += field_tuples(self.request.told.split(CRLF)[:-1])
+        self._send_section(section, last=bare and not stream)
         if stream or bare:
             return b""
         self._left = length

@@ -69,8 +69,11 @@ class Responder(Stream):
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self._keep = False
-        if self._request is not None and self._unread:
-            self._end_unread_body()
+        request = self._request
+        if request is not None:
+            if self._unread:
+                self._end_unread_body()
+            framing += request.told
         if not self._keep or self.front.draining:
             self._keep = False
             framing += b"Connection: close\r\n"

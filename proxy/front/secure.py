@@ -83,7 +83,7 @@ class Handshake:
     def close(self) -> None:
         sock = self._leave()
         if sock is not None:
-            self._front.resources.counters.ended()
+            self._front.ended(sock.fileno())
             (self._tls or sock).close()
 
     def _leave(self) -> Socket | None:

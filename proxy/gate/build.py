@@ -9,20 +9,37 @@ from proxy.gate.edits import cors_of
 from proxy.gate.files import Files
 from proxy.gate.gate import Gate, Step
 from proxy.gate.maintenance import Maintenance
+from proxy.gate.protection import asking_steps, limiting_steps
 from proxy.gate.redirect import Redirect
 from proxy.gate.text import FixedText, GatewayHealth
+from proxy.limits import WorkerLimits
 from proxy.settings import Settings
+from proxy.upstream.pool import Pool
 from proxy.upstream.request import Request
 
 
-def build_gate(settings: Settings, prefix: bytes, *, maintenance: bool, draining: Callable[[], bool]) -> Gate | None:
-    """The steps in their order, or None where there are none. `prefix` is the path that the route matches."""
+def build_gate(
+    name: str,
+    settings: Settings,
+    prefix: bytes,
+    limits: WorkerLimits,
+    auth_pool: Pool | None,
+    *,
+    maintenance: bool,
+    draining: Callable[[], bool],
+) -> Gate | None:
+    """The steps in their order, or None where there are none.
+
+    `name` and `prefix` are the name of the route and its path; `auth_pool` leads to the service that it asks.
+    """
     steps: list[Step] = []
     if maintenance:
         steps.append(Maintenance(settings.maintenance_allow))
+    steps += limiting_steps(name, settings, limits)
     cors = cors_of(settings)
     if cors is not None:
         steps.append(Preflight(cors))
+    steps += asking_steps(name, settings, limits, auth_pool)
     local = _local_answer(settings, prefix, draining)
     if local is not None:
         steps.append(local)

@@ -47,19 +47,15 @@ class Buckets:
         finally:
             self._lock.give_back(self._slot)
 
-    def left(self, key: int, rate: float, burst: int, now: float) -> float:
-        """What `take` would answer, without taking; a key that was never seen makes no entry."""
+    def give_back(self, key: int) -> None:
+        """Put a token back that was taken and not used after all."""
         if not self._lock.take(self._slot):
-            return float(burst)
+            return
         try:
             start = key % self._sets * WAYS
-            try:
-                place = start + self._keys[start : start + WAYS].tolist().index(key)
-            except ValueError:
-                return burst - 1.0
-            level = max(0.0, self._levels[place] - max(0.0, now - self._touched[place]) * rate)
-            left = burst - 1.0 - level
-            return left if left >= 0.0 else left / rate
+            for place, known in enumerate(self._keys[start : start + WAYS].tolist(), start):
+                if known == key:
+                    self._levels[place] = max(0.0, self._levels[place] - 1.0)
         finally:
             self._lock.give_back(self._slot)
 

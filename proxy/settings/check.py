@@ -7,6 +7,7 @@ from pathlib import Path
 
 from proxy.settings.pages import load_pages
 from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
+from proxy.settings.users import read_users
 from proxy.values import Address
 
 
@@ -20,6 +21,7 @@ def problems(settings: Settings) -> list[str]:
         *_tls_problems(settings),
         *_limit_problems(settings),
         *_answer_problems(settings),
+        *_auth_problems(settings),
         *_machine_problems(settings),
         *(f"route {route.name}: {problem}"
           for route in settings.routes for problem in _route_problems(route, settings)),
@@ -118,6 +120,19 @@ def _page_problems(settings: Settings) -> list[str]:
     except ValueError as problem:
         return [f"error pages: {problem}"]
     return []
+
+
+def _auth_problems(settings: Settings) -> list[str]:
+    found = []
+    everywhere = [settings, *(route.settings for route in settings.routes)]
+    for path in {one.basic_auth for one in everywhere if one.basic_auth is not None and one.basic_auth.is_file()}:
+        try:
+            read_users(path)
+        except ValueError as problem:
+            found.append(f"--basic-auth {path}: {problem}")
+    found += [f"--forward-auth {url}: asked over http only; name an address of this machine"
+              for url in {one.forward_auth for one in everywhere} if url.startswith("https:")]
+    return found
 
 
 def _unreadable(key: str, path: Path) -> list[str]:

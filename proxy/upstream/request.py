@@ -1,9 +1,12 @@
 """A request on its way to an upstream."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 
 from proxy.net.spool import Spool
 from proxy.net.stream import Stream
+from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.tracing import Marks, Trace
 
@@ -45,9 +48,11 @@ class Request:
         "method",
         "minor",
         "received",
+        "release",
         "scheme",
         "started",
         "target",
+        "told",
         "trace",
     )
 
@@ -82,6 +87,10 @@ class Request:
         self.length: int | None = None
         """The body's length if there is a body and its length is known."""
         self.received = 0
+        self.told = b""
+        """Field lines (with their ends) that the client is told in whatever answer it gets."""
+        self.release: Callable[[], None] | None = None
+        """Called when the exchange has ended, to give back what was counted for it."""
 
     def sent_as(self, target: bytes, block: bytes) -> "Request":
         """The same request with another target and other fields for the upstream."""
@@ -97,4 +106,13 @@ class Request:
             host=self.host,
         )
         sent.id, sent.body, sent.length, sent.received = self.id, self.body, self.length, self.received
+        sent.trace = self.trace
         return sent
+
+    def replace_fields(self, names: AbstractSet[bytes], lines: Iterable[bytes]) -> None:
+        """Put `lines` for the upstream in the place of all fields with these lower-case names.
+
+        Doing it again with the same names gives the same: a request that is repeated by heart was changed before.
+        """
+        kept = [line for line in self.block.split(CRLF)[:-1] if line.partition(b":")[0].lower() not in names]
+        self.block = b"".join(line + CRLF for line in [*kept, *lines])

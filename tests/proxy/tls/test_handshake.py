@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.exchange import Resources, Tally
 from proxy.front.front import Front
 from proxy.front.secure import Handshakes
+from proxy.limits import Limits
 from proxy.net.certificates import read_pair
 from proxy.net.door import FrontDoor, Keyring
 from proxy.net.splice import Pipes
@@ -69,7 +70,7 @@ class Listening:
         self.log = AccessLog("off", "combined", lambda _count: None, lambda *_: None)
         resources = Resources(
             loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), self.counters, self.log, RequestIds(),
-            set(), Tally())  # fmt: skip
+            set(), Tally(), Limits(16, 1).worker(0))  # fmt: skip
         door = FrontDoor()
         door.furnish(Keyring((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])

@@ -1,0 +1,117 @@
+"""Basic authentication (RFC 7617) against bcrypt hashes.
+
+A check takes a hundred milliseconds of processor time on purpose. It runs in threads, so nobody else waits for it, and
+what was found right is remembered for a minute, as a hash under a secret of this process. Each client has a few
+failures, then one every few seconds; a check that is under way counts as one until it succeeds.
+"""
+
+import base64
+import binascii
+import logging
+import os
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+
+import bcrypt
+from gevent.threadpool import ThreadPool
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.limits import WorkerLimits
+from proxy.settings.users import read_users
+from proxy.upstream.request import Request
+from proxy.wire.fields import field_value
+
+FAILURES = 10
+FAILURE_RATE = 1 / 6
+"""Failures that a client may have at once, and a second."""
+
+_REMEMBERED_FOR = 60.0
+_MOST_REMEMBERED = 1024
+_MOST_WAITING = 64
+_LONGEST_PASSWORD = 72
+"""Bytes; bcrypt takes no more."""
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+@cache
+def _threads() -> ThreadPool:
+    """Those of this process, made when a worker first needs them."""
+    return ThreadPool(2)
+
+
+class BasicAuth:
+    """Asks for a user of the file at `path`; the upstream is told the name in X-Forwarded-User."""
+
+    def __init__(self, route: str, path: Path, limits: WorkerLimits) -> None:
+        try:
+            self._users = read_users(path)
+        except ValueError as problem:
+            # It was good when the settings were checked. Nobody comes in until it is again.
+            log.warning("basic_auth %s: %s; everybody is refused", path, problem)
+            self._users = {}
+        # What a name that does not exist is compared with, so that it takes as long as one that does.
+        self._decoy = next(iter(self._users.values()), b"")
+        self._keys = limits.keys("basic auth")
+        self._failures = limits.buckets
+        self._secret = os.urandom(16)
+        self._right: dict[bytes, float] = {}
+        realm = route.translate({0x22: "_", 0x5C: "_"}).encode("ascii", "replace")
+        self._challenge = (b'WWW-Authenticate: Basic realm="%s", charset="UTF-8"' % realm,)
+
+    def check(self, request: Request) -> None:
+        """Raises `ExchangeError`: 401 without a right name and password, 429 after too many wrong ones."""
+        value = field_value(request.fields.lines, b"authorization")
+        credentials = _credentials(value) if value is not None else None
+        if credentials is None:
+            raise ExchangeError(errors.UNAUTHENTICATED, fields=self._challenge)
+        user, password = credentials
+        key = blake2b(b"%d:%s%s" % (len(user), user, password), digest_size=16, key=self._secret).digest()
+        now = monotonic()
+        if self._right.get(key, 0.0) < now:
+            self._verify(request.client, user, password, now)
+            self._remember(key, now)
+        request.replace_fields({b"x-forwarded-user"}, [b"X-Forwarded-User: " + user])
+
+    def _verify(self, client: str, user: bytes, password: bytes, now: float) -> None:
+        failures = self._keys.of_client(client)
+        left = self._failures.take(failures, FAILURE_RATE, FAILURES, now)
+        if left < 0.0:
+            raise ExchangeError(errors.LOGINS, fields=(b"Retry-After: %d" % (1 - left // 1),))
+        if _threads().task_queue.qsize() >= _MOST_WAITING:
+            raise ExchangeError(errors.OVERLOADED)
+        expected = self._users.get(user, self._decoy)
+        right = _threads().apply(_matches, (password, expected)) and user in self._users
+        if not right:
+            raise ExchangeError(errors.UNAUTHENTICATED, fields=self._challenge)
+        self._failures.give_back(failures)
+
+    def _remember(self, key: bytes, now: float) -> None:
+        if len(self._right) >= _MOST_REMEMBERED:
+            self._right = {known: until for known, until in self._right.items() if until >= now}
+            if len(self._right) >= _MOST_REMEMBERED:
+                self._right.clear()
+        self._right[key] = now + _REMEMBERED_FOR
+
+
+def _matches(password: bytes, hashed: bytes) -> bool:
+    if len(password) > _LONGEST_PASSWORD or not hashed:
+        return False
+    return bcrypt.checkpw(password, hashed)
+
+
+def _credentials(value: bytes) -> tuple[bytes, bytes] | None:
+    """User and password of an Authorization field (RFC 7617 section 2), or None."""
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(b" "), validate=True).partition(b":")
+    except binascii.Error:
+        return None
+    if not colon or not user or not password or b"\0" in password:
+        return None
+    return user, password

@@ -1,0 +1,40 @@
+"""The file of users and password hashes for basic authentication, as `htpasswd -B` makes it."""
+
+import re
+from pathlib import Path
+
+MAX_FILE = 1 << 20
+_USER = re.compile(rb"[!-9;-~][ -9;-~]{0,254}")  # no colon (RFC 7617 section 2), no control characters
+_HASH = re.compile(rb"\$2[aby]\$(0[4-9]|1[0-9]|2[0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_HIGHEST_COST = 14
+"""Rounds (as a power of two) above which one login takes seconds of processor time."""
+
+
+def read_users(path: Path) -> dict[bytes, bytes]:
+    """Hashes by user name. Raises ValueError that names line and mend."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+    except OSError as problem:
+        raise ValueError(f"cannot be read: {problem.strerror}") from None
+    if len(content) > MAX_FILE:
+        raise ValueError(f"larger than {MAX_FILE} bytes; is it the right file?")
+    users: dict[bytes, bytes] = {}
+    for number, raw in enumerate(content.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith(b"#"):
+            continue
+        user, colon, hashed = line.partition(b":")
+        if not colon or not _USER.fullmatch(user):
+            raise ValueError(f"line {number}: expected USER:HASH; add users with htpasswd -B FILE USER")
+        found = _HASH.fullmatch(hashed)
+        if found is None:
+            raise ValueError(f"line {number}: not a bcrypt hash; make it with htpasswd -B FILE USER")
+        if int(found[1]) > _HIGHEST_COST:
+            raise ValueError(f"line {number}: cost {int(found[1])} takes too long; at most {_HIGHEST_COST}")
+        if user in users:
+            raise ValueError(f"line {number}: user stands there twice; remove one line")
+        users[user] = hashed
+    if not users:
+        raise ValueError("names no user; add one with htpasswd -B FILE USER")
+    return users
