@@ -117,7 +117,10 @@ class Run:
                 if plan is None:
                     continue
                 if plan.finished:
-                    self._runner.observer.ended(self._store.get(record.id).status, time.time() - record.created_at)
+                    # Without drafts it had ended before we began: claimed, and cancelled at the same moment.
+                    if plan.drafts:
+                        status = self._store.get(record.id).status
+                        self._runner.observer.ended(status, time.time() - record.created_at)
                     return
                 if plan.asks:
                     self._carry_out(record.spec, plan.asks)

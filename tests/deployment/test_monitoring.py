@@ -84,8 +84,8 @@ def test_dashboards_are_whole() -> None:
         assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
 
 
-# The gateway keeps these families ready and fills them once it probes peers and ends TLS itself.
-NOT_YET = ("aragora_proxy_peer_up", "aragora_proxy_certificate_expiry_seconds")
+# The gateway keeps this family ready and fills it once it ends TLS itself.
+NOT_YET = ("aragora_proxy_certificate_expiry_seconds",)
 
 
 class Prometheus:

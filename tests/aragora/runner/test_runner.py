@@ -11,6 +11,8 @@ import pytest
 from aragora.agents import AgentFailed
 from aragora.debate.events import EventType
 from aragora.errors import DebateEnded, NotFound
+from aragora.runner.run import Run
+from aragora.runner.runner import Unobserved
 from aragora.service import NewDebate
 from aragora.storage import DebateRecord
 from tests.aragora.runner.conftest import Parts
@@ -229,3 +231,32 @@ def test_a_database_that_goes_away_is_waited_for(process: Start, monkeypatch: py
     record = ask(here)
     assert ended(here, record).status == "completed"
     gapless(here, record)
+
+
+class Counting(Unobserved):
+    """Remembers the ends that a runner claims as its own doing."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+
+    def ended(self, status: str, seconds: float) -> None:
+        self.ends.append(status)
+
+
+def test_an_end_is_counted_by_whoever_made_it(process: Start) -> None:
+    here = process(capacity=0)
+    here.runner.observer = seen = Counting()
+    record = ask(here)
+    (lease,) = here.store.leases.claim(here.runner.owner, 60)
+    here.debates.cancel(record.id)
+    run = Run(here.runner, lease)
+    run.start()
+    run.join(SOON)
+    assert seen.ends == []
+
+    other = ask(here)
+    (lease,) = here.store.leases.claim(here.runner.owner, 60)
+    run = Run(here.runner, lease)
+    run.start()
+    assert ended(here, other).status == "completed"
+    until(lambda: seen.ends == ["completed"])
