@@ -173,7 +173,9 @@ class Connection(Output):
 
     def _end_by_library(self, error: ProtocolError) -> None:
         """The library has queued a GOAWAY of its own: ours knows what was acted upon, and the code of RFC 9113."""
-        code = ErrorCodes.COMPRESSION_ERROR if isinstance(error.__cause__, HPACKError) else error.error_code
+        code = error.error_code
+        if code is ErrorCodes.PROTOCOL_ERROR and isinstance(error.__cause__, HPACKError):
+            code = ErrorCodes.COMPRESSION_ERROR
         queued = self.h2.data_to_send()
         self._unsent += queued[:-_GOAWAY_SIZE]
         self.end(code, str(error))
@@ -371,8 +373,8 @@ class Connection(Output):
         if any(stream.tunnelled for stream in self.streams.values()):
             self._refusing = True
             return
-        self.h2.ping(_DRAIN_PING)
         self.say_goaway(LAST_STREAM, ErrorCodes.NO_ERROR)
+        self.h2.ping(_DRAIN_PING)  # the answer tells that the client has seen it
 
     def close(self) -> None:
         """Close a connection that carries nothing, with a GOAWAY if it can be sent at once."""

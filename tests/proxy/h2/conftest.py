@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.black_box.scripted import Manual, ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
 
@@ -45,3 +45,12 @@ def start(tmp_path: Path) -> Iterator[object]:
     for running in started:
         running.close()
         assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def manual() -> Iterator[Manual]:
+    """Closed with everything it accepted."""
+    upstream = Manual()
+    yield upstream
+    for sock in upstream.kept:
+        sock.close()

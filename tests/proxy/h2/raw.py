@@ -1,6 +1,7 @@
 """A client that sends whatever frames a test likes, and says what came back."""
 
 import socket
+from collections import deque
 from collections.abc import Iterable
 
 from h2.errors import ErrorCodes
@@ -42,6 +43,9 @@ class Raw:
         self.encoder = Encoder()
         self.decoder = Decoder()
         self._pending = b""
+        self._kept: deque[Frame] = deque()
+        self._sections: dict[int, dict[str, str]] = {}
+        self._decoded: list[HeadersFrame] = []  # kept alive, so that their identities stay theirs
         self.closed = False
         if greet:
             self.send(PREFACE, SettingsFrame(0, settings=settings or {}))
@@ -69,13 +73,21 @@ class Raw:
         return HeadersFrame(stream, data=self.block(fields), flags=["END_HEADERS"])
 
     def receive(self) -> Frame | None:
-        """The next frame, or None at the end."""
+        """The next frame, or None at the end. Field sections are decoded in the order in which they come."""
+        if self._kept:
+            return self._kept.popleft()
+        return self._receive()
+
+    def _receive(self) -> Frame | None:
         while True:
             if len(self._pending) >= 9:
                 found, length = Frame.parse_frame_header(memoryview(self._pending[:9]))
                 if len(self._pending) >= 9 + length:
                     found.parse_body(memoryview(self._pending[9 : 9 + length]))
                     self._pending = self._pending[9 + length :]
+                    if isinstance(found, HeadersFrame):
+                        self._sections[id(found)] = dict(self.decoder.decode(found.data))
+                        self._decoded.append(found)
                     return found
             try:
                 data = self.sock.recv(65536)
@@ -86,11 +98,19 @@ class Raw:
                 return None
             self._pending += data
 
+    def fields(self, head: Frame) -> dict[str, str]:
+        """The fields of a HEADERS frame that was received."""
+        return self._sections[id(head)]
+
     def until(self, *kinds: type[Frame], stream: int | None = None) -> Frame:
-        """The next frame of one of these kinds (on a stream)."""
+        """The next frame of one of these kinds; with a stream, what is for others is kept for later."""
+        passed: list[Frame] = []
         while (found := self.receive()) is not None:
             if isinstance(found, kinds) and (stream is None or found.stream_id == stream):
+                self._kept.extendleft(reversed(passed))
                 return found
+            if stream is not None:
+                passed.append(found)
         raise AssertionError(f"the connection ended before {kinds}")
 
     def response(self, stream: int) -> tuple[dict[str, str], bytes]:
@@ -99,10 +119,8 @@ class Raw:
         body = b""
         while True:
             found = self.until(HeadersFrame, DataFrame, RstStreamFrame, GoAwayFrame)
-            if isinstance(found, HeadersFrame):
-                section = dict(self.decoder.decode(found.data))
-                if found.stream_id == stream:
-                    fields |= section
+            if isinstance(found, HeadersFrame) and found.stream_id == stream:
+                fields |= self.fields(found)
             assert not isinstance(found, RstStreamFrame | GoAwayFrame), found
             if found.stream_id == stream:
                 if isinstance(found, DataFrame):

@@ -1,0 +1,71 @@
+"""Programs and libraries that people use, over HTTP/2 without TLS."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import program
+from tests.proxy.black_box import upstreams
+from tests.proxy.black_box.applications import content
+from tests.proxy.black_box.gateway import Gateway
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """A gateway before gunicorn."""
+    folder = tmp_path_factory.mktemp("application")
+    behind = upstreams.application("gthread", folder)
+    running = Gateway(folder / "gateway", behind.address, "--h2c", "on")
+    yield running
+    running.close()
+    behind.close()
+    assert "Traceback" not in running.log, running.log
+
+
+def run(*command: str) -> str:
+    path = program(command[0])
+    assert path is not None
+    done = subprocess.run([path, *command[1:]], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode("latin-1")
+
+
+@pytest.mark.component("curl")
+def test_curl_gets_and_posts(application: Gateway, tmp_path: Path) -> None:
+    upload = tmp_path / "upload"
+    upload.write_bytes(content(3_000_000))
+    shown = run("curl", "-sSi", "--http2-prior-knowledge", "--data-binary", f"@{upload}", f"{application.url}/post")
+    assert shown.startswith("HTTP/2 200")
+    assert hashlib.sha256(content(3_000_000)).hexdigest() in shown
+    got = tmp_path / "got"
+    run("curl", "-sS", "--http2-prior-knowledge", "-o", str(got), f"{application.url}/bytes?n=5000000")
+    assert got.read_bytes() == content(5_000_000)
+    assert len(run("curl", "-sS", "--http2-prior-knowledge", f"{application.url}/stream")) == 200_000
+
+
+@pytest.mark.component("curl")
+def test_curl_that_offers_an_upgrade_is_answered_in_http_1(application: Gateway) -> None:
+    assert run("curl", "-sSi", "--http2", f"{application.url}/").startswith("HTTP/1.1 200")
+
+
+@pytest.mark.component("h2load")
+def test_nghttp_and_h2load(application: Gateway) -> None:
+    assert "200" in run("nghttp", "-nv", f"{application.url}/")
+    load = run("h2load", "-n", "400", "-c", "4", "-m", "10", f"{application.url}/bytes?n=1024")
+    assert "400 succeeded, 0 failed" in load
+    slow = run("h2load", "-n", "20", "-c", "2", "-m", "10", "-w", "10", "-W", "12", f"{application.url}/bytes?n=100000")
+    assert "20 succeeded, 0 failed" in slow
+
+
+def test_httpx_over_one_connection(application: Gateway) -> None:
+    with httpx.Client(http1=False, http2=True, timeout=20) as client:
+        for _ in range(5):
+            response = client.post(f"{application.url}/post?x=1", content=b"b" * 70_000, headers={"cookie": "a=b"})
+            assert response.http_version == "HTTP/2"
+            assert response.json()["length"] == 70_000
+        with client.stream("GET", f"{application.url}/events") as stream:
+            assert list(stream.iter_lines())[-2:] == ["data: 2", ""]
+        assert client.head(f"{application.url}/bytes?n=5").headers["content-length"] == "5"

@@ -1,0 +1,81 @@
+"""What costs a client nothing and the gateway much is bounded, and said in the log."""
+
+from collections.abc import Callable
+
+import pytest
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
+
+from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.proxy.h2.raw import GET, POST, Raw
+
+Floods = Callable[[Raw], list[bytes | Frame]]
+
+FLOODS: dict[str, Floods] = {
+    "rapid reset": lambda c: [f for n in range(201) for f in (c.headers(1 + 2 * n), RstStreamFrame(1 + 2 * n))],
+    "resets made by the gateway": lambda c: [c.headers(1 + 2 * n, [*GET, ("connection", "x")]) for n in range(201)],
+    "overflowing windows": lambda c: [
+        f for n in range(201) for f in (c.open(1 + 2 * n), c.widen(1 + 2 * n, (1 << 31) - 1))
+    ],
+    "streams over the limit": lambda c: [c.open(1 + 2 * n) for n in range(230)],
+    "SETTINGS": lambda _: [SettingsFrame(0, settings={4: 65535})] * 101,
+    "PING": lambda _: [PingFrame(0)] * 201,
+    "empty DATA": lambda c: [c.open(1), *[DataFrame(1)] * 101],
+    "PRIORITY": lambda _: [PriorityFrame(1, depends_on=3)] * 501,
+    "small WINDOW_UPDATE": lambda c: [c.widen(0, 1)] * 2001,
+    "CONTINUATION in frames": lambda c: [HeadersFrame(1, data=c.block(GET)), *[ContinuationFrame(1)] * 33],
+    "CONTINUATION in bytes": lambda c: [HeadersFrame(1), *[ContinuationFrame(1, data=bytes(16000))] * 5],
+    "a head that decodes to very much": lambda c: [
+        HeadersFrame(
+            1,
+            data=c.block(GET) + b"\x40\x01x\x7f\xa1\x1e" + b"a" * 4000 + b"\xbe" * 100,
+            flags=["END_HEADERS", "END_STREAM"],
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_ends_its_connection_and_is_logged(gateway: Gateway, origin: ScriptedUpstream, name: str) -> None:
+    origin.expect()
+    before = gateway.log.count("HTTP/2 connection of 127.0.0.1 ended")
+    with Raw(gateway.port) as client:
+        client.send(*FLOODS[name](client))
+        error = client.error()
+        while error.startswith("RST_STREAM"):
+            error = client.error()
+        assert error == "GOAWAY ENHANCE_YOUR_CALM"
+    wait_until(lambda: gateway.log.count("HTTP/2 connection of 127.0.0.1 ended") > before, "a line in the log")
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1))
+        assert client.response(1)[1] == b"ok"
+
+
+def test_streams_that_are_given_no_room_end_and_then_their_connection(
+    start: Callable[..., Gateway], origin: ScriptedUpstream
+) -> None:
+    origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
+    gateway = start(origin.address, "--write-timeout", "1s")
+    with Raw(gateway.port, settings={4: 0}) as client:
+        client.send(*[client.headers(1 + 2 * n) for n in range(9)])
+        errors = [client.error() for _ in range(10)]
+    assert set(errors[:9]) == {"RST_STREAM CANCEL"}
+    assert errors[9] == "GOAWAY ENHANCE_YOUR_CALM"
+
+
+def test_a_client_that_reads_nothing_is_let_go(start: Callable[..., Gateway], origin: ScriptedUpstream) -> None:
+    origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000)))
+    gateway = start(origin.address, "--write-timeout", "1s")
+    with Raw(gateway.port, settings={4: 1 << 30}) as client:
+        client.send(client.widen(0, 1 << 30), *[client.headers(1 + 2 * n, POST) for n in range(50)])
+        wait_until(lambda: '"status":200,' in gateway.access_log.read_text(), "the exchanges to end")
+    assert "Traceback" not in gateway.log
