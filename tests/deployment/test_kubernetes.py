@@ -17,7 +17,17 @@ from aragora.server import wsgi
 from aragora.settings import AGENT_VARIABLES, SETTINGS, Settings, load, unknown
 from proxy.settings import load as load_gateway
 from tests.conftest import program
-from tests.deployment.manifests import KUBERNETES, OVERLAYS, Manifest, container, kubectl, named, pods, rendered
+from tests.deployment.manifests import (
+    KUBERNETES,
+    OVERLAYS,
+    Manifest,
+    container,
+    gateway_file,
+    kubectl,
+    named,
+    pods,
+    rendered,
+)
 from tests.deployment.processes import CHECKOUT, application, get
 
 OLDEST = "1.30"
@@ -91,7 +101,7 @@ def test_services_policies_and_budgets_find_their_pods(overlay: str) -> None:
         if chosen is not None:
             wanted = chosen(spec).items()
             found = [name for name, own in labels.items() if wanted <= own.items()]
-            assert found == [manifest["metadata"]["name"]], manifest["metadata"]["name"]
+            assert found == [manifest["metadata"]["labels"]["app.kubernetes.io/name"]], manifest["metadata"]["name"]
     assert {"aragora"} <= labels.keys()
 
 
@@ -159,7 +169,7 @@ def test_variables_are_settings_and_secrets_are_referred_to(overlay: str, tmp_pa
 def test_every_pod_is_given_longer_than_its_drain(overlay: str, tmp_path: Path) -> None:
     drains = {"aragora": float(_settings(overlay, tmp_path)[0].graceful_timeout)}
     if "aragora-gateway" in pods(overlay):
-        drains["aragora-gateway"] = load_gateway({}, KUBERNETES / "components/gateway/gateway.toml").graceful + 1
+        drains["aragora-gateway"] = load_gateway({}, gateway_file(tmp_path)).graceful + 1
     for name, drain in drains.items():
         pod = pods(overlay)[name]
         waited = container(pod).get("lifecycle", {"preStop": {"sleep": {"seconds": 0}}})["preStop"]["sleep"]["seconds"]
@@ -250,8 +260,8 @@ def test_the_adapter_s_queries_give_the_share_that_is_used(tmp_path: Path) -> No
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_gateway_of_small_finds_the_application() -> None:
-    file = KUBERNETES / "components" / "gateway" / "gateway.toml"
+def test_the_gateway_has_what_its_file_names(tmp_path: Path) -> None:
+    file = gateway_file(tmp_path)
     checked = subprocess.run(
         [sys.executable, "-m", "proxy", "check", str(file)], cwd=CHECKOUT, capture_output=True, text=True, timeout=60
     )
@@ -259,14 +269,24 @@ def test_the_gateway_of_small_finds_the_application() -> None:
     settings = load_gateway({}, file)
     assert [str(address) for address in settings.upstream] == ["aragora:8080"]
     assert settings.upstream_keepalive <= load({}).keepalive
-    assert named("small", "ConfigMap", "aragora-gateway")["data"] == {"gateway.toml": file.read_text()}
-    only = container(pods("small")["aragora-gateway"])
-    assert [port["containerPort"] for port in only["ports"]] == [address.port for address in settings.bind]
+    template = pods("own-gateway")["aragora-gateway"]
+    only = container(template)
     assert settings.admin
-    assert settings.admin.loopback
-    assert f'"{settings.admin.host}", {settings.admin.port}' in only["livenessProbe"]["exec"]["command"][-1]
-    mounted = {mount["mountPath"] for mount in only["volumeMounts"]}
-    assert str(Path(only["command"][-1]).parent) in mounted
+    listening = {address.port for address in (*settings.bind, settings.admin)}
+    ports = {port["name"]: port["containerPort"] for port in only["ports"]}
+    assert set(ports.values()) == listening
+    assert ports["admin"] == settings.admin.port
+    assert {only[kind]["httpGet"]["port"] for kind in ("livenessProbe", "readinessProbe")} == {"admin"}
+    volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+    mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in only["volumeMounts"]}
+    generated = named("own-gateway", "ConfigMap", "aragora-gateway")
+    assert mounts[str(Path(only["command"][-1]).parent)]["configMap"]["name"] == generated["metadata"]["name"]
+    secret, key = mounts["/run/secrets/aragora-gateway"]["secret"]["secretName"], settings.admin_token_file
+    asked = named("own-gateway", "ServiceMonitor", "aragora-gateway")["spec"]["endpoints"][0]
+    assert key
+    assert asked["authorization"]["credentials"] == {"name": secret, "key": key.name}
+    served = named("own-gateway", "Service", "aragora-gateway-admin")["spec"]["ports"]
+    assert [port["name"] for port in served] == [asked["port"]]
 
 
 def test_small_has_one_user_of_its_file() -> None:
@@ -296,6 +316,7 @@ def test_the_page_makes_the_secrets_that_are_referred_to() -> None:
     environ = named("production", "ConfigMap")["data"]
     files = {value.removeprefix(SECRETS) for value in environ.values() if value.startswith(SECRETS)}
     assert secrets["aragora"] == files
+    assert secrets["aragora-gateway"] == {"admin-token"}
     assert secrets["aragora-models"] <= {row.name for row in AGENT_VARIABLES}
     sources = container(pods("production")["aragora"])["envFrom"]
     assert [source["secretRef"]["name"] for source in sources if "secretRef" in source] == ["aragora-models"]
