@@ -89,7 +89,7 @@ class Commands:
         self._named(route)
         if not on and route != EVERY and EVERY in self._book.get().maintained:
             raise _Refused(409, f"all routes are in maintenance, not {route} alone: end it for all of them")
-        return self._ordered(f"maintenance is {'on' if on else 'off'} {_where(route)}",
+        return self._ordered(f"maintenance is {'on' if on else 'off'}, {_where(route)}",
                              lambda orders: orders.maintain(on=on, route=route))
 
     def _switch(self, given: dict[str, Any]) -> dict[str, Any]:

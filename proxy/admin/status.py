@@ -24,7 +24,8 @@ MOST_TUNNELS = 200
 _MICRO = 1e6
 _DAY = 86400
 _FAILURES = {failure.reason: failure for failure in vars(errors).values() if isinstance(failure, Failure)}
-_LIMITS = frozenset({413, 414, 429, 431})  # statuses that say "too much"
+_TOO_MUCH = frozenset({413, 414, 429, 431})  # statuses of which each says that a bound was passed
+_LIMITS = frozenset({"queue_full", "queue_timeout", "spool", "overloaded"})  # reasons that say it in a 503
 _SIDES = {
     Blame.CLIENT: "client", Blame.CLIENT_SLOW: "client",
     Blame.UPSTREAM: "upstream", Blame.UPSTREAM_SLOW: "upstream",
@@ -114,7 +115,7 @@ def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
             "side": side,
             "status": failure.status if failure else 0,
             "message": failure.message if failure else "",
-            "limit": failure is not None and _is_limit(failure),
+            "limit": reason in _LIMITS or (failure is not None and failure.status in _TOO_MUCH),
         })
     answered = sum(count for slot in slots for _, status_class, count in slot.requests() if status_class == 5)
     own = answered - sum(row["count"] for row in found if row["status"] >= 500)
@@ -122,10 +123,6 @@ def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
         found.append({"reason": "application", "count": own, "side": "upstream", "status": 500, "limit": False,
                       "message": "The application itself answered with 5xx"})
     return sorted(found, key=lambda row: (-row["count"], row["reason"]))
-
-
-def _is_limit(failure: Failure) -> bool:
-    return failure.status in _LIMITS or (failure.blame is Blame.PROXY and failure.status == 503)
 
 
 def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from proxy.observe.metrics import BUCKETS, Board, Gauge, PeerSight, PeerState, P
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "aragora_proxy_"
-RATE_LIMITED = "rate_limited"  # reason of the refusals of a rate limit
+RATE_LIMITED = "rate"  # reason of the refusals of a rate limit
 _MICRO = 1e6
 
 _TOTALS = (

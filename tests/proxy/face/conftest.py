@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 from proxy.cli import main
 from tests.proxy.face.applications import Application, application
@@ -136,3 +137,19 @@ def held() -> Iterator[Callable[[Face, Application], threading.Thread]]:
     yield begin
     for thread in threads:
         thread.join(PATIENCE)
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """The address of a WebSocket server that sends back what it is sent."""
+    with serve(_echo, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+def _echo(connection: ServerConnection) -> None:
+    for message in connection:
+        connection.send(message)

@@ -67,6 +67,22 @@ def test_a_switch_waits_for_the_new_instance_and_for_the_requests_of_the_old(
     assert gateway.status()["routes"][0]["switched_from"] == []
 
 
+def test_maintenance_of_one_route_or_all_until_it_ends(face: Start, applications: Applications) -> None:
+    one = applications("one")
+    gateway = face(upstream(one) + '\n[[route]]\nname = "shop"\nhost = "shop.example"\n')
+    assert gateway.run("maintenance", "on", "--route", "shop").returncode == FINE
+    assert {gateway.get(host="shop.example")[0] for _ in range(8)} == {503}
+    assert gateway.get() == (200, "one")
+    assert gateway.run("maintenance", "on").stdout == "maintenance is on, on all routes\n"
+    assert {gateway.get()[0] for _ in range(8)} == {503}
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_for("settings reloaded")
+    assert gateway.get()[0] == 503
+    assert "maintenance: all routes" in gateway.run("status").stdout
+    assert gateway.run("maintenance", "off").returncode == FINE
+    assert gateway.get(host="shop.example") == (200, "one")
+
+
 def test_a_switch_to_nobody_changes_nothing(face: Start, applications: Applications) -> None:
     gateway = face(upstream(applications("old")))
     before = gateway.status()["orders"]

@@ -115,10 +115,10 @@ def test_failures_are_counted_by_cause_whether_the_head_was_refused_or_the_excha
         counters.begin()
         counters.rejected("host")
         counters.failed("connect_refused")
-        counters.failed("rate_limited")
+        counters.failed("rate")
     found = samples(board)
     assert {key[1]: value for key, value in found.items() if key[0] == "failures_total"} == {
-        ("host",): 2, ("connect_refused",): 2, ("rate_limited",): 2}
+        ("host",): 2, ("connect_refused",): 2, ("rate",): 2}
     assert [key[1] for key in found if key[0] == "requests_rejected_total"] == [("host",)]
     assert found["rate_limited_total", ()] == 2
 
