@@ -31,7 +31,11 @@ class _Answers(BaseHTTPRequestHandler):
             more = {"/cookie": ("Set-Cookie", "a=1"), "/own-cors": ("Access-Control-Allow-Origin", "https://own.example")}
             self._whole(LONG if path == "/long" else BODY, "application/json", more.get(path, ("ETag", '"v1"')))
         else:
-            asked = {"path": self.path, "fields": {name.lower(): value for name, value in self.headers.items()}}
+            asked = {
+                "path": self.path,
+                "fields": {name.lower(): value for name, value in self.headers.items()},
+                "port": self.connection.getsockname()[1],
+            }
             self._whole(json.dumps(asked).encode(), "application/json", ("Server-Secret", "x"))
 
     do_HEAD = do_GET  # noqa: N815 - the library's name
