@@ -57,7 +57,8 @@ class Upstreams:
             settings.health_fall,
             settings.slow_start,
         )
-        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health)
+        introduction = settings.proxy_protocol_out
+        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health, introduction)
         pool = self._pools.get(key)
         if pool is None:
             resources = self._resources
@@ -70,6 +71,7 @@ class Upstreams:
                 idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
                 reuse_unsafe=settings.reuse_unsafe,
                 health=health,
+                proxy_protocol=introduction,
             )
         if settings.health_path:
             host = "localhost" if address.path else str(address)
@@ -83,7 +85,8 @@ class Upstreams:
             return None
         parts = urlsplit(settings.forward_auth)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        pool = self.pool(Address.parse(f"{host}:{parts.port or 80}"), replace(settings, health_path=""))
+        plain = replace(settings, health_path="", proxy_protocol_out="off")
+        pool = self.pool(Address.parse(f"{host}:{parts.port or 80}"), plain)
         self._asked.add(pool)
         return pool
 

@@ -107,6 +107,11 @@ TLS_EXPECTED = _client("tls_expected", 400, "This port speaks HTTPS; write https
 TLS_HANDSHAKE = _client("tls_handshake", 0, "The TLS handshake failed")
 TLS_TIMEOUT = Failure("tls_timeout", Blame.CLIENT_SLOW, 0, "The TLS handshake took too long")
 
+# The PROXY protocol: what comes before HTTP cannot be answered in it.
+INTRODUCTION = _client("introduction", 0, "A PROXY protocol header is malformed")
+INTRODUCTION_TIMEOUT = Failure("introduction_timeout", Blame.CLIENT_SLOW, 0, "A PROXY protocol header came too slowly")
+NOT_TRUSTED = _client("not_trusted", 0, "Only trusted proxies may connect where the PROXY protocol is spoken")
+
 # Who may not come in, or asks too much.
 UNAUTHENTICATED = _client("unauthenticated", 401, "A user name and password are asked for")
 FORBIDDEN = _client("forbidden", 403, "Clients of this address may not ask here")

@@ -42,6 +42,7 @@ from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.answer import own_answer
 from proxy.wire.fields import BODILESS, RequestIds, websocket_accept
 from proxy.wire.negotiation import IDENTITY
+from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
@@ -130,6 +131,9 @@ class Downstream(Protocol):
     @property
     def outlet(self) -> Outlet:
         """Where a body of known length is written to as it is."""
+
+    def names(self) -> tuple[object, object]:
+        """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
 
     def read_body(self, request: Request, settings: Settings) -> None:
         """Set `request.body` and its length: read to the end, or a stream where buffering is off.
@@ -331,6 +335,10 @@ class Exchange:
         """A new connection to the first peer that accepts; while none does, wait for one that restarts."""
         started = begun = monotonic()
         held = False
+        preamble = b""
+        if settings.proxy_protocol_out != "off":
+            endpoints = endpoints_of(self._request.client, *self._downstream.names())
+            preamble = header(settings.proxy_protocol_out, endpoints)
         while True:
             for pool in pools:
                 self._peer = pool.name
@@ -340,6 +348,7 @@ class Exchange:
                 except ConnectRefused as refused:
                     detail = str(refused)
                 else:
+                    lease.preamble = preamble
                     now = monotonic()
                     self._connect = now - begun
                     self._queue = begun - started

@@ -160,7 +160,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         port = _port(sock, 443 if secure else 80)
         answer = self._answer_admin if is_admin else self._answer
         protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
-        front = Front(self._tables, self._resources, answer, protocol, scheme, b"%d" % port)
+        front = Front(
+            self._tables, self._resources, answer, protocol, scheme, b"%d" % port, introduced=not is_admin
+        )
         self._fronts.append(front)
         if is_plain:
             self._plain_fronts.append(front)

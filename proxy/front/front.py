@@ -7,6 +7,7 @@ from greenlet import getcurrent, greenlet
 
 from proxy.exchange import Downstream, Resources
 from proxy.front.guests import Guests
+from proxy.front.introduction import Introduction
 from proxy.net.stream import Socket
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
@@ -42,7 +43,8 @@ class Serving(Protocol):
 class Front:
     """What the connections of one listener share. `tables` is replaced on reload; a request keeps those it began with.
 
-    `exchange` answers one request on one connection; `protocol` makes a connection of an accepted socket.
+    `exchange` answers one request on one connection; `protocol` makes a connection of an accepted socket. Only an
+    `introduced` listener reads the PROXY protocol, if the settings say so.
     """
 
     def __init__(
@@ -53,11 +55,14 @@ class Front:
         protocol: Callable[[Socket, "Front", str], object],
         scheme: bytes,
         port: bytes,
+        *,
+        introduced: bool = False,
     ) -> None:
         self.tables = tables
         self.resources = resources
         self.exchange = exchange
         self._protocol = protocol
+        self._introduced = introduced
         self.scheme = scheme
         self.port = port
         self.clock = Clock()
@@ -74,11 +79,19 @@ class Front:
         if len(self.connections) >= self.tables.settings.max_connections and not self.shed(1):
             sock.close()
             return
+        self.resources.counters.accepted()
+        if self._introduced and self.tables.settings.proxy_protocol:
+            Introduction(sock, self, client)
+        else:
+            self.admit(sock, client)
+
+    def admit(self, sock: Socket, client: str) -> None:
+        """Serve a connection whose client is known by now."""
         most = self.tables.settings.max_client_connections
         if most and not self.tables.trusted.trusts(client) and not self.guests.enter(sock.fileno(), client, most):
+            self.ended(sock.fileno())
             sock.close()
             return
-        self.resources.counters.accepted()
         self._protocol(sock, self, client)
 
     def ended(self, descriptor: int) -> None:

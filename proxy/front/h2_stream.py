@@ -13,6 +13,7 @@ from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange import Exchange, OpenTunnel, TunnelEnded
 from proxy.front.h2_body import BodySource
 from proxy.front.h2_tunnel import StreamSide
+from proxy.front.origin import socket_names
 from proxy.net.stream import Outlet, Stream
 from proxy.relay import send_rest
 from proxy.route import Route
@@ -174,6 +175,9 @@ class ClientStream(BodySource):
         if last:
             self._over = True
         self.connection.schedule()
+
+    def names(self) -> tuple[object, object]:
+        return socket_names(self.connection.sock)
 
     def inform(self, response: ResponseHead) -> None:
         self._send_section(response_section(response, None, None), last=False)

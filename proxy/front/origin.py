@@ -1,5 +1,7 @@
 """Whom a request is made for and what it is told from others by, the same for all protocols of clients."""
 
+from proxy.errors import ClientGone
+from proxy.net.stream import Socket
 from proxy.route import Route, Tables
 from proxy.wire.forwarding import Arrival, Origin, origin_of
 from proxy.wire.request import RequestFields
@@ -20,3 +22,11 @@ def read_origin(
     if origin.request_id is None and trace is None and not tracing:
         return origin, None
     return origin, Marks(origin.request_id, trace, tracing)
+
+
+def socket_names(sock: Socket) -> tuple[object, object]:
+    """The names of the client's end of a connection and of ours. Raises `ClientGone`."""
+    try:
+        return sock.getpeername(), sock.getsockname()
+    except OSError as error:
+        raise ClientGone from error

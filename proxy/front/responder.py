@@ -4,6 +4,7 @@ from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange import TunnelEnded
 from proxy.front.front import Front
+from proxy.front.origin import socket_names
 from proxy.net.stream import Outlet, Socket, Stream
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
@@ -54,6 +55,9 @@ class Responder(Stream):
     @property
     def outlet(self) -> Outlet:
         return self
+
+    def names(self) -> tuple[object, object]:
+        return socket_names(self.sock)
 
     def inform(self, response: ResponseHead) -> None:
         self._send_all(informational(response))

@@ -84,6 +84,11 @@ class Listener:
             sock.setblocking(False)
             if self._is_tcp:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._accepted(sock, address[0] if self._is_tcp else "")
+            self._accepted(sock, _plain(address[0]) if self._is_tcp else "")
             if not self._watcher.active:
                 return
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as such, also where a listener for both kinds shows it mapped into IPv6."""
+    return address.removeprefix("::ffff:") if "." in address else address

@@ -31,7 +31,7 @@ class UpstreamConnection(Stream):
     seconds, 0 before).
     """
 
-    __slots__ = ("_answered", "_heard", "first_byte", "idle_since", "pool", "reused", "spoiled")
+    __slots__ = ("_answered", "_heard", "first_byte", "idle_since", "pool", "preamble", "reused", "spoiled")
 
     def __init__(self, sock: Socket, pool: "Pool") -> None:
         super().__init__(sock, pool.hub, pool.deadlines)
@@ -41,6 +41,8 @@ class UpstreamConnection(Stream):
         self.idle_since = 0.0
         """When its last answer ended (monotonic seconds); 0 while leased."""
         self.spoiled = False
+        self.preamble = b""
+        """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
         self._heard = b""  # bytes of the answer that came while the request was still being sent
         self._answered: tuple[ResponseHead, bytes] | None = None
@@ -106,6 +108,8 @@ class UpstreamConnection(Stream):
         )
         if body is not None and isinstance(body, bytes):
             head += body
+        if self.preamble:
+            head = self.preamble + head
         try:
             sent = self.send(head)
             if sent != len(head) and not self._send_whole(head[sent:], timeout):

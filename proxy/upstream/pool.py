@@ -20,6 +20,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
 from proxy.values import Address
+from proxy.wire.proxy_protocol import header
 
 HEALTH = HealthLimits()
 
@@ -54,6 +55,7 @@ class Pool:
         idle_limit: float,
         reuse_unsafe: float,
         health: HealthLimits = HEALTH,
+        proxy_protocol: str = "off",
     ) -> None:
         self.address = address
         self.name = str(address)
@@ -67,6 +69,8 @@ class Pool:
         self.open = 0
         """Connections that stand, idle or leased."""
         self.health = Health(health)
+        self._preamble = header(proxy_protocol, None)
+        """For connections that are made for no client; whoever makes one for a client replaces it."""
         self._queues: list[Queue] = []
         self._closed = False
 
@@ -152,6 +156,9 @@ class Pool:
                 refused = error
             else:
                 self.counters.connect()
+                if self._preamble:
+                    connection.preamble = self._preamble
+                    connection.spoiled = True  # it is one client's: nobody else's request may follow on it
                 return connection
         self.failed()
         raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")

@@ -157,6 +157,27 @@ def crc32c(data: bytes) -> int:
     return value ^ 0xFFFFFFFF
 
 
+def header(version: str, endpoints: Endpoints | None) -> bytes:
+    """The header of a connection that is made for a client, or for nobody; `version` is v1, v2 or off."""
+    if version == "off":
+        return b""
+    return make_v1(endpoints) if version == "v1" else make_v2(endpoints)
+
+
+def endpoints_of(client: str, peer: object, own: object) -> Endpoints | None:
+    """What to say of a client, which came by a connection between the socket names `peer` and `own`.
+
+    The port of a client behind another proxy is not known, nor is where it arrived by a unix socket: 0 stands there.
+    """
+    if not client:
+        return None
+    source = _plain(ipaddress.ip_address(client.partition("%")[0]))
+    port = peer[1] if isinstance(peer, tuple) and peer[0] == client else 0
+    if not isinstance(own, tuple):
+        return Endpoints(source, port, "::" if ":" in source else "0.0.0.0", 0)
+    return Endpoints(source, port, _plain(ipaddress.ip_address(own[0].partition("%")[0])), own[1])
+
+
 def make_v1(endpoints: Endpoints | None) -> bytes:
     """A line of version 1; None when the client's address is not known."""
     if endpoints is None:
@@ -167,9 +188,9 @@ def make_v1(endpoints: Endpoints | None) -> bytes:
 
 
 def make_v2(endpoints: Endpoints | None) -> bytes:
-    """A header of version 2; None when the client's address is not known."""
+    """A header of version 2; None when the client's address is not known, or there is no client."""
     if endpoints is None:
-        return SIGNATURE + bytes([_PROXY, _UNSPECIFIED, 0, 0])
+        return SIGNATURE + bytes([_LOCAL, _UNSPECIFIED, 0, 0])
     source, destination = _one_family(endpoints)
     block = source.packed + destination.packed
     block += endpoints.source_port.to_bytes(2, "big") + endpoints.destination_port.to_bytes(2, "big")

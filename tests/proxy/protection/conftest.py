@@ -1,5 +1,5 @@
 """Gateways with protection on, before a scripted upstream."""
 
-from tests.proxy.black_box.conftest import scripted, start
+from tests.proxy.black_box.conftest import manual, scripted, start
 
-__all__ = ["scripted", "start"]
+__all__ = ["manual", "scripted", "start"]

@@ -12,12 +12,15 @@ from proxy.wire.proxy_protocol import (
     Endpoints,
     ProxyHeaderError,
     crc32c,
+    endpoints_of,
+    header,
     make_v1,
     make_v2,
     parse_header,
 )
 
 FOUR = Endpoints("192.0.2.1", 56324, "198.51.100.2", 443)
+FOUR_BEHIND = Endpoints("192.0.2.1", 0, "198.51.100.2", 443)
 SIX = Endpoints("2001:db8::1", 1, "2001:db8::2", 65535)
 PORTS = st.integers(0, 65535)
 V4 = st.ip_addresses(v=4).map(str)
@@ -111,8 +114,8 @@ def test_a_right_checksum_is_accepted() -> None:
 @given(st.one_of(st.tuples(V4, V4), st.tuples(V6, V6), st.tuples(V4, V6), st.tuples(V6, V4)), PORTS, PORTS)
 def test_what_is_written_is_read_back(addresses: tuple[str, str], source_port: int, destination_port: int) -> None:
     endpoints = Endpoints(addresses[0], source_port, addresses[1], destination_port)
-    for header in (make_v1(endpoints), make_v2(endpoints)):
-        assert parse_header(header + b"rest") == (endpoints, len(header))
+    for made in (make_v1(endpoints), make_v2(endpoints)):
+        assert parse_header(made + b"rest") == (endpoints, len(made))
 
 
 def test_an_unknown_client_is_written_as_such() -> None:
@@ -135,3 +138,21 @@ def test_any_bytes_are_read_waited_for_or_refused(data: bytes) -> None:
             ipaddress.ip_address(endpoints.destination)
     else:
         assert len(data) < MAX_V2
+
+
+@pytest.mark.parametrize(
+    ("client", "peer", "own", "endpoints"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 56324), ("198.51.100.2", 443), FOUR),
+        ("192.0.2.1", ("10.0.0.1", 7), ("::ffff:198.51.100.2", 443, 0, 0), FOUR_BEHIND),
+        ("fe80::1%eth0", ("fe80::1%eth0", 5), ("fe80::2%eth0", 80), Endpoints("fe80::1", 5, "fe80::2", 80)),
+        ("192.0.2.1", "", "/run/proxy.sock", Endpoints("192.0.2.1", 0, "0.0.0.0", 0)),
+        ("2001:db8::1", "", "/run/proxy.sock", Endpoints("2001:db8::1", 0, "::", 0)),
+        ("", "", "/run/proxy.sock", None),
+    ],
+)
+def test_what_is_said_of_a_client(client: str, peer: object, own: object, endpoints: Endpoints | None) -> None:
+    assert endpoints_of(client, peer, own) == endpoints
+    assert header("off", endpoints) == b""
+    assert header("v1", endpoints) == make_v1(endpoints)
+    assert header("v2", endpoints) == make_v2(endpoints)
