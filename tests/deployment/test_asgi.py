@@ -43,11 +43,12 @@ def test_the_page_names_three() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
 def test_a_load_passes_and_a_reload_loses_nothing(command: str, tmp_path: Path) -> None:
-    with served(command, tmp_path) as (running, http), gateway(tmp_path, http) as (_gateway, port):
+    assert "`reuse_unsafe = 0`" in PAGE
+    with served(command, tmp_path) as (running, http), gateway(tmp_path, http, "--reuse-unsafe", "0") as (_, port):
         with load(f"http://127.0.0.1:{port}") as counts:
             running.signal(signal.SIGHUP)
             gone = r"Worker exiting|Finished server process"
-            until(lambda: len(re.findall(gone, running.output())) >= 2, "the end of the old workers")
+            until(lambda: len(re.findall(gone, running.output())) >= 2, "the end of the old workers", seconds=90)
         assert counts.lost == []
         assert counts.seen["watched"] >= 3
         running.signal(signal.SIGTERM)
