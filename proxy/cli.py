@@ -161,6 +161,12 @@ def _shown(settings: Settings, defaults: Settings) -> str:
         value = getattr(settings, row.name)
         given = "" if value != getattr(defaults, row.name) else "  (default)"
         lines.append(f"  {row.name} = {row.kind.show(value)}{given}")
+    for route in settings.routes:
+        lines.append(f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, "
+                     f"{'exactly ' if route.exact else ''}{route.path}")
+        own = [row for row in table() if row.routed]
+        lines += [f"    {row.name} = {row.kind.show(value)}" for row in own
+                  if (value := getattr(route.settings, row.name)) != getattr(settings, row.name)]
     return "\n".join(lines)
 
 

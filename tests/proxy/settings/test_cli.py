@@ -42,6 +42,24 @@ def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["check", "--config", str(path)]) == 0
 
 
+def test_check_shows_what_each_route_does_differently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "a:1"\nhold = "2s"\n[[route]]\nname = "up"\nexact = "/up"\ngateway_health = true\n')
+    assert main(["check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "  route up: any host, exactly /up\n    upstream = none\n    gateway_health = on\n" in out
+
+
+def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('[[route]]\nname = "x"\nredirect = "/a"\nrespond = "b"\n'
+                    '[[route]]\nname = "y"\nrespond = "c"\nerror_pages = "/nowhere"\n')
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "route x: redirect and respond both say how requests are answered; remove one" in said
+    assert "route y: error pages: /nowhere: No such file or directory; name a directory of pages" in said
+
+
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
     path.write_text('upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n'
