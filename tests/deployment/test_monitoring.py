@@ -20,6 +20,7 @@ import websocket
 import yaml
 
 from tests.conftest import program
+from tests.deployment.pages import blocks
 from tests.deployment.processes import CHECKOUT, Running, application, gateway, get, ports
 
 CONF = CHECKOUT / "conf" / "prometheus"
@@ -44,6 +45,16 @@ def promtool(*arguments: str) -> None:
 @pytest.mark.component("prometheus")
 def test_prometheus_accepts_configuration_and_rules() -> None:
     promtool("check", "config", str(CONF / "prometheus.yml"))
+
+
+@pytest.mark.component("prometheus")
+def test_the_page_installs_what_prometheus_accepts(tmp_path: Path) -> None:
+    (block,) = blocks(CHECKOUT / "docs" / "deployment" / "MONITORING.md", "sh")
+    ours = [line for line in block.text.splitlines() if line.startswith(("cp ", "promtool "))]
+    script = "\n".join(["set -e", *ours]).replace("/etc/prometheus", str(tmp_path))
+    done = subprocess.run(["bash", "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 rule files found" in done.stdout
 
 
 @pytest.mark.component("prometheus")
