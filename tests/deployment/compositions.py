@@ -21,3 +21,13 @@ def services(*files: str, directory: Path = COMPOSE) -> dict[str, Any]:
     assert not ended.stderr, ended.stderr
     document: dict[str, Any] = yaml.safe_load(ended.stdout)
     return document["services"]
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate for localhost and its key, by the names of the composition's secrets."""
+    made = directory / "tls_cert", directory / "tls_key"
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    files = ("-out", str(made[0]), "-keyout", str(made[1]))
+    subprocess.run(["openssl", "req", "-x509", *kind, *name, *files], check=True, capture_output=True, timeout=60)
+    return made

@@ -151,9 +151,11 @@ class Pod:
         self._network.communicate()
 
     def mount(self, place: str, content: str) -> None:
-        """A file that every container started from now on can read at `place`."""
+        """A file of root's that every container started from now on can read at `place`, as its group may."""
         source = self._directory / place.strip("/").replace("/", "-")
         source.write_text(content)
+        os.chown(source, 0, USER)
+        source.chmod(0o440)
         self._mounts[place] = source
 
     def command(self, *arguments: str, **environ: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deployment.compositions import certificate
 from tests.deployment.processes import CHECKOUT
 
 KUBERNETES = CHECKOUT / "conf" / "kubernetes"
@@ -101,6 +102,9 @@ def gateway_file(directory: Path) -> Path:
     """The gateway's settings as a pod sees them, with secrets made up here in place of those it would be given."""
     (text,) = named("own-gateway", "ConfigMap", "aragora-gateway")["data"].values()
     (directory / "admin-token").write_text("a" * 43)
+    chain, key = certificate(directory)
+    chain.rename(directory / "tls.crt")
+    key.rename(directory / "tls.key")
     file = directory / "gateway.toml"
     file.write_text(re.sub(r"/run/secrets/[\w-]+", str(directory), text))
     return file

@@ -1,5 +1,6 @@
 """`conf/compose/`: valid, closed where it should be, and in agreement with the application's and gateway's settings."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import websocket
 
 from aragora.settings import SETTINGS, load, unknown
 from proxy.settings import load as load_gateway
-from tests.deployment.compositions import COMPOSE, services
+from tests.deployment.compositions import COMPOSE, certificate, services
 from tests.deployment.echo import Echo
 from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports, until
 
@@ -68,12 +69,8 @@ def test_variables_are_settings_and_secrets_come_from_files(composed: tuple[str,
 
 
 def test_stopping_leaves_time_for_the_drain(composed: tuple[str, dict[str, Any]]) -> None:
-    started = composed[1]
     drain = load({"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "any"}).graceful_timeout
-    assert _seconds(started["application"]["stop_grace_period"]) > drain
-    if "gateway" in started:
-        gateway = load_gateway({}, COMPOSE / "gateway.toml")
-        assert _seconds(started["gateway"]["stop_grace_period"]) > gateway.graceful + 1
+    assert _seconds(composed[1]["application"]["stop_grace_period"]) > drain
 
 
 def _seconds(text: str) -> int:
@@ -82,43 +79,56 @@ def _seconds(text: str) -> int:
     return int(found[1] or 0) * 60 + int(found[2])
 
 
-def test_the_gateway_is_content_with_its_file() -> None:
+@pytest.mark.component("openssl")
+def test_the_gateway_is_content_with_its_file(tmp_path: Path) -> None:
+    certificate(tmp_path)
+    file = tmp_path / "gateway.toml"
+    file.write_text((COMPOSE / "gateway.toml").read_text().replace("/run/secrets", str(tmp_path)))
     checked = subprocess.run(
-        [sys.executable, "-m", "proxy", "check", str(COMPOSE / "gateway.toml")],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "proxy", "check", str(file)], cwd=CHECKOUT, capture_output=True, text=True, timeout=60
+    )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    settings = load_gateway({}, COMPOSE / "gateway.toml")
-    keepalive = load({}).keepalive
-    assert settings.upstream_keepalive <= keepalive
+    settings = load_gateway({}, file)
+    assert settings.upstream_keepalive <= load({}).keepalive
     assert settings.admin
     assert settings.admin.loopback
+    gateway = services("compose.yaml")["gateway"]
+    assert _seconds(gateway["stop_grace_period"]) > settings.graceful + 1
+    assert {port["target"] for port in gateway["ports"]} == {
+        address.port for address in (*settings.bind, *settings.bind_plain)
+    }
 
 
+@pytest.mark.component("openssl")
+@pytest.mark.skipif(os.geteuid() != 0, reason="a key is given away by root")
 def test_the_page_makes_the_secrets_that_the_files_name(tmp_path: Path) -> None:
-    """The first block of the page, run as it stands, with Debian's name of the tool."""
-    block = re.search(r"```sh\n(.*?)```", (CHECKOUT / "docs/deployment/compose.md").read_text(), re.DOTALL)
-    assert block
-    shutil.copytree(COMPOSE, tmp_path / "conf" / "compose")
-    script = block[1].replace("docker compose", "docker-compose")
-    subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, check=True, timeout=60)
-    made = tmp_path / "conf" / "compose" / "secrets"
-    named = re.findall(r"file: \./secrets/(\w+)", (COMPOSE / "compose.yaml").read_text())
-    assert sorted(path.name for path in made.iterdir()) == sorted(named)
-    environ = {"DATABASE_URL_FILE": str(made / "database_url"), "ARAGORA_API_TOKEN_FILE": str(made / "api_token")}
+    """The first two blocks of the page, run as they stand, with Debian's name of the tool."""
+    blocks = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "docs/deployment/compose.md").read_text(), re.DOTALL)
+    here = tmp_path / "conf" / "compose"
+    shutil.copytree(COMPOSE, here)
+    for block in blocks[:2]:
+        script = block.replace("docker compose", "docker-compose").replace("sudo ", "")
+        subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    named = re.findall(r"file: \./((?:secrets|tls)/[\w.]+)", (COMPOSE / "compose.yaml").read_text())
+    made = {name: here / name for name in sorted(named)}
+    assert all(path.exists() for path in made.values())
+    assert {str(path.relative_to(here)) for path in here.glob("*/*")} == set(made)
+    environ = {
+        "DATABASE_URL_FILE": str(made["secrets/database_url"]),
+        "ARAGORA_API_TOKEN_FILE": str(made["secrets/api_token"]),
+    }
     settings = load(environ | {"ARAGORA_ENV": "production"})
     assert settings.database_url.startswith("postgresql://aragora:")
     assert len(settings.api_tokens[0]) > 32
+    key = made["tls/aragora.key"].stat()
+    assert (key.st_uid, key.st_gid, key.st_mode & 0o777) == (0, 10001, 0o440)
 
 
 @contextmanager
 def nginx(directory: Path, http: int, ws: int) -> Iterator[tuple[int, int]]:
     """A real nginx with the composition's file, before an application on these ports; its plain and its TLS port."""
     plain, tls = ports(2)
-    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    files = ("-keyout", str(directory / "aragora.key"), "-out", str(directory / "aragora.crt"))
-    subprocess.run(["openssl", "req", "-x509", *kind, *name, *files], check=True, capture_output=True, timeout=60)
+    certificate(directory)
     text = (COMPOSE / "nginx.conf").read_text()
     text = re.sub(r" +listen \[::\].*\n", "", text)
     moved = {
@@ -126,7 +136,7 @@ def nginx(directory: Path, http: int, ws: int) -> Iterator[tuple[int, int]]:
         "application:8766": f"127.0.0.1:{ws}",
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen 443": f"listen 127.0.0.1:{tls}",
-        "/etc/aragora/tls": str(directory),
+        "/run/secrets": str(directory),
     }
     for place, here in moved.items():
         assert place in text
@@ -149,7 +159,7 @@ def client(tmp_path: Path) -> Iterator[requests.Session]:
     """Trusts the certificate of this test's nginx."""
     with requests.Session() as session:
         session.trust_env = False
-        session.verify = str(tmp_path / "aragora.crt")
+        session.verify = str(tmp_path / "tls_cert")
         yield session
 
 

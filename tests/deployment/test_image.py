@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.deployment import image
-from tests.deployment.compositions import COMPOSE, services
+from tests.deployment.compositions import COMPOSE, certificate, services
 from tests.deployment.manifests import Manifest, container, named, pods
 from tests.deployment.processes import CHECKOUT, until
 
 pytestmark = [
-    pytest.mark.component("buildah", "debootstrap", "docker-compose"),
+    pytest.mark.component("buildah", "debootstrap", "docker-compose", "openssl"),
     pytest.mark.skipif(os.geteuid() != 0, reason="building an image without a daemon needs root"),
     pytest.mark.timeout(900),
 ]
@@ -73,7 +73,7 @@ class Plan:
     host: str  # what the gateway calls the application
 
 
-def composition(told: dict[str, Any]) -> Plan:
+def composition(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
     """As `compose.yaml` has it.
 
     Its databases are other images, which no registry hands out here: this application debates on SQLite.
@@ -90,12 +90,13 @@ def composition(told: dict[str, Any]) -> Plan:
         files={
             "/etc/aragora/gateway.toml": (COMPOSE / "gateway.toml").read_text(),
             environ["ARAGORA_API_TOKEN_FILE"]: TOKEN,
+            **dict(zip(("/run/secrets/tls_cert", "/run/secrets/tls_key"), secrets, strict=True)),
         },
         host="application",
     )
 
 
-def cluster(told: dict[str, Any]) -> Plan:
+def cluster(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
     """As the overlay `small` has it; the image's own health check stands for a kubelet that asks over HTTP."""
     environ = named("small", "ConfigMap")["data"]
     application, gateway = (container(pods("small")[name]) for name in ("aragora", "aragora-gateway"))
@@ -116,6 +117,7 @@ def cluster(told: dict[str, Any]) -> Plan:
             str(settings): named("small", "ConfigMap", "aragora-gateway")["data"][settings.name],
             "/run/secrets/aragora-gateway/admin-token": TOKEN,
             environ["ARAGORA_API_TOKEN_FILE"]: TOKEN,
+            **dict(zip((f"/run/secrets/aragora-tls/tls.{end}" for end in ("crt", "key")), secrets, strict=True)),
         },
         host=named("small", "Service")["metadata"]["name"],
     )
@@ -123,10 +125,11 @@ def cluster(told: dict[str, Any]) -> Plan:
 
 @pytest.mark.parametrize("plan", [composition, cluster])
 def test_both_containers_answer_a_debate(
-    config: dict[str, Any], root: Path, tmp_path: Path, plan: Callable[[dict[str, Any]], Plan]
+    config: dict[str, Any], root: Path, tmp_path: Path, plan: Callable[..., Plan]
 ) -> None:
     told = config["config"]
-    planned = plan(told)
+    chain, key = (path.read_text() for path in certificate(tmp_path))
+    planned = plan(told, (chain, key))
     token = {"ARAGORA_API_TOKEN_FILE": planned.environ["ARAGORA_API_TOKEN_FILE"]}
     with ExitStack() as stack:
         pod = stack.enter_context(image.Pod(root, told, tmp_path))
@@ -141,11 +144,14 @@ def test_both_containers_answer_a_debate(
         gateway = stack.enter_context(pod.start(*planned.command))
         until(lambda: pod.run(*planned.probe).returncode == 0, "health of the gateway")
 
+        pod.mount("/etc/authority.pem", chain)
+        client = dict.fromkeys(("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"), "/etc/authority.pem")
+        client["ARAGORA_URL"] = "https://localhost:8443"
         question = ("aragora", "ask", "Should we adopt event sourcing?", "--agents", "demo,demo,demo", "--rounds", "1")
-        asked = pod.run(*question, "--json", ARAGORA_URL="http://127.0.0.1:8000", **token)
+        asked = pod.run(*question, "--json", **client, **token)
         assert asked.returncode == 0, asked.stdout + asked.stderr + application.output() + gateway.output()
         assert json.loads(asked.stdout.splitlines()[-1])
-        assert pod.run(*question, ARAGORA_URL="http://127.0.0.1:8000").returncode != 0
+        assert pod.run(*question, **client).returncode != 0
         assert image.stop(gateway) == 0
         assert image.stop(application) == 0
 

@@ -17,6 +17,7 @@ from aragora.server import wsgi
 from aragora.settings import AGENT_VARIABLES, SETTINGS, Settings, load, unknown
 from proxy.settings import load as load_gateway
 from tests.conftest import program
+from tests.deployment.compositions import certificate
 from tests.deployment.manifests import (
     KUBERNETES,
     OVERLAYS,
@@ -165,6 +166,7 @@ def test_variables_are_settings_and_secrets_are_referred_to(overlay: str, tmp_pa
     assert bool(settings.database_url) is bool(settings.redis_url) is (not settings.migrate)
 
 
+@pytest.mark.component("openssl")
 @every_overlay
 def test_every_pod_is_given_longer_than_its_drain(overlay: str, tmp_path: Path) -> None:
     drains = {"aragora": float(_settings(overlay, tmp_path)[0].graceful_timeout)}
@@ -260,6 +262,7 @@ def test_the_adapter_s_queries_give_the_share_that_is_used(tmp_path: Path) -> No
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.component("openssl")
 def test_the_gateway_has_what_its_file_names(tmp_path: Path) -> None:
     file = gateway_file(tmp_path)
     checked = subprocess.run(
@@ -272,7 +275,7 @@ def test_the_gateway_has_what_its_file_names(tmp_path: Path) -> None:
     template = pods("own-gateway")["aragora-gateway"]
     only = container(template)
     assert settings.admin
-    listening = {address.port for address in (*settings.bind, settings.admin)}
+    listening = {address.port for address in (*settings.bind, *settings.bind_plain, settings.admin)}
     ports = {port["name"]: port["containerPort"] for port in only["ports"]}
     assert set(ports.values()) == listening
     assert ports["admin"] == settings.admin.port
@@ -281,7 +284,10 @@ def test_the_gateway_has_what_its_file_names(tmp_path: Path) -> None:
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in only["volumeMounts"]}
     generated = named("own-gateway", "ConfigMap", "aragora-gateway")
     assert mounts[str(Path(only["command"][-1]).parent)]["configMap"]["name"] == generated["metadata"]["name"]
-    secret, key = mounts["/run/secrets/aragora-gateway"]["secret"]["secretName"], settings.admin_token_file
+    given = {place: volume["secret"]["secretName"] for place, volume in mounts.items() if "secret" in volume}
+    assert given == {f"/run/secrets/{name}": name for name in ("aragora-gateway", "aragora-tls")}
+    assert named("ingress", "Ingress")["spec"]["tls"][0]["secretName"] == "aragora-tls"
+    secret, key = given["/run/secrets/aragora-gateway"], settings.admin_token_file
     asked = named("own-gateway", "ServiceMonitor", "aragora-gateway")["spec"]["endpoints"][0]
     assert key
     assert asked["authorization"]["credentials"] == {"name": secret, "key": key.name}
@@ -298,16 +304,20 @@ def test_small_has_one_user_of_its_file() -> None:
     assert not [one for one in rendered("small") if one["kind"] in {"HorizontalPodAutoscaler", "Job"}]
 
 
-def test_the_page_makes_the_secrets_that_are_referred_to() -> None:
+@pytest.mark.component("openssl")
+def test_the_page_makes_the_secrets_that_are_referred_to(tmp_path: Path) -> None:
     """Its commands, run by the real kubectl without a cluster."""
     page = (CHECKOUT / "docs/deployment/kubernetes.md").read_text()
     block = re.search(r"```sh\n(kubectl create namespace.*?)```", page, re.DOTALL)
     assert block
     # "\\" at its end continues a line; every command ends by saying that no cluster is to be asked
+    chain, key = certificate(tmp_path)
+    chain.rename(tmp_path / "fullchain.pem")
+    key.rename(tmp_path / "privkey.pem")
     script = re.sub(r"(?<!\\)\n", " --dry-run=client -o yaml; echo ---\n", block[1])
     directory = Path(kubectl()).parent
     ended = subprocess.run(
-        ["sh", "-eu", "-c", script], capture_output=True, text=True, timeout=60, check=False,
+        ["sh", "-eu", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         env=os.environ | {"PATH": f"{directory}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -317,6 +327,7 @@ def test_the_page_makes_the_secrets_that_are_referred_to() -> None:
     files = {value.removeprefix(SECRETS) for value in environ.values() if value.startswith(SECRETS)}
     assert secrets["aragora"] == files
     assert secrets["aragora-gateway"] == {"admin-token"}
+    assert secrets["aragora-tls"] == {"tls.crt", "tls.key"}
     assert secrets["aragora-models"] <= {row.name for row in AGENT_VARIABLES}
     sources = container(pods("production")["aragora"])["envFrom"]
     assert [source["secretRef"]["name"] for source in sources if "secretRef" in source] == ["aragora-models"]
