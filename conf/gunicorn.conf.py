@@ -85,11 +85,11 @@ accesslog = settings.access_log
 errorlog = "-"
 loglevel = settings.log_level
 
-# The common fields, the microseconds taken, then the client's address and the request's id as the gateway gave them:
-# %(h)s is the gateway's own address.
+# The common fields, the microseconds taken, then the client's address, the request's id and its trace as the gateway
+# gave them: %(h)s is the gateway's own address.
 access_log_format = (
     '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'
-    ' "%({x-forwarded-for}i)s" %({x-request-id}o)s'
+    ' "%({x-real-ip}i)s" %({x-request-id}o)s "%({traceparent}i)s"'
 )
 
 # What ps and top show, where the `setproctitle` package is installed. ARAGORA_PROC_NAME.

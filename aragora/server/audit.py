@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -27,6 +28,7 @@ CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 DENIED = frozenset({401, 403})
 CAPACITY = 10_000  # lines that wait; a few megabytes
 LONGEST = 512  # characters of a field that a client chose
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")  # W3C Trace Context
 PATIENCE = 1.0  # seconds that the end of a process waits for a log that does not move
 
 
@@ -36,13 +38,17 @@ class Caller(NamedTuple):
     client: str
     who: str
     request_id: str
+    trace_id: str | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], tokens: tuple[str, ...], subprotocol: str | None = None) -> Caller:
         """The caller of a request; the address is the gateway's word where there is a gateway."""
-        client = environ.get("HTTP_X_FORWARDED_FOR") or environ.get("REMOTE_ADDR") or "-"
+        told = environ.get("HTTP_X_REAL_IP") or environ.get("HTTP_X_FORWARDED_FOR")
+        client = told or environ.get("REMOTE_ADDR") or "-"
         given = auth.given_token(environ.get("HTTP_AUTHORIZATION"), subprotocol)
-        return cls(client, auth.who(given, tokens), environ.get("aragora.request_id", "-"))
+        trace = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
+        request_id = environ.get("aragora.request_id", "-")
+        return cls(client, auth.who(given, tokens), request_id, trace[1] if trace else None)
 
 
 class AuditLog:
@@ -87,6 +93,7 @@ class AuditLog:
             "status": status,
             "result": _result(status),
             "request_id": caller.request_id,
+            "trace_id": caller.trace_id,
         }
         self._lines.append(json.dumps(fields) + "\n")
         self._work.set()

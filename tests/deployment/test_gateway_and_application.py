@@ -176,11 +176,14 @@ def test_a_bad_flag_of_the_gateway_gets_one_line_and_exit_code_2(flag: str) -> N
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_every_answer_carries_the_request_id_of_the_gateway_and_the_application_logs_it(pair: Pair) -> None:
-    answer = get(pair.front, "/healthz")
+def test_every_answer_carries_the_request_id_of_the_gateway_and_both_logs_have_it_with_the_trace(pair: Pair) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer = get(pair.front, "/healthz", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
     identity = answer.headers["X-Request-ID"]
-    until(lambda: identity in pair.running[0].output(), "the application's log line")
-    until(lambda: identity in pair.running[1].output(), "the gateway's log line")
+    for part in pair.running[:2]:
+        until(lambda part=part: identity in part.output(), "the log line")
+        line = next(line for line in part.output().splitlines() if identity in line)
+        assert trace in line, "and the trace beside it"
 
 
 @pytest.mark.parametrize("first", ["gateway", "application"])

@@ -21,6 +21,7 @@ from tests.aragora.server.servers import CHECKOUT, KINDS, QUESTION, Server, runn
 
 TOKEN = "a-token-of-the-tests"
 KNOWN = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.9"}
+Q1 = {"X-Request-ID": "q1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 CALLER = Caller("203.0.113.9", "token 01234567", "r1")
 
 
@@ -48,7 +49,7 @@ def entry(server: Server, request_id: str) -> dict[str, Any]:
 def test_what_changes_something_is_recorded_with_who_and_result(audited: Server) -> None:
     begun = time.time()
     body = {"question": QUESTION, "agents": ["demo"] * 2, "rounds": 1}
-    asked = audited.request("POST", "/api/debates?wait=20&x=secret", json=body, headers=KNOWN | {"X-Request-ID": "q1"})
+    asked = audited.request("POST", "/api/debates?wait=20&x=secret", json=body, headers=KNOWN | Q1)
     debate = asked.json()["debate_id"]
     found = entry(audited, "q1")
     assert begun - 1 < datetime.fromisoformat(found.pop("time")).timestamp() < time.time() + 1
@@ -61,6 +62,7 @@ def test_what_changes_something_is_recorded_with_who_and_result(audited: Server)
         "status": asked.status_code,
         "result": "done",
         "request_id": "q1",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     }
     refused = audited.request("PATCH", f"/api/debates/{debate}", json={"id": 1}, headers=KNOWN | {"X-Request-ID": "q2"})
     assert refused.status_code == 400
