@@ -19,6 +19,7 @@ from proxy.front.front import Front
 from proxy.net.stream import NEVER, Socket, Stream
 from proxy.net.tls import TlsSocket
 from proxy.wire.h2_frames import LAST_STREAM, FrameGuard, goaway
+from proxy.wire.h2_sections import SectionDecoder, SectionEncoder
 
 QUANTUM = 32768
 """Bytes of a body that a stream may send before others have their turn."""
@@ -213,6 +214,7 @@ def _library(front: Front) -> H2Connection:
             SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
         },
     )
+    h2.encoder, h2.decoder = SectionEncoder(), SectionDecoder()
     h2.initiate_connection()
     h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
     # The library ends the connection over one stream too many; the gateway refuses that stream.

@@ -42,6 +42,7 @@ _HOP_BY_HOP = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"tr
 
 _MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 256
+_MOST_SECTIONS = 512
 
 
 class Malformed(Exception):  # noqa: N818 - names what the request is
@@ -247,13 +248,23 @@ def field_tuples(lines: Iterable[bytes]) -> list[Field]:
 _STATUSES = {status: HeaderTuple(b":status", b"%d" % status) for status in range(100, 1000)}
 
 
+_known_sections: dict[tuple[bytes, int | None, bytes | None], list[Field]] = {}
+
+
 def response_section(response: ResponseHead, length: int | None, date: bytes | None) -> list[Field]:
     """The field section of a response; `length` and `date` stand where the upstream's own do not."""
-    section = [_STATUSES[response.status], *field_tuples(response.start.split(CRLF)[1:-1])]
-    if length is not None:
-        section.append(_known_lines[b"content-length: %d" % length])
-    if date is not None:
-        section.append(_known_lines[b"date: " + date])
+    key = (response.start, length, date)
+    section = _known_sections.get(key)
+    if section is None:
+        section = [_STATUSES[response.status], *field_tuples(response.start.split(CRLF)[1:-1])]
+        if length is not None:
+            section.append(_known_lines[b"content-length: %d" % length])
+        if date is not None:
+            section.append(_known_lines[b"date: " + date])
+        if all(isinstance(field, HeaderTuple) and field.indexable for field in section):
+            if len(_known_sections) >= _MOST_SECTIONS:
+                _known_sections.clear()
+            _known_sections[key] = section
     return section
 
 
