@@ -6,6 +6,7 @@ no coding yet. What never is: parts (206), answers marked `no-transform` (RFC 91
 with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 """
 
+import re
 from collections.abc import Iterable
 
 import gevent
@@ -74,6 +75,16 @@ def _weakened(line: bytes) -> bytes:
     if name.lower() != b"etag" or value.lstrip(b" \t")[:2] == b"W/":
         return line
     return name + b": W/" + value.strip(b" \t")
+
+
+def restored(line: bytes) -> bytes:
+    """A request's field line with the tags that were weakened here as the application gave them.
+
+    If-Match compares strongly (RFC 9110 section 13.1.1): with a weak tag nothing could be updated any more.
+    """
+    if line[:9].lower() != b"if-match:":
+        return line
+    return line[:9] + re.sub(rb'(?:W/)?("[^"]*")', rb"\1", line[9:])
 
 
 class Collected:

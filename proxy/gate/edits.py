@@ -4,7 +4,7 @@ import logging
 
 from proxy.errors import ExchangeError
 from proxy.gate.changes import FieldChanges
-from proxy.gate.compression import Compression
+from proxy.gate.compression import Compression, restored
 from proxy.gate.cors import Cors
 from proxy.settings import Settings
 from proxy.settings.pages import ErrorPages, load_pages
@@ -66,6 +66,8 @@ class Edits:
         if self._prefix and target[:1] == b"/":
             target = behind(self._prefix, target)
             lines.append(b"X-Forwarded-Prefix: " + self._prefix)
+        if self._compression is not None:
+            lines = [restored(line) for line in lines]
         if self._request_changes:
             lines = self._request_changes.apply(lines)
         return request.sent_as(target, b"".join(line + CRLF for line in lines))

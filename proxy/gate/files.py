@@ -9,12 +9,11 @@ import mimetypes
 from pathlib import Path
 from time import time
 
-import gevent
-
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer, File
 from proxy.gate.tree import Found, find, find_encoded, names
+from proxy.net.disk import in_thread
 from proxy.upstream.request import Request
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
@@ -72,13 +71,7 @@ class Files:
             raise
 
     def _look_up(self, way: list[bytes]) -> tuple[Found, dict[bytes, Found]]:
-        result = gevent.get_hub().threadpool.spawn(self._find, way)
-        try:
-            found, encoded = result.get()
-        except BaseException:
-            # The client left while the disk was busy: what the thread still opens is closed when it is done.
-            result.rawlink(lambda ended: _close_all(*ended.value) if ended.successful() else None)
-            raise
+        found, encoded = in_thread(lambda: self._find(way), unclaimed=_close_all)
         if isinstance(found, OSError):
             raise _refusal(found)
         return found, encoded
@@ -90,7 +83,9 @@ class Files:
         return found, find_encoded(self._root, way, found, _SUFFIXES)
 
 
-def _close_all(found: Found | OSError, encoded: dict[bytes, Found]) -> None:
+def _close_all(opened: tuple[Found | OSError, dict[bytes, Found]]) -> None:
+    """For a client that left while the disk was busy."""
+    found, encoded = opened
     for one in (found, *encoded.values()):
         if isinstance(one, Found):
             one.close()

@@ -6,8 +6,18 @@ reads it, and the loop goes on meanwhile.
 """
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import gevent
+
+from proxy import errors
+from proxy.errors import ExchangeError
+
+Found = TypeVar("Found")
+
+PATIENCE = 30.0
+"""Seconds that a disk may take."""
 
 WINDOW = 256 << 10
 """Bytes that are looked at, and read, at a time."""
@@ -18,7 +28,24 @@ _WITHOUT_WAITING = getattr(os, "RWF_NOWAIT", 0)
 def warm_up(file: int, offset: int, length: int) -> None:
     """Return when that part of a file (at most `WINDOW` bytes) can be read without waiting, as far as can be known."""
     if not _cached(file, offset) or not _cached(file, offset + length - 1):
-        gevent.get_hub().threadpool.apply(_read, (file, offset, length))
+        in_thread(lambda: _read(file, offset, length))
+
+
+def in_thread(run: Callable[[], Found], unclaimed: Callable[[Found], object] | None = None) -> Found:
+    """What `run`, which may block, gives. If nobody waits for it any more, that goes to `unclaimed`.
+
+    Raises what `run` raises, and `ExchangeError` when the disk does not answer.
+    """
+    result = None
+    try:
+        with gevent.Timeout(PATIENCE, ExchangeError(errors.FILE_FAILED, "the disk does not answer")):
+            result = gevent.get_hub().threadpool.spawn(run)
+            found: Found = result.get()
+            return found
+    except BaseException:
+        if result is not None and unclaimed is not None:
+            result.rawlink(lambda ended: unclaimed(ended.value) if ended.successful() else None)
+        raise
 
 
 def _cached(file: int, offset: int) -> bool:

@@ -7,7 +7,7 @@ import brotli
 import pytest
 import zstandard
 
-from proxy.gate.compression import Collected, Compression, EncodingSink
+from proxy.gate.compression import Collected, Compression, EncodingSink, restored
 from proxy.wire.coding import CODINGS
 from proxy.wire.response import ResponseHead, parse_response_head
 
@@ -92,6 +92,11 @@ def test_the_head_tells_of_the_coding() -> None:
     plain, _ = Compression(TYPES).choose([], answer)
     assert plain == [*answer.lines, b"Vary: Accept-Encoding"]
     assert Compression(TYPES).choose([ACCEPTS], response(b'ETag: W/"a"'))[0][0] == b'ETag: W/"a"'
+
+
+def test_tags_come_back_as_the_application_gave_them() -> None:
+    assert restored(b'If-Match: W/"a", "b",W/"c W/d"') == b'If-Match: "a", "b","c W/d"'
+    assert restored(b'If-None-Match: W/"a"') == b'If-None-Match: W/"a"'
 
 
 class Client:

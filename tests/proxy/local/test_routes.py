@@ -219,6 +219,12 @@ def test_answers_are_compressed(gateway: Gateway, path: str, body: bytes) -> Non
         assert head.fields["Content-Length"] in (None, length)
 
 
+def test_an_update_names_the_state_that_was_read(gateway: Gateway) -> None:
+    read = ask(gateway, "/short", Accept_Encoding="gzip")
+    asked = json.loads(ask(gateway, "/any", If_Match=read.fields["ETag"]).body)
+    assert asked["fields"]["if-match"] == '"v1"'
+
+
 def test_answers_that_are_not_compressed(gateway: Gateway) -> None:
     for path, fields in (
         ("/short", {}),
