@@ -6,13 +6,13 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.exchange import Resources
 from proxy.gate.build import build_gate
 from proxy.gate.edits import build_edits
 from proxy.limits import WorkerLimits
 from proxy.observe.metrics import PeerSight, PeerState
 from proxy.orders import Orders
 from proxy.relay import RelayLimits
+from proxy.resources import Resources
 from proxy.route import Match, Route, Tables
 from proxy.settings import Address, RouteSettings, Settings
 from proxy.upstream import balance

@@ -1,29 +1,18 @@
 """One request and its response, from top to bottom: gate, body, lease, send, await the head, relay, finish.
 
-The order of things that can go wrong decides what may be repeated. Until a connection stands nothing was sent, so any
-request may wait for its upstream and try again. A request that was sent and got no byte back before the connection
-closed may have met an upstream that was stopping, or a reused connection that was closing: it is repeated once, on a
-fresh connection, if its method is idempotent (RFC 9110 section 9.2.2). After the first byte of an answer, or after a
-deadline, nothing is repeated.
+What needs no waiting is done in the loop's callbacks: `start` sends, `_heard` answers. Everything else is `run` in a
+greenlet, from its beginning or from where the callbacks had to stop.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic, time
-from typing import NamedTuple, Protocol
-
-import gevent
 
 from proxy import errors
+from proxy.asking import QUEUE, RESPONSE, Asking
+from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer, File
 from proxy.gate.compression import Collected, EncodingSink
-from proxy.limits import WorkerLimits
-from proxy.net.splice import Pipes
 from proxy.net.spool import Spool
-from proxy.net.stream import Deadlines, Hub, Outlet, Stream
-from proxy.observe.accesslog import AccessLog
-from proxy.observe.metrics import Counters
 from proxy.relay import (
     RelayLimits,
     Sink,
@@ -34,149 +23,31 @@ from proxy.relay import (
     send_file_part,
     send_rest,
 )
+from proxy.resources import Resources
 from proxy.route import Route
 from proxy.settings import Settings
-from proxy.upstream.connection import Stale, UpstreamConnection
-from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.request import Request, StreamedBody
+from proxy.upstream.request import Request
 from proxy.wire.answer import own_answer
-from proxy.wire.fields import BODILESS, RequestIds, websocket_accept
+from proxy.wire.fields import BODILESS, websocket_accept
 from proxy.wire.negotiation import IDENTITY
-from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
-HEAD, BODY, QUEUE, CONNECT, REQUEST, RESPONSE, DATA, TUNNEL = (
-    Phase.HEAD,
-    Phase.BODY,
-    Phase.QUEUE,
-    Phase.CONNECT,
-    Phase.REQUEST,
-    Phase.RESPONSE,
-    Phase.DATA,
-    Phase.TUNNEL,
-)
+HEAD, BODY, DATA, TUNNEL = Phase.HEAD, Phase.BODY, Phase.DATA, Phase.TUNNEL
 
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
 _BEFORE_UPSTREAM = (HEAD, BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
-_MOST_INFORMATIONAL = 16
-_HOLD_PAUSE = 0.1
 _REFUSAL_TIMEOUT = 10.0
 """Seconds that a client may take to read why its request was not understood."""
 
 
-class Tally:
-    """How many are inside the `with` block at this moment."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> None:
-        self.count += 1
-
-    def __exit__(self, *_exception: object) -> None:
-        self.count -= 1
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What all exchanges of a process share, whatever the configuration."""
-
-    hub: Hub
-    deadlines: Deadlines
-    pipes: Pipes
-    buffer: memoryview
-    counters: Counters
-    access_log: AccessLog
-    request_ids: RequestIds
-    tunnels: dict["OpenTunnel", "TunnelOrigin"]
-    held: Tally
-    """Requests that wait for an upstream."""
-    limits: WorkerLimits
-
-
-class OpenTunnel(Protocol):
-    """An upgraded connection, whatever the client's protocol."""
-
-    closed: bool
-
-    @property
-    def moved(self) -> tuple[int, int]:
-        """Bytes to the client and to the upstream so far."""
-
-    def shut(self, code: int, patience: float) -> None:
-        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
-
-
-class TunnelOrigin(NamedTuple):
-    """The request that an open tunnel began with."""
-
-    client: str
-    target: bytes
-    upstream: str
-    since: float  # unix time
-
-
-TunnelEnded = Callable[[OpenTunnel, Blame, int, int], None]
-"""Called once: the tunnel, who ended it, bytes to the client, bytes to the upstream."""
-
-
-class Downstream(Protocol):
-    """The client's side of an exchange, whatever its protocol."""
-
-    sent: int
-    begun: bool
-
-    @property
-    def outlet(self) -> Outlet:
-        """Where a body of known length is written to as it is."""
-
-    def names(self) -> tuple[object, object]:
-        """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
-
-    def read_body(self, request: Request, settings: Settings) -> None:
-        """Set `request.body` and its length: read to the end, or a stream where buffering is off.
-
-        Raises `ExchangeError` or `ClientGone`.
-        """
-
-    def inform(self, response: ResponseHead) -> None:
-        """Pass on a 1xx answer."""
-
-    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
-        """Send the head, and `body` with it; returns what of the body the client did not take at once.
-
-        `length` is the Content-Length to announce; `stream` announces a body of unknown length instead.
-        """
-
-    def write(self, data: bytes) -> None: ...
-
-    def end(self, trailers: list[bytes]) -> None: ...
-
-    def abort(self) -> None:
-        """The answer cannot be completed: end the connection so that the client notices."""
-
-    def tunnel(
-        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
-    ) -> OpenTunnel:
-        """Accept the upgrade and relay both ways from now on; `early` is what the upstream sent behind its head."""
-
-
-class Exchange:
+class Exchange(Asking):
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_connect",
-        "_downstream",
-        "_first_byte",
-        "_lease",
-        "_peer",
-        "_phase",
-        "_queue",
+        "_patron",
+        "_pending",
         "_reason",
-        "_request",
-        "_resources",
         "_route",
         "_status",
         "_termination",
@@ -184,35 +55,85 @@ class Exchange:
     )
 
     def __init__(self, route: Route | None, resources: Resources, downstream: Downstream, request: Request) -> None:
+        super().__init__(resources, downstream, request)
         self._route = route
-        self._resources = resources
-        self._downstream = downstream
-        self._request = request
-        self._lease: UpstreamConnection | None = None
         self._tunnelled = False
-        self._peer = ""
-        self._phase = HEAD
+        self._patron: Patron | None = None
+        self._pending = b""
+        """What of an answer the client did not take at once."""
         self._status = 0
         self._termination = "--"
         self._reason = ""
-        self._queue = self._connect = self._first_byte = -1.0
+
+    # In the loop's callbacks: the simplest exchange needs no greenlet.
+
+    def start(self, route: Route, patron: "Patron") -> bool:
+        """Send the request now, if that takes no waiting; `patron` is told when it is answered.
+
+        False: nothing was sent, and the exchange is for `run`.
+        """
+        request = self._request
+        cluster = route.cluster
+        if cluster.queue is not None or request.method != b"GET" or request.fields.websocket:
+            return False
+        now = monotonic()
+        self._peers = cluster.in_turn(request)
+        pool = self._peers[0]
+        lease = pool.lease(now, repeatable=True)
+        if lease is None:
+            return False
+        if not lease.send_bodiless(request):
+            lease.close()
+            return False
+        self._lease = lease
+        self._peer = pool.name
+        self._phase = RESPONSE
+        self._patron = patron
+        self._deadline = now + route.settings.read_timeout
+        lease.await_callback(self._heard, self._deadline)
+        return True
+
+    def _heard(self) -> None:
+        """The upstream has answered, closed, or let its deadline pass."""
+        lease, route, patron = self._lease, self._route, self._patron
+        assert lease is not None
+        assert route is not None
+        assert patron is not None
+        found = lease.whole_answer(route.settings.max_response_head)
+        if found is None:
+            lease.end_callback()
+            patron.resume_exchange()
+            return
+        response, body = found
+        self._first_byte = lease.first_byte - self._request.started
+        self._status = response.status
+        self._release(response, clean=True)
+        try:
+            pending = self._downstream.begin(response, len(body), body, stream=False)
+        except ClientGone:
+            self._failed(ExchangeError(errors.CLIENT_CLOSED))
+            pending = b""
+        if pending:
+            self._pending = pending
+            patron.resume_exchange()
+        else:
+            self._record()
+            patron.exchange_ended()
+
+    def abandon(self) -> None:
+        """The client is gone while `start` waits for the upstream."""
+        self._failed(ExchangeError(errors.CLIENT_CLOSED))
+        if self._lease is not None:
+            self._lease.close()
+        self._record()
+
+    # In a greenlet.
 
     def run(self) -> None:
         """Answer the request, one way or the other. Raises nothing."""
         request = self._request
-        route = self._route
         try:
-            if route is None:
-                raise ExchangeError(errors.NO_ROUTE)
-            answer = route.gate.check(request) if route.gate is not None else None
-            if answer is not None:
-                self._phase = DATA
-                self._answer_here(answer, route)
-            else:
-                if request.fields.chunked or request.fields.content_length is not None:
-                    self._phase = BODY
-                    self._downstream.read_body(request, route.settings)
-                self._pass_on(route)
+            self._go_on()
         except ExchangeError as error:
             self._failed(error)
         except ClientGone:
@@ -223,6 +144,30 @@ class Exchange:
             if request.body is not None and isinstance(request.body, Spool):
                 request.body.close()
             self._record()
+
+    def _go_on(self) -> None:
+        """From where the exchange stands: at its beginning, or where `start` could not go on without waiting."""
+        request = self._request
+        route = self._route
+        if route is None:
+            raise ExchangeError(errors.NO_ROUTE)
+        if self._pending:
+            self._phase = DATA
+            send_rest(self._downstream.outlet, self._pending, route.settings.write_timeout)
+            self._downstream.sent += len(self._pending)
+        elif self._lease is not None:
+            self._pass_on(route)
+        else:
+            answer = route.gate.check(request) if route.gate is not None else None
+            if answer is not None:
+                self._phase = DATA
+                self._answer_here(answer, route)
+                return
+            if request.fields.chunked or request.fields.content_length is not None:
+                self._phase = BODY
+                self._downstream.read_body(request, route.settings)
+            self._phase = QUEUE
+            self._pass_on(route)
 
     def refuse(self, error: ExchangeError, phase: Phase = HEAD) -> None:
         """End an exchange whose request could not be read. Raises nothing."""
@@ -260,7 +205,6 @@ class Exchange:
 
     def _pass_on(self, route: Route) -> None:
         """Let the upstream answer."""
-        self._phase = QUEUE
         response, rest = self._obtain(route)
         self._status = response.status
         if route.cluster.sticky:
@@ -271,97 +215,6 @@ class Exchange:
         else:
             self._phase = DATA
             self._relay(response, rest, route)
-
-    # Obtaining a response.
-
-    def _obtain(self, route: Route) -> tuple[ResponseHead, bytes]:
-        """Send the request and return the final response's head and the bytes behind it."""
-        request = self._request
-        if route.edits is not None:
-            request = route.edits.outgoing(request)
-        settings = route.settings
-        body = request.body
-        # The look at None comes first: asking an abstract class for its instances is slow.
-        repeatable = request.method in _IDEMPOTENT and (body is None or not isinstance(body, StreamedBody))
-        fresh = request.fields.websocket
-        repeated = False
-        while True:
-            now = monotonic()
-            lease = self._lease = self._acquire(now, route, fresh=fresh, repeatable=repeatable)
-            try:
-                self._phase = REQUEST
-                lease.send_request(request, settings.send_timeout, settings.max_response_head)
-                self._phase = RESPONSE
-                return self._await_response(lease, settings)
-            except Stale as stale:
-                self._lease = None
-                lease.close()
-                if repeated or not repeatable:
-                    lease.pool.failed()
-                    raise ExchangeError(errors.UPSTREAM_CLOSED, str(stale)) from None
-                fresh = repeated = True
-                self._resources.counters.retry()
-                # An upstream that is killed loses its connections a moment before its listener: let it finish dying.
-                self._phase = QUEUE
-                gevent.sleep(_HOLD_PAUSE)
-
-    def _await_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
-        """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
-        deadline = monotonic() + settings.read_timeout
-        response, rest = lease.first_head(deadline, settings.max_response_head)
-        self._first_byte = lease.first_byte - self._request.started
-        informational = 0
-        while response.status < 200 and response.status != 101:
-            informational += 1
-            if informational > _MOST_INFORMATIONAL:
-                raise ExchangeError(errors.BAD_RESPONSE, f"over {_MOST_INFORMATIONAL} informational answers")
-            if self._request.minor:
-                self._downstream.inform(response)
-            response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
-        return response, rest
-
-    def _acquire(self, now: float, route: Route, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
-        """An idle connection to the peer whose turn it is, or a new one."""
-        pools = route.cluster.in_turn(self._request)
-        if not fresh:
-            pool = pools[0]
-            lease = pool.lease(now, repeatable=repeatable)
-            if lease is not None:
-                self._peer = pool.name
-                return lease
-        return self._connect_to_one(pools, route.settings)
-
-    def _connect_to_one(self, pools: Sequence[Pool], settings: Settings) -> UpstreamConnection:
-        """A new connection to the first peer that accepts; while none does, wait for one that restarts."""
-        started = begun = monotonic()
-        held = False
-        preamble = b""
-        if settings.proxy_protocol_out != "off":
-            endpoints = endpoints_of(self._request.client, *self._downstream.names())
-            preamble = header(settings.proxy_protocol_out, endpoints)
-        while True:
-            for pool in pools:
-                self._peer = pool.name
-                self._phase = CONNECT
-                try:
-                    lease = pool.connect(settings.connect_timeout)
-                except ConnectRefused as refused:
-                    detail = str(refused)
-                else:
-                    lease.preamble = preamble
-                    now = monotonic()
-                    self._connect = now - begun
-                    self._queue = begun - started
-                    return lease
-            self._phase = QUEUE
-            if monotonic() - started + _HOLD_PAUSE > settings.hold:
-                raise ExchangeError(errors.UNAVAILABLE if settings.hold else errors.CONNECT_REFUSED, detail)
-            if not held:
-                held = True
-                self._resources.counters.hold()
-            with self._resources.held:
-                gevent.sleep(_HOLD_PAUSE)
-            begun = monotonic()
 
     # Relaying it.
 

@@ -29,6 +29,11 @@ class Route:
     gate: Gate | None
     edits: Edits | None = None
 
+    @property
+    def simple(self) -> bool:
+        """Whether requests go to the upstream as they are, and answers to the client."""
+        return self.gate is None and self.edits is None and not self.cluster.sticky
+
 
 @dataclass(frozen=True, slots=True)
 class Match:

@@ -23,8 +23,9 @@ from proxy.admin.answer import Asked
 from proxy.admin.body import admin_body
 from proxy.admin.report import report
 from proxy.assembly import Upstreams, build_tables
+from proxy.downstream import Downstream
 from proxy.errors import ExchangeError
-from proxy.exchange import Downstream, Exchange, Resources, Tally
+from proxy.exchange import Exchange
 from proxy.front.front import Front
 from proxy.front.greeting import Greeting
 from proxy.front.h1 import Connection
@@ -37,6 +38,7 @@ from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.observe.recent import Recent
 from proxy.relay import send_rest
+from proxy.resources import Resources, Tally
 from proxy.route import Route, Tables
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
@@ -161,7 +163,14 @@ class Worker(BaseWorker):  # type: ignore[misc]
         answer = self._answer_admin if is_admin else self._answer
         protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
         front = Front(
-            self._tables, self._resources, answer, protocol, scheme, b"%d" % port, introduced=not is_admin
+            self._tables,
+            self._resources,
+            answer,
+            protocol,
+            scheme,
+            b"%d" % port,
+            at_once=not is_admin,
+            introduced=not is_admin,
         )
         self._fronts.append(front)
         if is_plain:

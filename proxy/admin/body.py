@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from proxy import errors
+from proxy.downstream import Downstream
 from proxy.errors import ExchangeError
-from proxy.exchange import Downstream
 from proxy.net.spool import Spool
 from proxy.settings import Settings
 from proxy.upstream.request import Request

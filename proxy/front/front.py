@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
 
-from proxy.exchange import Downstream, Resources
+from proxy.downstream import Downstream
 from proxy.front.guests import Guests
 from proxy.front.introduction import Introduction
 from proxy.net.stream import Socket
+from proxy.resources import Resources
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
 from proxy.wire.fields import Clock
@@ -23,8 +24,8 @@ class Held(Protocol):
     deadline: float
 
     @property
-    def owner(self) -> object | None:
-        """Who answers a request on it at this moment."""
+    def parked(self) -> bool:
+        """Whether no request is in flight on it."""
 
     @property
     def detached(self) -> bool:
@@ -57,6 +58,7 @@ class Front:
         port: bytes,
         *,
         introduced: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.tables = tables
         self.resources = resources
@@ -65,6 +67,8 @@ class Front:
         self._introduced = introduced
         self.scheme = scheme
         self.port = port
+        self.at_once = at_once
+        """Whether requests may be sent to their upstream in the loop's callbacks."""
         self.clock = Clock()
         self.guests = Guests(resources.limits)
         self.draining = False
@@ -124,11 +128,11 @@ class Front:
     @property
     def serving(self) -> int:
         """Connections with a request in flight."""
-        return self._greenlets - len(self._idle)
+        return sum(not connection.parked and not connection.detached for connection in self.connections)
 
     def shed(self, most: int = 64) -> int:
         """Close the parked connections that have been idle longest; return how many."""
-        parked = sorted((c for c in self.connections if c.owner is None and not c.detached), key=lambda c: c.deadline)
+        parked = sorted((c for c in self.connections if c.parked), key=lambda c: c.deadline)
         for connection in parked[:most]:
             connection.close()
         return len(parked[:most])

@@ -14,7 +14,7 @@ class Greeting(Stream):
 
     __slots__ = ("_client", "_front", "_received")
 
-    owner = None
+    parked = True
     detached = False
 
     def __init__(self, sock: Socket, front: Front, client: str) -> None:

@@ -123,9 +123,9 @@ class Connection(Output):
             self.hub.loop.run_callback(self.unasked)
 
     @property
-    def owner(self) -> object:
-        """None while there is no request in flight."""
-        return self.streams or None
+    def parked(self) -> bool:
+        """Whether no request is in flight."""
+        return not self.streams
 
     # Receiving.
 

@@ -9,8 +9,9 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hpack import HeaderTuple
 
+from proxy.downstream import OpenTunnel, TunnelEnded
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
-from proxy.exchange import Exchange, OpenTunnel, TunnelEnded
+from proxy.exchange import Exchange
 from proxy.front.h2_body import BodySource
 from proxy.front.h2_tunnel import StreamSide
 from proxy.front.origin import socket_names

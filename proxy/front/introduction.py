@@ -21,7 +21,7 @@ class Introduction(Stream):
 
     __slots__ = ("_front", "_peer", "_received")
 
-    owner = None
+    parked = True
     detached = False
 
     def __init__(self, sock: Socket, front: "Front", peer: str) -> None:

@@ -1,8 +1,8 @@
 """The answering half of an HTTP/1 connection: framing and sending."""
 
 from proxy import errors
+from proxy.downstream import TunnelEnded
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
-from proxy.exchange import TunnelEnded
 from proxy.front.front import Front
 from proxy.front.origin import socket_names
 from proxy.net.stream import Outlet, Socket, Stream

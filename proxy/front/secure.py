@@ -14,8 +14,8 @@ from time import monotonic
 from typing import Any, cast
 
 from proxy import errors
+from proxy.downstream import TunnelEnded
 from proxy.errors import ExchangeError
-from proxy.exchange import TunnelEnded
 from proxy.front.front import Front
 from proxy.front.h1 import Connection
 from proxy.front.h2 import Connection as Http2Connection
@@ -53,7 +53,7 @@ class Handshake:
 
     __slots__ = ("_client", "_front", "_received", "_shared", "_sock", "_tls", "_watcher", "deadline")
 
-    owner = None
+    parked = True
     detached = False
 
     def __init__(self, sock: Socket, front: Front, client: str, shared: Handshakes) -> None:
@@ -194,7 +194,7 @@ class TlsConnection(Connection):
             self.hub.loop.run_callback(self._again)
 
     def _again(self) -> None:
-        if self.owner is None and not self.closed:
+        if self.parked and not self.closed:
             self.front.resume(self)
 
     def tunnel(

@@ -1,6 +1,7 @@
 """One connection to a peer: sending a request on it, reading the heads that come back."""
 
 import socket
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from proxy.net.spool import Spool
 from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream, wait_either
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.body import LAST_CHUNK, chunk
+from proxy.wire.fields import BODILESS
 from proxy.wire.head import END
 from proxy.wire.response import ResponseHead, parse_response_head
 
@@ -31,7 +33,17 @@ class UpstreamConnection(Stream):
     seconds, 0 before).
     """
 
-    __slots__ = ("_answered", "_heard", "first_byte", "idle_since", "pool", "preamble", "reused", "spoiled")
+    __slots__ = (
+        "_answered",
+        "_callback",
+        "_heard",
+        "first_byte",
+        "idle_since",
+        "pool",
+        "preamble",
+        "reused",
+        "spoiled",
+    )
 
     def __init__(self, sock: Socket, pool: "Pool") -> None:
         super().__init__(sock, pool.hub, pool.deadlines)
@@ -46,6 +58,7 @@ class UpstreamConnection(Stream):
         self.first_byte = 0.0
         self._heard = b""  # bytes of the answer that came while the request was still being sent
         self._answered: tuple[ResponseHead, bytes] | None = None
+        self._callback: Callable[[], None] | None = None
 
     def unasked(self) -> None:
         if self.idle_since:
@@ -56,6 +69,8 @@ class UpstreamConnection(Stream):
     def expire(self) -> None:
         if self.idle_since:
             self.pool.discard(self)
+        elif self._callback is not None:
+            self._callback()
         else:
             super().expire()
 
@@ -81,6 +96,60 @@ class UpstreamConnection(Stream):
             return bool(self.sock.recv(1, socket.MSG_PEEK))
         except OSError:
             return False
+
+    # Without waiting, for an exchange that runs in the loop's callbacks.
+
+    def send_bodiless(self, request: Request) -> bool:
+        """Send a request that has no body; False if it could not be sent at once and whole."""
+        head = b"%s %s HTTP/1.1\r\n%sX-Request-ID: %s\r\n\r\n" % (
+            request.method,
+            request.target,
+            request.block,
+            request.id,
+        )
+        try:
+            return self.sock.send(head) == len(head)
+        except OSError:
+            return False
+
+    def await_callback(self, callback: Callable[[], None], deadline: float) -> None:
+        """Call back when the answer, or EOF, can be read, or when the deadline has passed."""
+        self._callback = callback
+        self.deadline = deadline
+        reader = self.reader
+        if reader.active:
+            reader.callback = callback
+        else:
+            reader.start(callback)
+
+    def end_callback(self) -> None:
+        """The rest is for `first_head`."""
+        self._callback = None
+        self.reader.callback = self.unasked
+
+    def whole_answer(self, most: int) -> tuple[ResponseHead, bytes] | None:
+        """A final answer that came in one piece, with its body; anything else is left for `first_head`, and None."""
+        try:
+            data = self.sock.recv(HEAD_RECEIVE_SIZE)
+        except OSError:
+            return None
+        end = data.find(END)
+        if data:
+            self.first_byte = monotonic()
+            self._heard = data
+        if end < 0 or end > most:
+            return None
+        try:
+            response = parse_response_head(data[:end])
+        except ExchangeError:
+            return None
+        status = response.status
+        body = data[end + 4 :]
+        if response.content_length != len(body) or status < 200 or status in BODILESS:
+            return None
+        self._heard = b""
+        self._callback = None
+        return response, body
 
     # Sending the request.
 
@@ -189,7 +258,8 @@ class UpstreamConnection(Stream):
         """The first head of the answer and the bytes behind it; arguments and errors as for `read_head`."""
         if self._answered is not None:
             return self._answered
-        return self.read_head(self._heard, deadline, most)
+        heard, self._heard = self._heard, b""
+        return self.read_head(heard, deadline, most)
 
     def read_head(self, data: bytes, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
         """The next head and the bytes behind it; `data` was read before, a head over `most` bytes is refused.

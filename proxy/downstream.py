@@ -1,0 +1,87 @@
+"""The client's side of an exchange, whatever its protocol: what a front offers, what it is told."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from proxy.errors import Blame
+from proxy.net.stream import Outlet, Stream
+from proxy.settings import Settings
+from proxy.upstream.request import Request
+from proxy.wire.response import ResponseHead
+
+
+class OpenTunnel(Protocol):
+    """An upgraded connection, whatever the client's protocol."""
+
+    closed: bool
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes to the client and to the upstream so far."""
+
+    def shut(self, code: int, patience: float) -> None:
+        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+
+
+class TunnelOrigin(NamedTuple):
+    """The request that an open tunnel began with."""
+
+    client: str
+    target: bytes
+    upstream: str
+    since: float  # unix time
+
+
+TunnelEnded = Callable[[OpenTunnel, Blame, int, int], None]
+"""Called once: the tunnel, who ended it, bytes to the client, bytes to the upstream."""
+
+
+class Downstream(Protocol):
+    """The client's side of an exchange, whatever its protocol."""
+
+    sent: int
+    begun: bool
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where a body of known length is written to as it is."""
+
+    def names(self) -> tuple[object, object]:
+        """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
+
+    def read_body(self, request: Request, settings: Settings) -> None:
+        """Set `request.body` and its length: read to the end, or a stream where buffering is off.
+
+        Raises `ExchangeError` or `ClientGone`.
+        """
+
+    def inform(self, response: ResponseHead) -> None:
+        """Pass on a 1xx answer."""
+
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
+        """Send the head, and `body` with it; returns what of the body the client did not take at once.
+
+        `length` is the Content-Length to announce; `stream` announces a body of unknown length instead.
+        """
+
+    def write(self, data: bytes) -> None: ...
+
+    def end(self, trailers: list[bytes]) -> None: ...
+
+    def abort(self) -> None:
+        """The answer cannot be completed: end the connection so that the client notices."""
+
+    def tunnel(
+        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
+    ) -> OpenTunnel:
+        """Accept the upgrade and relay both ways from now on; `early` is what the upstream sent behind its head."""
+
+
+class Patron(Protocol):
+    """Who lets an exchange run in the loop's callbacks."""
+
+    def resume_exchange(self) -> None:
+        """It has to wait: `run` it in a greenlet."""
+
+    def exchange_ended(self) -> None:
+        """It is answered and recorded."""
