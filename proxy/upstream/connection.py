@@ -101,12 +101,7 @@ class UpstreamConnection(Stream):
 
     def send_bodiless(self, request: Request) -> bool:
         """Send a request that has no body; False if it could not be sent at once and whole."""
-        head = b"%s %s HTTP/1.1\r\n%sX-Request-ID: %s\r\n\r\n" % (
-            request.method,
-            request.target,
-            request.block,
-            request.id,
-        )
+        head = _head(request, b"")
         try:
             return self.sock.send(head) == len(head)
         except OSError:
@@ -161,20 +156,14 @@ class UpstreamConnection(Stream):
         streamed body, `ClientGone`.
         """
         body = request.body
-        framing = b"" if request.trace is None else request.trace.lines
+        framing = b""
         if request.length is not None:
-            framing += b"Content-Length: %d\r\n" % request.length
+            framing = b"Content-Length: %d\r\n" % request.length
         elif body is not None:
-            framing += b"Transfer-Encoding: chunked\r\n"
+            framing = b"Transfer-Encoding: chunked\r\n"
         if body is not None and isinstance(body, StreamedBody) and body.expects_continue:
             framing += b"Expect: 100-continue\r\n"
-        head = b"%s %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n\r\n" % (
-            request.method,
-            request.target,
-            request.block,
-            framing,
-            request.id,
-        )
+        head = _head(request, framing)
         if body is not None and isinstance(body, bytes):
             head += body
         if self.preamble:
@@ -291,3 +280,16 @@ class UpstreamConnection(Stream):
         if data or self.first_byte:
             return ExchangeError(errors.UPSTREAM_CLOSED, "in the response head")
         return Stale(reason)
+
+
+def _head(request: Request, framing: bytes) -> bytes:
+    """The head that the upstream is sent: `block` holds every field but the ones that differ each time."""
+    if request.trace is not None:
+        framing += request.trace.lines
+    return b"%s %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n\r\n" % (
+        request.method,
+        request.target,
+        request.block,
+        framing,
+        request.id,
+    )

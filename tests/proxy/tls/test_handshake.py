@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.exchange import Resources, Tally
 from proxy.front.front import Front
 from proxy.front.secure import Handshakes
 from proxy.limits import Limits
@@ -17,6 +16,7 @@ from proxy.net.door import FrontDoor, Keyring
 from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
+from proxy.resources import Resources, Tally
 from proxy.route import Tables
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds

@@ -1,0 +1,164 @@
+"""Requests on a connection to the upstream that stands already: they need no greenlet, and end as all others."""
+
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.scripted import OK, Manual
+
+GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Warm:
+    """A client's connection and the upstream's, both of which have carried an exchange."""
+
+    def __init__(self, directory: Path, *flags: str) -> None:
+        self.upstream = Manual()
+        self.gateway = Gateway(directory, self.upstream.address, "--upstream-keepalive", "60", *flags)
+        self.client = socket.create_connection(self.gateway.address, timeout=10)
+        self.client.sendall(GET % 0)
+        self.far = self.upstream.accept()
+        self.take()
+        self.far.sendall(OK)
+        assert self.read() == b"ok"
+
+    def take(self) -> bytes:
+        data = b""
+        while not data.endswith(b"\r\n\r\n"):
+            piece = self.far.recv(65536)
+            assert piece, "the gateway closed its connection to the upstream"
+            data += piece
+        return data
+
+    def read(self) -> bytes:
+        """The next answer's body."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = self.client.recv(1)
+            assert piece, f"the gateway closed the client's connection behind {head!r}"
+            head += piece
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        body = b""
+        while len(body) < length:
+            body += self.client.recv(length - len(body))
+        return body
+
+    def logged(self, count: int) -> dict[str, object]:
+        """The last of `count` lines of the access log."""
+        lines = wait_until(lambda: _lines(self.gateway, count), "the log has the request")
+        found: dict[str, object] = json.loads(lines[count - 1])
+        return found
+
+    def close(self) -> None:
+        self.client.close()
+        self.gateway.close()
+        for sock in self.upstream.kept:
+            sock.close()
+
+
+def _lines(gateway: Gateway, count: int) -> list[str]:
+    lines = gateway.access_log.read_text().splitlines()
+    return lines if len(lines) >= count else []
+
+
+@pytest.fixture(name="warm")
+def _warm(tmp_path: Path) -> Iterator[Warm]:
+    with contextlib.closing(Warm(tmp_path)) as warm:
+        yield warm
+
+
+def test_an_answer_in_pieces_arrives_whole(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    for piece in (b"HTTP/1.1 200 OK\r\nCont", b"ent-Length: 10\r\n\r\n", b"01234", b"56789"):
+        warm.far.sendall(piece)
+        with pytest.raises(TimeoutError):  # nothing else can be seen to have read the piece
+            _peek(warm.far)
+    assert warm.read() == b"0123456789"
+    warm.client.sendall(GET % 2)
+    warm.take()
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+
+
+def _peek(sock: socket.socket) -> None:
+    sock.settimeout(0.05)
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    finally:
+        sock.settimeout(10)
+
+
+def test_requests_behind_one_another_are_answered_in_order(warm: Warm) -> None:
+    warm.client.sendall((GET % 1) + (GET % 2) + (GET % 3))
+    for number in (1, 2, 3):
+        assert warm.take().startswith(b"GET /%d " % number)
+        warm.far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+        assert warm.read() == b"%d" % number
+
+
+def test_a_client_that_asks_to_close_is_answered_and_closed(warm: Warm) -> None:
+    warm.client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    warm.take()
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+    assert warm.client.recv(1) == b""
+
+
+def test_a_client_that_leaves_takes_its_request_along(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    warm.client.close()
+    assert warm.far.recv(1) == b"", "the upstream is told"
+    line = warm.logged(2)
+    assert (line["status"], line["termination"]) == (499, "CH")
+
+
+def test_a_stale_connection_is_replaced(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    warm.far.close()
+    warm.far = warm.upstream.accept()
+    assert warm.take().startswith(b"GET /1 ")
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+
+
+def test_garbage_is_no_answer(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    warm.far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok")
+    assert b"bad_response" in warm.read()
+    assert warm.far.recv(1) == b"", "such a connection is not used again"
+
+
+def test_bytes_behind_an_answer_end_the_connection_to_the_upstream(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    warm.far.sendall(OK + b"more")
+    assert warm.read() == b"ok"
+    assert warm.far.recv(1) == b""
+
+
+def test_an_upstream_that_stays_silent_runs_into_the_deadline(tmp_path: Path) -> None:
+    with contextlib.closing(Warm(tmp_path, "--read-timeout", "1")) as warm:
+        warm.client.sendall(GET % 1)
+        warm.take()
+        assert b"response_timeout" in warm.read()
+        assert warm.logged(2)["termination"] == "sH"
+
+
+def test_a_drain_lets_the_answer_through(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    warm.gateway.signal(signal.SIGTERM)
+    wait_until(lambda: "Handling signal: term" in warm.gateway.log, "the gateway drains")
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+    assert warm.client.recv(1) == b""
