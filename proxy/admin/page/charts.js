@@ -9,9 +9,10 @@ const TOP = 10;
 const BOTTOM = 22;
 
 // `series`: [{name, kind, value(point)}]; `stacked`: layers, the first at the bottom; `text(value)`: a tick's label.
+// The upright axis is the `scale`: from a highest value it makes levels with ticks and where a value stands, 0 to 1.
 export class Chart {
-  constructor(plot, legend, series, { stacked, text, least, what }) {
-    Object.assign(this, { plot, legend, series, stacked, text, least, what, points: [], hover: null });
+  constructor(plot, legend, series, { stacked, text, scale, what }) {
+    Object.assign(this, { plot, legend, series, stacked, text, scale, what, points: [], hover: null });
     plot.addEventListener("pointermove", (event) => this.look(event));
     plot.addEventListener("pointerleave", () => this.look(null));
     new ResizeObserver(() => this.draw()).observe(plot);
@@ -33,13 +34,13 @@ export class Chart {
     if (!width || !this.points.length) return;
     const end = this.points.at(-1).time;
     const x = (time) => LEFT + (1 - (end - time) / SPAN) * (width - LEFT - RIGHT);
-    const top = nice(Math.max(this.least, ...this.points.map((one) => this.highest(one))));
-    const y = (value) => TOP + (1 - value / top) * (height - TOP - BOTTOM);
+    const { levels, place } = this.scale(Math.max(...this.points.map((one) => this.highest(one))));
+    const y = (value) => TOP + (1 - place(value)) * (height - TOP - BOTTOM);
     const at = this.hover === null ? null : this.nearest(x);
     this.plot.replaceChildren(svg(
       "svg",
       { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": this.label() },
-      ...this.grid(top, x, y, end, width),
+      ...this.grid(levels, x, y, end, width),
       ...(this.stacked ? this.layers(x, y) : this.lines(x, y)),
       at && svg("line", { x1: x(at.time), x2: x(at.time), y1: TOP, y2: height - BOTTOM, class: "hair" }),
     ));
@@ -56,14 +57,15 @@ export class Chart {
       Math.abs(x(one.time) - this.hover) < Math.abs(x(best.time) - this.hover) ? one : best);
   }
 
-  grid(top, x, y, end, width) {
-    const levels = [0, 0.5, 1].flatMap((part) => [
-      svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(part * top), y2: y(part * top), class: "grid" }),
-      svg("text", { x: LEFT - 8, y: y(part * top) + 4, class: "tick end" }, this.text(part * top)),
+  grid(levels, x, y, end, width) {
+    const lines = levels.flatMap((level) => [
+      svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(level), y2: y(level), class: "grid" }),
+      svg("text", { x: LEFT - 8, y: y(level) + 4, class: "tick end" }, this.text(level)),
     ]);
     const times = [SPAN - 60, SPAN - 120, 0].map((ago) =>
-      svg("text", { x: x(end - ago), y: y(0) + 17, class: ago ? "tick" : "tick end" }, ago ? `${ago / 60} min ago` : "now"));
-    return [...levels, ...times];
+      svg("text", { x: x(end - ago), y: y(levels[0]) + 17, class: ago ? "tick" : "tick end" },
+        ago ? `${ago / 60} min ago` : "now"));
+    return [...lines, ...times];
   }
 
   layers(x, y) {
@@ -110,8 +112,19 @@ export class Chart {
   }
 }
 
-// The next number that reads well: 1, 2 or 5 times a power of ten.
-function nice(value) {
+// From 0 to the next number that reads well: 1, 2 or 5 times a power of ten.
+export const linear = (least) => (highest) => {
+  const value = Math.max(least, highest);
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 2, 5, 10].find((step) => step * power >= value * 0.999);
-}
+  const top = power * [1, 2, 5, 10].find((step) => step * power >= value * 0.999);
+  return { levels: [0, top / 2, top], place: (one) => one / top };
+};
+
+// Powers of ten, so that what most wait and what a few wait can both be read.
+export const logarithmic = (lowest) => (highest) => {
+  const powers = Math.max(2, Math.ceil(Math.log10(Math.max(highest, lowest) / lowest) - 0.001));
+  return {
+    levels: Array.from({ length: powers + 1 }, (_, index) => lowest * 10 ** index),
+    place: (one) => Math.max(0, Math.log10(Math.max(one, lowest) / lowest)) / powers,
+  };
+};

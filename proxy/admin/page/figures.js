@@ -54,7 +54,7 @@ export function point(readings) {
 const three = (value) => (value === 0 ? "0" : String(Number(value.toPrecision(3))));
 
 export function perSecond(value) {
-  return value >= 10 ? count(value) : value >= 0.05 ? value.toFixed(1) : "0";
+  return value >= 10 ? count(value) : three(Math.round(value * 10) / 10);
 }
 
 export function count(value) {

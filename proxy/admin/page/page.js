@@ -1,6 +1,6 @@
 // The page: asks for a reading a second, keeps the last three minutes, sends commands.
 
-import { Chart, SPAN } from "./charts.js";
+import { Chart, SPAN, linear, logarithmic } from "./charts.js";
 import { $, mark, write } from "./dom.js";
 import { bytes, count, duration, perSecond, point, share } from "./figures.js";
 import { certificates, failures, requests, routes, tunnels, workers } from "./tables.js";
@@ -14,12 +14,12 @@ const traffic = new Chart($("traffic"), $("traffic-legend"), [
   { name: "answered", kind: "good", value: (one) => one.good },
   { name: "refused (4xx)", kind: "refused", value: (one) => one.refused },
   { name: "failed (5xx)", kind: "failed", value: (one) => one.failed },
-], { stacked: true, text: perSecond, least: 5, what: "Requests a second" });
+], { stacked: true, text: perSecond, scale: linear(5), what: "Requests a second" });
 const latency = new Chart($("latency"), $("latency-legend"), [
   { name: "p50", kind: "p50", value: (one) => one.p50 },
   { name: "p95", kind: "p95", value: (one) => one.p95 },
   { name: "p99", kind: "p99", value: (one) => one.p99 },
-], { stacked: false, text: duration, least: 0.001, what: "Latency" });
+], { stacked: false, text: duration, scale: logarithmic(0.001), what: "Latency" });
 
 // Asking.
 
