@@ -15,23 +15,9 @@ import re
 from pathlib import Path
 
 from proxy.admin.answer import Answer, Asked, refusal
+from proxy.settings.token import read_token
 
-MOST_TOKEN = 4096  # bytes
-LEAST_TOKEN = 16  # characters: shorter ones can be guessed
 _TRUSTED_HOST = re.compile(rb"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+)(?::\d{1,5})?")
-
-
-def read_token(path: Path) -> bytes:
-    """The token of the file: its text without white space around it. Raises ValueError, naming the mend."""
-    try:
-        with path.open("rb") as file:
-            token = file.read(MOST_TOKEN + 1).strip()
-    except OSError as problem:
-        raise ValueError(f"cannot be read: {problem.strerror}; the gateway's workers need to read it") from None
-    if not LEAST_TOKEN <= len(token) <= MOST_TOKEN or not token.isascii() or not token.decode().isprintable():
-        raise ValueError(f"holds no token: write at least {LEAST_TOKEN} printable characters on one line, such as "
-                         "openssl rand -hex 32 makes")
-    return token
 
 
 def check_host(asked: Asked) -> Answer | None:

@@ -23,10 +23,11 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "drain": {"peer": str, "route": str, "force": bool},
     "undrain": {"peer": str, "route": str},
     "maintenance": {"on": bool, "route": str},
-    "switch": {"route": str, "upstream": (str, list)},
+    "switch": {"route": str, "peer": str, "upstream": (str, list)},
     "reload": {},
 }
-_OPTIONAL = ("route", "force")
+_OPTIONAL = ("route", "peer", "force")
+_NEEDED = {"drain": "peer", "undrain": "peer"}
 _SHAPES: dict[type | tuple[type, ...], str] = {
     str: "text", bool: "true or false", (str, list): "an address or a list of addresses"}
 
@@ -93,10 +94,9 @@ class Commands:
                              lambda orders: orders.maintain(on=on, route=route))
 
     def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
-        route = given["route"]
-        [view] = self._named(route) if route != EVERY else self._named("")
-        if not view.configured:
-            raise _Refused(409, f"route {route} has no upstream to switch: it answers by itself")
+        """Give a route other upstreams; or, wherever a peer serves, put others in its place."""
+        if ("route" in given) == ("peer" in given):
+            raise _Refused(400, "name either the route to switch, or the peer to replace on all its routes")
         texts = given["upstream"] if isinstance(given["upstream"], list) else [given["upstream"]]
         if not texts:
             raise _Refused(400, "upstream: name at least one address")
@@ -104,10 +104,27 @@ class Commands:
             by = tuple(str(Peer.parse(str(text))) for text in texts)
         except ValueError as problem:
             raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
-        done = self._ordered(f"route {route} is served by {', '.join(by)}",
-                             lambda orders: orders.switch(route, view.configured, by))
-        stay = {str(Peer.parse(text).address) for text in by}
-        return {**done, "left": [peer.address for peer in view.peers if peer.address not in stay]}
+        if "peer" in given:
+            views = self._having(given["peer"], EVERY)
+            planned = [(view, view.replacing(given["peer"], by)) for view in views]
+        else:
+            views = self._named("" if given["route"] == EVERY else given["route"])
+            planned = [(view, by) for view in views]
+        for view in views:
+            if not view.configured:
+                raise _Refused(409, f"route {view.name} has no upstream to switch: it answers by itself")
+
+        def switched(orders: Orders) -> Orders:
+            for view, peers in planned:
+                orders = orders.switch(view.name, view.configured, peers)
+            return orders
+
+        names = ", ".join(view.name for view in views)
+        done = self._ordered(f"{'route' if len(views) == 1 else 'routes'} {names}: served by {', '.join(by)}", switched)
+        after = routes(self._settings(), self._book.get(), {})
+        stay = {peer.address for view in after for peer in view.peers}
+        left = {peer.address for view in views for peer in view.peers} - stay
+        return {**done, "routes": [view.name for view in views], "left": sorted(left)}
 
     def _reload(self, _given: dict[str, Any]) -> dict[str, Any]:
         asked = self._book.change(Orders.ask_reload).reloads_asked
@@ -179,6 +196,6 @@ def _read(command: str, body: bytes) -> dict[str, Any]:
         if not isinstance(value, keys[name]):
             raise _Refused(400, f"{name}: expected {_SHAPES[keys[name]]}")
     for name in keys:
-        if name not in given and (name not in _OPTIONAL or (command, name) == ("switch", "route")):
+        if name not in given and (name not in _OPTIONAL or _NEEDED.get(command) == name):
             raise _Refused(400, f"{name} is missing")
     return given

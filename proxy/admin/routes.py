@@ -7,7 +7,7 @@ from typing import Any
 from proxy.observe.metrics import PeerSight, PeerState, PeerView
 from proxy.orders import Orders
 from proxy.settings import RouteSettings, Settings
-from proxy.values import Peer
+from proxy.values import Address, Peer
 
 _UNSEEN = PeerView(0, 0, 0, PeerSight())
 
@@ -43,6 +43,13 @@ class RouteView:
     @property
     def name(self) -> str:
         return self.route.name
+
+    def replacing(self, peer: str, by: tuple[str, ...]) -> tuple[str, ...]:
+        """The peers in use, with others in the place of one."""
+        found: list[str] = []
+        for one in self.peers:
+            found += by if one.address == peer else [str(Peer(Address.parse(one.address), one.weight))]
+        return tuple(dict.fromkeys(found))
 
     def shown(self) -> dict[str, Any]:
         in_use = [peer.address for peer in self.peers]

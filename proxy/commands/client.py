@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from proxy.admin.access import read_token
 from proxy.settings import Settings, table
+from proxy.settings.token import read_token
 from proxy.values import Address
 
 FINE = 0

@@ -17,7 +17,7 @@ from proxy.commands.switch import await_drained, switch
 NAMES = {
     "status": "show what the gateway does, once",
     "top": "show it live, until Ctrl-C",
-    "switch": "move a route to a new instance, once that is ready, and wait until the old one serves nobody",
+    "switch": "move routes to a new instance, once that is ready, and wait until the old one serves nobody",
     "drain": "send nothing new to a peer",
     "undrain": "use a drained peer again",
     "maintenance": "answer a route's requests with the maintenance page, or stop to",
@@ -37,7 +37,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     """The arguments of one command."""
     made = _Parser(prog=f"python -m proxy {name}", description=NAMES[name], allow_abbrev=False)
     if name == "switch":
-        made.add_argument("route", metavar="ROUTE", help="name of the route, as status shows it")
+        made.add_argument("what", metavar="ROUTE|PEER", help="a route, or an upstream that is replaced on all routes "
+                          "that have it; both as status shows them")
         made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
         made.add_argument("--wait-ready", metavar="PATH",
                           help="path that must be answered with 2xx; without it a connection is enough")
@@ -127,7 +128,7 @@ def _order(name: str, admin: Admin, given: argparse.Namespace) -> int:
 
     code = FINE
     if name == "switch":
-        code, done = switch(admin, given.route, given.upstream, given.wait_ready, given.timeout,
+        code, done = switch(admin, given.what, given.upstream, given.wait_ready, given.timeout,
                             given.drain_timeout, say)
     else:
         done = admin.command(name, **_body(name, given))

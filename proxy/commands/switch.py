@@ -1,4 +1,4 @@
-"""Move a route to a new instance of its application: no request is lost, and nothing changes unless it is ready.
+"""Move routes to a new instance of their application: no request is lost, and nothing changes unless it is ready.
 
     probe the new one ──ready──► order the switch ──all workers act on it──► wait until the old one serves nobody
           └──deadline──► nothing was changed
@@ -18,21 +18,28 @@ _PAUSE = 0.2
 Say = Callable[[str], None]
 
 
-def switch(admin: Admin, route: str, upstreams: Sequence[str], ready: str | None, timeout: float,
+def switch(admin: Admin, what: str, upstreams: Sequence[str], ready: str | None, timeout: float,
            drain_timeout: float, say: Say) -> tuple[int, dict[str, Any]]:
-    """Do it; the exit code, and what the gateway answered. Raises CommandError when nothing was changed."""
+    """Do it; the exit code, and what the gateway answered. Raises CommandError when nothing was changed.
+
+    `what`: a route's name, or the address of a peer to be replaced on all routes that have it.
+    """
     try:
         peers = [Peer.parse(upstream) for upstream in upstreams]
     except ValueError as problem:
         raise CommandError(f"{' '.join(upstreams)}: {problem}", USAGE) from None
-    names = [one["name"] for one in admin.status()["routes"] if not one["answer"]]
-    if route not in names:
-        raise CommandError(f"there is no route {route!r} with an upstream; routes are {', '.join(names)}")
+    routes = [route for route in admin.status()["routes"] if not route["answer"]]
+    names = [route["name"] for route in routes]
+    addresses = sorted({peer["peer"] for route in routes for peer in route["peers"]})
+    if what not in names and what not in addresses:
+        raise CommandError(f"there is no route {what!r} with an upstream, and no such peer; routes are "
+                           f"{', '.join(names)}; peers are {', '.join(addresses)}")
+    target = {"route": what} if what in names else {"peer": what}
     deadline = monotonic() + timeout
     for peer in peers:
         await_ready(peer, ready, deadline, timeout)
         say(f"{peer.address} is ready")
-    done = admin.command("switch", route=route, upstream=list(map(str, peers)))
+    done = admin.command("switch", **target, upstream=list(map(str, peers)))
     say(done["done"])
     if done["behind"]:
         say(f"workers {', '.join(map(str, done['behind']))} have not followed yet")

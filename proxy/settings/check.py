@@ -7,6 +7,7 @@ from pathlib import Path
 
 from proxy.settings.pages import load_pages
 from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
+from proxy.settings.token import read_token
 from proxy.settings.users import read_users
 from proxy.values import Address
 
@@ -50,6 +51,11 @@ def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
     if settings.admin and not settings.admin.loopback and not settings.admin_token_file:
         found.append(f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
                      "address such as 127.0.0.1:9180, or a unix socket")
+    if settings.admin_token_file:
+        try:
+            read_token(settings.admin_token_file)
+        except ValueError as problem:
+            found.append(f"--admin-token-file {settings.admin_token_file}: {problem}")
     if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
         found.append("--proxy-protocol on: names nobody who may send it; add --trusted-proxies")
     return found
@@ -174,7 +180,7 @@ def _machine_problems(settings: Settings) -> list[str]:
             elif Path(file).is_dir():
                 found.append(f"{flag} {file}: is a directory; name a file")
     for key in (
-        "basic_auth", "root", "admin_token_file", "tls_client_ca", "acme_ca",
+        "basic_auth", "root", "tls_client_ca", "acme_ca",
     ):
         path = getattr(settings, key)
         if path:

@@ -11,6 +11,7 @@ _PLACE = re.compile(r"""(?<![\w.}])/(?:etc|srv|var|run)/[^\s"';:,)]*""")
 _FILES = {
     ".html": "<p>{status}</p>\n",
     ".json": '{"status": {status}}\n',
+    ".token": "0123456789abcdef0123456789abcdef\n",
     ".htpasswd": "alice:$2y$05$QlMMUzzIvVpQj5TYJzVNhOZkOqIm57W3hHbmzVVXJYNBCqRnwF3Sa\n",
 }
 """What stands in a file that a page names, by its suffix."""

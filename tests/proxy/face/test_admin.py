@@ -171,7 +171,10 @@ def test_health_is_503_without_a_worker_that_takes_requests() -> None:
     ("undrain", {"peer": "a:1"}, 404, "there is no peer"),
     ("maintenance", {"on": "yes"}, 400, "true or false"),
     ("maintenance", {"on": True, "route": "shop"}, 404, "there is no route"),
-    ("switch", {"upstream": ONE}, 400, "route is missing"),
+    ("switch", {"upstream": ONE}, 400, "either the route"),
+    ("switch", {"upstream": ONE, "route": "api", "peer": ONE}, 400, "either the route"),
+    ("switch", {"upstream": ONE, "peer": "a:1"}, 404, "there is no peer"),
+    ("switch", {"route": "api"}, 400, "upstream is missing"),
     ("switch", {"route": "old", "upstream": ONE}, 409, "no upstream to switch"),
     ("switch", {"route": "*", "upstream": ONE}, 404, "name one route"),
     ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
@@ -248,6 +251,17 @@ def test_a_switched_route_shows_its_new_peers_and_where_it_came_from() -> None:
     [api] = [route for route in desk.status()["routes"] if route["name"] == "api"]
     assert [(peer["peer"], peer["weight"]) for peer in api["peers"]] == [("127.0.0.1:7000", 2)]
     assert api["switched_from"] == [ONE, TWO]
+
+
+def test_a_peer_is_replaced_wherever_it_serves() -> None:
+    shared = Settings(upstream=API.settings.upstream, workers=1, routes=SETTINGS.routes)
+    desk = Desk(shared)
+    status, said = desk.order("switch", peer=TWO, upstream="127.0.0.1:7000")
+    assert (status, said["routes"], said["left"]) == (200, ["api", "default"], [TWO])
+    shown = {route["name"]: [peer["peer"] for peer in route["peers"]] for route in desk.status()["routes"]}
+    assert shown == {"api": [ONE, "127.0.0.1:7000"], "default": [ONE, "127.0.0.1:7000"], "old": []}
+    desk.order("switch", peer="127.0.0.1:7000", upstream=f"{TWO} weight=3")
+    assert desk.book.get().switches == ()
 
 
 def test_one_list_is_made_of_what_the_workers_report() -> None:

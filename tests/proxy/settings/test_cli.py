@@ -62,8 +62,9 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
+    (tmp_path / "token").write_text("0123456789abcdef")
     path.write_text('upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n'
-                    f'admin_token_file = "{path}"\nbind = "0.0.0.0:80"\naccess_log = "off"\n')
+                    f'admin_token_file = "{tmp_path}/token"\nbind = "0.0.0.0:80"\naccess_log = "off"\n')
     assert main(["check", str(path)]) == 0
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     expected = ["graceful", "upstream_keepalive", "admin", "bind", "no", "access_log"]
