@@ -82,7 +82,7 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
             listeners.check(settings.bind + settings.bind_plain + ((settings.admin,) if settings.admin else ()))
         prepare_access_log(settings)
         gateway = Gateway(settings, flags, worker_class)
-        gateway.prepare_state()
+        prepare_state(settings)
         gateway.vault.fill(settings)
         Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
@@ -188,18 +188,6 @@ class Gateway(BaseApplication):  # type: ignore[misc]
                 self.log.warning("error log not changed: %s", problem)
         return self.settings
 
-    def prepare_state(self) -> None:
-        """Make the state directory and give it to the workers, which keep what they obtain in it."""
-        directory = self.settings.state_dir
-        if directory is None:
-            return
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if os.geteuid() == 0 and (self.settings.user or self.settings.group):
-                os.chown(directory, *owner(self.settings))
-        except OSError as problem:
-            raise SettingsError([f"--state-dir {directory}: cannot be made: {problem.strerror}"]) from None
-
     def warn_of_certificates(self) -> None:
         """Log what will soon be wrong with them."""
         for warning in warnings(self.vault.get(), self.settings):
@@ -296,6 +284,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             if not self.systemd:
                 listeners.check(listeners.added(new, self.LISTENERS, self.app.admin))
             prepare_access_log(new)
+            prepare_state(new)
             self.app.vault.fill(new)
             return new
         except SettingsError as problem:
@@ -375,7 +364,8 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     """What a worker cannot change while it runs."""
-    return settings.bind, settings.bind_plain, settings.admin, settings.user, settings.group, settings.secure
+    return (settings.bind, settings.bind_plain, settings.admin, settings.user, settings.group, settings.secure,
+            bool(settings.acme), settings.acme_directory, settings.state_dir)
 
 
 def owner(settings: Settings) -> tuple[int, int]:
@@ -387,6 +377,19 @@ def owner(settings: Settings) -> tuple[int, int]:
     if settings.group:
         gid = grp.getgrnam(settings.group).gr_gid
     return uid, gid
+
+
+def prepare_state(settings: Settings) -> None:
+    """Make the state directory and give it to the workers, which keep what they obtain in it. Raises SettingsError."""
+    directory = settings.state_dir
+    if directory is None:
+        return
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0 and (settings.user or settings.group):
+            os.chown(directory, *owner(settings))
+    except OSError as problem:
+        raise SettingsError([f"--state-dir {directory}: cannot be made: {problem.strerror}"]) from None
 
 
 def prepare_access_log(settings: Settings) -> None:

@@ -17,6 +17,7 @@ import gevent
 from gevent.event import Event
 from gunicorn.workers.base import Worker as BaseWorker
 
+from proxy.acme.renewal import Renewals
 from proxy.acme.state import State
 from proxy.admin.admin import Admin
 from proxy.admin.answer import Asked
@@ -132,7 +133,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._fronts: list[Front] = []
         self._plain_fronts: list[Front] = []
         self._certificates_turn = 0
+        self._renewals: Renewals | None = None
         self._furnish()
+        self._renew()
         self._listeners = [self._listen(wrapped) for wrapped in self.sockets]
         signals = self._watch_signals(hub)
         writer = gevent.spawn(self._access_log.run)
@@ -186,6 +189,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
             state = State(settings.state_dir, settings.acme_directory) if settings.acme and settings.state_dir else None
             return Handshakes(self.app.vault.door, state.validation_context if state else None).begin, b"https"
         return Greeting if settings.h2c and not is_admin else Connection, b"http"
+
+    def _renew(self) -> None:
+        """Look after the certificates that these settings want obtained."""
+        settings: Settings = self.app.settings
+        if self._renewals is not None:
+            if self._renewals.serve(settings):
+                return
+            self._renewals.stop()
+        self._renewals = Renewals(settings, f"aragora-proxy/{self.app.version}", self.log) if settings.acme else None
 
     def _plain_tables(self) -> Tables:
         """What is served without TLS beside it."""
@@ -288,6 +300,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
         self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
         self._furnish()
+        self._renew()
         for front in self._fronts:
             front.tables = self._plain_tables() if front in self._plain_fronts else self._tables
         self._upstreams.settle(self._tables)
@@ -312,6 +325,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         settings: Settings = self.app.settings
         end = monotonic() + settings.graceful
         self._resources.counters.gauge(Gauge.DRAINING, 1)
+        if self._renewals is not None:
+            self._renewals.stop()
         for listener in self._listeners:
             listener.stop()
         for wrapped in self.sockets:

@@ -3,6 +3,7 @@
     STATE_DIR/acme/HOST-HASH/       one for each directory URL; everything 0600 in directories of 0700
         account.json                the account's key and its URL
         NAME.pem                    key and chain of a certificate
+        NAME.failures               how often obtaining it has failed in a row, and when to try again
         pending/TOKEN               what to answer an HTTP-01 challenge with
         pending/NAME.pem            the certificate to answer a TLS-ALPN-01 challenge with
         lock                        held by the one worker of the machine that obtains certificates
@@ -13,11 +14,13 @@ never leave this directory but into the memory of the gateway's processes.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +28,14 @@ from proxy.net.door import KeyPair, validation_context
 
 _DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url, at least 128 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failures in a row, and the moment (unix seconds) before which nothing more is tried."""
+
+    count: int = 0
+    until: float = 0.0
 
 
 class State:
@@ -54,6 +65,26 @@ class State:
             return certificates.read_joined(self.certificate(domain))
         except certificates.CertificateError:
             return None
+
+    def failures(self, domain: str) -> Failures:
+        """How obtaining a certificate for a domain went last; a restart does not forget it."""
+        try:
+            kept = json.loads(self._failures(domain).read_bytes())
+            return Failures(int(kept["count"]), float(kept["until"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return Failures()
+
+    def note_failures(self, domain: str, failures: Failures) -> None:
+        """Keep that. Raises `OSError`."""
+        from proxy.net import certificates
+
+        if failures.count:
+            certificates.write_private(self._failures(domain), json.dumps(asdict(failures)).encode())
+        else:
+            self._failures(domain).unlink(missing_ok=True)
+
+    def _failures(self, domain: str) -> Path:
+        return self.root / f"{domain}.failures"
 
     # Challenges: written by the worker that obtains, read by whichever is asked.
 

@@ -68,6 +68,8 @@ def _tls_problems(settings: Settings) -> list[str]:
         found.append(f"--tls-{given}: needs --tls-{missing} beside it")
     if settings.bind_plain and not settings.secure:
         found.append("--bind-plain is for plain HTTP beside TLS; without a certificate --bind is plain already")
+    found += [f"--domain {name}: certificates for wildcards are not obtained here; name each host, or give one with "
+              "--tls-cert" for name in settings.domain if settings.acme and name.startswith("*.")]
     if settings.acme and not settings.domain:
         found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
     if settings.domain and not settings.acme and settings.tls == "off":

@@ -1,0 +1,202 @@
+"""Obtaining one certificate from an authority. Everything here blocks: it is called in a thread of its own."""
+
+import datetime
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import requests
+from acme import challenges, client, crypto_util, messages
+from acme import errors as acme_errors
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from josepy import errors as jose_errors
+from josepy.jwa import ES256
+from josepy.jwk import JWK, JWKEC
+from josepy.util import ComparableECKey
+
+from proxy.acme.state import State
+from proxy.net import certificates
+
+HTTP_01 = "http-01"
+TLS_ALPN_01 = "tls-alpn-01"
+
+_ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 section 6.1
+_OCTET_STRING = b"\x04\x20"  # DER: an octet string of 32 bytes follows
+_DEADLINE = datetime.timedelta(seconds=90)
+_POLL = 1.0  # seconds
+_TIMEOUT = 30  # seconds for one answer of the authority
+_FAULTS = (
+    acme_errors.Error, messages.Error, requests.RequestException, jose_errors.Error, OSError, ValueError, KeyError,
+)  # fmt: skip
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+class NotObtained(Exception):  # noqa: N818 - names what happened
+    """The authority gave no certificate; the text says why, in its own words where it has some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Whom to ask: the directory, the authorities (PEM) of its own certificate, the address it may write to."""
+
+    directory: str
+    ca: Path | None
+    email: str
+    agent: str
+
+
+@challenges.ChallengeResponse.register
+class TlsAlpn01Response(challenges.KeyAuthorizationChallengeResponse):
+    """What says that the challenge may be looked at."""
+
+    typ = TLS_ALPN_01
+
+
+@challenges.Challenge.register
+class TlsAlpn01(challenges.KeyAuthorizationChallenge):
+    """The challenge that is answered in a TLS handshake (RFC 8737)."""
+
+    response_cls = TlsAlpn01Response
+    typ = TLS_ALPN_01
+
+    def validation(self, account_key: JWK, **kwargs: Any) -> bytes:
+        """Key and certificate (PEM) to shake hands with; `domain` is the name in question."""
+        digest = hashlib.sha256(self.key_authorization(account_key).encode()).digest()
+        proof = x509.UnrecognizedExtension(_ACME_IDENTIFIER, _OCTET_STRING + digest)
+        pair = certificates.self_signed((kwargs["domain"],), days=2, extensions=[(proof, True)])
+        return pair.key + pair.chain
+
+
+def register(authority: Authority, state: State) -> None:
+    """Make sure that there is an account. Raises `NotObtained`."""
+    try:
+        state.make()
+        _account(authority, state)
+    except _FAULTS as error:
+        raise NotObtained(f"{type(error).__name__}: {error}") from error
+
+
+def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]) -> None:
+    """Obtain a certificate for a domain with the account there is, and keep it.
+
+    `kinds` are the challenges that can be met, best first. Raises `NotObtained`.
+    """
+    try:
+        account = _account(authority, state)
+        key = certificates.new_key()
+        order = account.new_order(crypto_util.make_csr(certificates.pem_of(key), domains=[domain]))
+        with ExitStack() as pending:
+            for authorization in order.authorizations:
+                if authorization.body.status != messages.STATUS_VALID:
+                    challenge = _chosen(authorization, kinds)
+                    _answer(account, state, pending, domain, challenge)
+                    _await(account, authorization, challenge)
+        deadline = datetime.datetime.now() + _DEADLINE  # noqa: DTZ005 - the library compares local times
+        done = account.finalize_order(order, deadline)
+        chain = done.fullchain_pem.encode("ascii")
+        _check(key, chain, domain)
+        certificates.write_private(state.certificate(domain), certificates.pem_of(key) + chain)
+    except _FAULTS as error:
+        raise NotObtained(f"{type(error).__name__}: {error}") from error
+
+
+def _account(authority: Authority, state: State) -> client.ClientV2:
+    """A client with an account, which is made at the first time."""
+    known = _known_account(state)
+    if known is not None:
+        key, uri = known
+        account = _client(authority, key)
+        try:
+            account.query_registration(messages.RegistrationResource(uri=uri, body=messages.Registration()))
+            return account
+        except messages.Error as error:
+            if error.code != "accountDoesNotExist":
+                raise
+    key = JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
+    account = _client(authority, key)
+    made = account.new_account(
+        messages.NewRegistration.from_data(email=authority.email, terms_of_service_agreed=True))
+    content = json.dumps({"key": key.to_json(), "uri": made.uri})
+    certificates.write_private(state.account, content.encode())
+    return account
+
+
+def _known_account(state: State) -> tuple[JWKEC, str] | None:
+    try:
+        kept = json.loads(state.account.read_bytes())
+        key = JWKEC.from_json(kept["key"])
+        assert isinstance(key, JWKEC)
+        return key, str(kept["uri"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AssertionError, jose_errors.Error):
+        log.warning("%s cannot be read: a new account is made", state.account)
+        return None
+
+
+def _client(authority: Authority, key: JWK) -> client.ClientV2:
+    network = client.ClientNetwork(key, alg=ES256, user_agent=authority.agent, timeout=_TIMEOUT)
+    if authority.ca is not None:
+        network.verify_ssl = str(authority.ca)  # type: ignore[assignment] # `requests` takes a file too
+    return client.ClientV2(client.ClientV2.get_directory(authority.directory, network), network)
+
+
+def _chosen(authorization: messages.AuthorizationResource, kinds: Sequence[str]) -> messages.ChallengeBody:
+    offered = {body.chall.typ: body for body in authorization.body.challenges if hasattr(body.chall, "typ")}
+    for kind in kinds:
+        if kind in offered:
+            return offered[kind]
+    raise NotObtained(f"the authority offers {', '.join(offered) or 'nothing'}, and only {', '.join(kinds)} can be met")
+
+
+def _answer(account: client.ClientV2, state: State, pending: ExitStack, domain: str,
+            challenge: messages.ChallengeBody) -> None:
+    """Lay out the answer where every worker finds it, then tell the authority to look."""
+    key = account.net.key
+    assert key is not None
+    if isinstance(challenge.chall, TlsAlpn01):
+        content = challenge.chall.validation(key, domain=domain)
+        pending.enter_context(state.challenge(state.validation(domain).name, content))
+    else:
+        name = challenge.chall.encode("token")
+        pending.enter_context(state.challenge(name, challenge.chall.key_authorization(key).encode()))
+    account.answer_challenge(challenge, challenge.chall.response(key))
+
+
+def _await(account: client.ClientV2, authorization: messages.AuthorizationResource,
+           challenge: messages.ChallengeBody) -> None:
+    """Return when the authority is content. Raises `NotObtained` when it is not, or does not say.
+
+    A challenge that failed ends the wait whatever the authorization says: some authorities leave it pending.
+    """
+    end = monotonic() + _DEADLINE.total_seconds()
+    while monotonic() < end:
+        authorization, _ = account.poll(authorization)
+        state = authorization.body.status
+        if state == messages.STATUS_VALID:
+            return
+        for body in authorization.body.challenges:
+            failed = body.status == messages.STATUS_INVALID or (body.error and body.status == messages.STATUS_PENDING)
+            if body.uri == challenge.uri and failed:
+                said = body.error and (body.error.detail or body.error.typ)
+                raise NotObtained(f"{challenge.chall.typ}: {said or 'failed'}")
+        if state != messages.STATUS_PENDING:
+            raise NotObtained(f"{challenge.chall.typ}: the authorization is {state.name}")
+        sleep(_POLL)
+    raise NotObtained(f"{challenge.chall.typ}: no word of the authority within {_DEADLINE.total_seconds():.0f} s")
+
+
+def _check(key: ec.EllipticCurvePrivateKey, chain: bytes, domain: str) -> None:
+    leaf = x509.load_pem_x509_certificates(chain)[0]
+    if leaf.public_key() != key.public_key():
+        raise NotObtained("the authority certified another key")
+    if domain not in certificates.describe(chain, b"").names:
+        raise NotObtained("the authority certified another name")

@@ -1,0 +1,140 @@
+"""When to obtain and renew certificates: the timetable of one worker.
+
+Every worker has one. Which certificates are due, and after which failures to wait how long, stands in the state
+directory; whoever finds something due and gets the lock there obtains it, in a thread, while the loop goes on. The
+master sees the new file and hands it to all workers. Until then the certificate before is served.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+
+from proxy.acme.state import Failures, State
+from proxy.net.door import KeyPair
+from proxy.settings import Settings
+
+_LOOK = 30.0
+"""Seconds between two looks, a little more or less so that workers do not look at once."""
+
+_FIRST_LOOK = 1.0
+_FIRST_WAIT = 120.0  # seconds after a failure; doubled with each further one. Authorities allow few failures an hour.
+_AT_ONCE = 4
+_LONGEST_WAIT = 6 * 3600.0
+_SPREAD = 0.02  # of the lifetime: many machines that began together do not renew together
+
+
+def due(pair: KeyPair | None) -> float:
+    """When a certificate is to be renewed (unix seconds): at two thirds of its life, spread a little."""
+    if pair is None:
+        return 0.0
+    life = pair.expires - pair.begins
+    spread = int.from_bytes(sha256(pair.chain).digest()[:4], "big") / 2**32 * _SPREAD
+    return pair.begins + life * (2 / 3 - spread)
+
+
+def pause(failures: int, chance: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(_FIRST_WAIT * 2.0 ** (failures - 1), _LONGEST_WAIT) * (0.8 + 0.4 * chance())
+
+
+def challenge_kinds(settings: Settings, failures: int) -> tuple[str, ...]:
+    """The challenges to try, best first; which one that is changes with each failure."""
+    if not settings.bind_plain:
+        return ("tls-alpn-01",)
+    return ("http-01", "tls-alpn-01") if failures % 2 == 0 else ("tls-alpn-01", "http-01")
+
+
+def _wanted(settings: Settings) -> tuple[object, ...]:
+    return (settings.acme, settings.domain, settings.acme_directory, settings.acme_ca, settings.state_dir,
+            bool(settings.bind_plain))
+
+
+class Renewals:
+    """Looks after the certificates of these settings until it is stopped."""
+
+    def __init__(self, settings: Settings, agent: str, log: Any) -> None:
+        assert settings.state_dir is not None
+        self._settings = settings
+        self._state = State(settings.state_dir, settings.acme_directory)
+        self._agent = agent
+        self._log = log
+        self._greenlet = gevent.spawn(self._run)
+
+    def serve(self, settings: Settings) -> bool:
+        """Whether these settings want the same certificates in the same way."""
+        return _wanted(settings) == _wanted(self._settings)
+
+    def stop(self) -> None:
+        """Look no more; what a thread has begun it finishes."""
+        self._greenlet.kill(block=False)
+
+    def _run(self) -> None:
+        wait = _FIRST_LOOK
+        while True:
+            gevent.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            wait = _LOOK
+            try:
+                self._look()
+            except OSError as problem:
+                self._log.warning("certificates cannot be renewed: %s", problem)
+
+    def _look(self) -> None:
+        if not any(self._is_due(domain) for domain in self._settings.domain):
+            return
+        self._state.make()
+        with self._state.lock() as ours:
+            if not ours:
+                return
+            # Asked again: another worker may have done it meanwhile.
+            wanted = [domain for domain in self._settings.domain if self._is_due(domain)]
+            if wanted:
+                self._obtain_all(wanted)
+
+    def _is_due(self, domain: str) -> bool:
+        now = time.time()
+        return due(self._state.pair(domain)) <= now and self._state.failures(domain).until <= now
+
+    def _obtain_all(self, domains: list[str]) -> None:
+        """A few at a time: one whose name leads elsewhere does not hold up the others."""
+        # Only the worker that obtains a certificate loads what it takes to do so.
+        from proxy.acme.order import Authority, NotObtained, register
+
+        settings = self._settings
+        authority = Authority(settings.acme_directory, settings.acme_ca, settings.acme, self._agent)
+        try:
+            _in_a_thread(register, authority, self._state)
+        except NotObtained as problem:
+            for domain in domains:
+                self._failed(domain, str(problem))
+            return
+        Pool(_AT_ONCE).map(lambda domain: self._obtain(authority, domain), domains)
+
+    def _obtain(self, authority: Any, domain: str) -> None:
+        from proxy.acme.order import NotObtained, obtain
+
+        kinds = challenge_kinds(self._settings, self._state.failures(domain).count)
+        self._log.info("obtaining a certificate for %s from %s", domain, self._settings.acme_directory)
+        try:
+            _in_a_thread(obtain, authority, self._state, domain, kinds)
+        except NotObtained as problem:
+            self._failed(domain, f"{problem} (the name must lead to this machine, by port 80 to --bind-plain or by "
+                                 "port 443 to --bind)")
+        else:
+            self._state.note_failures(domain, Failures())
+            self._log.info("obtained a certificate for %s", domain)
+
+    def _failed(self, domain: str, reason: str) -> None:
+        count = self._state.failures(domain).count + 1
+        wait = pause(count)
+        self._state.note_failures(domain, Failures(count, time.time() + wait))
+        self._log.warning("no certificate for %s, tried again in %d s: %s", domain, wait, reason)
+
+
+def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:
+    """Do what blocks while the loop goes on. Raises what the task raises."""
+    gevent.get_hub().threadpool.apply(task, arguments)
