@@ -184,7 +184,7 @@ class Connection(Output):
 
     def requested(self, event: events.RequestReceived) -> None:
         number = event.stream_id
-        if self._refusing or self.ended or len(self.streams) >= self.front.tables.settings.max_streams:
+        if self._refusing or self.ended or self._is_full():
             self.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             self.guard.reset()
             return
@@ -207,6 +207,11 @@ class Connection(Output):
         self._fresh.append(stream)
         if number >= _HIGHEST_STREAM:
             self.drain()
+
+    def _is_full(self) -> bool:
+        """Whether one more stream is too many, for this connection or for the process."""
+        settings = self.front.tables.settings
+        return len(self.streams) >= settings.max_streams or self.front.serving >= settings.max_connections
 
     def _read_request(self, section: list[Field], stream: ClientStream) -> Request:
         front = self.front

@@ -192,10 +192,16 @@ class Output(Stream):
         raise NotImplementedError
 
 
+class _Library(H2Connection):
+    """The library, remembering fewer of the streams that are closed."""
+
+    MAX_CLOSED_STREAMS = 1024
+
+
 def _library(front: Front) -> H2Connection:
     """The library's state of a new connection, its SETTINGS queued."""
     tables = front.tables
-    h2 = H2Connection(
+    h2 = _Library(
         H2Configuration(
             client_side=False,
             header_encoding=None,

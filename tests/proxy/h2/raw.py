@@ -1,6 +1,7 @@
 """A client that sends whatever frames a test likes, and says what came back."""
 
 import socket
+import ssl
 from collections import deque
 from collections.abc import Iterable
 
@@ -37,9 +38,18 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 class Raw:
     """A connection; the preface and empty SETTINGS are sent unless `greet` is False."""
 
-    def __init__(self, port: int, *, greet: bool = True, settings: dict[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        greet: bool = True,
+        settings: dict[int, int] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
         self.encoder = Encoder()
         self.decoder = Decoder()
         self._pending = b""
