@@ -16,6 +16,7 @@ import websocket
 
 from aragora.settings import SETTINGS, load, unknown
 from proxy.settings import load as load_gateway
+from tests.conftest import program
 from tests.deployment.compositions import COMPOSE, certificate, services
 from tests.deployment.echo import Echo
 from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports, until
@@ -124,19 +125,38 @@ def test_the_page_makes_the_secrets_that_the_files_name(tmp_path: Path) -> None:
     assert (key.st_uid, key.st_gid, key.st_mode & 0o777) == (0, 10001, 0o440)
 
 
+def test_nginx_differs_from_a_machine_s_own_in_its_places_only() -> None:
+    places = {
+        "127.0.0.1:8080": "application:8080",
+        "127.0.0.1:8766": "application:8766",
+        "/etc/ssl/certs/aragora.crt": "/run/secrets/tls_cert",
+        "/etc/ssl/private/aragora.key": "/run/secrets/tls_key",
+        "/var/log/nginx/aragora.log": "/dev/stdout",
+    }
+    own = _directives(CHECKOUT / "conf" / "nginx" / "aragora.conf")
+    for place, here in places.items():
+        own = [line.replace(place, here) for line in own]
+    assert _directives(COMPOSE / "nginx.conf") == own
+
+
+def _directives(file: Path) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
+    return [line for line in lines if line]
+
+
 @contextmanager
 def nginx(directory: Path, http: int, ws: int) -> Iterator[tuple[int, int]]:
     """A real nginx with the composition's file, before an application on these ports; its plain and its TLS port."""
     plain, tls = ports(2)
     certificate(directory)
     text = (COMPOSE / "nginx.conf").read_text()
-    text = re.sub(r" +listen \[::\].*\n", "", text)
     moved = {
         "application:8080": f"127.0.0.1:{http}",
         "application:8766": f"127.0.0.1:{ws}",
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen 443": f"listen 127.0.0.1:{tls}",
         "/run/secrets": str(directory),
+        "/dev/stdout": str(directory / "access.log"),
     }
     for place, here in moved.items():
         assert place in text
@@ -147,8 +167,8 @@ def nginx(directory: Path, http: int, ws: int) -> Iterator[tuple[int, int]]:
         f"daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr; events {{}}\n"
         f"http {{ access_log off; include {directory}/default.conf; }}\n"
     )
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    with Running(program, "-p", str(directory), "-c", str(main), log=directory / "nginx.log") as running:
+    command = (program("nginx") or "nginx", "-p", str(directory), "-c", str(main))
+    with Running(*command, log=directory / "log") as running:
         until(lambda: accepts(tls) or running.process.poll() is not None, "nginx listening")
         assert running.process.poll() is None, running.output()
         yield plain, tls
@@ -167,7 +187,7 @@ def client(tmp_path: Path) -> Iterator[requests.Session]:
 def test_nginx_of_the_composition_serves_the_application(tmp_path: Path, client: requests.Session) -> None:
     with application(tmp_path) as (_app, http, ws), nginx(tmp_path, http, ws) as (plain, tls):
         moved = client.get(f"http://127.0.0.1:{plain}/api/debates?limit=1", allow_redirects=False, timeout=20)
-        assert (moved.status_code, moved.headers["Location"]) == (308, "https://127.0.0.1/api/debates?limit=1")
+        assert (moved.status_code, moved.headers["Location"]) == (301, "https://127.0.0.1/api/debates?limit=1")
         paths = ("/", "/healthz", "/health", "/ready", "/api/debates", "/metrics")
         statuses = {path: client.get(f"https://localhost:{tls}{path}", timeout=20).status_code for path in paths}
         assert statuses.pop("/metrics") == 404
@@ -182,8 +202,9 @@ def test_nginx_of_the_composition_serves_the_application(tmp_path: Path, client:
 
 @pytest.mark.component("nginx", "openssl")
 def test_nginx_keeps_connections_and_passes_no_forged_field(tmp_path: Path, client: requests.Session) -> None:
-    names = ("X-Forwarded-Proto", "X-Forwarded-For", "X-Real-IP", "X-Request-ID", "Forwarded")
-    forged = dict.fromkeys(names, "forged")
+    names = ("Proto", "For", "Host", "Ssl", "Protocol")
+    forged = dict.fromkeys([f"X-Forwarded-{name}" for name in names], "forged")
+    forged |= dict.fromkeys(("X-Real-IP", "X-Request-ID", "Forwarded"), "forged")
     with Echo() as echo, nginx(tmp_path, echo.port, echo.port) as (_plain, tls):
         for path in ("/api/debates", "/ws", "/health") * 3:
             answer = client.get(f"https://localhost:{tls}{path}", headers=forged, timeout=20)
@@ -192,6 +213,6 @@ def test_nginx_keeps_connections_and_passes_no_forged_field(tmp_path: Path, clie
             assert seen["X-Forwarded-Proto"] == "https"
             assert seen["X-Forwarded-For"] == seen["X-Real-IP"] == "127.0.0.1"
             assert seen["Host"] == f"localhost:{tls}"
-            assert not {"Connection", "Forwarded"} & seen.keys()
+            assert not {"Connection", "Forwarded", "X-Forwarded-Ssl"} & seen.keys()
         # one for all that goes to the API; a tunnel cannot be shared, so each handshake has its own
         assert echo.connections == 1 + 3

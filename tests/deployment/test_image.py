@@ -137,6 +137,8 @@ def test_both_containers_answer_a_debate(
         for place, content in planned.files.items():
             pod.mount(place, content)
         assert pod.run(*planned.probes[0]).returncode == 1
+        examined = pod.run("aragora", "doctor", "--production", **planned.environ)
+        assert examined.returncode == 0, examined.stdout
 
         application = stack.enter_context(pod.start(*told["Cmd"], **planned.environ))
         for probe in planned.probes:
