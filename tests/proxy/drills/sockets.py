@@ -1,6 +1,7 @@
 """WebSockets held open through a fault."""
 
 import socket
+import ssl
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: drill.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -11,8 +12,10 @@ HANDSHAKE = (
 class WebSocket:
     """One open WebSocket."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, name: str = "") -> None:
+        """Over TLS if there is a context, which expects a server of this name."""
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock = tls.wrap_socket(plain, server_hostname=name) if tls else plain
         self.sock.sendall(HANDSHAKE)
         head = b""
         while b"\r\n\r\n" not in head:

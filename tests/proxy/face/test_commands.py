@@ -108,6 +108,7 @@ def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications
     assert gateway.names() == {"two"}
     gateway.signal(signal.SIGUSR2)
     gateway.wait_for("Booting worker", 6)
+    wait_until(lambda: gateway.status()["master"]["replaces"] == gateway.process.pid, "both masters are shown")
     new = int(re.findall(r"\[(\d+)\] \[INFO\] Starting gunicorn", gateway.log)[-1])
     gateway.masters.append(new)
     os.kill(gateway.process.pid, signal.SIGTERM)

@@ -1,0 +1,113 @@
+"""Everything that may change at run time, changed under load with a hundred WebSockets open: nothing is lost."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from proxy.commands.client import FINE, PARTLY
+from tests.proxy.drills.conftest import Origin
+from tests.proxy.drills.load import Load, load
+from tests.proxy.drills.sockets import WebSocket
+from tests.proxy.face.conftest import Face
+from tests.proxy.supervisor.running import wait_until
+from tests.proxy.tls.authority import Authority
+
+pytestmark = pytest.mark.drill
+HOST = "drill.example"
+
+
+@pytest.fixture
+def second() -> Iterator[Origin]:
+    """Another instance of the application."""
+    running = Origin()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def gateway(origin: Origin, second: Origin, authority: Authority, tmp_path: Path) -> Iterator[Face]:
+    """Two workers before two peers, with TLS at its first address and without at its second."""
+    cert, key = authority.issue(HOST)
+    running = Face(tmp_path, f"""\
+bind = "127.0.0.1:0"
+bind_plain = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+https_redirect = false
+tls_cert = "{cert}"
+tls_key = "{key}"
+workers = 2
+access_log = "off"
+upstream = ["{origin.address}", "{second.address}"]
+""")
+    try:
+        wait_until(lambda: len(running.listening()) == 3 or running.process.poll() is not None, "listening")
+        assert running.process.poll() is None, running.log
+        running.secure, running.front, running.admin = running.listening()  # type: ignore[attr-defined]
+        wait_until(lambda: len(running.workers()) == 2, "workers")
+        yield running
+    finally:
+        running.close()
+
+
+def serial(port: int, trust: ssl.SSLContext) -> str:
+    """The serial number of the certificate that is served now."""
+    with ExitStack() as stack:
+        tunnel = WebSocket(port, trust, HOST)
+        stack.callback(tunnel.close)
+        assert isinstance(tunnel.sock, ssl.SSLSocket)
+        certificate = tunnel.sock.getpeercert()
+        assert certificate
+        return str(certificate["serialNumber"])
+
+
+def change(gateway: Face, *edits: tuple[str, str]) -> None:
+    """Edit the file and have it read again."""
+    text = gateway.config.read_text()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    gateway.configure(text)
+    assert gateway.run("reload").returncode == 0
+
+
+def test_what_changes_at_run_time_loses_no_request_and_no_websocket(
+        gateway: Face, origin: Origin, second: Origin, authority: Authority) -> None:
+    trust = authority.trust()
+    secure = gateway.secure[1]  # type: ignore[attr-defined]
+    tunnels = [WebSocket(secure, trust, HOST) if number % 2 else WebSocket(gateway.front[1]) for number in range(100)]
+    before = serial(secure, trust)
+
+    def order(code: int, *arguments: str) -> None:
+        done = gateway.run(*arguments)
+        assert done.returncode == code, done
+
+    route = '[[route]]\nname = "new"\npath = "/new"\nrespond = "new"\n'
+    switch = ("switch", "default", "--drain-timeout", "0.5")
+    steps: list[Callable[[], object]] = [
+        lambda: order(FINE, "drain", origin.address),
+        lambda: order(FINE, "undrain", origin.address),
+        lambda: order(PARTLY, *switch, second.address),  # the first still has its WebSockets
+        lambda: order(FINE, *switch, origin.address, second.address),
+        lambda: change(gateway, ("workers = 2\n", 'workers = 2\nmax_body = "1k"\n')),
+        lambda: change(gateway, ("upstream = [", "reuse_unsafe = 0\nupstream = [")),
+        lambda: change(gateway, ("]\n", f"]\n{route}")),
+        lambda: (authority.issue(HOST), change(gateway)),
+    ]
+    running: Load
+    with load(gateway.front[1]) as running:
+        for number, step in enumerate(steps):
+            step()
+            assert all(tunnel.echoes(b"%d" % number) for tunnel in tunnels), f"a WebSocket was lost in step {number}"
+    assert running.account.clean, running.account
+    assert gateway.get("/new") == (200, "new")
+    assert serial(secure, trust) != before
+    for tunnel in tunnels:
+        tunnel.close()
