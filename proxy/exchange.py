@@ -4,6 +4,7 @@ What needs no waiting is done in the loop's callbacks: `start` sends, `_heard` a
 greenlet, from its beginning or from where the callbacks had to stop.
 """
 
+import logging
 from time import monotonic, time
 
 from proxy import errors
@@ -26,6 +27,7 @@ from proxy.relay import (
 from proxy.resources import Resources
 from proxy.route import Route
 from proxy.settings import Settings
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request
 from proxy.wire.answer import own_answer
 from proxy.wire.fields import BODILESS, websocket_accept
@@ -34,6 +36,8 @@ from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
 HEAD, BODY, DATA, TUNNEL = Phase.HEAD, Phase.BODY, Phase.DATA, Phase.TUNNEL
+
+log = logging.getLogger("gunicorn.error.proxy")
 
 _BEFORE_UPSTREAM = (HEAD, BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
@@ -77,7 +81,10 @@ class Exchange(Asking):
         if cluster.queue is not None or request.method != b"GET" or request.fields.websocket:
             return False
         now = monotonic()
-        self._peers = cluster.in_turn(request)
+        try:
+            self._peers = cluster.in_turn(request)
+        except ExchangeError:
+            return False
         pool = self._peers[0]
         lease = pool.lease(now, repeatable=True)
         if lease is None:
@@ -94,11 +101,19 @@ class Exchange(Asking):
         return True
 
     def _heard(self) -> None:
-        """The upstream has answered, closed, or let its deadline pass."""
+        """The upstream has answered, closed, or let its deadline pass. Raises nothing."""
         lease, route, patron = self._lease, self._route, self._patron
         assert lease is not None
         assert route is not None
         assert patron is not None
+        try:
+            self._answer_at_once(lease, route, patron)
+        except Exception:
+            log.exception("a request failed inside the gateway")
+            self.abandon()
+            patron.exchange_ended()
+
+    def _answer_at_once(self, lease: UpstreamConnection, route: Route, patron: Patron) -> None:
         found = lease.whole_answer(route.settings.max_response_head)
         if found is None:
             lease.end_callback()

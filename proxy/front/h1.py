@@ -96,7 +96,7 @@ class Connection(Responder):
         try:
             request = self._parse(data[:end], started, self.front.tables)
         except ExchangeError:
-            return False  # the greenlet refuses it
+            return False  # the greenlet refuses it, or fails at it
         route = self._route
         if route is None or not route.simple or request.fields.has_body:
             return False
