@@ -156,7 +156,7 @@ TRUNCATED = Failure("truncated", Blame.UPSTREAM, 502, "The application's answer 
 BODY_STALLED = Failure("response_stalled", Blame.UPSTREAM_SLOW, 504, "The application's answer stalled")
 
 # The gateway itself.
-SPOOL = Failure("spool", Blame.PROXY, 503, "The gateway cannot store the request body", retry_after=30)
+SPOOL = Failure("spool", Blame.PROXY, 503, "The gateway cannot store the body", retry_after=30)
 OVERLOADED = Failure("overloaded", Blame.PROXY, 503, "The gateway has no connection left", retry_after=5)
 DRAINING = Failure("draining", Blame.DRAIN, 503, "The gateway is stopping", retry_after=1)
 INTERNAL = Failure("internal", Blame.PROXY, 500, "The gateway failed")

@@ -12,7 +12,7 @@ from proxy.asking import QUEUE, RESPONSE, Asking
 from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer, File
-from proxy.gate.compression import Collected, EncodingSink
+from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
 from proxy.net.spool import Spool
 from proxy.relay import (
     RelayLimits,
@@ -23,6 +23,7 @@ from proxy.relay import (
     relay_until_close,
     send_file_part,
     send_rest,
+    send_spool,
 )
 from proxy.resources import Resources
 from proxy.route import Route
@@ -264,17 +265,21 @@ class Exchange(Asking):
     def _relay_encoded(
         self, response: ResponseHead, head: ResponseHead, rest: bytes, coding: bytes, limits: RelayLimits
     ) -> None:
-        """Compress the body: a short one in one go, so that its length can be told, else as it comes."""
+        """Compress the body, at the upstream's pace where it may be kept for the client, else as it comes."""
         length = response.content_length
-        if length is not None and length <= limits.spool_memory:
-            collected = Collected()
-            self._relay_through(response, rest, collected, limits)
-            body = collected.encoded(coding)
-            self._send_whole(head, len(body), body, limits.write_timeout)
-        else:
+        streams = response.unbuffered or response.event_stream or length is None
+        if length is None or streams or length > min(limits.spool_size, MOST_KEPT):
             self._downstream.begin(head, None, b"", stream=True)
-            sink = EncodingSink(self._downstream, coding, flushes=length is None)
-            self._relay_through(response, rest, sink, limits)
+            self._relay_through(response, rest, EncodingSink(self._downstream, coding, flushes=streams), limits)
+            return
+        kept = Kept(Spool(limits.spool_memory, limits.spool_dir))
+        try:
+            self._relay_through(response, rest, EncodingSink(kept, coding, flushes=False), limits)
+            spool = kept.spool
+            self._send_whole(head, spool.length, spool.in_memory(), limits.write_timeout)
+            self._downstream.sent += send_spool(self._downstream.outlet, spool, limits.write_timeout)
+        finally:
+            kept.spool.close()
 
     def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes) -> None:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""

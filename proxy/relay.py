@@ -146,6 +146,23 @@ def send_file_part(target: Outlet, file: int, offset: int, length: int, timeout:
     return length
 
 
+def send_spool(target: Outlet, spool: Spool, timeout: float) -> int:
+    """Send what a spool has in its file, at the client's pace; return how much. Arguments and errors as above."""
+    offset = len(spool.in_memory())
+    begin = offset
+    try:
+        while offset < spool.length:
+            sent = spool.send_to(target, offset)
+            offset += sent
+            if not sent:
+                target.wait_writable(monotonic() + timeout)
+    except DeadlinePassed:
+        raise ExchangeError(errors.CLIENT_STALLED) from None
+    except OSError as error:
+        raise ClientGone from error
+    return offset - begin
+
+
 class SizedRelay:
     """A body of known length on its way from `source` to `target`.
 

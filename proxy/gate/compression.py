@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 import gevent
 
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.net.spool import Spool
 from proxy.relay import Sink
 from proxy.wire.coding import CODINGS, Encoder, encoder
 from proxy.wire.fields import BODILESS, field_value, with_vary
@@ -23,6 +26,9 @@ WORTHWHILE = 1024
 
 _SLICE = 64 << 10
 """Most bytes that are encoded before other connections get their turn, about a millisecond."""
+
+MOST_KEPT = 16 << 20
+"""Longest body that is compressed before its first byte goes to the client; longer ones are compressed as they come."""
 
 _DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
 
@@ -87,21 +93,20 @@ def restored(line: bytes) -> bytes:
     return line[:9] + re.sub(rb'(?:W/)?("[^"]*")', rb"\1", line[9:])
 
 
-class Collected:
-    """A sink that keeps a body which is small enough to be encoded in one go."""
+class Kept:
+    """A sink that keeps a body, so that its length can be told and the upstream need not wait for the client."""
 
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
 
     def write(self, data: bytes) -> None:
-        self._pieces.append(data)
+        try:
+            self.spool.append(data)
+        except OSError as error:
+            raise ExchangeError(errors.SPOOL, error.strerror or "") from None
 
     def end(self, _trailers: list[bytes]) -> None:
         """A body of known length has none."""
-
-    def encoded(self, coding: bytes) -> bytes:
-        engine = encoder(coding)
-        return engine.feed(b"".join(self._pieces)) + engine.finish()
 
 
 class EncodingSink:

@@ -56,6 +56,10 @@ class Spool:
             return outlet.send(memoryview(self._memory)[offset:])
         return send_file(outlet, self._file.fileno(), offset, self.length - offset)
 
+    def in_memory(self) -> bytes:
+        """Everything, if none of it is in a file; else nothing."""
+        return bytes(self._memory)
+
     def clear(self) -> None:
         """Forget everything, as after the last byte was sent; the file is kept for more."""
         self._memory = bytearray()

@@ -1,6 +1,7 @@
 """An application behind the gateway: it tells what it was asked, and answers in every form of body."""
 
 import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 BODY = json.dumps([{"number": number, "text": "again and again"} for number in range(100)]).encode()
 LONG = BODY * 40
 """More than is compressed in one go."""
+
+NOISE = random.Random(1).randbytes(6_000_000).hex().encode()
+"""More than sockets hold, even at half its size."""
+
+NOISE_TAKEN = threading.Semaphore(0)
+"""Released when all of it has been written."""
 
 EVENTS = threading.Semaphore(0)
 """Released once for each event that `/events` may send."""
@@ -21,6 +28,9 @@ class _Answers(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/events":
             self._events()
+        elif path == "/noise":
+            self._whole(NOISE, "text/plain")
+            NOISE_TAKEN.release()
         elif path == "/untyped":
             self._whole(BODY, "application/octet-stream")
         elif path == "/until-close":

@@ -12,7 +12,7 @@ import pytest
 
 from tests.proxy.black_box.gateway import Gateway, wait_until
 from tests.proxy.local import origin
-from tests.proxy.local.origin import BODY, EVENTS, LONG
+from tests.proxy.local.origin import BODY, EVENTS, LONG, NOISE, NOISE_TAKEN
 
 CONFIG = """
 upstream = "127.0.0.1:{port}"
@@ -211,12 +211,26 @@ def test_answers_are_compressed(gateway: Gateway, path: str, body: bytes) -> Non
     assert answer.fields["Vary"] == "Origin"
     assert "Accept-Encoding" in (answer.fields.get_all("Vary") or [])
     length = answer.fields["Content-Length"]
-    assert length == (str(len(answer.body)) if path == "/short" else None)
+    assert length == (None if path == "/until-close" else str(len(answer.body)))
     if path != "/until-close":
         assert answer.fields["ETag"] == 'W/"v1"'
         head = ask(gateway, path, "HEAD", Accept_Encoding="gzip")
         assert (head.fields["Content-Encoding"], head.fields["ETag"]) == ("gzip", 'W/"v1"')
         assert head.fields["Content-Length"] in (None, length)
+
+
+def test_a_slow_client_of_a_compressed_answer_does_not_hold_the_application(gateway: Gateway) -> None:
+    """The log tells that the upstream was done: its connection serves the next request while the first is unread."""
+    with socket.create_connection(gateway.address, timeout=20) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        slow.sendall(b"GET /noise HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")
+        wait_until(lambda: NOISE_TAKEN.acquire(blocking=False), "the application has given everything")
+        got = b""
+        while data := slow.recv(65536):
+            got += data
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % len(body) in head
+    assert gzip.decompress(body) == NOISE
 
 
 def test_an_update_names_the_state_that_was_read(gateway: Gateway) -> None:
