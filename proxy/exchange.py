@@ -13,6 +13,7 @@ from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer, File
 from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
+from proxy.gate.gate import Gate
 from proxy.net.spool import Spool
 from proxy.relay import (
     RelayLimits,
@@ -50,6 +51,7 @@ class Exchange(Asking):
     """One request on its way through the gateway."""
 
     __slots__ = (
+        "_admitted",
         "_patron",
         "_pending",
         "_reason",
@@ -57,11 +59,15 @@ class Exchange(Asking):
         "_status",
         "_termination",
         "_tunnelled",
+        "_verdict",
     )
 
     def __init__(self, route: Route | None, resources: Resources, downstream: Downstream, request: Request) -> None:
         super().__init__(resources, downstream, request)
         self._route = route
+        self._admitted = False
+        """The gate was passed, or has given its verdict."""
+        self._verdict: Answer | ExchangeError | None = None
         self._tunnelled = False
         self._patron: Patron | None = None
         self._pending = b""
@@ -80,6 +86,8 @@ class Exchange(Asking):
         request = self._request
         cluster = route.cluster
         if cluster.queue is not None or request.method != b"GET" or request.fields.websocket:
+            return False
+        if route.gate is not None and not self._passes(route.gate):
             return False
         now = monotonic()
         try:
@@ -100,6 +108,15 @@ class Exchange(Asking):
         self._deadline = now + route.settings.read_timeout
         lease.await_callback(self._heard, self._deadline)
         return True
+
+    def _passes(self, gate: Gate) -> bool:
+        """Whether the gate lets the request go on. A refusal is kept for `run`."""
+        self._admitted = True
+        try:
+            self._verdict = gate.check(self._request)
+        except ExchangeError as error:
+            self._verdict = error
+        return self._verdict is None
 
     def _heard(self) -> None:
         """The upstream has answered, closed, or let its deadline pass. Raises nothing."""
@@ -174,10 +191,13 @@ class Exchange(Asking):
         elif self._lease is not None:
             self._pass_on(route)
         else:
-            answer = route.gate.check(request) if route.gate is not None else None
-            if answer is not None:
+            if route.gate is not None and not self._admitted:
+                self._passes(route.gate)
+            if isinstance(self._verdict, ExchangeError):
+                raise self._verdict
+            if self._verdict is not None:
                 self._phase = DATA
-                self._answer_here(answer, route)
+                self._answer_here(self._verdict, route)
                 return
             if request.fields.chunked or request.fields.content_length is not None:
                 self._phase = BODY

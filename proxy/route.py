@@ -31,8 +31,8 @@ class Route:
 
     @property
     def simple(self) -> bool:
-        """Whether requests go to the upstream as they are, and answers to the client."""
-        return self.gate is None and self.edits is None and not self.cluster.sticky
+        """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
+        return (self.gate is None or self.gate.prompt) and self.edits is None and not self.cluster.sticky
 
 
 @dataclass(frozen=True, slots=True)

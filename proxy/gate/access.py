@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.gate.gate import Prompt
 from proxy.upstream.request import Request
 from proxy.values.web import Network
 from proxy.wire.forwarding import within
@@ -11,7 +12,7 @@ from proxy.wire.forwarding import within
 _MOST_REMEMBERED = 4096
 
 
-class AccessList:
+class AccessList(Prompt):
     """Lets in clients of the networks in `allow` (all, if there are none), but none of those in `deny`.
 
     A client without an address (on a unix socket) is in no network.

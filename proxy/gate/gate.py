@@ -14,11 +14,16 @@ class Step(Protocol):
         """None lets the request go on, an answer ends it here. Raises `ExchangeError` to refuse it."""
 
 
+class Prompt:
+    """Marks a step whose check never waits."""
+
+
 class Gate:
-    """A route's steps; routes that need none have no gate."""
+    """A route's steps; routes that need none have no gate. A `prompt` one never waits."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
+        self.prompt = all(isinstance(step, Prompt) for step in steps)
 
     def check(self, request: Request) -> Answer | None:
         """The first answer of a step, or None. Raises `ExchangeError`."""

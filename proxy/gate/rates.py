@@ -4,6 +4,7 @@ from math import ceil
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.gate.gate import Prompt
 from proxy.limits import WorkerLimits
 from proxy.limits.presence import Kept
 from proxy.upstream.request import Request
@@ -13,7 +14,7 @@ from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.head import CRLF
 
 
-class RateLimit:
+class RateLimit(Prompt):
     """A token bucket for each client of a route: `burst` requests at once, then `rate`.
 
     Every answer tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-11): the quota is the burst, the
@@ -31,24 +32,30 @@ class RateLimit:
         policy = b'"%s";q=%d;w=%d' % (name, self._burst, ceil(self._burst / self._rate))
         self._left = b'RateLimit-Policy: %s\r\nRateLimit: "%s";r=%%d;t=%%d\r\n' % (policy, name.replace(b"%", b"%%"))
         self._next = ceil(1 / self._rate)
+        self._last = (-1, b"")
+        """What was told last, and for how many tokens: it is often the same again."""
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (429)."""
-        key = self._route_key
-        if not key:
-            value = field_value(request.fields.lines, self._header) if self._header else None
-            # Without the header it is the address that counts: leaving the header out must not help.
-            key = self._keys.of_client(request.client) if value is None else self._keys.of_value(b"h" + value)
+        key = self._route_key or self._client_key(request)
         left = self._take(key, self._rate, self._burst, request.started)
         if left >= 0.0:
-            request.told = self._left % (left, self._next)
+            tokens = int(left)
+            if tokens != self._last[0]:
+                self._last = (tokens, self._left % (tokens, self._next))
+            request.told = self._last[1]
             return
         wait = max(1, ceil(-left))
         told = (self._left % (0, wait)).split(CRLF)[:-1]
         raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *told))
 
+    def _client_key(self, request: Request) -> int:
+        value = field_value(request.fields.lines, self._header) if self._header else None
+        # Without the header it is the address that counts: leaving the header out must not help.
+        return self._keys.of_client(request.client) if value is None else self._keys.of_value(b"h" + value)
 
-class WebSocketLimit:
+
+class WebSocketLimit(Prompt):
     """At most so many WebSockets of one client at a time; those of trusted proxies' own are not counted."""
 
     def __init__(self, most: int, trusted: TrustedPeers, limits: WorkerLimits) -> None:

@@ -36,16 +36,28 @@ class Buckets:
         Returns the tokens left, 0 or more; or, when there is none to take, minus the seconds until there is. `now` is
         `time.monotonic()`. When the lock cannot be had the request passes.
         """
-        if not self._lock.take(self._slot):
+        slot = self._slot
+        if not self._lock.take(slot):
             return float(burst)
         try:
-            place = self._find(key, now)
-            level = self._sink(place, rate, now)
+            levels = self._levels
+            place = key % self._sets * WAYS
+            if self._keys[place] != key:
+                place = self._find(key, now)
+            level: float = levels[place]
+            # Time of another process that is a little ahead is not counted twice.
+            passed = now - self._touched[place]
+            if passed > 0.0:
+                self._touched[place] = now
+                level = max(0.0, level - passed * rate)
             left = burst - 1.0 - level
-            self._levels[place] = level if left < 0.0 else level + 1.0
-            return left if left >= 0.0 else left / rate
+            if left < 0.0:
+                levels[place] = level
+                return left / rate
+            levels[place] = level + 1.0
+            return left
         finally:
-            self._lock.give_back(self._slot)
+            self._lock.give_back(slot)
 
     def give_back(self, key: int) -> None:
         """Put a token back that was taken and not used after all."""
@@ -59,22 +71,9 @@ class Buckets:
         finally:
             self._lock.give_back(self._slot)
 
-    def _sink(self, place: int, rate: float, now: float) -> float:
-        """The level at `now`; time of another process that is a little ahead is not counted twice."""
-        level = self._levels[place]
-        passed = now - self._touched[place]
-        if passed > 0.0:
-            self._touched[place] = now
-            level -= passed * rate
-            if level < 0.0:
-                return 0.0
-        return level
-
     def _find(self, key: int, now: float) -> int:
         """Where the bucket of `key` is; a new one takes an empty place, else that of the oldest."""
         start = key % self._sets * WAYS
-        if self._keys[start] == key:
-            return start
         keys = self._keys[start : start + WAYS].tolist()
         try:
             return start + keys.index(key)

@@ -29,7 +29,10 @@ class Lock:
     def take(self, slot: int) -> bool:
         """Take it in the worker of this slot; False if it could not be had in time."""
         self._flags[slot] = 1
-        if self._acquire(False) or self._acquire(True, _PATIENCE):
+        return self._acquire(False) or self._wait(slot)
+
+    def _wait(self, slot: int) -> bool:
+        if self._acquire(True, _PATIENCE):
             return True
         self._flags[slot] = 0
         return False
