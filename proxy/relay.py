@@ -7,6 +7,7 @@ application's worker is free for others while the client takes its time. Bodies 
 through at once, and a slow client holds them back.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from proxy.wire.body import ChunkedDecoder
 from proxy.wire.head import check_trailers
 
 _NOTHING = memoryview(b"")
+_DISK_ERRORS = {errno.EIO, errno.ENODATA}  # the latter where a page has been cut off under sendfile
 
 PATIENCE = 0.5
 """Seconds that one client may hold up the upstream in all before its answer is spooled."""
@@ -142,6 +144,8 @@ def send_file_part(target: Outlet, file: int, offset: int, length: int, timeout:
     except DeadlinePassed:
         raise ExchangeError(errors.CLIENT_STALLED) from None
     except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise ExchangeError(errors.FILE_FAILED, error.strerror or "") from None
         raise ClientGone from error
     return length
 

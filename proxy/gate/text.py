@@ -4,13 +4,17 @@ from collections.abc import Callable
 
 from proxy.gate.answer import Answer
 from proxy.upstream.request import Request
+from proxy.wire.fields import BODILESS
 
 
 class FixedText:
-    """A text from the configuration."""
+    """A text from the configuration; statuses that have no body go without it."""
 
     def __init__(self, text: str, status: int, content_type: str) -> None:
-        self._answer = Answer(status, (b"Content-Type: " + content_type.encode(),), text.encode())
+        if status in BODILESS:
+            self._answer = Answer(status)
+        else:
+            self._answer = Answer(status, (b"Content-Type: " + content_type.encode(),), text.encode())
 
     def check(self, _request: Request) -> Answer:
         return self._answer

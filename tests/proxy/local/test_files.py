@@ -7,6 +7,8 @@ from pathlib import Path
 
 import gevent
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer, File
@@ -93,6 +95,19 @@ def test_files_are_served(site: Path, target: str, body: bytes, kind: str) -> No
 )  # fmt: skip
 def test_what_is_not_a_file_beneath_the_root_is_missing(site: Path, target: str) -> None:
     assert refused(site, target).failure.status == 404
+
+
+@given(st.lists(st.sampled_from(
+    ["/", "//", ".", "..", "%2e", "%2E%2e", "%2f", "%5c", "\\", "%00", "link.txt", "up", "outside.txt", "docs", "site",
+     "letters", ".env", ";", "?", "%", "index.html"]), max_size=8))  # fmt: skip
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_spelling_of_a_path_leads_outside(site: Path, pieces: list[str]) -> None:
+    try:
+        _, body = ask(site, "/" + "".join(pieces))
+    except ExchangeError as refusal:
+        assert refusal.failure.status == 404
+    else:
+        assert body in (b"", b"<h1>home</h1>", b"<h1>docs</h1>", b"abcdefghij")
 
 
 def test_a_root_that_is_a_link_is_followed_anew_each_time(tmp_path: Path, site: Path) -> None:

@@ -11,6 +11,7 @@ from proxy.errors import ExchangeError
 from proxy.gate.changes import FieldChanges
 from proxy.gate.maintenance import Maintenance
 from proxy.settings.pages import MAX_PAGE, load_pages
+from proxy.values.web import FIELD_NAMES, FIELDS
 from tests.proxy.local.requests import asked
 
 
@@ -97,3 +98,20 @@ def test_fields_are_set_once_and_removed() -> None:
     assert changes.apply([b"server: x", b"X-FRAME-OPTIONS: ALLOW", b"A: 1"]) == [b"A: 1", b"X-Frame-Options: DENY"]
     assert changes
     assert not FieldChanges([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Host", "x"), ("Content-Length", "1"), ("transfer-encoding", "chunked"), ("Connection", "x"),
+        ("Upgrade", "h2c"), ("X-Forwarded-For", "x"), ("X-Real-IP", "x"), ("Forwarded", "x"), ("X-Request-ID", "x"),
+        ("Content-Encoding", "br"), ("Sec-WebSocket-Key", "x"), ("A:", "x"), ("", "x"),
+        ("A", "x\r\nB: y"), ("A", "x\0"),
+    ],
+)  # fmt: skip
+def test_fields_that_nobody_may_touch_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"remove it|not a valid field name|without control characters"):
+        FIELDS.read({name: value})
+    if value == "x":
+        with pytest.raises(ValueError, match=r"remove it|not a valid name|field name"):
+            FIELD_NAMES.read([name or ";"])

@@ -1,8 +1,10 @@
 """Routes that answer here, change fields, compress and tell of errors in their own words: the running gateway."""
 
+import contextlib
 import gzip
 import http.client
 import json
+import os
 import socket
 import zlib
 from collections.abc import Iterator
@@ -42,6 +44,11 @@ redirect = "https://{{host}}/new{{rest}}{{query}}"
 [[route]]
 exact = "/robots.txt"
 respond = "User-agent: *\\nDisallow: /\\n"
+
+[[route]]
+exact = "/nothing"
+respond = "this is not sent"
+respond_status = 204
 
 [[route]]
 exact = "/up"
@@ -149,6 +156,23 @@ def test_a_slow_reader_gets_the_whole_file(gateway: Gateway) -> None:
     assert got > 2097152
 
 
+def test_a_file_that_is_cut_while_it_is_sent_never_looks_whole(gateway: Gateway) -> None:
+    path = gateway.access_log.parent / "root" / "growing.bin"
+    path.touch()
+    os.truncate(path, 64 << 20)
+    with socket.create_connection(gateway.address, timeout=20) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.sendall(b"GET /files/growing.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        got = len(client.recv(1024))
+        os.truncate(path, 0)
+        with contextlib.suppress(ConnectionResetError):
+            while data := client.recv(1 << 20):
+                got += len(data)
+    assert got < 64 << 20
+    entry = json.loads(_log(gateway, "growing.bin").splitlines()[-1])
+    assert entry["reason"] == "file_failed"
+
+
 def test_answers_that_are_given_here(gateway: Gateway) -> None:
     moved = ask(gateway, "/old/a?b=c", Host="example.org:8000")
     assert (moved.status, moved.fields["Location"]) == (308, "https://example.org/new/a?b=c")
@@ -164,7 +188,7 @@ def test_answers_that_are_given_here(gateway: Gateway) -> None:
 def test_several_answers_on_one_connection(gateway: Gateway) -> None:
     """What is answered here leaves the connection in order, whatever came with the request."""
     connection = http.client.HTTPConnection(*gateway.address, timeout=20)
-    for path in ("/robots.txt", "/files/docs/", "/files/none", "/old/x", "/short", "/up"):
+    for path in ("/robots.txt", "/nothing", "/files/docs/", "/files/none", "/old/x", "/short", "/up"):
         connection.request("GET", path)
         response = connection.getresponse()
         response.read()
