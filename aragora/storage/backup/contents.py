@@ -37,6 +37,13 @@ def contents(database: Database) -> Contents:
         )
 
 
+def complaint(said: str, code: int) -> str:
+    """Why a program failed: what it said, or how it ended."""
+    if said.strip():
+        return first_line(RuntimeError(said))
+    return f"killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+
+
 def run(command: Sequence[str], package: str, environ: Mapping[str, str] | None = None) -> str:
     """What a program says; raises :class:`BackupFailed` with its first line when it fails, or is not there."""
     try:
@@ -55,5 +62,5 @@ def run(command: Sequence[str], package: str, environ: Mapping[str, str] | None 
     except subprocess.TimeoutExpired:
         raise BackupFailed(f"{command[0]} was still running after {TIMEOUT} s") from None
     if done.returncode != 0:
-        raise BackupFailed(f"{command[0]}: {first_line(RuntimeError(done.stderr))}")
+        raise BackupFailed(f"{command[0]}: {complaint(done.stderr, done.returncode)}")
     return done.stdout

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from aragora.settings import Settings
 from aragora.storage import migrations
-from aragora.storage.backup.contents import BackupFailed, Contents, contents, run
-from aragora.storage.engine import first_line, open_database
+from aragora.storage.backup.contents import BackupFailed, Contents, complaint, contents, run
+from aragora.storage.engine import open_database
 
 MAGIC = b"PGDMP"
 PACKAGE = "PostgreSQL's client programs"
@@ -51,8 +51,8 @@ def examine(path: Path) -> Contents:
             rows, said, revision = _counted(reader.stdout)
         if reader.returncode != 0:
             complaints.seek(0)
-            complaint = first_line(RuntimeError(complaints.read(4096).decode(errors="replace")))
-            raise BackupFailed(f"{path} is damaged: {complaint}")
+            words = complaints.read(4096).decode(errors="replace")
+            raise BackupFailed(f"{path} is damaged: {complaint(words, reader.returncode)}")
     if not {b"debates", b"events", b"alembic_version"} <= rows.keys():
         raise BackupFailed(f"{path} is not a copy of an aragora database")
     if said != rows[b"events"]:

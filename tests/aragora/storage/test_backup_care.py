@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import shutil
 import sqlite3
 import stat
@@ -93,6 +95,21 @@ def test_a_failure_is_neither_noted_nor_called_a_success_and_removes_nothing(
     assert capsys.readouterr().out == ""
     assert list(shelf.iterdir()) == [older]
     assert backup.last_backup(settings) is None
+
+
+def test_a_disk_without_room_is_a_failure(filled: Store, environ: dict[str, str], shelf: Path) -> None:
+    """A limit on the size of files stands for it: writes fail half way through."""
+    record = filled.page().debates[0]
+    append(filled, record, *[message(secrets.token_hex(20_000)) for _ in range(20)])
+    older = shelf / "aragora-20200101-000000.db"
+    older.write_text("old")
+    script = f"ulimit -f 200; exec {sys.executable} -m aragora backup {shelf} --keep 1"
+    done = subprocess.run(["bash", "-c", script], env=os.environ | environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert done.stderr.startswith("aragora: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(shelf.iterdir()) == [older]
+    assert backup.last_backup(load(environ)) is None
 
 
 @pytest.mark.usefixtures("filled", "here")
