@@ -35,10 +35,10 @@ def fields(number: int) -> str:
     )
 
 
-def request(method: str, target: str, port: int, number: int, body: bytes = b"") -> bytes:
+def request(method: str, target: str, port: int, number: int, body: bytes = b"", extra: str = "") -> bytes:
     """One whole HTTP/1.1 request with eight browser-like fields."""
     length = f"Content-Length: {len(body)}\r\n" if body else ""
-    head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields(number)}{length}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields(number)}{extra}{length}\r\n"
     return head.encode() + body
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.measure import BenchError
 from benchmark.process import Server, free_port, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +31,8 @@ http {{
   map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   upstream origin {{ server 127.0.0.1:{upstream}; keepalive {pool}; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port}{tls} backlog=4096;
+    {certificate}
     location / {{
       proxy_pass http://origin;
       proxy_http_version 1.1;
@@ -61,7 +65,7 @@ defaults
   timeout server 300s
   timeout tunnel 1h
 frontend front
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096{tls}
   http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {limit} }}
   option forwardfor
   http-request set-header X-Real-IP %[src]
@@ -79,8 +83,9 @@ CADDY = """
   admin off
   auto_https off
 }}
-http://127.0.0.1:{port} {{
+{tls}://127.0.0.1:{port} {{
   bind 127.0.0.1
+  {certificate}
   log {{
     output file {folder}/caddy-access.log {{
       roll_disabled
@@ -101,15 +106,44 @@ http://127.0.0.1:{port} {{
 """
 
 
-def write(template: str, path: Path, port: int, upstream: int, pool: int) -> Path:
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, PEM; `both` in one file."""
+
+    cert: Path
+    key: Path
+    both: Path
+
+
+def make_pair(folder: Path) -> Pair:
+    """A self-signed one for 127.0.0.1, of the kind that most sites have now (ECDSA, P-256)."""
+    pair = Pair(folder / "tls.crt", folder / "tls.key", folder / "tls.pem")
+    command = [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-keyout", str(pair.key), "-out", str(pair.cert),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"openssl: {done.stderr.strip()}")
+    pair.both.write_text(pair.cert.read_text() + pair.key.read_text())
+    return pair
+
+
+def write(
+    template: str, path: Path, port: int, upstream: int, pool: int, tls: str = "", certificate: str = ""
+) -> Path:
     """Fill in one configuration file."""
     path.write_text(
-        template.format(port=port, upstream=upstream, folder=path.parent, limit=BODY_LIMIT, pool=pool)
-    )
+        template.format(
+            port=port, upstream=upstream, folder=path.parent, limit=BODY_LIMIT, pool=pool, tls=tls,
+            certificate=certificate,
+        )
+    )  # fmt: skip
     return path
 
 
-def gateway(upstream: int, folder: Path, core: int, pool: int) -> Server:
+def gateway(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
     """This proxy, one worker, with everything on that a user would have on."""
     port = free_port()
     command = [
@@ -117,33 +151,38 @@ def gateway(upstream: int, folder: Path, core: int, pool: int) -> Server:
         "--workers", "1", "--access-log", str(folder / "proxy-access.log"), "--admin", "off",
         "--pool-size", str(pool),
     ]  # fmt: skip
+    if pair is not None:
+        command += ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
     return start(GATEWAY, port, command, folder=folder, core=core, environ={"PYTHONPATH": str(ROOT)})
 
 
-def nginx(upstream: int, folder: Path, core: int, pool: int) -> Server:
+def nginx(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
     """nginx with one worker and its default buffers."""
     port = free_port()
-    config = write(NGINX, folder / "nginx.conf", port, upstream, pool)
+    secure = f"ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};" if pair is not None else ""
+    config = write(NGINX, folder / "nginx.conf", port, upstream, pool, " ssl http2" if pair is not None else "", secure)
     return start("nginx", port, ["nginx", "-c", str(config), "-p", str(folder)], folder=folder, core=core)
 
 
-def haproxy(upstream: int, folder: Path, core: int, pool: int) -> Server:
+def haproxy(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
     """HAProxy with one thread; its log lines go to a file through its standard output."""
     port = free_port()
-    config = write(HAPROXY, folder / "haproxy.cfg", port, upstream, pool)
+    secure = f" ssl crt {pair.both} alpn h2,http/1.1" if pair is not None else ""
+    config = write(HAPROXY, folder / "haproxy.cfg", port, upstream, pool, secure)
     return start("haproxy", port, ["haproxy", "-db", "-f", str(config)], folder=folder, core=core)
 
 
-def caddy(upstream: int, folder: Path, core: int, pool: int) -> Server:
+def caddy(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
     """Caddy on one processor."""
     port = free_port()
-    config = write(CADDY, folder / "Caddyfile", port, upstream, pool)
+    scheme, secure = ("https", f"tls {pair.cert} {pair.key}") if pair is not None else ("http", "")
+    config = write(CADDY, folder / "Caddyfile", port, upstream, pool, scheme, secure)
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
     environ = {"GOMAXPROCS": "1", "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     return start("caddy", port, command, folder=folder, core=core, environ=environ)
 
 
-PEERS: dict[str, Callable[[int, Path, int, int], Server]] = {
+PEERS: dict[str, Callable[[int, Path, int, int, Pair | None], Server]] = {
     GATEWAY: gateway,
     "nginx": nginx,
     "haproxy": haproxy,

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark import heads, origin, wrk
+from benchmark import h2load, heads, origin, wrk
 from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
 from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
-from benchmark.peers import PEERS
+from benchmark.peers import PEERS, make_pair
 from benchmark.process import Server
-from benchmark.scenarios import MIB, PER_MIB, SHARE, Scenario
+from benchmark.scenarios import FLEETS, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario
 
 SETTLE_SECONDS = 1.5
 
@@ -68,15 +68,16 @@ Say = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def fleet(plan: Plan, folder: Path, *, tunnel: bool, failures: dict[str, str]) -> Iterator[tuple[Server, list[Server]]]:
+def fleet(plan: Plan, folder: Path, kind: str, failures: dict[str, str]) -> Iterator[tuple[Server, list[Server]]]:
     """An origin and every peer in front of it. A peer that does not start is noted in `failures` and left out."""
     folder.mkdir()
-    behind = (origin.websocket if tunnel else origin.http)(folder, plan.driver_core)
+    behind = (origin.websocket if kind == TUNNEL else origin.http)(folder, plan.driver_core)
     servers: list[Server] = []
     try:
+        pair = make_pair(folder) if kind == SECURE else None
         for name in plan.peers:
             try:
-                servers.append(PEERS[name](behind.port, folder, plan.proxy_core, plan.pool))
+                servers.append(PEERS[name](behind.port, folder, plan.proxy_core, plan.pool, pair))
             except BenchError as error:
                 failures[name] = str(error)
         yield behind, servers
@@ -95,10 +96,14 @@ def cost(scenario: Scenario, sample: Sample) -> float:
 
 def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> Sample:
     """One measurement of one peer."""
-    if plan.wrk and scenario.body <= MIB and not scenario.tunnel:
+    if scenario.kind == "http2":
+        return h2load.measure(server.port, scenario, plan.seconds, server.pids, behind.pids)
+    if scenario.fleet == SECURE and not plan.wrk:
+        raise BenchError("needs wrk, which is not installed")
+    if plan.wrk and scenario.body <= MIB and scenario.fleet != TUNNEL:
         return wrk.measure(server.port, scenario, folder, plan.seconds, plan.fields, server.pids, behind.pids)
     numbers = range(scenario.connections)
-    if scenario.tunnel:
+    if scenario.fleet == TUNNEL:
         shakes = [heads.upgrade(server.port, number) for number in numbers]
         connections = open_websocket(server.port, shakes, heads.frame(scenario.body))
     else:
@@ -115,13 +120,12 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
 def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> Memory:
     """Every scenario that is measured under load, round by round, the peers taking turns. Their memory at the end."""
     memory: Memory = {}
-    for tunnel in (False, True):
-        chosen = [scenario for scenario in scenarios if scenario.tunnel is tunnel and not scenario.idle]
+    for kind in FLEETS:
+        chosen = [scenario for scenario in scenarios if scenario.fleet == kind and not scenario.idle]
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        where = folder / ("tunnel" if tunnel else "http")
-        with fleet(plan, where, tunnel=tunnel, failures=failures) as (behind, servers):
+        with fleet(plan, folder / kind, kind, failures) as (behind, servers):
             for scenario in chosen:
                 row = results[scenario.name] = {name: Series() for name in plan.peers}
                 for name, failure in failures.items():
@@ -132,7 +136,8 @@ def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Res
                             say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
                             measure_into(row[server.name], scenario, server, behind, plan, folder)
             for server in servers:
-                memory[f"{server.name}, {behind.name}"] = proportional_kib(server.pids), resident_kib(server.pids)
+                where = f"{server.name}, {behind.name}{' over TLS' if kind == SECURE else ''}"
+                memory[where] = proportional_kib(server.pids), resident_kib(server.pids)
     return memory
 
 
@@ -149,13 +154,12 @@ def measure_into(series: Series, scenario: Scenario, server: Server, behind: Ser
 
 def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> None:
     """Memory and processor use of connections that do nothing, all peers at the same time."""
-    for tunnel in (False, True):
-        chosen = [scenario for scenario in scenarios if scenario.tunnel is tunnel and scenario.idle]
+    for kind in FLEETS:
+        chosen = [scenario for scenario in scenarios if scenario.fleet == kind and scenario.idle]
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        where = folder / ("idle-tunnel" if tunnel else "idle-http")
-        with fleet(plan, where, tunnel=tunnel, failures=failures) as (behind, servers):
+        with fleet(plan, folder / f"idle-{kind}", kind, failures) as (behind, servers):
             for scenario in chosen:
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             parked: list[Parked] = []
@@ -172,7 +176,7 @@ def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Resul
 def open_idle(scenario: Scenario, server: Server, behind: Server, plan: Plan) -> Parked:
     """Open the connections, each used once. A short load comes first, so that nothing is first-time."""
     numbers = range(scenario.connections)
-    if scenario.tunnel:
+    if scenario.fleet == TUNNEL:
         message = heads.frame(scenario.body)
         shakes = [heads.upgrade(server.port, number) for number in numbers]
         warm = open_websocket(server.port, shakes[:32], message)
@@ -183,7 +187,8 @@ def open_idle(scenario: Scenario, server: Server, behind: Server, plan: Plan) ->
     close(warm)
     time.sleep(SETTLE_SECONDS)
     before = proportional_kib(server.pids)
-    kept = open_websocket(server.port, shakes, message) if scenario.tunnel else open_http(server.port, requests)
+    tunnelled = scenario.fleet == TUNNEL
+    kept = open_websocket(server.port, shakes, message) if tunnelled else open_http(server.port, requests)
     time.sleep(SETTLE_SECONDS)
     return Parked(server, kept, (proportional_kib(server.pids) - before) / scenario.connections)
 

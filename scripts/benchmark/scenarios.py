@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
+PLAIN, SECURE, TUNNEL = FLEETS = ("http", "tls", "tunnel")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of traffic. `kind` is get, post, websocket, idle-http or idle-websocket."""
+    """One kind of traffic. `kind` is get, post, websocket, tls, handshake, http2, idle-http or idle-websocket."""
 
     name: str
     title: str
@@ -48,9 +49,11 @@ class Scenario:
         return self.kind.startswith("idle")
 
     @property
-    def tunnel(self) -> bool:
-        """Goes to the WebSocket origin."""
-        return self.kind.endswith("websocket")
+    def fleet(self) -> str:
+        """Which servers it is measured with: with the WebSocket origin, or with TLS, or with neither."""
+        if self.kind.endswith("websocket"):
+            return TUNNEL
+        return SECURE if self.kind in ("tls", "handshake", "http2") else PLAIN
 
 
 REQUEST, MESSAGE, PER_MIB, KIB, SHARE = "us/request", "us/message", "us/MiB", "KiB/connection", "% of a core"
@@ -68,6 +71,12 @@ SCENARIOS = (
     Scenario("websocket-125", "WebSocket echo, 125 B", "websocket", 32, MESSAGE, body=125, bars=(Bar(1.1, "nginx"),)),
     Scenario("websocket-16k", "WebSocket echo, 16 KiB", "websocket", 32, MESSAGE, body=16384,
              bars=(Bar(0.4, "nginx"),)),
+    Scenario("tls-1k", "TLS, GET 1 KiB, 32 connections", "tls", 32, REQUEST, "/1k",
+             bars=(Bar(1.8, "nginx"), Bar(0.7, "caddy"))),
+    Scenario("tls-handshake", "TLS handshake and GET 1 KiB", "handshake", 32, REQUEST, "/1k",
+             bars=(Bar(1.5, "nginx"),)),
+    Scenario("http2-1k", "HTTP/2 over TLS, GET 1 KiB, 32 connections x 10 streams", "http2", 32, REQUEST, "/1k",
+             bars=(Bar(0.9, "caddy"),)),
     Scenario("idle-http", "memory of an idle connection", "idle-http", 3000, KIB, "/1k", bars=(Bar(2.0),)),
     Scenario("idle-cpu", "3,000 idle connections", "idle-http", 3000, SHARE, "/1k", bars=(Bar(1.0),)),
     Scenario("idle-websocket", "memory of an idle WebSocket", "idle-websocket", 1000, KIB, body=125, bars=(Bar(10.0),)),

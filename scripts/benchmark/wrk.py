@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmark import heads
 from benchmark.load import PATIENCE_SECONDS, Sample
 from benchmark.measure import BenchError, processor_ns
-from benchmark.scenarios import Scenario
+from benchmark.scenarios import SECURE, Scenario
 
 VARIANTS = 61
 MOST_THREADS = 32
@@ -47,7 +47,10 @@ def script(folder: Path, port: int, scenario: Scenario, fields: str) -> Path:
     """The Lua script that chooses among prepared requests."""
     method = "POST" if scenario.body else "GET"
     body = b"x" * scenario.body
-    prepared = (heads.request(method, scenario.target, port, number, body).decode() for number in range(VARIANTS))
+    extra = "Connection: close\r\n" if scenario.kind == "handshake" else ""
+    prepared = (
+        heads.request(method, scenario.target, port, number, body, extra).decode() for number in range(VARIANTS)
+    )
     quoted = ",\n".join('"' + text.replace("\r", "\\r").replace("\n", "\\n") + '"' for text in prepared)
     path = folder / f"{scenario.name}-{port}.lua"
     path.write_text((CONSTANT if fields == "connection" else ROTATING).format(requests=quoted))
@@ -57,9 +60,10 @@ def script(folder: Path, port: int, scenario: Scenario, fields: str) -> Path:
 def drive(port: int, scenario: Scenario, lua: Path, seconds: float, fields: str) -> str:
     """Run wrk once; its report."""
     threads = min(scenario.connections, MOST_THREADS) if fields == "connection" else 1
+    scheme = "https" if scenario.fleet == SECURE else "http"
     command = [
         "wrk", "-t", str(threads), "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s", "--latency",
-        "--timeout", f"{PATIENCE_SECONDS:.0f}s", "-s", str(lua), f"http://127.0.0.1:{port}{scenario.target}",
+        "--timeout", f"{PATIENCE_SECONDS:.0f}s", "-s", str(lua), f"{scheme}://127.0.0.1:{port}{scenario.target}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 3 * PATIENCE_SECONDS, check=False)
     if done.returncode:
