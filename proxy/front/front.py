@@ -126,6 +126,11 @@ class Front:
         del self._idle[:surplus]
 
     @property
+    def busy(self) -> int:
+        """Greenlets at work: more than connections where streams share one."""
+        return self._greenlets - len(self._idle)
+
+    @property
     def serving(self) -> int:
         """Connections with a request in flight."""
         return sum(not connection.parked and not connection.detached for connection in self.connections)

@@ -211,7 +211,7 @@ class Connection(Output):
     def _is_full(self) -> bool:
         """Whether one more stream is too many, for this connection or for the process."""
         settings = self.front.tables.settings
-        return len(self.streams) >= settings.max_streams or self.front.serving >= settings.max_connections
+        return len(self.streams) >= settings.max_streams or self.front.busy >= settings.max_connections
 
     def _read_request(self, section: list[Field], stream: ClientStream) -> Request:
         front = self.front
