@@ -48,7 +48,10 @@ def examine(path: Path) -> Contents:
             raise BackupFailed(f"pg_restore is not installed: install {PACKAGE}") from None
         with reader:
             assert reader.stdout is not None
-            rows, said, revision = _counted(reader.stdout)
+            try:
+                rows, said, revision = _counted(reader.stdout)
+            except (ValueError, IndexError):
+                raise BackupFailed(f"{path} is not a copy of an aragora database") from None
         if reader.returncode != 0:
             complaints.seek(0)
             words = complaints.read(4096).decode(errors="replace")

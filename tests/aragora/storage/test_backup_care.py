@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from aragora.cli import main
@@ -21,6 +22,7 @@ from aragora.settings import Settings, load
 from aragora.storage import Store, backup
 from aragora.storage.backup import BackupFailed
 from aragora.storage.engine import sqlite_path
+from tests.aragora.storage.databases import PostgreSQL
 from tests.aragora.storage.debates import START, append, message, spec
 
 
@@ -195,6 +197,17 @@ def test_a_copy_of_the_other_database_is_refused(
         other["DATABASE_URL"] = request.getfixturevalue("postgresql").new_database()
     with pytest.raises(BackupFailed, match="does not fit DATABASE_URL"):
         backup.restore(load(other), copy)
+
+
+@pytest.mark.component("postgresql")
+def test_an_archive_of_other_tables_with_our_names_is_refused(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    url = postgresql.new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE debates (id integer); INSERT INTO debates VALUES (1)")
+    archive = tmp_path / "foreign.dump"
+    subprocess.run(["pg_dump", "-Fc", f"--file={archive}", url], check=True, timeout=60)
+    with pytest.raises(BackupFailed, match="not a copy"):
+        backup.verify(archive)
 
 
 WRITER = """
