@@ -45,7 +45,7 @@ class Front:
     """What the connections of one listener share. `tables` is replaced on reload; a request keeps those it began with.
 
     `exchange` answers one request on one connection; `protocol` makes a connection of an accepted socket. Only an
-    `introduced` listener reads the PROXY protocol, if the settings say so.
+    `introduced` listener reads the PROXY protocol and counts its clients' connections, if the settings say so.
     """
 
     def __init__(
@@ -92,7 +92,8 @@ class Front:
     def admit(self, sock: Socket, client: str) -> None:
         """Serve a connection whose client is known by now."""
         most = self.tables.settings.max_client_connections
-        if most and not self.tables.trusted.trusts(client) and not self.guests.enter(sock.fileno(), client, most):
+        counted = most and self._introduced and not self.tables.trusted.trusts(client)
+        if counted and not self.guests.enter(sock.fileno(), client, most):
             self.ended(sock.fileno())
             sock.close()
             return

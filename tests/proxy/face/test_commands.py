@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +131,16 @@ def test_a_reload_is_answered_when_all_follow_or_with_what_is_wrong(face: Start,
     assert "nonsense: there is no such setting" in refused.stderr
     assert gateway.names() == {"two"}
     assert all(worker["current"] for worker in gateway.status()["workers"])
+
+
+def test_who_holds_all_its_connections_can_still_ask_the_admin_address(
+        face: Start, applications: Applications) -> None:
+    gateway = face(upstream(applications("one")) + "max_client_connections = 1\n")
+    with socket.create_connection(gateway.front, timeout=10) as held:
+        held.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert held.recv(4096).startswith(b"HTTP/1.1 200")
+        assert gateway.get()[0] == 429
+        assert gateway.run("maintenance", "on").returncode == FINE
 
 
 def test_an_edit_of_the_upstream_ends_a_switch(face: Start, applications: Applications) -> None:
