@@ -95,23 +95,25 @@ class TlsSocket:
     def shake_hands(self) -> None:
         """Go on with the handshake until it is done. Raises `BlockingIOError`: call again when the socket is ready,
         for writing if `sending` says so, else for reading; another `OSError`: it failed."""
-        self._flush()
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self._flush()
-                self._receive()
-                if self._ended:
-                    raise ConnectionResetError(errno.ECONNRESET, "the client left during the handshake") from None
-            except ssl.SSLError:
-                self._say_last_words()
-                raise
-            else:
-                break
+        if self._unsent:
+            self._flush()
+        if not self._left:
+            self._receive()
+            if self._ended:
+                raise ConnectionResetError(errno.ECONNRESET, "the client left during the handshake")
+        self._left = False
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            raise BlockingIOError(errno.EAGAIN, "the handshake waits for the client") from None
+        except ssl.SSLError:
+            self._say_last_words()
+            raise
         self._silent = False
         self._left = self._incoming.pending > 0
-        # The session tickets wait for the first answer if there is a request already.
+        # Session tickets go with the first answer only if its request is here already: without NODELAY a client holds
+        # its request back until something acknowledges the end of its handshake, and a bare acknowledgement takes 40 ms.
         if not self._left:
             try:
                 self._flush()
