@@ -8,30 +8,20 @@ import logging
 from time import monotonic, time
 
 from proxy import errors
+from proxy.answering import send_answer, send_kept, send_refusal, send_whole
 from proxy.asking import QUEUE, RESPONSE, Asking
 from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
-from proxy.gate.answer import Answer, File
+from proxy.gate.answer import Answer
 from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
 from proxy.gate.gate import Gate
 from proxy.net.spool import Spool
-from proxy.relay import (
-    RelayLimits,
-    Sink,
-    SizedRelay,
-    relay_chunked,
-    relay_counted,
-    relay_until_close,
-    send_file_part,
-    send_rest,
-    send_spool,
-)
+from proxy.relay import RelayLimits, Sink, SizedRelay, relay_chunked, relay_counted, relay_until_close, send_rest
 from proxy.resources import Resources
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request
-from proxy.wire.answer import own_answer
 from proxy.wire.fields import BODILESS, websocket_accept
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
@@ -43,8 +33,6 @@ log = logging.getLogger("gunicorn.error.proxy")
 
 _BEFORE_UPSTREAM = (HEAD, BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
-_REFUSAL_TIMEOUT = 10.0
-"""Seconds that a client may take to read why its request was not understood."""
 
 
 class Exchange(Asking):
@@ -197,7 +185,8 @@ class Exchange(Asking):
                 raise self._verdict
             if self._verdict is not None:
                 self._phase = DATA
-                self._answer_here(self._verdict, route)
+                self._status = self._verdict.status
+                send_answer(self._downstream, self._verdict, request, route)
                 return
             if request.fields.chunked or request.fields.content_length is not None:
                 self._phase = BODY
@@ -210,34 +199,6 @@ class Exchange(Asking):
         self._phase = phase
         self._failed(error)
         self._record()
-
-    def _answer_here(self, answer: Answer, route: Route) -> None:
-        """Send an answer that needs no upstream."""
-        self._status = answer.status
-        downstream = self._downstream
-        response = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
-        if route.edits is not None:
-            response = route.edits.own(self._request, response)
-        body = answer.body
-        length = None if answer.status in (204, 304) else answer.length
-        timeout = route.settings.write_timeout
-        if not isinstance(body, File):
-            self._send_whole(response, length, body, timeout)
-            return
-        try:
-            self._send_whole(response, length, b"", timeout)
-            if self._request.method != b"HEAD":
-                downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, timeout)
-        finally:
-            body.close()
-
-    def _send_whole(self, response: ResponseHead, length: int | None, body: bytes, timeout: float) -> None:
-        """Send a head and a body that is at hand."""
-        downstream = self._downstream
-        rest = downstream.begin(response, length, body, stream=False)
-        if rest:
-            send_rest(downstream.outlet, rest, timeout)
-            downstream.sent += len(rest)
 
     def _pass_on(self, route: Route) -> None:
         """Let the upstream answer."""
@@ -295,9 +256,7 @@ class Exchange(Asking):
         kept = Kept(Spool(limits.spool_memory, limits.spool_dir))
         try:
             self._relay_through(response, rest, EncodingSink(kept, coding, flushes=False), limits)
-            spool = kept.spool
-            self._send_whole(head, spool.length, spool.in_memory(), limits.write_timeout)
-            self._downstream.sent += send_spool(self._downstream.outlet, spool, limits.write_timeout)
+            send_kept(self._downstream, head, kept.spool, limits.write_timeout)
         finally:
             kept.spool.close()
 
@@ -321,7 +280,7 @@ class Exchange(Asking):
         if have >= length:
             # Returned before the client is served: another request may be waiting for it.
             self._release(response, clean=have == length)
-            self._send_whole(head, length, rest[:length], limits.write_timeout)
+            send_whole(downstream, head, length, rest[:length], limits.write_timeout)
             return
         assert self._lease is not None
         pending = downstream.begin(head, length, rest, stream=False)
@@ -398,21 +357,7 @@ class Exchange(Asking):
             downstream.abort()
         else:
             self._status = failure.status
-            self._tell(error)
-
-    def _tell(self, error: ExchangeError) -> None:
-        """Send an answer of the gateway's own, in the route's style if there is one."""
-        request = self._request
-        route = self._route
-        if route is not None and route.edits is not None:
-            head, body = route.edits.refusal(request, error)
-        else:
-            head, body = own_answer(error, request.id, request.fields.accept)
-        timeout = route.settings.write_timeout if route is not None else _REFUSAL_TIMEOUT
-        try:
-            self._send_whole(head, len(body), body, timeout)
-        except (ClientGone, ExchangeError):
-            self._downstream.abort()
+            send_refusal(downstream, error, self._request, self._route)
 
     def _record(self) -> None:
         request = self._request

@@ -1,0 +1,63 @@
+"""Answers that are at hand, and how they go to the client: whole, from a file, or as the word on a failure."""
+
+from proxy.downstream import Downstream
+from proxy.errors import ClientGone, ExchangeError
+from proxy.gate.answer import Answer, File
+from proxy.net.spool import Spool
+from proxy.relay import send_file_part, send_rest, send_spool
+from proxy.route import Route
+from proxy.upstream.request import Request
+from proxy.wire.answer import own_answer
+from proxy.wire.response import ResponseHead
+
+_REFUSAL_TIMEOUT = 10.0
+"""Seconds that a client may take to read why its request was not understood."""
+
+
+def send_whole(downstream: Downstream, head: ResponseHead, length: int | None, body: bytes, timeout: float) -> None:
+    """Send a head and a body; `timeout` is the longest time without progress.
+
+    Raises `ExchangeError` or `ClientGone`.
+    """
+    rest = downstream.begin(head, length, body, stream=False)
+    if rest:
+        send_rest(downstream.outlet, rest, timeout)
+        downstream.sent += len(rest)
+
+
+def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, timeout: float) -> None:
+    """Send a head and a body that was kept until it was complete. Errors as for `send_whole`."""
+    send_whole(downstream, head, spool.length, spool.in_memory(), timeout)
+    downstream.sent += send_spool(downstream.outlet, spool, timeout)
+
+
+def send_answer(downstream: Downstream, answer: Answer, request: Request, route: Route) -> None:
+    """Send an answer that needs no upstream. Errors as for `send_whole`."""
+    head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
+    if route.edits is not None:
+        head = route.edits.own(request, head)
+    body = answer.body
+    length = None if answer.status in (204, 304) else answer.length
+    timeout = route.settings.write_timeout
+    if not isinstance(body, File):
+        send_whole(downstream, head, length, body, timeout)
+        return
+    try:
+        send_whole(downstream, head, length, b"", timeout)
+        if request.method != b"HEAD":
+            downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, timeout)
+    finally:
+        body.close()
+
+
+def send_refusal(downstream: Downstream, error: ExchangeError, request: Request, route: Route | None) -> None:
+    """Tell the client what went wrong, in the route's style if there is one. Raises nothing."""
+    if route is not None and route.edits is not None:
+        head, body = route.edits.refusal(request, error)
+    else:
+        head, body = own_answer(error, request.id, request.fields.accept)
+    timeout = route.settings.write_timeout if route is not None else _REFUSAL_TIMEOUT
+    try:
+        send_whole(downstream, head, len(body), body, timeout)
+    except (ClientGone, ExchangeError):
+        downstream.abort()
