@@ -16,7 +16,7 @@ from typing import Any
 
 from h2 import events
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, TooManyStreamsError
 from hpack.exceptions import HPACKError
 
 from proxy import errors
@@ -49,6 +49,7 @@ _HEAD = (b":method", b"HEAD")
 _HIGHEST_STREAM = LAST_STREAM - 2000
 """Stream numbers are used up some time: the client is asked for a new connection a little before."""
 
+_MOST_LOGGED = 256
 _MOST_STALLED = 8
 """Streams of one connection that may end because their client gave them no room, before the connection does."""
 
@@ -118,6 +119,8 @@ class Connection(Output):
         self._stalled = 0
         front.connections.add(self)
         front.multiplexed.add(self)
+        if front.draining:
+            self.drain()
         self.settle()
         if received or self._tls is not None:
             self.hub.loop.run_callback(self.unasked)
@@ -173,7 +176,7 @@ class Connection(Output):
 
     def _end_by_library(self, error: ProtocolError) -> None:
         """The library has queued a GOAWAY of its own: ours knows what was acted upon, and the code of RFC 9113."""
-        code = error.error_code
+        code = ErrorCodes.ENHANCE_YOUR_CALM if isinstance(error, TooManyStreamsError) else error.error_code
         if code is ErrorCodes.PROTOCOL_ERROR and isinstance(error.__cause__, HPACKError):
             code = ErrorCodes.COMPRESSION_ERROR
         queued = self.h2.data_to_send()
@@ -199,7 +202,7 @@ class Connection(Output):
             self.guard.reset()
             return
         except ExchangeError as error:
-            request = Request(b"-", b"-", 2, RequestFields(), b"", monotonic(), client=self.client)
+            request = self._refused_request(event.headers)
             stream.refusal = error
         request.id = request.id or self.front.resources.request_ids.make()
         stream.request = request
@@ -207,6 +210,13 @@ class Connection(Output):
         self._fresh.append(stream)
         if number >= _HIGHEST_STREAM:
             self.drain()
+
+    def _refused_request(self, section: list[Field]) -> Request:
+        """As much of a request that goes no further as the log can tell."""
+        said = dict(section)
+        method, target = (said.get(name, b"-")[:_MOST_LOGGED] or b"-" for name in (b":method", b":path"))
+        front = self.front
+        return Request(method, target, 2, RequestFields(), b"", monotonic(), client=self.client, scheme=front.scheme)
 
     def _is_full(self) -> bool:
         """Whether one more stream is too many, for this connection or for the process."""

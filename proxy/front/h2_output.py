@@ -18,7 +18,7 @@ from h2.settings import Settings as H2Settings
 from proxy.front.front import Front
 from proxy.net.stream import NEVER, Socket, Stream
 from proxy.net.tls import TlsSocket
-from proxy.wire.h2_frames import LAST_STREAM, FrameGuard, goaway
+from proxy.wire.h2_frames import MOST_RESETS, FrameGuard, goaway
 from proxy.wire.h2_sections import SectionDecoder, SectionEncoder
 
 QUANTUM = 32768
@@ -223,8 +223,8 @@ def _library(front: Front) -> H2Connection:
     h2.encoder, h2.decoder = SectionEncoder(), SectionDecoder()
     h2.initiate_connection()
     h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
-    # The library ends the connection over one stream too many; the gateway refuses that stream.
-    h2.local_settings.max_concurrent_streams = LAST_STREAM
+    # The library ends the connection over one stream too many; the gateway refuses that stream, within bounds.
+    h2.local_settings.max_concurrent_streams = tables.settings.max_streams + MOST_RESETS
     h2.local_settings.acknowledge()
     return h2
 

@@ -33,9 +33,10 @@ _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _PERIOD = 10.0
 """Seconds in which frames are counted."""
 
+MOST_RESETS = 200
 _MOST = {
     _PRIORITY: 500,
-    _RST_STREAM: 200,
+    _RST_STREAM: MOST_RESETS,
     _SETTINGS: 100,
     _PING: 200,
     _WINDOW_UPDATE: 2000,

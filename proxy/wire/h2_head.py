@@ -43,6 +43,7 @@ _HOP_BY_HOP = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"tr
 _MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 256
 _MOST_SECTIONS = 512
+_LONGEST_HEAD = 1024
 
 
 class Malformed(Exception):  # noqa: N818 - names what the request is
@@ -261,7 +262,9 @@ def response_section(response: ResponseHead, length: int | None, date: bytes | N
             section.append(_known_lines[b"content-length: %d" % length])
         if date is not None:
             section.append(_known_lines[b"date: " + date])
-        if all(isinstance(field, HeaderTuple) and field.indexable for field in section):
+        if len(response.start) <= _LONGEST_HEAD and all(
+            isinstance(field, HeaderTuple) and field.indexable for field in section
+        ):
             if len(_known_sections) >= _MOST_SECTIONS:
                 _known_sections.clear()
             _known_sections[key] = section

@@ -10,8 +10,11 @@ from typing import Any
 
 from hpack import Decoder, Encoder, HeaderTuple
 
-_MOST_REMEMBERED = 32
+_MOST_REMEMBERED = 16
 _LONGEST_REMEMBERED = 512
+_MOST_FIELDS = 64
+"""A few bytes may stand for many fields: such a section is not kept."""
+
 _SIZE_UPDATE, _SIZE_UPDATE_MASK = 0x20, 0xE0
 
 
@@ -62,7 +65,7 @@ class SectionDecoder(Decoder):  # type: ignore[misc, unused-ignore]
         decoded = super().decode(data, raw=raw)
         if (entries[0] if entries else None) is not newest or (data and data[0] & _SIZE_UPDATE_MASK == _SIZE_UPDATE):
             self._known.clear()
-        elif len(data) <= _LONGEST_REMEMBERED and raw:
+        elif raw and len(data) <= _LONGEST_REMEMBERED and len(list(decoded)) <= _MOST_FIELDS:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[data] = decoded

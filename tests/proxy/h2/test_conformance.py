@@ -377,3 +377,49 @@ def test_the_last_goaway_names_the_last_request_that_was_acted_upon(gateway: Gat
         assert client.alive()
         client.send(frame(PING, 0, 1, bytes(8)))
         assert client.until(GoAwayFrame).last_stream_id == 5
+
+
+CLOSED: dict[str, tuple[Sends, str]] = {
+    "DATA": (lambda c: [DataFrame(1, data=b"x", flags=["END_STREAM"])], "RST_STREAM STREAM_CLOSED"),
+    "HEADERS": (lambda c: [c.headers(1)], "GOAWAY STREAM_CLOSED"),
+    "CONTINUATION": (lambda c: [ContinuationFrame(1, data=c.block(GET), flags=["END_HEADERS"])], "GOAWAY"),
+    "trailers": (lambda c: [c.headers(1, [("x", "y")])], "GOAWAY STREAM_CLOSED"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_stream_that_was_answered_is_closed(gateway: Gateway, origin: ScriptedUpstream, name: str) -> None:
+    origin.expect()
+    sends, expected = CLOSED[name]
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1))
+        client.response(1)
+        client.send(*sends(client))
+        assert client.error().startswith(expected)
+
+
+@pytest.mark.parametrize("name", ["WINDOW_UPDATE", "RST_STREAM", "PRIORITY"])
+def test_some_frames_may_still_come_on_a_closed_stream(
+    gateway: Gateway, origin: ScriptedUpstream, name: str
+) -> None:
+    origin.expect()
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1))
+        client.response(1)
+        late = {"WINDOW_UPDATE": client.widen(1, 9), "RST_STREAM": RstStreamFrame(1), "PRIORITY": PriorityFrame(1)}
+        client.send(late[name])
+        assert client.alive()
+
+
+@pytest.mark.parametrize("behind", [frame(CONTINUATION, 4, 1), frame(PUSH, 4, 1, bytes(4))], ids=["C", "PUSH"])
+def test_other_frames_on_a_half_closed_stream_end_the_connection(gateway: Gateway, behind: bytes) -> None:
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1, HANGING), behind)
+        assert client.error() in ("GOAWAY PROTOCOL_ERROR", "GOAWAY STREAM_CLOSED")
+
+
+def test_a_body_and_its_length_are_compared_over_all_frames(gateway: Gateway) -> None:
+    with Raw(gateway.port) as client:
+        client.send(client.open(1, [*POST, ("content-length", "5")]))
+        client.send(DataFrame(1, data=b"ab"), DataFrame(1, data=b"cd"), DataFrame(1, data=b"ef"))
+        assert client.error() == "GOAWAY PROTOCOL_ERROR"
