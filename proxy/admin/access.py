@@ -12,10 +12,8 @@ With a token (`admin_token_file`) everything but health and the page's own files
 
 import hmac
 import re
-from pathlib import Path
 
 from proxy.admin.answer import Answer, Asked, refusal
-from proxy.settings.token import read_token
 
 _TRUSTED_HOST = re.compile(rb"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+)(?::\d{1,5})?")
 
@@ -27,14 +25,10 @@ def check_host(asked: Asked) -> Answer | None:
     return None
 
 
-def check_token(asked: Asked, path: Path) -> Answer | None:
+def check_token(asked: Asked, token: bytes) -> Answer | None:
     """Refuse who does not present the token."""
-    try:
-        token = read_token(path)
-    except ValueError as problem:
-        return refusal(503, f"admin_token_file {path}: {problem}")
     scheme, _, given = asked.field(b"authorization").partition(b" ")
-    if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token):
+    if token and scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token):
         return None
     return refusal(401, "this address asks for a token: Authorization: Bearer TOKEN", b"WWW-Authenticate: Bearer\r\n")
 

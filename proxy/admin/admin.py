@@ -56,13 +56,13 @@ class Admin:
 
     def _refused(self, asked: Asked) -> Answer | None:
         path = asked.target.partition(b"?")[0]
-        token_file = self._settings().admin_token_file
-        if token_file is None:
+        settings = self._settings()
+        if settings.admin_token_file is None:
             refused = access.check_host(asked)
         elif path in _PAGE or path == b"/healthz":
             refused = None
         else:
-            refused = access.check_token(asked, token_file)
+            refused = access.check_token(asked, settings.admin_token)
         if refused:
             return refused
         if path in _COMMANDS:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from proxy.settings.pages import load_pages
 from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
-from proxy.settings.token import read_token
 from proxy.settings.users import read_users
 from proxy.values import Address
 
@@ -51,11 +50,6 @@ def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
     if settings.admin and not settings.admin.loopback and not settings.admin_token_file:
         found.append(f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
                      "address such as 127.0.0.1:9180, or a unix socket")
-    if settings.admin_token_file:
-        try:
-            read_token(settings.admin_token_file)
-        except ValueError as problem:
-            found.append(f"--admin-token-file {settings.admin_token_file}: {problem}")
     if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
         found.append("--proxy-protocol on: names nobody who may send it; add --trusted-proxies")
     return found

@@ -11,6 +11,7 @@ from typing import Any
 from proxy.settings.check import problems
 from proxy.settings.errors import SettingsError
 from proxy.settings.table import ANSWERS, NAMES, TABLE, Certificate, RouteSettings, Settings
+from proxy.settings.token import read_token
 from proxy.values import kinds, web
 
 MAX_FILE = 1 << 20
@@ -54,9 +55,15 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None) -> Sett
     if file is not None:
         settings = replace(settings, routes=file.routes(settings))
     mistakes += problems(settings)
+    token = b""
+    if settings.admin_token_file:
+        try:
+            token = read_token(settings.admin_token_file)
+        except ValueError as problem:
+            mistakes.append(f"--admin-token-file {settings.admin_token_file}: {problem}")
     if mistakes:
         raise SettingsError(mistakes)
-    return settings
+    return replace(settings, admin_token=token)
 
 
 def _read(path: Path, mistakes: list[str]) -> "_File | None":

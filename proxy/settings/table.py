@@ -318,6 +318,8 @@ class Settings:
 
     certificates: tuple[Certificate, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+    admin_token: bytes = field(default=b"", repr=False)
+    """What the file of that name holds: read by the master, which may read more than its workers."""
 
     @property
     def secure(self) -> bool:

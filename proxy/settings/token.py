@@ -12,7 +12,7 @@ def read_token(path: Path) -> bytes:
         with path.open("rb") as file:
             token = file.read(MOST + 1).strip()
     except OSError as problem:
-        raise ValueError(f"cannot be read: {problem.strerror}; the gateway's workers need to read it") from None
+        raise ValueError(f"cannot be read: {problem.strerror}") from None
     if not LEAST <= len(token) <= MOST or not token.isascii() or not token.decode().isprintable():
         raise ValueError(f"holds no token: write at least {LEAST} printable characters on one line, such as "
                          "openssl rand -hex 32 makes")

@@ -168,8 +168,12 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         without = command("status", "--admin", f"unix:{tmp_path}/admin.sock")
         assert without.returncode == FAILED
         assert "asks for a token" in without.stderr
+        drain = ("drain", "x", "--config", str(gateway.config))
+        assert command(*drain).stderr.startswith("proxy: there is no peer 'x'")
         token.write_text("another token, which is long enough\n")
-        assert command("drain", "x", "--config", str(gateway.config)).stderr.startswith("proxy: there is no peer 'x'")
+        assert "asks for a token" in command(*drain).stderr
+        gateway.signal(signal.SIGHUP)
+        wait_until(lambda: "there is no peer" in command(*drain).stderr, "the new token")
         token.write_text("short\n")
         short = command("status", "--config", str(gateway.config))
         assert (short.returncode, "holds no token" in short.stderr) == (USAGE, True)
