@@ -1,6 +1,7 @@
 """Programs and libraries that people use, over HTTP/2 without TLS."""
 
 import hashlib
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.conftest import program
 from tests.proxy.black_box import upstreams
 from tests.proxy.black_box.applications import content
-from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.black_box.gateway import Gateway, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,21 @@ def test_nghttp_and_h2load(application: Gateway) -> None:
     assert "400 succeeded, 0 failed" in load
     slow = run("h2load", "-n", "20", "-c", "2", "-m", "10", "-w", "10", "-W", "12", f"{application.url}/bytes?n=100000")
     assert "20 succeeded, 0 failed" in slow
+
+
+@pytest.mark.component("h2load")
+def test_reloads_under_load_lose_nothing(application: Gateway) -> None:
+    path = program("h2load")
+    assert path is not None
+    command = [path, "-n", "1500", "-c", "8", "-m", "10", f"{application.url}/bytes?n=2000"]
+    load = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    reloads = 0
+    while load.poll() is None and reloads < 5:
+        application.signal(signal.SIGHUP)
+        reloads += 1
+        wait_until(lambda: application.log.count("Handling signal: hup") >= reloads, "the reload")  # noqa: B023
+    output = load.communicate(timeout=60)[0].decode()
+    assert "1500 succeeded, 0 failed" in output
 
 
 def test_httpx_over_one_connection(application: Gateway) -> None:
