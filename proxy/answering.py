@@ -3,11 +3,14 @@
 from proxy.downstream import Downstream
 from proxy.errors import ClientGone, ExchangeError
 from proxy.gate.answer import Answer, File
+from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
+from proxy.net.disk import read_file_part
 from proxy.net.spool import Spool
-from proxy.relay import send_file_part, send_rest, send_spool
+from proxy.relay import RelayLimits, send_file_part, send_rest, send_spool
 from proxy.route import Route
 from proxy.upstream.request import Request
 from proxy.wire.answer import own_answer
+from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
 _REFUSAL_TIMEOUT = 10.0
@@ -33,21 +36,45 @@ def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, timeout:
 
 def send_answer(downstream: Downstream, answer: Answer, request: Request, route: Route) -> None:
     """Send an answer that needs no upstream. Errors as for `send_whole`."""
-    head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
-    if route.edits is not None:
-        head = route.edits.own(request, head)
     body = answer.body
-    length = None if answer.status in (204, 304) else answer.length
-    timeout = route.settings.write_timeout
-    if not isinstance(body, File):
-        send_whole(downstream, head, length, body, timeout)
-        return
+    head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
+    head.content_length = None if answer.status in (204, 304) else answer.length
+    coding = IDENTITY
+    if route.edits is not None:
+        if answer.length <= MOST_KEPT:
+            head, coding = route.edits.incoming(request, head)
+        else:
+            head = route.edits.own(request, head)
+    limits = route.relay_limits
     try:
-        send_whole(downstream, head, length, b"", timeout)
-        if request.method != b"HEAD":
-            downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, timeout)
+        if request.method == b"HEAD":
+            send_whole(downstream, head, head.content_length, b"", limits.write_timeout)
+        elif coding != IDENTITY:
+            _send_encoded(downstream, head, body, coding, limits)
+        elif isinstance(body, File):
+            send_whole(downstream, head, body.length, b"", limits.write_timeout)
+            downstream.sent += send_file_part(
+                downstream.outlet, body.descriptor, body.offset, body.length, limits.write_timeout
+            )
+        else:
+            send_whole(downstream, head, head.content_length, body, limits.write_timeout)
     finally:
-        body.close()
+        if isinstance(body, File):
+            body.close()
+
+
+def _send_encoded(
+    downstream: Downstream, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits
+) -> None:
+    kept = Kept(Spool(limits.spool_memory, limits.spool_dir))
+    try:
+        sink = EncodingSink(kept, coding, flushes=False)
+        for piece in read_file_part(body.descriptor, body.offset, body.length) if isinstance(body, File) else [body]:
+            sink.write(piece)
+        sink.end([])
+        send_kept(downstream, head, kept.spool, limits.write_timeout)
+    finally:
+        kept.spool.close()
 
 
 def send_refusal(downstream: Downstream, error: ExchangeError, request: Request, route: Route | None) -> None:

@@ -6,7 +6,8 @@ reads it, and the loop goes on meanwhile.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import gevent
@@ -46,6 +47,20 @@ def in_thread(run: Callable[[], Found], unclaimed: Callable[[Found], object] | N
         if result is not None and unclaimed is not None:
             result.rawlink(lambda ended: unclaimed(ended.value) if ended.successful() else None)
         raise
+
+
+def read_file_part(file: int, offset: int, length: int) -> Iterator[bytes]:
+    """Part of a file, piece by piece, each read by a thread. Raises `ExchangeError` when the file does not have it."""
+    end = offset + length
+    while offset < end:
+        try:
+            piece = in_thread(partial(os.pread, file, min(WINDOW, end - offset), offset))
+        except OSError as error:
+            raise ExchangeError(errors.FILE_FAILED, error.strerror or "") from None
+        if not piece:
+            raise ExchangeError(errors.FILE_FAILED, "it has become shorter")
+        yield piece
+        offset += len(piece)
 
 
 def _cached(file: int, offset: int) -> bool:

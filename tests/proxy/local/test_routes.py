@@ -33,7 +33,14 @@ remove_request_fields = ["X-Unwanted"]
 remove_response_fields = ["Server-Secret"]
 
 [[route]]
+path = "/packed"
+root = "{root}"
+strip_prefix = true
+compress = true
+
+[[route]]
 path = "/files"
+compress = false
 root = "{root}"
 strip_prefix = true
 
@@ -261,6 +268,24 @@ def test_an_update_names_the_state_that_was_read(gateway: Gateway) -> None:
     read = ask(gateway, "/short", Accept_Encoding="gzip")
     asked = json.loads(ask(gateway, "/any", If_Match=read.fields["ETag"]).body)
     assert asked["fields"]["if-match"] == '"v1"'
+
+
+def test_files_are_compressed_where_that_is_asked_for(gateway: Gateway) -> None:
+    root = gateway.access_log.parent / "root"
+    (root / "app.css").write_text("body { color: red }\n" * 40_000)
+    (root / "small.css").write_text("a {}")
+    plain = ask(gateway, "/packed/app.css")
+    packed = ask(gateway, "/packed/app.css", Accept_Encoding="gzip")
+    assert gzip.decompress(packed.body) == plain.body == (root / "app.css").read_bytes()
+    assert packed.fields["ETag"] == "W/" + plain.fields["ETag"]
+    assert packed.fields["Content-Length"] == str(len(packed.body))
+    assert ask(gateway, "/packed/app.css", If_None_Match=packed.fields["ETag"], Accept_Encoding="gzip").status == 304
+    part = ask(gateway, "/packed/app.css", Range="bytes=0-3", Accept_Encoding="gzip")
+    assert (part.status, part.body, part.fields["Content-Encoding"]) == (206, b"body", None)
+    head = ask(gateway, "/packed/app.css", "HEAD", Accept_Encoding="gzip")
+    assert (head.fields["Content-Encoding"], head.body) == ("gzip", b"")
+    for path in ("/packed/small.css", "/packed/large.bin", "/files/app.css"):
+        assert ask(gateway, path, Accept_Encoding="gzip").fields["Content-Encoding"] is None
 
 
 def test_answers_that_are_not_compressed(gateway: Gateway) -> None:
