@@ -154,7 +154,7 @@ class Orders:
                 int(raw["reloads_done"]),
                 tuple(map(str, raw["mistakes"])),
             )
-        except (KeyError, TypeError) as problem:
+        except (KeyError, TypeError, OverflowError, RecursionError) as problem:
             raise ValueError(f"not a record of orders: {problem}") from None
 
 

@@ -297,7 +297,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         """Tell the command that asked for a reload what came of it."""
         try:
             self.app.orders.change(lambda orders: orders.reloaded(mistakes))
-        except OrdersBusy as problem:
+        except (OrdersBusy, ValueError) as problem:
             self.log.warning("what came of the reload could not be noted: %s", problem)
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:

@@ -244,6 +244,13 @@ def test_status_tells_who_serves_what() -> None:
     assert [(row["name"], row["days"]) for row in page["certificates"]] == [("example.com", 10)]
 
 
+def test_every_key_of_the_status_is_documented() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "reference" / "proxy-cli.md").read_text()
+    page = Desk(workers=1).status()
+    for name in (*page, *page["routes"][0], *page["routes"][0]["peers"][0]):
+        assert f"`{name}`" in documented, name
+
+
 def test_a_switched_route_shows_its_new_peers_and_where_it_came_from() -> None:
     desk = Desk()
     status, said = desk.order("switch", route="api", upstream=["127.0.0.1:7000 weight=2"])

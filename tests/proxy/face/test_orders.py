@@ -1,8 +1,10 @@
 """Orders: pure transitions, one record for all processes, whatever dies while it changes."""
 
 import fcntl
+import json
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -84,7 +86,18 @@ def test_orders_are_bounded() -> None:
     assert book.change(lambda _: now) == now
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"version":1}', '{"version":"x","drained":3}'])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+
+
+@given(st.fixed_dictionaries({name: JSON for name in json.loads(Orders().encoded())}))
+def test_no_record_of_a_worker_breaks_its_master(raw: dict[str, object]) -> None:
+    with suppress(ValueError):
+        Orders.decoded(json.dumps(raw))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "", "{}", "[]", "nonsense", '{"version":1}', '{"version":"x","drained":3}'])
 def test_what_was_not_written_here_is_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Orders.decoded(text)

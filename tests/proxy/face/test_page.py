@@ -75,6 +75,9 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
         page.wait("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("typeof window.pwned") == "undefined"
     assert page.console == []
+    gateway.close()
+    page.wait("document.getElementById('link-state').dataset.state === 'lost'")
+    assert text(page, "link-state") == "no answer"
 
 
 def test_drain_and_undrain_at_the_press_of_a_button(chromium: Page, face: Start, applications: Applications) -> None:
