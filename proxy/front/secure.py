@@ -153,7 +153,7 @@ class Handshake:
             return
         connection = TlsConnection(tls, self._front, self._client)
         if tls.buffered:
-            self._front.resume(connection)
+            connection.unasked()
 
     def _refuse_plain(self) -> None:
         sock = self._leave()
@@ -195,7 +195,7 @@ class TlsConnection(Connection):
 
     def _again(self) -> None:
         if self.parked and not self.closed:
-            self.front.resume(self)
+            self.unasked()
 
     def tunnel(
         self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded

@@ -39,6 +39,8 @@ class Listener:
         self._yields = yields
         self._batch = batch
         self._is_tcp = sock.family != socket.AF_UNIX
+        # As plain numbers: a socket's own attributes make an enumeration's member each time.
+        self._kind = int(sock.family), int(sock.type), sock.proto
         self._watcher: Any = hub.loop.io(sock.fileno(), READ)
         self._pause: Any = hub.loop.timer(_PAUSE)
         self._courtesy: Any = hub.loop.timer(_COURTESY)
@@ -80,7 +82,7 @@ class Listener:
                 self._exhausted()
                 self.pause()
                 return
-            sock = Socket(self._sock.family, self._sock.type, self._sock.proto, fileno=descriptor)
+            sock = Socket(*self._kind, fileno=descriptor)
             sock.setblocking(False)
             if self._is_tcp:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -113,7 +113,7 @@ class TlsSocket:
         self._silent = False
         self._left = self._incoming.pending > 0
         # Session tickets go with the first answer only if its request is here already: without NODELAY a client holds
-        # its request back until something acknowledges the end of its handshake, and a bare acknowledgement takes 40 ms.
+        # its request back until something acknowledges the end of its handshake, and that alone takes 40 ms.
         if not self._left:
             try:
                 self._flush()

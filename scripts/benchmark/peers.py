@@ -143,13 +143,13 @@ def write(
     return path
 
 
-def gateway(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
+def gateway(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None, rate: str = "off") -> Server:
     """This proxy, one worker, with everything on that a user would have on."""
     port = free_port()
     command = [
         sys.executable, "-m", "proxy", "--upstream", f"127.0.0.1:{upstream}", "--bind", f"127.0.0.1:{port}",
         "--workers", "1", "--access-log", str(folder / "proxy-access.log"), "--admin", "off",
-        "--pool-size", str(pool),
+        "--pool-size", str(pool), "--rate", rate,
     ]  # fmt: skip
     if pair is not None:
         command += ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]

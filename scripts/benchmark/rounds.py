@@ -13,11 +13,12 @@ from pathlib import Path
 from benchmark import h2load, heads, origin, wrk
 from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
 from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
-from benchmark.peers import PEERS, make_pair
+from benchmark.peers import GATEWAY, PEERS, gateway, make_pair
 from benchmark.process import Server
-from benchmark.scenarios import FLEETS, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario
+from benchmark.scenarios import FLEETS, LIMITED, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario
 
 SETTLE_SECONDS = 1.5
+NEVER_REACHED = "1000000/s"
 
 
 @dataclass
@@ -76,6 +77,10 @@ def fleet(plan: Plan, folder: Path, kind: str, failures: dict[str, str]) -> Iter
     try:
         pair = make_pair(folder) if kind == SECURE else None
         for name in plan.peers:
+            if kind == LIMITED:
+                if name == GATEWAY:
+                    servers.append(gateway(behind.port, folder, plan.proxy_core, plan.pool, None, NEVER_REACHED))
+                continue
             try:
                 servers.append(PEERS[name](behind.port, folder, plan.proxy_core, plan.pool, pair))
             except BenchError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
-PLAIN, SECURE, TUNNEL = FLEETS = ("http", "tls", "tunnel")
+PLAIN, LIMITED, SECURE, TUNNEL = FLEETS = ("http", "limited", "tls", "tunnel")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of traffic. `kind` is get, post, websocket, tls, handshake, http2, idle-http or idle-websocket."""
+    """One kind of traffic.
+
+    `kind` is get, post, limited (the gateway alone counts rates), websocket, tls, handshake, http2, idle-http or
+    idle-websocket.
+    """
 
     name: str
     title: str
@@ -50,9 +54,11 @@ class Scenario:
 
     @property
     def fleet(self) -> str:
-        """Which servers it is measured with: with the WebSocket origin, or with TLS, or with neither."""
+        """Which servers it is measured with: with the WebSocket origin, with TLS, with rates counted, or with none."""
         if self.kind.endswith("websocket"):
             return TUNNEL
+        if self.kind == "limited":
+            return LIMITED
         return SECURE if self.kind in ("tls", "handshake", "http2") else PLAIN
 
 
@@ -64,6 +70,7 @@ SCENARIOS = (
     Scenario("get-1k-1000", "GET 1 KiB, 1,000 connections", "get", 1000, REQUEST, "/1k",
              bars=(Bar(1.0, "nginx"), Bar(1.2, "haproxy"))),
     Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections", "get", 3000, REQUEST, "/1k", bars=(Bar(1.3, "get-1k"),)),
+    Scenario("limited-1k", "GET 1 KiB, rates counted", "limited", 32, REQUEST, "/1k", bars=(Bar(1.05, "get-1k"),)),
     Scenario("post-1k", "POST 1 KiB", "post", 32, REQUEST, "/post", 1024, bars=(Bar(1.6, "nginx"),)),
     Scenario("get-64k", "GET 64 KiB", "get", 32, REQUEST, "/64k", bars=(Bar(1.1, "nginx"),)),
     Scenario("get-10m", "GET 10 MiB", "get", 8, PER_MIB, "/10m", bars=(Bar(0.35, "nginx"), Bar(0.6, "haproxy"))),
