@@ -1,6 +1,6 @@
 """The steps that a request takes before its body is read, in one fixed order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from proxy.gate.answer import Answer
@@ -24,9 +24,10 @@ class Gate:
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
         self.prompt = all(isinstance(step, Prompt) for step in steps)
-
-    def check(self, request: Request) -> Answer | None:
+        self.check: Callable[[Request], Answer | None] = steps[0].check if len(steps) == 1 else self._check_all
         """The first answer of a step, or None. Raises `ExchangeError`."""
+
+    def _check_all(self, request: Request) -> Answer | None:
         for step in self._steps:
             answer = step.check(request)
             if answer is not None:

@@ -13,6 +13,8 @@ from proxy.wire.fields import field_value
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.head import CRLF
 
+_MOST_REMEMBERED = 4096
+
 
 class RateLimit(Prompt):
     """A token bucket for each client of a route: `burst` requests at once, then `rate`.
@@ -27,6 +29,7 @@ class RateLimit(Prompt):
         self._keys = limits.keys(f"rate {route}")
         self._take = limits.buckets.take
         self._route_key = self._keys.of_value(b"route") if by.kind == "route" else 0
+        self._known: dict[str, int] = {}
         self._header = by.name.encode() if by.kind == "header" else b""
         name = route.translate({0x22: "_", 0x5C: "_"}).encode("ascii", "replace")
         policy = b'"%s";q=%d;w=%d' % (name, self._burst, ceil(self._burst / self._rate))
@@ -37,7 +40,7 @@ class RateLimit(Prompt):
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (429)."""
-        key = self._route_key or self._client_key(request)
+        key = self._route_key or self._known.get(request.client) or self._key_of(request)
         left = self._take(key, self._rate, self._burst, request.started)
         if left >= 0.0:
             tokens = int(left)
@@ -49,10 +52,17 @@ class RateLimit(Prompt):
         told = (self._left % (0, wait)).split(CRLF)[:-1]
         raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *told))
 
-    def _client_key(self, request: Request) -> int:
+    def _key_of(self, request: Request) -> int:
         value = field_value(request.fields.lines, self._header) if self._header else None
+        if value is not None:
+            return self._keys.of_value(b"h" + value)
         # Without the header it is the address that counts: leaving the header out must not help.
-        return self._keys.of_client(request.client) if value is None else self._keys.of_value(b"h" + value)
+        key = self._keys.of_client(request.client)
+        if not self._header:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[request.client] = key
+        return key
 
 
 class WebSocketLimit(Prompt):

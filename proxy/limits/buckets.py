@@ -37,7 +37,9 @@ class Buckets:
         `time.monotonic()`. When the lock cannot be had the request passes.
         """
         slot = self._slot
-        if not self._lock.take(slot):
+        lock = self._lock
+        lock.flags[slot] = 1  # `lock.take`, without a call: each request that is limited comes by here
+        if not (lock.acquire(False) or lock.wait(slot)):
             return float(burst)
         try:
             levels = self._levels
@@ -49,7 +51,9 @@ class Buckets:
             passed = now - self._touched[place]
             if passed > 0.0:
                 self._touched[place] = now
-                level = max(0.0, level - passed * rate)
+                level -= passed * rate
+                if level < 0.0:
+                    level = 0.0
             left = burst - 1.0 - level
             if left < 0.0:
                 levels[place] = level
@@ -57,7 +61,7 @@ class Buckets:
             levels[place] = level + 1.0
             return left
         finally:
-            self._lock.give_back(slot)
+            lock.give_back(slot)
 
     def give_back(self, key: int) -> None:
         """Put a token back that was taken and not used after all."""

@@ -25,18 +25,19 @@ class Lock:
     """Made in the master with one flag word for each worker slot, all zero."""
 
     def __init__(self, flags: memoryview) -> None:
-        self._flags = flags
-        self._acquire, self._release = _primitive()
+        self.flags = flags
+        self.acquire, self._release = _primitive()
 
     def take(self, slot: int) -> bool:
         """Take it in the worker of this slot; False if it could not be had in time."""
-        self._flags[slot] = 1
-        return self._acquire(False) or self._wait(slot)
+        self.flags[slot] = 1
+        return self.acquire(False) or self.wait(slot)
 
-    def _wait(self, slot: int) -> bool:
-        if self._acquire(True, _PATIENCE):
+    def wait(self, slot: int) -> bool:
+        """The rest of `take` when the lock was not free."""
+        if self.acquire(True, _PATIENCE):
             return True
-        self._flags[slot] = 0
+        self.flags[slot] = 0
         return False
 
     def give_back(self, slot: int) -> None:
@@ -44,13 +45,13 @@ class Lock:
             self._release()
         except ValueError:  # this process stood still for so long that the master took it for dead
             pass
-        self._flags[slot] = 0
+        self.flags[slot] = 0
 
     def bury(self, slot: int) -> None:
         """In the master: the worker of this slot has died."""
-        if self._flags[slot]:
-            self._flags[slot] = 0
-            self._acquire(True, _LONGEST_HOLD)
+        if self.flags[slot]:
+            self.flags[slot] = 0
+            self.acquire(True, _LONGEST_HOLD)
             self._release()
 
 
