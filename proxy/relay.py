@@ -320,13 +320,17 @@ class SizedRelay:
         while offset < spool.length or (self._left and self._spools):
             room = self._left and self._spools and spool.length < limits.spool_size
             try:
-                if room:
+                if offset == spool.length:
+                    # Nothing to send: a client that takes all it gets would be ready all the time.
+                    self._source.wait_readable(read + limits.read_timeout)
+                    heard = monotonic()
+                elif room:
                     deadline = min(heard + limits.write_timeout, read + limits.read_timeout)
                     wait_either(self._source, self._target, deadline)
                 else:
                     self._target.wait_writable(heard + limits.write_timeout)
             except DeadlinePassed:
-                late_client = not room or monotonic() >= heard + limits.write_timeout
+                late_client = offset < spool.length and (not room or monotonic() >= heard + limits.write_timeout)
                 raise ExchangeError(errors.CLIENT_STALLED if late_client else errors.BODY_STALLED) from None
             if room:
                 data = self._available()

@@ -1,6 +1,7 @@
 """Bodies of known length: to fast clients, to slow ones through a spool, and when either side or the disk fails."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -133,6 +134,32 @@ def test_a_full_disk_slows_down_but_loses_nothing(where: str, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("_moved")
+def test_an_empty_spool_waits_for_the_upstream_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+
+    def test(loop: Loop) -> None:
+        transfer = Transfer(loop)
+        sweeping = transfer.sweeping()
+        feeding = gevent.spawn(transfer.upstream.sendall, BODY[:-1])
+        working = transfer.start()
+        feeding.get(timeout=5)
+        gevent.sleep(0.05)
+        assert transfer.relay.sent < len(BODY) - 1  # the rest is in the spool
+        got = 0
+        with gevent.Timeout(5):
+            while got < len(BODY) - 1:
+                got += len(transfer.client.recv(1 << 20))
+        sweeping.kill()
+        before = time.process_time()
+        gevent.sleep(0.4)
+        assert time.process_time() - before < 0.2
+        transfer.upstream.sendall(BODY[-1:])
+        assert read_all(transfer.client) == BODY[-1:]
+        working.get()
+
+    run(test)
+
+
 def test_an_answer_that_may_not_be_spooled_waits_for_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
 
