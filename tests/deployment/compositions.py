@@ -11,16 +11,22 @@ from tests.deployment.processes import CHECKOUT
 COMPOSE = CHECKOUT / "conf" / "compose"
 
 
-def services(*files: str, directory: Path = COMPOSE) -> dict[str, Any]:
-    """The services of these files together, checked, merged and completed by docker-compose."""
-    named = [part for file in files for part in ("-f", str(directory / file))]
+def composition(*files: str) -> dict[str, Any]:
+    """These files together, checked, merged and completed by docker-compose."""
+    named = [part for file in files for part in ("-f", str(COMPOSE / file))]
     ended = subprocess.run(
         ["docker-compose", *named, "config"], capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert not ended.stderr, ended.stderr
     document: dict[str, Any] = yaml.safe_load(ended.stdout)
-    return document["services"]
+    return document
+
+
+def services(*files: str) -> dict[str, Any]:
+    """Their services alone."""
+    found: dict[str, Any] = composition(*files)["services"]
+    return found
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:

@@ -51,16 +51,17 @@ def base() -> str:
     CACHE.mkdir(parents=True, exist_ok=True)
     if BASE in buildah("images", "--format", "{{.Name}}"):
         return BASE
-    root = CACHE / "base"
-    shutil.rmtree(root, ignore_errors=True)
-    packages = "--include=python3,python3-venv,ca-certificates"
-    _run("debootstrap", "--variant=minbase", packages, "bookworm", str(root), MIRROR)
-    shutil.rmtree(root / "var" / "cache" / "apt")
-    shutil.rmtree(root / "var" / "lib" / "apt" / "lists")
-    (CACHE / "base.Dockerfile").write_text("FROM scratch\nADD . /\n")
-    recipe = ("--file", str(CACHE / "base.Dockerfile"), "--tag", BASE)
-    buildah("bud", "--isolation", "chroot", "--signature-policy", str(_policy()), *recipe, str(root))
-    shutil.rmtree(root)
+    container = buildah("from", "scratch").strip()
+    try:
+        root = Path(buildah("mount", container).strip())
+        packages = "--include=python3,python3-venv,ca-certificates"
+        _run("debootstrap", "--variant=minbase", packages, "bookworm", str(root), MIRROR)
+        # What slim images leave out too: every build copies the base.
+        for place in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
+            shutil.rmtree(root / place)
+        buildah("commit", "--signature-policy", str(_policy()), container, BASE)
+    finally:
+        buildah("rm", container)
     return BASE
 
 

@@ -17,7 +17,7 @@ import websocket
 from aragora.settings import SETTINGS, load, unknown
 from proxy.settings import load as load_gateway
 from tests.conftest import program
-from tests.deployment.compositions import COMPOSE, certificate, services
+from tests.deployment.compositions import COMPOSE, certificate, composition, services
 from tests.deployment.echo import Echo
 from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports, until
 
@@ -38,6 +38,13 @@ def test_only_the_front_is_published(composed: tuple[str, dict[str, Any]]) -> No
     front, started = composed
     assert [name for name, service in started.items() if service.get("ports")] == [front]
     assert {name for name, service in started.items() if "edge" in service["networks"]} == {front, "application"}
+
+
+def test_nothing_leads_to_the_databases_from_outside(composed: tuple[str, dict[str, Any]]) -> None:
+    assert composition("compose.yaml")["networks"]["data"]["internal"] is True
+    inside = {name for name, service in composed[1].items() if set(service["networks"]) == {"data"}}
+    assert inside == {"migrate", "postgres", "redis"}
+    assert "data" not in composed[1][composed[0]]["networks"]
 
 
 def test_every_container_is_hardened_and_bounded(composed: tuple[str, dict[str, Any]]) -> None:

@@ -73,7 +73,7 @@ class Plan:
     host: str  # what the gateway calls the application
 
 
-def composition(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
+def by_compose(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
     """As `compose.yaml` has it.
 
     Its databases are other images, which no registry hands out here: this application debates on SQLite.
@@ -96,7 +96,7 @@ def composition(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
     )
 
 
-def cluster(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
+def by_kubernetes(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
     """As the overlay `small` has it; the image's own health check stands for a kubelet that asks over HTTP."""
     environ = named("small", "ConfigMap")["data"]
     application, gateway = (container(pods("small")[name]) for name in ("aragora", "aragora-gateway"))
@@ -123,7 +123,7 @@ def cluster(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
     )
 
 
-@pytest.mark.parametrize("plan", [composition, cluster])
+@pytest.mark.parametrize("plan", [by_compose, by_kubernetes])
 def test_both_containers_answer_a_debate(
     config: dict[str, Any], root: Path, tmp_path: Path, plan: Callable[..., Plan]
 ) -> None:
