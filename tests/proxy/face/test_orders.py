@@ -91,17 +91,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3), max_leaves=5)
 
 
-@given(st.fixed_dictionaries({name: JSON for name in json.loads(Orders().encoded())}))
+@given(st.fixed_dictionaries(dict.fromkeys(json.loads(Orders().encoded()), JSON)))
 def test_no_record_of_a_worker_breaks_its_master(raw: dict[str, object]) -> None:
     with suppress(ValueError):
         Orders.decoded(json.dumps(raw))
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "", "{}", "[]", "nonsense", '{"version":1}', '{"version":"x","drained":3}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"version":1}', '{"version":"x","drained":3}'])
 def test_what_was_not_written_here_is_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Orders.decoded(text)
     assert OrderBook(text).get() == Orders()
+    with pytest.raises(ValueError, match="not a record"):
+        Orders.decoded("[" * 100_000)
 
 
 def test_a_binary_upgrade_goes_on_with_the_orders_but_not_with_a_reload_under_way() -> None:
