@@ -35,7 +35,7 @@ _PERIOD = 10.0
 
 MOST_RESETS = 200
 _MOST = {
-    _PRIORITY: 500,
+    _PRIORITY: 1000,
     _RST_STREAM: MOST_RESETS,
     _SETTINGS: 100,
     _PING: 200,
@@ -105,8 +105,8 @@ class FrameGuard:
         return self._block > 0 or bool(self._rest)
 
     def sent(self, count: int) -> None:
-        """Bytes of bodies went to the client: it may acknowledge them."""
-        self._credit += count
+        """A piece of a body, `count` bytes, goes to the client, which may give its room back twice over."""
+        self._credit += 2 + (count >> 9)
 
     def reset(self) -> None:
         """The gateway reset a stream for what the client did: as costly as a reset by the client itself."""
@@ -191,7 +191,7 @@ class FrameGuard:
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         most = _MOST[kind]
         if kind == _WINDOW_UPDATE:
-            most += self._credit >> 9
+            most += self._credit
         self._bound(count, most, _NAMES[kind])
 
     @staticmethod

@@ -30,7 +30,7 @@ FLOODS: dict[str, Floods] = {
     "SETTINGS": lambda _: [SettingsFrame(0, settings={4: 65535})] * 101,
     "PING": lambda _: [PingFrame(0)] * 201,
     "empty DATA": lambda c: [c.open(1), *[DataFrame(1)] * 101],
-    "PRIORITY": lambda _: [PriorityFrame(1, depends_on=3)] * 501,
+    "PRIORITY": lambda _: [PriorityFrame(1, depends_on=3)] * 1001,
     "small WINDOW_UPDATE": lambda c: [c.widen(0, 1)] * 2001,
     "CONTINUATION in frames": lambda c: [HeadersFrame(1, data=c.block(GET)), *[ContinuationFrame(1)] * 33],
     "CONTINUATION in bytes": lambda c: [HeadersFrame(1), *[ContinuationFrame(1, data=bytes(16000))] * 5],

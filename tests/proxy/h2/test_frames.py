@@ -92,7 +92,7 @@ def test_a_reset_of_a_stream_that_never_was_is_refused() -> None:
         (RstStreamFrame(1), 200),
         (SettingsFrame(0), 100),
         (PingFrame(0), 200),
-        (PriorityFrame(1), 500),
+        (PriorityFrame(1), 1000),
         (DataFrame(1), 100),
         (WindowUpdateFrame(0, window_increment=1), 2000),
     ],
@@ -108,6 +108,11 @@ def test_frames_that_cost_a_client_nothing_are_counted(frame: Frame, most: int) 
 
 
 def test_window_updates_are_measured_by_what_was_sent() -> None:
+    made = guard()
+    for _ in range(100):
+        made.sent(1)  # small messages that a client acknowledges one by one, for the stream and for the connection
+    made.cut(WindowUpdateFrame(0, window_increment=1).serialize() * 2200)
+    assert code_of(made, WindowUpdateFrame(0, window_increment=1).serialize()) is ErrorCodes.ENHANCE_YOUR_CALM
     made = guard()
     made.sent(1 << 20)
     made.cut(WindowUpdateFrame(0, window_increment=1).serialize() * 4000)
