@@ -23,6 +23,7 @@ _MENDS = {
     errno.ENOENT: "the directory does not exist; create it",
 }
 ADMIN = "admin"  # name of the admin's socket among inherited ones
+PLAIN = "plain"  # and of those for plain HTTP beside TLS
 _PROBE = 1.0  # seconds to find out whether somebody serves a unix socket
 
 
@@ -104,11 +105,15 @@ def place(settings: Settings, listeners: Sequence[Any], admin: Any, config: Any,
     return [*front, *([admin] if admin else [])], admin
 
 
-def plain(settings: Settings, listeners: Sequence[Any], admin: Any, *, activated: bool) -> list[Any]:
-    """Which of the listeners that `place` gave are those of `bind_plain`."""
+def plain(settings: Settings, listeners: Sequence[Any], admin: Any, named: Sequence[Any], *,
+          activated: bool) -> list[Any]:
+    """Which of the listeners that `place` gave are for plain HTTP beside TLS.
+
+    Of systemd's sockets they are those that `named` has, by their name, and those with an address of `bind_plain`.
+    """
     front = [listener for listener in listeners if listener is not admin]
     if activated:
-        return [listener for listener in _match(settings.bind_plain, front) if listener is not None]
+        return [listener for listener in front if listener in named or listener in _match(settings.bind_plain, front)]
     return front[len(settings.bind) :]
 
 

@@ -116,6 +116,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.vault = Vault()
         self.admin: Any = None
         self._plain: list[Any] = []
+        self._named_plain: list[Any] = []
         self._names = listeners.names()
         self._early_deaths = 0
         super().__init__(prog="proxy")
@@ -162,7 +163,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def is_plain(self, listener: Any) -> bool:
         """Whether this is a listener for plain HTTP beside TLS."""
-        return listener in self._plain
+        return self.settings.secure and listener in self._plain
 
     def read_again(self) -> Settings:
         """The settings a reload would run with. Raises SettingsError."""
@@ -197,11 +198,14 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
         arbiter.LISTENERS, self.admin = listeners.place(
             self.settings, arbiter.LISTENERS, self.admin, self.cfg, arbiter.log, activated=arbiter.systemd)
-        self._plain = listeners.plain(self.settings, arbiter.LISTENERS, self.admin, activated=arbiter.systemd)
+        self._plain = listeners.plain(
+            self.settings, arbiter.LISTENERS, self.admin, self._named_plain, activated=arbiter.systemd)
 
     def _when_ready(self, arbiter: Any) -> None:
-        if len(self._names) == len(arbiter.LISTENERS) and listeners.ADMIN in self._names:
-            self.admin = arbiter.LISTENERS[self._names.index(listeners.ADMIN)]
+        if len(self._names) == len(arbiter.LISTENERS):
+            named = list(zip(self._names, arbiter.LISTENERS, strict=True))
+            self.admin = next((listener for name, listener in named if name == listeners.ADMIN), self.admin)
+            self._named_plain = [listener for name, listener in named if name == listeners.PLAIN]
         self.place(arbiter)
         descriptors.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
@@ -230,7 +234,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             raise HaltServer("workers die as soon as they have started", Arbiter.WORKER_BOOT_ERROR)
 
     def _pre_exec(self, arbiter: Any) -> None:
-        kinds = [listeners.ADMIN if listener is self.admin else "front" for listener in arbiter.LISTENERS]
+        kinds = [listeners.ADMIN if listener is self.admin else
+                 listeners.PLAIN if listener in self._plain else "front" for listener in arbiter.LISTENERS]
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = ":".join(kinds)
         arbiter.cfg.env_orig[ENVIRONMENT] = self.orders.get().encoded()
         if arbiter.systemd:

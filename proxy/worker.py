@@ -203,7 +203,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """What is served without TLS beside it."""
         secure = [wrapped.sock for wrapped in self.sockets
                   if not self.app.is_admin(wrapped) and not self.app.is_plain(wrapped)]
-        return plain_tables(self._tables, _port(secure[0], 443))
+        return plain_tables(self._tables, _port(secure[0], 443) if secure else 443)
 
     def _furnish(self) -> None:
         """Serve the certificates that the master has found good, if they are others than before."""

@@ -13,8 +13,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2, those with forward secrecy and authenticated encryption; TLS 1.3 has no others."""
+CIPHERS = ":".join(
+    f"ECDHE-{signature}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for signature in ("ECDSA", "RSA")
+)
+"""Of TLS 1.2, those with forward secrecy and authenticated encryption, cheapest first; TLS 1.3 has no others."""
+
+_PRIORITIZE_CHACHA = 0x200000
+"""SSL_OP_PRIORITIZE_CHACHA, which Python has no name for: a client that puts ChaCha20 first has no AES in hardware."""
 
 ACME_TLS = "acme-tls/1"
 
@@ -91,8 +98,7 @@ def _plain_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    # All ciphers offered are good: the client knows best which one its processor is fast at.
-    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
     context.num_tickets = _TICKETS
     return context
 

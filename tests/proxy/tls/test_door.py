@@ -94,6 +94,35 @@ def test_the_oldest_version_changes_with_the_keyring(authority: Authority, keyri
     end(near, client)
 
 
+@pytest.mark.parametrize(("offered", "expected"), [
+    ("AES256", "AES128"),
+    ("CHACHA20", "CHACHA20"),
+])
+def test_the_cheapest_cipher_is_chosen_unless_the_client_has_no_aes(
+        authority: Authority, keyring: Keyring, offered: str, expected: str) -> None:
+    context = authority.trust()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(f"ECDHE+{offered}:ECDHE+AESGCM:ECDHE+CHACHA20:AES128-SHA")
+    near, client = connect(furnished(keyring), context, "first.test")
+    shake_hands(near, client)
+    cipher = client.tls.cipher()
+    assert cipher is not None
+    assert expected in cipher[0]
+    assert cipher[0].startswith("ECDHE-ECDSA-")
+    end(near, client)
+
+
+def test_ciphers_without_forward_secrecy_are_refused(authority: Authority, keyring: Keyring) -> None:
+    context = authority.trust()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    for weak in ("AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "AES128-GCM-SHA256"):
+        context.set_ciphers(weak)
+        near, client = connect(furnished(keyring), context, "first.test")
+        with pytest.raises(ssl.SSLError):
+            shake_hands(near, client)
+        end(near, client)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_ticket_outlives_a_reload(authority: Authority, keyring: Keyring, version: ssl.TLSVersion) -> None:
     context = authority.trust()
