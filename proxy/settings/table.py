@@ -146,7 +146,7 @@ class Settings:
     https_redirect: Annotated[bool, _tls(
         kinds.SWITCH, "answer requests to the --bind-plain addresses with a redirect to https")] = True
     hsts: Annotated[float, _tls(
-        kinds.DURATION, "Strict-Transport-Security of answers over TLS; 0 sends none", routed=True)] = 0.0
+        kinds.AGE, "Strict-Transport-Security of answers over TLS; 0 sends none", routed=True)] = 0.0
     acme: Annotated[str, _tls(
         web.EMAIL, "obtain and renew certificates for the domains; the address is for the authority's warnings")] = ""
     domain: Annotated[tuple[str, ...], _tls(web.DOMAINS, "name to obtain a certificate for; repeat for several")] = ()

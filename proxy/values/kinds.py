@@ -78,13 +78,17 @@ def _show_size(value: int) -> str:
     return str(value)
 
 
-def _duration(raw: Any) -> float:
+def _duration(raw: Any, most: int = 30 * 86400) -> float:
     if isinstance(raw, str):
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|[smhd]?)", raw, re.ASCII)
         raw = float(match[1]) * _TIME_UNITS[match[2]] if match else None
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= 30 * 86400:
-        raise ValueError("expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most 30d)")
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= most:
+        raise ValueError(f"expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most {most // 86400}d)")
     return float(raw)
+
+
+def _age(raw: Any) -> float:
+    return _duration(raw, 2 * 365 * 86400)
 
 
 def _switch(raw: Any) -> bool:
@@ -188,5 +192,6 @@ COUNT = Kind("count", _count, metavar="N")
 WORKERS = Kind("count", _workers, metavar="N")
 SIZE = Kind("size", _size, _show_size, "SIZE")
 DURATION = Kind("duration", _duration, lambda seconds: f"{seconds:g}s", "TIME")
+AGE = Kind("duration", _age, lambda seconds: f"{seconds:g}s", "TIME")
 SWITCH = Kind("switch", _switch, lambda on: "on" if on else "off", "on|off")
 MODE = Kind("octal mode", _mode, lambda mode: f"{mode:o}", "MODE")

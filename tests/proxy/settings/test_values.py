@@ -56,7 +56,7 @@ def test_loopback_is_what_only_this_machine_reaches() -> None:
     (values.SIZE, "64k", 65536), (values.SIZE, "50M", 50 << 20), (values.SIZE, "1g", 1 << 30), (values.SIZE, 7, 7),
     (values.SIZE, "0", 0), (values.SIZE, "12 b", 12),
     (values.DURATION, "1.5", 1.5), (values.DURATION, "500ms", 0.5), (values.DURATION, "5m", 300.0),
-    (values.DURATION, "1h", 3600.0), (values.DURATION, 3, 3.0), (values.DURATION, 0.25, 0.25),
+    (values.DURATION, "1h", 3600.0), (values.AGE, "365d", 31536000.0), (values.DURATION, 3, 3.0), (values.DURATION, 0.25, 0.25),
     (values.COUNT, "12", 12), (values.SWITCH, "on", True), (values.SWITCH, "False", False), (values.SWITCH, True, True),
     (values.MODE, "660", 0o660), (values.MODE, "0o600", 0o600),
     (values.ADMIN, "off", None), (values.ADMIN, False, None), (values.LOG, "-", "-"), (values.LOG, False, "off"),
