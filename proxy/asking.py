@@ -125,10 +125,11 @@ class Asking:
             if lease is not None:
                 self._peer = pool.name
                 return lease
-        return self._connect_to_one(pools, route.settings)
+        return self._connect_to_one(pools, route)
 
-    def _connect_to_one(self, pools: Sequence[Pool], settings: Settings) -> UpstreamConnection:
-        """A new connection to the first peer that accepts; while none does, wait for one that restarts."""
+    def _connect_to_one(self, pools: Sequence[Pool], route: Route) -> UpstreamConnection:
+        """A new connection to the first peer that accepts; while none does, wait for one that restarts or comes."""
+        settings = route.settings
         started = begun = monotonic()
         held = False
         while True:
@@ -152,4 +153,5 @@ class Asking:
                 self._resources.counters.hold()
             with self._resources.held:
                 gevent.sleep(_HOLD_PAUSE)
+            pools = route.cluster.newest.in_turn(self._request)
             begun = monotonic()

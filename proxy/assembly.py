@@ -157,6 +157,13 @@ def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, drain
     return Tables(settings, limits, matches)
 
 
+def succeed(old: Tables, new: Tables) -> None:
+    """Let requests that wait for a peer of the old tables have one of the same route in the new."""
+    clusters = {route.name: route.cluster for route in new.routes}
+    for route in old.routes:
+        route.cluster.successor = clusters.get(route.name)
+
+
 def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Route:
     """What serving the requests of one route takes."""
     settings = route.settings

@@ -23,7 +23,7 @@ from proxy.admin.admin import Admin
 from proxy.admin.answer import Asked
 from proxy.admin.body import admin_body
 from proxy.admin.report import report
-from proxy.assembly import Upstreams, build_tables
+from proxy.assembly import Upstreams, build_tables, succeed
 from proxy.downstream import Downstream
 from proxy.errors import ExchangeError
 from proxy.exchange import Exchange
@@ -298,7 +298,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log.change(settings.access_log, settings.log_format)
         except OSError as error:
             self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
-        self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
+        old, self._tables = self._tables, build_tables(settings, self._upstreams, orders, self._is_draining)
+        succeed(old, self._tables)
         self._furnish()
         self._renew()
         for front in self._fronts:

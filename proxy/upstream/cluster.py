@@ -72,6 +72,16 @@ class Cluster:
         limited = any(peer.limit for peer in self._candidates)
         plain = len(self._candidates) == 1 and not limited and not sticky
         self._only = (self._candidates[0].pool,) if plain else None
+        self.successor: Cluster | None = None
+        """The same route's cluster in the tables that replaced this one's."""
+
+    @property
+    def newest(self) -> "Cluster":
+        """The cluster that serves the route now: a request that waits for a peer need not wait for one that left."""
+        cluster = self
+        while cluster.successor is not None:
+            cluster = cluster.successor
+        return cluster
 
     @property
     def pools(self) -> Sequence[Pool]:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from proxy.commands.client import FAILED, FINE, PARTLY, USAGE
 from tests.proxy.face.applications import Application, unused_address
-from tests.proxy.face.conftest import Face, command
+from tests.proxy.face.conftest import TOML, Face, command
 from tests.proxy.supervisor.running import wait_until
 
 Start = Callable[..., Face]
@@ -131,6 +132,21 @@ def test_a_reload_is_answered_when_all_follow_or_with_what_is_wrong(face: Start,
     assert "nonsense: there is no such setting" in refused.stderr
     assert gateway.names() == {"two"}
     assert all(worker["current"] for worker in gateway.status()["workers"])
+
+
+def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_switched_to(
+        face: Start, applications: Applications) -> None:
+    dead = unused_address()
+    gateway = face(f'upstream = "{dead}"\n', toml=TOML.replace('hold = "1s"', 'hold = "30s"'))
+    found: list[tuple[int, str]] = []
+    threads = [threading.Thread(target=lambda: found.append(gateway.get())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: gateway.status()["requests_held"] == 4, "requests wait")
+    assert gateway.run("switch", dead, applications("new").address).returncode == FINE
+    for thread in threads:
+        thread.join(10)
+    assert found == [(200, "new")] * 4
 
 
 def test_who_holds_all_its_connections_can_still_ask_the_admin_address(
