@@ -20,7 +20,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
 from proxy.values import Address
-from proxy.wire.proxy_protocol import header
+from proxy.wire.proxy_protocol import endpoints_of, header
 
 HEALTH = HealthLimits()
 
@@ -69,8 +69,7 @@ class Pool:
         self.open = 0
         """Connections that stand, idle or leased."""
         self.health = Health(health)
-        self._preamble = header(proxy_protocol, None)
-        """For connections that are made for no client; whoever makes one for a client replaces it."""
+        self._proxy_protocol = proxy_protocol
         self._queues: list[Queue] = []
         self._closed = False
 
@@ -156,12 +155,20 @@ class Pool:
                 refused = error
             else:
                 self.counters.connect()
-                if self._preamble:
-                    connection.preamble = self._preamble
-                    connection.spoiled = True  # it is one client's: nobody else's request may follow on it
                 return connection
         self.failed()
         raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")
+
+    def _introduce(self, connection: UpstreamConnection) -> None:
+        """Speak for ourselves; whoever makes a connection for a client says so instead.
+
+        A connection of nobody's (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an
+        address of their peer.
+        """
+        own, peer = connection.sock.getsockname(), connection.sock.getpeername()
+        client = own[0] if isinstance(own, tuple) else ""
+        connection.preamble = header(self._proxy_protocol, endpoints_of(client, own, peer))
+        connection.spoiled = True  # it is one client's: nobody else's request may follow on it
 
     def _addresses(self) -> list[tuple[int, object]]:
         """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's."""
@@ -189,6 +196,8 @@ class Pool:
                 failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if failed:
                     raise OSError(failed, os.strerror(failed))
+            if self._proxy_protocol != "off":
+                self._introduce(connection)
         except BaseException as error:
             sock.close() if connection is None else connection.close()
             if isinstance(error, DeadlinePassed):

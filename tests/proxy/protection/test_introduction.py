@@ -1,10 +1,13 @@
 """The PROXY protocol on both sides of a running gateway."""
 
+import contextlib
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.conftest import program
 from tests.proxy.black_box.exchange import Client
 from tests.proxy.black_box.gateway import PATIENCE, Gateway, wait_until
 from tests.proxy.black_box.scripted import Manual, ScriptedUpstream
+from tests.proxy.black_box.upstreams import Upstream
 
 SEEN = Endpoints("192.0.2.1", 4711, "198.51.100.1", 443)
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -138,3 +142,29 @@ listen inner
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
         outer.close()
+
+
+def remote(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """A WSGI application that answers with its peer's address."""
+    body = environ["REMOTE_ADDR"].encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_gunicorn_takes_the_client_for_its_peer(start: Callable[..., Gateway], tmp_path: Path, version: str) -> None:
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", "--proxy-protocol", version,
+        "--keep-alive", "5", "--worker-class", "gevent", "tests.proxy.protection.test_introduction:remote",
+    ]  # fmt: skip
+    with contextlib.closing(Upstream(command, tmp_path / "gunicorn.log")) as upstream:
+        gateway = start(
+            upstream.address, "--proxy-protocol-out", version, "--trusted-proxies", "127.0.0.1", "--health-path", "/",
+            "--health-interval", "1s", "--health-fall", "1",
+        )  # fmt: skip
+        with Client(gateway.address) as client:
+            for address in ("192.0.2.1", "2001:db8::1", "192.0.2.2"):
+                client.send(GET.replace(b"Host: h", b"Host: h\r\nX-Forwarded-For: " + address.encode()))
+                answer = client.final()
+                assert (answer.status, answer.body.decode()) == (200, address)
+        assert "is down" not in gateway.log
