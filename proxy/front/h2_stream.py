@@ -1,7 +1,7 @@
 """One HTTP/2 stream as its exchange sees it: where the request's body comes from, where the answer goes."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from greenlet import getcurrent, greenlet
@@ -168,7 +168,7 @@ class ClientStream(BodySource):
         """Tell the client to send its body (RFC 9110 section 10.1.1)."""
         self._send_section(_CONTINUE, last=False)
 
-    def _send_section(self, section: list[Field], *, last: bool) -> None:
+    def _send_section(self, section: Sequence[Field], *, last: bool) -> None:
         try:
             self.connection.h2.send_headers(self.id, section, end_stream=last)
         except ProtocolError as error:
@@ -189,7 +189,7 @@ class ClientStream(BodySource):
         bare = self.head_only or response.status in BODILESS or length == 0
         section = response_section(response, length, date)
         if self.request.told:
-            section += field_tuples(self.request.told.split(CRLF)[:-1])
+            section = [*section, *field_tuples(self.request.told.split(CRLF)[:-1])]
         self._send_section(section, last=bare and not stream)
         if stream or bare:
             return b""

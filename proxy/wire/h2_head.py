@@ -249,19 +249,20 @@ def field_tuples(lines: Iterable[bytes]) -> list[Field]:
 _STATUSES = {status: HeaderTuple(b":status", b"%d" % status) for status in range(100, 1000)}
 
 
-_known_sections: dict[tuple[bytes, int | None, bytes | None], list[Field]] = {}
+_known_sections: dict[tuple[bytes, int | None, bytes | None], tuple[Field, ...]] = {}
 
 
-def response_section(response: ResponseHead, length: int | None, date: bytes | None) -> list[Field]:
+def response_section(response: ResponseHead, length: int | None, date: bytes | None) -> Sequence[Field]:
     """The field section of a response; `length` and `date` stand where the upstream's own do not."""
     key = (response.start, length, date)
     section = _known_sections.get(key)
     if section is None:
-        section = [_STATUSES[response.status], *field_tuples(response.start.split(CRLF)[1:-1])]
+        fields = [_STATUSES[response.status], *field_tuples(response.start.split(CRLF)[1:-1])]
         if length is not None:
-            section.append(_known_lines[b"content-length: %d" % length])
+            fields.append(_known_lines[b"content-length: %d" % length])
         if date is not None:
-            section.append(_known_lines[b"date: " + date])
+            fields.append(_known_lines[b"date: " + date])
+        section = tuple(fields)
         if len(response.start) <= _LONGEST_HEAD and all(
             isinstance(field, HeaderTuple) and field.indexable for field in section
         ):

@@ -96,7 +96,9 @@ class Raw:
                     found.parse_body(memoryview(self._pending[9 : 9 + length]))
                     self._pending = self._pending[9 + length :]
                     if isinstance(found, HeadersFrame):
-                        self._sections[id(found)] = dict(self.decoder.decode(found.data))
+                        section = self.decoder.decode(found.data)
+                        self._sections[id(found)] = fields = dict(section)
+                        assert len(fields) == len(section), f"a field stands there twice: {section}"
                         self._decoded.append(found)
                     return found
             try:

@@ -224,13 +224,22 @@ def test_plain_trailers_are_fine() -> None:
 def test_a_response_is_lower_cased_and_dated() -> None:
     response = parse_response_head(b"HTTP/1.1 200 OK\r\nX-Thing:  1 \r\nSet-Cookie: a=b\r\nConnection: close")
     section = response_section(response, 5, b"now")
-    assert section == [
+    assert list(section) == [
         (b":status", b"200"),
         (b"x-thing", b"1"),
         (b"set-cookie", b"a=b"),
         (b"content-length", b"5"),
         (b"date", b"now"),
     ]
+
+
+def test_a_remembered_section_is_nobody_s_to_change() -> None:
+    """Fields that one request's answer has beside it must not turn up in another's."""
+    response = parse_response_head(b"HTTP/1.1 200 OK\r\nX-Shared: 1")
+    response_section(response, 5, b"then")
+    first, second = (response_section(response, 5, b"then") for _ in range(2))
+    assert first is second
+    assert isinstance(first, tuple)
 
 
 def test_fields_join_the_compression_context_the_second_time_but_cookies_never() -> None:
