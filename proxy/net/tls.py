@@ -98,9 +98,10 @@ class TlsSocket:
         if self._unsent:
             self._flush()
         if not self._left:
-            self._receive()
-            if self._ended:
+            count = self._sock.recv_into(_RECEIVED)
+            if not count:
                 raise ConnectionResetError(errno.ECONNRESET, "the client left during the handshake")
+            self._incoming.write(_RECEIVED[:count])
         self._left = False
         try:
             self._tls.do_handshake()
@@ -148,11 +149,28 @@ class TlsSocket:
         A connection that ends without a close_notify ends all the same: HTTP and WebSocket messages say themselves
         whether they are complete (RFC 9112 section 9.8).
         """
+        if self._ahead or flags:
+            return self._recv_ahead(size, flags)
+        if self._left:
+            try:
+                return self._decrypt(size)
+            except BlockingIOError:
+                pass
+        elif self._ended:
+            if self._failure is not None:
+                raise self._failure
+            return b""
+        count = self._sock.recv_into(_RECEIVED)
+        if not count:  # OpenSSL is not told: it would refuse to write after it
+            self._ended = True
+            return b""
+        self._incoming.write(_RECEIVED[:count])
+        return self._decrypt(size)
+
+    def _recv_ahead(self, size: int, flags: int) -> bytes:
+        if not self._ahead:
+            self._ahead = self.recv(RECORD)
         ahead = self._ahead
-        if not ahead:
-            if not flags:
-                return self._take(size)
-            ahead = self._ahead = self._take(RECORD)
         if not flags & socket.MSG_PEEK:
             self._ahead = ahead[size:]
         return ahead[:size]
@@ -164,72 +182,64 @@ class TlsSocket:
         buffer[:count] = data
         return count
 
-    def _take(self, size: int) -> bytes:
-        """Plaintext from OpenSSL, else from the socket; b"" at the end."""
-        if self._left:
-            try:
-                return self._decrypt(size)
-            except BlockingIOError:
-                pass
-        elif self._failure is not None:
-            raise self._failure
-        elif self._ended:
-            return b""
-        self._receive()
-        return b"" if self._ended else self._decrypt(size)
-
-    def _receive(self) -> None:
-        """Move what the kernel has to OpenSSL, which is not told of an end: it would refuse to write after it."""
-        count = self._sock.recv_into(_RECEIVED)
-        if count:
-            self._incoming.write(_RECEIVED[:count])
-        else:
-            self._ended = True
-
     def _decrypt(self, size: int) -> bytes:
-        """Plaintext of the records that are complete; b"" at the end."""
-        incoming = self._incoming
-        data = self._read(size)
-        if self._outgoing.pending:
-            self._answer()
-        if not data:
-            return data
-        if not incoming.pending:
-            self._left = len(data) == size
-            return data
-        self._left = True
-        missing = size - len(data)
-        if missing <= 0:
-            return data
-        pieces = [data]
-        try:
-            while missing > 0 and incoming.pending and data:
-                data = self._read(missing)
-                pieces.append(data)
-                missing -= len(data)
-        except OSError:
-            pass  # not now, or found again by the next call
-        self._left = not self._ended and (not missing or incoming.pending > 0)
-        return b"".join(pieces)
-
-    def _read(self, size: int) -> bytes:
+        """Plaintext of the records that are complete; b"" at the end. Raises `BlockingIOError` if none is."""
         try:
             data = self._tls.read(size)
-        except ssl.SSLWantReadError:
+        except ssl.SSLError as error:
+            data = self._without_data(error)
+        if self._outgoing.pending:
+            self._answer()
+        incoming = self._incoming
+        if not data:
+            self._ended = True
+            self._left = False
+        elif not incoming.pending:
+            self._left = len(data) == size
+        elif len(data) == size:
+            self._left = True
+        else:
+            return self._gather(data, size)
+        return data
+
+    def _gather(self, data: bytes, size: int) -> bytes:
+        """The first record's data with that of those behind it."""
+        incoming = self._incoming
+        pieces = [data]
+        missing = size - len(data)
+        try:
+            while missing and incoming.pending:
+                data = self._tls.read(missing)
+                if not data:
+                    break
+                pieces.append(data)
+                missing -= len(data)
+        except ssl.SSLError as error:
+            try:
+                self._without_data(error)
+            except OSError:
+                pass  # not now, or told by the next call
+            else:
+                data = b""
+        if data:
+            self._left = not self._ended and (not missing or incoming.pending > 0)
+        else:
+            self._ended = True
+            self._left = False
+        return b"".join(pieces)
+
+    def _without_data(self, error: ssl.SSLError) -> bytes:
+        """What it means that OpenSSL gave nothing: b"" for the end. Raises `BlockingIOError` or the error."""
+        if isinstance(error, ssl.SSLWantReadError):
             self._left = False
             if self._outgoing.pending:
                 self._answer()
             raise BlockingIOError(errno.EAGAIN, "no complete record") from None
-        except ssl.SSLZeroReturnError:
-            data = b""
-        except ssl.SSLError as error:
-            self._say_last_words()
-            self._fail(error)
-            raise
-        if not data:
-            self._ended = True
-            self._left = False
-        return data
+        if isinstance(error, ssl.SSLZeroReturnError):
+            return b""
+        self._say_last_words()
+        self._fail(error)
+        raise error
 
     def _fail(self, error: OSError) -> None:
         self._failure = error
