@@ -25,7 +25,7 @@ usage: python -m proxy --upstream ADDRESS [setting ...]
        python -m proxy COMMAND ...
 """
 _INTRO = """\
-A reverse proxy for one machine: HTTP/1.1 and WebSocket in front of a WSGI or ASGI application.
+A reverse proxy for one machine: HTTP/1.1, HTTP/2, WebSocket and TLS in front of WSGI and ASGI applications.
 
 An ADDRESS is HOST:PORT, [::1]:PORT, :PORT (this machine only) or unix:PATH. A SIZE is in bytes or ends in k, m or g;
 a TIME is in seconds or ends in ms, s, m, h or d. A setting on the command line wins over the file.
@@ -132,7 +132,7 @@ def help_text(columns: int) -> str:
     """All settings by group, wrapped to the terminal."""
     width = max(60, min(columns, 120))
     parts = [_USAGE, "\n", _INTRO, "\ncommands to a gateway that runs (COMMAND --help has the rest):\n"]
-    parts += [f"  {name:12}{doc}\n" for name, doc in commands.NAMES.items()]
+    parts += [f"  {name:14}{doc}\n" for name, doc in commands.NAMES.items()]
     group = ""
     for row in table():
         if row.group != group:

@@ -85,7 +85,7 @@ class Admin:
             return self._status()
         if path in _PAGE:
             name, content_type = _PAGE[path]
-            body = resources.files("proxy.admin").joinpath("page", name).read_bytes()
+            body = resources.files("proxy.admin.page").joinpath(name).read_bytes()
             return Answer(200, content_type, body, _PAGE_FIELDS)
         return refusal(404, "here are /, /metrics, /healthz, /status.json, and the commands "
                        + ", ".join(command.decode() for command in _COMMANDS))

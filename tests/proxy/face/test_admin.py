@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setuptools
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,6 +148,12 @@ def test_the_page_names_only_files_that_are_served() -> None:
         assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
         assert "<style" not in text
         assert " style=" not in text
+
+
+def test_the_pages_files_are_installed_with_the_program() -> None:
+    """Setuptools takes data files of packages only: their directory has to be one."""
+    found = setuptools.find_packages(str(Path(__file__).parents[3]), include=["proxy*"])
+    assert "proxy.admin.page" in found
 
 
 def test_health_is_503_without_a_worker_that_takes_requests() -> None:
