@@ -172,14 +172,29 @@ class Pod:
 
     def run(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """A container that ends by itself."""
-        command = self.command(*arguments, **environ)
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False
-        )
+        return _ended(self.command(*arguments, **environ))
 
     def start(self, *arguments: str, **environ: str) -> Running:
         """A container that serves; for a `with`."""
         return Running(*self.command(*arguments, **environ), log=self._directory / f"{Path(arguments[0]).name}.log")
+
+    def beside(self, *arguments: str, user: str) -> Running:
+        """A program of this machine in the pod's network; for a `with`."""
+        return Running(*self._inside(user, arguments), log=self._directory / f"{Path(arguments[0]).name}.log")
+
+    def run_beside(self, *arguments: str, user: str) -> "subprocess.CompletedProcess[str]":
+        """A program of this machine in the pod's network that ends by itself."""
+        return _ended(self._inside(user, arguments))
+
+    def _inside(self, user: str, arguments: tuple[str, ...]) -> list[str]:
+        identity = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "setpriv", *identity, "--", *arguments]
+
+
+def _ended(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False, cwd="/"
+    )
 
 
 def stop(container: Running) -> int:

@@ -14,9 +14,10 @@ from tests.deployment import image
 from tests.deployment.compositions import COMPOSE, certificate, services
 from tests.deployment.manifests import Manifest, container, named, pods
 from tests.deployment.processes import CHECKOUT, until
+from tests.deployment.stores import stores
 
 pytestmark = [
-    pytest.mark.component("buildah", "debootstrap", "docker-compose", "openssl"),
+    pytest.mark.component("buildah", "debootstrap", "docker-compose", "openssl", "postgresql", "redis"),
     pytest.mark.skipif(os.geteuid() != 0, reason="building an image without a daemon needs root"),
     pytest.mark.timeout(900),
 ]
@@ -70,29 +71,28 @@ class Plan:
     command: list[str]  # of the gateway
     probe: list[str]  # of the gateway
     files: dict[str, str]  # what is mounted where
-    host: str  # what the gateway calls the application
+    hosts: str  # names of what is in the same network
+    services: dict[str, Any]  # of Compose: the stores and the migration
 
 
 def by_compose(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
-    """As `compose.yaml` has it.
-
-    Its databases are other images, which no registry hands out here: this application debates on SQLite.
-    """
+    """As `compose.yaml` has it."""
     composed = services("compose.yaml")
-    stores = {"DATABASE_URL_FILE", "ARAGORA_REDIS_URL", "ARAGORA_MIGRATE"}
     environ = composed["application"]["environment"]
     gateway = composed["gateway"]
     return Plan(
-        environ={name: value for name, value in environ.items() if name not in stores},
+        environ=environ,
         probes=[told["Healthcheck"]["Test"][1:]],
         command=gateway["command"],
         probe=gateway["healthcheck"]["test"][1:],
         files={
             "/etc/aragora/gateway.toml": (COMPOSE / "gateway.toml").read_text(),
             environ["ARAGORA_API_TOKEN_FILE"]: TOKEN,
+            environ["DATABASE_URL_FILE"]: f"postgresql://aragora:{TOKEN}@postgres/aragora",
             **dict(zip(("/run/secrets/tls_cert", "/run/secrets/tls_key"), secrets, strict=True)),
         },
-        host="application",
+        hosts="application postgres redis",
+        services=composed,
     )
 
 
@@ -119,7 +119,8 @@ def by_kubernetes(told: dict[str, Any], secrets: tuple[str, str]) -> Plan:
             environ["ARAGORA_API_TOKEN_FILE"]: TOKEN,
             **dict(zip((f"/run/secrets/aragora-tls/tls.{end}" for end in ("crt", "key")), secrets, strict=True)),
         },
-        host=named("small", "Service")["metadata"]["name"],
+        hosts=named("small", "Service")["metadata"]["name"],
+        services={},
     )
 
 
@@ -133,12 +134,20 @@ def test_both_containers_answer_a_debate(
     token = {"ARAGORA_API_TOKEN_FILE": planned.environ["ARAGORA_API_TOKEN_FILE"]}
     with ExitStack() as stack:
         pod = stack.enter_context(image.Pod(root, told, tmp_path))
-        pod.mount("/etc/hosts", f"127.0.0.1 localhost {planned.host}\n")
+        pod.mount("/etc/hosts", f"127.0.0.1 localhost {planned.hosts}\n")
         for place, content in planned.files.items():
             pod.mount(place, content)
         assert pod.run(*planned.probes[0]).returncode == 1
+        if planned.services:
+            stack.enter_context(stores(pod, planned.services, TOKEN))
+            migrate = planned.services["migrate"]
+            migrated = pod.run(*migrate["command"], **migrate["environment"])
+            assert migrated.returncode == 0, migrated.stdout + migrated.stderr
         examined = pod.run("aragora", "doctor", "--production", **planned.environ)
         assert examined.returncode == 0, examined.stdout
+        if planned.services:
+            assert "database: PostgreSQL answers" in examined.stdout
+            assert "redis: answers" in examined.stdout
 
         application = stack.enter_context(pod.start(*told["Cmd"], **planned.environ))
         for probe in planned.probes:
