@@ -109,10 +109,11 @@ def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications
     assert gateway.run("reload").returncode == FINE
     assert gateway.names() == {"two"}
     gateway.signal(signal.SIGUSR2)
-    gateway.wait_for("Booting worker", 6)
-    wait_until(lambda: gateway.status()["master"]["replaces"] == gateway.process.pid, "both masters are shown")
+    gateway.wait_for("Starting gunicorn", 2)
     new = int(re.findall(r"\[(\d+)\] \[INFO\] Starting gunicorn", gateway.log)[-1])
     gateway.masters.append(new)
+    gateway.wait_for("Booting worker", 6)
+    wait_until(lambda: gateway.status()["master"]["replaces"] == gateway.process.pid, "both masters are shown")
     os.kill(gateway.process.pid, signal.SIGTERM)
     gateway.process.wait(30)
     wait_until(lambda: gateway.status()["master"] == {"pid": new, "replaces": None}, "the new master is alone")
