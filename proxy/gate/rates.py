@@ -31,9 +31,10 @@ class RateLimit(Prompt):
         self._route_key = self._keys.of_value(b"route") if by.kind == "route" else 0
         self._known: dict[str, int] = {}
         self._header = by.name.encode() if by.kind == "header" else b""
-        name = route.translate({0x22: "_", 0x5C: "_"}).encode("ascii", "replace")
-        policy = b'"%s";q=%d;w=%d' % (name, self._burst, ceil(self._burst / self._rate))
-        self._left = b'RateLimit-Policy: %s\r\nRateLimit: "%s";r=%%d;t=%%d\r\n' % (policy, name.replace(b"%", b"%%"))
+        # A string of RFC 9651 section 3.3.3, in a template.
+        name = route.translate({0x22: "_", 0x5C: "_", 0x25: "%%"}).encode("ascii", "replace")
+        policy = b'RateLimit-Policy: "%s";q=%d;w=%d\r\n' % (name, self._burst, ceil(self._burst / self._rate))
+        self._left = policy + b'RateLimit: "%s";r=%%d;t=%%d\r\n' % name
         self._next = ceil(1 / self._rate)
         self._last = (-1, b"")
         """What was told last, and for how many tokens: it is often the same again."""

@@ -25,7 +25,8 @@ _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _PAIR = TOKEN.pattern + rb"=(?:" + TOKEN.pattern + rb"|" + _QUOTED + rb")"
 _ELEMENT = rb"(?:" + _PAIR + rb")?(?:;(?:" + _PAIR + rb")?)*"
-_FORWARDED = re.compile(_ELEMENT + rb"(?:[ \t]*,[ \t]*" + _ELEMENT + rb")*")  # RFC 7239 section 4
+# RFC 7239 section 4. Possessive: white space between commas can be read in one way only, or a refusal takes for ever.
+_FORWARDED = re.compile(_ELEMENT + rb"(?:[ \t]*+,[ \t]*+" + _ELEMENT + rb")*+")
 
 
 class TrustedPeers:
@@ -81,7 +82,7 @@ def client_address(peer: str, chain: Sequence[bytes], trusted: TrustedPeers) -> 
     `chain` are the entries of X-Forwarded-For. What cannot be read ends the search: the proxy that wrote it counts.
     """
     client = peer
-    for entry in reversed(chain):
+    for entry in reversed(chain[-_MOST_HOPS:]):
         if not trusted.trusts(client):
             break
         parsed = parse_node(entry)

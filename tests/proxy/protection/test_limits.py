@@ -12,10 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.gate.rates import RateLimit
 from proxy.limits import Limits, WorkerLimits
 from proxy.limits.buckets import WAYS
 from proxy.limits.keys import network_of
 from proxy.limits.presence import Kept
+from proxy.upstream.request import Request
+from proxy.values.web import Key, Rate
+from proxy.wire.request import RequestFields
 
 FORK = multiprocessing.get_context("fork")
 PATIENCE = 30.0
@@ -101,6 +105,16 @@ def test_waiting_as_long_as_told_is_enough(burst: int, rate: float) -> None:
     wait = -take(3, rate, burst, now)
     assert wait > 0
     assert take(3, rate, burst, now + wait * (1 + 1e-9) + 1e-9) >= 0
+
+
+def test_what_a_client_is_told_is_well_formed_whatever_the_route_is_called() -> None:
+    limit = RateLimit('50% "off"\\ \u2713', Rate(90, 60), 0, Key("client"), alone())
+    for minutes, told in ((0, b"r=1"), (0, b"r=0"), (2, b"r=1")):
+        request = Request(b"GET", b"/", 1, RequestFields(), b"", 1000.0 + 60 * minutes, client="192.0.2.1")
+        limit.check(request)
+        assert request.told == (
+            b'RateLimit-Policy: "50% _off__ ?";q=2;w=2\r\nRateLimit: "50% _off__ ?";' + told + b";t=1\r\n"
+        )
 
 
 def test_a_full_table_lets_the_oldest_go() -> None:

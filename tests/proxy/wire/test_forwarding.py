@@ -165,6 +165,24 @@ def test_forwarded_is_appended_to() -> None:
     assert values(found, b"Forwarded") == [b", ".join([came, b"for=_x", own])]
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b", " * 900 + b'"',
+        b"; " * 900,
+        b"a=" * 900,
+        b'a="' + b"\\a" * 900,
+        b"a=b" + b" " * 1800 + b"=",
+        b";" * 1800 + b"=",
+    ],
+)
+@pytest.mark.timeout(10)
+def test_hostile_fields_are_refused_at_once(hostile: bytes) -> None:
+    names = (b"Forwarded: ", b"X-Forwarded-For: ", b"X-Forwarded-Host: ")
+    found = origin("10.0.0.1", *(name + hostile for name in names))
+    assert values(found, b"Forwarded") == [b"for=10.0.0.1;proto=http;host=api.example.com"]
+
+
 def test_forwarded_is_made_of_the_other_field() -> None:
     found = origin("10.0.0.1", b"X-Forwarded-For: hidden, 2001:db8::1")
     assert values(found, b"Forwarded") == [
