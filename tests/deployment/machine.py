@@ -33,6 +33,7 @@ mount -t tmpfs -o size=2g tmpfs {work}
 mkdir {work}/upper {work}/work {work}/root
 mount -t overlay -o lowerdir=/,upperdir={work}/upper,workdir={work}/work overlay {work}/root
 cp -a {overlay}/. {work}/root
+chmod 755 {work}/root
 cd {work}/root
 mount -t proc proc proc
 mount --bind proc/sys proc/sys

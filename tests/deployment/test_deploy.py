@@ -1,0 +1,154 @@
+"""scripts/deploy without systemd: two instances as plain processes on unix sockets, behind the gateway, under load."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.processes import CHECKOUT, Running, get, load, ports, until
+
+DEPLOY = str(CHECKOUT / "scripts" / "deploy")
+MARK = "MARK = {!r}"
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(240)]
+
+
+@dataclass
+class Installation:
+    """A root as scripts/install would make it, with releases that share this interpreter's packages."""
+
+    root: Path
+    front: int
+    admin: int
+
+    @property
+    def environ(self) -> dict[str, str]:
+        foreign = ("ARAGORA_", "OPENAI_", "ANTHROPIC_", "GUNICORN_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return kept | {
+            "ARAGORA_DATA_DIR": str(self.root / "data"),
+            "ARAGORA_WORKERS": "2",
+            "ARAGORA_LEASE_TTL": "1",
+            "ARAGORA_DEMO_DELAY": "0.1",
+            "ARAGORA_PRELOAD": "1",  # which HUP alone would never bring new code to
+            "ARAGORA_GRACEFUL_TIMEOUT": "30",
+        }
+
+    def release(self, name: str) -> None:
+        """The checkout's code with its own word in the build that /health tells."""
+        place = self.root / "opt/aragora/releases" / name
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, timeout=60)
+        (packages,) = place.glob("lib/python3*/site-packages")
+        (packages / "shared.pth").write_text(f"{self.packages()}\n")
+        for product in ("aragora", "proxy"):
+            subprocess.run(["cp", "-r", CHECKOUT / product, packages / product], check=True, timeout=60)
+        with (packages / "aragora/server/build.py").open("a") as source:
+            source.write(f"\n# {name}\n")
+        subprocess.run(["cp", "-r", CHECKOUT / "conf", place / "conf"], check=True, timeout=60)
+
+    @staticmethod
+    def packages() -> str:
+        return next(path for path in sys.path if path.endswith("site-packages"))
+
+    def link(self, name: str, release: str) -> None:
+        (self.root / "opt/aragora" / name).symlink_to(f"releases/{release}")
+
+    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        where = ("--no-systemd", "--root", str(self.root), "--admin", f"127.0.0.1:{self.admin}")
+        command = [sys.executable, DEPLOY, *where, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=self.environ)
+
+    def build(self) -> str:
+        return str(get(self.front, "/health").json()["build"])
+
+    def serving(self) -> str:
+        return (self.root / "run/aragora/current.sock").readlink().stem
+
+    def running(self) -> list[str]:
+        """The colours that have a process."""
+        return sorted(path.stem for path in (self.root / "run/aragora").glob("*.pid"))
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Installation]:
+    """Blue serves the release "one" behind the gateway."""
+    front, admin = ports(2)
+    # a unix socket's path may not be longer than 107 bytes
+    with tempfile.TemporaryDirectory(prefix="deploy-") as root:
+        found = Installation(Path(root), front, admin)
+        for directory in ("opt/aragora/releases", "run/aragora", "var/log/aragora", "data"):
+            (found.root / directory).mkdir(parents=True)
+        found.release("one")
+        found.link("blue", "one")
+        found.link("current", "one")
+        socket = found.root / "run/aragora/blue.sock"
+        (found.root / "run/aragora/current.sock").symlink_to(socket.name)
+        home = found.root / "opt/aragora/blue"
+        blue = (str(home / "bin/python"), "-m", "gunicorn", "-c", str(home / "conf/gunicorn.conf.py"))
+        addresses = ("--bind", f"unix:{socket}", "--pid", str(socket.with_suffix(".pid")))
+        gateway = (sys.executable, "-m", "proxy", "--upstream", f"unix:{socket.with_name('current.sock')}")
+        listen = ("--bind", f"127.0.0.1:{front}", "--admin", f"127.0.0.1:{admin}", "--workers", "2")
+        environ = {name: value for name, value in found.environ.items() if name.startswith("ARAGORA_")}
+        with (
+            Running(*blue, *addresses, cwd=found.root, log=tmp_path / "blue.log", **environ) as first,
+            Running(*gateway, *listen, log=tmp_path / "gateway.log") as running,
+        ):
+            until(socket.exists, f"the socket\n{first.output()}")
+            running.ready(front, "/ready")
+            try:
+                yield found
+            finally:
+                for pidfile in (found.root / "run/aragora").glob("*.pid"):
+                    os.kill(int(pidfile.read_text()), 9)
+
+
+def test_new_code_and_the_way_back_lose_nothing(installed: Installation) -> None:
+    installed.release("two")
+    one = installed.build()
+    with load(f"http://127.0.0.1:{installed.front}") as counts:
+        deployed = installed.deploy("--release", "two")
+        assert deployed.returncode == 0, deployed.stderr
+        two = installed.build()
+        assert (installed.serving(), installed.running()) == ("green", ["green"])
+        back = installed.deploy("--rollback")
+        assert back.returncode == 0, back.stderr
+    print(f"\n{deployed.stdout}{counts.seen}")
+    assert counts.lost == []
+    assert counts.seen["watched"] >= 3
+    assert two != one == installed.build()
+    assert (installed.serving(), installed.running()) == ("blue", ["blue"])
+
+
+def test_a_release_that_does_not_become_ready_changes_nothing(installed: Installation) -> None:
+    one = installed.build()
+    installed.release("bad")
+    (module,) = (installed.root / "opt/aragora/releases/bad").glob("lib/*/site-packages/aragora/server/health.py")
+    module.write_text(module.read_text().replace("ready = all(", "ready = not all("))
+    failed = installed.deploy("--release", "bad", "--timeout", "3")
+    assert failed.returncode == 1
+    assert "was not ready within 3 s" in failed.stderr
+    assert installed.build() == one
+    assert (installed.serving(), installed.running()) == ("blue", ["blue"])
+    assert "nothing was deployed before this" in installed.deploy("--rollback").stderr
+
+
+def test_what_cannot_be_done_is_said_in_one_line_and_changes_nothing(installed: Installation, tmp_path: Path) -> None:
+    nowhere = tmp_path / "empty"
+    nowhere.mkdir()
+    for arguments, said in (
+        (["--rollback"], "nothing was deployed before this"),
+        (["--release", "missing"], "--release missing: there is none of that name, but one"),
+        (["--root", str(nowhere)], "install first: scripts/install"),
+        (["--rollback", "--admin", "127.0.0.1:1"], "127.0.0.1:1"),
+    ):
+        failed = installed.deploy(*arguments)
+        assert failed.returncode == 1, arguments
+        assert said in failed.stderr
+        assert failed.stderr.startswith("deploy: ")
+        assert installed.running() == ["blue"]
+        assert installed.serving() == "blue"
+    assert get(installed.front, "/ready").ok
