@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 import bcrypt
+from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 from proxy import errors
@@ -30,17 +31,36 @@ FAILURE_RATE = 1 / 6
 
 _REMEMBERED_FOR = 60.0
 _MOST_REMEMBERED = 1024
-_MOST_WAITING = 64
+_AT_A_TIME = 2
+_MOST_OPEN = 64
 _LONGEST_PASSWORD = 72
 """Bytes; bcrypt takes no more."""
 
 log = logging.getLogger("gunicorn.error.proxy")
 
 
+class Checks:
+    """Comparisons with hashes, in threads of this process, so many at a time and so many that wait."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPool(_AT_A_TIME)
+        self._open = 0
+
+    def matches(self, password: bytes, hashed: bytes) -> bool:
+        """Raises `ExchangeError` (503) when too many wait already."""
+        if self._open >= _MOST_OPEN:
+            raise ExchangeError(errors.OVERLOADED)
+        self._open += 1
+        try:
+            return bool(self._threads.apply(_matches, (password, hashed)))
+        finally:
+            self._open -= 1
+
+
 @cache
-def _threads() -> ThreadPool:
+def _checks() -> Checks:
     """Those of this process, made when a worker first needs them."""
-    return ThreadPool(2)
+    return Checks()
 
 
 class BasicAuth:
@@ -59,6 +79,7 @@ class BasicAuth:
         self._failures = limits.buckets
         self._secret = os.urandom(16)
         self._right: dict[bytes, float] = {}
+        self._under_way: dict[bytes, Event] = {}
         realm = route.translate({0x22: "_", 0x5C: "_"}).encode("ascii", "replace")
         self._challenge = (b'WWW-Authenticate: Basic realm="%s", charset="UTF-8"' % realm,)
 
@@ -71,9 +92,18 @@ class BasicAuth:
         user, password = credentials
         key = blake2b(b"%d:%s%s" % (len(user), user, password), digest_size=16, key=self._secret).digest()
         now = monotonic()
+        under_way = self._under_way.get(key)
+        if under_way is not None:
+            # A browser asks for many things at once: one check is enough for all, and counts once.
+            under_way.wait()
         if self._right.get(key, 0.0) < now:
-            self._verify(request.client, user, password, now)
-            self._remember(key, now)
+            done = self._under_way[key] = Event()
+            try:
+                self._verify(request.client, user, password, now)
+                self._remember(key, now)
+            finally:
+                self._under_way.pop(key, None)
+                done.set()
         request.replace_fields({b"x-forwarded-user"}, [b"X-Forwarded-User: " + user])
 
     def _verify(self, client: str, user: bytes, password: bytes, now: float) -> None:
@@ -81,10 +111,7 @@ class BasicAuth:
         left = self._failures.take(failures, FAILURE_RATE, FAILURES, now)
         if left < 0.0:
             raise ExchangeError(errors.LOGINS, fields=(b"Retry-After: %d" % (1 - left // 1),))
-        if _threads().task_queue.qsize() >= _MOST_WAITING:
-            raise ExchangeError(errors.OVERLOADED)
-        expected = self._users.get(user, self._decoy)
-        right = _threads().apply(_matches, (password, expected)) and user in self._users
+        right = _checks().matches(password, self._users.get(user, self._decoy)) and user in self._users
         if not right:
             raise ExchangeError(errors.UNAUTHENTICATED, fields=self._challenge)
         self._failures.give_back(failures)

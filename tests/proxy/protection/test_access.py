@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import bcrypt
@@ -204,6 +204,28 @@ def test_wrong_passwords_are_few(guarded: Gateway) -> None:
     assert (refused.status, int(refused.field("Retry-After") or 0)) >= (429, 1)
     assert get(guarded, "/users", basic("nobody", "x" * 100)).status == 401
     assert get(guarded, "/users", basic("ann", "s3cret")).status == 200, "others still come in"
+
+
+def test_many_requests_at_once_take_one_check_and_the_queue_of_checks_is_bounded(
+    start: Callable[..., Gateway], scripted: ScriptedUpstream, tmp_path: Path
+) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(b"ann:" + bcrypt.hashpw(b"s3cret", bcrypt.gensalt(8)))
+    gateway = start(scripted.address, "--basic-auth", str(users), "--trusted-proxies", "127.0.0.1")
+    scripted.expect()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(gateway.address)) for _ in range(90)]
+
+        def statuses(asked: Sequence[Client], password: str, address: str) -> set[int]:
+            for number, client in enumerate(asked):
+                lines = ("GET / HTTP/1.1", "Host: h", f"X-Forwarded-For: {address.format(number)}",
+                         basic("ann", password.format(number)), "", "")
+                client.send("\r\n".join(lines).encode())
+            return {client.answer().status for client in asked}
+
+        assert statuses(clients[:30], "s3cret", "192.0.2.1") == {200}, "more than may fail"
+        assert statuses(clients, "guess{}", "198.51.100.{}") == {401, 503}
+    assert get(gateway, "/", basic("ann", "s3cret")).status == 200
 
 
 def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, scripted: ScriptedUpstream) -> None:
