@@ -146,10 +146,14 @@ class BodySource(ABC):
             raise
         return spool if spool is not None else b"".join(pieces)
 
-    def discard(self) -> None:
-        """Forget what nobody will read."""
+    def discard(self) -> int:
+        """Forget what nobody will read; how many bytes of the window that gives back."""
+        total = 0
         while self._inbox:
-            self._acknowledge(self._inbox.popleft()[1])
+            size = self._inbox.popleft()[1]
+            total += size
+            self._acknowledge(size)
+        return total
 
     @abstractmethod
     def proceed(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from greenlet import getcurrent, greenlet
@@ -28,6 +29,8 @@ from proxy.wire.response import ResponseHead
 if TYPE_CHECKING:
     from proxy.front.h2 import Connection
 
+_LINGER_BYTES = 64 << 20
+_LINGER_SECONDS = 30.0
 _CONTINUE: list[Field] = [HeaderTuple(b":status", b"100")]
 
 log = logging.getLogger("gunicorn.error.proxy")
@@ -38,8 +41,10 @@ class ClientStream(BodySource):
 
     __slots__ = (
         "_left",
+        "_lingers_until",
         "_over",
         "_served",
+        "_unwanted",
         "_writable",
         "begun",
         "head_only",
@@ -64,6 +69,8 @@ class ClientStream(BodySource):
         self.sent = 0
         self.begun = False
         self._left: int | None = None  # bytes of the answer still to be sent, once its length is known
+        self._lingers_until = 0.0  # when a request that was answered before its end is cut off; 0 if it was not
+        self._unwanted = 0  # bytes of it that were discarded
         self._over = False  # the answer is complete, or will never be
         self._served = False
         self._writable: Callable[[], object] | None = None
@@ -89,15 +96,36 @@ class ClientStream(BodySource):
             self.finish()
 
     def finish(self) -> None:
-        """Nothing more is sent: end what is not complete, forget the rest (RFC 9113 section 8.1)."""
-        connection = self.connection
+        """Nothing more is sent: end what is not complete, forget the rest."""
         if not self._over:
             self._over = True
-            connection.reset_stream(self.id, ErrorCodes.CANCEL if self.tunnelled else ErrorCodes.INTERNAL_ERROR)
+            code = ErrorCodes.CANCEL if self.tunnelled else ErrorCodes.INTERNAL_ERROR
+            self.connection.reset_stream(self.id, code)
+        elif not self.ended and not self.tunnelled and not self._lingers_until:
+            self._lingers_until = monotonic() + _LINGER_SECONDS
+            self._unwanted = self.discard()
+            self._wait_for_end()
+            return
         elif not self.ended:
-            connection.reset_stream(self.id, ErrorCodes.NO_ERROR)
+            self.connection.reset_stream(self.id, ErrorCodes.NO_ERROR)
+        self.connection.deadlines.streams.discard(self)
         self.discard()
-        connection.finished(self)
+        self.connection.finished(self)
+
+    def _wait_for_end(self) -> None:
+        """Let the client go on for a moment with a request that was answered before its end.
+
+        RFC 9113 section 8.1 has the gateway ask it to stop, by RST_STREAM with NO_ERROR, but clients that are busy
+        sending take that for a failure and do not look at the answer.
+        """
+        self.deadline = min(self._lingers_until, monotonic() + self.connection.front.tables.settings.linger_timeout)
+        self.connection.deadlines.streams.add(self)
+
+    def expire(self) -> None:
+        if self._lingers_until:
+            self.finish()
+        else:
+            super().expire()
 
     def gone(self) -> None:
         """The client reset the stream, or is gone: whoever serves it is told."""
@@ -113,6 +141,12 @@ class ClientStream(BodySource):
         super().take(data, size, ended=ended)
         if self.side is not None:
             self.side.readable()
+        elif self._lingers_until:
+            self._unwanted += self.discard()
+            if self.ended or self._unwanted > _LINGER_BYTES:
+                self.finish()
+            else:
+                self._wait_for_end()
 
     # The outlet.
 

@@ -76,6 +76,16 @@ def test_reloads_under_load_lose_nothing(application: Gateway) -> None:
     assert "1500 succeeded, 0 failed" in output
 
 
+@pytest.mark.component("curl")
+def test_clients_that_are_refused_while_they_send_see_why(gateway: Gateway, tmp_path: Path) -> None:
+    upload = tmp_path / "upload"
+    upload.write_bytes(content(3_000_000))
+    shown = run("curl", "-sSi", "--http2-prior-knowledge", "--data-binary", f"@{upload}", f"{gateway.url}/post")
+    assert shown.startswith("HTTP/2 413")
+    with httpx.Client(http1=False, http2=True, timeout=20) as client:
+        assert client.post(f"{gateway.url}/post", content=content(3_000_000)).status_code == 413
+
+
 def test_httpx_over_one_connection(application: Gateway) -> None:
     with httpx.Client(http1=False, http2=True, timeout=20) as client:
         for _ in range(5):

@@ -99,6 +99,25 @@ def test_a_body_over_the_limit_is_refused_and_the_rest_is_not_wanted(gateway: Ga
         assert client.alive()
 
 
+def test_a_client_may_finish_sending_what_was_refused(gateway: Gateway) -> None:
+    size = BODY_LIMIT + 200_000
+    with Raw(gateway.port) as client:
+        client.send(client.open(1, [*POST, ("content-length", str(size))]))
+        assert client.response(1)[0][":status"] == "413"
+        room = {0: 1 << 20, 1: 1 << 18}
+        while size:
+            piece = min(16000, size)
+            while min(room.values()) < piece:
+                update = client.until(WindowUpdateFrame)
+                room[update.stream_id] += update.window_increment
+            size -= piece
+            client.send(DataFrame(1, data=bytes(piece), flags=[] if size else ["END_STREAM"]))
+            room = {key: value - piece for key, value in room.items()}
+        assert client.alive()
+        client.send(client.headers(3))
+        assert client.response(3)[0][":status"] == "200"
+
+
 def test_a_client_that_asks_first_is_told_to_go_on(gateway: Gateway, origin: ScriptedUpstream) -> None:
     origin.expect()
     with Raw(gateway.port) as client:
@@ -254,7 +273,7 @@ def test_an_unbuffered_body_is_passed_on_while_it_comes(start: Start, manual: Ma
 
 
 def test_an_unbuffered_body_that_the_application_does_not_want_is_stopped(start: Start, manual: Manual) -> None:
-    gateway = start(manual.address, "--request-buffering", "off")
+    gateway = start(manual.address, "--request-buffering", "off", "--linger-timeout", "1")
     with Raw(gateway.port) as client:
         client.send(client.open(1), DataFrame(1, data=b"first"))
         sock = manual.accept()
