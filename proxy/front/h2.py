@@ -10,7 +10,7 @@ one of the front's greenlets from its request to the end of its answer, and runs
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -23,24 +23,15 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.front.front import Front
 from proxy.front.h2_output import Output, bound_table
+from proxy.front.h2_request import RequestReader
 from proxy.front.h2_stream import ClientStream
-from proxy.front.origin import read_origin
 from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket
 from proxy.net.tls import TlsSocket
-from proxy.route import Route, Tables
-from proxy.upstream.request import Request
-from proxy.wire.fields import upstream_block
-from proxy.wire.forwarding import Arrival
 from proxy.wire.h2_frames import LAST_STREAM, ConnectionFault
 from proxy.wire.h2_head import (
-    Field,
     Malformed,
-    RequestHead,
     check_request_trailers,
-    parse_request_head,
-    regular_fields,
 )
-from proxy.wire.request import RequestFields
 
 _GOAWAY_SIZE = 17
 _LINGER_SECONDS = 2.0
@@ -49,42 +40,10 @@ _HEAD = (b":method", b"HEAD")
 _HIGHEST_STREAM = LAST_STREAM - 2000
 """Stream numbers are used up some time: the client is asked for a new connection a little before."""
 
-_MOST_LOGGED = 256
 _MOST_STALLED = 8
 """Streams of one connection that may end because their client gave them no room, before the connection does."""
 
 log = logging.getLogger("gunicorn.error.proxy")
-
-
-class _Memo:
-    """The regular fields and the authority of a client's last request, and what was made of them."""
-
-    __slots__ = ("_authority", "_regular", "head", "request", "route", "tables")
-
-    def __init__(
-        self,
-        regular: Sequence[Field],
-        authority: bytes | None,
-        tables: Tables,
-        head: RequestHead,
-        route: Route | None,
-        request: Request,
-    ) -> None:
-        self._regular = regular
-        self._authority = authority
-        self.tables = tables
-        self.head = head
-        self.route = route
-        self.request = request
-
-    def serves(self, regular: Sequence[Field], authority: bytes | None, tables: Tables, *, whole: bool) -> bool:
-        """Whether a request with these fields, `whole` with its head, is read alike."""
-        return (
-            (whole or self.head.fields.content_length is not None)
-            and authority == self._authority
-            and tables is self.tables
-            and regular == self._regular
-        )
 
 
 class Connection(Output):
@@ -96,7 +55,7 @@ class Connection(Output):
         "_idle_since",
         "_last_words",
         "_leaving",
-        "_memo",
+        "_reader",
         "_refusing",
         "_stalled",
         "_tls",
@@ -113,7 +72,7 @@ class Connection(Output):
         self._early = received  # what was received before this connection was made
         self._idle_since = monotonic()
         self._last_words = NEVER  # when an ended connection is closed at the latest
-        self._memo: _Memo | None = None
+        self._reader = RequestReader(front, client)
         self._leaving = False
         self._refusing = False
         self._stalled = 0
@@ -194,75 +153,28 @@ class Connection(Output):
         self.last_stream = number
         stream = ClientStream(self, number, ended=event.stream_ended is not None)
         stream.head_only = _HEAD in event.headers
+        reader = self._reader
         try:
-            request = self._read_request(event.headers, stream)
+            if self.front.guests.refused(self.sock.fileno()):
+                raise ExchangeError(errors.CONNECTIONS)
+            stream.request, stream.route = reader.read(event.headers, whole=stream.ended)
         except Malformed:
             self.front.resources.counters.rejected("malformed")
             self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             self.guard.reset()
             return
         except ExchangeError as error:
-            request = self._refused_request(event.headers)
+            stream.request = reader.outline(event.headers)
             stream.refusal = error
-        request.id = request.id or self.front.resources.request_ids.make()
-        stream.request = request
         self.streams[number] = stream
         self._fresh.append(stream)
         if number >= _HIGHEST_STREAM:
             self.drain()
 
-    def _refused_request(self, section: list[Field]) -> Request:
-        """As much of a request that goes no further as the log can tell."""
-        said = dict(section)
-        method, target = (said.get(name, b"-")[:_MOST_LOGGED] or b"-" for name in (b":method", b":path"))
-        front = self.front
-        return Request(method, target, 2, RequestFields(), b"", monotonic(), client=self.client, scheme=front.scheme)
-
     def _is_full(self) -> bool:
         """Whether one more stream is too many, for this connection or for the process."""
         settings = self.front.tables.settings
         return len(self.streams) >= settings.max_streams or self.front.busy >= settings.max_connections
-
-    def _read_request(self, section: list[Field], stream: ClientStream) -> Request:
-        front = self.front
-        tables = front.tables
-        if front.guests.refused(self.sock.fileno()):
-            raise ExchangeError(errors.CONNECTIONS)
-        regular, authority = regular_fields(section)
-        memo = self._memo
-        if memo is not None and not memo.serves(regular, authority, tables, whole=stream.ended):
-            memo = None
-        head = parse_request_head(section, tables.head_limits, memo.head if memo is not None else None)
-        fields = head.fields
-        if stream.ended and fields.content_length:
-            raise Malformed("a length without a body")
-        route = stream.route = tables.route_for(head.host, head.target)
-        if memo is not None and fields is memo.head.fields and route is memo.route:
-            known = memo.request
-            client, scheme, block, marks = known.client, known.scheme, known.block, known.marks
-        else:
-            fields.chunked = not stream.ended and not fields.websocket and fields.content_length is None
-            arrival = Arrival(self.client, front.scheme, front.port)
-            origin, marks = read_origin(tables, route, arrival, head.host, fields)
-            client, scheme, block = origin.client, origin.scheme, upstream_block(fields, head.host, origin.lines)
-        request = Request(
-            head.method,
-            head.target,
-            2,
-            fields,
-            block,
-            monotonic(),
-            client=client,
-            scheme=scheme,
-            host=head.host,
-            marks=marks,
-        )
-        if not fields.chunked and not fields.websocket:
-            self._memo = _Memo(regular, authority, tables, head, route, request)
-        if marks is not None:
-            request.id = marks.request_id or b""
-            request.trace = marks.outgoing()
-        return request
 
     def came_data(self, event: events.DataReceived) -> None:
         stream = self.streams.get(event.stream_id)
