@@ -90,7 +90,6 @@ class Direction:
         self.moved = 0
         self.sealed = False
         """Nothing goes to the target any more: its sending side was shut down or got a close frame."""
-        self._spliced = splice.AVAILABLE and source.descriptor is not None and target.descriptor is not None
 
     @property
     def at_boundary(self) -> bool:

@@ -157,6 +157,10 @@ def notes(settings: Settings) -> list[str]:
     if not settings.secure and any(not address.loopback for address in settings.bind):
         found.append("bind has public addresses without TLS: anybody on the way can read and change what passes; "
                      "add tls_cert and tls_key, or acme")
+    if settings.acme and not any(address.port == 443 for address in settings.bind) and not any(
+            address.port == 80 for address in settings.bind_plain):
+        found.append("acme: the authority asks on port 80 or 443, and neither is bound here; let what is in front lead "
+                     "80 to bind_plain or 443 to bind")
     if not any(one.rate for one in (settings, *(route.settings for route in settings.routes))):
         found.append("no rate is set: one client may ask as often as it can; add rate, such as \"20/s\"")
     if settings.access_log == "off":

@@ -1,6 +1,7 @@
 """Certificates change while the gateway runs: new clients see the new one, and nobody who is there notices."""
 
 import contextlib
+import os
 import signal
 import ssl
 import threading
@@ -58,6 +59,22 @@ def test_files_that_change_are_served_and_broken_ones_are_not(
         assert shown_serial(gateway, trust, NAME) == second
         assert kept.ask("GET", "/")[0] == 200
         kept.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give workers another user")
+def test_keys_of_root_serve_workers_that_cannot_read_them(
+        authority: Authority, origin: ScriptedUpstream, tmp_path: Path) -> None:
+    cert, key = authority.issue("owned.test")
+    assert (key.stat().st_uid, key.stat().st_mode & 0o777) == (0, 0o600)
+    trust = authority.trust()
+    with contextlib.closing(SecureGateway(
+            tmp_path, origin.address, "--tls-cert", str(cert), "--tls-key", str(key), "--user", "nobody",
+            "--access-log", "off")) as gateway:
+        before = shown_serial(gateway, trust, "owned.test")
+        authority.issue("owned.test")
+        wait_until(lambda: shown_serial(gateway, trust, "owned.test") != before, "the new one is shown")
+        status = Path(f"/proc/{gateway.workers()[0]}/status").read_text()
+        assert "\nUid:\t0\t" not in status
 
 
 @pytest.mark.component("uvicorn")
