@@ -161,7 +161,14 @@ def notes(settings: Settings) -> list[str]:
             address.port == 80 for address in settings.bind_plain):
         found.append("acme: the authority asks on port 80 or 443, and neither is bound here; let what is in front lead "
                      "80 to bind_plain or 443 to bind")
-    if not any(one.rate for one in (settings, *(route.settings for route in settings.routes))):
+    everywhere = (settings, *(route.settings for route in settings.routes))
+    counts = settings.max_client_connections or settings.max_client_websockets
+    trusted = settings.trusted_proxies
+    if not trusted.networks and not trusted.unix and all(address.loopback for address in settings.bind) and (
+            counts or any(one.rate or one.allow or one.deny for one in everywhere)):
+        found.append("trusted_proxies is empty and only this machine can connect: limits and lists see one client; "
+                     "name the proxy in front, such as trusted_proxies = \"127.0.0.1\"")
+    if not any(one.rate for one in everywhere):
         found.append("no rate is set: one client may ask as often as it can; add rate, such as \"20/s\"")
     if settings.access_log == "off":
         found.append("access_log is off: nobody will know who asked for what")

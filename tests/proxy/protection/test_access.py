@@ -14,6 +14,8 @@ import pytest
 
 from proxy.errors import ExchangeError
 from proxy.gate.access import AccessList
+from proxy.settings import load
+from proxy.settings.check import notes
 from proxy.settings.users import read_users
 from proxy.upstream.request import Request
 from proxy.wire.request import RequestFields
@@ -327,6 +329,21 @@ def test_connections_of_one_client_are_counted(start: Callable[..., Gateway], sc
         assert refused.at_end()
         kept[0][0].sock.close()
         wait_until(lambda: connect()[1].status == 200, "the closed one makes room")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"rate": "20/s"}, True),
+        ({"deny": "192.0.2.1"}, True),
+        ({"max_client_connections": "9"}, True),
+        ({"rate": "20/s", "trusted_proxies": "127.0.0.1"}, False),
+        ({"rate": "20/s", "bind": ["0.0.0.0:8000"]}, False),
+        ({}, False),
+    ],
+)
+def test_a_check_notes_limits_that_see_one_client(flags: dict[str, str | list[str]], told: bool) -> None:
+    assert any("see one client" in note for note in notes(load({"upstream": ["127.0.0.1:8080"], **flags}))) is told
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     expected = ["graceful", "upstream_keepalive", "admin", "bind", "no", "access_log"]
     assert [note.split()[1] for note in notes] == expected
-    path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\n')
+    path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\ntrusted_proxies = "127.0.0.1"\n')
     assert main(["check", str(path)]) == 0
     assert "note: " not in capsys.readouterr().out
 
