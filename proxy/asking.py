@@ -3,7 +3,8 @@
 The order of things that can go wrong decides what may be repeated. Until a connection stands nothing was sent, so any
 request may wait for its upstream and try again. A request that was sent and got no byte back before the connection
 closed may have met an upstream that was stopping, or a reused connection that was closing: it is repeated once, on a
-fresh connection, if its method is idempotent (RFC 9110 section 9.2.2). After the first byte of an answer, or after a
+fresh connection, if its method is idempotent (RFC 9110 section 9.2.2), or has a key by which the application knows it
+again and the settings say that it does. After the first byte of an answer, or after a
 deadline, nothing is repeated.
 """
 
@@ -21,6 +22,7 @@ from proxy.settings import Settings
 from proxy.upstream.connection import Stale, UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request, StreamedBody
+from proxy.wire.fields import field_value
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
@@ -69,8 +71,9 @@ class Asking:
             request = route.edits.outgoing(request)
         settings = route.settings
         body = request.body
+        idempotent = request.method in _IDEMPOTENT or (settings.repeat_keyed and _is_keyed(request))
         # The look at None comes first: asking an abstract class for its instances is slow.
-        repeatable = request.method in _IDEMPOTENT and (body is None or not isinstance(body, StreamedBody))
+        repeatable = idempotent and (body is None or not isinstance(body, StreamedBody))
         fresh = request.fields.websocket
         repeated = False
         preamble = b""
@@ -155,3 +158,8 @@ class Asking:
                 gevent.sleep(_HOLD_PAUSE)
             pools = route.cluster.newest.in_turn(self._request)
             begun = monotonic()
+
+
+def _is_keyed(request: Request) -> bool:
+    """Whether the client has named the request, so that the application can tell a repetition from a second one."""
+    return field_value(request.fields.lines, b"idempotency-key") is not None

@@ -345,6 +345,12 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             self.log.warning("log not reopened: %s", problem)
         super().handle_usr1()
 
+    def stop(self, graceful: bool = True) -> None:
+        """End the workers; they tell their WebSockets whether a successor of this master serves on."""
+        if not self.reexec_pid:
+            self.app.board.stop()
+        super().stop(graceful)
+
     def handle_winch(self) -> None:
         """Stop the workers and keep the master, unless the signal is a terminal's."""
         if any(os.isatty(number) for number in (0, 1, 2)):

@@ -26,6 +26,7 @@ from proxy.net.stream import NEVER, Deadlines, Hub
 
 BUFFER_SIZE = 1 << 17
 GOING_AWAY = 1001
+SERVICE_RESTART = 1012  # registered beside those of RFC 6455: another process serves from now on
 
 _CLOSE_PATIENCE = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""

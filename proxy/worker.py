@@ -42,7 +42,7 @@ from proxy.relay import send_rest
 from proxy.resources import Resources, Tally
 from proxy.route import Route, Tables
 from proxy.settings import Settings
-from proxy.tunnel import BUFFER_SIZE, GOING_AWAY
+from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, SERVICE_RESTART
 from proxy.upstream.request import Request
 from proxy.wire.answer import own_answer
 from proxy.wire.fields import RequestIds
@@ -352,5 +352,5 @@ class Worker(BaseWorker):  # type: ignore[misc]
         tunnels = list(self._resources.tunnels)
         pause = seconds * 0.8 / len(tunnels) if tunnels else 0.0
         for tunnel in tunnels:
-            tunnel.shut(GOING_AWAY, max(1.0, seconds * 0.2))
+            tunnel.shut(GOING_AWAY if self.app.board.stopping else SERVICE_RESTART, max(1.0, seconds * 0.2))
             gevent.sleep(pause)

@@ -316,7 +316,17 @@ class Board:
     def __init__(self) -> None:
         self.started = time.time()
         self._words = memoryview(mmap.mmap(-1, (SLOTS + 1) * _SLOT * 8)).cast("q")
-        self._given = self._words[SLOTS * _SLOT :]  # behind the slots: how many were ever given out
+        # Behind the slots: how many were ever given out, and whether the service stops.
+        self._given = self._words[SLOTS * _SLOT :]
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nobody takes the place of the workers that end."""
+        return bool(self._given[1])
+
+    def stop(self) -> None:
+        """The service stops: no worker, and no other master, goes on with it."""
+        self._given[1] = 1
 
     def take(self, in_use: Iterable[int]) -> int:
         """The lowest slot that is not in use, its gauges zeroed. Raises RuntimeError when there is none."""

@@ -227,6 +227,9 @@ class Settings:
     reuse_unsafe: Annotated[float, _routed(
         "Upstream connections", kinds.DURATION,
         "time since its last answer in which a connection may carry a POST or PATCH; 0: always a new one")] = 1.0
+    repeat_keyed: Annotated[bool, _routed(
+        "Upstream connections", kinds.SWITCH,
+        "repeat a POST or PATCH too if it has an Idempotency-Key, which the application must honour")] = False
     half_close: Annotated[str, Row(
         kinds.HALF_CLOSE, "Upstream connections",
         "what it means when a client shuts its sending side before its answer came")] = "abort"

@@ -65,6 +65,20 @@ def test_unsafe_request_is_never_repeated(manual: Manual, start: Callable[..., G
     client.sock.close()
 
 
+def test_a_post_with_a_key_is_repeated_where_that_is_allowed(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--reuse-unsafe", "10", "--repeat-keyed", "on")
+    client, _ = stale(manual, gateway, POST.replace(b"\r\n", b"\r\nIdempotency-Key: 7\r\n", 1))
+    second = manual.accept()
+    assert read_request(second, b"")[0].endswith(b"hello")
+    second.sendall(OK)
+    assert client.answer().status == 200
+    client.send(POST)
+    assert read_request(second, b"")[0]
+    second.close()
+    assert client.answer().status == 502, "one without a key is not"
+    client.sock.close()
+
+
 def test_unsafe_request_takes_a_fresh_connection(manual: Manual, start: Callable[..., Gateway]) -> None:
     gateway = start(manual.address, "--reuse-unsafe", "0")
     with Client(gateway.address) as client:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import time
@@ -110,7 +109,7 @@ def test_upgrade_refuses_nobody(origin: Origin, start: Callable[..., Gateway]) -
     print(traffic.account)
     assert traffic.account.clean, traffic.account
     for tunnel in tunnels:
-        assert re.match(rb"\x88\x02\x03[\xe9\xf4]", tunnel.read()), "no close frame"
+        assert tunnel.read().startswith(b"\x88\x02\x03\xf4"), "no close frame that says: restarted, come again (1012)"
         tunnel.close()
     with socket.create_connection(gateway.address, timeout=5) as sock:
         sock.sendall(GET)

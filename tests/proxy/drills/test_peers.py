@@ -1,0 +1,95 @@
+"""Two peers, one of which hangs, flaps or is slow: errors only where they cannot be helped, each explained."""
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.proxy.drills.conftest import FACTOR, Origin
+from tests.proxy.drills.load import load
+
+
+@pytest.fixture
+def sick() -> Iterator[Origin]:
+    """The peer that something will happen to."""
+    running = Origin()
+    yield running
+    with contextlib.suppress(ProcessLookupError):
+        running.process.send_signal(signal.SIGCONT)
+    running.kill()
+
+
+def begin(start: Callable[..., Gateway], origin: Origin, sick: Origin, *flags: str) -> Gateway:
+    return start(origin.address, "--upstream", sick.address, "--eject-after", "2", "--eject-time", "60", *flags)
+
+
+def causes(gateway: Gateway) -> Counter[tuple[int, str | None, str]]:
+    """Status, reason and peer of every exchange in the log that was not answered with 200."""
+    lines = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
+    return Counter((line["status"], line["reason"], line["upstream"]) for line in lines if line["status"] != 200)
+
+
+@pytest.mark.drill
+def test_a_peer_that_hangs_costs_the_requests_it_had_and_no_more(
+    origin: Origin, sick: Origin, start: Callable[..., Gateway]
+) -> None:
+    """Who sends to a peer that stands still cannot know it before the deadline; from then on nobody is sent there."""
+    gateway = begin(start, origin, sick, "--read-timeout", "1s")
+    with load(gateway.port) as traffic:
+        time.sleep(0.5)
+        sick.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: causes(gateway)[504, "response_timeout", sick.address] >= 2, "the peer is noticed")
+        time.sleep(2.5)  # what was on its way there runs into its deadline
+        before = sum(causes(gateway).values())
+        time.sleep(1.0 * FACTOR)
+    account = traffic.account
+    found = causes(gateway)
+    print(account, found)
+    account.check()
+    assert set(found) == {(504, "response_timeout", sick.address)}
+    assert sum(found.values()) == before, "requests were still sent to the peer that hangs"
+    assert account.statuses[200] + account.statuses[504] == account.sent
+    assert account.statuses[504] == sum(found.values()), "each error stands in the log with its cause"
+
+
+@pytest.mark.drill
+def test_a_peer_that_flaps_costs_nothing(origin: Origin, sick: Origin, start: Callable[..., Gateway]) -> None:
+    gateway = begin(start, origin, sick)
+    with load(gateway.port) as traffic:
+        for _ in range(3 * FACTOR):
+            time.sleep(0.4)
+            sick.kill()
+            time.sleep(0.4)
+            sick.start()
+    print(traffic.account, causes(gateway))
+    traffic.account.check()
+    idempotent = Counter(
+        {cause: count for cause, count in causes(gateway).items() if cause[1] != "upstream_closed"}
+    )
+    assert not idempotent, "only a POST that a killed peer had begun may fail"
+
+
+@pytest.mark.drill
+def test_a_slow_peer_slows_nobody_else(origin: Origin, start: Callable[..., Gateway]) -> None:
+    """With least-connections a peer that keeps what it has gets nothing more, and all that it had is answered."""
+    slow = ScriptedUpstream(Script(opened=threading.Event()))
+    gateway = start(origin.address, "--upstream", slow.address, "--balance", "least-connections")
+    with contextlib.closing(slow), load(gateway.port) as traffic:
+        slow.wait_for(3)
+        time.sleep(1.0 * FACTOR)
+        kept = len(slow.received)
+        assert slow.script.opened is not None
+        slow.script.opened.set()
+        slow.wait_for(kept + 1)
+    print(traffic.account, f"{kept} kept waiting")
+    assert traffic.account.clean, traffic.account
+    assert kept < 20, "some of the clients were served all the time"
+    ordered = sorted(traffic.account.latencies)
+    assert ordered[len(ordered) // 2] < 0.5 < ordered[-1], "the peer that is well serves at its own speed"
