@@ -16,6 +16,7 @@ from benchmark.measure import BenchError, descendants
 
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
+FOREIGN = ("ARAGORA_", "OPENAI_", "ANTHROPIC_", "GUNICORN_", "DATABASE_URL")
 
 
 def free_port() -> int:
@@ -26,14 +27,22 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Processes started inside inherit this one core."""
+def on_core(core: int | None) -> Iterator[None]:
+    """Processes started inside inherit this one core; None leaves them all that there are."""
+    if core is None:
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def inherited() -> dict[str, str]:
+    """This process' environment without what would reach into the servers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
 @dataclass
@@ -66,9 +75,16 @@ class Server:
 
 
 def start(
-    name: str, port: int, command: Sequence[str], *, folder: Path, core: int, environ: Mapping[str, str] | None = None
+    name: str,
+    port: int,
+    command: Sequence[str],
+    *,
+    folder: Path,
+    core: int | None,
+    environ: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start a server on `core` and wait until `port` takes a connection. BenchError with its last words if not."""
+    """Start a server on `core` (None: on any) and wait until `port` takes a connection. BenchError with its last words
+    if it never does."""
     output = folder / f"{name}.out"
     with output.open("wb") as sink, on_core(core):
         process = subprocess.Popen(
@@ -77,7 +93,7 @@ def start(
             stdout=sink,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, **(environ or {})},
+            env={**inherited(), **(environ or {})},
             start_new_session=True,
         )
     server = Server(name, port, process, output)
