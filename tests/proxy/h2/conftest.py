@@ -32,6 +32,18 @@ def gateway(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) 
     assert "Traceback" not in running.log, running.log
 
 
+@pytest.fixture(scope="session")
+def impatient(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One that waits for nobody longer than a second."""
+    running = Gateway(
+        tmp_path_factory.mktemp("impatient"), origin.address, "--h2c", "on", "--keepalive-timeout", "1s",
+        "--head-timeout", "1s", "--body-timeout", "1s", "--write-timeout", "1s",
+    )  # fmt: skip
+    yield running
+    running.close()
+    assert "Traceback" not in running.log, running.log
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[object]:
     """Start a gateway of one's own, which is ended with the test."""

@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, WindowUpdateFrame
+from hyperframe.frame import (
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from tests.proxy.black_box.gateway import Gateway, wait_until
 from tests.proxy.black_box.scripted import Manual, Script, ScriptedUpstream, read_request
@@ -221,8 +229,11 @@ def test_a_stream_without_room_holds_up_no_other(gateway: Gateway, origin: Scrip
 
 def test_streams_send_in_turn(gateway: Gateway, origin: ScriptedUpstream) -> None:
     origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000))
-    with Raw(gateway.port, settings={4: 1 << 24}) as client:
+    with Raw(gateway.port, settings={4: 0}) as client:
         client.send(client.headers(1), client.headers(3), client.headers(5))
+        for stream in (1, 3, 5):
+            client.until(HeadersFrame, stream=stream)
+        client.send(SettingsFrame(0, settings={4: 1 << 24}))  # now all have something to send
         order: list[int] = []
         consumed = 0
         left = {1: 900_000, 3: 900_000, 5: 900_000}
@@ -311,25 +322,22 @@ def test_room_for_bodies_is_given_back_only_as_they_are_read(start: Start, manua
         assert sent < 16 << 20, "the gateway took far more than it could pass on"
 
 
-def test_idle_connections_are_told_and_closed(start: Start, manual: Manual) -> None:
-    gateway = start(manual.address, "--keepalive-timeout", "1s")
-    with Raw(gateway.port) as client:
+def test_idle_connections_are_told_and_closed(impatient: Gateway) -> None:
+    with Raw(impatient.port) as client:
         assert client.error() == "GOAWAY NO_ERROR"
         assert client.error() == "CLOSED"
 
 
-def test_a_head_that_does_not_end_is_not_waited_for(start: Start, manual: Manual) -> None:
-    gateway = start(manual.address, "--head-timeout", "1s")
-    with Raw(gateway.port) as client:
+def test_a_head_that_does_not_end_is_not_waited_for(impatient: Gateway) -> None:
+    with Raw(impatient.port) as client:
         client.send(HeadersFrame(1, data=client.block(GET)))
         begun = time.monotonic()
         assert client.error() == "GOAWAY NO_ERROR"
         assert time.monotonic() - begun < 10
 
 
-def test_a_body_that_does_not_come_ends_its_stream_alone(start: Start, manual: Manual) -> None:
-    gateway = start(manual.address, "--body-timeout", "1s")
-    with Raw(gateway.port) as client:
+def test_a_body_that_does_not_come_ends_its_stream_alone(impatient: Gateway) -> None:
+    with Raw(impatient.port) as client:
         client.send(client.open(1))
         assert client.response(1)[0][":status"] == "408"
         assert client.alive()

@@ -61,21 +61,18 @@ def test_a_flood_ends_its_connection_and_is_logged(gateway: Gateway, origin: Scr
 
 
 def test_streams_that_are_given_no_room_end_and_then_their_connection(
-    start: Callable[..., Gateway], origin: ScriptedUpstream
+    impatient: Gateway, origin: ScriptedUpstream
 ) -> None:
     origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
-    gateway = start(origin.address, "--write-timeout", "1s")
-    with Raw(gateway.port, settings={4: 0}) as client:
+    with Raw(impatient.port, settings={4: 0}) as client:
         client.send(*[client.headers(1 + 2 * n) for n in range(9)])
         errors = [client.error() for _ in range(10)]
     assert set(errors[:9]) == {"RST_STREAM CANCEL"}
     assert errors[9] == "GOAWAY ENHANCE_YOUR_CALM"
 
 
-def test_a_client_that_reads_nothing_is_let_go(start: Callable[..., Gateway], origin: ScriptedUpstream) -> None:
+def test_a_client_that_reads_nothing_is_let_go(impatient: Gateway, origin: ScriptedUpstream) -> None:
     origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000)))
-    gateway = start(origin.address, "--write-timeout", "1s")
-    with Raw(gateway.port, settings={4: 1 << 30}) as client:
+    with Raw(impatient.port, settings={4: 1 << 30}) as client:
         client.send(client.widen(0, 1 << 30), *[client.headers(1 + 2 * n, POST) for n in range(50)])
-        wait_until(lambda: '"status":200,' in gateway.access_log.read_text(), "the exchanges to end")
-    assert "Traceback" not in gateway.log
+        wait_until(lambda: impatient.access_log.read_text().count('"method":"POST"') >= 50, "the exchanges to end")
