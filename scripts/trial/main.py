@@ -11,10 +11,12 @@ import ssl
 import sys
 import tempfile
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from benchmark.measure import BenchError
@@ -31,17 +33,40 @@ RATE = 18.0
 """Requests a second from one address: what is shipped allows 20."""
 
 
-def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
-    """A reader of numbers within bounds, for argparse."""
+@dataclass(frozen=True)
+class Size:
+    """One number of the plan: its bounds, and what it is by default, with --quick and with --url."""
 
-    def read(text: str) -> float:
-        value = kind(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to {most:g}")
+    kind: Callable[[str], float]
+    least: float
+    most: float
+    meaning: str
+    usual: float
+    quick: float
+    remote: float
+
+    def read(self, text: str) -> float:
+        """The number, for argparse."""
+        try:
+            value = self.kind(text)
+        except ValueError:
+            value = self.most + 1
+        if not self.least <= value <= self.most:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {self.least:g} to {self.most:g}")
         return value
 
-    read.__name__ = "number"  # what argparse calls it when it cannot be read
-    return read
+
+SIZES = {
+    "rounds": Size(int, 1, 20, "interleaved rounds", 3, 1, 3),
+    "seconds": Size(float, 0.5, 60, "seconds of API calls", 4, 1, 4),
+    "users": Size(int, 1, 1000, "who make them", 64, 32, 8),
+    "watchers": Size(int, 1, 4000, "WebSockets", 240, 24, 24),
+    "debates": Size(int, 1, 500, "debates at once", 30, 6, 4),
+    "argued": Size(int, 1, 10, "rounds of each debate", 2, 1, 2),
+    "answer": Size(float, 0, 30, "seconds an agent takes (not with --url)", 0.4, 0.1, 0),
+    "rate": Size(float, 1, 10000, "most requests a second of one address; the shipped limits are 20", RATE, RATE, RATE),
+    "workers": Size(int, 0, 64, "workers of an application, 0: as shipped (not with --url)", 0, 2, 0),
+}
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -57,47 +82,25 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     where.add_argument(
         "--url", help="drive this service in place of own ones, with demo agents; ARAGORA_API_TOKEN opens it"
     )  # fmt: skip
-    parser.add_argument(
-        "--ca", type=Path, metavar="FILE", help="authorities to trust at the URL (default: the system's)"
-    )
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="whom to trust at the URL (default: as the system)")
     parser.add_argument("--quick", action="store_true", help="a rough answer in some ten seconds")
-    sizes = parser.add_argument_group("sizes, with what they are by default, with --quick, and with --url")
-    sizes.add_argument("--rounds", type=bounded(int, 1, 20), metavar="N", help="interleaved rounds (3, 1, 3)")
-    sizes.add_argument("--seconds", type=bounded(float, 0.5, 60), metavar="S", help="of API calls (4, 1, 4)")
-    sizes.add_argument("--users", type=bounded(int, 1, 1000), metavar="N", help="who make them (64, 32, 8)")
-    sizes.add_argument("--watchers", type=bounded(int, 1, 4000), metavar="N", help="WebSockets (240, 24, 24)")
-    sizes.add_argument("--debates", type=bounded(int, 1, 500), metavar="N", help="at once (30, 6, 4)")
-    sizes.add_argument("--argued", type=bounded(int, 1, 10), metavar="N", help="rounds of each debate (2, 1, 2)")
-    sizes.add_argument(
-        "--workers", type=bounded(int, 0, 64), metavar="N", help="of each application (0: as shipped, 2, -)"
-    )
-    sizes.add_argument("--answer", type=bounded(float, 0, 30), metavar="S", help="of an agent (0.4, 0.1, its own)")
-    sizes.add_argument(
-        "--rate", type=bounded(float, 1, 10000), metavar="N",
-        help=f"most requests a second of one address ({RATE:g}): where the site limits them, stay below its limit",
-    )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes, for a run that is not complete")
+    sizes = parser.add_argument_group("sizes, with what they are by default / with --quick / with --url")
+    for name, size in SIZES.items():
+        usual = f"({size.usual:g} / {size.quick:g} / {size.remote:g})"
+        sizes.add_argument(f"--{name}", type=size.read, metavar="N", help=f"{size.meaning} {usual}")
     return parser.parse_args(words)
 
 
 def plan_from(options: argparse.Namespace) -> Plan:
     """How much load. BenchError when watchers would not do for the debates."""
-
-    def size(name: str, usual: float, quick: float, remote: float) -> float:
+    chosen: dict[str, Any] = {}
+    for name, size in SIZES.items():
         given = getattr(options, name)
-        return given if given is not None else quick if options.quick else remote if options.url else usual
-
-    plan = Plan(
-        rounds=int(size("rounds", 3, 1, 3)),
-        seconds=size("seconds", 4, 1, 4),
-        users=int(size("users", 64, 32, 8)),
-        watchers=int(size("watchers", 240, 24, 24)),
-        debates=int(size("debates", 30, 6, 4)),
-        argued=int(size("argued", 2, 1, 2)),
-        answer=size("answer", 0.4, 0.1, 0.0),
-        rate=size("rate", RATE, RATE, RATE),
-        workers=int(size("workers", 0, 2, 0)),
-    )
+        chosen[name] = given if given is not None else size.usual
+        if given is None and (options.quick or options.url):
+            chosen[name] = size.quick if options.quick else size.remote
+    plan = Plan(**chosen)
     if plan.watchers < plan.debates:
         raise BenchError(f"--watchers {plan.watchers}: each of {plan.debates} debates needs one")
     return plan
@@ -105,8 +108,12 @@ def plan_from(options: argparse.Namespace) -> Plan:
 
 def site_at(url: str, ca: Path | None) -> Site:
     """The site that answers there. BenchError when it is no URL, or not ready."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
         raise BenchError(f"--url {url}: write http://HOST:PORT or https://HOST")
     try:
         context = ssl.create_default_context(cafile=ca)
@@ -122,19 +129,23 @@ async def drive(sites: Sequence[Site], plan: Plan, step: Callable[[str, str, flo
     """All rounds, the sites in turn, each round beginning with another one."""
     trial = {site.name: Series() for site in sites}
     for site in sites:
-        trial[site.name].seen.faults += (await warm(site, plan)).faults
+        await attempt(trial[site.name], warm(site, plan, trial[site.name]))
     for number in range(plan.rounds):
         first = number % len(sites)
         for site in [*sites[first:], *sites[:first]]:
             series = trial[site.name]
-            if series.failure:
-                continue
-
-            try:
-                await one_round(site, plan, series, partial(step, f"round {number + 1}, {site.name}"))
-            except (BenchError, TimeoutError, aiohttp.ClientError, OSError) as error:
-                series.failure = str(error) or "debates did not end in time"
+            if not series.failure:
+                where = f"round {number + 1}, {site.name}"
+                await attempt(series, one_round(site, plan, series, partial(step, where)))
     return trial
+
+
+async def attempt(series: Series, work: Awaitable[None]) -> None:
+    """Do it, or note why it cannot be done; the other sites go on."""
+    try:
+        await work
+    except (BenchError, TimeoutError, aiohttp.ClientError, OSError) as error:
+        series.failure = str(error) or "debates did not end in time"
 
 
 def measure(options: argparse.Namespace, plan: Plan) -> dict[str, Series]:
@@ -179,9 +190,8 @@ def main(words: Sequence[str] | None = None) -> int:
     print(plain(report.count_rows(trial)))
     for line in report.faults(trial):
         print(f"fault: {line}")
-    given = (options.rounds, options.seconds, options.users, options.watchers, options.debates, options.argued)
-    given = (*given, options.answer, options.rate, options.workers)
-    complete = not (options.url or options.fronts or options.quick or any(value is not None for value in given))
+    sized = any(getattr(options, name) is not None for name in SIZES)
+    complete = not (options.url or options.fronts or options.quick or sized)
     folder = options.out or (ROOT / "docs" / "deployment" / "loadtest" if complete else None)
     if folder is not None:
         report.save(folder, trial, plan, load)

@@ -102,9 +102,9 @@ async def clients(site: Site, plan: Plan, seen: Seen) -> AsyncIterator[tuple[lis
         yield users, watchers
 
 
-async def warm(site: Site, plan: Plan) -> Seen:
-    """Use everything once, so that nothing is first-time when it is measured. What failed is in what is returned."""
-    seen = Seen()
+async def warm(site: Site, plan: Plan, series: Series) -> None:
+    """Use everything once, so that nothing is first-time when it is measured. Only faults are remembered."""
+    seen = Seen(faults=series.seen.faults)
     async with clients(site, plan, seen) as (users, watchers):
         few = await open_all(watchers[:WARM_WATCHERS])
         calls = [("/api/agents/availability", user) for user in users[:WARM_CALLS]]
@@ -113,7 +113,6 @@ async def warm(site: Site, plan: Plan) -> Seen:
         if created is not None:
             async with asyncio.timeout(DEBATES_SECONDS):
                 await asyncio.gather(*(watcher.follow(created["debate_id"]) for watcher in few))
-    return seen
 
 
 async def one_round(site: Site, plan: Plan, series: Series, step: Step) -> None:

@@ -6,12 +6,12 @@ with ports and paths exchanged; Caddy, for which none is shipped, does the same 
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import ssl
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -56,7 +56,7 @@ https://127.0.0.1:{port} {{
     }}
     respond /metrics* 404
     reverse_proxy /ws 127.0.0.1:{ws}
-    reverse_proxy 127.0.0.1:{http} {{
+    reverse_proxy 127.0.0.1:{api} {{
         header_up X-Real-IP {{remote_host}}
         header_up X-Request-ID {{http.request.uuid}}
         transport http {{
@@ -95,10 +95,10 @@ def exchanged(file: Path, changes: Mapping[str, str]) -> str:
     return text
 
 
-def application(folder: Path, http: int, ws: int, provider: str, workers: int) -> Server:
+def application(folder: Path, api: int, ws: int, provider: str, workers: int) -> Server:
     """The application by its shipped file; its workers are not replaced, or their cost could not be counted."""
     environ = {
-        "ARAGORA_BIND": f"127.0.0.1:{http}",
+        "ARAGORA_BIND": f"127.0.0.1:{api}",
         "ARAGORA_WS_BIND": f"127.0.0.1:{ws}",
         "ARAGORA_DATA_DIR": str(folder / "data"),
         "ARAGORA_ACCESS_LOG": str(folder / "application-access.log"),
@@ -108,16 +108,16 @@ def application(folder: Path, http: int, ws: int, provider: str, workers: int) -
         "OPENAI_BASE_URL": provider,
     }
     command = [str(Path(sys.executable).with_name("gunicorn")), "-c", str(ROOT / "conf" / "gunicorn.conf.py")]
-    return start("application", http, command, folder=folder, core=None, environ=environ)
+    return start("application", api, command, folder=folder, core=None, environ=environ)
 
 
-def gateway(folder: Path, port: int, http: int, ws: int, pair: Pair) -> Server:
+def gateway(folder: Path, port: int, api: int, ws: int, pair: Pair) -> Server:
     """Our gateway by conf/proxy.toml."""
     changes = {
         '"[::]:443"': f'"127.0.0.1:{port}"',
         '"[::]:80"': f'"127.0.0.1:{free_port()}"',
         "127.0.0.1:9180": f"127.0.0.1:{free_port()}",
-        "127.0.0.1:8080": f"127.0.0.1:{http}",
+        "127.0.0.1:8080": f"127.0.0.1:{api}",
         "127.0.0.1:8766": f"127.0.0.1:{ws}",
         "/etc/ssl/certs/aragora.crt": str(pair.cert),
         "/etc/ssl/private/aragora.key": str(pair.key),
@@ -128,10 +128,10 @@ def gateway(folder: Path, port: int, http: int, ws: int, pair: Pair) -> Server:
     return start(GATEWAY, port, command, folder=folder, core=None, environ={"PYTHONPATH": str(ROOT)})
 
 
-def nginx(folder: Path, port: int, http: int, ws: int, pair: Pair) -> Server:
+def nginx(folder: Path, port: int, api: int, ws: int, pair: Pair) -> Server:
     """nginx by conf/nginx/aragora.conf, within a main file like Debian's."""
     changes = {
-        "server 127.0.0.1:8080;": f"server 127.0.0.1:{http};",
+        "server 127.0.0.1:8080;": f"server 127.0.0.1:{api};",
         "server 127.0.0.1:8766;": f"server 127.0.0.1:{ws};",
         "listen 80;": f"listen 127.0.0.1:{free_port()};",
         "listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
@@ -146,10 +146,10 @@ def nginx(folder: Path, port: int, http: int, ws: int, pair: Pair) -> Server:
     return start("nginx", port, ["nginx", "-p", str(folder), "-c", str(file)], folder=folder, core=None)
 
 
-def caddy(folder: Path, port: int, http: int, ws: int, pair: Pair) -> Server:
+def caddy(folder: Path, port: int, api: int, ws: int, pair: Pair) -> Server:
     """Caddy, doing what the other two do, but for limits of a client's requests, which it has none of."""
     file = folder / "Caddyfile"
-    file.write_text(CADDY.format(folder=folder, port=port, http=http, ws=ws, cert=pair.cert, key=pair.key))
+    file.write_text(CADDY.format(folder=folder, port=port, api=api, ws=ws, cert=pair.cert, key=pair.key))
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
     environ = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     return start("caddy", port, command, folder=folder, core=None, environ=environ)
@@ -175,10 +175,10 @@ def deployed(fronts: Sequence[str], folder: Path, provider: str, workers: int) -
                 raise BenchError(f"{name} is not installed (Debian: {PACKAGES[name]})")
             home = folder / name
             home.mkdir()
-            port, http, ws = free_port(), free_port(), free_port()
-            behind = application(home, http, ws, provider, workers)
+            port, api, ws = free_port(), free_port(), free_port()
+            behind = application(home, api, ws, provider, workers)
             running.callback(behind.stop)
-            front = FRONTS[name](home, port, http, ws, pair)
+            front = FRONTS[name](home, port, api, ws, pair)
             running.callback(front.stop)
             agents = ("openai", "openai")
             sites.append(Site(name, f"https://127.0.0.1:{port}", context, agents, "", front, behind))
@@ -197,8 +197,9 @@ def await_ready(site: Site) -> None:
         try:
             with direct.open(f"{site.base}/ready", timeout=READY_SECONDS):
                 return
-        except (urllib.error.URLError, OSError) as error:
-            said = last_words(site.application.output) if site.application else str(error)
-            if time.monotonic() > deadline or (site.application and site.application.process.poll() is not None):
+        except (OSError, http.client.HTTPException) as error:
+            starting = site.application is not None and site.application.process.poll() is None
+            if not starting or time.monotonic() > deadline:
+                said = last_words(site.application.output) if site.application else str(error)
                 raise BenchError(f"{site.name}: {site.base}/ready is not answered with 200: {said}") from error
             time.sleep(0.05)

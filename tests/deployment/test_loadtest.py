@@ -86,7 +86,9 @@ def test_what_fails_is_counted_and_told(port: int, tmp_path: Path) -> None:
     [
         (("--fronts", "gateway,apache"), "--fronts apache: not one of gateway, nginx, caddy"),
         (("--watchers", "3", "--debates", "4"), "--watchers 3: each of 4 debates needs one"),
-        (("--seconds", "600"), "argument --seconds: 600 is not from 0.5 to 60"),
+        (("--seconds", "600"), "argument --seconds: 600 is not a number from 0.5 to 60"),
+        (("--users", "many"), "argument --users: many is not a number from 1 to 1000"),
+        (("--url", "https://["), "--url https://[: write http://HOST:PORT or https://HOST"),
         (("--url", "example.org"), "--url example.org: write http://HOST:PORT or https://HOST"),
     ],
 )
