@@ -239,6 +239,7 @@ class Connection(Output):
         if not self.streams:
             self._idle_since = monotonic()
             self._stalled = 0
+            _ = self.h2.open_inbound_streams  # counting them, the library forgets those that are closed
         self.schedule()
 
     # The end.
