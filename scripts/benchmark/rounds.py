@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark import h2load, heads, origin, wrk
+from benchmark import h2load, handshakes, heads, origin, wrk
 from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
 from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
 from benchmark.peers import GATEWAY, PEERS, gateway, make_pair
@@ -103,6 +103,8 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
     """One measurement of one peer."""
     if scenario.kind == "http2":
         return h2load.measure(server.port, scenario, plan.seconds, server.pids, behind.pids)
+    if scenario.kind == "handshake":
+        return handshakes.measure(server.port, plan.seconds, server.pids, behind.pids)
     if scenario.fleet == SECURE and not plan.wrk:
         raise BenchError("needs wrk, which is not installed")
     if plan.wrk and scenario.body <= MIB and scenario.fleet != TUNNEL:

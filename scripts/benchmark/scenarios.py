@@ -30,8 +30,8 @@ class Bar:
 class Scenario:
     """One kind of traffic.
 
-    `kind` is get, post, limited (the gateway alone counts rates), websocket, tls, handshake, http2, idle-http or
-    idle-websocket.
+    `kind` is get, post, limited (the gateway alone counts rates), websocket, tls, handshake (full ones, and
+    nothing else), resumed (a new connection for each, with the ticket of the last), http2, idle-http or idle-websocket.
     """
 
     name: str
@@ -59,9 +59,10 @@ class Scenario:
             return TUNNEL
         if self.kind == "limited":
             return LIMITED
-        return SECURE if self.kind in ("tls", "handshake", "http2") else PLAIN
+        return SECURE if self.kind in ("tls", "handshake", "resumed", "http2") else PLAIN
 
 
+HANDSHAKE = "us/handshake"
 REQUEST, MESSAGE, PER_MIB, KIB, SHARE = "us/request", "us/message", "us/MiB", "KiB/connection", "% of a core"
 
 SCENARIOS = (
@@ -80,8 +81,9 @@ SCENARIOS = (
              bars=(Bar(0.4, "nginx"),)),
     Scenario("tls-1k", "TLS, GET 1 KiB, 32 connections", "tls", 32, REQUEST, "/1k",
              bars=(Bar(1.8, "nginx"), Bar(0.7, "caddy"))),
-    Scenario("tls-handshake", "TLS handshake and GET 1 KiB", "handshake", 32, REQUEST, "/1k",
+    Scenario("tls-handshake", "TLS handshake", "handshake", 4, HANDSHAKE,
              bars=(Bar(1.5, "nginx"),)),
+    Scenario("tls-resumed", "TLS session resumed and GET 1 KiB", "resumed", 32, REQUEST, "/1k"),
     Scenario("http2-1k", "HTTP/2 over TLS, GET 1 KiB, 32 connections x 10 streams", "http2", 32, REQUEST, "/1k",
              bars=(Bar(0.9, "caddy"),)),
     Scenario("idle-http", "memory of an idle connection", "idle-http", 3000, KIB, "/1k", bars=(Bar(2.0),)),

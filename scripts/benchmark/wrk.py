@@ -47,7 +47,7 @@ def script(folder: Path, port: int, scenario: Scenario, fields: str) -> Path:
     """The Lua script that chooses among prepared requests."""
     method = "POST" if scenario.body else "GET"
     body = b"x" * scenario.body
-    extra = "Connection: close\r\n" if scenario.kind == "handshake" else ""
+    extra = "Connection: close\r\n" if scenario.kind == "resumed" else ""
     prepared = (
         heads.request(method, scenario.target, port, number, body, extra).decode() for number in range(VARIANTS)
     )
