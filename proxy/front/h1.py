@@ -21,7 +21,7 @@ from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
 from proxy.front.front import Front
 from proxy.front.origin import read_origin
 from proxy.front.responder import Responder
-from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, Socket
+from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, RECEIVE_SIZE, Socket
 from proxy.route import Route, Tables
 from proxy.settings import Settings
 from proxy.upstream.request import Request
@@ -44,7 +44,17 @@ log = logging.getLogger("gunicorn.error.proxy")
 class Connection(Responder):
     """One client's connection: parked, read, served."""
 
-    __slots__ = ("_answered", "_exchange", "_memo", "_returning", "_route", "half_closed", "owner")
+    __slots__ = (
+        "_answered",
+        "_discarded",
+        "_exchange",
+        "_lingers_until",
+        "_memo",
+        "_returning",
+        "_route",
+        "half_closed",
+        "owner",
+    )
 
     def __init__(self, sock: Socket, front: Front, client: str) -> None:
         super().__init__(sock, front, client)
@@ -54,6 +64,9 @@ class Connection(Responder):
         """One that runs in the loop's callbacks."""
         self._answered = False
         """That one has ended, and the connection waits for a greenlet to go on."""
+        self._lingers_until = 0.0
+        """When the wait for the client's end is over at the latest (monotonic seconds); 0 before it begins."""
+        self._discarded = 0
         self._returning = False
         self._route: Route | None = None
         self._memo: tuple[bytes, bytes, Request, Tables] | None = None
@@ -72,7 +85,7 @@ class Connection(Responder):
     @property
     def parked(self) -> bool:
         """Whether no request is in flight."""
-        return self.owner is None and self._exchange is None and not self.detached
+        return self.owner is None and self._exchange is None and not self.detached and not self._lingers_until
 
     def _serve_at_once(self) -> bool:
         """Send the request that has come to the upstream without a greenlet, if nothing about it takes waiting.
@@ -117,12 +130,15 @@ class Connection(Responder):
 
     def exchange_ended(self) -> None:
         self._exchange = None
-        if not self._keep or self.closed or self.buffer:
+        if self.closed or (self._keep and self.buffer):
             self._answered = True
             self.front.resume(self)
-        else:
-            self._request = None
+            return
+        self._request = None
+        if self._keep:
             self._park()
+        else:
+            self._linger()
 
     def _disturbed(self) -> None:
         """The client sends or ends while its answer is pending: bytes wait in the kernel, an end may abort.
@@ -157,6 +173,8 @@ class Connection(Responder):
     def expire(self) -> None:
         if self.waiter is not None:
             self.waiter.throw(DeadlinePassed)
+        elif self._lingers_until:
+            self.close()
         elif not self.parked:
             self._abandon()
         elif self._memo is not None:
@@ -182,13 +200,13 @@ class Connection(Responder):
             keep = self._begin_serving()
             while keep and self.buffer:
                 keep = self._serve_one()
-            if not keep and not self.closed and not self.detached:
-                self._linger()
         except (ClientGone, DeadlinePassed, OSError):
             keep = False
+            self.close()
         except Exception:
             log.exception("a request failed inside the gateway")
             keep = False
+            self.close()
         self.owner = None
         self._request = None
         if self.detached:
@@ -197,7 +215,7 @@ class Connection(Responder):
         elif keep:
             self._park()
         else:
-            self.close()
+            self._linger()
 
     def _begin_serving(self) -> bool:
         """Answer a request, or end the one begun without a greenlet; whether the connection may carry another."""
@@ -409,21 +427,32 @@ class Connection(Responder):
         Exchange(None, front.resources, self, request).refuse(error)
 
     def _linger(self) -> None:
-        """Half-close and read what the client still sends: a reset would take its answer away (RFC 9112 section 9.6).
+        """Half-close, and close when the client has: a reset would take its answer away (RFC 9112 section 9.6).
 
-        Bounded in silence, in time and in bytes.
+        What it still sends is dropped. Bounded in silence, in time and in bytes; takes no greenlet.
         """
-        if not self.begun or self.half_closed:
+        if not self.begun or self.half_closed or self.closed:
+            self.close()
             return
         self.finish_sending()
-        timeout = self.front.tables.settings.linger_timeout
-        end = monotonic() + _LINGER_SECONDS
-        discarded = 0
-        while discarded < _LINGER_BYTES:
-            now = monotonic()
-            if now >= end:
-                return
-            data = self.receive(min(end, now + timeout))
-            if not data:
-                return
-            discarded += len(data)
+        now = monotonic()
+        self._lingers_until = now + _LINGER_SECONDS
+        self.deadline = now + self.front.tables.settings.linger_timeout
+        self.reader.callback = self._discard
+        if not self.reader.active:
+            self.reader.start(self._discard)
+
+    def _discard(self) -> None:
+        """The client has sent something, or its end."""
+        try:
+            data = self.sock.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._discarded += len(data)
+        now = monotonic()
+        if not data or self._discarded >= _LINGER_BYTES or now >= self._lingers_until:
+            self.close()
+        else:
+            self.deadline = min(self._lingers_until, now + self.front.tables.settings.linger_timeout)

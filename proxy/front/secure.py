@@ -197,6 +197,11 @@ class TlsConnection(Connection):
         if self.parked and not self.closed:
             self.unasked()
 
+    def _linger(self) -> None:
+        super()._linger()
+        while not self.closed and self._tls.buffered:
+            self._discard()
+
     def tunnel(
         self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
     ) -> Tunnel:

@@ -1,0 +1,79 @@
+"""A client that still sends when its last answer is under way gets that answer, over TLS as without."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from tests.proxy.black_box.gateway import wait_until
+from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.tls.authority import Authority
+from tests.proxy.tls.secure import SecureGateway, connect
+
+NAME = "linger.test"
+
+
+@pytest.fixture(scope="module")
+def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureGateway]:
+    upstream = ScriptedUpstream()
+    cert, key = authority.issue(NAME)
+    running = SecureGateway(
+        tmp_path_factory.mktemp("linger"), upstream.address, "--tls-cert", str(cert), "--tls-key", str(key),
+        "--max-body", "1000", "--linger-timeout", "1")  # fmt: skip
+    yield running
+    running.close()
+    upstream.close()
+    assert "failed inside the gateway" not in running.log
+
+
+def received(sock: ssl.SSLSocket) -> bytes:
+    heard = b""
+    while data := sock.recv(65536):
+        heard += data
+    return heard
+
+
+def test_a_refusal_is_heard_while_the_body_is_still_sent(gateway: SecureGateway, authority: Authority) -> None:
+    with connect(gateway, authority.trust(), NAME) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: linger.test\r\nContent-Length: 400000\r\n\r\n")
+        for _ in range(20):
+            sock.sendall(b"x" * 20_000)
+        assert received(sock).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_never_ends_is_left_after_a_while(gateway: SecureGateway, authority: Authority) -> None:
+    sock = connect(gateway, authority.trust(), NAME)
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
+    assert b"200 OK" in received(sock)
+    assert gateway.status()["workers"][0]["pid"]
+    wait_until(lambda: connections(gateway) == 0, "the gateway has closed", 10)
+    sock.close()
+
+
+def test_an_end_that_came_with_the_request_is_seen(gateway: SecureGateway, authority: Authority) -> None:
+    """close_notify in the same segment as the request, and no FIN."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = authority.trust().wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with socket.create_connection(gateway.address, timeout=10) as raw:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65536))
+        tls.write(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.unwrap()
+        raw.sendall(outgoing.read())
+        while data := raw.recv(65536):
+            incoming.write(data)
+        assert b"200 OK" in tls.read(65536)
+    wait_until(lambda: connections(gateway) == 0, "the gateway has closed", 10)
+
+
+def connections(gateway: SecureGateway) -> int:
+    """Client connections, but for the one that asks."""
+    shown = gateway.status()["workers"][0]["connections"]
+    return int(shown["idle"] + shown["active"] + shown["tunnel"]) - 1
