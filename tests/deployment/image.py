@@ -57,7 +57,7 @@ def base() -> str:
         packages = "--include=python3,python3-venv,ca-certificates"
         _run("debootstrap", "--variant=minbase", packages, "bookworm", str(root), MIRROR)
         # What slim images leave out too: every build copies the base.
-        for place in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
+        for place in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
             shutil.rmtree(root / place)
         buildah("commit", "--signature-policy", str(_policy()), container, BASE)
     finally:
@@ -79,9 +79,10 @@ def _registry(directory: Path) -> list[str]:
     return [part for mount in (f"{file}:/etc/pip.conf:ro", *mounts) for part in ("--volume", mount)]
 
 
-def build(directory: Path) -> dict[str, Any]:
+def build(directory: Path, **arguments: str) -> dict[str, Any]:
     """Build the image by `conf/docker/Dockerfile`; its configuration, as Docker's format has it."""
-    recipe = ("--file", "conf/docker/Dockerfile", "--build-arg", f"BASE={base()}", "--tag", IMAGE)
+    given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+    recipe = ("--file", "conf/docker/Dockerfile", "--build-arg", f"BASE={base()}", *given, "--tag", IMAGE)
     offline = ("--pull=never", "--network", "host", "--signature-policy", str(_policy()), *_registry(directory))
     buildah("bud", "--isolation", "chroot", "--format", "docker", *offline, *recipe, str(CHECKOUT))
     buildah("rmi", "--prune")

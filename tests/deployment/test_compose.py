@@ -24,7 +24,7 @@ from tests.deployment.processes import CHECKOUT, Running, accepts, application, 
 pytestmark = pytest.mark.component("docker-compose")
 
 FILES = {"gateway": ("compose.yaml",), "nginx": ("compose.yaml", "compose.nginx.yaml")}
-OWN = ("gateway", "application", "migrate")
+OWN = ("gateway", "application", "migrate", "backup")
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -43,7 +43,7 @@ def test_only_the_front_is_published(composed: tuple[str, dict[str, Any]]) -> No
 def test_nothing_leads_to_the_databases_from_outside(composed: tuple[str, dict[str, Any]]) -> None:
     assert composition("compose.yaml")["networks"]["data"]["internal"] is True
     inside = {name for name, service in composed[1].items() if set(service["networks"]) == {"data"}}
-    assert inside == {"migrate", "postgres", "redis"}
+    assert inside == {"migrate", "backup", "postgres", "redis"}
     assert "data" not in composed[1][composed[0]]["networks"]
 
 

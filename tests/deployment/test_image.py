@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ LARGEST = 130 << 20
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The configuration of the built image."""
-    return image.build(tmp_path_factory.mktemp("build"))
+    """The configuration of the image, built as the composition asks for it."""
+    arguments = services("compose.yaml")["application"]["build"]["args"]
+    return image.build(tmp_path_factory.mktemp("build"), **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +165,24 @@ def test_both_containers_answer_a_debate(
         assert asked.returncode == 0, asked.stdout + asked.stderr + application.output() + gateway.output()
         assert json.loads(asked.stdout.splitlines()[-1])
         assert pod.run(*question, **client).returncode != 0
+        copy(pod, stack, planned)
         assert image.stop(gateway) == 0
         assert image.stop(application) == 0
+
+
+def copy(pod: image.Pod, stack: ExitStack, planned: Plan) -> None:
+    """A backup as the page of each makes it, read back."""
+    if planned.services:
+        backup = planned.services["backup"]
+        copying = stack.enter_context(pod.start(*backup["command"], **backup["environment"]))
+        until(lambda: "verified" in copying.output(), "a verified copy")
+        page, tool = "compose", "backup"
+    else:
+        page, tool = "kubernetes", "--"
+    (told,) = re.findall(rf"exec .*{tool} sh -c '(.*)'", (CHECKOUT / f"docs/deployment/{page}.md").read_text())
+    copied = pod.run("sh", "-euc", told, **planned.environ)
+    assert copied.returncode == 0, copied.stderr
+    assert copied.stdout.startswith("1 debates with")
 
 
 def test_a_container_cannot_change_itself(config: dict[str, Any], root: Path, tmp_path: Path) -> None:
