@@ -210,4 +210,13 @@ class TlsConnection(Connection):
             if not data:
                 break
             self.buffer += data
+        self._tls.tell_end = self._end_inside
         return super().tunnel(response, upstream, early, settings, ended)
+
+    def _end_inside(self) -> None:
+        """Let the tunnel, which waits for the descriptor alone, read once more."""
+        self.hub.loop.run_callback(self._read_end)
+
+    def _read_end(self) -> None:
+        if not self.closed and self.reader.active:
+            self.reader.callback()

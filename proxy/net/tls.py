@@ -17,6 +17,7 @@ All errors are `OSError`: those of the socket, `ssl.SSLError` for a broken proto
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from typing import TypeAlias
 
 from proxy.net.stream import Socket
@@ -52,6 +53,7 @@ class TlsSocket:
         "_sock",
         "_tls",
         "_unsent",
+        "tell_end",
     )
 
     def __init__(self, sock: Socket, context: ssl.SSLContext, received: bytes = b"") -> None:
@@ -65,6 +67,8 @@ class TlsSocket:
         self._failure: OSError | None = None  # every later receive fails with it too
         self._unsent = b""
         self._owed = 0  # plaintext bytes in `_unsent` that no caller of `send` was told of
+        self.tell_end: Callable[[], None] | None = None
+        """Called when an end came behind data that is being received: the descriptor will not tell of it."""
         self._silent = True  # nothing is said at closing: before the handshake, and after a failure
         if received:
             self._incoming.write(received)
@@ -226,6 +230,8 @@ class TlsSocket:
         else:
             self._ended = True
             self._left = False
+            if self.tell_end is not None:
+                self.tell_end()
         return b"".join(pieces)
 
     def _without_data(self, error: ssl.SSLError) -> bytes:

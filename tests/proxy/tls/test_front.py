@@ -143,6 +143,37 @@ def test_websockets_both_ways(gateway: SecureGateway, trust: ssl.SSLContext) -> 
     connection.shutdown()
 
 
+def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+    """A frame and close_notify in one segment, and no FIN: as asyncio's clients close."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with socket.create_connection(gateway.address, timeout=8) as raw:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65536))
+        tls.write(
+            b"GET /ws HTTP/1.1\r\nHost: front.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        raw.sendall(outgoing.read())
+        heard = b""
+        while b"\r\n\r\n" not in heard:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                heard += tls.read(65536)
+                continue
+            incoming.write(raw.recv(65536))
+        assert heard.startswith(b"HTTP/1.1 101")
+        tls.write(b"\x81\x82\0\0\0\0hi")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        raw.sendall(outgoing.read())
+        while data := raw.recv(65536):  # the application has seen the end, and so ends too
+            incoming.write(data)
+
+
 def parked_by_worker(gateway: SecureGateway) -> list[int]:
     return [worker["connections"]["idle"] for worker in gateway.status()["workers"]]
 
