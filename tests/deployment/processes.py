@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import requests
 
+from tests.ports import ports
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 40.0
 # not `python -m gunicorn`: USR2 starts argv again, and run as a file in its package gunicorn shadows the library's http
@@ -32,15 +34,6 @@ def until(found: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T
             return value
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
         time.sleep(0.05)
-
-
-def ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, chosen by the kernel, all different."""
-    trials = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [trial.getsockname()[1] for trial in trials]
-    for trial in trials:
-        trial.close()
-    return found
 
 
 def accepts(port: int) -> bool:

@@ -51,12 +51,21 @@ def test_the_image_says_how_it_is_to_be_run(config: dict[str, Any]) -> None:
     assert not any("TOKEN" in variable or "PASSWORD" in variable for variable in told["Env"])
 
 
+def files(package: Path) -> set[Path]:
+    """All files of an installed package, data files included."""
+    found = (path.relative_to(package) for path in package.rglob("*") if path.is_file())
+    return {path for path in found if path.suffix != ".pyc"}
+
+
 def test_the_image_holds_what_runs_and_nothing_else(root: Path) -> None:
     own = root / "opt" / "aragora"
     assert sum(path.lstat().st_size for path in own.rglob("*")) < LARGEST
     packages = {path.name for path in own.glob("lib/python3*/site-packages/*")}
     assert {"aragora", "proxy", "psycopg", "redis"} <= packages
     assert not packages & {"pip", "setuptools", "pytest", "tests"}
+    (site,) = own.glob("lib/python3*/site-packages")
+    for product in ("aragora", "proxy"):
+        assert files(site / product) == files(CHECKOUT / product)
     assert not [name for name in ("source", "work", ".git", "var/lib/aragora/aragora.db") if (root / name).exists()]
     assert not list(root.glob("usr/bin/*gcc*"))
     data = (root / "var/lib/aragora").stat()

@@ -18,6 +18,7 @@ import pytest
 from aragora import service
 from aragora.commands import debates, doctor
 from aragora.storage import records
+from tests.ports import ports
 
 QUESTION = "Should we adopt event sourcing?"
 DEADLINE = 60.0
@@ -132,8 +133,7 @@ def test_what_the_server_refuses_is_said_in_one_line(server: dict[str, str]) -> 
 
 
 def test_no_server_is_said_with_the_mend(environ: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
+    (port,) = ports(1)
     error = aragora(environ, "list", "--url", f"http://127.0.0.1:{port}", code=1).stderr
     assert f"no server answers at http://127.0.0.1:{port}" in error
     assert "scripts/up" in error

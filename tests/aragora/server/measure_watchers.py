@@ -16,7 +16,6 @@ import json  # noqa: E402
 import resource  # noqa: E402
 import socket  # noqa: E402
 import statistics  # noqa: E402
-import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -45,8 +44,7 @@ class Tally:
 
 def processes(server: Server) -> list[int]:
     """The server's pids."""
-    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)
-    return [server.process.pid, *map(int, listed.stdout.split())]
+    return [server.process.pid, *server.workers()]
 
 
 def used(server: Server) -> tuple[float, float]:

@@ -105,6 +105,11 @@ class Server:
             except requests.RequestException:
                 time.sleep(0.05)
 
+    def workers(self) -> list[int]:
+        """The pids of a gunicorn's workers."""
+        master = self.process.pid
+        return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+
     def get(self, path: str, **options: Any) -> requests.Response:
         """One GET."""
         return self.request("GET", path, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,9 +109,8 @@ def test_an_injected_script_would_not_run_either(page: Page) -> None:
 def test_the_page_comes_back_after_its_worker_was_killed(page: Page, served: Server) -> None:
     debate_id = ask(page, "Should the page survive the death of its worker?")
     page.wait("document.querySelectorAll('.agent .said').length >= 3")
-    workers = subprocess.run(["pgrep", "-P", str(served.process.pid)], capture_output=True, text=True).stdout.split()
-    for worker in workers:
-        os.kill(int(worker), signal.SIGKILL)
+    for worker in served.workers():
+        os.kill(worker, signal.SIGKILL)
     page.wait(f"{STATUS} === 'completed'", 40)
     debate = served.get(f"/api/debates/{debate_id}").json()
     shown = page.evaluate("[...document.querySelectorAll('.agent .said')].map((one) => one.textContent)")

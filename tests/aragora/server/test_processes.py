@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 import requests
 
 from tests.aragora.server.servers import CHECKOUT, Server, running
+from tests.ports import ports
 
 
 def until(found: Callable[[], Any], seconds: float = 20) -> Any:
@@ -30,12 +30,6 @@ def until(found: Callable[[], Any], seconds: float = 20) -> Any:
         time.sleep(0.05)
 
 
-def workers(server: Server) -> list[int]:
-    """The pids of gunicorn's workers."""
-    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)
-    return [int(pid) for pid in listed.stdout.split()]
-
-
 def test_any_worker_answers_for_all_and_no_death_takes_counts_away(tmp_path: Path) -> None:
     name = 'aragora_http_requests_total{method="GET",route="/health",status="200"}'
     with running("gunicorn", tmp_path, ARAGORA_WORKLOAD="2") as server:
@@ -44,9 +38,10 @@ def test_any_worker_answers_for_all_and_no_death_takes_counts_away(tmp_path: Pat
             # A connection each, so that both workers serve some.
             assert requests.get(f"{server.base}/health", timeout=10).ok
             if sent % 10 == 0:
-                before = set(workers(server))
+                until(lambda sent=sent: server.metric(name) == sent)  # a worker counts after it has answered
+                before = set(server.workers())
                 os.kill(min(before), signal.SIGKILL)
-                until(lambda before=before: len(set(workers(server)) - before) == 1 and len(workers(server)) == 2)
+                until(lambda before=before: len(set(server.workers()) - before) == 1 and len(server.workers()) == 2)
                 until(lambda: server.metric("aragora_workers ") == 2)
         assert server.metric(name) == 20
         assert server.metric("aragora_worker_connections ") == 2000
@@ -68,8 +63,7 @@ def test_production_without_a_token_does_not_start(tmp_path: Path) -> None:
 def test_new_code_is_served_without_refusing_a_connection(tmp_path: Path) -> None:
     package = tmp_path / "source"
     shutil.copytree(CHECKOUT / "aragora", package / "aragora")
-    with socket.create_server(("127.0.0.1", 0)) as trial:
-        port = trial.getsockname()[1]
+    (port,) = ports(1)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ARAGORA_")}
     environ |= {"ARAGORA_DATA_DIR": str(tmp_path / "data"), "ARAGORA_BIND": f"127.0.0.1:{port}"}
     code = "from aragora import settings; from aragora.server import dev; dev.serve(settings.load())"
@@ -100,8 +94,7 @@ def test_new_code_is_served_without_refusing_a_connection(tmp_path: Path) -> Non
 
 @pytest.mark.component("redis")
 def test_a_lost_redis_is_told_and_survived(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as trial:
-        port = trial.getsockname()[1]
+    (port,) = ports(1)
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.ports import ports
 from tests.proxy.black_box.gateway import PATIENCE, ROOT, wait_until
 
 APPLICATIONS = "tests.proxy.black_box.applications"
@@ -86,9 +87,7 @@ def nginx(folder: Path, files: dict[str, bytes]) -> Upstream:
         (folder / "files" / name).write_bytes(body)
     for place in (folder, *list(folder.parents)[:3]):
         place.chmod(0o755)  # its worker may have given up root
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = ports(1)
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port))
     return Upstream(["nginx", "-c", str(config), "-p", str(folder)], folder / "nginx.log", port)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import ports
 from tests.proxy.black_box.gateway import PATIENCE, ROOT, Gateway, wait_until
 
 FACTOR = max(1, int(os.environ.get("ARAGORA_DRILL", "1")))
@@ -20,9 +21,7 @@ class Origin:
     """The upstream process; it can be killed and started again on the same port."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = ports(1)
         self.start()
 
     @property

@@ -1,10 +1,11 @@
 """An application behind the gateway: says its name, may be unready, and holds requests until it is told."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.ports import ports
 
 
 class Application(ThreadingHTTPServer):
@@ -64,6 +65,4 @@ def application(name: str) -> Iterator[Application]:
 
 def unused_address() -> str:
     """Where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{ports(1)[0]}"

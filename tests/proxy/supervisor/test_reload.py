@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.ports import ports
 from tests.proxy.supervisor.conftest import TOML
 from tests.proxy.supervisor.running import Gateway, alive, wait_until
 
@@ -86,9 +87,7 @@ def test_a_count_changed_by_signal_survives_a_reload(start: Start) -> None:
 def test_an_added_listener_leaves_the_others_open(start: Start) -> None:
     gateway = start().ready()
     old = gateway.who()["pid"]
-    with socket.socket() as refused:
-        refused.bind(("127.0.0.1", 0))
-        port = refused.getsockname()[1]
+    (port,) = ports(1)
     with gateway.waiting() as finish:
         hup(gateway, TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'),
             "Booting worker")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import ports
 from tests.proxy.supervisor.conftest import TOML
 from tests.proxy.supervisor.running import ROOT, Gateway, alive, wait_until
 
@@ -121,9 +122,7 @@ def test_an_upgrade_can_be_backed_out(start: Start) -> None:
 
 def test_an_upgrade_takes_up_listeners_added_to_the_file(start: Start) -> None:
     gateway = start().ready()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = ports(1)
     gateway.configure(TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'))
     new = upgrade(gateway)
     assert gateway.who(("127.0.0.1", port))["master"] == new
