@@ -1,5 +1,6 @@
 """What the documents and scripts say of the rest is true: links, flags, variables, packages, modes."""
 
+import configparser
 import os
 import re
 import subprocess
@@ -59,6 +60,15 @@ def test_every_page_is_in_the_index() -> None:
         if page.name != "README.md":
             mentions = (str(page.relative_to(CHECKOUT / "docs")), f"]({page.name})")
             assert any(mention in listed for mention in mentions), f"docs/README.md does not mention {name(page)}"
+
+
+def test_every_room_of_the_gateway_is_described() -> None:
+    contract = configparser.ConfigParser()
+    contract.read(CHECKOUT / "setup.cfg")
+    rooms = re.split(r"[\s|]+", contract["importlinter:contract:proxy"]["layers"].strip())
+    chapter = (CHECKOUT / "docs" / "architecture.md").read_text().partition("## The rooms of the gateway")[2]
+    described = {name.rstrip("/") for name in re.findall(r"`([a-z_/]+)`", chapter.partition("\n## ")[0])}
+    assert set(rooms) <= described
 
 
 def test_ci_installs_what_the_component_tests_need() -> None:
