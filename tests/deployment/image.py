@@ -194,7 +194,7 @@ class Pod:
 
 def _ended(command: list[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False, cwd="/"
+        command, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL, check=False, cwd="/"
     )
 
 
