@@ -14,7 +14,7 @@ from proxy.wire.body import ChunkedDecoder
 from proxy.wire.head import check_trailers
 
 if TYPE_CHECKING:
-    from proxy.front.h1 import Connection
+    from proxy.front.reading import Reader
 
 _RATE_GRACE = 10.0
 """Seconds before a body's average rate is judged."""
@@ -39,7 +39,7 @@ class Pace:
             raise ExchangeError(errors.BODY_TIMEOUT, f"under {self._min_rate} bytes a second")
 
 
-def _receive(connection: "Connection", pace: Pace, size: int = RECEIVE_SIZE) -> bytes:
+def _receive(connection: "Reader", pace: Pace, size: int = RECEIVE_SIZE) -> bytes:
     """Bytes of the body; what was read behind the head comes first. Raises `ExchangeError` or `ClientGone`."""
     data = connection.buffer
     if data:
@@ -70,7 +70,7 @@ def store(spool: Spool, data: bytes) -> None:
         raise ExchangeError(errors.SPOOL, error.strerror or "") from None
 
 
-def read_sized_body(connection: "Connection", request: Request, length: int, settings: Settings) -> bytes | Spool:
+def read_sized_body(connection: "Reader", request: Request, length: int, settings: Settings) -> bytes | Spool:
     """A body of known length: bytes while it fits in memory, else a spool.
 
     The caller has seen that `connection.buffer` holds less than `length`.
@@ -102,7 +102,7 @@ def read_sized_body(connection: "Connection", request: Request, length: int, set
     return spool
 
 
-def _splice_body(connection: "Connection", spool: Spool, length: int, pace: Pace) -> None:
+def _splice_body(connection: "Reader", spool: Spool, length: int, pace: Pace) -> None:
     """As many bytes as the body still has, from the socket to the file inside the kernel."""
     pipes = connection.front.resources.pipes
     try:
@@ -133,7 +133,7 @@ def _splice_body(connection: "Connection", spool: Spool, length: int, pace: Pace
         pipes.give_back(pipe)
 
 
-def read_chunked_body(connection: "Connection", request: Request, settings: Settings) -> bytes | Spool | None:
+def read_chunked_body(connection: "Reader", request: Request, settings: Settings) -> bytes | Spool | None:
     """A chunked body, decoded; sets `request.length` to what it came to."""
     pace = Pace(settings)
     decoder = ChunkedDecoder()
@@ -161,7 +161,7 @@ def _decode(decoder: ChunkedDecoder, data: bytes) -> bytes:
         raise ExchangeError(errors.CHUNK, str(error)) from None
 
 
-def _finish(connection: "Connection", decoder: ChunkedDecoder) -> None:
+def _finish(connection: "Reader", decoder: ChunkedDecoder) -> None:
     """What follows the body is the next request's; the trailers are checked and dropped."""
     check_trailers(decoder.trailers, errors.CHUNK)
     connection.buffer = decoder.rest
@@ -170,7 +170,7 @@ def _finish(connection: "Connection", decoder: ChunkedDecoder) -> None:
 class BodyStream(StreamedBody):
     """A body passed on while it comes, where buffering is switched off."""
 
-    def __init__(self, connection: "Connection", request: Request, settings: Settings) -> None:
+    def __init__(self, connection: "Reader", request: Request, settings: Settings) -> None:
         self._connection = connection
         self._request = request
         self._pace = Pace(settings)

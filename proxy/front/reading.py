@@ -1,0 +1,185 @@
+"""The reading half of an HTTP/1 connection: heads, and bodies once they are wanted."""
+
+from proxy import errors
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
+from proxy.front.front import Front
+from proxy.front.origin import read_origin
+from proxy.front.responder import Responder
+from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket
+from proxy.route import Route, Tables
+from proxy.settings import Settings
+from proxy.upstream.request import Request
+from proxy.wire.fields import upstream_block
+from proxy.wire.forwarding import Arrival
+from proxy.wire.head import CRLF, END, bare_line_feed
+from proxy.wire.request import SLASH, parse_request_fields, parse_request_line, resolve_target
+
+
+class Reader(Responder):
+    """What comes from the client, request by request."""
+
+    __slots__ = ("_memo", "_returning", "_route")
+
+    def __init__(self, sock: Socket, front: Front, client: str) -> None:
+        super().__init__(sock, front, client)
+        self._returning = False
+        self._route: Route | None = None
+        self._memo: tuple[bytes, bytes, Request, Tables] | None = None
+        """The head of the last request, its fields as they came, and what was made of them."""
+
+    def _read_request(self, started: float, tables: Tables) -> Request | None:
+        """The next request; None when the client is done. Raises `ExchangeError`, `ClientGone` or `DeadlinePassed`."""
+        self._request = None
+        data = self.buffer
+        if not data:
+            try:
+                data = self.sock.recv(HEAD_RECEIVE_SIZE)
+            except BlockingIOError:
+                data = b""
+                self.wait_readable(started + tables.settings.keepalive_timeout)
+                data = self.sock.recv(HEAD_RECEIVE_SIZE)
+            except OSError:
+                return None
+            if not data:
+                return None
+        end = data.find(END)
+        if end < 0:
+            data, end = self._await_head(data, started, tables)
+        self.buffer = data[end + 4 :]
+        request = self._request = self._parse(data[:end], started, tables)
+        request.received = end + 4
+        self._unread = request.fields.has_body
+        return request
+
+    def _await_head(self, data: bytes, started: float, tables: Tables) -> tuple[bytes, int]:
+        """Read on until the head is complete; refuse early what cannot become one."""
+        limits = tables.head_limits
+        deadline = started + tables.settings.head_timeout
+        while True:
+            if CRLF not in data[: limits.line + 4] and len(data) > limits.line:
+                raise ExchangeError(errors.TARGET_TOO_LONG, f"over {limits.line} bytes")
+            if len(data) > limits.block:
+                raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+            if bare_line_feed(data):
+                raise ExchangeError(errors.LINE_ENDING)
+            if not data[:1].isalpha() and not CRLF.startswith(data[:2]):
+                raise ExchangeError(errors.REQUEST_LINE)
+            searched = max(0, len(data) - 3)
+            try:
+                more = self.receive(deadline)
+            except DeadlinePassed:
+                raise ExchangeError(errors.HEAD_TIMEOUT) from None
+            except OSError as error:
+                raise ClientGone from error
+            if not more:
+                raise ClientGone
+            data += more
+            end = data.find(END, searched)
+            if end >= 0:
+                return data, end
+
+    def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
+        memo = self._memo
+        if memo is not None and memo[0] == head and memo[3] is tables:
+            known = memo[2]
+            request = Request(
+                known.method,
+                known.target,
+                known.minor,
+                known.fields,
+                known.block,
+                started,
+                client=known.client,
+                scheme=known.scheme,
+                host=known.host,
+                marks=known.marks,
+            )
+            self._keep = not known.fields.close if known.minor else known.fields.keep_alive
+        else:
+            request = self._parse_new(head, started, tables)
+        marks = request.marks
+        if marks is None:
+            request.id = self.front.resources.request_ids.make()
+        else:
+            request.id = marks.request_id or self.front.resources.request_ids.make()
+            request.trace = marks.outgoing()
+        return request
+
+    def _parse_new(self, head: bytes, started: float, tables: Tables) -> Request:
+        limits = tables.head_limits
+        self._head_only = False
+        if self.front.guests.refused(self.sock.fileno()):
+            raise ExchangeError(errors.CONNECTIONS)
+        if len(head) > limits.block:
+            raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+        if head[:2] == CRLF:
+            head = head[2:]  # RFC 9112 section 2.2: one empty line may precede a request
+        line, _, block = head.partition(CRLF)
+        method, target, minor = parse_request_line(line, limits)
+        self._minor = minor
+        memo = self._memo
+        if memo is not None and memo[1] == block:
+            fields = memo[2].fields
+        else:
+            fields = parse_request_fields(block, limits)
+            fields.websocket = fields.websocket and method == b"GET" and minor == 1
+        host = fields.host
+        plain = target[0] == SLASH and minor == 1 and host is not None
+        if not plain:
+            target, host = resolve_target(method, target, minor, fields)
+        self._keep = not fields.close if minor else fields.keep_alive
+        self._head_only = method == b"HEAD"
+        last_route, self._route = self._route, tables.route_for(host, target)
+        if memo is not None and memo[1] == block and plain and memo[3] is tables and self._route is last_route:
+            known = memo[2]
+            client, scheme, forwarded, marks = known.client, known.scheme, known.block, known.marks
+        else:
+            arrival = Arrival(self.client, self.front.scheme, self.front.port)
+            origin, marks = read_origin(tables, self._route, arrival, host, fields)
+            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, host, origin.lines)
+        request = Request(
+            method,
+            target,
+            minor,
+            fields,
+            forwarded,
+            started,
+            client=client,
+            scheme=scheme,
+            host=host,
+            marks=marks,
+        )
+        # A connection's first request is not remembered: many connections never bring a second.
+        self._memo = (head, block, request, tables) if plain and self._returning and fields.upgrade is None else None
+        self._returning = True
+        return request
+
+    def read_body(self, request: Request, settings: Settings) -> None:
+        self._take_body(request, settings)
+        self._unread = isinstance(request.body, BodyStream)
+
+    def _take_body(self, request: Request, settings: Settings) -> None:
+        fields = request.fields
+        length = request.length = fields.content_length
+        if length is not None:
+            if length > settings.max_body:
+                raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+            if length <= len(self.buffer):
+                request.body = self.buffer[:length] if length else None
+                self.buffer = self.buffer[length:]
+                request.received += length
+                return
+        if not settings.request_buffering:
+            request.body = BodyStream(self, request, settings)
+            return
+        if fields.expect and request.minor and not self.buffer:
+            self.proceed()
+        if length is not None:
+            request.body = read_sized_body(self, request, length, settings)
+        else:
+            request.body = read_chunked_body(self, request, settings)
+
+    def proceed(self) -> None:
+        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
+        self._send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
