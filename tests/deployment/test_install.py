@@ -75,6 +75,7 @@ def test_everything_is_laid_where_it_belongs(root: Path) -> None:
     for unit in (
         "sockets.target.wants/aragora-gateway.socket",
         "sockets.target.wants/aragora-gateway-plain.socket",
+        "sockets.target.wants/aragora-local.socket",
         "multi-user.target.wants/aragora@blue.service",
         "multi-user.target.wants/aragora-gateway.service",
         "timers.target.wants/aragora-backup.timer",

@@ -98,9 +98,22 @@ def test_plain_http_is_only_a_redirect(host: Machine) -> None:
     assert said.endswith("308 https://127.0.0.1/api/debates")
 
 
+def test_prometheus_finds_the_application_on_this_machine_alone(host: Machine) -> None:
+    assert "\naragora_workers " in fetch(host, "http://127.0.0.1:8080/metrics")
+    outside = host.run("curl", "--silent", "--insecure", "https://127.0.0.1/metrics").stdout
+    assert "aragora_workers" not in outside
+
+
 def test_systemd_finds_nothing_wrong_with_the_units(host: Machine) -> None:
     units = [f"/usr/local/lib/systemd/system/{unit}" for unit in (*SOCKETS, "aragora.socket", "aragora.service")]
-    units += ["aragora@blue.service", "aragora-gateway.service", "aragora-backup.service", "aragora-backup.timer"]
+    units += [
+        "aragora@blue.service",
+        "aragora-local.socket",
+        "aragora-local.service",
+        "aragora-gateway.service",
+        "aragora-backup.service",
+        "aragora-backup.timer",
+    ]
     checked = host.run("systemd-analyze", "verify", "--man=no", *units)
     assert "aragora" not in checked.stderr
 
@@ -182,6 +195,7 @@ def test_after_a_boot_the_colour_that_served_serves(host: Machine) -> None:
     host.run("systemctl", "start", *[unit for unit in wanted if unit.startswith("aragora")])
     assert build(host) == served
     assert host.run("readlink", "/run/aragora/current.sock").stdout == "green.sock\n"
+    assert served in fetch(host, "http://127.0.0.1:8080/health")
 
 
 def test_the_way_back_loses_nothing(host: Machine) -> None:
@@ -206,7 +220,7 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(host: Machine)
 
 
 def test_behind_nginx_a_restart_loses_nothing(host: Machine) -> None:
-    host.run("systemctl", "disable", "--now", "aragora-gateway", "aragora@blue", *SOCKETS)
+    host.run("systemctl", "disable", "--now", "aragora-gateway", "aragora@blue", "aragora-local.socket", *SOCKETS)
     host.run("scripts/install", "--front", "nginx")
     key, made = "/etc/ssl/private/aragora.key", "/etc/ssl/certs/aragora.crt"
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=api.aragora.ai"]

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 import yaml
 
+from aragora.settings import load
+from proxy.settings import Settings
 from tests.aragora.storage.databases import PostgreSQL, postgresql
 from tests.conftest import program
 from tests.deployment.pages import Block, blocks, moved
@@ -151,3 +153,20 @@ def test_postgresql_obeys(block: Block, postgresql: PostgreSQL) -> None:
                 connection.execute(statement.encode())
         finally:
             connection.execute("DROP ROLE aragora")
+
+
+def test_the_guide_tells_the_numbers_that_are() -> None:
+    text = (CHECKOUT / "docs" / "deployment" / "ASYNC_GATEWAY.md").read_text()
+    production = {"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "not-a-secret-of-anyone"}
+    here, there = load({}), load(production)
+    rows = re.findall(r"^\|[^|]+\| (\d+) \| (\d+) \| `ARAGORA_(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) == 4
+    for development, public, variable in rows:
+        field = variable.lower()
+        assert (int(development), int(public)) == (getattr(here, field), getattr(there, field)), variable
+    assert f"({there.worker_connections}) connections" in text
+    gateway_settings = Settings()
+    assert f"{gateway_settings.read_timeout:g} s for an answer (`read_timeout`)" in text
+    assert f"{gateway_settings.websocket_timeout:g} s for a silent WebSocket" in text
+    for unit_file in ("aragora@.service", "aragora-gateway.service"):
+        assert "TimeoutStopSec=45\n" in (CHECKOUT / "conf" / "systemd" / unit_file).read_text()
