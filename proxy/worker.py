@@ -248,8 +248,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _yields(self) -> bool:
         """Whether this worker holds more than its share of the clients."""
-        counts = self.app.board.open_connections(self._workers)
-        return len(counts) > 1 and self._resources.counters.open_connections() * len(counts) > sum(counts)
+        if len(self._workers) < 2:
+            return False
+        counts: list[int] = self.app.board.open_connections(self._workers)
+        return self._resources.counters.open_connections() * len(counts) > sum(counts)
 
     def _exhausted(self) -> None:
         """Descriptors ran out: idle connections make room."""

@@ -122,8 +122,8 @@ class TlsSocket:
         if not self._left:
             try:
                 self._flush()
-            except BlockingIOError:
-                pass
+            except OSError:
+                pass  # the next receive tells of a client that is gone
 
     @property
     def sending(self) -> bool:
@@ -164,7 +164,13 @@ class TlsSocket:
             if self._failure is not None:
                 raise self._failure
             return b""
-        count = self._sock.recv_into(_RECEIVED)
+        try:
+            count = self._sock.recv_into(_RECEIVED)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self._silent = True
+            raise
         if not count:  # OpenSSL is not told: it would refuse to write after it
             self._ended = True
             return b""
