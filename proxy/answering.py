@@ -10,6 +10,7 @@ from proxy.relay import RelayLimits, send_file_part, send_rest, send_spool
 from proxy.route import Route
 from proxy.upstream.request import Request
 from proxy.wire.answer import own_answer
+from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
@@ -39,6 +40,7 @@ def send_answer(downstream: Downstream, answer: Answer, request: Request, route:
     body = answer.body
     head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
     head.content_length = None if answer.status in (204, 304) else answer.length
+    head.private = field_value(answer.fields, b"set-cookie") is not None
     coding = IDENTITY
     if route.edits is not None:
         if answer.length <= MOST_KEPT:

@@ -88,9 +88,9 @@ def _check(arguments: list[str]) -> int:
     if path is None:
         raise _UsageError("check: name the file, such as: python -m proxy check /etc/proxy.toml")
     settings = load(flags, path)
+    keyring = Vault().read(settings)
     print(f"{path}: good. This would run:")
     print(_shown(settings, load({"upstream": "127.0.0.1:1"})))
-    keyring = Vault().read(settings)
     for note in [*notes(settings), *warnings(keyring, settings)]:
         print(f"note: {note}")
     return 0

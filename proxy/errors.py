@@ -49,6 +49,7 @@ class Failure:
 class ExchangeError(Exception):
     """An exchange that cannot go on; `failure` says why, `detail` adds the fact at hand.
 
+    The detail is for the log unless it is about what the client sent: addresses and faults inside are not its business.
     `fields` are lines (without their ends) that the answer has beside its usual ones, such as a challenge.
     """
 
@@ -60,6 +61,11 @@ class ExchangeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.failure.message}: {self.detail}" if self.detail else self.failure.message
+
+    @property
+    def told(self) -> str:
+        """What the client may know."""
+        return str(self) if self.failure.blame is Blame.CLIENT else self.failure.message
 
 
 class DeadlinePassed(Exception):  # noqa: N818 - names what happened

@@ -33,6 +33,7 @@ log = logging.getLogger("gunicorn.error.proxy")
 
 _BEFORE_UPSTREAM = (HEAD, BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
+_CLIENTS = (Blame.CLIENT, Blame.CLIENT_SLOW)
 
 
 class Exchange(Asking):
@@ -344,6 +345,9 @@ class Exchange(Asking):
         failure = error.failure
         self._termination = (failure.blame or Blame.CLIENT) + self._phase
         self._reason = failure.reason
+        if error.detail and failure.blame not in _CLIENTS:
+            peer = f" of {self._peer}" if self._peer else ""
+            log.info("request %s%s: %s", self._request.id.decode("latin-1"), peer, error)
         counters = self._resources.counters
         if self._phase in _BEFORE_UPSTREAM and failure.status != 499:
             counters.rejected(failure.reason)

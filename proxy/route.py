@@ -3,6 +3,7 @@
 A request belongs to the route with its host, else to the wildcard with most labels, else to one without host; within
 those to its exact path, else the longest prefix that ends where a segment ends. The path is compared as an application
 would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin".
+A question about the whole server ("OPTIONS *") goes where "/" does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,7 +63,7 @@ class Routes:
 
     def find(self, host: bytes | None, target: bytes) -> Route | None:
         """The route of a request, or None."""
-        path = normalised(target)
+        path = normalised(target) if target != b"*" else b"/"
         for name in _hosts(host):
             for match in self._by_host.get(name, ()):
                 if match.takes(path):

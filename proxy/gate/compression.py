@@ -44,6 +44,9 @@ class Compression:
     def choose(self, request_lines: list[bytes], response: ResponseHead) -> tuple[list[bytes], bytes]:
         """The answer's field lines as they go on, and the coding to apply to its body, perhaps `IDENTITY`."""
         lines = response.lines
+        if response.status == 304:
+            # Its fields replace those of the answer that a cache has (RFC 9110 section 15.4.5), perhaps a coded one.
+            return with_vary([_weakened(line) for line in lines], b"Accept-Encoding"), IDENTITY
         if not self._suitable(response):
             return lines, IDENTITY
         lines = with_vary(lines, b"Accept-Encoding")

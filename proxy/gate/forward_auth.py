@@ -60,7 +60,7 @@ class ForwardAuth:
             request.replace_fields(self._wanted, [line for line in response.lines if _name(line) in self._wanted])
             return None
         if response.status in _TO_CLIENT:
-            return Answer(response.status, tuple(response.lines), body)
+            return Answer(response.status, tuple(line for line in response.lines if _name(line) != b"date"), body)
         raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
 
     def _question(self, request: Request) -> Request:

@@ -17,6 +17,7 @@ from proxy.values import kinds, web
 MAX_FILE = 1 << 20
 _MOST_TABLES = 256
 _MATCHING = ("name", "host", "path", "exact")
+_UNREAD = re.compile(r"%|//|/\.{1,2}(?:/|$)")  # what a request's path has no more when routes are compared with it
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
 
 
@@ -54,7 +55,7 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None) -> Sett
     settings = Settings(**chosen, certificates=certificates)
     if file is not None:
         settings = replace(settings, routes=file.routes(settings))
-    mistakes += problems(settings)
+    mistakes += [file.placed(problem, flags) if file is not None else problem for problem in problems(settings)]
     token = b""
     if settings.admin_token_file:
         try:
@@ -127,6 +128,13 @@ class _File:
                 self._mistakes.append(f"{place}: needs both cert and key, paths of PEM files")
         return tuple(found)
 
+    def placed(self, problem: str, flags: Mapping[str, object]) -> str:
+        """A mistake of several settings, with the place in the file of the one it begins with, if it is from there."""
+        flag = re.match(r"--([a-z0-9-]+)", problem)
+        key = flag[1].replace("-", "_") if flag else ""
+        line = self._line(key, 0) if key and key not in flags else ""
+        return f"{self._path}{line}: {problem}" if line or problem.startswith("route ") else problem
+
     def _tables(self, name: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
         """Each `[[name]]`: where it is, for people and as an offset in the text, and what it holds."""
         tables = self._document.get(name, [])
@@ -162,6 +170,8 @@ class _File:
         if "host" in values:
             try:
                 hosts = web.DOMAINS.read(values["host"])
+                if not hosts:
+                    raise ValueError("names no host; leave it out for all of them")
             except ValueError as problem:
                 self._mistakes.append(f"{self._at(place, start, 'host')} = {kinds.toml(values['host'])}: {problem}")
         if "path" in values and "exact" in values:
@@ -172,6 +182,10 @@ class _File:
             at = self._at(place, start, key)
             self._mistakes.append(f"{at} = {kinds.toml(path)}: expected a path that begins with /, without ? or #")
             path = "/"
+        elif _UNREAD.search(path):
+            at = self._at(place, start, key)
+            self._mistakes.append(f"{at} = {kinds.toml(path)}: no request has such a path once it is decoded; "
+                                  "write it without %, // and dot segments")
         return hosts, path, key == "exact"
 
     def _settings(self, values: dict[str, Any], place: str, start: int, *, routed_only: bool = False) -> dict[str, Any]:

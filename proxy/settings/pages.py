@@ -42,7 +42,7 @@ class ErrorPages:
             "status": str(failure.status),
             "phrase": escape(phrase),
             "reason": failure.reason,
-            "message": escape(str(error)),
+            "message": escape(error.told),
             "request_id": escape(request_id.decode("latin-1")),
         }
         return _PLACE.sub(lambda place: filled[place[1]], template).encode(), _TYPES[form]

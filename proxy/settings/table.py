@@ -240,7 +240,7 @@ class Settings:
     balance: Annotated[str, _routed("Balancing", kinds.BALANCE, "how a request's peer is chosen")] = "round-robin"
     hash_by: Annotated[Key, _routed("Balancing", web.HASH_BY, "what 'hash' sends to the same peer")] = CLIENT
     sticky_cookie: Annotated[str, _routed(
-        "Balancing", kinds.TEXT, "name of a cookie that keeps a browser at its peer; none if not given")] = ""
+        "Balancing", web.COOKIE, "name of a cookie that keeps a browser at its peer; none if not given")] = ""
     peer_connections: Annotated[int, _routed(
         "Balancing", web.NUMBER, "most connections of one worker to one peer; 0: no limit")] = 0
     queue: Annotated[int, _routed(
@@ -249,7 +249,7 @@ class Settings:
         "Balancing", kinds.DURATION, "longest wait for a peer's connection; then 503")] = 30.0
 
     health_path: Annotated[str, _routed(
-        "Health", kinds.TEXT, "path that probes ask each peer for, such as /ready; no probes if not given")] = ""
+        "Health", web.PATH, "path that probes ask each peer for, such as /ready; no probes if not given")] = ""
     health_interval: Annotated[float, _routed("Health", kinds.DURATION, "time between two probes of a peer")] = 5.0
     health_timeout: Annotated[float, _routed("Health", kinds.DURATION, "longest time a probe may take")] = 3.0
     health_rise: Annotated[int, _routed("Health", kinds.COUNT, "good probes after which a peer is up")] = 2

@@ -12,6 +12,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\U0010ffff]*")
+_PATH = re.compile(r"/[!-\"$-~]*")
 _RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}")
@@ -130,6 +131,18 @@ def _tokens(raw: Any) -> tuple[str, ...]:
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"'{name}' is not a valid name (RFC 9110 section 5.6.2)")
     return tuple(found)
+
+
+def _cookie(raw: Any) -> str:
+    if raw == "" or (isinstance(raw, str) and _TOKEN.fullmatch(raw)):
+        return str(raw)
+    raise ValueError("expected a cookie's name: letters, digits, - and _")
+
+
+def _path(raw: Any) -> str:
+    if raw == "" or (isinstance(raw, str) and _PATH.fullmatch(raw)):
+        return str(raw)
+    raise ValueError("expected a path that begins with /, such as /ready")
 
 
 def _check_not_reserved(name: str) -> None:
@@ -267,6 +280,8 @@ RATE_BY = Kind("key", _key("client", "route", "header"), str, "client|route|head
 HASH_BY = Kind("key", _key("client", "header", "cookie"), str, "client|header:NAME|cookie:NAME")
 TOKENS = Kind("names", _tokens, _show_list, "NAME", repeatable=True)
 FIELD_NAMES = Kind("names", _field_names, _show_list, "NAME", repeatable=True)
+COOKIE = Kind("cookie name", _cookie, lambda name: name or "none", "NAME")
+PATH = Kind("path of a URL", _path, lambda path: path or "none", "PATH")
 MEDIA_TYPES = Kind("content types", _media_types, _show_list, "TYPE", repeatable=True)
 FIELDS = Kind("table", _fields, _show_fields, "TABLE")
 URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")

@@ -178,9 +178,12 @@ def _bounded(chain: list[bytes]) -> list[bytes]:
 
 
 def _said(claims: Claims, chain: list[bytes]) -> list[bytes]:
-    """What came before our own element: the peer's Forwarded, else its X-Forwarded-For in that form."""
+    """What came before our own element: the peer's X-Forwarded-For in that form, else its Forwarded.
+
+    Most proxies write the first alone and pass the second on as their client made it up.
+    """
     values = [value for name, value in claims if name == b"forwarded"]
-    if values:
+    if values and not chain:
         joined = b", ".join(values)
         return [joined] if len(joined) <= _LONGEST_CHAIN and _FORWARDED.fullmatch(joined) else []
     nodes = [parse_node(entry) for entry in chain[-_MOST_HOPS:]]

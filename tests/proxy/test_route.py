@@ -35,7 +35,7 @@ ROUTES = Routes(map(match, [
     (b"a.example.", b"/z", "a.example/"),
     (b"z.example", b"/api/", "*.example/"), (b"z.b.example", b"/x/1", "*.b.example/x/"),
     (b"z.b.example", b"/y", "*.example/"),
-    (b"example", b"/", "/"), (b"[::1]:80", b"/api/", "/api/"), (b"x", b"*", None),
+    (b"example", b"/", "/"), (b"[::1]:80", b"/api/", "/api/"), (b"x", b"*", "/"), (b"a.example", b"*", "a.example/"),
     (b"x", b"/%61pi/", "/api/"), (b"x", b"//api//v2///x", "/api/v2/"), (b"x", b"/api%2Fv2%2Fx", "/api/v2/"),
 ])  # fmt: skip
 def test_the_narrowest_route_takes_a_request(host: bytes | None, target: bytes, name: str | None) -> None:
@@ -84,6 +84,12 @@ def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> N
     ('[[route]]\npath = "/a"\nexact = "/a"\nupstream = "a:1"', "FILE: route 1: has both path and exact; remove one"),
     ('[[route]]\npath = "/a"\n[[route]]\npath = "/a"', "two routes are called /a; give one another 'name'"),
     ('[[route]]\npath = "/a"', "route /a: answers nothing; give it upstream, redirect"),
+    ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": no request has such a path once it is decoded'),
+    ('[[route]]\nexact = "/a//b"', "write it without %, // and dot segments"),
+    ('[[route]]\npath = "/a/../b"', "write it without %, // and dot segments"),
+    ('[[route]]\nhost = ""\npath = "/a"', 'FILE:2: route 1: host = "": names no host; leave it out for all of them'),
+    ('upstream = "a:1"\nsticky_cookie = "a; b"', 'FILE:2: sticky_cookie = "a; b": expected a cookie\'s name'),
+    ('upstream = "a:1"\nhealth_path = "ready"', 'FILE:2: health_path = "ready": expected a path that begins with /'),
     ("[route]\npath = '/a'", "FILE:1: route: write [[route]], in double brackets"),
     ('upstream = "a:1"\n[[certificate]]\ncert = "x"', "FILE: certificate 1: needs both cert and key"),
     ('upstream = "a:1"\nacme = "x@y"', "--acme x@y: needs the names to obtain certificates for; add --domain"),

@@ -39,12 +39,12 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
     assert found[0] == (
         b"<p>404 Not Found: There is no such file: &lt;b&gt; (&quot;id&quot;) {other} <style>a{b:c}</style>"
     )
-    found = pages.page(ExchangeError(errors.BAD_RESPONSE, 'a "quote"'), "", b"r", browser=False)
+    found = pages.page(ExchangeError(errors.UNKNOWN_CODING, 'a "quote"'), "", b"r", browser=False)
     assert found is not None
     assert json.loads(found[0]) == {
-        "why": "The application's answer is not valid HTTP: a \"quote\"",
+        "why": "This transfer coding is not understood: a \"quote\"",
         "id": "r",
-        "status": 502,
+        "status": 501,
     }
 
 

@@ -31,6 +31,7 @@ SWITCHED = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
+DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +257,9 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
 @pytest.mark.parametrize(
     ("reply", "status", "body"),
     [
-        (b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\nwho?", 401, b"who?"),
+        (
+            b"HTTP/1.1 401 No\r\n" + DATE + b"WWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\nwho?", 401, b"who?",
+        ),
         (b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", 403, b"no"),
         (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", 302, b""),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", 502, None),
@@ -280,6 +283,7 @@ def test_another_service_refuses(
     assert scripted.received == [], "nothing passed"
     if status == 401:
         assert answer.field("WWW-Authenticate") == "Bearer"
+        assert answer.field("Date") != "Sun, 06 Nov 1994 08:49:37 GMT", "there is one, the gateway's"
     if status == 302:
         assert answer.field("Location") == "/login"
 
@@ -292,6 +296,8 @@ def test_a_service_that_is_not_there_lets_nobody_in(start: Callable[..., Gateway
     answer = get(gateway, "/")
     assert answer.status == 503
     assert b"auth_unavailable" in answer.body
+    assert gone.address.encode() not in answer.body, "addresses inside are not the client's business"
+    assert f"{gone.address}: Connection refused" in gateway.log
     assert scripted.received == []
 
 

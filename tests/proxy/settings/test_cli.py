@@ -56,8 +56,15 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
                     '[[route]]\nname = "y"\nrespond = "c"\nerror_pages = "/nowhere"\n')
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert "route x: redirect and respond both say how requests are answered; remove one" in said
+    assert f"{path}: route x: redirect and respond both say how requests are answered; remove one" in said
     assert "route y: error pages: /nowhere: No such file or directory; name a directory of pages" in said
+    path.write_text('upstream = "a:1"\nadmin = "0.0.0.0:9180"\n[[route]]\nforward_auth = "https://auth.example/"\n')
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}:2: --admin 0.0.0.0:9180: other machines can reach it; give --admin-token-file" in said
+    assert f"{path}:4: --forward-auth https://auth.example/: asked over http only" in said
+    assert main(["check", str(path), "--admin", "0.0.0.0:1"]) == 2
+    assert "proxy: --admin 0.0.0.0:1: other machines can reach it" in capsys.readouterr().err, "not from the file"
 
 
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,8 @@ cert = "{tmp_path}/none.crt"
 key = "{key}"
 """)
     assert main(["check", str(file)]) != 0
-    said = capsys.readouterr().err
+    out, said = capsys.readouterr()
+    assert "good" not in out
     assert f"{key}: is the key of another certificate than {other_cert}" in said
     assert f"{tmp_path}/none.crt: cannot be read: No such file or directory" in said
     file.write_text(f'upstream = "127.0.0.1:8080"\ntls_cert = "{cert}"\ntls_key = "{key}"\n')

@@ -51,7 +51,7 @@ def test_a_program_gets_an_object() -> None:
     head, body = own_answer(ExchangeError(errors.UNAVAILABLE, "127.0.0.1:1"), b"id-1", b"*/*")
     assert json.loads(body)["error"] == {
         "code": "unavailable",
-        "message": "The application is not available: 127.0.0.1:1",
+        "message": "The application is not available",
         "trace_id": "id-1",
     }
     assert head.start.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
