@@ -300,6 +300,19 @@ def test_certificates_and_handshakes_are_in_the_metrics(gateway: SecureGateway) 
     assert gateway.metric("tls_handshakes_total") > 0
 
 
+def test_a_proxy_protocol_header_comes_before_the_handshake(authority: Authority, tmp_path: Path) -> None:
+    cert, key = authority.issue("introduced.test")
+    with contextlib.closing(SecureGateway(
+            tmp_path, "127.0.0.1:9", "--tls-cert", str(cert), "--tls-key", str(key), "--proxy-protocol", "on",
+            "--trusted-proxies", "127.0.0.1", "--hold", "0")) as running:  # fmt: skip
+        with socket.create_connection(running.address, timeout=20) as raw:
+            raw.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 1111 443\r\n")
+            with authority.trust().wrap_socket(raw, server_hostname="introduced.test") as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: introduced.test\r\nConnection: close\r\n\r\n")
+                assert sock.recv(100).startswith(b"HTTP/1.1 50")
+        wait_until(lambda: '"192.0.2.7"' in running.access_log.read_text(), "the client's own address is logged")
+
+
 def test_a_client_may_be_asked_for_its_certificate(
         authority: Authority, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     clients = Authority(tmp_path_factory.mktemp("clients"), "clients")

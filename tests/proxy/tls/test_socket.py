@@ -1,5 +1,6 @@
 """TlsSocket: whatever the kernel does with the bytes, both ends see the same plaintext."""
 
+import contextlib
 import socket
 import ssl
 from itertools import cycle
@@ -276,6 +277,23 @@ def test_a_handshake_that_fails_is_an_error_and_the_client_gets_an_alert(context
         near.shake_hands()
     assert client.far.recv(1) == b"\x15"
     end(near, client)
+
+
+def test_a_client_that_leaves_with_its_last_word_has_shaken_hands_all_the_same(contexts: Contexts) -> None:
+    near, client = pair(*contexts)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    client.push()
+    with pytest.raises(BlockingIOError):
+        near.shake_hands()
+    client.pull()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    client.push()
+    client.far.close()
+    near.shake_hands()
+    assert near.recv(100) == b""
+    near.close()
 
 
 def test_a_peer_that_is_gone_is_an_os_error(contexts: Contexts) -> None:
