@@ -1,4 +1,4 @@
-"""What every test may rely on: the `component` marker, and property tests that draw the same cases each time.
+"""What every test may rely on: the markers `component` and `alone`, and property tests with the same cases each time.
 
 A test that needs a real program beside Python says so: `@pytest.mark.component("nginx")`. Where the program
 is missing the test is skipped, and the summary names what to install; with ARAGORA_REQUIRE_COMPONENTS=1, as
@@ -9,11 +9,13 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.turns import turn
 
 # The same cases in every run: a red suite means a change, not a lucky draw. HYPOTHESIS_PROFILE=search looks for more.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
@@ -91,6 +93,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 if name not in COMPONENTS:
                     known = ", ".join(sorted(COMPONENTS))
                     raise pytest.UsageError(f"{item.nodeid}: unknown component {name!r}; known: {known}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let tests marked `alone` have the machine to themselves when several processes run the suite."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    shared = Path(item.config.option.basetemp).parent
+    with turn(shared, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

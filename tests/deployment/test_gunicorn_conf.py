@@ -177,7 +177,7 @@ def test_a_worker_is_recycled_after_its_requests_without_a_lost_one(tmp_path: Pa
         for _ in range(120):
             assert get(http, "/healthz").status_code == 200
         until(lambda: running.output().count("Booting worker") > 3, "the replacement of both workers")
-        assert get(http, "/ready").status_code == 200
+        until(lambda: get(http, "/ready").ok, "readiness of the new ones")
 
 
 def test_no_control_socket_is_left_in_the_home_directory(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_waiting_for_a_connection_lets_other_greenlets_run(environ: dict[str, st
     assert found["took"] >= 0.6  # one after the other through the only connection
 
 
+@pytest.mark.alone
 def test_greenlets_that_write_at_once_all_get_through(environ: dict[str, str]) -> None:
     found = run(
         environ,

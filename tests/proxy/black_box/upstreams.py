@@ -85,7 +85,7 @@ def nginx(folder: Path, files: dict[str, bytes]) -> Upstream:
     (folder / "files").mkdir(parents=True)
     for name, body in files.items():
         (folder / "files" / name).write_bytes(body)
-    for place in (folder, *list(folder.parents)[:3]):
+    for place in (folder, *list(folder.parents)[:4]):
         place.chmod(0o755)  # its worker may have given up root
     (port,) = ports(1)
     config = folder / "nginx.conf"

@@ -18,7 +18,7 @@ from tests.proxy.black_box.gateway import Gateway, wait_until
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.alone]
 SLOW = {"head": 450, "body": 450, "reader": 100}
 
 
@@ -46,22 +46,22 @@ def test_slow_clients_harm_nobody(origin: Origin, start: Callable[..., Gateway])
         "body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", b"x"),
         "reader": (b"GET /5000000 HTTP/1.1\r\nHost: a\r\n\r\n", b""),
     }
-    slow = [(dial(gateway.port, kinds[kind][0]), kind) for kind, count in SLOW.items() for _ in range(count)]
-    with load(gateway.port) as during:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for sock, kind in slow:
-                with contextlib.suppress(OSError):
-                    sock.send(kinds[kind][1])
-            time.sleep(0.5)
-    print(f"before: {before.account}\nduring: {during.account}")
-    assert during.account.clean, during.account
-    assert during.account.p99 < max(1.0, 20 * before.account.p99)
-    ended = {kind: sum(ends(sock, kind) for sock, this in slow if this == kind) for kind in kinds}
-    assert ended["head"] == SLOW["head"], ended
-    assert ended["reader"] == SLOW["reader"], ended
-    for sock, _ in slow:
-        sock.close()
+    with contextlib.ExitStack() as clients:
+        waves = [kind for kind, count in SLOW.items() for _ in range(count)]
+        slow = [(clients.enter_context(dial(gateway.port, kinds[kind][0])), kind) for kind in waves]
+        with load(gateway.port) as during:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                for sock, kind in slow:
+                    with contextlib.suppress(OSError):
+                        sock.send(kinds[kind][1])
+                time.sleep(0.5)
+        print(f"before: {before.account}\nduring: {during.account}")
+        assert during.account.clean, during.account
+        assert during.account.p99 < max(1.0, 20 * before.account.p99)
+        ended = {kind: sum(ends(sock, kind) for sock, this in slow if this == kind) for kind in kinds}
+        assert ended["head"] == SLOW["head"], ended
+        assert ended["reader"] == SLOW["reader"], ended
 
 
 def ends(sock: socket.socket, kind: str) -> bool:
