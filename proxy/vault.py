@@ -46,6 +46,7 @@ class Vault:
         stamp = _stamp(settings)
         keyring = self.read(settings, keep=True)
         self._stamp = stamp
+        self.door.demand(keyring)  # for workers that start later
         self._memory.put(keyring)
         return keyring
 

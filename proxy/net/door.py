@@ -1,7 +1,8 @@
 """What TLS connections begin with: protocol versions, ciphers, and the certificate that a client asks for by name.
 
 All connections begin with one context that is made in the master before it forks. Session tickets are sealed with its
-keys, so every worker opens the tickets of every other, before and after a reload. As soon as the client has said which
+keys, so every worker opens the tickets of every other, before and after a reload; but not when it changes what is
+asked of clients, because who resumes a session shows no certificate again. As soon as the client has said which
 name it came for (SNI, RFC 6066 section 3), the connection goes on with the context of the certificate for that name,
 unless there is but one certificate.
 """
@@ -124,6 +125,18 @@ class FrontDoor:
         self.context.sni_callback = self._choose
         self._named: dict[str, ssl.SSLContext] = {}
         self._default: ssl.SSLContext | None = None
+        self._demands: tuple[str, bool] | None = None
+
+    def demand(self, keyring: Keyring) -> None:
+        """Resume no sessions that began when other certificates, or none, were asked of clients.
+
+        Their tickets can be told apart by the context's keys alone. A worker that makes a context anew shares its keys
+        with nobody until the workers are replaced.
+        """
+        demands = (keyring.client_ca, keyring.client_required)
+        if self._demands not in (None, demands):
+            self.context = _plain_context()
+        self._demands = demands
 
     def furnish(self, keyring: Keyring) -> None:
         """Serve these certificates from now on. Raises `ssl.SSLError`, and then nothing has changed."""
@@ -132,6 +145,7 @@ class FrontDoor:
         for names, context in built:
             for name in names:
                 named.setdefault(name, context)
+        self.demand(keyring)
         self._named = named
         self._default = built[0][1] if built else None
         _configure(self.context, keyring)

@@ -42,6 +42,19 @@ def end(near: TlsSocket, client: Client) -> None:
     client.far.close()
 
 
+def visit(door: FrontDoor, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
+    """The session that a client takes home. Raises if the handshake fails on either side."""
+    near, client = connect(door, context, "first.test", session)
+    try:
+        shake_hands(near, client)
+        near.send(b"x")
+        client.pull()
+        client.read()
+        return client.tls.session
+    finally:
+        end(near, client)
+
+
 def shown(door: FrontDoor, context: ssl.SSLContext, name: str | None) -> set[str]:
     """The names of the certificate that a client is shown."""
     context.check_hostname = False
@@ -187,6 +200,22 @@ class TestClientCertificates:
             self.attempt(furnished(self.keyring(keyring, clients, required=True)), authority.trust())
         door = furnished(self.keyring(keyring, clients, required=False))
         assert self.attempt(door, authority.trust()) is None
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    @pytest.mark.parametrize("where", ["worker", "master"])
+    def test_no_session_from_before_is_resumed_where_none_was_asked_for(
+            self, authority: Authority, keyring: Keyring, clients: Authority, version: ssl.TLSVersion, where: str,
+            ) -> None:
+        context = authority.trust()
+        context.maximum_version = version
+        door = furnished(keyring)
+        session = visit(door, context)
+        strict = self.keyring(keyring, clients, required=True)
+        if where == "master":  # it furnishes nothing, and forks the workers that do
+            door.demand(strict)
+        door.furnish(strict)
+        with pytest.raises(ssl.SSLError):
+            visit(door, context, session)
 
     def test_a_strangers_is_refused(self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
         context = authority.trust()
