@@ -1,12 +1,8 @@
-"""Handshakes that do not come to an end, and what a client says first."""
+"""Handshakes that do not come to an end."""
 
 import socket
-import ssl
 
 import gevent
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from proxy.front.front import Front
 from proxy.front.secure import Handshakes
@@ -20,45 +16,10 @@ from proxy.resources import Resources, Tally
 from proxy.route import Tables
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
-from proxy.wire.hello import Hello, parse_hello
 from proxy.wire.request import HeadLimits
 from tests.proxy.net.loop import Loop, run
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.wire import HOST
-
-
-def hello_of(name: str | None, *protocols: str) -> bytes:
-    """What Python's client says first."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    if protocols:
-        context.set_alpn_protocols(list(protocols))
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with pytest.raises(ssl.SSLWantReadError):
-        context.wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
-    return outgoing.read()
-
-
-def test_name_and_protocols_are_read_from_a_hello() -> None:
-    assert parse_hello(hello_of("Some.Test", "h2", "http/1.1")) == Hello("some.test", ("h2", "http/1.1"))
-    assert parse_hello(hello_of("some.test", "acme-tls/1")) == Hello("some.test", ("acme-tls/1",))
-    assert parse_hello(hello_of(None)) == Hello(None, ())
-
-
-def test_a_part_of_a_hello_is_incomplete() -> None:
-    whole = hello_of("some.test", "h2")
-    assert all(parse_hello(whole[:size]) is None for size in range(len(whole)))
-
-
-@given(st.binary(max_size=400), st.integers(0, 600), st.integers(0, 255))
-def test_no_bytes_break_the_reader(noise: bytes, at: int, value: int) -> None:
-    parse_hello(noise)
-    damaged = bytearray(HELLO)
-    damaged[at % len(damaged)] = value
-    parse_hello(bytes(damaged))
-
-
-HELLO = hello_of("some.test", "h2", "http/1.1")
+from tests.proxy.tls.wire import HOST, hello_of
 
 
 class Listening:

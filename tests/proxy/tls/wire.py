@@ -3,6 +3,8 @@
 import socket
 import ssl
 
+import pytest
+
 from proxy.net.tls import TlsSocket
 
 HOST = "example.test"
@@ -86,3 +88,15 @@ def shake_hands(near: TlsSocket, client: Client, most: int = 1 << 20) -> None:
                 pass
         client.pull(most)
     raise AssertionError("the handshake does not come to an end")
+
+
+def hello_of(name: str | None, *protocols: str) -> bytes:
+    """What Python's client says first."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
+    return outgoing.read()

@@ -30,6 +30,8 @@ EARLIER = b"Sun, 06 Nov 1994 08:49:36 GMT"
         (b"GET", [b"If-Modified-Since: Sun Nov  6 08:49:37 1994"], 304),
         (b"GET", [b"If-Modified-Since: " + EARLIER], 200),
         (b"GET", [b"If-Modified-Since: yesterday"], 200),
+        (b"GET", [b"If-Modified-Since: Sun, 06 Nov 99999 08:49:37 GMT"], 200),
+        (b"GET", [b"Accept: */*", b'If-None-Match: "a1"'], 304),
         (b"POST", [b"If-Modified-Since: " + SAME], 200),
         (b"GET", [b"If-Modified-Since: " + SAME, b'If-None-Match: "a2"'], 200),
         (b"GET", [b"If-Unmodified-Since: " + EARLIER], 412),

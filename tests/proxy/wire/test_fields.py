@@ -11,6 +11,7 @@ from proxy.wire.answer import own_answer
 from proxy.wire.fields import (
     Clock,
     RequestIds,
+    cookie_value,
     informational,
     websocket_accept,
 )
@@ -45,6 +46,11 @@ def test_an_informational_head_is_complete() -> None:
 
 def test_the_websocket_key_is_answered_as_in_the_rfc() -> None:
     assert websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def test_a_cookie_is_found_among_others() -> None:
+    lines = [b"Host: a", b"COOKIE: a=1; stick=one; b", b"Cookie: stick=two; c=x=y"]
+    assert [cookie_value(lines, name) for name in (b"stick", b"c", b"b", b"ick")] == [b"one", b"x=y", None, None]
 
 
 def test_a_program_gets_an_object() -> None:

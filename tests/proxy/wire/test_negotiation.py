@@ -27,6 +27,7 @@ OFFERED = (b"zstd", b"br", b"gzip")
         (b"deflate", b"identity"),
         (b" , gzip ; q=0.1 ,", b"gzip"),
         (b"gzip;q=0.001", b"gzip"),
+        (b"gzip;level=1;q=0.5, br;q=0.4", b"gzip"),
     ],
 )
 def test_weights_choose_the_coding(accepted: bytes | None, chosen: bytes) -> None:

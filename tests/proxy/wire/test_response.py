@@ -138,3 +138,11 @@ def test_garbage_raises_nothing_but_a_refusal(noise: bytes, keep: int) -> None:
         parse_response_head(head)
     except ExchangeError as error:
         assert error.failure.status == 502
+
+
+def test_a_line_is_added_to_a_copy() -> None:
+    response = _read(b"Content-Length: 7")
+    more = response.with_line(b"X-A: 1")
+    assert (more.lines, more.content_length) == ([*response.lines, b"X-A: 1"], 7)
+    assert more.start == response.start + b"X-A: 1\r\n"
+    assert b"X-A: 1" not in response.lines

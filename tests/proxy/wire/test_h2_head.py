@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
+from proxy.wire import h2_head as module
 from proxy.wire.h2_head import (
     Field,
     Malformed,
@@ -14,6 +15,7 @@ from proxy.wire.h2_head import (
     parse_request_head,
     regular_fields,
     response_section,
+    upgrade_section,
 )
 from proxy.wire.request import HeadLimits
 from proxy.wire.response import parse_response_head
@@ -173,6 +175,30 @@ def test_known_fields_are_not_read_again() -> None:
     assert regular_fields([*START, (b"x", b"1")]) == ([(b"x", b"1")], b"example.org")
     with pytest.raises(Malformed):
         parse_request_head([*replaced(b":path", None), (b"x", b"1")], LIMITS, first)
+
+
+def test_a_section_may_have_no_regular_field() -> None:
+    assert regular_fields(START) == ((), b"example.org")
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("_MOST_REMEMBERED", "_MOST_SECTIONS"):
+        monkeypatch.setattr(module, bound, 2)
+    for number in range(10):
+        name, value = b"x-bounded-%d" % number, b"%d" % number
+        head = parse_request_head([*START, (name, value)], LIMITS, None)
+        assert head.fields.lines == [name + b": " + value]
+        response = parse_response_head(b"HTTP/1.1 200 OK\r\n" + name + b": " + value)
+        for _ in range(3):
+            assert list(response_section(response, None, None)) == [(b":status", b"200"), (name, value)]
+
+
+def test_an_upgrade_is_answered_without_its_key() -> None:
+    switched = parse_response_head(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat"
+    )
+    assert upgrade_section(switched) == [(b":status", b"200"), (b"sec-websocket-protocol", b"chat")]
 
 
 NAMES = st.sampled_from(

@@ -1,10 +1,12 @@
 """That a remembered field section is what hpack itself would have made, whatever happened in between."""
 
+import pytest
 from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.wire import h2_sections as module
 from proxy.wire.h2_sections import SectionDecoder, SectionEncoder
 
 NAMES = st.sampled_from([b":status", b"date", b"x-a", b"x-b", b"content-length", b"set-cookie"])
@@ -57,3 +59,13 @@ def test_a_repeated_section_is_not_encoded_again() -> None:
     section = [HeaderTuple(b"x-a", b"1")]
     encoder.encode(section)
     assert encoder.encode(section) is encoder.encode(section)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 2)
+    encoder, decoder = SectionEncoder(), SectionDecoder()
+    sections = [[HeaderTuple(b":status", b"%d" % status)] for status in (200, 204, 206, 304, 400, 404, 500)]
+    for _ in range(2):
+        for section in sections:
+            data = encoder.encode(section)
+            assert list(decoder.decode(data, raw=True)) == section

@@ -130,6 +130,42 @@ def test_a_head_has_bounds_in_bytes_and_in_frames() -> None:
     assert code_of(made, ContinuationFrame(1).serialize() * 33) is ErrorCodes.ENHANCE_YOUR_CALM
 
 
+def test_a_head_ends_with_its_last_frame() -> None:
+    made = guard()
+    made.cut(HeadersFrame(1, data=b"abc").serialize() + ContinuationFrame(1, data=b"d").serialize())
+    assert made.unfinished
+    made.cut(ContinuationFrame(1, data=b"e", flags=["END_HEADERS"]).serialize())
+    assert not made.unfinished
+
+
+def test_trailers_open_no_stream() -> None:
+    made = guard()
+    made.cut(HeadersFrame(3, data=b"abc", flags=["END_HEADERS"]).serialize() + HEADERS)
+    made.cut(RstStreamFrame(3).serialize())
+    assert code_of(made, RstStreamFrame(5).serialize()) is ErrorCodes.PROTOCOL_ERROR
+
+
+def test_settings_cannot_acknowledge_and_set() -> None:
+    assert code_of(guard(), b"\0\0\x06\x04\x01\0\0\0\0" + bytes(6)) is ErrorCodes.FRAME_SIZE_ERROR
+
+
+def test_unknown_frames_pass_to_the_library_up_to_a_number() -> None:
+    made = guard()
+    unknown = b"\0\0\x01\xfa\0\0\0\0\0?"
+    assert made.cut(unknown * 100) == unknown * 100
+    assert code_of(made, unknown * 1000) is ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_resets_by_the_gateway_count_as_the_client_s() -> None:
+    made = guard()
+    made.cut(HEADERS)
+    for _ in range(150):
+        made.reset()
+    made.cut(RstStreamFrame(1).serialize() * 50)
+    with pytest.raises(ConnectionFault):
+        made.reset()
+
+
 def test_our_goaway_says_why() -> None:
     frame, _ = Frame.parse_frame_header(memoryview(goaway(5, ErrorCodes.ENHANCE_YOUR_CALM, "calm")[:9]))
     assert isinstance(frame, GoAwayFrame)
