@@ -44,7 +44,7 @@ def modules(*names: str) -> Callable[[], str]:
 
 def namespaces() -> str:
     """A check that answers what keeps this process from starting a second Linux machine inside this one, or nothing."""
-    found = programs("unshare", "nsenter", "pivot_root", "ip", "systemctl")()
+    found = programs("unshare", "nsenter", "pivot_root", "ip", "ss", "pgrep", "systemctl")()
     if found:
         return found
     trial = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork", "true"]
@@ -73,7 +73,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "docker-compose": ("apt-get install docker-compose", programs("docker-compose")),
     "logrotate": ("apt-get install logrotate", programs("logrotate")),
     "systemd": ("apt-get install systemd python3-venv", programs("systemd-analyze", "systemd-tmpfiles", "systemctl")),
-    "machine": ("apt-get install systemd util-linux iproute2", namespaces),
+    "machine": ("apt-get install systemd util-linux iproute2 procps", namespaces),
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "uvicorn_worker", "websockets", "a2wsgi")),
 }
 
