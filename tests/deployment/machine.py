@@ -25,10 +25,19 @@ MASKED = (
     "dev-hugepages.mount",
     "sys-fs-fuse-connections.mount",
 )
-# %s: directory of the copy-on-write layer, files to lay over the root before it starts
-BOOT = """
+# A control group of its own before it has a view of its own, or systemd would rule those of the real machine.
+GROUP = """
 set -e
 mount --make-rprivate /
+mount -t cgroup2 cgroup2 {work}
+mkdir {work}/{group}
+echo 0 >{work}/{group}/cgroup.procs
+umount {work}
+exec unshare --cgroup bash -c "$0"
+"""
+# {work}: directory of the copy-on-write layer; {overlay}: files to lay over the root before it starts
+BOOT = """
+set -e
 mount -t tmpfs -o size=2g tmpfs {work}
 mkdir {work}/upper {work}/work {work}/root
 mount -t overlay -o lowerdir=/,upperdir={work}/upper,workdir={work}/work overlay {work}/root
@@ -57,7 +66,9 @@ pivot_root . mnt/before
 exec chroot . sh -c 'umount -l /mnt/before && exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     /lib/systemd/systemd --system --show-status=false --log-target=journal systemd.unit=sysinit.target {masks}'
 """
-NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup")
+NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net")
+TIDY = """mount -t cgroup2 cgroup2 {work} || exit
+[ ! -d {work}/{group} ] || find {work}/{group} -depth -type d -exec rmdir {{}} +"""
 
 
 class Machine:
@@ -98,7 +109,9 @@ def machine(overlay: Path) -> Iterator[Machine]:
         script = BOOT.format(work=work, overlay=overlay, checkout=CHECKOUT, masks=masks)
         log = Path(work).with_suffix(".log")
         with log.open("wb") as output:
-            command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "bash", "-c", script]
+            group = Path(work).name
+            stages = ["bash", "-c", GROUP.format(work=work, group=group), script]
+            command = ["unshare", *NAMESPACES, "--fork", "--kill-child", *stages]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -120,4 +133,6 @@ def machine(overlay: Path) -> Iterator[Machine]:
         finally:
             process.kill()  # and with it process 1, which takes all others along
             process.wait()
+            tidy = ["unshare", "--mount", "sh", "-c", TIDY.format(work=work, group=group)]
+            until(lambda: subprocess.run(tidy, capture_output=True).returncode == 0, "the end of its control groups")
             log.unlink()

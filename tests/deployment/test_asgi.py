@@ -28,6 +28,7 @@ def served(command: str, directory: Path) -> Iterator[tuple[Running, int]]:
         "ARAGORA_WORKERS": "2",
         "ARAGORA_DEMO_DELAY": "0.1",
         "ARAGORA_LEASE_TTL": "1",
+        "ARAGORA_KEEPALIVE": "2",
         "PYTHONWARNINGS": "default::DeprecationWarning",
     }
     program, *arguments = command.replace("--port 8080", f"--port {http}").replace("--workers 4", "--workers 2").split()

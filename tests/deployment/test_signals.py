@@ -11,7 +11,12 @@ import pytest
 
 from tests.deployment.processes import GUNICORN, Counts, Running, application, gateway, get, load, until
 
-FEW = {"ARAGORA_DEMO_DELAY": "0.1", "ARAGORA_LEASE_TTL": "1", "ARAGORA_GRACEFUL_TIMEOUT": "30"}
+FEW = {
+    "ARAGORA_DEMO_DELAY": "0.1",
+    "ARAGORA_LEASE_TTL": "1",
+    "ARAGORA_GRACEFUL_TIMEOUT": "30",
+    "ARAGORA_KEEPALIVE": "2",
+}
 
 
 def kill(pidfile: Path, number: int) -> int:
