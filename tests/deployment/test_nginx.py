@@ -63,16 +63,21 @@ def get(front: Front, path: str, **options: Any) -> requests.Response:
         return session.request(method, f"https://127.0.0.1:{front.tls}{path}", timeout=60, **options)
 
 
-def test_a_debate_over_http_and_websocket(front: Front) -> None:
-    created = get(front, "/api/debates", method="POST", json=QUESTION)
-    assert created.status_code == 202
-    channel = websocket.create_connection(
+def connected(front: Front) -> websocket.WebSocket:
+    """An open WebSocket."""
+    return websocket.create_connection(
         f"wss://127.0.0.1:{front.tls}/ws",
         timeout=30,
         http_no_proxy=["*"],
         sslopt={"ca_certs": str(front.certificate)},
         suppress_origin=True,
     )
+
+
+def test_a_debate_over_http_and_websocket(front: Front) -> None:
+    created = get(front, "/api/debates", method="POST", json=QUESTION)
+    assert created.status_code == 202
+    channel = connected(front)
     try:
         message = {"type": "subscribe", "debate_id": created.json()["debate_id"], "replay_from_seq": 0}
         channel.send(json.dumps(message))
@@ -193,3 +198,15 @@ def test_a_client_that_asks_too_often_is_told_so(front: Front) -> None:
     assert set(answers) == {200, 429}
     assert answers[200] >= 41
     assert get(front, "/healthz").status_code == 200  # probes are not limited
+
+
+def test_one_address_has_100_connections_at_most(app: tuple[int, int], tmp_path: Path) -> None:
+    with nginx(tmp_path, *app, {"rate=20r/s": "rate=10000r/s"}) as front, ThreadPoolExecutor(8) as threads:
+        channels = list(threads.map(lambda _: connected(front), range(100)))
+        try:
+            with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+                connected(front)
+            assert refused.value.status_code == 429
+        finally:
+            for channel in channels:
+                channel.shutdown()
