@@ -7,7 +7,7 @@ A question about the whole server ("OPTIONS *") goes where "/" does.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.gate.edits import Edits
 from proxy.gate.gate import Gate
@@ -30,10 +30,12 @@ class Route:
     gate: Gate | None
     edits: Edits | None = None
 
-    @property
-    def simple(self) -> bool:
-        """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
-        return (self.gate is None or self.gate.prompt) and self.edits is None and not self.cluster.sticky
+    simple: bool = field(init=False)
+    """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
+
+    def __post_init__(self) -> None:
+        simple = (self.gate is None or self.gate.prompt) and self.edits is None and not self.cluster.sticky
+        object.__setattr__(self, "simple", simple)
 
 
 @dataclass(frozen=True, slots=True)

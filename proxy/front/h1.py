@@ -103,7 +103,8 @@ class Connection(Reader):
         self.buffer = data[end + 4 :]
         request.received = end + 4
         self._request = request
-        self._unread = request.fields.has_body
+        fields = request.fields
+        self._unread = fields.chunked or bool(fields.content_length)
         route = self._route
         if route is None or not route.simple or self._unread:
             self._read_ahead = request

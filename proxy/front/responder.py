@@ -90,7 +90,9 @@ class Responder(Stream):
             self._send_all(data)
             return b""
         try:
-            sent = self.send(data)
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            return data
         except OSError as error:
             raise ClientGone from error
         self.sent += sent

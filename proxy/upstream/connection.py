@@ -118,7 +118,7 @@ class UpstreamConnection(Stream):
             reader.start(callback)
 
     def end_callback(self) -> None:
-        """The rest is for `first_head`."""
+        """The answer is here, or the rest of it is for `first_head`."""
         self._callback = None
         self.reader.callback = self.unasked
 
@@ -143,7 +143,7 @@ class UpstreamConnection(Stream):
         if response.content_length != len(body) or status < 200 or status in BODILESS:
             return None
         self._heard = b""
-        self._callback = None
+        self.end_callback()
         return response, body
 
     # Sending the request.

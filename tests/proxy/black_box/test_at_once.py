@@ -130,6 +130,23 @@ def test_a_stale_connection_is_replaced(warm: Warm) -> None:
     assert warm.read() == b"ok"
 
 
+def test_an_upstream_that_closes_afterwards_is_noticed(warm: Warm) -> None:
+    """Not by the next request: the idle connection leaves the pool, and no exchange of the past hears of it."""
+    for number in (1, 2):
+        warm.client.sendall(GET % number)
+        warm.take()
+        warm.far.sendall(OK)
+        assert warm.read() == b"ok"
+    warm.far.shutdown(socket.SHUT_WR)
+    assert warm.far.recv(1) == b"", "the gateway closes its end"
+    warm.client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    warm.far = warm.upstream.accept()
+    warm.take()
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+    assert "Traceback" not in warm.gateway.log, warm.gateway.log
+
+
 def test_garbage_is_no_answer(warm: Warm) -> None:
     warm.client.sendall(GET % 1)
     warm.take()
