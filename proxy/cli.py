@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from proxy import supervisor
 from proxy.commands import commands
-from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, table
+from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
 from proxy.vault import Vault, warnings
 
 _PROG = "proxy"
@@ -91,6 +91,8 @@ def _check(arguments: list[str]) -> int:
     keyring = Vault().read(settings)
     print(f"{path}: good. This would run:")
     print(_shown(settings, load({"upstream": "127.0.0.1:1"})))
+    for risk in risks(settings):
+        print(f"risk: {risk}")
     for note in [*notes(settings), *warnings(keyring, settings)]:
         print(f"note: {note}")
     return 0

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import ipaddress
 import json
 import os
 import resource
 import shutil
-import socket
 import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from aragora.agents import available
+from aragora.commands import reach
 from aragora.commands.exits import FAILED, FINE, Parser
+from aragora.commands.findings import Finding
 from aragora.errors import AragoraError, SettingsError
 from aragora.settings import Settings, load, unknown
 from aragora.storage import last_backup, migrations
@@ -29,20 +27,10 @@ from aragora.storage.engine import Database, first_line, open_database
 TOKEN = 16  # characters that a token needs at least to be no invitation
 DESCRIPTORS = 65_535  # open files that the deployment guide grants a production process
 SPARE = 256  # descriptors beside the connections: files, database, agents
+GATEWAY_FILE = Path("/etc/aragora/proxy.toml")  # where the installer puts it
 DISK = 1 << 30  # free bytes below which a warning is due
 BACKUP = 900  # seconds after which a copy shows too old a moment
 WAIT = 2.0  # seconds for one connection
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check. ``mend`` says what to do unless it is ``ok``."""
-
-    name: str
-    state: Literal["ok", "warning", "failure"]
-    detail: str
-    mend: str = ""
-
 
 Check = Callable[[Settings, bool], Iterator[Finding]]
 
@@ -50,12 +38,21 @@ Check = Callable[[Settings, bool], Iterator[Finding]]
 def add_doctor(doctor: Parser) -> None:
     """The arguments of ``doctor``."""
     doctor.add_argument("--production", action="store_true", help="demand what a production service needs")
+    doctor.add_argument(
+        "--gateway",
+        type=Path,
+        metavar="FILE",
+        default=GATEWAY_FILE if GATEWAY_FILE.exists() else None,
+        help=f"our gateway's settings, examined with --production [{GATEWAY_FILE}, where it exists]",
+    )
     doctor.add_argument("--json", action="store_true", help="JSON instead of words")
 
 
 def run(given: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print each finding; 1 when one is a failure."""
     findings = list(examine(environ, production=given.production))
+    if given.production:
+        findings += reach.gateway(given.gateway)
     if given.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
     else:
@@ -194,97 +191,18 @@ def _redis(settings: Settings, production: bool) -> Iterator[Finding]:
         yield Finding("redis", "failure", first_line(error), "is it running, and is ARAGORA_REDIS_URL right?")
 
 
-def _ports(settings: Settings, production: bool) -> Iterator[Finding]:
-    for name, address in (("ARAGORA_BIND", settings.bind), ("ARAGORA_WS_BIND", settings.ws_bind)):
-        if address.startswith("unix:"):
-            directory = Path(address.removeprefix("unix:")).absolute().parent
-            if os.access(directory, os.W_OK):
-                yield Finding("port", "ok", f"{address} can be made")
-            else:
-                yield Finding(
-                    "port", "failure", f"{name}: cannot write {directory}", "name a directory of the service's user"
-                )
-            continue
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        if production:
-            yield from _reach(name, address, host)
-        yield _port(name, host, int(port), production)
-
-
-def _reach(name: str, address: str, host: str) -> Iterator[Finding]:
-    mend = "bind to loopback or a private address, behind the gateway"
-    if host in ("0.0.0.0", "::"):
-        yield Finding("port", "warning", f"{name}={address} is open to every network", mend)
-    elif _is_public(host):
-        yield Finding("port", "failure", f"{name}={address} is open to the internet", mend)
-
-
-def _is_public(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
-
-
-def _port(name: str, host: str, port: int, production: bool) -> Finding:
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            return Finding("port", "ok", f"{host}:{port} is free")
-    except PermissionError:
-        return Finding("port", "failure", f"{name}: {host}:{port} is not allowed", "name a port from 1024 on")
-    except OSError as error:
-        answer = _answer(host, port)
-        if production and b"\r\nServer: aragora-dev" in answer:
-            mend = "end it, and start gunicorn -c conf/gunicorn.conf.py"
-            return Finding("port", "failure", f"{host}:{port} is served by the development server", mend)
-        if answer:
-            return Finding("port", "ok", f"{host}:{port} is served by aragora")
-        return Finding("port", "failure", f"{host}:{port}: {error.strerror}", f"stop what uses it, or set {name}")
-
-
-def _answer(host: str, port: int) -> bytes:
-    """What listens there says, if it is this service; else nothing."""
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    try:
-        with socket.create_connection((target, port), WAIT) as connection:
-            connection.settimeout(WAIT)
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            answer = b""
-            while len(answer) < 4096 and (piece := connection.recv(4096)):
-                answer += piece
-    except OSError:
-        return b""
-    return answer if answer.startswith(b"HTTP/1.1 200") and b'"ok"' in answer else b""
-
-
-def _way_in(settings: Settings, production: bool) -> Iterator[Finding]:
-    """What stands between clients and the application: TLS, and a gateway that is the only one to be believed."""
-    if not production:
-        return
-    if "*" in settings.forwarded_allow_ips:
-        mend = "name the gateway's address in ARAGORA_FORWARDED_ALLOW_IPS"
-        yield Finding("gateway", "failure", "whoever connects is believed to be the gateway", mend)
-    else:
-        yield Finding("gateway", "ok", f"believed at {settings.forwarded_allow_ips}")
-    target = urlsplit(settings.url)
-    if target.scheme == "http" and target.hostname not in ("127.0.0.1", "::1", "localhost"):
-        mend = "end TLS at the gateway, and write https:// in ARAGORA_URL"
-        yield Finding("tls", "failure", f"tokens travel in the clear to {target.hostname}", mend)
-
-
 def _audit_log(settings: Settings, production: bool) -> Iterator[Finding]:
     path = settings.audit_log
     if not path:
         if production:
             yield Finding("audit log", "failure", "off", "set ARAGORA_AUDIT_LOG to a file, or to -")
         return
-    place = Path(path) if Path(path).exists() else Path(path).absolute().parent
-    if path != "-" and not os.access(place, os.W_OK):
+    file = Path(path).absolute()
+    if path != "-" and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
         mend = "name a file that the service's user may write in ARAGORA_AUDIT_LOG"
-        yield Finding("audit log", "failure", f"cannot write {path}", mend)
+        yield Finding("audit log", "failure", f"cannot write {file}", mend)
     else:
-        yield Finding("audit log", "ok", "standard output" if path == "-" else path)
+        yield Finding("audit log", "ok", "standard output" if path == "-" else str(file))
 
 
 def _backups(settings: Settings, production: bool) -> Iterator[Finding]:
@@ -321,8 +239,8 @@ def _agents(settings: Settings, _production: bool) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     _access,
-    _way_in,
-    _ports,
+    reach.way_in,
+    reach.ports,
     _audit_log,
     _data_directory,
     _database,

@@ -57,7 +57,7 @@ class Settings:
         TEXT,
         "",
         "file of the audit log, one JSON line for each call that changes something or is denied; `-` is standard "
-        "output; empty: none",
+        "output; empty: none, which production does not allow",
         group="Access",
         production="-",
     )

@@ -1,6 +1,6 @@
 """Everything the gateway can be told: the table, how it is read, how it is checked."""
 
-from proxy.settings.check import notes, problems
+from proxy.settings.check import notes, problems, risks
 from proxy.settings.errors import SettingsError
 from proxy.settings.load import load, nearest
 from proxy.settings.table import Certificate, RouteSettings, Setting, Settings, table
@@ -8,5 +8,5 @@ from proxy.values import Address, Peer
 
 __all__ = [
     "Address", "Certificate", "Peer", "RouteSettings", "Setting", "Settings", "SettingsError", "load", "nearest",
-    "notes", "problems", "table",
+    "notes", "problems", "risks", "table",
 ]

@@ -154,9 +154,6 @@ def notes(settings: Settings) -> list[str]:
         found.append("upstream_keepalive is 1s or less: every request opens a connection of its own")
     if settings.admin and not settings.admin.loopback:
         found.append(f"admin {settings.admin}: other machines can reach it; its token is all that protects it")
-    if not settings.secure and any(not address.loopback for address in settings.bind):
-        found.append("bind has public addresses without TLS: anybody on the way can read and change what passes; "
-                     "add tls_cert and tls_key, or acme")
     if settings.acme and not any(address.port == 443 for address in settings.bind) and not any(
             address.port == 80 for address in settings.bind_plain):
         found.append("acme: the authority asks on port 80 or 443, and neither is bound here; let what is in front lead "
@@ -168,7 +165,16 @@ def notes(settings: Settings) -> list[str]:
             counts or any(one.rate or one.allow or one.deny for one in everywhere)):
         found.append("trusted_proxies is empty and only this machine can connect: limits and lists see one client; "
                      "name the proxy in front, such as trusted_proxies = \"127.0.0.1\"")
-    if not any(one.rate for one in everywhere):
+    return found
+
+
+def risks(settings: Settings) -> list[str]:
+    """What works as it stands and breaks a rule of a public service; shown by `check`."""
+    found: list[str] = []
+    if not settings.secure and any(not address.loopback for address in settings.bind):
+        found.append("bind has public addresses without TLS: anybody on the way can read and change what passes; "
+                     "add tls_cert and tls_key, or acme")
+    if not any(one.rate for one in (settings, *(route.settings for route in settings.routes))):
         found.append("no rate is set: one client may ask as often as it can; add rate, such as \"20/s\"")
     if settings.access_log == "off":
         found.append("access_log is off: nobody will know who asked for what")

@@ -31,6 +31,8 @@ def kind(settings: Settings) -> str:
 
 def back_up(settings: Settings, target: Path, *, force: bool = False) -> Copy:
     """Copy the database to ``target``; raises :class:`BackupFailed`, and then leaves no file behind."""
+    if target.exists() and not target.is_file():
+        raise BackupFailed(f"{target} is no file: name one, or a directory")
     if target.exists() and not force:
         raise BackupFailed(f"{target} exists: name another file, or overwrite it with --force")
     partial = target.with_name(target.name + ".partial")
@@ -53,8 +55,8 @@ def back_up(settings: Settings, target: Path, *, force: bool = False) -> Copy:
     except OSError as error:
         raise BackupFailed(f"cannot write {target}: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
-        sealed.unlink(missing_ok=True)
+        for left in (partial, sealed, *sqlite.side_files(partial)):
+            left.unlink(missing_ok=True)
     return Copy(target, target.stat().st_size, *found)
 
 

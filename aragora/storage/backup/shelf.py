@@ -39,7 +39,7 @@ class Shelf:
             raise BackupFailed(f"{self.directory}: {error.strerror}") from None
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in self.directory.glob("aragora-*.partial"):
+            for left in self.directory.glob("aragora-*.partial*"):
                 left.unlink(missing_ok=True)
             yield
         except BlockingIOError:

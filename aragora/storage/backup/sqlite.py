@@ -12,7 +12,11 @@ from aragora.storage import migrations
 from aragora.storage.backup.contents import BackupFailed, Contents
 
 MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3.1
-_SIDE_FILES = ("-wal", "-shm")
+
+
+def side_files(path: Path) -> list[Path]:
+    """What SQLite may have laid beside the file at ``path``, and leaves there when the disk is full."""
+    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
 def copy(path: Path, partial: Path) -> None:
@@ -30,7 +34,8 @@ def copy(path: Path, partial: Path) -> None:
             # One file that can be moved: without it the copy would ask for the live one's -wal.
             target.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise BackupFailed(f"{path}: {error}") from None
+        free = shutil.disk_usage(partial.parent).free >> 20
+        raise BackupFailed(f"cannot copy {path} to {partial.parent} ({free} MiB free there): {error}") from None
 
 
 def examine(path: Path) -> Contents:
@@ -91,8 +96,8 @@ def _set_aside(path: Path) -> None:
         raise BackupFailed(f"{path} is in use: stop the server first") from None
     except sqlite3.DatabaseError:
         pass  # damaged: the very reason to restore; kept as it is
-    for end in _SIDE_FILES:
-        path.with_name(path.name + end).unlink(missing_ok=True)
+    for left in side_files(path):
+        left.unlink(missing_ok=True)
     path.replace(path.with_name(path.name + ".replaced"))
 
 

@@ -256,12 +256,49 @@ def test_doctor_demands_the_rules_of_production(environ: dict[str, str], tmp_pat
     bad = {
         ("port", "failure"): {"ARAGORA_BIND": "8.8.8.8:8080"},
         ("port", "warning"): {"ARAGORA_BIND": "0.0.0.0:0"},
-        ("gateway", "failure"): {"ARAGORA_FORWARDED_ALLOW_IPS": "*"},
         ("tls", "failure"): {"ARAGORA_URL": "http://aragora.example"},
-        ("audit log", "failure"): {"ARAGORA_AUDIT_LOG": str(tmp_path / "none" / "audit.log")},
+        ("environment", "failure"): {"ARAGORA_ENV": "development"},
     }
     for expected, changed in bad.items():
         assert expected in findings(**changed), changed
+    for believed in ("*", "0.0.0.0/0", "127.0.0.1, ::/0", "203.0.113.0/24"):
+        assert ("gateway", "failure") in findings(ARAGORA_FORWARDED_ALLOW_IPS=believed), believed
+    assert ("gateway", "ok") in findings(ARAGORA_FORWARDED_ALLOW_IPS="203.0.113.5,10.0.0.0/8,fc00::/7")
+    for place in (tmp_path, tmp_path / "none" / "audit.log"):
+        assert ("audit log", "failure") in findings(ARAGORA_AUDIT_LOG=str(place))
+    assert findings(ARAGORA_AUDIT_LOG="")["audit log", "ok"] == "standard output"  # cannot be turned off
+
+
+@pytest.mark.component("machine")
+def test_doctor_knows_that_this_machine_is_on_the_internet(environ: dict[str, str], tmp_path: Path) -> None:
+    setup = "ip link set lo up; ip address add 8.8.4.4/32 dev lo; ip route add default dev lo src 8.8.4.4"
+    code = f"{setup}; exec {sys.executable} -m aragora doctor --production"
+    mine = environ | {"ARAGORA_DATA_DIR": str(tmp_path), "ARAGORA_BIND": "0.0.0.0:8080"}
+    done = subprocess.run(["unshare", "--net", "sh", "-c", code], env=mine, capture_output=True, text=True, timeout=60)
+    assert "ARAGORA_BIND=0.0.0.0:8080 is open to the internet at 8.8.4.4" in done.stdout, done.stderr
+
+
+def test_doctor_has_the_gateway_examine_its_file(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "proxy.toml"
+
+    def findings(text: str, code: int) -> str:
+        file.write_text(text)
+        mine = environ | {
+            "ARAGORA_ENV": "production",
+            "ARAGORA_API_TOKEN": "a-token-that-is-long-enough",
+            "ARAGORA_DATA_DIR": str(tmp_path),
+            "ARAGORA_BIND": "127.0.0.1:0",
+            "ARAGORA_WS_BIND": "127.0.0.1:0",
+            "ARAGORA_WORKER_CONNECTIONS": "10",
+        }
+        return aragora(mine, "doctor", "--production", "--gateway", str(file), code=code).stdout
+
+    good = 'upstream = "127.0.0.1:8080"\n'
+    bad = findings(good + 'bind = "0.0.0.0:8000"\naccess_log = "off"\n', code=1)
+    for rule in ("no rate is set", "public addresses without TLS", "access_log is off"):
+        assert rule in bad
+    assert "upstream" in findings('upstream = "x"\n', code=1)
+    assert "rate limits and access log are set" in findings(good + 'rate = "20/s"\n', code=0)
 
 
 def test_doctor_finds_the_development_server_in_production(environ: dict[str, str], tmp_path: Path) -> None:

@@ -114,6 +114,25 @@ def test_a_disk_without_room_is_a_failure(filled: Store, environ: dict[str, str]
     assert backup.last_backup(load(environ)) is None
 
 
+@pytest.mark.component("machine")
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("environ", ["sqlite"], indirect=True)
+def test_a_full_disk_is_named_and_not_filled_further(environ: dict[str, str], shelf: Path) -> None:
+    """SQLite leaves files of its own beside what it could not finish."""
+    script = f"mount -t tmpfs -o size=64k none {shelf}; {sys.executable} -m aragora backup {shelf}; ls -A {shelf}"
+    command = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=60)
+    assert done.stdout == ""
+    assert f"to {shelf} (0 MiB free there): " in done.stderr
+
+
+@pytest.mark.usefixtures("filled", "here")
+def test_a_device_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "device")
+    assert main(["backup", str(tmp_path / "device"), "--force"]) == 1
+    assert (tmp_path / "device").is_fifo()
+
+
 @pytest.mark.usefixtures("filled", "here")
 def test_one_backup_at_a_time(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with backup.Shelf(shelf).held():

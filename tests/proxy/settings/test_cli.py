@@ -73,12 +73,14 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text('upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n'
                     f'admin_token_file = "{tmp_path}/token"\nbind = "0.0.0.0:80"\naccess_log = "off"\n')
     assert main(["check", str(path)]) == 0
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    expected = ["graceful", "upstream_keepalive", "admin", "bind", "no", "access_log"]
-    assert [note.split()[1] for note in notes] == expected
+    said = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith(("note: ", "risk: "))]
+    assert [word for kind, word in said if kind == "risk:"] == ["bind", "no", "access_log"]
+    assert [word for kind, word in said if kind == "note:"] == ["graceful", "upstream_keepalive", "admin"]
     path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\ntrusted_proxies = "127.0.0.1"\n')
     assert main(["check", str(path)]) == 0
-    assert "note: " not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "note: " not in out
+    assert "risk: " not in out
 
 
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
