@@ -35,6 +35,7 @@ def run(environ: dict[str, str], code: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.component("postgresql")
 @pytest.mark.parametrize("environ", ["postgresql"], indirect=True)
 def test_a_slow_statement_lets_other_greenlets_run(environ: dict[str, str]) -> None:
