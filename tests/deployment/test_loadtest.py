@@ -35,7 +35,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.mark.component("nginx")
 @pytest.mark.component("openssl")
 def test_two_fronts_side_by_side(tmp_path: Path) -> None:
-    done = loadtest("--quick", "--fronts", "gateway,nginx", "--out", str(tmp_path))
+    done = loadtest("--quick", "--workers", "1", "--fronts", "gateway,nginx", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "results.json").read_text())
     assert list(told["sites"]) == ["gateway", "nginx"]
