@@ -29,6 +29,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{name(page)} links to {target}"
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name in a page: its headings as GitHub makes names of them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_headings_that_are_there(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*\.md)?#([^)\s]+)\)", page.read_text()):
+        assert anchor in anchors(page.parent / target if target else page), f"{name(page)}: {target}#{anchor}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_flags_of_the_gateway_exist(page: Path) -> None:
     known = {f"--{spelling.replace('_', '-')}" for row in table() for spelling in (row.name, *row.aliases)}
