@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from proxy.front.h2 import Connection
 
 
+_COALESCED = 1024
+"""Bytes below which a piece of a body that waits to be read is joined with the next."""
+
+
 class BodySource(ABC):
     """The receiving half of a stream. At most one greenlet waits for the stream at a time."""
 
@@ -58,7 +62,12 @@ class BodySource(ABC):
         if ended:
             self.ended = True
         if data:
-            self._inbox.append((data, size))
+            inbox = self._inbox
+            if inbox and len(inbox[-1][0]) < _COALESCED:
+                # Frames of a byte each would take a hundred times what the window allows for.
+                last, taken = inbox.pop()
+                data, size = last + data, taken + size
+            inbox.append((data, size))
         elif size:
             self._acknowledge(size)  # nothing but padding
         if self._reading and self._waiter is not None and (data or ended):
@@ -124,7 +133,7 @@ class BodySource(ABC):
     def _collect(self, settings: Settings) -> bytes | Spool:
         """The whole body: bytes while it fits in memory, else a spool."""
         pace = Pace(settings)
-        pieces: list[bytes] = []
+        kept = bytearray()
         total = 0
         spool: Spool | None = None
         try:
@@ -133,18 +142,18 @@ class BodySource(ABC):
                 if total > settings.max_body:
                     raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
                 if spool is None:
-                    pieces.append(data)
+                    kept += data
                     if total > settings.body_memory:
                         spool = new_spool(settings)
-                        store(spool, b"".join(pieces))
-                        pieces.clear()
+                        store(spool, bytes(kept))
+                        kept.clear()
                 else:
                     store(spool, data)
         except BaseException:
             if spool is not None:
                 spool.close()
             raise
-        return spool if spool is not None else b"".join(pieces)
+        return spool if spool is not None else bytes(kept)
 
     def discard(self) -> int:
         """Forget what nobody will read; how many bytes of the window that gives back."""

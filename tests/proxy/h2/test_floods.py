@@ -1,6 +1,8 @@
 """What costs a client nothing and the gateway much is bounded, and said in the log."""
 
+import tracemalloc
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from hyperframe.frame import (
@@ -14,6 +16,9 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
+from proxy.front.h2 import Connection
+from proxy.front.h2_body import BodySource
+from proxy.front.h2_output import STREAM_WINDOW
 from tests.proxy.black_box.gateway import Gateway, wait_until
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import GET, POST, Raw
@@ -76,3 +81,27 @@ def test_a_client_that_reads_nothing_is_let_go(impatient: Gateway, origin: Scrip
     with Raw(impatient.port, settings={4: 1 << 30}) as client:
         client.send(client.widen(0, 1 << 30), *[client.headers(1 + 2 * n, POST) for n in range(50)])
         wait_until(lambda: impatient.access_log.read_text().count('"method":"POST"') >= 50, "the exchanges to end")
+
+
+class _Unread(BodySource):
+    """The receiving half of a stream that nobody reads yet."""
+
+    def proceed(self) -> None:
+        raise AssertionError("the client did not ask")
+
+
+def test_a_body_in_tiny_frames_takes_no_more_memory_than_its_window(gateway: Gateway, origin: ScriptedUpstream) -> None:
+    stream = _Unread(cast(Connection, None), 1, ended=False)
+    tracemalloc.start()
+    try:
+        for _ in range(STREAM_WINDOW // 2):
+            stream.take(b"ab", 2, ended=False)
+        assert tracemalloc.get_traced_memory()[0] < 2 * STREAM_WINDOW
+    finally:
+        tracemalloc.stop()
+    origin.expect()
+    with Raw(gateway.port) as client:
+        body = [DataFrame(1, data=b"%d" % (number % 10)) for number in range(3000)]
+        client.send(client.open(1), *body, DataFrame(1, flags=["END_STREAM"]))
+        assert client.response(1)[1] == b"ok"
+    assert origin.wait_for(1)[0].data.endswith(b"\r\n\r\n" + b"0123456789" * 300)
