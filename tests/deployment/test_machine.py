@@ -72,6 +72,11 @@ def nothing_lost(counts: Counts) -> None:
     assert counts.seen["watched"] >= 3
 
 
+def test_anybody_may_ask_what_would_be_done(host: Machine) -> None:
+    said = host.run("setpriv", "--reuid=nobody", "--clear-groups", "scripts/install", "--dry-run").stdout
+    assert "systemctl start aragora-gateway.service" in said
+
+
 def test_the_installer_names_a_port_that_is_taken_before_it_does_anything(host: Machine) -> None:
     with subprocess.Popen(host.command("python3", "-m", "http.server", "80"), stderr=subprocess.DEVNULL) as server:
         until(lambda: ":80 " in host.run("ss", "-lnt").stdout, "a server on port 80")
