@@ -14,7 +14,7 @@ from proxy.admin.routes import RouteView, routes
 from proxy.observe.metrics import Board, Gauge
 from proxy.orders import EVERY, OrderBook, Orders, OrdersBusy
 from proxy.settings import Settings
-from proxy.values import Peer
+from proxy.values import kinds
 
 ADOPTION = 5.0  # seconds for the workers to act on new orders
 RELOAD = 10.0  # seconds for the master to read the settings again
@@ -101,7 +101,7 @@ class Commands:
         if not texts:
             raise _Refused(400, "upstream: name at least one address")
         try:
-            by = tuple(str(Peer.parse(str(text))) for text in texts)
+            by = tuple(map(str, kinds.PEERS.read([str(text) for text in texts])))
         except ValueError as problem:
             raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
         if "peer" in given:

@@ -165,6 +165,10 @@ def notes(settings: Settings) -> list[str]:
             counts or any(one.rate or one.allow or one.deny for one in everywhere)):
         found.append("trusted_proxies is empty and only this machine can connect: limits and lists see one client; "
                      "name the proxy in front, such as trusted_proxies = \"127.0.0.1\"")
+    if any((one.burst or one.rate_by.kind != "client") and not one.rate for one in everywhere):
+        found.append("burst and rate_by mean nothing without rate; add it, such as rate = \"20/s\"")
+    if not settings.secure and not trusted.networks and not trusted.unix and any(one.hsts for one in everywhere):
+        found.append("hsts is sent over TLS alone, which is not spoken here; add tls_cert and tls_key, or acme")
     return found
 
 

@@ -184,6 +184,7 @@ def test_health_is_503_without_a_worker_that_takes_requests() -> None:
     ("switch", {"route": "*", "upstream": ONE}, 404, "name one route"),
     ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
     ("switch", {"route": "api", "upstream": ["nowhere"]}, 400, "HOST:PORT"),
+    ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "b:1 stands there twice; remove one"),
     ("reload", {"now": True}, 400, "takes nothing"),
 ])
 def test_what_is_wrong_with_a_command_is_said(command: str, given: dict[str, Any], status: int, text: str) -> None:

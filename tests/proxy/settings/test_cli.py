@@ -81,6 +81,10 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "note: " not in out
     assert "risk: " not in out
+    path.write_text('upstream = "a:1"\nread_timeout = 30\nburst = 5\nhsts = "1d"\n')
+    assert main(["check", str(path)]) == 0
+    said = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert said == ["burst", "hsts"]
 
 
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
