@@ -1,6 +1,7 @@
 """scripts/deploy without systemd: two instances as plain processes on unix sockets, behind the gateway, under load."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,6 +135,21 @@ def test_a_release_that_does_not_become_ready_changes_nothing(installed: Install
     assert installed.build() == one
     assert (installed.serving(), installed.running()) == ("blue", ["blue"])
     assert "nothing was deployed before this" in installed.deploy("--rollback").stderr
+
+
+def test_a_gateway_that_follows_in_part_is_moved_back(installed: Installation) -> None:
+    one = installed.build()
+    installed.release("two")
+    workers = [worker["pid"] for worker in get(installed.admin, "/status.json").json()["workers"]]
+    os.kill(workers[0], signal.SIGSTOP)
+    try:
+        failed = installed.deploy("--release", "two")
+    finally:
+        os.kill(workers[0], signal.SIGCONT)
+    assert failed.returncode == 1
+    assert f"workers [{workers[0]}] of the gateway have not followed" in failed.stderr
+    assert {installed.build() for _ in range(20)} == {one}
+    assert (installed.serving(), installed.running()) == ("blue", ["blue"])
 
 
 def test_what_cannot_be_done_is_said_in_one_line_and_changes_nothing(installed: Installation, tmp_path: Path) -> None:
