@@ -32,6 +32,7 @@ from proxy.front.greeting import Greeting
 from proxy.front.h1 import Connection
 from proxy.front.plain import plain_tables
 from proxy.front.secure import Handshakes
+from proxy.net.door import ignore_unreadable_names
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
 from proxy.net.stream import Deadlines, Hub, Socket
@@ -134,6 +135,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._plain_fronts: list[Front] = []
         self._certificates_turn = 0
         self._renewals: Renewals | None = None
+        ignore_unreadable_names()
         self._furnish()
         self._renew()
         self._listeners = [self._listen(wrapped) for wrapped in self.sockets]

@@ -9,6 +9,7 @@ unless there is but one certificate.
 
 import os
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -172,6 +173,20 @@ class FrontDoor:
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = chosen
         return None
+
+
+def ignore_unreadable_names() -> None:
+    """Let no client write into the error log by a server name that is not ASCII.
+
+    Python's `ssl` can raise that nowhere, and prints a traceback; the handshake fails and is counted all the same.
+    """
+    report = sys.unraisablehook
+
+    def report_others(found: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(found.exc_value, UnicodeDecodeError) and isinstance(found.object, bytes)):
+            report(found)
+
+    sys.unraisablehook = report_others
 
 
 def names_of(pairs: Iterable[KeyPair]) -> set[str]:

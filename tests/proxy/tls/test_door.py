@@ -2,11 +2,12 @@
 
 import socket
 import ssl
+import sys
 
 import pytest
 
 from proxy.net.certificates import read_authorities, read_pair
-from proxy.net.door import FrontDoor, Keyring
+from proxy.net.door import FrontDoor, Keyring, ignore_unreadable_names
 from proxy.net.tls import TlsSocket
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import Client, shake_hands
@@ -166,6 +167,23 @@ def test_an_unfurnished_door_says_so(authority: Authority) -> None:
     near, client = connect(FrontDoor(), authority.trust(), "first.test")
     with pytest.raises(ssl.SSLError):
         shake_hands(near, client)
+    end(near, client)
+
+
+def test_a_name_that_is_not_ascii_fails_without_a_traceback(
+        authority: Authority, keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    ignore_unreadable_names()
+    near, client = connect(furnished(keyring), authority.trust(), "first.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    hello = client.outgoing.read()
+    assert b"first.test" in hello
+    client.far.send(hello.replace(b"first.test", b"first\xfftest"))
+    with pytest.raises(ssl.SSLError):
+        near.shake_hands()
+    assert reported == []
     end(near, client)
 
 
