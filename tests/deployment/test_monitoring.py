@@ -189,6 +189,12 @@ class Load:
             assert client.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def named_in_the_documentation() -> set[str]:
+    """Every metric that a page for operators names."""
+    pages = [*(CHECKOUT / "docs/deployment").rglob("*.md"), CHECKOUT / "docs/howto/run-the-gateway.md"]
+    return {name for page in pages for name in re.findall(r"\baragora(?:_[a-z0-9]+|:[a-z0-9_]+)+", page.read_text())}
+
+
 def relaxed(expression: str) -> str:
     """An alert's expression as one that has a value while the alert is quiet."""
     return re.sub(r"(?<![=!<>~])(==|>|<)(?=\s)", r"\1 bool", expression)
@@ -223,6 +229,9 @@ def test_every_expression_has_data_under_load(tmp_path: Path) -> None:
         while not none_missing():
             assert time.monotonic() < deadline, "no data for\n" + "\n".join(missing)
             time.sleep(0.5)
+        known = set(get(server.port, "/api/v1/label/__name__/values").json()["data"])
+        known |= {name.removesuffix("_bucket") for name in known}
+        assert named_in_the_documentation() - known == set()
         up = server.query("up")
         assert [sample["value"][1] for sample in up] == ["1", "1"]
         groups = get(server.port, "/api/v1/rules").json()["data"]["groups"]
