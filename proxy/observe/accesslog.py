@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.event import AsyncResult
@@ -25,7 +25,6 @@ PERIOD = 0.25  # seconds between two rounds of writing
 _CHUNK = 128  # entries formatted at a stretch: well under a millisecond
 _PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is not mixed with other workers' lines
 _CLOSE_PATIENCE = 1.0  # seconds that the exit of a worker may wait for a log that does not move
-_CACHED = 1024
 _NEWLINE = 0x0A
 _VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
 _PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"").replace(b"\\", b"")
@@ -73,19 +72,24 @@ def quote_json(value: bytes) -> str:
     return encode_basestring_ascii(value.decode("utf-8", "backslashreplace"))
 
 
-class _Cache(dict[bytes | None, str]):
-    """Escaped form of field values that come again and again; emptied when full."""
+class _Memo(dict[Any, str]):
+    """The text of what comes again and again; emptied when full."""
 
-    def __init__(self, escape_value: Callable[[bytes], str], absent: str) -> None:
+    def __init__(self, text: Callable[[Any], str], most: int = 1024) -> None:
         super().__init__()
-        self._escape = escape_value
-        self._absent = absent
+        self._text = text
+        self._most = most
 
-    def __missing__(self, value: bytes | None) -> str:
-        if len(self) >= _CACHED:
+    def __missing__(self, value: Any) -> str:
+        if len(self) >= self._most:
             self.clear()
-        text = self[value] = self._absent if value is None else self._escape(value)
+        text = self[value] = self._text(value)
         return text
+
+
+# A line takes a quarter of what the gateway itself does for a small request: what few values make is made once.
+_numbers = _Memo(str, 4096)
+_seconds = _Memo(lambda microseconds: f"{microseconds / 1e6:.6f}", 16384)
 
 
 class _Clock:
@@ -109,18 +113,18 @@ class Combined:
 
     def __init__(self) -> None:
         self._clock = _Clock("%d/%b/%Y:%H:%M:%S %z")
-        self._fields = _Cache(escape, "-")
+        self._requests = _Memo(lambda key: f"{escape(key[0])} {escape(key[1])} {_VERSIONS[key[2]]}")
+        self._programs = _Memo(lambda key: " ".join(f'"{"-" if value is None else escape(value)}"' for value in key))
 
     def line(self, entry: Entry | EntryFields) -> str:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
          queue, connect, first_byte, total, termination, reason, trace) = entry
-        known = self._fields
-        path = escape(target) if target.translate(None, _PLAIN) else target.decode()
-        return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{known[method]} {path} '
-                f'{_VERSIONS[version]}" {status} {sent} "{known[referer]}" "{known[agent]}" {request_id.decode()} '
-                f'{upstream or "-"} {f"{queue:.6f}" if queue >= 0 else "-"}/'
-                f'{f"{connect:.6f}" if connect >= 0 else "-"}/{f"{first_byte:.6f}" if first_byte >= 0 else "-"}/'
-                f'{f"{total:.6f}" if total >= 0 else "-"} {received} {termination} {reason or "-"} '
+        return (f'{client or "-"} - - [{self._clock.text(int(when))}] "{self._requests[method, target, version]}" '
+                f'{_numbers[status]} {_numbers[sent]} {self._programs[referer, agent]} {request_id.decode()} '
+                f'{upstream or "-"} {_duration(queue) if queue >= 0 else "-"}/'
+                f'{_duration(connect) if connect >= 0 else "-"}/'
+                f'{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else "-"}/'
+                f'{_seconds[int(total * 1e6 + 0.5)]} {_numbers[received]} {termination} {reason or "-"} '
                 f'{trace.decode() or "-"}\n')
 
 
@@ -130,28 +134,30 @@ class Json:
     def __init__(self) -> None:
         self._clock = _Clock("%Y-%m-%dT%H:%M:%S")
         self._zone = _Clock("%z")
-        self._fields = _Cache(quote_json, "null")
+        self._requests = _Memo(
+            lambda key: f'"method":{quote_json(key[0])},"target":{quote_json(key[1])},"protocol":"{_VERSIONS[key[2]]}"')
+        self._texts = _Memo(lambda value: "null" if value is None else quote_json(value))
 
     def line(self, entry: Entry | EntryFields) -> str:
         (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
          queue, connect, first_byte, total, termination, reason, trace) = entry
-        known = self._fields
+        texts = self._texts
         second = int(when)
         zone = self._zone.text(second)
         peer = f'"{upstream}"' if upstream else "null"
         why = f'"{reason}"' if reason else "null"
         trace_id = f'"{trace.decode()}"' if trace else "null"
         return (f'{{"time":"{self._clock.text(second)}.{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
-                f'"client":"{client}","method":{known[method]},"target":{quote_json(target)},'
-                f'"protocol":"{_VERSIONS[version]}","status":{status},"sent":{sent},"received":{received},'
-                f'"referer":{known[referer]},"user_agent":{known[agent]},"request_id":"{request_id.decode()}",'
-                f'"upstream":{peer},"queue":{_number(queue)},"connect":{_number(connect)},'
-                f'"first_byte":{_number(first_byte)},"total":{_number(total)},"termination":"{termination}",'
-                f'"reason":{why},"trace_id":{trace_id}}}\n')
+                f'"client":"{client}",{self._requests[method, target, version]},"status":{_numbers[status]},'
+                f'"sent":{_numbers[sent]},"received":{_numbers[received]},"referer":{texts[referer]},'
+                f'"user_agent":{texts[agent]},"request_id":"{request_id.decode()}","upstream":{peer},'
+                f'"queue":{_duration(queue)},"connect":{_duration(connect)},'
+                f'"first_byte":{_duration(first_byte)},"total":{_duration(total)},'
+                f'"termination":"{termination}","reason":{why},"trace_id":{trace_id}}}\n')
 
 
-def _number(seconds: float) -> str:
-    return f"{seconds:.6f}" if seconds >= 0 else "null"
+def _duration(seconds: float) -> str:
+    return _seconds[int(seconds * 1e6 + 0.5)] if seconds >= 0 else "null"
 
 
 def open_for_append(path: str) -> int:

@@ -105,10 +105,12 @@ def test_escaping_can_be_undone(value: bytes) -> None:
 
 
 def test_repeated_field_values_are_remembered_within_bounds() -> None:
-    line = Combined()
-    for number in range(3 * accesslog._CACHED):
-        line.line(ENTRY._replace(user_agent=b"agent %d" % number))
-    assert len(line._fields) <= accesslog._CACHED
+    for form in (Combined(), Json()):
+        for number in range(5000):
+            form.line(ENTRY._replace(user_agent=b"agent %d" % number, target=b"/%d" % number, sent=number))
+        memories = [value for value in vars(form).values() if isinstance(value, accesslog._Memo)]
+        assert [0 < len(memory) <= 1024 for memory in memories] == [True, True]
+    assert len(accesslog._numbers) <= 4096
 
 
 def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Losses) -> None:
