@@ -293,7 +293,7 @@ class Settings:
         "Access", web.NETWORKS, "client addresses that may come in; all if not given")] = ()
     deny: Annotated[tuple[Network, ...], _routed("Access", web.NETWORKS, "client addresses that may not")] = ()
     basic_auth: Annotated[Path | None, _routed(
-        "Access", kinds.PATH, "file of users and bcrypt hashes (htpasswd -B) of whom one is asked for")] = None
+        "Access", kinds.OPTIONAL_PATH, "file of users and bcrypt hashes (htpasswd -B) of whom one is asked for")] = None
     forward_auth: Annotated[str, _routed(
         "Access", web.URL, "ask this URL for each request whether it may pass")] = ""
     forward_auth_fields: Annotated[tuple[str, ...], _routed(
@@ -313,9 +313,11 @@ class Settings:
         "Answers", web.MEDIA_TYPES, "content types worth compressing; * after a slash stands for all")] = (
         "text/*", "application/json", "application/javascript", "application/xml", "image/svg+xml")
     error_pages: Annotated[Path | None, _routed(
-        "Answers", kinds.PATH, "directory of pages for the gateway's own errors: 404.html, 5xx.html, 5xx.json")] = None
+        "Answers", kinds.OPTIONAL_PATH,
+        "directory of pages for the gateway's own errors: 404.html, 5xx.html, 5xx.json")] = None
     maintenance_page: Annotated[Path | None, _routed(
-        "Answers", kinds.PATH, "page that is shown while maintenance is on; the gateway's own if not given")] = None
+        "Answers", kinds.OPTIONAL_PATH,
+        "page that is shown while maintenance is on; the gateway's own if not given")] = None
     maintenance_allow: Annotated[tuple[Network, ...], _routed(
         "Answers", web.NETWORKS, "client addresses that are served all the same")] = ()
 

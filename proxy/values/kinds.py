@@ -46,6 +46,10 @@ def _path(raw: Any) -> Path:
     return Path(text).absolute()
 
 
+def _optional_path(raw: Any) -> Path | None:
+    return None if raw in ("off", False) else _path(raw)
+
+
 def _whole(raw: Any, low: int, high: int, what: str) -> int:
     if isinstance(raw, str) and raw.isascii() and raw.isdigit():
         raw = int(raw)
@@ -178,6 +182,7 @@ LISTENERS = Kind("address", _listeners, _show_all, "ADDRESS", repeatable=True)
 ADMIN = Kind("address or off", _admin, lambda found: str(found or "off"), "ADDRESS|off")
 TEXT = Kind("text", _text, lambda text: text or "none", "TEXT")
 PATH = Kind("path", _path, _show_path, "PATH")
+OPTIONAL_PATH = Kind("path or off", _optional_path, _show_path, "PATH|off")
 LOG = Kind("path, - or off", _log, metavar="PATH|-|off")
 ERROR_LOG = Kind("path or -", _error_log, metavar="PATH|-")
 LOG_FORMAT = _choice("combined", "json")

@@ -77,6 +77,31 @@ def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> N
     assert (second.name, second.exact, second.settings.redirect) == ("old", True, "https://new.example/")
 
 
+def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path) -> None:
+    users, pages = tmp_path / "users", tmp_path / "pages"
+    users.write_text("ann:$2y$05$" + "x" * 53 + "\n")
+    pages.mkdir()
+    settings = load({}, written(tmp_path, f"""
+        upstream = "127.0.0.1:1"
+        basic_auth = "{users}"
+        error_pages = "{pages}"
+        forward_auth = "http://127.0.0.1:2/"
+        rate = "1/s"
+        allow = "10.0.0.0/8"
+        [[route]]
+        path = "/open"
+        basic_auth = "off"
+        error_pages = false
+        forward_auth = "off"
+        rate = "off"
+        allow = []
+    """))
+    route = settings.routes[0].settings
+    assert (settings.basic_auth, settings.error_pages) == (users, pages)
+    assert (route.basic_auth, route.error_pages, route.rate) == (None, None, None)
+    assert (route.forward_auth, route.allow) == ("", ())
+
+
 @pytest.mark.parametrize(("text", "mistake"), [
     ('[[route]]\npath = "x"\nupstream = "a:1"', 'FILE:2: route 1: path = "x": expected a path'),
     ('hold = 1\n[[route]]\nname = "w"\nhodl = 1\nupstream = "a:1"', "FILE:4: route w: hodl: there is no such setting"),
