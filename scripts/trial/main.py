@@ -74,7 +74,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/loadtest",
         description="API calls, long debates and WebSocket watchers against the deployed service: behind our gateway, "
-        "behind nginx and behind Caddy, side by side; or against what answers at a URL. A complete run takes less than "
+        "behind nginx and behind Caddy, side by side; or against what answers at a URL. A complete run takes some "
         "three minutes and writes its report to docs/deployment/loadtest.",
     )
     where = parser.add_mutually_exclusive_group()

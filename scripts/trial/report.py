@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -131,9 +132,10 @@ def machine(trial: Trial, load: float) -> dict[str, Any]:
     for name in trial:
         if name in VERSIONS:
             said = subprocess.run(VERSIONS[name], capture_output=True, text=True, timeout=10, check=False)
-            versions[name] = (said.stdout or said.stderr).splitlines()[0].strip()
+            number_in = re.search(r"\d+\.[\w.+-]+", said.stdout or said.stderr)
+            versions[name] = number_in[0] if number_in else "of unknown version"
     here = {"processor": model, "cores": os.cpu_count(), "kernel": platform.release(), "versions": versions}
-    return here | {"load_average_before": round(load, 1)}
+    return here | {"load_average_before": round(load, 1), "load_average_after": round(os.getloadavg()[0], 1)}
 
 
 def pooled(values: list[float]) -> list[float]:
@@ -175,7 +177,8 @@ def page(facts: Mapping[str, Any], trial: Trial, plan: Plan) -> str:
         f"{where['processor']}, {where['cores']} cores, Linux {where['kernel']}; {versions}. {plan.rounds} rounds, the "
         f"fronts in turn; in each {plan.users} users for {plan.seconds:g} s, then twice {plan.debates} debates of two "
         f"agents and {plan.argued} rounds, {plan.answer:g} s an answer, with {plan.watchers} WebSockets. "
-        f"Load average before: {where['load_average_before']:.1f}. Medians, the span of the rounds in brackets."
+        f"Load average before: {where['load_average_before']:.1f}, after: {where['load_average_after']:.1f}, this load "
+        "included. Medians, the span of the rounds in brackets."
     )
     lines = [
         "# The service under load, behind each front",
