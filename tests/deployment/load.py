@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -53,7 +54,11 @@ class Load:
     def ask(self, session: requests.Session, kind: str, path: str, **options: Any) -> requests.Response | None:
         """One request that must succeed."""
         try:
-            answer = session.request("POST" if "json" in options else "GET", self.base + path, timeout=60, **options)
+            if "json" in options:
+                key = {"Idempotency-Key": uuid.uuid4().hex}
+                answer = session.post(self.base + path, headers=key, timeout=60, **options)
+            else:
+                answer = session.get(self.base + path, timeout=60, **options)
         except requests.RequestException as error:
             self.count(kind, repr(error))
             return None

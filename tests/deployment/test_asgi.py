@@ -45,7 +45,9 @@ def test_the_page_names_three() -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
 def test_a_load_passes_and_a_reload_loses_nothing(command: str, tmp_path: Path) -> None:
     assert "`reuse_unsafe = 0`" in PAGE
-    with served(command, tmp_path) as (running, http), gateway(tmp_path, http, "--reuse-unsafe", "0") as (_, port):
+    assert "`repeat_keyed = true`" in PAGE
+    flags = ("--reuse-unsafe", "0", "--repeat-keyed", "on")
+    with served(command, tmp_path) as (running, http), gateway(tmp_path, http, *flags) as (_, port):
         with load(f"http://127.0.0.1:{port}") as counts:
             running.signal(signal.SIGHUP)
             gone = r"Worker exiting|Finished server process"
