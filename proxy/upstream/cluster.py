@@ -99,6 +99,7 @@ class Cluster:
             raise ExchangeError(errors.DRAINED)
         queue = self.queue
         waited = False
+        since = monotonic()
         while True:
             usable = self._usable(monotonic())
             ready = [peer for peer in usable if not peer.full]
@@ -106,7 +107,7 @@ class Cluster:
                 return self._ordered(ready, request)
             if queue is None:
                 raise ExchangeError(errors.QUEUE_FULL)
-            queue.wait()
+            queue.wait(since, again=waited)
             waited = True
 
     def _usable(self, now: float) -> Sequence[Peer]:

@@ -1,7 +1,6 @@
 """Requests that wait for a peer with room: first come, first served, bounded in number and time."""
 
 from collections import deque
-from time import monotonic
 
 from greenlet import getcurrent, greenlet
 
@@ -43,12 +42,19 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait(self) -> None:
-        """Return when it is this request's turn to look for room again. Raises `ExchangeError`, 503."""
-        if len(self._waiting) >= self._most:
+    def wait(self, since: float, *, again: bool) -> None:
+        """Return when it is this request's turn to look for room again. Raises `ExchangeError`, 503.
+
+        It has waited `since` then (monotonic seconds). When it finds that another took the room, it waits `again`: it
+        keeps its place, and its deadline.
+        """
+        waiter = _Waiter(getcurrent(), since + self._timeout)
+        if again:
+            self._waiting.appendleft(waiter)
+        elif len(self._waiting) < self._most:
+            self._waiting.append(waiter)
+        else:
             raise ExchangeError(errors.QUEUE_FULL, f"{self._most} requests wait already")
-        waiter = _Waiter(getcurrent(), monotonic() + self._timeout)
-        self._waiting.append(waiter)
         self._deadlines.streams.add(waiter)
         try:
             self._hub.switch()
