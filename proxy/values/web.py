@@ -192,7 +192,7 @@ def _domains(raw: Any) -> tuple[str, ...]:
     found = _list(raw, "a host name")
     for name in found:
         if not _DOMAIN.fullmatch(name) or len(name) > 253:
-            raise ValueError(f"'{name}' is not a host name")
+            raise ValueError(f"'{name}' is not a host name such as api.example.com or *.example.com")
     return tuple(name.lower() for name in found)
 
 

@@ -112,6 +112,7 @@ def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path)
     ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": no request has such a path once it is decoded'),
     ('[[route]]\nexact = "/a//b"', "write it without %, // and dot segments"),
     ('[[route]]\npath = "/a/../b"', "write it without %, // and dot segments"),
+    ('[[route]]\nhost = "https://a.b"', "'https://a.b' is not a host name such as api.example.com or *.example.com"),
     ('[[route]]\nhost = ""\npath = "/a"', 'FILE:2: route 1: host = "": names no host; leave it out for all of them'),
     ('upstream = "a:1"\nsticky_cookie = "a; b"', 'FILE:2: sticky_cookie = "a; b": expected a cookie\'s name'),
     ('upstream = "a:1"\nhealth_path = "ready"', 'FILE:2: health_path = "ready": expected a path that begins with /'),
