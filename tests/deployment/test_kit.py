@@ -3,6 +3,7 @@
 import configparser
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_scripts_can_be_run(script: str) -> None:
     assert os.access(CHECKOUT / script, os.X_OK)
     shell = "bash" if script == ".ci/run" else "sh"
     subprocess.run([shell, "-n", str(CHECKOUT / script)], check=True, timeout=10)
+
+
+@pytest.mark.parametrize("script", ["scripts/loadtest", "scripts/drill_recovery"])
+def test_scripts_name_what_a_bare_machine_lacks(script: str, tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "scripts", tmp_path / "scripts")
+    command = [sys.executable, "-I", "-S", str(tmp_path / script)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert said.returncode == 1
+    assert re.fullmatch(rf"{script}: \w+ is missing; scripts/venv .*\n", said.stderr)
 
 
 def test_both_products_are_importable_without_the_tests_requirements() -> None:

@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 PYTHON = "/opt/aragora/current/bin/python"
+SERVICE = "/usr/local/sbin/aragora-service"
 SERVICES = ("aragora@blue.service", "aragora-gateway.service")
 SOCKETS = ("aragora-gateway.socket", "aragora-gateway-plain.socket")
 
@@ -94,6 +95,7 @@ def test_the_installer_starts_everything_and_has_nothing_to_do_after_that(host: 
     for unit in (*SERVICES, *SOCKETS, "aragora-backup.timer"):
         assert host.unit(unit, "ActiveState") == "active"
     assert host.run("scripts/install").stdout == "nothing to change\n"
+    build(host)  # once it is ready: workers are still starting
     assert fetch(host, "https://127.0.0.1/ready").startswith('{"status":"ready"')
     assert fetch(host, "https://localhost/healthz", "--http2", "--write-out", " %{http_version}").endswith(" 2")
 
@@ -170,6 +172,28 @@ def test_logs_are_rotated_and_opened_anew(host: Machine) -> None:
 def test_a_backup_is_made_by_its_unit(host: Machine) -> None:
     host.run("systemctl", "start", "aragora-backup.service")
     assert host.run("ls", "/var/lib/aragora/backups").stdout.strip()
+
+
+def test_commands_look_after_the_service_s_own_database(host: Machine) -> None:
+    host.run("sh", "-c", """echo "ARAGORA_AUDIT_LOG='/var/log/aragora/\\$(who) did.log'" >>/etc/aragora/aragora.env""")
+    said = host.run(SERVICE, "doctor", "--production").stdout
+    host.run("sed", "-i", "$ d", "/etc/aragora/aragora.env")
+    assert "audit log: /var/log/aragora/$(who) did.log" in said
+    assert "/var/lib/aragora/data/aragora.db answers" in said
+    assert "127.0.0.1:8080 is served by aragora" in said
+    assert "/etc/aragora/proxy.toml: TLS, rate limits and access log are set" in said
+    assert "failure" not in said
+    host.run(SERVICE, "list", "--status", "running")
+    newest = host.run("sh", "-c", "ls /var/lib/aragora/backups/*.db | tail -n 1").stdout.strip()
+    refused = host.run(SERVICE, "restore", newest, check=False)
+    assert refused.returncode == 1
+    assert "/var/lib/aragora/data/aragora.db exists: stop the server" in refused.stderr
+
+
+def test_the_drill_needs_nothing_but_what_is_installed(host: Machine) -> None:
+    bare = "mkdir /tmp/bare && cp -r scripts conf /tmp/bare && cd /tmp/bare"
+    drill = f"{bare} && scripts/drill_recovery /var/lib/aragora/backups"
+    assert host.run("sh", "-c", drill).stdout.endswith("kept\n")
 
 
 def test_restarts_and_reloads_lose_no_request(host: Machine) -> None:

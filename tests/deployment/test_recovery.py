@@ -109,13 +109,14 @@ def test_a_lost_database_comes_back_as_the_last_copy_shows_it(tmp_path: Path) ->
     verified = written("aragora backup verify /var/lib/aragora/backups/*", {BACKUPS: str(shelf)}, **own)
     assert verified.returncode == 0, verified.stderr
     assert len(verified.stdout.splitlines()) == 2
-    example = {f"{BACKUPS}/aragora-20260131-120000.db": str(newest)}
-    restored = written("aragora restore", example, **own)
+    # which would have an installation's settings
+    example = {f"{BACKUPS}/aragora-20260131-120000.db": str(newest), "aragora-service": "aragora"}
+    restored = written("aragora-service restore", example, **own)
     assert restored.returncode == 0, restored.stderr
     with application(tmp_path, **own) as (_running, port, _ws):
         assert {debate_id: log(port, debate_id) for debate_id in logs} == logs
         assert get(port, f"/api/debates/{lost}").status_code == 404
-        refused = written("aragora restore", example, **own)
+        refused = written("aragora-service restore", example, **own)
         assert refused.returncode == 1
         assert "in use" in refused.stderr
 

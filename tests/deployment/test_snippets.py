@@ -69,7 +69,7 @@ def test_shell_is_shell_and_names_what_exists(block: Block) -> None:
             for word in words[1:]:
                 if word.startswith("aragora") and "*" not in word:
                     unit(word)
-        if words[:1] == ["aragora"]:
+        if words[:1] in (["aragora"], ["aragora-service"]):
             said = subprocess.run([sys.executable, "-m", "aragora", words[1], "--help"], cwd=CHECKOUT, timeout=60)
             assert said.returncode == 0
 

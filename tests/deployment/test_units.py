@@ -56,6 +56,16 @@ def test_the_colours_differ_from_the_plain_service_in_addresses_only() -> None:
     assert command.endswith(" --pid /run/aragora/%i.pid --bind unix:/run/aragora/%i.sock")
 
 
+def test_commands_and_services_have_the_same_settings() -> None:
+    text = (CONF / "aragora-service").read_text()
+    *told, address = re.findall(r"^export (\S+)$", text, re.MULTILINE)
+    assert {*told, "ARAGORA_ACCESS_LOG=/var/log/aragora/access.log"} == set(values("aragora@.service", "Environment"))
+    assert values("aragora-backup.service", "Environment") == told
+    assert values("aragora@.service", "EnvironmentFile") == [f"-{re.findall('^file=(.*)$', text, re.MULTILINE)[0]}"]
+    for unit in ("aragora-local.socket", "aragora.socket"):
+        assert address.removeprefix("ARAGORA_URL=http://") == values(unit, "ListenStream")[0]
+
+
 def test_the_gateway_gets_both_ports_by_name() -> None:
     sockets = values("aragora-gateway.service", "Sockets")[0].split()
     named = {values(unit, "FileDescriptorName")[0]: values(unit, "ListenStream") for unit in sockets}
