@@ -98,7 +98,7 @@ def ports(settings: Settings, production: bool) -> Iterator[Finding]:
 def _reach(name: str, address: str, host: str) -> Iterator[Finding]:
     mend = "bind to loopback or a private address, behind the gateway"
     if host in ("0.0.0.0", "::"):
-        if public := _public_address():
+        if public := _public_address((socket.AF_INET,) if host == "0.0.0.0" else tuple(UNROUTED)):
             yield Finding("port", "failure", f"{name}={address} is open to the internet at {public}", mend)
         else:
             yield Finding("port", "warning", f"{name}={address} is open to every network", mend)
@@ -106,13 +106,13 @@ def _reach(name: str, address: str, host: str) -> Iterator[Finding]:
         yield Finding("port", "failure", f"{name}={address} is open to the internet", mend)
 
 
-def _public_address() -> str:
+def _public_address(families: tuple[socket.AddressFamily, ...]) -> str:
     """An address of this machine that the internet can reach, by which its packets would leave; or nothing."""
-    for family, target in UNROUTED.items():
+    for family in families:
         try:
             # A datagram socket: connecting asks the kernel for the way, and sends nothing.
             with socket.socket(family, socket.SOCK_DGRAM) as asked:
-                asked.connect((target, 9))
+                asked.connect((UNROUTED[family], 9))
                 own = str(asked.getsockname()[0])
         except OSError:
             continue

@@ -312,6 +312,8 @@ def test_doctor_finds_the_development_server_in_production(environ: dict[str, st
         command = [sys.executable, "-c", code, str(listener.fileno())]
         with subprocess.Popen(command, env=mine, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL) as process:
             try:
+                # answered once it serves
+                urllib.request.urlopen(f"http://{mine['ARAGORA_BIND']}/healthz", timeout=DEADLINE).close()
                 out = aragora(mine, "doctor", "--production", code=1).stdout
             finally:
                 process.kill()
