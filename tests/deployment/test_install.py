@@ -12,6 +12,7 @@ from tests.deployment.processes import CHECKOUT
 pytestmark = [
     pytest.mark.component("systemd"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can install"),
+    pytest.mark.timeout(300),  # a release is made first
 ]
 
 

@@ -100,6 +100,27 @@ def test_the_installer_starts_everything_and_has_nothing_to_do_after_that(host: 
     assert fetch(host, "https://localhost/healthz", "--http2", "--write-out", " %{http_version}").endswith(" 2")
 
 
+def test_a_backup_is_made_by_its_unit(host: Machine) -> None:
+    host.run("systemctl", "start", "aragora-backup.service")
+    assert host.run("ls", "/var/lib/aragora/backups").stdout.strip()
+
+
+def test_commands_look_after_the_service_s_own_database(host: Machine) -> None:
+    host.run("sh", "-c", """echo "ARAGORA_AUDIT_LOG='/var/log/aragora/\\$(who) did.log'" >>/etc/aragora/aragora.env""")
+    said = host.run(SERVICE, "doctor", "--production").stdout
+    host.run("sed", "-i", "$ d", "/etc/aragora/aragora.env")
+    assert "audit log: /var/log/aragora/$(who) did.log" in said
+    assert "/var/lib/aragora/data/aragora.db answers" in said
+    assert "127.0.0.1:8080 is served by aragora" in said
+    assert "/etc/aragora/proxy.toml: TLS, rate limits and access log are set" in said
+    assert "failure" not in said
+    host.run(SERVICE, "list", "--status", "running")
+    newest = host.run("sh", "-c", "ls /var/lib/aragora/backups/*.db | tail -n 1").stdout.strip()
+    refused = host.run(SERVICE, "restore", newest, check=False)
+    assert refused.returncode == 1
+    assert "/var/lib/aragora/data/aragora.db exists: stop the server" in refused.stderr
+
+
 def test_plain_http_is_only_a_redirect(host: Machine) -> None:
     said = fetch(host, "http://127.0.0.1/api/debates", "--write-out", "%{response_code} %{redirect_url}")
     assert said.endswith("308 https://127.0.0.1/api/debates")
@@ -167,27 +188,6 @@ def test_logs_are_rotated_and_opened_anew(host: Machine) -> None:
         until(lambda log=log: "after" in host.run("cat", log).stdout, f"a line in the new {log}")
         assert "before" not in host.run("cat", log).stdout
         assert "before" in host.run("cat", f"{log}.1").stdout
-
-
-def test_a_backup_is_made_by_its_unit(host: Machine) -> None:
-    host.run("systemctl", "start", "aragora-backup.service")
-    assert host.run("ls", "/var/lib/aragora/backups").stdout.strip()
-
-
-def test_commands_look_after_the_service_s_own_database(host: Machine) -> None:
-    host.run("sh", "-c", """echo "ARAGORA_AUDIT_LOG='/var/log/aragora/\\$(who) did.log'" >>/etc/aragora/aragora.env""")
-    said = host.run(SERVICE, "doctor", "--production").stdout
-    host.run("sed", "-i", "$ d", "/etc/aragora/aragora.env")
-    assert "audit log: /var/log/aragora/$(who) did.log" in said
-    assert "/var/lib/aragora/data/aragora.db answers" in said
-    assert "127.0.0.1:8080 is served by aragora" in said
-    assert "/etc/aragora/proxy.toml: TLS, rate limits and access log are set" in said
-    assert "failure" not in said
-    host.run(SERVICE, "list", "--status", "running")
-    newest = host.run("sh", "-c", "ls /var/lib/aragora/backups/*.db | tail -n 1").stdout.strip()
-    refused = host.run(SERVICE, "restore", newest, check=False)
-    assert refused.returncode == 1
-    assert "/var/lib/aragora/data/aragora.db exists: stop the server" in refused.stderr
 
 
 def test_the_drill_needs_nothing_but_what_is_installed(host: Machine) -> None:
