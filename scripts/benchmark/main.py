@@ -46,7 +46,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true",
-        help="fewer, shorter rounds and only the peers that bars name: a rough answer in under 90 s",
+        help="fewer, shorter rounds and only the peers that bars name: a rough answer in some three minutes",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="DIR",
