@@ -67,7 +67,7 @@ class Exchange(Asking):
 
     # In the loop's callbacks: the simplest exchange needs no greenlet.
 
-    def start(self, route: Route, patron: "Patron") -> bool:
+    def start(self, route: Route, patron: Patron) -> bool:
         """Send the request now, if that takes no waiting; `patron` is told when it is answered.
 
         False: nothing was sent, and the exchange is for `run`.

@@ -51,10 +51,7 @@ class Greeting(Stream):
 
     def _let_go(self) -> None:
         """Leave the socket to another."""
-        self.reader.stop()
-        self.reader.close()
-        self.reader = None
-        self.deadlines.streams.discard(self)
+        self.give_up()
         self._front.connections.discard(self)
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The client's side of HTTP/1: connections, their requests, the framing of their answers.
 
-A connection between two requests is parked: a read watcher and this object, no greenlet. When bytes come, an idle
-greenlet takes the connection, answers what was asked, in order, and parks it again.
+A connection between two requests is parked: a read watcher and this object, no greenlet. When bytes come, what takes
+no waiting is sent on from the watcher's callback; for anything else an idle greenlet takes the connection, answers what
+was asked, in order, and parks it again.
 
     parked ──bytes──► serving ──answered, nothing more in the buffer──► parked
       │                  ├──answered with close, refused, client gone──► closed (after lingering, if it still sends)
@@ -80,8 +81,8 @@ class Connection(Reader):
     def _serve_at_once(self) -> bool:
         """Send the request that has come to the upstream without a greenlet, if nothing about it takes waiting.
 
-        Else its bytes, or its head, are left for the greenlet, and False. Costs nine tenths of what a greenlet does,
-        and two thirds with thousands of requests in flight: each greenlet has stacks of its own.
+        Else its bytes, or its head, are left for the greenlet, and False. Takes nine tenths of
+        the instructions that a greenlet does, and with thousands of requests in flight none of their stacks.
         """
         started = monotonic()
         try:

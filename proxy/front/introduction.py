@@ -67,10 +67,7 @@ class Introduction(Stream):
 
     def _let_go(self) -> None:
         """Leave the socket to whoever serves it from now on."""
-        self.reader.stop()
-        self.reader.close()
-        self.reader = None
-        self.deadlines.streams.discard(self)
+        self.give_up()
         self._front.connections.discard(self)
 
     def close(self) -> None:

@@ -193,6 +193,13 @@ class Stream:
             self.wait_writable(monotonic() + timeout)
             view = view[self.send(view) :]
 
+    def give_up(self) -> None:
+        """Stop watching the socket, and leave it open to whoever serves it from now on."""
+        self.reader.stop()
+        self.reader.close()
+        self.reader = None
+        self.deadlines.streams.discard(self)
+
     def close(self) -> None:
         """Close at once; closing twice is harmless. A greenlet that still waits is not woken."""
         if self.reader is None:
