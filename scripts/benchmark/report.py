@@ -6,6 +6,7 @@ import dataclasses
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def machine(plan: Plan) -> dict[str, Any]:
     for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
-    versions = {GATEWAY: f"Python {platform.python_version()}"}
+    versions = {GATEWAY: f"Python {platform.python_version()} ({Path(sys.executable).resolve()})"}
     for peer in plan.peers:
         if peer in VERSIONS:
             said = subprocess.run(VERSIONS[peer], capture_output=True, text=True, timeout=10, check=False)

@@ -177,10 +177,7 @@ def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path:
     shutil.copy(CHECKOUT / "scripts" / "venv", tmp_path / "scripts")
     (tmp_path / "setup.cfg").touch()
     (tmp_path / "pyproject.toml").touch()
-    for body, said in [
-        ("exit 1", "venv: Python 3.11 or newer is needed: apt-get install python3 python3-venv"),
-        ('case "$2" in *ensurepip*) exit 1;; esac', "cannot make virtual environments: apt-get install python3-venv"),
-    ]:
+    for body in ("exit 1", 'case "$2" in *ensurepip*) exit 1;; esac'):
         interpreter = tmp_path / "python"
         interpreter.write_text(f"#!/bin/sh\n{body}\n")
         interpreter.chmod(0o755)
@@ -188,4 +185,5 @@ def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path:
         with Running(venv, log=tmp_path / "venv.log", PYTHON=str(interpreter)) as running:
             assert running.ended(60) == 1
         (line,) = running.output().splitlines()
-        assert line.endswith(said)
+        assert line == (f"venv: Python 3.11 or newer with its venv module is needed, none is among {interpreter}: "
+                        "apt-get install python3 python3-venv")

@@ -69,16 +69,18 @@ async function order(command, given) {
   await read();
 }
 
+// The answer is taken when it is given: the dialog's close event comes a frame later, maybe in the next question's time.
+let settle = () => {};
+$("confirm-form").addEventListener("submit", (event) => settle(event.submitter.value === "yes"));
+$("confirm").addEventListener("cancel", () => settle(false));
+
 function confirmed(route) {
   write($("confirm-title"), route ? `Put ${route} into maintenance?` : "Put the gateway into maintenance?");
   write($("confirm-text"), `${route ? "Requests of this route get" : "All requests get"} the maintenance page, with `
     + "status 503, until you end it. Requests and WebSockets under way go on.");
   write($("confirm-yes"), "Start maintenance");
-  const dialog = $("confirm");
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) =>
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  $("confirm").showModal();
+  return new Promise((resolve) => { settle = resolve; });
 }
 
 let forgetting = 0;

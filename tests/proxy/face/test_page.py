@@ -113,6 +113,15 @@ def test_maintenance_is_asked_for_once_more_and_ended_at_once(
     assert gateway.get() == (200, "one")
 
 
+def test_a_question_is_not_answered_by_the_one_before(
+        chromium: Page, face: Start, applications: Applications) -> None:
+    page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
+    # Within one frame, as on a browser that is slow to draw.
+    page.evaluate("for (const one of ['maintenance', 'confirm-no', 'maintenance', 'confirm-yes']) "
+                  "document.getElementById(one).click()")
+    page.wait("!document.getElementById('banner').hidden")
+
+
 def test_open_websockets_are_listed_with_what_they_carried(chromium: Page, face: Start, echo: str) -> None:
     gateway = face(f'upstream = "{echo}"\n')
     page = opened(chromium, gateway)
