@@ -9,11 +9,10 @@ with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 import re
 from collections.abc import Iterable
 
-import gevent
-
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.net.spool import Spool
+from proxy.net.stream import give_way
 from proxy.relay import Sink
 from proxy.wire.coding import CODINGS, Encoder, encoder
 from proxy.wire.fields import BODILESS, field_value, with_vary
@@ -123,7 +122,7 @@ class EncodingSink:
     def write(self, data: bytes) -> None:
         for begin in range(0, len(data), _SLICE):
             if begin:
-                gevent.sleep(0)
+                give_way()
             ready = self._engine.feed(data[begin : begin + _SLICE])
             if self._flushes and begin + _SLICE >= len(data):
                 ready += self._engine.flush()

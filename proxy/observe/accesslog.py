@@ -20,9 +20,11 @@ from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
+from proxy.net.stream import give_way
+
 CAPACITY = 16384  # entries: some megabytes, or a second at full load
 PERIOD = 0.25  # seconds between two rounds of writing
-_CHUNK = 128  # entries formatted at a stretch: well under a millisecond
+STRETCH = 128  # entries formatted at a stretch: well under a millisecond
 _PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is not mixed with other workers' lines
 _CLOSE_PATIENCE = 1.0  # seconds that the exit of a worker may wait for a log that does not move
 _NEWLINE = 0x0A
@@ -294,11 +296,11 @@ class AccessLog:
     def _format(self, entries: list[Entry | EntryFields]) -> bytes:
         line = self._line
         parts = []
-        for start in range(0, len(entries), _CHUNK):
-            chunk = entries[start : start + _CHUNK]
+        for start in range(0, len(entries), STRETCH):
+            chunk = entries[start : start + STRETCH]
             self._watch(chunk)
             parts.append("".join([line(entry) for entry in chunk]))
-            gevent.sleep(0)
+            give_way()
         return "".join(parts).encode("ascii", "backslashreplace")
 
     def reopen(self) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -125,6 +126,26 @@ def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Loss
     assert [shlex.split(line)[5].split()[1] for line in path.read_text().splitlines()] == [
         f"/{number}" for number in range(1000)]
     assert losses.lines == 0
+
+
+def test_requests_are_served_between_stretches_of_a_long_round(tmp_path: Path, losses: Losses) -> None:
+    served: list[None] = []
+    seen: list[int] = []
+    log = AccessLog(str(tmp_path / "log"), "combined", losses.lost, losses.reports.append,
+                    lambda _stretch: seen.append(len(served)))
+    for _ in range(20 * accesslog.STRETCH):
+        log.record(ENTRY)
+    ours, peers = socket.socketpair()
+    with ours, peers:
+        peers.send(b"a request that can always be read")
+        watcher = gevent.get_hub().loop.io(ours.fileno(), 1)
+        watcher.start(served.append, None)
+        log.flush()
+        watcher.stop()
+        watcher.close()
+    log.close()
+    assert len(seen) == 20
+    assert seen[-1] >= 18
 
 
 def test_close_writes_what_is_left(tmp_path: Path, losses: Losses) -> None:
