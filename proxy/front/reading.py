@@ -82,20 +82,9 @@ class Reader(Responder):
     def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
         memo = self._memo
         if memo is not None and memo[0] == head and memo[3] is tables:
-            known = memo[2]
-            request = Request(
-                known.method,
-                known.target,
-                known.minor,
-                known.fields,
-                known.block,
-                started,
-                client=known.client,
-                scheme=known.scheme,
-                host=known.host,
-                marks=known.marks,
-            )
-            self._keep = not known.fields.close if known.minor else known.fields.keep_alive
+            request = memo[2].renew(started)
+            fields = request.fields
+            self._keep = not fields.close if request.minor else fields.keep_alive
         else:
             request = self._parse_new(head, started, tables)
         marks = request.marks
