@@ -54,6 +54,10 @@ class Asking:
     def __init__(self, resources: Resources, downstream: Downstream, request: Request) -> None:
         self._resources = resources
         self._downstream = downstream
+        self._ask(request)
+
+    def _ask(self, request: Request) -> None:
+        """Begin with a request."""
         self._request = request
         self._lease: UpstreamConnection | None = None
         self._deadline = 0.0

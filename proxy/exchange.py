@@ -53,6 +53,14 @@ class Exchange(Asking):
 
     def __init__(self, route: Route | None, resources: Resources, downstream: Downstream, request: Request) -> None:
         super().__init__(resources, downstream, request)
+        self._begin(route)
+
+    def renew(self, route: Route, request: Request) -> None:
+        """Begin with the next request of the same downstream; the one before has ended."""
+        self._ask(request)
+        self._begin(route)
+
+    def _begin(self, route: Route | None) -> None:
         self._route = route
         self._admitted = False
         """The gate was passed, or has given its verdict."""

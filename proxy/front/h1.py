@@ -45,6 +45,7 @@ class Connection(Reader):
         "_exchange",
         "_lingers_until",
         "_read_ahead",
+        "_spare",
         "half_closed",
         "owner",
     )
@@ -55,6 +56,8 @@ class Connection(Reader):
         self.half_closed = False
         self._exchange: Exchange | None = None
         """One that runs in the loop's callbacks."""
+        self._spare: Exchange | None = None
+        """The last such one, for the next request of a client that asks the same again."""
         self._read_ahead: Request | None = None
         """One whose head was read in a callback, for a greenlet to go on with."""
         self._answered = False
@@ -94,18 +97,17 @@ class Connection(Reader):
         if not data:
             self.close()
             return True
-        end = data.find(END)
-        if end < 0:
-            return False
-        try:
-            request = self._parse(data[:end], started, self.front.tables)
-        except ExchangeError:
-            return False  # the greenlet refuses it, or fails at it
-        self.buffer = data[end + 4 :]
-        request.received = end + 4
-        self._request = request
-        fields = request.fields
-        self._unread = fields.chunked or bool(fields.content_length)
+        tables = self.front.tables
+        request = self._recall(data, started, tables)
+        if request is None:
+            end = data.find(END)
+            if end < 0:
+                return False
+            try:
+                request = self._parse(data[:end], started, tables)
+            except ExchangeError:
+                return False  # the greenlet refuses it, or fails at it
+            self._take(request, data, end + 4)
         route = self._route
         if route is None or not route.simple or self._unread:
             self._read_ahead = request
@@ -113,7 +115,11 @@ class Connection(Reader):
         self.begun = self._chunked = False
         self.sent = 0
         self.deadline = NEVER
-        exchange = Exchange(route, self.front.resources, self, request)
+        exchange = self._spare
+        if exchange is None:
+            exchange = Exchange(route, self.front.resources, self, request)
+        else:
+            exchange.renew(route, request)
         self._exchange = exchange
         if not exchange.start(route, self):
             self.front.resume(self)
@@ -123,6 +129,7 @@ class Connection(Reader):
         self.front.resume(self)
 
     def exchange_ended(self) -> None:
+        self._spare = self._exchange if self._memo is not None else None
         self._exchange = None
         if self.closed or (self._keep and self.buffer):
             self._answered = True
@@ -172,12 +179,13 @@ class Connection(Reader):
         elif not self.parked:
             self._abandon()
         elif self._memo is not None:
-            self._memo = None
+            self._memo = self._spare = None
             self.deadline = monotonic() + max(0.0, self.front.tables.settings.keepalive_timeout - _MEMO_LIFE)
         else:
             self.close()
 
     def close(self) -> None:
+        self._spare = None  # it knows this connection
         if not self.closed:
             self.front.connections.discard(self)
             self.front.ended(self.sock.fileno())
@@ -204,7 +212,7 @@ class Connection(Reader):
         self.owner = None
         self._request = None
         if self.detached:
-            self._memo = None
+            self._memo = self._spare = None
             self.buffer = b""
         elif keep:
             self._park()

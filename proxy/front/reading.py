@@ -26,7 +26,7 @@ class Reader(Responder):
         self._returning = False
         self._route: Route | None = None
         self._memo: tuple[bytes, bytes, Request, Tables] | None = None
-        """The head of the last request, its fields as they came, and what was made of them."""
+        """The head of the last request to its last byte, its fields as they came, and what was made of them."""
 
     def _read_request(self, started: float, tables: Tables) -> Request | None:
         """The next request; None when the client is done. Raises `ExchangeError`, `ClientGone` or `DeadlinePassed`."""
@@ -43,13 +43,13 @@ class Reader(Responder):
                 return None
             if not data:
                 return None
-        end = data.find(END)
-        if end < 0:
-            data, end = self._await_head(data, started, tables)
-        self.buffer = data[end + 4 :]
-        request = self._request = self._parse(data[:end], started, tables)
-        request.received = end + 4
-        self._unread = request.fields.has_body
+        request = self._recall(data, started, tables)
+        if request is None:
+            end = data.find(END)
+            if end < 0:
+                data, end = self._await_head(data, started, tables)
+            self.buffer = data[end + 4 :]
+            request = self._take(self._parse(data[:end], started, tables), data, end + 4)
         return request
 
     def _await_head(self, data: bytes, started: float, tables: Tables) -> tuple[bytes, int]:
@@ -79,14 +79,22 @@ class Reader(Responder):
             if end >= 0:
                 return data, end
 
-    def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
+    def _recall(self, data: bytes, started: float, tables: Tables) -> Request | None:
+        """The request that `data` begins with, if it is the last one over again."""
         memo = self._memo
-        if memo is not None and memo[0] == head and memo[3] is tables:
-            request = memo[2].renew(started)
-            fields = request.fields
-            self._keep = not fields.close if request.minor else fields.keep_alive
-        else:
-            request = self._parse_new(head, started, tables)
+        if memo is None or memo[3] is not tables or not data.startswith(memo[0]):
+            return None
+        request = memo[2].renew(started)
+        self._keep = not request.fields.close if request.minor else request.fields.keep_alive
+        return self._take(request, data, len(memo[0]))
+
+    def _take(self, request: Request, data: bytes, size: int) -> Request:
+        """Go on with a request whose head are the first `size` bytes: it gets its id, the rest is for later."""
+        self.buffer = data[size:]
+        self._request = request
+        request.received = size
+        fields = request.fields
+        self._unread = fields.chunked or bool(fields.content_length)
         marks = request.marks
         if marks is None:
             request.id = self.front.resources.request_ids.make()
@@ -95,7 +103,7 @@ class Reader(Responder):
             request.trace = marks.outgoing()
         return request
 
-    def _parse_new(self, head: bytes, started: float, tables: Tables) -> Request:
+    def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
         limits = tables.head_limits
         self._head_only = False
         if self.front.guests.refused(self.sock.fileno()):
@@ -140,7 +148,8 @@ class Reader(Responder):
             marks=marks,
         )
         # A connection's first request is not remembered: many connections never bring a second.
-        self._memo = (head, block, request, tables) if plain and self._returning and fields.upgrade is None else None
+        memorable = plain and self._returning and fields.upgrade is None
+        self._memo = (head + END, block, request, tables) if memorable else None
         self._returning = True
         return request
 

@@ -128,19 +128,26 @@ class UpstreamConnection(Stream):
             data = self.sock.recv(HEAD_RECEIVE_SIZE)
         except OSError:
             return None
-        end = data.find(END)
         if data:
             self.first_byte = monotonic()
             self._heard = data
-        if end < 0 or end > most:
-            return None
-        try:
-            response = parse_response_head(data[:end])
-        except ExchangeError:
-            return None
+        pool = self.pool
+        if data.startswith(pool.last_head):
+            response = pool.last_response
+            size = len(pool.last_head)
+        else:
+            size = data.find(END) + 4
+            if size < 4:
+                return None
+            try:
+                response = parse_response_head(data[: size - 4])
+            except ExchangeError:
+                return None
+            if not response.private:
+                pool.last_head, pool.last_response = data[:size], response
         status = response.status
-        body = data[end + 4 :]
-        if response.content_length != len(body) or status < 200 or status in BODILESS:
+        body = data[size:]
+        if response.content_length != len(body) or size > most + 4 or status < 200 or status in BODILESS:
             return None
         self._heard = b""
         self.end_callback()

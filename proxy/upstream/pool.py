@@ -20,7 +20,9 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
 from proxy.values import Address
+from proxy.wire.head import END
 from proxy.wire.proxy_protocol import endpoints_of, header
+from proxy.wire.response import ResponseHead
 
 HEALTH = HealthLimits()
 
@@ -72,6 +74,10 @@ class Pool:
         self._proxy_protocol = proxy_protocol
         self._queues: list[Queue] = []
         self._closed = False
+        self.last_head = END  # no answer that can be read begins with it
+        """The head of the last answer to its last byte: often the next one's too."""
+        self.last_response = ResponseHead(1, 502, b"")
+        """What it says."""
 
     @property
     def idle_count(self) -> int:

@@ -38,6 +38,10 @@ class Warm:
 
     def read(self) -> bytes:
         """The next answer's body."""
+        return self.read_whole().partition(b"\r\n\r\n")[2]
+
+    def read_whole(self) -> bytes:
+        """The next answer."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             piece = self.client.recv(1)
@@ -47,7 +51,7 @@ class Warm:
         body = b""
         while len(body) < length:
             body += self.client.recv(length - len(body))
-        return body
+        return head + body
 
     def logged(self, count: int) -> dict[str, object]:
         """The last of `count` lines of the access log."""
@@ -101,6 +105,23 @@ def test_requests_behind_one_another_are_answered_in_order(warm: Warm) -> None:
         assert warm.take().startswith(b"GET /%d " % number)
         warm.far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
         assert warm.read() == b"%d" % number
+
+
+def test_what_is_asked_and_answered_again_is_still_each_time_its_own(warm: Warm) -> None:
+    ids = set()
+    for turn in range(4):
+        for number, body in ((1, b"a"), (1, b"b"), (11, b"c"), (1, b"longer")):
+            warm.client.sendall(GET % number)
+            head = warm.take()
+            assert head.startswith(b"GET /%d HTTP/1.1\r\n" % number)
+            ids.add(head.partition(b"X-Request-ID: ")[2])
+            cookie = b"Set-Cookie: turn=%d\r\n" % turn if number == 11 else b""
+            warm.far.sendall(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (cookie, len(body), body))
+            got = warm.read_whole()
+            assert got.endswith(b"\r\n\r\n" + body)
+            assert cookie in got
+            assert (b"Set-Cookie" in got) == (number == 11)
+    assert len(ids) == 16
 
 
 def test_a_client_that_asks_to_close_is_answered_and_closed(warm: Warm) -> None:
