@@ -77,6 +77,7 @@ class BasicAuth:
         self._decoy = next(iter(self._users.values()), b"")
         self._keys = limits.keys("basic auth")
         self._failures = limits.buckets
+        self._take = limits.buckets.meter(FAILURE_RATE, FAILURES)
         self._secret = os.urandom(16)
         self._right: dict[bytes, float] = {}
         self._under_way: dict[bytes, Event] = {}
@@ -107,8 +108,8 @@ class BasicAuth:
         request.replace_fields({b"x-forwarded-user"}, [b"X-Forwarded-User: " + user])
 
     def _verify(self, client: str, user: bytes, password: bytes, now: float) -> None:
-        failures = self._keys.of_client(client)
-        left = self._failures.take(failures, FAILURE_RATE, FAILURES, now)
+        failures = self._failures.bucket(self._keys.of_client(client))
+        left = self._take(failures, now)
         if left < 0.0:
             raise ExchangeError(errors.LOGINS, fields=(b"Retry-After: %d" % (1 - left // 1),))
         right = _checks().matches(password, self._users.get(user, self._decoy)) and user in self._users

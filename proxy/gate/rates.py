@@ -6,6 +6,7 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.gate import Prompt
 from proxy.limits import WorkerLimits
+from proxy.limits.buckets import Bucket
 from proxy.limits.presence import Kept
 from proxy.upstream.request import Request
 from proxy.values.web import Key, Rate
@@ -27,43 +28,53 @@ class RateLimit(Prompt):
         self._rate = rate.count / rate.seconds
         self._burst = burst or max(1, ceil(self._rate))
         self._keys = limits.keys(f"rate {route}")
-        self._take = limits.buckets.take
-        self._route_key = self._keys.of_value(b"route") if by.kind == "route" else 0
-        self._known: dict[str, int] = {}
+        self._bucket = limits.buckets.bucket
+        self._take = limits.buckets.meter(self._rate, self._burst)
+        self._by = by.kind
         self._header = by.name.encode() if by.kind == "header" else b""
+        self._known: dict[str, Bucket] = {}
+        """Buckets of clients, where it is the client alone that counts."""
         # A string of RFC 9651 section 3.3.3, in a template.
         name = route.translate({0x22: "_", 0x5C: "_", 0x25: "%%"}).encode("ascii", "replace")
         policy = b'RateLimit-Policy: "%s";q=%d;w=%d\r\n' % (name, self._burst, ceil(self._burst / self._rate))
         self._left = policy + b'RateLimit: "%s";r=%%d;t=%%d\r\n' % name
         self._next = ceil(1 / self._rate)
-        self._last = (-1, b"")
-        """What was told last, and for how many tokens: it is often the same again."""
+        self._told = b""
+        """What was told last: it is often the same again."""
+        self._tokens = self._above = 0.0
+        """It is told when from `_tokens` to less than `_above` are left."""
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (429)."""
-        key = self._route_key or self._known.get(request.client) or self._key_of(request)
-        left = self._take(key, self._rate, self._burst, request.started)
-        if left >= 0.0:
-            tokens = int(left)
-            if tokens != self._last[0]:
-                self._last = (tokens, self._left % (tokens, self._next))
-            request.told = self._last[1]
-            return
-        wait = max(1, ceil(-left))
-        told = (self._left % (0, wait)).split(CRLF)[:-1]
-        raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *told))
+        left = self._take(self._known.get(request.client) or self._bucket_of(request), request.started)
+        if self._tokens <= left < self._above:
+            request.told = self._told
+        elif left >= 0.0:
+            request.told = self._tell(left)
+        else:
+            wait = max(1, ceil(-left))
+            told = (self._left % (0, wait)).split(CRLF)[:-1]
+            raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *told))
 
-    def _key_of(self, request: Request) -> int:
+    def _tell(self, left: float) -> bytes:
+        tokens = int(left)
+        self._tokens, self._above = float(tokens), tokens + 1.0
+        self._told = self._left % (tokens, self._next)
+        return self._told
+
+    def _bucket_of(self, request: Request) -> Bucket:
         value = field_value(request.fields.lines, self._header) if self._header else None
         if value is not None:
-            return self._keys.of_value(b"h" + value)
-        # Without the header it is the address that counts: leaving the header out must not help.
-        key = self._keys.of_client(request.client)
-        if not self._header:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            self._known[request.client] = key
-        return key
+            return self._bucket(self._keys.of_value(b"h" + value))
+        if self._header:
+            # Without the header it is the address that counts: leaving the header out must not help.
+            return self._bucket(self._keys.of_client(request.client))
+        route = self._by == "route"
+        bucket = self._bucket(self._keys.of_value(b"route") if route else self._keys.of_client(request.client))
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[request.client] = bucket
+        return bucket
 
 
 class WebSocketLimit(Prompt):

@@ -4,9 +4,23 @@ A bucket is kept as what was taken out of it: a level that rises by one with eac
 limit's rate. Rate and burst are the caller's, so a changed limit goes on from what was already taken.
 """
 
+from collections.abc import Callable, Sequence
+
 from proxy.limits.lock import Lock
 
 WAYS = 16  # places in which a key may stand
+_SIZE = 3  # of a record, in words: key, touched, level
+
+
+class Bucket:
+    """One key's bucket: the records among which its own is, if it has one, and which it was when last looked at."""
+
+    __slots__ = ("key", "record", "start")
+
+    def __init__(self, key: int, start: int, record: "memoryview[float]") -> None:
+        self.key = float(key)
+        self.start = start
+        self.record = record
 
 
 class Buckets:
@@ -16,81 +30,101 @@ class Buckets:
     """
 
     def __init__(self, memory: memoryview, count: int, lock: Lock, slot: int) -> None:
-        places = _places(count)
-        self._keys = memory[:places]
-        # The same memory as floating point: monotonic seconds are the same for all processes of a machine.
-        reals = memory.cast("b").cast("d")
-        self._touched = reals[places : 2 * places]
-        self._levels = reals[2 * places : 3 * places]
-        self._sets = places // WAYS
+        # Floating point: monotonic seconds are the same for all processes of a machine, and a key is small enough.
+        self._records = memory.cast("b").cast("d")
+        self._sets = _places(count) // WAYS
         self._lock = lock
         self._slot = slot
 
     @staticmethod
     def words(count: int) -> int:
-        return 3 * _places(count)
+        return _SIZE * _places(count)
 
-    def take(self, key: int, rate: float, burst: int, now: float) -> float:
-        """Take one token from the bucket of `key`, which holds `burst` and gains `rate` a second.
+    def bucket(self, key: int) -> Bucket:
+        """That of a key of `Keys`; to be remembered by whoever asks for it often."""
+        start = key % self._sets * WAYS * _SIZE
+        return Bucket(key, start, self._records[start : start + _SIZE])
 
-        Returns the tokens left, 0 or more; or, when there is none to take, minus the seconds until there is. `now` is
-        `time.monotonic()`. When the lock cannot be had the request passes.
+    def meter(self, rate: float, burst: int) -> Callable[[Bucket, float], float]:
+        """What takes one token from a bucket that holds `burst` and gains `rate` a second.
+
+        It is given the bucket and `time.monotonic()`. It returns the tokens left, 0 or more; or, when there is none to
+        take, minus the seconds until there is. When the lock cannot be had the request passes.
         """
-        slot = self._slot
-        lock = self._lock
-        lock.flags[slot] = 1  # `lock.take`, without a call: each request that is limited comes by here
-        if not (lock.acquire(False) or lock.wait(slot)):
-            return float(burst)
-        try:
-            levels = self._levels
-            place = key % self._sets * WAYS
-            if self._keys[place] != key:
-                place = self._find(key, now)
-            level: float = levels[place]
-            # Time of another process that is a little ahead is not counted twice.
-            passed = now - self._touched[place]
-            if passed > 0.0:
-                self._touched[place] = now
-                level -= passed * rate
-                if level < 0.0:
-                    level = 0.0
-            left = burst - 1.0 - level
-            if left < 0.0:
-                levels[place] = level
-                return left / rate
-            levels[place] = level + 1.0
-            return left
-        finally:
-            lock.give_back(slot)
+        # Each request that is limited comes by here: names of this function instead of attributes, and the lock taken
+        # and given back (`Lock.take`, `Lock.give_back`) without calls, save 1,500 of 5,000 instructions.
+        acquire, release, holder = self._lock.acquire, self._lock.release, self._lock.holder
+        number = self._slot + 1
+        most = burst - 1.0
 
-    def give_back(self, key: int) -> None:
+        def take(bucket: Bucket, now: float) -> float:
+            if not (acquire(False) or self._lock.wait()):
+                return most + 1.0
+            holder[0] = number
+            try:
+                record = bucket.record
+                key, touched, level = record
+                if key != bucket.key:
+                    record = self._find(bucket, now)
+                    key, touched, level = record
+                # Time of another process that is a little ahead is not counted twice.
+                if now > touched:
+                    record[1] = now
+                    level -= (now - touched) * rate
+                    if level < 0.0:
+                        level = 0.0
+                if level > most:
+                    record[2] = level
+                    return (most - level) / rate
+                record[2] = level + 1.0
+                return most - level
+            finally:
+                try:
+                    release()
+                except ValueError:
+                    pass
+
+        return take
+
+    def give_back(self, bucket: Bucket) -> None:
         """Put a token back that was taken and not used after all."""
         if not self._lock.take(self._slot):
             return
         try:
-            start = key % self._sets * WAYS
-            for place, known in enumerate(self._keys[start : start + WAYS].tolist(), start):
-                if known == key:
-                    self._levels[place] = max(0.0, self._levels[place] - 1.0)
+            record = self._search(bucket, bucket.key)
+            if record is not None:
+                record[2] = max(0.0, record[2] - 1.0)
         finally:
-            self._lock.give_back(self._slot)
+            self._lock.give_back()
 
-    def _find(self, key: int, now: float) -> int:
-        """Where the bucket of `key` is; a new one takes an empty place, else that of the oldest."""
-        start = key % self._sets * WAYS
-        keys = self._keys[start : start + WAYS].tolist()
-        try:
-            return start + keys.index(key)
-        except ValueError:
-            pass
-        touched = self._touched[start : start + WAYS].tolist()
-        place = start + (keys.index(0) if 0 in keys else touched.index(min(touched)))
-        # Emptied before it is named: whoever dies in between leaves a bucket nobody owns.
-        self._keys[place] = 0
-        self._levels[place] = 0.0
-        self._touched[place] = now
-        self._keys[place] = key
-        return place
+    def _find(self, bucket: Bucket, now: float) -> "memoryview[float]":
+        """The bucket's record, wherever it is; a new one takes an empty place, else that of the oldest."""
+        record = self._search(bucket, bucket.key)
+        if record is None:
+            record = self._search(bucket, 0.0) or self._oldest(bucket)
+            # Emptied before it is named: whoever dies in between leaves a bucket nobody owns.
+            record[0] = 0.0
+            record[2] = 0.0
+            record[1] = now
+            record[0] = bucket.key
+        bucket.record = record
+        return record
+
+    def _search(self, bucket: Bucket, key: float) -> "memoryview[float] | None":
+        keys = self._column(bucket, 0)
+        return self._record(bucket, keys.index(key)) if key in keys else None
+
+    def _oldest(self, bucket: Bucket) -> "memoryview[float]":
+        touched = self._column(bucket, 1)
+        return self._record(bucket, touched.index(min(touched)))
+
+    def _column(self, bucket: Bucket, word: int) -> Sequence[float]:
+        """One word of each record in the bucket's set."""
+        return self._records[bucket.start + word : bucket.start + WAYS * _SIZE : _SIZE].tolist()
+
+    def _record(self, bucket: Bucket, way: int) -> "memoryview[float]":
+        place = bucket.start + way * _SIZE
+        return self._records[place : place + _SIZE]
 
 
 def _places(count: int) -> int:

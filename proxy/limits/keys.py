@@ -1,4 +1,4 @@
-"""What limits count by: 64-bit hashes, so that no address or credential of a client lies in shared memory.
+"""What limits count by: 53-bit hashes, so that no address or credential of a client lies in shared memory.
 
 The secret differs from start to start: nobody can choose values that fall together.
 """
@@ -42,7 +42,7 @@ class Keys:
         return key
 
     def of_value(self, value: bytes) -> int:
-        """The key of any other value; never 0, which marks an empty place."""
+        """The key of any other value; never 0, which marks an empty place, and such that a float holds it exactly."""
         state = self._state.copy()
         state.update(value)
-        return int.from_bytes(state.digest(), "little") >> 1 or 1
+        return int.from_bytes(state.digest(), "little") >> 11 or 1

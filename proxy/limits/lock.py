@@ -1,8 +1,9 @@
 """A lock between processes that outlives its holder.
 
-A semaphore alone would stay taken for ever if its holder were killed. Each worker therefore raises a flag of its own
-before it takes the semaphore and lowers it after giving it back. When the master buries a worker whose flag is up, and
-nobody gives the semaphore back for longer than any holder needs, the dead one had it: the master gives it back.
+A semaphore alone would stay taken for ever if its holder were killed. Whoever takes it therefore writes down its slot.
+When the master buries a worker, and nobody gives the semaphore back for longer than any holder needs, the dead one had
+it if its slot is the one written down: the master gives it back. If another's is, that one stands still, or the dead
+one was killed before it could write: it is given back after a time in which nothing stands still.
 
 What the lock guards is held for about a microsecond and never across a switch of greenlets, so waiting for it may
 block. It is never waited for without end: a limit that cannot be asked must not stop the service.
@@ -20,43 +21,45 @@ _PATIENCE = 0.5
 _LONGEST_HOLD = 0.2
 """Seconds after which a holder cannot be alive, on the busiest machine."""
 
+_LONGEST_STANDSTILL = 1.0
+"""Seconds more for one that is not known to be dead."""
+
 
 class Lock:
-    """Made in the master with one flag word for each worker slot, all zero."""
+    """Made in the master; `holder` is one word, zero: the number after the slot of whoever took it last."""
 
-    def __init__(self, flags: memoryview) -> None:
-        self.flags = flags
-        self.acquire, self._release = _primitive()
+    def __init__(self, holder: memoryview) -> None:
+        self.holder = holder
+        self.acquire, self.release, self._outlives = _primitive()
 
     def take(self, slot: int) -> bool:
         """Take it in the worker of this slot; False if it could not be had in time."""
-        self.flags[slot] = 1
-        return self.acquire(False) or self.wait(slot)
-
-    def wait(self, slot: int) -> bool:
-        """The rest of `take` when the lock was not free."""
-        if self.acquire(True, _PATIENCE):
+        if self.acquire(False) or self.wait():
+            self.holder[0] = slot + 1
             return True
-        self.flags[slot] = 0
         return False
 
-    def give_back(self, slot: int) -> None:
+    def wait(self) -> bool:
+        """Acquire it when it was not free."""
+        return self.acquire(True, _PATIENCE)
+
+    def give_back(self) -> None:
         try:
-            self._release()
+            self.release()
         except ValueError:  # this process stood still for so long that the master took it for dead
             pass
-        self.flags[slot] = 0
 
     def bury(self, slot: int) -> None:
         """In the master: the worker of this slot has died."""
-        if self.flags[slot]:
-            self.flags[slot] = 0
-            self.acquire(True, _LONGEST_HOLD)
-            self._release()
+        if not self._outlives:
+            return
+        if not self.acquire(True, _LONGEST_HOLD) and self.holder[0] != slot + 1:
+            self.acquire(True, _LONGEST_STANDSTILL)
+        self.give_back()
 
 
-def _primitive() -> tuple[Callable[..., bool], Callable[[], None]]:
-    """Taking, in time or not at all, and giving back.
+def _primitive() -> tuple[Callable[..., bool], Callable[[], None], bool]:
+    """Taking, in time or not at all; giving back; whether what is taken stays so when its holder dies.
 
     A semaphore needs /dev/shm. Where that is missing (a bare chroot) a lock on a file does the same, four times as
     slowly: the kernel gives it back when its holder dies.
@@ -66,8 +69,8 @@ def _primitive() -> tuple[Callable[..., bool], Callable[[], None]]:
     except OSError:
         with TemporaryFile() as nameless:
             file = os.dup(nameless.fileno())
-        return lambda *_: _lock_file(file), lambda: fcntl.lockf(file, fcntl.LOCK_UN)
-    return semaphore.acquire, semaphore.release
+        return lambda *_: _lock_file(file), lambda: fcntl.lockf(file, fcntl.LOCK_UN), False
+    return semaphore.acquire, semaphore.release, True
 
 
 def _lock_file(file: int) -> bool:

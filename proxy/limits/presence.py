@@ -67,7 +67,7 @@ class Presence:
                 self._counts[kind][place] += 1
             return True
         finally:
-            self._lock.give_back(self._slot)
+            self._lock.give_back()
 
     def leave(self, key: int, kind: Kept) -> None:
         """Count one less of what `enter` counted."""
@@ -79,7 +79,7 @@ class Presence:
                 self._counts[kind][place] -= 1
         finally:
             if taken:
-                self._lock.give_back(self._slot)
+                self._lock.give_back()
 
     def count(self, key: int, kind: Kept) -> int:
         """How many the client has in all workers, at this moment."""

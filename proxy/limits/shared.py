@@ -32,11 +32,11 @@ class Limits:
         self.count = count
         self.slots = slots
         self.secret = os.urandom(16)
-        flags, buckets = slots, Buckets.words(count)
-        words = memoryview(mmap.mmap(-1, 8 * (flags + buckets + Presence.words(count, slots)))).cast("q")
-        self.lock = Lock(words[:flags])
-        self.bucket_memory = words[flags : flags + buckets]
-        self.presence_memory = words[flags + buckets :]
+        presence = 1 + Buckets.words(count)
+        words = memoryview(mmap.mmap(-1, 8 * (presence + Presence.words(count, slots)))).cast("q")
+        self.lock = Lock(words[:1])
+        self.bucket_memory = words[1:presence]
+        self.presence_memory = words[presence:]
         self._presence = Presence(self.presence_memory, count, slots, self.lock, 0)
 
     def worker(self, slot: int) -> WorkerLimits:

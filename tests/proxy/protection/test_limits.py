@@ -31,6 +31,15 @@ def alone(count: int = 64) -> WorkerLimits:
     return limits.worker(0)
 
 
+def taker(worker: WorkerLimits) -> Callable[[int, float, int, float], float]:
+    """Takes a token from the bucket of a key, with a rate, a burst and a time; as one who was never here before."""
+
+    def take(key: int, rate: float, burst: int, now: float) -> float:
+        return worker.buckets.meter(rate, burst)(worker.buckets.bucket(key), now)
+
+    return take
+
+
 @contextmanager
 def worker_of(limits: Limits, slot: int, work: Callable[[WorkerLimits], None]):
     """A process that does `work` in a slot; killed if it is still there at the end, and buried in any case."""
@@ -46,7 +55,7 @@ def worker_of(limits: Limits, slot: int, work: Callable[[WorkerLimits], None]):
 
 
 def test_a_bucket_gives_its_burst_then_its_rate() -> None:
-    take = alone().buckets.take
+    take = taker(alone())
     assert [take(1, 2.0, 3, 100.0) for _ in range(3)] == [2.0, 1.0, 0.0]
     assert take(1, 2.0, 3, 100.0) == pytest.approx(-0.5)
     assert take(1, 2.0, 3, 100.25) == pytest.approx(-0.25)
@@ -56,16 +65,17 @@ def test_a_bucket_gives_its_burst_then_its_rate() -> None:
 
 
 def test_a_token_that_was_not_needed_is_put_back() -> None:
-    buckets = alone().buckets
-    assert buckets.take(1, 1e-6, 2, 5.0) == 1.0
-    buckets.give_back(1)
-    buckets.give_back(2)
-    assert [buckets.take(1, 1e-6, 2, 5.0) for _ in range(2)] == [1.0, 0.0]
-    assert buckets.take(1, 1e-6, 2, 5.0) < 0
+    worker = alone()
+    take = taker(worker)
+    assert take(1, 1e-6, 2, 5.0) == 1.0
+    worker.buckets.give_back(worker.buckets.bucket(1))
+    worker.buckets.give_back(worker.buckets.bucket(2))
+    assert [take(1, 1e-6, 2, 5.0) for _ in range(2)] == [1.0, 0.0]
+    assert take(1, 1e-6, 2, 5.0) < 0
 
 
 def test_a_changed_limit_keeps_what_was_taken() -> None:
-    take = alone().buckets.take
+    take = taker(alone())
     for _ in range(10):
         take(1, 100.0, 10, 50.0)
     assert take(1, 1.0, 12, 50.0) == pytest.approx(1.0), "two more than before"
@@ -79,7 +89,7 @@ def test_a_changed_limit_keeps_what_was_taken() -> None:
 )
 def test_never_more_than_burst_and_rate_allow(rate: float, burst: int, pauses: list[float]) -> None:
     """Whatever the pauses, in any stretch of time; clocks of other processes may be a little behind."""
-    take = alone(16).buckets.take
+    take = taker(alone(16))
     now = latest = 1000.0
     passed: list[float] = []
     for pause in pauses:
@@ -98,7 +108,7 @@ def test_never_more_than_burst_and_rate_allow(rate: float, burst: int, pauses: l
 
 @given(st.integers(1, 20), st.floats(0.5, 50))
 def test_waiting_as_long_as_told_is_enough(burst: int, rate: float) -> None:
-    take = alone(16).buckets.take
+    take = taker(alone(16))
     now = 10.0
     for _ in range(burst):
         assert take(3, rate, burst, now) >= 0
@@ -118,14 +128,38 @@ def test_what_a_client_is_told_is_well_formed_whatever_the_route_is_called() -> 
 
 
 def test_a_full_table_lets_the_oldest_go() -> None:
-    buckets = alone(WAYS).buckets
+    take = taker(alone(WAYS))
     for key in range(1, WAYS + 1):
-        buckets.take(key, 0.001, 5, float(key))
-    buckets.take(1, 0.001, 5, 50.0)
-    buckets.take(99, 0.001, 5, 51.0)
-    assert buckets.take(1, 0.001, 5, 52.0) == pytest.approx(2.0, abs=0.1), "it was used a moment ago"
-    assert buckets.take(99, 0.001, 5, 52.0) == pytest.approx(3.0, abs=0.1)
-    assert buckets.take(2, 0.001, 5, 52.0) == 4.0, "it was the oldest, and is forgotten"
+        take(key, 0.001, 5, float(key))
+    take(1, 0.001, 5, 50.0)
+    take(99, 0.001, 5, 51.0)
+    assert take(1, 0.001, 5, 52.0) == pytest.approx(2.0, abs=0.1), "it was used a moment ago"
+    assert take(99, 0.001, 5, 52.0) == pytest.approx(3.0, abs=0.1)
+    assert take(2, 0.001, 5, 52.0) == 4.0, "it was the oldest, and is forgotten"
+
+
+def test_a_bucket_that_had_to_go_begins_anew_elsewhere() -> None:
+    """One that a worker remembers is looked for again when another key stands in its place."""
+    buckets = alone(WAYS).buckets
+    take = buckets.meter(0.001, 5)
+    known = [buckets.bucket(key) for key in range(1, WAYS + 2)]
+    for now, bucket in enumerate(known):
+        assert take(bucket, float(now)) == 4.0, "the last one takes the place of the first"
+    assert take(known[0], 100.0) == 4.0, "the first is forgotten, and takes the place of the second"
+    assert take(known[0], 100.0) == 3.0
+    assert take(known[WAYS], 100.0) == pytest.approx(3.0, abs=0.1), "the last is undisturbed"
+
+
+def test_workers_that_remember_a_bucket_follow_it_when_it_moves() -> None:
+    limits = Limits(WAYS, 2)
+    one, two = limits.worker(0).buckets, limits.worker(1).buckets
+    here, there = one.bucket(1), two.bucket(1)
+    assert one.meter(0.001, 5)(here, 1.0) == 4.0
+    assert two.meter(0.001, 5)(there, 1.0) == 3.0
+    for key in range(2, WAYS + 2):
+        one.meter(0.001, 5)(one.bucket(key), float(key))
+    assert two.meter(0.001, 5)(there, 50.0) == 4.0
+    assert one.meter(0.001, 5)(here, 50.0) == 3.0
 
 
 @pytest.fixture(params=["semaphore", "file"])
@@ -174,10 +208,11 @@ def test_processes_that_share_a_bucket_pass_exactly_its_burst_and_rate(limits: L
     burst, rate, moments = 500, 2000.0, (100.0, 100.25, 103.0)
 
     def hammer(worker: WorkerLimits) -> None:
+        take, bucket = worker.buckets.meter(rate, burst), worker.buckets.bucket(42)
         passed = []
         for moment in moments:
             begin.wait(PATIENCE)
-            passed.append(sum(worker.buckets.take(42, rate, burst, moment) >= 0 for _ in range(3000)))
+            passed.append(sum(take(bucket, moment) >= 0 for _ in range(3000)))
         results.put(passed)
 
     with worker_of(limits, 0, hammer), worker_of(limits, 1, hammer), worker_of(limits, 2, hammer):
@@ -197,7 +232,7 @@ def test_a_worker_killed_inside_the_lock_stops_nobody(limits: Limits) -> None:
     with worker_of(limits, 1, die_inside) as process:
         assert inside.wait(PATIENCE)
         process.join(PATIENCE)
-    assert limits.worker(0).buckets.take(1, 1.0, 2, 1.0) == 1.0
+    assert taker(limits.worker(0))(1, 1.0, 2, 1.0) == 1.0
 
 
 def test_a_lock_is_given_back_once() -> None:
@@ -205,10 +240,21 @@ def test_a_lock_is_given_back_once() -> None:
     assert limits.lock.take(1)
     limits.lock.bury(1)
     limits.lock.bury(1)
-    limits.lock.give_back(1)
+    limits.lock.give_back()
     assert limits.lock.take(0)
     assert not limits.lock.take(2), "not twice"
-    limits.lock.give_back(0)
+    limits.lock.give_back()
+
+
+def test_a_lock_whose_holder_did_not_say_so_is_given_back_later() -> None:
+    limits = Limits(64, 4)
+    assert limits.lock.take(1)
+    limits.lock.give_back()
+    assert limits.lock.acquire(False), "the worker of slot 2 has it, and is killed at this very moment"
+    assert not limits.lock.take(0)
+    limits.lock.bury(2)
+    assert limits.lock.take(0)
+    limits.lock.give_back()
 
 
 def test_a_lock_that_cannot_be_had_refuses_nobody() -> None:
@@ -216,11 +262,11 @@ def test_a_lock_that_cannot_be_had_refuses_nobody() -> None:
     limits.begin(0)
     assert limits.lock.take(1)
     worker = limits.worker(0)
-    assert worker.buckets.take(1, 1.0, 2, 1.0) == 2.0
+    assert taker(worker)(1, 1.0, 2, 1.0) == 2.0
     assert worker.presence.enter(1, Kept.CONNECTIONS, 1)
-    limits.lock.give_back(1)
-    limits.lock.give_back(1)
-    assert worker.buckets.take(1, 1.0, 2, 1.0) == 1.0
+    limits.lock.give_back()
+    limits.lock.give_back()
+    assert taker(worker)(1, 1.0, 2, 1.0) == 1.0
 
 
 def test_workers_killed_at_random_leave_the_bucket_exact() -> None:
@@ -229,20 +275,22 @@ def test_workers_killed_at_random_leave_the_bucket_exact() -> None:
     burst = 100_000_000
 
     def hammer(worker: WorkerLimits) -> None:
+        take, bucket = worker.buckets.meter(1e-9, burst), worker.buckets.bucket(5)
         ready.set()
         while True:
-            worker.buckets.take(5, 1e-9, burst, monotonic())
+            take(bucket, monotonic())
 
     limits.begin(0)
-    own = limits.worker(0)
+    buckets = limits.worker(0).buckets
+    take, bucket = buckets.meter(1e-9, burst), buckets.bucket(5)
     for _ in range(5):
         ready.clear()
         with worker_of(limits, 1, hammer):
             assert ready.wait(PATIENCE)
             for _ in range(200):
-                own.buckets.take(5, 1e-9, burst, monotonic())
-    before = own.buckets.take(5, 1e-9, burst, monotonic())
-    assert own.buckets.take(5, 1e-9, burst, monotonic()) == pytest.approx(before - 1, abs=1e-3)
+                take(bucket, monotonic())
+    before = take(bucket, monotonic())
+    assert take(bucket, monotonic()) == pytest.approx(before - 1, abs=1e-3)
 
 
 def test_connections_are_counted_over_all_workers() -> None:
