@@ -14,7 +14,6 @@ from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer
 from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
-from proxy.gate.gate import Gate
 from proxy.net.spool import Spool
 from proxy.relay import RelayLimits, Sink, SizedRelay, relay_chunked, relay_counted, relay_until_close, send_rest
 from proxy.resources import Resources
@@ -84,8 +83,14 @@ class Exchange(Asking):
         cluster = route.cluster
         if cluster.queue is not None or request.method != b"GET" or request.fields.websocket:
             return False
-        if route.gate is not None and not self._passes(route.gate):
-            return False
+        if route.gate is not None:
+            self._admitted = True
+            try:
+                self._verdict = route.gate.check(request)
+            except ExchangeError as error:
+                self._verdict = error
+            if self._verdict is not None:
+                return False
         now = monotonic()
         try:
             self._peers = cluster.in_turn(request)
@@ -105,15 +110,6 @@ class Exchange(Asking):
         self._deadline = now + route.settings.read_timeout
         lease.await_callback(self._heard, self._deadline)
         return True
-
-    def _passes(self, gate: Gate) -> bool:
-        """Whether the gate lets the request go on. A refusal is kept for `run`."""
-        self._admitted = True
-        try:
-            self._verdict = gate.check(self._request)
-        except ExchangeError as error:
-            self._verdict = error
-        return self._verdict is None
 
     def _heard(self) -> None:
         """The upstream has answered, closed, or let its deadline pass. Raises nothing."""
@@ -189,7 +185,7 @@ class Exchange(Asking):
             self._pass_on(route)
         else:
             if route.gate is not None and not self._admitted:
-                self._passes(route.gate)
+                self._verdict = route.gate.check(request)
             if isinstance(self._verdict, ExchangeError):
                 raise self._verdict
             if self._verdict is not None:
