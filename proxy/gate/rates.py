@@ -39,30 +39,36 @@ class RateLimit(Prompt):
         policy = b'RateLimit-Policy: "%s";q=%d;w=%d\r\n' % (name, self._burst, ceil(self._burst / self._rate))
         self._left = policy + b'RateLimit: "%s";r=%%d;t=%%d\r\n' % name
         self._next = ceil(1 / self._rate)
-        self._told = b""
-        """What was told last: it is often the same again."""
-        self._tokens = self._above = 0.0
-        """It is told when from `_tokens` to less than `_above` are left."""
+        self._last = (0.0, 0.0, b"")
+        """What was told last, with the tokens from and below which it is: it is often the same again."""
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (429)."""
-        left = self._take(self._known.get(request.client) or self._bucket_of(request), request.started)
-        if self._tokens <= left < self._above:
-            request.told = self._told
+        left = self._take(request.bucket or self._bucket_of(request), request.started)
+        tokens, above, told = self._last
+        if tokens <= left < above:
+            request.told = told
         elif left >= 0.0:
-            request.told = self._tell(left)
+            request.told = self._tell(int(left))
         else:
             wait = max(1, ceil(-left))
-            told = (self._left % (0, wait)).split(CRLF)[:-1]
-            raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *told))
+            lines = (self._left % (0, wait)).split(CRLF)[:-1]
+            raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *lines))
 
-    def _tell(self, left: float) -> bytes:
-        tokens = int(left)
-        self._tokens, self._above = float(tokens), tokens + 1.0
-        self._told = self._left % (tokens, self._next)
-        return self._told
+    def _tell(self, tokens: int) -> bytes:
+        told = self._left % (tokens, self._next)
+        self._last = (float(tokens), tokens + 1.0, told)
+        return told
 
     def _bucket_of(self, request: Request) -> Bucket:
+        """The request's bucket, which it keeps."""
+        bucket = self._known.get(request.client)
+        if bucket is None:
+            bucket = self._find(request)
+        request.bucket = bucket
+        return bucket
+
+    def _find(self, request: Request) -> Bucket:
         value = field_value(request.fields.lines, self._header) if self._header else None
         if value is not None:
             return self._bucket(self._keys.of_value(b"h" + value))

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
+from proxy.limits.buckets import Bucket
 from proxy.net.spool import Spool
 from proxy.net.stream import Stream
 from proxy.wire.head import CRLF
@@ -39,6 +40,7 @@ class Request:
     __slots__ = (
         "block",
         "body",
+        "bucket",
         "client",
         "fields",
         "host",
@@ -89,6 +91,8 @@ class Request:
         self.received = 0
         self.told = b""
         """Field lines (with their ends) that the client is told in whatever answer it gets."""
+        self.bucket: Bucket | None = None
+        """What its route's rate is counted in, once it was: the same for the same request on the same connection."""
         self.release: Callable[[], None] | None = None
         """Called when the exchange has ended, to give back what was counted for it."""
 
