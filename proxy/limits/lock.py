@@ -51,7 +51,7 @@ class Lock:
 
     def bury(self, slot: int) -> None:
         """In the master: the worker of this slot has died."""
-        if not self._outlives:
+        if not self._outlives:  # the kernel gave it back
             return
         if not self.acquire(True, _LONGEST_HOLD) and self.holder[0] != slot + 1:
             self.acquire(True, _LONGEST_STANDSTILL)

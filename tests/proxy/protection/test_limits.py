@@ -127,6 +127,24 @@ def test_what_a_client_is_told_is_well_formed_whatever_the_route_is_called() -> 
         )
 
 
+@pytest.mark.parametrize("by", [Key("client"), Key("route"), Key("header", "x-key")], ids=lambda key: key.kind)
+def test_a_repeated_request_is_counted_where_a_new_one_like_it_is(by: Key) -> None:
+    limit = RateLimit("api", Rate(1, 60), 4, by, alone())
+
+    def asked(value: bytes) -> Request:
+        fields = RequestFields()
+        fields.lines = [b"X-Key: " + value]
+        return Request(b"GET", b"/", 1, fields, b"", 1000.0, client="192.0.2.1")
+
+    def left(request: Request) -> bytes:
+        limit.check(request)
+        return request.told.partition(b"r=")[2][:1]
+
+    one, alike, other = asked(b"a"), asked(b"a"), asked(b"b")
+    assert [left(one), left(one.renew(1000.0)), left(alike)] == [b"3", b"2", b"1"]
+    assert left(other) == (b"3" if by.kind == "header" else b"0")
+
+
 def test_a_full_table_lets_the_oldest_go() -> None:
     take = taker(alone(WAYS))
     for key in range(1, WAYS + 1):
@@ -195,6 +213,7 @@ def test_clients_are_addresses_or_networks(address: str, network: str) -> None:
 def test_keys_differ_by_family_and_start() -> None:
     limits, others = Limits(16, 1), Limits(16, 1)
     keys = limits.worker(0).keys("route one")
+    assert all(0 < keys.of_value(b"%d" % number) < 2**53 for number in range(100)), "a float holds it exactly"
     assert keys.of_client("2001:db8::1") == keys.of_client("2001:db8::2")
     assert keys.of_client("192.0.2.1") != keys.of_client("192.0.2.2")
     assert keys.of_client("192.0.2.1") != limits.worker(0).keys("route two").of_client("192.0.2.1")
