@@ -19,6 +19,9 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Listener:
     """A listening socket; each accepted one is handed over, non-blocking and without Nagle's delay.
 
+    A turn takes what has piled up, `batch` connections at most. How many may be there is told by the turn before:
+    asking for one that is not there costs as much as five other system calls.
+
     All workers wait on the same socket, and the kernel tends to wake the same one first. A worker that holds more than
     its share of the connections, as `yields` says, therefore leaves a new one to the others for a moment.
     """
@@ -38,6 +41,7 @@ class Listener:
         self._exhausted = exhausted
         self._yields = yields
         self._batch = batch
+        self._expected = 1
         self._is_tcp = sock.family != socket.AF_UNIX
         # As plain numbers: a socket's own attributes make an enumeration's member each time.
         self._kind = int(sock.family), int(sock.type), sock.proto
@@ -45,6 +49,8 @@ class Listener:
         self._pause: Any = hub.loop.timer(_PAUSE)
         self._courtesy: Any = hub.loop.timer(_COURTESY)
         sock.setblocking(False)
+        if self._is_tcp:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
 
     def start(self) -> None:
         self._watcher.start(self._take_turn)
@@ -71,10 +77,11 @@ class Listener:
         self._accept()
 
     def _accept(self) -> None:
-        for _ in range(self._batch):
+        for taken in range(self._expected):
             try:
                 descriptor, address = self._sock._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, ConnectionAbortedError):
+                self._expected = taken or 1
                 return
             except OSError as error:
                 if error.errno not in _OUT_OF_RESOURCES:
@@ -84,11 +91,10 @@ class Listener:
                 return
             sock = Socket(*self._kind, fileno=descriptor)
             sock.setblocking(False)
-            if self._is_tcp:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(sock, _plain(address[0]) if self._is_tcp else "")
             if not self._watcher.active:
                 return
+        self._expected = min(2 * self._expected, self._batch)
 
 
 def _plain(address: str) -> str:
