@@ -12,6 +12,7 @@ was asked, in order, and parks it again.
 import logging
 import socket
 from time import monotonic
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
@@ -50,8 +51,8 @@ class Connection(Reader):
         "owner",
     )
 
-    def __init__(self, sock: Socket, front: Front, client: str) -> None:
-        super().__init__(sock, front, client)
+    def __init__(self, sock: Socket, front: Front, client: str, reader: Any = None) -> None:
+        super().__init__(sock, front, client, reader)
         self.owner: greenlet | None = None
         self.half_closed = False
         self._exchange: Exchange | None = None

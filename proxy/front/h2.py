@@ -64,8 +64,10 @@ class Connection(Output):
 
     detached = False
 
-    def __init__(self, sock: Socket | TlsSocket, front: Front, client: str, received: bytes = b"") -> None:
-        super().__init__(sock, front, client)
+    def __init__(
+        self, sock: Socket | TlsSocket, front: Front, client: str, received: bytes = b"", reader: Any = None
+    ) -> None:
+        super().__init__(sock, front, client, reader)
         self._tls = sock if isinstance(sock, TlsSocket) else None
         self.streams: dict[int, ClientStream] = {}
         self._fresh: list[ClientStream] = []
@@ -81,7 +83,7 @@ class Connection(Output):
         if front.draining:
             self.drain()
         self.settle()
-        if received or self._tls is not None:
+        if received or (self._tls is not None and self._tls.buffered):
             self.hub.loop.run_callback(self.unasked)
 
     @property

@@ -62,9 +62,9 @@ class Output(Stream):
         "last_stream",
     )
 
-    def __init__(self, sock: Socket | TlsSocket, front: Front, client: str) -> None:
+    def __init__(self, sock: Socket | TlsSocket, front: Front, client: str, reader: Any = None) -> None:
         resources = front.resources
-        super().__init__(cast(Socket, sock), resources.hub, resources.deadlines)
+        super().__init__(cast(Socket, sock), resources.hub, resources.deadlines, reader)
         self.front = front
         self.client = client
         self.guard = FrameGuard(monotonic)

@@ -1,5 +1,7 @@
 """The reading half of an HTTP/1 connection: heads, and bodies once they are wanted."""
 
+from typing import Any
+
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
@@ -21,8 +23,8 @@ class Reader(Responder):
 
     __slots__ = ("_memo", "_returning", "_route")
 
-    def __init__(self, sock: Socket, front: Front, client: str) -> None:
-        super().__init__(sock, front, client)
+    def __init__(self, sock: Socket, front: Front, client: str, reader: Any = None) -> None:
+        super().__init__(sock, front, client, reader)
         self._returning = False
         self._route: Route | None = None
         self._memo: tuple[bytes, bytes, Request, Tables] | None = None

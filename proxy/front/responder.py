@@ -1,5 +1,7 @@
 """The answering half of an HTTP/1 connection: framing and sending."""
 
+from typing import Any
+
 from proxy import errors
 from proxy.downstream import TunnelEnded
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
@@ -33,9 +35,9 @@ class Responder(Stream):
         "sent",
     )
 
-    def __init__(self, sock: Socket, front: Front, client: str) -> None:
+    def __init__(self, sock: Socket, front: Front, client: str, reader: Any = None) -> None:
         resources = front.resources
-        super().__init__(sock, resources.hub, resources.deadlines)
+        super().__init__(sock, resources.hub, resources.deadlines, reader)
         self.front = front
         self.client = client
         self.buffer = b""

@@ -1,7 +1,7 @@
 """The client's side of TLS: handshakes, and HTTP/1 connections over it.
 
 A handshake takes no greenlet: its socket's watcher calls it back until it is done, then the connection that ALPN chose
-takes its place.
+takes its place, and its watcher with it.
 
     accepted ──a TLS record──► shaking hands ──done──► a connection, with the request that came along
       │                          └──refused, gone, 10 s──► closed, counted
@@ -81,20 +81,19 @@ class Handshake:
         self.close()
 
     def close(self) -> None:
-        sock = self._leave()
+        sock = self._sock
         if sock is not None:
+            self._leave()
+            self._watcher.stop()
+            self._watcher.close()
             self._front.ended(sock.fileno())
             (self._tls or sock).close()
 
-    def _leave(self) -> Socket | None:
-        """Give up the socket, to whoever goes on with it."""
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._front.resources.deadlines.streams.discard(self)
-            self._front.connections.discard(self)
-        return sock
+    def _leave(self) -> None:
+        """Leave the socket and its watcher to whoever goes on with them."""
+        self._sock = None
+        self._front.resources.deadlines.streams.discard(self)
+        self._front.connections.discard(self)
 
     def _first_bytes(self) -> None:
         assert self._sock is not None
@@ -132,33 +131,38 @@ class Handshake:
         tls = self._tls
         assert tls is not None
         try:
-            tls.shake_hands()
-        except BlockingIOError:
-            wanted = WRITE if tls.sending else READ
-            if self._watcher.events != wanted:
-                self._watcher.stop()
-                self._watcher.events = wanted
-                self._watcher.start(self._go_on)
-            return
+            done = tls.shake_hands()
         except OSError:
             self._fail(errors.TLS_HANDSHAKE.reason)
             return
-        if tls.protocol == ACME_TLS:
+        self._wait_for(WRITE if not done and tls.sending else READ)
+        if done:
+            self._succeed(tls)
+
+    def _wait_for(self, events: int) -> None:
+        if self._watcher.events != events:
+            self._watcher.stop()
+            self._watcher.events = events
+            self._watcher.start(self._go_on)
+
+    def _succeed(self, tls: TlsSocket) -> None:
+        protocol = tls.protocol
+        if protocol == ACME_TLS:
             self.close()  # RFC 8737 section 3: nothing is said after the handshake
             return
         self._leave()
         self._front.resources.counters.handshake(resumed=tls.resumed)
-        if tls.protocol == "h2":
-            Http2Connection(tls, self._front, self._client)
+        if protocol == "h2":
+            Http2Connection(tls, self._front, self._client, reader=self._watcher)
             return
-        connection = TlsConnection(tls, self._front, self._client)
+        connection = TlsConnection(tls, self._front, self._client, self._watcher)
         if tls.buffered:
             connection.unasked()
 
     def _refuse_plain(self) -> None:
-        sock = self._leave()
-        assert sock is not None
-        connection = Mistaken(sock, self._front, self._client)
+        assert self._sock is not None
+        connection = Mistaken(self._sock, self._front, self._client, self._watcher)
+        self._leave()
         connection.buffer = self._received
         self._front.resume(connection)
 
@@ -177,8 +181,8 @@ class TlsConnection(Connection):
 
     __slots__ = ("_tls",)
 
-    def __init__(self, tls: TlsSocket, front: Front, client: str) -> None:
-        super().__init__(cast(Socket, tls), front, client)
+    def __init__(self, tls: TlsSocket, front: Front, client: str, reader: Any) -> None:
+        super().__init__(cast(Socket, tls), front, client, reader)
         self._tls = tls
 
     @property

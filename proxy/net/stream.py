@@ -107,15 +107,20 @@ class Stream:
 
     __slots__ = ("__weakref__", "deadline", "deadlines", "hub", "reader", "sock", "waiter", "writer")
 
-    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines) -> None:
+    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines, reader: Any = None) -> None:
+        """`reader` is the socket's read watcher, active, if it has one already."""
         self.sock = sock
         self.hub = hub
         self.deadlines = deadlines
         self.deadline = NEVER
         self.waiter: greenlet | None = None
-        self.reader: Any = hub.loop.io(sock.fileno(), READ)
+        if reader is None:
+            self.reader: Any = hub.loop.io(sock.fileno(), READ)
+            self.reader.start(self.unasked)
+        else:
+            self.reader = reader
+            reader.callback = self.unasked
         self.writer: Any = None
-        self.reader.start(self.unasked)
         deadlines.streams.add(self)
 
     @property

@@ -96,9 +96,15 @@ class TlsSocket:
 
     # The handshake.
 
-    def shake_hands(self) -> None:
-        """Go on with the handshake until it is done. Raises `BlockingIOError`: call again when the socket is ready,
-        for writing if `sending` says so, else for reading; another `OSError`: it failed."""
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is done. If not, call again when the socket is ready, for writing if
+        `sending` says so, else for reading. Raises `OSError`: it failed."""
+        try:
+            return self._go_on()
+        except BlockingIOError:
+            return False
+
+    def _go_on(self) -> bool:
         if self._unsent:
             self._flush()
         if not self._left:
@@ -111,7 +117,7 @@ class TlsSocket:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
-            raise BlockingIOError(errno.EAGAIN, "the handshake waits for the client") from None
+            return False
         except ssl.SSLError:
             self._say_last_words()
             raise
@@ -124,6 +130,7 @@ class TlsSocket:
                 self._flush()
             except OSError:
                 pass  # the next receive tells of a client that is gone
+        return True
 
     @property
     def sending(self) -> bool:

@@ -110,13 +110,12 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_buffered(contexts
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.do_handshake()
     client.push()
-    with pytest.raises(BlockingIOError):
-        near.shake_hands()
+    assert not near.shake_hands()
     client.pull()
     client.tls.do_handshake()
     client.write(b"request")
     client.push()
-    near.shake_hands()
+    assert near.shake_hands()
     assert near.buffered
     assert near.recv(100, socket.MSG_PEEK) == near.recv(100) == b"request"
     assert not near.buffered
@@ -284,8 +283,7 @@ def test_a_client_that_leaves_with_its_last_word_has_shaken_hands_all_the_same(c
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.do_handshake()
     client.push()
-    with pytest.raises(BlockingIOError):
-        near.shake_hands()
+    assert not near.shake_hands()
     client.pull()
     with contextlib.suppress(ssl.SSLWantReadError):
         client.tls.do_handshake()

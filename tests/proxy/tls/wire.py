@@ -80,12 +80,7 @@ def shake_hands(near: TlsSocket, client: Client, most: int = 1 << 20) -> None:
         except ssl.SSLWantReadError:
             pass
         client.push(most)
-        if not done[0]:
-            try:
-                near.shake_hands()
-                done[0] = True
-            except BlockingIOError:
-                pass
+        done[0] = done[0] or near.shake_hands()
         client.pull(most)
     raise AssertionError("the handshake does not come to an end")
 
