@@ -248,7 +248,7 @@ def test_closing_sends_close_notify_but_resetting_does_not(contexts: Contexts) -
     near.close()
     client.pull()
     client.pull()
-    with pytest.raises(ssl.SSLError, match="(?i)eof"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)eof"):
         client.read()
     client.far.close()
 
