@@ -27,15 +27,11 @@ The master waits one second longer than `graceful` before it kills, so a worker 
 as `handle_usr1`, TERM as `handle_exit`, QUIT and INT as `handle_quit`.
 """
 
-import grp
 import os
 import pkgutil
-import pwd
 import signal
-import stat
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from importlib import metadata
 from math import ceil
 from pathlib import Path
@@ -48,10 +44,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.pidfile import Pidfile
 
-from proxy import descriptors, listeners
+from proxy import account, descriptors, listeners
 from proxy.handover import Handover
 from proxy.limits import Limits
-from proxy.observe.accesslog import open_for_append
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
 from proxy.orders import ENVIRONMENT, OrderBook, OrdersBusy
@@ -80,9 +75,9 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
     try:
         if not listeners.inherited():
             listeners.check(settings.bind + settings.bind_plain + ((settings.admin,) if settings.admin else ()))
-        prepare_access_log(settings)
+        account.prepare_access_log(settings)
         gateway = Gateway(settings, flags, worker_class)
-        prepare_state(settings)
+        account.prepare_state(settings)
         gateway.vault.fill(settings)
         Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
@@ -124,7 +119,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Translate `settings` for gunicorn; called by it."""
         settings = self.settings
-        identity = owner(settings)
+        identity = account.owner(settings)
         options = {
             "bind": [str(address) for address in settings.bind],
             "worker_class": self._worker,
@@ -288,8 +283,8 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             new = self.app.read_again()
             if not self.systemd:
                 listeners.check(listeners.added(new, self.LISTENERS, self.app.admin))
-            prepare_access_log(new)
-            prepare_state(new)
+            account.prepare_access_log(new)
+            account.prepare_state(new)
             self.app.vault.fill(new)
             return new
         except SettingsError as problem:
@@ -340,7 +335,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
     def handle_usr1(self) -> None:
         """Reopen logs; the file is made here, where the rights are, before the workers look for it."""
         try:
-            prepare_access_log(self.app.settings)
+            account.prepare_access_log(self.app.settings)
         except SettingsError as problem:
             self.log.warning("log not reopened: %s", problem)
         super().handle_usr1()
@@ -377,62 +372,3 @@ def _fixed(settings: Settings) -> tuple[object, ...]:
     """What a worker cannot change while it runs."""
     return (settings.bind, settings.bind_plain, settings.admin, settings.user, settings.group, settings.secure,
             bool(settings.acme), settings.acme_directory, settings.state_dir)
-
-
-def owner(settings: Settings) -> tuple[int, int]:
-    """User and group ids the workers run with."""
-    uid, gid = os.geteuid(), os.getegid()
-    if settings.user:
-        account = pwd.getpwnam(settings.user)
-        uid, gid = account.pw_uid, account.pw_gid
-    if settings.group:
-        gid = grp.getgrnam(settings.group).gr_gid
-    return uid, gid
-
-
-def prepare_state(settings: Settings) -> None:
-    """Make the state directory and give it to the workers, which keep what they obtain in it. Raises SettingsError."""
-    directory = settings.state_dir
-    if directory is None:
-        return
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.geteuid() == 0 and (settings.user or settings.group):
-            os.chown(directory, *owner(settings))
-    except OSError as problem:
-        raise SettingsError([f"--state-dir {directory}: cannot be made: {problem.strerror}"]) from None
-
-
-def prepare_access_log(settings: Settings) -> None:
-    """Make the access log's file and see that the workers can write to it. Raises SettingsError."""
-    if settings.access_log in ("-", "off"):
-        return
-    change_owner = os.geteuid() == 0 and bool(settings.user or settings.group)
-    try:
-        file = open_for_append(settings.access_log)
-        try:
-            if change_owner and stat.S_ISREG(os.fstat(file).st_mode):
-                os.fchown(file, *owner(settings))
-        finally:
-            os.close(file)
-        with _acting_as(*owner(settings)) if change_owner else nullcontext():
-            os.close(open_for_append(settings.access_log))
-    except OSError as problem:
-        who = f" by {settings.user or settings.group}" if change_owner else ""
-        raise SettingsError(
-            [f"--access-log {settings.access_log}: cannot be written{who}: {problem.strerror}"]) from None
-
-
-@contextmanager
-def _acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Have another account's rights to files for a moment."""
-    groups, own_gid = os.getgroups(), os.getegid()
-    os.setgroups([gid])
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(own_gid)
-        os.setgroups(groups)

@@ -13,8 +13,6 @@ is spliced inside the kernel up to its end.
          └──reset of either side──► closed, the other side reset too
 """
 
-import os
-import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
@@ -23,6 +21,7 @@ from proxy.errors import Blame
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.stream import NEVER, Deadlines, Hub
+from proxy.wire.frames import LONGEST_HEADER, close_frame, frame_size
 
 BUFFER_SIZE = 1 << 17
 GOING_AWAY = 1001
@@ -30,8 +29,6 @@ SERVICE_RESTART = 1012  # registered beside those of RFC 6455: another process s
 
 _CLOSE_PATIENCE = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""
-
-_LONGEST_HEADER = 14
 
 
 class Side(Protocol):
@@ -64,10 +61,10 @@ class Direction:
     __slots__ = (
         "_head",
         "_left",
-        "_masked",
         "_overhead",
         "_spliced",
         "_tunnel",
+        "masked",
         "moved",
         "pending",
         "pipe",
@@ -80,7 +77,7 @@ class Direction:
         self._tunnel = tunnel
         self.source = source
         self.target = target
-        self._masked = masked
+        self.masked = masked
         self._spliced = splice.AVAILABLE and source.descriptor is not None and target.descriptor is not None
         self._overhead = 6 if masked else 2
         """Header bytes of a small frame."""
@@ -230,8 +227,8 @@ class Direction:
         position = self._left
         head, self._head = self._head, b""
         while position < count:
-            begun = head + bytes(data[position : position + _LONGEST_HEADER])
-            size = _frame_size(begun, masked=self._masked)
+            begun = head + bytes(data[position : position + LONGEST_HEADER])
+            size = frame_size(begun, masked=self.masked)
             if size is None:
                 self._head = begun
                 break
@@ -239,31 +236,11 @@ class Direction:
             head = b""
         self._left = max(0, position - count)
 
-    def close_frame(self, code: int) -> bytes:
-        payload = struct.pack("!H", code)
-        if not self._masked:
-            return b"\x88\x02" + payload
-        mask = os.urandom(4)
-        return b"\x88\x82" + mask + bytes(byte ^ key for byte, key in zip(payload, mask, strict=False))
-
     def stop(self) -> None:
         self.target.unwatch_writable()
         if self.pipe is not None:
             self.pipe.close()
             self.pipe = None
-
-
-def _frame_size(head: bytes, *, masked: bool) -> int | None:
-    """Bytes of the frame that begins with `head`, header included; None if the header is not complete."""
-    if len(head) < 2:
-        return None
-    size = head[1] & 0x7F
-    mask = 4 if masked else 0
-    if size < 126:
-        return 2 + mask + size
-    if size == 126:
-        return None if len(head) < 4 else 4 + mask + int.from_bytes(head[2:4], "big")
-    return None if len(head) < 10 else 10 + mask + int.from_bytes(head[2:10], "big")
 
 
 class Tunnel:
@@ -366,7 +343,7 @@ class Tunnel:
         """A direction may have come to the end of a frame: the place for a close frame, if one is due."""
         if not self.closing or self.closed or direction.sealed or not direction.at_boundary:
             return
-        if not direction.send(direction.close_frame(self.closing)):
+        if not direction.send(close_frame(self.closing, masked=direction.masked)):
             return
         direction.sealed = True
         if direction.pending is None:
