@@ -15,7 +15,7 @@ from benchmark.load import Connection, Load, Sample, close, open_http, open_webs
 from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
 from benchmark.peers import GATEWAY, PEERS, gateway, make_pair
 from benchmark.process import Server
-from benchmark.scenarios import FLEETS, LIMITED, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario
+from benchmark.scenarios import FLEETS, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario, groups
 
 SETTLE_SECONDS = 1.5
 NEVER_REACHED = "1000000/s"
@@ -68,26 +68,42 @@ Results = dict[str, dict[str, Series]]
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Fleet:
+    """An origin and what stands in front of it; `limited` is the gateway once more, counting rates."""
+
+    behind: Server
+    servers: list[Server] = field(default_factory=list)
+    limited: list[Server] = field(default_factory=list)
+
+    def of(self, scenario: Scenario) -> list[Server]:
+        """Those that a scenario is measured with."""
+        return self.limited if scenario.kind == "limited" else self.servers
+
+
 @contextlib.contextmanager
-def fleet(plan: Plan, folder: Path, kind: str, failures: dict[str, str]) -> Iterator[tuple[Server, list[Server]]]:
+def started(
+    plan: Plan, folder: Path, kind: str, failures: dict[str, str], *, limited: bool = False
+) -> Iterator[Fleet]:
     """An origin and every peer in front of it. A peer that does not start is noted in `failures` and left out."""
     folder.mkdir()
-    behind = (origin.websocket if kind == TUNNEL else origin.http)(folder, plan.driver_core)
-    servers: list[Server] = []
+    fleet = Fleet((origin.websocket if kind == TUNNEL else origin.http)(folder, plan.driver_core))
+    port = fleet.behind.port
     try:
         pair = make_pair(folder) if kind == SECURE else None
         for name in plan.peers:
-            if kind == LIMITED:
-                if name == GATEWAY:
-                    servers.append(gateway(behind.port, folder, plan.proxy_core, plan.pool, None, NEVER_REACHED))
-                continue
             try:
-                servers.append(PEERS[name](behind.port, folder, plan.proxy_core, plan.pool, pair))
+                fleet.servers.append(PEERS[name](port, folder, plan.proxy_core, plan.pool, pair))
             except BenchError as error:
                 failures[name] = str(error)
-        yield behind, servers
+        if limited and GATEWAY in plan.peers:
+            (folder / "limited").mkdir()
+            fleet.limited.append(
+                gateway(port, folder / "limited", plan.proxy_core, plan.pool, None, NEVER_REACHED)
+            )
+        yield fleet
     finally:
-        for server in (*servers, behind):
+        for server in (*fleet.servers, *fleet.limited, fleet.behind):
             server.stop()
 
 
@@ -108,7 +124,8 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
     if scenario.fleet == SECURE and not plan.wrk:
         raise BenchError("needs wrk, which is not installed")
     if plan.wrk and scenario.body <= MIB and scenario.fleet != TUNNEL:
-        return wrk.measure(server.port, scenario, folder, plan.seconds, plan.fields, server.pids, behind.pids)
+        seconds = plan.seconds * scenario.lasting
+        return wrk.measure(server.port, scenario, folder, seconds, plan.fields, server.pids, behind.pids)
     numbers = range(scenario.connections)
     if scenario.fleet == TUNNEL:
         shakes = [heads.upgrade(server.port, number) for number in numbers]
@@ -132,18 +149,20 @@ def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Res
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        with fleet(plan, folder / kind, kind, failures) as (behind, servers):
+        limited = any(scenario.kind == "limited" for scenario in chosen)
+        with started(plan, folder / kind, kind, failures, limited=limited) as fleet:
             for scenario in chosen:
-                row = results[scenario.name] = {name: Series() for name in plan.peers}
-                for name, failure in failures.items():
-                    row[name].failure = failure
+                results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
+            for group in groups(chosen):
                 for number in range(plan.rounds):
-                    for server in servers:
-                        if not row[server.name].failure and (scenario.wanted(server.name) or not plan.only_bars):
-                            say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
-                            measure_into(row[server.name], scenario, server, behind, plan, folder)
-            for server in servers:
-                where = f"{server.name}, {behind.name}{' over TLS' if kind == SECURE else ''}"
+                    for scenario in group:
+                        for server in fleet.of(scenario):
+                            series = results[scenario.name][server.name]
+                            if not series.failure and (scenario.wanted(server.name) or not plan.only_bars):
+                                say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
+                                measure_into(series, scenario, server, fleet.behind, plan, folder)
+            for server in fleet.servers:
+                where = f"{server.name}, {fleet.behind.name}{' over TLS' if kind == SECURE else ''}"
                 memory[where] = proportional_kib(server.pids), resident_kib(server.pids)
     return memory
 
@@ -166,14 +185,14 @@ def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Resul
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        with fleet(plan, folder / f"idle-{kind}", kind, failures) as (behind, servers):
+        with started(plan, folder / f"idle-{kind}", kind, failures) as fleet:
             for scenario in chosen:
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             parked: list[Parked] = []
-            for server in servers:
+            for server in fleet.servers:
                 say(f"{chosen[0].name}: opening {chosen[0].connections} connections, {server.name}")
                 try:
-                    parked.append(open_idle(chosen[0], server, behind, plan))
+                    parked.append(open_idle(chosen[0], server, fleet.behind, plan))
                 except (BenchError, OSError) as error:
                     for scenario in chosen:
                         results[scenario.name][server.name].failure = str(error)

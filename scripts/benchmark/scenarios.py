@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
-PLAIN, LIMITED, SECURE, TUNNEL = FLEETS = ("http", "limited", "tls", "tunnel")
+PLAIN, SECURE, TUNNEL = FLEETS = ("http", "tls", "tunnel")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Scenario:
     target: str = "/"
     body: int = 0
     bars: tuple[Bar, ...] = field(default=())
+    lasting: int = 1
+    """How many times as long as others its rounds are: what is measured is requests, not the opening of thousands of
+    connections before them."""
 
     def wanted(self, peer: str) -> bool:
         """Whether a bar of this scenario needs `peer`: the gateway itself, or one that it is held against."""
@@ -54,11 +57,9 @@ class Scenario:
 
     @property
     def fleet(self) -> str:
-        """Which servers it is measured with: with the WebSocket origin, with TLS, with rates counted, or with none."""
+        """Which servers it is measured with: with the WebSocket origin, with TLS, or with neither."""
         if self.kind.endswith("websocket"):
             return TUNNEL
-        if self.kind == "limited":
-            return LIMITED
         return SECURE if self.kind in ("tls", "handshake", "resumed", "http2") else PLAIN
 
 
@@ -69,8 +70,9 @@ SCENARIOS = (
     Scenario("get-1k", "GET 1 KiB, 32 connections", "get", 32, REQUEST, "/1k",
              bars=(Bar(1.4, "nginx"), Bar(1.05, "haproxy"), Bar(0.6, "caddy"))),
     Scenario("get-1k-1000", "GET 1 KiB, 1,000 connections", "get", 1000, REQUEST, "/1k",
-             bars=(Bar(1.0, "nginx"), Bar(1.2, "haproxy"))),
-    Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections", "get", 3000, REQUEST, "/1k", bars=(Bar(1.3, "get-1k"),)),
+             bars=(Bar(1.0, "nginx"), Bar(1.2, "haproxy")), lasting=2),
+    Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections", "get", 3000, REQUEST, "/1k", bars=(Bar(1.3, "get-1k"),),
+             lasting=5),
     Scenario("limited-1k", "GET 1 KiB, rates counted", "limited", 32, REQUEST, "/1k", bars=(Bar(1.05, "get-1k"),)),
     Scenario("post-1k", "POST 1 KiB", "post", 32, REQUEST, "/post", 1024, bars=(Bar(1.6, "nginx"),)),
     Scenario("get-64k", "GET 64 KiB", "get", 32, REQUEST, "/64k", bars=(Bar(1.1, "nginx"),)),
@@ -90,3 +92,13 @@ SCENARIOS = (
     Scenario("idle-cpu", "3,000 idle connections", "idle-http", 3000, SHARE, "/1k", bars=(Bar(1.0),)),
     Scenario("idle-websocket", "memory of an idle WebSocket", "idle-websocket", 1000, KIB, body=125, bars=(Bar(10.0),)),
 )  # fmt: skip
+
+
+def groups(scenarios: Sequence[Scenario]) -> list[list[Scenario]]:
+    """Scenarios that are held against each other stand together, to be measured in the same rounds."""
+    leaders = {scenario.name: [scenario] for scenario in scenarios}
+    for scenario in scenarios:
+        for bar in scenario.bars:
+            if bar.of in leaders:
+                leaders[bar.of].extend(leaders.pop(scenario.name))
+    return list(leaders.values())
