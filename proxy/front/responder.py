@@ -7,7 +7,7 @@ from proxy.downstream import TunnelEnded
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.front.front import Front
 from proxy.front.origin import socket_names
-from proxy.net.stream import Outlet, Socket, Stream
+from proxy.net.stream import END_FOLLOWS, Outlet, Socket, Stream
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
 from proxy.upstream.request import Request, StreamedBody
@@ -91,8 +91,9 @@ class Responder(Stream):
         if stream:
             self._send_all(data)
             return b""
+        last = not self._keep and (self._head_only or len(body) == length)
         try:
-            sent = self.sock.send(data)
+            sent = self.sock.send(data, END_FOLLOWS if last else 0)
         except BlockingIOError:
             return data
         except OSError as error:

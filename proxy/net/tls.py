@@ -20,7 +20,7 @@ import ssl
 from collections.abc import Callable
 from typing import TypeAlias
 
-from proxy.net.stream import Socket
+from proxy.net.stream import END_FOLLOWS, Socket
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -277,8 +277,9 @@ class TlsSocket:
 
     # Sending.
 
-    def send(self, data: Data) -> int:
-        """How much of `data` is on its way; see the module's text for what a full socket means. Raises `OSError`."""
+    def send(self, data: Data, flags: int = 0) -> int:
+        """How much of `data` is on its way; see the module's text for what a full socket means. `flags` are those of a
+        socket's `send`. Raises `OSError`."""
         if self._unsent:
             self._flush()
             if self._owed:
@@ -288,7 +289,7 @@ class TlsSocket:
         ciphertext = self._outgoing.read()
         sent = 0
         try:
-            sent = self._sock.send(ciphertext)
+            sent = self._sock.send(ciphertext, flags)
         finally:
             if sent != len(ciphertext):
                 self._unsent = ciphertext[sent:]
@@ -304,12 +305,12 @@ class TlsSocket:
             count += self._tls.write(data[count : min(size, count + RECORD)])
         return count
 
-    def _flush(self) -> None:
+    def _flush(self, flags: int = 0) -> None:
         """Send the ciphertext that waits. Raises `BlockingIOError` when the kernel does not take all."""
         if self._outgoing.pending:
             self._unsent += self._outgoing.read()
         while self._unsent:
-            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            self._unsent = self._unsent[self._sock.send(self._unsent, flags) :]
 
     # Ending.
 
@@ -333,7 +334,7 @@ class TlsSocket:
             self._tls.unwrap()
         except ssl.SSLError:
             pass  # SSLWantReadError: the peer has not said so yet, nobody waits for it
-        self._flush()
+        self._flush(END_FOLLOWS)
 
     def _say_last_words(self) -> None:
         """Send the alert that OpenSSL left; after it, closing is silent."""

@@ -1,6 +1,7 @@
 """TlsSocket: whatever the kernel does with the bytes, both ends see the same plaintext."""
 
 import contextlib
+import select
 import socket
 import ssl
 from itertools import cycle
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from proxy.net.stream import END_FOLLOWS
 from proxy.net.tls import TlsSocket
 from tests.proxy.tls.wire import Client, pair, shake_hands
 
@@ -301,3 +303,26 @@ def test_a_peer_that_is_gone_is_an_os_error(contexts: Contexts) -> None:
         near.send(b"x" * 1000)
     assert near.recv(10) == b""
     near.close()
+
+
+@pytest.mark.skipif(not END_FOLLOWS, reason="this kernel does not wait for more")
+def test_the_last_data_and_the_end_travel_together(contexts: Contexts) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        far = socket.create_connection(listening.getsockname())
+        raw, _ = listening.accept()
+    for sock in (raw, far):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+    near, client = TlsSocket(raw, contexts[0]), Client(contexts[1], far)
+    shake_hands(near, client)
+    client.pull()
+    assert near.send(b"the last answer", END_FOLLOWS) == 15
+    with pytest.raises(BlockingIOError):
+        far.recv(1, socket.MSG_PEEK)
+    near.shutdown(socket.SHUT_WR)
+    select.select([far], [], [], 5)
+    client.pull()
+    assert client.read() == b"the last answer"
+    assert client.read() == b""
+    assert far.recv(1) == b""
+    end(near, client)
