@@ -15,8 +15,12 @@ from benchmark.process import Server, free_port, start
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = "proxy"
 BODY_LIMIT = 50 * 1024 * 1024
-POOL = 1024
+POOL = 4096
 """Idle upstream connections that every proxy may keep: enough for the busiest scenario to close none."""
+
+DEPLOYED_POOLS = {GATEWAY: 4096, "nginx": 32, "haproxy": -1, "caddy": 32}
+"""Those that they keep as they are deployed: by default, and nginx, which by default keeps none, as
+`conf/nginx/aragora.conf` and most configurations have it."""
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;

@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmark import h2load, handshakes, heads, origin, wrk
 from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
 from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
-from benchmark.peers import GATEWAY, PEERS, gateway, make_pair
+from benchmark.peers import DEPLOYED_POOLS, GATEWAY, PEERS, gateway, make_pair
 from benchmark.process import Server
-from benchmark.scenarios import FLEETS, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario, groups
+from benchmark.scenarios import DEPLOYED, FLEETS, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario, groups
 
 SETTLE_SECONDS = 1.5
 NEVER_REACHED = "1000000/s"
@@ -93,7 +93,8 @@ def started(
         pair = make_pair(folder) if kind == SECURE else None
         for name in plan.peers:
             try:
-                fleet.servers.append(PEERS[name](port, folder, plan.proxy_core, plan.pool, pair))
+                pool = DEPLOYED_POOLS[name] if kind == DEPLOYED else plan.pool
+                fleet.servers.append(PEERS[name](port, folder, plan.proxy_core, pool, pair))
             except BenchError as error:
                 failures[name] = str(error)
         if limited and GATEWAY in plan.peers:
@@ -131,7 +132,7 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
         shakes = [heads.upgrade(server.port, number) for number in numbers]
         connections = open_websocket(server.port, shakes, heads.frame(scenario.body))
     else:
-        method, body = scenario.kind.upper(), b"x" * scenario.body
+        method, body = ("POST" if scenario.body else "GET"), b"x" * scenario.body
         connections = open_http(
             server.port, [heads.request(method, scenario.target, server.port, number, body) for number in numbers]
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
-PLAIN, SECURE, TUNNEL = FLEETS = ("http", "tls", "tunnel")
+PLAIN, DEPLOYED, SECURE, TUNNEL = FLEETS = ("http", "deployed", "tls", "tunnel")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Bar:
 class Scenario:
     """One kind of traffic.
 
-    `kind` is get, post, limited (the gateway alone counts rates), websocket, tls, handshake (full ones, and
-    nothing else), resumed (a new connection for each, with the ticket of the last), http2, idle-http or idle-websocket.
+    `kind` is get, post, limited (the gateway alone counts rates), deployed (each proxy with its usual pool), websocket,
+    tls, handshake (full ones, and nothing else), resumed (a new connection for each, with the ticket of the last),
+    http2, idle-http or idle-websocket.
     """
 
     name: str
@@ -57,7 +58,9 @@ class Scenario:
 
     @property
     def fleet(self) -> str:
-        """Which servers it is measured with: with the WebSocket origin, with TLS, or with neither."""
+        """Which servers it is measured with: with the WebSocket origin, with TLS, with usual pools, or plain ones."""
+        if self.kind == "deployed":
+            return DEPLOYED
         if self.kind.endswith("websocket"):
             return TUNNEL
         return SECURE if self.kind in ("tls", "handshake", "resumed", "http2") else PLAIN
@@ -70,6 +73,8 @@ SCENARIOS = (
     Scenario("get-1k", "GET 1 KiB, 32 connections", "get", 32, REQUEST, "/1k",
              bars=(Bar(1.4, "nginx"), Bar(1.05, "haproxy"), Bar(0.6, "caddy"))),
     Scenario("get-1k-1000", "GET 1 KiB, 1,000 connections", "get", 1000, REQUEST, "/1k",
+             bars=(Bar(1.0, "nginx"), Bar(1.2, "haproxy")), lasting=2),
+    Scenario("get-1k-deployed", "GET 1 KiB, 1,000 connections, usual pools", "deployed", 1000, REQUEST, "/1k",
              bars=(Bar(1.0, "nginx"), Bar(1.2, "haproxy")), lasting=2),
     Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections", "get", 3000, REQUEST, "/1k", bars=(Bar(1.3, "get-1k"),),
              lasting=5),
