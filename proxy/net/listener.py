@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from proxy.net.congestion import spare_pacing
 from proxy.net.stream import READ, Hub, Socket
 
 _PAUSE = 0.1
@@ -50,7 +51,9 @@ class Listener:
         self._courtesy: Any = hub.loop.timer(_COURTESY)
         sock.setblocking(False)
         if self._is_tcp:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+            # Accepted sockets inherit both.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            spare_pacing(sock, sock.getsockname()[0])
 
     def start(self) -> None:
         self._watcher.start(self._take_turn)

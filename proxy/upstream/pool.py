@@ -14,6 +14,7 @@ from gevent import socket as gevent_socket
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.net.congestion import spare_pacing
 from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.observe.metrics import PeerCounters
 from proxy.upstream.connection import UpstreamConnection
@@ -191,8 +192,9 @@ class Pool:
         connection: UpstreamConnection | None = None
         try:
             sock.setblocking(False)
-            if family != socket.AF_UNIX:
+            if isinstance(address, tuple):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                spare_pacing(sock, address[0])
             code = sock.connect_ex(address)  # type: ignore[arg-type]
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
