@@ -29,7 +29,7 @@ from proxy.wire.response import ResponseHead
 # A module's constant is found faster than an attribute of an enumeration.
 QUEUE, CONNECT, REQUEST, RESPONSE = Phase.QUEUE, Phase.CONNECT, Phase.REQUEST, Phase.RESPONSE
 
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
 _MOST_INFORMATIONAL = 16
 _HOLD_PAUSE = 0.1
 
@@ -49,6 +49,7 @@ class Asking:
         "_queue",
         "_request",
         "_resources",
+        "_unsent",
     )
 
     def __init__(self, resources: Resources, downstream: Downstream, request: Request) -> None:
@@ -62,6 +63,8 @@ class Asking:
         self._lease: UpstreamConnection | None = None
         self._deadline = 0.0
         """For the answer to a request that was sent already; 0: not sent, or answered."""
+        self._unsent = b""
+        """What is left of a request that was sent in part."""
         self._peers: Sequence[Pool] = ()
         """Whose turn it is, if that was asked for already."""
         self._peer = ""
@@ -75,7 +78,7 @@ class Asking:
             request = route.edits.outgoing(request)
         settings = route.settings
         body = request.body
-        idempotent = request.method in _IDEMPOTENT or (settings.repeat_keyed and _is_keyed(request))
+        idempotent = request.method in IDEMPOTENT or (settings.repeat_keyed and _is_keyed(request))
         # The look at None comes first: asking an abstract class for its instances is slow.
         repeatable = idempotent and (body is None or not isinstance(body, StreamedBody))
         fresh = request.fields.websocket
@@ -91,6 +94,9 @@ class Asking:
                     lease.preamble = preamble
                     self._phase = REQUEST
                     lease.send_request(request, settings.send_timeout, settings.max_response_head)
+                elif self._unsent:
+                    unsent, self._unsent = self._unsent, b""
+                    lease.send_rest(unsent, settings.send_timeout)
                 self._phase = RESPONSE
                 return self._await_response(lease, settings)
             except Stale as stale:

@@ -9,7 +9,7 @@ from time import monotonic, time
 
 from proxy import errors
 from proxy.answering import send_answer, send_kept, send_refusal, send_whole
-from proxy.asking import QUEUE, RESPONSE, Asking
+from proxy.asking import IDEMPOTENT, QUEUE, REQUEST, RESPONSE, Asking
 from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer
@@ -77,11 +77,12 @@ class Exchange(Asking):
     def start(self, route: Route, patron: Patron) -> bool:
         """Send the request now, if that takes no waiting; `patron` is told when it is answered.
 
-        False: nothing was sent, and the exchange is for `run`.
+        A body is here already. False: the exchange is for `run`, from its beginning or with the rest of the request.
         """
         request = self._request
         cluster = route.cluster
-        if cluster.queue is not None or request.method != b"GET" or request.fields.websocket:
+        # The answer to HEAD announces a body that does not come.
+        if cluster.queue is not None or request.method == b"HEAD" or request.fields.websocket:
             return False
         if route.gate is not None:
             self._admitted = True
@@ -97,14 +98,19 @@ class Exchange(Asking):
         except ExchangeError:
             return False
         pool = self._peers[0]
-        lease = pool.lease(now, repeatable=True)
+        lease = pool.lease(now, repeatable=request.method in IDEMPOTENT)
         if lease is None:
             return False
-        if not lease.send_bodiless(request):
+        try:
+            self._unsent = lease.send_at_once(request)
+        except OSError:  # before the first byte: nothing was sent
             lease.close()
             return False
         self._lease = lease
         self._peer = pool.name
+        if self._unsent:
+            self._phase = REQUEST
+            return False
         self._phase = RESPONSE
         self._patron = patron
         self._deadline = now + route.settings.read_timeout
@@ -193,7 +199,7 @@ class Exchange(Asking):
                 self._status = self._verdict.status
                 send_answer(self._downstream, self._verdict, request, route)
                 return
-            if request.fields.chunked or request.fields.content_length is not None:
+            if request.length is None and (request.fields.chunked or request.fields.content_length is not None):
                 self._phase = BODY
                 self._downstream.read_body(request, route.settings)
             self._phase = QUEUE

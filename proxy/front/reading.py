@@ -159,17 +159,28 @@ class Reader(Responder):
         self._take_body(request, settings)
         self._unread = isinstance(request.body, BodyStream)
 
+    def _has_body(self, request: Request, settings: Settings) -> bool:
+        """Take the body if all of it is in the buffer; whether nothing of it is still to come."""
+        fields = request.fields
+        length = fields.content_length
+        if length is None:
+            return not fields.chunked
+        if length > len(self.buffer) or length > settings.max_body:
+            return False
+        request.length = length
+        request.body = self.buffer[:length] if length else None
+        self.buffer = self.buffer[length:]
+        request.received += length
+        self._unread = False
+        return True
+
     def _take_body(self, request: Request, settings: Settings) -> None:
+        if self._has_body(request, settings):
+            return
         fields = request.fields
         length = request.length = fields.content_length
-        if length is not None:
-            if length > settings.max_body:
-                raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
-            if length <= len(self.buffer):
-                request.body = self.buffer[:length] if length else None
-                self.buffer = self.buffer[length:]
-                request.received += length
-                return
+        if length is not None and length > settings.max_body:
+            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
         if not settings.request_buffering:
             request.body = BodyStream(self, request, settings)
             return

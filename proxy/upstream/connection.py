@@ -99,13 +99,16 @@ class UpstreamConnection(Stream):
 
     # Without waiting, for an exchange that runs in the loop's callbacks.
 
-    def send_bodiless(self, request: Request) -> bool:
-        """Send a request that has no body; False if it could not be sent at once and whole."""
-        head = _head(request, b"")
-        try:
-            return self.sock.send(head) == len(head)
-        except OSError:
-            return False
+    def send_at_once(self, request: Request) -> bytes:
+        """Send a request whose body, if it has one, is here; what was not taken at once is returned, for `send_rest`.
+
+        Raises `OSError` if nothing was sent.
+        """
+        data = _head(request, b"" if request.length is None else b"Content-Length: %d\r\n" % request.length)
+        if isinstance(request.body, bytes):
+            data += request.body
+        sent = self.sock.send(data)
+        return data[sent:]
 
     def await_callback(self, callback: Callable[[], None], deadline: float) -> None:
         """Call back when the answer, or EOF, can be read, or when the deadline has passed."""
@@ -184,12 +187,24 @@ class UpstreamConnection(Stream):
             elif body is not None and isinstance(body, StreamedBody):
                 self._send_stream(body, timeout, most_head, chunked=request.length is None)
         except OSError as error:
-            # An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5).
-            self.spoiled = True
-            if not self._has_bytes():
-                raise Stale(error.strerror or "") from None
+            self._sent_in_vain(error)
         except DeadlinePassed:
             raise ExchangeError(errors.SEND_TIMEOUT) from None
+
+    def send_rest(self, data: bytes, timeout: float) -> None:
+        """Send what `send_at_once` left; as `send_request`."""
+        try:
+            self._send_whole(data, timeout)
+        except OSError as error:
+            self._sent_in_vain(error)
+        except DeadlinePassed:
+            raise ExchangeError(errors.SEND_TIMEOUT) from None
+
+    def _sent_in_vain(self, error: OSError) -> None:
+        """An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5)."""
+        self.spoiled = True
+        if not self._has_bytes():
+            raise Stale(error.strerror or "") from None
 
     def _send_whole(self, data: bytes, timeout: float) -> bool:
         """Send everything; False if the upstream has answered meanwhile and wants no more."""

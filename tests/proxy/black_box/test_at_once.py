@@ -28,9 +28,10 @@ class Warm:
         self.far.sendall(OK)
         assert self.read() == b"ok"
 
-    def take(self) -> bytes:
+    def take(self, body: bytes = b"") -> bytes:
+        """The next request at the upstream, which ends with `body`."""
         data = b""
-        while not data.endswith(b"\r\n\r\n"):
+        while not data.endswith(b"\r\n\r\n" + body):
             piece = self.far.recv(65536)
             assert piece, "the gateway closed its connection to the upstream"
             data += piece
@@ -122,6 +123,44 @@ def test_what_is_asked_and_answered_again_is_still_each_time_its_own(warm: Warm)
             assert cookie in got
             assert (b"Set-Cookie" in got) == (number == 11)
     assert len(ids) == 16
+
+
+def test_a_body_that_came_with_its_head_goes_along(warm: Warm) -> None:
+    for body in (b"one", b"two", b"6 more"):
+        request = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        warm.client.sendall(request)
+        got = warm.take(body)
+        assert got.count(b"Content-Length: %d\r\n" % len(body)) == 1
+        assert got.endswith(b"\r\n\r\n" + body)
+        warm.far.sendall(OK)
+        assert warm.read() == b"ok"
+    assert warm.logged(4)["received"] == len(request)
+
+
+def test_what_stands_behind_a_body_is_the_next_request(warm: Warm) -> None:
+    warm.client.sendall(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody" + GET % 2)
+    assert warm.take(b"body").startswith(b"POST /1 ")
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+    assert warm.take().startswith(b"GET /2 ")
+    warm.far.sendall(OK)
+    assert warm.read() == b"ok"
+
+
+def test_a_post_that_may_have_arrived_is_not_sent_again(warm: Warm) -> None:
+    warm.client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+    warm.take(b"body")
+    warm.far.close()
+    assert b"upstream_closed" in warm.read()
+    warm.upstream.listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        warm.upstream.listener.accept()
+
+
+def test_a_body_over_the_limit_is_refused_though_it_is_here(tmp_path: Path) -> None:
+    with contextlib.closing(Warm(tmp_path, "--max-body", "3")) as warm:
+        warm.client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+        assert b"body_too_large" in warm.read()
 
 
 def test_a_client_that_asks_to_close_is_answered_and_closed(warm: Warm) -> None:

@@ -1,6 +1,7 @@
 """The pool: which connection is leased to whom, and which are of no use any more."""
 
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from gevent import socket as gevent_socket
 
 from proxy.errors import ExchangeError
 from proxy.observe.metrics import Board
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import Stale, UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
+from proxy.upstream.request import Request
 from proxy.values import Address
+from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, run
 
 
@@ -196,5 +199,45 @@ def test_a_peer_that_does_not_accept_in_time_is_a_timeout(peers: list[Peer]) -> 
         for connection in waiting:
             connection.close()
         sweeper.kill()
+
+    run(test)
+
+
+def test_what_was_not_taken_at_once_is_sent_later_and_whole(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        connection = peer.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        request = Request(b"POST", b"/", 1, RequestFields(), b"Host: a\r\n", 0.0)
+        request.body = bytes(range(256)) * 4096
+        request.length = len(request.body)
+        unsent = connection.send_at_once(request)
+        assert 0 < len(unsent) < len(request.body)
+        assert request.body.endswith(unsent)
+        sending = loop.hub.spawn(connection.send_rest, unsent, 10.0)
+        got = b""
+        while not got.endswith(request.body):
+            piece = peer.accepted[0].recv(65536)
+            assert piece
+            got += piece
+        assert got.startswith(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n")
+        gevent.sleep(0)
+        assert sending.dead
+        peer.accepted[0].close()
+        connection.close()
+
+    run(test)
+
+
+def test_the_rest_of_a_request_to_a_peer_that_left_is_stale(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        connection = peer.connect()
+        peer.accepted[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.accepted[0].close()
+        with pytest.raises(Stale):
+            connection.send_rest(b"rest", 10.0)
+        assert connection.spoiled
+        connection.close()
 
     run(test)
