@@ -37,6 +37,8 @@ log = logging.getLogger("aragora.server.dev")
 IDLE_SECONDS = 30
 LOOK_SECONDS = 0.5
 DRAIN_SECONDS = 5.0
+MOST_DRAINED = 1 << 20
+"""Bytes of a body that the application did not want which are read to keep the connection."""
 WATCHED = frozenset({".py", ".html", ".css", ".js", ".svg"})
 
 
@@ -53,6 +55,12 @@ class Body(io.RawIOBase):
         data: bytes = self._source.read(wanted) if wanted else b""
         self.remaining = 0 if len(data) < wanted else self.remaining - len(data)
         return data
+
+    def drain(self, most: int) -> bool:
+        """Drop what the application left if that is not over `most` bytes; whether nothing is left."""
+        if self.remaining <= most:
+            self.read()
+        return not self.remaining
 
 
 class Connection(BaseHTTPRequestHandler):
@@ -99,11 +107,13 @@ class Connection(BaseHTTPRequestHandler):
             if environ.get("aragora.upgraded"):
                 self.close_connection = True
                 return
+            if not body.drain(MOST_DRAINED):
+                self.close_connection = True
             answer.send(parts)
         finally:
             if hasattr(parts, "close"):
                 parts.close()
-        if body.remaining or answer.ends_with_connection:
+        if answer.ends_with_connection:
             self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815  found by name
@@ -168,6 +178,9 @@ class Answer:
             connection.send_header(name, value)
         if chunked:
             connection.send_header("Transfer-Encoding", "chunked")
+        if connection.close_connection:
+            # Said, not only done: a client would send its next request into the closing.
+            connection.send_header("Connection", "close")
         connection.end_headers()
         for part in parts:
             if not part or bodiless:

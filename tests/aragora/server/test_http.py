@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import uuid
 from typing import Any
@@ -64,6 +66,21 @@ def test_waiting_for_the_end(server: Server) -> None:
         server.request("POST", "/api/debates?wait=301", json={"question": QUESTION}), 400, "validation_error"
     )
     assert error["details"][0]["field"] == "wait"
+
+
+@pytest.mark.parametrize("size", [0, 20_000])
+def test_a_connection_is_kept_or_its_end_announced_though_a_body_was_not_read(server: Server, size: int) -> None:
+    body = json.dumps({"question": QUESTION, "context": "x" * size})
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.connect()
+        connection.auto_open = 0  # or it would connect again by itself
+        for _ in range(3):
+            connection.request("POST", "/api/debates?wait=301", body, JSON)
+            answer = connection.getresponse()
+            assert answer.status == 400
+            assert json.loads(answer.read())["error"]["code"] == "validation_error"
+            if answer.getheader("Connection", "").lower() == "close":
+                break
 
 
 def test_the_other_name_of_every_address(server: Server) -> None:
