@@ -2,7 +2,7 @@
 
 Many servers have BBR as their default: it models the path to the client and paces what it sends by timers. Between two
 processes of one machine there is no path to model, and the timers are all that it adds: 10 MiB to a client on loopback
-take 2.8 ms of processor time without pacing, 4.6 with it.
+take 4.0 ms of processor time without pacing, 5.2 with it.
 """
 
 import ipaddress
