@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import program
-from tests.deployment.processes import CHECKOUT, Running, accepts, ports, until
+from tests.deployment.processes import CHECKOUT, Running, accepts, ports
+from tests.waiting import until
 
 SHIPPED = CHECKOUT / "conf" / "nginx" / "aragora.conf"
 MAIN = """{user}

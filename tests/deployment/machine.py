@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deployment.processes import CHECKOUT, until
+from tests.deployment.processes import CHECKOUT
+from tests.waiting import until
 
 # What would reach for the real machine's kernel and disks; /proc/sys and /sys are read-only besides.
 MASKED = (

@@ -6,34 +6,22 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 
 from tests.ports import ports
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 40.0
 # not `python -m gunicorn`: USR2 starts argv again, and run as a file in its package gunicorn shadows the library's http
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
-T = TypeVar("T")
-
-
-def until(found: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T:
-    """Poll until `found()` is true; its value, or a failure naming what was awaited."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = found()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def accepts(port: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.conftest import program
 from tests.deployment.image import Pod
-from tests.deployment.processes import until
+from tests.waiting import until
 
 
 @contextmanager

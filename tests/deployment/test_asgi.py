@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.processes import CHECKOUT, GUNICORN, Running, gateway, load, ports, until
+from tests.deployment.processes import CHECKOUT, GUNICORN, Running, gateway, load, ports
+from tests.waiting import until
 
 pytestmark = [pytest.mark.component("uvicorn"), pytest.mark.drill]
 

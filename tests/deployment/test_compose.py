@@ -19,7 +19,8 @@ from proxy.settings import load as load_gateway
 from tests.conftest import program
 from tests.deployment.compositions import COMPOSE, certificate, composition, services
 from tests.deployment.echo import Echo
-from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports, until
+from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports
+from tests.waiting import until
 
 pytestmark = pytest.mark.component("docker-compose")
 

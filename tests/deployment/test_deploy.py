@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.processes import CHECKOUT, Running, get, load, ports, until
+from tests.deployment.processes import CHECKOUT, Running, get, load, ports
+from tests.waiting import until
 
 DEPLOY = str(CHECKOUT / "scripts" / "deploy")
 MARK = "MARK = {!r}"

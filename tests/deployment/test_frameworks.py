@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.deployment.pages import blocks
-from tests.deployment.processes import CHECKOUT, Running, accepts, ports, until
+from tests.deployment.processes import CHECKOUT, Running, accepts, ports
+from tests.waiting import until
 
 GUIDE = CHECKOUT / "docs" / "howto" / "flask-django-fastapi.md"
 CLIENT = "127.0.0.2"

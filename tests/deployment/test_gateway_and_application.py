@@ -13,7 +13,8 @@ import pytest
 import requests
 import websocket
 
-from tests.deployment.processes import CHECKOUT, Running, application, gateway, get, until
+from tests.deployment.processes import CHECKOUT, Running, application, gateway, get
+from tests.waiting import until
 
 QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo", "demo", "demo"], "rounds": 2}
 

@@ -12,7 +12,8 @@ import pytest
 import websocket
 
 from tests.deployment.pages import moved
-from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports, until
+from tests.deployment.processes import CHECKOUT, Running, accepts, application, ports
+from tests.waiting import until
 
 NAME = "api.aragora.ai"
 pytestmark = pytest.mark.component("openssl")

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.processes import CHECKOUT, GUNICORN, application, get, until
+from tests.deployment.processes import CHECKOUT, GUNICORN, application, get
+from tests.waiting import until
 
 CONF = str(CHECKOUT / "conf" / "gunicorn.conf.py")
 ADMITTED = {"ARAGORA_ENV": "production", "ARAGORA_API_TOKEN": "not-a-secret-of-anyone"}

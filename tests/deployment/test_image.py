@@ -14,8 +14,9 @@ import pytest
 from tests.deployment import image
 from tests.deployment.compositions import COMPOSE, certificate, services
 from tests.deployment.manifests import Manifest, container, named, pods
-from tests.deployment.processes import CHECKOUT, until
+from tests.deployment.processes import CHECKOUT
 from tests.deployment.stores import stores
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.component("buildah", "debootstrap", "docker-compose", "openssl", "postgresql", "redis"),

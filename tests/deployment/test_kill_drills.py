@@ -26,7 +26,8 @@ import websocket
 
 from tests.aragora.storage.databases import postgresql, postgresql_template
 from tests.conftest import program
-from tests.deployment.processes import GUNICORN, Running, gateway, get, ports, until
+from tests.deployment.processes import GUNICORN, Running, gateway, get, ports
+from tests.waiting import until
 
 __all__ = ["postgresql", "postgresql_template"]
 

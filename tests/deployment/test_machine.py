@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.machine import Machine, machine
-from tests.deployment.processes import Counts, load, until
+from tests.deployment.processes import Counts, load
+from tests.waiting import until
 
 pytestmark = [
     *map(pytest.mark.component, ("machine", "systemd", "logrotate", "nginx", "openssl", "curl")),

@@ -13,7 +13,8 @@ import requests
 import websocket
 
 from tests.deployment.front import Counter, Front, nginx
-from tests.deployment.processes import GUNICORN, Running, application, load, ports, until
+from tests.deployment.processes import GUNICORN, Running, application, load, ports
+from tests.waiting import until
 
 pytestmark = [pytest.mark.component("nginx"), pytest.mark.component("openssl"), pytest.mark.component("curl")]
 

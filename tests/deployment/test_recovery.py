@@ -18,7 +18,8 @@ import pytest
 
 from tests.aragora.storage.databases import PostgreSQL, postgresql, postgresql_template
 from tests.conftest import program
-from tests.deployment.processes import CHECKOUT, application, get, until
+from tests.deployment.processes import CHECKOUT, application, get
+from tests.waiting import until
 
 __all__ = ["postgresql", "postgresql_template"]
 

@@ -18,8 +18,9 @@ import requests
 
 from tests.aragora.storage.databases import PostgreSQL, postgresql, postgresql_template
 from tests.conftest import program
-from tests.deployment.processes import CHECKOUT, gateway, get, ports, until
+from tests.deployment.processes import CHECKOUT, gateway, get, ports
 from tests.deployment.test_kill_drills import Application, Watcher, asked, stored, whole
+from tests.waiting import until
 
 __all__ = ["postgresql", "postgresql_template"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.processes import GUNICORN, Counts, Running, application, gateway, get, load, until
+from tests.deployment.processes import GUNICORN, Counts, Running, application, gateway, get, load
+from tests.waiting import until
 
 FEW = {
     "ARAGORA_DEMO_DELAY": "0.1",

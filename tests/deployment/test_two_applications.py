@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.deployment.pages import blocks, moved
-from tests.deployment.processes import CHECKOUT, Running, accepts, ports, until
+from tests.deployment.processes import CHECKOUT, Running, accepts, ports
 from tests.proxy.local.origin import origin
+from tests.waiting import until
 
 GUIDE = CHECKOUT / "docs" / "howto" / "two-applications.md"
 pytestmark = pytest.mark.component("openssl")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.processes import CHECKOUT, Running, accepts, get, ports, until
+from tests.deployment.processes import CHECKOUT, Running, accepts, get, ports
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.component("git"),

@@ -16,6 +16,7 @@ from aragora.runner.runner import Unobserved
 from aragora.service import NewDebate
 from aragora.storage import DebateRecord
 from tests.aragora.runner.conftest import Parts
+from tests.waiting import until
 
 SOON = 20.0
 Start = Callable[..., Parts]
@@ -30,13 +31,6 @@ def ended(parts: Parts, record: DebateRecord) -> DebateRecord:
     found = parts.debates.wait_ended(record.id, SOON)
     assert found.ended, found
     return found
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SOON
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def gapless(parts: Parts, record: DebateRecord) -> list[EventType]:

@@ -7,27 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from tests.aragora.server.servers import CHECKOUT, Server, running
 from tests.ports import ports
-
-
-def until(found: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first truthy answer of `found`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = found()
-        if value:
-            return value
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from tests.waiting import until
 
 
 def test_any_worker_answers_for_all_and_no_death_takes_counts_away(tmp_path: Path) -> None:
@@ -115,7 +102,7 @@ def test_a_lost_redis_is_told_and_survived(tmp_path: Path) -> None:
             assert server.get("/healthz").ok
             assert server.finished()["status"] == "completed"
             redis = start()
-            until(lambda: server.get("/ready").status_code == 200, 30)
+            until(lambda: server.get("/ready").status_code == 200)
     finally:
         redis.kill()
         redis.wait()

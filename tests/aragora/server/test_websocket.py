@@ -14,6 +14,7 @@ import pytest
 import websocket
 
 from tests.aragora.server.servers import KINDS, QUESTION, Server, Socket, running
+from tests.waiting import until
 
 
 def follow(client: Socket, debate_id: str, since: int = 0) -> list[dict[str, Any]]:
@@ -281,9 +282,10 @@ def test_bad_handshakes_are_refused(server: Server) -> None:
 
 def test_connections_are_counted(server: Server) -> None:
     name = "aragora_websocket_connections"
-    before = server.metric(name)
+    until(lambda: server.metric(name) == 0, "the server sees that the connections of other tests ended")
     with server.greeted(), server.greeted():
-        assert server.metric(name) == before + 2
+        assert server.metric(name) == 2
+    until(lambda: server.metric(name) == 0, "the server sees that both ended")
     assert server.metric("aragora_websocket_messages_total") > 0
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from aragora.settings import load
 from aragora.storage import ChangeFeed, Store
 from tests.aragora.storage.debates import append, message, spec
 from tests.conftest import program
+from tests.waiting import until
 
 pytestmark = pytest.mark.component("redis")
 SOON = 15.0
@@ -45,13 +45,6 @@ class Redis:
             self.process.wait()
             self.process = None
             self.path.unlink(missing_ok=True)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -6,23 +6,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
-Found = TypeVar("Found")
-
-
-def wait_until(condition: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
-    """What the condition gives as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.01)
-    return found
 
 
 class Gateway:
@@ -49,10 +38,10 @@ class Gateway:
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         self.master = self.process.pid
-        ports = wait_until(lambda: self._listening(1 + admin), "the gateway listens")
+        ports = until(lambda: self._listening(1 + admin), "the gateway listens")
         self.port = ports[0]
         self.admin = ports[1] if admin else 0
-        wait_until(lambda: len(self.workers()) == workers, "the workers are up")
+        until(lambda: len(self.workers()) == workers, "the workers are up")
 
     def _listening(self, count: int) -> list[int]:
         ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", self.log)]

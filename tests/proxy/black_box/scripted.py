@@ -6,7 +6,7 @@ import struct
 import threading
 from dataclasses import dataclass, field
 
-from tests.proxy.black_box.gateway import wait_until
+from tests.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -93,7 +93,7 @@ class ScriptedUpstream:
 
     def wait_for(self, count: int) -> list[Received]:
         """The requests, once there are `count` of them."""
-        wait_until(lambda: len(self.received) >= count, f"{count} requests at the upstream")
+        until(lambda: len(self.received) >= count, f"{count} requests at the upstream")
         return self.received
 
     def close(self) -> None:

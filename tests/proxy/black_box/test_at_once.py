@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual
+from tests.waiting import until
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -56,7 +57,7 @@ class Warm:
 
     def logged(self, count: int) -> dict[str, object]:
         """The last of `count` lines of the access log."""
-        lines = wait_until(lambda: _lines(self.gateway, count), "the log has the request")
+        lines = until(lambda: _lines(self.gateway, count), "the log has the request")
         found: dict[str, object] = json.loads(lines[count - 1])
         return found
 
@@ -235,7 +236,7 @@ def test_a_drain_lets_the_answer_through(warm: Warm) -> None:
     warm.client.sendall(GET % 1)
     warm.take()
     warm.gateway.signal(signal.SIGTERM)
-    wait_until(lambda: "Handling signal: term" in warm.gateway.log, "the gateway drains")
+    until(lambda: "Handling signal: term" in warm.gateway.log, "the gateway drains")
     warm.far.sendall(OK)
     assert warm.read() == b"ok"
     assert warm.client.recv(1) == b""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual, Script, ScriptedUpstream, read_request
+from tests.waiting import until
 
 GET = b"GET /a HTTP/1.1\r\nHost: case.example\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: case.example\r\nContent-Length: 5\r\n\r\nhello"
@@ -22,7 +23,7 @@ def last_log(gateway: Gateway, count: int = 1) -> dict[str, object]:
         lines = gateway.access_log.read_text().splitlines() if gateway.access_log.exists() else []
         return lines if len(lines) >= count else []
 
-    entry: dict[str, object] = json.loads(wait_until(written, f"{count} log lines")[-1])
+    entry: dict[str, object] = json.loads(until(written, f"{count} log lines")[-1])
     return entry
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.waiting import until
 
 
 def reply(name: str) -> Script:
@@ -90,10 +91,10 @@ def test_probes_take_a_peer_out_and_back_in(run: Callable[..., Gateway], peers: 
     gateway = run(*addresses(
         peers[:2], "--health-path", "/ready", "--health-interval", "50ms", "--health-fall", "2", "--health-rise", "1"))
     peers[1].script = Script(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
-    wait_until(lambda: f"upstream {peers[1].address} is down: /ready answered 503" in gateway.log, "the peer is down")
+    until(lambda: f"upstream {peers[1].address} is down: /ready answered 503" in gateway.log, "the peer is down")
     assert {ask(gateway)[1] for _ in range(6)} == {"a"}
     peers[1].script = reply("b")
-    wait_until(lambda: f"upstream {peers[1].address} is up" in gateway.log, "the peer is up")
+    until(lambda: f"upstream {peers[1].address} is up" in gateway.log, "the peer is up")
     assert {ask(gateway)[1] for _ in range(6)} == {"a", "b"}
 
 
@@ -108,10 +109,10 @@ def test_a_full_peer_makes_requests_wait_in_order(
     answers: list[int] = []
     first = threading.Thread(target=lambda: answers.append(ask(gateway)[0]))
     first.start()
-    wait_until(lambda: upstream.received, "the first request is with the upstream")
+    until(lambda: upstream.received, "the first request is with the upstream")
     second = threading.Thread(target=lambda: answers.append(ask(gateway)[0]))
     second.start()
-    wait_until(lambda: _waiting(gateway) == 1, "the second waits")
+    until(lambda: _waiting(gateway) == 1, "the second waits")
     status, body, fields = ask(gateway, Accept="application/json")
     assert (status, json.loads(body)["error"]["code"], fields["Retry-After"]) == (503, "queue_full", "5")
     released.set()

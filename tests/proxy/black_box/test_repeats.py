@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual, read_request
+from tests.waiting import until
 
 GET = b"GET /a HTTP/1.1\r\nHost: case.example\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: case.example\r\nContent-Length: 5\r\n\r\nhello"
@@ -118,7 +119,7 @@ def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gat
         gateway = start(f"127.0.0.1:{port}", "--hold", "5", admin=True)
         with Client(gateway.address) as client:
             client.send(POST)
-            wait_until(lambda: b"holds_total 1" in scrape(gateway) or b"held" in scrape(gateway), "the request is held")
+            until(lambda: b"holds_total 1" in scrape(gateway) or b"held" in scrape(gateway), "the request is held")
             place.listen()
             place.settimeout(5)
             sock, _ = place.accept()

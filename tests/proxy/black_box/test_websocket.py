@@ -16,7 +16,8 @@ import websockets
 
 from tests.proxy.black_box import upstreams
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
+from tests.waiting import until
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = base64.b64encode(hashlib.sha1(KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
@@ -215,7 +216,7 @@ def test_stopping_puts_close_frames_between_frames_only(tunnel: Callable[..., Op
     assert client._take(4) == b"\x88\x02" + (1001).to_bytes(2, "big")
     client.sock.close()
     upstream.close()
-    assert wait_until(lambda: gateway.process.poll() is not None, "the gateway ended")
+    assert until(lambda: gateway.process.poll() is not None, "the gateway ended")
     assert gateway.process.returncode == 0
 
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from tests.ports import ports
-from tests.proxy.black_box.gateway import PATIENCE, ROOT, wait_until
+from tests.proxy.black_box.gateway import PATIENCE, ROOT
+from tests.waiting import until
 
 APPLICATIONS = "tests.proxy.black_box.applications"
 GUNICORN = [
@@ -44,8 +45,8 @@ class Upstream:
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
-        self.port = port or wait_until(self._announced, f"{command[:4]} listens")
-        wait_until(self._accepts, f"{command[:4]} accepts")
+        self.port = port or until(self._announced, f"{command[:4]} listens")
+        until(self._accepts, f"{command[:4]} accepts")
 
     def _announced(self) -> int:
         assert self.process.poll() is None, self.log.read_text()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.ports import ports
-from tests.proxy.black_box.gateway import PATIENCE, ROOT, Gateway, wait_until
+from tests.proxy.black_box.gateway import PATIENCE, ROOT, Gateway
+from tests.waiting import until
 
 FACTOR = max(1, int(os.environ.get("ARAGORA_DRILL", "1")))
 
@@ -30,7 +31,7 @@ class Origin:
 
     def start(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-m", "tests.proxy.drills.origin", str(self.port)], cwd=ROOT)
-        wait_until(self._accepts, "the origin accepts")
+        until(self._accepts, "the origin accepts")
 
     def _accepts(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):

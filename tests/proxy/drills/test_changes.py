@@ -12,8 +12,8 @@ from tests.proxy.drills.conftest import Origin
 from tests.proxy.drills.load import Load, load
 from tests.proxy.drills.sockets import WebSocket
 from tests.proxy.face.conftest import Face
-from tests.proxy.supervisor.running import wait_until
 from tests.proxy.tls.authority import Authority
+from tests.waiting import until
 
 pytestmark = pytest.mark.drill
 HOST = "drill.example"
@@ -48,10 +48,10 @@ access_log = "off"
 upstream = ["{origin.address}", "{second.address}"]
 """)
     try:
-        wait_until(lambda: len(running.listening()) == 3 or running.process.poll() is not None, "listening")
+        until(lambda: len(running.listening()) == 3 or running.process.poll() is not None, "listening")
         assert running.process.poll() is None, running.log
         running.secure, running.front, running.admin = running.listening()  # type: ignore[attr-defined]
-        wait_until(lambda: len(running.workers()) == 2, "workers")
+        until(lambda: len(running.workers()) == 2, "workers")
         yield running
     finally:
         running.close()

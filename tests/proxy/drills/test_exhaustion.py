@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
+from tests.waiting import until
 
 pytestmark = [pytest.mark.drill, pytest.mark.alone]
 SLOW = {"head": 450, "body": 450, "reader": 100}
@@ -120,7 +121,7 @@ def test_full_log_loses_lines_not_requests(origin: Origin, start: Callable[..., 
             found = re.search(rb"(?m)^aragora_proxy_access_log_lost_lines_total (\S+)", client.answer().body)
             return float(found[1]) if found else 0.0
 
-    wait_until(lambda: lost() > 0, "lost log lines are counted")
+    until(lambda: lost() > 0, "lost log lines are counted")
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_peer_that_hangs_costs_the_requests_it_had_and_no_more(
     with load(gateway.port) as traffic:
         time.sleep(0.5)
         sick.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: causes(gateway)[504, "response_timeout", sick.address] >= 2, "the peer is noticed")
+        until(lambda: causes(gateway)[504, "response_timeout", sick.address] >= 2, "the peer is noticed")
         time.sleep(2.5)  # what was on its way there runs into its deadline
         before = sum(causes(gateway).values())
         time.sleep(1.0 * FACTOR)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, children, wait_until
+from tests.proxy.black_box.gateway import Gateway, children
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import GET, POST, load
 from tests.proxy.drills.sockets import WebSocket
+from tests.waiting import until
 
 pytestmark = pytest.mark.drill
 
@@ -58,13 +59,13 @@ def serving(gateway: Gateway) -> list[object]:
 
 def test_worker_killed(origin: Origin, start: Callable[..., Gateway]) -> None:
     gateway = start(origin.address, workers=2, admin=True)
-    wait_until(lambda: len(serving(gateway)) == 2, "both workers serve")
+    until(lambda: len(serving(gateway)) == 2, "both workers serve")
     connections = 20
     with load(gateway.port, connections) as traffic:
         pause(0.5)
         victim = gateway.workers()[0]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: len(set(gateway.workers()) - {victim}) == 2, "a new worker")
+        until(lambda: len(set(gateway.workers()) - {victim}) == 2, "a new worker")
         pause(1)
     account = traffic.account
     print(account)
@@ -98,8 +99,8 @@ def test_upgrade_refuses_nobody(origin: Origin, start: Callable[..., Gateway]) -
     with load(gateway.port) as traffic:
         pause(0.3)
         gateway.signal(signal.SIGUSR2)
-        new = wait_until(lambda: next((pid for pid in children(old) if pid not in old_workers), 0), "a new master")
-        wait_until(lambda: len(children(new)) == 2, "its workers")
+        new = until(lambda: next((pid for pid in children(old) if pid not in old_workers), 0), "a new master")
+        until(lambda: len(children(new)) == 2, "its workers")
         pause(0.5)
         assert all(tunnel.echoes(b"old and new") for tunnel in tunnels)
         os.kill(old, signal.SIGTERM)

@@ -15,7 +15,8 @@ from websockets.sync.server import ServerConnection, serve
 
 from proxy.cli import main
 from tests.proxy.face.applications import Application, application
-from tests.proxy.supervisor.running import PATIENCE, Gateway, wait_until
+from tests.proxy.supervisor.running import PATIENCE, Gateway
+from tests.waiting import until
 
 TOML = """\
 bind = "127.0.0.1:0"
@@ -41,10 +42,10 @@ class Face(Gateway):
         super().__init__(directory, toml.replace('"access.log"', f'"{directory}/access.log"'), program=("-m", "proxy"))
 
     def up(self, workers: int = 2) -> "Face":
-        wait_until(lambda: len(self.listening()) == 2 or self.process.poll() is not None, "listening")
+        until(lambda: len(self.listening()) == 2 or self.process.poll() is not None, "listening")
         assert self.process.poll() is None, self.log
         self.front, self.admin = self.listening()
-        wait_until(lambda: len(self.workers()) == workers, "workers")
+        until(lambda: len(self.workers()) == workers, "workers")
         return self
 
     @property

@@ -14,7 +14,7 @@ import pytest
 from proxy.commands.client import FAILED, FINE, PARTLY, USAGE
 from tests.proxy.face.applications import Application, unused_address
 from tests.proxy.face.conftest import TOML, Face, command
-from tests.proxy.supervisor.running import wait_until
+from tests.waiting import until
 
 Start = Callable[..., Face]
 Applications = Callable[[str], Application]
@@ -61,7 +61,7 @@ def test_a_switch_waits_for_the_new_instance_and_for_the_requests_of_the_old(
     assert gateway.names() == {"new"}
     assert [peer["peer"] for peer in gateway.status()["leaving"]] == [old.address]
     old.released.set()
-    wait_until(lambda: not gateway.status()["leaving"], "the old one serves nobody")
+    until(lambda: not gateway.status()["leaving"], "the old one serves nobody")
     back = gateway.run("switch", "default", old.address, "--json")
     assert back.returncode == FINE, back
     assert json.loads(back.stdout)["left"] == [new.address]
@@ -104,7 +104,7 @@ def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications
     before = gateway.workers()
     for worker in before:
         os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: len(set(gateway.workers()) - set(before)) == 2, "new workers")
+    until(lambda: len(set(gateway.workers()) - set(before)) == 2, "new workers")
     assert gateway.names() == {"two"}
     assert gateway.run("reload").returncode == FINE
     assert gateway.names() == {"two"}
@@ -113,10 +113,10 @@ def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications
     new = int(re.findall(r"\[(\d+)\] \[INFO\] Starting gunicorn", gateway.log)[-1])
     gateway.masters.append(new)
     gateway.wait_for("Booting worker", 6)
-    wait_until(lambda: gateway.status()["master"]["replaces"] == gateway.process.pid, "both masters are shown")
+    until(lambda: gateway.status()["master"]["replaces"] == gateway.process.pid, "both masters are shown")
     os.kill(gateway.process.pid, signal.SIGTERM)
     gateway.process.wait(30)
-    wait_until(lambda: gateway.status()["master"] == {"pid": new, "replaces": None}, "the new master is alone")
+    until(lambda: gateway.status()["master"] == {"pid": new, "replaces": None}, "the new master is alone")
     assert gateway.names() == {"two"}
 
 
@@ -143,7 +143,7 @@ def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_s
     threads = [threading.Thread(target=lambda: found.append(gateway.get())) for _ in range(4)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: gateway.status()["requests_held"] == 4, "requests wait")
+    until(lambda: gateway.status()["requests_held"] == 4, "requests wait")
     assert gateway.run("switch", dead, applications("new").address).returncode == FINE
     for thread in threads:
         thread.join(10)
@@ -180,7 +180,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
     try:
         gateway.wait_for("Booting worker")
         ask = ("status", "--json", "--config", str(gateway.config))
-        wait_until(lambda: command(*ask).returncode == FINE, "an answer")
+        until(lambda: command(*ask).returncode == FINE, "an answer")
         assert json.loads(command(*ask).stdout)["routes"][0]["name"] == "default"
         without = command("status", "--admin", f"unix:{tmp_path}/admin.sock")
         assert without.returncode == FAILED
@@ -190,7 +190,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         token.write_text("another token, which is long enough\n")
         assert "asks for a token" in command(*drain).stderr
         gateway.signal(signal.SIGHUP)
-        wait_until(lambda: "there is no peer" in command(*drain).stderr, "the new token")
+        until(lambda: "there is no peer" in command(*drain).stderr, "the new token")
         token.write_text("short\n")
         short = command("status", "--config", str(gateway.config))
         assert (short.returncode, "holds no token" in short.stderr) == (USAGE, True)
@@ -221,7 +221,7 @@ def test_status_and_top_show_what_happened(face: Start, applications: Applicatio
     gateway = face(upstream(one))
     for path in ("/fail?a=1", "/page"):
         gateway.get(path)
-    wait_until(lambda: len(gateway.status()["slowest"]) == 2, "the log's batch, perhaps of two workers")
+    until(lambda: len(gateway.status()["slowest"]) == 2, "the log's batch, perhaps of two workers")
     shown = gateway.run("status").stdout
     for text in (one.address, "up", "GET /fail?a=1", "GET /page", "application", "500"):
         assert text in shown

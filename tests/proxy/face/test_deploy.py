@@ -16,7 +16,8 @@ import pytest
 from tests.deployment.pages import blocks
 from tests.deployment.processes import CHECKOUT
 from tests.proxy.face.conftest import Face
-from tests.proxy.supervisor.running import PATIENCE, wait_until
+from tests.proxy.supervisor.running import PATIENCE
+from tests.waiting import until
 
 PAGE = CHECKOUT / "docs" / "howto" / "deploy-without-downtime.md"
 SHOP = """\
@@ -94,7 +95,7 @@ def test_the_guide_deploys_under_load_and_a_broken_version_changes_nothing(
     install(place, "one")
     blue = steps(place, "")[0]
     assert run(blue, place).returncode == 0
-    wait_until((place / "run/shop/blue.sock").exists, "blue listens")
+    until((place / "run/shop/blue.sock").exists, "blue listens")
     upstream = f'upstream = "unix:{place}/run/shop/blue.sock"\n'
     gateway = face(upstream)
     start_blue, _, start_green, switch, stop_blue, write_down, reload = steps(place, gateway.admin_address)
@@ -105,9 +106,9 @@ def test_the_guide_deploys_under_load_and_a_broken_version_changes_nothing(
         assert run(start_green, place).returncode == 0
         refused = run(f"{switch} --timeout 2", place)
         assert (refused.returncode, "nothing was changed" in refused.stderr) == (1, True), refused
-        green = int(wait_until((place / "run/shop/green.pid").read_text, "green's pid"))
+        green = int(until((place / "run/shop/green.pid").read_text, "green's pid"))
         os.kill(green, signal.SIGTERM)
-        wait_until(lambda: not (place / "run/shop/green.pid").exists(), "green has ended")
+        until(lambda: not (place / "run/shop/green.pid").exists(), "green has ended")
         assert set(customers.seen) == {"one"}
         install(place, "two", start=0.5)
         assert run(start_green, place).returncode == 0
@@ -115,7 +116,7 @@ def test_the_guide_deploys_under_load_and_a_broken_version_changes_nothing(
         assert done.returncode == 0, done
         assert gateway.names() == {"two"}
         assert run(stop_blue, place).returncode == 0
-        wait_until(lambda: not (place / "run/shop/blue.pid").exists(), "blue has ended")
+        until(lambda: not (place / "run/shop/blue.pid").exists(), "blue has ended")
         (place / "etc/proxy.toml").write_text(gateway.config.read_text())
         assert run(write_down, place).returncode == 0
         gateway.configure((place / "etc/proxy.toml").read_text())

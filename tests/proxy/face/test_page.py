@@ -12,7 +12,7 @@ import websocket
 from tests.aragora.server.browser import Page, browser
 from tests.proxy.face.applications import Application
 from tests.proxy.face.conftest import Face
-from tests.proxy.supervisor.running import wait_until
+from tests.waiting import until
 
 pytestmark = pytest.mark.component("chromium")
 Start = Callable[..., Face]
@@ -143,7 +143,7 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(
     gateway = Face(directory, 'bind = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\naccess_log = "off"\nworkers = 1\n'
                               f'admin_token_file = "{tmp_path}/token"\nupstream = "{applications("one").address}"\n')
     try:
-        wait_until(lambda: len(gateway.listening()) == 2, "listening")
+        until(lambda: len(gateway.listening()) == 2, "listening")
         gateway.front, gateway.admin = gateway.listening()
         page = chromium
         page.go(f"http://{gateway.admin_address}/")

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import program
 from tests.proxy.black_box import upstreams
 from tests.proxy.black_box.applications import content
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_reloads_under_load_lose_nothing(application: Gateway) -> None:
     while load.poll() is None and reloads < 5:
         application.signal(signal.SIGHUP)
         reloads += 1
-        wait_until(lambda: application.log.count("Handling signal: hup") >= reloads, "the reload")  # noqa: B023
+        until(lambda: application.log.count("Handling signal: hup") >= reloads, "the reload")  # noqa: B023
     output = load.communicate(timeout=60)[0].decode()
     assert "1500 succeeded, 0 failed" in output
 

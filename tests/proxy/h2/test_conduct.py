@@ -18,10 +18,11 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Manual, Script, ScriptedUpstream, read_request
 from tests.proxy.h2.conftest import BODY_LIMIT
 from tests.proxy.h2.raw import GET, POST, Raw
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 
@@ -36,7 +37,7 @@ def logged(gateway: Gateway, path: str) -> dict[str, object]:
                 return entry
         return None
 
-    return wait_until(find, f"a log line for {path}")  # type: ignore[return-value]
+    return until(find, f"a log line for {path}")  # type: ignore[return-value]
 
 
 def to(path: str, fields: list[tuple[str, str]] = GET) -> list[tuple[str, str]]:

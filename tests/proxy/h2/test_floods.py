@@ -19,9 +19,10 @@ from hyperframe.frame import (
 from proxy.front.h2 import Connection
 from proxy.front.h2_body import BodySource
 from proxy.front.h2_output import STREAM_WINDOW
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import GET, POST, Raw
+from tests.waiting import until
 
 Floods = Callable[[Raw], list[bytes | Frame]]
 
@@ -59,7 +60,7 @@ def test_a_flood_ends_its_connection_and_is_logged(gateway: Gateway, origin: Scr
         while error.startswith("RST_STREAM"):
             error = client.error()
         assert error == "GOAWAY ENHANCE_YOUR_CALM"
-    wait_until(lambda: gateway.log.count("HTTP/2 connection of 127.0.0.1 ended") > before, "a line in the log")
+    until(lambda: gateway.log.count("HTTP/2 connection of 127.0.0.1 ended") > before, "a line in the log")
     with Raw(gateway.port) as client:
         client.send(client.headers(1))
         assert client.response(1)[1] == b"ok"
@@ -80,7 +81,7 @@ def test_a_client_that_reads_nothing_is_let_go(impatient: Gateway, origin: Scrip
     origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000)))
     with Raw(impatient.port, settings={4: 1 << 30}) as client:
         client.send(client.widen(0, 1 << 30), *[client.headers(1 + 2 * n, POST) for n in range(50)])
-        wait_until(lambda: impatient.access_log.read_text().count('"method":"POST"') >= 50, "the exchanges to end")
+        until(lambda: impatient.access_log.read_text().count('"method":"POST"') >= 50, "the exchanges to end")
 
 
 class _Unread(BodySource):

@@ -18,11 +18,12 @@ from tests.aragora.server.browser import browser
 from tests.conftest import program
 from tests.proxy.black_box import upstreams
 from tests.proxy.black_box.applications import content
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.h2.raw import Raw
 from tests.proxy.h2.test_websocket import Socket
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
+from tests.waiting import until
 
 NAME = "127.0.0.1"
 pytestmark = pytest.mark.component("uvicorn")
@@ -160,7 +161,7 @@ def test_chromium_loads_and_opens_websockets_over_http_2(secure: SecureGateway, 
             "s.onerror = failed })"
         )
         assert echoed == "over http/2"
-    entries = [json.loads(line) for line in wait_until(lambda: sockets_in(secure), "the WebSocket's line")]
+    entries = [json.loads(line) for line in until(lambda: sockets_in(secure), "the WebSocket's line")]
     assert entries[-1]["protocol"] == "HTTP/2.0"
 
 

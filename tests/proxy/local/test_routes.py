@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.local import origin
 from tests.proxy.local.origin import BODY, EVENTS, LONG, NOISE, NOISE_TAKEN
+from tests.waiting import until
 
 CONFIG = """
 upstream = "127.0.0.1:{port}"
@@ -128,7 +129,7 @@ def test_the_log_has_what_was_asked(gateway: Gateway) -> None:
 
 
 def _log(gateway: Gateway, awaited: str) -> str:
-    return wait_until(
+    return until(
         lambda: text if awaited in (text := gateway.access_log.read_text()) else "", "the line is in the log"
     )
 
@@ -255,7 +256,7 @@ def test_a_slow_client_of_a_compressed_answer_does_not_hold_the_application(gate
     with socket.create_connection(gateway.address, timeout=20) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         slow.sendall(b"GET /noise HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")
-        wait_until(lambda: NOISE_TAKEN.acquire(blocking=False), "the application has given everything")
+        until(lambda: NOISE_TAKEN.acquire(blocking=False), "the application has given everything")
         got = b""
         while data := slow.recv(65536):
             got += data

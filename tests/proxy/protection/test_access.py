@@ -20,8 +20,9 @@ from proxy.settings.users import read_users
 from proxy.upstream.request import Request
 from proxy.wire.request import RequestFields
 from tests.proxy.black_box.exchange import Answer, Client
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.waiting import until
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = (
@@ -177,11 +178,11 @@ def test_counts_outlive_a_reload_and_a_killed_worker(
     assert [get(gateway, "/").status for _ in range(3)] == [200, 200, 429]
     config.write_text('rate = "2/h"\nburst = 4\n')
     gateway.signal(signal.SIGHUP)
-    assert wait_until(lambda: gateway.log.count("settings reloaded") and get(gateway, "/").status == 200, "reload")
+    assert until(lambda: gateway.log.count("settings reloaded") and get(gateway, "/").status == 200, "reload")
     assert [get(gateway, "/").status for _ in range(2)] == [200, 429], "two more, not four"
     for pid in gateway.workers():
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: gateway.log.count("Booting worker") == 4, "new workers")
+    until(lambda: gateway.log.count("Booting worker") == 4, "new workers")
     assert get(gateway, "/").status == 429
 
 
@@ -314,7 +315,7 @@ def test_websockets_of_one_client_are_counted(guarded: Gateway, scripted: Script
         assert open_one("192.0.2.30")[1] == 429
         assert open_one("192.0.2.31")[1] == 101
         one.sock.close()
-        wait_until(lambda: open_one("192.0.2.30")[1] == 101, "the closed one makes room")
+        until(lambda: open_one("192.0.2.30")[1] == 101, "the closed one makes room")
     scripted.expect(Script(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
     assert [get(guarded, "/", *UPGRADE, client="192.0.2.32").status for _ in range(4)] == [403] * 4
 
@@ -334,7 +335,7 @@ def test_connections_of_one_client_are_counted(start: Callable[..., Gateway], sc
         assert answer.field("Retry-After") == "10"
         assert refused.at_end()
         kept[0][0].sock.close()
-        wait_until(lambda: connect()[1].status == 200, "the closed one makes room")
+        until(lambda: connect()[1].status == 200, "the closed one makes room")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from proxy.wire.h2_frames import PREFACE
 from proxy.wire.proxy_protocol import Endpoints, make_v2
-from tests.proxy.black_box.gateway import wait_until
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import CONNECT, GET, Raw
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
+from tests.waiting import until
 
 NAME = "127.0.0.1"
 
@@ -95,7 +95,7 @@ def test_connections_of_an_introduced_client_are_counted(
         with introduced(secure, trust, "192.0.2.2") as raw:
             return statuses(raw, 1) != ["429"] or "ratelimit" in ask(raw, 3)
 
-    wait_until(again, "closed connections make room")
+    until(again, "closed connections make room")
 
 
 def test_websockets_of_an_introduced_client_are_counted(

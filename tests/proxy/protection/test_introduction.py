@@ -14,9 +14,10 @@ import pytest
 from proxy.wire.proxy_protocol import Endpoints, make_v1, make_v2, parse_header
 from tests.conftest import program
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import PATIENCE, Gateway, wait_until
+from tests.proxy.black_box.gateway import PATIENCE, Gateway
 from tests.proxy.black_box.scripted import Manual, ScriptedUpstream
 from tests.proxy.black_box.upstreams import Upstream
+from tests.waiting import until
 
 SEEN = Endpoints("192.0.2.1", 4711, "198.51.100.1", 443)
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -132,7 +133,7 @@ listen inner
 """)
     process = subprocess.Popen([haproxy, "-f", str(configuration), "-db"], pass_fds=[outer.fileno()])
     try:
-        wait_until(inner.exists, "HAProxy listens")
+        until(inner.exists, "HAProxy listens")
         scripted.expect()
         with Client(outer.getsockname()) as client:
             client.send(GET)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.waiting import until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -41,7 +42,7 @@ def logged(gateway: Gateway, count: int) -> list[dict[str, object]]:
         found = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
         return found if len(found) >= count else []
 
-    return wait_until(lines, "the lines are logged")
+    return until(lines, "the lines are logged")
 
 
 def test_each_request_of_a_connection_is_for_its_own_client(trusting: Gateway, scripted: ScriptedUpstream) -> None:
@@ -70,7 +71,7 @@ def test_ids_and_traces_of_a_trusted_proxy_go_through(trusting: Gateway, scripte
         assert fields_for(client, scripted, "X-Request-ID: not good")["x-request-id"] != "not good"
         told = fields_for(client, scripted, "traceparent: 00-0-0-0", "tracestate: a=1")
         assert {"traceparent", "tracestate"} & told.keys() == set()
-    lines = wait_until(lambda: [line for line in logged(trusting, 1) if line["request_id"] == "edge/1"], "the log")
+    lines = until(lambda: [line for line in logged(trusting, 1) if line["request_id"] == "edge/1"], "the log")
     assert lines[0]["trace_id"] == TRACE
 
 

@@ -7,27 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
 TINY = ("-m", "tests.proxy.supervisor.tiny")
-Found = TypeVar("Found")
-
-
-def wait_until(condition: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
-    """What the condition gives as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -65,7 +54,7 @@ class Gateway:
 
     def wait_for(self, text: str, count: int = 1) -> None:
         try:
-            wait_until(lambda: self.log.count(text) >= count, text)
+            until(lambda: self.log.count(text) >= count, text)
         except AssertionError:
             raise AssertionError(f"not in the log: {text!r}\n{self.log}") from None
 
@@ -126,7 +115,7 @@ class Gateway:
         for master in reversed(self.masters):
             if alive(master):
                 os.kill(master, signal.SIGINT)
-                wait_until(lambda master=master: not alive(master) or self.process.poll() is not None, "exit", 10)
+                until(lambda master=master: not alive(master) or self.process.poll() is not None, "exit", 10)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.supervisor.conftest import TOML
-from tests.proxy.supervisor.running import ROOT, TINY, Gateway, alive, wait_until
+from tests.proxy.supervisor.running import ROOT, TINY, Gateway, alive
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 
@@ -57,14 +58,14 @@ def test_int_ends_at_once(start: Start) -> None:
 
 def test_a_killed_worker_is_replaced_and_no_count_is_lost(start: Start) -> None:
     gateway = start("", toml=TOML.replace("workers = 1", "workers = 2")).ready(2)
-    wait_until(lambda: len(gateway.workers()) == 2, "two workers")
+    until(lambda: len(gateway.workers()) == 2, "two workers")
     before = gateway.workers()
     requests = [gateway.who() for _ in range(9)]
     total = gateway.metric('requests_total{code="2xx",method="GET"}')
     assert total >= len(requests)
     os.kill(before[0], signal.SIGKILL)
     gateway.wait_for("was sent SIGKILL")
-    after = wait_until(lambda: (found := gateway.workers()) != before and len(found) == 2 and found, "a new worker")
+    after = until(lambda: (found := gateway.workers()) != before and len(found) == 2 and found, "a new worker")
     assert set(after) & set(before) == {before[1]}
     gateway.who()
     assert gateway.metric('requests_total{code="2xx",method="GET"}') == total + 1
@@ -75,16 +76,16 @@ def test_a_killed_worker_is_replaced_and_no_count_is_lost(start: Start) -> None:
 def test_workers_are_added_and_removed_by_signal(start: Start) -> None:
     gateway = start().ready()
     gateway.signal(signal.SIGTTIN)
-    wait_until(lambda: len(gateway.workers()) == 2, "two workers")
+    until(lambda: len(gateway.workers()) == 2, "two workers")
     gateway.signal(signal.SIGTTOU)
-    wait_until(lambda: len(gateway.workers()) == 1, "one worker")
+    until(lambda: len(gateway.workers()) == 1, "one worker")
 
 
 def test_winch_stops_the_workers_and_hup_brings_them_back(start: Start) -> None:
     gateway = start().ready()
     worker = gateway.who()["pid"]
     gateway.signal(signal.SIGWINCH)
-    wait_until(lambda: not alive(worker), "worker gone")
+    until(lambda: not alive(worker), "worker gone")
     assert alive(gateway.process.pid)
     gateway.signal(signal.SIGHUP)
     gateway.wait_for("Booting worker", 2)
@@ -218,13 +219,13 @@ def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:
     access, error = tmp_path / "access.log", tmp_path / "errors.log"
     gateway = start(f'access_log = "{access}"\nerror_log = "{error}"\n',
                     toml=TOML.replace('access_log = "off"\n', ""))
-    wait_until(lambda: error.exists() and "Booting worker" in error.read_text(), "the worker")
+    until(lambda: error.exists() and "Booting worker" in error.read_text(), "the worker")
     access.rename(tmp_path / "access.log.1")
     error.rename(tmp_path / "errors.log.1")
     gateway.signal(signal.SIGUSR1)
-    wait_until(lambda: access.exists() and error.exists(), "new files")
+    until(lambda: access.exists() and error.exists(), "new files")
     gateway.signal(signal.SIGTERM)
-    wait_until(lambda: "Shutting down" in error.read_text(), "the new file is written to")
+    until(lambda: "Shutting down" in error.read_text(), "the new file is written to")
 
 
 def test_readiness_is_told_to_systemd(start: Start, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.supervisor.running import Gateway, wait_until
+from tests.proxy.supervisor.running import Gateway
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 
@@ -56,7 +57,7 @@ hold = 0
     gateway = start(toml=toml, program=("-m", "proxy"))
     gateway.wait_for("Booting worker", 2)
     gateway.front, gateway.admin = gateway.listening()[:2]
-    wait_until(lambda: len(page(gateway)["workers"]) == 2, "two workers")
+    until(lambda: len(page(gateway)["workers"]) == 2, "two workers")
     return gateway
 
 
@@ -83,11 +84,11 @@ def test_requests_are_served_logged_and_counted_once(gateway: Gateway, tmp_path:
     for number in range(10):
         assert get(gateway.front, f"/{number}?q=1") == b"hello"
     log = tmp_path / "access.log"
-    wait_until(lambda: log.read_bytes().count(b"\n") >= 10, "the lines")
+    until(lambda: log.read_bytes().count(b"\n") >= 10, "the lines")
     records = [json.loads(line) for line in log.read_text().splitlines()]
     assert sorted(record["target"] for record in records) == [f"/{number}?q=1" for number in range(10)]
     assert {(record["status"], record["termination"]) for record in records} == {(200, "--")}
-    wait_until(lambda: served(gateway) == 10, "ten counted")
+    until(lambda: served(gateway) == 10, "ten counted")
     assert get(gateway.admin, "/healthz") == b"ok\n"
 
 
@@ -104,7 +105,7 @@ def test_a_reload_reaches_every_worker_and_replaces_none(gateway: Gateway) -> No
             return error.code == 414
         return False
 
-    wait_until(lambda: all(refused() for _ in range(8)), "the new limit everywhere")
+    until(lambda: all(refused() for _ in range(8)), "the new limit everywhere")
     assert [worker["pid"] for worker in page(gateway)["workers"]] == before
 
 
@@ -115,8 +116,8 @@ def test_rotated_logs_lose_no_line(gateway: Gateway, tmp_path: Path) -> None:
         if number == 15:
             log.rename(rotated)
             gateway.signal(signal.SIGUSR1)
-            wait_until(log.exists, "a new file")
-    wait_until(lambda: (log.read_bytes() + rotated.read_bytes()).count(b"\n") == 30, "all lines")
+            until(log.exists, "a new file")
+    until(lambda: (log.read_bytes() + rotated.read_bytes()).count(b"\n") == 30, "all lines")
     assert log.stat().st_size
 
 
@@ -140,13 +141,13 @@ def test_an_upgrade_and_a_stop_fail_no_request(gateway: Gateway) -> None:
         gateway.signal(signal.SIGUSR2)
         gateway.wait_for("Booting worker", 4)
         old = gateway.masters[0]
-        new = wait_until(lambda: child_master(old), "the new master")
+        new = until(lambda: child_master(old), "the new master")
         gateway.masters.append(new)
         os.kill(old, signal.SIGTERM)
         assert gateway.process.wait(20) == 0
         gateway.wait_for("Master has been promoted")
         count = served
-        wait_until(lambda: served > count + 20, "requests after the upgrade")
+        until(lambda: served > count + 20, "requests after the upgrade")
     finally:
         ended.set()
         customer.join()
@@ -166,12 +167,12 @@ def test_a_killed_worker_costs_its_own_connections_only(gateway: Gateway) -> Non
     victim = page(gateway)["workers"][0]["pid"]
     for _ in range(5):
         get(gateway.front)
-    wait_until(lambda: served(gateway) == 5, "an exchange is counted after its last byte is sent")
+    until(lambda: served(gateway) == 5, "an exchange is counted after its last byte is sent")
     os.kill(victim, signal.SIGKILL)
     gateway.wait_for("Booting worker", 3)
     for _ in range(5):
         assert get(gateway.front) == b"hello"
-    wait_until(lambda: len(page(gateway)["workers"]) == 2, "two workers")
+    until(lambda: len(page(gateway)["workers"]) == 2, "two workers")
     assert victim not in [worker["pid"] for worker in page(gateway)["workers"]]
-    wait_until(lambda: served(gateway) == 10, "all counted, the dead worker's too")
+    until(lambda: served(gateway) == 10, "all counted, the dead worker's too")
     assert gateway.end() == 0

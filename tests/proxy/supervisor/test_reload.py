@@ -9,7 +9,8 @@ import pytest
 
 from tests.ports import ports
 from tests.proxy.supervisor.conftest import TOML
-from tests.proxy.supervisor.running import Gateway, alive, wait_until
+from tests.proxy.supervisor.running import Gateway, alive
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 
@@ -25,7 +26,7 @@ def hup(gateway: Gateway, toml: str, done: str = "settings reloaded") -> None:
 def test_new_settings_reach_running_workers(start: Start) -> None:
     two = TOML.replace("workers = 1", "workers = 2")
     gateway = start(toml=two).ready(2)
-    wait_until(lambda: len(gateway.workers()) == 2, "two workers")
+    until(lambda: len(gateway.workers()) == 2, "two workers")
     before = gateway.workers()
     with gateway.waiting() as finish:
         for hold in range(2, 6):
@@ -69,16 +70,16 @@ def test_more_and_fewer_workers_leave_the_others_alone(start: Start) -> None:
     gateway = start().ready()
     first = gateway.who()["pid"]
     hup(gateway, TOML.replace("workers = 1", "workers = 3"))
-    wait_until(lambda: len(gateway.workers()) == 3, "three workers")
+    until(lambda: len(gateway.workers()) == 3, "three workers")
     assert first in gateway.workers()
     hup(gateway, TOML.replace("workers = 1", "workers = 2"))
-    wait_until(lambda: len(gateway.workers()) == 2, "two workers")
+    until(lambda: len(gateway.workers()) == 2, "two workers")
 
 
 def test_a_count_changed_by_signal_survives_a_reload(start: Start) -> None:
     gateway = start().ready()
     gateway.signal(signal.SIGTTIN)
-    wait_until(lambda: len(gateway.workers()) == 2, "two workers")
+    until(lambda: len(gateway.workers()) == 2, "two workers")
     hup(gateway, TOML.replace("hold = 1", "hold = 2"))
     gateway.wait_for("worker runs with hold 2", 2)
     assert len(gateway.workers()) == 2
@@ -92,13 +93,13 @@ def test_an_added_listener_leaves_the_others_open(start: Start) -> None:
         hup(gateway, TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'),
             "Booting worker")
         assert finish() == "done\n"
-    wait_until(lambda: not alive(old), "the old worker is gone")
+    until(lambda: not alive(old), "the old worker is gone")
     for address in (gateway.front, ("127.0.0.1", port)):
         facts = gateway.who(address)
         assert (facts["pid"] != old, facts["admin"]) == (True, False)
     assert gateway.who(gateway.admin)["admin"] is True
     hup(gateway, TOML, "No longer listening at")
-    wait_until(lambda: refuses(("127.0.0.1", port)), "the removed listener is closed")
+    until(lambda: refuses(("127.0.0.1", port)), "the removed listener is closed")
     assert gateway.who()["admin"] is False
 
 
@@ -113,9 +114,9 @@ def refuses(address: tuple[str, int]) -> bool:
 def test_the_admin_address_can_be_switched_off_and_on(start: Start) -> None:
     gateway = start().ready()
     hup(gateway, TOML.replace('admin = "127.0.0.1:0"', 'admin = "off"'), "No longer listening at")
-    wait_until(lambda: refuses(gateway.admin), "no admin address")
+    until(lambda: refuses(gateway.admin), "no admin address")
     hup(gateway, TOML, "Listening at: http")
-    wait_until(lambda: len(gateway.listening()) == 4, "a new admin address")
+    until(lambda: len(gateway.listening()) == 4, "a new admin address")
     assert gateway.who(gateway.listening()[-1])["admin"] is True
 
 
@@ -138,7 +139,7 @@ def test_a_log_that_cannot_be_written_refuses_the_reload(start: Start) -> None:
 def test_the_pid_file_moves(start: Start, tmp_path: object) -> None:
     gateway = start(f'pidfile = "{tmp_path}/one"\n').ready()
     hup(gateway, TOML + f'pidfile = "{tmp_path}/two"\n')
-    wait_until(lambda: sorted(path.name for path in gateway.directory.parent.glob("[ot][nw][eo]")) == ["two"], "moved")
+    until(lambda: sorted(path.name for path in gateway.directory.parent.glob("[ot][nw][eo]")) == ["two"], "moved")
     assert int((gateway.directory.parent / "two").read_text()) == gateway.process.pid
 
 

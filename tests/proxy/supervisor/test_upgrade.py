@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.ports import ports
 from tests.proxy.supervisor.conftest import TOML
-from tests.proxy.supervisor.running import ROOT, Gateway, alive, wait_until
+from tests.proxy.supervisor.running import ROOT, Gateway, alive
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 # Puts the descriptors it is given at 3, 4 ... and becomes the program, as systemd's own launcher does.
@@ -31,7 +32,7 @@ def upgrade(gateway: Gateway) -> int:
     gateway.signal(signal.SIGUSR2)
     gateway.wait_for("Booting worker", booted + 1)
     old = gateway.masters[-1]
-    new = wait_until(lambda: (master := gateway.who()["master"]) != old and master, "the new master serves")
+    new = until(lambda: (master := gateway.who()["master"]) != old and master, "the new master serves")
     assert isinstance(new, int)
     gateway.masters.append(new)
     return new
@@ -74,7 +75,7 @@ def test_an_upgrade_refuses_no_connection(start: Start, tmp_path: Path) -> None:
         assert finish() == "done\n"
         assert gateway.process.wait(10) == 0
         gateway.wait_for("Master has been promoted")
-        wait_until(lambda: pidfile.exists() and int(pidfile.read_text()) == new, "pid file of the new master")
+        until(lambda: pidfile.exists() and int(pidfile.read_text()) == new, "pid file of the new master")
         for _ in range(20):
             assert gateway.who()["master"] == new
     assert wrong == []
@@ -101,7 +102,7 @@ def test_an_upgrade_that_cannot_start_leaves_the_old_master_at_work(start: Start
     gateway.wait_for("nonsense: there is no such setting")
     gateway.who()
     gateway.configure(TOML)
-    wait_until(lambda: not children_but(gateway, gateway.workers()), "the failed master is gone")
+    until(lambda: not children_but(gateway, gateway.workers()), "the failed master is gone")
     upgrade(gateway)
 
 
@@ -114,7 +115,7 @@ def test_an_upgrade_can_be_backed_out(start: Start) -> None:
     gateway = start().ready()
     new = upgrade(gateway)
     os.kill(new, signal.SIGTERM)
-    wait_until(lambda: not alive(new), "the new master is gone")
+    until(lambda: not alive(new), "the new master is gone")
     gateway.masters.pop()
     for _ in range(5):
         assert gateway.who()["master"] == gateway.masters[0]

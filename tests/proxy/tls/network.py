@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.proxy.black_box.gateway import ROOT, wait_until
+from tests.proxy.black_box.gateway import ROOT
+from tests.waiting import until
 
 AUTHORITY_NAME = "ca.test"
 ELSEWHERE = "127.0.0.2"
@@ -93,7 +94,7 @@ class AcmeServer:
         config.write_text(CADDYFILE.format(folder=folder, name=AUTHORITY_NAME, elsewhere=ELSEWHERE))
         self._network = network
         self._process = network.start(["caddy", "run", "--config", str(config), "--adapter", "caddyfile"], self.log)
-        wait_until(lambda: "certificate obtained successfully" in self.log.read_text(), "Caddy is ready")
+        until(lambda: "certificate obtained successfully" in self.log.read_text(), "Caddy is ready")
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -112,7 +113,7 @@ class Obtaining:
             [sys.executable, "-m", "proxy", "--bind", "127.0.0.1:443", "--bind", f"unix:{self.socket}", "--acme",
              "somebody@site.test", "--acme-directory", server.directory, "--acme-ca", str(server.ca), "--state-dir",
              str(self.state), "--admin", "off", "--workers", str(workers), *flags], self._log)  # fmt: skip
-        wait_until(lambda: self.log.count("Booting worker") == workers, "the workers are up")
+        until(lambda: self.log.count("Booting worker") == workers, "the workers are up")
 
     @property
     def log(self) -> str:

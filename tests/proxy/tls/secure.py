@@ -9,7 +9,8 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from tests.proxy.black_box.gateway import Gateway, wait_until
+from tests.proxy.black_box.gateway import Gateway
+from tests.waiting import until
 
 PATIENCE = 20.0
 
@@ -20,7 +21,7 @@ class SecureGateway(Gateway):
     def __init__(self, directory: Path, upstream: str, *flags: str, workers: int = 1) -> None:
         super().__init__(
             directory, upstream, "--bind-plain", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, workers=workers)
-        self.port, self.plain, self.admin = wait_until(self._ports, "all listen")
+        self.port, self.plain, self.admin = until(self._ports, "all listen")
 
     def _ports(self) -> list[int]:
         found = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", self.log)]

@@ -19,9 +19,10 @@ from proxy.acme.state import Failures, State
 from proxy.net.certificates import DAY, self_signed, write_private
 from proxy.net.door import KeyPair
 from proxy.settings import Address, Settings
-from tests.proxy.black_box.gateway import ROOT, wait_until
+from tests.proxy.black_box.gateway import ROOT
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.network import AcmeServer, Network, Obtaining
+from tests.waiting import until
 
 SITE, OTHER, NOWHERE = "site.test", "other.test", "nowhere.test"
 SOCKETS = 50
@@ -54,7 +55,7 @@ class TestWithAnAuthority:
         gateway = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", SITE, "--domain", OTHER)
         assert not gateway.trusted(server.trust(), SITE)
         for name in (SITE, OTHER):
-            wait_until(lambda name=name: gateway.trusted(server.trust(), name), f"the certificate for {name}", 40)
+            until(lambda name=name: gateway.trusted(server.trust(), name), f"the certificate for {name}", 40)
         assert sorted(gateway.obtained()) == [OTHER, SITE]  # once each, of two workers
         assert "/.well-known/acme-challenge/" in gateway.log
         assert gateway.files("pending/*") == []
@@ -67,14 +68,14 @@ class TestWithAnAuthority:
         gateway.close()
         gateway.files(f"{SITE}.pem")[0].unlink()
         again = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", SITE, "--domain", OTHER)
-        wait_until(lambda: again.trusted(server.trust(), SITE), "another one", 40)
+        until(lambda: again.trusted(server.trust(), SITE), "another one", 40)
         assert again.obtained() == [SITE]
         assert again.files(f"{SITE}.pem")[0].read_bytes() != first
         assert again.files("account.json")[0].read_bytes() == account
 
     def test_in_a_tls_handshake(self, start: Callable[..., Obtaining], server: AcmeServer) -> None:
         gateway = start("--respond", "hello", "--domain", SITE, workers=1)
-        wait_until(lambda: gateway.trusted(server.trust(), SITE), "the certificate", 40)
+        until(lambda: gateway.trusted(server.trust(), SITE), "the certificate", 40)
         assert "/.well-known/acme-challenge/" not in gateway.log
         context = server.trust()
         context.set_alpn_protocols(["acme-tls/1"])
@@ -83,8 +84,8 @@ class TestWithAnAuthority:
 
     def test_a_name_that_leads_elsewhere(self, start: Callable[..., Obtaining], server: AcmeServer) -> None:
         gateway = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", NOWHERE, "--domain", SITE)
-        wait_until(lambda: gateway.trusted(server.trust(), SITE), "the other name has one", 60)
-        wait_until(lambda: f"no certificate for {NOWHERE}, tried again in" in gateway.log, "the failure is told")
+        until(lambda: gateway.trusted(server.trust(), SITE), "the other name has one", 60)
+        until(lambda: f"no certificate for {NOWHERE}, tried again in" in gateway.log, "the failure is told")
         assert "the name must lead to this machine" in gateway.log
         kept = json.loads(gateway.files(f"{NOWHERE}.failures")[0].read_bytes())
         assert kept["count"] == 1
@@ -108,7 +109,7 @@ class TestWithAnAuthority:
             [sys.executable, "-m", "uvicorn", "--uds", str(application), "tests.proxy.black_box.applications:asgi"],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         try:
-            wait_until(application.exists, "the application listens")
+            until(application.exists, "the application listens")
             gateway = start("--upstream", f"unix:{application}", "--bind-plain", "127.0.0.1:80", "--domain", SITE)
             stop = threading.Event()
             statuses: list[bytes] = []
@@ -129,7 +130,7 @@ class TestWithAnAuthority:
                 for _ in range(SOCKETS)]
             asking = threading.Thread(target=ask)
             asking.start()
-            wait_until(lambda: gateway.trusted(server.trust(), SITE), "the new certificate", 40)
+            until(lambda: gateway.trusted(server.trust(), SITE), "the new certificate", 40)
             stop.set()
             asking.join()
             assert gateway.obtained() == [SITE]

@@ -7,9 +7,10 @@ import sys
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.proxy.black_box.gateway import ROOT, wait_until
+from tests.proxy.black_box.gateway import ROOT
 from tests.proxy.supervisor.test_upgrade import LAUNCHER
 from tests.proxy.tls.authority import Authority
+from tests.waiting import until
 
 NAME = "activated.test"
 
@@ -26,7 +27,7 @@ def test_sockets_named_plain_redirect_and_the_others_speak_tls(authority: Author
             env={**os.environ, "PYTHONPATH": str(ROOT), "LISTEN_FDNAMES": "plain:https"})  # fmt: skip
         plain_port, secure_port = plain.getsockname()[1], secure.getsockname()[1]
         try:
-            wait_until(lambda: "Booting worker" in log.read_text(), "the worker is up")
+            until(lambda: "Booting worker" in log.read_text(), "the worker is up")
             asked = HTTPConnection("127.0.0.1", plain_port, timeout=20)
             asked.request("GET", "/a", headers={"Host": NAME})
             answer = asked.getresponse()

@@ -18,9 +18,9 @@ import websocket
 
 from tests.proxy.black_box import upstreams
 from tests.proxy.black_box.applications import content
-from tests.proxy.black_box.gateway import wait_until
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import Browser, SecureGateway, connect
+from tests.waiting import until
 
 NAME = "front.test"
 pytestmark = pytest.mark.component("uvicorn")
@@ -191,12 +191,12 @@ def test_a_session_is_resumed_at_whichever_worker_and_after_a_reload(
         held = [connect(gateway, context, NAME, session) for _ in range(12)]
         assert all(sock.session_reused for sock in held)
         # One worker having everything would show nothing.
-        wait_until(lambda: [parked > 0 for parked in parked_by_worker(gateway)] == [True] * 2, "both have some")
+        until(lambda: [parked > 0 for parked in parked_by_worker(gateway)] == [True] * 2, "both have some")
         for sock in held:
             sock.close()
         reloads = gateway.status()["totals"]["reloads"]
         gateway.signal(signal.SIGHUP)
-        wait_until(lambda seen=reloads: gateway.status()["totals"]["reloads"] == seen + 2, "both have reloaded")
+        until(lambda seen=reloads: gateway.status()["totals"]["reloads"] == seen + 2, "both have reloaded")
 
 
 def test_plain_http_is_told_to_use_https(gateway: SecureGateway) -> None:
@@ -247,7 +247,7 @@ def test_garbage_and_silence_are_counted_and_harm_nobody(gateway: SecureGateway,
         sock.sendall(b"\x16\x03")
     with socket.create_connection(gateway.address, timeout=10):
         pass
-    wait_until(lambda: gateway.metric(failures) >= before + 2, "the failures are counted")
+    until(lambda: gateway.metric(failures) >= before + 2, "the failures are counted")
     browser = Browser(gateway, trust, NAME)
     assert browser.ask("GET", "/")[0] == 200
     browser.close()
@@ -264,7 +264,7 @@ def test_key_updates_and_attempts_to_renegotiate_are_harmless(gateway: SecureGat
         assert client.stdout is not None
         heard = b""
 
-        def until(mark: bytes) -> None:
+        def hear(mark: bytes) -> None:
             nonlocal heard
             while mark not in heard:
                 data = os.read(client.stdout.fileno(), 65536)  # type: ignore[union-attr]
@@ -272,14 +272,14 @@ def test_key_updates_and_attempts_to_renegotiate_are_harmless(gateway: SecureGat
                     return
                 heard += data
 
-        until(b"Verify return code")
+        hear(b"Verify return code")
         client.stdin.write(command)
         client.stdin.flush()
-        until(b"KEYUPDATE" if command[:1] in b"Kk" else b"RENEGOTIATING")
+        hear(b"KEYUPDATE" if command[:1] in b"Kk" else b"RENEGOTIATING")
         with contextlib.suppress(BrokenPipeError):
             client.stdin.write(b"GET /after HTTP/1.1\nHost: front.test\nConnection: close\n\n")
             client.stdin.flush()
-        until(b'"path": "/after"')
+        hear(b'"path": "/after"')
         client.stdin.close()
         client.kill()
         client.wait()
@@ -310,7 +310,7 @@ def test_a_proxy_protocol_header_comes_before_the_handshake(authority: Authority
             with authority.trust().wrap_socket(raw, server_hostname="introduced.test") as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: introduced.test\r\nConnection: close\r\n\r\n")
                 assert sock.recv(100).startswith(b"HTTP/1.1 50")
-        wait_until(lambda: '"192.0.2.7"' in running.access_log.read_text(), "the client's own address is logged")
+        until(lambda: '"192.0.2.7"' in running.access_log.read_text(), "the client's own address is logged")
 
 
 def test_a_client_may_be_asked_for_its_certificate(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.proxy.black_box.gateway import wait_until
 from tests.proxy.black_box.scripted import ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway, connect
+from tests.waiting import until
 
 NAME = "linger.test"
 
@@ -47,7 +47,7 @@ def test_a_client_that_never_ends_is_left_after_a_while(gateway: SecureGateway, 
     sock.sendall(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
     assert b"200 OK" in received(sock)
     assert gateway.status()["workers"][0]["pid"]
-    wait_until(lambda: connections(gateway) <= 0, "the gateway has closed", 10)
+    until(lambda: connections(gateway) <= 0, "the gateway has closed", 10)
     sock.close()
 
 
@@ -70,7 +70,7 @@ def test_an_end_that_came_with_the_request_is_seen(gateway: SecureGateway, autho
         while data := raw.recv(65536):
             incoming.write(data)
         assert b"200 OK" in tls.read(65536)
-    wait_until(lambda: connections(gateway) <= 0, "the gateway has closed", 10)
+    until(lambda: connections(gateway) <= 0, "the gateway has closed", 10)
 
 
 def connections(gateway: SecureGateway) -> int:

@@ -16,10 +16,10 @@ from proxy.cli import main
 from proxy.settings import load
 from proxy.vault import Vault, self_signed_file
 from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.gateway import wait_until
 from tests.proxy.black_box.scripted import ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import Browser, SecureGateway, connect, shown_serial
+from tests.waiting import until
 
 NAME = "renewal.test"
 SOCKETS = 100
@@ -42,20 +42,20 @@ def test_files_that_change_are_served_and_broken_ones_are_not(
         assert kept.ask("GET", "/")[0] == 200
         first = shown_serial(gateway, trust, NAME)
         authority.issue(NAME)
-        wait_until(lambda: shown_serial(gateway, trust, NAME) != first, "the new certificate is shown")
+        until(lambda: shown_serial(gateway, trust, NAME) != first, "the new certificate is shown")
         second = shown_serial(gateway, trust, NAME)
         assert kept.ask("GET", "/")[0] == 200
 
         good = key.read_bytes()
         key.write_bytes(b"-----BEGIN")
         said = f"certificates have changed but those before stay: {key}: holds no private key"
-        wait_until(lambda: said in gateway.log, "the log says so")
+        until(lambda: said in gateway.log, "the log says so")
         gateway.signal(signal.SIGHUP)
-        wait_until(lambda: "reload refused" in gateway.log, "a reload is refused")
+        until(lambda: "reload refused" in gateway.log, "a reload is refused")
         assert shown_serial(gateway, trust, NAME) == second
         key.write_bytes(good)
         gateway.signal(signal.SIGHUP)
-        wait_until(lambda: "settings reloaded" in gateway.log, "a reload is taken again")
+        until(lambda: "settings reloaded" in gateway.log, "a reload is taken again")
         assert shown_serial(gateway, trust, NAME) == second
         assert kept.ask("GET", "/")[0] == 200
         kept.close()
@@ -72,7 +72,7 @@ def test_keys_of_root_serve_workers_that_cannot_read_them(
             "--access-log", "off")) as gateway:
         before = shown_serial(gateway, trust, "owned.test")
         authority.issue("owned.test")
-        wait_until(lambda: shown_serial(gateway, trust, "owned.test") != before, "the new one is shown")
+        until(lambda: shown_serial(gateway, trust, "owned.test") != before, "the new one is shown")
         status = Path(f"/proc/{gateway.workers()[0]}/status").read_text()
         assert "\nUid:\t0\t" not in status
 
@@ -108,10 +108,10 @@ def test_a_renewal_under_load_loses_no_request_and_no_websocket(authority: Autho
             new = f"{x509.load_pem_x509_certificate(cert.read_bytes()).serial_number:X}"
             if by_signal:
                 gateway.signal(signal.SIGHUP)
-            wait_until(
+            until(
                 lambda new=new: shown_serial(gateway, trust, "load.test").lstrip("0") == new, "the new one is shown")
         asked = len(statuses)
-        wait_until(lambda: len(statuses) > asked + 10 or failures, "requests go on")
+        until(lambda: len(statuses) > asked + 10 or failures, "requests go on")
         stop.set()
         asking.join()
         assert not failures

@@ -1,0 +1,19 @@
+"""Waiting for what no event announces: another process's state, a log line, a counter."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+PATIENCE = 40.0
+
+
+def until(found: Callable[[], Found], what: str = "what was awaited", seconds: float = PATIENCE) -> Found:
+    """Ask until `found()` is true; its value, or a failure naming what was awaited."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = found()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
