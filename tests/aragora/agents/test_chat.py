@@ -16,6 +16,7 @@ from aragora.agents import Agent, AgentFailed, chat, exchange
 from aragora.debate.asks import Ask
 from tests.aragora.agents.conftest import KEY, Naps
 from tests.aragora.agents.provider import (
+    STALL,
     Act,
     Api,
     answers,
@@ -27,9 +28,11 @@ from tests.aragora.agents.provider import (
     stalls,
     status,
 )
+from tests.ports import ports
 
 Make = Callable[..., Agent]
 LONG = 30.0
+SHORT = 0.7  # long enough for a question to reach its provider
 
 
 def nothing(text: str) -> None:
@@ -118,18 +121,21 @@ def test_half_a_surrogate_pair_cannot_spoil_what_watchers_get(agent: Make, api: 
     assert reply.text == "".join(texts) == "a?b"
 
 
-def test_one_connection_serves_many_questions(agent: Make, api: Api, ask: Ask) -> None:
-    ports = set()
+def test_one_connection_serves_many_questions(
+    agent: Make, api: Api, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "FAREWELL", LONG)  # however long the provider takes from its last word to the end
+    clients = set()
 
     def act(call: object) -> None:
-        ports.add(call.client_address)
+        clients.add(call.client_address)
         answers(api, "Yes.")(call)
 
     with provider(act) as server:
         asked = agent(server.url)
         for _ in range(3):
             asked.ask(ask, nothing, time.time() + LONG)
-    assert len(ports) == 1
+    assert len(clients) == 1
 
 
 def test_a_busy_provider_is_asked_again_when_it_says_so(agent: Make, api: Api, ask: Ask, naps: Naps) -> None:
@@ -141,10 +147,11 @@ def test_a_busy_provider_is_asked_again_when_it_says_so(agent: Make, api: Api, a
 
 
 def test_retry_after_may_be_a_date(agent: Make, api: Api, ask: Ask, naps: Naps) -> None:
-    date = email.utils.formatdate(time.time() + 10, usegmt=True)
+    began = time.time()
+    date = email.utils.formatdate(began + 10, usegmt=True)  # in whole seconds
     with provider(status(503, Retry_After=date), answers(api, "Now.")) as server:
         agent(server.url).ask(ask, nothing, time.time() + LONG)
-    assert 7 < sum(naps.taken) <= 10
+    assert 9 - (time.time() - began) < sum(naps.taken) <= 10
 
 
 @pytest.mark.parametrize(
@@ -212,10 +219,9 @@ def test_a_redirection_is_not_followed_with_the_key(agent: Make, ask: Ask) -> No
 
 
 def test_nobody_listens(agent: Make, ask: Ask, naps: Naps) -> None:
-    with provider(hangs_up) as server:
-        url = server.url
+    (port,) = ports(1)
     with pytest.raises(AgentFailed, match="cannot be reached") as caught:
-        agent(url).ask(ask, nothing, time.time() + LONG)
+        agent(f"http://127.0.0.1:{port}").ask(ask, nothing, time.time() + LONG)
     assert caught.value.kind == "connection"
     assert sum(naps.taken) == sum(chat.PAUSES)
 
@@ -224,9 +230,9 @@ def test_nobody_listens(agent: Make, ask: Ask, naps: Naps) -> None:
 def test_a_stall_ends_at_the_deadline(agent: Make, api: Api, ask: Ask, part: str) -> None:
     data = {"before the head": b"", "before the text": api.first(), "in the text": api.first() + api.text("Ye")}[part]
     began = time.monotonic()
-    failed, calls = failure(agent, ask, stalls(data), within=0.3)
+    failed, calls = failure(agent, ask, stalls(data), within=SHORT)
     assert (failed.kind, calls) == ("timeout", 1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < STALL
 
 
 def test_a_trickle_ends_at_the_deadline(agent: Make, api: Api, ask: Ask) -> None:
@@ -236,9 +242,9 @@ def test_a_trickle_ends_at_the_deadline(agent: Make, api: Api, ask: Ask) -> None
             call.chunk(api.text("."))
 
     began = time.monotonic()
-    failed, _ = failure(agent, ask, act, within=0.3)
+    failed, _ = failure(agent, ask, act, within=SHORT)
     assert failed.kind == "timeout"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < STALL
 
 
 @pytest.mark.parametrize("how", ["byte by byte", "without an end of its own"])
@@ -257,9 +263,9 @@ def test_no_way_of_dawdling_outlasts_the_deadline(agent: Make, api: Api, ask: As
             call.server.released.wait(LONG)
 
     began = time.monotonic()
-    failed, calls = failure(agent, ask, act, within=0.3)
+    failed, calls = failure(agent, ask, act, within=SHORT)
     assert (failed.kind, calls) == ("timeout", 1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < STALL
 
 
 def test_silence_has_a_limit_of_its_own(agent: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,4 +114,4 @@ def test_a_trickle_ends_at_the_deadline(certificate: Path, trusting: Authorities
     with provider(act, certificate=certificate) as server, pytest.raises(AgentFailed) as caught:
         put(server.url, within=0.5)
     assert caught.value.kind == "timeout"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20  # the provider itself would never end it

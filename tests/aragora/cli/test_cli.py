@@ -43,7 +43,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     directory = tmp_path_factory.mktemp("data")
     return {
         "ARAGORA_DATA_DIR": str(directory),
-        "ARAGORA_DEMO_DELAY": "0.05",
+        "ARAGORA_DEMO_DELAY": "0.2",
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(sys.path),
         "HOME": str(directory),

@@ -208,6 +208,6 @@ class TestFailures:
     ],
 )
 def test_hostile_texts_cost_little(purpose, text):
-    began = time.perf_counter()
+    began = time.process_time()
     replies.drafts(ask(purpose, 2), Reply(text))
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
