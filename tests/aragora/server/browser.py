@@ -7,12 +7,15 @@ import itertools
 import json
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import websocket
+
+from tests.waiting import until
 
 FLAGS = (
     "--headless",
@@ -122,18 +125,16 @@ def browser(directory: Path, program: str = "chromium") -> Iterator[Page]:
             page.close()
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(PATIENCE)
 
 
 def _page_address(directory: Path) -> str:
     port_file = directory / "DevToolsActivePort"
-    deadline = time.monotonic() + PATIENCE
-    while not (port_file.exists() and port_file.read_text().count("\n")):
-        assert time.monotonic() < deadline, "Chromium has not opened its DevTools port"
-        time.sleep(0.05)
+    until(lambda: port_file.exists() and port_file.read_text().count("\n"), "Chromium's DevTools port")
     port = port_file.read_text().split("\n")[0]
-    import urllib.request
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
-        pages = json.load(answer)
-    return str(next(item["webSocketDebuggerUrl"] for item in pages if item["type"] == "page"))
+    def pages() -> list[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
+            return [item["webSocketDebuggerUrl"] for item in json.load(answer) if item["type"] == "page"]
+
+    return until(pages, "Chromium's first page")[0]

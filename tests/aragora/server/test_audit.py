@@ -18,6 +18,7 @@ import requests
 
 from aragora.server.audit import CAPACITY, AuditLog, Caller
 from tests.aragora.server.servers import CHECKOUT, KINDS, QUESTION, Server, running
+from tests.waiting import until
 
 TOKEN = "a-token-of-the-tests"
 KNOWN = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.9"}
@@ -35,15 +36,14 @@ def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def entry(server: Server, request_id: str) -> dict[str, Any]:
     """The line of that request, once it is there."""
-    deadline = time.monotonic() + 20
-    while True:
-        text = (server.directory / "audit.log").read_text() if (server.directory / "audit.log").exists() else ""
-        found = [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]
-        if found:
-            assert len(found) == 1
-            return dict(found[0])
-        assert time.monotonic() < deadline, text
-        time.sleep(0.02)
+    log = server.directory / "audit.log"
+
+    def lines() -> list[str]:
+        whole = log.read_text().rpartition("\n")[0] if log.exists() else ""
+        return [line for line in whole.splitlines() if f'"{request_id}"' in line]
+
+    (found,) = until(lines, f"the line of {request_id}")
+    return dict(json.loads(found))
 
 
 def test_what_changes_something_is_recorded_with_who_and_result(audited: Server) -> None:

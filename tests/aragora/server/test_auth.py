@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import pytest
@@ -11,6 +12,7 @@ import websocket
 from aragora.server import auth
 from tests.aragora.server.conftest import ORIGIN
 from tests.aragora.server.servers import QUESTION, Server
+from tests.waiting import until
 
 KNOWN = {"Authorization": "Bearer second-token"}
 
@@ -105,8 +107,8 @@ def test_watchers_are_bounded(guarded: Server) -> None:
             kind, content = client.raw.recv_data()
             codes.append(int.from_bytes(content[:2], "big") if kind == websocket.ABNF.OPCODE_CLOSE else 0)
         assert 4029 in codes
-        full = 0
-        for _ in range(8):
+
+        def refusal() -> Mapping[str, str]:
             answer = requests.get(
                 f"{guarded.base}/api/debates/{debate}/events",
                 headers={**KNOWN, "Accept": "text/event-stream"},
@@ -114,10 +116,9 @@ def test_watchers_are_bounded(guarded: Server) -> None:
                 timeout=30,
             )
             answer.close()
-            if answer.status_code == 429:
-                assert int(answer.headers["Retry-After"]) > 0
-                full += 1
-        assert full
+            return answer.headers if answer.status_code == 429 else {}
+
+        assert int(until(refusal, "a process that is full")["Retry-After"]) > 0
     guarded.request("POST", f"/api/debates/{debate}/cancel", headers=KNOWN)
 
 

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.aragora.server.servers import QUESTION, Server
+from tests.waiting import until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -351,7 +352,7 @@ def test_requests_are_counted_by_template(server: Server) -> None:
     before = server.metric(name)
     for _ in range(5):
         server.get(f"/api/debates/{uuid.uuid4().hex}")
-    assert server.metric(name) == before + 5
+    until(lambda: server.metric(name) == before + 5, "the five are counted")
     text = server.get("/metrics").text
     for metric in (
         "aragora_http_request_duration_seconds_bucket",
