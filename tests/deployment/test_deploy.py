@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,27 @@ class Installation:
         """The colours that have a process."""
         return sorted(path.stem for path in (self.root / "run/aragora").glob("*.pid"))
 
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """Afterwards no process of the installation writes to its root any more."""
+        try:
+            yield
+        finally:
+            for pidfile in (self.root / "run/aragora").glob("*.pid"):
+                with suppress(ProcessLookupError):
+                    group = os.getpgid(int(pidfile.read_text()))
+                    os.killpg(group, signal.SIGKILL)
+                    until(lambda group=group: not alive(group), "the end of an instance")
+
+
+def alive(group: int) -> bool:
+    """Whether a process group has any process."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installation]:
@@ -96,16 +118,13 @@ def installed(tmp_path: Path) -> Iterator[Installation]:
         listen = ("--bind", f"127.0.0.1:{front}", "--admin", f"127.0.0.1:{admin}", "--workers", "2")
         environ = {name: value for name, value in found.environ.items() if name.startswith("ARAGORA_")}
         with (
+            found.ended(),
             Running(*blue, *addresses, cwd=found.root, log=tmp_path / "blue.log", **environ) as first,
             Running(*gateway, *listen, log=tmp_path / "gateway.log") as running,
         ):
             until(socket.exists, f"the socket\n{first.output()}")
             running.ready(front, "/ready")
-            try:
-                yield found
-            finally:
-                for pidfile in (found.root / "run/aragora").glob("*.pid"):
-                    os.kill(int(pidfile.read_text()), 9)
+            yield found
 
 
 def test_new_code_and_the_way_back_lose_nothing(installed: Installation) -> None:

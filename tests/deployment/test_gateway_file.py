@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
@@ -47,11 +48,12 @@ class Site:
     def served_by(self, path: str) -> str:
         """Which address answered the last request for a path, as the access log has it."""
         log = self.directory / "access.log"
-        lines = until(
-            lambda: [entry for line in log.read_text().splitlines() if (entry := json.loads(line))["target"] == path],
-            f"a log line for {path}",
-        )
-        return str(lines[-1]["upstream"])
+
+        def entries() -> list[dict[str, Any]]:
+            whole = log.read_text().rpartition("\n")[0]
+            return [entry for line in whole.splitlines() if (entry := json.loads(line))["target"] == path]
+
+        return str(until(entries, f"a log line for {path}")[-1]["upstream"])
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,9 @@ FORGED = {
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """The application's two ports."""
-    with application(tmp_path_factory.mktemp("application"), ARAGORA_DEMO_DELAY="0.1") as (_running, http, ws):
+    # No worker is replaced, and with it its connections, while a test counts them.
+    own = {"ARAGORA_DEMO_DELAY": "0.1", "ARAGORA_MAX_REQUESTS": "0"}
+    with application(tmp_path_factory.mktemp("application"), **own) as (_running, http, ws):
         yield http, ws
 
 
@@ -190,15 +192,18 @@ def test_a_large_body_is_refused_by_nginx(teller: Front) -> None:
     assert get(teller, "/api/debates", method="POST", data=bytes(51 << 20)).status_code == 413
 
 
-def test_a_client_that_asks_too_often_is_told_so(front: Front) -> None:
-    def ask(_: int) -> int:
-        return get(front, "/api/agents/availability").status_code
+def test_a_client_that_asks_too_often_is_told_so(app: tuple[int, int], tmp_path: Path) -> None:
+    # slower than shipped: a busy machine may not ask 120 times in the seconds that 20 a second allow
+    with nginx(tmp_path, *app, {"rate=20r/s": "rate=1r/s"}) as front:
 
-    with ThreadPoolExecutor(8) as threads:
-        answers = Tally(threads.map(ask, range(120)))
-    assert set(answers) == {200, 429}
-    assert answers[200] >= 41
-    assert get(front, "/healthz").status_code == 200  # probes are not limited
+        def ask(_: int) -> int:
+            return get(front, "/api/agents/availability").status_code
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = Tally(threads.map(ask, range(120)))
+        assert set(answers) == {200, 429}
+        assert answers[200] >= 41
+        assert get(front, "/healthz").status_code == 200  # probes are not limited
 
 
 def test_one_address_has_100_connections_at_most(app: tuple[int, int], tmp_path: Path) -> None:

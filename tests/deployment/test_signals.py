@@ -79,7 +79,7 @@ def test_term_and_a_new_start_of_the_application_lose_nothing_while_its_socket_i
 def test_term_of_the_gateway_finishes_what_it_has(tmp_path: Path) -> None:
     pidfile = tmp_path / "gateway.pid"
     with (
-        application(tmp_path, **FEW) as (_app, http, _ws),
+        application(tmp_path, **FEW | {"ARAGORA_DEMO_DELAY": "0.5"}) as (_app, http, _ws),  # five seconds a debate
         gateway(tmp_path, http, "--pidfile", str(pidfile)) as (front, port),
         ThreadPoolExecutor(8) as threads,
     ):

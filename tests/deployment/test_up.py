@@ -146,7 +146,7 @@ def test_a_part_that_dies_later_is_named_and_the_other_drained(clone: Path) -> N
         assert running.ended() == 1, running.output()
     assert "scripts/up: application ended by itself (signal SIGKILL)" in running.output()
     assert "its log: var/log/application.log" in running.output()
-    until(lambda: not left_behind(clone), "the end of the killed supervisor's workers", seconds=5)
+    until(lambda: not left_behind(clone), "the end of the killed supervisor's workers")
 
 
 def supervisor(parent: int, name: str) -> int:
