@@ -21,6 +21,7 @@ from proxy.net.disk import WINDOW, warm_up
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool, send_file
 from proxy.net.stream import RECEIVE_SIZE, Outlet, Stream, wait_either
+from proxy.net.watermark import LowWater
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.head import check_trailers
 
@@ -239,23 +240,25 @@ class SizedRelay:
         slow = False
         descriptor = self._target.descriptor
         assert descriptor is not None
+        mark = LowWater(self._source)
         try:
             while self._left or pipe.held:
                 if not pipe.held:
-                    self._fill(pipe)
+                    self._fill(pipe, mark)
                 self._sent(pipe.drain(descriptor))
                 if pipe.held and not self._client_ready():
                     slow = True
                     return pipe
         finally:
+            mark.close()
             if not slow:
                 self._pipes.give_back(pipe)
         return None
 
-    def _fill(self, pipe: Pipe) -> None:
+    def _fill(self, pipe: Pipe, mark: LowWater) -> None:
         """Wait for the upstream and take what it has."""
         try:
-            self._source.wait_readable(monotonic() + self._limits.read_timeout)
+            mark.wait_readable(monotonic() + self._limits.read_timeout)
             moved = pipe.fill(self._source.sock.fileno(), self._left)
         except DeadlinePassed:
             raise ExchangeError(errors.BODY_STALLED) from None
@@ -265,6 +268,7 @@ class SizedRelay:
             raise ExchangeError(errors.TRUNCATED, error.strerror or "") from None
         if not moved:
             raise ExchangeError(errors.TRUNCATED, f"{self._left} bytes short")
+        mark.passed(moved, self._left - moved)
         self._took(moved)
 
     def _client_ready(self) -> bool:

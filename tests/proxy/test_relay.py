@@ -1,6 +1,7 @@
 """Bodies of known length: to fast clients, to slow ones through a spool, and when either side or the disk fails."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,12 @@ import pytest
 
 from proxy import relay as module
 from proxy.errors import ClientGone, ExchangeError
-from proxy.net import splice
+from proxy.net import splice, watermark
 from proxy.net import spool as spool_module
 from proxy.net.splice import Pipes
+from proxy.net.watermark import MARK, LowWater
 from proxy.relay import RelayLimits, SizedRelay
-from tests.proxy.net.loop import Loop, read_all, run
+from tests.proxy.net.loop import Loop, read_all, read_exactly, run
 
 LIMITS = RelayLimits(read_timeout=5.0, write_timeout=5.0, spool_memory=65536, spool_size=1 << 30, spool_dir=None)
 BODY = os.urandom(2_000_000)
@@ -35,9 +37,9 @@ def _no_space(*_arguments: object, **_options: object) -> int:
 class Transfer:
     """A relay between two far ends; `sweeping` lets deadlines pass every few milliseconds."""
 
-    def __init__(self, loop: Loop, limits: RelayLimits = LIMITS, *, spools: bool = True) -> None:
+    def __init__(self, loop: Loop, limits: RelayLimits = LIMITS, *, spools: bool = True, ends: Any = None) -> None:
         self.loop = loop
-        source, self.upstream = loop.pair()
+        source, self.upstream = ends or loop.pair()
         target, self.client = loop.tcp_pair()
         self.taken = False
         self.target = target
@@ -82,6 +84,30 @@ def test_a_client_that_keeps_up_gets_everything() -> None:
         assert transfer.taken
         assert transfer.relay.sent == len(BODY) + 6
 
+    run(test)
+
+
+@pytest.mark.skipif(not splice.AVAILABLE, reason="this platform has no splice")
+def test_a_fast_upstream_is_read_in_big_pieces_and_one_that_pauses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watermark, "_PATIENCE", 0.2)
+    first, last = BODY[:-100], BODY[-100:]
+
+    def test(loop: Loop) -> None:
+        source, upstream = loop.tcp_pair()
+        transfer = Transfer(loop, ends=(source, upstream))
+        marks = []
+        monkeypatch.setattr(LowWater, "_set", lambda mark, value: (marks.append(value), real(mark, value)))
+        sending = gevent.spawn(upstream.sendall, first)
+        working = transfer.start()
+        assert read_exactly(transfer.client, len(first)) == first
+        sending.get()
+        upstream.sendall(last)
+        assert read_all(transfer.client) == last
+        working.get()
+        assert marks[0] == MARK
+        assert source.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == marks[-1] == 1
+
+    real = LowWater._set
     run(test)
 
 
