@@ -3,7 +3,6 @@
 import os
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -16,7 +15,7 @@ from proxy.net import spool as spool_module
 from proxy.net.splice import Pipes
 from proxy.net.watermark import MARK, LowWater
 from proxy.relay import RelayLimits, SizedRelay
-from tests.proxy.net.loop import Loop, read_all, read_exactly, run
+from tests.proxy.net.loop import Loop, read_all, read_exactly, run, until
 
 LIMITS = RelayLimits(read_timeout=5.0, write_timeout=5.0, spool_memory=65536, spool_size=1 << 30, spool_dir=None)
 BODY = os.urandom(2_000_000)
@@ -67,12 +66,6 @@ class Transfer:
         return gevent.spawn(sweep)
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    with gevent.Timeout(5):
-        while not condition():
-            gevent.sleep(0.005)
-
-
 @pytest.mark.usefixtures("_moved")
 def test_a_client_that_keeps_up_gets_everything() -> None:
     def test(loop: Loop) -> None:
@@ -120,7 +113,7 @@ def test_a_slow_client_does_not_hold_the_upstream(monkeypatch: pytest.MonkeyPatc
         sweeper = transfer.sweeping()
         gevent.spawn(transfer.upstream.sendall, BODY)
         working = transfer.start()
-        _until(lambda: transfer.taken)
+        until(lambda: transfer.taken)
         assert transfer.relay.sent < len(BODY)
         assert read_all(transfer.client) == BODY
         working.get()
@@ -168,13 +161,12 @@ def test_an_empty_spool_waits_for_the_upstream_in_peace(monkeypatch: pytest.Monk
         sweeping = transfer.sweeping()
         feeding = gevent.spawn(transfer.upstream.sendall, BODY[:-1])
         working = transfer.start()
-        feeding.get(timeout=5)
+        feeding.get()
         gevent.sleep(0.05)
         assert transfer.relay.sent < len(BODY) - 1  # the rest is in the spool
         got = 0
-        with gevent.Timeout(5):
-            while got < len(BODY) - 1:
-                got += len(transfer.client.recv(1 << 20))
+        while got < len(BODY) - 1:
+            got += len(transfer.client.recv(1 << 20))
         sweeping.kill()
         before = time.process_time()
         gevent.sleep(0.4)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.errors import Blame
 from proxy.net.splice import Pipes
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
-from tests.proxy.net.loop import Loop, read_all, read_exactly, run
+from tests.proxy.net.loop import Loop, read_all, read_exactly, run, until
 
 
 def frame(payload: bytes, *, masked: bool = False) -> bytes:
@@ -91,7 +91,7 @@ def test_half_close_is_passed_on_and_late_bytes_arrive() -> None:
         ends.upstream.sendall(b"last words")
         ends.upstream.close()
         assert read_all(ends.client) == b"last words"
-        gevent.sleep(0)
+        until(lambda: ends.ended)
         assert ends.ended == [(Blame.NOBODY, 10, 3)]
 
     run(test)
@@ -118,6 +118,7 @@ def test_a_reset_is_passed_on_as_one() -> None:
         ends.client.close()
         with pytest.raises(ConnectionResetError):
             ends.upstream.recv(1)
+        until(lambda: ends.ended)
         assert [how[0] for how in ends.ended] == [Blame.CLIENT]
 
     run(test)
@@ -132,7 +133,7 @@ def test_an_idle_tunnel_is_told_to_go() -> None:
         assert read_exactly(ends.upstream, 2) == b"\x88\x82"
         ends.client.close()
         ends.upstream.close()
-        gevent.sleep(0.01)
+        until(lambda: ends.ended)
         assert [how[0] for how in ends.ended] == [Blame.DRAIN]
 
     run(test)

@@ -1,5 +1,6 @@
 """Running a test's code inside the event loop, and the near and far ends of connections in it."""
 
+import select
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,8 @@ import gevent
 from gevent import socket as gevent_socket
 
 from proxy.net.stream import Deadlines, Hub, Stream
+
+PATIENCE = 30.0
 
 
 class Loop:
@@ -48,7 +51,7 @@ class Loop:
         return self._opened(near, far)
 
 
-def run(test: Callable[[Loop], None], seconds: float = 10) -> None:
+def run(test: Callable[[Loop], None], seconds: float = PATIENCE) -> None:
     """Run `test` in a greenlet; its exception is the test's. Fails if it hangs; closes what the loop opened."""
     loop = Loop()
     try:
@@ -56,6 +59,18 @@ def run(test: Callable[[Loop], None], seconds: float = 10) -> None:
             gevent.spawn(test, loop).get()
     finally:
         loop.close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until a condition holds."""
+    with gevent.Timeout(PATIENCE):
+        while not condition():
+            gevent.sleep(0.005)
+
+
+def arrives(stream: Stream) -> None:
+    """Return when data, an end or a reset has come to a stream; the loop does not run meanwhile, nor notice it."""
+    assert select.select([stream.sock], [], [], PATIENCE)[0]
 
 
 def read_all(sock: Any) -> bytes:

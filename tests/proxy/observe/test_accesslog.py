@@ -7,7 +7,6 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.observe import accesslog
 from proxy.observe.accesslog import AccessLog, Combined, Destination, Entry, Json, escape
+from tests.proxy.net.loop import until
 
 FULL_DISK = "/dev/full"
 ENTRY = Entry(
@@ -120,7 +120,7 @@ def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Loss
     greenlet = gevent.spawn(log.run)
     for number in range(1000):
         log.record(ENTRY._replace(target=b"/%d" % number))
-    wait_until(lambda: path.read_bytes().count(b"\n") == 1000)
+    until(lambda: path.read_bytes().count(b"\n") == 1000)
     greenlet.kill()
     log.close()
     assert [shlex.split(line)[5].split()[1] for line in path.read_text().splitlines()] == [
@@ -342,10 +342,3 @@ def test_a_log_that_cannot_be_opened_loses_lines_until_it_can(tmp_path: Path, lo
     log.flush()
     log.close()
     assert (directory / "log").read_text() == Combined().line(ENTRY)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        gevent.sleep(0.02)

@@ -17,7 +17,7 @@ from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request
 from proxy.values import Address
 from proxy.wire.request import RequestFields
-from tests.proxy.net.loop import Loop, run
+from tests.proxy.net.loop import Loop, arrives, run, until
 
 
 class Peer:
@@ -83,8 +83,7 @@ def test_an_idle_connection_that_closes_or_speaks_leaves_the_pool(sign: bytes, p
         connection = peer.connect()
         peer.pool.give_back(connection, 1.0)
         peer.accepted[0].sendall(sign) if sign else peer.accepted[0].close()
-        gevent.sleep(0.01)
-        assert peer.pool.idle_count == 0
+        until(lambda: peer.pool.idle_count == 0)
         assert connection.closed
 
     run(test)
@@ -98,6 +97,7 @@ def test_a_request_that_must_not_be_sent_twice_gets_a_proven_connection_only(pee
         peer.pool.give_back(fresh, 2.5)
         peer.pool.give_back(gone, 2.5)
         peer.accepted[2].close()
+        arrives(gone)
         assert peer.pool.lease(3.0, repeatable=False) is fresh
         assert peer.pool.lease(3.0, repeatable=False) is None
         assert old.closed
@@ -221,8 +221,7 @@ def test_what_was_not_taken_at_once_is_sent_later_and_whole(peers: list[Peer]) -
             assert piece
             got += piece
         assert got.startswith(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n")
-        gevent.sleep(0)
-        assert sending.dead
+        until(lambda: sending.dead)
         peer.accepted[0].close()
         connection.close()
 
@@ -235,6 +234,7 @@ def test_the_rest_of_a_request_to_a_peer_that_left_is_stale(peers: list[Peer]) -
         connection = peer.connect()
         peer.accepted[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.accepted[0].close()
+        arrives(connection)
         with pytest.raises(Stale):
             connection.send_rest(b"rest", 10.0)
         assert connection.spoiled
