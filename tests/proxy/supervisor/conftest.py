@@ -13,7 +13,7 @@ bind = "127.0.0.1:0"
 admin = "127.0.0.1:0"
 access_log = "off"
 workers = 1
-graceful = 20
+graceful = 60
 hold = 1
 """
 

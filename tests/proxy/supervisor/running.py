@@ -15,7 +15,7 @@ from typing import Any
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 20.0
+PATIENCE = 40.0
 TINY = ("-m", "tests.proxy.supervisor.tiny")
 
 
@@ -115,7 +115,7 @@ class Gateway:
         for master in reversed(self.masters):
             if alive(master):
                 os.kill(master, signal.SIGINT)
-                until(lambda master=master: not alive(master) or self.process.poll() is not None, "exit", 10)
+                until(lambda master=master: not alive(master) or self.process.poll() is not None, "exit")
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

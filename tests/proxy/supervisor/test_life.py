@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.supervisor.conftest import TOML
-from tests.proxy.supervisor.running import ROOT, TINY, Gateway, alive
+from tests.proxy.supervisor.running import PATIENCE, ROOT, TINY, Gateway, alive
 from tests.waiting import until
 
 Start = Callable[..., Gateway]
@@ -27,16 +27,16 @@ def test_term_lets_requests_finish_and_exits_with_0(start: Start) -> None:
         gateway.signal(signal.SIGTERM)
         gateway.wait_for("Handling signal: term")
         assert finish() == "done\n"
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(PATIENCE) == 0
     with pytest.raises(ConnectionRefusedError):
         gateway.ask("who")
 
 
 def test_term_waits_no_longer_than_graceful(start: Start) -> None:
-    gateway = start("websocket_drain = 0\n", toml=TOML.replace("graceful = 20", "graceful = 0.5")).ready()
+    gateway = start("websocket_drain = 0\n", toml=TOML.replace("graceful = 60", "graceful = 0.5")).ready()
     with gateway.waiting():
         gateway.signal(signal.SIGTERM)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGQUIT])
@@ -46,14 +46,14 @@ def test_a_second_signal_ends_at_once(start: Start, second: int) -> None:
         gateway.signal(signal.SIGTERM)
         gateway.wait_for("Handling signal: term")
         gateway.signal(second)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(PATIENCE) == 0
 
 
 def test_int_ends_at_once(start: Start) -> None:
     gateway = start().ready()
     with gateway.waiting():
         gateway.signal(signal.SIGINT)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(PATIENCE) == 0
 
 
 def test_a_killed_worker_is_replaced_and_no_count_is_lost(start: Start) -> None:
@@ -99,14 +99,14 @@ def test_winch_stops_the_workers_and_hup_brings_them_back(start: Start) -> None:
 ])
 def test_a_worker_that_cannot_start_ends_the_master(start: Start, worker: str, code: int, part: str) -> None:
     gateway = start(environ={"TINY_WORKER": worker})
-    assert gateway.process.wait(10) == code
+    assert gateway.process.wait(PATIENCE) == code
     assert part in gateway.log
     assert gateway.log.count("Booting worker") <= 1
 
 
 def test_workers_that_all_die_at_once_end_the_master(start: Start) -> None:
     gateway = start(environ={"TINY_WORKER": "tests.proxy.supervisor.tiny:Fleeting"})
-    assert gateway.process.wait(15) == 3
+    assert gateway.process.wait(PATIENCE) == 3
     assert "Reason: workers die as soon as they have started" in gateway.log
     assert gateway.log.count("Booting worker") <= 8
 
@@ -115,7 +115,7 @@ def run_to_its_end(toml: str, tmp_path: Path, *arguments: str) -> subprocess.Com
     config = tmp_path / "proxy.toml"
     config.write_text(toml)
     return subprocess.run([sys.executable, *TINY, "--config", str(config), *arguments], cwd=ROOT, capture_output=True,
-                          text=True, timeout=20, check=False)
+                          text=True, timeout=PATIENCE, check=False)
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
@@ -231,6 +231,6 @@ def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:
 def test_readiness_is_told_to_systemd(start: Start, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(tmp_path / "notify"))
-        notified.settimeout(10)
+        notified.settimeout(PATIENCE)
         start(environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         assert notified.recv(1000).startswith(b"READY=1")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.supervisor.running import Gateway
+from tests.proxy.supervisor.running import PATIENCE, Gateway
 from tests.waiting import until
 
 Start = Callable[..., Gateway]
@@ -62,7 +62,7 @@ hold = 0
 
 
 def get(address: tuple[str, int], path: str = "/") -> bytes:
-    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}{path}", timeout=PATIENCE) as answer:
         content = answer.read()
     assert isinstance(content, bytes)
     return content
@@ -118,7 +118,7 @@ def test_rotated_logs_lose_no_line(gateway: Gateway, tmp_path: Path) -> None:
             gateway.signal(signal.SIGUSR1)
             until(log.exists, "a new file")
     until(lambda: (log.read_bytes() + rotated.read_bytes()).count(b"\n") == 30, "all lines")
-    assert log.stat().st_size
+    until(lambda: get(gateway.front) and log.stat().st_size, "the new file is written to")
 
 
 def test_an_upgrade_and_a_stop_fail_no_request(gateway: Gateway) -> None:
@@ -144,7 +144,7 @@ def test_an_upgrade_and_a_stop_fail_no_request(gateway: Gateway) -> None:
         new = until(lambda: child_master(old), "the new master")
         gateway.masters.append(new)
         os.kill(old, signal.SIGTERM)
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(PATIENCE) == 0
         gateway.wait_for("Master has been promoted")
         count = served
         until(lambda: served > count + 20, "requests after the upgrade")

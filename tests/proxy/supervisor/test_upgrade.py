@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.ports import ports
 from tests.proxy.supervisor.conftest import TOML
-from tests.proxy.supervisor.running import ROOT, Gateway, alive
+from tests.proxy.supervisor.running import PATIENCE, ROOT, Gateway, alive
 from tests.waiting import until
 
 Start = Callable[..., Gateway]
@@ -73,7 +73,7 @@ def test_an_upgrade_refuses_no_connection(start: Start, tmp_path: Path) -> None:
         assert int(Path(f"{pidfile}.2").read_text()) == new
         os.kill(old, signal.SIGTERM)
         assert finish() == "done\n"
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(PATIENCE) == 0
         gateway.wait_for("Master has been promoted")
         until(lambda: pidfile.exists() and int(pidfile.read_text()) == new, "pid file of the new master")
         for _ in range(20):

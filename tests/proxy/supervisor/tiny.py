@@ -30,9 +30,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def init_signals(self) -> None:
         super().init_signals()
+        self.reload_wanted = False
         signal.signal(signal.SIGHUP, self.handle_hup)
 
     def handle_hup(self, _sig: int, _frame: object) -> None:
+        """Leaves a note: the next signal may come while this one is handled."""
+        self.reload_wanted = True
+
+    def reload(self) -> None:
+        self.reload_wanted = False
         self.settings = self.app.reloaded()
         self.adopt()
         self.log.info("worker runs with hold %g", self.settings.hold)
@@ -50,6 +56,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             listener.setblocking(False)
         while self.alive and self.ppid == os.getppid():
             self.notify()
+            if self.reload_wanted:
+                self.reload()
             readable, _, _ = select.select(self.sockets, [], [], 0.05)
             for listener in readable:
                 try:
