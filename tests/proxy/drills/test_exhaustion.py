@@ -138,7 +138,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_full_spool_refuses_what_does_not_fit(
-    origin: Origin, start: Callable[..., Gateway], small_disk: Path
+    small_disk: Path, origin: Origin, start: Callable[..., Gateway]  # ended before the disk is taken away
 ) -> None:
     gateway = start(origin.address, "--spool-dir", str(small_disk))
     with load(gateway.port) as traffic:

@@ -14,6 +14,7 @@ import pytest
 from proxy.commands.client import FAILED, FINE, PARTLY, USAGE
 from tests.proxy.face.applications import Application, unused_address
 from tests.proxy.face.conftest import TOML, Face, command
+from tests.proxy.supervisor.running import PATIENCE
 from tests.waiting import until
 
 Start = Callable[..., Face]
@@ -146,7 +147,7 @@ def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_s
     until(lambda: gateway.status()["requests_held"] == 4, "requests wait")
     assert gateway.run("switch", dead, applications("new").address).returncode == FINE
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert found == [(200, "new")] * 4
 
 

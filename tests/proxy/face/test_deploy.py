@@ -106,8 +106,8 @@ def test_the_guide_deploys_under_load_and_a_broken_version_changes_nothing(
         assert run(start_green, place).returncode == 0
         refused = run(f"{switch} --timeout 2", place)
         assert (refused.returncode, "nothing was changed" in refused.stderr) == (1, True), refused
-        green = int(until((place / "run/shop/green.pid").read_text, "green's pid"))
-        os.kill(green, signal.SIGTERM)
+        until((place / "run/shop/green.sock").exists, "green listens")
+        os.kill(int((place / "run/shop/green.pid").read_text()), signal.SIGTERM)
         until(lambda: not (place / "run/shop/green.pid").exists(), "green has ended")
         assert set(customers.seen) == {"one"}
         install(place, "two", start=0.5)
