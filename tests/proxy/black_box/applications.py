@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
+
+from tests.waiting import until
 
 Environ = dict[str, Any]
 Scope = dict[str, Any]
 Message = dict[str, Any]
 EVENTS = 3
-PAUSE = 0.15
 
 
 def content(size: int) -> bytes:
@@ -20,12 +21,22 @@ def content(size: int) -> bytes:
     return (block * (size // len(block) + 1))[:size]
 
 
-def events() -> Iterator[bytes]:
-    """A stream that takes its time."""
+def events(place: Path) -> Iterator[bytes]:
+    """A stream whose every event is sent when the one before it was read: see `read_events`."""
     for number in range(EVENTS):
         if number:
-            time.sleep(PAUSE)
+            until((place / str(number)).exists, f"event {number} is asked for")
         yield b"data: %d\n\n" % number
+
+
+def read_events(lines: Iterable[str], place: Path) -> list[str]:
+    """What `/events?place=...` sends, asking for each next event when one has been read."""
+    seen: list[str] = []
+    for line in lines:
+        if line:
+            seen.append(line)
+            (place / str(len(seen))).touch()
+    return seen
 
 
 def report(method: str, path: str, fields: dict[str, str], body: bytes) -> bytes:
@@ -48,7 +59,7 @@ def wsgi(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes
         return (content(10_000) for _ in range(20))
     if path == "/events":
         start_response("200 OK", [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
-        return events()
+        return events(Path(query["place"][0]))
     if path == "/hints":
         environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload")])
     if path in ("/204", "/304"):

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PATIENCE = 10.0
+PATIENCE = 15.0
+"""Less than any time limit that the gateway has where a test sets none."""
 
 
 @dataclass

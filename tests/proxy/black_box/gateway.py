@@ -1,17 +1,19 @@
 """A gateway process under test, on ports of the kernel's choice."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 
 class Gateway:
@@ -60,6 +62,11 @@ class Gateway:
     @property
     def log(self) -> str:
         return self.error_log.read_text(errors="replace")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """What the access log has so far; the last line may be under way."""
+        text = self.access_log.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def workers(self) -> list[int]:
         """The worker processes by pid."""

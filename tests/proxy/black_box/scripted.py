@@ -6,7 +6,7 @@ import struct
 import threading
 from dataclasses import dataclass, field
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -73,7 +73,7 @@ class ScriptedUpstream:
                 self.received.append(Received(request, number))
                 script = self.script
                 if script.opened is not None:
-                    script.opened.wait(20)
+                    script.opened.wait(PATIENCE)
                 if script.bytewise:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     for position in range(len(script.reply)):
@@ -111,13 +111,13 @@ class Manual:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(10)
+        self.listener.settimeout(PATIENCE)
         self.kept = [self.listener]
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
 
     def accept(self) -> socket.socket:
         sock, _ = self.listener.accept()
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         self.kept.append(sock)
         return sock
 

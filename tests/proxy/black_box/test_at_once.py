@@ -1,7 +1,6 @@
 """Requests on a connection to the upstream that stands already: they need no greenlet, and end as all others."""
 
 import contextlib
-import json
 import signal
 import socket
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.black_box.exchange import PATIENCE
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual
 from tests.waiting import until
@@ -21,8 +21,9 @@ class Warm:
 
     def __init__(self, directory: Path, *flags: str) -> None:
         self.upstream = Manual()
-        self.gateway = Gateway(directory, self.upstream.address, "--upstream-keepalive", "60", *flags)
-        self.client = socket.create_connection(self.gateway.address, timeout=10)
+        kept = ("--upstream-keepalive", "60", "--reuse-unsafe", "60")
+        self.gateway = Gateway(directory, self.upstream.address, *kept, *flags)
+        self.client = socket.create_connection(self.gateway.address, timeout=PATIENCE)
         self.client.sendall(GET % 0)
         self.far = self.upstream.accept()
         self.take()
@@ -57,20 +58,13 @@ class Warm:
 
     def logged(self, count: int) -> dict[str, object]:
         """The last of `count` lines of the access log."""
-        lines = until(lambda: _lines(self.gateway, count), "the log has the request")
-        found: dict[str, object] = json.loads(lines[count - 1])
-        return found
+        return until(lambda: self.gateway.logged()[count - 1 : count], "the log has the request")[0]
 
     def close(self) -> None:
         self.client.close()
         self.gateway.close()
         for sock in self.upstream.kept:
             sock.close()
-
-
-def _lines(gateway: Gateway, count: int) -> list[str]:
-    lines = gateway.access_log.read_text().splitlines()
-    return lines if len(lines) >= count else []
 
 
 @pytest.fixture(name="warm")
@@ -98,7 +92,7 @@ def _peek(sock: socket.socket) -> None:
     try:
         sock.recv(1, socket.MSG_PEEK)
     finally:
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
 
 
 def test_requests_behind_one_another_are_answered_in_order(warm: Warm) -> None:

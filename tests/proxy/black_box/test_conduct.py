@@ -1,13 +1,12 @@
 """What the gateway does when one side misbehaves, goes away, is slow, or restarts."""
 
-import json
 import socket
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.proxy.black_box.exchange import Client
+from tests.proxy.black_box.exchange import PATIENCE, Client
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual, Script, ScriptedUpstream, read_request
 from tests.waiting import until
@@ -18,13 +17,7 @@ POST = b"POST /a HTTP/1.1\r\nHost: case.example\r\nContent-Length: 5\r\n\r\nhell
 
 def last_log(gateway: Gateway, count: int = 1) -> dict[str, object]:
     """The newest line of the access log, once there are `count`."""
-
-    def written() -> list[str]:
-        lines = gateway.access_log.read_text().splitlines() if gateway.access_log.exists() else []
-        return lines if len(lines) >= count else []
-
-    entry: dict[str, object] = json.loads(until(written, f"{count} log lines")[-1])
-    return entry
+    return until(lambda: gateway.logged()[count - 1 :], f"{count} log lines")[-1]
 
 
 # Timeouts.
@@ -93,7 +86,6 @@ def test_refusal_is_heard_while_the_client_still_uploads(gateway: Gateway) -> No
     size = 30_000_000
     with Client(gateway.address) as client:
         client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-        client.sock.settimeout(5)
         client.send(bytes(size))
         answer = client.answer()
         assert (answer.status, answer.field("Connection")) == (413, "close")
@@ -115,7 +107,7 @@ def test_early_answer_of_the_upstream_is_relayed(manual: Manual, start: Callable
         client.sock.setblocking(False)
         left = memoryview(bytes(size))
         answered = None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while left and time.monotonic() < deadline:
             try:
                 left = left[client.sock.send(left[:1_000_000]) :]
@@ -125,7 +117,7 @@ def test_early_answer_of_the_upstream_is_relayed(manual: Manual, start: Callable
                 time.sleep(0.005)
         if answered is None:
             answered = self_answer(manual)
-        client.sock.settimeout(10)
+        client.sock.settimeout(PATIENCE)
         assert client.answer().status == 413
 
 
@@ -200,9 +192,8 @@ def test_slow_reader_does_not_hold_the_upstream(manual: Manual, start: Callable[
     client.send(GET)
     sock = manual.accept()
     read_request(sock, b"")
-    began = time.monotonic()
+    # Returns though the client takes nothing yet.
     sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
-    assert time.monotonic() - began < 5, "the upstream had to wait for its client"
     answer = client.answer()
     assert (answer.whole, len(answer.body)) == (True, size)
     client.sock.close()
@@ -216,7 +207,7 @@ def test_upload_is_read_to_its_end_before_the_upstream_is_asked(manual: Manual, 
         with pytest.raises(TimeoutError):
             manual.accept()
         client.send(b"x")
-        manual.listener.settimeout(10)
+        manual.listener.settimeout(PATIENCE)
         sock = manual.accept()
         assert len(read_request(sock, b"")[0]) > 200_000
         sock.sendall(OK)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.black_box.exchange import PATIENCE
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.waiting import until
@@ -41,7 +42,7 @@ def _run(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 
 
 def ask(gateway: Gateway, path: str = "/", **fields: str) -> tuple[int, str, http.client.HTTPMessage]:
-    connection = http.client.HTTPConnection(*gateway.address, timeout=20)
+    connection = http.client.HTTPConnection(*gateway.address, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request("GET", path, headers=fields)
         answer = connection.getresponse()
@@ -80,7 +81,7 @@ def test_a_peer_that_is_gone_costs_no_request(run: Callable[..., Gateway], peers
     gateway = run(*addresses(peers[:2], "--eject-after", "2", "--eject-time", "60"))
     peers[1].close()
     assert Counter(ask(gateway)[1] for _ in range(12)) == {"a": 12}
-    scraped = http.client.HTTPConnection("127.0.0.1", gateway.admin, timeout=10)
+    scraped = http.client.HTTPConnection("127.0.0.1", gateway.admin, timeout=PATIENCE)
     with contextlib.closing(scraped):
         scraped.request("GET", "/metrics")
         text = scraped.getresponse().read().decode()
@@ -116,14 +117,14 @@ def test_a_full_peer_makes_requests_wait_in_order(
     status, body, fields = ask(gateway, Accept="application/json")
     assert (status, json.loads(body)["error"]["code"], fields["Retry-After"]) == (503, "queue_full", "5")
     released.set()
-    first.join(20)
-    second.join(20)
+    first.join(2 * PATIENCE)
+    second.join(2 * PATIENCE)
     assert answers == [200, 200]
     assert len(upstream.received) == 2
 
 
 def _waiting(gateway: Gateway) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.proxy.black_box.exchange import Client
+from tests.proxy.black_box.exchange import PATIENCE, Client
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual, read_request
 from tests.waiting import until
 
 GET = b"GET /a HTTP/1.1\r\nHost: case.example\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: case.example\r\nContent-Length: 5\r\n\r\nhello"
+KEPT = ("--upstream-keepalive", "60")
 
 # Retries on a stale connection (RFC 9110 section 9.2.2).
 
@@ -33,7 +34,7 @@ def stale(manual: Manual, gateway: Gateway, request: bytes) -> tuple[Client, soc
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
 def test_idempotent_request_is_repeated_once(manual: Manual, start: Callable[..., Gateway], method: str) -> None:
-    gateway = start(manual.address)
+    gateway = start(manual.address, *KEPT)
     client, _ = stale(manual, gateway, GET.replace(b"GET", method.encode()))
     second = manual.accept()
     got, _ = read_request(second, b"")
@@ -44,7 +45,7 @@ def test_idempotent_request_is_repeated_once(manual: Manual, start: Callable[...
 
 
 def test_put_with_body_is_repeated_whole(manual: Manual, start: Callable[..., Gateway]) -> None:
-    gateway = start(manual.address)
+    gateway = start(manual.address, *KEPT)
     body = b"x" * 300_000
     put = b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + body
     client, _ = stale(manual, gateway, put)
@@ -57,7 +58,7 @@ def test_put_with_body_is_repeated_whole(manual: Manual, start: Callable[..., Ga
 
 @pytest.mark.parametrize("method", [b"POST", b"PATCH"])
 def test_unsafe_request_is_never_repeated(manual: Manual, start: Callable[..., Gateway], method: bytes) -> None:
-    gateway = start(manual.address, "--reuse-unsafe", "10")
+    gateway = start(manual.address, *KEPT, "--reuse-unsafe", "60")
     client, _ = stale(manual, gateway, POST.replace(b"POST", method))
     assert client.answer().status == 502
     manual.listener.settimeout(0.2)
@@ -67,7 +68,7 @@ def test_unsafe_request_is_never_repeated(manual: Manual, start: Callable[..., G
 
 
 def test_a_post_with_a_key_is_repeated_where_that_is_allowed(manual: Manual, start: Callable[..., Gateway]) -> None:
-    gateway = start(manual.address, "--reuse-unsafe", "10", "--repeat-keyed", "on")
+    gateway = start(manual.address, *KEPT, "--reuse-unsafe", "60", "--repeat-keyed", "on")
     client, _ = stale(manual, gateway, POST.replace(b"\r\n", b"\r\nIdempotency-Key: 7\r\n", 1))
     second = manual.accept()
     assert read_request(second, b"")[0].endswith(b"hello")
@@ -81,7 +82,7 @@ def test_a_post_with_a_key_is_repeated_where_that_is_allowed(manual: Manual, sta
 
 
 def test_unsafe_request_takes_a_fresh_connection(manual: Manual, start: Callable[..., Gateway]) -> None:
-    gateway = start(manual.address, "--reuse-unsafe", "0")
+    gateway = start(manual.address, *KEPT, "--reuse-unsafe", "0")
     with Client(gateway.address) as client:
         client.send(GET)
         first = manual.accept()
@@ -96,7 +97,7 @@ def test_unsafe_request_takes_a_fresh_connection(manual: Manual, start: Callable
 
 
 def test_connection_that_the_upstream_closed_is_not_leased(manual: Manual, start: Callable[..., Gateway]) -> None:
-    gateway = start(manual.address)
+    gateway = start(manual.address, *KEPT)
     with Client(gateway.address) as client:
         for _ in range(3):
             client.send(GET)
@@ -116,12 +117,12 @@ def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gat
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(("127.0.0.1", 0))
         port = place.getsockname()[1]
-        gateway = start(f"127.0.0.1:{port}", "--hold", "5", admin=True)
+        gateway = start(f"127.0.0.1:{port}", "--hold", "60", admin=True)
         with Client(gateway.address) as client:
             client.send(POST)
-            until(lambda: b"holds_total 1" in scrape(gateway) or b"held" in scrape(gateway), "the request is held")
+            until(lambda: b"\naragora_proxy_holds_total 1.0" in scrape(gateway), "the request is held")
             place.listen()
-            place.settimeout(5)
+            place.settimeout(PATIENCE)
             sock, _ = place.accept()
             assert read_request(sock, b"")[0].endswith(b"hello")
             sock.sendall(OK)

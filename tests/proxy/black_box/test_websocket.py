@@ -15,7 +15,7 @@ import websocket
 import websockets
 
 from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.exchange import Client
+from tests.proxy.black_box.exchange import PATIENCE, Client
 from tests.proxy.black_box.gateway import Gateway
 from tests.waiting import until
 
@@ -43,7 +43,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 @pytest.mark.component("uvicorn")
 def test_websocket_client(echo: Gateway) -> None:
-    connection = websocket.create_connection(f"ws://127.0.0.1:{echo.port}/ws", timeout=10)
+    connection = websocket.create_connection(f"ws://127.0.0.1:{echo.port}/ws", timeout=PATIENCE)
     for message in ("hello", "ü" * 1000, "x" * 300_000):
         connection.send(message)
         assert connection.recv() == message
@@ -85,13 +85,13 @@ class Raw:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(10)
+        self.listener.settimeout(PATIENCE)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
 
     def accept(self, reply: bytes = SWITCH) -> tuple[socket.socket, bytes]:
         """Take the handshake and answer it; the connection, and the bytes that came behind the head."""
         sock, _ = self.listener.accept()
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         head = b""
         while b"\r\n\r\n" not in head:
             head += sock.recv(65536)
@@ -161,6 +161,7 @@ def test_half_closed_tunnel_ends_after_its_timeout(tunnel: Callable[..., Opened]
     client, upstream, _ = tunnel()
     client.sock.shutdown(socket.SHUT_WR)
     assert upstream.recv(1) == b""
+    client.sock.settimeout(9)  # less than without the flag
     assert client.at_end()
 
 
@@ -205,7 +206,7 @@ def test_silence_ends_with_a_close_frame(tunnel: Callable[..., Opened]) -> None:
 
 
 def test_stopping_puts_close_frames_between_frames_only(tunnel: Callable[..., Opened]) -> None:
-    client, upstream, gateway = tunnel("--graceful", "5s", "--websocket-drain", "3s")
+    client, upstream, gateway = tunnel("--graceful", "60s", "--websocket-drain", "60s")
     whole = b"\x82\x7e" + (1000).to_bytes(2, "big") + bytes(1000)
     upstream.sendall(whole[:500])
     assert client._take(500) == whole[:500]

@@ -19,6 +19,7 @@ from hyperframe.frame import (
 )
 
 from proxy.wire.h2_frames import PREFACE
+from tests.proxy.black_box.exchange import PATIENCE
 
 GET = [(":method", "GET"), (":scheme", "http"), (":authority", "example.org"), (":path", "/")]
 POST = [(":method", "POST"), *GET[1:]]
@@ -46,7 +47,7 @@ class Raw:
         settings: dict[int, int] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")

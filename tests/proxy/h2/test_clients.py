@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import program
 from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.applications import content
+from tests.proxy.black_box.applications import content, read_events
+from tests.proxy.black_box.exchange import PATIENCE
 from tests.proxy.black_box.gateway import Gateway
 from tests.waiting import until
 
@@ -83,16 +84,16 @@ def test_clients_that_are_refused_while_they_send_see_why(gateway: Gateway, tmp_
     upload.write_bytes(content(3_000_000))
     shown = run("curl", "-sSi", "--http2-prior-knowledge", "--data-binary", f"@{upload}", f"{gateway.url}/post")
     assert shown.startswith("HTTP/2 413")
-    with httpx.Client(http1=False, http2=True, timeout=20) as client:
+    with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
         assert client.post(f"{gateway.url}/post", content=content(3_000_000)).status_code == 413
 
 
-def test_httpx_over_one_connection(application: Gateway) -> None:
-    with httpx.Client(http1=False, http2=True, timeout=20) as client:
+def test_httpx_over_one_connection(application: Gateway, tmp_path: Path) -> None:
+    with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
         for _ in range(5):
             response = client.post(f"{application.url}/post?x=1", content=b"b" * 70_000, headers={"cookie": "a=b"})
             assert response.http_version == "HTTP/2"
             assert response.json()["length"] == 70_000
-        with client.stream("GET", f"{application.url}/events") as stream:
-            assert list(stream.iter_lines())[-2:] == ["data: 2", ""]
+        with client.stream("GET", f"{application.url}/events?place={tmp_path}") as stream:
+            assert read_events(stream.iter_lines(), tmp_path) == ["data: 0", "data: 1", "data: 2"]
         assert client.head(f"{application.url}/bytes?n=5").headers["content-length"] == "5"

@@ -1,6 +1,5 @@
 """Requests and answers on streams: bodies, windows, turns, early and broken ends."""
 
-import json
 import signal
 import socket
 import threading
@@ -18,6 +17,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.proxy.black_box.exchange import PATIENCE
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Manual, Script, ScriptedUpstream, read_request
 from tests.proxy.h2.conftest import BODY_LIMIT
@@ -29,15 +29,7 @@ Start = Callable[..., Gateway]
 
 def logged(gateway: Gateway, path: str) -> dict[str, object]:
     """The access log's entry for a path."""
-
-    def find() -> dict[str, object] | None:
-        for line in gateway.access_log.read_text().splitlines():
-            entry: dict[str, object] = json.loads(line)
-            if entry["target"] == path:
-                return entry
-        return None
-
-    return until(find, f"a log line for {path}")  # type: ignore[return-value]
+    return until(lambda: [one for one in gateway.logged() if one["target"] == path], f"a log line for {path}")[0]
 
 
 def to(path: str, fields: list[tuple[str, str]] = GET) -> list[tuple[str, str]]:
@@ -394,5 +386,5 @@ def test_many_clients_at_once_get_each_its_own(gateway: Gateway, origin: Scripte
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(2 * PATIENCE)
     assert not failures

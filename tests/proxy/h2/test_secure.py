@@ -2,11 +2,11 @@
 
 import contextlib
 import hashlib
-import json
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -161,10 +161,10 @@ def test_chromium_loads_and_opens_websockets_over_http_2(secure: SecureGateway, 
             "s.onerror = failed })"
         )
         assert echoed == "over http/2"
-    entries = [json.loads(line) for line in until(lambda: sockets_in(secure), "the WebSocket's line")]
+    entries = until(lambda: sockets_in(secure), "the WebSocket's line")
     assert entries[-1]["protocol"] == "HTTP/2.0"
 
 
-def sockets_in(gateway: Gateway) -> list[str]:
+def sockets_in(gateway: Gateway) -> list[dict[str, Any]]:
     """The log's lines of browsers' WebSockets."""
-    return [line for line in gateway.access_log.read_text().splitlines() if '"/ws"' in line and "Chrome" in line]
+    return [one for one in gateway.logged() if one["target"] == "/ws" and "Chrome" in (one["user_agent"] or "")]

@@ -120,10 +120,10 @@ def test_the_ends_are_passed_on(start: Start, manual: Manual) -> None:
     gateway = start(manual.address)
     with Raw(gateway.port) as client:
         first, second, third = (Socket(client, 1 + 2 * n) for n in range(3))
-        ups = []
+        ups = [manual.accept() for _ in range(3)]
+        for up in ups:
+            switch(up)
         for sock in (first, second, third):
-            ups.append(manual.accept())
-            switch(ups[-1])
             sock.accepted()
         # which upstream connection belongs to which stream
         by_stream = {}
@@ -181,7 +181,7 @@ def test_a_reader_that_stops_holds_its_sender_back(start: Start, manual: Manual)
 
 
 def test_a_connection_with_websockets_hears_no_goaway_when_the_gateway_stops(start: Start, manual: Manual) -> None:
-    gateway = start(manual.address, "--websocket-drain", "2s")
+    gateway = start(manual.address, "--graceful", "60s", "--websocket-drain", "60s")
     with Raw(gateway.port) as client:
         socket_ = Socket(client, 1)
         upstream = manual.accept()

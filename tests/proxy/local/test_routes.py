@@ -9,6 +9,7 @@ import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,16 +123,13 @@ def test_prefix_and_fields_are_changed_on_the_way(gateway: Gateway) -> None:
 def test_the_log_has_what_was_asked(gateway: Gateway) -> None:
     ask(gateway, "/api/logged")
     ask(gateway, "/files/none")
-    running = [json.loads(line) for line in _log(gateway, "/files/none").splitlines()]
-    by_target = {entry["target"]: entry for entry in running}
-    assert by_target["/api/logged"]["status"] == 200
-    assert by_target["/files/none"]["reason"] == "file_missing"
+    assert _logged(gateway, "/api/logged")["status"] == 200
+    assert _logged(gateway, "/files/none")["reason"] == "file_missing"
 
 
-def _log(gateway: Gateway, awaited: str) -> str:
-    return until(
-        lambda: text if awaited in (text := gateway.access_log.read_text()) else "", "the line is in the log"
-    )
+def _logged(gateway: Gateway, target: str) -> dict[str, Any]:
+    """The newest line for a target."""
+    return until(lambda: [one for one in gateway.logged() if one["target"] == target], "the line is in the log")[-1]
 
 
 def test_files_with_ranges_and_conditions(gateway: Gateway) -> None:
@@ -177,8 +175,7 @@ def test_a_file_that_is_cut_while_it_is_sent_never_looks_whole(gateway: Gateway)
             while data := client.recv(1 << 20):
                 got += len(data)
     assert got < 64 << 20
-    entry = json.loads(_log(gateway, "growing.bin").splitlines()[-1])
-    assert entry["reason"] == "file_failed"
+    assert _logged(gateway, "/files/growing.bin")["reason"] == "file_failed"
 
 
 def test_answers_that_are_given_here(gateway: Gateway) -> None:

@@ -1,6 +1,5 @@
 """Behind other proxies, through a running gateway: whose word counts, request by request."""
 
-import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -38,11 +37,7 @@ def fields_for(client: Client, scripted: ScriptedUpstream, *lines: str) -> dict[
 
 
 def logged(gateway: Gateway, count: int) -> list[dict[str, object]]:
-    def lines() -> list[dict[str, object]]:
-        found = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
-        return found if len(found) >= count else []
-
-    return until(lines, "the lines are logged")
+    return until(lambda: found if len(found := gateway.logged()) >= count else [], "the lines are logged")
 
 
 def test_each_request_of_a_connection_is_for_its_own_client(trusting: Gateway, scripted: ScriptedUpstream) -> None:
