@@ -229,17 +229,6 @@ class Debates:
             raise
         return watch
 
-    def wait_ended(self, debate_id: str, timeout: float) -> DebateRecord:
-        """The debate once it has ended, or as it is after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
-        with self.subscribe(debate_id) as watch:
-            while True:
-                record = self.store.get(debate_id)
-                left = deadline - time.monotonic()
-                if record.ended or left <= 0:
-                    return record
-                watch.wait(left)
-
 
 def _unusable(agent: NewAgent, infos: Mapping[str, AgentInfo]) -> str | None:
     info = infos.get(agent.type)

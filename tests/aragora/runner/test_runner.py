@@ -28,9 +28,8 @@ def ask(parts: Parts, **changes: Any) -> DebateRecord:
 
 
 def ended(parts: Parts, record: DebateRecord) -> DebateRecord:
-    found = parts.debates.wait_ended(record.id, SOON)
-    assert found.ended, found
-    return found
+    until(lambda: parts.debates.get(record.id).ended, "the debate ends")
+    return parts.debates.get(record.id)
 
 
 def gapless(parts: Parts, record: DebateRecord) -> list[EventType]:

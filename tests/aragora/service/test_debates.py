@@ -281,15 +281,6 @@ def test_a_running_debate_is_exported_too(debates: Debates) -> None:
         assert debates.export(ask(debates).id, form, "summary").body
 
 
-def test_waiting_for_the_end(debates: Debates) -> None:
-    record = ask(debates)
-    assert not debates.wait_ended(record.id, 0.05).ended
-    ender = threading.Timer(0.1, debates.cancel, (record.id,))
-    ender.start()
-    assert debates.wait_ended(record.id, 20).ended
-    ender.join()
-
-
 def test_agents_and_what_they_miss(debates: Debates) -> None:
     names = [info.name for info in debates.agents()]
     found = debates.availability()
