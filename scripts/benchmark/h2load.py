@@ -5,25 +5,27 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmark import heads
-from benchmark.load import PATIENCE_SECONDS, Sample
+from benchmark.load import PATIENCE_SECONDS, Sample, percentile
 from benchmark.measure import BenchError, processor_ns
 from benchmark.scenarios import Scenario
-from benchmark.wrk import TO_MS, children_ns
+from benchmark.wrk import children_ns
 
 STREAMS = 10
 SCALE = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
-def drive(port: int, scenario: Scenario, seconds: float) -> str:
-    """Run h2load once; its report."""
+def drive(port: int, scenario: Scenario, seconds: float, log: Path) -> str:
+    """Run h2load once; its report. A line for each request goes to `log`."""
     fields = [word for line in heads.fields(0).splitlines() for word in ("-H", line)]
     command = [
         "h2load", "-c", str(scenario.connections), "-m", str(STREAMS), "-D", f"{max(1, round(seconds))}",
-        *fields, f"https://127.0.0.1:{port}{scenario.target}",
+        "--log-file", str(log), *fields, f"https://127.0.0.1:{port}{scenario.target}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 3 * PATIENCE_SECONDS, check=False)
     if done.returncode:
@@ -37,25 +39,26 @@ def measure(
     """Warm up for a second, then measure one run; h2load's connecting is part of what is counted."""
     if shutil.which("h2load") is None:
         raise BenchError("needs h2load (Debian: nghttp2-client), which is not installed")
-    drive(port, scenario, 1)
-    own = processor_ns(origin) + children_ns()
-    began, cost = time.monotonic(), processor_ns(proxy)
-    report = drive(port, scenario, seconds)
-    elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
-    own = processor_ns(origin) + children_ns() - own
-    return parse(report, elapsed, cost, own)
+    with tempfile.TemporaryDirectory() as folder:
+        drive(port, scenario, 1, Path(folder, "warm"))
+        log = Path(folder, "log")
+        own = processor_ns(origin) + children_ns()
+        began, cost = time.monotonic(), processor_ns(proxy)
+        report = drive(port, scenario, seconds, log)
+        elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
+        own = processor_ns(origin) + children_ns() - own
+        return parse(report, log.read_text(), elapsed, cost, own)
 
 
-def parse(report: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
-    """Read h2load's report. BenchError if any answer failed."""
+def parse(report: str, log: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
+    """Read h2load's report and its log (start, status and microseconds of each request). BenchError if any failed."""
     counts = re.search(r"requests: .* (\d+) done, (\d+) succeeded, (\d+) failed", report)
     traffic = re.search(r"traffic: ([\d.]+)(B|KB|MB|GB) ", report)
-    times = re.search(r"time for request: +[\d.]+\w+ +[\d.]+\w+ +([\d.]+)(us|ms|s)", report)
-    if not (counts and traffic and times) or "Application protocol: h2" not in report:
+    if not (counts and traffic) or "Application protocol: h2" not in report:
         raise BenchError(f"h2load's report is not understood: {report!r}")
     if int(counts[1]) != int(counts[2]):
         raise BenchError(f"h2load: {counts[0]}")
-    mean = float(times[1]) * TO_MS[times[2]]
+    latencies = sorted(int(line.split("\t")[2]) / 1000 for line in log.splitlines())
     return Sample(
         answers=int(counts[2]),
         sent_bytes=0,
@@ -63,6 +66,6 @@ def parse(report: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
         seconds=elapsed,
         proxy_ns=proxy_ns,
         driver_share=own_ns / 1e9 / elapsed,
-        p50=mean,  # h2load tells the mean alone
-        p99=mean,
+        p50=percentile(latencies, 50),
+        p99=percentile(latencies, 99),
     )

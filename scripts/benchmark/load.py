@@ -40,6 +40,11 @@ class Sample:
         return self.proxy_ns / 1e9 / self.seconds
 
 
+def percentile(ordered: Sequence[float], percent: int) -> float:
+    """The value that `percent` of these, in ascending order, do not exceed; 0 if there are none."""
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else 0
+
+
 class Connection:
     """One client connection and the request it repeats."""
 
@@ -207,7 +212,7 @@ class Load:
         finally:
             gc.enable()
             self.poller.close()
-        ordered = sorted(self.latencies) or [0]
+        latencies = sorted(self.latencies)
         return Sample(
             answers=len(self.latencies),
             sent_bytes=self.sent,
@@ -215,6 +220,6 @@ class Load:
             seconds=elapsed,
             proxy_ns=cost,
             driver_share=own / 1e9 / elapsed,
-            p50=ordered[len(ordered) // 2] / 1e6,
-            p99=ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] / 1e6,
+            p50=percentile(latencies, 50) / 1e6,
+            p99=percentile(latencies, 99) / 1e6,
         )
