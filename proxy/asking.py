@@ -93,7 +93,7 @@ class Asking:
                     lease = self._lease = self._acquire(monotonic(), route, fresh=fresh, repeatable=repeatable)
                     lease.preamble = preamble
                     self._phase = REQUEST
-                    lease.send_request(request, settings.send_timeout, settings.max_response_head)
+                    lease.send_request(request, settings.send_timeout)
                 elif self._unsent:
                     unsent, self._unsent = self._unsent, b""
                     lease.send_rest(unsent, settings.send_timeout)
@@ -119,11 +119,12 @@ class Asking:
         response, rest = lease.first_head(deadline, settings.max_response_head)
         self._first_byte = lease.first_byte - self._request.started
         informational = 0
+        fields = self._request.fields
         while response.status < 200 and response.status != 101:
             informational += 1
             if informational > _MOST_INFORMATIONAL:
                 raise ExchangeError(errors.BAD_RESPONSE, f"over {_MOST_INFORMATIONAL} informational answers")
-            if self._request.minor:
+            if self._request.minor and not (response.status == 100 and fields.expect):  # the gateway has sent that one
                 self._downstream.inform(response)
             response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
         return response, rest

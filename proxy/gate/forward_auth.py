@@ -91,7 +91,7 @@ class ForwardAuth:
     def _ask_on(self, connection: UpstreamConnection, question: Request) -> tuple[ResponseHead, bytes]:
         clean = False
         try:
-            connection.send_request(question, PATIENCE, _MOST_HEAD)
+            connection.send_request(question, PATIENCE)
             response, rest = connection.first_head(monotonic() + PATIENCE, _MOST_HEAD)
             informational = 0
             while response.status < 200:

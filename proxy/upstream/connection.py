@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _EXPECT_PATIENCE = 1.0
 """Seconds that an upstream has to say whether it wants the body of a request with Expect: 100-continue."""
 
+_INFORMATIONAL = b"HTTP/1.1 1"
+_CONTINUE = b"HTTP/1.1 100"
+_MOST_HEARD = 1 << 16
+"""Bytes of informational answers that may come before the whole request has been sent."""
+
 
 class Stale(Exception):  # noqa: N818 - names what happened
     """The upstream closed without a byte of an answer: it may never have seen the request."""
@@ -34,7 +39,6 @@ class UpstreamConnection(Stream):
     """
 
     __slots__ = (
-        "_answered",
         "_callback",
         "_heard",
         "first_byte",
@@ -57,7 +61,6 @@ class UpstreamConnection(Stream):
         """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
         self._heard = b""  # bytes of the answer that came while the request was still being sent
-        self._answered: tuple[ResponseHead, bytes] | None = None
         self._callback: Callable[[], None] | None = None
 
     def unasked(self) -> None:
@@ -158,12 +161,11 @@ class UpstreamConnection(Stream):
 
     # Sending the request.
 
-    def send_request(self, request: Request, timeout: float, most_head: int) -> None:
+    def send_request(self, request: Request, timeout: float) -> None:
         """Send head and body; `timeout` is the longest time without progress, in seconds.
-        `most_head` bounds an answer's head that comes before the body was asked for.
 
-        Returns early if the upstream answers before it has everything. Raises `Stale`, `ExchangeError` or, from a
-        streamed body, `ClientGone`.
+        Returns early if the upstream gives its final answer before it has everything. Raises `Stale`, `ExchangeError`
+        or, from a streamed body, `ClientGone`.
         """
         body = request.body
         framing = b""
@@ -185,7 +187,7 @@ class UpstreamConnection(Stream):
             if body is not None and isinstance(body, Spool):
                 self._send_spool(body, timeout)
             elif body is not None and isinstance(body, StreamedBody):
-                self._send_stream(body, timeout, most_head, chunked=request.length is None)
+                self._send_stream(body, timeout, chunked=request.length is None)
         except OSError as error:
             self._sent_in_vain(error)
         except DeadlinePassed:
@@ -224,13 +226,14 @@ class UpstreamConnection(Stream):
             if not sent and not self._may_send(timeout):
                 return
 
-    def _send_stream(self, body: StreamedBody, timeout: float, most_head: int, *, chunked: bool) -> None:
-        if body.expects_continue and not self._await_continue(body, timeout, most_head):
+    def _send_stream(self, body: StreamedBody, timeout: float, *, chunked: bool) -> None:
+        if body.expects_continue and not self._await_continue(body):
             return
         while True:
             data = body.read(self)
             if data is None:
-                self.spoiled = True
+                if self._listens():
+                    continue
                 return
             if not data:
                 break
@@ -240,35 +243,47 @@ class UpstreamConnection(Stream):
             self._send_whole(LAST_CHUNK, timeout)
 
     def _may_send(self, timeout: float) -> bool:
-        """Wait until the upstream takes more; False if it has begun to answer (or is gone)."""
+        """Wait until the upstream takes more; False if it has begun its final answer (or is gone)."""
         wait_either(self, self, monotonic() + timeout)
-        if self.alive():
+        return self._listens()
+
+    def _listens(self) -> bool:
+        """Whether the upstream still wants the rest: it has said nothing final (RFC 9110 section 15.2) nor closed.
+
+        What it said is kept for `first_head`.
+        """
+        try:
+            data = self.sock.recv(HEAD_RECEIVE_SIZE)
+        except BlockingIOError:
             return True
+        except OSError:
+            data = b""
+        if data:
+            self.first_byte = self.first_byte or monotonic()
+            self._heard += data
+            heads = self._heard.split(END)
+            if len(self._heard) <= _MOST_HEARD and all(_INFORMATIONAL.startswith(head[:10]) for head in heads):
+                return True
         self.spoiled = True
         return False
 
-    def _await_continue(self, body: StreamedBody, timeout: float, most: int) -> bool:
+    def _await_continue(self, body: StreamedBody) -> bool:
         """Let the upstream say whether it wants the body (RFC 9110 section 10.1.1); silence means yes."""
+        deadline = monotonic() + _EXPECT_PATIENCE
         try:
-            self.wait_readable(monotonic() + _EXPECT_PATIENCE)
+            while _CONTINUE not in self._heard:
+                self.wait_readable(deadline)
+                if not self._listens():
+                    return False
         except DeadlinePassed:
-            body.proceed()
-            return True
-        response, rest = self.read_head(b"", monotonic() + timeout, most)
-        if response.status == 100:
-            body.proceed()
-            self._heard = rest
-            return True
-        self._answered = response, rest
-        self.spoiled = True
-        return False
+            pass
+        body.proceed()
+        return True
 
     # Reading what comes back.
 
     def first_head(self, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
         """The first head of the answer and the bytes behind it; arguments and errors as for `read_head`."""
-        if self._answered is not None:
-            return self._answered
         heard, self._heard = self._heard, b""
         return self.read_head(heard, deadline, most)
 

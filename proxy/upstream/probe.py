@@ -64,7 +64,7 @@ def ask(pool: Pool, probing: Probing) -> str:
     connection = None
     try:
         connection = pool.connect(probing.timeout)
-        connection.send_request(request, probing.timeout, _MOST_HEAD)
+        connection.send_request(request, probing.timeout)
         response, rest = connection.first_head(monotonic() + probing.timeout, _MOST_HEAD)
         while response.status < 200:
             response, rest = connection.read_head(rest, monotonic() + probing.timeout, _MOST_HEAD)

@@ -1,6 +1,7 @@
 """What the gateway does when one side misbehaves, goes away, is slow, or restarts."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -130,6 +131,42 @@ def self_answer(manual: Manual) -> socket.socket:
     sock.sendall(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmuch")
     sock.shutdown(socket.SHUT_WR)
     return sock
+
+
+# Informational answers before the whole request (RFC 9110 section 15.2).
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_an_early_hint_does_not_end_the_upload(manual: Manual, start: Callable[..., Gateway], buffering: str) -> None:
+    gateway = start(manual.address, "--request-buffering", buffering)
+    request = b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    with Client(gateway.address) as client:
+        sending = threading.Thread(target=client.send, args=(request,))
+        sending.start()
+        sock = manual.accept()
+        sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
+        assert read_request(sock, b"")[0].endswith(b"\r\n\r\n" + bytes(20_000_000))
+        sock.sendall(OK)
+        assert [client.answer().status for _ in range(2)] == [103, 200]
+        sending.join()
+
+
+@pytest.mark.parametrize("hints", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"])
+def test_an_upstream_may_be_late_to_ask_for_the_body(
+    manual: Manual, start: Callable[..., Gateway], hints: bytes
+) -> None:
+    gateway = start(manual.address, "--request-buffering", "off")
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        sock = manual.accept()
+        assert b"Expect: 100-continue" in sock.recv(4096)
+        sock.sendall(hints)
+        assert client.answer().status == 100
+        sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.send(b"hello")
+        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        sock.sendall(OK)
+        assert client.answer().status == (103 if hints else 200)
 
 
 # Clients that go away, slow ones, busy ones.
