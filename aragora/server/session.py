@@ -286,7 +286,8 @@ def _named(text: str, error: errors.AragoraError) -> str | None:
     """The debate that a refused message was about, when it can be read at all."""
     if isinstance(error, errors.BadRequest):
         return None
-    debate_id = body.parse(text).get("debate_id")
+    message = body.parse(text)
+    debate_id = message.get("debate_id", message.get("loop_id"))
     return debate_id if isinstance(debate_id, str) and len(debate_id) <= 64 else None
 
 

@@ -128,8 +128,10 @@ def test_people_take_part_and_cancel(server: Server) -> None:
         assert client.until("error")["error"]["code"] == "validation_error"
         client.send(type="cancel", debate_id=debate_id)
         assert client.until("ack")["data"] == {"action": "cancel", "status": "cancelled"}
-        client.send(type="cancel", debate_id=debate_id)
-        assert client.until("error")["error"]["code"] == "debate_ended"
+        client.send(type="cancel", loop_id=debate_id)
+        refusal = client.until("error")
+        assert refusal["error"]["code"] == "debate_ended"
+        assert refusal["debate_id"] == debate_id
     events = server.get(f"/api/debates/{debate_id}/events").json()["events"]
     kinds = {event["seq"]: event["type"] for event in events}
     assert kinds[vote["seq"]] == "user_vote"
