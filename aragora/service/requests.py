@@ -25,6 +25,7 @@ from aragora.errors import Problem, ValidationFailed
 # PostgreSQL stores no NUL, UTF-8 knows no lone surrogate: refused here, so that both databases behave the same.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_METADATA = 16_384
+_NAME = r"^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9._-])?$"
 
 
 def is_storable(text: str) -> bool:
@@ -64,7 +65,7 @@ class NewAgent(_Model):
     """One participant: which kind of agent, and how it appears."""
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")] | None = None
+    name: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
     model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     role: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 

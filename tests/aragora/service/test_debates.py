@@ -100,6 +100,7 @@ def test_participants_are_named_apart(debates: Debates) -> None:
         ({"agents": ["demo", {"name": "x"}]}, "agents.1.type", "is needed"),
         ({"agents": [{"type": "demo", "name": "x"}] * 2}, "agents", "each name may appear once"),
         ({"agents": ["demo", {"type": "demo", "name": "<b>"}]}, "agents.1.name", "pattern"),
+        ({"agents": ["demo", {"type": "demo", "name": "Ann "}]}, "agents.1.name", "pattern"),
         ({"rounds": 0}, "rounds", "at least 1"),
         ({"rounds": 11}, "rounds", "at most 10"),
         ({"rounds": "3"}, "rounds", "write a whole number"),
