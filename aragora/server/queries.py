@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeVar
 
 import falcon
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from aragora.errors import Problem, ValidationFailed
 from aragora.service.requests import problems
@@ -17,7 +17,7 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_printable)]
+Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(_printable)]
 Status = Literal["created", "running", "completed", "failed", "timeout", "cancelled"]
 
 
@@ -41,7 +41,7 @@ class ListQuery(Query):
         None, max_length=200, pattern="^[A-Za-z0-9_=-]*$", description="`next_cursor` of the page before."
     )
     status: Status | None = None
-    q: Text | None = Field(None, max_length=200, description="Words of the question or title.")
+    q: Text | None = Field(None, description="Words of the question or title.")
 
 
 class MessagesQuery(Query):
