@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from a2wsgi.wsgi import Body, build_environ
 
-from aragora.errors import AragoraError, SettingsError
+from aragora.errors import AragoraError, BadRequest, SettingsError
 from aragora.server import live, process, stream, websocket, wsgi
 from aragora.server.live import Message, Receive, Send
 
@@ -125,9 +125,11 @@ def _drain_at_signal() -> None:
 
 async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     here = _loop()
-    body = await _body(receive)
+    body, whole = await _body(receive)
     environ = cast(dict[str, Any], build_environ(cast(Any, scope), cast(Body, io.BytesIO(body))))
     environ["aragora.asynchronous"] = True
+    if not whole:
+        environ["aragora.error"] = BadRequest("the body broke off on the way")
     # The length that counts is that of what was read: a longer body was cut just above the limit.
     environ["CONTENT_LENGTH"] = str(max(len(body), int(environ.get("CONTENT_LENGTH") or 0)))
     start, content = await here.pool.run(_call, environ)
@@ -183,18 +185,18 @@ def _call(environ: dict[str, Any]) -> tuple[Message, bytes]:
     return started[-1], content
 
 
-async def _body(receive: Receive) -> bytes:
-    """The request's body, cut above what any resource accepts."""
+async def _body(receive: Receive) -> tuple[bytes, bool]:
+    """The request's body, cut above what any resource accepts, and False when the client went away before its end."""
     limit = process.current().settings.max_body if process.is_running() else BODY_LIMIT
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            return bytes(body), False
         body += message.get("body", b"")
         if len(body) > limit or not message.get("more_body", False):
             break
-    return bytes(body[: limit + 1])
+    return bytes(body[: limit + 1]), True
 
 
 def _request_id(scope: Message) -> str:

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import falcon
+from gunicorn.http.errors import ParseException
 
 from aragora.errors import BadRequest, PayloadTooLarge
 from aragora.server.problems import UnsupportedMediaType
@@ -49,6 +50,8 @@ def read(req: falcon.Request, limit: int) -> Any:
     raw = _read_to(source, limit)
     if len(raw) > limit:
         raise PayloadTooLarge(f"the body is longer than {limit} bytes")
+    if len(raw) < (req.content_length or 0):
+        raise BadRequest("the body is shorter than its Content-Length: it broke off on the way")
     if not raw.strip():
         raise BadRequest("the body is empty; a JSON object is needed")
     return parse(raw)
@@ -58,7 +61,10 @@ def _read_to(source: Any, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while size <= limit:
-        part = source.read(min(65_536, limit + 1 - size))
+        try:
+            part = source.read(min(65_536, limit + 1 - size))
+        except (OSError, ParseException):
+            raise BadRequest("the body broke off on the way, or its chunks cannot be read") from None
         if not part:
             break
         parts.append(part)

@@ -32,7 +32,7 @@ class Gate:
         """Settle alias and access before the resource is looked up."""
         resp.set_header("X-Request-ID", req.env["aragora.request_id"])
         if "aragora.error" in req.env:
-            # What went wrong after the resource had left the waiting to the server.
+            # What went wrong in an asynchronous server's part: reading the body, or a wait that was left to it.
             raise req.env["aragora.error"]
         resp.set_header("X-Content-Type-Options", "nosniff")
         if req.path.startswith(ALIAS):

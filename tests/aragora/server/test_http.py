@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import socket
 import uuid
 from typing import Any
 
@@ -242,6 +243,27 @@ def test_bodies_that_are_too_long_or_of_another_kind(server: Server) -> None:
     refused(server.request("POST", "/api/debates", data=b"x" * (2 << 20), headers=JSON), 413, "payload_too_large")
     refused(server.request("POST", "/api/debates", data=b"{}"), 415, "unsupported_media_type")
     refused(server.request("POST", "/api/debates", data={"question": QUESTION}), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("framing", "frame"),
+    [
+        ("Content-Length: 1000", "{}"),
+        ("Transfer-Encoding: chunked", "fff\r\n{}"),
+        ("Transfer-Encoding: chunked", "zz\r\n{}"),
+    ],
+)
+def test_a_body_that_broke_off_begins_nothing(server: Server, framing: str, frame: str) -> None:
+    question = uuid.uuid4().hex
+    head = f"POST /api/debates HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall((head + frame.format(json.dumps({"question": question}))).encode())
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as answer:
+            # uvicorn ends the connection without a word
+            status = answer.readline().split()[1:2]
+    assert status in ([], [b"400"], [b"411"])
+    assert server.get(f"/api/debates?q={question}").json()["debates"] == []
 
 
 @pytest.mark.parametrize(
