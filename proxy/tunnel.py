@@ -141,6 +141,7 @@ class Direction:
             return
         if self._left >= splice.WORTHWHILE and self._spliced:
             self._splice()
+            self._tunnel.at_boundary(self)
             return
         try:
             count = self._receive(self._buffer)
@@ -153,6 +154,9 @@ class Direction:
             self._ended()
             return
         data = self._buffer[:count]
+        if self._left and self._tunnel.closing:
+            # A close frame is due behind this frame: who sends without a pause has begun the next one already.
+            data = data[: self._left]
         self.follow(data)
         if self.send(data):
             self._tunnel.at_boundary(self)

@@ -166,6 +166,35 @@ def test_a_close_frame_waits_for_the_end_of_the_frame() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("behind", [b"\x82", frame(b"another"), frame(b"half")[:-2]])
+def test_a_close_frame_does_not_wait_for_a_pause(behind: bytes) -> None:
+    def test(loop: Loop) -> None:
+        ends = Ends(loop)
+        ends.tunnel.start(b"", b"")
+        message = frame(b"y" * 300)
+        ends.upstream.sendall(message[:100])
+        assert read_exactly(ends.client, 100) == message[:100]
+        ends.tunnel.shut(GOING_AWAY, 5.0)
+        ends.upstream.sendall(message[100:] + behind)
+        assert read_all(ends.client) == message[100:] + b"\x88\x02\x03\xe9"
+
+    run(test)
+
+
+def test_a_close_frame_follows_a_frame_that_was_spliced_to_its_end() -> None:
+    def test(loop: Loop) -> None:
+        ends = Ends(loop)
+        ends.tunnel.start(b"", b"")
+        message = frame(b"y" * 100_000)
+        ends.upstream.sendall(message[:100])
+        assert read_exactly(ends.client, 100) == message[:100]
+        ends.tunnel.shut(GOING_AWAY, 5.0)
+        ends.upstream.sendall(message[100:])
+        assert read_all(ends.client) == message[100:] + b"\x88\x02\x03\xe9"
+
+    run(test)
+
+
 def test_a_peer_that_never_ends_its_frame_is_cut_off() -> None:
     def test(loop: Loop) -> None:
         ends = Ends(loop)
