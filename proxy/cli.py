@@ -4,6 +4,7 @@ The commands for a gateway that runs are `proxy.commands`.
 """
 
 import argparse
+import difflib
 import re
 import shutil
 import sys
@@ -75,9 +76,15 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         return _check(arguments[1:])
     flags, rest = _parse(arguments)
     if rest:
-        raise _UsageError(f"{rest[0]}: not understood; settings are flags, such as --upstream {rest[0]}")
+        raise _UsageError(f"{rest[0]}: not understood; {_mend(rest[0])}")
     settings = load(flags, _config(flags))
     return serve(settings, flags)
+
+
+def _mend(word: str) -> str:
+    """What was meant by a word that is no flag."""
+    close = difflib.get_close_matches(word, [*commands.NAMES, "check"], n=1)
+    return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
 
 
 def _check(arguments: list[str]) -> int:
@@ -226,7 +233,7 @@ to the one with its exact path, else the longest path. What no route takes is th
 - **address**: `HOST:PORT`, `[::1]:PORT`, `:PORT` (127.0.0.1) or `unix:PATH`; an upstream may also be `unix:@NAME`, in
   Linux's abstract namespace. Listeners are IP addresses; an upstream may be a host name. A listener's port 0 lets the
   kernel choose. A repeatable one is a list in the file.
-- **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days.
+- **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days. 0 never means "for ever".
 - **size**: bytes, or a whole number with `k`, `m` or `g` (powers of 1024).
 - **rate**: a number per `s`, `m` or `h`, such as `20/s`.
 - **key**: `client` (its address), `route`, `header:NAME` or `cookie:NAME`.

@@ -3,12 +3,16 @@
 import grp
 import os
 import pwd
+import socket
 from pathlib import Path
 
 from proxy.settings.pages import load_pages
 from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
 from proxy.settings.users import read_users
-from proxy.values import Address
+from proxy.values import Address, kinds
+
+_EVERYWHERE = ("0.0.0.0", "::")
+_time = kinds.DURATION.show
 
 
 def problems(settings: Settings) -> list[str]:
@@ -35,8 +39,17 @@ def _upstream_problems(settings: Settings, own: list[Address]) -> list[str]:
     everywhere = (settings, *(route.settings for route in settings.routes))
     peers = {peer.address for one in everywhere for peer in one.upstream}
     found += [f"--upstream {address}: is an address of the gateway itself; name the application's"
-              for address in peers if address in own]
+              for address in peers if any(_leads_to(address, listener) for listener in own)]
     return found
+
+
+def _leads_to(address: Address, listener: Address) -> bool:
+    """Whether who connects to an address of this machine meets that listener; [::] takes IPv4 too."""
+    if address == listener or address.port != listener.port:
+        return address == listener
+    takes = (socket.AF_INET, socket.AF_INET6) if listener.host == "::" else (socket.AF_INET,)
+    local = address.loopback or address.host in _EVERYWHERE
+    return listener.host in _EVERYWHERE and local and address.family in takes
 
 
 def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
@@ -45,8 +58,9 @@ def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
         found.append(f"--admin {settings.admin}: is also a --bind address; give it its own port, or 'off'")
     found += [f"--bind-plain {address}: is also a --bind address; leave one of them out"
               for address in settings.bind_plain if address in settings.bind and address in own]
-    found += [f"--bind 0.0.0.0:{address.port}: [::]:{address.port} also takes IPv4; leave one of them out"
-              for address in own if address.host == "0.0.0.0" and Address("::", address.port) in own and address.port]
+    found += [f"--{'admin' if address == settings.admin else 'bind'} {address}: {other} takes what comes there too; "
+              "leave one of them out"
+              for address in own for other in own if address != other and _leads_to(address, other)]
     if settings.admin and not settings.admin.loopback and not settings.admin_token_file:
         found.append(f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
                      "address such as 127.0.0.1:9180, or a unix socket")
@@ -78,8 +92,8 @@ def _tls_problems(settings: Settings) -> list[str]:
 def _limit_problems(settings: Settings) -> list[str]:
     found = []
     if settings.websocket_drain > settings.graceful:
-        found.append(f"--websocket-drain {settings.websocket_drain:g}s: longer than --graceful "
-                     f"{settings.graceful:g}s; lower the first or raise the second")
+        found.append(f"--websocket-drain {_time(settings.websocket_drain)}: longer than --graceful "
+                     f"{_time(settings.graceful)}; lower the first or raise the second")
     found += [f"{TABLE[name].flag} {getattr(settings, name)}: larger than --max-head {settings.max_head}; "
               "lower the first or raise the second"
               for name in ("max_request_line", "max_field") if getattr(settings, name) > settings.max_head]
@@ -117,11 +131,14 @@ def _answer_problems(settings: Settings, known: Settings | None = None) -> list[
 
 
 def _page_problems(settings: Settings) -> list[str]:
-    try:
-        load_pages(settings.error_pages, settings.maintenance_page)
-    except ValueError as problem:
-        return [f"error pages: {problem}"]
-    return []
+    found = []
+    for key, pages in (("error_pages", (settings.error_pages, None)),
+                       ("maintenance_page", (None, settings.maintenance_page))):
+        try:
+            load_pages(*pages)
+        except ValueError as problem:
+            found.append(f"{key} {problem}")
+    return found
 
 
 def _auth_problems(settings: Settings) -> list[str]:
@@ -148,8 +165,9 @@ def notes(settings: Settings) -> list[str]:
     """What works as it stands but may surprise; shown by `check`."""
     found: list[str] = []
     if settings.graceful < settings.read_timeout:
-        found.append(f"graceful {settings.graceful:g}s is shorter than read_timeout {settings.read_timeout:g}s: "
-                     "an answer that takes longer than the first is cut off when the gateway stops")
+        found.append(f"graceful {_time(settings.graceful)} is shorter than read_timeout "
+                     f"{_time(settings.read_timeout)}: an answer that takes longer than the first is cut off when the "
+                     "gateway stops")
     if settings.upstream_keepalive <= 1:
         found.append("upstream_keepalive is 1s or less: every request opens a connection of its own")
     if settings.admin and not settings.admin.loopback:

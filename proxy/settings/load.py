@@ -17,6 +17,7 @@ from proxy.values import kinds, web
 MAX_FILE = 1 << 20
 _MOST_TABLES = 256
 _MATCHING = ("name", "host", "path", "exact")
+_KNOWN = (*_MATCHING, "route", "certificate")
 _UNREAD = re.compile(r"%|//|/\.{1,2}(?:/|$)")  # what a request's path has no more when routes are compared with it
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
 
@@ -106,7 +107,20 @@ class _File:
         names = [route.name for route in found]
         for name in {name for name in names if names.count(name) > 1}:
             self._mistakes.append(f"{self._path}: two routes are called {name}; give one another 'name'")
+        if replace(top, routes=()).all_routes and "default" in names:
+            self._mistakes.append(f"{self._path}: route default: is the name of what the top of the file serves; give "
+                                  "it another 'name'")
+        self._check_reached(found)
         return tuple(found)
+
+    def _check_reached(self, routes: list[RouteSettings]) -> None:
+        first: dict[tuple[str, str, bool], str] = {}
+        for route in routes:
+            for host in route.hosts or ("",):
+                other = first.setdefault((host, route.path, route.exact), route.name)
+                if other != route.name:
+                    self._mistakes.append(f"{self._path}: route {route.name}: takes the same requests as route {other}:"
+                                          f" {host or 'any host'}, {route.path}; change one or remove it")
 
     def certificates(self) -> tuple[Certificate, ...]:
         """The file's certificates beside the one of the flags."""
@@ -130,10 +144,12 @@ class _File:
 
     def placed(self, problem: str, flags: Mapping[str, object]) -> str:
         """A mistake of several settings, with the place in the file of the one it begins with, if it is from there."""
-        flag = re.match(r"--([a-z0-9-]+)", problem)
-        key = flag[1].replace("-", "_") if flag else ""
+        if problem.startswith("route "):
+            return f"{self._path}: {problem}"
+        first = re.match(r"-*([a-z0-9_-]+)", problem)
+        key = first[1].replace("-", "_") if first else ""
         line = self._line(key, 0) if key and key not in flags else ""
-        return f"{self._path}{line}: {problem}" if line or problem.startswith("route ") else problem
+        return f"{self._path}{line}: {problem}" if line else problem
 
     def _tables(self, name: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
         """Each `[[name]]`: where it is, for people and as an offset in the text, and what it holds."""
@@ -194,7 +210,7 @@ class _File:
             row = NAMES.get(key)
             at = self._at(place, start, key)
             if row is None:
-                self._mistakes.append(f"{at}: there is no such setting; {nearest(key, [*NAMES, *_MATCHING])}")
+                self._mistakes.append(f"{at}: there is no such setting; {nearest(key, [*NAMES, *_KNOWN])}")
             elif row.name == "config":
                 self._mistakes.append(f"{at}: a file cannot name another; remove it")
             elif routed_only and not row.routed:

@@ -54,6 +54,10 @@ def _time(doc: str, *aliases: str, routed: bool = False) -> Row:
     return Row(kinds.DURATION, "Timeouts", doc, aliases, routed)
 
 
+def _wait(doc: str, *, routed: bool = False) -> Row:
+    return Row(kinds.WAIT, "Timeouts", doc, (), routed)
+
+
 def _size(doc: str, *, routed: bool = False) -> Row:
     return Row(kinds.SIZE, "Limits", doc, (), routed)
 
@@ -158,20 +162,20 @@ class Settings:
         kinds.SWITCH, "take HTTP/2 without TLS from clients that begin with it (prior knowledge)")] = False
     max_streams: Annotated[int, _tls(kinds.COUNT, "most requests in flight on one HTTP/2 connection")] = 100
 
-    connect_timeout: Annotated[float, _time(
+    connect_timeout: Annotated[float, _wait(
         "longest wait for a connection to an upstream; then 504", routed=True)] = 60.0
-    send_timeout: Annotated[float, _time(
+    send_timeout: Annotated[float, _wait(
         "longest pause between two writes of a request to an upstream; then 504", routed=True)] = 300.0
-    read_timeout: Annotated[float, _time(
+    read_timeout: Annotated[float, _wait(
         "longest pause between two reads of an upstream's answer; then 504, or cut off if it has begun", routed=True
         )] = 300.0
-    websocket_timeout: Annotated[float, _time(
+    websocket_timeout: Annotated[float, _wait(
         "silence in both directions after which a WebSocket is closed", routed=True)] = 3600.0
-    head_timeout: Annotated[float, _time("longest time a request head may take; then 408")] = 20.0
-    body_timeout: Annotated[float, _time(
+    head_timeout: Annotated[float, _wait("longest time a request head may take; then 408")] = 20.0
+    body_timeout: Annotated[float, _wait(
         "longest pause between two reads of a request body; then 408", routed=True)] = 30.0
     keepalive_timeout: Annotated[float, _time("how long an idle client connection stays open")] = 60.0
-    write_timeout: Annotated[float, _time(
+    write_timeout: Annotated[float, _wait(
         "longest time a client may take no byte of its answer; then it is dropped")] = 60.0
     linger_timeout: Annotated[float, _time("how long to discard what a client still sends after its last answer")] = 5.0
     half_close_timeout: Annotated[float, _time(
@@ -250,8 +254,8 @@ class Settings:
 
     health_path: Annotated[str, _routed(
         "Health", web.PATH, "path that probes ask each peer for, such as /ready; no probes if not given")] = ""
-    health_interval: Annotated[float, _routed("Health", kinds.DURATION, "time between two probes of a peer")] = 5.0
-    health_timeout: Annotated[float, _routed("Health", kinds.DURATION, "longest time a probe may take")] = 3.0
+    health_interval: Annotated[float, _routed("Health", kinds.WAIT, "time between two probes of a peer")] = 5.0
+    health_timeout: Annotated[float, _routed("Health", kinds.WAIT, "longest time a probe may take")] = 3.0
     health_rise: Annotated[int, _routed("Health", kinds.COUNT, "good probes after which a peer is up")] = 2
     health_fall: Annotated[int, _routed("Health", kinds.COUNT, "bad probes after which a peer is down")] = 3
     eject_after: Annotated[int, _routed(

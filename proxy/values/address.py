@@ -28,6 +28,8 @@ class Address:
         """Read "HOST:PORT", "[::1]:8000", ":8000" (which means loopback) or "unix:PATH". Raises ValueError."""
         if text.startswith("unix:"):
             return cls(path=_unix_path(text[5:]))
+        if "://" in text:
+            raise ValueError("expected HOST:PORT or unix:PATH, without a scheme such as http://")
         host, colon, port = text.rpartition(":")
         if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
             raise ValueError("expected HOST:PORT or unix:PATH, with a port from 0 to 65535")

@@ -95,6 +95,17 @@ def _age(raw: Any) -> float:
     return _duration(raw, 2 * 365 * 86400)
 
 
+def _wait(raw: Any) -> float:
+    seconds = _duration(raw)
+    if not seconds:
+        raise ValueError("0 is not 'never' but at once; expected a duration above it, such as 30s (at most 30d)")
+    return seconds
+
+
+def _show_duration(seconds: float) -> str:
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+
+
 def _switch(raw: Any) -> bool:
     if isinstance(raw, bool):
         return raw
@@ -166,6 +177,8 @@ def _log(raw: Any) -> str:
 
 
 def _error_log(raw: Any) -> str:
+    if raw in ("off", False):
+        raise ValueError("expected the path of a file, or '-'; log_level says how little is written")
     return "-" if raw == "-" else str(_path(raw))
 
 
@@ -196,7 +209,8 @@ PROXY_PROTOCOL = _choice("off", "v1", "v2")
 COUNT = Kind("count", _count, metavar="N")
 WORKERS = Kind("count", _workers, metavar="N")
 SIZE = Kind("size", _size, _show_size, "SIZE")
-DURATION = Kind("duration", _duration, lambda seconds: f"{seconds:g}s", "TIME")
-AGE = Kind("duration", _age, lambda seconds: f"{seconds:g}s", "TIME")
+DURATION = Kind("duration", _duration, _show_duration, "TIME")
+WAIT = Kind("duration", _wait, _show_duration, "TIME")
+AGE = Kind("duration", _age, _show_duration, "TIME")
 SWITCH = Kind("switch", _switch, lambda on: "on" if on else "off", "on|off")
 MODE = Kind("octal mode", _mode, lambda mode: f"{mode:o}", "MODE")

@@ -18,6 +18,7 @@ from proxy.settings import Settings, table
     (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
     (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
     (["a:1"], "a:1: not understood; settings are flags, such as --upstream a:1"),
+    (["stauts"], "stauts: not understood; did you mean python -m proxy status?"),
     (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
     (["--config", ""], "--config : expected the path of a file or directory"),
     (["check"], "check: name the file, such as: python -m proxy check /etc/proxy.toml"),
@@ -57,7 +58,7 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
     assert f"{path}: route x: redirect and respond both say how requests are answered; remove one" in said
-    assert "route y: error pages: /nowhere: No such file or directory; name a directory of pages" in said
+    assert "route y: error_pages /nowhere: No such file or directory; name a directory of pages" in said
     path.write_text('upstream = "a:1"\nadmin = "0.0.0.0:9180"\n[[route]]\nforward_auth = "https://auth.example/"\n')
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err

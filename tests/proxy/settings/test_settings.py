@@ -76,6 +76,7 @@ def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
     ("hold = = 3", "not valid TOML"),
     ("nothing = 1", "there is no such setting; python -m proxy --help lists"),
     ("[timeouts]\nhold = 3", "FILE:1: timeouts: there is no such setting"),
+    ('[[routes]]\nrespond = "x"', "FILE:1: routes: there is no such setting; did you mean route?"),
     ('config = "other.toml"', "a file cannot name another"),
     ("graceful = 1\ngraceful_timeout = 2", "given twice"),
 ])
@@ -109,7 +110,11 @@ def test_no_file_raises_anything_but_a_settings_error(tmp_path_factory: pytest.T
     ({}, "--upstream is missing"),
     ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is an address of the gateway itself"),
     (UPSTREAM | {"bind": ["unix:/x/s"], "admin": "unix:/x/s"}, "--admin unix:/x/s: is also a --bind address"),
-    (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "also takes IPv4"),
+    ({"upstream": ["127.0.0.1:80"], "bind": ["0.0.0.0:80"]}, "--upstream 127.0.0.1:80: is an address of the gateway"),
+    ({"upstream": ["0.0.0.0:80"], "bind": ["[::]:80"]}, "--upstream 0.0.0.0:80: is an address of the gateway itself"),
+    (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "--bind 0.0.0.0:80: [::]:80 takes what comes there too"),
+    (UPSTREAM | {"bind": ["127.0.0.1:80", "0.0.0.0:80"]}, "--bind 127.0.0.1:80: 0.0.0.0:80 takes what comes there too"),
+    (UPSTREAM | {"bind": ["0.0.0.0:9180"]}, "--admin 127.0.0.1:9180: 0.0.0.0:9180 takes what comes there too"),
     (UPSTREAM | {"websocket_drain": "31"}, "longer than --graceful 30s"),
     (UPSTREAM | {"max_field": "64k"}, "--max-field 65536: larger than --max-head 32768"),
     (UPSTREAM | {"spool_dir": "/nowhere"}, "--spool-dir /nowhere"),
@@ -122,6 +127,29 @@ def test_values_that_do_not_fit_together_are_refused(flags: dict[str, str | list
     with pytest.raises(SettingsError) as caught:
         load(flags)
     assert any(part in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+@pytest.mark.parametrize(("upstream", "bind"), [
+    ("[::1]:80", "0.0.0.0:80"), ("127.0.0.1:80", "[::1]:80"), ("192.0.2.1:80", "0.0.0.0:80"), ("unix:/x", "[::]:80"),
+])
+def test_an_upstream_that_is_not_the_gateway_is_not_taken_for_it(upstream: str, bind: str) -> None:
+    assert load({"upstream": [upstream], "bind": [bind]}).upstream
+
+
+def test_a_route_that_could_not_be_told_from_another_is_named(tmp_path: Path) -> None:
+    assert mistakes('upstream = "a:1"\n[[route]]\nname = "default"\nhost = ["a.example", "b.example"]\n'
+                    '[[route]]\nname = "x"\nhost = "B.example"\n[[route]]\nname = "y"\nhost = "b.example"\n'
+                    'exact = "/"\n', tmp_path) == [
+        "FILE: route default: is the name of what the top of the file serves; give it another 'name'",
+        "FILE: route x: takes the same requests as route default: b.example, /; change one or remove it",
+    ]
+
+
+def test_mistakes_of_several_settings_name_the_line_of_the_first(tmp_path: Path) -> None:
+    found = mistakes('upstream = "a:1"\ncors_origins = "*"\ncors_credentials = true\nmaintenance_page = "/nowhere"\n'
+                     'error_pages = "/nowhere"\n', tmp_path)
+    assert [line.partition(" ")[0] for line in found] == ["FILE:3:", "FILE:5:", "FILE:4:"]
+    assert "maintenance_page /nowhere: expected a page" in found[2]
 
 
 def test_names_of_upstreams_are_left_to_be_resolved() -> None:

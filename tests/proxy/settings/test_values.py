@@ -75,6 +75,8 @@ def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:
     (values.DURATION, "5x", "such as 500ms"), (values.DURATION, -1, "seconds"), (values.DURATION, "31d", "at most 30d"),
     (values.DURATION, float("nan"), "seconds"), (values.DURATION, float("inf"), "seconds"),
     (values.DURATION, "1e3", "seconds"), (values.DURATION, True, "seconds"),
+    (values.WAIT, 0, "above"), (values.WAIT, "0ms", "above"), (values.ERROR_LOG, "off", "log_level"),
+    (values.ERROR_LOG, False, "log_level"), (values.LISTENERS, "http://127.0.0.1:80", "without a scheme"),
     (values.COUNT, 0, "from 1 to"), (values.COUNT, "x", "whole number"), (values.COUNT, True, "whole number"),
     (values.COUNT, "1_0", "whole number"), (values.WORKERS, 129, "to 128"),
     (values.SWITCH, "maybe", "on or off"), (values.SWITCH, 1, "on or off"),
@@ -94,3 +96,9 @@ def test_a_wrong_value_is_told_the_mend(kind: values.Kind, raw: object, mend: st
 @given(st.integers(0, 1 << 40))
 def test_a_size_shown_is_read_as_the_same(size: int) -> None:
     assert values.SIZE.read(values.SIZE.show(size)) == size
+
+
+@given(st.integers(0, 30 * 86400 * 1000))
+def test_a_duration_shown_is_read_as_the_same(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert values.DURATION.read(values.DURATION.show(seconds)) == seconds
