@@ -13,6 +13,7 @@ from rich.live import Live
 from proxy.commands.client import FINE, INTERRUPTED, PARTLY, USAGE, Admin, CommandError
 from proxy.commands.screen import screen
 from proxy.commands.switch import await_drained, switch
+from proxy.values import web
 
 NAMES = {
     "status": "show what the gateway does, once",
@@ -41,6 +42,7 @@ def parser(name: str) -> argparse.ArgumentParser:
                           "that have it; both as status shows them")
         made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
         made.add_argument("--wait-ready", metavar="PATH",
+                          type=_path,
                           help="path that must be answered with 2xx; without it a connection is enough")
         made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0,
                           help="longest wait for that; then nothing is changed [60]")
@@ -49,7 +51,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     elif name in ("drain", "undrain"):
         made.add_argument("peer", metavar="PEER", help="an upstream's address, as status shows it")
     elif name == "maintenance":
-        made.add_argument("state", choices=("on", "off"))
+        made.add_argument("state", metavar="on|off", choices=("on", "off"))
     if name in ("drain", "undrain", "maintenance"):
         made.add_argument("--route", metavar="ROUTE", help="on this route only; on all if not given")
     if name == "drain":
@@ -97,19 +99,30 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _path(text: str) -> str:
+    try:
+        return str(web.PATH.read(text))
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text}: {problem}") from None
+
+
+def _console() -> Console:
+    """Where tables go; a file or a pipe has no width, so nothing is folded there that a script may look for."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+
+
 def _status(admin: Admin, given: argparse.Namespace) -> int:
     now = admin.status()
     if given.json:
         print(json.dumps(now, indent=2))
     else:
-        console = Console(highlight=False)
-        # A file or a pipe has no width: nothing is folded that a script may look for.
-        Console(highlight=False, width=None if console.is_terminal else _WIDE).print(screen(None, now))
+        _console().print(screen(None, now))
     return FINE
 
 
 def _top(admin: Admin, given: argparse.Namespace) -> int:
-    console = Console(highlight=False)
+    console = _console()
     before, now = None, admin.status()
     shown = 1
     # A terminal's other screen, so that what stood there before comes back.
@@ -119,6 +132,8 @@ def _top(admin: Admin, given: argparse.Namespace) -> int:
             before, now = now, admin.status()
             live.update(screen(before, now), refresh=True)
             shown += 1
+    if not console.is_terminal:
+        console.line()  # which the last reading lacks
     return FINE
 
 

@@ -205,6 +205,8 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
     (["maintenance", "maybe"], USAGE, "maybe"),
     (["switch", "default", "nowhere"], USAGE, "HOST:PORT"),
     (["switch", "default", "a:1", "--timeout", "never"], USAGE, "seconds"),
+    (["switch", "default", "a:1", "--wait-ready", "ready"], USAGE, "ready: expected a path that begins with /"),
+    (["maintenance"], USAGE, "on|off"),
     (["status", "--admin", "nonsense"], USAGE, "--admin nonsense"),
     (["status", "--config", "/nowhere.toml"], USAGE, "cannot be read"),
     (["top", "--help"], FINE, ""),
@@ -229,3 +231,5 @@ def test_status_and_top_show_what_happened(face: Start, applications: Applicatio
     top = command("top", "--count", "2", "--interval", "0.1", "--admin", gateway.admin_address)
     assert top.returncode == FINE
     assert "GET /page" in top.stdout
+    assert f" {one.address}  up " in top.stdout, "folded"
+    assert top.stdout.endswith("\n")
