@@ -50,6 +50,7 @@ class LowWater:
     def lower(self) -> None:
         if self._raised:
             self._raised = False
+            self._timer.stop()  # once is enough, however long the pause
             self._set(1)
 
     def close(self) -> None:

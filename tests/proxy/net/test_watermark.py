@@ -10,7 +10,7 @@ from proxy.net import splice, watermark
 from proxy.net.splice import WORTHWHILE
 from proxy.net.stream import NEVER, Stream
 from proxy.net.watermark import MARK, LowWater
-from tests.proxy.net.loop import Loop, run
+from tests.proxy.net.loop import Loop, run, until
 
 pytestmark = pytest.mark.skipif(not splice.AVAILABLE, reason="used for splicing, which this platform does not have")
 
@@ -48,6 +48,18 @@ def test_a_pause_is_not_waited_out() -> None:
         mark.wait_readable(NEVER)
         assert stream.sock.recv(100) == b"all for now"
         assert standing(stream) == 1
+
+    run(test)
+
+
+def test_a_long_pause_costs_nothing() -> None:
+    def test(loop: Loop) -> None:
+        mark, stream, far = raised(loop)
+        reading = gevent.spawn(mark.wait_readable, NEVER)
+        until(lambda: standing(stream) == 1)
+        assert not mark._timer.active
+        far.sendall(b"rest")
+        reading.get()
 
     run(test)
 
