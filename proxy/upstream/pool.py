@@ -117,9 +117,10 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.deadline <= now or (
-                not repeatable and (now - connection.idle_since >= self._reuse_unsafe or not connection.alive())
-            ):
+            if not repeatable and now - connection.idle_since >= self._reuse_unsafe:
+                idle.append(connection)  # it and the older ones are good enough for other requests
+                return None
+            if connection.deadline <= now or (not repeatable and not connection.alive()):
                 connection.close()
                 continue
             connection.idle_since = 0.0

@@ -100,8 +100,9 @@ def test_a_request_that_must_not_be_sent_twice_gets_a_proven_connection_only(pee
         arrives(gone)
         assert peer.pool.lease(3.0, repeatable=False) is fresh
         assert peer.pool.lease(3.0, repeatable=False) is None
-        assert old.closed
         assert gone.closed
+        assert peer.pool.lease(3.0, repeatable=True) is old, "it was left for requests that may be sent twice"
+        old.close()
         fresh.close()
 
     run(test)
