@@ -12,7 +12,7 @@ from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream, wait_either
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.body import LAST_CHUNK, chunk
 from proxy.wire.fields import BODILESS
-from proxy.wire.head import END
+from proxy.wire.head import END, bare_line_feed
 from proxy.wire.response import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class UpstreamConnection(Stream):
         while True:
             if data:
                 end = data.find(END)
-                if end > most or (end < 0 and (len(data) > most or not data.startswith(b"HTTP/1."[: len(data)]))):
+                if end > most or (end < 0 and not _may_become_head(data, most)):
                     raise ExchangeError(errors.BAD_RESPONSE, "head")
                 if end >= 0:
                     return parse_response_head(data[:end]), data[end + 4 :]
@@ -317,6 +317,11 @@ class UpstreamConnection(Stream):
         if data or self.first_byte:
             return ExchangeError(errors.UPSTREAM_CLOSED, "in the response head")
         return Stale(reason)
+
+
+def _may_become_head(data: bytes, most: int) -> bool:
+    """Whether more bytes could make a head of what has come so far."""
+    return len(data) <= most and data.startswith(b"HTTP/1."[: len(data)]) and not bare_line_feed(data)
 
 
 def _head(request: Request, framing: bytes) -> bytes:

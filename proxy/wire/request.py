@@ -335,6 +335,8 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
 def _check_request(fields: RequestFields) -> None:
     if fields.chunked and fields.content_length is not None:
         raise ExchangeError(errors.LENGTH_AND_ENCODING)
+    if fields.close:
+        fields.keep_alive = False  # whatever else was said (RFC 9112 section 9.3)
     fields.websocket = (
         fields.websocket
         and fields.upgrade == b"websocket"

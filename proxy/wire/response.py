@@ -21,6 +21,7 @@ _LONGEST_REMEMBERED = 256
 _MOST_HEADS_REMEMBERED = 512
 _LONGEST_HEAD_REMEMBERED = 1024
 _NO_TOKENS: frozenset[bytes] = frozenset()
+_KEEP_ALIVE = frozenset({b"keep-alive"})
 
 
 # RFC 9110 renamed two statuses; Python's table follows from 3.13 on.
@@ -139,7 +140,7 @@ def _parse(head: bytes) -> ResponseHead:
     response = ResponseHead(*_status(next(lines)))
     keep = response.lines.append
     known = _known_lines
-    nominated = _NO_TOKENS
+    options = _NO_TOKENS
     for line in lines:
         kind, value = known[line]
         if kind is FORWARD:
@@ -155,11 +156,11 @@ def _parse(head: bytes) -> ResponseHead:
             response.event_stream = value[:17].lower() == b"text/event-stream"
             keep(line)
         elif kind is CONNECTION:
-            nominated |= _read_response_connection(response, value)
+            options |= _connection_options(value)
         elif kind is not DROP:
             _read_response_field(response, kind, value, line)
-    if nominated:
-        response.lines = [line for line in response.lines if line.partition(b":")[0].lower() not in nominated]
+    if options:
+        _apply_options(response, options)
     if response.chunked and response.content_length is not None:
         raise _bad_response("Content-Length and Transfer-Encoding together")
     if response.lines:
@@ -186,17 +187,17 @@ def _bad_response(detail: str) -> ExchangeError:
     return ExchangeError(errors.BAD_RESPONSE, detail)
 
 
-def _read_response_connection(response: ResponseHead, value: bytes) -> frozenset[bytes]:
+def _connection_options(value: bytes) -> frozenset[bytes]:
     lowered = value.lower()
-    if lowered == b"keep-alive":
-        response.close = False
-        return _NO_TOKENS
-    options = set(tokens(lowered)) - {b""}
-    if b"close" in options:
-        response.close = True
-    elif b"keep-alive" in options:
-        response.close = False
-    return frozenset(options - {b"close", b"keep-alive", b"upgrade"} - PROTECTED)
+    return _KEEP_ALIVE if lowered == b"keep-alive" else frozenset(tokens(lowered)) - {b""}
+
+
+def _apply_options(response: ResponseHead, options: frozenset[bytes]) -> None:
+    """What all Connection lines say together: `close` wins (RFC 9112 section 9.3); other names are fields to drop."""
+    response.close = b"close" in options or (response.minor == 0 and b"keep-alive" not in options)
+    nominated = options - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
+    if nominated:
+        response.lines = [line for line in response.lines if line.partition(b":")[0].lower() not in nominated]
 
 
 def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line: bytes) -> None:

@@ -98,6 +98,12 @@ def test_http_1_0_closes_unless_it_says_otherwise() -> None:
     assert not _read(b"Connection: keep-alive, x", b"HTTP/1.0 200 OK").close
 
 
+@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK"])
+def test_close_wins_wherever_it_stands(line: bytes) -> None:
+    assert _read(b"Connection: close\r\nConnection: keep-alive", line).close
+    assert _read(b"Connection: keep-alive\r\nConnection: x, close", line).close
+
+
 def test_streams_and_upgrades_are_recognised() -> None:
     assert _read(b"Content-Type: Text/Event-Stream; charset=utf-8").event_stream
     upgraded = _read(
