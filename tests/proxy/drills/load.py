@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 GET = b"GET /1024 HTTP/1.1\r\nHost: drill.example\r\nUser-Agent: drill\r\n\r\n"
 POST = b"POST /64 HTTP/1.1\r\nHost: drill.example\r\nContent-Length: 64\r\n\r\n" + b"x" * 64
-PATIENCE = 15.0
+PATIENCE = 40.0
 PAUSE = 0.002
 
 

@@ -3,6 +3,8 @@
 import socket
 import ssl
 
+from tests.proxy.drills.load import PATIENCE
+
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: drill.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -14,7 +16,7 @@ class WebSocket:
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None, name: str = "") -> None:
         """Over TLS if there is a context, which expects a server of this name."""
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.sock = tls.wrap_socket(plain, server_hostname=name) if tls else plain
         self.sock.sendall(HANDSHAKE)
         head = b""

@@ -12,7 +12,7 @@ import pytest
 from tests.proxy.black_box.exchange import Client
 from tests.proxy.black_box.gateway import Gateway, children
 from tests.proxy.drills.conftest import FACTOR, Origin
-from tests.proxy.drills.load import GET, POST, load
+from tests.proxy.drills.load import GET, PATIENCE, POST, load
 from tests.proxy.drills.sockets import WebSocket
 from tests.waiting import until
 
@@ -25,7 +25,7 @@ def pause(seconds: float) -> None:
 
 
 def test_upstream_killed_and_restarted(origin: Origin, start: Callable[..., Gateway]) -> None:
-    gateway = start(origin.address, "--hold", "10s")
+    gateway = start(origin.address, "--hold", "30s")
     with load(gateway.port) as traffic:
         for _ in range(3 * FACTOR):
             time.sleep(0.5)
@@ -39,7 +39,7 @@ def test_upstream_killed_and_restarted(origin: Origin, start: Callable[..., Gate
 
 def test_held_requests_of_any_method_succeed(origin: Origin, start: Callable[..., Gateway]) -> None:
     """Requests that come while the upstream is down are held; only those in flight at the kill may fail."""
-    gateway = start(origin.address, "--hold", "10s", "--reuse-unsafe", "0")
+    gateway = start(origin.address, "--hold", "30s", "--reuse-unsafe", "0")
     origin.kill()
     with load(gateway.port, requests=(GET, POST)) as traffic:
         pause(0.5)
@@ -112,7 +112,7 @@ def test_upgrade_refuses_nobody(origin: Origin, start: Callable[..., Gateway]) -
     for tunnel in tunnels:
         assert tunnel.read().startswith(b"\x88\x02\x03\xf4"), "no close frame that says: restarted, come again (1012)"
         tunnel.close()
-    with socket.create_connection(gateway.address, timeout=5) as sock:
+    with socket.create_connection(gateway.address, timeout=PATIENCE) as sock:
         sock.sendall(GET)
         assert sock.recv(4096).startswith(b"HTTP/1.1 200")
 
