@@ -168,6 +168,7 @@ def test_what_does_not_fit_in_memory_is_lost_and_counted(tmp_path: Path, losses:
     for _ in range(accesslog.CAPACITY + 5):
         log.record(ENTRY)
     assert losses.lines == 5
+    log.flush()
     log.close()
     assert (tmp_path / "log").read_bytes().count(b"\n") == accesslog.CAPACITY
 

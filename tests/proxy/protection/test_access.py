@@ -230,6 +230,8 @@ def test_many_requests_at_once_take_one_check_and_the_queue_of_checks_is_bounded
     scripted.expect()
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Client(gateway.address)) for _ in range(150)]
+        for client in clients:
+            client.sock.settimeout(60)  # as long as the checks of all who wait may take
 
         def statuses(asked: Sequence[Client], password: str, address: str) -> set[int]:
             for number, client in enumerate(asked):

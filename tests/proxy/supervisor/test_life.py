@@ -106,7 +106,7 @@ def test_a_worker_that_cannot_start_ends_the_master(start: Start, worker: str, c
 
 def test_workers_that_all_die_at_once_end_the_master(start: Start) -> None:
     gateway = start(environ={"TINY_WORKER": "tests.proxy.supervisor.tiny:Fleeting"})
-    assert gateway.process.wait(PATIENCE) == 3
+    assert gateway.process.wait(2 * PATIENCE) == 3
     assert "Reason: workers die as soon as they have started" in gateway.log
     assert gateway.log.count("Booting worker") <= 8
 
