@@ -92,7 +92,8 @@ def test_a_slow_peer_slows_nobody_else(origin: Origin, start: Callable[..., Gate
     gateway = start(origin.address, "--upstream", slow.address, "--balance", "least-connections")
     with contextlib.closing(slow), load(gateway.port) as traffic:
         slow.wait_for(3)
-        time.sleep(1.0 * FACTOR)
+        before = traffic.account.answered
+        until(lambda: traffic.account.answered > before + 200 * FACTOR, "the peer that is well serves at its own speed")
         kept = len(slow.received)
         assert slow.script.opened is not None
         slow.script.opened.set()
@@ -100,5 +101,3 @@ def test_a_slow_peer_slows_nobody_else(origin: Origin, start: Callable[..., Gate
     print(traffic.account, f"{kept} kept waiting")
     assert traffic.account.clean, traffic.account
     assert kept < 20, "some of the clients were served all the time"
-    ordered = sorted(traffic.account.latencies)
-    assert ordered[len(ordered) // 2] < 0.5 < ordered[-1], "the peer that is well serves at its own speed"

@@ -5,7 +5,7 @@ import pytest
 
 from proxy.errors import DeadlinePassed
 from proxy.net.stream import wait_either, wait_for_one
-from tests.proxy.net.loop import Loop, read_all, read_exactly, run
+from tests.proxy.net.loop import Loop, read_all, read_exactly, run, until
 
 
 def test_bytes_wake_who_waits_for_them() -> None:
@@ -27,9 +27,7 @@ def test_bytes_that_come_while_nobody_waits_are_found_later() -> None:
     def test(loop: Loop) -> None:
         stream, far = loop.pair()
         far.sendall(b"early")
-        gevent.sleep(0)
-        gevent.sleep(0.01)
-        assert not stream.reader.active
+        until(lambda: not stream.reader.active)
         assert stream.receive(float("inf")) == b"early"
         far.sendall(b"late")
         assert stream.receive(float("inf")) == b"late"

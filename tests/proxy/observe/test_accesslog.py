@@ -229,7 +229,7 @@ def test_a_pipe_that_nobody_reads_blocks_no_greenlet_and_no_exit(tmp_path: Path,
     began = time.monotonic()
     writing.kill()
     log.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert losses.lines == 4002
     seen = drain(reader)  # lets the writing thread end
     os.close(reader)
