@@ -31,11 +31,16 @@ export function mark(element, name, value) {
 }
 
 // Children of `parent` for `items`: each is made once for its key, moved only when the order changes, then updated.
+// Items of one key, such as WebSockets that a client opened in the same millisecond, are numbered.
 export function sync(parent, items, key, make, update) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const times = new Map();
   let place = parent.firstElementChild;
   for (const item of items) {
-    const name = key(item);
+    const plain = key(item);
+    const nth = (times.get(plain) ?? 0) + 1;
+    times.set(plain, nth);
+    const name = nth > 1 ? `${plain} ${nth}` : String(plain);
     let child = known.get(name);
     if (child === undefined) {
       child = make(item);

@@ -100,7 +100,8 @@ def test_drain_and_undrain_at_the_press_of_a_button(chromium: Page, face: Start,
 
 def test_maintenance_is_asked_for_once_more_and_ended_at_once(
         chromium: Page, face: Start, applications: Applications) -> None:
-    gateway = face(f'upstream = "{applications("one").address}"\n')
+    gateway = face(f'upstream = "{applications("one").address}"\n[[route]]\nname = "long"\nrespond = "x"\n'
+                   f'host = "{"a" * 60}.example"\n')
     page = opened(chromium, gateway)
     click(page, "Maintenance")
     page.wait("document.getElementById('confirm').open")
@@ -112,6 +113,10 @@ def test_maintenance_is_asked_for_once_more_and_ended_at_once(
     told(page, "Maintenance is on")
     assert {gateway.get()[0] for _ in range(8)} == {503}
     page.wait("!document.getElementById('banner').hidden")
+    page.evaluate("document.getElementById('open-token').hidden = false")
+    for width in (390, 320):
+        page.look(width, 900)
+        page.wait("document.documentElement.scrollWidth <= screen.width")
     click(page, "End maintenance")
     told(page, "Maintenance is off")
     assert gateway.get() == (200, "one")
@@ -137,6 +142,20 @@ def test_open_websockets_are_listed_with_what_they_carried(chromium: Page, face:
     page.wait("document.querySelector('#tunnels tbody tr').textContent.includes('106 B')")  # 6 bytes of header
     connection.close()
     page.wait("document.querySelectorAll('#tunnels tbody tr').length === 0")
+
+
+def test_rows_that_look_the_same_come_and_go_like_others(
+        chromium: Page, face: Start, applications: Applications) -> None:
+    page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
+    shown = page.evaluate("""import("/page/dom.js").then(({ sync }) => {
+        const list = document.createElement("ol");
+        const fill = (row, text) => { row.textContent = text; };
+        return ["aab", "aab", "baa", "a"].map((items) => {
+            sync(list, [...items], (one) => one, () => document.createElement("li"), fill);
+            return list.textContent;
+        });
+    })""")
+    assert shown == ["aab", "aab", "baa", "a"]
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab(
