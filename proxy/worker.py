@@ -50,6 +50,7 @@ from proxy.wire.fields import RequestIds
 from proxy.wire.response import ResponseHead
 
 _TICK = 1.0
+_SHORTAGE = 10.0  # seconds between two warnings that descriptors ran out
 _PARKED_GRACE = 1.0
 """Seconds after the start of a drain in which a parked connection may still bring a request that was on its way."""
 
@@ -131,6 +132,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._stopped = Event()
         self._workers = self.app.board.alive()
         self._draining = False
+        self._shed = 0
+        self._shortage_told = -_SHORTAGE
         self._fronts: list[Front] = []
         self._plain_fronts: list[Front] = []
         self._certificates_turn = 0
@@ -256,9 +259,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
         return self._resources.counters.open_connections() * len(counts) > sum(counts)
 
     def _exhausted(self) -> None:
-        """Descriptors ran out: idle connections make room."""
-        closed = sum(front.shed() for front in self._fronts)
-        self.log.warning("out of file descriptors: closed %d idle connections; raise the limit (ulimit -n)", closed)
+        """Descriptors ran out: idle connections make room. Told now and then, however often it happens."""
+        self._shed += sum(front.shed() for front in self._fronts)
+        if monotonic() >= self._shortage_told + _SHORTAGE:
+            self._shortage_told = monotonic()
+            self.log.warning(
+                "out of file descriptors: closed %d idle connections; raise the limit (ulimit -n)", self._shed)
+            self._shed = 0
 
     # Once a second.
 

@@ -92,6 +92,8 @@ def test_descriptors_run_out(origin: Origin, start: Callable[..., Gateway]) -> N
     print(account)
     assert account.statuses[200] > 100
     assert account.statuses[200] == account.answered
+    told = gateway.log.count("out of file descriptors")
+    assert 1 <= told <= 2, "now and then, not for every connection"
     used = processor(worker)
     time.sleep(0.5)
     assert processor(worker) - used < 0.25, "the worker spins"
