@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aragora.server.queries import CreateQuery
 from aragora.settings import AGENT_VARIABLES, SETTINGS
 from proxy.commands.commands import NAMES as COMMANDS
 from proxy.commands.commands import parser
@@ -127,3 +128,21 @@ for package in (proxy,):
         if not module.name.endswith("__main__"): importlib.import_module(module.name)
 """
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("proxy.toml", "read_timeout *= *"),
+        ("compose/gateway.toml", "read_timeout *= *"),
+        ("kubernetes/components/gateway/gateway.toml", "read_timeout *= *"),
+        ("nginx/aragora.conf", "proxy_read_timeout *"),
+        ("compose/nginx.conf", "proxy_read_timeout *"),
+        ("kubernetes/components/ingress/ingress.yaml", "proxy-read-timeout: *"),
+    ],
+)
+def test_every_front_waits_longer_than_the_application_may_be_asked_to(file: str, key: str) -> None:
+    longest = CreateQuery.model_json_schema()["properties"]["wait"]["maximum"]
+    first = re.search(rf"{key}\"?(\d+)", (CHECKOUT / "conf" / file).read_text())
+    assert first
+    assert int(first[1]) > longest
