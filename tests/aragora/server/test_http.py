@@ -186,6 +186,8 @@ def test_pages_of_debates(server: Server) -> None:
     refused(server.get("/api/debates?cursor=nonsense"), 400, "bad_request")
     refused(server.get("/api/debates?limit=101"), 400, "validation_error")
     refused(server.get("/api/debates?status=thinking"), 400, "validation_error")
+    long = refused(server.get(f"/api/debates?q={'x' * 201}"), 400, "validation_error")
+    assert long["message"] == "q: at most 200 characters"
     refused(server.get("/api/debates?limit=1&limit=2"), 400, "validation_error")
     assert all(one["status"] == "completed" for one in server.get("/api/debates?status=completed").json()["debates"])
 
