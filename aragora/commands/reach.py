@@ -39,7 +39,7 @@ def gateway(file: Path | None) -> Iterator[Finding]:
         return
     if said.returncode != 0:
         detail = (said.stderr.strip() or f"exit code {said.returncode}").splitlines()[0]
-        yield Finding("gateway file", "failure", detail, f"correct it: {' '.join(command[1:])}")
+        yield Finding("gateway file", "failure", detail, f"correct it: {' '.join(command)}")
         return
     risks = [line.removeprefix("risk: ") for line in said.stdout.splitlines() if line.startswith("risk: ")]
     for risk in risks:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aragora.commands.reach import gateway
 from tests.deployment.pages import moved
 from tests.deployment.processes import CHECKOUT
 
@@ -32,3 +33,11 @@ def test_the_shipped_file_breaks_none(tmp_path: Path) -> None:
     file = tmp_path / "proxy.toml"
     file.write_text(moved((CHECKOUT / "conf" / "proxy.toml").read_text(), tmp_path))
     assert risks(file) == ""
+
+
+def test_doctor_names_the_command_that_examines_a_broken_file(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("upstream = 7\n")
+    (finding,) = gateway(file)
+    assert finding.state == "failure"
+    assert finding.mend == f"correct it: {sys.executable} -m proxy check {file}"
