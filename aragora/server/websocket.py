@@ -84,9 +84,11 @@ class UpgradeNeeded(AragoraError):  # noqa: N818  named as its siblings in arago
 class Refusal:
     """`/ws` without an upgrade."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Say what is missing (RFC 9110 section 15.5.22)."""
-        resp.set_header("Upgrade", "websocket")
+        if req.get_header("X-Forwarded-For") is None:
+            # For this connection only: nginx would pass it on to a client of HTTP/2, who may not be sent it.
+            resp.set_header("Upgrade", "websocket")
         raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
 
 

@@ -169,6 +169,12 @@ def test_http_2_and_tls(front: Front) -> None:
     assert get(front, "/healthz").headers["Server"] == "nginx"
 
 
+def test_http_2_without_a_websocket_is_told_what_is_missing(front: Front) -> None:
+    curl = ["curl", "--silent", "--http2", "--noproxy", "*", "--cacert", str(front.certificate)]
+    said = subprocess.run([*curl, f"https://127.0.0.1:{front.tls}/ws"], capture_output=True, timeout=30, check=True)
+    assert json.loads(said.stdout)["error"]["code"] == "upgrade_required"
+
+
 def test_a_request_of_http_2_carries_its_authority_on(teller: Front) -> None:
     curl = ["curl", "--silent", "--http2", "--noproxy", "*", "--cacert", str(teller.certificate)]
     said = subprocess.run([*curl, f"https://127.0.0.1:{teller.tls}/"], capture_output=True, timeout=30, check=True)

@@ -296,6 +296,13 @@ def test_addresses_that_lead_nowhere(server: Server, method: str, path: str, sta
     assert "sql" not in json.dumps(error).lower()
 
 
+def test_the_field_that_asks_for_an_upgrade_is_for_those_who_are_here(server: Server) -> None:
+    assert server.get("/ws").headers["Upgrade"] == "websocket"
+    through = server.get("/ws", headers={"X-Forwarded-For": "203.0.113.9"})
+    assert through.status_code == 426
+    assert "Upgrade" not in through.headers
+
+
 def test_request_ids(server: Server) -> None:
     given = server.get("/healthz", headers={"X-Request-ID": "abc-123"})
     assert given.headers["X-Request-ID"] == "abc-123"
