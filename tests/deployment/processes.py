@@ -78,7 +78,7 @@ class Running:
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output()}"
             try:
                 return get(port, path).ok
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 return False
 
         until(answers, f"an answer from port {port}\n{self.output()}")

@@ -11,7 +11,7 @@ import pytest
 from tests.deployment.processes import CHECKOUT, GUNICORN, Running, gateway, load, ports
 from tests.waiting import until
 
-pytestmark = [pytest.mark.component("uvicorn"), pytest.mark.drill]
+pytestmark = [pytest.mark.component("uvicorn"), pytest.mark.drill, pytest.mark.timeout(240)]
 
 PAGE = (CHECKOUT / "docs" / "deployment" / "asgi.md").read_text()
 COMMANDS = re.findall(r"^((?:gunicorn|uvicorn) .+)$", PAGE, re.MULTILINE)

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,6 +99,28 @@ def alive(group: int) -> bool:
     return True
 
 
+@contextmanager
+def stopped(worker: int) -> Iterator[None]:
+    """A worker that stands still; its heartbeats go on, or on a slow machine its supervisor would replace it."""
+    os.kill(worker, signal.SIGSTOP)
+    files = [file for file in Path(f"/proc/{worker}/fd").iterdir() if "/wgunicorn-" in str(file.readlink())]
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(1):
+            for file in files:
+                os.utime(file, (time.monotonic(), time.monotonic()))  # as gunicorn's WorkerTmp does
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        os.kill(worker, signal.SIGCONT)
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installation]:
     """Blue serves the release "one" behind the gateway."""
@@ -161,11 +185,8 @@ def test_a_gateway_that_follows_in_part_is_moved_back(installed: Installation) -
     one = installed.build()
     installed.release("two")
     workers = [worker["pid"] for worker in get(installed.admin, "/status.json").json()["workers"]]
-    os.kill(workers[0], signal.SIGSTOP)
-    try:
+    with stopped(workers[0]):
         failed = installed.deploy("--release", "two")
-    finally:
-        os.kill(workers[0], signal.SIGCONT)
     assert failed.returncode == 1
     assert f"workers [{workers[0]}] of the gateway have not followed" in failed.stderr
     assert {installed.build() for _ in range(20)} == {one}

@@ -27,6 +27,7 @@ pytestmark = [
 TOKEN = "a-token-from-a-file-of-its-own"
 # What the image adds to its base.
 LARGEST = 130 << 20
+SLOW = 120.0  # seconds: containers start from a cold disk
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +164,9 @@ def test_both_containers_answer_a_debate(
 
         application = stack.enter_context(pod.start(*told["Cmd"], **planned.environ))
         for probe in planned.probes:
-            until(lambda probe=probe: pod.run(*probe).returncode == 0, "health of the application")
+            until(lambda probe=probe: pod.run(*probe).returncode == 0, "health of the application", SLOW)
         gateway = stack.enter_context(pod.start(*planned.command))
-        until(lambda: pod.run(*planned.probe).returncode == 0, "health of the gateway")
+        until(lambda: pod.run(*planned.probe).returncode == 0, "health of the gateway", SLOW)
 
         pod.mount("/etc/authority.pem", chain)
         client = dict.fromkeys(("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"), "/etc/authority.pem")
@@ -185,7 +186,7 @@ def copy(pod: image.Pod, stack: ExitStack, planned: Plan) -> None:
     if planned.services:
         backup = planned.services["backup"]
         copying = stack.enter_context(pod.start(*backup["command"], **backup["environment"]))
-        until(lambda: "verified" in copying.output(), "a verified copy")
+        until(lambda: "verified" in copying.output(), "a verified copy", SLOW)
         page, tool = "compose", "backup"
     else:
         page, tool = "kubernetes", "--"

@@ -79,8 +79,10 @@ class Application:
 
     def kill_master(self, _chance: random.Random) -> None:
         """Its workers notice that they are orphans and end; then another master takes the ports."""
-        self.started[-1].process.kill()
-        self.started[-1].process.wait()
+        last = self.started[-1]
+        last.process.kill()
+        last.process.wait()
+        until(lambda: not last.left_behind(), "the end of the orphans")
         self.start()
 
     def tracebacks(self) -> list[str]:

@@ -76,7 +76,7 @@ def log(port: int, debate_id: str) -> list[dict[str, Any]]:
     return list(answer.json()["events"]) if answer.ok else []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_lost_database_comes_back_as_the_last_copy_shows_it(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
@@ -129,7 +129,7 @@ def told(port: int, name: str, least: float) -> float:
     return value if value >= least else 0.0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_drill_fails_past_the_promise_and_without_a_sound_copy(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
@@ -153,7 +153,7 @@ def test_the_drill_fails_past_the_promise_and_without_a_sound_copy(tmp_path: Pat
 
 
 @pytest.mark.component("postgresql", "age")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_an_encrypted_copy_of_postgresql_is_drilled_into_an_empty_database(
     tmp_path: Path, postgresql: PostgreSQL, postgresql_template: str
 ) -> None:

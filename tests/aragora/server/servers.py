@@ -20,14 +20,17 @@ import websocket
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
-PATIENCE = 30.0
+PATIENCE = 60.0
 QUESTION = "Should we adopt event sourcing for billing?"
 KINDS = ("gunicorn", "uvicorn", "dev")
 
 ASGI = "aragora.server.asgi:application"
 COMMANDS = {
     "gunicorn": [str(BIN / "gunicorn"), "-c", "conf/gunicorn.conf.py", "--bind", "fd://{fd}"],
-    "uvicorn": [str(BIN / "uvicorn"), ASGI, "--fd", "{fd}", "--limit-concurrency", "1000"],
+    "uvicorn": [
+        *(str(BIN / "uvicorn"), ASGI, "--fd", "{fd}"),
+        *("--limit-concurrency", "1000", "--timeout-keep-alive", "60"),
+    ],
     "dev": [sys.executable, "-c", "from aragora.server import dev; dev.adopt({fd})"],
     "gunicorn-asgi": [str(BIN / "gunicorn"), "-k", "asgi", "--bind", "fd://{fd}", ASGI],
     "gunicorn-uvicorn": [str(BIN / "gunicorn"), "-k", "uvicorn_worker.UvicornWorker", "--bind", "fd://{fd}", ASGI],
@@ -79,7 +82,14 @@ class Server:
         self.http = requests.Session()
         self.http.trust_env = False
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("ARAGORA_", "DATABASE_"))}
-        settings = {"ARAGORA_DATA_DIR": str(self.data), "ARAGORA_WORKLOAD": "2", "PYTHONWARNINGS": "default", **environ}
+        settings = {
+            "ARAGORA_DATA_DIR": str(self.data),
+            "ARAGORA_WORKLOAD": "2",
+            # longer than a test leaves our connection idle: it would be closed while the next request is on its way
+            "ARAGORA_KEEPALIVE": "60",
+            "PYTHONWARNINGS": "default",
+            **environ,
+        }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [part.format(fd=listener.fileno()) for part in COMMANDS[kind]],
@@ -127,7 +137,7 @@ class Server:
     def finished(self, **more: Any) -> dict[str, Any]:
         """A debate that has ended."""
         body = {"question": QUESTION, "agents": ["demo"] * 3, "rounds": 1, **more}
-        answer = self.request("POST", "/api/debates?wait=25", json=body)
+        answer = self.request("POST", "/api/debates?wait=50", json=body)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 

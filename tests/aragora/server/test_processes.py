@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.aragora.server.servers import CHECKOUT, Server, running
+from tests.aragora.server.servers import CHECKOUT, PATIENCE, Server, running
 from tests.ports import ports
 from tests.waiting import until
 
@@ -41,7 +41,7 @@ def test_production_without_a_token_does_not_start(tmp_path: Path) -> None:
         directory.mkdir()
         server = Server(kind, directory, ARAGORA_ENV="production")
         try:
-            assert server.process.wait(30) != 0
+            assert server.process.wait(PATIENCE) != 0
             assert "ARAGORA_API_TOKEN" in server.log.read_text()
         finally:
             server.close()
@@ -67,7 +67,7 @@ def test_new_code_is_served_without_refusing_a_connection(tmp_path: Path) -> Non
         until(lambda: b"development server" in log.read_bytes())
 
         def build() -> str:
-            return str(requests.get(f"http://127.0.0.1:{port}/health", timeout=20).json()["build"])
+            return str(requests.get(f"http://127.0.0.1:{port}/health", timeout=60).json()["build"])
 
         before = build()
         with (package / "aragora" / "server" / "build.py").open("a") as source:

@@ -21,7 +21,7 @@ from aragora.storage import Store
 from aragora.storage.engine import FILE
 from tests.conftest import program
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 _numbers = itertools.count(1)
 
 
