@@ -1,12 +1,12 @@
 """Everything the gateway can be told: the table, how it is read, how it is checked."""
 
-from proxy.settings.check import notes, problems, risks
+from proxy.settings.check import leads_here, notes, problems, risks
 from proxy.settings.errors import SettingsError
 from proxy.settings.load import load, nearest
 from proxy.settings.table import Certificate, RouteSettings, Setting, Settings, table
 from proxy.values import Address, Peer
 
 __all__ = [
-    "Address", "Certificate", "Peer", "RouteSettings", "Setting", "Settings", "SettingsError", "load", "nearest",
-    "notes", "problems", "risks", "table",
+    "Address", "Certificate", "Peer", "RouteSettings", "Setting", "Settings", "SettingsError", "leads_here", "load",
+    "nearest", "notes", "problems", "risks", "table",
 ]

@@ -17,10 +17,9 @@ _time = kinds.DURATION.show
 
 def problems(settings: Settings) -> list[str]:
     """What is wrong; one line for each, with the mend."""
-    own = [address for address in (*settings.bind, *settings.bind_plain, settings.admin)
-           if address and (address.port or address.path)]
+    own = _own(settings)
     return [
-        *_upstream_problems(settings, own),
+        *_upstream_problems(settings),
         *_address_problems(settings, own),
         *_tls_problems(settings),
         *_limit_problems(settings),
@@ -32,14 +31,24 @@ def problems(settings: Settings) -> list[str]:
     ]
 
 
-def _upstream_problems(settings: Settings, own: list[Address]) -> list[str]:
+def leads_here(address: Address, settings: Settings) -> bool:
+    """Whether an upstream's address is one that the gateway itself listens on: a request would ask itself for ever."""
+    return any(_leads_to(address, listener) for listener in _own(settings))
+
+
+def _own(settings: Settings) -> list[Address]:
+    return [address for address in (*settings.bind, *settings.bind_plain, settings.admin)
+            if address and (address.port or address.path)]
+
+
+def _upstream_problems(settings: Settings) -> list[str]:
     found = []
     if not settings.upstream and not settings.routes and not serves_itself(settings):
         found.append("--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080")
     everywhere = (settings, *(route.settings for route in settings.routes))
     peers = {peer.address for one in everywhere for peer in one.upstream}
     found += [f"--upstream {address}: is an address of the gateway itself; name the application's"
-              for address in peers if any(_leads_to(address, listener) for listener in own)]
+              for address in peers if leads_here(address, settings)]
     return found
 
 
