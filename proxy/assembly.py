@@ -120,7 +120,7 @@ class Upstreams:
         return sum(len(route.cluster.queue) for route in tables.routes if route.cluster.queue is not None)
 
     def sights(self, tables: Tables) -> dict[str, PeerSight]:
-        """How each peer is seen; one that several routes have as the route that sees it worst.
+        """How each peer is seen; one that several routes have as the route that sees it worst, of those that use it.
 
         A peer that no route has any more is there too until its last exchange has ended.
         """
@@ -129,13 +129,18 @@ class Upstreams:
         for route in tables.routes:
             for peer in route.cluster.peers:
                 sight = peer.sight(now)
-                if peer.name not in seen or seen[peer.name].state < sight.state:
+                if peer.name not in seen or _gravity(seen[peer.name].state) < _gravity(sight.state):
                     seen[peer.name] = sight
         self._leaving = [pool for pool in self._leaving if pool.open]
         for pool in self._leaving:
             sight = seen.get(pool.name, PeerSight(PeerState.DRAINING))
             seen[pool.name] = sight._replace(busy=sight.busy + pool.busy)
         return seen
+
+
+def _gravity(state: PeerState) -> int:
+    """Which of two routes' views of a peer is shown; that one does not use it by order, the status itself knows."""
+    return -1 if state is PeerState.DRAINING else state
 
 
 def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Tables:

@@ -87,10 +87,18 @@ class Orders:
             raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
         return self._next(replace(self, drained=self.drained | {(route, peer)}))
 
-    def undrain(self, peer: str, route: str = EVERY) -> "Orders":
-        """Use a peer again; for EVERY route, orders that named a single one end too."""
-        return self._next(replace(self, drained=frozenset(
-            (where, who) for where, who in self.drained if who != peer or route not in (EVERY, where))))
+    def undrain(self, peer: str, route: str = EVERY, others: Iterable[str] = ()) -> "Orders":
+        """Use a peer again; for EVERY route, orders that named a single one end too.
+
+        For a single one, an order for EVERY route becomes one for each of the `others` that have the peer. Raises
+        ValueError when there are too many such orders.
+        """
+        drained = frozenset((where, who) for where, who in self.drained if who != peer or route not in (EVERY, where))
+        if (EVERY, peer) in drained and route != EVERY:
+            drained = drained - {(EVERY, peer)} | {(other, peer) for other in others}
+        if len(drained) > MOST:
+            raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
+        return self._next(replace(self, drained=drained))
 
     def maintain(self, *, on: bool, route: str = EVERY) -> "Orders":
         """Put a route into maintenance or take it out; EVERY route ends orders that named a single one."""

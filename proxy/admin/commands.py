@@ -13,7 +13,7 @@ from proxy.admin.answer import Answer, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.observe.metrics import Board, Gauge
 from proxy.orders import EVERY, OrderBook, Orders, OrdersBusy
-from proxy.settings import Settings
+from proxy.settings import Settings, leads_here
 from proxy.values import kinds
 
 ADOPTION = 5.0  # seconds for the workers to act on new orders
@@ -83,11 +83,14 @@ class Commands:
         self._named(route)
         if not any(peer == who for _, who in self._book.get().drained):
             self._having(peer, route)
-        return self._ordered(f"{peer} is used again {_where(route)}", lambda orders: orders.undrain(peer, route))
+        others = self._elsewhere(peer, route)
+        return self._ordered(f"{peer} is used again {_where(route)}",
+                             lambda orders: orders.undrain(peer, route, others))
 
     def _maintain(self, given: dict[str, Any]) -> dict[str, Any]:
         on, route = given["on"], given.get("route", EVERY)
-        self._named(route)
+        if on or route not in self._book.get().maintained:  # its route may be gone
+            self._named(route)
         if not on and route != EVERY and EVERY in self._book.get().maintained:
             raise _Refused(409, f"all routes are in maintenance, not {route} alone: end it for all of them")
         return self._ordered(f"maintenance is {'on' if on else 'off'}, {_where(route)}",
@@ -101,9 +104,13 @@ class Commands:
         if not texts:
             raise _Refused(400, "upstream: name at least one address")
         try:
-            by = tuple(map(str, kinds.PEERS.read([str(text) for text in texts])))
+            peers = kinds.PEERS.read([str(text) for text in texts])
         except ValueError as problem:
             raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
+        for peer in peers:
+            if leads_here(peer.address, self._settings()):
+                raise _Refused(409, f"{peer.address} is an address of the gateway itself; name the application's")
+        by = tuple(map(str, peers))
         if "peer" in given:
             views = self._having(given["peer"], EVERY)
             planned = [(view, view.replacing(given["peer"], by)) for view in views]
@@ -115,8 +122,11 @@ class Commands:
                 raise _Refused(409, f"route {view.name} has no upstream to switch: it answers by itself")
 
         def switched(orders: Orders) -> Orders:
-            for view, peers in planned:
-                orders = orders.switch(view.name, view.configured, peers)
+            for view, served in planned:
+                orders = orders.switch(view.name, view.configured, served)
+                for peer in peers:
+                    address = str(peer.address)
+                    orders = orders.undrain(address, view.name, self._elsewhere(address, view.name))
             return orders
 
         names = ", ".join(view.name for view in views)
@@ -157,6 +167,11 @@ class Commands:
             known = sorted({other.address for view in views for other in view.peers})
             raise _Refused(404, f"there is no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
         return found
+
+    def _elsewhere(self, peer: str, route: str) -> list[str]:
+        """The other routes that have the peer."""
+        return [view.name for view in self._named(EVERY)
+                if view.name != route and any(peer == other.address for other in view.peers)]
 
     def _ordered(self, text: str, transition: Callable[[Orders], Orders]) -> dict[str, Any]:
         orders = self._book.change(transition)

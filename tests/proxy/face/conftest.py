@@ -69,6 +69,10 @@ class Face(Gateway):
         with urllib.request.urlopen(f"http://{self.admin_address}/status.json", timeout=PATIENCE) as answer:
             return dict(json.load(answer))
 
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://{self.admin_address}/metrics", timeout=PATIENCE) as answer:
+            return str(answer.read().decode())
+
     def workers(self) -> list[int]:
         return [worker["pid"] for worker in self.status()["workers"] if not worker["draining"]]
 

@@ -185,6 +185,7 @@ def test_health_is_503_without_a_worker_that_takes_requests() -> None:
     ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
     ("switch", {"route": "api", "upstream": ["nowhere"]}, 400, "HOST:PORT"),
     ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "b:1 stands there twice; remove one"),
+    ("switch", {"route": "api", "upstream": "localhost:8000"}, 409, "127.0.0.1:8000 is an address of the gateway"),
     ("reload", {"now": True}, 400, "takes nothing"),
 ])
 def test_what_is_wrong_with_a_command_is_said(command: str, given: dict[str, Any], status: int, text: str) -> None:
@@ -275,6 +276,32 @@ def test_a_peer_is_replaced_wherever_it_serves() -> None:
     assert shown == {"api": [ONE, "127.0.0.1:7000"], "default": [ONE, "127.0.0.1:7000"], "old": []}
     desk.order("switch", peer="127.0.0.1:7000", upstream=f"{TWO} weight=3")
     assert desk.book.get().switches == ()
+
+
+def test_who_is_drained_on_all_routes_can_be_used_again_on_one() -> None:
+    shared = Settings(upstream=API.settings.upstream, workers=1, routes=SETTINGS.routes)
+
+    def drained(desk: Desk) -> dict[str, list[str]]:
+        return {route["name"]: [peer["peer"] for peer in route["peers"] if peer["state"] == "draining"]
+                for route in desk.status()["routes"]}
+
+    desk = Desk(shared)
+    desk.order("drain", peer=ONE)
+    assert drained(desk) == {"api": [ONE], "default": [ONE], "old": []}
+    assert desk.order("undrain", peer=ONE, route="api")[0] == 200
+    assert drained(desk) == {"api": [], "default": [ONE], "old": []}
+    desk = Desk(shared)
+    desk.order("drain", peer=TWO)
+    assert desk.order("switch", route="api", upstream=TWO)[0] == 200
+    assert drained(desk) == {"api": [], "default": [TWO], "old": []}, "a switch to who is drained uses it"
+
+
+def test_maintenance_of_a_route_that_is_gone_can_be_ended() -> None:
+    desk = Desk()
+    desk.book.change(lambda now: now.maintain(on=True, route="gone"))
+    assert desk.order("maintenance", on=False, route="gone")[0] == 200
+    assert desk.order("maintenance", on=False, route="gone")[0] == 404
+    assert desk.order("maintenance", on=True, route="gone")[0] == 404
 
 
 def test_one_list_is_made_of_what_the_workers_report() -> None:

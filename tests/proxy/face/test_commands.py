@@ -44,6 +44,26 @@ def test_a_drained_peer_gets_nothing_new_until_it_is_undrained(face: Start, appl
     assert gateway.names() == {"one"}
 
 
+def test_a_peer_drained_on_one_route_is_shown_as_it_is_on_the_others(face: Start, applications: Applications) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face(upstream(one, two) + '[[route]]\nname = "api"\npath = "/api"\n')
+
+    def states() -> dict[str, str]:
+        return {route["name"]: route["peers"][0]["state"] for route in gateway.status()["routes"]}
+
+    def up() -> bool:
+        return f'peer_up{{peer="{one.address}"}} 1' in gateway.metrics()
+
+    assert gateway.run("drain", one.address).returncode == FINE
+    until(lambda: not up(), "the workers have told")
+    assert states() == {"api": "draining", "default": "draining"}
+    assert gateway.run("undrain", one.address, "--route", "api").returncode == FINE
+    until(up, "the workers have told")
+    assert states() == {"api": "up", "default": "draining"}
+    assert gateway.names() == {"two"}
+    assert {gateway.get("/api")[1] for _ in range(12)} == {"one", "two"}
+
+
 def test_a_switch_waits_for_the_new_instance_and_for_the_requests_of_the_old(
         face: Start, applications: Applications, held: Callable[..., object]) -> None:
     old, new = applications("old"), applications("new")
@@ -186,6 +206,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         without = command("status", "--admin", f"unix:{tmp_path}/admin.sock")
         assert without.returncode == FAILED
         assert "asks for a token" in without.stderr
+        assert "--token-file" in without.stderr
         drain = ("drain", "x", "--config", str(gateway.config))
         assert command(*drain).stderr.startswith("proxy: there is no peer 'x'")
         token.write_text("another token, which is long enough\n")
