@@ -233,7 +233,7 @@ class Exchange(Asking):
         status = response.status
         length = response.content_length
         if status in BODILESS or self._request.method == b"HEAD":
-            self._relay_bodiless(response, head, rest)
+            self._relay_bodiless(response, head, rest, route.relay_limits)
         elif coding != IDENTITY:
             self._relay_encoded(response, head, rest, coding, route.relay_limits)
         elif length is not None:
@@ -271,7 +271,7 @@ class Exchange(Asking):
         finally:
             kept.spool.close()
 
-    def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes) -> None:
+    def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes, limits: RelayLimits) -> None:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
         status = response.status
         announced = response.chunked or bool(response.content_length)
@@ -282,7 +282,7 @@ class Exchange(Asking):
             length = 0
         elif status != 204:
             length = head.content_length
-        self._downstream.begin(head, length, b"", stream=False)
+        send_whole(self._downstream, head, length, b"", limits.write_timeout)
 
     def _relay_sized(self, response: ResponseHead, head: ResponseHead, rest: bytes, length: int, route: Route) -> None:
         have = len(rest)

@@ -236,6 +236,34 @@ def test_slow_reader_does_not_hold_the_upstream(manual: Manual, start: Callable[
     client.sock.close()
 
 
+def test_heads_without_a_body_wait_for_a_client_that_does_not_read(
+    manual: Manual, start: Callable[..., Gateway]
+) -> None:
+    gateway = start(manual.address, "--upstream-keepalive", "60")
+    count = 300
+    answer = b"HTTP/1.1 204 No Content\r\nX-Fill: " + b"f" * 20_000 + b"\r\n\r\n"
+    answered = []
+
+    def serve() -> None:
+        sock, pending = manual.accept(), b""
+        while len(answered) < count:
+            answered.append(read_request(sock, pending))
+            pending = answered[-1][1]
+            sock.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with Client(gateway.address) as client:
+        client.send(GET * count)
+        until(lambda: answered, "the first request")
+        seen = 0
+        while len(answered) != seen:
+            seen = len(answered)
+            time.sleep(0.3)  # until the gateway stands still, which nothing tells
+        for _ in range(count):
+            head = client.answer()
+            assert (head.status, len(head.field("X-Fill") or "")) == (204, 20_000)
+
+
 def test_upload_is_read_to_its_end_before_the_upstream_is_asked(manual: Manual, start: Callable[..., Gateway]) -> None:
     gateway = start(manual.address)
     with Client(gateway.address) as client:
