@@ -333,15 +333,17 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._stopped.set()
 
     def _drain(self) -> None:
-        """Accept nothing more, finish what is under way, within `graceful` seconds."""
+        """Accept those who have come, nobody more, and finish what is under way, within `graceful` seconds.
+
+        Whoever waits for being accepted has connected and may have asked: closing the socket would reset him.
+        """
         settings: Settings = self.app.settings
         end = monotonic() + settings.graceful
         self._resources.counters.gauge(Gauge.DRAINING, 1)
         if self._renewals is not None:
             self._renewals.stop()
-        for listener in self._listeners:
-            listener.stop()
-        for wrapped in self.sockets:
+        for listener, wrapped in zip(self._listeners, self.sockets, strict=True):
+            listener.finish()
             wrapped.sock.close()
         for front in self._fronts:
             front.drain()

@@ -14,6 +14,9 @@ _PAUSE = 0.1
 _COURTESY = 0.001
 """Seconds that a new connection is left to workers that hold fewer."""
 
+_BACKLOG = 4096
+"""Connections that may wait to be accepted, at most: the kernel's own bound, as Linux has it."""
+
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -62,6 +65,13 @@ class Listener:
         self._watcher.stop()
         self._pause.stop()
         self._courtesy.stop()
+
+    def finish(self) -> None:
+        """Take all who have come already, as many as a backlog holds, and nobody after."""
+        self.start()
+        self._expected = _BACKLOG
+        self._accept()
+        self.stop()
 
     def pause(self) -> None:
         """Accept nothing for a moment; the kernel's backlog holds who comes."""

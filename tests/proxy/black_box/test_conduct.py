@@ -1,9 +1,14 @@
 """What the gateway does when one side misbehaves, goes away, is slow, or restarts."""
 
+import contextlib
+import os
+import re
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -292,6 +297,33 @@ def test_streamed_upload_begins_at_once(manual: Manual, start: Callable[..., Gat
         assert sock.recv(4096) == b"0\r\n\r\n"
         sock.sendall(OK)
         assert client.answer().status == 200
+
+
+# A gateway that stops.
+
+
+def test_who_waits_to_be_accepted_when_the_gateway_stops_is_answered(
+    start: Callable[..., Gateway], scripted: ScriptedUpstream
+) -> None:
+    scripted.expect()
+    gateway = start(scripted.address)
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(gateway.address)) for _ in range(8)]
+        for client in clients:
+            client.send(GET)
+        gateway.signal(signal.SIGTERM)
+        until(lambda: awaits(worker, signal.SIGTERM), "the worker is told to stop")
+        os.kill(worker, signal.SIGCONT)
+        assert [client.answer().status for client in clients] == [200] * 8
+        assert all(client.at_end() for client in clients)
+
+
+def awaits(pid: int, number: int) -> bool:
+    """Whether a signal has come to a process that could not yet act on it."""
+    found = re.search(r"(?m)^ShdPnd:\t([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text())
+    return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 # The gateway's own answers.
