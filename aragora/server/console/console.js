@@ -75,7 +75,8 @@ async function loadAgents() {
     const { agents } = await json("GET", "/api/agents");
     const ready = list(agents).filter((agent) => agent.available && agent.name !== "demo");
     chosen = new Map(ready.length ? (ready.length > 1 ? ready.slice(0, 3).map((agent) => [agent.name, 1]) : [[ready[0].name, 2]]) : [["demo", 3]]);
-    $("agent-list").replaceChildren(...list(agents).map(agentRow));
+    // Those that can be chosen come first: a phone shows the first few of the list only.
+    $("agent-list").replaceChildren(...[...list(agents)].sort((one, other) => other.available - one.available).map(agentRow));
     countAgents();
   } catch (error) {
     failed(error);

@@ -139,12 +139,14 @@ def test_a_wrong_question_is_explained_in_place(page: Page) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_wider_than_a_phone(page: Page, served: Server, dark: bool, tmp_path: Path) -> None:
-    page.look(360, 740, dark=dark)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.look(320, 740, dark=dark)
+    page.wait("document.querySelectorAll('#agent-list li').length > 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert not page.evaluate("document.querySelector('#agent-list li').classList.contains('missing')")
     page.screenshot(tmp_path / "ask.png")
     page.evaluate(f"location.hash = '#/d/{served.debate['id']}'")
     page.wait("document.querySelectorAll('.agent .said').length > 0")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.screenshot(tmp_path / "debate.png")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 200) is dark
@@ -168,4 +170,6 @@ def test_the_token_is_asked_for_and_kept(chromium: Page, tmp_path: Path) -> None
 def test_the_description_of_the_api_is_a_page(page: Page, front: str) -> None:
     page.go(f"{front}/api/docs")
     page.wait("document.querySelectorAll('.operation').length > 15")
+    page.look(320, 740)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     assert page.console == []
