@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 from gevent.pool import Pool
+from gevent.util import wrap_errors
 
 from proxy.acme.state import Failures, State
 from proxy.net.door import KeyPair
@@ -136,5 +137,10 @@ class Renewals:
 
 
 def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:
-    """Do what blocks while the loop goes on. Raises what the task raises."""
-    gevent.get_hub().threadpool.apply(task, arguments)
+    """Do what blocks while the loop goes on. Raises what the task raises.
+
+    It is handed back first: of what is raised in its thread the hub prints a traceback, expected or not.
+    """
+    problem = gevent.get_hub().threadpool.apply(wrap_errors(Exception, task), arguments)
+    if problem is not None:
+        raise problem

@@ -28,14 +28,14 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
     """A certificate chain and its key, checked to belong together. Raises `CertificateError`."""
     chain = _read(cert)
     secret = _read(key)
-    mode = key.stat().st_mode
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise CertificateError(f"{key}: everybody on this machine can read or change this key; chmod 600 {key}")
     try:
         certificates = x509.load_pem_x509_certificates(chain)
     except ValueError:
         raise CertificateError(f"{cert}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from None
     private = _private_key(secret, key)
+    mode = key.stat().st_mode
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise CertificateError(f"{key}: everybody on this machine can read or change this key; chmod 600 {key}")
     owners = [index for index, one in enumerate(certificates) if one.public_key() == private.public_key()]
     if not owners:
         raise CertificateError(f"{key}: is the key of another certificate than {cert}; name the pair that was made "

@@ -93,8 +93,9 @@ def _tls_problems(settings: Settings) -> list[str]:
         found.append("--domain: is for certificates that are obtained; add --acme EMAIL, or remove it")
     if settings.acme and not settings.state_dir:
         found.append("--acme: needs a directory for the account and the keys; add --state-dir")
-    if settings.acme and any(domain.startswith("*.") for domain in settings.domain):
-        found.append("--domain: a wildcard can only be proved in the DNS, which is not spoken here; list the names")
+    if settings.tls_client_ca and not settings.secure:
+        found.append(f"--tls-client-ca {settings.tls_client_ca}: clients show certificates over TLS alone, which is "
+                     "not spoken here; add --tls-cert and --tls-key, or --acme")
     return found
 
 

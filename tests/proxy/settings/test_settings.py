@@ -115,6 +115,7 @@ def test_no_file_raises_anything_but_a_settings_error(tmp_path_factory: pytest.T
     (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "--bind 0.0.0.0:80: [::]:80 takes what comes there too"),
     (UPSTREAM | {"bind": ["127.0.0.1:80", "0.0.0.0:80"]}, "--bind 127.0.0.1:80: 0.0.0.0:80 takes what comes there too"),
     (UPSTREAM | {"bind": ["0.0.0.0:9180"]}, "--admin 127.0.0.1:9180: 0.0.0.0:9180 takes what comes there too"),
+    (UPSTREAM | {"tls_client_ca": __file__}, f"--tls-client-ca {__file__}: clients show certificates over TLS alone"),
     (UPSTREAM | {"websocket_drain": "31"}, "longer than --graceful 30s"),
     (UPSTREAM | {"max_field": "64k"}, "--max-field 65536: larger than --max-head 32768"),
     (UPSTREAM | {"spool_dir": "/nowhere"}, "--spool-dir /nowhere"),

@@ -87,6 +87,7 @@ class TestWithAnAuthority:
         gateway = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", NOWHERE, "--domain", SITE)
         until(lambda: gateway.trusted(server.trust(), SITE), "the other name has one", 60)
         until(lambda: f"no certificate for {NOWHERE}, tried again in" in gateway.log, "the failure is told")
+        assert "Traceback" not in gateway.log
         assert "the name must lead to this machine" in gateway.log
         kept = json.loads(gateway.files(f"{NOWHERE}.failures")[0].read_bytes())
         assert kept["count"] == 1

@@ -56,6 +56,12 @@ def test_a_key_of_another_certificate(authority: Authority) -> None:
     assert refusal(cert, other).startswith(f"{other}: is the key of another certificate than {cert}")
 
 
+def test_a_pair_that_was_swapped_is_not_told_to_hide_the_certificate(authority: Authority) -> None:
+    cert, key = authority.issue("swapped.test")
+    with pytest.raises(CertificateError, match=f"^{key}: holds no certificate"):
+        read_pair(key, cert)
+
+
 def test_a_key_that_everybody_can_read(authority: Authority) -> None:
     cert, key = authority.issue("open.test")
     key.chmod(0o644)
