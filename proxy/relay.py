@@ -196,6 +196,7 @@ class SizedRelay:
         self._limits = limits
         self._taken = taken
         self._spools = spools and limits.spool_size > 0
+        self._splices = splice.AVAILABLE and target.descriptor is not None
         self._waited = 0.0
         self.sent = 0
 
@@ -222,18 +223,22 @@ class SizedRelay:
                 rest = rest[self._sent(self._target.send(rest)) :]
             if not self._left:
                 return None
-            if self._left >= splice.WORTHWHILE and splice.AVAILABLE and self._target.descriptor is not None:
-                return self._splice_through(self._take_pipe())
+            if self._left >= splice.WORTHWHILE and self._splices:
+                pipe = self._take_pipe()
+                if pipe is not None:
+                    return self._splice_through(pipe)
             # Received into the process' one buffer and sent from it before anything else can run.
             data = self._receive()
             sent = self._sent(self._target.send(data))
             rest = memoryview(bytes(data[sent:])) if sent < len(data) else _NOTHING
 
-    def _take_pipe(self) -> Pipe:
+    def _take_pipe(self) -> Pipe | None:
+        """None when no descriptor is left: the same bytes go through Python then."""
         try:
             return self._pipes.take()
-        except OSError as error:
-            raise ExchangeError(errors.OVERLOADED, error.strerror or "") from None
+        except OSError:
+            self._splices = False
+            return None
 
     def _splice_through(self, pipe: Pipe) -> Pipe | None:
         """As `_pass_through`, inside the kernel; the pipe comes back with what the slow client did not take."""

@@ -183,6 +183,10 @@ class Direction:
     def _splice(self) -> None:
         try:
             pipe = self._tunnel.pipes.take()
+        except OSError:  # no descriptor is left: the same bytes through Python
+            self._spliced = False
+            return
+        try:
             moved = pipe.fill(self.source.sock.fileno(), self._left)
         except BlockingIOError:
             self._tunnel.pipes.give_back(pipe)

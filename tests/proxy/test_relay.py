@@ -15,7 +15,7 @@ from proxy.net import spool as spool_module
 from proxy.net.splice import Pipes
 from proxy.net.watermark import MARK, LowWater
 from proxy.relay import RelayLimits, SizedRelay
-from tests.proxy.net.loop import Loop, read_all, read_exactly, run, until
+from tests.proxy.net.loop import Loop, no_descriptor_left, read_all, read_exactly, run, until
 
 LIMITS = RelayLimits(read_timeout=5.0, write_timeout=5.0, spool_memory=65536, spool_size=1 << 30, spool_dir=None)
 BODY = os.urandom(2_000_000)
@@ -76,6 +76,19 @@ def test_a_client_that_keeps_up_gets_everything() -> None:
         working.get()
         assert transfer.taken
         assert transfer.relay.sent == len(BODY) + 6
+
+    run(test)
+
+
+def test_a_long_body_needs_no_descriptor() -> None:
+    def test(loop: Loop) -> None:
+        transfer = Transfer(loop)
+        sending = gevent.spawn(transfer.upstream.sendall, BODY)
+        with no_descriptor_left():
+            working = transfer.start()
+            assert read_all(transfer.client) == BODY
+            working.get()
+        sending.get()
 
     run(test)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.errors import Blame
 from proxy.net.splice import Pipes
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
-from tests.proxy.net.loop import Loop, read_all, read_exactly, run, until
+from tests.proxy.net.loop import Loop, no_descriptor_left, read_all, read_exactly, run, until
 
 
 def frame(payload: bytes, *, masked: bool = False) -> bytes:
@@ -191,6 +191,21 @@ def test_a_close_frame_follows_a_frame_that_was_spliced_to_its_end() -> None:
         ends.tunnel.shut(GOING_AWAY, 5.0)
         ends.upstream.sendall(message[100:])
         assert read_all(ends.client) == message[100:] + b"\x88\x02\x03\xe9"
+
+    run(test)
+
+
+def test_a_long_frame_needs_no_descriptor() -> None:
+    def test(loop: Loop) -> None:
+        ends = Ends(loop)
+        ends.tunnel.start(b"", b"")
+        message = frame(b"y" * 200_000)
+        with no_descriptor_left():
+            ends.upstream.sendall(message[:100])
+            assert read_exactly(ends.client, 100) == message[:100]
+            sending = gevent.spawn(ends.upstream.sendall, message[100:])
+            assert read_exactly(ends.client, len(message) - 100) == message[100:]
+            sending.get()
 
     run(test)
 

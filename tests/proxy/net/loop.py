@@ -1,8 +1,10 @@
 """Running a test's code inside the event loop, and the near and far ends of connections in it."""
 
+import resource
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -87,3 +89,14 @@ def read_exactly(sock: Any, count: int) -> bytes:
         assert piece, f"ended after {len(data)} of {count} bytes"
         data += piece
     return data
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Those that are open stay, and the process gets no other."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
