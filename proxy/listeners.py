@@ -21,6 +21,7 @@ _MENDS = {
     errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 listens on all it has",
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a writable directory",
     errno.ENOENT: "the directory does not exist; create it",
+    errno.EEXIST: "what stands there is no socket; remove it or choose another path",
 }
 ADMIN = "admin"  # name of the admin's socket among inherited ones
 PLAIN = "plain"  # and of those for plain HTTP beside TLS
@@ -61,6 +62,8 @@ def _probe(address: Address) -> None:
             raise FileNotFoundError(errno.ENOENT, "no such directory")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "directory not writable")
+        if path.exists() and not path.is_socket():
+            raise FileExistsError(errno.EEXIST, "not a socket")
         probe.settimeout(_PROBE)
         try:
             probe.connect(address.sockaddr)

@@ -128,7 +128,8 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bind", "part"), [
-    ("192.0.2.1:0", "this machine has no such address"), ("unix:/nowhere/x.sock", "the directory does not exist")])
+    ("192.0.2.1:0", "this machine has no such address"), ("unix:/nowhere/x.sock", "the directory does not exist"),
+    (f"unix:{__file__}", "what stands there is no socket")])
 def test_an_address_that_cannot_be_used_is_one_line(bind: str, part: str, tmp_path: Path) -> None:
     ended = run_to_its_end(TOML, tmp_path, "--bind", bind)
     assert ended.returncode == 1
