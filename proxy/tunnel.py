@@ -192,6 +192,7 @@ class Direction:
             self._tunnel.pipes.give_back(pipe)
             return
         except OSError:
+            self._tunnel.pipes.give_back(pipe)
             self._tunnel.broken(self)
             return
         if not moved:

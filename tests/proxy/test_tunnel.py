@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import Blame
+from proxy.net import splice
 from proxy.net.splice import Pipes
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
 from tests.proxy.net.loop import Loop, no_descriptor_left, read_all, read_exactly, run, until
@@ -206,6 +209,25 @@ def test_a_long_frame_needs_no_descriptor() -> None:
             sending = gevent.spawn(ends.upstream.sendall, message[100:])
             assert read_exactly(ends.client, len(message) - 100) == message[100:]
             sending.get()
+
+    run(test)
+
+
+@pytest.mark.skipif(not splice.AVAILABLE, reason="this platform has no splice")
+def test_a_reset_within_a_long_frame_leaves_no_descriptor_open() -> None:
+    def test(loop: Loop) -> None:
+        before = len([*Path("/proc/self/fd").iterdir()])
+        ends = Ends(loop, small=True)
+        ends.tunnel.start(b"", b"")
+        message = frame(b"y" * 200_000)
+        ends.upstream.sendall(message[:100])
+        assert read_exactly(ends.client, 100) == message[:100]
+        ends.upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ends.upstream.close()
+        until(lambda: ends.tunnel.closed)
+        ends.client.close()
+        ends.tunnel.pipes.close()
+        assert len([*Path("/proc/self/fd").iterdir()]) == before
 
     run(test)
 
