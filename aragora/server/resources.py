@@ -157,7 +157,8 @@ class Events(Resource):
         # Gateways that buffer answers pass this one on as it comes.
         resp.set_header("X-Accel-Buffering", "no")
         if req.method == "HEAD" or stream.defer(req, stream.StreamEvents(debate_id, since)):
-            resp.data = b""
+            # Not the empty body, which has a length: a stream has none to tell.
+            resp.stream = iter(())
             return
         resp.stream = stream.EventStream(here, debate_id, since)
 

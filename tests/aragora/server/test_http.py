@@ -315,6 +315,10 @@ def test_head_and_options(server: Server) -> None:
     head = server.request("HEAD", "/api/agents")
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["Content-Length"]) == len(server.get("/api/agents").content)
+    events = f"/api/debates/{server.debate['id']}/events"
+    stream = server.request("HEAD", events, headers={"Accept": "text/event-stream"})
+    assert (stream.status_code, stream.headers["Content-Type"]) == (200, "text/event-stream")
+    assert "Content-Length" not in stream.headers
     options = server.request("OPTIONS", "/api/debates")
     assert options.status_code in (200, 204)
     assert "POST" in options.headers["Allow"]
