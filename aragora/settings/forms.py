@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/A-Z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,14 @@ def _flag(value: str) -> bool:
 
 def _listed(value: str) -> tuple[str, ...]:
     return tuple(item for item in (part.strip() for part in value.split(",")) if item)
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    """Compared with what browsers send, letter by letter: what they never send would shut pages out unnoticed."""
+    origins = _listed(value)
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("write origins as browsers send them, as https://app.example: no capitals, no / at the end")
+    return origins
 
 
 def _path(value: str) -> Path:
@@ -108,6 +118,7 @@ def _workload(value: str) -> str:
 TEXT = Form("text", _text)
 FLAG = Form("1 \\| 0", _flag)
 LIST = Form("comma-separated list", _listed)
+ORIGINS = Form("comma-separated list", _origins)
 PATH = Form("path", _path)
 ADDRESS = Form("HOST:PORT \\| unix:PATH", _address)
 WORKLOAD = Form("cpu \\| io \\| mixed \\| number", _workload)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aragora.settings.forms import ADDRESS, FLAG, LIST, PATH, TEXT, WORKLOAD, Setting, choice, number, row, url
+from aragora.settings.forms import ADDRESS, FLAG, LIST, ORIGINS, PATH, TEXT, WORKLOAD, Setting, choice, number, row, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Settings:
     )
     allowed_origins: tuple[str, ...] = row(
         "ARAGORA_ALLOWED_ORIGINS",
-        LIST,
+        ORIGINS,
         (),
         "browser origins besides the server's own, as `https://app.example`",
         group="Access",

@@ -49,6 +49,9 @@ def test_production_without_a_token_is_refused(token: dict[str, str]) -> None:
     ("name", "value", "mend"),
     [
         ("ARAGORA_ENV", "prod", "one of development, production"),
+        ("ARAGORA_ALLOWED_ORIGINS", "https://app.example/", "no / at the end"),
+        ("ARAGORA_ALLOWED_ORIGINS", "https://one.example, app.example", "as https://app.example"),
+        ("ARAGORA_ALLOWED_ORIGINS", "https://App.example", "no capitals"),
         ("ARAGORA_BIND", "8080", "HOST:PORT"),
         ("ARAGORA_BIND", "host:99999", "HOST:PORT"),
         ("ARAGORA_TIMEOUT", "soon", "a whole number from 1 to 86400"),
