@@ -224,12 +224,12 @@ def _machine_problems(settings: Settings) -> list[str]:
                 found.append(f"{flag} {file}: there is no directory {Path(file).parent}; create it")
             elif Path(file).is_dir():
                 found.append(f"{flag} {file}: is a directory; name a file")
-    for key in (
-        "basic_auth", "root", "tls_client_ca", "acme_ca",
-    ):
+    for key in ("basic_auth", "root", "tls_cert", "tls_key", "tls_client_ca", "acme_ca"):
         path = getattr(settings, key)
         if path:
             found += [f"{TABLE[key].flag} {problem.partition(' ')[2]}" for problem in _unreadable(key, path)]
+    for number, one in enumerate(settings.certificates[1 if settings.tls_cert else 0 :], 1):
+        found += _unreadable(f"certificate {number}: cert", one.cert) + _unreadable(f"certificate {number}: key", one.key)
     for flag, name, known in (("--user", settings.user, _known_user), ("--group", settings.group, _known_group)):
         if name and not known(name):
             found.append(f"{flag} {name}: there is no such {flag[2:]} on this machine; create it or name another")

@@ -144,7 +144,7 @@ class _File:
 
     def placed(self, problem: str, flags: Mapping[str, object]) -> str:
         """A mistake of several settings, with the place in the file of the one it begins with, if it is from there."""
-        if problem.startswith("route "):
+        if problem.startswith(("route ", "certificate ")):
             return f"{self._path}: {problem}"
         first = re.match(r"-*([a-z0-9_-]+)", problem)
         key = first[1].replace("-", "_") if first else ""

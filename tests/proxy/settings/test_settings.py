@@ -146,6 +146,16 @@ def test_a_route_that_could_not_be_told_from_another_is_named(tmp_path: Path) ->
     ]
 
 
+def test_a_certificate_that_is_not_there_is_named_with_its_place(tmp_path: Path) -> None:
+    assert mistakes('upstream = "a:1"\ntls_cert = "/no.crt"\ntls_key = "/no.key"\n'
+                    '[[certificate]]\ncert = "/no2.crt"\nkey = "/no2.key"\n', tmp_path) == [
+        "FILE:2: --tls-cert /no.crt: there is no such file; create it",
+        "FILE:3: --tls-key /no.key: there is no such file; create it",
+        "FILE: certificate 1: cert /no2.crt: there is no such file; create it",
+        "FILE: certificate 1: key /no2.key: there is no such file; create it",
+    ]
+
+
 def test_mistakes_of_several_settings_name_the_line_of_the_first(tmp_path: Path) -> None:
     found = mistakes('upstream = "a:1"\ncors_origins = "*"\ncors_credentials = true\nmaintenance_page = "/nowhere"\n'
                      'error_pages = "/nowhere"\n', tmp_path)
