@@ -229,7 +229,8 @@ def _machine_problems(settings: Settings) -> list[str]:
         if path:
             found += [f"{TABLE[key].flag} {problem.partition(' ')[2]}" for problem in _unreadable(key, path)]
     for number, one in enumerate(settings.certificates[1 if settings.tls_cert else 0 :], 1):
-        found += _unreadable(f"certificate {number}: cert", one.cert) + _unreadable(f"certificate {number}: key", one.key)
+        found += _unreadable(f"certificate {number}: cert", one.cert)
+        found += _unreadable(f"certificate {number}: key", one.key)
     for flag, name, known in (("--user", settings.user, _known_user), ("--group", settings.group, _known_group)):
         if name and not known(name):
             found.append(f"{flag} {name}: there is no such {flag[2:]} on this machine; create it or name another")
