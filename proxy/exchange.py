@@ -275,8 +275,8 @@ class Exchange(Asking):
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
         status = response.status
         announced = response.chunked or bool(response.content_length)
-        # What a 205 or 204 announces may follow all the same: such a connection is not used again.
-        self._release(response, clean=not rest and (status == 304 or self._request.method == b"HEAD" or not announced))
+        # Were it sent all the same, and a moment later, it would stand before somebody else's answer.
+        self._release(response, clean=not rest and not announced)
         length = None
         if status == 205:
             length = 0

@@ -41,12 +41,17 @@ class ScriptedUpstream:
         self.port = self.listener.getsockname()[1]
         self.connections = 0
         self.stray = b""
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, int] = {}
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> set[int]:
+        """The connections that have not ended, counted from 1."""
+        return set(self._open.values())
 
     def expect(self, script: Script | None = None) -> None:
         """Forget what came so far, and answer this way from now on."""
@@ -59,7 +64,7 @@ class ScriptedUpstream:
             while True:
                 sock, _ = self.listener.accept()
                 self.connections += 1
-                self._open.add(sock)
+                self._open[sock] = self.connections
                 threading.Thread(target=self._serve, args=(sock, self.connections), daemon=True).start()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
@@ -88,7 +93,7 @@ class ScriptedUpstream:
         except OSError:
             pass
         finally:
-            self._open.discard(sock)
+            self._open.pop(sock, None)
             sock.close()
 
     def wait_for(self, count: int) -> list[Received]:

@@ -6,6 +6,7 @@ from tests.proxy.black_box import cases
 from tests.proxy.black_box.exchange import Answer, Client
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.waiting import until
 
 CASES = cases.responses()
 NEXT = b"GET /next HTTP/1.1\r\nHost: case.example\r\n\r\n"
@@ -71,6 +72,8 @@ def test_connection_is_kept_only_when_sure(
         client.send(case.send)
         client.final(head_only=case.send.startswith(b"HEAD"))
     used = scripted.received[-1].connection
+    if not case.reused:
+        until(lambda: used not in scripted.open, "the upstream's connection ends")
     scripted.expect()
     with Client(gateway.address) as client:
         client.send(NEXT)
