@@ -1,7 +1,7 @@
 """The receive low-water mark (SO_RCVLOWAT): from how many waiting bytes on a socket can be read.
 
 A long body arrives in pieces of some 100 KiB, each of which wakes the process for a few microseconds' work. With a
-higher mark the kernel wakes it for several pieces at once: a fifth as often, for a tenth less processor time at least.
+higher mark the kernel wakes it for several pieces at once: a fifth as often, for some tenth less processor time.
 The end of the stream, an error and a full receive buffer make a socket readable below the mark too.
 """
 

@@ -65,9 +65,10 @@ def ask(pool: Pool, probing: Probing) -> str:
     try:
         connection = pool.connect(probing.timeout)
         connection.send_request(request, probing.timeout)
-        response, rest = connection.first_head(monotonic() + probing.timeout, _MOST_HEAD)
+        deadline = monotonic() + probing.timeout  # of the final answer, whatever is said before it
+        response, rest = connection.first_head(deadline, _MOST_HEAD)
         while response.status < 200:
-            response, rest = connection.read_head(rest, monotonic() + probing.timeout, _MOST_HEAD)
+            response, rest = connection.read_head(rest, deadline, _MOST_HEAD)
     except (ConnectRefused, Stale, ExchangeError) as error:
         return str(error)
     finally:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.proxy.black_box.exchange import PATIENCE
 from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.proxy.black_box.scripted import Manual, Script, ScriptedUpstream
 from tests.waiting import until
 
 
@@ -129,3 +129,24 @@ def _waiting(gateway: Gateway) -> float:
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
     return float(next(line for line in text.splitlines() if line.startswith("aragora_proxy_queue_waiting")).split()[1])
+
+
+def test_a_peer_that_only_says_something_informational_is_down(run: Callable[..., Gateway]) -> None:
+    manual = Manual()
+    gateway = run(manual.address, "--health-path", "/ready", "--health-interval", "50ms", "--health-timeout", "500ms",
+                  "--health-fall", "1")
+    probe = manual.accept()
+    told = threading.Event()
+
+    def talk() -> None:
+        with contextlib.suppress(OSError):
+            while not told.wait(0.02):
+                probe.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    talking = threading.Thread(target=talk)
+    talking.start()
+    until(lambda: f"upstream {manual.address} is down: " in gateway.log, "the peer is down")
+    told.set()
+    talking.join()
+    for kept in manual.kept:
+        kept.close()

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.net import splice, watermark
 from proxy.net.splice import WORTHWHILE
-from proxy.net.stream import NEVER, Stream
+from proxy.net.stream import NEVER, Stream, give_way
 from proxy.net.watermark import MARK, LowWater
 from tests.proxy.net.loop import Loop, run, until
 
@@ -35,7 +35,7 @@ def test_pieces_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
         reading = gevent.spawn(lambda: (mark.wait_readable(NEVER), stream.sock.recv(2 * MARK))[1])
         for _ in range(MARK // 8192):
             far.sendall(bytes(8192))
-            gevent.sleep(1e-6)
+            give_way()
         assert len(reading.get()) == MARK
 
     run(test)
