@@ -10,7 +10,7 @@ from benchmark.report import medians, number
 from benchmark.rounds import Plan, Results
 from benchmark.scenarios import Scenario
 
-COLOURS = {"proxy": "#2f6fde", "nginx": "#3a9d5d", "haproxy": "#d9822b", "caddy": "#8a63d2"}
+COLOURS = {"proxy": "#2f6fde", "nginx": "#3a9d5d", "haproxy": "#d9822b", "caddy": "#8a63d2", "bare": "#8b949e"}
 WIDTH, LABEL, NUMBERS, BAR, GAP, TOP = 860, 250, 130, 12, 16, 56
 STYLE = (
     "<style>text{fill:#30363d}.quiet{fill:#6e7781;font-size:11px}"

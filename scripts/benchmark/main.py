@@ -35,7 +35,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenario", action="append", metavar="NAME", help=f"only this one (repeatable): {names}")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per scenario (default 5)")
     parser.add_argument("--seconds", type=float, metavar="S", help="seconds per round (default 2)")
-    parser.add_argument("--peers", metavar="A,B", help=f"only these of {', '.join(PEERS)} (default: all installed)")
+    parser.add_argument(
+        "--peers", metavar="A,B", help=f"only these of {', '.join(PEERS)} (default: all installed but bare)"
+    )
     parser.add_argument(
         "--fields", choices=("connection", "request"), default="connection",
         help="request fields vary between connections or from request to request",

@@ -14,11 +14,13 @@ from benchmark.process import Server, free_port, start
 
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = "proxy"
+BARE = "bare"
+"""Measured only when it is asked for: no peer that anybody would deploy, but what no proxy of this kind gets below."""
 BODY_LIMIT = 50 * 1024 * 1024
 POOL = 4096
 """Idle upstream connections that every proxy may keep: enough for the busiest scenario to close none."""
 
-DEPLOYED_POOLS = {GATEWAY: 4096, "nginx": 32, "haproxy": -1, "caddy": 32}
+DEPLOYED_POOLS = {GATEWAY: 4096, "nginx": 32, "haproxy": -1, "caddy": 32, BARE: 0}
 """Those that they keep as they are deployed: by default, and nginx, which by default keeps none, as
 `conf/nginx/aragora.conf` and most configurations have it."""
 
@@ -192,14 +194,24 @@ def caddy(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) 
     return start("caddy", port, command, folder=folder, core=core, environ=environ)
 
 
+def bare(upstream: int, folder: Path, core: int, _pool: int, pair: Pair | None) -> Server:
+    """The gateway's event loop with nothing but receiving and sending."""
+    if pair is not None:
+        raise BenchError("speaks no TLS")
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("bare.py")), str(port), str(upstream)]
+    return start(BARE, port, command, folder=folder, core=core)
+
+
 PEERS: dict[str, Callable[[int, Path, int, int, Pair | None], Server]] = {
     GATEWAY: gateway,
     "nginx": nginx,
     "haproxy": haproxy,
     "caddy": caddy,
+    BARE: bare,
 }
 
 
 def installed() -> list[str]:
     """The gateway, and every peer whose program is found."""
-    return [name for name in PEERS if name == GATEWAY or shutil.which(name)]
+    return [name for name in PEERS if name == GATEWAY or (name != BARE and shutil.which(name))]
