@@ -147,7 +147,7 @@ def _check_path(target: bytes) -> None:
 
 
 def resolve_target(method: bytes, target: bytes, minor: int, fields: RequestFields) -> tuple[bytes, bytes | None]:
-    """The origin-form target and the host it names (RFC 9112 section 3.2), once line and fields are known.
+    """The target without an authority, and the host it names (RFC 9112 section 3.2), once line and fields are known.
 
     Absolute-form must agree with Host: two names for one request are how requests reach the wrong site. Only an
     HTTP/1.0 client may leave Host out, and only an HTTP/1.1 client may chunk (RFC 9112 section 6.1).
@@ -158,21 +158,23 @@ def resolve_target(method: bytes, target: bytes, minor: int, fields: RequestFiel
     if minor and host is None:
         raise ExchangeError(errors.HOST, "missing")
     if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
-        target, authority = _split_absolute(target)
+        target, authority = _split_absolute(method, target)
         if host is not None and authority.lower() != host.lower():
             raise ExchangeError(errors.HOST, "differs from the target's authority")
         host = authority
     return target, host
 
 
-def _split_absolute(target: bytes) -> tuple[bytes, bytes]:
-    """The origin-form and the authority of an absolute-form target."""
+def _split_absolute(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """What an absolute-form target is without its authority, and that: a path, or `*` (RFC 9112 section 3.2.4)."""
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise ExchangeError(errors.TARGET)
     authority, rest = absolute.groups()
     if not HOST_AND_PORT.fullmatch(authority):
         raise ExchangeError(errors.HOST, "in the target")
+    if not rest and method == b"OPTIONS":
+        return b"*", authority
     if rest[:1] != b"/":
         rest = b"/" + rest
     _check_path(rest)

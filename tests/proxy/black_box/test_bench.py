@@ -19,11 +19,11 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_measures_the_gateway_beside_nginx(tmp_path: Path) -> None:
     done = bench("--quick", "--rounds", "1", "--seconds", "0.2", "--scenario", "get-1k", "--scenario", "websocket-125",
-                 "--peers", "proxy,nginx", "--out", str(tmp_path))  # fmt: skip
+                 "--peers", "proxy,nginx,bare", "--out", str(tmp_path))  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     facts = json.loads((tmp_path / "results.json").read_text())
     for scenario in ("get-1k", "websocket-125"):
-        for peer in ("proxy", "nginx"):
+        for peer in ("proxy", "nginx", "bare"):
             measured = facts["scenarios"][scenario]["peers"][peer]
             assert measured["failure"] is None
             assert 1 < measured["median"] < 5000
