@@ -99,6 +99,11 @@ def test_absolute_form_becomes_origin_form(target: bytes, path: bytes) -> None:
     assert read(b"GET %s HTTP/1.1\r\nHost: example.org" % target).target == path
 
 
+@pytest.mark.parametrize(("target", "path"), [(b"http://example.org", b"*"), (b"http://example.org/", b"/")])
+def test_options_of_an_authority_alone_is_about_the_server(target: bytes, path: bytes) -> None:
+    assert read(b"OPTIONS %s HTTP/1.1\r\nHost: example.org" % target).target == path
+
+
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
