@@ -309,6 +309,8 @@ def test_who_waits_to_be_accepted_when_the_gateway_stops_is_answered(
     gateway = start(scripted.address)
     [worker] = gateway.workers()
     os.kill(worker, signal.SIGSTOP)
+    # Of two signals that wait the lower comes first: SIGTERM must not come before the worker stands still.
+    until(lambda: stands_still(worker), "the worker stands still")
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Client(gateway.address)) for _ in range(8)]
         for client in clients:
@@ -318,6 +320,10 @@ def test_who_waits_to_be_accepted_when_the_gateway_stops_is_answered(
         os.kill(worker, signal.SIGCONT)
         assert [client.answer().status for client in clients] == [200] * 8
         assert all(client.at_end() for client in clients)
+
+
+def stands_still(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
 
 
 def awaits(pid: int, number: int) -> bool:
