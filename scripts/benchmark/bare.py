@@ -1,7 +1,8 @@
 """The least that a proxy on this event loop can cost: connections joined in pairs, their bytes received and sent.
 
-It reads nothing, logs nothing, has no deadlines and loses what a slow side does not take. What the gateway costs above
-it is the gateway's own; what it costs itself is the kernel's, the interpreter's and the loop's.
+It understands nothing, logs nothing, has no deadlines and gives up on a side that does not take its bytes at once, as
+with long bodies. What the gateway costs above it is the gateway's own; what it costs itself is the kernel's, the
+interpreter's and the loop's.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ class Half:
         """The source can be read."""
         try:
             count = self.receive(BUFFER)
-            if count:
-                self.send(BUFFER[:count])
+            if count and self.send(BUFFER[:count]) == count:
                 return
             self.shutdown(socket.SHUT_WR)
         except OSError:
