@@ -52,7 +52,8 @@ def prepare_access_log(settings: Settings) -> None:
     except OSError as problem:
         who = f" by {settings.user or settings.group}" if change_owner else ""
         raise SettingsError(
-            [f"--access-log {settings.access_log}: cannot be written{who}: {problem.strerror}"]) from None
+            [f"--access-log {settings.access_log}: cannot be written{who}: {problem.strerror}"]
+        ) from None
 
 
 @contextmanager

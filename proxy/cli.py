@@ -126,8 +126,9 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
             continue
         spellings = [row.flag, *("--" + alias.replace("_", "-") for alias in row.aliases)]
         known += spellings
-        parser.add_argument(*spellings, dest=row.name, default=argparse.SUPPRESS,
-                            action="append" if row.kind.repeatable else "store")
+        parser.add_argument(
+            *spellings, dest=row.name, default=argparse.SUPPRESS, action="append" if row.kind.repeatable else "store"
+        )
     parser.add_argument("rest", nargs="*")
     found, unknown = parser.parse_known_args(arguments)
     for argument in unknown:
@@ -171,11 +172,16 @@ def _shown(settings: Settings, defaults: Settings) -> str:
         given = "" if value != getattr(defaults, row.name) else "  (default)"
         lines.append(f"  {row.name} = {row.kind.show(value)}{given}")
     for route in settings.routes:
-        lines.append(f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, "
-                     f"{'exactly ' if route.exact else ''}{route.path}")
+        lines.append(
+            f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, "
+            f"{'exactly ' if route.exact else ''}{route.path}"
+        )
         own = [row for row in table() if row.routed]
-        lines += [f"    {row.name} = {row.kind.show(value)}" for row in own
-                  if (value := getattr(route.settings, row.name)) != getattr(settings, row.name)]
+        lines += [
+            f"    {row.name} = {row.kind.show(value)}"
+            for row in own
+            if (value := getattr(route.settings, row.name)) != getattr(settings, row.name)
+        ]
     return "\n".join(lines)
 
 

@@ -31,6 +31,11 @@ def raise_limit(settings: Settings, log: Any) -> None:
             log.warning("the limit of open files stays at %d: %s", soft, problem)
     needed = 2 * settings.max_connections + _OWN  # a busy client connection has one to the upstream
     if soft != resource.RLIM_INFINITY and soft < needed:
-        log.warning("the limit of open files, %d, is low: a worker serves about %d busy clients, not %d; raise it to "
-                    "%d (LimitNOFILE= in the unit, or ulimit -Hn), or lower --max-connections",
-                    soft, max(0, soft - _OWN) // 2, settings.max_connections, needed)
+        log.warning(
+            "the limit of open files, %d, is low: a worker serves about %d busy clients, not %d; raise it to "
+            "%d (LimitNOFILE= in the unit, or ulimit -Hn), or lower --max-connections",
+            soft,
+            max(0, soft - _OWN) // 2,
+            settings.max_connections,
+            needed,
+        )

@@ -33,11 +33,12 @@ class Handover(Generic[Content]):
         content = pickle.dumps(published)
         if len(content) > _HALF - _HEAD:
             raise ValueError(
-                f"the {self._kind.__name__} takes {len(content)} bytes; at most {_HALF - _HEAD} can be handed over")
+                f"the {self._kind.__name__} takes {len(content)} bytes; at most {_HALF - _HEAD} can be handed over"
+            )
         turn = self._turn[0] + 1
         start = _HEAD + turn % 2 * _HALF
         frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
-        self._memory[start:start + len(frame)] = frame
+        self._memory[start : start + len(frame)] = frame
         self._turn[0] = turn
 
     def get(self) -> Content | None:

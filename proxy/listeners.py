@@ -82,8 +82,9 @@ def added(settings: Settings, listeners: Sequence[Any], admin: Any) -> list[Addr
     return missing
 
 
-def place(settings: Settings, listeners: Sequence[Any], admin: Any, config: Any, log: Any, *,
-          activated: bool) -> tuple[list[Any], Any]:
+def place(
+    settings: Settings, listeners: Sequence[Any], admin: Any, config: Any, log: Any, *, activated: bool
+) -> tuple[list[Any], Any]:
     """Listeners for the settings, keeping open those that exist; second, the one of the admin address or None.
 
     `admin` is the listener of the admin address so far. With socket activation (`activated`) systemd's sockets are
@@ -108,8 +109,9 @@ def place(settings: Settings, listeners: Sequence[Any], admin: Any, config: Any,
     return [*front, *([admin] if admin else [])], admin
 
 
-def plain(settings: Settings, listeners: Sequence[Any], admin: Any, named: Sequence[Any], *,
-          activated: bool) -> list[Any]:
+def plain(
+    settings: Settings, listeners: Sequence[Any], admin: Any, named: Sequence[Any], *, activated: bool
+) -> list[Any]:
     """Which of the listeners that `place` gave are for plain HTTP beside TLS.
 
     Of systemd's sockets they are those that `named` has, by their name, and those with an address of `bind_plain`.
@@ -152,8 +154,12 @@ def _made_for(listener: Any, address: Address) -> bool:
 
 def _on_any_port(listener: Any, address: Address) -> bool:
     name = listener.getsockname()
-    return isinstance(name, tuple) and address.port == 0 and name[0] == address.host and (
-        listener.cfg_addr[1] == 0 or listener.cfg_addr == name)
+    return (
+        isinstance(name, tuple)
+        and address.port == 0
+        and name[0] == address.host
+        and (listener.cfg_addr[1] == 0 or listener.cfg_addr == name)
+    )
 
 
 def _bind(address: Address, config: Any, log: Any) -> Any:

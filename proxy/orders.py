@@ -117,11 +117,13 @@ class Orders:
         if len(others) >= MOST:
             raise ValueError(f"over {MOST} routes are switched; write what is to stay into the file")
         peers = {text.partition(" ")[0] for text in by}
-        return self._next(replace(
-            self,
-            drained=frozenset((where, who) for where, who in self.drained if where != route or who not in peers),
-            switches=others if by == configured else (*others, Switch(route, configured, by)),
-        ))
+        return self._next(
+            replace(
+                self,
+                drained=frozenset((where, who) for where, who in self.drained if where != route or who not in peers),
+                switches=others if by == configured else (*others, Switch(route, configured, by)),
+            )
+        )
 
     def ask_reload(self) -> "Orders":
         return replace(self, reloads_asked=self.reloads_asked + 1)
@@ -137,15 +139,18 @@ class Orders:
     # Stored form.
 
     def encoded(self) -> str:
-        return json.dumps({
-            "version": self.version,
-            "drained": sorted(self.drained),
-            "maintained": sorted(self.maintained),
-            "switches": [[switch.route, switch.replaced, switch.by] for switch in self.switches],
-            "reloads_asked": self.reloads_asked,
-            "reloads_done": self.reloads_done,
-            "mistakes": self.mistakes,
-        }, separators=(",", ":"))
+        return json.dumps(
+            {
+                "version": self.version,
+                "drained": sorted(self.drained),
+                "maintained": sorted(self.maintained),
+                "switches": [[switch.route, switch.replaced, switch.by] for switch in self.switches],
+                "reloads_asked": self.reloads_asked,
+                "reloads_done": self.reloads_done,
+                "mistakes": self.mistakes,
+            },
+            separators=(",", ":"),
+        )
 
     @classmethod
     def decoded(cls, text: str) -> "Orders":
@@ -156,8 +161,10 @@ class Orders:
                 int(raw["version"]),
                 frozenset((str(route), str(peer)) for route, peer in raw["drained"]),
                 frozenset(map(str, raw["maintained"])),
-                tuple(Switch(str(route), tuple(map(str, replaced)), tuple(map(str, by)))
-                      for route, replaced, by in raw["switches"]),
+                tuple(
+                    Switch(str(route), tuple(map(str, replaced)), tuple(map(str, by)))
+                    for route, replaced, by in raw["switches"]
+                ),
                 int(raw["reloads_asked"]),
                 int(raw["reloads_done"]),
                 tuple(map(str, raw["mistakes"])),

@@ -192,9 +192,11 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def place(self, arbiter: Any) -> None:
         """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
         arbiter.LISTENERS, self.admin = listeners.place(
-            self.settings, arbiter.LISTENERS, self.admin, self.cfg, arbiter.log, activated=arbiter.systemd)
+            self.settings, arbiter.LISTENERS, self.admin, self.cfg, arbiter.log, activated=arbiter.systemd
+        )
         self._plain = listeners.plain(
-            self.settings, arbiter.LISTENERS, self.admin, self._named_plain, activated=arbiter.systemd)
+            self.settings, arbiter.LISTENERS, self.admin, self._named_plain, activated=arbiter.systemd
+        )
 
     def _when_ready(self, arbiter: Any) -> None:
         if len(self._names) == len(arbiter.LISTENERS):
@@ -229,8 +231,10 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             raise HaltServer("workers die as soon as they have started", Arbiter.WORKER_BOOT_ERROR)
 
     def _pre_exec(self, arbiter: Any) -> None:
-        kinds = [listeners.ADMIN if listener is self.admin else
-                 listeners.PLAIN if listener in self._plain else "front" for listener in arbiter.LISTENERS]
+        kinds = [
+            listeners.ADMIN if listener is self.admin else listeners.PLAIN if listener in self._plain else "front"
+            for listener in arbiter.LISTENERS
+        ]
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = ":".join(kinds)
         arbiter.cfg.env_orig[ENVIRONMENT] = self.orders.get().encoded()
         if arbiter.systemd:
@@ -370,5 +374,14 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     """What a worker cannot change while it runs."""
-    return (settings.bind, settings.bind_plain, settings.admin, settings.user, settings.group, settings.secure,
-            bool(settings.acme), settings.acme_directory, settings.state_dir)
+    return (
+        settings.bind,
+        settings.bind_plain,
+        settings.admin,
+        settings.user,
+        settings.group,
+        settings.secure,
+        bool(settings.acme),
+        settings.acme_directory,
+        settings.state_dir,
+    )

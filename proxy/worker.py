@@ -109,7 +109,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters = self.app.board.counters(self.slot)
         self._recent = Recent()
         self._access_log = AccessLog(
-            settings.access_log, settings.log_format, counters.log_lost, self.log.warning, self._recent.take)
+            settings.access_log, settings.log_format, counters.log_lost, self.log.warning, self._recent.take
+        )
         self._resources = Resources(
             hub,
             Deadlines(),
@@ -128,7 +129,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._upstreams.settle(self._tables)
         counters.gauge(Gauge.ORDERS, orders.version)
         self._admin = Admin(
-            self.app.board, self.app.reports, self.app.orders, self.app.version, lambda: self.app.settings)
+            self.app.board, self.app.reports, self.app.orders, self.app.version, lambda: self.app.settings
+        )
         self._stopped = Event()
         self._workers = self.app.board.alive()
         self._draining = False
@@ -206,8 +208,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _plain_tables(self) -> Tables:
         """What is served without TLS beside it."""
-        secure = [wrapped.sock for wrapped in self.sockets
-                  if not self.app.is_admin(wrapped) and not self.app.is_plain(wrapped)]
+        secure = [
+            wrapped.sock
+            for wrapped in self.sockets
+            if not self.app.is_admin(wrapped) and not self.app.is_plain(wrapped)
+        ]
         return plain_tables(self._tables, _port(secure[0], 443) if secure else 443)
 
     def _furnish(self) -> None:
@@ -243,7 +248,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
             body = answer.body
             response = ResponseHead(1, answer.status, b"")
             response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
-                answer.content_type.encode(), answer.fields)
+                answer.content_type.encode(),
+                answer.fields,
+            )
         rest = connection.begin(response, len(body), body, stream=False)
         if rest:
             send_rest(connection.outlet, rest, self._tables.settings.write_timeout)
@@ -264,7 +271,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if monotonic() >= self._shortage_told + _SHORTAGE:
             self._shortage_told = monotonic()
             self.log.warning(
-                "out of file descriptors: closed %d idle connections; raise the limit (ulimit -n)", self._shed)
+                "out of file descriptors: closed %d idle connections; raise the limit (ulimit -n)", self._shed
+            )
             self._shed = 0
 
     # Once a second.

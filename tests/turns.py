@@ -13,8 +13,9 @@ def turn(directory: Path, *, alone: bool) -> Iterator[None]:
 
     Whoever waits to be alone keeps the gate, so that nobody overtakes it; the others only pass through.
     """
-    with locked(directory / "gate", fcntl.LOCK_EX) as gate, locked(
-        directory / "room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    with (
+        locked(directory / "gate", fcntl.LOCK_EX) as gate,
+        locked(directory / "room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH),
     ):
         fcntl.flock(gate, fcntl.LOCK_UN)
         yield

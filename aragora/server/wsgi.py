@@ -51,9 +51,7 @@ class Gate:
         if not auth.is_open(req.path):
             auth.check(req.get_header("Authorization"), settings.api_tokens)
 
-    def process_response(
-        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
-    ) -> None:
+    def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
         """Leave the route's template, and the address of what was made, to whoever counts."""
         req.env["aragora.route"] = req.uri_template or UNNAMED
         req.env["aragora.made"] = resp.get_header("Location")

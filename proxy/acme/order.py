@@ -122,8 +122,7 @@ def _account(authority: Authority, state: State) -> client.ClientV2:
                 raise
     key = JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
     account = _client(authority, key)
-    made = account.new_account(
-        messages.NewRegistration.from_data(email=authority.email, terms_of_service_agreed=True))
+    made = account.new_account(messages.NewRegistration.from_data(email=authority.email, terms_of_service_agreed=True))
     content = json.dumps({"key": key.to_json(), "uri": made.uri})
     certificates.write_private(state.account, content.encode())
     return account
@@ -157,8 +156,9 @@ def _chosen(authorization: messages.AuthorizationResource, kinds: Sequence[str])
     raise NotObtained(f"the authority offers {', '.join(offered) or 'nothing'}, and only {', '.join(kinds)} can be met")
 
 
-def _answer(account: client.ClientV2, state: State, pending: ExitStack, domain: str,
-            challenge: messages.ChallengeBody) -> None:
+def _answer(
+    account: client.ClientV2, state: State, pending: ExitStack, domain: str, challenge: messages.ChallengeBody
+) -> None:
     """Lay out the answer where every worker finds it, then tell the authority to look."""
     key = account.net.key
     assert key is not None
@@ -171,8 +171,9 @@ def _answer(account: client.ClientV2, state: State, pending: ExitStack, domain: 
     account.answer_challenge(challenge, challenge.chall.response(key))
 
 
-def _await(account: client.ClientV2, authorization: messages.AuthorizationResource,
-           challenge: messages.ChallengeBody) -> None:
+def _await(
+    account: client.ClientV2, authorization: messages.AuthorizationResource, challenge: messages.ChallengeBody
+) -> None:
     """Return when the authority is content. Raises `NotObtained` when it is not, or does not say.
 
     A challenge that failed ends the wait whatever the authorization says: some authorities leave it pending.

@@ -51,8 +51,14 @@ def challenge_kinds(settings: Settings, failures: int) -> tuple[str, ...]:
 
 
 def _wanted(settings: Settings) -> tuple[object, ...]:
-    return (settings.acme, settings.domain, settings.acme_directory, settings.acme_ca, settings.state_dir,
-            bool(settings.bind_plain))
+    return (
+        settings.acme,
+        settings.domain,
+        settings.acme_directory,
+        settings.acme_ca,
+        settings.state_dir,
+        bool(settings.bind_plain),
+    )
 
 
 class Renewals:
@@ -123,8 +129,10 @@ class Renewals:
         try:
             _in_a_thread(obtain, authority, self._state, domain, kinds)
         except NotObtained as problem:
-            self._failed(domain, f"{problem} (the name must lead to this machine, by port 80 to --bind-plain or by "
-                                 "port 443 to --bind)")
+            self._failed(
+                domain,
+                f"{problem} (the name must lead to this machine, by port 80 to --bind-plain or by port 443 to --bind)",
+            )
         else:
             self._state.note_failures(domain, Failures())
             self._log.info("obtained a certificate for %s", domain)

@@ -39,8 +39,9 @@ _FIELDS = b"X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: sam
 class Admin:
     """The admin address of one worker."""
 
-    def __init__(self, board: Board, reports: Reports, book: OrderBook, version: str,
-                 settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self, board: Board, reports: Reports, book: OrderBook, version: str, settings: Callable[[], Settings]
+    ) -> None:
         """`settings` gives those in force at the time of a request."""
         self._board = board
         self._reports = reports
@@ -87,8 +88,11 @@ class Admin:
             name, content_type = _PAGE[path]
             body = resources.files("proxy.admin.page").joinpath(name).read_bytes()
             return Answer(200, content_type, body, _PAGE_FIELDS)
-        return refusal(404, "here are /, /metrics, /healthz, /status.json, and the commands "
-                       + ", ".join(command.decode() for command in _COMMANDS))
+        return refusal(
+            404,
+            "here are /, /metrics, /healthz, /status.json, and the commands "
+            + ", ".join(command.decode() for command in _COMMANDS),
+        )
 
     def _health(self) -> Answer:
         if self._board.accepting():

@@ -16,8 +16,9 @@ def admin_body(downstream: Downstream, request: Request, settings: Settings) -> 
     """Read it, within bounds of its own: in memory, and soon. Raises ExchangeError or ClientGone."""
     if not request.fields.has_body:
         return b""
-    bounded = replace(settings, max_body=MOST, body_memory=MOST, body_timeout=min(10.0, settings.body_timeout),
-                      request_buffering=True)
+    bounded = replace(
+        settings, max_body=MOST, body_memory=MOST, body_timeout=min(10.0, settings.body_timeout), request_buffering=True
+    )
     downstream.read_body(request, bounded)
     body = request.body
     if body is None or isinstance(body, bytes):

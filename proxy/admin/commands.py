@@ -29,7 +29,10 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 _OPTIONAL = ("route", "peer", "force")
 _NEEDED = {"drain": "peer", "undrain": "peer"}
 _SHAPES: dict[type | tuple[type, ...], str] = {
-    str: "text", bool: "true or false", (str, list): "an address or a list of addresses"}
+    str: "text",
+    bool: "true or false",
+    (str, list): "an address or a list of addresses",
+}
 
 
 class _Refused(Exception):  # noqa: N818 - names what happened
@@ -74,8 +77,11 @@ class Commands:
         if not given.get("force"):
             for view in views:
                 if all(other.address == peer or other.draining for other in view.peers):
-                    raise _Refused(409, f"route {view.name} would have no peer left: switch it to another one, put it "
-                                   'into maintenance, or say "force": true (--force)')
+                    raise _Refused(
+                        409,
+                        f"route {view.name} would have no peer left: switch it to another one, put it "
+                        'into maintenance, or say "force": true (--force)',
+                    )
         return self._ordered(f"{peer} is drained {_where(route)}", lambda orders: orders.drain(peer, route))
 
     def _undrain(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +90,9 @@ class Commands:
         if not any(peer == who for _, who in self._book.get().drained):
             self._having(peer, route)
         others = self._elsewhere(peer, route)
-        return self._ordered(f"{peer} is used again {_where(route)}",
-                             lambda orders: orders.undrain(peer, route, others))
+        return self._ordered(
+            f"{peer} is used again {_where(route)}", lambda orders: orders.undrain(peer, route, others)
+        )
 
     def _maintain(self, given: dict[str, Any]) -> dict[str, Any]:
         on, route = given["on"], given.get("route", EVERY)
@@ -93,8 +100,10 @@ class Commands:
             self._named(route)
         if not on and route != EVERY and EVERY in self._book.get().maintained:
             raise _Refused(409, f"all routes are in maintenance, not {route} alone: end it for all of them")
-        return self._ordered(f"maintenance is {'on' if on else 'off'}, {_where(route)}",
-                             lambda orders: orders.maintain(on=on, route=route))
+        return self._ordered(
+            f"maintenance is {'on' if on else 'off'}, {_where(route)}",
+            lambda orders: orders.maintain(on=on, route=route),
+        )
 
     def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give a route other upstreams; or, wherever a peer serves, put others in its place."""
@@ -145,8 +154,11 @@ class Commands:
             gevent.sleep(_PAUSE)
         orders = self._book.get()
         if orders.mistakes:
-            raise _Refused(409, "reload refused, the running settings stay: " + "; ".join(orders.mistakes),
-                           mistakes=list(orders.mistakes))
+            raise _Refused(
+                409,
+                "reload refused, the running settings stay: " + "; ".join(orders.mistakes),
+                mistakes=list(orders.mistakes),
+            )
         return self._adopted("settings reloaded", orders.version)
 
     # What they share.
@@ -156,8 +168,10 @@ class Commands:
         found = [view for view in views if name in (view.name, EVERY)]
         if not found:
             known = ", ".join(view.name for view in views)
-            raise _Refused(404, f"there is no route {name!r}; routes are {known}" if name else
-                           f"name one route; routes are {known}")
+            raise _Refused(
+                404,
+                f"there is no route {name!r}; routes are {known}" if name else f"name one route; routes are {known}",
+            )
         return found
 
     def _having(self, peer: str, route: str) -> list[RouteView]:
@@ -170,8 +184,11 @@ class Commands:
 
     def _elsewhere(self, peer: str, route: str) -> list[str]:
         """The other routes that have the peer."""
-        return [view.name for view in self._named(EVERY)
-                if view.name != route and any(peer == other.address for other in view.peers)]
+        return [
+            view.name
+            for view in self._named(EVERY)
+            if view.name != route and any(peer == other.address for other in view.peers)
+        ]
 
     def _ordered(self, text: str, transition: Callable[[Orders], Orders]) -> dict[str, Any]:
         orders = self._book.change(transition)

@@ -89,8 +89,15 @@ def _view(route: RouteSettings, orders: Orders, views: Mapping[str, PeerView]) -
     return RouteView(
         route,
         configured,
-        tuple(PeerShown(str(peer.address), peer.weight, orders.is_drained(route.name, str(peer.address)),
-                        views.get(str(peer.address), _UNSEEN)) for peer in peers),
+        tuple(
+            PeerShown(
+                str(peer.address),
+                peer.weight,
+                orders.is_drained(route.name, str(peer.address)),
+                views.get(str(peer.address), _UNSEEN),
+            )
+            for peer in peers
+        ),
         orders.in_maintenance(route.name),
     )
 

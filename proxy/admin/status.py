@@ -27,8 +27,10 @@ _FAILURES = {failure.reason: failure for failure in vars(errors).values() if isi
 _TOO_MUCH = frozenset({413, 414, 429, 431})  # statuses of which each says that a bound was passed
 _LIMITS = frozenset({"queue_full", "queue_timeout", "spool", "overloaded"})  # reasons that say it in a 503
 _SIDES = {
-    Blame.CLIENT: "client", Blame.CLIENT_SLOW: "client",
-    Blame.UPSTREAM: "upstream", Blame.UPSTREAM_SLOW: "upstream",
+    Blame.CLIENT: "client",
+    Blame.CLIENT_SLOW: "client",
+    Blame.UPSTREAM: "upstream",
+    Blame.UPSTREAM_SLOW: "upstream",
 }
 
 
@@ -52,8 +54,11 @@ def status(board: Board, reports: Reports, orders: Orders, settings: Settings, v
         **_open(alive),
         "failures": _failures(slots),
         "routes": shown,
-        "leaving": [{"peer": name, **connections(view)} for name, view in views.items()
-                    if name not in in_use and view.sight.busy],
+        "leaving": [
+            {"peer": name, **connections(view)}
+            for name, view in views.items()
+            if name not in in_use and view.sight.busy
+        ],
         "maintenance": {"all": EVERY in orders.maintained, "routes": sorted(orders.maintained - {EVERY})},
         "orders": orders.version,
         "certificates": _certificates(alive),
@@ -85,10 +90,16 @@ def _counted(slots: list[Slot]) -> dict[str, Any]:
     return {
         "requests": sum(counts),
         "statuses": {name: count for name, count in sorted(classes.items()) if count},
-        "durations": {"bounds": BUCKETS, "counts": counts or [0] * (len(BUCKETS) + 1),
-                      "sum": round(sum(slot.total(Total.DURATION) for slot in slots) / _MICRO, 6)},
-        "totals": {which.name.lower(): sum(slot.total(which) for slot in slots)
-                   for which in Total if which not in (Total.DURATION, Total.CPU)},
+        "durations": {
+            "bounds": BUCKETS,
+            "counts": counts or [0] * (len(BUCKETS) + 1),
+            "sum": round(sum(slot.total(Total.DURATION) for slot in slots) / _MICRO, 6),
+        },
+        "totals": {
+            which.name.lower(): sum(slot.total(which) for slot in slots)
+            for which in Total
+            if which not in (Total.DURATION, Total.CPU)
+        },
     }
 
 
@@ -109,19 +120,29 @@ def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
     for reason, counts in failure_counts(slots).items():
         failure = _FAILURES.get(reason)
         side = _SIDES.get(failure.blame, "gateway") if failure else "gateway"
-        found.append({
-            "reason": reason,
-            "count": sum(counts),
-            "side": side,
-            "status": failure.status if failure else 0,
-            "message": failure.message if failure else "",
-            "limit": reason in _LIMITS or (failure is not None and failure.status in _TOO_MUCH),
-        })
+        found.append(
+            {
+                "reason": reason,
+                "count": sum(counts),
+                "side": side,
+                "status": failure.status if failure else 0,
+                "message": failure.message if failure else "",
+                "limit": reason in _LIMITS or (failure is not None and failure.status in _TOO_MUCH),
+            }
+        )
     answered = sum(count for slot in slots for _, status_class, count in slot.requests() if status_class == 5)
     own = answered - sum(row["count"] for row in found if row["status"] >= 500)
     if own > 0:
-        found.append({"reason": "application", "count": own, "side": "upstream", "status": 500, "limit": False,
-                      "message": "The application itself answered with 5xx"})
+        found.append(
+            {
+                "reason": "application",
+                "count": own,
+                "side": "upstream",
+                "status": 500,
+                "limit": False,
+                "message": "The application itself answered with 5xx",
+            }
+        )
     return sorted(found, key=lambda row: (-row["count"], row["reason"]))
 
 
@@ -153,8 +174,11 @@ def _worker(slot: Slot, orders: Orders) -> dict[str, Any]:
         "draining": bool(slot.gauge(Gauge.DRAINING)),
         "current": slot.gauge(Gauge.ORDERS) >= orders.version,
         "utilisation": round(slot.gauge(Gauge.UTILISATION) / _MICRO, 3),
-        "connections": {"idle": slot.gauge(Gauge.PARKED), "active": slot.gauge(Gauge.ACTIVE),
-                        "tunnel": slot.gauge(Gauge.TUNNELS)},
+        "connections": {
+            "idle": slot.gauge(Gauge.PARKED),
+            "active": slot.gauge(Gauge.ACTIVE),
+            "tunnel": slot.gauge(Gauge.TUNNELS),
+        },
         "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
         "requests": sum(slot.durations()),
         "requests_held": slot.gauge(Gauge.HELD),

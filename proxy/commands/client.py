@@ -51,7 +51,7 @@ class Admin:
             if raw is not None:
                 chosen[name] = _value(name, raw, "--admin" if name == "admin" else "--token-file")
         if chosen["admin"] is None:
-            raise CommandError("this gateway has no admin address (admin = \"off\")", USAGE)
+            raise CommandError('this gateway has no admin address (admin = "off")', USAGE)
         path = chosen["admin_token_file"]
         try:
             return cls(chosen["admin"], read_token(path) if path else b"")
@@ -74,11 +74,14 @@ class Admin:
             document = json.loads(answer.read(_MOST))
         except (OSError, http.client.HTTPException) as problem:
             reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no answer"
-            raise CommandError(f"no gateway answers at {self.address}: {reason}; is it running, and is this its admin "
-                               "address? (--admin, --config)") from None
+            raise CommandError(
+                f"no gateway answers at {self.address}: {reason}; is it running, and is this its admin "
+                "address? (--admin, --config)"
+            ) from None
         except ValueError:
-            raise CommandError(f"{self.address} answered {method} {path} with {answer.status} and no JSON; is this the "
-                               "admin address?") from None
+            raise CommandError(
+                f"{self.address} answered {method} {path} with {answer.status} and no JSON; is this the admin address?"
+            ) from None
         finally:
             connection.close()
         if not isinstance(document, dict) or answer.status not in (200, 202):
@@ -114,8 +117,11 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise CommandError(f"--config {path}: cannot be read: {problem.strerror}", USAGE) from None
     except ValueError as problem:
         raise CommandError(f"--config {path}: not valid TOML: {problem}", USAGE) from None
-    return {name: _value(name, document[name], f"{path}: {name}")
-            for name in ("admin", "admin_token_file") if name in document}
+    return {
+        name: _value(name, document[name], f"{path}: {name}")
+        for name in ("admin", "admin_token_file")
+        if name in document
+    }
 
 
 def _value(name: str, raw: object, source: str) -> Any:

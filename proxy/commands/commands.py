@@ -38,16 +38,32 @@ def parser(name: str) -> argparse.ArgumentParser:
     """The arguments of one command."""
     made = _Parser(prog=f"python -m proxy {name}", description=NAMES[name], allow_abbrev=False)
     if name == "switch":
-        made.add_argument("what", metavar="ROUTE|PEER", help="a route, or an upstream that is replaced on all routes "
-                          "that have it; both as status shows them")
+        made.add_argument(
+            "what",
+            metavar="ROUTE|PEER",
+            help="a route, or an upstream that is replaced on all routes that have it; both as status shows them",
+        )
         made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
-        made.add_argument("--wait-ready", metavar="PATH",
-                          type=_path,
-                          help="path that must be answered with 2xx; without it a connection is enough")
-        made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0,
-                          help="longest wait for that; then nothing is changed [60]")
-        made.add_argument("--drain-timeout", metavar="SECONDS", type=_seconds, default=60.0,
-                          help="longest wait until the old instance serves nobody [60]")
+        made.add_argument(
+            "--wait-ready",
+            metavar="PATH",
+            type=_path,
+            help="path that must be answered with 2xx; without it a connection is enough",
+        )
+        made.add_argument(
+            "--timeout",
+            metavar="SECONDS",
+            type=_seconds,
+            default=60.0,
+            help="longest wait for that; then nothing is changed [60]",
+        )
+        made.add_argument(
+            "--drain-timeout",
+            metavar="SECONDS",
+            type=_seconds,
+            default=60.0,
+            help="longest wait until the old instance serves nobody [60]",
+        )
     elif name in ("drain", "undrain"):
         made.add_argument("peer", metavar="PEER", help="an upstream's address, as status shows it")
     elif name == "maintenance":
@@ -56,8 +72,9 @@ def parser(name: str) -> argparse.ArgumentParser:
         made.add_argument("--route", metavar="ROUTE", help="on this route only; on all if not given")
     if name == "drain":
         made.add_argument("--force", action="store_true", default=None, help="even if no other peer is left")
-        made.add_argument("--wait", metavar="SECONDS", type=_seconds,
-                          help="wait at most so long until it serves nobody")
+        made.add_argument(
+            "--wait", metavar="SECONDS", type=_seconds, help="wait at most so long until it serves nobody"
+        )
     if name == "top":
         made.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="time between readings [1]")
         made.add_argument("--count", metavar="N", type=int, default=0, help="end after so many readings")
@@ -143,8 +160,9 @@ def _order(name: str, admin: Admin, given: argparse.Namespace) -> int:
 
     code = FINE
     if name == "switch":
-        code, done = switch(admin, given.what, given.upstream, given.wait_ready, given.timeout,
-                            given.drain_timeout, say)
+        code, done = switch(
+            admin, given.what, given.upstream, given.wait_ready, given.timeout, given.drain_timeout, say
+        )
     else:
         done = admin.command(name, **_body(name, given))
         say(done["done"])

@@ -54,8 +54,13 @@ def seconds(value: float | None) -> str:
     for limit, scale, unit in ((0.001, 1e6, "µs"), (1.0, 1e3, "ms"), (100.0, 1.0, "s")):
         if value < limit:
             return f"{value * scale:.3g} {unit}"
-    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.0f} h" if value < 172800 else (
-        f"{value / 86400:.0f} d")
+    return (
+        f"{value / 60:.0f} min"
+        if value < 7200
+        else f"{value / 3600:.0f} h"
+        if value < 172800
+        else (f"{value / 86400:.0f} d")
+    )
 
 
 def size(value: float) -> str:

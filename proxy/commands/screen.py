@@ -26,8 +26,14 @@ def _parts(before: Reading | None, now: Reading) -> Iterator[RenderableType]:
         yield Text(f"maintenance: {where}", style="bold yellow")
     if now["routes"]:
         yield _routes(now)
-    for part in (_leaving(now), _failures(before, now), _requests("slowest", now), _requests("failing", now),
-                 _tunnels(now), _certificates(now)):
+    for part in (
+        _leaving(now),
+        _failures(before, now),
+        _requests("slowest", now),
+        _requests("failing", now),
+        _tunnels(now),
+        _certificates(now),
+    ):
         if part is not None:
             yield part
 
@@ -56,7 +62,9 @@ def _traffic(before: Reading | None, now: Reading) -> Table:
     cells = (
         ("requests", f"{rate(since, now, 'requests'):.1f}/s"),
         ("failing", f"{failing:.1f}/s"),
-        ("p50", seconds(half)), ("p95", seconds(most)), ("p99", seconds(nearly)),
+        ("p50", seconds(half)),
+        ("p95", seconds(most)),
+        ("p99", seconds(nearly)),
         ("in", f"{size(rate(since, now, 'totals', 'received'))}/s"),
         ("out", f"{size(rate(since, now, 'totals', 'sent'))}/s"),
         ("connections", f"{open_now['active']} active, {open_now['idle']} idle, {open_now['tunnel']} WebSockets"),
@@ -70,8 +78,9 @@ def _traffic(before: Reading | None, now: Reading) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0),
-                  header_style="dim")
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), header_style="dim"
+    )
     for column in columns:
         number = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if number else "left", overflow="fold")
@@ -86,8 +95,12 @@ def _routes(now: Reading) -> Table:
             table.add_row(Text(name), Text(route["answer"], style="dim"))
         for peer in route["peers"]:
             state = Text(peer["state"], style=_COLOURS.get(peer["state"], "dim"))
-            table.add_row(Text(name), Text(peer["peer"]), state, *_counts(peer, "weight", "busy", "idle", "connects",
-                                                                          "reuses", "failures"))
+            table.add_row(
+                Text(name),
+                Text(peer["peer"]),
+                state,
+                *_counts(peer, "weight", "busy", "idle", "connects", "reuses", "failures"),
+            )
             name = ""
     return table
 
@@ -112,8 +125,13 @@ def _failures(before: Reading | None, now: Reading) -> Table | None:
     earlier = {row["reason"]: row["count"] for row in before["failures"]} if before else {}
     for row in now["failures"][:_MOST_ROWS]:
         new = row["count"] - earlier.get(row["reason"], 0) if before else 0
-        table.add_row(Text(row["reason"], style="yellow" if row["limit"] else ""), row["side"], str(row["count"]),
-                      Text(f"+{new}" if new else "", style="red"), Text(row["message"], style="dim"))
+        table.add_row(
+            Text(row["reason"], style="yellow" if row["limit"] else ""),
+            row["side"],
+            str(row["count"]),
+            Text(f"+{new}" if new else "", style="red"),
+            Text(row["message"], style="dim"),
+        )
     return table
 
 
@@ -122,20 +140,39 @@ def _requests(kind: str, now: Reading) -> Table | None:
         return None
     table = _table(f"{kind} requests of late", ">ago", ">took", ">status", "request", "client", "upstream", "cause")
     for row in now[kind][:_MOST_ROWS]:
-        table.add_row(seconds(row["ago"]), seconds(row["seconds"]), str(row["status"]),
-                      Text(f"{row['method']} {row['target']}"), Text(row["client"]), Text(row["upstream"]),
-                      Text(row["reason"], style="red"))
+        table.add_row(
+            seconds(row["ago"]),
+            seconds(row["seconds"]),
+            str(row["status"]),
+            Text(f"{row['method']} {row['target']}"),
+            Text(row["client"]),
+            Text(row["upstream"]),
+            Text(row["reason"], style="red"),
+        )
     return table
 
 
 def _tunnels(now: Reading) -> Table | None:
     if not now["tunnels"]:
         return None
-    table = _table(f"WebSockets ({now['connections']['tunnel']} open)", ">for", "path", "client", "upstream",
-                   ">to client", ">from client")
+    table = _table(
+        f"WebSockets ({now['connections']['tunnel']} open)",
+        ">for",
+        "path",
+        "client",
+        "upstream",
+        ">to client",
+        ">from client",
+    )
     for row in now["tunnels"][:_MOST_ROWS]:
-        table.add_row(seconds(now["now"] - row["since"]), Text(row["target"]), Text(row["client"]),
-                      Text(row["upstream"]), size(row["to_client"]), size(row["to_upstream"]))
+        table.add_row(
+            seconds(now["now"] - row["since"]),
+            Text(row["target"]),
+            Text(row["client"]),
+            Text(row["upstream"]),
+            size(row["to_client"]),
+            size(row["to_upstream"]),
+        )
     return table
 
 

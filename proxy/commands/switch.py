@@ -1,7 +1,7 @@
 """Move routes to a new instance of their application: no request is lost, and nothing changes unless it is ready.
 
-    probe the new one ──ready──► order the switch ──all workers act on it──► wait until the old one serves nobody
-          └──deadline──► nothing was changed
+probe the new one ──ready──► order the switch ──all workers act on it──► wait until the old one serves nobody
+      └──deadline──► nothing was changed
 """
 
 import http.client
@@ -18,8 +18,9 @@ _PAUSE = 0.2
 Say = Callable[[str], None]
 
 
-def switch(admin: Admin, what: str, upstreams: Sequence[str], ready: str | None, timeout: float,
-           drain_timeout: float, say: Say) -> tuple[int, dict[str, Any]]:
+def switch(
+    admin: Admin, what: str, upstreams: Sequence[str], ready: str | None, timeout: float, drain_timeout: float, say: Say
+) -> tuple[int, dict[str, Any]]:
     """Do it; the exit code, and what the gateway answered. Raises CommandError when nothing was changed.
 
     `what`: a route's name, or the address of a peer to be replaced on all routes that have it.
@@ -32,8 +33,10 @@ def switch(admin: Admin, what: str, upstreams: Sequence[str], ready: str | None,
     names = [route["name"] for route in routes]
     addresses = sorted({peer["peer"] for route in routes for peer in route["peers"]})
     if what not in names and what not in addresses:
-        raise CommandError(f"there is no route {what!r} with an upstream, and no such peer; routes are "
-                           f"{', '.join(names)}; peers are {', '.join(addresses)}")
+        raise CommandError(
+            f"there is no route {what!r} with an upstream, and no such peer; routes are "
+            f"{', '.join(names)}; peers are {', '.join(addresses)}"
+        )
     target = {"route": what} if what in names else {"peer": what}
     deadline = monotonic() + timeout
     for peer in peers:

@@ -21,7 +21,7 @@ class Kept(IntEnum):
 class Presence:
     """Counts of clients, by key. `memory` is zeroed and has `words(count, slots)` 8-byte words.
 
-        number given last | number of each slot | keys | numbers | connections | WebSockets
+    number given last | number of each slot | keys | numbers | connections | WebSockets
     """
 
     def __init__(self, memory: memoryview, count: int, slots: int, lock: Lock, slot: int) -> None:

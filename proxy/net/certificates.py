@@ -38,11 +38,13 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
         raise CertificateError(f"{key}: everybody on this machine can read or change this key; chmod 600 {key}")
     owners = [index for index, one in enumerate(certificates) if one.public_key() == private.public_key()]
     if not owners:
-        raise CertificateError(f"{key}: is the key of another certificate than {cert}; name the pair that was made "
-                               "together")
+        raise CertificateError(
+            f"{key}: is the key of another certificate than {cert}; name the pair that was made together"
+        )
     if owners[0]:
-        raise CertificateError(f"{cert}: its certificate {owners[0] + 1} is the one of the key; put it first, the "
-                               "authorities behind it")
+        raise CertificateError(
+            f"{cert}: its certificate {owners[0] + 1} is the one of the key; put it first, the authorities behind it"
+        )
     pair = describe(chain, secret)
     try:
         context_of(pair, Keyring())
@@ -86,8 +88,10 @@ def _private_key(secret: bytes, path: Path) -> CertificateIssuerPrivateKeyTypes:
     try:
         private = serialization.load_pem_private_key(secret, None)
     except TypeError:
-        raise CertificateError(f"{path}: the key is encrypted, and nobody is there to type its password; "
-                               f"openssl pkey -in {path} -out a file of its own") from None
+        raise CertificateError(
+            f"{path}: the key is encrypted, and nobody is there to type its password; "
+            f"openssl pkey -in {path} -out a file of its own"
+        ) from None
     except ValueError:
         raise CertificateError(f"{path}: holds no private key in PEM (-----BEGIN PRIVATE KEY-----)") from None
     return private  # type: ignore[return-value]
@@ -96,8 +100,9 @@ def _private_key(secret: bytes, path: Path) -> CertificateIssuerPrivateKeyTypes:
 def describe(chain: bytes, key: bytes) -> KeyPair:
     """A pair that belongs together, with the names and dates of its first certificate."""
     leaf = x509.load_pem_x509_certificates(chain)[0]
-    return KeyPair(chain, key, _names(leaf), int(leaf.not_valid_before_utc.timestamp()),
-                   int(leaf.not_valid_after_utc.timestamp()))
+    return KeyPair(
+        chain, key, _names(leaf), int(leaf.not_valid_before_utc.timestamp()), int(leaf.not_valid_after_utc.timestamp())
+    )
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
@@ -130,11 +135,13 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
-def self_signed(names: Sequence[str], days: int = _SELF_SIGNED_DAYS,
-                extensions: Iterable[tuple[x509.ExtensionType, bool]] = ()) -> KeyPair:
+def self_signed(
+    names: Sequence[str], days: int = _SELF_SIGNED_DAYS, extensions: Iterable[tuple[x509.ExtensionType, bool]] = ()
+) -> KeyPair:
     """A certificate that nobody vouches for; names may be addresses. `extensions` come with "critical"."""
     key = new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

@@ -57,8 +57,26 @@ class Entry(NamedTuple):
 
 
 EntryFields = tuple[
-    float, str, bytes, bytes, int, int, int, int, bytes | None, bytes | None, bytes, str,
-    float, float, float, float, str, str, bytes]
+    float,
+    str,
+    bytes,
+    bytes,
+    int,
+    int,
+    int,
+    int,
+    bytes | None,
+    bytes | None,
+    bytes,
+    str,
+    float,
+    float,
+    float,
+    float,
+    str,
+    str,
+    bytes,
+]
 """An `Entry` without its names."""
 
 
@@ -118,18 +136,39 @@ class Combined:
         self._clock = _Clock(' - - [%d/%b/%Y:%H:%M:%S %z] "')
         self._requests = _Memo(lambda key: f'{escape(key[0])} {escape(key[1])} {_VERSIONS[key[2]]}" {key[3]} ')
         self._programs = _Memo(lambda key: "".join(f' "{"-" if value is None else escape(value)}"' for value in key))
-        self._ends = _Memo(lambda key: f' {key[0]} {key[1] or "-"} ')
+        self._ends = _Memo(lambda key: f" {key[0]} {key[1] or '-'} ")
 
     def line(self, entry: Entry | EntryFields) -> str:
-        (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
-         queue, connect, first_byte, total, termination, reason, trace) = entry
+        (
+            when,
+            client,
+            method,
+            target,
+            version,
+            status,
+            sent,
+            received,
+            referer,
+            agent,
+            request_id,
+            upstream,
+            queue,
+            connect,
+            first_byte,
+            total,
+            termination,
+            reason,
+            trace,
+        ) = entry
         # Both are not reached on a connection that stands: the usual case.
-        waits = f'{_duration(queue, "-")}/{_duration(connect, "-")}/' if queue >= 0 or connect >= 0 else "-/-/"
-        return (f'{client or "-"}{self._clock.text(int(when))}{self._requests[method, target, version, status]}'
-                f'{_numbers[sent]}{self._programs[referer, agent]} {request_id.decode()} {upstream or "-"} '
-                f'{waits}{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else "-"}/'
-                f'{_seconds[int(total * 1e6 + 0.5)]} {_numbers[received]}{self._ends[termination, reason]}'
-                f'{trace.decode() if trace else "-"}\n')
+        waits = f"{_duration(queue, '-')}/{_duration(connect, '-')}/" if queue >= 0 or connect >= 0 else "-/-/"
+        return (
+            f"{client or '-'}{self._clock.text(int(when))}{self._requests[method, target, version, status]}"
+            f"{_numbers[sent]}{self._programs[referer, agent]} {request_id.decode()} {upstream or '-'} "
+            f"{waits}{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else '-'}/"
+            f"{_seconds[int(total * 1e6 + 0.5)]} {_numbers[received]}{self._ends[termination, reason]}"
+            f"{trace.decode() if trace else '-'}\n"
+        )
 
 
 class Json:
@@ -139,26 +178,55 @@ class Json:
         self._clock = _Clock('{"time":"%Y-%m-%dT%H:%M:%S.')
         self._zone = _Clock("%z")
         self._requests = _Memo(
-            lambda key: f'"method":{quote_json(key[0])},"target":{quote_json(key[1])},"protocol":"{_VERSIONS[key[2]]}",'
-                        f'"status":{key[3]},"sent":')
+            lambda key: (
+                f'"method":{quote_json(key[0])},"target":{quote_json(key[1])},"protocol":"{_VERSIONS[key[2]]}",'
+                f'"status":{key[3]},"sent":'
+            )
+        )
         self._programs = _Memo(
-            lambda key: ",".join(f'"{name}":{"null" if value is None else quote_json(value)}'
-                                 for name, value in zip(("referer", "user_agent"), key, strict=True)))
+            lambda key: ",".join(
+                f'"{name}":{"null" if value is None else quote_json(value)}'
+                for name, value in zip(("referer", "user_agent"), key, strict=True)
+            )
+        )
         self._ends = _Memo(lambda key: f'"termination":"{key[0]}","reason":{_quoted(key[1])},"trace_id":')
 
     def line(self, entry: Entry | EntryFields) -> str:
-        (when, client, method, target, version, status, sent, received, referer, agent, request_id, upstream,
-         queue, connect, first_byte, total, termination, reason, trace) = entry
+        (
+            when,
+            client,
+            method,
+            target,
+            version,
+            status,
+            sent,
+            received,
+            referer,
+            agent,
+            request_id,
+            upstream,
+            queue,
+            connect,
+            first_byte,
+            total,
+            termination,
+            reason,
+            trace,
+        ) = entry
         second = int(when)
         zone = self._zone.text(second)
-        asked = (f'{self._clock.text(second)}{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
-                 f'"client":"{client}",{self._requests[method, target, version, status]}{_numbers[sent]},'
-                 f'"received":{_numbers[received]},{self._programs[referer, agent]},'
-                 f'"request_id":"{request_id.decode()}",')
+        asked = (
+            f'{self._clock.text(second)}{int((when - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
+            f'"client":"{client}",{self._requests[method, target, version, status]}{_numbers[sent]},'
+            f'"received":{_numbers[received]},{self._programs[referer, agent]},'
+            f'"request_id":"{request_id.decode()}",'
+        )
         waits = f'"queue":{_duration(queue)},"connect":{_duration(connect)},'
-        return (f'{asked}"upstream":{_quoted(upstream)},{waits}'
-                f'"first_byte":{_duration(first_byte)},"total":{_duration(total)},'
-                f'{self._ends[termination, reason]}{_quoted(trace.decode())}}}\n')
+        return (
+            f'{asked}"upstream":{_quoted(upstream)},{waits}'
+            f'"first_byte":{_duration(first_byte)},"total":{_duration(total)},'
+            f"{self._ends[termination, reason]}{_quoted(trace.decode())}}}\n"
+        )
 
 
 def _quoted(text: str) -> str:
@@ -204,7 +272,7 @@ class Destination:
         written = 0
         try:
             while written < len(text):
-                written += os.write(self._file, text[written:self._end(text, written)])
+                written += os.write(self._file, text[written : self._end(text, written)])
         except OSError:
             if written:
                 self._torn = text[written - 1] != _NEWLINE

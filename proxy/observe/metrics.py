@@ -122,7 +122,7 @@ class Cells:
     def items(self) -> Iterator[tuple[str, int]]:
         """Names in use and where their numbers begin."""
         for start in self._starts:
-            raw = self._words[start:start + _NAME].tobytes().rstrip(b"\0")
+            raw = self._words[start : start + _NAME].tobytes().rstrip(b"\0")
             if not raw:
                 return
             yield raw.decode("utf-8", "replace"), start + _NAME
@@ -143,8 +143,8 @@ class Cells:
         if used >= len(self._starts) - 1 and name != OTHER:
             return self.find(OTHER)
         start = self._starts[used]
-        raw = name.encode()[:_NAME * 8]
-        self._words[start:start + _NAME] = memoryview(raw.ljust(_NAME * 8, b"\0")).cast("q")
+        raw = name.encode()[: _NAME * 8]
+        self._words[start : start + _NAME] = memoryview(raw.ljust(_NAME * 8, b"\0")).cast("q")
         self._known[name] = start + _NAME
         return start + _NAME
 
@@ -295,7 +295,9 @@ class Slot:
 
     def peers(self) -> Iterator[tuple[str, PeerView]]:
         for name, at in Cells(self._words, _PEERS, PEERS, _PEER_NUMBERS).items():
-            connects, reuses, failures, state, idle, busy, weight, probed = self._words[at:at + _PEER_NUMBERS].tolist()
+            connects, reuses, failures, state, idle, busy, weight, probed = self._words[
+                at : at + _PEER_NUMBERS
+            ].tolist()
             yield name, PeerView(connects, reuses, failures, PeerSight(PeerState(state), idle, busy, weight, probed))
 
     def reasons(self) -> Iterator[tuple[str, int, int]]:
@@ -341,7 +343,7 @@ class Board:
     def leave(self, index: int) -> None:
         """The worker of this slot has died: its gauges are no longer true, its counters stay."""
         start = index * _SLOT + _GAUGES
-        self._words[start:start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
+        self._words[start : start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
         counters = self.counters(index)
         counters.see_peers({})
         counters.see_certificates({})
@@ -367,4 +369,4 @@ class Board:
         return [Slot(index, self._view(index)) for index in range(self._given[0])]
 
     def _view(self, index: int) -> memoryview:
-        return self._words[index * _SLOT:(index + 1) * _SLOT]
+        return self._words[index * _SLOT : (index + 1) * _SLOT]

@@ -30,10 +30,18 @@ _TOTALS = (
 )
 
 _GAUGES = (
-    ("connections", "Client connections", "state",
-     ((Gauge.PARKED, "idle"), (Gauge.ACTIVE, "active"), (Gauge.TUNNELS, "tunnel"))),
-    ("upstream_connections", "Connections to upstream peers", "state",
-     ((Gauge.UPSTREAM_IDLE, "idle"), (Gauge.UPSTREAM_BUSY, "busy"))),
+    (
+        "connections",
+        "Client connections",
+        "state",
+        ((Gauge.PARKED, "idle"), (Gauge.ACTIVE, "active"), (Gauge.TUNNELS, "tunnel")),
+    ),
+    (
+        "upstream_connections",
+        "Connections to upstream peers",
+        "state",
+        ((Gauge.UPSTREAM_IDLE, "idle"), (Gauge.UPSTREAM_BUSY, "busy")),
+    ),
 )
 
 
@@ -63,16 +71,24 @@ class _BoardCollector(Collector):
             for which, state in members:
                 family.add_metric([state], sum(slot.gauge(which) for slot in alive))
             yield family
-        yield GaugeMetricFamily(_PREFIX + "requests_held", "Requests waiting for an upstream now",
-                                sum(slot.gauge(Gauge.HELD) for slot in alive))
-        yield GaugeMetricFamily(_PREFIX + "queue_waiting", "Requests waiting for a peer that is full now",
-                                sum(slot.gauge(Gauge.QUEUED) for slot in alive))
+        yield GaugeMetricFamily(
+            _PREFIX + "requests_held",
+            "Requests waiting for an upstream now",
+            sum(slot.gauge(Gauge.HELD) for slot in alive),
+        )
+        yield GaugeMetricFamily(
+            _PREFIX + "queue_waiting",
+            "Requests waiting for a peer that is full now",
+            sum(slot.gauge(Gauge.QUEUED) for slot in alive),
+        )
         yield _certificates(alive)
         yield from _workers(slots, alive)
-        yield GaugeMetricFamily(_PREFIX + "start_time_seconds", "Unix time at which the master started",
-                                self._board.started)
-        build = GaugeMetricFamily(_PREFIX + "build_info", "Always 1; the label says which version runs",
-                                  labels=["version"])
+        yield GaugeMetricFamily(
+            _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started
+        )
+        build = GaugeMetricFamily(
+            _PREFIX + "build_info", "Always 1; the label says which version runs", labels=["version"]
+        )
         build.add_metric([self._version], 1)
         yield build
 
@@ -82,8 +98,9 @@ def _requests(slots: list[Slot]) -> Metric:
     for slot in slots:
         for method, status_class, count in slot.requests():
             counts[method, status_class] += count
-    family = CounterMetricFamily(_PREFIX + "requests", "Finished exchanges; code 0xx: the client got no answer",
-                                 labels=["method", "code"])
+    family = CounterMetricFamily(
+        _PREFIX + "requests", "Finished exchanges; code 0xx: the client got no answer", labels=["method", "code"]
+    )
     for (method, status_class), count in counts.items():
         if count:
             family.add_metric([method, f"{status_class}xx"], count)
@@ -92,8 +109,9 @@ def _requests(slots: list[Slot]) -> Metric:
 
 def _durations(slots: list[Slot]) -> Metric:
     buckets = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
-    family = HistogramMetricFamily(_PREFIX + "request_duration_seconds",
-                                   "From the first byte of a request to the last byte of its answer")
+    family = HistogramMetricFamily(
+        _PREFIX + "request_duration_seconds", "From the first byte of a request to the last byte of its answer"
+    )
     cumulative: list[tuple[str, float]] = []
     seen = 0
     for bound, count in zip((*map(str, BUCKETS), "+Inf"), buckets or [0] * (len(BUCKETS) + 1), strict=True):
@@ -118,23 +136,30 @@ def _joined(one: PeerView, other: PeerView) -> PeerView:
         one.connects + other.connects,
         one.reuses + other.reuses,
         one.failures + other.failures,
-        PeerSight(max(mine.state, its.state), mine.idle + its.idle, mine.busy + its.busy,
-                  max(mine.weight, its.weight), max(mine.probed, its.probed)),
+        PeerSight(
+            max(mine.state, its.state),
+            mine.idle + its.idle,
+            mine.busy + its.busy,
+            max(mine.weight, its.weight),
+            max(mine.probed, its.probed),
+        ),
     )
 
 
 def _peers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
     views = peer_views(slots)
     for field, metric, doc in (
-            ("connects", "upstream_connects", "Connections opened to a peer"),
-            ("reuses", "upstream_reuses", "Requests sent on a connection that was already open"),
-            ("failures", "upstream_failures", "Connects and exchanges that failed at a peer")):
+        ("connects", "upstream_connects", "Connections opened to a peer"),
+        ("reuses", "upstream_reuses", "Requests sent on a connection that was already open"),
+        ("failures", "upstream_failures", "Connects and exchanges that failed at a peer"),
+    ):
         family = CounterMetricFamily(_PREFIX + metric, doc, labels=["peer"])
         for peer, view in views.items():
             family.add_metric([peer], getattr(view, field))
         yield family
-    up = GaugeMetricFamily(_PREFIX + "peer_up", "1 while every worker sends requests to a peer, 0 while one does not",
-                           labels=["peer"])
+    up = GaugeMetricFamily(
+        _PREFIX + "peer_up", "1 while every worker sends requests to a peer, 0 while one does not", labels=["peer"]
+    )
     for peer, view in peer_views(alive).items():
         if view.sight.state is not PeerState.UNKNOWN:
             up.add_metric([peer], view.sight.state is PeerState.UP)
@@ -153,8 +178,9 @@ def failure_counts(slots: list[Slot]) -> dict[str, tuple[int, int]]:
 
 def _failures(slots: list[Slot]) -> Iterator[Metric]:
     counts = failure_counts(slots)
-    refusals = CounterMetricFamily(_PREFIX + "requests_rejected", "Requests refused before any upstream saw them",
-                                   labels=["reason"])
+    refusals = CounterMetricFamily(
+        _PREFIX + "requests_rejected", "Requests refused before any upstream saw them", labels=["reason"]
+    )
     failures = CounterMetricFamily(_PREFIX + "failures", "Requests refused or failed, by cause", labels=["reason"])
     for reason, (refused, failed) in counts.items():
         if refused:
@@ -162,8 +188,11 @@ def _failures(slots: list[Slot]) -> Iterator[Metric]:
         failures.add_metric([reason], refused + failed)
     yield refusals
     yield failures
-    yield CounterMetricFamily(_PREFIX + "rate_limited", "Requests refused because their client asks too often",
-                              sum(counts.get(RATE_LIMITED, (0, 0))))
+    yield CounterMetricFamily(
+        _PREFIX + "rate_limited",
+        "Requests refused because their client asks too often",
+        sum(counts.get(RATE_LIMITED, (0, 0))),
+    )
 
 
 def certificate_expiries(alive: list[Slot]) -> dict[str, int]:
@@ -176,8 +205,9 @@ def certificate_expiries(alive: list[Slot]) -> dict[str, int]:
 
 
 def _certificates(alive: list[Slot]) -> Metric:
-    family = GaugeMetricFamily(_PREFIX + "certificate_expiry_seconds", "Unix time at which a certificate expires",
-                               labels=["name"])
+    family = GaugeMetricFamily(
+        _PREFIX + "certificate_expiry_seconds", "Unix time at which a certificate expires", labels=["name"]
+    )
     for name, expiry in certificate_expiries(alive).items():
         family.add_metric([name], expiry)
     return family
@@ -190,8 +220,9 @@ def _workers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
         cpu.add_metric([str(slot.index)], slot.total(Total.CPU) / _MICRO)
     yield cpu
     for which, name, doc, scale in (
-            (Gauge.UTILISATION, "worker_utilisation_ratio", "Share of a core used over the last second", _MICRO),
-            (Gauge.DRAINING, "worker_draining", "1 while a worker finishes what it has and takes nothing new", 1.0)):
+        (Gauge.UTILISATION, "worker_utilisation_ratio", "Share of a core used over the last second", _MICRO),
+        (Gauge.DRAINING, "worker_draining", "1 while a worker finishes what it has and takes nothing new", 1.0),
+    ):
         family = GaugeMetricFamily(_PREFIX + name, doc, labels=["worker"])
         for slot in alive:
             family.add_metric([str(slot.index)], slot.gauge(which) / scale)

@@ -39,8 +39,10 @@ class Reports:
         """Replace the report of a slot. While it is too long, its longest list loses the later half."""
         content = self._encoded(report)
         while len(content) > AREA - _HEAD:
-            longest = max((name for name, value in report.items() if isinstance(value, list)),
-                          key=lambda name: len(json.dumps(report[name])))
+            longest = max(
+                (name for name, value in report.items() if isinstance(value, list)),
+                key=lambda name: len(json.dumps(report[name])),
+            )
             report = {**report, longest: report[longest][: len(report[longest]) // 2]}
             content = self._encoded(report)
         start = mmap.PAGESIZE + slot * AREA

@@ -7,6 +7,18 @@ from proxy.settings.table import Certificate, RouteSettings, Setting, Settings, 
 from proxy.values import Address, Peer
 
 __all__ = [
-    "Address", "Certificate", "Peer", "RouteSettings", "Setting", "Settings", "SettingsError", "leads_here", "load",
-    "nearest", "notes", "problems", "risks", "table",
+    "Address",
+    "Certificate",
+    "Peer",
+    "RouteSettings",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "leads_here",
+    "load",
+    "nearest",
+    "notes",
+    "problems",
+    "risks",
+    "table",
 ]

@@ -26,8 +26,11 @@ def problems(settings: Settings) -> list[str]:
         *_answer_problems(settings),
         *_auth_problems(settings),
         *_machine_problems(settings),
-        *(f"route {route.name}: {problem}"
-          for route in settings.routes for problem in _route_problems(route, settings)),
+        *(
+            f"route {route.name}: {problem}"
+            for route in settings.routes
+            for problem in _route_problems(route, settings)
+        ),
     ]
 
 
@@ -37,8 +40,11 @@ def leads_here(address: Address, settings: Settings) -> bool:
 
 
 def _own(settings: Settings) -> list[Address]:
-    return [address for address in (*settings.bind, *settings.bind_plain, settings.admin)
-            if address and (address.port or address.path)]
+    return [
+        address
+        for address in (*settings.bind, *settings.bind_plain, settings.admin)
+        if address and (address.port or address.path)
+    ]
 
 
 def _upstream_problems(settings: Settings) -> list[str]:
@@ -47,8 +53,11 @@ def _upstream_problems(settings: Settings) -> list[str]:
         found.append("--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080")
     everywhere = (settings, *(route.settings for route in settings.routes))
     peers = {peer.address for one in everywhere for peer in one.upstream}
-    found += [f"--upstream {address}: is an address of the gateway itself; name the application's"
-              for address in peers if leads_here(address, settings)]
+    found += [
+        f"--upstream {address}: is an address of the gateway itself; name the application's"
+        for address in peers
+        if leads_here(address, settings)
+    ]
     return found
 
 
@@ -65,14 +74,23 @@ def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
     found = []
     if settings.admin in (*settings.bind, *settings.bind_plain) and settings.admin in own:
         found.append(f"--admin {settings.admin}: is also a --bind address; give it its own port, or 'off'")
-    found += [f"--bind-plain {address}: is also a --bind address; leave one of them out"
-              for address in settings.bind_plain if address in settings.bind and address in own]
-    found += [f"--{'admin' if address == settings.admin else 'bind'} {address}: {other} takes what comes there too; "
-              "leave one of them out"
-              for address in own for other in own if address != other and _leads_to(address, other)]
+    found += [
+        f"--bind-plain {address}: is also a --bind address; leave one of them out"
+        for address in settings.bind_plain
+        if address in settings.bind and address in own
+    ]
+    found += [
+        f"--{'admin' if address == settings.admin else 'bind'} {address}: {other} takes what comes there too; "
+        "leave one of them out"
+        for address in own
+        for other in own
+        if address != other and _leads_to(address, other)
+    ]
     if settings.admin and not settings.admin.loopback and not settings.admin_token_file:
-        found.append(f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
-                     "address such as 127.0.0.1:9180, or a unix socket")
+        found.append(
+            f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
+            "address such as 127.0.0.1:9180, or a unix socket"
+        )
     if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
         found.append("--proxy-protocol on: names nobody who may send it; add --trusted-proxies")
     return found
@@ -85,8 +103,12 @@ def _tls_problems(settings: Settings) -> list[str]:
         found.append(f"--tls-{given}: needs --tls-{missing} beside it")
     if settings.bind_plain and not settings.secure:
         found.append("--bind-plain is for plain HTTP beside TLS; without a certificate --bind is plain already")
-    found += [f"--domain {name}: certificates for wildcards are not obtained here; name each host, or give one with "
-              "--tls-cert" for name in settings.domain if settings.acme and name.startswith("*.")]
+    found += [
+        f"--domain {name}: certificates for wildcards are not obtained here; name each host, or give one with "
+        "--tls-cert"
+        for name in settings.domain
+        if settings.acme and name.startswith("*.")
+    ]
     if settings.acme and not settings.domain:
         found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
     if settings.domain and not settings.acme and settings.tls == "off":
@@ -94,19 +116,26 @@ def _tls_problems(settings: Settings) -> list[str]:
     if settings.acme and not settings.state_dir:
         found.append("--acme: needs a directory for the account and the keys; add --state-dir")
     if settings.tls_client_ca and not settings.secure:
-        found.append(f"--tls-client-ca {settings.tls_client_ca}: clients show certificates over TLS alone, which is "
-                     "not spoken here; add --tls-cert and --tls-key, or --acme")
+        found.append(
+            f"--tls-client-ca {settings.tls_client_ca}: clients show certificates over TLS alone, which is "
+            "not spoken here; add --tls-cert and --tls-key, or --acme"
+        )
     return found
 
 
 def _limit_problems(settings: Settings) -> list[str]:
     found = []
     if settings.websocket_drain > settings.graceful:
-        found.append(f"--websocket-drain {_time(settings.websocket_drain)}: longer than --graceful "
-                     f"{_time(settings.graceful)}; lower the first or raise the second")
-    found += [f"{TABLE[name].flag} {getattr(settings, name)}: larger than --max-head {settings.max_head}; "
-              "lower the first or raise the second"
-              for name in ("max_request_line", "max_field") if getattr(settings, name) > settings.max_head]
+        found.append(
+            f"--websocket-drain {_time(settings.websocket_drain)}: longer than --graceful "
+            f"{_time(settings.graceful)}; lower the first or raise the second"
+        )
+    found += [
+        f"{TABLE[name].flag} {getattr(settings, name)}: larger than --max-head {settings.max_head}; "
+        "lower the first or raise the second"
+        for name in ("max_request_line", "max_field")
+        if getattr(settings, name) > settings.max_head
+    ]
     return found
 
 
@@ -133,7 +162,7 @@ def _answer_problems(settings: Settings, known: Settings | None = None) -> list[
         found.append(f"{ways[0]} and {ways[1]} both say how requests are answered; remove one")
     every_page = settings.cors_credentials and "*" in settings.cors_origins
     if every_page and not (known and known.cors_credentials and known.cors_origins == settings.cors_origins):
-        found.append("cors_credentials with cors_origins = \"*\" would let every page act for its visitor; list them")
+        found.append('cors_credentials with cors_origins = "*" would let every page act for its visitor; list them')
     pages = (settings.error_pages, settings.maintenance_page)
     if known is None or pages != (known.error_pages, known.maintenance_page):
         found += _page_problems(settings)
@@ -142,8 +171,10 @@ def _answer_problems(settings: Settings, known: Settings | None = None) -> list[
 
 def _page_problems(settings: Settings) -> list[str]:
     found = []
-    for key, pages in (("error_pages", (settings.error_pages, None)),
-                       ("maintenance_page", (None, settings.maintenance_page))):
+    for key, pages in (
+        ("error_pages", (settings.error_pages, None)),
+        ("maintenance_page", (None, settings.maintenance_page)),
+    ):
         try:
             load_pages(*pages)
         except ValueError as problem:
@@ -159,8 +190,11 @@ def _auth_problems(settings: Settings) -> list[str]:
             read_users(path)
         except ValueError as problem:
             found.append(f"--basic-auth {path}: {problem}")
-    found += [f"--forward-auth {url}: asked over http only; name an address of this machine"
-              for url in {one.forward_auth for one in everywhere} if url.startswith("https:")]
+    found += [
+        f"--forward-auth {url}: asked over http only; name an address of this machine"
+        for url in {one.forward_auth for one in everywhere}
+        if url.startswith("https:")
+    ]
     return found
 
 
@@ -175,26 +209,39 @@ def notes(settings: Settings) -> list[str]:
     """What works as it stands but may surprise; shown by `check`."""
     found: list[str] = []
     if settings.graceful < settings.read_timeout:
-        found.append(f"graceful {_time(settings.graceful)} is shorter than read_timeout "
-                     f"{_time(settings.read_timeout)}: an answer that takes longer than the first is cut off when the "
-                     "gateway stops")
+        found.append(
+            f"graceful {_time(settings.graceful)} is shorter than read_timeout "
+            f"{_time(settings.read_timeout)}: an answer that takes longer than the first is cut off when the "
+            "gateway stops"
+        )
     if settings.upstream_keepalive <= 1:
         found.append("upstream_keepalive is 1s or less: every request opens a connection of its own")
     if settings.admin and not settings.admin.loopback:
         found.append(f"admin {settings.admin}: other machines can reach it; its token is all that protects it")
-    if settings.acme and not any(address.port == 443 for address in settings.bind) and not any(
-            address.port == 80 for address in settings.bind_plain):
-        found.append("acme: the authority asks on port 80 or 443, and neither is bound here; let what is in front lead "
-                     "80 to bind_plain or 443 to bind")
+    if (
+        settings.acme
+        and not any(address.port == 443 for address in settings.bind)
+        and not any(address.port == 80 for address in settings.bind_plain)
+    ):
+        found.append(
+            "acme: the authority asks on port 80 or 443, and neither is bound here; let what is in front lead "
+            "80 to bind_plain or 443 to bind"
+        )
     everywhere = (settings, *(route.settings for route in settings.routes))
     counts = settings.max_client_connections or settings.max_client_websockets
     trusted = settings.trusted_proxies
-    if not trusted.networks and not trusted.unix and all(address.loopback for address in settings.bind) and (
-            counts or any(one.rate or one.allow or one.deny for one in everywhere)):
-        found.append("trusted_proxies is empty and only this machine can connect: limits and lists see one client; "
-                     "name the proxy in front, such as trusted_proxies = \"127.0.0.1\"")
+    if (
+        not trusted.networks
+        and not trusted.unix
+        and all(address.loopback for address in settings.bind)
+        and (counts or any(one.rate or one.allow or one.deny for one in everywhere))
+    ):
+        found.append(
+            "trusted_proxies is empty and only this machine can connect: limits and lists see one client; "
+            'name the proxy in front, such as trusted_proxies = "127.0.0.1"'
+        )
     if any((one.burst or one.rate_by.kind != "client") and not one.rate for one in everywhere):
-        found.append("burst and rate_by mean nothing without rate; add it, such as rate = \"20/s\"")
+        found.append('burst and rate_by mean nothing without rate; add it, such as rate = "20/s"')
     if not settings.secure and not trusted.networks and not trusted.unix and any(one.hsts for one in everywhere):
         found.append("hsts is sent over TLS alone, which is not spoken here; add tls_cert and tls_key, or acme")
     return found
@@ -204,10 +251,12 @@ def risks(settings: Settings) -> list[str]:
     """What works as it stands and breaks a rule of a public service; shown by `check`."""
     found: list[str] = []
     if not settings.secure and any(not address.loopback for address in settings.bind):
-        found.append("bind has public addresses without TLS: anybody on the way can read and change what passes; "
-                     "add tls_cert and tls_key, or acme")
+        found.append(
+            "bind has public addresses without TLS: anybody on the way can read and change what passes; "
+            "add tls_cert and tls_key, or acme"
+        )
     if not any(one.rate for one in (settings, *(route.settings for route in settings.routes))):
-        found.append("no rate is set: one client may ask as often as it can; add rate, such as \"20/s\"")
+        found.append('no rate is set: one client may ask as often as it can; add rate, such as "20/s"')
     if settings.access_log == "off":
         found.append("access_log is off: nobody will know who asked for what")
     return found
@@ -217,8 +266,11 @@ def _machine_problems(settings: Settings) -> list[str]:
     found: list[str] = []
     if settings.spool_dir is not None and not os.access(settings.spool_dir, os.W_OK | os.X_OK):
         found.append(f"--spool-dir {settings.spool_dir}: not a directory that can be written to; create it")
-    for flag, file in (("--pidfile", settings.pidfile), ("--access-log", settings.access_log),
-                       ("--error-log", settings.error_log)):
+    for flag, file in (
+        ("--pidfile", settings.pidfile),
+        ("--access-log", settings.access_log),
+        ("--error-log", settings.error_log),
+    ):
         if file and file not in ("-", "off"):
             if not Path(file).parent.is_dir():
                 found.append(f"{flag} {file}: there is no directory {Path(file).parent}; create it")
@@ -234,8 +286,11 @@ def _machine_problems(settings: Settings) -> list[str]:
     for flag, name, known in (("--user", settings.user, _known_user), ("--group", settings.group, _known_group)):
         if name and not known(name):
             found.append(f"{flag} {name}: there is no such {flag[2:]} on this machine; create it or name another")
-    if (settings.user or settings.group) and os.geteuid() != 0 and (
-            settings.user != pwd.getpwuid(os.geteuid()).pw_name):
+    if (
+        (settings.user or settings.group)
+        and os.geteuid() != 0
+        and (settings.user != pwd.getpwuid(os.geteuid()).pw_name)
+    ):
         found.append("--user/--group: only root can change user; start as root or leave them out")
     return found
 

@@ -108,8 +108,9 @@ class _File:
         for name in {name for name in names if names.count(name) > 1}:
             self._mistakes.append(f"{self._path}: two routes are called {name}; give one another 'name'")
         if replace(top, routes=()).all_routes and "default" in names:
-            self._mistakes.append(f"{self._path}: route default: is the name of what the top of the file serves; give "
-                                  "it another 'name'")
+            self._mistakes.append(
+                f"{self._path}: route default: is the name of what the top of the file serves; give it another 'name'"
+            )
         self._check_reached(found)
         return tuple(found)
 
@@ -119,8 +120,10 @@ class _File:
             for host in route.hosts or ("",):
                 other = first.setdefault((host, route.path, route.exact), route.name)
                 if other != route.name:
-                    self._mistakes.append(f"{self._path}: route {route.name}: takes the same requests as route {other}:"
-                                          f" {host or 'any host'}, {route.path}; change one or remove it")
+                    self._mistakes.append(
+                        f"{self._path}: route {route.name}: takes the same requests as route {other}:"
+                        f" {host or 'any host'}, {route.path}; change one or remove it"
+                    )
 
     def certificates(self) -> tuple[Certificate, ...]:
         """The file's certificates beside the one of the flags."""
@@ -200,8 +203,10 @@ class _File:
             path = "/"
         elif _UNREAD.search(path):
             at = self._at(place, start, key)
-            self._mistakes.append(f"{at} = {kinds.toml(path)}: no request has such a path once it is decoded; "
-                                  "write it without %, // and dot segments")
+            self._mistakes.append(
+                f"{at} = {kinds.toml(path)}: no request has such a path once it is decoded; "
+                "write it without %, // and dot segments"
+            )
         return hosts, path, key == "exact"
 
     def _settings(self, values: dict[str, Any], place: str, start: int, *, routed_only: bool = False) -> dict[str, Any]:

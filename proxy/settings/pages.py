@@ -60,8 +60,10 @@ def load_pages(directory: Path | None, maintenance: Path | None) -> ErrorPages:
             raise ValueError(f"{directory}: holds {len(files)} pages; at most {_MOST_PAGES} are read, remove the rest")
         for path in files:
             if not _NAME.fullmatch(path.name):
-                raise ValueError(f"{path}: is named neither for a status (404.html), a class (5xx.json) nor a reason "
-                                 "(maintenance.html); rename it")
+                raise ValueError(
+                    f"{path}: is named neither for a status (404.html), a class (5xx.json) nor a reason "
+                    "(maintenance.html); rename it"
+                )
             templates[path.name] = _read(path)
     if maintenance is not None:
         if maintenance.suffix not in (".html", ".json"):

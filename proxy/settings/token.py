@@ -14,6 +14,8 @@ def read_token(path: Path) -> bytes:
     except OSError as problem:
         raise ValueError(f"cannot be read: {problem.strerror}") from None
     if not LEAST <= len(token) <= MOST or not token.isascii() or not token.decode().isprintable():
-        raise ValueError(f"holds no token: write at least {LEAST} printable characters on one line, such as "
-                         "openssl rand -hex 32 makes")
+        raise ValueError(
+            f"holds no token: write at least {LEAST} printable characters on one line, such as "
+            "openssl rand -hex 32 makes"
+        )
     return token

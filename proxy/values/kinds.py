@@ -117,7 +117,7 @@ def _switch(raw: Any) -> bool:
 def _mode(raw: Any) -> int:
     if isinstance(raw, str) and re.fullmatch(r"0?o?[0-7]{3}", raw):
         return int(raw.removeprefix("0o"), 8)
-    raise ValueError("expected three octal digits in quotes, such as \"660\"")
+    raise ValueError('expected three octal digits in quotes, such as "660"')
 
 
 def _choice(*choices: str) -> Kind:

@@ -22,8 +22,22 @@ _MOST = 256
 # Framing, routing, the connection, and what the gateway says of the client: its own business, whatever a configuration
 # says. A content coding belongs to the body.
 _RESERVED = {
-    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
-    "proxy-connection", "expect", "date", "content-encoding", "forwarded", "x-real-ip", "x-request-id", "proxy-status",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "trailer",
+    "proxy-connection",
+    "expect",
+    "date",
+    "content-encoding",
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "proxy-status",
 }
 _RESERVED_PREFIXES = ("x-forwarded-", "sec-websocket-")
 

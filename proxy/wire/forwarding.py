@@ -122,9 +122,7 @@ def origin_of(
     return Origin(arrival.peer, arrival.scheme, lines)
 
 
-def _claimed(
-    arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool
-) -> Origin:
+def _claimed(arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool) -> Origin:
     chain = _entries(claims, b"x-forwarded-for")
     client = client_address(arrival.peer, chain, trusted)
     scheme = _last(claims, b"x-forwarded-proto").lower()

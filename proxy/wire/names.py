@@ -74,21 +74,25 @@ _FORWARDING_PREFIXES = ("x-forwarded-", "x-client-cert")
 # Become environment variables that an application trusts (the "httpoxy" family).
 _CGI = {"proxy", "script-name", "path-info", "remote-user", "remote-addr"}
 
-_REQUEST = dict.fromkeys(_HOP_BY_HOP | _FORWARDING | _CGI, Kind.DROP) | dict.fromkeys(_CLAIMS, Kind.CLAIM) | {
-    "host": Kind.HOST,
-    "content-length": Kind.CONTENT_LENGTH,
-    "transfer-encoding": Kind.TRANSFER_ENCODING,
-    "connection": Kind.CONNECTION,
-    "expect": Kind.EXPECT,
-    "upgrade": Kind.UPGRADE,
-    "te": Kind.TE,
-    "trailer": Kind.TRAILER,
-    "referer": Kind.REFERER,
-    "user-agent": Kind.USER_AGENT,
-    "accept": Kind.ACCEPT,
-    "sec-websocket-key": Kind.WEBSOCKET_KEY,
-    "sec-websocket-version": Kind.WEBSOCKET_VERSION,
-}
+_REQUEST = (
+    dict.fromkeys(_HOP_BY_HOP | _FORWARDING | _CGI, Kind.DROP)
+    | dict.fromkeys(_CLAIMS, Kind.CLAIM)
+    | {
+        "host": Kind.HOST,
+        "content-length": Kind.CONTENT_LENGTH,
+        "transfer-encoding": Kind.TRANSFER_ENCODING,
+        "connection": Kind.CONNECTION,
+        "expect": Kind.EXPECT,
+        "upgrade": Kind.UPGRADE,
+        "te": Kind.TE,
+        "trailer": Kind.TRAILER,
+        "referer": Kind.REFERER,
+        "user-agent": Kind.USER_AGENT,
+        "accept": Kind.ACCEPT,
+        "sec-websocket-key": Kind.WEBSOCKET_KEY,
+        "sec-websocket-version": Kind.WEBSOCKET_VERSION,
+    }
+)
 
 _RESPONSE = dict.fromkeys(_HOP_BY_HOP | {"te"}, Kind.DROP) | {
     "content-length": Kind.CONTENT_LENGTH,

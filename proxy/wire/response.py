@@ -82,7 +82,6 @@ class ResponseHead:
         head.upgrade, head.websocket_accept = self.upgrade, self.websocket_accept
         return head
 
-
     def with_line(self, line: bytes) -> "ResponseHead":
         """The same head with one more field line."""
         copied = copy(self)

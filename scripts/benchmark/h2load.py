@@ -33,9 +33,7 @@ def drive(port: int, scenario: Scenario, seconds: float, log: Path) -> str:
     return done.stdout
 
 
-def measure(
-    port: int, scenario: Scenario, seconds: float, proxy: Sequence[int], origin: Sequence[int]
-) -> Sample:
+def measure(port: int, scenario: Scenario, seconds: float, proxy: Sequence[int], origin: Sequence[int]) -> Sample:
     """Warm up for a second, then measure one run; h2load's connecting is part of what is counted."""
     if shutil.which("h2load") is None:
         raise BenchError("needs h2load (Debian: nghttp2-client), which is not installed")

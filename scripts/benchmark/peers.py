@@ -136,9 +136,7 @@ def make_pair(folder: Path) -> Pair:
     return pair
 
 
-def write(
-    template: str, path: Path, port: int, upstream: int, pool: int, tls: str = "", certificate: str = ""
-) -> Path:
+def write(template: str, path: Path, port: int, upstream: int, pool: int, tls: str = "", certificate: str = "") -> Path:
     """Fill in one configuration file."""
     path.write_text(
         template.format(

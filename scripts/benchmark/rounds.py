@@ -82,9 +82,7 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def started(
-    plan: Plan, folder: Path, kind: str, failures: dict[str, str], *, limited: bool = False
-) -> Iterator[Fleet]:
+def started(plan: Plan, folder: Path, kind: str, failures: dict[str, str], *, limited: bool = False) -> Iterator[Fleet]:
     """An origin and every peer in front of it. A peer that does not start is noted in `failures` and left out."""
     folder.mkdir()
     fleet = Fleet((origin.websocket if kind == TUNNEL else origin.http)(folder, plan.driver_core))
@@ -99,9 +97,7 @@ def started(
                 failures[name] = str(error)
         if limited and GATEWAY in plan.peers:
             (folder / "limited").mkdir()
-            fleet.limited.append(
-                gateway(port, folder / "limited", plan.proxy_core, plan.pool, None, NEVER_REACHED)
-            )
+            fleet.limited.append(gateway(port, folder / "limited", plan.proxy_core, plan.pool, None, NEVER_REACHED))
         yield fleet
     finally:
         for server in (*fleet.servers, *fleet.limited, fleet.behind):

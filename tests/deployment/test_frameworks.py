@@ -53,9 +53,7 @@ def ask(port: int, host: str, **fields: str) -> tuple[int, Any]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(
-        "127.0.0.1", port, timeout=30, source_address=(CLIENT, 0), context=context
-    )
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, source_address=(CLIENT, 0), context=context)
     try:
         connection.request("GET", "/", headers={"Host": host, **fields})
         response = connection.getresponse()

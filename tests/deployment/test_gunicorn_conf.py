@@ -175,6 +175,7 @@ def test_usr2_brings_a_successor_on_the_same_sockets(tmp_path: Path) -> None:
 
 def test_a_worker_is_recycled_after_its_requests_without_a_lost_one(tmp_path: Path) -> None:
     with application(tmp_path, ARAGORA_MAX_REQUESTS="20", ARAGORA_MAX_REQUESTS_JITTER="5") as (running, http, _ws):
+
         def replaced() -> bool:
             # One worker alone may answer hundreds until it looks, once a second, whether it has had enough.
             assert get(http, "/healthz").status_code == 200

@@ -186,5 +186,7 @@ def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path:
         with Running(venv, log=tmp_path / "venv.log", PYTHON=str(interpreter)) as running:
             assert running.ended(60) == 1
         (line,) = running.output().splitlines()
-        assert line == (f"venv: Python 3.11 or newer with its venv module is needed, none is among {interpreter}: "
-                        "apt-get install python3 python3-venv")
+        assert line == (
+            f"venv: Python 3.11 or newer with its venv module is needed, none is among {interpreter}: "
+            "apt-get install python3 python3-venv"
+        )

@@ -56,7 +56,11 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> None:
-    settings = load({}, written(tmp_path, """
+    settings = load(
+        {},
+        written(
+            tmp_path,
+            """
         upstream = "127.0.0.1:1"
         read_timeout = 7
         [[route]]
@@ -68,7 +72,9 @@ def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> N
         name = "old"
         exact = "/old"
         redirect = "https://new.example/"
-    """))
+    """,
+        ),
+    )
     first, second = settings.routes
     assert (first.name, first.hosts) == ("a.example/x/", ("a.example", "*.b.example"))
     assert (first.path, first.exact) == ("/x/", False)
@@ -81,7 +87,11 @@ def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path)
     users, pages = tmp_path / "users", tmp_path / "pages"
     users.write_text("ann:$2y$05$" + "x" * 53 + "\n")
     pages.mkdir()
-    settings = load({}, written(tmp_path, f"""
+    settings = load(
+        {},
+        written(
+            tmp_path,
+            f"""
         upstream = "127.0.0.1:1"
         basic_auth = "{users}"
         error_pages = "{pages}"
@@ -95,7 +105,9 @@ def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path)
         forward_auth = "off"
         rate = "off"
         allow = []
-    """))
+    """,
+        ),
+    )
     route = settings.routes[0].settings
     assert (settings.basic_auth, settings.error_pages) == (users, pages)
     assert (route.basic_auth, route.error_pages, route.rate) == (None, None, None)

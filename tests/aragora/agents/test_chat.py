@@ -121,9 +121,7 @@ def test_half_a_surrogate_pair_cannot_spoil_what_watchers_get(agent: Make, api: 
     assert reply.text == "".join(texts) == "a?b"
 
 
-def test_one_connection_serves_many_questions(
-    agent: Make, api: Api, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_connection_serves_many_questions(agent: Make, api: Api, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "FAREWELL", LONG)  # however long the provider takes from its last word to the end
     clients = set()
 

@@ -89,8 +89,19 @@ def test_a_peer_that_is_gone_costs_no_request(run: Callable[..., Gateway], peers
 
 
 def test_probes_take_a_peer_out_and_back_in(run: Callable[..., Gateway], peers: list[ScriptedUpstream]) -> None:
-    gateway = run(*addresses(
-        peers[:2], "--health-path", "/ready", "--health-interval", "50ms", "--health-fall", "2", "--health-rise", "1"))
+    gateway = run(
+        *addresses(
+            peers[:2],
+            "--health-path",
+            "/ready",
+            "--health-interval",
+            "50ms",
+            "--health-fall",
+            "2",
+            "--health-rise",
+            "1",
+        )
+    )
     peers[1].script = Script(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
     until(lambda: f"upstream {peers[1].address} is down: /ready answered 503" in gateway.log, "the peer is down")
     assert {ask(gateway)[1] for _ in range(6)} == {"a"}
@@ -99,9 +110,7 @@ def test_probes_take_a_peer_out_and_back_in(run: Callable[..., Gateway], peers: 
     assert {ask(gateway)[1] for _ in range(6)} == {"a", "b"}
 
 
-def test_a_full_peer_makes_requests_wait_in_order(
-    run: Callable[..., Gateway], peers: list[ScriptedUpstream]
-) -> None:
+def test_a_full_peer_makes_requests_wait_in_order(run: Callable[..., Gateway], peers: list[ScriptedUpstream]) -> None:
     """One connection, one place in the queue: the first is served, the second waits, the third is refused."""
     upstream = peers[0]
     released = threading.Event()
@@ -133,8 +142,17 @@ def _waiting(gateway: Gateway) -> float:
 
 def test_a_peer_that_only_says_something_informational_is_down(run: Callable[..., Gateway]) -> None:
     manual = Manual()
-    gateway = run(manual.address, "--health-path", "/ready", "--health-interval", "50ms", "--health-timeout", "500ms",
-                  "--health-fall", "1")
+    gateway = run(
+        manual.address,
+        "--health-path",
+        "/ready",
+        "--health-interval",
+        "50ms",
+        "--health-timeout",
+        "500ms",
+        "--health-fall",
+        "1",
+    )
     probe = manual.accept()
     told = threading.Event()
 

@@ -36,7 +36,9 @@ def authority(tmp_path: Path) -> Authority:
 def gateway(origin: Origin, second: Origin, authority: Authority, tmp_path: Path) -> Iterator[Face]:
     """Two workers before two peers, with TLS at its first address and without at its second."""
     cert, key = authority.issue(HOST)
-    running = Face(tmp_path, f"""\
+    running = Face(
+        tmp_path,
+        f"""\
 bind = "127.0.0.1:0"
 bind_plain = "127.0.0.1:0"
 admin = "127.0.0.1:0"
@@ -46,7 +48,8 @@ tls_key = "{key}"
 workers = 2
 access_log = "off"
 upstream = ["{origin.address}", "{second.address}"]
-""")
+""",
+    )
     try:
         until(lambda: len(running.listening()) == 3 or running.process.poll() is not None, "listening")
         assert running.process.poll() is None, running.log
@@ -79,7 +82,8 @@ def change(gateway: Face, *edits: tuple[str, str]) -> None:
 
 
 def test_what_changes_at_run_time_loses_no_request_and_no_websocket(
-        gateway: Face, origin: Origin, second: Origin, authority: Authority) -> None:
+    gateway: Face, origin: Origin, second: Origin, authority: Authority
+) -> None:
     trust = authority.trust()
     secure = gateway.secure[1]  # type: ignore[attr-defined]
     tunnels = [WebSocket(secure, trust, HOST) if number % 2 else WebSocket(gateway.front[1]) for number in range(100)]

@@ -140,7 +140,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_full_spool_refuses_what_does_not_fit(
-    small_disk: Path, origin: Origin, start: Callable[..., Gateway]  # ended before the disk is taken away
+    small_disk: Path,
+    origin: Origin,
+    start: Callable[..., Gateway],  # ended before the disk is taken away
 ) -> None:
     gateway = start(origin.address, "--spool-dir", str(small_disk))
     with load(gateway.port) as traffic:

@@ -79,9 +79,7 @@ def test_a_peer_that_flaps_costs_nothing(origin: Origin, sick: Origin, start: Ca
             sick.start()
     print(traffic.account, causes(gateway))
     traffic.account.check()
-    idempotent = Counter(
-        {cause: count for cause, count in causes(gateway).items() if cause[1] != "upstream_closed"}
-    )
+    idempotent = Counter({cause: count for cause, count in causes(gateway).items() if cause[1] != "upstream_closed"})
     assert not idempotent, "only a POST that a killed peer had begun may fail"
 
 

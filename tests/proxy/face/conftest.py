@@ -79,8 +79,10 @@ class Face(Gateway):
     def post(self, command: str, body: object, **fields: str) -> tuple[int, dict[str, Any]]:
         """A command as a script would send it."""
         request = urllib.request.Request(
-            f"http://{self.admin_address}/{command}", json.dumps(body).encode(),
-            {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in fields.items()})
+            f"http://{self.admin_address}/{command}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in fields.items()},
+        )
         status, text = answered(request)
         return status, json.loads(text)
 

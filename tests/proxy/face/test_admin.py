@@ -23,10 +23,18 @@ from proxy.orders import OrderBook
 from proxy.settings import Address, Peer, RouteSettings, Settings
 
 ONE, TWO = "127.0.0.1:8081", "127.0.0.1:8082"
-API = RouteSettings("api", ("api.example.com",), "/v1/", False,
-                    Settings(upstream=(Peer(Address.parse(ONE)), Peer(Address.parse(TWO), 3)), workers=1))
-SETTINGS = Settings(upstream=(Peer(Address("127.0.0.1", 8080)),), workers=1, routes=(
-    API, RouteSettings("old", (), "/old", True, Settings(redirect="https://example.com/", workers=1))))
+API = RouteSettings(
+    "api",
+    ("api.example.com",),
+    "/v1/",
+    False,
+    Settings(upstream=(Peer(Address.parse(ONE)), Peer(Address.parse(TWO), 3)), workers=1),
+)
+SETTINGS = Settings(
+    upstream=(Peer(Address("127.0.0.1", 8080)),),
+    workers=1,
+    routes=(API, RouteSettings("old", (), "/old", True, Settings(redirect="https://example.com/", workers=1))),
+)
 JSON = {b"content-type": b"application/json"}
 TOKEN = b"0123456789abcdef0123456789abcdef"
 
@@ -56,8 +64,14 @@ class Desk:
         for counters in self.counters:
             counters.gauge(Gauge.ORDERS, self.book.get().version)
 
-    def ask(self, target: bytes, host: bytes | None = b"127.0.0.1:9180", method: bytes = b"GET",
-            fields: dict[bytes, bytes] | None = None, body: bytes = b"") -> Answer:
+    def ask(
+        self,
+        target: bytes,
+        host: bytes | None = b"127.0.0.1:9180",
+        method: bytes = b"GET",
+        fields: dict[bytes, bytes] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
         return self.admin.respond(Asked(method, target, host, fields or {}, body))
 
     def order(self, command: str, **given: Any) -> tuple[int, dict[str, Any]]:
@@ -71,30 +85,44 @@ class Desk:
 # Who may ask.
 
 
-@pytest.mark.parametrize("host", [b"localhost", b"localhost:9180", b"127.0.0.1:9180", b"[::1]:9180", b"10.0.0.7",
-                                  b"proxy:9180", None])
+@pytest.mark.parametrize(
+    "host", [b"localhost", b"localhost:9180", b"127.0.0.1:9180", b"[::1]:9180", b"10.0.0.7", b"proxy:9180", None]
+)
 def test_hosts_that_a_scraper_uses_are_served(host: bytes | None) -> None:
     assert Desk().ask(b"/metrics", host).status == 200
 
 
-@pytest.mark.parametrize("host", [b"evil.example", b"evil.example:9180", b"127.0.0.1.evil.example", b"localhost.evil",
-                                  b"", b"a@127.0.0.1", b"127.0.0.1:9180\n"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"evil.example",
+        b"evil.example:9180",
+        b"127.0.0.1.evil.example",
+        b"localhost.evil",
+        b"",
+        b"a@127.0.0.1",
+        b"127.0.0.1:9180\n",
+    ],
+)
 @pytest.mark.parametrize("target", [b"/metrics", b"/", b"/status.json", b"/healthz"])
 def test_names_that_a_stranger_can_own_are_refused(host: bytes, target: bytes) -> None:
     assert Desk().ask(target, host).status == 403
 
 
-@pytest.mark.parametrize(("fields", "status"), [
-    ({}, 415),
-    ({b"content-type": b"text/plain"}, 415),
-    ({b"content-type": b"application/x-www-form-urlencoded"}, 415),
-    (JSON | {b"origin": b"http://evil.example"}, 403),
-    (JSON | {b"origin": b"null"}, 403),
-    (JSON | {b"sec-fetch-site": b"cross-site"}, 403),
-    (JSON | {b"sec-fetch-site": b"same-site"}, 403),
-    (JSON | {b"origin": b"http://127.0.0.1:9180", b"sec-fetch-site": b"same-origin"}, 200),
-    ({b"content-type": b"Application/JSON; charset=utf-8", b"sec-fetch-site": b"none"}, 200),
-])
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 415),
+        ({b"content-type": b"text/plain"}, 415),
+        ({b"content-type": b"application/x-www-form-urlencoded"}, 415),
+        (JSON | {b"origin": b"http://evil.example"}, 403),
+        (JSON | {b"origin": b"null"}, 403),
+        (JSON | {b"sec-fetch-site": b"cross-site"}, 403),
+        (JSON | {b"sec-fetch-site": b"same-site"}, 403),
+        (JSON | {b"origin": b"http://127.0.0.1:9180", b"sec-fetch-site": b"same-origin"}, 200),
+        ({b"content-type": b"Application/JSON; charset=utf-8", b"sec-fetch-site": b"none"}, 200),
+    ],
+)
 def test_commands_that_another_sites_page_may_send_are_refused(fields: dict[bytes, bytes], status: int) -> None:
     desk = Desk()
     assert desk.ask(b"/maintenance", method=b"POST", fields=fields, body=b'{"on": true}').status == status
@@ -107,8 +135,12 @@ def test_with_a_token_everything_but_health_and_the_bare_page_asks_for_it() -> N
     desk = Desk(closed)
     for target in (b"/", b"/page/page.js", b"/healthz"):
         assert desk.ask(target, b"admin.example.com").status in (200, 503)
-    for wrong in ({}, {b"authorization": b"Bearer x"}, {b"authorization": b"Basic " + TOKEN},
-                  {b"authorization": b"Bearer " + TOKEN + b"x"}):
+    for wrong in (
+        {},
+        {b"authorization": b"Bearer x"},
+        {b"authorization": b"Basic " + TOKEN},
+        {b"authorization": b"Bearer " + TOKEN + b"x"},
+    ):
         for target in (b"/metrics", b"/status.json"):
             answer = desk.ask(target, fields=wrong)
             assert (answer.status, b"WWW-Authenticate: Bearer" in answer.fields) == (401, True)
@@ -117,8 +149,7 @@ def test_with_a_token_everything_but_health_and_the_bare_page_asks_for_it() -> N
     assert desk.ask(b"/metrics", b"admin.example.com", fields=right).status == 200
     assert desk.ask(b"/maintenance", method=b"POST", fields=JSON | right, body=b'{"on": true}').status == 200
     for empty in (b"Bearer ", b"Bearer"):
-        assert Desk(replace(closed, admin_token=b"")).ask(
-            b"/metrics", fields={b"authorization": empty}).status == 401
+        assert Desk(replace(closed, admin_token=b"")).ask(b"/metrics", fields={b"authorization": empty}).status == 401
 
 
 def test_methods_paths_and_fields() -> None:
@@ -165,29 +196,32 @@ def test_health_is_503_without_a_worker_that_takes_requests() -> None:
 # Commands.
 
 
-@pytest.mark.parametrize(("command", "given", "status", "text"), [
-    ("drain", {}, 400, "peer is missing"),
-    ("drain", {"peer": 7}, 400, "expected text"),
-    ("drain", {"peer": "a:1"}, 404, "peers are 127.0.0.1:8080"),
-    ("drain", {"peer": ONE, "route": "shop"}, 404, "routes are api, old, default"),
-    ("drain", {"peer": ONE, "route": "default"}, 404, "on route default"),
-    ("drain", {"peer": "127.0.0.1:8080"}, 409, "no peer left"),
-    ("drain", {"peer": ONE, "color": "red"}, 400, "'color' is not known"),
-    ("undrain", {"peer": "a:1"}, 404, "there is no peer"),
-    ("maintenance", {"on": "yes"}, 400, "true or false"),
-    ("maintenance", {"on": True, "route": "shop"}, 404, "there is no route"),
-    ("switch", {"upstream": ONE}, 400, "either the route"),
-    ("switch", {"upstream": ONE, "route": "api", "peer": ONE}, 400, "either the route"),
-    ("switch", {"upstream": ONE, "peer": "a:1"}, 404, "there is no peer"),
-    ("switch", {"route": "api"}, 400, "upstream is missing"),
-    ("switch", {"route": "old", "upstream": ONE}, 409, "no upstream to switch"),
-    ("switch", {"route": "*", "upstream": ONE}, 404, "name one route"),
-    ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
-    ("switch", {"route": "api", "upstream": ["nowhere"]}, 400, "HOST:PORT"),
-    ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "b:1 stands there twice; remove one"),
-    ("switch", {"route": "api", "upstream": "localhost:8000"}, 409, "127.0.0.1:8000 is an address of the gateway"),
-    ("reload", {"now": True}, 400, "takes nothing"),
-])
+@pytest.mark.parametrize(
+    ("command", "given", "status", "text"),
+    [
+        ("drain", {}, 400, "peer is missing"),
+        ("drain", {"peer": 7}, 400, "expected text"),
+        ("drain", {"peer": "a:1"}, 404, "peers are 127.0.0.1:8080"),
+        ("drain", {"peer": ONE, "route": "shop"}, 404, "routes are api, old, default"),
+        ("drain", {"peer": ONE, "route": "default"}, 404, "on route default"),
+        ("drain", {"peer": "127.0.0.1:8080"}, 409, "no peer left"),
+        ("drain", {"peer": ONE, "color": "red"}, 400, "'color' is not known"),
+        ("undrain", {"peer": "a:1"}, 404, "there is no peer"),
+        ("maintenance", {"on": "yes"}, 400, "true or false"),
+        ("maintenance", {"on": True, "route": "shop"}, 404, "there is no route"),
+        ("switch", {"upstream": ONE}, 400, "either the route"),
+        ("switch", {"upstream": ONE, "route": "api", "peer": ONE}, 400, "either the route"),
+        ("switch", {"upstream": ONE, "peer": "a:1"}, 404, "there is no peer"),
+        ("switch", {"route": "api"}, 400, "upstream is missing"),
+        ("switch", {"route": "old", "upstream": ONE}, 409, "no upstream to switch"),
+        ("switch", {"route": "*", "upstream": ONE}, 404, "name one route"),
+        ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
+        ("switch", {"route": "api", "upstream": ["nowhere"]}, 400, "HOST:PORT"),
+        ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "b:1 stands there twice; remove one"),
+        ("switch", {"route": "api", "upstream": "localhost:8000"}, 409, "127.0.0.1:8000 is an address of the gateway"),
+        ("reload", {"now": True}, 400, "takes nothing"),
+    ],
+)
 def test_what_is_wrong_with_a_command_is_said(command: str, given: dict[str, Any], status: int, text: str) -> None:
     desk = Desk()
     found, said = desk.order(command, **given)
@@ -240,8 +274,11 @@ def test_status_tells_who_serves_what() -> None:
     assert [worker["pid"] for worker in page["workers"]] == [os.getpid()] * 2
     assert page["statuses"] == {"2xx": 1, "5xx": 2}
     failures = {row["reason"]: (row["count"], row["side"], row["limit"]) for row in page["failures"]}
-    assert failures == {"connect_refused": (1, "upstream", False), "application": (1, "upstream", False),
-                        "body_too_large": (1, "client", True)}
+    assert failures == {
+        "connect_refused": (1, "upstream", False),
+        "application": (1, "upstream", False),
+        "body_too_large": (1, "client", True),
+    }
     routes = {route["name"]: route for route in page["routes"]}
     peers = {peer["peer"]: peer for peer in routes["api"]["peers"]}
     assert (peers[ONE]["state"], peers[ONE]["busy"], peers[ONE]["idle"], peers[ONE]["probed"]) == ("ejected", 6, 4, 99)
@@ -282,8 +319,10 @@ def test_who_is_drained_on_all_routes_can_be_used_again_on_one() -> None:
     shared = Settings(upstream=API.settings.upstream, workers=1, routes=SETTINGS.routes)
 
     def drained(desk: Desk) -> dict[str, list[str]]:
-        return {route["name"]: [peer["peer"] for peer in route["peers"] if peer["state"] == "draining"]
-                for route in desk.status()["routes"]}
+        return {
+            route["name"]: [peer["peer"] for peer in route["peers"] if peer["state"] == "draining"]
+            for route in desk.status()["routes"]
+        }
 
     desk = Desk(shared)
     desk.order("drain", peer=ONE)
@@ -307,8 +346,9 @@ def test_maintenance_of_a_route_that_is_gone_can_be_ended() -> None:
 def test_one_list_is_made_of_what_the_workers_report() -> None:
     desk = Desk(workers=2)
     for slot in range(2):
-        desk.reports.publish(slot, {
-            "tunnels": [{"since": 10 - slot}], "slowest": [{"seconds": slot}], "failing": [{"when": slot}]})
+        desk.reports.publish(
+            slot, {"tunnels": [{"since": 10 - slot}], "slowest": [{"seconds": slot}], "failing": [{"when": slot}]}
+        )
     page = desk.status()
     assert page["tunnels"] == [{"since": 9}, {"since": 10}]
     assert page["slowest"] == [{"seconds": 1}, {"seconds": 0}]
@@ -344,8 +384,27 @@ def test_workers_write_only_while_somebody_looks() -> None:
 
 
 def entry(seconds: float, status: int = 200, reason: str = "", when: float | None = None) -> Entry:
-    return Entry(time.time() if when is None else when, "127.0.0.1", b"GET", b"/" + b"x" * 300, 1, status, 1, 1, None,
-                 None, b"id", "a:1", 0.0, 0.0, 0.0, seconds, "--", reason, b"")
+    return Entry(
+        time.time() if when is None else when,
+        "127.0.0.1",
+        b"GET",
+        b"/" + b"x" * 300,
+        1,
+        status,
+        1,
+        1,
+        None,
+        None,
+        b"id",
+        "a:1",
+        0.0,
+        0.0,
+        0.0,
+        seconds,
+        "--",
+        reason,
+        b"",
+    )
 
 
 def test_places_in_an_entry_are_those_of_its_names() -> None:

@@ -65,7 +65,8 @@ def test_a_peer_drained_on_one_route_is_shown_as_it_is_on_the_others(face: Start
 
 
 def test_a_switch_waits_for_the_new_instance_and_for_the_requests_of_the_old(
-        face: Start, applications: Applications, held: Callable[..., object]) -> None:
+    face: Start, applications: Applications, held: Callable[..., object]
+) -> None:
     old, new = applications("old"), applications("new")
     gateway = face(upstream(old))
     new.ready = False
@@ -157,7 +158,8 @@ def test_a_reload_is_answered_when_all_follow_or_with_what_is_wrong(face: Start,
 
 
 def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_switched_to(
-        face: Start, applications: Applications) -> None:
+    face: Start, applications: Applications
+) -> None:
     dead = unused_address()
     gateway = face(f'upstream = "{dead}"\n', toml=TOML.replace('hold = "1s"', 'hold = "30s"'))
     found: list[tuple[int, str]] = []
@@ -171,8 +173,7 @@ def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_s
     assert found == [(200, "new")] * 4
 
 
-def test_who_holds_all_its_connections_can_still_ask_the_admin_address(
-        face: Start, applications: Applications) -> None:
+def test_who_holds_all_its_connections_can_still_ask_the_admin_address(face: Start, applications: Applications) -> None:
     gateway = face(upstream(applications("one")) + "max_client_connections = 1\n")
     with socket.create_connection(gateway.front, timeout=10) as held:
         held.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -220,18 +221,21 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         gateway.close()
 
 
-@pytest.mark.parametrize(("arguments", "code", "text"), [
-    (["status"], FAILED, "no gateway answers at"),
-    (["drain"], USAGE, "PEER"),
-    (["maintenance", "maybe"], USAGE, "maybe"),
-    (["switch", "default", "nowhere"], USAGE, "HOST:PORT"),
-    (["switch", "default", "a:1", "--timeout", "never"], USAGE, "seconds"),
-    (["switch", "default", "a:1", "--wait-ready", "ready"], USAGE, "ready: expected a path that begins with /"),
-    (["maintenance"], USAGE, "on|off"),
-    (["status", "--admin", "nonsense"], USAGE, "--admin nonsense"),
-    (["status", "--config", "/nowhere.toml"], USAGE, "cannot be read"),
-    (["top", "--help"], FINE, ""),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["status"], FAILED, "no gateway answers at"),
+        (["drain"], USAGE, "PEER"),
+        (["maintenance", "maybe"], USAGE, "maybe"),
+        (["switch", "default", "nowhere"], USAGE, "HOST:PORT"),
+        (["switch", "default", "a:1", "--timeout", "never"], USAGE, "seconds"),
+        (["switch", "default", "a:1", "--wait-ready", "ready"], USAGE, "ready: expected a path that begins with /"),
+        (["maintenance"], USAGE, "on|off"),
+        (["status", "--admin", "nonsense"], USAGE, "--admin nonsense"),
+        (["status", "--config", "/nowhere.toml"], USAGE, "cannot be read"),
+        (["top", "--help"], FINE, ""),
+    ],
+)
 def test_what_goes_wrong_is_said_in_a_line(arguments: list[str], code: int, text: str) -> None:
     where = [] if {"--admin", "--config"} & set(arguments) else ["--admin", unused_address()]
     done = command(*arguments, *where)

@@ -82,8 +82,14 @@ def run(step: str, place: Path) -> subprocess.CompletedProcess[str]:
     python = shlex.quote(sys.executable)
     step = re.sub(r"^gunicorn ", f"{python} -m gunicorn ", step)
     step = re.sub(r"^python ", f"{python} ", step)
-    return subprocess.run(["bash", "-c", step], cwd=place, capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    return subprocess.run(
+        ["bash", "-c", step],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )
 
 
 def install(place: Path, version: str, *, broken: bool = False, start: float = 0) -> None:
@@ -91,7 +97,8 @@ def install(place: Path, version: str, *, broken: bool = False, start: float = 0
 
 
 def test_the_guide_deploys_under_load_and_a_broken_version_changes_nothing(
-        face: Callable[..., Face], place: Path) -> None:
+    face: Callable[..., Face], place: Path
+) -> None:
     install(place, "one")
     blue = steps(place, "")[0]
     assert run(blue, place).returncode == 0

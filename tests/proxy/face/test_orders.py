@@ -89,7 +89,9 @@ def test_orders_are_bounded() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(json.loads(Orders().encoded()), JSON)))

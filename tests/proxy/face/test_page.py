@@ -38,8 +38,10 @@ def opened(page: Page, gateway: Face) -> Page:
 
 def click(page: Page, label: str) -> None:
     """Press the visible button with this text or label."""
-    found = (f"[...document.querySelectorAll('button')].find((one) => one.offsetParent !== null && "
-             f"[one.textContent.trim(), one.getAttribute('aria-label')].includes({json.dumps(label)}))")
+    found = (
+        f"[...document.querySelectorAll('button')].find((one) => one.offsetParent !== null && "
+        f"[one.textContent.trim(), one.getAttribute('aria-label')].includes({json.dumps(label)}))"
+    )
     page.wait(f"Boolean({found}) && !{found}.disabled")
     page.evaluate(f"{found}.click()")
 
@@ -54,7 +56,8 @@ def text(page: Page, element: str) -> str:
 
 
 def test_it_shows_what_happens_and_stays_whole_on_every_screen(
-        chromium: Page, face: Start, applications: Applications, held: Callable[..., threading.Thread]) -> None:
+    chromium: Page, face: Start, applications: Applications, held: Callable[..., threading.Thread]
+) -> None:
     one = applications("one")
     gateway = face(f'upstream = "{one.address}"\nmax_body = "1k"\n')
     page = opened(chromium, gateway)
@@ -99,9 +102,12 @@ def test_drain_and_undrain_at_the_press_of_a_button(chromium: Page, face: Start,
 
 
 def test_maintenance_is_asked_for_once_more_and_ended_at_once(
-        chromium: Page, face: Start, applications: Applications) -> None:
-    gateway = face(f'upstream = "{applications("one").address}"\n[[route]]\nname = "long"\nrespond = "x"\n'
-                   f'host = "{"a" * 60}.example"\n')
+    chromium: Page, face: Start, applications: Applications
+) -> None:
+    gateway = face(
+        f'upstream = "{applications("one").address}"\n[[route]]\nname = "long"\nrespond = "x"\n'
+        f'host = "{"a" * 60}.example"\n'
+    )
     page = opened(chromium, gateway)
     click(page, "Maintenance")
     page.wait("document.getElementById('confirm').open")
@@ -123,12 +129,13 @@ def test_maintenance_is_asked_for_once_more_and_ended_at_once(
     page.wait("document.getElementById('banner').hidden")
 
 
-def test_a_question_is_not_answered_by_the_one_before(
-        chromium: Page, face: Start, applications: Applications) -> None:
+def test_a_question_is_not_answered_by_the_one_before(chromium: Page, face: Start, applications: Applications) -> None:
     page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
     # Within one frame, as on a browser that is slow to draw.
-    page.evaluate("for (const one of ['maintenance', 'confirm-no', 'maintenance', 'confirm-yes']) "
-                  "document.getElementById(one).click()")
+    page.evaluate(
+        "for (const one of ['maintenance', 'confirm-no', 'maintenance', 'confirm-yes']) "
+        "document.getElementById(one).click()"
+    )
     page.wait("!document.getElementById('banner').hidden")
 
 
@@ -145,7 +152,8 @@ def test_open_websockets_are_listed_with_what_they_carried(chromium: Page, face:
 
 
 def test_rows_that_look_the_same_come_and_go_like_others(
-        chromium: Page, face: Start, applications: Applications) -> None:
+    chromium: Page, face: Start, applications: Applications
+) -> None:
     page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
     shown = page.evaluate("""import("/page/dom.js").then(({ sync }) => {
         const list = document.createElement("ol");
@@ -159,13 +167,17 @@ def test_rows_that_look_the_same_come_and_go_like_others(
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab(
-        chromium: Page, face: Start, applications: Applications, tmp_path: Path) -> None:
+    chromium: Page, face: Start, applications: Applications, tmp_path: Path
+) -> None:
     token = "0123456789abcdef0123456789abcdef"
     (tmp_path / "token").write_text(token)
     directory = tmp_path / "closed"
     directory.mkdir()
-    gateway = Face(directory, 'bind = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\naccess_log = "off"\nworkers = 1\n'
-                              f'admin_token_file = "{tmp_path}/token"\nupstream = "{applications("one").address}"\n')
+    gateway = Face(
+        directory,
+        'bind = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\naccess_log = "off"\nworkers = 1\n'
+        f'admin_token_file = "{tmp_path}/token"\nupstream = "{applications("one").address}"\n',
+    )
     try:
         until(lambda: len(gateway.listening()) == 2, "listening")
         gateway.front, gateway.admin = gateway.listening()

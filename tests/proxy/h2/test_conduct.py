@@ -152,7 +152,7 @@ def test_trailers_reach_a_client_that_wants_them(gateway: Gateway, origin: Scrip
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body_end_with_their_head(gateway: Gateway, origin: ScriptedUpstream, status: int) -> None:
-    origin.expect(Script(b"HTTP/1.1 %d x\r\nETag: \"a\"\r\n\r\n" % status))
+    origin.expect(Script(b'HTTP/1.1 %d x\r\nETag: "a"\r\n\r\n' % status))
     with Raw(gateway.port) as client:
         client.send(client.headers(1))
         head = client.until(HeadersFrame)
@@ -285,7 +285,7 @@ def test_an_unbuffered_body_that_the_application_does_not_want_is_stopped(start:
         while b"first" not in got:
             got += sock.recv(65536)
         sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
-        assert client.response(1) [0][":status"] == "403"
+        assert client.response(1)[0][":status"] == "403"
         reset = client.until(RstStreamFrame)
         assert (reset.stream_id, reset.error_code) == (1, 0)
 

@@ -399,9 +399,7 @@ def test_a_stream_that_was_answered_is_closed(gateway: Gateway, origin: Scripted
 
 
 @pytest.mark.parametrize("name", ["WINDOW_UPDATE", "RST_STREAM", "PRIORITY"])
-def test_some_frames_may_still_come_on_a_closed_stream(
-    gateway: Gateway, origin: ScriptedUpstream, name: str
-) -> None:
+def test_some_frames_may_still_come_on_a_closed_stream(gateway: Gateway, origin: ScriptedUpstream, name: str) -> None:
     origin.expect()
     with Raw(gateway.port) as client:
         client.send(client.headers(1))

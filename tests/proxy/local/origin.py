@@ -38,7 +38,10 @@ class _Answers(BaseHTTPRequestHandler):
             self.wfile.write(BODY)
             self.close_connection = True
         elif path in ("/short", "/long", "/cookie", "/own-cors"):
-            more = {"/cookie": ("Set-Cookie", "a=1"), "/own-cors": ("Access-Control-Allow-Origin", "https://own.example")}
+            more = {
+                "/cookie": ("Set-Cookie", "a=1"),
+                "/own-cors": ("Access-Control-Allow-Origin", "https://own.example"),
+            }
             self._whole(LONG if path == "/long" else BODY, "application/json", more.get(path, ("ETag", '"v1"')))
         else:
             asked = {

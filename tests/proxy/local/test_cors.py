@@ -32,7 +32,9 @@ def test_a_browser_is_told_what_it_may_ask() -> None:
     )
 
 
-@pytest.mark.parametrize("origin", [b"https://evil.example", b"null", b"https://app.example.evil.example", b"http://app.example"])
+@pytest.mark.parametrize(
+    "origin", [b"https://evil.example", b"null", b"https://app.example.evil.example", b"http://app.example"]
+)
 def test_a_strange_origin_is_refused(origin: bytes) -> None:
     with pytest.raises(ExchangeError) as refusal:
         preflight(cors("https://app.example"), b"Origin: " + origin, ASKS)

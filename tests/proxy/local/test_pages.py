@@ -42,7 +42,7 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
     found = pages.page(ExchangeError(errors.UNKNOWN_CODING, 'a "quote"'), "", b"r", browser=False)
     assert found is not None
     assert json.loads(found[0]) == {
-        "why": "This transfer coding is not understood: a \"quote\"",
+        "why": 'This transfer coding is not understood: a "quote"',
         "id": "r",
         "status": 501,
     }

@@ -213,15 +213,11 @@ def test_a_body_for_an_answer_given_here_is_not_taken_for_a_request(gateway: Gat
 
 
 def test_preflights_and_permissions(gateway: Gateway) -> None:
-    allowed = ask(
-        gateway, "/short", "OPTIONS", Origin="https://app.example", Access_Control_Request_Method="PUT"
-    )
+    allowed = ask(gateway, "/short", "OPTIONS", Origin="https://app.example", Access_Control_Request_Method="PUT")
     assert allowed.status == 204
     assert allowed.fields.get_all("Access-Control-Allow-Origin") == ["https://app.example"]
     assert allowed.fields["Access-Control-Allow-Credentials"] == "true"
-    refused = ask(
-        gateway, "/short", "OPTIONS", Origin="https://evil.example", Access_Control_Request_Method="PUT"
-    )
+    refused = ask(gateway, "/short", "OPTIONS", Origin="https://evil.example", Access_Control_Request_Method="PUT")
     assert (refused.status, refused.fields["Access-Control-Allow-Origin"]) == (403, None)
     answer = ask(gateway, "/short", Origin="https://app.example")
     assert answer.fields["Access-Control-Allow-Origin"] == "https://app.example"

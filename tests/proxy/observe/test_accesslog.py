@@ -20,12 +20,36 @@ from tests.proxy.net.loop import until
 
 FULL_DISK = "/dev/full"
 ENTRY = Entry(
-    when=1795465749.25, client="192.0.2.7", method=b"GET", target=b"/a?b=c", version=1, status=200, sent=1234,
-    received=567, referer=b"https://example.org/", user_agent=b"curl/8", request_id=b"c0ffee",
+    when=1795465749.25,
+    client="192.0.2.7",
+    method=b"GET",
+    target=b"/a?b=c",
+    version=1,
+    status=200,
+    sent=1234,
+    received=567,
+    referer=b"https://example.org/",
+    user_agent=b"curl/8",
+    request_id=b"c0ffee",
     upstream="127.0.0.1:8080",
-    queue=0.0, connect=-1.0, first_byte=0.00123, total=0.002, termination="--", reason="", trace=b"")
-ABORTED = ENTRY._replace(status=499, referer=None, user_agent=None, upstream="", first_byte=-1.0, termination="CQ",
-                         reason="client_closed", trace=b"4bf92f3577b34da6a3ce929d0e0e4736")
+    queue=0.0,
+    connect=-1.0,
+    first_byte=0.00123,
+    total=0.002,
+    termination="--",
+    reason="",
+    trace=b"",
+)
+ABORTED = ENTRY._replace(
+    status=499,
+    referer=None,
+    user_agent=None,
+    upstream="",
+    first_byte=-1.0,
+    termination="CQ",
+    reason="client_closed",
+    trace=b"4bf92f3577b34da6a3ce929d0e0e4736",
+)
 
 
 class Losses:
@@ -60,26 +84,51 @@ def make(path: object, losses: Losses, log_format: str = "combined") -> AccessLo
 def test_combined_is_apache_s_line_and_then_our_facts() -> None:
     assert Combined().line(ENTRY) == (
         '192.0.2.7 - - [23/Nov/2026:20:29:09 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "https://example.org/" "curl/8" '
-        'c0ffee 127.0.0.1:8080 0.000000/-/0.001230/0.002000 567 -- - -\n')
+        "c0ffee 127.0.0.1:8080 0.000000/-/0.001230/0.002000 567 -- - -\n"
+    )
     assert Combined().line(ABORTED) == (
         '192.0.2.7 - - [23/Nov/2026:20:29:09 +0000] "GET /a?b=c HTTP/1.1" 499 1234 "-" "-" '
-        'c0ffee - 0.000000/-/-/0.002000 567 CQ client_closed '
-        '4bf92f3577b34da6a3ce929d0e0e4736\n')
+        "c0ffee - 0.000000/-/-/0.002000 567 CQ client_closed "
+        "4bf92f3577b34da6a3ce929d0e0e4736\n"
+    )
 
 
 def test_json_is_one_object_a_line() -> None:
     assert json.loads(Json().line(ENTRY)) == {
-        "time": "2026-11-23T20:29:09.250+00:00", "client": "192.0.2.7", "method": "GET", "target": "/a?b=c",
-        "protocol": "HTTP/1.1", "status": 200, "sent": 1234, "received": 567, "referer": "https://example.org/",
-        "user_agent": "curl/8", "request_id": "c0ffee", "upstream": "127.0.0.1:8080", "queue": 0.0, "connect": None,
-        "first_byte": 0.00123, "total": 0.002, "termination": "--", "reason": None, "trace_id": None}
+        "time": "2026-11-23T20:29:09.250+00:00",
+        "client": "192.0.2.7",
+        "method": "GET",
+        "target": "/a?b=c",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "sent": 1234,
+        "received": 567,
+        "referer": "https://example.org/",
+        "user_agent": "curl/8",
+        "request_id": "c0ffee",
+        "upstream": "127.0.0.1:8080",
+        "queue": 0.0,
+        "connect": None,
+        "first_byte": 0.00123,
+        "total": 0.002,
+        "termination": "--",
+        "reason": None,
+        "trace_id": None,
+    }
     aborted = json.loads(Json().line(ABORTED))
     assert [aborted[key] for key in ("referer", "user_agent", "upstream", "first_byte", "reason", "trace_id")] == [
-        None, None, None, None, "client_closed", "4bf92f3577b34da6a3ce929d0e0e4736"]
+        None,
+        None,
+        None,
+        None,
+        "client_closed",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+    ]
 
 
 hostile = st.binary(max_size=40) | st.sampled_from(
-    [b'"', b"\\", b"\r\n", b"\n127.0.0.1 - -", b"\x1b[31m", b"\xe2\x80\xa8"])
+    [b'"', b"\\", b"\r\n", b"\n127.0.0.1 - -", b"\x1b[31m", b"\xe2\x80\xa8"]
+)
 
 
 @given(hostile, hostile, hostile)
@@ -124,15 +173,17 @@ def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Loss
     greenlet.kill()
     log.close()
     assert [shlex.split(line)[5].split()[1] for line in path.read_text().splitlines()] == [
-        f"/{number}" for number in range(1000)]
+        f"/{number}" for number in range(1000)
+    ]
     assert losses.lines == 0
 
 
 def test_requests_are_served_between_stretches_of_a_long_round(tmp_path: Path, losses: Losses) -> None:
     served: list[None] = []
     seen: list[int] = []
-    log = AccessLog(str(tmp_path / "log"), "combined", losses.lost, losses.reports.append,
-                    lambda _stretch: seen.append(len(served)))
+    log = AccessLog(
+        str(tmp_path / "log"), "combined", losses.lost, losses.reports.append, lambda _stretch: seen.append(len(served))
+    )
     for _ in range(20 * accesslog.STRETCH):
         log.record(ENTRY)
     ours, peers = socket.socketpair()

@@ -49,7 +49,11 @@ def test_a_request_is_counted_by_method_class_duration_and_bytes() -> None:
     counters.request(b"POST", 0, BUCKETS[0], 0, 0)
     found = samples(board)
     assert {key[1]: value for key, value in found.items() if key[0] == "requests_total"} == {
-        ("2xx", "GET"): 1, ("4xx", "GET"): 1, ("5xx", "other"): 1, ("0xx", "POST"): 1}
+        ("2xx", "GET"): 1,
+        ("4xx", "GET"): 1,
+        ("5xx", "other"): 1,
+        ("0xx", "POST"): 1,
+    }
     buckets = {key[1][0]: value for key, value in found.items() if key[0] == "request_duration_seconds_bucket"}
     assert [buckets[bound] for bound in ("0.001", "0.25", "0.5", "300.0", "+Inf")] == [2, 2, 3, 3, 4]
     assert found["request_duration_seconds_count", ()] == 4
@@ -68,7 +72,7 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
     counters.rejected("host")
     counters.rejected("host")
     counters.rejected("field_line")
-    peer = counters.peer("unix:/run/a\"b\\c.sock")
+    peer = counters.peer('unix:/run/a"b\\c.sock')
     peer.connect()
     peer.reuse()
     peer.reuse()
@@ -77,16 +81,28 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
         counters.gauge(which, number)
     counters.sample()
     found = samples(board)
-    peer_name = ("unix:/run/a\"b\\c.sock",)
+    peer_name = ('unix:/run/a"b\\c.sock',)
     expected = {
-        ("connections_accepted_total", ()): 1, ("retries_total", ()): 1, ("holds_total", ()): 1,
-        ("tunnels_opened_total", ()): 1, ("access_log_lost_lines_total", ()): 3,
-        ("tunnel_received_bytes_total", ()): 5, ("tunnel_sent_bytes_total", ()): 6,
-        ("requests_rejected_total", ("host",)): 2, ("requests_rejected_total", ("field_line",)): 1,
-        ("upstream_connects_total", peer_name): 1, ("upstream_reuses_total", peer_name): 2,
-        ("upstream_failures_total", peer_name): 1, ("connections", ("idle",)): 10, ("connections", ("active",)): 11,
-        ("connections", ("tunnel",)): 12, ("requests_held", ()): 13, ("upstream_connections", ("idle",)): 14,
-        ("workers", ()): 1, ("build_info", ("1.2.3",)): 1, ("worker_draining", ("0",)): 0,
+        ("connections_accepted_total", ()): 1,
+        ("retries_total", ()): 1,
+        ("holds_total", ()): 1,
+        ("tunnels_opened_total", ()): 1,
+        ("access_log_lost_lines_total", ()): 3,
+        ("tunnel_received_bytes_total", ()): 5,
+        ("tunnel_sent_bytes_total", ()): 6,
+        ("requests_rejected_total", ("host",)): 2,
+        ("requests_rejected_total", ("field_line",)): 1,
+        ("upstream_connects_total", peer_name): 1,
+        ("upstream_reuses_total", peer_name): 2,
+        ("upstream_failures_total", peer_name): 1,
+        ("connections", ("idle",)): 10,
+        ("connections", ("active",)): 11,
+        ("connections", ("tunnel",)): 12,
+        ("requests_held", ()): 13,
+        ("upstream_connections", ("idle",)): 14,
+        ("workers", ()): 1,
+        ("build_info", ("1.2.3",)): 1,
+        ("worker_draining", ("0",)): 0,
     }
     assert {key: found[key] for key in expected} == expected
     assert found["worker_cpu_seconds_total", ("0",)] >= 0
@@ -118,7 +134,10 @@ def test_failures_are_counted_by_cause_whether_the_head_was_refused_or_the_excha
         counters.failed("rate")
     found = samples(board)
     assert {key[1]: value for key, value in found.items() if key[0] == "failures_total"} == {
-        ("host",): 2, ("connect_refused",): 2, ("rate",): 2}
+        ("host",): 2,
+        ("connect_refused",): 2,
+        ("rate",): 2,
+    }
     assert [key[1] for key in found if key[0] == "requests_rejected_total"] == [("host",)]
     assert found["rate_limited_total", ()] == 2
 
@@ -151,7 +170,8 @@ def test_of_two_views_of_a_certificate_the_earlier_expiry_is_told() -> None:
     second.see_certificates({"example.com": 1_900_000_000})
     found = samples(board)
     assert {key[1]: value for key, value in found.items() if key[0] == "certificate_expiry_seconds"} == {
-        ("example.com",): 1_900_000_000}
+        ("example.com",): 1_900_000_000
+    }
 
 
 def test_an_unused_board_renders() -> None:

@@ -235,8 +235,14 @@ def test_many_requests_at_once_take_one_check_and_the_queue_of_checks_is_bounded
 
         def statuses(asked: Sequence[Client], password: str, address: str) -> set[int]:
             for number, client in enumerate(asked):
-                lines = ("GET / HTTP/1.1", "Host: h", f"X-Forwarded-For: {address.format(number)}",
-                         basic("ann", password.format(number)), "", "")
+                lines = (
+                    "GET / HTTP/1.1",
+                    "Host: h",
+                    f"X-Forwarded-For: {address.format(number)}",
+                    basic("ann", password.format(number)),
+                    "",
+                    "",
+                )
                 client.send("\r\n".join(lines).encode())
             return {client.answer().status for client in asked}
 
@@ -250,13 +256,28 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
     scripted.expect()
     with Client(guarded.address) as connection:
         for _ in range(2):
-            answer = ask(connection, "/asked/x?y", "X-User: root", "Cookie: c=1", "Authorization: Bearer t",
-                         "X-Secret: no", "Content-Length: 2", method="POST", body="hi")
+            answer = ask(
+                connection,
+                "/asked/x?y",
+                "X-User: root",
+                "Cookie: c=1",
+                "Authorization: Bearer t",
+                "X-Secret: no",
+                "Content-Length: 2",
+                method="POST",
+                body="hi",
+            )
             assert answer.status == 200
     first, _ = (request.data.decode() for request in judge.wait_for(2))
     assert first.startswith("GET /judge?by=gateway HTTP/1.1\r\nHost: " + judge.address + "\r\n")
-    for line in ("X-Forwarded-Method: POST", "X-Forwarded-Uri: /asked/x?y", "X-Forwarded-Host: h", "Cookie: c=1",
-                 "Authorization: Bearer t", "X-Real-IP: 192.0.2.1"):
+    for line in (
+        "X-Forwarded-Method: POST",
+        "X-Forwarded-Uri: /asked/x?y",
+        "X-Forwarded-Host: h",
+        "Cookie: c=1",
+        "Authorization: Bearer t",
+        "X-Real-IP: 192.0.2.1",
+    ):
         assert line in first.split("\r\n")
     assert "X-Secret" not in first
     assert "Content-Length" not in first
@@ -264,7 +285,10 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
     for request in scripted.wait_for(2):
         lines = request.data.split(b"\r\n")
         assert [line for line in lines if line.lower().startswith((b"x-user", b"x-groups", b"x-other"))] == [
-            b"X-User: ann", b"X-Groups: a", b"X-Groups: b"]
+            b"X-User: ann",
+            b"X-Groups: a",
+            b"X-Groups: b",
+        ]
         assert request.data.endswith(b"\r\n\r\nhi")
 
 
@@ -272,7 +296,9 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
     ("reply", "status", "body"),
     [
         (
-            b"HTTP/1.1 401 No\r\n" + DATE + b"WWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\nwho?", 401, b"who?",
+            b"HTTP/1.1 401 No\r\n" + DATE + b"WWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\nwho?",
+            401,
+            b"who?",
         ),
         (b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", 403, b"no"),
         (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", 302, b""),
@@ -317,6 +343,7 @@ def test_a_service_that_is_not_there_lets_nobody_in(start: Callable[..., Gateway
 def test_websockets_of_one_client_are_counted(guarded: Gateway, scripted: ScriptedUpstream) -> None:
     scripted.expect(Script(SWITCHED))
     with contextlib.ExitStack() as stack:
+
         def open_one(client: str) -> tuple[Client, int]:
             connection = stack.enter_context(Client(guarded.address))
             return connection, ask(connection, "/", *UPGRADE, client=client).status
@@ -336,6 +363,7 @@ def test_connections_of_one_client_are_counted(start: Callable[..., Gateway], sc
     scripted.expect()
     gateway = start(scripted.address, "--max-client-connections", "3", workers=2)
     with contextlib.ExitStack() as stack:
+
         def connect() -> tuple[Client, Answer]:
             connection = stack.enter_context(Client(gateway.address))
             return connection, ask(connection, "/")

@@ -91,6 +91,7 @@ def test_connections_of_an_introduced_client_are_counted(
         with introduced(secure, trust, "192.0.2.2") as three, introduced(secure, trust, "192.0.2.3") as other:
             assert statuses(three, 1, 3) == ["429", "429"]
             assert statuses(other, 1) == ["200"]
+
     def again() -> bool:
         with introduced(secure, trust, "192.0.2.2") as raw:
             return statuses(raw, 1) != ["429"] or "ratelimit" in ask(raw, 3)

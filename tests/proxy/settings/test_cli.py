@@ -9,23 +9,27 @@ from proxy.cli import help_text, main
 from proxy.settings import Settings, table
 
 
-@pytest.mark.parametrize(("arguments", "line"), [
-    ([], "--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080"),
-    (["--upstrem", "a:1"], "--upstrem: there is no such flag; did you mean --upstream?"),
-    (["--zzz=1"], "--zzz: there is no such flag; python -m proxy --help lists all settings"),
-    (["--upstream"], "--upstream: its value is missing; put one after it"),
-    (["--hold"], "--hold: its value is missing; put one after it"),
-    (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
-    (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
-    (["a:1"], "a:1: not understood; settings are flags, such as --upstream a:1"),
-    (["stauts"], "stauts: not understood; did you mean python -m proxy status?"),
-    (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
-    (["--config", ""], "--config : expected the path of a file or directory"),
-    (["check"], "check: name the file, such as: python -m proxy check /etc/proxy.toml"),
-    (["check", "a", "b"], "check: one file at a time"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080"),
+        (["--upstrem", "a:1"], "--upstrem: there is no such flag; did you mean --upstream?"),
+        (["--zzz=1"], "--zzz: there is no such flag; python -m proxy --help lists all settings"),
+        (["--upstream"], "--upstream: its value is missing; put one after it"),
+        (["--hold"], "--hold: its value is missing; put one after it"),
+        (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
+        (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
+        (["a:1"], "a:1: not understood; settings are flags, such as --upstream a:1"),
+        (["stauts"], "stauts: not understood; did you mean python -m proxy status?"),
+        (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
+        (["--config", ""], "--config : expected the path of a file or directory"),
+        (["check"], "check: name the file, such as: python -m proxy check /etc/proxy.toml"),
+        (["check", "a", "b"], "check: one file at a time"),
+    ],
+)
 def test_a_wrong_command_line_gets_one_line_and_exit_2(
-        arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr() == ("", f"proxy: {line}\n")
 
@@ -53,8 +57,10 @@ def test_check_shows_what_each_route_does_differently(tmp_path: Path, capsys: py
 
 def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
-    path.write_text('[[route]]\nname = "x"\nredirect = "/a"\nrespond = "b"\n'
-                    '[[route]]\nname = "y"\nrespond = "c"\nerror_pages = "/nowhere"\n')
+    path.write_text(
+        '[[route]]\nname = "x"\nredirect = "/a"\nrespond = "b"\n'
+        '[[route]]\nname = "y"\nrespond = "c"\nerror_pages = "/nowhere"\n'
+    )
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
     assert f"{path}: route x: redirect and respond both say how requests are answered; remove one" in said
@@ -71,8 +77,10 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
     (tmp_path / "token").write_text("0123456789abcdef")
-    path.write_text('upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n'
-                    f'admin_token_file = "{tmp_path}/token"\nbind = "0.0.0.0:80"\naccess_log = "off"\n')
+    path.write_text(
+        'upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n'
+        f'admin_token_file = "{tmp_path}/token"\nbind = "0.0.0.0:80"\naccess_log = "off"\n'
+    )
     assert main(["check", str(path)]) == 0
     said = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith(("note: ", "risk: "))]
     assert [word for kind, word in said if kind == "risk:"] == ["bind", "no", "access_log"]

@@ -72,14 +72,17 @@ def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in found] == ["FILE", "--workers many"]
 
 
-@pytest.mark.parametrize(("text", "part"), [
-    ("hold = = 3", "not valid TOML"),
-    ("nothing = 1", "there is no such setting; python -m proxy --help lists"),
-    ("[timeouts]\nhold = 3", "FILE:1: timeouts: there is no such setting"),
-    ('[[routes]]\nrespond = "x"', "FILE:1: routes: there is no such setting; did you mean route?"),
-    ('config = "other.toml"', "a file cannot name another"),
-    ("graceful = 1\ngraceful_timeout = 2", "given twice"),
-])
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("hold = = 3", "not valid TOML"),
+        ("nothing = 1", "there is no such setting; python -m proxy --help lists"),
+        ("[timeouts]\nhold = 3", "FILE:1: timeouts: there is no such setting"),
+        ('[[routes]]\nrespond = "x"', "FILE:1: routes: there is no such setting; did you mean route?"),
+        ('config = "other.toml"', "a file cannot name another"),
+        ("graceful = 1\ngraceful_timeout = 2", "given twice"),
+    ],
+)
 def test_a_file_that_cannot_be_used_says_why(text: str, part: str, tmp_path: Path) -> None:
     assert any(part in line for line in mistakes(text, tmp_path))
 
@@ -106,49 +109,76 @@ def test_no_file_raises_anything_but_a_settings_error(tmp_path_factory: pytest.T
         load({}, path)
 
 
-@pytest.mark.parametrize(("flags", "part"), [
-    ({}, "--upstream is missing"),
-    ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is an address of the gateway itself"),
-    (UPSTREAM | {"bind": ["unix:/x/s"], "admin": "unix:/x/s"}, "--admin unix:/x/s: is also a --bind address"),
-    ({"upstream": ["127.0.0.1:80"], "bind": ["0.0.0.0:80"]}, "--upstream 127.0.0.1:80: is an address of the gateway"),
-    ({"upstream": ["0.0.0.0:80"], "bind": ["[::]:80"]}, "--upstream 0.0.0.0:80: is an address of the gateway itself"),
-    (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "--bind 0.0.0.0:80: [::]:80 takes what comes there too"),
-    (UPSTREAM | {"bind": ["127.0.0.1:80", "0.0.0.0:80"]}, "--bind 127.0.0.1:80: 0.0.0.0:80 takes what comes there too"),
-    (UPSTREAM | {"bind": ["0.0.0.0:9180"]}, "--admin 127.0.0.1:9180: 0.0.0.0:9180 takes what comes there too"),
-    (UPSTREAM | {"tls_client_ca": __file__}, f"--tls-client-ca {__file__}: clients show certificates over TLS alone"),
-    (UPSTREAM | {"websocket_drain": "31"}, "longer than --graceful 30s"),
-    (UPSTREAM | {"max_field": "64k"}, "--max-field 65536: larger than --max-head 32768"),
-    (UPSTREAM | {"spool_dir": "/nowhere"}, "--spool-dir /nowhere"),
-    (UPSTREAM | {"access_log": "/nowhere/log"}, "there is no directory /nowhere; create it"),
-    (UPSTREAM | {"pidfile": "/"}, "is a directory; name a file"),
-    (UPSTREAM | {"user": "no-such-user"}, "there is no such user"),
-    (UPSTREAM | {"group": "no-such-group"}, "there is no such group"),
-])
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ({}, "--upstream is missing"),
+        ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is an address of the gateway itself"),
+        (UPSTREAM | {"bind": ["unix:/x/s"], "admin": "unix:/x/s"}, "--admin unix:/x/s: is also a --bind address"),
+        (
+            {"upstream": ["127.0.0.1:80"], "bind": ["0.0.0.0:80"]},
+            "--upstream 127.0.0.1:80: is an address of the gateway",
+        ),
+        (
+            {"upstream": ["0.0.0.0:80"], "bind": ["[::]:80"]},
+            "--upstream 0.0.0.0:80: is an address of the gateway itself",
+        ),
+        (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "--bind 0.0.0.0:80: [::]:80 takes what comes there too"),
+        (
+            UPSTREAM | {"bind": ["127.0.0.1:80", "0.0.0.0:80"]},
+            "--bind 127.0.0.1:80: 0.0.0.0:80 takes what comes there too",
+        ),
+        (UPSTREAM | {"bind": ["0.0.0.0:9180"]}, "--admin 127.0.0.1:9180: 0.0.0.0:9180 takes what comes there too"),
+        (
+            UPSTREAM | {"tls_client_ca": __file__},
+            f"--tls-client-ca {__file__}: clients show certificates over TLS alone",
+        ),
+        (UPSTREAM | {"websocket_drain": "31"}, "longer than --graceful 30s"),
+        (UPSTREAM | {"max_field": "64k"}, "--max-field 65536: larger than --max-head 32768"),
+        (UPSTREAM | {"spool_dir": "/nowhere"}, "--spool-dir /nowhere"),
+        (UPSTREAM | {"access_log": "/nowhere/log"}, "there is no directory /nowhere; create it"),
+        (UPSTREAM | {"pidfile": "/"}, "is a directory; name a file"),
+        (UPSTREAM | {"user": "no-such-user"}, "there is no such user"),
+        (UPSTREAM | {"group": "no-such-group"}, "there is no such group"),
+    ],
+)
 def test_values_that_do_not_fit_together_are_refused(flags: dict[str, str | list[str]], part: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load(flags)
     assert any(part in line for line in caught.value.mistakes), caught.value.mistakes
 
 
-@pytest.mark.parametrize(("upstream", "bind"), [
-    ("[::1]:80", "0.0.0.0:80"), ("127.0.0.1:80", "[::1]:80"), ("192.0.2.1:80", "0.0.0.0:80"), ("unix:/x", "[::]:80"),
-])
+@pytest.mark.parametrize(
+    ("upstream", "bind"),
+    [
+        ("[::1]:80", "0.0.0.0:80"),
+        ("127.0.0.1:80", "[::1]:80"),
+        ("192.0.2.1:80", "0.0.0.0:80"),
+        ("unix:/x", "[::]:80"),
+    ],
+)
 def test_an_upstream_that_is_not_the_gateway_is_not_taken_for_it(upstream: str, bind: str) -> None:
     assert load({"upstream": [upstream], "bind": [bind]}).upstream
 
 
 def test_a_route_that_could_not_be_told_from_another_is_named(tmp_path: Path) -> None:
-    assert mistakes('upstream = "a:1"\n[[route]]\nname = "default"\nhost = ["a.example", "b.example"]\n'
-                    '[[route]]\nname = "x"\nhost = "B.example"\n[[route]]\nname = "y"\nhost = "b.example"\n'
-                    'exact = "/"\n', tmp_path) == [
+    assert mistakes(
+        'upstream = "a:1"\n[[route]]\nname = "default"\nhost = ["a.example", "b.example"]\n'
+        '[[route]]\nname = "x"\nhost = "B.example"\n[[route]]\nname = "y"\nhost = "b.example"\n'
+        'exact = "/"\n',
+        tmp_path,
+    ) == [
         "FILE: route default: is the name of what the top of the file serves; give it another 'name'",
         "FILE: route x: takes the same requests as route default: b.example, /; change one or remove it",
     ]
 
 
 def test_a_certificate_that_is_not_there_is_named_with_its_place(tmp_path: Path) -> None:
-    assert mistakes('upstream = "a:1"\ntls_cert = "/no.crt"\ntls_key = "/no.key"\n'
-                    '[[certificate]]\ncert = "/no2.crt"\nkey = "/no2.key"\n', tmp_path) == [
+    assert mistakes(
+        'upstream = "a:1"\ntls_cert = "/no.crt"\ntls_key = "/no.key"\n'
+        '[[certificate]]\ncert = "/no2.crt"\nkey = "/no2.key"\n',
+        tmp_path,
+    ) == [
         "FILE:2: --tls-cert /no.crt: there is no such file; create it",
         "FILE:3: --tls-key /no.key: there is no such file; create it",
         "FILE: certificate 1: cert /no2.crt: there is no such file; create it",
@@ -157,8 +187,11 @@ def test_a_certificate_that_is_not_there_is_named_with_its_place(tmp_path: Path)
 
 
 def test_mistakes_of_several_settings_name_the_line_of_the_first(tmp_path: Path) -> None:
-    found = mistakes('upstream = "a:1"\ncors_origins = "*"\ncors_credentials = true\nmaintenance_page = "/nowhere"\n'
-                     'error_pages = "/nowhere"\n', tmp_path)
+    found = mistakes(
+        'upstream = "a:1"\ncors_origins = "*"\ncors_credentials = true\nmaintenance_page = "/nowhere"\n'
+        'error_pages = "/nowhere"\n',
+        tmp_path,
+    )
     assert [line.partition(" ")[0] for line in found] == ["FILE:3:", "FILE:5:", "FILE:4:"]
     assert "maintenance_page /nowhere: expected a page" in found[2]
 

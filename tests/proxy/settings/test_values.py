@@ -10,29 +10,55 @@ from proxy.values import Address, Peer
 from proxy.values import kinds as values
 
 
-@pytest.mark.parametrize(("text", "shown", "family", "sockaddr"), [
-    ("127.0.0.1:8000", "127.0.0.1:8000", socket.AF_INET, ("127.0.0.1", 8000)),
-    ("0.0.0.0:80", "0.0.0.0:80", socket.AF_INET, ("0.0.0.0", 80)),
-    (":8000", "127.0.0.1:8000", socket.AF_INET, ("127.0.0.1", 8000)),
-    ("localhost:8000", "127.0.0.1:8000", socket.AF_INET, ("127.0.0.1", 8000)),
-    ("[::1]:8000", "[::1]:8000", socket.AF_INET6, ("::1", 8000)),
-    ("[0:0::0:1]:8000", "[::1]:8000", socket.AF_INET6, ("::1", 8000)),
-    ("App.Internal:8080", "app.internal:8080", socket.AF_UNSPEC, ("app.internal", 8080)),
-    ("unix:/run/app.sock", "unix:/run/app.sock", socket.AF_UNIX, "/run/app.sock"),
-    ("unix:///run/app.sock", "unix:/run/app.sock", socket.AF_UNIX, "/run/app.sock"),
-    ("unix:@app", "unix:@app", socket.AF_UNIX, "\0app"),
-])
+@pytest.mark.parametrize(
+    ("text", "shown", "family", "sockaddr"),
+    [
+        ("127.0.0.1:8000", "127.0.0.1:8000", socket.AF_INET, ("127.0.0.1", 8000)),
+        ("0.0.0.0:80", "0.0.0.0:80", socket.AF_INET, ("0.0.0.0", 80)),
+        (":8000", "127.0.0.1:8000", socket.AF_INET, ("127.0.0.1", 8000)),
+        ("localhost:8000", "127.0.0.1:8000", socket.AF_INET, ("127.0.0.1", 8000)),
+        ("[::1]:8000", "[::1]:8000", socket.AF_INET6, ("::1", 8000)),
+        ("[0:0::0:1]:8000", "[::1]:8000", socket.AF_INET6, ("::1", 8000)),
+        ("App.Internal:8080", "app.internal:8080", socket.AF_UNSPEC, ("app.internal", 8080)),
+        ("unix:/run/app.sock", "unix:/run/app.sock", socket.AF_UNIX, "/run/app.sock"),
+        ("unix:///run/app.sock", "unix:/run/app.sock", socket.AF_UNIX, "/run/app.sock"),
+        ("unix:@app", "unix:@app", socket.AF_UNIX, "\0app"),
+    ],
+)
 def test_an_address_is_read_and_shown(text: str, shown: str, family: int, sockaddr: object) -> None:
     address = Address.parse(text)
     assert (str(address), address.family, address.sockaddr) == (shown, family, sockaddr)
     assert Address.parse(str(address)) == address
 
 
-@pytest.mark.parametrize("text", [
-    "", "8000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:+80",
-    "127.0.0.1:٣", "::1:8000", "[::1]", "[::g]:80", "256.0.0.1:80", "1.2.3:80", "a b:80", "-a:80", "a..b:80",
-    "unix:", "unix:@", "unix:/a\0b", "unix:/" + "x" * 107, "http://a:80", "a/b:80",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8000",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:x",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:+80",
+        "127.0.0.1:٣",
+        "::1:8000",
+        "[::1]",
+        "[::g]:80",
+        "256.0.0.1:80",
+        "1.2.3:80",
+        "a b:80",
+        "-a:80",
+        "a..b:80",
+        "unix:",
+        "unix:@",
+        "unix:/a\0b",
+        "unix:/" + "x" * 107,
+        "http://a:80",
+        "a/b:80",
+    ],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         Address.parse(text)
@@ -49,45 +75,97 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
 
 def test_loopback_is_what_only_this_machine_reaches() -> None:
     assert [Address.parse(text).loopback for text in ("127.8.8.8:1", "[::1]:1", "unix:/x", "0.0.0.0:1", "name:1")] == [
-        True, True, True, False, False]
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
-@pytest.mark.parametrize(("kind", "raw", "value"), [
-    (values.SIZE, "64k", 65536), (values.SIZE, "50M", 50 << 20), (values.SIZE, "1g", 1 << 30), (values.SIZE, 7, 7),
-    (values.SIZE, "0", 0), (values.SIZE, "12 b", 12),
-    (values.DURATION, "1.5", 1.5), (values.DURATION, "500ms", 0.5), (values.DURATION, "5m", 300.0),
-    (values.DURATION, "1h", 3600.0), (values.AGE, "365d", 31536000.0), (values.DURATION, 3, 3.0),
-    (values.DURATION, 0.25, 0.25),
-    (values.COUNT, "12", 12), (values.SWITCH, "on", True), (values.SWITCH, "False", False), (values.SWITCH, True, True),
-    (values.MODE, "660", 0o660), (values.MODE, "0o600", 0o600),
-    (values.ADMIN, "off", None), (values.ADMIN, False, None), (values.LOG, "-", "-"), (values.LOG, False, "off"),
-    (values.LOG, "/var/log/x", "/var/log/x"), (values.LOG_FORMAT, "json", "json"),
-    (values.PEERS, ["a:1", "unix:/b"], (Peer(Address("a", 1)), Peer(Address(path="/b")))),
-    (values.LISTENERS, "127.0.0.1:0", (Address("127.0.0.1", 0),)),
-])
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [
+        (values.SIZE, "64k", 65536),
+        (values.SIZE, "50M", 50 << 20),
+        (values.SIZE, "1g", 1 << 30),
+        (values.SIZE, 7, 7),
+        (values.SIZE, "0", 0),
+        (values.SIZE, "12 b", 12),
+        (values.DURATION, "1.5", 1.5),
+        (values.DURATION, "500ms", 0.5),
+        (values.DURATION, "5m", 300.0),
+        (values.DURATION, "1h", 3600.0),
+        (values.AGE, "365d", 31536000.0),
+        (values.DURATION, 3, 3.0),
+        (values.DURATION, 0.25, 0.25),
+        (values.COUNT, "12", 12),
+        (values.SWITCH, "on", True),
+        (values.SWITCH, "False", False),
+        (values.SWITCH, True, True),
+        (values.MODE, "660", 0o660),
+        (values.MODE, "0o600", 0o600),
+        (values.ADMIN, "off", None),
+        (values.ADMIN, False, None),
+        (values.LOG, "-", "-"),
+        (values.LOG, False, "off"),
+        (values.LOG, "/var/log/x", "/var/log/x"),
+        (values.LOG_FORMAT, "json", "json"),
+        (values.PEERS, ["a:1", "unix:/b"], (Peer(Address("a", 1)), Peer(Address(path="/b")))),
+        (values.LISTENERS, "127.0.0.1:0", (Address("127.0.0.1", 0),)),
+    ],
+)
 def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:
     assert kind.read(raw) == value
 
 
-@pytest.mark.parametrize(("kind", "raw", "mend"), [
-    (values.SIZE, "64kb", "such as 64k"), (values.SIZE, -1, "such as 64k"), (values.SIZE, True, "such as 64k"),
-    (values.SIZE, 1.5, "such as 64k"), (values.SIZE, "9" * 15 + "g", "such as 64k"), (values.SIZE, None, "such as"),
-    (values.DURATION, "5x", "such as 500ms"), (values.DURATION, -1, "seconds"), (values.DURATION, "31d", "at most 30d"),
-    (values.DURATION, float("nan"), "seconds"), (values.DURATION, float("inf"), "seconds"),
-    (values.DURATION, "1e3", "seconds"), (values.DURATION, True, "seconds"),
-    (values.WAIT, 0, "above"), (values.WAIT, "0ms", "above"), (values.ERROR_LOG, "off", "log_level"),
-    (values.ERROR_LOG, False, "log_level"), (values.LISTENERS, "http://127.0.0.1:80", "without a scheme"),
-    (values.COUNT, 0, "from 1 to"), (values.COUNT, "x", "whole number"), (values.COUNT, True, "whole number"),
-    (values.COUNT, "1_0", "whole number"), (values.WORKERS, 129, "to 128"),
-    (values.SWITCH, "maybe", "on or off"), (values.SWITCH, 1, "on or off"),
-    (values.MODE, "8", "octal"), (values.MODE, 660, "octal"),
-    (values.LOG_FORMAT, "xml", "combined or json"), (values.LOG_FORMAT, ["json"], "combined or json"),
-    (values.TEXT, "a\nb", "control"), (values.TEXT, 3, "quotes"), (values.PATH, "", "path"), (values.LOG, "", "path"),
-    (values.PEERS, "a:0", "port 0"), (values.PEERS, [], "list"), (values.PEERS, [1], "list"),
-    (values.PEERS, ["a:1", "a:1"], "twice"), (values.PEERS, [f"a:{port}" for port in range(1, 70)], "at most 64"),
-    (values.LISTENERS, "example.org:80", "IP address"), (values.LISTENERS, "unix:@x", "path"),
-    (values.ADMIN, ["127.0.0.1:1"], "one address"), (values.ADMIN, True, "one address"),
-])
+@pytest.mark.parametrize(
+    ("kind", "raw", "mend"),
+    [
+        (values.SIZE, "64kb", "such as 64k"),
+        (values.SIZE, -1, "such as 64k"),
+        (values.SIZE, True, "such as 64k"),
+        (values.SIZE, 1.5, "such as 64k"),
+        (values.SIZE, "9" * 15 + "g", "such as 64k"),
+        (values.SIZE, None, "such as"),
+        (values.DURATION, "5x", "such as 500ms"),
+        (values.DURATION, -1, "seconds"),
+        (values.DURATION, "31d", "at most 30d"),
+        (values.DURATION, float("nan"), "seconds"),
+        (values.DURATION, float("inf"), "seconds"),
+        (values.DURATION, "1e3", "seconds"),
+        (values.DURATION, True, "seconds"),
+        (values.WAIT, 0, "above"),
+        (values.WAIT, "0ms", "above"),
+        (values.ERROR_LOG, "off", "log_level"),
+        (values.ERROR_LOG, False, "log_level"),
+        (values.LISTENERS, "http://127.0.0.1:80", "without a scheme"),
+        (values.COUNT, 0, "from 1 to"),
+        (values.COUNT, "x", "whole number"),
+        (values.COUNT, True, "whole number"),
+        (values.COUNT, "1_0", "whole number"),
+        (values.WORKERS, 129, "to 128"),
+        (values.SWITCH, "maybe", "on or off"),
+        (values.SWITCH, 1, "on or off"),
+        (values.MODE, "8", "octal"),
+        (values.MODE, 660, "octal"),
+        (values.LOG_FORMAT, "xml", "combined or json"),
+        (values.LOG_FORMAT, ["json"], "combined or json"),
+        (values.TEXT, "a\nb", "control"),
+        (values.TEXT, 3, "quotes"),
+        (values.PATH, "", "path"),
+        (values.LOG, "", "path"),
+        (values.PEERS, "a:0", "port 0"),
+        (values.PEERS, [], "list"),
+        (values.PEERS, [1], "list"),
+        (values.PEERS, ["a:1", "a:1"], "twice"),
+        (values.PEERS, [f"a:{port}" for port in range(1, 70)], "at most 64"),
+        (values.LISTENERS, "example.org:80", "IP address"),
+        (values.LISTENERS, "unix:@x", "path"),
+        (values.ADMIN, ["127.0.0.1:1"], "one address"),
+        (values.ADMIN, True, "one address"),
+    ],
+)
 def test_a_wrong_value_is_told_the_mend(kind: values.Kind, raw: object, mend: str) -> None:
     with pytest.raises(ValueError, match=mend):
         kind.read(raw)

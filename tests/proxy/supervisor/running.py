@@ -30,9 +30,16 @@ def alive(pid: int) -> bool:
 class Gateway:
     """One master with its workers, in a directory of its own."""
 
-    def __init__(self, directory: Path, toml: str, arguments: Sequence[str] = (), program: Sequence[str] = TINY,
-                 environ: Mapping[str, str] | None = None, before: Sequence[str] = (),
-                 pass_fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        toml: str,
+        arguments: Sequence[str] = (),
+        program: Sequence[str] = TINY,
+        environ: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.directory = directory
         self.config = directory / "proxy.toml"
         self.log_path = directory / "error.log"
@@ -41,8 +48,13 @@ class Gateway:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*before, sys.executable, *program, "--config", str(self.config), *arguments],
-                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds,
-                env={**os.environ, "PYTHONPATH": "", **(environ or {})})
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=pass_fds,
+                env={**os.environ, "PYTHONPATH": "", **(environ or {})},
+            )
         self.masters.append(self.process.pid)
 
     def configure(self, toml: str) -> None:

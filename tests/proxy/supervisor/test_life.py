@@ -92,11 +92,17 @@ def test_winch_stops_the_workers_and_hup_brings_them_back(start: Start) -> None:
     assert gateway.who()["pid"] != worker
 
 
-@pytest.mark.parametrize(("worker", "code", "part"), [
-    ("tests.proxy.supervisor.tiny:Unbootable", 3, "this worker cannot start"),
-    ("tests.proxy.supervisor.absent:Worker", 1,
-     "proxy: the worker cannot be loaded, is the installation whole? No module named"),
-])
+@pytest.mark.parametrize(
+    ("worker", "code", "part"),
+    [
+        ("tests.proxy.supervisor.tiny:Unbootable", 3, "this worker cannot start"),
+        (
+            "tests.proxy.supervisor.absent:Worker",
+            1,
+            "proxy: the worker cannot be loaded, is the installation whole? No module named",
+        ),
+    ],
+)
 def test_a_worker_that_cannot_start_ends_the_master(start: Start, worker: str, code: int, part: str) -> None:
     gateway = start(environ={"TINY_WORKER": worker})
     assert gateway.process.wait(PATIENCE) == code
@@ -114,8 +120,14 @@ def test_workers_that_all_die_at_once_end_the_master(start: Start) -> None:
 def run_to_its_end(toml: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     config = tmp_path / "proxy.toml"
     config.write_text(toml)
-    return subprocess.run([sys.executable, *TINY, "--config", str(config), *arguments], cwd=ROOT, capture_output=True,
-                          text=True, timeout=PATIENCE, check=False)
+    return subprocess.run(
+        [sys.executable, *TINY, "--config", str(config), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
@@ -123,13 +135,19 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         ended = run_to_its_end(TOML, tmp_path, "--bind", f"127.0.0.1:{port}")
     assert ended.returncode == 1
-    assert ended.stderr == (f"proxy: cannot listen on 127.0.0.1:{port}: another program listens there; "
-                            "stop it or choose another address\n")
+    assert ended.stderr == (
+        f"proxy: cannot listen on 127.0.0.1:{port}: another program listens there; stop it or choose another address\n"
+    )
 
 
-@pytest.mark.parametrize(("bind", "part"), [
-    ("192.0.2.1:0", "this machine has no such address"), ("unix:/nowhere/x.sock", "the directory does not exist"),
-    (f"unix:{__file__}", "what stands there is no socket")])
+@pytest.mark.parametrize(
+    ("bind", "part"),
+    [
+        ("192.0.2.1:0", "this machine has no such address"),
+        ("unix:/nowhere/x.sock", "the directory does not exist"),
+        (f"unix:{__file__}", "what stands there is no socket"),
+    ],
+)
 def test_an_address_that_cannot_be_used_is_one_line(bind: str, part: str, tmp_path: Path) -> None:
     ended = run_to_its_end(TOML, tmp_path, "--bind", bind)
     assert ended.returncode == 1
@@ -218,8 +236,7 @@ def test_a_log_directory_closed_to_the_workers_is_one_line(tmp_path: Path) -> No
 
 def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:
     access, error = tmp_path / "access.log", tmp_path / "errors.log"
-    gateway = start(f'access_log = "{access}"\nerror_log = "{error}"\n',
-                    toml=TOML.replace('access_log = "off"\n', ""))
+    gateway = start(f'access_log = "{access}"\nerror_log = "{error}"\n', toml=TOML.replace('access_log = "off"\n', ""))
     until(lambda: error.exists() and "Booting worker" in error.read_text(), "the worker")
     access.rename(tmp_path / "access.log.1")
     error.rename(tmp_path / "errors.log.1")

@@ -90,8 +90,11 @@ def test_an_added_listener_leaves_the_others_open(start: Start) -> None:
     old = gateway.who()["pid"]
     (port,) = ports(1)
     with gateway.waiting() as finish:
-        hup(gateway, TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'),
-            "Booting worker")
+        hup(
+            gateway,
+            TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'),
+            "Booting worker",
+        )
         assert finish() == "done\n"
     until(lambda: not alive(old), "the old worker is gone")
     for address in (gateway.front, ("127.0.0.1", port)):
@@ -124,8 +127,11 @@ def test_a_listener_that_cannot_be_bound_refuses_the_whole_reload(start: Start) 
     gateway = start().ready()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        hup(gateway, TOML.replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"').replace("hold = 1", "hold = 2"),
-            "reload refused")
+        hup(
+            gateway,
+            TOML.replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"').replace("hold = 1", "hold = 2"),
+            "reload refused",
+        )
     assert f"cannot listen on 127.0.0.1:{port}" in gateway.log
     assert gateway.who()["hold"] == 1.0
 

@@ -66,7 +66,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
                     continue
                 self.counters.accepted()
                 thread = threading.Thread(
-                    target=self.serve, args=(connection, self.app.is_admin(listener)), daemon=True)
+                    target=self.serve, args=(connection, self.app.is_admin(listener)), daemon=True
+                )
                 thread.start()
                 threads.append(thread)
         for listener in self.sockets:
@@ -94,8 +95,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
             os.kill(os.getpid(), signal.SIGKILL)
         else:
             facts = {
-                "pid": os.getpid(), "master": os.getppid(), "hold": self.settings.hold, "admin": is_admin,
-                "slot": self.slot, "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0], "user": os.getuid(),
+                "pid": os.getpid(),
+                "master": os.getppid(),
+                "hold": self.settings.hold,
+                "admin": is_admin,
+                "slot": self.slot,
+                "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                "user": os.getuid(),
                 "groups": os.getgroups(),
             }
             self.counters.request(b"GET", 200, 0.001, len(line), 0)

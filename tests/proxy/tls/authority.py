@@ -27,7 +27,8 @@ def _alternative(name: str) -> x509.GeneralName:
 
 def pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 class Authority:
@@ -41,8 +42,16 @@ class Authority:
         self.file = directory / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, names: Sequence[str],
-              begins: datetime.timedelta, ends: datetime.timedelta, *, authority: bool) -> x509.Certificate:
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        names: Sequence[str],
+        begins: datetime.timedelta,
+        ends: datetime.timedelta,
+        *,
+        authority: bool,
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -54,16 +63,17 @@ class Authority:
             .not_valid_after(now + ends)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if names:
             builder = builder.add_extension(
-                x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
+                x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
+            )
         return builder.sign(self._key, hashes.SHA256())
 
-    def issue(self, *names: str, file: str = "", begins: datetime.timedelta = -DAY,
-              ends: datetime.timedelta = 20 * DAY) -> tuple[Path, Path]:
+    def issue(
+        self, *names: str, file: str = "", begins: datetime.timedelta = -DAY, ends: datetime.timedelta = 20 * DAY
+    ) -> tuple[Path, Path]:
         """Files with a certificate for these names and with its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(_name(names[0]), key, names, begins, ends, authority=False)

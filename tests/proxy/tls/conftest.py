@@ -20,8 +20,9 @@ def issued(authority: Authority) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session", params=[ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
-def contexts(request: pytest.FixtureRequest, authority: Authority,
-             issued: tuple[Path, Path]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def contexts(
+    request: pytest.FixtureRequest, authority: Authority, issued: tuple[Path, Path]
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """A server's and a client's context, for each version of the protocol."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(*issued)

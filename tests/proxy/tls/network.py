@@ -48,7 +48,8 @@ class Network:
         self._hosts = Path("/etc/netns") / self.name
         self._hosts.mkdir(parents=True)
         (self._hosts / "hosts").write_text(
-            f"127.0.0.1 localhost {AUTHORITY_NAME} {' '.join(hosts)}\n{ELSEWHERE} {elsewhere}\n")
+            f"127.0.0.1 localhost {AUTHORITY_NAME} {' '.join(hosts)}\n{ELSEWHERE} {elsewhere}\n"
+        )
         self._ip("netns", "add", self.name)
         self._ip("-n", self.name, "link", "set", "lo", "up")
         self._running: list[subprocess.Popen[bytes]] = []

@@ -20,7 +20,8 @@ class SecureGateway(Gateway):
 
     def __init__(self, directory: Path, upstream: str, *flags: str, workers: int = 1) -> None:
         super().__init__(
-            directory, upstream, "--bind-plain", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, workers=workers)
+            directory, upstream, "--bind-plain", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, workers=workers
+        )
         self.port, self.plain, self.admin = until(self._ports, "all listen")
 
     def _ports(self) -> list[int]:
@@ -39,8 +40,12 @@ class SecureGateway(Gateway):
         return float(found[1]) if found else 0.0
 
 
-def connect(gateway: Gateway, context: ssl.SSLContext, name: str, session: ssl.SSLSession | None = None,
-            ) -> ssl.SSLSocket:
+def connect(
+    gateway: Gateway,
+    context: ssl.SSLContext,
+    name: str,
+    session: ssl.SSLSession | None = None,
+) -> ssl.SSLSocket:
     """A TLS connection to the gateway under this name."""
     raw = socket.create_connection(gateway.address, timeout=PATIENCE)
     return context.wrap_socket(raw, server_hostname=name, session=session)

@@ -45,7 +45,8 @@ def start(network: Network, server: AcmeServer, tmp_path: Path) -> Iterator[Call
     """Start a gateway that obtains its certificates; ended with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda *flags, **how: stack.enter_context(
-            contextlib.closing(Obtaining(network, server, tmp_path, *flags, **how)))
+            contextlib.closing(Obtaining(network, server, tmp_path, *flags, **how))
+        )
 
 
 class TestWithAnAuthority:
@@ -99,12 +100,14 @@ class TestWithAnAuthority:
 
     @pytest.mark.component("uvicorn")
     def test_a_renewal_loses_no_websocket(
-            self, start: Callable[..., Obtaining], server: AcmeServer, authority: Authority, tmp_path: Path) -> None:
+        self, start: Callable[..., Obtaining], server: AcmeServer, authority: Authority, tmp_path: Path
+    ) -> None:
         """What is there at first has a third of its life left; it is served until the new one is there."""
         state = State(tmp_path / "state", server.directory)
         state.make()
-        chain, key = authority.issue(SITE, file="old", begins=-datetime.timedelta(days=30),
-                                     ends=datetime.timedelta(days=3))
+        chain, key = authority.issue(
+            SITE, file="old", begins=-datetime.timedelta(days=30), ends=datetime.timedelta(days=3)
+        )
         write_private(state.certificate(SITE), key.read_bytes() + chain.read_bytes())
         application = tmp_path / "application.sock"
         behind = subprocess.Popen(
@@ -129,7 +132,8 @@ class TestWithAnAuthority:
             both.load_verify_locations(str(server.ca))
             tunnels = [
                 websocket.create_connection(f"wss://{SITE}/ws", timeout=20, socket=gateway.connect(both, SITE))
-                for _ in range(SOCKETS)]
+                for _ in range(SOCKETS)
+            ]
             asking = threading.Thread(target=ask)
             asking.start()
             until(lambda: gateway.trusted(server.trust(), SITE), "the new certificate", 40)

@@ -73,8 +73,11 @@ def test_a_key_that_everybody_can_read(authority: Authority) -> None:
 def test_a_key_behind_a_password(authority: Authority) -> None:
     cert, key = authority.issue("locked.test")
     secret = serialization.load_pem_private_key(key.read_bytes(), None)
-    key.write_bytes(secret.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")))
+    key.write_bytes(
+        secret.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        )
+    )
     assert "is encrypted" in refusal(cert, key)
 
 
@@ -95,15 +98,18 @@ def test_a_key_that_is_too_weak(tmp_path: Path) -> None:
     cert, key = tmp_path / "weak.crt", tmp_path / "weak.key"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-keyout", key, "-out", cert, "-subj", "/CN=weak"],
-        check=True, capture_output=True)
+        check=True,
+        capture_output=True,
+    )
     key.chmod(0o600)
     assert "OpenSSL refuses it" in refusal(cert, key)
 
 
 def test_dates_that_worry(authority: Authority) -> None:
     def worry(begins: float, ends: float, *, renewed: bool = False) -> str:
-        cert, key = authority.issue("dates.test", begins=datetime.timedelta(days=begins),
-                                    ends=datetime.timedelta(days=ends))
+        cert, key = authority.issue(
+            "dates.test", begins=datetime.timedelta(days=begins), ends=datetime.timedelta(days=ends)
+        )
         return worries(read_pair(cert, key), time.time(), renewed=renewed)
 
     assert worry(-30, 60) == ""

@@ -27,8 +27,12 @@ def furnished(keyring: Keyring) -> FrontDoor:
     return door
 
 
-def connect(door: FrontDoor, context: ssl.SSLContext, name: str | None, session: ssl.SSLSession | None = None,
-            ) -> tuple[TlsSocket, Client]:
+def connect(
+    door: FrontDoor,
+    context: ssl.SSLContext,
+    name: str | None,
+    session: ssl.SSLSession | None = None,
+) -> tuple[TlsSocket, Client]:
     near, far = socket.socketpair()
     for end in (near, far):
         end.setblocking(False)
@@ -67,18 +71,22 @@ def shown(door: FrontDoor, context: ssl.SSLContext, name: str | None) -> set[str
     return {value for _, value in certificate["subjectAltName"]}
 
 
-@pytest.mark.parametrize(("asked", "expected"), [
-    ("first.test", "first.test"),
-    ("WWW.First.Test", "first.test"),
-    ("any.wild.test", "*.wild.test"),
-    ("one.wild.test", "one.wild.test"),
-    ("two.labels.wild.test", "first.test"),
-    ("wild.test", "first.test"),
-    ("elsewhere.test", "first.test"),
-    ("", "first.test"),
-])
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("first.test", "first.test"),
+        ("WWW.First.Test", "first.test"),
+        ("any.wild.test", "*.wild.test"),
+        ("one.wild.test", "one.wild.test"),
+        ("two.labels.wild.test", "first.test"),
+        ("wild.test", "first.test"),
+        ("elsewhere.test", "first.test"),
+        ("", "first.test"),
+    ],
+)
 def test_the_certificate_is_the_names_own_then_a_wildcards_then_the_first(
-        authority: Authority, keyring: Keyring, asked: str, expected: str) -> None:
+    authority: Authority, keyring: Keyring, asked: str, expected: str
+) -> None:
     assert expected in shown(furnished(keyring), authority.trust(), asked or None)
 
 
@@ -86,8 +94,7 @@ def test_alpn_offers_http2_only_where_it_is_on(authority: Authority, keyring: Ke
     context = authority.trust()
     context.set_alpn_protocols(["h2", "http/1.1"])
     for http2, expected in ((True, "h2"), (False, "http/1.1")):
-        near, client = connect(
-            furnished(Keyring(keyring.pairs, http2=http2)), context, "first.test")
+        near, client = connect(furnished(Keyring(keyring.pairs, http2=http2)), context, "first.test")
         shake_hands(near, client)
         assert near.protocol == client.tls.selected_alpn_protocol() == expected
         end(near, client)
@@ -108,12 +115,16 @@ def test_the_oldest_version_changes_with_the_keyring(authority: Authority, keyri
     end(near, client)
 
 
-@pytest.mark.parametrize(("offered", "expected"), [
-    ("AES256", "AES128"),
-    ("CHACHA20", "CHACHA20"),
-])
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        ("AES256", "AES128"),
+        ("CHACHA20", "CHACHA20"),
+    ],
+)
 def test_the_cheapest_cipher_is_chosen_unless_the_client_has_no_aes(
-        authority: Authority, keyring: Keyring, offered: str, expected: str) -> None:
+    authority: Authority, keyring: Keyring, offered: str, expected: str
+) -> None:
     context = authority.trust()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(f"ECDHE+{offered}:ECDHE+AESGCM:ECDHE+CHACHA20:AES128-SHA")
@@ -171,7 +182,8 @@ def test_an_unfurnished_door_says_so(authority: Authority) -> None:
 
 
 def test_a_name_that_is_not_ascii_fails_without_a_traceback(
-        authority: Authority, keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority: Authority, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reported: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", reported.append)
     ignore_unreadable_names()
@@ -213,7 +225,8 @@ class TestClientCertificates:
         assert self.attempt(furnished(self.keyring(keyring, clients, required=True)), context)
 
     def test_none_is_refused_where_it_is_required(
-            self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
+        self, authority: Authority, keyring: Keyring, clients: Authority
+    ) -> None:
         with pytest.raises(ssl.SSLError):
             self.attempt(furnished(self.keyring(keyring, clients, required=True)), authority.trust())
         door = furnished(self.keyring(keyring, clients, required=False))
@@ -222,8 +235,13 @@ class TestClientCertificates:
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     @pytest.mark.parametrize("where", ["worker", "master"])
     def test_no_session_from_before_is_resumed_where_none_was_asked_for(
-            self, authority: Authority, keyring: Keyring, clients: Authority, version: ssl.TLSVersion, where: str,
-            ) -> None:
+        self,
+        authority: Authority,
+        keyring: Keyring,
+        clients: Authority,
+        version: ssl.TLSVersion,
+        where: str,
+    ) -> None:
         context = authority.trust()
         context.maximum_version = version
         door = furnished(keyring)

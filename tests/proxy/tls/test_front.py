@@ -85,12 +85,14 @@ def test_requests_in_one_record_are_answered_in_order(gateway: SecureGateway, tr
     while data := sock.recv(65536):
         heard += data
     assert [heard.index(b'"path": "/%d"' % number) for number in range(10)] == sorted(
-        heard.index(b'"path": "/%d"' % number) for number in range(10))
+        heard.index(b'"path": "/%d"' % number) for number in range(10)
+    )
     sock.close()
 
 
 def test_requests_in_many_records_that_come_together_are_answered(
-        gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+    gateway: SecureGateway, trust: ssl.SSLContext
+) -> None:
     """What OpenSSL still holds when a request is answered is not forgotten."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
@@ -130,8 +132,7 @@ def test_a_slow_reader_gets_everything(gateway: SecureGateway, trust: ssl.SSLCon
 
 
 def test_websockets_both_ways(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
-    connection = websocket.create_connection(
-        f"wss://{NAME}/ws", timeout=20, socket=connect(gateway, trust, NAME))
+    connection = websocket.create_connection(f"wss://{NAME}/ws", timeout=20, socket=connect(gateway, trust, NAME))
     for message in ("hello", "ü" * 1000, "x" * 300_000):
         connection.send(message)
         assert connection.recv() == message
@@ -157,7 +158,8 @@ def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: SecureGateway, tru
                 incoming.write(raw.recv(65536))
         tls.write(
             b"GET /ws HTTP/1.1\r\nHost: front.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
         raw.sendall(outgoing.read())
         heard = b""
         while b"\r\n\r\n" not in heard:
@@ -179,7 +181,8 @@ def parked_by_worker(gateway: SecureGateway) -> list[int]:
 
 
 def test_a_session_is_resumed_at_whichever_worker_and_after_a_reload(
-        gateway: SecureGateway, authority: Authority) -> None:
+    gateway: SecureGateway, authority: Authority
+) -> None:
     context = authority.trust()
     with connect(gateway, context, NAME) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: front.test\r\nConnection: close\r\n\r\n")
@@ -315,7 +318,8 @@ def test_a_proxy_protocol_header_comes_before_the_handshake(authority: Authority
 
 
 def test_a_client_may_be_asked_for_its_certificate(
-        authority: Authority, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    authority: Authority, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     clients = Authority(tmp_path_factory.mktemp("clients"), "clients")
     cert, key = authority.issue("mutual.test")
     running = SecureGateway(

@@ -35,8 +35,7 @@ class Listening:
         door = FrontDoor()
         door.furnish(Keyring((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])
-        self.front = Front(
-            tables, resources, lambda *_: None, Handshakes(door, None).begin, b"https", b"443")
+        self.front = Front(tables, resources, lambda *_: None, Handshakes(door, None).begin, b"https", b"443")
 
     def accept(self) -> socket.socket:
         near, far = socket.socketpair()

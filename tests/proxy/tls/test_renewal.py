@@ -33,11 +33,13 @@ def origin() -> Iterator[ScriptedUpstream]:
 
 
 def test_files_that_change_are_served_and_broken_ones_are_not(
-        authority: Authority, origin: ScriptedUpstream, tmp_path: Path) -> None:
+    authority: Authority, origin: ScriptedUpstream, tmp_path: Path
+) -> None:
     cert, key = authority.issue(NAME)
     trust = authority.trust()
-    with contextlib.closing(SecureGateway(
-            tmp_path, origin.address, "--tls-cert", str(cert), "--tls-key", str(key))) as gateway:
+    with contextlib.closing(
+        SecureGateway(tmp_path, origin.address, "--tls-cert", str(cert), "--tls-key", str(key))
+    ) as gateway:
         kept = Browser(gateway, trust, NAME)
         assert kept.ask("GET", "/")[0] == 200
         first = shown_serial(gateway, trust, NAME)
@@ -63,13 +65,25 @@ def test_files_that_change_are_served_and_broken_ones_are_not(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give workers another user")
 def test_keys_of_root_serve_workers_that_cannot_read_them(
-        authority: Authority, origin: ScriptedUpstream, tmp_path: Path) -> None:
+    authority: Authority, origin: ScriptedUpstream, tmp_path: Path
+) -> None:
     cert, key = authority.issue("owned.test")
     assert (key.stat().st_uid, key.stat().st_mode & 0o777) == (0, 0o600)
     trust = authority.trust()
-    with contextlib.closing(SecureGateway(
-            tmp_path, origin.address, "--tls-cert", str(cert), "--tls-key", str(key), "--user", "nobody",
-            "--access-log", "off")) as gateway:
+    with contextlib.closing(
+        SecureGateway(
+            tmp_path,
+            origin.address,
+            "--tls-cert",
+            str(cert),
+            "--tls-key",
+            str(key),
+            "--user",
+            "nobody",
+            "--access-log",
+            "off",
+        )
+    ) as gateway:
         before = shown_serial(gateway, trust, "owned.test")
         authority.issue("owned.test")
         until(lambda: shown_serial(gateway, trust, "owned.test") != before, "the new one is shown")
@@ -83,11 +97,17 @@ def test_a_renewal_under_load_loses_no_request_and_no_websocket(authority: Autho
     trust = authority.trust()
     with contextlib.ExitStack() as stack:
         behind = stack.enter_context(contextlib.closing(upstreams.application("uvicorn", tmp_path)))
-        gateway = stack.enter_context(contextlib.closing(SecureGateway(
-            tmp_path / "gateway", behind.address, "--tls-cert", str(cert), "--tls-key", str(key), workers=2)))
+        gateway = stack.enter_context(
+            contextlib.closing(
+                SecureGateway(
+                    tmp_path / "gateway", behind.address, "--tls-cert", str(cert), "--tls-key", str(key), workers=2
+                )
+            )
+        )
         tunnels = [
             websocket.create_connection("wss://load.test/ws", timeout=20, socket=connect(gateway, trust, "load.test"))
-            for _ in range(SOCKETS)]
+            for _ in range(SOCKETS)
+        ]
         stop = threading.Event()
         statuses: list[int] = []
         failures: list[Exception] = []
@@ -108,8 +128,7 @@ def test_a_renewal_under_load_loses_no_request_and_no_websocket(authority: Autho
             new = f"{x509.load_pem_x509_certificate(cert.read_bytes()).serial_number:X}"
             if by_signal:
                 gateway.signal(signal.SIGHUP)
-            until(
-                lambda new=new: shown_serial(gateway, trust, "load.test").lstrip("0") == new, "the new one is shown")
+            until(lambda new=new: shown_serial(gateway, trust, "load.test").lstrip("0") == new, "the new one is shown")
         asked = len(statuses)
         until(lambda: len(statuses) > asked + 10 or failures, "requests go on")
         stop.set()
@@ -124,9 +143,18 @@ def test_a_renewal_under_load_loses_no_request_and_no_websocket(authority: Autho
 
 def test_self_signed_is_kept_and_covers_local_names(origin: ScriptedUpstream, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with contextlib.closing(SecureGateway(
-            tmp_path, origin.address, "--tls", "self-signed", "--state-dir", str(state), "--domain", "dev.test",
-            )) as gateway:
+    with contextlib.closing(
+        SecureGateway(
+            tmp_path,
+            origin.address,
+            "--tls",
+            "self-signed",
+            "--state-dir",
+            str(state),
+            "--domain",
+            "dev.test",
+        )
+    ) as gateway:
         file = self_signed_file(state)
         assert file.stat().st_mode & 0o777 == 0o600
         assert state.stat().st_mode & 0o777 == 0o700
@@ -144,7 +172,8 @@ def test_self_signed_is_kept_and_covers_local_names(origin: ScriptedUpstream, tm
 
 
 def test_check_names_each_file_and_its_mend(
-        authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cert, key = authority.issue("check.test")
     other_cert, _ = authority.issue("other-check.test")
     file = tmp_path / "gateway.toml"

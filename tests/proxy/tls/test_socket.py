@@ -46,8 +46,10 @@ def offer(near: TlsSocket, left: memoryview) -> memoryview:
 
 
 bodies = st.binary(max_size=5000) | st.builds(
-    lambda seed, count: (seed * (count // len(seed) + 1))[:count], st.binary(min_size=1, max_size=300),
-    st.integers(0, 250_000))
+    lambda seed, count: (seed * (count // len(seed) + 1))[:count],
+    st.binary(min_size=1, max_size=300),
+    st.integers(0, 250_000),
+)
 
 
 @budget(max_examples=60)
@@ -61,8 +63,15 @@ bodies = st.binary(max_size=5000) | st.builds(
     peek=st.booleans(),
 )
 def test_any_split_of_the_bytes_gives_the_same_plaintext_both_ways(
-        contexts: Contexts, upward: bytes, downward: bytes, size: int, pieces: list[int], read_size: int,
-        into: bool, peek: bool) -> None:
+    contexts: Contexts,
+    upward: bytes,
+    downward: bytes,
+    size: int,
+    pieces: list[int],
+    read_size: int,
+    into: bool,
+    peek: bool,
+) -> None:
     near, client = connected(contexts, size)
     client.write(upward)
     left = memoryview(downward)

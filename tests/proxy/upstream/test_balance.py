@@ -19,9 +19,9 @@ class Peer:
 
 
 NAMES = ("round-robin", "least-connections", "random-two", "hash")
-PEERS = st.lists(
-    st.tuples(st.sampled_from([0.1, 1.0, 2.0, 7.0]), st.integers(0, 9)), min_size=1, max_size=6
-).map(lambda drawn: [Peer(f"peer-{number}", weight, busy) for number, (weight, busy) in enumerate(drawn)])
+PEERS = st.lists(st.tuples(st.sampled_from([0.1, 1.0, 2.0, 7.0]), st.integers(0, 9)), min_size=1, max_size=6).map(
+    lambda drawn: [Peer(f"peer-{number}", weight, busy) for number, (weight, busy) in enumerate(drawn)]
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,8 +25,9 @@ NOBODY = TrustedPeers()
 HOST = b"api.example.com"
 
 
-def origin(peer: str, *lines: bytes, trusted: TrustedPeers = TRUSTED, forwarded: bool = True,
-           host: bytes | None = HOST) -> Origin:
+def origin(
+    peer: str, *lines: bytes, trusted: TrustedPeers = TRUSTED, forwarded: bool = True, host: bytes | None = HOST
+) -> Origin:
     fields = parse_request_fields(b"\r\n".join([b"Host: x", *lines]), HeadLimits())
     assert fields.lines == []
     return origin_of(Arrival(peer, b"http", b"8000"), host, fields.claims, trusted, forwarded=forwarded)
@@ -113,8 +114,15 @@ def test_what_a_client_writes_to_the_left_changes_nothing(chain: list[bytes]) ->
 
 
 def test_a_stranger_is_not_listened_to() -> None:
-    found = origin("192.0.2.1", b"X-Forwarded-For: 6.6.6.6", b"X-Forwarded-Proto: https", b"Forwarded: for=6.6.6.6",
-                   b"X-Forwarded-Host: evil", b"X-Forwarded-Port: 1", b"X-Request-ID: mine")
+    found = origin(
+        "192.0.2.1",
+        b"X-Forwarded-For: 6.6.6.6",
+        b"X-Forwarded-Proto: https",
+        b"Forwarded: for=6.6.6.6",
+        b"X-Forwarded-Host: evil",
+        b"X-Forwarded-Port: 1",
+        b"X-Request-ID: mine",
+    )
     assert (found.client, found.scheme, found.request_id) == ("192.0.2.1", b"http", None)
     assert found.lines == (
         b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 8000\r\nX-Real-IP: 192.0.2.1\r\n"
@@ -123,9 +131,14 @@ def test_a_stranger_is_not_listened_to() -> None:
 
 
 def test_a_trusted_proxy_says_for_whom_it_asks() -> None:
-    found = origin("10.0.0.1", b"X-Forwarded-For: 6.6.6.6, 192.0.2.1", b"x-forwarded-for: 10.0.0.7",
-                   b"X-Forwarded-Proto: http, HTTPS", b"X-Forwarded-Host: a.example, www.example.com",
-                   b"X-Request-ID: from-the-edge:1")
+    found = origin(
+        "10.0.0.1",
+        b"X-Forwarded-For: 6.6.6.6, 192.0.2.1",
+        b"x-forwarded-for: 10.0.0.7",
+        b"X-Forwarded-Proto: http, HTTPS",
+        b"X-Forwarded-Host: a.example, www.example.com",
+        b"X-Request-ID: from-the-edge:1",
+    )
     assert (found.client, found.scheme, found.request_id) == ("192.0.2.1", b"https", b"from-the-edge:1")
     assert values(found, b"X-Forwarded-For") == [b"6.6.6.6, 192.0.2.1, 10.0.0.7, 10.0.0.1"]
     assert values(found, b"X-Real-IP") == [b"192.0.2.1"]
@@ -133,7 +146,8 @@ def test_a_trusted_proxy_says_for_whom_it_asks() -> None:
     assert values(found, b"X-Forwarded-Port") == [b"443"]
     assert values(found, b"X-Forwarded-Host") == [b"www.example.com"]
     assert values(found, b"Forwarded") == [
-        b"for=6.6.6.6, for=192.0.2.1, for=10.0.0.7, for=10.0.0.1;proto=http;host=api.example.com"]
+        b"for=6.6.6.6, for=192.0.2.1, for=10.0.0.7, for=10.0.0.1;proto=http;host=api.example.com"
+    ]
 
 
 def test_a_trusted_proxy_that_says_nothing_is_the_client() -> None:
@@ -142,8 +156,15 @@ def test_a_trusted_proxy_that_says_nothing_is_the_client() -> None:
 
 
 def test_nonsense_of_a_trusted_proxy_is_replaced() -> None:
-    found = origin("10.0.0.1", b"X-Forwarded-Proto: gopher", b"X-Forwarded-Host: a b", b"X-Forwarded-Port: 0x50",
-                   b"X-Request-ID: a b", b"Forwarded: for=\"192.0.2.1", b"X-Forwarded-For: ,")
+    found = origin(
+        "10.0.0.1",
+        b"X-Forwarded-Proto: gopher",
+        b"X-Forwarded-Host: a b",
+        b"X-Forwarded-Port: 0x50",
+        b"X-Request-ID: a b",
+        b'Forwarded: for="192.0.2.1',
+        b"X-Forwarded-For: ,",
+    )
     assert (found.client, found.scheme, found.request_id) == ("10.0.0.1", b"http", None)
     assert values(found, b"X-Forwarded-For") == [b"10.0.0.1"]
     assert values(found, b"X-Forwarded-Host") == [HOST]
@@ -189,12 +210,14 @@ def test_hostile_fields_are_refused_at_once(hostile: bytes) -> None:
 def test_forwarded_is_made_of_the_other_field() -> None:
     found = origin("10.0.0.1", b"X-Forwarded-For: hidden, 2001:db8::1")
     assert values(found, b"Forwarded") == [
-        b'for=unknown, for="[2001:db8::1]", for=10.0.0.1;proto=http;host=api.example.com']
+        b'for=unknown, for="[2001:db8::1]", for=10.0.0.1;proto=http;host=api.example.com'
+    ]
 
 
 def test_a_peer_without_address() -> None:
     assert origin("", host=None).lines == (
-        b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: 8000\r\nForwarded: for=unknown;proto=http\r\n")
+        b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: 8000\r\nForwarded: for=unknown;proto=http\r\n"
+    )
     found = origin("", b"X-Forwarded-For: 192.0.2.1", trusted=TrustedPeers(unix=True))
     assert found.client == "192.0.2.1"
     assert values(found, b"X-Forwarded-For") == [b"192.0.2.1"]
@@ -227,9 +250,24 @@ def test_long_chains_are_cut_on_the_left() -> None:
     assert len(found.lines) < 400
 
 
-@given(st.lists(st.tuples(st.sampled_from([b"X-Forwarded-For", b"Forwarded", b"X-Forwarded-Proto", b"X-Forwarded-Host",
-                                           b"X-Forwarded-Port", b"X-Request-ID"]),
-                          st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)), max_size=6))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    b"X-Forwarded-For",
+                    b"Forwarded",
+                    b"X-Forwarded-Proto",
+                    b"X-Forwarded-Host",
+                    b"X-Forwarded-Port",
+                    b"X-Request-ID",
+                ]
+            ),
+            st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
+        ),
+        max_size=6,
+    )
+)
 def test_whatever_is_claimed_the_fields_are_well_formed(claimed: list[tuple[bytes, str]]) -> None:
     found = origin("10.0.0.1", *(name + b": " + value.encode() for name, value in claimed))
     assert found.lines.endswith(b"\r\n")

@@ -123,8 +123,13 @@ def test_an_unknown_client_is_written_as_such() -> None:
     assert parse_header(make_v2(None)) == (None, len(make_v2(None)))
 
 
-@given(st.one_of(st.binary(max_size=300), st.binary(max_size=300).map(lambda tail: SIGNATURE + b"\x21" + tail),
-                 st.binary(max_size=110).map(lambda tail: b"PROXY TCP" + tail)))
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.binary(max_size=300).map(lambda tail: SIGNATURE + b"\x21" + tail),
+        st.binary(max_size=110).map(lambda tail: b"PROXY TCP" + tail),
+    )
+)
 def test_any_bytes_are_read_waited_for_or_refused(data: bytes) -> None:
     try:
         found = parse_header(data)
