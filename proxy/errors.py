@@ -87,7 +87,7 @@ def _client(reason: str, status: int, message: str) -> Failure:
 # Request heads (RFC 9112 sections 2 to 6). All are refused before a byte reaches the upstream.
 REQUEST_LINE = _client("request_line", 400, "The request line is malformed")
 TARGET = _client("target", 400, "The request target is malformed")
-TARGET_PATH = _client("target_path", 400, "The path has dot segments or broken percent-encoding")
+TARGET_PATH = _client("target_path", 400, "The path has dot segments, encoded control characters or broken escapes")
 FIELD_LINE = _client("field_line", 400, "A field line is malformed")
 LINE_ENDING = _client("line_ending", 400, "A line ends in a bare LF, or a control character stands in the head")
 HOST = _client("host", 400, "The Host field is missing, repeated, invalid or differs from the target's authority")

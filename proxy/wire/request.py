@@ -26,7 +26,9 @@ _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 HOST_AND_PORT = re.compile(rb"(?:[0-9A-Za-z_](?:[0-9A-Za-z._~-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00")
+# Besides broken escapes, encoded control characters: some applications cut the path there, others (a router whose
+# patterns end in "$") take "/admin%0A" as "/admin", which is another path to the gateway.
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
 _WEBSOCKET_KEY = re.compile(rb"[0-9A-Za-z+/]{22}==")
 
 _NO_TOKENS: frozenset[bytes] = frozenset()

@@ -91,6 +91,17 @@ def test_a_request_line_is_accepted(line: bytes) -> None:
     assert verdict(line + b"\r\n" + HOST + b"\r\n") == "accepted"
 
 
+@pytest.mark.parametrize("code", [*range(0x20), 0x7F])
+@pytest.mark.parametrize("form", [b"/a%%%02X", b"/a%%%02x", b"/%%%02Xa/b", b"http://example.org/a%%%02X?q"])
+def test_an_encoded_control_character_in_a_path_is_refused(code: int, form: bytes) -> None:
+    assert verdict(b"GET %s HTTP/1.1\r\n%s\r\n" % (form % code, HOST)) == "target_path"
+
+
+@pytest.mark.parametrize("target", [b"/?q=%0a%00", b"/a%20b%21", b"/%250a", b"/%C2%85%E2%80%A8", b"/%80%9f%A0"])
+def test_other_encoded_bytes_are_the_applications(target: bytes) -> None:
+    assert read(b"GET %s HTTP/1.1\r\nHost: example.org" % target).target == target
+
+
 @pytest.mark.parametrize(
     ("target", "path"),
     [(b"http://example.org/a?b", b"/a?b"), (b"HTTPS://EXAMPLE.org", b"/"), (b"http://example.org?q", b"/?q")],
