@@ -72,10 +72,15 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
     def issue(
-        self, *names: str, file: str = "", begins: datetime.timedelta = -DAY, ends: datetime.timedelta = 20 * DAY
+        self,
+        *names: str,
+        file: str = "",
+        begins: datetime.timedelta = -DAY,
+        ends: datetime.timedelta = 20 * DAY,
+        curve: ec.EllipticCurve | None = None,
     ) -> tuple[Path, Path]:
         """Files with a certificate for these names and with its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(curve or ec.SECP256R1())
         certificate = self._sign(_name(names[0]), key, names, begins, ends, authority=False)
         stem = file or names[0].replace("*", "any")
         chain, secret = self._directory / f"{stem}.crt", self._directory / f"{stem}.key"

@@ -95,3 +95,20 @@ def hello_of(name: str | None, *protocols: str) -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         context.wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
     return outgoing.read()
+
+
+def vector(size: int, content: bytes) -> bytes:
+    """Bytes behind their own length, a number of `size` bytes (RFC 8446 section 3.4)."""
+    return len(content).to_bytes(size, "big") + content
+
+
+def record(message: bytes) -> bytes:
+    """A handshake record of TLS (RFC 8446 section 5.1)."""
+    return b"\x16\x03\x01" + vector(2, message)
+
+
+def hello(*extensions: tuple[int, bytes], ciphers: bytes = b"\x13\x01") -> bytes:
+    """A hello with these extensions alone."""
+    written = b"".join(kind.to_bytes(2, "big") + vector(2, content) for kind, content in extensions)
+    body = b"\x03\x03" + bytes(32) + vector(1, b"") + vector(2, ciphers) + vector(1, b"\0") + vector(2, written)
+    return record(b"\x01" + vector(3, body))

@@ -4,25 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.wire.hello import Hello, parse_hello
-from tests.proxy.tls.wire import hello_of
+from tests.proxy.tls.wire import hello, hello_of, record, vector
 
 HELLO = hello_of("some.test", "h2", "http/1.1")
-
-
-def record(message: bytes) -> bytes:
-    """A handshake record of TLS (RFC 8446 section 5.1)."""
-    return b"\x16\x03\x01" + vector(2, message)
-
-
-def vector(size: int, content: bytes) -> bytes:
-    return len(content).to_bytes(size, "big") + content
-
-
-def hello(*extensions: tuple[int, bytes]) -> bytes:
-    """A hello with these extensions alone."""
-    written = b"".join(kind.to_bytes(2, "big") + vector(2, content) for kind, content in extensions)
-    body = bytes(34) + vector(1, b"") + vector(2, b"\x13\x01") + vector(1, b"\0") + vector(2, written)
-    return record(b"\x01" + vector(3, body))
 
 
 def test_name_and_protocols_are_read_from_a_hello() -> None:
