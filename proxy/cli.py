@@ -241,6 +241,9 @@ to the one with its exact path, else the longest path. What no route takes is th
   kernel choose. A repeatable one is a list in the file.
 - **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days. 0 never means "for ever".
 - **size**: bytes, or a whole number with `k`, `m` or `g` (powers of 1024).
+- **0, or `off`** (`false` in the file) switches off what a setting stands for: there is no limit, nothing is kept in a
+  buffer or a queue, a check or a wait does not take place. What cannot be off refuses both: a head needs a bound, and
+  a time after which something is given up cannot be "at once".
 - **rate**: a number per `s`, `m` or `h`, such as `20/s`.
 - **key**: `client` (its address), `route`, `header:NAME` or `cookie:NAME`.
 - **network**: `10.0.0.0/8`, `2001:db8::/32` or a single address; several in a list.

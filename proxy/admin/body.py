@@ -19,7 +19,12 @@ def admin_body(downstream: Downstream, request: Request, settings: Settings) -> 
     bounded = replace(
         settings, max_body=MOST, body_memory=MOST, body_timeout=min(10.0, settings.body_timeout), request_buffering=True
     )
-    downstream.read_body(request, bounded)
+    try:
+        downstream.read_body(request, bounded)
+    except ExchangeError as error:
+        if error.failure is errors.BODY_TOO_LARGE:
+            raise ExchangeError(errors.BODY_TOO_LARGE, f"a command has at most {MOST} bytes") from None
+        raise
     body = request.body
     if body is None or isinstance(body, bytes):
         return body or b""

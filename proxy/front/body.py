@@ -57,6 +57,11 @@ def _receive(connection: "Reader", pace: Pace, size: int = RECEIVE_SIZE) -> byte
     return data
 
 
+def too_large(limit: int) -> ExchangeError:
+    """The refusal of a body over `max_body`, which names the setting: its reader may be the operator."""
+    return ExchangeError(errors.BODY_TOO_LARGE, f"over {limit} bytes, the gateway's max_body")
+
+
 def new_spool(settings: Settings) -> Spool:
     """Where a body goes that is not, or may not be, small."""
     return Spool(settings.body_memory, str(settings.spool_dir) if settings.spool_dir else None)
@@ -144,7 +149,7 @@ def read_chunked_body(connection: "Reader", request: Request, settings: Settings
             request.received += len(data)
             store(spool, _decode(decoder, data))
             if spool.length > settings.max_body:
-                raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+                raise too_large(settings.max_body)
         _finish(connection, decoder)
     except BaseException:
         spool.close()
@@ -217,7 +222,7 @@ class BodyStream(StreamedBody):
             data = self._take_sized(data)
         self._total += len(data)
         if self._total > self._max_body:
-            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {self._max_body} bytes")
+            raise too_large(self._max_body)
         return data
 
     def _take_chunked(self, decoder: ChunkedDecoder, data: bytes) -> bytes:

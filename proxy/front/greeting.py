@@ -22,7 +22,7 @@ class Greeting(Stream):
         self._front = front
         self._client = client
         self._received = b""
-        self.deadline = monotonic() + front.tables.settings.keepalive_timeout
+        self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
 
     def unasked(self) -> None:

@@ -66,7 +66,7 @@ class Connection(Reader):
         self._lingers_until = 0.0
         """When the wait for the client's end is over at the latest (monotonic seconds); 0 before it begins."""
         self._discarded = 0
-        self.deadline = monotonic() + front.tables.settings.keepalive_timeout
+        self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
 
     # Parked, or busy while the client does something unexpected.

@@ -262,7 +262,7 @@ class Connection(Output):
         elif self.guard.leaving or self._refusing:
             self.end(ErrorCodes.NO_ERROR, "")
         else:
-            timeout = settings.head_timeout if self.guard.unfinished else settings.keepalive_timeout
+            timeout = settings.head_timeout if self.guard.unfinished else settings.first_request_timeout
             self.deadline = self._idle_since + timeout
 
     def expire(self) -> None:

@@ -9,7 +9,7 @@ from h2.exceptions import ProtocolError
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
-from proxy.front.body import Pace, new_spool, store
+from proxy.front.body import Pace, new_spool, store, too_large
 from proxy.net.spool import Spool
 from proxy.net.stream import NEVER, Stream
 from proxy.settings import Settings
@@ -118,7 +118,7 @@ class BodySource(ABC):
     def read_body(self, request: Request, settings: Settings) -> None:
         length = request.length = request.fields.content_length
         if length is not None and length > settings.max_body:
-            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+            raise too_large(settings.max_body)
         if not settings.request_buffering and not self.ended:
             request.body = _BodyStream(self, settings)
             return
@@ -140,7 +140,7 @@ class BodySource(ABC):
             while data := self._receive(pace):
                 total += len(data)
                 if total > settings.max_body:
-                    raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+                    raise too_large(settings.max_body)
                 if spool is None:
                     kept += data
                     if total > settings.body_memory:
@@ -201,5 +201,5 @@ class _BodyStream(StreamedBody):
         self._pace.took(len(data))
         self._total += len(data)
         if self._total > self._max_body:
-            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {self._max_body} bytes")
+            raise too_large(self._max_body)
         return data

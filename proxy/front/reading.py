@@ -4,7 +4,7 @@ from typing import Any
 
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
-from proxy.front.body import BodyStream, read_chunked_body, read_sized_body
+from proxy.front.body import BodyStream, read_chunked_body, read_sized_body, too_large
 from proxy.front.front import Front
 from proxy.front.origin import read_origin
 from proxy.front.responder import Responder
@@ -39,7 +39,7 @@ class Reader(Responder):
                 data = self.sock.recv(HEAD_RECEIVE_SIZE)
             except BlockingIOError:
                 data = b""
-                self.wait_readable(started + tables.settings.keepalive_timeout)
+                self.wait_readable(started + tables.settings.first_request_timeout)
                 data = self.sock.recv(HEAD_RECEIVE_SIZE)
             except OSError:
                 return None
@@ -60,9 +60,9 @@ class Reader(Responder):
         deadline = started + tables.settings.head_timeout
         while True:
             if CRLF not in data[: limits.line + 4] and len(data) > limits.line:
-                raise ExchangeError(errors.TARGET_TOO_LONG, f"over {limits.line} bytes")
+                raise limits.long_line()
             if len(data) > limits.block:
-                raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+                raise limits.large_block()
             if bare_line_feed(data):
                 raise ExchangeError(errors.LINE_ENDING)
             if not data[:1].isalpha() and not CRLF.startswith(data[:2]):
@@ -111,7 +111,7 @@ class Reader(Responder):
         if self.front.guests.refused(self.sock.fileno()):
             raise ExchangeError(errors.CONNECTIONS)
         if len(head) > limits.block:
-            raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+            raise limits.large_block()
         if head[:2] == CRLF:
             head = head[2:]  # RFC 9112 section 2.2: one empty line may precede a request
         line, _, block = head.partition(CRLF)
@@ -127,7 +127,7 @@ class Reader(Responder):
         plain = target[0] == SLASH and minor == 1 and host is not None
         if not plain:
             target, host = resolve_target(method, target, minor, fields)
-        self._keep = not fields.close if minor else fields.keep_alive
+        self._keep = (not fields.close if minor else fields.keep_alive) and tables.settings.keepalive_timeout > 0
         self._head_only = method == b"HEAD"
         last_route, self._route = self._route, tables.route_for(host, target)
         if memo is not None and memo[1] == block and plain and memo[3] is tables and self._route is last_route:
@@ -180,7 +180,7 @@ class Reader(Responder):
         fields = request.fields
         length = request.length = fields.content_length
         if length is not None and length > settings.max_body:
-            raise ExchangeError(errors.BODY_TOO_LARGE, f"over {settings.max_body} bytes")
+            raise too_large(settings.max_body)
         if not settings.request_buffering:
             request.body = BodyStream(self, request, settings)
             return

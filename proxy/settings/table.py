@@ -58,8 +58,8 @@ def _wait(doc: str, *, routed: bool = False) -> Row:
     return Row(kinds.WAIT, "Timeouts", doc, (), routed)
 
 
-def _size(doc: str, *, routed: bool = False) -> Row:
-    return Row(kinds.SIZE, "Limits", doc, (), routed)
+def _bound(doc: str) -> Row:
+    return Row(kinds.BOUND, "Limits", doc)
 
 
 def _count(doc: str) -> Row:
@@ -215,7 +215,7 @@ class Settings:
     body_timeout: Annotated[
         float, _wait("longest pause between two reads of a request body; then 408", routed=True)
     ] = 30.0
-    keepalive_timeout: Annotated[float, _time("how long an idle client connection stays open")] = 60.0
+    keepalive_timeout: Annotated[float, _time("how long an idle client connection stays open; 0: none is kept")] = 60.0
     write_timeout: Annotated[
         float, _wait("longest time a client may take no byte of its answer; then it is dropped")
     ] = 60.0
@@ -233,12 +233,14 @@ class Settings:
         float, _time("time over which WebSockets are closed when the gateway stops; at most 'graceful'")
     ] = 5.0
 
-    max_request_line: Annotated[int, _size("longest request line; 414 above it (gunicorn's own limit)")] = 4094
-    max_field: Annotated[int, _size("longest field line; 431 above it (gunicorn's own limit)")] = 8190
+    max_request_line: Annotated[int, _bound("longest request line; 414 above it (gunicorn's own limit)")] = 4094
+    max_field: Annotated[int, _bound("longest field line; 431 above it (gunicorn's own limit)")] = 8190
     max_fields: Annotated[int, _count("most fields of a request, the gateway's own included; 431 above it")] = 100
-    max_head: Annotated[int, _size("largest request head; 431 above it")] = 32 << 10
-    max_body: Annotated[int, _size("largest request body; 413 above it", routed=True)] = 50 << 20
-    max_response_head: Annotated[int, _size("largest head of an upstream's answer; 502 above it")] = 64 << 10
+    max_head: Annotated[int, _bound("largest request head; 431 above it")] = 32 << 10
+    max_body: Annotated[
+        int, _routed("Limits", kinds.LIMIT, "largest request body; 413 above it; 0 or 'off': no limit")
+    ] = 50 << 20
+    max_response_head: Annotated[int, _bound("largest head of an upstream's answer; 502 above it")] = 64 << 10
     max_connections: Annotated[int, _count("most client connections of one worker")] = 16384
     max_client_connections: Annotated[
         int, Row(web.NUMBER, "Limits", "most connections of one client address to this machine; 0: no limit")
@@ -248,8 +250,10 @@ class Settings:
     ] = 0
     min_rate: Annotated[
         int,
-        _size(
-            "bytes a second a request body must average after its first 10 s; 408 below it. 0: any rate", routed=True
+        _routed(
+            "Limits",
+            kinds.SIZE,
+            "bytes a second a request body must average after its first 10 s; 408 below it. 0: any rate",
         ),
     ] = 500
     rate: Annotated[Rate | None, _routed("Limits", web.RATE, "requests of one client, such as 20/s; 429 above it")] = (
@@ -339,7 +343,12 @@ class Settings:
         int, _routed("Balancing", web.NUMBER, "most connections of one worker to one peer; 0: no limit")
     ] = 0
     queue: Annotated[
-        int, _routed("Balancing", web.NUMBER, "most requests of one worker that wait for a peer's connection; then 503")
+        int,
+        _routed(
+            "Balancing",
+            web.NUMBER,
+            "requests of one worker that may wait for a peer's connection; then 503; 0: none waits",
+        ),
     ] = 64
     queue_timeout: Annotated[
         float, _routed("Balancing", kinds.DURATION, "longest wait for a peer's connection; then 503")
@@ -466,6 +475,11 @@ class Settings:
     routes: tuple[RouteSettings, ...] = ()
     admin_token: bytes = field(default=b"", repr=False)
     """What the file of that name holds: read by the master, which may read more than its workers."""
+
+    @property
+    def first_request_timeout(self) -> float:
+        """How long a new connection may wait with its first request; one that asks several at once, with the next."""
+        return self.keepalive_timeout or self.head_timeout
 
     @property
     def secure(self) -> bool:

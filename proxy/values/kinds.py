@@ -13,6 +13,12 @@ from proxy.values.address import Address, Peer
 MAX_WORKERS = 128
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE_MEND = "expected a size in bytes, or with k, m or g, such as 64k or 50m"
+OFF = ("off", False)
+"""How a file or a flag switches something off."""
+
+NO_LIMIT = 10**19
+"""The limit where there is none: larger than any length that a message can announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ def _path(raw: Any) -> Path:
 
 
 def _optional_path(raw: Any) -> Path | None:
-    return None if raw in ("off", False) else _path(raw)
+    return None if raw in OFF else _path(raw)
 
 
 def _whole(raw: Any, low: int, high: int, what: str) -> int:
@@ -66,16 +72,33 @@ def _workers(raw: Any) -> int:
     return _whole(raw, 1, MAX_WORKERS, "a whole number")
 
 
-def _size(raw: Any) -> int:
+def _size(raw: Any, mend: str = f"{_SIZE_MEND}, or off") -> int:
+    if raw in OFF:
+        return 0
     if isinstance(raw, str):
         match = re.fullmatch(r"(\d{1,15})\s*([bkmg]?)", raw.lower(), re.ASCII)
         raw = int(match[1]) * _SIZE_UNITS[match[2]] if match else None
     if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < 1 << 53:
-        raise ValueError("expected a size in bytes, or with k, m or g, such as 64k or 50m")
+        raise ValueError(mend)
     return raw
 
 
+def _limit(raw: Any) -> int:
+    return _size(raw, f"{_SIZE_MEND}, or off for no limit") or NO_LIMIT
+
+
+def _bound(raw: Any) -> int:
+    size = _size(raw, _SIZE_MEND)
+    if not size:
+        raise ValueError(
+            "0 is not 'no limit': nothing would be let through, and this limit cannot be off; " + _SIZE_MEND
+        )
+    return size
+
+
 def _show_size(value: int) -> str:
+    if value >= NO_LIMIT:
+        return "off"
     for unit in ("g", "m", "k"):
         if value and value % _SIZE_UNITS[unit] == 0:
             return f"{value // _SIZE_UNITS[unit]}{unit}"
@@ -83,6 +106,8 @@ def _show_size(value: int) -> str:
 
 
 def _duration(raw: Any, most: int = 30 * 86400) -> float:
+    if raw in OFF:
+        return 0.0
     if isinstance(raw, str):
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|[smhd]?)", raw, re.ASCII)
         raw = float(match[1]) * _TIME_UNITS[match[2]] if match else None
@@ -177,7 +202,7 @@ def _log(raw: Any) -> str:
 
 
 def _error_log(raw: Any) -> str:
-    if raw in ("off", False):
+    if raw in OFF:
         raise ValueError("expected the path of a file, or '-'; log_level says how little is written")
     return "-" if raw == "-" else str(_path(raw))
 
@@ -209,6 +234,8 @@ PROXY_PROTOCOL = _choice("off", "v1", "v2")
 COUNT = Kind("count", _count, metavar="N")
 WORKERS = Kind("count", _workers, metavar="N")
 SIZE = Kind("size", _size, _show_size, "SIZE")
+LIMIT = Kind("size or off", _limit, _show_size, "SIZE|off")
+BOUND = Kind("size", _bound, _show_size, "SIZE")
 DURATION = Kind("duration", _duration, _show_duration, "TIME")
 WAIT = Kind("duration", _wait, _show_duration, "TIME")
 AGE = Kind("duration", _age, _show_duration, "TIME")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.values.kinds import Kind
+from proxy.values.kinds import OFF, Kind
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -118,7 +118,7 @@ def _trusted(raw: Any) -> Trusted:
 
 
 def _rate(raw: Any) -> Rate | None:
-    if raw in ("off", False):
+    if raw in OFF:
         return None
     found = _RATE.fullmatch(raw) if isinstance(raw, str) else None
     if found is None or not int(found[1]):
@@ -199,7 +199,7 @@ def _url(raw: Any) -> str:
 
 
 def _optional_url(raw: Any) -> str:
-    return "" if raw in ("", "off", False) else _url(raw)
+    return "" if raw in ("", *OFF) else _url(raw)
 
 
 def _domains(raw: Any) -> tuple[str, ...]:
@@ -272,10 +272,12 @@ def _content(raw: Any) -> str:
 
 
 def _number(raw: Any) -> int:
+    if raw in OFF:
+        return 0
     if isinstance(raw, str) and raw.isascii() and raw.isdigit():
         raw = int(raw)
     if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw <= 10_000_000:
-        raise ValueError("expected a whole number from 0")
+        raise ValueError("expected a whole number, or off")
     return raw
 
 

@@ -182,7 +182,7 @@ def _classify(name: bytes, value: bytes) -> Kind:
 def _parse_fields(regular: Sequence[Field], limits: HeadLimits) -> RequestFields:
     fields = RequestFields()
     if len(regular) > limits.fields - limits.ADDED:
-        raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.fields} fields with those the gateway adds")
+        raise limits.many_fields()
     keep = fields.lines.append
     cookies: list[bytes] = []
     size = 0
@@ -190,7 +190,7 @@ def _parse_fields(regular: Sequence[Field], limits: HeadLimits) -> RequestFields
         kind, line = _known_fields[field]
         size += len(line)
         if len(line) > limits.field:
-            raise ExchangeError(errors.HEAD_TOO_LARGE, f"a field over {limits.field} bytes")
+            raise limits.long_field()
         if kind is Kind.FORWARD:
             if field[0] == b"cookie":
                 cookies.append(field[1])
@@ -199,12 +199,12 @@ def _parse_fields(regular: Sequence[Field], limits: HeadLimits) -> RequestFields
         elif kind is not Kind.DROP:
             REQUEST_READERS[kind](fields, field[1], line)
     if size + _FIELD_OVERHEAD * len(regular) > limits.block:
-        raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.block} bytes")
+        raise limits.large_block()
     if cookies:
         # Split by the client for the sake of compression (RFC 9113 section 8.2.3).
         line = b"cookie: " + b"; ".join(cookies)
         if len(line) > limits.field:
-            raise ExchangeError(errors.HEAD_TOO_LARGE, f"a field over {limits.field} bytes")
+            raise limits.long_field()
         keep(line)
     return fields
 

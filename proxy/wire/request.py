@@ -51,6 +51,21 @@ class HeadLimits:
     # Fields that the gateway itself adds towards the upstream, which counts them too.
     ADDED = 7
 
+    # What a head over one of them is told names the setting: its reader may be the operator.
+
+    def long_line(self) -> ExchangeError:
+        return ExchangeError(errors.TARGET_TOO_LONG, f"over {self.line} bytes, the gateway's max_request_line")
+
+    def long_field(self) -> ExchangeError:
+        return ExchangeError(errors.HEAD_TOO_LARGE, f"a field over {self.field} bytes, the gateway's max_field")
+
+    def many_fields(self) -> ExchangeError:
+        told = f"over {self.fields} fields with those the gateway adds, its max_fields"
+        return ExchangeError(errors.HEAD_TOO_LARGE, told)
+
+    def large_block(self) -> ExchangeError:
+        return ExchangeError(errors.HEAD_TOO_LARGE, f"over {self.block} bytes, the gateway's max_head")
+
 
 class RequestFields:
     """What one block of request fields says. Made by `parse_request_fields`, never changed afterwards.
@@ -108,7 +123,7 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
     Raises `ExchangeError` for anything but `METHOD SP target SP HTTP/1.x`, with the status that says why.
     """
     if len(line) > limits.line:
-        raise ExchangeError(errors.TARGET_TOO_LONG, f"over {limits.line} bytes")
+        raise limits.long_line()
     known = _known_lines.get(line)
     if known is not None:
         return known
@@ -195,9 +210,9 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
     if lines is None:
         raise ExchangeError(errors.LINE_ENDING)
     if len(lines) > limits.fields - limits.ADDED:
-        raise ExchangeError(errors.HEAD_TOO_LARGE, f"over {limits.fields} fields with those the gateway adds")
+        raise limits.many_fields()
     if len(block) > limits.field and max(map(len, lines)) > limits.field:
-        raise ExchangeError(errors.HEAD_TOO_LARGE, f"a field over {limits.field} bytes")
+        raise limits.long_field()
     cared: list[tuple[Kind, bytes, bytes]] = []
     keep = fields.lines.append
     try:

@@ -3,6 +3,7 @@
 import hashlib
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from tests.proxy.black_box import upstreams
 from tests.proxy.black_box.applications import content, read_events
 from tests.proxy.black_box.exchange import PATIENCE
 from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.black_box.scripted import ScriptedUpstream
 from tests.waiting import until
 
 
@@ -86,6 +88,19 @@ def test_clients_that_are_refused_while_they_send_see_why(gateway: Gateway, tmp_
     assert shown.startswith("HTTP/2 413")
     with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
         assert client.post(f"{gateway.url}/post", content=content(3_000_000)).status_code == 413
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_without_a_limit_bodies_of_any_size_pass(
+    origin: ScriptedUpstream, start: Callable[..., Gateway], buffering: str
+) -> None:
+    gateway = start(origin.address, "--max-body", "0", "--request-buffering", buffering)
+    origin.expect()
+    with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
+        assert client.post(f"{gateway.url}/post", content=content(300_000)).status_code == 200
+        assert client.post(f"{gateway.url}/post", content=iter([content(300_000)])).status_code == 200
+        refused = client.post(f"{gateway.url}/post", content=b"", headers={"x-a": "a" * 9000})
+        assert "max_field" in refused.json()["error"]["message"]
 
 
 def test_httpx_over_one_connection(application: Gateway, tmp_path: Path) -> None:

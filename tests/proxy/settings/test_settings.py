@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.cli import reference
 from proxy.settings import Address, Peer, Settings, SettingsError, load, table
+from proxy.values import kinds
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "proxy-settings.md"
 UPSTREAM = {"upstream": ["127.0.0.1:8080"]}
@@ -40,6 +41,14 @@ def test_flag_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
     assert settings.config == path
 
 
+def test_a_limit_is_off_for_one_route_or_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "a:1"\nmax_body = "2g"\n[[route]]\npath = "/up"\nmax_body = false\nupstream = "a:1"\n')
+    settings = load({}, path)
+    assert (settings.max_body, settings.routes[0].settings.max_body) == (2 << 30, kinds.NO_LIMIT)
+    assert load({"max_body": "0"}, path).max_body == kinds.NO_LIMIT
+
+
 def test_an_alias_names_the_same_setting(tmp_path: Path) -> None:
     path = tmp_path / "proxy.toml"
     path.write_text('upstream = "127.0.0.1:8080"\ngraceful_timeout = 12\n')
@@ -62,7 +71,7 @@ def test_every_mistake_of_a_file_is_named_with_line_value_and_mend(tmp_path: Pat
         'FILE:2: upstream = "127.0.0.1": expected HOST:PORT or unix:PATH, with a port from 0 to 65535',
         "FILE:3: connect_timout: there is no such setting; did you mean connect_timeout?",
         'FILE:4: hold = "soon": expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most 30d)',
-        "FILE:6: max_body = true: expected a size in bytes, or with k, m or g, such as 64k or 50m",
+        "FILE:6: max_body = true: expected a size in bytes, or with k, m or g, such as 64k or 50m, or off for no limit",
         "FILE:7: workers = 0: expected a whole number from 1 to 128",
     ]
 

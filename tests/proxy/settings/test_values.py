@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.values import Address, Peer
+from proxy.values import Address, Peer, web
 from proxy.values import kinds as values
 
 
@@ -92,6 +92,18 @@ def test_loopback_is_what_only_this_machine_reaches() -> None:
         (values.SIZE, 7, 7),
         (values.SIZE, "0", 0),
         (values.SIZE, "12 b", 12),
+        (values.SIZE, "off", 0),
+        (values.SIZE, False, 0),
+        (values.LIMIT, "50m", 50 << 20),
+        (values.LIMIT, 0, values.NO_LIMIT),
+        (values.LIMIT, "0k", values.NO_LIMIT),
+        (values.LIMIT, "off", values.NO_LIMIT),
+        (values.LIMIT, False, values.NO_LIMIT),
+        (values.BOUND, 1, 1),
+        (values.DURATION, "off", 0.0),
+        (values.DURATION, False, 0.0),
+        (web.NUMBER, "off", 0),
+        (web.NUMBER, 7, 7),
         (values.DURATION, "1.5", 1.5),
         (values.DURATION, "500ms", 0.5),
         (values.DURATION, "5m", 300.0),
@@ -128,6 +140,13 @@ def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:
         (values.SIZE, 1.5, "such as 64k"),
         (values.SIZE, "9" * 15 + "g", "such as 64k"),
         (values.SIZE, None, "such as"),
+        (values.LIMIT, "unlimited", "or off for no limit"),
+        (values.LIMIT, -1, "or off for no limit"),
+        (values.BOUND, 0, "0 is not 'no limit'"),
+        (values.BOUND, "off", "this limit cannot be off"),
+        (values.WAIT, "off", "0 is not 'never'"),
+        (web.NUMBER, "none", "or off"),
+        (web.NUMBER, -1, "or off"),
         (values.DURATION, "5x", "such as 500ms"),
         (values.DURATION, -1, "seconds"),
         (values.DURATION, "31d", "at most 30d"),
@@ -174,6 +193,12 @@ def test_a_wrong_value_is_told_the_mend(kind: values.Kind, raw: object, mend: st
 @given(st.integers(0, 1 << 40))
 def test_a_size_shown_is_read_as_the_same(size: int) -> None:
     assert values.SIZE.read(values.SIZE.show(size)) == size
+
+
+def test_a_limit_that_is_off_is_above_every_length_a_message_can_announce() -> None:
+    assert values.LIMIT.read("off") > int("9" * 19)
+    assert values.LIMIT.show(values.NO_LIMIT) == "off"
+    assert values.LIMIT.read(values.LIMIT.show(values.NO_LIMIT)) == values.NO_LIMIT
 
 
 @given(st.integers(0, 30 * 86400 * 1000))
