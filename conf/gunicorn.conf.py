@@ -5,8 +5,11 @@ own flags override both. The file is read again on HUP.
 """
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
+from types import FrameType
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
@@ -15,6 +18,29 @@ from aragora.errors import SettingsError
 from aragora.settings import Settings, load
 
 DRAIN_CHECK_SECONDS = 0.2
+MEMORY_CHECK_SECONDS = 10.0
+LEAST_LIFE_SECONDS = 3600.0  # between two replacements for memory: a limit set too low must not become a loop
+SUCCESSION_SECONDS = 10.0  # how long a reload may take to bring new workers before the old ones leave without them
+
+
+def patch() -> None:
+    """Give the libraries that the master imports gevent's blocking calls; the worker's own patching comes too late.
+
+    Not the calls that the master supervises by: under gevent's os.fork and os.waitpid nobody would learn of a worker's
+    end, because the master runs no event loop.
+    """
+    import warnings
+
+    from gevent import monkey
+
+    monkey.patch_all(os=False, signal=False)
+    warnings.filterwarnings("ignore", "Patching more than once", monkey.MonkeyPatchWarning)  # the worker adds these two
+
+
+def forget_the_application() -> None:
+    """The master must not keep the application's modules: its next workers would mix old modules with new ones."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == "aragora"]:
+        del sys.modules[module]
 
 
 def loaded() -> Settings:
@@ -74,8 +100,10 @@ graceful_timeout = settings.graceful_timeout
 # go sooner, or it sends requests into connections that are just being closed. ARAGORA_KEEPALIVE.
 keepalive = settings.keepalive
 
-# A worker is replaced after this many requests, so that a slow leak never becomes an outage; the jitter keeps workers
-# from being replaced together. 0 turns it off. ARAGORA_MAX_REQUESTS, ARAGORA_MAX_REQUESTS_JITTER.
+# 0: no worker is replaced because it served many requests. At a thousand a second a count of 1000 would replace each of
+# four workers every four seconds, and its watchers and debates would move each time. A slow leak does not become an
+# outage either: a worker that holds more than ARAGORA_MAX_MEMORY is replaced, at most once an hour (`drain`, below).
+# ARAGORA_MAX_REQUESTS, ARAGORA_MAX_REQUESTS_JITTER.
 max_requests = settings.max_requests
 max_requests_jitter = settings.max_requests_jitter
 
@@ -98,20 +126,16 @@ proc_name = settings.proc_name
 # For `kill -HUP $(cat ...)`; supervisors that know the process need none. ARAGORA_PIDFILE.
 pidfile = settings.pidfile or None
 
-# Off: HUP, the everyday way to deploy, then loads new code, because each new worker imports it afresh. On: the master
-# imports it once and its workers share that memory, but HUP goes on with the old code and only USR2 (a new master)
-# brings the new. ARAGORA_PRELOAD=1 or gunicorn's --preload.
+# Off: HUP, the everyday way to deploy, then loads new code, because each new worker imports it afresh; the master has
+# loaded the libraries for all of them (`on_starting`, below). On: the master imports the application too and its
+# workers share that memory, but HUP goes on with the old code and only USR2 (a new master) brings the new.
+# ARAGORA_PRELOAD=1 or gunicorn's --preload.
 preload_app = settings.preload or "--preload" in sys.argv
 
 if preload_app:
-    # gevent's worker patches after the fork: too late for an application that its master has imported already.
-    from gevent import monkey
-
-    monkey.patch_all()
+    patch()
 else:
-    # The master must not keep what this file imported: its next workers would mix old modules with new ones.
-    for module in [name for name in sys.modules if name.partition(".")[0] == "aragora"]:
-        del sys.modules[module]
+    forget_the_application()
 
 # Whose X-Forwarded-Proto is believed: the gateway on this machine. Another one is named, comma separated, by
 # ARAGORA_FORWARDED_ALLOW_IPS.
@@ -126,6 +150,49 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # Off: it runs an event loop in a thread of the master, which forks, and its default path is one per user, so
 # that two servers of one user fight for it. Signals do all that it offers.
 control_socket_disable = True
+
+
+def on_starting(server: Arbiter) -> None:
+    """Load every library once, so that a worker starts with the application's own modules left to import.
+
+    Two thirds of a worker's start would go to libraries, and while all start at once the others wait for the
+    processors. Nothing happens at import time, so there is nothing that a fork could break.
+    """
+    import gc
+
+    patch()
+
+    from aragora.server import process, wsgi  # noqa: F401
+    from aragora.server.succession import Succession
+    from aragora.storage import load_driver
+
+    load_driver(settings)
+    server.succession = Succession()
+    server.libraries = libraries()
+    if not preload_app:
+        forget_the_application()
+    # What all workers share they need not look through, nor copy.
+    gc.collect()
+    gc.freeze()
+
+
+def on_reload(server: Arbiter) -> None:
+    """HUP: name the workers to come, so that the old ones can wait for them."""
+    server.succession.begin(server.worker_age, server.cfg.workers)
+    if libraries() != server.libraries:
+        server.log.warning("libraries were changed, which HUP does not bring: replace the master by USR2 or a restart")
+
+
+def libraries() -> frozenset[tuple[str, str]]:
+    """The installed libraries and their versions, as they are on the disk now."""
+    from importlib import metadata
+
+    return frozenset((found.name, found.version) for found in metadata.distributions() if found.name != "aragora")
+
+
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Hand the worker what it shares with the others."""
+    worker.succession = server.succession
 
 
 def post_worker_init(worker: Worker) -> None:
@@ -144,9 +211,26 @@ def post_worker_init(worker: Worker) -> None:
     gc.set_threshold(700, 10, 100)
     gevent.spawn(drain, worker)
 
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, worker.handle_exit)  # a second one does not wait
+        gevent.spawn(leave_to_successors, worker)
+
+    signal.signal(signal.SIGTERM, leave)
+    worker.succession.arrived(worker.age)
+
+
+def leave_to_successors(worker: Worker) -> None:
+    """End this worker once those of a reload serve; at once where none are to come."""
+    import gevent
+
+    given_up = time.monotonic() + SUCCESSION_SECONDS
+    while not worker.succession.complete(worker.age) and time.monotonic() < given_up:
+        gevent.sleep(DRAIN_CHECK_SECONDS)
+    worker.alive = False
+
 
 def drain(worker: Worker) -> None:
-    """Hand everything over as soon as the worker is to go: by TERM, HUP or after its last request.
+    """Hand everything over as soon as the worker is to go: by TERM, HUP, after its last request, or grown too large.
 
     gunicorn tells its hooks of QUIT only, and waits for every open connection first: WebSockets would hold
     the worker for the whole graceful timeout, and its debates with it.
@@ -154,9 +238,17 @@ def drain(worker: Worker) -> None:
     import gevent
 
     from aragora.server import process
+    from aragora.server.succession import MEBIBYTE, Allowance
 
+    allowance = Allowance(settings.max_memory, LEAST_LIFE_SECONDS)
+    looked = time.monotonic()
     while worker.alive:
         gevent.sleep(DRAIN_CHECK_SECONDS)
+        if time.monotonic() - looked >= MEMORY_CHECK_SECONDS:
+            looked = time.monotonic()
+            if held := allowance.exceeded():
+                worker.log.info("replaced at %d MiB, over ARAGORA_MAX_MEMORY", held // MEBIBYTE)
+                worker.alive = False
     process.stop(graceful_timeout)
 
 

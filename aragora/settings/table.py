@@ -226,7 +226,7 @@ class Settings:
     max_requests: int = row(
         "ARAGORA_MAX_REQUESTS",
         number(int, 0, 100_000_000),
-        1000,
+        0,
         "a worker is replaced after so many requests; 0 never",
         group="Server",
     )
@@ -236,6 +236,14 @@ class Settings:
         50,
         "random addition to it, so that workers do not all go at once",
         group="Server",
+    )
+    max_memory: int = row(
+        "ARAGORA_MAX_MEMORY",
+        number(int, 0, 1 << 20),
+        768,
+        "a gevent worker that holds more is replaced, at most once an hour; 0 never",
+        group="Server",
+        unit="MiB",
     )
     preload: bool = row("ARAGORA_PRELOAD", FLAG, False, "load the application before forking workers", group="Server")
     access_log: str = row(

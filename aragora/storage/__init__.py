@@ -2,6 +2,7 @@
 
 from aragora.storage.backup import LastBackup, last_backup
 from aragora.storage.changes import ChangeFeed, FeedStatus, Subscription
+from aragora.storage.engine import load_driver
 from aragora.storage.leases import Backlog
 from aragora.storage.records import DebateRecord, Lease, Page
 from aragora.storage.store import Store
@@ -17,4 +18,5 @@ __all__ = [
     "Store",
     "Subscription",
     "last_backup",
+    "load_driver",
 ]

@@ -107,6 +107,20 @@ def open_database(settings: Settings) -> Database:
     return _postgresql(settings)
 
 
+def load_driver(settings: Settings) -> None:
+    """Import what the database of ``settings`` needs, where one import serves many processes; connects to nothing."""
+    if not settings.database_url or settings.database_url.startswith("sqlite"):
+        import sqlalchemy.dialects.sqlite
+
+        return
+    import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        pass  # opening the database says what is missing
+
+
 def sqlite_path(settings: Settings) -> Path:
     """The file of the SQLite database."""
     if settings.database_url:

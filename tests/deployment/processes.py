@@ -34,7 +34,8 @@ def get(port: int, path: str, **options: Any) -> requests.Response:
     """One request on a connection of its own, whatever proxy the environment names."""
     with requests.Session() as session:
         session.trust_env = False
-        return session.request(options.pop("method", "GET"), f"http://127.0.0.1:{port}{path}", timeout=30, **options)
+        method, patience = options.pop("method", "GET"), options.pop("patience", 30)
+        return session.request(method, f"http://127.0.0.1:{port}{path}", timeout=patience, **options)
 
 
 class Running:

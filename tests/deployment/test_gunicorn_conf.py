@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_the_rest_stands_as_documented(conf: Any) -> None:
     values = conf()
     assert values["bind"] == ["127.0.0.1:8080", "127.0.0.1:8766"]
     assert (values["worker_class"], values["worker_connections"], values["keepalive"]) == ("gevent", 1000, 5)
-    assert (values["max_requests"], values["max_requests_jitter"]) == (1000, 50)
+    assert (values["max_requests"], values["max_requests_jitter"]) == (0, 50)
     assert (values["proc_name"], values["preload_app"], values["pidfile"]) == ("aragora", False, None)
 
 
@@ -116,6 +117,14 @@ def application(environ, start_response):
 """
 
 
+def copied(directory: Path) -> Path:
+    """A checkout of its own, whose code a test may change."""
+    checkout = directory / "checkout"
+    for name in ("aragora", "conf"):
+        shutil.copytree(CHECKOUT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return checkout
+
+
 def mark(checkout: Path, word: str) -> None:
     """Put a word into the application's module and into the settings', which the configuration file reads too."""
     for name, code in [("aragora/server/wsgi.py", MARKED), ("aragora/settings/__init__.py", "")]:
@@ -125,9 +134,7 @@ def mark(checkout: Path, word: str) -> None:
 
 @pytest.mark.parametrize(("preload", "after"), [("0", "new"), ("1", "old")])
 def test_hup_loads_new_code_unless_the_master_has_preloaded_it(tmp_path: Path, preload: str, after: str) -> None:
-    checkout = tmp_path / "checkout"
-    for name in ("aragora", "conf"):
-        shutil.copytree(CHECKOUT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout = copied(tmp_path)
     mark(checkout, "old")
     # bytecode is trusted by time and size; two edits in one second of the same length would be taken for one
     environ = {"ARAGORA_PRELOAD": preload, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -145,6 +152,49 @@ def test_hup_loads_new_code_unless_the_master_has_preloaded_it(tmp_path: Path, p
         assert running.ended() == 0
         assert "Traceback" not in running.output()
         assert not running.left_behind()
+
+
+def test_a_reload_lets_no_request_wait_for_the_new_workers(tmp_path: Path) -> None:
+    checkout = copied(tmp_path)
+    mark(checkout, "old")
+    gate = tmp_path / "gate"
+    with application(tmp_path, cwd=checkout, PYTHONDONTWRITEBYTECODE="1") as (running, http, _ws):
+        mark(checkout, "new")
+        code = checkout / "aragora" / "server" / "wsgi.py"
+        wait = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.05)\n"
+        code.write_text(code.read_text() + wait)
+        running.signal(signal.SIGHUP)
+        until(lambda: running.output().count("Booting worker") == 4, "the start of the new workers")
+        # Longer than an old worker takes to notice that it was told to go; each request has a connection of its own.
+        served = time.monotonic() + 2.5
+        while time.monotonic() < served:
+            assert get(http, "/which", patience=1).text.startswith("old")
+        gate.touch()
+        until(lambda: running.output().count("Worker exiting") == 2, "the end of the old workers")
+        assert get(http, "/which").text.startswith("new")
+
+
+def test_a_worker_finds_its_libraries_loaded(tmp_path: Path) -> None:
+    checkout = copied(tmp_path)
+    code = checkout / "aragora" / "server" / "__init__.py"
+    code.write_text("import sys\nLOADED = {'sqlalchemy', 'pydantic', 'falcon'} <= set(sys.modules)\n")
+    mark(checkout, "old")
+    asked = "from aragora import server as _server\nMARK = f'{_server.LOADED}'\n"
+    wsgi = checkout / "aragora" / "server" / "wsgi.py"
+    wsgi.write_text(wsgi.read_text() + asked)
+    with application(tmp_path, cwd=checkout) as (_running, http, _ws):
+        assert get(http, "/which").text.split()[0] == "True"
+
+
+def test_a_worker_that_holds_too_much_is_replaced(tmp_path: Path) -> None:
+    checkout = copied(tmp_path)
+    conf = checkout / "conf" / "gunicorn.conf.py"
+    hasty = conf.read_text().replace("LEAST_LIFE_SECONDS = 3600.0", "LEAST_LIFE_SECONDS = 0.0")
+    conf.write_text(hasty.replace("MEMORY_CHECK_SECONDS = 10.0", "MEMORY_CHECK_SECONDS = 0.2"))
+    with application(tmp_path, cwd=checkout, ARAGORA_MAX_MEMORY="1") as (running, http, _ws):
+        until(lambda: running.output().count("Booting worker") > 2, "the replacement of a worker")
+        assert "over ARAGORA_MAX_MEMORY" in running.output()
+        assert get(http, "/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("preload", ["0", "1"])
