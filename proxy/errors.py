@@ -73,7 +73,11 @@ class DeadlinePassed(Exception):  # noqa: N818 - names what happened
 
 
 class ClientGone(Exception):  # noqa: N818 - names what happened
-    """Thrown into an exchange whose client closed or reset its connection."""
+    """Thrown into an exchange whose client closed or reset its connection, or broke a rule that ends its stream."""
+
+    def __init__(self, failure: Failure | None = None) -> None:
+        super().__init__(failure)
+        self.failure = failure or CLIENT_CLOSED
 
 
 class FramingError(Exception):
@@ -96,6 +100,7 @@ TRANSFER_ENCODING = _client("transfer_encoding", 400, "Transfer-Encoding is not 
 LENGTH_AND_ENCODING = _client("length_and_encoding", 400, "Content-Length and Transfer-Encoding stand together")
 UPGRADE_BODY = _client("upgrade_body", 400, "An upgrade request must not have a body")
 CHUNK = _client("chunk", 400, "The chunked body is malformed")
+MALFORMED_BODY = _client("malformed_body", 400, "The body is not as long as announced, or its trailers are malformed")
 NO_ROUTE = _client("no_route", 404, "Nothing is served here under this name and path")
 METHOD = _client("method", 405, "This method is not served")
 BODY_TIMEOUT = Failure("body_timeout", Blame.CLIENT_SLOW, 408, "The request body came too slowly")

@@ -103,7 +103,7 @@ class Exchange(Asking):
             return False
         try:
             self._unsent = lease.send_at_once(request)
-        except OSError:  # before the first byte: nothing was sent
+        except (OSError, ExchangeError):  # before the first byte: nothing was sent
             lease.close()
             return False
         self._lease = lease
@@ -168,8 +168,8 @@ class Exchange(Asking):
             self._go_on()
         except ExchangeError as error:
             self._failed(error)
-        except ClientGone:
-            self._failed(ExchangeError(errors.CLIENT_CLOSED))
+        except ClientGone as gone:
+            self._failed(ExchangeError(gone.failure))
         if not self._tunnelled:
             if self._lease is not None:
                 self._lease.close()

@@ -161,9 +161,7 @@ class Connection(Output):
                 raise ExchangeError(errors.CONNECTIONS)
             stream.request, stream.route = reader.read(event.headers, whole=stream.ended)
         except Malformed:
-            self.front.resources.counters.rejected("malformed")
-            self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
-            self.guard.reset()
+            self._refuse_malformed(number, None)
             return
         except ExchangeError as error:
             stream.request = reader.outline(event.headers)
@@ -178,10 +176,21 @@ class Connection(Output):
         settings = self.front.tables.settings
         return len(self.streams) >= settings.max_streams or self.front.busy >= settings.max_connections
 
+    def _refuse_malformed(self, number: int, stream: ClientStream | None) -> None:
+        """Reset a stream whose request is malformed (RFC 9113 section 8.1.1); the others go on."""
+        self.front.resources.counters.rejected("malformed")
+        self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+        if stream is not None:
+            stream.gone(errors.MALFORMED_BODY)
+        self.guard.reset()
+
     def came_data(self, event: events.DataReceived) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            stream.take(event.data, event.flow_controlled_length, ended=event.stream_ended is not None)
+            try:
+                stream.take(event.data, event.flow_controlled_length, ended=event.stream_ended is not None)
+            except Malformed:
+                self._refuse_malformed(event.stream_id, stream)
         elif event.flow_controlled_length:
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
 
@@ -189,14 +198,12 @@ class Connection(Output):
         stream = self.streams.get(event.stream_id)
         try:
             check_request_trailers(event.headers)
-        except Malformed:
-            self.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            self.guard.reset()
+            if event.stream_ended is None:
+                raise Malformed("a second field section that does not end the stream")
             if stream is not None:
-                stream.gone()
-            return
-        if stream is not None:
-            stream.take(b"", 0, ended=True)
+                stream.take(b"", 0, ended=True)
+        except Malformed:
+            self._refuse_malformed(event.stream_id, stream)
 
     def was_reset(self, event: events.StreamReset) -> None:
         if not event.remote_reset:

@@ -2,18 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from greenlet import getcurrent, greenlet
 from h2.exceptions import ProtocolError
 
 from proxy import errors
-from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.front.body import Pace, new_spool, store, too_large
 from proxy.net.spool import Spool
 from proxy.net.stream import NEVER, Stream
 from proxy.settings import Settings
 from proxy.upstream.request import Request, StreamedBody
+from proxy.wire.h2_head import Malformed
 
 if TYPE_CHECKING:
     from proxy.front.h2 import Connection
@@ -23,22 +25,48 @@ _COALESCED = 1024
 """Bytes below which a piece of a body that waits to be read is joined with the next."""
 
 
+class Incoming(Enum):
+    """How far the client has come with its half of a stream (RFC 9113 section 5.1)."""
+
+    OPEN = auto()  # more may come
+    COMPLETE = auto()  # END_STREAM has come, behind as much as was announced
+    LOST = auto()  # reset, by either side, or the connection is gone: what has come is not the whole
+
+
 class BodySource(ABC):
     """The receiving half of a stream. At most one greenlet waits for the stream at a time."""
 
-    __slots__ = ("_inbox", "_reading", "_waiter", "connection", "deadline", "ended", "id", "request")
+    __slots__ = (
+        "_came",
+        "_inbox",
+        "_reading",
+        "_waiter",
+        "connection",
+        "deadline",
+        "id",
+        "incoming",
+        "lost_by",
+        "request",
+    )
 
     request: Request
 
     def __init__(self, connection: "Connection", number: int, *, ended: bool) -> None:
         self.connection = connection
         self.id = number
-        self.ended = ended
-        """The client has sent all of its request."""
+        self.incoming = Incoming.COMPLETE if ended else Incoming.OPEN
+        self.lost_by = errors.CLIENT_CLOSED
+        """Why the body is not the whole, where it is `Incoming.LOST`."""
+        self._came = 0  # bytes of the body, read or not
         self.deadline = NEVER
         self._inbox: deque[tuple[bytes, int]] = deque()  # what came of the body, and what it took of the window
         self._reading = False
         self._waiter: greenlet | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes from the client."""
+        return self.incoming is not Incoming.OPEN
 
     def _wait(self, deadline: float) -> object:
         """Return what the greenlet is switched to with. Raises `DeadlinePassed`."""
@@ -58,9 +86,11 @@ class BodySource(ABC):
             self._waiter.throw(DeadlinePassed)
 
     def take(self, data: bytes, size: int, *, ended: bool) -> None:
-        """Bytes of the body have come, which took `size` of the window; it is given back when they are read."""
-        if ended:
-            self.ended = True
+        """Bytes of the body have come, which took `size` of the window; it is given back when they are read.
+
+        Raises `Malformed` if the body is not as long as its content-length (RFC 9113 section 8.1.1): it is compared
+        here, where every body comes by, whatever ends it and whoever reads it, or not.
+        """
         if data:
             inbox = self._inbox
             if inbox and len(inbox[-1][0]) < _COALESCED:
@@ -70,6 +100,12 @@ class BodySource(ABC):
             inbox.append((data, size))
         elif size:
             self._acknowledge(size)  # nothing but padding
+        self._came += len(data)
+        length = self.request.fields.content_length
+        if length is not None and (self._came > length or (ended and self._came < length)):
+            raise Malformed("another body than its content-length announces")
+        if ended:
+            self.incoming = Incoming.COMPLETE
         if self._reading and self._waiter is not None and (data or ended):
             self._waiter.switch()
 
@@ -92,10 +128,16 @@ class BodySource(ABC):
         self.request.received += len(data)
         return data
 
+    def check_whole(self) -> None:
+        """Raises `ClientGone` if the body ended before its end."""
+        if self.incoming is Incoming.LOST:
+            raise ClientGone(self.lost_by)
+
     def _receive(self, pace: Pace) -> bytes:
         """The next bytes of the body, b"" at its end. Raises `ExchangeError` or `ClientGone`."""
         while not self._inbox:
             if self.ended:
+                self.check_whole()
                 return b""
             self.wait_for_data(pace.deadline())
         data = self.pop()
@@ -187,6 +229,7 @@ class _BodyStream(StreamedBody):
         stream = self._stream
         while not stream.has_data:
             if stream.ended:
+                stream.check_whole()
                 self.done = True
                 return b""
             upstream.reader.stop()

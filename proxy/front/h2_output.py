@@ -9,17 +9,14 @@ one `QUANTUM`, so that a long answer never holds up a short one.
 from time import monotonic
 from typing import Any, Protocol, cast
 
-from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.settings import SettingCodes
-from h2.settings import Settings as H2Settings
 
 from proxy.front.front import Front
+from proxy.front.h2_library import new_library
 from proxy.net.stream import NEVER, Socket, Stream
 from proxy.net.tls import TlsSocket
-from proxy.wire.h2_frames import MOST_RESETS, FrameGuard, goaway
-from proxy.wire.h2_sections import SectionDecoder, SectionEncoder
+from proxy.wire.h2_frames import FrameGuard, goaway
 
 QUANTUM = 32768
 """Bytes of a body that a stream may send before others have their turn."""
@@ -31,10 +28,6 @@ _MOST_CONTROL = 1 << 20
 _MOST_FRAME = 16384
 _TABLE_SIZE = 4096
 """Bytes of the compression context: the encoder compares its entries one by one, so a client may not have more."""
-
-STREAM_WINDOW = 1 << 18
-CONNECTION_WINDOW = 1 << 20
-"""Bytes that a client may send before the gateway has taken them off a stream, and off all streams together."""
 
 
 class Waiting(Protocol):
@@ -68,7 +61,7 @@ class Output(Stream):
         self.front = front
         self.client = client
         self.guard = FrameGuard(monotonic)
-        self.h2 = _library(front)
+        self.h2 = new_library(front.tables)
         self.last_stream = 0
         """The latest stream that was acted upon."""
         self.ended = False
@@ -190,43 +183,6 @@ class Output(Stream):
     def settle(self) -> None:
         """Something has changed: set the deadline, or close what has come to its end."""
         raise NotImplementedError
-
-
-class _Library(H2Connection):
-    """The library, remembering fewer of the streams that are closed."""
-
-    MAX_CLOSED_STREAMS = 1024
-
-
-def _library(front: Front) -> H2Connection:
-    """The library's state of a new connection, its SETTINGS queued."""
-    tables = front.tables
-    h2 = _Library(
-        H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_inbound_headers=False,
-            normalize_inbound_headers=False,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-    )
-    h2.local_settings = H2Settings(
-        client=False,
-        initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: tables.settings.max_streams,
-            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            SettingCodes.MAX_HEADER_LIST_SIZE: tables.head_limits.block,
-            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
-        },
-    )
-    h2.encoder, h2.decoder = SectionEncoder(), SectionDecoder()
-    h2.initiate_connection()
-    h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
-    # The library ends the connection over one stream too many; the gateway refuses that stream, within bounds.
-    h2.local_settings.max_concurrent_streams = tables.settings.max_streams + MOST_RESETS
-    h2.local_settings.acknowledge()
-    return h2
 
 
 def bound_table(h2: H2Connection) -> None:

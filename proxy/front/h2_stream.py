@@ -10,10 +10,11 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hpack import HeaderTuple
 
+from proxy import errors
 from proxy.downstream import OpenTunnel, TunnelEnded
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
 from proxy.exchange import Exchange
-from proxy.front.h2_body import BodySource
+from proxy.front.h2_body import BodySource, Incoming
 from proxy.front.h2_tunnel import StreamSide
 from proxy.front.origin import socket_names
 from proxy.net.stream import Outlet, Stream
@@ -127,11 +128,13 @@ class ClientStream(BodySource):
         else:
             super().expire()
 
-    def gone(self) -> None:
-        """The client reset the stream, or is gone: whoever serves it is told."""
-        self._over = self.ended = True
+    def gone(self, failure: Failure = errors.CLIENT_CLOSED) -> None:
+        """The stream was reset, or the client is gone: the exchange on it is told why."""
+        self._over = True
+        self.incoming = Incoming.LOST
+        self.lost_by = failure
         if self.owner is not None:
-            self.owner.throw(ClientGone)
+            self.owner.throw(ClientGone(failure))
         elif self.side is not None:
             self.side.broken()
         else:

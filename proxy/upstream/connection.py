@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
@@ -105,9 +105,9 @@ class UpstreamConnection(Stream):
     def send_at_once(self, request: Request) -> bytes:
         """Send a request whose body, if it has one, is here; what was not taken at once is returned, for `send_rest`.
 
-        Raises `OSError` if nothing was sent.
+        Raises `OSError` if nothing was sent, `ExchangeError` as `send_request`.
         """
-        data = _head(request, b"" if request.length is None else b"Content-Length: %d\r\n" % request.length)
+        data = _head(request, _framing(request))
         if isinstance(request.body, bytes):
             data += request.body
         sent = self.sock.send(data)
@@ -165,14 +165,11 @@ class UpstreamConnection(Stream):
         """Send head and body; `timeout` is the longest time without progress, in seconds.
 
         Returns early if the upstream gives its final answer before it has everything. Raises `Stale`, `ExchangeError`
-        or, from a streamed body, `ClientGone`.
+        or, from a streamed body, `ClientGone`. A body of another length than is announced is never sent: the rest of
+        it, or of the announcement, would be read as the next request (RFC 9112 section 6.3).
         """
         body = request.body
-        framing = b""
-        if request.length is not None:
-            framing = b"Content-Length: %d\r\n" % request.length
-        elif body is not None:
-            framing = b"Transfer-Encoding: chunked\r\n"
+        framing = _framing(request)
         if body is not None and isinstance(body, StreamedBody) and body.expects_continue:
             framing += b"Expect: 100-continue\r\n"
         head = _head(request, framing)
@@ -187,7 +184,7 @@ class UpstreamConnection(Stream):
             if body is not None and isinstance(body, Spool):
                 self._send_spool(body, timeout)
             elif body is not None and isinstance(body, StreamedBody):
-                self._send_stream(body, timeout, chunked=request.length is None)
+                self._send_stream(body, timeout, request.length)
         except OSError as error:
             self._sent_in_vain(error)
         except DeadlinePassed:
@@ -226,7 +223,8 @@ class UpstreamConnection(Stream):
             if not sent and not self._may_send(timeout):
                 return
 
-    def _send_stream(self, body: StreamedBody, timeout: float, *, chunked: bool) -> None:
+    def _send_stream(self, body: StreamedBody, timeout: float, length: int | None) -> None:
+        left = length
         if body.expects_continue and not self._await_continue(body):
             return
         while True:
@@ -237,10 +235,23 @@ class UpstreamConnection(Stream):
                 return
             if not data:
                 break
-            if not self._send_whole(b"".join(chunk(data)) if chunked else data, timeout):
+            if left is None:
+                data = b"".join(chunk(data))
+            else:
+                left -= len(data)
+                if left < 0:
+                    self._break_off("longer")
+            if not self._send_whole(data, timeout):
                 return
-        if chunked:
+        if left or not body.done:
+            self._break_off("shorter")
+        if left is None:
             self._send_whole(LAST_CHUNK, timeout)
+
+    def _break_off(self, than: str) -> NoReturn:
+        """End a request that cannot be completed; the connection cannot carry another. Raises `ExchangeError`."""
+        self.spoiled = True
+        raise ExchangeError(errors.INTERNAL, f"a streamed body is {than} than announced")
 
     def _may_send(self, timeout: float) -> bool:
         """Wait until the upstream takes more; False if it has begun its final answer (or is gone)."""
@@ -322,6 +333,27 @@ class UpstreamConnection(Stream):
 def _may_become_head(data: bytes, most: int) -> bool:
     """Whether more bytes could make a head of what has come so far."""
     return len(data) <= most and data.startswith(b"HTTP/1."[: len(data)]) and not bare_line_feed(data)
+
+
+def _framing(request: Request) -> bytes:
+    """The field line that frames the body; the length of one that is streamed is seen to as it is sent.
+
+    Raises `ExchangeError` for a body at hand that is not as long as announced.
+    """
+    length, body = request.length, request.body
+    if body is None:
+        if length is None:
+            return b""
+        at_hand = 0
+    elif isinstance(body, bytes):
+        at_hand = len(body)
+    elif isinstance(body, Spool):
+        at_hand = body.length
+    else:
+        return b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+    if length != at_hand:
+        raise ExchangeError(errors.INTERNAL, f"a body of {at_hand} bytes is announced with {length}")
+    return b"Content-Length: %d\r\n" % at_hand
 
 
 def _head(request: Request, framing: bytes) -> bytes:

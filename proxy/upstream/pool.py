@@ -15,7 +15,7 @@ from gevent import socket as gevent_socket
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.congestion import spare_pacing
-from proxy.net.stream import Deadlines, Hub, Socket
+from proxy.net.stream import NEVER, Deadlines, Hub, Socket
 from proxy.observe.metrics import PeerCounters
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
@@ -124,6 +124,7 @@ class Pool:
                 connection.close()
                 continue
             connection.idle_since = 0.0
+            connection.deadline = NEVER
             connection.reused = True
             self.counters.reuse()
             return connection

@@ -388,3 +388,20 @@ def test_many_clients_at_once_get_each_its_own(gateway: Gateway, origin: Scripte
     for thread in threads:
         thread.join(2 * PATIENCE)
     assert not failures
+
+
+def test_an_upload_may_pause_for_longer_than_its_connection_was_to_be_idle(
+    start: Start, origin: ScriptedUpstream
+) -> None:
+    origin.expect()
+    gateway = start(origin.address, "--request-buffering", "off", "--upstream-keepalive", "2s")
+    with Raw(gateway.port) as client:
+        client.send(client.open(1), client.open(3))
+        client.send(*[DataFrame(stream, data=b"x", flags=["END_STREAM"]) for stream in (1, 3)])
+        answered = {client.until(DataFrame).stream_id for _ in range(2)}
+        assert answered == {1, 3}
+        kept = set(origin.open)
+        client.send(client.open(5, [*POST, ("content-length", "4")]), DataFrame(5, data=b"ab"))
+        until(lambda: len(kept & origin.open) == 1, "the connection beside it is no longer kept")
+        client.send(DataFrame(5, data=b"cd", flags=["END_STREAM"]))
+        assert client.until(DataFrame, stream=5).data == b"ok"

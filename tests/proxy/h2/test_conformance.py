@@ -145,16 +145,6 @@ CONNECTION_ERRORS: dict[str, tuple[Sends, str]] = {
         lambda c: [c.open(1), DataFrame(1, data=b"x"), ContinuationFrame(1, flags=["END_HEADERS"])],
         "PROTOCOL_ERROR",
     ),
-    # 8.1
-    "a second field section without END_STREAM": (lambda c: [c.open(1), c.open(1, [("x", "y")])], "PROTOCOL_ERROR"),
-    "more DATA than the length": (
-        lambda c: [c.open(1, [*POST, ("content-length", "1")]), DataFrame(1, data=b"xx", flags=["END_STREAM"])],
-        "PROTOCOL_ERROR",
-    ),
-    "less DATA than the length": (
-        lambda c: [c.open(1, [*POST, ("content-length", "3")]), DataFrame(1, data=b"xx", flags=["END_STREAM"])],
-        "PROTOCOL_ERROR",
-    ),
 }
 
 
@@ -204,6 +194,14 @@ STREAM_ERRORS: dict[str, tuple[Sends, str]] = {
     ),
     "a framing field among trailers": (
         lambda c: [c.open(1), c.headers(1, [("content-length", "1")])],
+        "PROTOCOL_ERROR",
+    ),
+    "a status among trailers": (lambda c: [c.open(1), c.headers(1, [(":status", "100")])], "PROTOCOL_ERROR"),
+    "an informational status": (lambda c: [c.headers(1, [(":status", "100"), *GET])], "PROTOCOL_ERROR"),
+    # 8.1: what follows the first field section
+    "a second field section without END_STREAM": (lambda c: [c.open(1), c.open(1, [("x", "y")])], "PROTOCOL_ERROR"),
+    "a second field section without END_STREAM, with priority": (
+        lambda c: [c.open(1), HeadersFrame(1, data=c.block([("x", "y")]), flags=["END_HEADERS", "PRIORITY"])],
         "PROTOCOL_ERROR",
     ),
 }
@@ -414,10 +412,3 @@ def test_other_frames_on_a_half_closed_stream_end_the_connection(gateway: Gatewa
     with Raw(gateway.port) as client:
         client.send(client.headers(1, HANGING), behind)
         assert client.error() in ("GOAWAY PROTOCOL_ERROR", "GOAWAY STREAM_CLOSED")
-
-
-def test_a_body_and_its_length_are_compared_over_all_frames(gateway: Gateway) -> None:
-    with Raw(gateway.port) as client:
-        client.send(client.open(1, [*POST, ("content-length", "5")]))
-        client.send(DataFrame(1, data=b"ab"), DataFrame(1, data=b"cd"), DataFrame(1, data=b"ef"))
-        assert client.error() == "GOAWAY PROTOCOL_ERROR"

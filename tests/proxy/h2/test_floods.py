@@ -18,7 +18,9 @@ from hyperframe.frame import (
 
 from proxy.front.h2 import Connection
 from proxy.front.h2_body import BodySource
-from proxy.front.h2_output import STREAM_WINDOW
+from proxy.front.h2_library import STREAM_WINDOW
+from proxy.upstream.request import Request
+from proxy.wire.request import RequestFields
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import GET, POST, Raw
@@ -93,6 +95,7 @@ class _Unread(BodySource):
 
 def test_a_body_in_tiny_frames_takes_no_more_memory_than_its_window(gateway: Gateway, origin: ScriptedUpstream) -> None:
     stream = _Unread(cast(Connection, None), 1, ended=False)
+    stream.request = Request(b"POST", b"/", 2, RequestFields(), b"", 0.0)
     tracemalloc.start()
     try:
         for _ in range(STREAM_WINDOW // 2):
