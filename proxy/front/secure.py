@@ -26,7 +26,7 @@ from proxy.route import Tables
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
 from proxy.upstream.request import Request
-from proxy.wire.hello import LONGEST_HELLO, Hello, parse_hello
+from proxy.wire.hello import Hello, HelloIncomplete, parse_hello
 from proxy.wire.response import ResponseHead
 
 _TIMEOUT = 10.0
@@ -113,8 +113,9 @@ class Handshake:
             return
         context = self._shared.door.context
         if self._shared.validation is not None:
-            hello = parse_hello(self._received)
-            if hello is None and len(self._received) < LONGEST_HELLO:
+            try:
+                hello = parse_hello(self._received)
+            except HelloIncomplete:
                 return
             context = self._validating(hello, self._shared.validation) or context
         self._tls = TlsSocket(self._sock, context, self._received)

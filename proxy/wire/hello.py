@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LONGEST_HELLO = 5 + 16384
-"""Bytes within which a hello must have come, its record's header included."""
+_LONGEST = 16384
+"""Bytes of a hello that is read here. OpenSSL takes more; who proves that a name is served here needs less."""
 
-_HEADER = 5
+_MOST_RECORDS = 8
+"""Records that a hello is put together from: what has come is read again with everything that follows."""
+
+_RECORD = b"\x16\x03"  # a handshake, any version
+_RECORD_HEADER = 5
+_LARGEST_RECORD = 16384  # RFC 8446 section 5.1
+_HELLO = b"\x01"
+_MESSAGE_HEADER = 4
 _RANDOM = 2 + 32  # legacy version and random
 _SERVER_NAME = 0
 _ALPN = 16
@@ -18,6 +25,10 @@ class Hello:
 
     name: str | None
     protocols: tuple[str, ...]
+
+
+class HelloIncomplete(Exception):  # noqa: N818 - names what happened
+    """More bytes of a hello have to come before it can be read."""
 
 
 class _Cut(Exception):  # noqa: N818 - names what happened
@@ -46,14 +57,15 @@ class _Reader:
 
 
 def parse_hello(data: bytes) -> Hello | None:
-    """The hello that a connection begins with; None while it is incomplete, or if it is none."""
+    """The hello that a connection begins with; None for anything else, which is OpenSSL's to judge.
+
+    Raises `HelloIncomplete` only if every byte that came is one of a hello that goes on behind them.
+    """
+    message = _first_message(data)
+    if message is None:
+        return None
+    body = _Reader(message)
     try:
-        reader = _Reader(data)
-        reader.take(_HEADER - 2)
-        message = _Reader(reader.vector(2))
-        if message.number(1) != 1:
-            return None
-        body = _Reader(message.vector(3))
         body.take(_RANDOM)
         body.vector(1)  # session id
         body.vector(2)  # cipher suites
@@ -61,6 +73,30 @@ def parse_hello(data: bytes) -> Hello | None:
         return _from_extensions(_Reader(body.vector(2)))
     except _Cut:
         return None
+
+
+def _first_message(data: bytes) -> bytes | None:
+    """The body of the hello, put together from its records: it may come in several (RFC 8446 section 5.1)."""
+    message = b""
+    start = 0
+    for _ in range(_MOST_RECORDS):
+        header = data[start : start + _RECORD_HEADER]
+        if not _RECORD.startswith(header[:2]):
+            return None
+        if len(header) < _RECORD_HEADER:
+            raise HelloIncomplete
+        size = int.from_bytes(header[3:], "big")
+        start += _RECORD_HEADER
+        message += data[start : start + size]
+        start += size
+        length = _MESSAGE_HEADER + int.from_bytes(message[1:_MESSAGE_HEADER], "big")
+        if not 0 < size <= _LARGEST_RECORD or not _HELLO.startswith(message[:1]) or length > _LONGEST:
+            return None
+        if len(message) >= length:
+            return message[_MESSAGE_HEADER:length]
+        if len(data) < start:
+            raise HelloIncomplete
+    return None
 
 
 def _from_extensions(extensions: _Reader) -> Hello:

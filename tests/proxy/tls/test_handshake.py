@@ -1,14 +1,19 @@
 """Handshakes that do not come to an end."""
 
 import socket
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
 
 import gevent
+import pytest
 
 from proxy.front.front import Front
-from proxy.front.secure import Handshakes
+from proxy.front.secure import Handshakes, Validation
 from proxy.limits import Limits
-from proxy.net.certificates import read_pair
-from proxy.net.door import FrontDoor, Keyring
+from proxy.net.certificates import read_pair, self_signed
+from proxy.net.door import ACME_TLS, FrontDoor, Keyring, validation_context
 from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
@@ -19,13 +24,13 @@ from proxy.wire.fields import RequestIds
 from proxy.wire.request import HeadLimits
 from tests.proxy.net.loop import Loop, run
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.wire import HOST, hello_of
+from tests.proxy.tls.wire import HOST, hello_of, recut
 
 
 class Listening:
     """A front behind a door, in this process' loop."""
 
-    def __init__(self, loop: Loop, authority: Authority) -> None:
+    def __init__(self, loop: Loop, authority: Authority, validation: Validation | None = None) -> None:
         self.loop = loop
         self.counters = Board().counters(0)
         self.log = AccessLog("off", "combined", lambda _count: None, lambda *_: None)
@@ -35,7 +40,7 @@ class Listening:
         door = FrontDoor()
         door.furnish(Keyring((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])
-        self.front = Front(tables, resources, lambda *_: None, Handshakes(door, None).begin, b"https", b"443")
+        self.front = Front(tables, resources, lambda *_: None, Handshakes(door, validation).begin, b"https", b"443")
 
     def accept(self) -> socket.socket:
         near, far = socket.socketpair()
@@ -78,6 +83,62 @@ def test_handshakes_make_room_as_idle_connections_do(authority: Authority) -> No
             end.close()
 
     run(test)
+
+
+@pytest.mark.parametrize("cuts", [(), (100,), (1,), (1, 2, 3, 4), range(1, 400, 3)], ids=len)
+@pytest.mark.parametrize("together", [True, False], ids=["at once", "byte by byte"])
+def test_a_hello_in_several_records_is_answered_as_soon_as_it_is_whole(
+    authority: Authority, cuts: Sequence[int], *, together: bool
+) -> None:
+    """Also where the gateway looks for an authority's challenge in it first."""
+
+    def test(loop: Loop) -> None:
+        listening = Listening(loop, authority, validation=lambda _name: None)
+        said = recut(hello_of(HOST), cuts)
+        with listening.accept() as client:
+            client.settimeout(0)
+            for piece in [said] if together else [said[at : at + 1] for at in range(len(said))]:
+                until_soon(lambda piece=piece: sent(client, piece))
+            until_soon(lambda: received(client)[:1] == b"\x16")
+
+    run(test)
+
+
+def test_a_challenge_in_several_records_is_answered(authority: Authority, tmp_path: Path) -> None:
+    pair = self_signed((HOST,))
+    file = tmp_path / "proof.pem"
+    file.write_bytes(pair.key + pair.chain)
+    asked: list[str] = []
+
+    def validation(name: str) -> ssl.SSLContext:
+        asked.append(name)
+        return validation_context(file)
+
+    def test(loop: Loop) -> None:
+        listening = Listening(loop, authority, validation)
+        for cuts in ([], [7], [1, 60, 61]):
+            with listening.accept() as client:
+                client.settimeout(0)
+                client.sendall(recut(hello_of(HOST, ACME_TLS), cuts))
+                until_soon(lambda: received(client)[:1] == b"\x16")
+
+    run(test)
+    assert asked == [HOST] * 3
+
+
+def until_soon(done: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so."""
+    end = monotonic() + 5
+    while not done():
+        assert monotonic() < end
+        gevent.sleep(0)
+
+
+def sent(sock: socket.socket, data: bytes) -> bool:
+    try:
+        return sock.send(data) == len(data)
+    except BlockingIOError:
+        return False
 
 
 def received(sock: socket.socket) -> bytes:

@@ -1,7 +1,9 @@
 """A TLS client that does nothing by itself: the test moves every byte between it and the socket."""
 
+import itertools
 import socket
 import ssl
+from collections.abc import Sequence
 
 import pytest
 
@@ -112,3 +114,10 @@ def hello(*extensions: tuple[int, bytes], ciphers: bytes = b"\x13\x01") -> bytes
     written = b"".join(kind.to_bytes(2, "big") + vector(2, content) for kind, content in extensions)
     body = b"\x03\x03" + bytes(32) + vector(1, b"") + vector(2, ciphers) + vector(1, b"\0") + vector(2, written)
     return record(b"\x01" + vector(3, body))
+
+
+def recut(data: bytes, cuts: Sequence[int]) -> bytes:
+    """The message of one record in several: cut at these places."""
+    message = data[5:]
+    places = sorted({0, *(cut for cut in cuts if cut < len(message)), len(message)})
+    return b"".join(record(message[start:end]) for start, end in itertools.pairwise(places))
