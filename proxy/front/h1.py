@@ -24,15 +24,13 @@ from proxy.front.reading import Reader
 from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, RECEIVE_SIZE, Socket
 from proxy.upstream.request import Request
 from proxy.wire.head import END
-from proxy.wire.request import RequestFields
+from proxy.wire.outline import outline
 
 _HALF_CLOSE_GRACE = 1.0
 _MEMO_LIFE = 2.0
 """Seconds a parked connection remembers its client's fields; an idle one costs no more than its socket."""
 
-_LINGER_BYTES = 64 << 20
 _LINGER_SECONDS = 30.0
-_NO_FIELDS = RequestFields()
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -42,7 +40,6 @@ class Connection(Reader):
 
     __slots__ = (
         "_answered",
-        "_discarded",
         "_exchange",
         "_lingers_until",
         "_read_ahead",
@@ -65,7 +62,6 @@ class Connection(Reader):
         """That one has ended, and the connection waits for a greenlet to go on."""
         self._lingers_until = 0.0
         """When the wait for the client's end is over at the latest (monotonic seconds); 0 before it begins."""
-        self._discarded = 0
         self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
 
@@ -266,8 +262,9 @@ class Connection(Reader):
         """Answer a request that goes no further and close: what follows it cannot be trusted."""
         self._keep = False
         front = self.front
+        method, target, minor, fields = outline(self.buffer)
         request = self._request = Request(
-            b"-", b"-", self._minor, _NO_FIELDS, b"", started, client=self.client, scheme=front.scheme
+            method, target, minor, fields, b"", started, client=self.client, scheme=front.scheme
         )
         request.id = front.resources.request_ids.make()
         request.received = len(self.buffer)
@@ -276,7 +273,8 @@ class Connection(Reader):
     def _linger(self) -> None:
         """Half-close, and close when the client has: a reset would take its answer away (RFC 9112 section 9.6).
 
-        What it still sends is dropped. Bounded in silence, in time and in bytes; takes no greenlet.
+        What it still sends is dropped: an upload over the limit is the very case, so its size is no reason to stop.
+        Bounded in silence and in time; takes no greenlet.
         """
         if not self.begun or self.half_closed or self.closed:
             self.close()
@@ -297,9 +295,8 @@ class Connection(Reader):
             return
         except OSError:
             data = b""
-        self._discarded += len(data)
         now = monotonic()
-        if not data or self._discarded >= _LINGER_BYTES or now >= self._lingers_until:
+        if not data or now >= self._lingers_until:
             self.close()
         else:
             self.deadline = min(self._lingers_until, now + self.front.tables.settings.linger_timeout)

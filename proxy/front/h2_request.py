@@ -13,10 +13,9 @@ from proxy.upstream.request import Request
 from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival
 from proxy.wire.h2_head import Field, Malformed, RequestHead, parse_request_head, regular_fields
-from proxy.wire.request import RequestFields
+from proxy.wire.outline import outlined_fields, shortened
 
 _VERSION = 2
-_MOST_LOGGED = 256
 
 
 class _Memo:
@@ -125,12 +124,12 @@ class RequestReader:
     def outline(self, section: Sequence[Field]) -> Request:
         """As much of a request that goes no further as the log can tell."""
         said = dict(section)
-        method, target = (said.get(name, b"-")[:_MOST_LOGGED] or b"-" for name in (b":method", b":path"))
+        method, target = (shortened(said.get(name, b"")) or b"-" for name in (b":method", b":path"))
         request = Request(
             method,
             target,
             _VERSION,
-            RequestFields(),
+            outlined_fields([name + b":" + value for name, value in section]),
             b"",
             monotonic(),
             client=self._client,

@@ -50,7 +50,7 @@ class Reader(Responder):
             end = data.find(END)
             if end < 0:
                 data, end = self._await_head(data, started, tables)
-            self.buffer = data[end + 4 :]
+            self.buffer = data  # for the log, should it be refused
             request = self._take(self._parse(data[:end], started, tables), data, end + 4)
         return request
 
@@ -59,6 +59,7 @@ class Reader(Responder):
         limits = tables.head_limits
         deadline = started + tables.settings.head_timeout
         while True:
+            self.buffer = data  # for the log, should it be refused
             if CRLF not in data[: limits.line + 4] and len(data) > limits.line:
                 raise limits.long_line()
             if len(data) > limits.block:

@@ -405,3 +405,23 @@ def test_an_upload_may_pause_for_longer_than_its_connection_was_to_be_idle(
         until(lambda: len(kept & origin.open) == 1, "the connection beside it is no longer kept")
         client.send(DataFrame(5, data=b"cd", flags=["END_STREAM"]))
         assert client.until(DataFrame, stream=5).data == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "extra", "reason", "target"),
+    [
+        ("/h2/a/../b", "", "target_path", "/h2/a/../b"),
+        ("/" + "b" * 9000, "", "target_too_long", "/" + "b" * 1023 + "..."),
+        ("/h2/large", "a" * 9000, "head_too_large", "/h2/large"),
+    ],
+)
+def test_a_refused_request_is_logged_with_what_was_read_of_it(
+    gateway: Gateway, path: str, extra: str, reason: str, target: str
+) -> None:
+    fields = [*to(path), ("user-agent", "uploader/1.0"), ("x-a", extra)]
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1, fields))
+        assert int(client.response(1)[0][":status"]) >= 400
+    entry = logged(gateway, target)
+    assert (entry["reason"], entry["method"], entry["protocol"]) == (reason, "GET", "HTTP/2.0")
+    assert entry["user_agent"] == "uploader/1.0"

@@ -42,6 +42,16 @@ def test_a_refusal_is_heard_while_the_body_is_still_sent(gateway: SecureGateway,
         assert received(sock).startswith(b"HTTP/1.1 413")
 
 
+def test_a_refusal_is_heard_after_a_body_of_any_size(gateway: SecureGateway, authority: Authority) -> None:
+    """Many clients send everything before they read, and over TLS an error of sending hides the answer."""
+    size, piece = 80 << 20, bytes(1 << 20)
+    with connect(gateway, authority.trust(), NAME) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: linger.test\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(0, size, len(piece)):
+            sock.sendall(piece)
+        assert received(sock).startswith(b"HTTP/1.1 413")
+
+
 def test_a_client_that_never_ends_is_left_after_a_while(gateway: SecureGateway, authority: Authority) -> None:
     sock = connect(gateway, authority.trust(), NAME)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
