@@ -1,6 +1,8 @@
 """What the connections of one listener share, and the greenlets that serve them."""
 
 from collections.abc import Callable
+from heapq import nsmallest
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
@@ -16,6 +18,13 @@ from proxy.wire.fields import Clock
 
 if TYPE_CHECKING:
     from proxy.front.h2 import Connection as Http2Connection
+
+
+_SHARE = 64
+"""One of so many connections makes room when the limit is reached."""
+
+_FULL = 0.05
+"""Seconds for which newcomers are turned away without a search after one found nobody idle."""
 
 
 class Held(Protocol):
@@ -77,10 +86,11 @@ class Front:
         """Those that carry several requests, and tell their client when no more are taken."""
         self._idle: list[greenlet] = []
         self._greenlets = 0
+        self._full_until = 0.0
 
     def accept(self, sock: Socket, client: str) -> None:
-        """Take a new connection; over the limit, the one that has been idle longest makes room."""
-        if len(self.connections) >= self.tables.settings.max_connections and not self.shed(1):
+        """Take a new connection; over the limit, those that have been idle longest make room."""
+        if len(self.connections) >= self.tables.settings.max_connections and not self._make_room():
             sock.close()
             return
         self.resources.counters.accepted()
@@ -136,12 +146,26 @@ class Front:
         """Connections with a request in flight."""
         return sum(not connection.parked and not connection.detached for connection in self.connections)
 
+    def _make_room(self) -> bool:
+        """Whether room could be made for a connection.
+
+        A search looks at every connection. One that finds something makes room for the next newcomers too, and one in
+        vain is not repeated at once: whoever connects without end would keep the worker searching.
+        """
+        now = monotonic()
+        if now < self._full_until:
+            return False
+        found = self.shed(1 + len(self.connections) // _SHARE)
+        if not found:
+            self._full_until = now + _FULL
+        return found > 0
+
     def shed(self, most: int = 64) -> int:
         """Close the parked connections that have been idle longest; return how many."""
-        parked = sorted((c for c in self.connections if c.parked), key=lambda c: c.deadline)
-        for connection in parked[:most]:
+        parked = nsmallest(most, (c for c in self.connections if c.parked), key=lambda c: c.deadline)
+        for connection in parked:
             connection.close()
-        return len(parked[:most])
+        return len(parked)
 
     def drain(self) -> None:
         """From now on every connection ends with the answers that are due on it."""

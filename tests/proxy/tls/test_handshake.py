@@ -43,6 +43,7 @@ class Listening:
         self.front = Front(tables, resources, lambda *_: None, Handshakes(door, validation).begin, b"https", b"443")
 
     def accept(self) -> socket.socket:
+        """The client's end of a new connection."""
         near, far = socket.socketpair()
         near.setblocking(False)
         self.front.accept(near, "127.0.0.1")
