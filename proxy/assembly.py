@@ -13,7 +13,7 @@ from proxy.observe.metrics import PeerSight, PeerState
 from proxy.orders import Orders
 from proxy.relay import RelayLimits
 from proxy.resources import Resources
-from proxy.route import Match, Route, Tables
+from proxy.route import Match, Route, Tables, without_slash
 from proxy.settings import Address, RouteSettings, Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
@@ -149,17 +149,22 @@ def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, drain
     What no route takes is answered by the top level of the settings, if only to say so in its style.
     """
     routes = settings.all_routes
+    matches = [match for route in routes for match in build_matches(route, upstreams, orders, draining)]
+    matches += without_slash(matches)
     if routes == settings.routes:
-        routes = (*routes, RouteSettings("nowhere", (), "/", False, settings))
-    matches = [
-        Match(host.encode(), route.path.encode(), route.exact, built)
-        for route in routes
-        for built in [build_route(route, upstreams, orders, draining)]
-        for host in route.hosts or ("",)
-    ]
+        nowhere = RouteSettings("nowhere", (), "/", False, settings)
+        matches += build_matches(nowhere, upstreams, orders, draining)
     fields = settings.max_fields - settings.tracing  # a line for the trace
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head)
     return Tables(settings, limits, matches)
+
+
+def build_matches(
+    route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]
+) -> list[Match]:
+    """A route, under each of its hosts."""
+    built = build_route(route, upstreams, orders, draining)
+    return [Match(host.encode(), route.path.encode(), route.exact, built) for host in route.hosts or ("",)]
 
 
 def succeed(old: Tables, new: Tables) -> None:
@@ -173,6 +178,8 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
     """What serving the requests of one route takes."""
     settings = route.settings
     path = route.path.encode()
+    mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
+    mount = path if mounted and path.strip(b"/") else b""
     return Route(
         route.name,
         settings,
@@ -188,6 +195,7 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
             route.name,
             settings,
             path,
+            mount,
             upstreams.limits,
             upstreams.auth_pool(settings),
             maintenance=orders.in_maintenance(route.name),

@@ -73,6 +73,23 @@ class Routes:
         return None
 
 
+def without_slash(matches: Sequence[Match]) -> list[Match]:
+    """Under which routes for a path with a slash at its end are asked for without it, as /app for /app/.
+
+    A mounted application is, unless a route is written for that very path; any other only where no route takes it.
+    """
+    known = Routes(matches)
+    written = {(match.host, match.path) for match in matches}
+    found = []
+    for match in matches:
+        bare = match.path[:-1]
+        if not match.path.endswith(b"/") or not bare or match.exact or (match.host, bare) in written:
+            continue
+        if match.route.settings.strip_prefix or known.find(match.host or None, bare) is None:
+            found.append(Match(match.host, bare, True, match.route))
+    return found
+
+
 def _hosts(host: bytes | None) -> Iterable[bytes]:
     """The keys under which a host's routes may stand, narrowest first."""
     if host:

@@ -10,7 +10,7 @@ from proxy.gate.files import Files
 from proxy.gate.gate import Gate, Step
 from proxy.gate.maintenance import Maintenance
 from proxy.gate.protection import asking_steps, limiting_steps
-from proxy.gate.redirect import Redirect
+from proxy.gate.redirect import Redirect, Slash
 from proxy.gate.text import FixedText, GatewayHealth
 from proxy.limits import WorkerLimits
 from proxy.settings import Settings
@@ -22,6 +22,7 @@ def build_gate(
     name: str,
     settings: Settings,
     prefix: bytes,
+    mount: bytes,
     limits: WorkerLimits,
     auth_pool: Pool | None,
     *,
@@ -30,7 +31,8 @@ def build_gate(
 ) -> Gate | None:
     """The steps in their order, or None where there are none.
 
-    `name` and `prefix` are the name of the route and its path; `auth_pool` leads to the service that it asks.
+    `name` and `prefix` are the name of the route and its path, `mount` the path that is asked for without its slash;
+    `auth_pool` leads to the service that decides.
     """
     steps: list[Step] = []
     if maintenance:
@@ -40,6 +42,8 @@ def build_gate(
     if cors is not None:
         steps.append(Preflight(cors))
     steps += asking_steps(name, settings, limits, auth_pool)
+    if mount:
+        steps.append(Slash(mount))
     local = _local_answer(settings, prefix, draining)
     if local is not None:
         steps.append(local)

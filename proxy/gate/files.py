@@ -51,8 +51,6 @@ class Files:
         way = names((behind(self._prefix, target) if self._prefix else target).partition(b"?")[0])
         if way is None:
             raise ExchangeError(errors.FILE_MISSING)
-        if self._prefix and way == [b""] and not target.partition(b"?")[0].endswith((b"/", b"%2f", b"%2F")):
-            return Answer(301, (b"Location: " + _with_slash(target),))  # else the page's relative links miss the prefix
         found, encoded = self._look_up(way)
         if found.directory:
             return Answer(301, (b"Location: " + _with_slash(target),))

@@ -5,9 +5,10 @@ import re
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer
+from proxy.gate.gate import Prompt
 from proxy.upstream.request import Request
 from proxy.values.web import PLACEHOLDER
-from proxy.wire.target import behind
+from proxy.wire.target import behind, normalised
 
 
 class Redirect:
@@ -42,6 +43,26 @@ class Redirect:
             # "//host" and "/\host" are addresses elsewhere to a browser: one slash, as the template has it.
             location = b"/" + location.lstrip(b"/\\")
         return Answer(self._status, (b"Location: " + location,))
+
+
+class Slash(Prompt):
+    """Sends whoever asks for a mount point without its slash to the one with it.
+
+    The links of a page that is mounted at /app/ are relative to that: at /app they would lead beside it. Only what a
+    browser asks for is redirected, not a WebSocket nor what has side effects. The new address is the configured one:
+    nothing but the query comes from the client.
+    """
+
+    def __init__(self, mount: bytes) -> None:
+        self._bare = mount.rstrip(b"/")
+        # A browser would read "/\host/" as "//host/".
+        self._location = b"Location: " + self._bare.replace(b"\\", b"%5C") + b"/"
+
+    def check(self, request: Request) -> Answer | None:
+        path, mark, query = request.target.partition(b"?")
+        if request.method not in (b"GET", b"HEAD") or request.fields.websocket or normalised(path) != self._bare:
+            return None
+        return Answer(308, (self._location + mark + query,))
 
 
 def _without_port(host: bytes) -> bytes:

@@ -145,8 +145,6 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
     if not settings.upstream and not serves_itself(settings):
         found.append("answers nothing; give it upstream, redirect, respond, root or gateway_health")
     found += _answer_problems(settings, top)
-    if settings.strip_prefix and route.exact:
-        found.append("strip_prefix goes with path, not with exact")
     for key in ("basic_auth", "root"):
         path = getattr(settings, key)
         if path and path != getattr(top, key):

@@ -174,7 +174,7 @@ class _File:
         chosen = self._settings(own, place, start, routed_only=True)
         name = values.get("name")
         if name is None:
-            name = (hosts[0] if hosts else "") + path
+            name = ("= " if exact else "") + (hosts[0] if hosts else "") + path
         elif not isinstance(name, str) or not _NAME.fullmatch(name):
             at = self._at(place, start, "name")
             self._mistakes.append(f"{at} = {kinds.toml(name)}: expected letters, digits, . - _ /")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.relay import RelayLimits
-from proxy.route import Match, Route, Routes, normalised
+from proxy.route import Match, Route, Routes, normalised, without_slash
 from proxy.settings import Settings, SettingsError, load
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
@@ -41,6 +41,37 @@ ROUTES = Routes(map(match, [
 def test_the_narrowest_route_takes_a_request(host: bytes | None, target: bytes, name: str | None) -> None:
     route = ROUTES.find(host, target)
     assert (route.name if route else None) == name
+
+
+def mounted(spec: str) -> Match:
+    """As `match`, for a route that strips its prefix where the spec begins with "-"."""
+    made = match(spec.removeprefix("-"))
+    if spec.startswith("-"):
+        object.__setattr__(made.route, "settings", Settings(strip_prefix=True))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("written", "bare"),
+    [
+        (["-/gl/"], ["/gl"]),
+        (["-/gl/", "/"], ["/gl"]),
+        (["/gl/"], ["/gl"]),
+        (["/gl/", "/"], []),
+        (["-/gl/", "/gl="], []),
+        (["-/gl/", "/gl"], []),
+        (["/gl/", "a.example/gl"], ["/gl"]),
+        (["-a.example/gl/", "/gl="], ["a.example/gl"]),
+        (["a.example/gl/", "/gl="], []),
+        (["a.example/gl/", "*.example/"], []),
+        (["*.example/gl/", "a.example/"], ["*.example/gl"]),
+        (["-/", "-/gl", "-/gl/=", "a.example/"], []),
+    ],
+)
+def test_a_path_is_asked_for_without_its_slash_where_nobody_else_has_it(written: list[str], bare: list[str]) -> None:
+    found = without_slash([mounted(spec) for spec in written])
+    assert [(one.host + one.path).decode() for one in found] == bare
+    assert all(one.exact for one in found)
 
 
 @given(st.text("/ab%61", max_size=12))
@@ -114,12 +145,20 @@ def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path)
     assert (route.forward_auth, route.allow) == ("", ())
 
 
+def test_routes_without_a_name_are_told_apart_by_where_they_apply(tmp_path: Path) -> None:
+    text = '[[route]]\nexact = "/gl"\nredirect = "/gl/{query}"\n[[route]]\npath = "/gl"\nupstream = "a:1"\n'
+    text += '[[route]]\nhost = "b.example"\nexact = "/gl"\nrespond = "x"\n'
+    routes = load({}, written(tmp_path, text)).routes
+    assert [route.name for route in routes] == ["= /gl", "/gl", "= b.example/gl"]
+
+
 @pytest.mark.parametrize(("text", "mistake"), [
     ('[[route]]\npath = "x"\nupstream = "a:1"', 'FILE:2: route 1: path = "x": expected a path'),
     ('hold = 1\n[[route]]\nname = "w"\nhodl = 1\nupstream = "a:1"', "FILE:4: route w: hodl: there is no such setting"),
     ('[[route]]\nupstream = "a:1"\nworkers = 2', "FILE:3: route 1: workers: is not a route's to say"),
     ('[[route]]\npath = "/a"\nexact = "/a"\nupstream = "a:1"', "FILE: route 1: has both path and exact; remove one"),
     ('[[route]]\npath = "/a"\n[[route]]\npath = "/a"', "two routes are called /a; give one another 'name'"),
+    ('[[route]]\nexact = "/a"\n[[route]]\nexact = "/a"', "two routes are called = /a; give one another 'name'"),
     ('[[route]]\npath = "/a"', "route /a: answers nothing; give it upstream, redirect"),
     ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": no request has such a path once it is decoded'),
     ('[[route]]\nexact = "/a//b"', "write it without %, // and dot segments"),

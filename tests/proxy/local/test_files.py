@@ -151,16 +151,6 @@ def test_a_prefix_is_taken_off_first(site: Path) -> None:
         assert files.check(asked(target)).fields == (b"Location: /static/docs/",), "two slashes would name another host"
 
 
-@pytest.mark.parametrize(("target", "place"), [("/static", "/static/"), ("//static?a=b", "/static/?a=b")])
-def test_a_prefix_without_its_slash_is_redirected_to_it(site: Path, target: str, place: str) -> None:
-    answer = Files(site, "index.html", b"/static").check(asked(target))
-    assert (answer.status, field(answer, "Location")) == (301, place), "else relative links of the page miss the prefix"
-    for whole in ("/static/", "/static%2F"):
-        served = Files(site, "index.html", b"/static").check(asked(whole))
-        assert isinstance(served.body, File)
-        served.body.close()
-
-
 def test_only_reading_is_possible(site: Path) -> None:
     assert refused(site, "/letters", method=b"POST").failure.status == 405
     answer, _ = ask(site, "/letters", method=b"HEAD")

@@ -1,9 +1,11 @@
 """Redirects: the address is the template's, whatever the request tries."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
-from proxy.gate.redirect import Redirect
+from proxy.gate.redirect import Redirect, Slash
 from proxy.values.web import REDIRECT
 from tests.proxy.local.requests import asked
 
@@ -66,3 +68,42 @@ def test_a_host_is_needed_where_the_template_names_it() -> None:
 def test_templates_that_cannot_be_used(template: str, mend: str) -> None:
     with pytest.raises(ValueError, match=mend):
         REDIRECT.read(template)
+
+
+@pytest.mark.parametrize(
+    ("mount", "target", "place"),
+    [
+        (b"/gl", "/gl", b"/gl/"),
+        (b"/gl/", "/gl", b"/gl/"),
+        (b"/gl", "/gl?a=b&c=//evil.example", b"/gl/?a=b&c=//evil.example"),
+        (b"/gl", "/gl?", b"/gl/?"),
+        (b"/gl", "//gl", b"/gl/"),
+        (b"/gl", "/%67l?x", b"/gl/?x"),
+        (b"/a/b", "/a//b", b"/a/b/"),
+        (b"/a/b", "/a%2Fb", b"/a/b/"),
+        (b"/\\evil.example", "/\\evil.example", b"/%5Cevil.example/"),
+        (b"/gl", "/gl/", None),
+        (b"/gl", "/gl%2F", None),
+        (b"/gl", "/gl/x", None),
+        (b"/gl", "/glx", None),
+        (b"/gl", "/gl;x", None),
+    ],
+)
+def test_a_mount_point_is_asked_for_with_its_slash(mount: bytes, target: str, place: bytes | None) -> None:
+    for method in (b"GET", b"HEAD"):
+        answer = Slash(mount).check(asked(target, method=method))
+        assert (answer.status, answer.fields) == (308, (b"Location: " + place,)) if answer else place is None
+
+
+def test_what_a_browser_does_not_follow_is_not_redirected() -> None:
+    assert Slash(b"/gl").check(asked("/gl", method=b"POST")) is None
+    assert Slash(b"/gl").check(asked("*", method=b"OPTIONS")) is None
+    socket = asked("/gl")
+    socket.fields.websocket = True
+    assert Slash(b"/gl").check(socket) is None
+
+
+@given(st.text("/\\gl%26;.?&=:@", max_size=16))
+def test_no_spelling_of_a_mount_point_leads_elsewhere(rest: str) -> None:
+    answer = Slash(b"/gl").check(asked("/" + rest))
+    assert answer is None or answer.fields[0].partition(b"?")[0] == b"Location: /gl/"

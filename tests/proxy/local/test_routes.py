@@ -35,6 +35,21 @@ remove_request_fields = ["X-Unwanted"]
 remove_response_fields = ["Server-Secret"]
 
 [[route]]
+path = "/slashed/"
+upstream = "127.0.0.1:{port}"
+strip_prefix = true
+
+[[route]]
+path = "/whole"
+upstream = "127.0.0.1:{port}"
+strip_prefix = true
+
+[[route]]
+exact = "/whole"
+upstream = "127.0.0.1:{port}"
+strip_prefix = true
+
+[[route]]
 path = "/packed"
 root = "{root}"
 strip_prefix = true
@@ -117,7 +132,25 @@ def test_prefix_and_fields_are_changed_on_the_way(gateway: Gateway) -> None:
     assert answer.fields["Server-Secret"] is None
     assert answer.fields["X-Frame-Options"] == "DENY"
     assert json.loads(ask(gateway, "/%61pi/a%2Fb").body)["path"] == "/a%2Fb"
-    assert json.loads(ask(gateway, "/api").body)["path"] == "/"
+    assert json.loads(ask(gateway, "/api", "POST").body)["path"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("mount", "place"), [("/api", "/api/"), ("/files", "/files/"), ("/slashed", "/slashed/"), ("//api", "/api/")]
+)
+def test_a_mount_point_without_its_slash_is_redirected_to_it(gateway: Gateway, mount: str, place: str) -> None:
+    """Relative links of the page that is mounted there would miss it."""
+    for method in ("GET", "HEAD"):
+        answer = ask(gateway, f"{mount}?x=//evil.example", method)
+        assert (answer.status, answer.fields["Location"]) == (308, f"{place}?x=//evil.example")
+
+
+def test_an_exact_route_beside_a_mount_point_is_the_exception(gateway: Gateway) -> None:
+    answer = ask(gateway, "/whole")
+    assert (answer.status, json.loads(answer.body)["path"]) == (200, "/")
+    assert json.loads(answer.body)["fields"]["x-forwarded-prefix"] == "/whole"
+    assert ask(gateway, "/whole?a").status == 200
+    assert json.loads(ask(gateway, "/whole/b").body)["path"] == "/b"
 
 
 def test_the_log_has_what_was_asked(gateway: Gateway) -> None:
