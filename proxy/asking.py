@@ -22,7 +22,7 @@ from proxy.settings import Settings
 from proxy.upstream.connection import Stale, UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request, StreamedBody
-from proxy.wire.fields import field_value
+from proxy.wire.fields import field_value, is_bodiless
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
@@ -127,6 +127,8 @@ class Asking:
             if self._request.minor and not (response.status == 100 and fields.expect):  # the gateway has sent that one
                 self._downstream.inform(response)
             response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
+        if response.fault and response.status != 101 and not is_bodiless(self._request.method, response.status):
+            raise ExchangeError(errors.BAD_RESPONSE, response.fault)
         return response, rest
 
     def _acquire(self, now: float, route: Route, *, fresh: bool, repeatable: bool) -> UpstreamConnection:

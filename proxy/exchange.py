@@ -21,7 +21,7 @@ from proxy.route import Route
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request
-from proxy.wire.fields import BODILESS, websocket_accept
+from proxy.wire.fields import is_bodiless, websocket_accept
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
@@ -232,7 +232,7 @@ class Exchange(Asking):
         head, coding = edits.incoming(self._request, response) if edits is not None else (response, IDENTITY)
         status = response.status
         length = response.content_length
-        if status in BODILESS or self._request.method == b"HEAD":
+        if is_bodiless(self._request.method, status):
             self._relay_bodiless(response, head, rest, route.relay_limits)
         elif coding != IDENTITY:
             self._relay_encoded(response, head, rest, coding, route.relay_limits)
@@ -246,7 +246,7 @@ class Exchange(Asking):
         """Pass the body through a sink as it comes."""
         assert self._lease is not None
         if response.chunked:
-            behind = relay_chunked(self._lease, rest, sink, limits)
+            behind = relay_chunked(self._lease, rest, sink, limits, response.nominated)
         elif response.content_length is not None:
             behind = relay_counted(self._lease, rest, response.content_length, sink, limits)
         else:
@@ -274,7 +274,7 @@ class Exchange(Asking):
     def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes, limits: RelayLimits) -> None:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
         status = response.status
-        announced = response.chunked or bool(response.content_length)
+        announced = response.chunked or bool(response.content_length)  # where it is in doubt, `close` is said
         # Were it sent all the same, and a moment later, it would stand before somebody else's answer.
         self._release(response, clean=not rest and not announced)
         length = None

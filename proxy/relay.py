@@ -22,8 +22,8 @@ from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool, send_file
 from proxy.net.stream import RECEIVE_SIZE, Outlet, Stream, wait_either
 from proxy.net.watermark import LowWater
-from proxy.wire.body import ChunkedDecoder
-from proxy.wire.head import check_trailers
+from proxy.wire.body import RESPONSE_SIZE, ChunkedDecoder
+from proxy.wire.response import response_trailers
 
 _NOTHING = memoryview(b"")
 _DISK_ERRORS = {errno.EIO, errno.ENODATA}  # the latter where a page has been cut off under sendfile
@@ -63,9 +63,14 @@ def receive(source: Stream, timeout: float, size: int = RECEIVE_SIZE) -> bytes:
         raise ExchangeError(errors.TRUNCATED, error.strerror or "") from None
 
 
-def relay_chunked(source: Stream, first: bytes, sink: Sink, limits: RelayLimits) -> bytes:
-    """Decode a chunked body into the sink; return what the upstream sent behind it (it should be nothing)."""
-    decoder = ChunkedDecoder()
+def relay_chunked(
+    source: Stream, first: bytes, sink: Sink, limits: RelayLimits, nominated: frozenset[bytes] = frozenset()
+) -> bytes:
+    """Decode a chunked body into the sink; return what the upstream sent behind it (it should be nothing).
+
+    `nominated` are the trailers that end here because the head's Connection field names them.
+    """
+    decoder = ChunkedDecoder(RESPONSE_SIZE)
     data = first
     while True:
         try:
@@ -79,7 +84,7 @@ def relay_chunked(source: Stream, first: bytes, sink: Sink, limits: RelayLimits)
         data = receive(source, limits.read_timeout)
         if not data:
             raise ExchangeError(errors.TRUNCATED, "in a chunked body")
-    sink.end(check_trailers(decoder.trailers, errors.BAD_RESPONSE))
+    sink.end(response_trailers(decoder.trailers, nominated))
     return decoder.rest
 
 

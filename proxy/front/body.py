@@ -11,7 +11,7 @@ from proxy.net.stream import RECEIVE_SIZE, Stream, wait_for_one
 from proxy.settings import Settings
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.body import ChunkedDecoder
-from proxy.wire.head import check_trailers
+from proxy.wire.request import check_trailers
 
 if TYPE_CHECKING:
     from proxy.front.reading import Reader
@@ -168,7 +168,7 @@ def _decode(decoder: ChunkedDecoder, data: bytes) -> bytes:
 
 def _finish(connection: "Reader", decoder: ChunkedDecoder) -> None:
     """What follows the body is the next request's; the trailers are checked and dropped."""
-    check_trailers(decoder.trailers, errors.CHUNK)
+    check_trailers(decoder.trailers)
     connection.buffer = decoder.rest
 
 

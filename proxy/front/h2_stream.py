@@ -225,6 +225,8 @@ class ClientStream(BodySource):
         date = None if response.dated else self.connection.front.clock.date()
         bare = self.head_only or response.status in BODILESS or length == 0
         section = response_section(response, length, date)
+        if stream and response.trailer is not None and self.request.fields.te_trailers:
+            section = [*section, (b"trailer", response.trailer)]
         if self.request.told:
             section = [*section, *field_tuples(self.request.told.split(CRLF)[:-1])]
         self._send_section(section, last=bare and not stream)

@@ -73,6 +73,8 @@ class Responder(Stream):
             self._chunked = self._minor == 1
             if self._chunked:
                 framing = b"Transfer-Encoding: chunked\r\n"
+                if response.trailer is not None and self._takes_trailers():
+                    framing += b"Trailer: %s\r\n" % response.trailer
             else:
                 self._keep = False
         request = self._request
@@ -113,10 +115,14 @@ class Responder(Stream):
     def end(self, trailers: list[bytes]) -> None:
         if not self._chunked:
             return
-        if trailers and self._request is not None and self._request.fields.te_trailers:
+        if trailers and self._takes_trailers():
             self._send_all(b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF)
         else:
             self._send_all(LAST_CHUNK)
+
+    def _takes_trailers(self) -> bool:
+        """Whether the client reads trailers (RFC 9110 section 6.5.1)."""
+        return self._request is not None and self._request.fields.te_trailers
 
     def abort(self) -> None:
         self._keep = False

@@ -113,10 +113,12 @@ def _read_body(connection: UpstreamConnection, response: ResponseHead, rest: byt
     """The body of an answer, and whether nothing follows it."""
     if response.status in BODILESS:
         return b"", not rest and not response.chunked and not response.content_length
+    if response.fault:
+        raise ExchangeError(errors.AUTH_ANSWER, response.fault)
     body = _Body()
     length = response.content_length
     if length is None and response.chunked:
-        behind = relay_chunked(connection, rest, body, _LIMITS)
+        behind = relay_chunked(connection, rest, body, _LIMITS, response.nominated)
         return body.content, not behind
     if length is None:
         relay_until_close(connection, rest, body, _LIMITS)

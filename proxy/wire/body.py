@@ -8,9 +8,17 @@ from proxy.errors import FramingError
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:=(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+REQUEST_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+"""A size and its extensions, to the letter (RFC 9112 section 7.1)."""
+
+RESPONSE_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})([ \t]*(?:;[\t -~\x80-\xff]*)?)")
+"""The same of an application: what it pads sizes with harms nobody, since its body is chunked anew."""
+
 _LONGEST_SIZE_LINE = 16 + 256
 _MOST_EXTENSION_BYTES = 16 * 1024
+_FREE_EXTENSION_BYTES = 16
+"""What each chunk may have beside its size without being counted."""
+
 _LONGEST_TRAILER_SECTION = 8 * 1024
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -24,19 +32,20 @@ def chunk(data: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
 class ChunkedDecoder:
     """Takes a chunked body apart, whatever way its bytes are cut.
 
-    Strict: sizes are 1 to 16 hexadecimal digits, extensions follow the grammar, are bounded and dropped, every line
-    ends in CR LF. Raises `FramingError` for anything else. A body that only ever sends extensions or trailers is
+    `size` is the grammar of the line before each chunk; extensions are bounded and dropped, every line ends in CR LF.
+    Raises `FramingError` for anything else. A body that has more extensions than data, or only ever sends trailers, is
     refused once they pass their bounds.
     """
 
-    __slots__ = ("_extension_bytes", "_left", "_pending", "_section", "done", "rest", "trailers")
+    __slots__ = ("_extension_bytes", "_left", "_pending", "_section", "_size", "done", "rest", "trailers")
 
-    def __init__(self) -> None:
+    def __init__(self, size: re.Pattern[bytes] = REQUEST_SIZE) -> None:
         self.done = False
         self.rest = b""
         """Bytes behind the end of the body, once `done`."""
         self.trailers = b""
         """The raw trailer section without its final empty line, once `done`."""
+        self._size = size
         self._pending = b""
         self._left = 0
         self._section: Callable[[bytes, int, list[bytes]], int] = self._read_size
@@ -65,23 +74,27 @@ class ChunkedDecoder:
             self._check_partial_size(data[position:])
             return -1
         line = data[position : end - 1]
-        match = _SIZE_LINE.fullmatch(line)
+        match = self._size.fullmatch(line)
         if match is None or data[end - 1] != 13 or end == position:
             raise FramingError("chunk size")
-        self._extension_bytes += len(match[2])
-        if self._extension_bytes > _MOST_EXTENSION_BYTES:
-            raise FramingError("chunk extensions")
         self._left = int(match[1], 16)
+        if match[2]:
+            self._count_extensions(len(match[2]))
         self._section = self._read_data if self._left else self._read_trailers
         return end + 1
 
-    @staticmethod
-    def _check_partial_size(partial: bytes) -> None:
+    def _count_extensions(self, size: int) -> None:
+        """A body's data pays for its extensions: what is refused is a body that consists of them."""
+        self._extension_bytes = max(0, self._extension_bytes + size - self._left - _FREE_EXTENSION_BYTES)
+        if self._extension_bytes > _MOST_EXTENSION_BYTES:
+            raise FramingError("chunk extensions")
+
+    def _check_partial_size(self, partial: bytes) -> None:
         """Refuse a size line that cannot become valid, without waiting for its end."""
         if len(partial) > _LONGEST_SIZE_LINE:
             raise FramingError("chunk size line")
         digits = partial.rstrip(b"\r").split(b";", 1)[0].rstrip(b" \t")
-        if digits and _SIZE_LINE.fullmatch(digits) is None:
+        if digits and self._size.fullmatch(digits) is None:
             raise FramingError("chunk size")
 
     def _read_data(self, data: bytes, position: int, out: list[bytes]) -> int:

@@ -22,6 +22,11 @@ BODILESS = frozenset({204, 205, 304})
 """Final statuses whose response has no body, whatever its fields say (RFC 9110 sections 15.3.5, 15.3.6, 15.4.5)."""
 
 
+def is_bodiless(method: bytes, status: int) -> bool:
+    """Whether a final response ends with its head, regardless of its fields (RFC 9112 section 6.3)."""
+    return status in BODILESS or method == b"HEAD"
+
+
 class RequestIds:
     """Identifiers for requests: unguessable per process, then counted."""
 

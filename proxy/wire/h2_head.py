@@ -17,7 +17,7 @@ from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.wire.head import CRLF, LINE_BYTES, check_trailers
+from proxy.wire.head import CRLF, LINE_BYTES
 from proxy.wire.names import REQUEST_NAMES, Kind
 from proxy.wire.request import (
     HOST_AND_PORT,
@@ -210,15 +210,14 @@ def _parse_fields(regular: Sequence[Field], limits: HeadLimits) -> RequestFields
 
 
 def check_request_trailers(section: Sequence[Field]) -> None:
-    """Look at the trailers of a request before they are dropped. Raises `Malformed` (RFC 9113 section 8.1)."""
+    """Look at the trailers of a request before they are dropped. Raises `Malformed` (RFC 9113 sections 8.1, 8.2).
+
+    What well-formed fields say matters to nobody (RFC 9110 section 6.5.1).
+    """
     for name, value in section:
         if name[:1] == b":":
             raise Malformed("a pseudo-header field among the trailers")
         _classify(name, value)
-    try:
-        check_trailers(CRLF.join(b"%s: %s" % field for field in section), errors.CHUNK)
-    except ExchangeError:
-        raise Malformed("a field that may not be a trailer") from None
 
 
 class _Lines(dict[bytes, HeaderTuple]):

@@ -7,9 +7,6 @@ CR, bare LF, NUL and the other control characters.
 
 import re
 
-from proxy.errors import ExchangeError, Failure
-from proxy.wire.names import RESPONSE_NAMES, Kind
-
 CRLF = b"\r\n"
 END = b"\r\n\r\n"
 
@@ -34,41 +31,34 @@ def bare_line_feed(data: bytes) -> bool:
     return data.count(b"\n") != data.count(CRLF)
 
 
-def check_trailers(block: bytes, failure: Failure) -> list[bytes]:
-    """The lines of a trailer section that may be passed on (RFC 9110 section 6.5.1).
+def may_trail(name: bytes) -> bool:
+    """Whether a field with this name, whose kind is FORWARD in responses, may stand behind a body.
 
-    Raises `ExchangeError(failure)` for a line that is malformed or that frames, routes or authenticates.
+    What frames, routes, authenticates or controls a message may not (RFC 9110 section 6.5.1).
     """
-    if not block:
-        return []
-    lines = split_lines(block)
-    if lines is None:
-        raise ExchangeError(failure, "trailer section")
-    for line in lines:
-        name, colon, _ = line.partition(b":")
-        lowered = name.lower()
-        if not colon or RESPONSE_NAMES[name] is Kind.INVALID or lowered in _FORBIDDEN_TRAILERS:
-            raise ExchangeError(failure, "trailer section")
-        if lowered.startswith(b"content-"):
-            raise ExchangeError(failure, "trailer section")
-    return lines
+    lowered = name.lower()
+    return lowered in _DIGESTS or not (lowered in _NEVER_TRAILERS or lowered.startswith(b"content-"))
 
 
-_FORBIDDEN_TRAILERS = frozenset(
+_DIGESTS = frozenset({b"content-digest", b"content-md5"})  # RFC 9530 section 2: known when the body is
+
+_NEVER_TRAILERS = frozenset(
     {
-        b"transfer-encoding",
-        b"host",
+        b"age",
         b"authorization",
-        b"proxy-authorization",
-        b"trailer",
-        b"te",
-        b"connection",
-        b"upgrade",
-        b"set-cookie",
+        b"cache-control",
         b"cookie",
         b"expect",
-        b"cache-control",
+        b"expires",
+        b"forwarded",
+        b"host",
         b"location",
+        b"max-forwards",
+        b"pragma",
+        b"range",
+        b"retry-after",
+        b"vary",
+        b"www-authenticate",
         b"x-request-id",
     }
 )

@@ -14,7 +14,7 @@ from proxy.wire.head import LENGTH, split_lines, tokens
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
 
 # A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
-FORWARD, DROP, CONNECTION = Kind.FORWARD, Kind.DROP, Kind.CONNECTION
+FORWARD, DROP, CONNECTION, INVALID = Kind.FORWARD, Kind.DROP, Kind.CONNECTION, Kind.INVALID
 
 SLASH = 0x2F
 
@@ -235,6 +235,18 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
         _drop_nominated(fields, nominated)
     _check_request(fields)
     return fields
+
+
+def check_trailers(block: bytes) -> None:
+    """Look at the trailer section of a chunked body before it is dropped (RFC 9112 section 7.1.2).
+
+    What its fields say matters to nobody. Raises `ExchangeError` (400) for bytes that are no field lines.
+    """
+    lines = split_lines(block) if block else []
+    if lines is None or not all(
+        b":" in line and REQUEST_NAMES[line.partition(b":")[0]] is not INVALID for line in lines
+    ):
+        raise ExchangeError(errors.CHUNK, "trailer section")
 
 
 def _read_connection(fields: RequestFields, value: bytes) -> frozenset[bytes]:

@@ -1,4 +1,8 @@
-"""Parsing response heads (RFC 9112 sections 4 to 6)."""
+"""Parsing response heads and trailers (RFC 9112 sections 4 to 7).
+
+Whatever comes in is written anew for the client. So what cannot be read in two ways is mended (white space before a
+colon, control characters in values, padding of numbers), and framing that is in doubt harms only where there is a body.
+"""
 
 import re
 from copy import copy
@@ -6,7 +10,7 @@ from http import HTTPStatus
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.wire.head import CRLF, LINE_BYTES, tokens
+from proxy.wire.head import CRLF, LINE_BYTES, may_trail, tokens
 from proxy.wire.names import PROTECTED, RESPONSE_NAMES, Kind
 
 # A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
@@ -21,6 +25,13 @@ _LONGEST_REMEMBERED = 256
 _MOST_HEADS_REMEMBERED = 512
 _LONGEST_HEAD_REMEMBERED = 1024
 _NO_TOKENS: frozenset[bytes] = frozenset()
+_LONGEST_LENGTH = 19
+_LINE_FEED = b"\n"
+_SPACED = bytes(0x20 if byte not in LINE_BYTES and byte != 0x0A else byte for byte in range(256))
+"""Control characters, but for the line feed, as the spaces that RFC 9110 section 5.5 makes of them."""
+_FRAMING = frozenset(
+    {Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING, Kind.CONNECTION, Kind.UPGRADE, Kind.WEBSOCKET_ACCEPT}
+)
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 
 
@@ -43,12 +54,15 @@ class ResponseHead:
         "content_length",
         "dated",
         "event_stream",
+        "fault",
         "lines",
         "minor",
+        "nominated",
         "private",
         "reason",
         "start",
         "status",
+        "trailer",
         "unbuffered",
         "upgrade",
         "websocket_accept",
@@ -68,18 +82,21 @@ class ResponseHead:
         self.private = False
         self.unbuffered = False
         self.event_stream = False
+        self.fault = ""
+        """What is wrong with its framing. A response without a body is complete all the same (RFC 9112 section 6.3)."""
+        self.nominated = _NO_TOKENS
+        """Fields that its Connection field names: they end here, as trailers too (RFC 9110 section 7.6.1)."""
+        self.trailer: bytes | None = None
+        """The Trailer field's value."""
         self.upgrade: bytes | None = None
         self.websocket_accept: bytes | None = None
 
     def with_lines(self, lines: list[bytes], *, sized: bool) -> "ResponseHead":
         """The same head with other field lines; `sized` False leaves its length open."""
-        head = ResponseHead(self.minor, self.status, self.reason)
+        head = copy(self)
         head.lines = lines
-        head.start += b"".join(line + CRLF for line in lines)
+        head.start = status_line(self.status, self.reason) + b"".join(line + CRLF for line in lines)
         head.content_length = self.content_length if sized else None
-        head.chunked, head.close, head.dated, head.private = self.chunked, self.close, self.dated, self.private
-        head.unbuffered, head.event_stream = self.unbuffered, self.event_stream
-        head.upgrade, head.websocket_accept = self.upgrade, self.websocket_accept
         return head
 
     def with_line(self, line: bytes) -> "ResponseHead":
@@ -90,25 +107,38 @@ class ResponseHead:
         return copied
 
 
-class _Lines(dict[bytes, tuple[Kind, bytes]]):
-    """Raw field lines that were seen before: what the gateway does with each, and its value.
+class _Lines(dict[bytes, tuple[Kind, bytes, bytes]]):
+    """Raw field lines that were seen before: what the gateway does with each, its value, and the line that goes on.
 
     Most lines of an application's answers are the same from one answer to the next, so looking up a whole line saves
     splitting and checking it: 2 of about 40 microseconds of a small request. Emptied when full. Cookies are not
     remembered: they are secrets of one client.
     """
 
-    def __missing__(self, line: bytes) -> tuple[Kind, bytes]:
+    def __missing__(self, line: bytes) -> tuple[Kind, bytes, bytes]:
         name, colon, value = line.partition(b":")
         kind = RESPONSE_NAMES[name]
         if not colon or kind is Kind.INVALID or line.translate(None, LINE_BYTES):
-            raise _bad_response("a field line")
-        found = (kind, value.strip(b" \t"))
+            found = _mended(line)
+            kind = found[0]
+        else:
+            found = (kind, value.strip(b" \t"), line)
         if len(line) <= _LONGEST_REMEMBERED and kind is not Kind.SET_COOKIE:
             if len(self) >= _MOST_REMEMBERED:
                 self.clear()
             self[line] = found
         return found
+
+
+def _mended(line: bytes) -> tuple[Kind, bytes, bytes]:
+    """A line that is wrong in a way that can be put right (RFC 9112 section 5.1, RFC 9110 section 5.5)."""
+    name, colon, value = line.partition(b":")
+    name = name.rstrip(b" \t")
+    kind = RESPONSE_NAMES[name]
+    spaced = value.translate(_SPACED)
+    if not colon or kind is Kind.INVALID or _LINE_FEED in value or (spaced != value and kind in _FRAMING):
+        raise _bad_response("a field line")
+    return kind, spaced.strip(b" \t"), name + b":" + spaced.rstrip(b" \t")
 
 
 _known_lines = _Lines()
@@ -119,7 +149,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
     """The head of a response; `head` is everything before the empty line.
 
     Raises `ExchangeError` (502) for anything ambiguous: an answer that two readers may understand differently is
-    never passed on (RFC 9112 sections 4 to 6).
+    never passed on (RFC 9112 sections 4 to 6). Framing that is ambiguous is the head's `fault`.
 
     An application that is asked for the same thing again gives the same head again, within a second to the letter:
     such heads are remembered (3 of about 40 microseconds).
@@ -140,14 +170,12 @@ def _parse(head: bytes) -> ResponseHead:
     keep = response.lines.append
     known = _known_lines
     options = _NO_TOKENS
-    for line in lines:
-        kind, value = known[line]
+    for raw in lines:
+        kind, value, line = known[raw]
         if kind is FORWARD:
             keep(line)
         elif kind is CONTENT_LENGTH:
-            if response.content_length is not None or not value.isdigit() or len(value) > 19:
-                raise _bad_response("Content-Length")
-            response.content_length = int(value)
+            _read_length(response, value)
         elif kind is DATE:
             response.dated = True
             keep(line)
@@ -161,10 +189,27 @@ def _parse(head: bytes) -> ResponseHead:
     if options:
         _apply_options(response, options)
     if response.chunked and response.content_length is not None:
-        raise _bad_response("Content-Length and Transfer-Encoding together")
+        response.fault = "Content-Length and Transfer-Encoding together"
+    if response.fault:
+        response.chunked, response.content_length, response.close = False, None, True
     if response.lines:
         response.start += CRLF.join(response.lines) + CRLF
     return response
+
+
+def response_trailers(block: bytes, nominated: frozenset[bytes]) -> list[bytes]:
+    """The lines of a trailer section that may go on; others are dropped (RFC 9112 section 7.1.2).
+
+    The message is complete: only bytes that are no field lines raise `ExchangeError`. `nominated` are the fields that
+    the head's Connection field names.
+    """
+    found = []
+    for raw in block.split(CRLF) if block else ():
+        kind, _, line = _known_lines[raw]
+        name = line.partition(b":")[0]
+        if kind is FORWARD and may_trail(name) and name.lower() not in nominated:
+            found.append(line)
+    return found
 
 
 def _status(line: bytes) -> tuple[int, int, bytes]:
@@ -172,7 +217,7 @@ def _status(line: bytes) -> tuple[int, int, bytes]:
     known = _statuses.get(line)
     if known is not None:
         return known
-    match = _STATUS_LINE.fullmatch(line)
+    match = _STATUS_LINE.fullmatch(line.translate(_SPACED))
     if match is None:
         raise _bad_response("status line")
     minor, status, reason = match.groups(b"")
@@ -194,26 +239,36 @@ def _connection_options(value: bytes) -> frozenset[bytes]:
 def _apply_options(response: ResponseHead, options: frozenset[bytes]) -> None:
     """What all Connection lines say together: `close` wins (RFC 9112 section 9.3); other names are fields to drop."""
     response.close = b"close" in options or (response.minor == 0 and b"keep-alive" not in options)
-    nominated = options - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
+    nominated = response.nominated = options - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
     if nominated:
         response.lines = [line for line in response.lines if line.partition(b":")[0].lower() not in nominated]
+
+
+def _read_length(response: ResponseHead, value: bytes) -> None:
+    if response.content_length is not None or not value.isdigit() or len(value.lstrip(b"0")) > _LONGEST_LENGTH:
+        response.fault = "Content-Length"
+    else:
+        response.content_length = int(value)
 
 
 def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line: bytes) -> None:
     if kind is Kind.TRANSFER_ENCODING:
         if response.chunked or response.minor == 0:
-            raise _bad_response("Transfer-Encoding")
-        if value.lower() != b"chunked":
+            response.fault = "Transfer-Encoding"
+        elif value.lower() != b"chunked":
             # Such a body could be read to the connection's end (RFC 9112 section 6.3), but not understood.
-            raise _bad_response("a transfer coding other than chunked")
-        response.chunked = True
+            response.fault = "a transfer coding other than chunked"
+        else:
+            response.chunked = True
     elif kind is Kind.BUFFERING:
         response.unbuffered = value.lower() == b"no"
     elif kind is Kind.UPGRADE:
         response.upgrade = value.lower()
+    elif kind is Kind.TRAILER:
+        response.trailer = value if response.trailer is None else b"%s, %s" % (response.trailer, value)
     elif kind is Kind.SET_COOKIE:
         response.private = True
         response.lines.append(line)
-    elif kind is Kind.WEBSOCKET_ACCEPT:
+    else:  # Kind.WEBSOCKET_ACCEPT
         response.websocket_accept = value
         response.lines.append(line)

@@ -141,13 +141,31 @@ def test_early_hints_come_before_the_answer(gateway: Gateway, origin: ScriptedUp
 
 @pytest.mark.parametrize("wants", [True, False])
 def test_trailers_reach_a_client_that_wants_them(gateway: Gateway, origin: ScriptedUpstream, wants: bool) -> None:
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 9\r\n\r\n"
-    origin.expect(Script(chunked))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+    trailers = b"X-Sum: 9\r\nContent-Length: 0\r\nConnection: close\r\nContent-Digest: d\r\nTE: trailers\r\n\r\n"
+    origin.expect(Script(head + b"2\r\nok\r\n0\r\n" + trailers))
     with Raw(gateway.port) as client:
         client.send(client.headers(1, [*GET, *([("te", "trailers")] if wants else [])]))
         fields, body = client.response(1)
         assert body == b"ok"
         assert fields.get("x-sum") == ("9" if wants else None)
+        assert fields.get("trailer") == ("X-Sum" if wants else None)
+        assert fields.get("content-digest") == ("d" if wants else None)
+        assert not fields.keys() & {"content-length", "connection", "te"}
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 0", b"Content-Length: 1\r\nContent-Length: 2"])
+def test_head_is_answered_however_its_answer_is_framed(
+    gateway: Gateway, origin: ScriptedUpstream, length: bytes
+) -> None:
+    origin.expect(Script(b"HTTP/1.1 200 OK\r\n%s\r\nTransfer-Encoding: chunked\r\nX-A : b\0\r\n\r\n" % length))
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1, [(":method", "HEAD"), *GET[1:]]))
+        head = client.until(HeadersFrame)
+        assert "END_STREAM" in head.flags
+        fields = client.fields(head)
+        assert (fields[":status"], fields["x-a"]) == ("200", "b")
+        assert "content-length" not in fields
 
 
 @pytest.mark.parametrize("status", [204, 304])

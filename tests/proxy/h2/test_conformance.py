@@ -193,7 +193,7 @@ STREAM_ERRORS: dict[str, tuple[Sends, str]] = {
         "PROTOCOL_ERROR",
     ),
     "a framing field among trailers": (
-        lambda c: [c.open(1), c.headers(1, [("content-length", "1")])],
+        lambda c: [c.open(1), c.headers(1, [("transfer-encoding", "chunked")])],
         "PROTOCOL_ERROR",
     ),
     "a status among trailers": (lambda c: [c.open(1), c.headers(1, [(":status", "100")])], "PROTOCOL_ERROR"),
@@ -299,6 +299,11 @@ ANSWERED: dict[str, Sends] = {
     ],
     "a frame as large as can be": lambda c: [c.open(1), frame(DATA, 1, 1, bytes(16384))],
     "trailers": lambda c: [c.open(1), DataFrame(1, data=b"body"), c.headers(1, [("x-sum", "1")])],
+    "trailers that nobody may use": lambda c: [
+        c.open(1),
+        DataFrame(1, data=b"body"),
+        c.headers(1, [("content-length", "1"), ("content-digest", "x"), ("host", "a"), ("x_y", "z")]),
+    ],
     "an empty body": lambda c: [c.open(1), DataFrame(1, flags=["END_STREAM"])],
     "OPTIONS *": lambda c: [c.headers(1, [(":method", "OPTIONS"), *GET[1:3], (":path", "*")])],
     "a literal that is never indexed": lambda c: [frame(HEADERS, 5, 1, c.block(GET) + b"\x10\x01x\x01y")],

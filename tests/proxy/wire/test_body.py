@@ -1,6 +1,7 @@
 """The chunked codec: whatever way the bytes are cut, the same body; whatever is wrong, refused at once."""
 
 import itertools
+import re
 
 import h11
 import pytest
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 
 from proxy import errors
 from proxy.errors import ExchangeError, FramingError
-from proxy.wire.body import LAST_CHUNK, ChunkedDecoder, chunk
-from proxy.wire.head import check_trailers
+from proxy.wire.body import LAST_CHUNK, REQUEST_SIZE, RESPONSE_SIZE, ChunkedDecoder, chunk
+from proxy.wire.request import check_trailers
 
 
-def _decode(pieces: list[bytes]) -> tuple[bytes, ChunkedDecoder]:
-    decoder = ChunkedDecoder()
+def _decode(pieces: list[bytes], size: re.Pattern[bytes] = REQUEST_SIZE) -> tuple[bytes, ChunkedDecoder]:
+    decoder = ChunkedDecoder(size)
     body = b""
     for piece in pieces:
         if decoder.done:
@@ -100,7 +101,7 @@ def test_what_is_accepted_h11_reads_the_same_way_or_refuses(parts: list[bytes]) 
     try:
         body, decoder = _decode([message])
         if decoder.done:
-            check_trailers(decoder.trailers, errors.CHUNK)
+            check_trailers(decoder.trailers)
     except (FramingError, ExchangeError):
         return
     connection = h11.Connection(h11.SERVER)
@@ -123,25 +124,54 @@ def test_what_is_accepted_h11_reads_the_same_way_or_refuses(parts: list[bytes]) 
     assert ended == decoder.done
 
 
+@pytest.mark.parametrize("section", [b":path: /", b"A", b"A: \x00", b"A : b", b"A: b\r\n c", b"A: b\nB: c", b": b"])
+def test_a_trailer_section_of_a_request_that_is_no_field_lines_is_refused(section: bytes) -> None:
+    with pytest.raises(ExchangeError) as refusal:
+        check_trailers(section)
+    assert refusal.value.failure is errors.CHUNK
+
+
 @pytest.mark.parametrize(
-    "section",
+    "section", [b"", b"X-Sum: 1", b"Content-Length: 1\r\nHost: a\r\nTransfer-Encoding: chunked", b"A:"]
+)
+def test_what_trailers_of_a_request_say_matters_to_nobody(section: bytes) -> None:
+    check_trailers(section)
+
+
+PADDED = (b"5  \r\nhello\r\n0\t\r\n\r\n", b"0" * 40 + b"5\r\nhello\r\n" + b"0" * 200 + b"\r\n\r\n",
+          b'5 ;=";\xff\r\nhello\r\n0;\r\n\r\n')  # fmt: skip
+
+
+@pytest.mark.parametrize("message", PADDED)
+def test_an_application_may_pad_its_sizes(message: bytes) -> None:
+    for pieces in ([message], [message[i : i + 1] for i in range(len(message))]):
+        body, decoder = _decode(pieces, RESPONSE_SIZE)
+        assert (body, decoder.done) == (b"hello", True)
+    with pytest.raises(FramingError):
+        _decode([message])
+
+
+@pytest.mark.parametrize(
+    "wrong",
     [
-        b"Content-Length: 1",
-        b"content-type: x",
-        b"Host: a",
-        b"Authorization: x",
-        b"Transfer-Encoding: chunked",
-        b"Trailer: x",
-        b":path: /",
-        b"A",
-        b"A: \x00",
+        b" 5\r\n",
+        b"5 5\r\n",
+        b"5\n",
+        b"5;\0\r\n",
+        b"0x5\r\n",
+        b"\r\n",
+        b" \r\n",
+        b"1" * 17 + b"\r\n",
+        b"0" * 300,
+        b"5 \r ",
     ],
 )
-def test_a_trailer_that_frames_routes_or_authenticates_is_refused(section: bytes) -> None:
-    with pytest.raises(ExchangeError):
-        check_trailers(section, errors.CHUNK)
+def test_but_not_write_what_is_no_size(wrong: bytes) -> None:
+    for pieces in ([wrong], [wrong[i : i + 1] for i in range(len(wrong))]):
+        with pytest.raises(FramingError):
+            _decode([*pieces, b"hello\r\n"], RESPONSE_SIZE)
 
 
-def test_other_trailers_are_passed_on() -> None:
-    assert check_trailers(b"X-Sum: 1\r\nServer-Timing: db", errors.CHUNK) == [b"X-Sum: 1", b"Server-Timing: db"]
-    assert check_trailers(b"", errors.CHUNK) == []
+@pytest.mark.parametrize("size", [REQUEST_SIZE, RESPONSE_SIZE])
+def test_a_long_body_may_have_an_extension_on_each_chunk(size: re.Pattern[bytes]) -> None:
+    assert _decode([b"1;signature=12\r\nx\r\n" * 5000], size)[0] == b"x" * 5000

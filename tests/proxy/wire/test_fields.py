@@ -13,6 +13,7 @@ from proxy.wire.fields import (
     RequestIds,
     cookie_value,
     informational,
+    is_bodiless,
     websocket_accept,
 )
 from proxy.wire.head import bare_line_feed
@@ -95,3 +96,12 @@ def test_remembered_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bare_line_feed_is_noticed_before_the_head_is_whole() -> None:
     assert bare_line_feed(b"GET / HTTP/1.1\nHost: a")
     assert not bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\r")
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "bodiless"),
+    [(b"GET", 200, False), (b"GET", 404, False), (b"HEAD", 200, True), (b"GET", 204, True), (b"POST", 205, True),
+     (b"GET", 304, True)],
+)  # fmt: skip
+def test_some_responses_end_with_their_head(method: bytes, status: int, bodiless: bool) -> None:
+    assert is_bodiless(method, status) is bodiless

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
 from proxy.wire import response as module
-from proxy.wire.response import ResponseHead, parse_response_head
+from proxy.wire.response import ResponseHead, parse_response_head, response_trailers
 
 
 def _read(fields: bytes = b"", line: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
@@ -52,22 +52,18 @@ def test_a_status_line_is_refused(line: bytes) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        b"Content-Length: 1\r\nTransfer-Encoding: chunked",
-        b"Content-Length: 5\r\nContent-Length: 6",
-        b"Content-Length: 5\r\nContent-Length: 5",
-        b"Content-Length: +5",
-        b"Content-Length: ",
-        b"Content-Length: \xb2",
-        b"Transfer-Encoding: gzip",
-        b"Transfer-Encoding: gzip, chunked",
-        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         b"A: b\r\n folded",
-        b"A: b\x00",
-        b"A: b\rc",
+        b"A: b\r\n folded: c",
         b"A: b\nB: c",
+        b"A: b\x00\nB: c",
         b"A b",
-        b"A : b",
+        b"A b: c",
+        b"A\x00: b",
+        b" : b",
         b": b",
+        b"Content-Length: 5\x00",
+        b"Transfer-Encoding: \x0bchunked",
+        b"Connection: \x00close",
     ],
 )
 def test_fields_are_refused(fields: bytes) -> None:
@@ -76,9 +72,83 @@ def test_fields_are_refused(fields: bytes) -> None:
     assert refusal.value.failure.status == 502
 
 
-def test_transfer_encoding_in_http_1_0_is_refused() -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: 5\r\nContent-Length: 5",
+        b"Content-Length: +5",
+        b"Content-Length: ",
+        b"Content-Length: \xb2",
+        b"Content-Length: 12345678901234567890",
+        b"Transfer-Encoding: gzip",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip",
+    ],
+)
+def test_framing_in_doubt_is_a_fault_of_the_head(fields: bytes) -> None:
+    response = _read(fields)
+    assert response.fault
+    assert (response.chunked, response.content_length, response.close) == (False, None, True)
+
+
+def test_transfer_encoding_in_http_1_0_is_a_fault() -> None:
+    assert _read(b"Transfer-Encoding: chunked", b"HTTP/1.0 200 OK").fault
+
+
+@pytest.mark.parametrize(
+    ("line", "mended"),
+    [
+        (b"A : b", b"A: b"),
+        (b"A\t :b", b"A:b"),
+        (b"A: b\x00c", b"A: b c"),
+        (b"A: b\rc", b"A: b c"),
+        (b"A \t: \x7f", b"A:"),
+        (b"Set-Cookie: a=\x01b", b"Set-Cookie: a= b"),
+    ],
+)
+def test_what_can_be_read_in_one_way_only_is_mended(line: bytes, mended: bytes) -> None:
+    for _ in range(2):  # the second time from memory
+        response = _read(line + b"\r\nB: 1")
+        assert response.lines == [mended, b"B: 1"]
+        assert response.start == b"HTTP/1.1 200 OK\r\n" + mended + b"\r\nB: 1\r\n"
+
+
+def test_a_mended_field_means_what_it_says() -> None:
+    response = _read(b"Content-Length : 7\r\nConnection : close", b"HTTP/1.1 200 O\x00K")
+    assert (response.content_length, response.close, response.reason) == (7, True, b"O K")
+    assert _read(b"Content-Length: " + b"0" * 30 + b"7").content_length == 7
+
+
+def test_usable_trailers_go_on() -> None:
+    section = b"X-Sum: 1\r\nContent-Digest: d\r\ncontent-md5: m\r\nServer-Timing: db\r\nX-A : \x00a"
+    usable = [b"X-Sum: 1", b"Content-Digest: d", b"content-md5: m", b"Server-Timing: db", b"X-A:  a"]
+    assert response_trailers(section, frozenset()) == usable
+    assert response_trailers(section, frozenset({b"x-sum", b"x-a"})) == usable[1:4]
+    assert response_trailers(b"", frozenset()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"Content-Length Transfer-Encoding Content-Type Content-Encoding Host Authorization Set-Cookie Cookie Trailer TE "
+    b"Connection Keep-Alive Upgrade Cache-Control Expires Age Date Vary Location Retry-After WWW-Authenticate "
+    b"X-Request-ID X-Accel-Buffering".split(),
+)
+def test_trailers_that_may_not_be_used_are_dropped(name: bytes) -> None:
+    for spelling in (name, name.lower()):
+        assert response_trailers(spelling + b": 0\r\nX-Sum: 1", frozenset()) == [b"X-Sum: 1"]
+
+
+def test_trailers_that_are_no_field_lines_are_refused() -> None:
     with pytest.raises(ExchangeError):
-        _read(b"Transfer-Encoding: chunked", b"HTTP/1.0 200 OK")
+        response_trailers(b"X-Sum", frozenset())
+
+
+def test_the_trailer_field_and_nominated_names_are_kept_apart() -> None:
+    response = _read(b"Trailer: a\r\nTrailer: b\r\nConnection: close, X-Sum")
+    assert (response.trailer, response.nominated, response.lines) == (b"a, b", {b"x-sum"}, [])
 
 
 def test_hop_by_hop_fields_end_here() -> None:
