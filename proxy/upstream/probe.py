@@ -8,9 +8,9 @@ from time import monotonic, time
 import gevent
 
 from proxy.errors import ExchangeError
-from proxy.upstream.connection import Stale
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request
+from proxy.upstream.upload import Stale
 from proxy.wire.request import RequestFields
 
 _MOST_HEAD = 16 << 10
