@@ -29,11 +29,13 @@ ENVIRONMENT = "ARAGORA_PROXY_ORDERS"
 
 MOST = 1000  # drained peers, and switched routes
 MOST_MISTAKES = 100
+_LONGEST_MISTAKE = 500  # characters
 _PATIENCE = 0.2  # seconds to wait for another process' change, which takes microseconds
 _PAUSE = 0.002
 _TRIES = 3  # readings of a record that is being written
-_HALF = 1 << 20  # bytes, taken from the machine only as far as they are written to
+_HALF = 120 << 10  # bytes: what one variable of the environment carries to a successor, 128 KiB with its name
 _HEAD = 24
+_TURNS = 1 << 60  # after so many changes their count begins anew
 
 
 class OrdersBusy(Exception):  # noqa: N818 - names what happened
@@ -130,13 +132,18 @@ class Orders:
 
     def reloaded(self, mistakes: Iterable[str] = ()) -> "Orders":
         """The master has read the settings again, or refused them for the mistakes it found."""
-        done = replace(self, reloads_done=self.reloads_asked, mistakes=tuple(mistakes)[:MOST_MISTAKES])
+        kept = tuple(mistake[:_LONGEST_MISTAKE] for mistake in tuple(mistakes)[:MOST_MISTAKES])
+        done = replace(self, reloads_done=self.reloads_asked, mistakes=kept)
         return done if done.mistakes else replace(done, version=self.version + 1)
 
     def _next(self, after: "Orders") -> "Orders":
         return replace(after, version=self.version + 1) if after != self else self
 
     # Stored form.
+
+    def lasting(self) -> "Orders":
+        """What a successor goes on with: without what became of reloads."""
+        return replace(self, reloads_asked=0, reloads_done=0, mistakes=())
 
     def encoded(self) -> str:
         return json.dumps(
@@ -158,27 +165,33 @@ class Orders:
         try:
             raw = json.loads(text)
             return cls(
-                int(raw["version"]),
+                _count(raw["version"]),
                 frozenset((str(route), str(peer)) for route, peer in raw["drained"]),
                 frozenset(map(str, raw["maintained"])),
                 tuple(
                     Switch(str(route), tuple(map(str, replaced)), tuple(map(str, by)))
                     for route, replaced, by in raw["switches"]
                 ),
-                int(raw["reloads_asked"]),
-                int(raw["reloads_done"]),
+                _count(raw["reloads_asked"]),
+                _count(raw["reloads_done"]),
                 tuple(map(str, raw["mistakes"])),
             )
         except (KeyError, TypeError, OverflowError, RecursionError) as problem:
             raise ValueError(f"not a record of orders: {problem}") from None
 
 
+def _count(raw: object) -> int:
+    if not isinstance(raw, int) or not 0 <= raw < _TURNS:
+        raise ValueError(f"not a count: {str(raw)[:20]}")
+    return int(raw)
+
+
 class OrderBook:
     """The record in shared memory. Any process of the gateway reads it; changes exclude each other.
 
-    Two halves are written in turn and a counter says which holds the newest record. It is JSON, not a pickle: a master
-    with more rights reads what its workers wrote. The lock is the kernel's record lock on a file without a name: it
-    ends with the process that holds it, however that ends.
+    Two halves are written in turn and a counter says which holds the newest record. A master with more rights reads
+    what its workers wrote: JSON of a bounded size, checked; what is none leaves the record before in force. The lock is
+    the kernel's record lock on a file without a name: it ends with the process that holds it, however that ends.
     """
 
     def __init__(self, carried: str = "") -> None:
@@ -190,7 +203,7 @@ class OrderBook:
         self._known = 0, Orders()
         if carried:
             try:
-                self._put(replace(Orders.decoded(carried), reloads_asked=0, reloads_done=0, mistakes=()))
+                self._put(Orders.decoded(carried).lasting())
             except ValueError:
                 pass  # of a version that wrote them in another way
 
@@ -236,7 +249,7 @@ class OrderBook:
         content = orders.encoded().encode()
         if len(content) > _HALF - _HEAD:
             raise ValueError(f"the orders take {len(content)} bytes; at most {_HALF - _HEAD} can be kept")
-        turn = self._turn[0] + 1
+        turn = (self._turn[0] + 1) % _TURNS
         start = _HEAD + turn % 2 * _HALF
         frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
         self._memory[start : start + len(frame)] = frame

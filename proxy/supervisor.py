@@ -140,6 +140,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             "max_requests": 0,
             "preload_app": False,
             "pre_fork": self._pre_fork,
+            "post_fork": self._post_fork,
             "post_worker_init": self._worker_starts,
             "child_exit": self._child_exit,
             "when_ready": self._when_ready,
@@ -214,6 +215,10 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
         self.limits.begin(worker.slot)
 
+    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
+        self._handover.read_only()
+        self.vault.read_only()
+
     def _worker_starts(self, worker: Any) -> None:
         self.board.counters(worker.slot).begin()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
@@ -236,7 +241,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             for listener in arbiter.LISTENERS
         ]
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = ":".join(kinds)
-        arbiter.cfg.env_orig[ENVIRONMENT] = self.orders.get().encoded()
+        arbiter.cfg.env_orig[ENVIRONMENT] = self.orders.get().lasting().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)
 
@@ -330,6 +335,18 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             return super().spawn_worker()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
+
+    def reexec(self) -> None:
+        """Start a successor; one that cannot be started leaves everything as it is.
+
+        gunicorn takes a failed exec for a failure of the master, and ends the workers from the process it has forked.
+        """
+        try:
+            super().reexec()
+        except OSError as problem:
+            self.log.error("no successor was started, this master goes on: %s", problem)  # noqa: TRY400 - one line
+            if os.getpid() != self.pid:
+                os._exit(1)
 
     def handle_ttin(self) -> None:
         """One worker more, up to the number a setting may ask for."""

@@ -32,6 +32,10 @@ class Vault:
         self._stamp: Stamp = ()
         self._looked = 0.0
 
+    def read_only(self) -> None:
+        """In a worker, before it runs as another account."""
+        self._memory.read_only()
+
     @property
     def turn(self) -> int:
         """A number that changes with the keyring."""

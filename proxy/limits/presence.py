@@ -4,6 +4,7 @@ Each worker keeps rows of its own, marked with the number that its slot was give
 takes its counts with it: its number is no slot's any more, and rows that bear it are free.
 """
 
+from array import array
 from enum import IntEnum
 
 from proxy.limits.lock import Lock
@@ -21,14 +22,15 @@ class Kept(IntEnum):
 class Presence:
     """Counts of clients, by key. `memory` is zeroed and has `words(count, slots)` 8-byte words.
 
-    number given last | number of each slot | keys | numbers | connections | WebSockets
+    number of each slot | keys | numbers | connections | WebSockets
     """
 
     def __init__(self, memory: memoryview, count: int, slots: int, lock: Lock, slot: int) -> None:
         places = _places(count)
-        start = 1 + slots
-        self._given = memory[:1]
-        self._numbers = memory[1:start]
+        start = slots
+        self._given = 0
+        self._alive = array("q", bytes(8 * slots))  # the numbers as the master knows them: workers can write to memory
+        self._numbers = memory[:start]
         self._keys = memory[start : start + places]
         self._owners = memory[start + places : start + 2 * places]
         self._counts = [memory[start + (2 + kind) * places : start + (3 + kind) * places] for kind in Kept]
@@ -38,16 +40,18 @@ class Presence:
 
     @staticmethod
     def words(count: int, slots: int) -> int:
-        return 1 + slots + (2 + len(Kept)) * _places(count)
+        return slots + (2 + len(Kept)) * _places(count)
 
     def begin(self, slot: int) -> None:
         """In the master, before the fork: a worker takes this slot."""
-        self._given[0] += 1
-        self._numbers[slot] = self._given[0]
+        self._given += 1
+        self._alive[slot] = self._given
+        self._numbers[:] = memoryview(self._alive)
 
     def end(self, slot: int) -> None:
         """In the master: the worker of this slot has died, and its clients' connections with it."""
-        self._numbers[slot] = 0
+        self._alive[slot] = 0
+        self._numbers[:] = memoryview(self._alive)
 
     def enter(self, key: int, kind: Kept, most: int) -> bool:
         """Count one more for the client unless it has `most` already, in all workers together.

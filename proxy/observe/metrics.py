@@ -104,6 +104,7 @@ _PEER_NUMBERS = _PEER_COUNTERS + len(PeerSight._fields)
 _REASONS = _PEERS + PEERS * (_NAME + _PEER_NUMBERS)
 _REASON_NUMBERS = 2
 _CERTIFICATES = _REASONS + REASONS * (_NAME + _REASON_NUMBERS)
+_LARGEST = 1 << 62  # of all numbers
 _END = _CERTIFICATES + CERTIFICATES * (_NAME + 1)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
@@ -174,6 +175,18 @@ def _note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[
     for at in cells.places():
         for column, number in enumerate(wanted.get(at, (0,) * width), at + skip):
             words[column] = number
+
+
+def _mend(words: memoryview) -> None:
+    """Let numbers of a slot that nobody can have counted begin anew."""
+    sections = ((_PEERS, PEERS, _PEER_NUMBERS), (_REASONS, REASONS, _REASON_NUMBERS), (_CERTIFICATES, CERTIFICATES, 1))
+    numbers = [words[:_PEERS]]
+    for start, count, width in sections:
+        numbers += [words[at : at + width] for at in Cells(words, start, count, width).places()]
+    for part in numbers:
+        for place, number in enumerate(part.tolist()):
+            if not 0 <= number < _LARGEST:
+                part[place] = 0
 
 
 class Counters:
@@ -320,6 +333,7 @@ class Board:
         self._words = memoryview(mmap.mmap(-1, (SLOTS + 1) * _SLOT * 8)).cast("q")
         # Behind the slots: how many were ever given out, and whether the service stops.
         self._given = self._words[SLOTS * _SLOT :]
+        self._most = 0  # the former, as the master knows it
 
     @property
     def stopping(self) -> bool:
@@ -331,12 +345,18 @@ class Board:
         self._given[1] = 1
 
     def take(self, in_use: Iterable[int]) -> int:
-        """The lowest slot that is not in use, its gauges zeroed. Raises RuntimeError when there is none."""
+        """The lowest slot that is not in use, its gauges zeroed. Raises RuntimeError when there is none.
+
+        Numbers that nobody can have counted, left there by a worker gone wrong, begin anew: its successor could not
+        count on.
+        """
         busy = set(in_use)
         for index in range(SLOTS):
             if index not in busy:
+                _mend(self._view(index))
                 self.leave(index)
-                self._given[0] = max(self._given[0], index + 1)
+                self._most = max(self._most, index + 1)
+                self._given[0] = self._most
                 return index
         raise RuntimeError(f"more than {SLOTS} workers are alive at once")
 
@@ -366,7 +386,7 @@ class Board:
 
     def slots(self) -> list[Slot]:
         """Slots that were ever given to a worker."""
-        return [Slot(index, self._view(index)) for index in range(self._given[0])]
+        return [Slot(index, self._view(index)) for index in range(min(self._given[0], SLOTS))]
 
     def _view(self, index: int) -> memoryview:
         return self._words[index * _SLOT : (index + 1) * _SLOT]

@@ -258,3 +258,19 @@ def test_a_name_too_long_for_its_cell_is_cut_at_a_whole_character() -> None:
     [(name, _)] = cells.items()
     assert name == "é" * 60
     del board
+
+
+@pytest.mark.parametrize("pattern", [b"\xff", b"\x7f", b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"A"])
+def test_a_worker_counts_on_whatever_its_predecessor_left_in_the_slot(pattern: bytes) -> None:
+    board = Board()
+    board.take([])
+    words = board._words.cast("B")
+    words[:] = (pattern * (len(words) // len(pattern) + 1))[: len(words)]
+    counters = board.counters(board.take([]))
+    counters.begin()
+    counters.request(b"GET", 200, 0.1, 1, 1)
+    counters.rejected("x")
+    counters.peer("a:1").connect()
+    counters.see_peers({"a:1": PeerSight(PeerState.UP, 1, 2, 1, 99)})
+    [slot] = board.slots()
+    assert sum(slot.durations()) == 1

@@ -3,12 +3,14 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from proxy.orders import ENVIRONMENT, OrderBook
 from tests.ports import ports
 from tests.proxy.supervisor.conftest import TOML
 from tests.proxy.supervisor.running import PATIENCE, ROOT, Gateway, alive
@@ -194,3 +196,37 @@ def test_the_module_is_found_again_when_run_from_a_clone(start: Start) -> None:
     assert commands[0] == commands[1]
     assert b"\0-m\0" in commands[1]
     assert Path(f"/proc/{new}/cwd").resolve() == ROOT
+
+
+def test_a_successor_that_cannot_be_started_leaves_everything_as_it_is(start: Start, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    front = tmp_path / "front.sock"
+    gateway = start(
+        toml=TOML.replace('bind = "127.0.0.1:0"', f'bind = ["127.0.0.1:0", "unix:{front}"]'),
+        before=("/bin/sh", "-c", 'shift; exec "$0" "$@"', str(python)),
+        environ={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    ).ready()
+    worker = gateway.who()["pid"]
+    python.unlink()  # the release that this one was started from was removed
+    with customers(gateway) as wrong:
+        gateway.signal(signal.SIGUSR2)
+        gateway.wait_for("no successor was started, this master goes on: [Errno 2]")
+        master = gateway.process.pid
+        children = Path(f"/proc/{master}/task/{master}/children")
+        until(lambda: children.read_text().split() == [str(worker)], "the failed successor is gone")
+        python.symlink_to(sys.executable)
+        upgrade(gateway)
+    assert not wrong
+    assert front.exists()
+
+
+def test_orders_of_any_size_pass_to_a_successor() -> None:
+    book = OrderBook()
+    with suppress(ValueError):
+        for number in range(100_000):
+            book.change(lambda now, name=f"a-long-name-of-a-peer.example.com:{number}": now.drain(name))  # type: ignore[misc]
+    text = book.get().lasting().encoded()
+    assert len(text) > 30_000
+    for content in (text, "x" * (120 << 10)):
+        subprocess.run([sys.executable, "-c", ""], env={ENVIRONMENT: content}, check=True)
