@@ -41,7 +41,7 @@ _HIGHEST_STREAM = LAST_STREAM - 2000
 """Stream numbers are used up some time: the client is asked for a new connection a little before."""
 
 _MOST_STALLED = 8
-"""Streams of one connection that may end because their client gave them no room, before the connection does."""
+"""Streams of one connection that may end because their client gave them no room, before it does if no other lives."""
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -231,7 +231,10 @@ class Connection(Output):
         self.schedule()
 
     def reset_unfinished(self, number: int) -> None:
-        """Reset a stream whose answer cannot be completed. Too many that got no room from their client are a fault."""
+        """Reset a stream whose answer cannot be completed.
+
+        Where the client gives too many no room, and takes nothing else either, that is a fault of the connection.
+        """
         try:
             starved = self.h2.local_flow_control_window(number) <= 0
         except ProtocolError:
@@ -239,7 +242,8 @@ class Connection(Output):
         self.reset_stream(number, ErrorCodes.CANCEL if starved else ErrorCodes.INTERNAL_ERROR)
         if starved:
             self._stalled += 1
-            if self._stalled > _MOST_STALLED:
+            others = (stream for stream in self.streams.values() if stream.id != number)
+            if self._stalled > _MOST_STALLED and all(stream.starved for stream in others):
                 self.hub.loop.run_callback(self.end, ErrorCodes.ENHANCE_YOUR_CALM, "too many stalled streams")
 
     def finished(self, stream: ClientStream) -> None:
@@ -261,9 +265,9 @@ class Connection(Output):
             if not self._unsent and self._last_words is NEVER:
                 self.finish_sending()
                 self._last_words = monotonic() + _LINGER_SECONDS
-            self.deadline = min(self._last_words, self._stalled_since + settings.write_timeout)
-        elif self._stalled_since is not NEVER:
-            self.deadline = self._stalled_since + settings.write_timeout
+            self.deadline = min(self._last_words, self._held_since + settings.write_timeout)
+        elif self._held_since is not NEVER:
+            self.deadline = self._held_since + settings.write_timeout
         elif self.streams:
             self.deadline = NEVER
         elif self.guard.leaving or self._refusing:
@@ -273,10 +277,25 @@ class Connection(Output):
             self.deadline = self._idle_since + timeout
 
     def expire(self) -> None:
-        if self.ended or self._stalled_since is not NEVER:
+        if self.ended or self._unsent:
             self.lost()
+        elif self._held_since is not NEVER:
+            self._end_waiting()
         elif not self.streams:
             self.end(ErrorCodes.NO_ERROR, "")
+
+    def _end_waiting(self) -> None:
+        """The client gives the connection no room: end what waits for it, and the connection if nothing else is left.
+
+        What waits for the application costs no more than elsewhere; the client may make room before it is answered.
+        """
+        for waiting in list(self._waiting):
+            self.reset_stream(waiting.id, ErrorCodes.CANCEL)
+            stream = self.streams.get(waiting.id)
+            if stream is not None:
+                stream.gone(errors.CLIENT_STALLED)
+        if not self.streams:
+            self.end(ErrorCodes.ENHANCE_YOUR_CALM, "the window of the connection stays closed")
 
     def end(self, code: ErrorCodes, reason: str) -> None:
         """Say why, end what is under way, and close once that was sent."""

@@ -4,6 +4,10 @@ Frames collect in the `h2` library's buffer while greenlets of many streams run;
 round sends them together. What the kernel does not take is kept, and while more than `_MOST_QUEUED` bytes are kept no
 stream is given room: its body then waits where it came from. Streams that wait for room are woken in turn, each for
 one `QUANTUM`, so that a long answer never holds up a short one.
+
+A client may hold up one stream by that stream's window: it is the relay that loses patience with it then. It holds up
+the connection by its window or by not reading: the connection measures that itself, by the same rule, since a stream
+that waits for its turn is not slow.
 """
 
 from time import monotonic
@@ -42,9 +46,10 @@ class Output(Stream):
     """A connection as its streams see it when they send."""
 
     __slots__ = (
+        "_held_since",
         "_queued",
         "_scheduled",
-        "_stalled_since",
+        "_taken",
         "_unsent",
         "_waiting",
         "client",
@@ -69,7 +74,9 @@ class Output(Stream):
         self._unsent = b""
         self._queued = 0  # bytes in the library's buffer, about
         self._scheduled = False
-        self._stalled_since = NEVER
+        self._held_since = NEVER
+        """Since when the client holds the connection up, counted anew whenever it has taken enough meanwhile."""
+        self._taken = 0  # bytes that it took since then
         self._waiting: dict[Waiting, None] = {}
         self.schedule()
 
@@ -95,6 +102,7 @@ class Output(Stream):
             h2.send_data(stream, data[sent:until], end_stream=last and until == size)
             sent = until
         self._queued += sent
+        self._taken += sent
         self.guard.sent(sent)
         self.schedule()
         return sent
@@ -151,23 +159,32 @@ class Output(Stream):
             self._sent(data, sent)
         if not self._unsent:
             self._wake()
+        self._measure()
         self.settle()
 
     def _sent(self, data: bytes, sent: int) -> None:
         if sent == len(data):
             self._unsent = b""
-            self._stalled_since = NEVER
             self.unwatch_writable()
             if not self.reader.active:
                 self.reader.start(self.unasked)
                 self.hub.loop.run_callback(self.unasked)
             return
-        if sent or self._stalled_since is NEVER:
-            self._stalled_since = monotonic()
+        self._taken += sent
         self._unsent = data[sent:]
         self.watch_writable(self._flush)
         if len(self._unsent) > _MOST_CONTROL:
             self.reader.stop()
+
+    def _measure(self) -> None:
+        """See whether the client holds the connection up, and whether it takes enough all the same."""
+        if not self._unsent and not (self._waiting and self.h2.outbound_flow_control_window <= 0):
+            self._held_since = NEVER
+            return
+        settings = self.front.tables.settings
+        if self._held_since is NEVER or self._taken >= max(1, settings.min_read_rate * settings.write_timeout):
+            self._held_since = monotonic()
+            self._taken = 0
 
     def say_goaway(self, last_stream: int, code: ErrorCodes, reason: str = "") -> None:
         """Queue a GOAWAY behind everything that is queued."""

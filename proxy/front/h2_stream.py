@@ -30,7 +30,6 @@ from proxy.wire.response import ResponseHead
 if TYPE_CHECKING:
     from proxy.front.h2 import Connection
 
-_LINGER_BYTES = 64 << 20
 _LINGER_SECONDS = 30.0
 _CONTINUE: list[Field] = [HeaderTuple(b":status", b"100")]
 
@@ -45,7 +44,6 @@ class ClientStream(BodySource):
         "_lingers_until",
         "_over",
         "_served",
-        "_unwanted",
         "_writable",
         "begun",
         "head_only",
@@ -71,7 +69,6 @@ class ClientStream(BodySource):
         self.begun = False
         self._left: int | None = None  # bytes of the answer still to be sent, once its length is known
         self._lingers_until = 0.0  # when a request that was answered before its end is cut off; 0 if it was not
-        self._unwanted = 0  # bytes of it that were discarded
         self._over = False  # the answer is complete, or will never be
         self._served = False
         self._writable: Callable[[], object] | None = None
@@ -104,7 +101,7 @@ class ClientStream(BodySource):
             self.connection.reset_stream(self.id, code)
         elif not self.ended and not self.tunnelled and not self._lingers_until:
             self._lingers_until = monotonic() + _LINGER_SECONDS
-            self._unwanted = self.discard()
+            self.discard()
             self._wait_for_end()
             return
         elif not self.ended:
@@ -145,8 +142,8 @@ class ClientStream(BodySource):
         if self.side is not None:
             self.side.readable()
         elif self._lingers_until:
-            self._unwanted += self.discard()
-            if self.ended or self._unwanted > _LINGER_BYTES:
+            self.discard()
+            if self.ended:
                 self.finish()
             else:
                 self._wait_for_end()
@@ -160,6 +157,12 @@ class ClientStream(BodySource):
     @property
     def descriptor(self) -> int | None:
         return None
+
+    @property
+    def starved(self) -> bool:
+        """Whether it is the stream's own window that is closed: then nobody but the client holds it up."""
+        stream = self.connection.h2.streams.get(self.id)
+        return stream is not None and stream.outbound_flow_control_window <= 0
 
     def send(self, data: bytes | memoryview) -> int:
         connection = self.connection

@@ -33,21 +33,32 @@ _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _PERIOD = 10.0
 """Seconds in which frames are counted."""
 
-MOST_RESETS = 200
+MOST_RESETS = 1000
+RESETS_A_SECOND = 100
+"""Requests that a client may have reset, at once and in the long run, by itself or by what it makes the gateway do.
+
+Pages reach hundreds: maps that are moved, videos that are searched, requests that a script aborts. A request that is
+reset costs no more than one that is answered, and those are not counted.
+"""
+
 _MOST = {
     _PRIORITY: 1000,
-    _RST_STREAM: MOST_RESETS,
     _SETTINGS: 100,
     _PING: 200,
     _WINDOW_UPDATE: 2000,
 }
 """Frames of a type that a client may send in a period. They cost it nothing and make the gateway work."""
 
+_EARNED = {_WINDOW_UPDATE, _PING}
+"""May be more where bodies are sent: each piece is acknowledged, and some clients measure the line by PING."""
+
 _MOST_EMPTY = 100
 _MOST_UNKNOWN = 500
+_UNKNOWN_A_REQUEST = 4
+"""PRIORITY_UPDATE (RFC 9218 section 7.1) is one of them: browsers send it for what comes into view."""
+
 _NAMES = {
     _PRIORITY: "PRIORITY",
-    _RST_STREAM: "RST_STREAM",
     _SETTINGS: "SETTINGS",
     _PING: "PING",
     _WINDOW_UPDATE: "WINDOW_UPDATE",
@@ -79,6 +90,8 @@ class FrameGuard:
         "_empty",
         "_greeted",
         "_highest",
+        "_opened",
+        "_resets_until",
         "_rest",
         "_unknown",
         "leaving",
@@ -89,6 +102,8 @@ class FrameGuard:
         self._greeted = False
         self._rest = b""
         self._highest = 0  # the latest stream that the client opened
+        self._opened = 0  # the latest of them when the period began
+        self._resets_until = 0.0  # when all resets so far have been earned at their rate
         self._block = 0  # bytes of the field block that is under way
         self._continuations = 0
         self._began = clock()
@@ -109,8 +124,14 @@ class FrameGuard:
         self._credit += 2 + (count >> 9)
 
     def reset(self) -> None:
-        """The gateway reset a stream for what the client did: as costly as a reset by the client itself."""
-        self._count(_RST_STREAM)
+        """Count a reset by the client, or by the gateway for what the client did, which costs as much.
+
+        Raises `ConnectionFault`.
+        """
+        now = self._clock()
+        self._resets_until = max(self._resets_until, now) + 1 / RESETS_A_SECOND
+        if (self._resets_until - now) * RESETS_A_SECOND > MOST_RESETS:
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams were reset")
 
     def cut(self, data: bytes) -> bytes:
         """The complete frames in what was received so far. Raises `ConnectionFault`."""
@@ -153,6 +174,7 @@ class FrameGuard:
     def _begin_period(self) -> None:
         self._began = self._clock()
         self._counts.clear()
+        self._opened = self._highest
         self._empty = self._unknown = self._credit = 0
 
     def _look(self, kind: int, flags: int, stream: int, length: int) -> bool:
@@ -176,21 +198,24 @@ class FrameGuard:
         elif kind == _GOAWAY and not stream and length >= 8 and not self._block:
             self.leaving = True
             return False
-        elif kind in _MOST:
-            if kind == _RST_STREAM and stream > self._highest:
+        elif kind == _RST_STREAM:
+            if stream > self._highest:
                 raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+            self.reset()
+        elif kind in _MOST:
             if kind == _SETTINGS and flags & _ACK and length:
                 raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
             self._count(kind)
         elif kind > _CONTINUATION:
             self._unknown += 1
-            self._bound(self._unknown, _MOST_UNKNOWN, "unknown")
+            requests = (self._highest - self._opened) >> 1
+            self._bound(self._unknown, _MOST_UNKNOWN + _UNKNOWN_A_REQUEST * requests, "unknown")
         return True
 
     def _count(self, kind: int) -> None:
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         most = _MOST[kind]
-        if kind == _WINDOW_UPDATE:
+        if kind in _EARNED:
             most += self._credit
         self._bound(count, most, _NAMES[kind])
 

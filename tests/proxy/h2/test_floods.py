@@ -29,12 +29,12 @@ from tests.waiting import until
 Floods = Callable[[Raw], list[bytes | Frame]]
 
 FLOODS: dict[str, Floods] = {
-    "rapid reset": lambda c: [f for n in range(201) for f in (c.headers(1 + 2 * n), RstStreamFrame(1 + 2 * n))],
-    "resets made by the gateway": lambda c: [c.headers(1 + 2 * n, [*GET, ("connection", "x")]) for n in range(201)],
+    "rapid reset": lambda c: [f for n in range(1500) for f in (c.headers(1 + 2 * n), RstStreamFrame(1 + 2 * n))],
+    "resets made by the gateway": lambda c: [c.headers(1 + 2 * n, [*GET, ("connection", "x")]) for n in range(1500)],
     "overflowing windows": lambda c: [
-        f for n in range(201) for f in (c.open(1 + 2 * n), c.widen(1 + 2 * n, (1 << 31) - 1))
+        f for n in range(1500) for f in (c.open(1 + 2 * n), c.widen(1 + 2 * n, (1 << 31) - 1))
     ],
-    "streams over the limit": lambda c: [c.open(1 + 2 * n) for n in range(230)],
+    "streams over the limit": lambda c: [c.open(1 + 2 * n) for n in range(1500)],
     "SETTINGS": lambda _: [SettingsFrame(0, settings={4: 65535})] * 101,
     "PING": lambda _: [PingFrame(0)] * 201,
     "empty DATA": lambda c: [c.open(1), *[DataFrame(1)] * 101],
