@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -206,8 +207,19 @@ def _domains(raw: Any) -> tuple[str, ...]:
     found = _list(raw, "a host name")
     for name in found:
         if not _DOMAIN.fullmatch(name) or len(name) > 253:
+            if written := _ascii_name(name):
+                raise ValueError(f"'{name}': requests and certificates spell this name '{written}'; write that")
             raise ValueError(f"'{name}' is not a host name such as api.example.com or *.example.com")
     return tuple(name.lower() for name in found)
+
+
+def _ascii_name(name: str) -> str:
+    """An internationalized host name as the DNS knows it (RFC 5890 section 2.3.2.1), "" if it is none."""
+    if name.isascii():
+        return ""
+    labels = unicodedata.normalize("NFKC", name.lower()).split(".")
+    written = ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    return written if _DOMAIN.fullmatch(written) else ""
 
 
 def _origins(raw: Any) -> tuple[str, ...]:
