@@ -245,6 +245,33 @@ def _status(raw: Any) -> int:
     return raw
 
 
+def _statuses(raw: Any) -> tuple[range, ...]:
+    if raw == "auto":
+        return ()
+    found = []
+    for text in _list([str(raw)] if isinstance(raw, int) else raw, 'statuses such as "200-399"'):
+        match = re.fullmatch(r"([2-5]\d\d)(?:-([2-5]\d\d))?", text)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"'{text}' is not a status from 200 to 599, such as 204, nor a span such as 200-399")
+        found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+    if not found:
+        raise ValueError('names no status; expected statuses such as "200-399", or auto')
+    return tuple(found)
+
+
+def _show_statuses(found: tuple[range, ...]) -> str:
+    spans = (f"{span.start}-{span.stop - 1}" if len(span) > 1 else f"{span.start}" for span in found)
+    return ", ".join(spans) or "auto"
+
+
+def _authority(raw: Any) -> str:
+    if raw == "" or (
+        isinstance(raw, str) and re.fullmatch(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", raw)
+    ):
+        return str(raw)
+    raise ValueError("expected a host as in a Host field, such as app.example.com or app.example.com:8443")
+
+
 def _redirect_status(raw: Any) -> int:
     status = _status(raw)
     if status not in (301, 302, 303, 307, 308):
@@ -317,6 +344,8 @@ DOMAINS = Kind("host names", _domains, _show_list, "NAME", repeatable=True)
 ORIGINS = Kind("origins", _origins, _show_list, "ORIGIN", repeatable=True)
 EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
 STATUS = Kind("status", _status, str, "STATUS")
+STATUSES = Kind("statuses or auto", _statuses, _show_statuses, "STATUS|auto")
+AUTHORITY = Kind("host", _authority, lambda host: host or "none", "HOST")
 REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
 REDIRECT = Kind("URL", _redirect, lambda url: url or "none", "URL")
 FILE_NAME = Kind("file name", _file_name, str, "NAME")
