@@ -25,6 +25,7 @@ from proxy.settings import Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.request import Request
+from proxy.wire.authority import AUTHORITIES, DEFAULT_PORTS
 
 _CHALLENGES = b"/.well-known/acme-challenge/"
 _CHALLENGE = re.compile(re.escape(_CHALLENGES) + rb"([A-Za-z0-9_-]{1,256})")
@@ -62,7 +63,7 @@ def _nowhere(steps: Sequence[Step], settings: Settings) -> Route:
 class ToHttps(Prompt):
     """Sends everybody to the same address with TLS.
 
-    A client that came by the default port (its Host names none) finds TLS at the default port too, whatever the
+    A client that came by the default port (its Host names none, or 80) finds TLS at the default port too, whatever the
     listeners' own numbers are: a container or a firewall may have mapped them.
     """
 
@@ -79,8 +80,8 @@ class ToHttps(Prompt):
             return None
         if self._asked and request.method in _SAFE and _CHALLENGE.fullmatch(request.target):
             return None
-        host = request.host or b""
-        numbered = host.rpartition(b":")[2].isdigit()
+        authority = AUTHORITIES[request.host or b""]
+        numbered = authority is not None and authority.port not in (None, DEFAULT_PORTS[b"http"])
         return (self._numbered if numbered else self._default).check(request)
 
 
