@@ -17,6 +17,10 @@ _PATH = re.compile(r"/[!-\"$-~]*")
 _RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[^\[\]]*\]|[^\s/?#@:\[\]\\]+)(?::(\d*))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _MOST = 256
 
@@ -223,12 +227,42 @@ def _ascii_name(name: str) -> str:
 
 
 def _origins(raw: Any) -> tuple[str, ...]:
-    found = _list(raw, "an origin such as https://app.example.com")
-    for origin in found:
-        parts = urlsplit(origin)
-        if origin != "*" and (not parts.scheme or not parts.netloc or parts.path or parts.query):
-            raise ValueError(f"'{origin}' is not an origin: scheme://host, without a path, or *")
-    return tuple(found)
+    return tuple(
+        origin if origin == "*" else _origin(origin)
+        for origin in _list(raw, "an origin such as https://app.example.com")
+    )
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it (HTML standard, section 7.1.1): nothing else is ever equal to theirs."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None:
+        raise ValueError(f"'{text}' is not an origin: scheme://host or scheme://host:port, without a path, or *")
+    scheme, host, port = found.groups()
+    if "*" in host:
+        raise ValueError(f"'{text}': a * stands for all origins and for no part of one; list each of them")
+    if scheme in _DEFAULT_PORTS:
+        host = _web_host(text, host)
+        port = "" if port is None or port.lstrip("0") in ("", _DEFAULT_PORTS[scheme]) else f":{int(port)}"
+        written = f"{scheme}://{host}{port}"
+        if written != text.lower():
+            raise ValueError(f"'{text}' is not how browsers write that origin; write {written}")
+    return text.lower()
+
+
+def _web_host(text: str, host: str) -> str:
+    """The host of an http or https origin in its one spelling. Raises ValueError if it is none."""
+    try:
+        if host.startswith("["):
+            return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        host = _ascii_name(host) or host
+        if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+            return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        host = ""
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"'{text}' names no host as a browser writes it")
+    return host
 
 
 def _email(raw: Any) -> str:
