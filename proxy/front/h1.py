@@ -263,6 +263,8 @@ class Connection(Reader):
         self._keep = False
         front = self.front
         method, target, minor, fields = outline(self.buffer)
+        # What the request before was like decides nothing: its HEAD would cut the text off behind its length.
+        self._minor, self._head_only = minor, False
         request = self._request = Request(
             method, target, minor, fields, b"", started, client=self.client, scheme=front.scheme
         )

@@ -108,7 +108,6 @@ class Reader(Responder):
 
     def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
         limits = tables.head_limits
-        self._head_only = False
         if self.front.guests.refused(self.sock.fileno()):
             raise ExchangeError(errors.CONNECTIONS)
         if len(head) > limits.block:
@@ -137,8 +136,7 @@ class Reader(Responder):
         else:
             arrival = Arrival(self.client, self.front.scheme, self.front.port)
             origin, marks = read_origin(tables, self._route, arrival, host, fields)
-            named = host if host is not None or self._route is None else self._route.host
-            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, named, origin.lines)
+            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, host, origin.lines)
         request = Request(
             method,
             target,

@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 from proxy.errors import ExchangeError
-from proxy.values.files import read_file
 
 _NAME = re.compile(r"([45]\d\d|[45]xx|[a-z][a-z_]{2,39})\.(html|json)")
 _PLACE = re.compile(r"\{(status|phrase|reason|message|request_id)\}")
@@ -75,11 +74,15 @@ def load_pages(directory: Path | None, maintenance: Path | None) -> ErrorPages:
 
 def _read(path: Path) -> str:
     try:
-        text = read_file(path, MAX_PAGE).decode()
+        with path.open("rb") as file:
+            data = file.read(MAX_PAGE + 1)
+        if len(data) > MAX_PAGE:
+            raise ValueError(f"{path}: larger than {MAX_PAGE >> 10} KiB; make it smaller")
+        text = data.decode()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; make it a readable file") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
-    except ValueError as problem:
-        raise ValueError(f"{path}: {problem}") from None
     if path.suffix == ".json":
         try:
             json.loads(_PLACE.sub("0", text))

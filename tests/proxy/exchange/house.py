@@ -1,0 +1,284 @@
+"""The gateway's parts wired together in the test's own process, with both ends of every connection in its hands.
+
+Nothing here waits for a clock: `settle` lets the event loop run until neither end has news, `late` makes every deadline
+pass. The sockets are unix sockets: what one end sends is at the other when `send` returns. What the gateway writes is
+read by h11, which shares no code with it.
+"""
+
+import logging
+import select
+import socket
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import gevent
+import h11
+
+from proxy.assembly import Upstreams, build_tables
+from proxy.downstream import Downstream
+from proxy.exchange import Exchange
+from proxy.front.front import Front
+from proxy.front.h1 import Connection
+from proxy.limits import Limits
+from proxy.net.splice import Pipes
+from proxy.net.stream import NEVER, Deadlines, Hub
+from proxy.observe.accesslog import AccessLog
+from proxy.observe.metrics import Board
+from proxy.orders import Orders
+from proxy.resources import Resources, Tally
+from proxy.route import Route
+from proxy.settings import load
+from proxy.tunnel import BUFFER_SIZE
+from proxy.upstream.request import Request
+from proxy.wire.fields import RequestIds
+
+_ROUNDS = 3
+"""Rounds of the event loop in which nothing may happen before the gateway counts as settled."""
+_SHORT, _PATIENCE = 0.01, 10.0  # seconds
+
+
+def _client_connection() -> h11.Connection:
+    return h11.Connection(h11.CLIENT)
+
+
+def _server_connection() -> h11.Connection:
+    return h11.Connection(h11.SERVER)
+
+
+@dataclass(eq=False)
+class ClientEnd:
+    """A client of the gateway: what it asked, and what it got as h11 reads it."""
+
+    sock: socket.socket
+    reading: bool = True
+    received: bytes = b""
+    ended: bool = False
+
+    def receive(self) -> bool:
+        """Take what has come; whether there was any news."""
+        if self.ended or not self.reading:
+            return False
+        data, self.ended = _receive(self.sock)
+        self.received += data
+        return bool(data) or self.ended
+
+    def responses(self, methods: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
+        """Status and body of each complete response to requests of these methods; whether one more has begun."""
+        done: list[tuple[int, bytes]] = []
+        data = self.received
+        for method in methods:
+            reader = _client_connection()
+            reader.send(h11.Request(method=method, target="/", headers=[("Host", "a"), ("Content-Length", "0")]))
+            reader.send(h11.EndOfMessage())
+            if data:
+                reader.receive_data(data)
+            if self.ended:
+                reader.receive_data(b"")
+            read = _read_response(reader)
+            if read is None:
+                return done, False
+            status, body, complete = read
+            if not complete:
+                return done, True
+            done.append((status, body))
+            data = reader.trailing_data[0]
+        return done, bool(data)
+
+
+def _read_response(reader: h11.Connection) -> tuple[int, bytes, bool] | None:
+    """Status, body so far and whether that is all of it; None before the head."""
+    status, body = 0, b""
+    while True:
+        try:
+            event = reader.next_event()
+        except h11.RemoteProtocolError:  # the end came too early
+            return (status, body, False) if status else None
+        if isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            return status, body, True
+        elif not isinstance(event, h11.InformationalResponse):
+            return (status, body, False) if status else None
+
+
+@dataclass(eq=False)
+class UpstreamEnd:
+    """A connection that the gateway has opened to the application, and the requests that came on it."""
+
+    sock: socket.socket
+    reader: h11.Connection = field(default_factory=_server_connection)
+    requests: deque[tuple[bytes, bytes, bytes]] = field(default_factory=deque)
+    """Method, target and body of each complete request that was not answered yet."""
+    ended: bool = False
+    closed: bool = False
+    _head: h11.Request | None = None
+    _body: bytes = b""
+
+    def receive(self) -> bool:
+        if self.ended or self.closed:
+            return False
+        data, self.ended = _receive(self.sock)
+        if data:
+            self.reader.receive_data(data)
+        while True:
+            event = self.reader.next_event() if self.reader.their_state in (h11.IDLE, h11.SEND_BODY) else h11.PAUSED
+            if isinstance(event, h11.Request):
+                self._head, self._body = event, b""
+            elif isinstance(event, h11.Data):
+                self._body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                assert self._head is not None
+                self.requests.append((bytes(self._head.method), bytes(self._head.target), self._body))
+            else:
+                return bool(data) or self.ended
+
+    def answered(self) -> None:
+        """Its oldest request has had its response: the next may come."""
+        self.requests.popleft()
+        trailing = self.reader.trailing_data[0]
+        self.reader = _server_connection()
+        if trailing:
+            self.reader.receive_data(trailing)
+
+    def close(self) -> None:
+        self.sock.close()
+        self.closed = True
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, bool]:
+    """What has come, and whether it was the end."""
+    pieces = []
+    try:
+        while piece := sock.recv(1 << 20):
+            pieces.append(piece)
+    except BlockingIOError:
+        return b"".join(pieces), False
+    except OSError:
+        pass
+    return b"".join(pieces), True
+
+
+class House:
+    """One worker's parts, before one upstream."""
+
+    def __init__(self, *, at_once: bool, **flags: str) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        path = f"{self._directory.name}/upstream"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        self._listener.setblocking(False)
+        settings = load({"upstream": [f"unix:{path}"], "access_log": "off", **flags})
+        self.hub = Hub()
+        self.deadlines = Deadlines()
+        self.board = Board()
+        slot = self.board.take(())
+        log = AccessLog("off", "combined", lambda lines: None, logging.getLogger(__name__).warning)
+        resources = Resources(
+            self.hub,
+            self.deadlines,
+            Pipes(),
+            memoryview(bytearray(BUFFER_SIZE)),
+            self.board.counters(slot),
+            log,
+            RequestIds(),
+            {},
+            Tally(),
+            Limits(16, 2).worker(0),
+        )
+        self._upstreams = Upstreams(resources, logging.getLogger(__name__))
+        tables = build_tables(settings, self._upstreams, Orders(), lambda: False)
+        self._upstreams.settle(tables)
+        self.front = Front(tables, resources, self._answer, Connection, b"http", b"80", at_once=at_once)
+        self._resources = resources
+        self.clients: list[ClientEnd] = []
+        self.upstreams: list[UpstreamEnd] = []
+
+    def _answer(self, downstream: Downstream, request: Request, route: Route | None) -> None:
+        Exchange(route, self._resources, downstream, request).run()
+
+    def connect(self) -> ClientEnd:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        client = ClientEnd(far)
+        self.clients.append(client)
+        self._in_loop(self.front.accept, near, "127.0.0.1")
+        return client
+
+    def _in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        """Where the gateway itself makes such calls: from a greenlet the loop's own switches would not come back."""
+        self.hub.loop.run_callback(call, *arguments)
+        self.settle()
+
+    def leave(self, client: ClientEnd) -> None:
+        """A client closes, and the moment passes in which it might only have finished sending."""
+        client.sock.close()
+        self.clients.remove(client)
+        self.settle()
+        for connection in self.front.connections:
+            if isinstance(connection, Connection) and connection.half_closed:
+                connection.deadline = 0.0
+        self._in_loop(self.deadlines.sweep)
+
+    def settle(self) -> None:
+        """Let the gateway do all that it can do now."""
+        quiet = 0
+        while quiet < _ROUNDS:
+            gevent.idle()
+            quiet = 0 if self._news() else quiet + 1
+
+    def repeats(self, target: bytes) -> None:
+        """Await that the gateway asks once more for a target, after its pause."""
+        with gevent.Timeout(_PATIENCE):
+            while not any(target == request[1] for end in self.upstreams if not end.closed for request in end.requests):
+                gevent.sleep(_SHORT)
+                self.settle()
+
+    def _news(self) -> bool:
+        news = False
+        while select.select([self._listener], [], [], 0)[0]:
+            sock, _ = self._listener.accept()
+            sock.setblocking(False)
+            self.upstreams.append(UpstreamEnd(sock))
+            news = True
+        for end in [*self.upstreams, *self.clients]:
+            news = end.receive() or news
+        return news
+
+    def late(self) -> None:
+        """Every deadline passes; twice, because the exchange itself remembers one that a callback waits for."""
+        for _ in range(2):
+            for stream in list(self.deadlines.streams):
+                if stream.deadline != NEVER:
+                    stream.deadline = 0.0
+            self._in_loop(self.deadlines.sweep)
+
+    @property
+    def finished(self) -> int:
+        """Requests that have been answered and counted."""
+        return sum(count for slot in self.board.slots() for _, _, count in slot.requests())
+
+    @property
+    def busy(self) -> int:
+        """Connections to the upstream that an exchange has."""
+        return sum(pool.busy for pool in self._upstreams.pools)
+
+    def close(self) -> None:
+        """All clients leave, then the upstream."""
+        for client in self.clients:
+            client.sock.close()
+        self.clients.clear()
+        self.settle()
+        self.late()  # a client that closes gets a moment to turn out to be gone
+        for end in self.upstreams:
+            end.close()
+        for pool in self._upstreams.pools:
+            pool.close()
+        self.settle()
+        self._listener.close()
+        self._directory.cleanup()
