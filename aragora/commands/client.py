@@ -86,6 +86,8 @@ class Client:
                     if message["type"] == FINAL:
                         return
             except (OSError, websocket.WebSocketException) as error:
+                if isinstance(error, websocket.WebSocketBadStatusException) and error.status_code in (401, 403):
+                    raise Refused(f"{self.url} answers the WebSocket handshake with {error.status_code}") from None
                 now = time.monotonic()
                 failing_since = failing_since or now
                 if now - failing_since > PATIENCE:

@@ -22,7 +22,7 @@ from typing import Any, cast
 from a2wsgi.wsgi import Body, build_environ
 
 from aragora.errors import AragoraError, BadRequest, SettingsError
-from aragora.server import live, process, stream, websocket, wsgi
+from aragora.server import handshake, live, process, stream, wsgi
 from aragora.server.live import Message, Receive, Send
 
 log = logging.getLogger("aragora.server")
@@ -57,11 +57,13 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
     elif scope["type"] == "websocket":
         here = _loop()
-        if scope["path"] not in websocket.PATHS:
+        if scope["path"] not in handshake.PATHS:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
             return
-        await live.Conversation(scope, receive, send, here.bell, here.pool).run(_request_id(scope))
+        error = await live.Conversation(scope, receive, send, here.bell, here.pool).run(_request_id(scope))
+        if error is not None:
+            await _deny(scope, send, error, here)
     else:
         await _answer(scope, receive, send)
 
@@ -183,6 +185,18 @@ def _call(environ: dict[str, Any]) -> tuple[Message, bytes]:
         if hasattr(answer, "close"):
             answer.close()
     return started[-1], content
+
+
+async def _deny(scope: Message, send: Send, error: AragoraError, here: Loop) -> None:
+    """Answer a handshake by HTTP where the server can (ASGI's WebSocket Denial Response); all others answer 403."""
+    asked = {**scope, "type": "http", "method": "GET"}
+    environ = cast(dict[str, Any], build_environ(cast(Any, asked), cast(Body, io.BytesIO())))
+    start, content = await here.pool.run(_call, handshake.refused(environ, error))
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await send({**start, "type": "websocket.http.response.start"})
+        await send({"type": "websocket.http.response.body", "body": content})
+    else:
+        await send({"type": "websocket.close"})
 
 
 async def _body(receive: Receive) -> tuple[bytes, bool]:

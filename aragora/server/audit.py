@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -27,6 +27,10 @@ log = logging.getLogger("aragora.server.audit")
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 DENIED = frozenset({401, 403})
 CAPACITY = 10_000  # lines that wait; a few megabytes
+OPEN = "WebSocket open"  # what a handshake is called here
+DENIALS, HANDSHAKES = 1000, 20  # of one client that are written one by one
+DENIAL_SECONDS = 10.0
+CLIENTS = 1024  # whose denials are counted at once; those denied longest ago are forgotten first
 LONGEST = 512  # characters of a field that a client chose
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")  # W3C Trace Context
 PATIENCE = 1.0  # seconds that the end of a process waits for a log that does not move
@@ -51,6 +55,32 @@ class Caller(NamedTuple):
         return cls(client, auth.who(given, tokens), request_id, trace[1] if trace else None)
 
 
+class Denials:
+    """Which denials get a line of their own: of each client so many at once, then one in `DENIAL_SECONDS`.
+
+    The others are told by number in that client's next line, so that nobody fills the disk by being refused. A
+    handshake is refused before any limit of requests counts it, hence the smaller number. Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: OrderedDict[tuple[str, bool], tuple[float, float, int]] = OrderedDict()
+
+    def unlisted(self, caller: Caller, *, handshake: bool) -> int | None:
+        """How many denials of this client had no line since its last one; None if this one gets none either."""
+        now = time.monotonic()
+        burst = float(HANDSHAKES if handshake else DENIALS)
+        client = (caller.client, handshake)
+        with self._lock:
+            allowance, at, unlisted = self._clients.pop(client, (burst, now, 0))
+            allowance = min(burst, allowance + (now - at) / DENIAL_SECONDS)
+            listed = allowance >= 1
+            self._clients[client] = (allowance - 1, now, 0) if listed else (allowance, now, unlisted + 1)
+            if len(self._clients) > CLIENTS:
+                self._clients.popitem(last=False)
+        return unlisted if listed else None
+
+
 class AuditLog:
     """The log of one process, made after the fork. Without a path nothing is recorded."""
 
@@ -62,6 +92,7 @@ class AuditLog:
         self._lines: deque[str] = deque()
         self._work = threading.Event()
         self._ending = False
+        self._denials = Denials()
         # Where threads are greenlets, a write that blocks would stop them all: it needs a thread of the kernel's.
         self._apply = ThreadPool(1).apply if monkey.is_module_patched("threading") else _call
         self._thread = threading.Thread(target=self._run, name="aragora-audit", daemon=True)
@@ -75,11 +106,15 @@ class AuditLog:
         if self._path and (method in CHANGING or status in DENIED):
             path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
             made = environ.get("aragora.made") or path
-            self.record(Caller.of(environ, tokens), f"{method} {path[:LONGEST]}", made, status)
+            what, target = environ.get("aragora.action") or (f"{method} {path[:LONGEST]}", made)
+            self.record(Caller.of(environ, tokens), what, target, status)
 
     def record(self, caller: Caller, what: str, target: str, status: int) -> None:
         """Put one line on the queue; `status` is HTTP's, for a message on a WebSocket the one it would have had."""
         if not self._path:
+            return
+        unlisted = self._denials.unlisted(caller, handshake=what == OPEN) if status in DENIED else 0
+        if unlisted is None:
             return
         if len(self._lines) >= CAPACITY:
             self._lost(1)
@@ -95,6 +130,8 @@ class AuditLog:
             "request_id": caller.request_id,
             "trace_id": caller.trace_id,
         }
+        if unlisted:
+            fields["unlisted"] = unlisted
         self._lines.append(json.dumps(fields) + "\n")
         self._work.set()
 

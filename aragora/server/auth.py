@@ -1,16 +1,25 @@
-"""Who may use the API, and from which web pages.
+"""Who may use the API, under which names, and from which web pages.
 
 Tokens are compared in constant time and never logged. Health and metrics need none: they answer probes.
+
+Without tokens everybody who reaches the address may use the API, and a browser on this machine or in this network
+reaches it for any page that it shows. Such a page may call the address by a name of its own (DNS rebinding) and is then
+of our origin. So without tokens the Host field has to be an address, or a name that no stranger can own in the public
+DNS: localhost, one without a dot, or the one that `ARAGORA_URL` names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from aragora.errors import Unauthorized
+from aragora.errors import Forbidden, Unauthorized
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?")
+_UNOWNED = re.compile(r"\[.+\]|\d{1,3}(?:\.\d{1,3}){3}|(?:[a-z0-9_-]+\.)*localhost|[a-z0-9_-]+")
 
 SUBPROTOCOL_PREFIX = "access_token."
 
@@ -24,6 +33,26 @@ OPEN_PREFIXES = ("/console/",)
 def is_open(path: str) -> bool:
     """Whether `path` may be read without a token."""
     return path in OPEN_PATHS or path.startswith(OPEN_PREFIXES)
+
+
+def host_served(host: str | None, tokens: tuple[str, ...], url: str) -> bool:
+    """Whether requests for `host` are answered; with tokens for any, and any without a Host, which no browser omits.
+
+    `url` is the configured address; its port does not count, as a gateway may listen on another one.
+    """
+    if tokens or host is None:
+        return True
+    found = _HOST.fullmatch(host.lower())
+    return found is not None and (bool(_UNOWNED.fullmatch(found[1])) or found[1] == urlsplit(url).hostname)
+
+
+def check_host(host: str | None, tokens: tuple[str, ...], url: str) -> None:
+    """Raise `Forbidden` unless requests for `host` are answered."""
+    if not host_served(host, tokens, url):
+        raise Forbidden(
+            "this Host is not served without a token: use localhost or an IP address, name the host in ARAGORA_URL, "
+            "or set ARAGORA_API_TOKEN"
+        )
 
 
 def is_known(token: str, tokens: Iterable[str]) -> bool:
@@ -91,8 +120,8 @@ def origin_allowed(origin: str | None, host: str | None, allowed: tuple[str, ...
         return True
     if origin in allowed or "*" in allowed:
         return True
-    netloc = urlsplit(origin).netloc
-    return bool(netloc) and netloc.lower() == (host or "").lower()
+    _, separator, authority = origin.partition("://")
+    return bool(separator and authority) and authority.lower() == (host or "").lower()
 
 
 def cors_fields(origin: str | None, allowed: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ from urllib.parse import unquote
 
 import aragora
 from aragora.errors import SettingsError
-from aragora.server import process, wsgi
+from aragora.server import forwarding, process, wsgi
 from aragora.settings import Settings
 
 log = logging.getLogger("aragora.server.dev")
@@ -39,6 +39,7 @@ LOOK_SECONDS = 0.5
 DRAIN_SECONDS = 5.0
 MOST_DRAINED = 1 << 20
 """Bytes of a body that the application did not want which are read to keep the connection."""
+NOT_PUBLIC = "the development server is not for the internet"
 WATCHED = frozenset({".py", ".html", ".css", ".js", ".svg"})
 
 
@@ -100,6 +101,10 @@ class Connection(BaseHTTPRequestHandler):
             return
         body = Body(self.rfile, int(lengths[0]))
         environ = self._environ(body, lengths[0])
+        if forwarding.names_global_client(environ):
+            log.warning("a client behind %s turned away: %s", self.client_address[0], NOT_PUBLIC)
+            self.send_error(403, f"{NOT_PUBLIC}: use gunicorn -c conf/gunicorn.conf.py")
+            return
         answer = Answer(self)
         parts: Iterable[bytes] = ()
         try:
@@ -204,8 +209,8 @@ class Server(ThreadingHTTPServer):
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Turn away clients of the internet, whatever address we were bound to: we show tracebacks."""
         del request
-        if ipaddress.ip_address(client_address[0].partition("%")[0]).is_global:
-            log.warning("%s turned away: the development server is not for the internet", client_address[0])
+        if forwarding.is_global(client_address[0]):
+            log.warning("%s turned away: %s", client_address[0], NOT_PUBLIC)
             return False
         return True
 

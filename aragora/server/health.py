@@ -11,7 +11,7 @@ import time
 import falcon
 
 from aragora.errors import AragoraError, NotFound
-from aragora.server import auth, build, models, process
+from aragora.server import auth, build, forwarding, models, process
 from aragora.server.process import Process
 from aragora.server.resources import Resource, answer
 
@@ -60,7 +60,7 @@ class Scrape(Resource):
 
         A known token opens it from anywhere.
         """
-        if req.get_header("X-Forwarded-For") is not None:
+        if forwarding.is_forwarded(req.env):
             token = auth.bearer(req.auth)
             if token is None or not auth.is_known(token, process.current().settings.api_tokens):
                 raise NotFound("there is nothing at this address")

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Executor
 from typing import Any, Never, TypeVar
 
-from aragora.errors import NotFound, TooManyRequests
-from aragora.server import auth, process, stream
+from aragora.errors import AragoraError, NotFound
+from aragora.server import auth, handshake, process, stream
 from aragora.server.audit import Caller
-from aragora.server.session import GOING_AWAY, TOO_BIG, TOO_MANY, TRY_AGAIN, UNSUPPORTED, Closed, Session
-from aragora.server.websocket import ABNORMAL, INBOX, STALL_SECONDS, refused
+from aragora.server.session import GOING_AWAY, TOO_BIG, TRY_AGAIN, UNSUPPORTED, Closed, Session, ending
+from aragora.server.websocket import ABNORMAL, INBOX, STALL_SECONDS
 from aragora.storage import Subscription
 
 log = logging.getLogger("aragora.server.websocket")
@@ -182,20 +182,29 @@ class Conversation:
         self._inbox: asyncio.Queue[str | Closed] = asyncio.Queue(INBOX)
         self._gone = False
 
-    async def run(self, request_id: str) -> None:
-        """Accept the client and serve it until one side ends."""
+    async def run(self, request_id: str) -> AragoraError | None:
+        """Accept the client and serve it until one side ends; or what it is to be answered in place of that."""
         begun = time.monotonic()
-        here = await self._pool.run(process.current)
         await self._receive()
         token = auth.token_subprotocol(self._scope.get("subprotocols") or ())
         environ = self._environ(request_id)
+        end: Closed | None = None
+        try:
+            await self._pool.run(handshake.admit, environ, token)
+        except AragoraError as error:
+            return error
+        except Closed as refusal:
+            end = refusal
+        here = process.current()
         caller = Caller.of(environ, here.settings.api_tokens, token)
         headers = [(b"x-request-id", request_id.encode())]
         await self._deliver({"type": "websocket.accept", "subprotocol": token, "headers": headers})
-        end = refused(caller, token, environ, here) or await self._serve(here, caller)
+        if end is None:
+            end = await self._serve(here, caller)
         if not self._gone:
             await self._say_goodbye(here, end)
         log.info("websocket %s from %s closed with %d after %.3f s", request_id, caller.client, end.code, _since(begun))
+        return None
 
     def _environ(self, request_id: str) -> dict[str, Any]:
         """What the handshake says, under the names that WSGI gives it."""
@@ -214,10 +223,8 @@ class Conversation:
         try:
             with here.watchers.admit(self._wake):
                 await self._converse(here, session)
-        except TooManyRequests as error:
-            return Closed(TOO_MANY, error.message)
-        except Closed as closed:
-            return closed
+        except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+            return ending(error)
         finally:
             listener.cancel()
             session.close()
@@ -269,7 +276,15 @@ class Conversation:
             here.metrics.messages.labels("out").inc(len(texts))
 
     async def _listen(self) -> None:
-        """Hand over what the client says; while the inbox is full, its next words wait in its socket."""
+        """Hand over what the client says, until it has said its last, or we fail to hear it."""
+        try:
+            await self._hear()
+        except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+            await self._inbox.put(ending(error))
+            self._changed.set()
+
+    async def _hear(self) -> None:
+        """Fill the inbox; while it is full, the client's next words wait in its socket."""
         end: Closed | None = None
         while end is None:
             message = await self._receive()

@@ -8,6 +8,7 @@ that a slow client is held back by its own socket and by nothing else.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from aragora.server.process import Process
 from aragora.service import views
 from aragora.storage import Subscription
 
+log = logging.getLogger("aragora.server.websocket")
+
 MAX_SUBSCRIPTIONS = 100
 # A client may send this many messages at once, and so many a second on average.
 BURST = 100
@@ -31,6 +34,7 @@ CHANGING = frozenset({"cancel", "user_vote", "user_suggestion"})
 GOING_AWAY = 1001
 UNSUPPORTED = 1003
 TOO_BIG = 1009
+INTERNAL = 1011
 TRY_AGAIN = 1013
 UNAUTHORIZED = 4001
 FORBIDDEN_ORIGIN = 4003
@@ -46,6 +50,20 @@ class Closed(Exception):  # noqa: N818  the ordinary end of a session, not an er
         self.code = code
         self.reason = reason
         self.farewell = farewell or []
+
+
+def ending(error: Exception) -> Closed:
+    """How a session ends that failed: after a 101 a close code is the only thing that may be said (RFC 6455 7.4.1)."""
+    match error:
+        case Closed():
+            return error
+        case errors.TooManyRequests():
+            return Closed(TOO_MANY, error.message)
+        case errors.Unavailable():
+            log.warning("a WebSocket ends: %s", error.message)
+            return Closed(TRY_AGAIN, "not available at the moment; reconnect with replay_from_seq")
+    log.error("a WebSocket ends by a failure of ours", exc_info=error)
+    return Closed(INTERNAL, "internal error")
 
 
 @dataclass(slots=True)

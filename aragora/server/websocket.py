@@ -6,6 +6,9 @@
 (Under gevent both are greenlets.) wsproto speaks the protocol; the frame of an event is made once, whoever watches. A
 client that takes nothing for `STALL_SECONDS` is closed with 1013: its kernel buffer is kept small, so that it can be
 enlarged at the end to take what is left of the last frame, and the close frame.
+
+Once the 101 is out, whatever fails ends with a close frame or with nothing: the server beneath us would answer an
+exception with an HTTP response, in the middle of the client's frames.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Never
 
-import falcon
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import (
@@ -35,26 +38,23 @@ from wsproto.events import (
 from wsproto.frame_protocol import FrameProtocol
 from wsproto.utilities import RemoteProtocolError
 
-from aragora.errors import AragoraError, TooManyRequests
-from aragora.server import auth, process, stream
+from aragora.server import auth, handshake, process, stream
 from aragora.server.audit import Caller
 from aragora.server.session import (
-    FORBIDDEN_ORIGIN,
     GOING_AWAY,
     TOO_BIG,
-    TOO_MANY,
     TRY_AGAIN,
-    UNAUTHORIZED,
     UNSUPPORTED,
     Closed,
     Session,
+    ending,
 )
 
 log = logging.getLogger("aragora.server.websocket")
 
-PATHS = frozenset({"/ws", "/"})
 STALL_SECONDS = 20.0
 GOODBYE_SECONDS = 2.0
+REFUSED_AT_ONCE = 32  # refused clients of one process that are given time to read why
 SEND_BUFFER = 131_072
 LAST_SEND_BUFFER = 524_288
 INBOX = 16
@@ -62,34 +62,13 @@ READ = 16_384
 ABNORMAL = 1006
 PROTOCOL_ERROR = 1002
 
+_refusing = threading.BoundedSemaphore(REFUSED_AT_ONCE)
+
 # Frames of a server carry no mask and no state: one framer serves every connection.
 _framer = FrameProtocol(client=False, extensions=[])
 PING = bytes(_framer.ping())
 
 StartResponse = Callable[..., Any]
-
-
-def is_handshake(environ: dict[str, Any]) -> bool:
-    """Whether the request asks for a WebSocket where there is one."""
-    return environ["PATH_INFO"] in PATHS and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-
-
-class UpgradeNeeded(AragoraError):  # noqa: N818  named as its siblings in aragora.errors
-    """`/ws` speaks WebSocket only."""
-
-    code = "upgrade_required"
-    http_status = 426
-
-
-class Refusal:
-    """`/ws` without an upgrade."""
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Say what is missing (RFC 9110 section 15.5.22)."""
-        if req.get_header("X-Forwarded-For") is None:
-            # For this connection only: nginx would pass it on to a client of HTTP/2, who may not be sent it.
-            resp.set_header("Upgrade", "websocket")
-        raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +78,7 @@ def frame(text: str) -> bytes:
 
 
 def serve(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """Take the connection over and return when it is finished.
+    """Take the connection over and return when it is finished; raises `AragoraError` where HTTP is to answer instead.
 
     Under gunicorn the end is StopIteration: its worker then closes the socket and answers nothing.
     """
@@ -107,14 +86,20 @@ def serve(environ: dict[str, Any], start_response: StartResponse) -> Iterable[by
     if sock is None:
         start_response("501 Not Implemented", [("Content-Type", "text/plain"), ("Content-Length", "0")])
         return []
-    handshake = WSConnection(ConnectionType.SERVER)
+    protocol = WSConnection(ConnectionType.SERVER)
     try:
-        handshake.initiate_upgrade_connection(list(_fields(environ)), environ.get("RAW_URI") or environ["PATH_INFO"])
-        request = next(event for event in handshake.events() if isinstance(event, Request))
+        protocol.initiate_upgrade_connection(list(_fields(environ)), environ.get("RAW_URI") or environ["PATH_INFO"])
+        request = next(event for event in protocol.events() if isinstance(event, Request))
     except RemoteProtocolError as error:
-        _reject(sock, handshake, error.event_hint)
+        _reject(sock, protocol, error.event_hint)
     else:
-        _converse(sock, handshake, request, environ)
+        token = auth.token_subprotocol(request.subprotocols)
+        closed = None
+        try:
+            handshake.admit(environ, token)
+        except Closed as refusal:
+            closed = refusal
+        _take_over(sock, protocol, environ, token, closed)
     environ["aragora.upgraded"] = True
     if "gunicorn.socket" in environ:
         raise StopIteration
@@ -127,51 +112,80 @@ def _fields(environ: dict[str, Any]) -> Iterable[tuple[bytes, bytes]]:
             yield name[5:].replace("_", "-").encode("latin-1"), value.encode("latin-1")
 
 
-def _reject(sock: socket.socket, handshake: WSConnection, hint: Event | None) -> None:
+def _reject(sock: socket.socket, protocol: WSConnection, hint: Event | None) -> None:
     answer = hint if isinstance(hint, RejectConnection) else RejectConnection(status_code=400)
-    sock.sendall(handshake.send(answer))
+    sock.sendall(protocol.send(answer))
 
 
-def _converse(sock: socket.socket, handshake: WSConnection, request: Request, environ: dict[str, Any]) -> None:
+def _take_over(
+    sock: socket.socket,
+    protocol: WSConnection,
+    environ: dict[str, Any],
+    token: str | None,
+    refusal: Closed | None,
+) -> None:
+    """Answer 101, and converse, or tell a page why not."""
     begun = time.monotonic()
+    code = ABNORMAL
     here = process.current()
-    code = 1006
+    caller = Caller.of(environ, here.settings.api_tokens, token)
     try:
-        token = auth.token_subprotocol(request.subprotocols)
-        accepted = AcceptConnection(
-            subprotocol=token, extra_headers=[(b"X-Request-ID", environ["aragora.request_id"].encode())]
-        )
-        sock.settimeout(STALL_SECONDS)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        sock.sendall(handshake.send(accepted))
-        caller = Caller.of(environ, here.settings.api_tokens, token)
-        connection = Connection(sock, handshake, here, caller)
-        refusal = refused(caller, token, environ, here)
-        code = connection.refuse(refusal) if refusal else connection.run()
-    except OSError as error:
-        log.debug("websocket lost: %s", error)
+        with _ours_alone(sock):
+            accepted = AcceptConnection(
+                subprotocol=token, extra_headers=[(b"X-Request-ID", environ["aragora.request_id"].encode())]
+            )
+            sock.settimeout(STALL_SECONDS)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            if refusal is not None:
+                here.metrics.closes.labels(str(refusal.code)).inc()
+                code = _refuse(sock, protocol, accepted, refusal)
+            else:
+                sock.sendall(protocol.send(accepted))
+                code = Connection(sock, protocol, here, caller).run()
     finally:
         log.info(
             "websocket %s from %s closed with %d after %.3f s",
             environ["aragora.request_id"],
-            environ.get("HTTP_X_FORWARDED_FOR") or environ.get("REMOTE_ADDR", "-"),
+            caller.client,
             code,
             time.monotonic() - begun,
         )
 
 
-def refused(caller: Caller, token: str | None, environ: dict[str, Any], here: process.Process) -> Closed | None:
-    """Why the client may not speak with us, if so; it is told by a close code, which browsers show to their page."""
-    allowed = here.settings.allowed_origins
-    if not auth.origin_allowed(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST"), allowed):
-        here.audit.record(caller, "WebSocket open", environ.get("HTTP_ORIGIN") or "-", 403)
-        return Closed(FORBIDDEN_ORIGIN, "origin not allowed")
-    if not auth.may_open_websocket(environ.get("HTTP_AUTHORIZATION"), token, here.settings.api_tokens):
-        here.audit.record(caller, "WebSocket open", "-", 401)
-        return Closed(UNAUTHORIZED, "a known token is needed")
-    if here.draining:
-        return Closed(GOING_AWAY, "going away")
-    return None
+@contextmanager
+def _ours_alone(sock: socket.socket) -> Iterator[None]:
+    """Let no failure leave this block, and nobody write to the socket after it."""
+    try:
+        yield
+    except OSError as error:
+        log.debug("websocket lost: %s", error)
+    except Exception:
+        log.exception("a WebSocket ends by a failure of ours")
+    finally:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def _refuse(sock: socket.socket, protocol: WSConnection, accepted: AcceptConnection, why: Closed) -> int:
+    """Accept and close in one go; the code.
+
+    A moment for the client to read it, since what it sends meanwhile would reset the connection; but only for a few
+    clients at once: refusing must stay cheap however many come.
+    """
+    sock.sendall(protocol.send(accepted) + protocol.send(CloseConnection(why.code, why.reason)))
+    sock.shutdown(socket.SHUT_WR)
+    if _refusing.acquire(blocking=False):
+        try:
+            until = time.monotonic() + GOODBYE_SECONDS
+            while (left := until - time.monotonic()) > 0:
+                sock.settimeout(left)
+                if not sock.recv(READ):
+                    break
+        finally:
+            _refusing.release()
+    return why.code
 
 
 class Connection:
@@ -188,12 +202,6 @@ class Connection:
         self._heard = time.monotonic()
         self._finished = False
 
-    def refuse(self, why: Closed) -> int:
-        """Close at once; the code."""
-        listener = self._listen()
-        self._say_goodbye(why, listener)
-        return why.code
-
     def run(self) -> int:
         """Serve the client until one side ends; the code it ended with."""
         metrics = self._here.metrics
@@ -204,10 +212,10 @@ class Connection:
         try:
             with self._here.watchers.admit(self._wake.set):
                 self._converse(session)
-        except TooManyRequests as error:
-            end = Closed(TOO_MANY, error.message)
-        except Closed as closed:
-            end = closed
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+            end = ending(error)
         finally:
             session.close()
             metrics.sockets.dec()
@@ -324,6 +332,9 @@ class Connection:
                 self._hand_over(Closed(code, str(error)))
             except OSError:
                 break
+            except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+                reader.deaf = True
+                self._hand_over(ending(error))
         self._hand_over(Closed(ABNORMAL, "the client is gone"))
 
     def _hand_over(self, item: str | Ping | Closed | None) -> None:

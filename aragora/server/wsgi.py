@@ -16,7 +16,8 @@ from typing import Any
 
 import falcon
 
-from aragora.server import auth, console, health, openapi, problems, process, resources, websocket
+from aragora.errors import AragoraError
+from aragora.server import auth, console, handshake, health, openapi, problems, process, resources, websocket
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 ALIAS = "/api/v1/"
@@ -41,6 +42,7 @@ class Gate:
             # Probes are answered even when nothing could be started.
             return
         settings = process.current().settings
+        auth.check_host(req.get_header("Host"), settings.api_tokens, settings.url)
         origin = req.get_header("Origin")
         for name, value in auth.cors_fields(origin, settings.allowed_origins):
             resp.set_header(name, value)
@@ -80,7 +82,7 @@ def routes() -> dict[str, object]:
         "/ready": ready,
         "/readyz": ready,
         "/metrics": health.Scrape(),
-        "/ws": websocket.Refusal(),
+        "/ws": handshake.NoUpgrade(),
         "/": console.Page("index.html"),
         "/favicon.svg": console.Page("favicon.svg"),
         "/console/{name}": console.Asset(),
@@ -108,8 +110,11 @@ def application(environ: dict[str, Any], start_response: StartResponse) -> Itera
     environ["aragora.request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     if environ["PATH_INFO"] == "/healthz":
         return falcon_app(environ, start_response)
-    if websocket.is_handshake(environ):
-        return websocket.serve(environ, start_response)
+    if handshake.is_handshake(environ):
+        try:
+            return websocket.serve(environ, start_response)
+        except AragoraError as error:
+            environ = handshake.refused(environ, error)
     return Counted(environ, start_response)
 
 

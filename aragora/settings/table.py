@@ -266,7 +266,7 @@ class Settings:
         "ARAGORA_URL",
         url("http", "https"),
         "http://127.0.0.1:8000",
-        "server that the command line talks to",
+        "server that the command line talks to; without tokens, its host is served beside localhost and IP addresses",
         group="Command line",
     )
     agents_environ: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import requests
+import websocket
 
-from aragora.server.audit import CAPACITY, AuditLog, Caller
+from aragora.server.audit import CAPACITY, CLIENTS, DENIAL_SECONDS, HANDSHAKES, OPEN, AuditLog, Caller, Denials
 from tests.aragora.server.servers import CHECKOUT, KINDS, QUESTION, Server, running
 from tests.waiting import until
 
@@ -106,9 +107,10 @@ def test_what_a_websocket_changes_or_is_denied_is_recorded(audited: Server) -> N
     found = entry(audited, "w1")
     assert (found["what"], found["object"], found["status"]) == ("WebSocket cancel", debate, 200)
     assert found["who"].startswith("token ")
-    with audited.socket(header=["X-Request-ID: w2"]) as client:
-        assert client.closed() == 4001
-    assert (entry(audited, "w2")["what"], entry(audited, "w2")["result"]) == ("WebSocket open", "denied")
+    with pytest.raises(websocket.WebSocketBadStatusException), audited.socket(header=["X-Request-ID: w2"]):
+        pass
+    found = entry(audited, "w2")
+    assert (found["what"], found["status"], found["result"]) == ("WebSocket open", 401, "denied")
     options = {"suppress_origin": False, "header": [f"Authorization: Bearer {TOKEN}", "X-Request-ID: w3"]}
     with audited.socket(origin="https://evil.example", **options) as client:
         assert client.closed() == 4003
@@ -191,6 +193,36 @@ def test_the_queue_is_bounded(tmp_path: Path) -> None:
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # lets the writer go
     log.close()
     os.close(reader)
+
+
+def test_denials_of_one_client_do_not_fill_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path), lambda _: None)
+    other = CALLER._replace(client="203.0.113.10")
+    for _ in range(500):
+        log.record(CALLER, OPEN, "-", 401)
+    log.record(other, OPEN, "-", 401)
+    log.record(CALLER, "DELETE /api/debates/x", "/api/debates/x", 204)
+    log.record(CALLER, "POST /api/debates", "/api/debates", 401)
+    log.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["client"] for line in lines].count(CALLER.client) == HANDSHAKES + 2
+    assert lines[HANDSHAKES]["client"] == other.client
+    assert [line["status"] for line in lines[-2:]] == [204, 401]
+
+
+def test_what_was_not_listed_is_counted_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("aragora.server.audit.time.monotonic", lambda: clock[0])
+    denials = Denials()
+    told = [denials.unlisted(CALLER, handshake=True) for _ in range(HANDSHAKES + 5)]
+    assert told == [0] * HANDSHAKES + [None] * 5
+    clock[0] += DENIAL_SECONDS
+    assert denials.unlisted(CALLER, handshake=True) == 5
+    assert denials.unlisted(CALLER, handshake=True) is None
+    for number in range(CLIENTS):
+        assert denials.unlisted(CALLER._replace(client=str(number)), handshake=True) == 0
+    assert denials.unlisted(CALLER, handshake=True) == 0  # forgotten meanwhile
 
 
 def test_without_a_path_nothing_is_recorded() -> None:

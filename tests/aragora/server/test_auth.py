@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import requests
@@ -38,8 +40,22 @@ def test_probes_and_pages_need_no_token(guarded: Server) -> None:
         assert guarded.get(path).ok, path
 
 
-def test_metrics_are_not_for_those_who_come_through_a_proxy(guarded: Server) -> None:
-    outside = {"X-Forwarded-For": "203.0.113.9"}
+@pytest.mark.parametrize(
+    "outside",
+    [
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Host": "api.example"},
+        {"X-Real-IP": "203.0.113.9"},
+        {"Forwarded": "for=unknown"},
+        {"Via": "1.1 gateway"},
+        {"X-Request-ID": "q1"},
+        {"CF-Connecting-IP": "203.0.113.9"},
+        {"True-Client-IP": "203.0.113.9"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_metrics_are_not_for_those_who_come_through_a_proxy(guarded: Server, outside: dict[str, str]) -> None:
     assert guarded.get("/metrics", headers=outside).status_code == 404
     assert guarded.get("/metrics", headers={**outside, "Authorization": "Bearer wrong"}).status_code == 404
     assert guarded.get("/metrics", headers={**outside, **KNOWN}).ok
@@ -79,11 +95,34 @@ def test_a_websocket_with_a_token_in_its_subprotocol_gets_it_back(guarded: Serve
         assert client.receive()["type"] == "connection_info"
 
 
-def test_a_websocket_without_a_known_token_is_closed(guarded: Server) -> None:
-    with guarded.socket() as client:
-        assert client.closed() == 4001
-    with guarded.socket(subprotocols=["access_token.wrong"]) as client:
-        assert client.closed() == 4001
+def refused_handshake(server: Server, **options: Any) -> websocket.WebSocketBadStatusException:
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused, server.socket(**options):
+        pass
+    return refused.value
+
+
+def test_a_program_without_a_known_token_is_refused_before_its_websocket_opens(guarded: Server) -> None:
+    for options in ({}, {"subprotocols": ["access_token.wrong"]}, {"header": ["Authorization: Bearer wrong"]}):
+        refused = refused_handshake(guarded, **options)
+        assert refused.status_code == 401
+        assert refused.resp_headers["www-authenticate"] == "Bearer"
+        assert json.loads(refused.resp_body)["error"]["code"] == "unauthorized"
+
+
+def test_a_page_without_a_known_token_is_told_by_a_close_code(guarded: Server) -> None:
+    options = {"suppress_origin": False, "origin": ORIGIN}
+    for subprotocols in ([], ["access_token.wrong"]):
+        with guarded.socket(subprotocols=subprotocols, **options) as client:
+            assert client.closed() == 4001
+
+
+def test_refused_pages_hold_nothing_however_many_come(guarded: Server) -> None:
+    """None of them answers the goodbye; the last is told as fast as the first."""
+    options = {"suppress_origin": False, "origin": ORIGIN}
+    with ExitStack() as stack:
+        clients = [stack.enter_context(guarded.socket(**options)) for _ in range(100)]
+        assert [client.closed() for client in clients] == [4001] * 100
+        assert guarded.get("/healthz").ok
 
 
 def test_a_websocket_of_a_foreign_page_is_closed(guarded: Server) -> None:
@@ -122,6 +161,62 @@ def test_watchers_are_bounded(guarded: Server) -> None:
     guarded.request("POST", f"/api/debates/{debate}/cancel", headers=KNOWN)
 
 
+STRANGERS = (
+    "evil.example",
+    "evil.example:8000",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+    "evil.localhost.example",
+    "evil@localhost",
+    "localhost,evil.example",
+    "localhost.",
+    "[::1",
+    "127.0.0.1:8000:80",
+    "",
+)
+
+
+def test_without_tokens_only_names_that_no_stranger_owns_are_served(server: Server) -> None:
+    for host in STRANGERS[:3]:
+        page = {"Host": host, "Origin": f"http://{host}"}
+        for method, path in (
+            ("GET", "/"),
+            ("GET", "/api/debates"),
+            ("POST", "/api/debates"),
+            ("OPTIONS", "/api/debates"),
+            ("GET", "/api/debates/adhoc_0123456789abcdef0123456789/events"),
+            ("GET", "/metrics"),
+            ("GET", "/console/dom.js"),
+        ):
+            answer = server.request(method, path, headers=page)
+            assert answer.status_code == 403, (host, path)
+            assert answer.json()["error"]["code"] == "forbidden"
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        assert refused_handshake(server, suppress_origin=False, origin=f"http://{host}", host=host).status_code == 403
+        assert server.get("/healthz", headers={"Host": host}).ok
+    for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:8000", "aragora", "app.localhost:8000"):
+        assert server.get("/api/debates", headers={"Host": host}).ok, host
+        with server.socket(suppress_origin=False, origin=f"http://{host}", host=host) as client:
+            assert client.receive()["type"] == "connection_info"
+
+
+def test_with_tokens_any_host_is_served(guarded: Server) -> None:
+    assert guarded.get("/api/debates", headers={**KNOWN, "Host": "debates.example"}).ok
+
+
+@pytest.mark.parametrize("host", STRANGERS)
+def test_hosts_of_strangers(host: str) -> None:
+    assert not auth.host_served(host, (), "http://127.0.0.1:8000")
+    assert auth.host_served(host, ("token",), "http://127.0.0.1:8000")
+
+
+def test_the_configured_address_is_served_on_every_port() -> None:
+    for host in ("debates.example", "Debates.Example:8000", "debates.example:443"):
+        assert auth.host_served(host, (), "https://debates.example")
+    assert not auth.host_served("debates.example.evil", (), "https://debates.example")
+    assert auth.host_served(None, (), "https://debates.example")
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "allowed", "expected"),
     [
@@ -134,6 +229,9 @@ def test_watchers_are_bounded(guarded: Server) -> None:
         ("null", "a", (), False),
         ("null", None, (), False),
         ("http://anything", "a", ("*",), True),
+        ("http://[::1", "[::1", (), True),
+        ("http://[::1", "a", (), False),
+        ("a", "a", (), False),
     ],
 )
 def test_origins(origin: str | None, host: str | None, allowed: tuple[str, ...], expected: bool) -> None:

@@ -400,3 +400,15 @@ def test_requests_are_counted_by_template(server: Server) -> None:
         "aragora_build_info",
     ):
         assert metric in text
+
+
+def test_the_development_server_turns_away_who_comes_from_the_internet_through_a_proxy(server: Server) -> None:
+    outside = {"X-Forwarded-For": "8.8.8.8"}
+    if server.kind != "dev":
+        assert server.get("/api/debates", headers=outside).ok
+        return
+    for headers in (outside, {"Forwarded": 'for="[2606:4700::1]"'}, {"X-Real-IP": "8.8.8.8"}):
+        answer = server.get("/api/debates", headers=headers)
+        assert answer.status_code == 403
+        assert "not for the internet" in answer.json()["error"]["message"]
+    assert server.get("/api/debates", headers={"X-Forwarded-For": "192.168.1.7"}).ok

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aragora import settings
 from aragora.debate.events import Event, EventType
 from aragora.errors import BadRequest, SettingsError, TooManyRequests, Unavailable
-from aragora.server import body, dev, process, stream, wsgi
+from aragora.server import body, dev, forwarding, process, stream, wsgi
 from aragora.server.slots import Slots
 from aragora.server.watchers import Watchers
 from tests.aragora.server.servers import CHECKOUT
@@ -143,6 +143,31 @@ def test_the_development_server_turns_the_internet_away() -> None:
                 assert server.verify_request(None, (address, 40000)) is expected
         finally:
             server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("X-Forwarded-For", "8.8.8.8", True),
+        ("X-Forwarded-For", "10.0.0.1, 8.8.8.8", True),
+        ("X-Forwarded-For", "8.8.8.8:4711, 127.0.0.1", True),
+        ("X-Forwarded-For", "[2606:4700::1]:443", True),
+        ("X-Forwarded-For", "::ffff:8.8.8.8", True),
+        ("X-Real-IP", "2606:4700::1", True),
+        ("Forwarded", 'for="[2606:4700::1]:4711";proto=https', True),
+        ("Forwarded", "for=10.0.0.1, FOR=8.8.8.8;by=10.0.0.2", True),
+        ("CF-Connecting-IP", "8.8.8.8", True),
+        ("True-Client-IP", "8.8.8.8", True),
+        ("X-Forwarded-For", "192.168.1.7, 127.0.0.1, ::1", False),
+        ("X-Forwarded-For", "unknown, _hidden, fe80::1%eth0", False),
+        ("X-Real-IP", "::ffff:192.168.1.7", False),
+        ("Forwarded", "for=unknown;host=8.8.8.8.example", False),
+        ("User-Agent", "8.8.8.8", False),
+    ],
+)
+def test_clients_that_a_proxy_names(name: str, value: str, expected: bool) -> None:
+    environ = {"HTTP_" + name.upper().replace("-", "_"): value}
+    assert forwarding.names_global_client(environ) is expected
 
 
 def test_a_port_that_is_taken_is_named() -> None:

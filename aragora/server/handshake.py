@@ -1,0 +1,73 @@
+"""Who may open a WebSocket: decided before the connection is one, for every server alike.
+
+A program is refused by an HTTP status in place of the 101. A page cannot see that: where the reason is of use to it,
+the connection is accepted and closed at once with a code that it can show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+
+from aragora.errors import AragoraError, Forbidden, Unauthorized
+from aragora.server import auth, forwarding, process
+from aragora.server.audit import OPEN, Caller
+from aragora.server.session import FORBIDDEN_ORIGIN, GOING_AWAY, UNAUTHORIZED, Closed
+
+PATHS = frozenset({"/ws", "/"})
+
+
+def is_handshake(environ: dict[str, Any]) -> bool:
+    """Whether the request asks for a WebSocket where there is one, and has not been refused it."""
+    if "aragora.error" in environ:
+        return False
+    asked = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"] in PATHS
+    return asked and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+
+
+class UpgradeNeeded(AragoraError):  # noqa: N818  named as its siblings in aragora.errors
+    """`/ws` speaks WebSocket only."""
+
+    code = "upgrade_required"
+    http_status = 426
+
+
+class NoUpgrade:
+    """`/ws` without an upgrade."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Say what is missing (RFC 9110 section 15.5.22)."""
+        if not forwarding.is_forwarded(req.env):
+            # For this connection only: nginx would pass it on to a client of HTTP/2, who may not be sent it.
+            resp.set_header("Upgrade", "websocket")
+        raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
+
+
+def admit(environ: Mapping[str, Any], token: str | None) -> None:
+    """Return if the client of this handshake may speak with us; `token` is the offered subprotocol that has one.
+
+    Raises `AragoraError` where HTTP is to answer in place of the 101, and `Closed` where the connection is to be
+    accepted and closed.
+    """
+    here = process.current()
+    settings = here.settings
+    host, origin = environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN")
+    caller = Caller.of(environ, settings.api_tokens, token)
+    auth.check_host(host, settings.api_tokens, settings.url)
+    if not auth.origin_allowed(origin, host, settings.allowed_origins):
+        here.audit.record(caller, OPEN, origin or "-", Forbidden.http_status)
+        raise Closed(FORBIDDEN_ORIGIN, "origin not allowed")
+    if not auth.may_open_websocket(environ.get("HTTP_AUTHORIZATION"), token, settings.api_tokens):
+        if origin is None:
+            raise Unauthorized("a known token is needed: Authorization: Bearer TOKEN")
+        here.audit.record(caller, OPEN, origin, Unauthorized.http_status)
+        raise Closed(UNAUTHORIZED, "a known token is needed")
+    if here.draining:
+        raise Closed(GOING_AWAY, "going away")
+
+
+def refused(environ: dict[str, Any], error: AragoraError) -> dict[str, Any]:
+    """The environ of a handshake that is answered with `error`, as an ordinary request."""
+    return environ | {"aragora.error": error, "aragora.action": (OPEN, environ.get("HTTP_ORIGIN") or "-")}
