@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 _SLASHES = re.compile(rb"/{2,}")
+_LEADING = re.compile(rb"(?:[/\\]|%2[fF]|%5[cC])*")
 _KEPT = "/-._~!$&'()*+,;=:@"  # what a path may hold as it is (RFC 3986 section 3.3)
 
 _MOST_SEGMENTS = 64
@@ -18,16 +19,17 @@ def normalised(target: bytes) -> bytes:
 
 
 def behind(prefix: bytes, target: bytes) -> bytes:
-    """The target without a prefix that its normalised path begins with; it begins with a slash again.
+    """The target without a prefix that its normalised path begins with; it begins with one slash again.
 
-    The rest is left as the client spelt it, unless it hides the slash that ends the prefix.
+    The rest is left as the client spelt it, unless it hides the slash that ends the prefix. An application that
+    redirects to its own path must not be made to send its visitor to "//host", "/\\host" or what it decodes to that.
     """
     bare = prefix.rstrip(b"/")
     path, mark, query = target.partition(b"?")
     rest = path[len(bare) :]
     if not path.startswith(bare) or rest[:1] not in (b"/", b""):
         rest = _behind_other_spelling(bare, path)
-    return (rest if rest[:1] == b"/" else b"/" + rest) + mark + query
+    return b"/" + _LEADING.sub(b"", rest, count=1) + mark + query
 
 
 def _behind_other_spelling(bare: bytes, path: bytes) -> bytes:

@@ -33,6 +33,8 @@ def location(template: str, target: bytes, host: bytes | None = b"example.org", 
         ("{path}x", b"/\\evil.example/", b"", b"/evil.example/x"),
         ("/{path}", b"//evil.example/", b"", b"/evil.example/"),
         ("{rest}", b"/old//evil.example", b"/old", b"/evil.example"),
+        ("https://new.example{rest}", b"/old//evil.example/x", b"/old", b"https://new.example/evil.example/x"),
+        ("{rest}", b"/old/%2f\\evil.example", b"/old", b"/evil.example"),
     ],
 )
 def test_templates(template: str, target: bytes, prefix: bytes, found: bytes) -> None:
