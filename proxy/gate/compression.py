@@ -46,6 +46,9 @@ class Compression:
         if response.status == 304:
             # Its fields replace those of the answer that a cache has (RFC 9110 section 15.4.5), perhaps a coded one.
             return with_vary([_weakened(line) for line in lines], b"Accept-Encoding"), IDENTITY
+        if response.status == 206:
+            # It has the Vary that the whole would have (RFC 9110 section 15.3.7).
+            return (with_vary(lines, b"Accept-Encoding") if self._codable(lines, parts=True) else lines), IDENTITY
         if not self._suitable(response):
             return lines, IDENTITY
         lines = with_vary(lines, b"Accept-Encoding")
@@ -57,13 +60,17 @@ class Compression:
 
     def _suitable(self, response: ResponseHead) -> bool:
         status, length = response.status, response.content_length
-        if status < 200 or status == 206 or status in BODILESS or (length is not None and length < WORTHWHILE):
+        if status < 200 or status in BODILESS or (length is not None and length < WORTHWHILE):
             return False
-        lines = response.lines
+        return field_value(response.lines, b"content-range") is None and self._codable(response.lines)
+
+    def _codable(self, lines: list[bytes], *, parts: bool = False) -> bool:
+        """Whether answers with these fields are compressed; of several `parts` the type is not known."""
         content_type = (field_value(lines, b"content-type") or b"").partition(b";")[0].strip(b" \t").lower()
-        if content_type not in self._types and not content_type.startswith(self._kinds or (b"\0",)):
+        listed = content_type in self._types or content_type.startswith(self._kinds or (b"\0",))
+        if not listed and not (parts and content_type == b"multipart/byteranges"):
             return False
-        if field_value(lines, b"content-encoding") is not None or field_value(lines, b"content-range") is not None:
+        if field_value(lines, b"content-encoding") is not None:
             return False
         if any(field_value(lines, name) is not None for name in _DIGESTS):
             return False

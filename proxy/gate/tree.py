@@ -6,6 +6,7 @@ deployments make them, and is looked up anew each time.
 """
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 # A named pipe under the root must not stop the thread that opens it.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WELL_KNOWN = b".well-known"  # RFC 8615
+_SLASHES = re.compile(rb"/{2,}")
 _MOST_NAMES = 64
 
 
@@ -42,14 +44,14 @@ DIRECTORY = Found(-1, "")
 def names(path: bytes) -> list[bytes] | None:
     """The names on the way that a request's path describes; None for a path that no served file has.
 
-    No hidden files (but `.well-known` at the top), no dot segments, no name that hides a separator, no empty name
-    except behind a last slash.
+    No hidden files (but `.well-known` at the top), no dot segments, no name that hides a separator. Repeated slashes
+    are one, as they are where the route is chosen.
     """
-    found = [unquote_to_bytes(name) for name in path.removeprefix(b"/").split(b"/")]
+    found = [unquote_to_bytes(name) for name in _SLASHES.sub(b"/", path).removeprefix(b"/").split(b"/")]
     if len(found) > _MOST_NAMES:
         return None
     for place, name in enumerate(found):
-        if b"/" in name or b"\0" in name or (not name and place < len(found) - 1) or len(name) > 255:
+        if b"/" in name or b"\0" in name or len(name) > 255:
             return None
         if name[:1] == b"." and not (name == _WELL_KNOWN and place == 0):
             return None

@@ -9,6 +9,7 @@ import zstandard
 
 from proxy.gate.compression import Compression, EncodingSink, restored
 from proxy.wire.coding import CODINGS
+from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead, parse_response_head
 
 TYPES = ["text/*", "application/json"]
@@ -60,6 +61,23 @@ def test_answers_worth_it_are_compressed(lines: tuple[bytes, ...]) -> None:
 )
 def test_answers_that_must_stay_as_they_are(lines: tuple[bytes, ...]) -> None:
     assert chosen(response(*lines)) == b"identity"
+
+
+@pytest.mark.parametrize(
+    ("lines", "varies"),
+    [
+        ((b"Content-Range: bytes 0-9/12000", b"Content-Length: 10"), True),
+        ((b"Content-Type: multipart/byteranges; boundary=x", b"Content-Length: 300"), True),
+        ((b"Content-Type: image/png", b"Content-Range: bytes 0-9/12000"), False),
+        ((b"Content-Encoding: gzip", b"Content-Range: bytes 0-9/12000"), False),
+        ((b"Cache-Control: no-transform", b"Content-Range: bytes 0-9/12000"), False),
+    ],
+)
+def test_a_part_has_the_vary_of_the_whole(lines: tuple[bytes, ...], varies: bool) -> None:
+    part = response(*lines, b'ETag: "a"', status=206)
+    found, coding = Compression(TYPES).choose([ACCEPTS], part)
+    assert coding == IDENTITY
+    assert found == [*part.lines, *([b"Vary: Accept-Encoding"] if varies else [])]
 
 
 @pytest.mark.parametrize("status", [101, 204, 205, 206])

@@ -79,6 +79,10 @@ def field(answer: Answer, name: str) -> str | None:
         ("/docs/index.html?x=1", b"<h1>docs</h1>", "text/html; charset=utf-8"),
         ("/a%20b.txt", b"space", "text/plain; charset=utf-8"),
         ("/letters", b"abcdefghij", "application/octet-stream"),
+        ("//letters", b"abcdefghij", "application/octet-stream"),
+        ("//docs///index.html", b"<h1>docs</h1>", "text/html; charset=utf-8"),
+        ("/docs//", b"<h1>docs</h1>", "text/html; charset=utf-8"),
+        ("//.well-known//security.txt", b"Contact: x", "text/plain; charset=utf-8"),
         ("/.well-known/security.txt", b"Contact: x", "text/plain; charset=utf-8"),
     ],
 )
@@ -95,7 +99,7 @@ def test_files_are_served(site: Path, target: str, body: bytes, kind: str) -> No
     [
         "/missing", "/.env", "/%2eenv", "/docs/.hidden", "/docs/.well-known/x", "/../outside.txt", "/..%2foutside.txt",
         "/%2e%2e/outside.txt", "/docs/..", "/docs%2findex.html", "/link.txt", "/up/outside.txt", "/up/site/letters",
-        "//letters", "/docs//index.html", "/letters/", "/letters/x", "/empty/", "/pipe", "/a\\b", "/%00", "/x" * 300,
+        "/letters/", "//letters//", "/letters/x", "/empty/", "/pipe", "/a\\b", "/%00", "/x" * 300,
         "/" + "n" * 300,
     ],
 )  # fmt: skip
