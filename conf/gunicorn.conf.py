@@ -107,6 +107,9 @@ keepalive = settings.keepalive
 max_requests = settings.max_requests
 max_requests_jitter = settings.max_requests_jitter
 
+# Bytes of a request line: what the gateway passes on (its max_request_line), and the most that gunicorn can be told.
+limit_request_line = 8190
+
 # Access log to standard output, all else to standard error: whoever started the server keeps them.
 # ARAGORA_ACCESS_LOG, ARAGORA_LOG_LEVEL.
 accesslog = settings.access_log

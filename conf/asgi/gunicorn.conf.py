@@ -32,6 +32,8 @@ keepalive = settings.keepalive
 max_requests = settings.max_requests
 max_requests_jitter = settings.max_requests_jitter
 
+limit_request_line = 8190  # uvicorn's worker has no such limit
+
 accesslog = settings.access_log
 errorlog = "-"
 loglevel = settings.log_level

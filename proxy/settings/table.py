@@ -233,7 +233,7 @@ class Settings:
         float, _time("time over which WebSockets are closed when the gateway stops; at most 'graceful'")
     ] = 5.0
 
-    max_request_line: Annotated[int, _bound("longest request line; 414 above it (gunicorn's own limit)")] = 4094
+    max_request_line: Annotated[int, _bound("longest request line; 414 above it")] = 8190
     max_field: Annotated[int, _bound("longest field line; 431 above it (gunicorn's own limit)")] = 8190
     max_fields: Annotated[int, _count("most fields of a request, the gateway's own included; 431 above it")] = 100
     max_head: Annotated[int, _bound("largest request head; 431 above it")] = 32 << 10

@@ -43,7 +43,7 @@ _LONGEST_REMEMBERED = 256
 class HeadLimits:
     """Bounds of a request head, in bytes but for `fields`, which counts lines."""
 
-    line: int = 4094
+    line: int = 8190
     field: int = 8190
     fields: int = 100
     block: int = 32768

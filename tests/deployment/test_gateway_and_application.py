@@ -106,6 +106,14 @@ def test_a_debate_can_be_cancelled_through_the_gateway(pair: Pair) -> None:
         assert end["data"]["status"] == "cancelled"
 
 
+def test_the_longest_address_that_the_gateway_takes_reaches_the_application(pair: Pair) -> None:
+    longest = "/healthz?" + "a" * (8190 - len("GET /healthz? HTTP/1.1"))
+    assert get(pair.front, longest).status_code == 200
+    beyond = get(pair.front, longest + "a")
+    assert beyond.status_code == 414
+    assert "max_request_line" in beyond.text
+
+
 def refused(answer: requests.Response, status: int, *said: str) -> None:
     """The one error shape, with each of these words in it."""
     assert answer.status_code == status, answer.text

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from proxy.settings import Settings
 from tests.deployment.processes import CHECKOUT, GUNICORN, application, get
 from tests.waiting import until
 
@@ -55,6 +56,7 @@ def test_the_rest_stands_as_documented(conf: Any) -> None:
     assert values["bind"] == ["127.0.0.1:8080", "127.0.0.1:8766"]
     assert (values["worker_class"], values["worker_connections"], values["keepalive"]) == ("gevent", 1000, 5)
     assert (values["max_requests"], values["max_requests_jitter"]) == (0, 50)
+    assert values["limit_request_line"] == Settings().max_request_line
     assert (values["proc_name"], values["preload_app"], values["pidfile"]) == ("aragora", False, None)
 
 
