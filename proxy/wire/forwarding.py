@@ -21,6 +21,7 @@ Claims = Sequence[tuple[bytes, bytes]]
 _MOST_REMEMBERED = 4096
 _MOST_HOPS = 32
 _LONGEST_CHAIN = 2048
+_UNKNOWN = b"unknown"  # RFC 7239 section 6.3, for peers on unix sockets, which have no address
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _PAIR = TOKEN.pattern + rb"=(?:" + TOKEN.pattern + rb"|" + _QUOTED + rb")"
@@ -146,9 +147,12 @@ def _claimed(arrival: Arrival, host: bytes | None, claims: Claims, trusted: Trus
 
 
 def _lines(hops: bytes, client: bytes, scheme: bytes, port: bytes, host: bytes | None) -> bytes:
-    lines = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %s\r\n" % (scheme, port)
-    if hops:
-        lines = b"X-Forwarded-For: %s\r\n%s" % (hops, lines)
+    # A request without X-Forwarded-For is taken for one of the machine's own by whoever trusts that: always say it.
+    lines = b"X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\nX-Forwarded-Port: %s\r\n" % (
+        hops or _UNKNOWN,
+        scheme,
+        port,
+    )
     if client:
         lines += b"X-Real-IP: %s\r\n" % client
     if host:
@@ -191,7 +195,7 @@ def _said(claims: Claims, chain: list[bytes]) -> list[bytes]:
 def _node(address: str) -> bytes:
     """An address as RFC 7239 section 6 writes it."""
     if not address:
-        return b"unknown"
+        return _UNKNOWN
     bare = address.partition("%")[0]
     return f'"[{bare}]"'.encode("ascii") if ":" in bare else bare.encode("ascii")
 

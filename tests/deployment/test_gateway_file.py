@@ -4,6 +4,7 @@ import http.client
 import json
 import ssl
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,3 +129,13 @@ def test_plain_http_is_sent_to_https(site: Site) -> None:
     connection.close()
     assert response.status in (301, 308)
     assert (response.getheader("Location") or "").startswith(f"https://{NAME}")
+
+
+def test_one_client_has_so_many_handshakes_and_websockets(site: Site) -> None:
+    file = tomllib.loads((site.directory / "proxy.toml").read_text())
+    (events,) = (route for route in file["route"] if route.get("path") == "/ws")
+    statuses = [site.ask("/ws")[0].status for _ in range(int(events["burst"]) + 40)]
+    assert statuses[0] != 429
+    assert statuses[-1] == 429
+    assert site.ask("/healthz")[0].status == 200, "other routes have a rate of their own, or none"
+    assert file["max_client_websockets"]

@@ -96,6 +96,8 @@ def test_a_unix_socket_is_trusted_only_if_named(
         with UnixClient(path) as client:
             fields = fields_for(client, scripted, "X-Forwarded-For: 192.0.2.1")
             assert fields.get("x-real-ip") == told
+            assert fields["x-forwarded-for"] == (told or "unknown"), "no request may look like one without a gateway"
+            assert fields_for(client, scripted)["x-forwarded-for"] == "unknown"
 
 
 class UnixClient(Client):

@@ -216,8 +216,10 @@ def test_forwarded_is_made_of_the_other_field() -> None:
 
 def test_a_peer_without_address() -> None:
     assert origin("", host=None).lines == (
-        b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: 8000\r\nForwarded: for=unknown;proto=http\r\n"
+        b"X-Forwarded-For: unknown\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 8000\r\n"
+        b"Forwarded: for=unknown;proto=http\r\n"
     )
+    assert values(origin("", trusted=TrustedPeers(unix=True)), b"X-Forwarded-For") == [b"unknown"]
     found = origin("", b"X-Forwarded-For: 192.0.2.1", trusted=TrustedPeers(unix=True))
     assert found.client == "192.0.2.1"
     assert values(found, b"X-Forwarded-For") == [b"192.0.2.1"]
