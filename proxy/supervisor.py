@@ -14,6 +14,7 @@ What a worker (`proxy.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in
     board, slot   shared counters and the worker's place in them: `app.board.counters(self.slot)`
     orders        what commands ordered; a worker shows the version it acts on as its `Gauge.ORDERS`
     reports       where a worker writes what it alone knows, while somebody looks
+    logs          the open log files; USR1 and SIGHUP say that others may be had from the worker's `channel`
     limits        shared rates and connection counts: `app.limits.worker(self.slot)`
     version       of this program
     is_admin(s)   whether a listener of `self.sockets` is the admin address
@@ -44,13 +45,17 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.pidfile import Pidfile
 
-from proxy import account, descriptors, listeners
+from proxy import descriptors, listeners
+from proxy.account import owner
 from proxy.handover import Handover
 from proxy.limits import Limits
+from proxy.logfiles import Channel, LogFiles
+from proxy.observe.errorlog import ErrorLog
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
 from proxy.orders import ENVIRONMENT, OrderBook, OrdersBusy
 from proxy.settings import Settings, SettingsError, load
+from proxy.statedir import prepare_state
 from proxy.values.kinds import MAX_WORKERS
 from proxy.vault import Vault, warnings
 
@@ -75,9 +80,8 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
     try:
         if not listeners.inherited():
             listeners.check(settings.bind + settings.bind_plain + ((settings.admin,) if settings.admin else ()))
-        account.prepare_access_log(settings)
-        gateway = Gateway(settings, flags, worker_class)
-        account.prepare_state(settings)
+        gateway = Gateway(settings, flags, worker_class, LogFiles.open(settings))
+        prepare_state(settings)
         gateway.vault.fill(settings)
         Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
@@ -97,8 +101,9 @@ def version() -> str:
 class Gateway(BaseApplication):  # type: ignore[misc]
     """What gunicorn calls the application: here the settings and what master and workers share."""
 
-    def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: type) -> None:
+    def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: type, logs: LogFiles) -> None:
         self.settings = settings
+        self.logs = logs
         self.version = version()
         self.board = Board()
         self.reports = Reports()
@@ -119,7 +124,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Translate `settings` for gunicorn; called by it."""
         settings = self.settings
-        identity = account.owner(settings)
+        identity = owner(settings)
         options = {
             "bind": [str(address) for address in settings.bind],
             "worker_class": self._worker,
@@ -175,15 +180,18 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._handover.put(self.settings)
 
     def reloaded(self) -> Settings:
-        """In a worker, on SIGHUP: the settings the master checked. The worker's own log follows them here."""
+        """In a worker, on SIGHUP: the settings the master checked. The level of its messages follows them here."""
         settings = self._handover.get()
         if settings is not None:
             self.adopt(settings)
-            try:
-                self.log.setup(self.cfg)
-            except (OSError, RuntimeError) as problem:
-                self.log.warning("error log not changed: %s", problem)
+            self.log.setup(self.cfg)
         return self.settings
+
+    def write_to(self, logs: LogFiles) -> None:
+        """Log into other files from now on; a worker's access log sees to itself."""
+        before, self.logs = self.logs, logs
+        self.log.write_to(logs.error)
+        before.close()
 
     def warn_of_certificates(self) -> None:
         """Log what will soon be wrong with them."""
@@ -212,18 +220,24 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
         worker.born = monotonic()
+        worker.channel = Channel()
         worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
         self.limits.begin(worker.slot)
 
-    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
+    def _post_fork(self, arbiter: Any, worker: Any) -> None:
         self._handover.read_only()
         self.vault.read_only()
+        worker.channel.in_worker()
+        for other in arbiter.WORKERS.values():
+            other.channel.close()
+        sys.stderr = self.log.stream()
 
     def _worker_starts(self, worker: Any) -> None:
         self.board.counters(worker.slot).begin()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
 
     def _child_exit(self, arbiter: Any, worker: Any) -> None:
+        worker.channel.close()
         self.board.leave(worker.slot)
         self.reports.clear(worker.slot)
         self.limits.end(worker.slot)
@@ -250,6 +264,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
     """gunicorn's arbiter with a reload that replaces no process unless it must."""
 
     app: Gateway
+    log: Any
     num_workers: int
     pidfile: Pidfile | None
 
@@ -259,18 +274,21 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
 
     def setup(self, app: Gateway) -> None:
+        self.log = self.log or ErrorLog(app.cfg, app.logs.error)
         super().setup(app)
         app.log = self.log
 
     def reload(self) -> None:
         """Check the new settings, then swap them in place; see the module's text."""
         old = self.app.settings
-        new = self._checked()
-        if new is None:
+        checked = self._checked()
+        if checked is None:
             return
+        new, logs = checked
         workers = self.num_workers if new.workers == old.workers and self.num_workers else new.workers
         self.app.adopt(new)
         self.app.publish()
+        self.app.write_to(logs)
         self._note_reload([])
         if _fixed(new) != _fixed(old):
             self.app.place(self)
@@ -282,22 +300,26 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self.num_workers = workers
         if new.pidfile != old.pidfile:
             self._move_pidfile(new.pidfile)
+        self._send_logs()
         self.kill_workers(signal.SIGHUP)
         self.manage_workers()
         self.log.info("settings reloaded")
 
-    def _checked(self) -> Settings | None:
+    def _checked(self) -> tuple[Settings, LogFiles] | None:
         mistakes = []
+        logs = None
         try:
             new = self.app.read_again()
             if not self.systemd:
                 listeners.check(listeners.added(new, self.LISTENERS, self.app.admin))
-            account.prepare_access_log(new)
-            account.prepare_state(new)
+            logs = LogFiles.open(new)
+            prepare_state(new)
             self.app.vault.fill(new)
-            return new
+            return new, logs
         except SettingsError as problem:
             mistakes = problem.mistakes
+        if logs is not None:
+            logs.close()
         self.log.error("reload refused, the running settings stay: %s", "; ".join(mistakes))
         self._note_reload(mistakes)
         return None
@@ -332,7 +354,9 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         """Fork with signals blocked until the worker has its own handlers, or those of the master would eat them."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _WORKER_SIGNALS)
         try:
-            return super().spawn_worker()
+            pid = super().spawn_worker()
+            self.WORKERS[pid].channel.in_master()
+            return pid
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
 
@@ -354,12 +378,20 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             super().handle_ttin()
 
     def handle_usr1(self) -> None:
-        """Reopen logs; the file is made here, where the rights are, before the workers look for it."""
-        try:
-            account.prepare_access_log(self.app.settings)
-        except SettingsError as problem:
-            self.log.warning("log not reopened: %s", problem)
+        """Reopen logs, here, where the rights are; workers are sent what was opened."""
+        logs, problems = self.app.logs.reopened(self.app.settings)
+        self.app.write_to(logs)
+        for problem in problems:
+            self.log.warning("log not reopened, the file before is written to: %s", problem)
+        self._send_logs()
         super().handle_usr1()
+
+    def _send_logs(self) -> None:
+        for pid, worker in self.WORKERS.items():
+            try:
+                worker.channel.send(self.app.logs)
+            except OSError as problem:
+                self.log.warning("worker %d writes to its log files from before, it takes no others: %s", pid, problem)
 
     def stop(self, graceful: bool = True) -> None:
         """End the workers; they tell their WebSockets whether a successor of this master serves on."""

@@ -64,6 +64,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     """A gateway worker under gunicorn's arbiter; see `proxy.supervisor` for what it finds in `self.app`."""
 
     slot: int
+    channel: Any
 
     # Signals. They are set up before the loop runs, and only leave a note; the loop acts on it.
 
@@ -73,14 +74,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
         # The base class' wake-up descriptor would fill up: here the loop itself notices signals.
         signal.set_wakeup_fd(-1)
         self._reload_wanted = False
+        self._logs_wanted = False
 
     def handle_hup(self, _signal: int, _frame: FrameType | None) -> None:
         self._reload_wanted = True
 
-    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_usr1(sig, frame)
-        if hasattr(self, "_access_log"):
-            self._access_log.reopen()
+    def handle_usr1(self, _signal: int, _frame: FrameType | None) -> None:
+        self._logs_wanted = True
 
     def handle_quit(self, _signal: int, _frame: FrameType | None) -> None:
         os._exit(0)
@@ -92,7 +92,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             signal.SIGTERM: self._begin_drain,
             signal.SIGQUIT: self._stop_now,
             signal.SIGINT: self._stop_now,
-            signal.SIGUSR1: lambda: self.handle_usr1(signal.SIGUSR1, None),
+            signal.SIGUSR1: self._take_logs,
         }
         watchers = []
         for number, action in actions.items():
@@ -108,9 +108,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         hub = Hub()
         counters = self.app.board.counters(self.slot)
         self._recent = Recent()
-        self._access_log = AccessLog(
-            settings.access_log, settings.log_format, counters.log_lost, self.log.warning, self._recent.take
-        )
+        self._access_log = AccessLog(self.app.logs.access, settings.log_format, counters.log_lost, self._recent.take)
         self._resources = Resources(
             hub,
             Deadlines(),
@@ -154,6 +152,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         gc.set_threshold(50_000, 20, 100)
         for listener in self._listeners:
             listener.start()
+        if self._logs_wanted:
+            self._take_logs()
         if self._reload_wanted:
             self._reload()
         if not self.alive:  # TERM came before the loop listened
@@ -313,10 +313,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         Exchanges and tunnels under way keep what they began with.
         """
         settings, orders = self.app.reloaded(), self.app.orders.get()
-        try:
-            self._access_log.change(settings.access_log, settings.log_format)
-        except OSError as error:
-            self.log.warning("access log %s not changed: %s", settings.access_log, error.strerror)
+        self._take_logs()
         old, self._tables = self._tables, build_tables(settings, self._upstreams, orders, self._is_draining)
         succeed(old, self._tables)
         self._furnish()
@@ -328,6 +325,16 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.see_peers(self._upstreams.sights(self._tables))  # before the version: who waits for it reads them
         counters.gauge(Gauge.ORDERS, orders.version)
         counters.reloaded()
+
+    def _take_logs(self) -> None:
+        """Go on in the log files that the master has opened last."""
+        try:
+            logs = self.channel.receive()
+            if logs is not None:
+                self.app.write_to(logs)
+            self._access_log.change(self.app.logs.access, self.app.settings.log_format)
+        except OSError as error:
+            self.log.warning("the log files from before are written to: %s", error.strerror)
 
     def _begin_drain(self) -> None:
         if not self._draining:

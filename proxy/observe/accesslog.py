@@ -9,7 +9,6 @@ received, query string included; Authorization and Cookie are never logged.
 """
 
 import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
@@ -21,13 +20,12 @@ from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
 from proxy.net.stream import give_way
+from proxy.observe.destination import Destination
 
 CAPACITY = 16384  # entries: some megabytes, or a second at full load
 PERIOD = 0.25  # seconds between two rounds of writing
 STRETCH = 128  # entries formatted at a stretch: well under a millisecond
-_PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is not mixed with other workers' lines
 _CLOSE_PATIENCE = 1.0  # seconds that the exit of a worker may wait for a log that does not move
-_NEWLINE = 0x0A
 _VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
 _PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"").replace(b"\\", b"")
 
@@ -237,90 +235,27 @@ def _duration(seconds: float, absent: str = "null") -> str:
     return _seconds[int(seconds * 1e6 + 0.5)] if seconds >= 0 else absent
 
 
-def open_for_append(path: str) -> int:
-    """Open a log, made if it is not there. Raises OSError; for a named pipe that nobody reads too."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-    file = os.open(path, flags | os.O_NONBLOCK, 0o640)  # or the open would wait for a pipe's reader
-    os.set_blocking(file, True)
-    return file
-
-
-class Destination:
-    """The open log: a file that is appended to, or standard output. Text in, number of lost lines out."""
-
-    def __init__(self, path: str) -> None:
-        """Open it. Raises OSError."""
-        self._path = path
-        self._file = self._open()
-        self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
-        self._torn = False
-
-    def _open(self) -> int:
-        return os.dup(1) if self._path == "-" else open_for_append(self._path)
-
-    def reopen(self) -> None:
-        """Begin a new file of the same name after a rotation. Raises OSError; the old file then stays in use."""
-        fresh = self._open()
-        os.close(self._file)
-        self._file = fresh
-        self._torn = False
-
-    def write(self, text: bytes) -> int:
-        """Write whole lines and give back how many could not be. Blocks as long as the file does."""
-        if self._torn:
-            text = b"\n" + text
-        written = 0
-        try:
-            while written < len(text):
-                written += os.write(self._file, text[written : self._end(text, written)])
-        except OSError:
-            if written:
-                self._torn = text[written - 1] != _NEWLINE
-            return text.count(b"\n", max(written, self._torn))
-        self._torn = False
-        return 0
-
-    def _end(self, text: bytes, start: int) -> int:
-        if self._regular or len(text) - start <= _PIECE:
-            return len(text)
-        return text.rfind(b"\n", start, start + _PIECE) + 1 or text.index(b"\n", start) + 1
-
-    def close(self) -> None:
-        os.close(self._file)
-
-
 class AccessLog:
     """The log of one worker, made after the fork; spawn `run` in a greenlet."""
 
     def __init__(
         self,
-        path: str,
+        file: int | None,
         log_format: str,
         lost: Callable[[int], None],
-        report: Callable[[str], None],
         watch: Callable[[Sequence[Entry | EntryFields]], object] = len,
     ) -> None:
-        """`lost` is told how many lines were lost, `report` why a file could not be opened; `watch` sees all entries.
-
-        Without a file requests are served all the same: their lines are lost, until a `reopen` succeeds.
-        """
+        """`file` is open for appending, and copied; without one no lines are written. `lost` is told how many lines
+        were lost; `watch` sees all entries."""
         self._lost = lost
-        self._report = report
         self._watch = watch
         self._entries: list[Entry | EntryFields] = []
         self._thread = ThreadPool(1)
         self._turn = Semaphore()
         self._in_thread: tuple[AsyncResult, int] | None = None
-        self._reopen_wanted = False
         self._retired: list[Destination] = []
         self._destination: Destination | None = None
-        self._line: Callable[[Entry | EntryFields], str] = Combined().line
-        self.enabled = path != "off"
-        self._path = path
-        try:
-            self.change(path, log_format)
-        except OSError as problem:
-            self._report(f"access log {path} not opened, its lines are lost: {problem}")
+        self.change(file, log_format)
 
     def record(self, entry: "Entry | EntryFields") -> None:
         """Take note of a finished exchange; written at most a second later."""
@@ -334,7 +269,7 @@ class AccessLog:
         """Write until killed."""
         while True:
             gevent.sleep(PERIOD)
-            if self._entries or self._reopen_wanted or self._retired:
+            if self._entries or self._retired:
                 self.flush()
 
     def flush(self) -> None:
@@ -343,15 +278,9 @@ class AccessLog:
             self._settle()
             while self._retired:
                 self._retired.pop().close()
-            if self._reopen_wanted:
-                self._reopen_wanted = False
-                self._thread.apply(self._reopen)
             destination = self._destination
             entries, self._entries = self._entries, []
-            if destination is None:
-                if self.enabled:
-                    self._lost(len(entries))
-            elif entries:
+            if destination is not None and entries:
                 try:
                     text = self._format(entries)
                 except BaseException:
@@ -378,32 +307,17 @@ class AccessLog:
             give_way()
         return "".join(parts).encode("ascii", "backslashreplace")
 
-    def reopen(self) -> None:
-        """Go on in a new file of the same name, within a second; safe to call in a signal handler."""
-        self._reopen_wanted = True
-
-    def _reopen(self) -> None:
-        try:
-            if self._destination is not None:
-                self._destination.reopen()
-            elif self.enabled:
-                self._destination = Destination(self._path)
-        except OSError as problem:
-            self._report(f"access log {self._path} not reopened: {problem}")
-
-    def change(self, path: str, log_format: str) -> None:
+    def change(self, file: int | None, log_format: str) -> None:
         """Write to another file or in another format from now on; waits for nothing.
 
-        Raises OSError; then nothing changes.
+        Raises OSError when there is no descriptor left to copy the file's; then nothing changes.
         """
-        line = Json().line if log_format == "json" else Combined().line
-        fresh = None if path == "off" else Destination(path)
+        fresh = None if file is None else Destination(os.dup(file))
         if self._destination is not None:
             self._retired.append(self._destination)  # the thread may be writing to it
         self._destination = fresh
-        self._line = line
-        self._path = path
         self.enabled = fresh is not None
+        self._line: Callable[[Entry | EntryFields], str] = Json().line if log_format == "json" else Combined().line
 
     def close(self) -> None:
         """Write what is left, unless the file does not move; the rest counts as lost."""

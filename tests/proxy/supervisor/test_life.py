@@ -225,15 +225,6 @@ def test_workers_run_as_the_named_user(start: Start) -> None:
         assert "workers run as root" not in gateway.log
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user")
-def test_a_log_directory_closed_to_the_workers_is_one_line(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    ended = run_to_its_end(TOML.replace('"off"', f'"{closed}/log"') + 'user = "nobody"\n', tmp_path)
-    assert ended.returncode == 1
-    assert ended.stderr == f"proxy: --access-log {closed}/log: cannot be written by nobody: Permission denied\n"
-
-
 def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:
     access, error = tmp_path / "access.log", tmp_path / "errors.log"
     gateway = start(f'access_log = "{access}"\nerror_log = "{error}"\n', toml=TOML.replace('access_log = "off"\n', ""))

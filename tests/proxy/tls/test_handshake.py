@@ -33,7 +33,7 @@ class Listening:
     def __init__(self, loop: Loop, authority: Authority, validation: Validation | None = None) -> None:
         self.loop = loop
         self.counters = Board().counters(0)
-        self.log = AccessLog("off", "combined", lambda _count: None, lambda *_: None)
+        self.log = AccessLog(None, "combined", lambda _count: None)
         resources = Resources(
             loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), self.counters, self.log, RequestIds(),
             set(), Tally(), Limits(16, 1).worker(0))  # fmt: skip

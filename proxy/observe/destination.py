@@ -1,0 +1,56 @@
+"""Where log lines go: an open file, a pipe or a terminal. What cannot be written is lost and counted, never raised."""
+
+import os
+import select
+import stat
+
+_PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is not mixed with other processes' lines
+_NEWLINE = 0x0A
+
+
+class Destination:
+    """An open log that is appended to. Text in, number of lost lines out.
+
+    One that `waits` blocks as long as its reader or its disk does. Another loses lines instead while the reader of a
+    pipe stands still: an event loop has more to do than to wait for a log.
+    """
+
+    def __init__(self, file: int, *, waits: bool = True) -> None:
+        """The descriptor is the destination's own from now on."""
+        self._file = file
+        self._regular = stat.S_ISREG(os.fstat(file).st_mode)
+        self._waits = waits or self._regular
+        self._torn = False
+
+    def write(self, text: bytes) -> int:
+        """Write whole lines and give back how many could not be. Raises nothing."""
+        if self._torn:
+            text = b"\n" + text
+        written = 0
+        try:
+            while written < len(text):
+                if not self._waits and not self._ready():
+                    raise BlockingIOError
+                written += os.write(self._file, text[written : self._end(text, written)])
+        except OSError:
+            if written:
+                self._torn = text[written - 1] != _NEWLINE
+            return text.count(b"\n", max(written, self._torn))
+        self._torn = False
+        return 0
+
+    def _ready(self) -> bool:
+        """Whether a piece can be written without waiting."""
+        poll = select.poll()
+        poll.register(self._file, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def _end(self, text: bytes, start: int) -> int:
+        if self._regular or len(text) - start <= _PIECE:
+            return len(text)
+        if not self._waits:
+            return start + _PIECE
+        return text.rfind(b"\n", start, start + _PIECE) + 1 or text.index(b"\n", start) + 1
+
+    def close(self) -> None:
+        os.close(self._file)

@@ -1,0 +1,76 @@
+"""The gateway's own messages, which end no request: writing one raises nothing and waits for nothing.
+
+gunicorn's logger opens files by their names, in the master with its rights and in workers without them, and raises in
+whoever logs when it cannot. Here the log is a descriptor that the master has opened; `proxy.logfiles` says how.
+"""
+
+import io
+import logging
+import os
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from proxy.observe.destination import Destination
+
+
+class ErrorLog(Logger):  # type: ignore[misc]
+    """gunicorn's logger, writing to an open file."""
+
+    def __init__(self, cfg: Any, file: int) -> None:
+        self._lines = _Lines(file)
+        super().__init__(cfg)
+
+    def _set_handler(self, log: logging.Logger, _output: Any, fmt: logging.Formatter, **_: Any) -> None:
+        """gunicorn's hook, called at each set-up."""
+        self._lines.setFormatter(fmt)
+        if self._lines not in log.handlers:
+            log.addHandler(self._lines)
+
+    def reopen_files(self) -> None:
+        """gunicorn's hook; here files are replaced by `write_to`."""
+
+    def write_to(self, file: int) -> None:
+        """Go on in another open file; the descriptor is copied."""
+        self._lines.write_to(file)
+
+    def stream(self) -> io.TextIOBase:
+        """What takes the place of standard error: tracebacks of the event loop, warnings of the interpreter."""
+        return _Stream(self._lines)
+
+
+class _Lines(logging.Handler):
+    """Records as lines. Those that could not be written are told of as soon as one can."""
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._destination = Destination(os.dup(file), waits=False)
+        self._lost = 0
+
+    def write_to(self, file: int) -> None:
+        before, self._destination = self._destination, Destination(os.dup(file), waits=False)
+        before.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception as problem:  # noqa: BLE001 - whatever an argument does when it is shown
+            text = f"{record.name}: {record.msg!r} cannot be shown: {problem!r}"
+        self.write(text + "\n")
+
+    def write(self, text: str) -> None:
+        if self._lost and not self._destination.write(b"%d lines before this could not be written\n" % self._lost):
+            self._lost = 0
+        self._lost += self._destination.write(text.encode("utf-8", "backslashreplace"))
+
+
+class _Stream(io.TextIOBase):
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._lines.write(text)
+        return len(text)

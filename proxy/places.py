@@ -1,0 +1,122 @@
+"""Where a path leads, for a process with more rights than those who can write to the directories on the way.
+
+A master that is root opens logs, sockets and state by names that the operator chose, in directories that may belong to
+others: to the workers' account, above all. Whoever can write to a directory can put a link there in the place of a
+name, and have root open, or give away, whatever it leads to. So a path is walked name by name from open directories,
+and root follows a link only where nobody else could have set it.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_MOST_LINKS = 40  # as the kernel counts
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An open directory and a name in it, where something may stand or not.
+
+    `ours`: root alone can put something else there, or on the way; always so in a process that is not root.
+    """
+
+    directory: int
+    name: str
+    ours: bool
+    magic: bool = False
+    """Whether it is one of the kernel's own links to what is open, as below /proc: those have no path to walk."""
+
+    def open(self, flags: int, mode: int = 0o600) -> int:
+        """Open what stands there, which may be no link. Raises OSError."""
+        nofollow = 0 if self.magic else os.O_NOFOLLOW
+        return os.open(self.name, flags | nofollow | os.O_CLOEXEC, mode, dir_fd=self.directory)
+
+    def facts(self) -> os.stat_result | None:
+        """Of what stands there, or None if nothing does."""
+        try:
+            return os.stat(self.name, dir_fd=self.directory, follow_symlinks=self.magic)
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def place_of(path: str | Path) -> Iterator[Place]:
+    """Where an absolute path leads. Raises OSError, with ELOOP for a link that somebody else could have set."""
+    place = _walk(Path(path))
+    try:
+        yield place
+    finally:
+        os.close(place.directory)
+
+
+def _walk(path: Path) -> Place:
+    names = [*reversed(path.parts[1:])]
+    directory, ours, links = os.open("/", _DIRECTORY), True, 0
+    try:
+        while True:
+            place = _entry(directory, names.pop(), ours=ours)
+            target = _link(place, path)
+            if target is not None:
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+                names += reversed(target.parts[target.is_absolute() :])
+                if not target.is_absolute():
+                    continue
+                below, ours = os.open("/", _DIRECTORY), True
+            elif names:
+                below, ours = place.open(_DIRECTORY), place.ours
+            else:
+                return place
+            os.close(directory)
+            directory = below
+    except BaseException:
+        os.close(directory)
+        raise
+
+
+def _entry(directory: int, name: str, *, ours: bool) -> Place:
+    found = Place(directory, name, ours=ours).facts()
+    sure = _only_ours(os.fstat(directory), found)
+    magic = found is not None and stat.S_ISLNK(found.st_mode) and found.st_dev == _procfs()
+    return Place(directory, name, ours and sure, magic)
+
+
+def _only_ours(directory: os.stat_result, found: os.stat_result | None) -> bool:
+    """Whether root alone can have put there what stands in a directory, and can put something else there.
+
+    Another account than root has no rights that it could be made to use for others; the kernel's rules are enough.
+    """
+    if os.geteuid() != 0:
+        return True
+    if directory.st_uid != 0:
+        return False
+    if not directory.st_mode & _WRITABLE_BY_OTHERS:
+        return True
+    if not directory.st_mode & stat.S_ISVTX or found is None or found.st_uid != 0:
+        return False
+    # In a directory such as /tmp only its owner moves what stands there, but everybody can give a file another name.
+    return stat.S_ISDIR(found.st_mode) or (found.st_nlink == 1 and not stat.S_ISLNK(found.st_mode))
+
+
+def _link(place: Place, path: Path) -> Path | None:
+    """Where a link leads, or None for what is none. Raises OSError for one that somebody else could have set."""
+    found = place.facts()
+    if found is None or not stat.S_ISLNK(found.st_mode):
+        return None
+    if not place.ours:
+        raise OSError(errno.ELOOP, f"{place.name} is a link that another account could have set", str(path))
+    return Path(os.readlink(place.name, dir_fd=place.directory))
+
+
+def _procfs() -> int:
+    try:
+        return Path("/proc/self/fd").stat().st_dev
+    except OSError:
+        return -1
