@@ -19,9 +19,10 @@ from proxy.errors import ExchangeError, Phase
 from proxy.resources import Resources
 from proxy.route import Route
 from proxy.settings import Settings
-from proxy.upstream.connection import Stale, UpstreamConnection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request, StreamedBody
+from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import field_value, is_bodiless
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
@@ -50,6 +51,7 @@ class Asking:
         "_request",
         "_resources",
         "_unsent",
+        "_upload",
     )
 
     def __init__(self, resources: Resources, downstream: Downstream, request: Request) -> None:
@@ -65,6 +67,8 @@ class Asking:
         """For the answer to a request that was sent already; 0: not sent, or answered."""
         self._unsent = b""
         """What is left of a request that was sent in part."""
+        self._upload: Upload | None = None
+        """What sends the rest of the request, if it did not go out at once."""
         self._peers: Sequence[Pool] = ()
         """Whose turn it is, if that was asked for already."""
         self._peer = ""
@@ -97,6 +101,7 @@ class Asking:
                 elif self._unsent:
                     unsent, self._unsent = self._unsent, b""
                     lease.send_rest(unsent, settings.send_timeout)
+                self._upload = lease.upload
                 self._phase = RESPONSE
                 return self._await_response(lease, settings)
             except Stale as stale:

@@ -1,6 +1,6 @@
 """Making what one configuration says: routes, the peers behind them, the probes of those peers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -36,7 +36,8 @@ class Upstreams:
         self._log = log
         self._pools: dict[tuple[object, ...], Pool] = {}
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
-        self._wanted: set[tuple[Pool, Probing]] = set()
+        self._wanted: dict[tuple[Pool, Probing], Probing] = {}
+        """What each peer is probed with, by what was written about it: of routes with different hosts the first."""
         self._leaving: list[Pool] = []
         self._asked: set[Pool] = set()
 
@@ -49,7 +50,7 @@ class Upstreams:
         return list(self._pools.values())
 
     def pool(self, address: Address, settings: Settings) -> Pool:
-        """The pool for an address under these settings; probed from `settle` on if they say so."""
+        """The pool for an address under these settings."""
         health = HealthLimits(
             settings.eject_after,
             settings.eject_time,
@@ -73,11 +74,11 @@ class Upstreams:
                 health=health,
                 proxy_protocol=introduction,
             )
-        if settings.health_path:
-            host = "localhost" if address.path else str(address)
-            probing = Probing(settings.health_path, host, settings.health_interval, settings.health_timeout)
-            self._wanted.add((pool, probing))
         return pool
+
+    def probe(self, pool: Pool, probing: Probing, host: str) -> None:
+        """Probe a peer from `settle` on, under this host if `probing` names none."""
+        self._wanted.setdefault((pool, probing), replace(probing, host=probing.host or host))
 
     def auth_pool(self, settings: Settings) -> Pool | None:
         """The pool of the service that a route asks who may pass."""
@@ -85,7 +86,7 @@ class Upstreams:
             return None
         parts = urlsplit(settings.forward_auth)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        plain = replace(settings, health_path="", proxy_protocol_out="off")
+        plain = replace(settings, proxy_protocol_out="off")
         pool = self.pool(Address.parse(f"{host}:{parts.port or 80}"), plain)
         self._asked.add(pool)
         return pool
@@ -102,11 +103,12 @@ class Upstreams:
                 del self._pools[key]
                 pool.close()
                 self._leaving.append(pool)
-        for probed in self._probes.keys() - self._wanted:
+        wanted = {(pool, probing) for (pool, _), probing in self._wanted.items()}
+        for probed in self._probes.keys() - wanted:
             self._probes.pop(probed).stop()
-        for pool, probing in self._wanted - self._probes.keys():
+        for pool, probing in wanted - self._probes.keys():
             self._probes[pool, probing] = Probe(pool, probing, self._changed)
-        self._wanted = set()
+        self._wanted = {}
         self._asked = set()
 
     def _changed(self, pool: Pool, fault: str) -> None:
@@ -150,6 +152,7 @@ def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, drain
     """
     routes = settings.all_routes
     matches = [match for route in routes for match in build_matches(route, upstreams, orders, draining)]
+    probe_peers(matches, settings, upstreams)
     matches += without_slash(matches)
     if routes == settings.routes:
         nowhere = RouteSettings("nowhere", (), "/", False, settings)
@@ -165,6 +168,23 @@ def build_matches(
     """A route, under each of its hosts."""
     built = build_route(route, upstreams, orders, draining)
     return [Match(host.encode(), route.path.encode(), route.exact, built) for host in route.hosts or ("",)]
+
+
+def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstreams) -> None:
+    """Have the peers of each route probed whose settings say so, as its visitors ask: by its name, and with TLS."""
+    for match in matches:
+        own = match.route.settings
+        if not own.health_path:
+            continue
+        scheme = own.health_scheme
+        if scheme == "auto":
+            scheme = "https" if settings.secure else "http"
+        probing = Probing(
+            own.health_path, own.health_host, scheme, own.health_status, own.health_interval, own.health_timeout
+        )
+        host = match.host.decode().removeprefix("*.") or next(iter(settings.domain), "")
+        for pool in match.route.cluster.pools:
+            upstreams.probe(pool, probing, host)
 
 
 def succeed(old: Tables, new: Tables) -> None:

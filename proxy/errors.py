@@ -65,7 +65,7 @@ class ExchangeError(Exception):
     @property
     def told(self) -> str:
         """What the client may know."""
-        return str(self) if self.failure.blame is Blame.CLIENT else self.failure.message
+        return str(self) if self.failure.blame in (Blame.CLIENT, Blame.CLIENT_SLOW) else self.failure.message
 
 
 class DeadlinePassed(Exception):  # noqa: N818 - names what happened
@@ -104,6 +104,7 @@ MALFORMED_BODY = _client("malformed_body", 400, "The body is not as long as anno
 NO_ROUTE = _client("no_route", 404, "Nothing is served here under this name and path")
 METHOD = _client("method", 405, "This method is not served")
 BODY_TIMEOUT = Failure("body_timeout", Blame.CLIENT_SLOW, 408, "The request body came too slowly")
+BODY_RATE = Failure("min_rate", Blame.CLIENT_SLOW, 408, "The request body came too slowly")
 HEAD_TIMEOUT = Failure("head_timeout", Blame.CLIENT_SLOW, 408, "The request head came too slowly")
 BODY_TOO_LARGE = _client("body_too_large", 413, "The request body is too large")
 TARGET_TOO_LONG = _client("target_too_long", 414, "The request line is too long")

@@ -173,6 +173,8 @@ class Exchange(Asking):
         if not self._tunnelled:
             if self._lease is not None:
                 self._lease.close()
+            if self._upload is not None:
+                self._upload.close()
             if request.body is not None and isinstance(request.body, Spool):
                 request.body.close()
             self._record()
@@ -316,7 +318,7 @@ class Exchange(Asking):
         lease, self._lease = self._lease, None
         if lease is None:
             return
-        if clean and not lease.spoiled and not response.close:
+        if clean and lease.reusable and not response.close:
             lease.pool.give_back(lease, monotonic())
         else:
             lease.pool.answered()
@@ -353,6 +355,8 @@ class Exchange(Asking):
     def _failed(self, error: ExchangeError) -> None:
         """Tell the client what can still be told, and note who ended it in which phase."""
         failure = error.failure
+        if self._phase is RESPONSE and self._upload is not None and self._upload.under_way:
+            self._phase = REQUEST
         self._termination = (failure.blame or Blame.CLIENT) + self._phase
         self._reason = failure.reason
         if error.detail and failure.blame not in _CLIENTS:

@@ -14,6 +14,7 @@ from proxy.gate.gate import Gate
 from proxy.relay import RelayLimits
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
+from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
 from proxy.wire.target import normalised
@@ -32,6 +33,14 @@ class Route:
 
     simple: bool = field(init=False)
     """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
+
+    @property
+    def host(self) -> bytes:
+        """The Host of requests that name none, as HTTP/1.0 allows: the application's own address."""
+        upstream = self.settings.upstream
+        if not upstream:
+            return b""
+        return b"localhost" if upstream[0].address.path else str(upstream[0].address).encode()
 
     def __post_init__(self) -> None:
         simple = (self.gate is None or self.gate.prompt) and self.edits is None and not self.cluster.sticky
@@ -93,9 +102,8 @@ def without_slash(matches: Sequence[Match]) -> list[Match]:
 def _hosts(host: bytes | None) -> Iterable[bytes]:
     """The keys under which a host's routes may stand, narrowest first."""
     if host:
-        name = host.lower()
-        if not name.startswith(b"["):
-            name = name.partition(b":")[0].rstrip(b".")
+        authority = AUTHORITIES[host]
+        name = authority.host if authority is not None else host
         yield name
         _, dot, rest = name.partition(b".")
         while dot:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from proxy.settings import Settings, table
+from proxy.settings.load import MAX_FILE
 from proxy.settings.token import read_token
 from proxy.values import Address
+from proxy.values.files import read_file
 
 FINE = 0
 FAILED = 1  # refused, or no gateway answers
@@ -112,11 +114,11 @@ def connect(address: Address, timeout: float) -> http.client.HTTPConnection:
 def _from_file(path: Path) -> dict[str, Any]:
     """The two settings that matter here: the rest of the file is for those who may read everything it names."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise CommandError(f"--config {path}: cannot be read: {problem.strerror}", USAGE) from None
-    except ValueError as problem:
+        document = tomllib.loads(read_file(path, MAX_FILE).decode())
+    except tomllib.TOMLDecodeError as problem:
         raise CommandError(f"--config {path}: not valid TOML: {problem}", USAGE) from None
+    except ValueError as problem:
+        raise CommandError(f"--config {path}: {problem}", USAGE) from None
     return {
         name: _value(name, document[name], f"{path}: {name}")
         for name in ("admin", "admin_token_file")

@@ -1,5 +1,6 @@
 """Reading request bodies: to their end before the upstream is asked, or as a stream."""
 
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -7,9 +8,9 @@ from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
 from proxy.net import splice
 from proxy.net.spool import Spool
-from proxy.net.stream import RECEIVE_SIZE, Stream, wait_for_one
+from proxy.net.stream import RECEIVE_SIZE
 from proxy.settings import Settings
-from proxy.upstream.request import Request, StreamedBody
+from proxy.upstream.request import Request, StreamedBody, silent
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.request import check_trailers
 
@@ -21,7 +22,11 @@ _RATE_GRACE = 10.0
 
 
 class Pace:
-    """Whether a body comes fast enough: no long silence, and a least average rate."""
+    """Whether a body that is read to its end comes fast enough: no long silence, and a least average rate.
+
+    A body that is passed on as it comes has no such rate: nothing is kept for it, and its client may well be slow by
+    nature.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._started = monotonic()
@@ -32,11 +37,16 @@ class Pace:
     def deadline(self) -> float:
         return monotonic() + self._timeout
 
+    def late(self) -> ExchangeError:
+        """What it means that the deadline has passed."""
+        return silent(self._timeout)
+
     def took(self, count: int) -> None:
         self._received += count
         elapsed = monotonic() - self._started
         if elapsed > _RATE_GRACE and self._received < elapsed * self._min_rate:
-            raise ExchangeError(errors.BODY_TIMEOUT, f"under {self._min_rate} bytes a second")
+            measure = f"{self._received} bytes in {elapsed:.0f} s"
+            raise ExchangeError(errors.BODY_RATE, f"{measure}, under {self._min_rate} a second (min_rate)")
 
 
 def _receive(connection: "Reader", pace: Pace, size: int = RECEIVE_SIZE) -> bytes:
@@ -48,7 +58,7 @@ def _receive(connection: "Reader", pace: Pace, size: int = RECEIVE_SIZE) -> byte
     try:
         data = connection.receive(pace.deadline(), size)
     except DeadlinePassed:
-        raise ExchangeError(errors.BODY_TIMEOUT) from None
+        raise pace.late() from None
     except OSError as error:
         raise ClientGone from error
     if not data:
@@ -120,7 +130,7 @@ def _splice_body(connection: "Reader", spool: Spool, length: int, pace: Pace) ->
                 connection.wait_readable(pace.deadline())
                 moved = pipe.fill(connection.sock.fileno(), length - spool.length)
             except DeadlinePassed:
-                raise ExchangeError(errors.BODY_TIMEOUT) from None
+                raise pace.late() from None
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -178,7 +188,7 @@ class BodyStream(StreamedBody):
     def __init__(self, connection: "Reader", request: Request, settings: Settings) -> None:
         self._connection = connection
         self._request = request
-        self._pace = Pace(settings)
+        self.timeout = settings.body_timeout
         self._max_body = settings.max_body
         self._left = request.length
         self._decoder = ChunkedDecoder() if request.length is None else None
@@ -186,19 +196,25 @@ class BodyStream(StreamedBody):
         self.done = False
         self.expects_continue = request.fields.expect and request.minor == 1 and not connection.buffer
 
+    @property
+    def ready(self) -> bool:
+        return self.done or bool(self._connection.buffer) or self._connection.buffered
+
     def proceed(self) -> None:
         self._connection.proceed()
 
-    def read(self, upstream: Stream) -> bytes | None:
-        connection = self._connection
+    def watch(self, callback: Callable[[], object]) -> None:
+        self._connection.watch_readable(callback)
+
+    def unwatch(self) -> None:
+        self._connection.watch_readable(self._connection.unasked)
+
+    def take(self) -> bytes | None:
         while not self.done:
-            if not connection.buffer:
-                try:
-                    if wait_for_one(connection, upstream, self._pace.deadline()) is upstream:
-                        return None
-                except DeadlinePassed:
-                    raise ExchangeError(errors.BODY_TIMEOUT) from None
-            data = self._take()
+            try:
+                data = self._take()
+            except BlockingIOError:
+                return None
             if data:
                 return data
         return b""
@@ -208,14 +224,13 @@ class BodyStream(StreamedBody):
         try:
             data = connection.buffer or connection.sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
-            return b""
+            raise
         except OSError as error:
             raise ClientGone from error
         if not data:
             raise ClientGone
         connection.buffer = b""
         self._request.received += len(data)
-        self._pace.took(len(data))
         if self._decoder is not None:
             data = self._take_chunked(self._decoder, data)
         else:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ from greenlet import getcurrent, greenlet
 from h2.exceptions import ProtocolError
 
 from proxy import errors
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.errors import ClientGone, DeadlinePassed
 from proxy.front.body import Pace, new_spool, store, too_large
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER, Stream
+from proxy.net.stream import NEVER
 from proxy.settings import Settings
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.h2_head import Malformed
@@ -39,7 +40,7 @@ class BodySource(ABC):
     __slots__ = (
         "_came",
         "_inbox",
-        "_reading",
+        "_tell",
         "_waiter",
         "connection",
         "deadline",
@@ -60,7 +61,7 @@ class BodySource(ABC):
         self._came = 0  # bytes of the body, read or not
         self.deadline = NEVER
         self._inbox: deque[tuple[bytes, int]] = deque()  # what came of the body, and what it took of the window
-        self._reading = False
+        self._tell: Callable[[], object] | None = None
         self._waiter: greenlet | None = None
 
     @property
@@ -68,14 +69,14 @@ class BodySource(ABC):
         """Whether nothing more comes from the client."""
         return self.incoming is not Incoming.OPEN
 
-    def _wait(self, deadline: float) -> object:
-        """Return what the greenlet is switched to with. Raises `DeadlinePassed`."""
+    def _wait(self, deadline: float) -> None:
+        """Return when the greenlet is switched to. Raises `DeadlinePassed`."""
         connection = self.connection
         self._waiter = getcurrent()
         self.deadline = deadline
         connection.deadlines.streams.add(self)
         try:
-            return connection.hub.switch()
+            connection.hub.switch()
         finally:
             self._waiter = None
             self.deadline = NEVER
@@ -106,8 +107,8 @@ class BodySource(ABC):
             raise Malformed("another body than its content-length announces")
         if ended:
             self.incoming = Incoming.COMPLETE
-        if self._reading and self._waiter is not None and (data or ended):
-            self._waiter.switch()
+        if self._tell is not None and (data or ended):
+            self._tell()
 
     def _acknowledge(self, size: int) -> None:
         try:
@@ -139,23 +140,24 @@ class BodySource(ABC):
             if self.ended:
                 self.check_whole()
                 return b""
-            self.wait_for_data(pace.deadline())
+            self._wait_for_data(pace)
         data = self.pop()
         pace.took(len(data))
         return data
 
-    def wait_for_data(self, deadline: float) -> object:
-        """Return when more of the body has come, or with what the greenlet is switched to by somebody else.
+    def watch(self, callback: Callable[[], object] | None) -> None:
+        """Call back each time more of the body, or its end, has come; None: no more."""
+        self._tell = callback
 
-        Raises `ExchangeError`.
-        """
-        self._reading = True
+    def _wait_for_data(self, pace: Pace) -> None:
+        """Return when more of the body has come. Raises `ExchangeError`."""
+        self.watch(getcurrent().switch)
         try:
-            return self._wait(deadline)
+            self._wait(pace.deadline())
         except DeadlinePassed:
-            raise ExchangeError(errors.BODY_TIMEOUT) from None
+            raise pace.late() from None
         finally:
-            self._reading = False
+            self.watch(None)
 
     def read_body(self, request: Request, settings: Settings) -> None:
         length = request.length = request.fields.content_length
@@ -212,7 +214,7 @@ class _BodyStream(StreamedBody):
 
     def __init__(self, stream: BodySource, settings: Settings) -> None:
         self._stream = stream
-        self._pace = Pace(settings)
+        self.timeout = settings.body_timeout
         self._max_body = settings.max_body
         self._total = 0
         self.done = False
@@ -221,23 +223,25 @@ class _BodyStream(StreamedBody):
     def proceed(self) -> None:
         self._stream.proceed()
 
-    def read(self, upstream: Stream) -> bytes | None:
+    @property
+    def ready(self) -> bool:
+        return self._stream.has_data or self._stream.ended
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        self._stream.watch(callback)
+
+    def unwatch(self) -> None:
+        self._stream.watch(None)
+
+    def take(self) -> bytes | None:
         stream = self._stream
-        while not stream.has_data:
-            if stream.ended:
-                stream.check_whole()
-                self.done = True
-                return b""
-            upstream.reader.stop()
-            upstream.reader.start(getcurrent().switch, upstream)
-            try:
-                if stream.wait_for_data(self._pace.deadline()) is upstream:
-                    return None
-            finally:
-                upstream.reader.stop()
-                upstream.reader.start(upstream.unasked)
+        if not stream.has_data:
+            if not stream.ended:
+                return None
+            stream.check_whole()
+            self.done = True
+            return b""
         data = stream.pop()
-        self._pace.took(len(data))
         self._total += len(data)
         if self._total > self._max_body:
             raise too_large(self._max_body)

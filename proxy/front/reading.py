@@ -136,7 +136,8 @@ class Reader(Responder):
         else:
             arrival = Arrival(self.client, self.front.scheme, self.front.port)
             origin, marks = read_origin(tables, self._route, arrival, host, fields)
-            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, host, origin.lines)
+            named = host if host is not None or self._route is None else self._route.host
+            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, named, origin.lines)
         request = Request(
             method,
             target,

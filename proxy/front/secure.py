@@ -190,8 +190,13 @@ class TlsConnection(Connection):
     def descriptor(self) -> int | None:
         return None
 
-    def wait_readable(self, deadline: float) -> object:
-        return None if self._tls.buffered else super().wait_readable(deadline)
+    @property
+    def buffered(self) -> bool:
+        return self._tls.buffered
+
+    def wait_readable(self, deadline: float) -> None:
+        if not self._tls.buffered:
+            super().wait_readable(deadline)
 
     def _park(self) -> None:
         super()._park()

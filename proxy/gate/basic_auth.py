@@ -34,7 +34,7 @@ _MOST_REMEMBERED = 1024
 _AT_A_TIME = 2
 _MOST_OPEN = 64
 _LONGEST_PASSWORD = 72
-"""Bytes; bcrypt takes no more."""
+"""Bytes; bcrypt heeds no more, and `htpasswd -B` has hashed no more of a longer password."""
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -126,9 +126,7 @@ class BasicAuth:
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
-    if len(password) > _LONGEST_PASSWORD or not hashed:
-        return False
-    return bcrypt.checkpw(password, hashed)
+    return bool(hashed) and bcrypt.checkpw(password[:_LONGEST_PASSWORD], hashed)
 
 
 def _credentials(value: bytes) -> tuple[bytes, bytes] | None:

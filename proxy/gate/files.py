@@ -6,6 +6,7 @@ get the whole file, as RFC 9110 section 14.2 allows), and with what lies beside 
 
 import errno
 import mimetypes
+from collections.abc import Callable
 from pathlib import Path
 from time import time
 
@@ -38,8 +39,9 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.
 class Files:
     """The files beneath `root`; a `prefix` is taken off the path first."""
 
-    def __init__(self, root: Path, index: str, prefix: bytes = b"") -> None:
+    def __init__(self, root: Path, index: str, prefix: bytes = b"", clock: Callable[[], float] = time) -> None:
         self._root = str(root)
+        self._clock = clock
         self._index = index
         self._prefix = prefix
 
@@ -65,7 +67,8 @@ class Files:
         if chosen is not found:
             found.close()
         try:
-            return _answer(method, lines, chosen, found.name, coding, varies=coding != IDENTITY or bool(encoded))
+            varies = coding != IDENTITY or bool(encoded)
+            return _answer(method, lines, chosen, found.name, coding, self._clock(), varies=varies)
         except ExchangeError:
             chosen.close()
             raise
@@ -101,12 +104,14 @@ def _refusal(error: OSError) -> ExchangeError:
     return ExchangeError(errors.FILE_FAILED, error.strerror or "")
 
 
-def _answer(method: bytes, lines: list[bytes], file: Found, name: str, coding: bytes, *, varies: bool) -> Answer:
-    """The answer for an open file, whose descriptor it takes over."""
+def _answer(
+    method: bytes, lines: list[bytes], file: Found, name: str, coding: bytes, now: float, *, varies: bool
+) -> Answer:
+    """The answer for an open file, whose descriptor it takes over; `now` is the time of the answer."""
     asked = conditions(lines)
     suffix = b"" if coding == IDENTITY else b"-" + coding
-    state = Validators(b'"%x-%x%s"' % (file.changed_ns, file.size, suffix), file.changed_ns / 1e9)
-    fields = [b"ETag: " + state.tag, b"Last-Modified: " + state.last_modified, b"Accept-Ranges: bytes"]
+    state = Validators(b'"%s%s"' % (file.state.encode(), suffix), file.changed)
+    fields = [b"ETag: " + state.tag, b"Last-Modified: " + state.last_modified(now), b"Accept-Ranges: bytes"]
     if varies:
         fields.append(b"Vary: Accept-Encoding")
     verdict = asked.verdict(method, state)
@@ -118,7 +123,7 @@ def _answer(method: bytes, lines: list[bytes], file: Found, name: str, coding: b
     fields += [b"Content-Type: " + content_type(name), b"X-Content-Type-Options: nosniff"]
     if coding != IDENTITY:
         fields.append(b"Content-Encoding: " + coding)
-    part = asked.wanted(method, state, file.size, time())
+    part = asked.wanted(method, state, file.size, now)
     if part is None:
         return Answer(200, tuple(fields), File(file.descriptor, 0, file.size))
     if part.start >= part.stop:

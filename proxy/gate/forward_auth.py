@@ -13,9 +13,10 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer
 from proxy.relay import RelayLimits, receive, relay_chunked, relay_until_close
-from proxy.upstream.connection import Stale, UpstreamConnection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request
+from proxy.upstream.upload import Stale
 from proxy.wire.fields import BODILESS
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
@@ -100,7 +101,7 @@ class ForwardAuth:
                     raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
                 response, rest = connection.read_head(rest, monotonic() + PATIENCE, _MOST_HEAD)
             body, clean = _read_body(connection, response, rest)
-            clean = clean and not connection.spoiled and not response.close
+            clean = clean and connection.reusable and not response.close
         finally:
             if clean:
                 self._pool.give_back(connection, monotonic())

@@ -27,6 +27,10 @@ class Gate:
         self.check: Callable[[Request], Answer | None] = steps[0].check if len(steps) == 1 else self._check_all
         """The first answer of a step, or None. Raises `ExchangeError`."""
 
+    def behind(self, steps: Sequence[Step]) -> "Gate":
+        """This gate with other steps before its own."""
+        return Gate([*steps, *self._steps])
+
     def _check_all(self, request: Request) -> Answer | None:
         for step in self._steps:
             answer = step.check(request)

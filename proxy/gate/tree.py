@@ -1,16 +1,20 @@
 """Finding files beneath a directory, and nowhere else.
 
-A path is walked one name at a time from the root's own descriptor, and no symbolic link is followed on the way: what is
-opened lies beneath the root at that moment, whatever is renamed or linked meanwhile. The root itself may be a link, as
-deployments make them, and is looked up anew each time.
+A path is walked one name at a time from the root's own descriptor: what is opened lies beneath the root at that moment,
+whatever is renamed or linked meanwhile. Symbolic links on the way are followed where they stay beneath the root
+(`proxy.gate.links`). The root itself may be a link, as deployments make them, and is looked up anew each time.
 """
 
+import errno
 import os
 import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
+
+from proxy.gate.links import open_linked
 
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 # A named pipe under the root must not stop the thread that opens it.
@@ -18,6 +22,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WELL_KNOWN = b".well-known"  # RFC 8615
 _SLASHES = re.compile(rb"/{2,}")
 _MOST_NAMES = 64
+
+# What a link on the way looks like where none is followed: as the last name, and as another.
+_LINKED = (errno.ELOOP, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,12 @@ class Found:
     descriptor: int
     name: str
     size: int = 0
-    changed_ns: int = 0
+    modified_ns: int = 0
+    """When its content was written, as far as anybody may set that."""
+    state: str = ""
+    """What differs between any two states of any two files: a digest of inode, time of its last change and size."""
+    changed: float = 0.0
+    """When it came to be as it is here, in seconds since the epoch: nobody can set that."""
 
     @property
     def directory(self) -> bool:
@@ -61,8 +73,8 @@ def names(path: bytes) -> list[bytes] | None:
 def find(root: str, way: list[bytes], index: str) -> Found | OSError:
     """What lies at the end of `way`; an empty last name stands for the directory's `index`.
 
-    Blocks on the disk. Errors are returned, since they are answers here and not accidents: a link on the way or
-    anything that is neither file nor directory counts as missing.
+    Blocks on the disk. Errors are returned, since they are answers here and not accidents: anything that is neither
+    file nor directory counts as missing.
     """
     if way[-1]:
         return _walk(root, way)
@@ -81,7 +93,7 @@ def find_encoded(root: str, way: list[bytes], original: Found, suffixes: Mapping
     for coding, suffix in suffixes.items():
         sibling = _walk(root, [*way[:-1], os.fsencode(original.name + suffix)])
         if isinstance(sibling, Found):
-            if not sibling.directory and sibling.changed_ns // 10**9 >= original.changed_ns // 10**9:
+            if not sibling.directory and sibling.modified_ns // 10**9 >= original.modified_ns // 10**9:
                 found[coding] = sibling
             else:
                 sibling.close()
@@ -100,14 +112,21 @@ def _walk(root: str, way: list[bytes]) -> Found | OSError:
             directory = below
         return _opened(os.open(way[-1], _FILE, dir_fd=directory), way[-1])
     except OSError as error:
-        return error
+        if error.errno not in _LINKED:
+            return error
     finally:
         os.close(directory)
+    try:
+        return _opened(open_linked(root, way), way[-1])
+    except OSError as error:
+        return error
 
 
 def _opened(descriptor: int, name: bytes) -> Found | OSError:
     about = os.fstat(descriptor)
     if stat.S_ISREG(about.st_mode):
-        return Found(descriptor, os.fsdecode(name), about.st_size, about.st_mtime_ns)
+        state = b"%x-%x-%x" % (about.st_ino, about.st_ctime_ns, about.st_size)
+        digest = blake2b(state, digest_size=8).hexdigest()  # an inode's number is nobody's business
+        return Found(descriptor, os.fsdecode(name), about.st_size, about.st_mtime_ns, digest, about.st_ctime)
     os.close(descriptor)
     return DIRECTORY if stat.S_ISDIR(about.st_mode) else FileNotFoundError()

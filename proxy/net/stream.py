@@ -140,6 +140,11 @@ class Stream:
     def descriptor(self) -> int | None:
         return self.sock.fileno()
 
+    @property
+    def buffered(self) -> bool:
+        """Whether something waits to be received that the descriptor does not tell of."""
+        return False
+
     def unasked(self) -> None:
         """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
         self.reader.stop()
@@ -151,11 +156,8 @@ class Stream:
         else:
             self.close()
 
-    def wait_readable(self, deadline: float) -> object:
-        """Return when data, EOF or an error can be read. Raises `DeadlinePassed`.
-
-        What is returned is what the greenlet was switched to with: only `wait_for_one` passes something.
-        """
+    def wait_readable(self, deadline: float) -> None:
+        """Return when data, EOF or an error can be read. Raises `DeadlinePassed`."""
         self.waiter = waiter = getcurrent()
         self.deadline = deadline
         reader = self.reader
@@ -163,11 +165,18 @@ class Stream:
         if not reader.active:
             reader.start(waiter.switch)
         try:
-            return self.hub.switch()
+            self.hub.switch()
         finally:
             self.waiter = None
             self.deadline = NEVER
             reader.callback = self.unasked
+
+    def watch_readable(self, callback: Callable[[], object]) -> None:
+        """Call back each time something can be read, until another callback takes this one's place."""
+        if self.reader is not None:
+            self.reader.callback = callback
+            if not self.reader.active:
+                self.reader.start(callback)
 
     def wait_writable(self, deadline: float) -> None:
         """Return when bytes can be sent. Raises `DeadlinePassed`."""
@@ -262,15 +271,3 @@ def wait_either(reading: Stream, writing: Outlet, deadline: float) -> None:
         reading.wait_readable(deadline)
     finally:
         writing.unwatch_writable()
-
-
-def wait_for_one(first: Stream, second: Stream, deadline: float) -> Stream:
-    """Return whichever of two streams can be read first. Raises `DeadlinePassed`, told to `first`."""
-    second.reader.stop()
-    second.reader.start(getcurrent().switch, second)
-    try:
-        woken_by = first.wait_readable(deadline)
-    finally:
-        second.reader.stop()
-        second.reader.start(second.unasked)
-    return second if woken_by is second else first

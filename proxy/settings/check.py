@@ -242,7 +242,18 @@ def notes(settings: Settings) -> list[str]:
         found.append('burst and rate_by mean nothing without rate; add it, such as rate = "20/s"')
     if not settings.secure and not trusted.networks and not trusted.unix and any(one.hsts for one in everywhere):
         found.append("hsts is sent over TLS alone, which is not spoken here; add tls_cert and tls_key, or acme")
-    return found
+    return found + _probe_notes(settings)
+
+
+def _probe_notes(settings: Settings) -> list[str]:
+    probed = [(route.hosts, route.settings) for route in settings.all_routes if route.settings.health_path]
+    if all(one.health_host or one.health_status or hosts or settings.domain for hosts, one in probed if one.upstream):
+        return []
+    told = (
+        "health_path: probes name the peer's address as their Host, and an application that checks it answers 400: it "
+        "counts as up though its path was not asked; add health_host, such as app.example.com"
+    )
+    return [told]
 
 
 def risks(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.table import ANSWERS, NAMES, TABLE, Certificate, RouteSettings, Settings
 from proxy.settings.token import read_token
 from proxy.values import kinds, web
+from proxy.values.files import read_file
 
 MAX_FILE = 1 << 20
 _MOST_TABLES = 256
@@ -70,19 +71,16 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None) -> Sett
 
 def _read(path: Path, mistakes: list[str]) -> "_File | None":
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE + 1)
-        if len(raw) > MAX_FILE:
-            mistakes.append(f"{path}: larger than {MAX_FILE} bytes; is it the right file?")
-            return None
-        text = raw.decode()
+        text = read_file(path, MAX_FILE).decode()
         return _File(path, text, tomllib.loads(text), mistakes)
-    except OSError as problem:
-        mistakes.append(f"{path}: cannot be read: {problem.strerror}")
     except UnicodeDecodeError as problem:
         mistakes.append(f"{path}: not UTF-8 at byte {problem.start}; TOML files are UTF-8 text")
     except tomllib.TOMLDecodeError as problem:
         mistakes.append(f"{path}: not valid TOML: {problem}")
+    except RecursionError:
+        mistakes.append(f"{path}: not valid TOML: values are nested too deeply")
+    except ValueError as problem:
+        mistakes.append(f"{path}: {problem}")
     return None
 
 

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from proxy.errors import ExchangeError
+from proxy.values.files import read_file
 
 _NAME = re.compile(r"([45]\d\d|[45]xx|[a-z][a-z_]{2,39})\.(html|json)")
 _PLACE = re.compile(r"\{(status|phrase|reason|message|request_id)\}")
@@ -74,15 +75,11 @@ def load_pages(directory: Path | None, maintenance: Path | None) -> ErrorPages:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PAGE + 1)
-        if len(data) > MAX_PAGE:
-            raise ValueError(f"{path}: larger than {MAX_PAGE >> 10} KiB; make it smaller")
-        text = data.decode()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; make it a readable file") from None
+        text = read_file(path, MAX_PAGE).decode()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
     if path.suffix == ".json":
         try:
             json.loads(_PLACE.sub("0", text))

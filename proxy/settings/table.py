@@ -365,6 +365,30 @@ class Settings:
     health_path: Annotated[
         str, _routed("Health", web.PATH, "path that probes ask each peer for, such as /ready; no probes if not given")
     ] = ""
+    health_host: Annotated[
+        str,
+        _routed(
+            "Health",
+            web.AUTHORITY,
+            "Host of probes; the route's first host, else the first domain, else the peer's address",
+        ),
+    ] = ""
+    health_scheme: Annotated[
+        str,
+        _routed(
+            "Health",
+            kinds.PROBE_SCHEME,
+            "X-Forwarded-Proto of probes; 'auto' is https where clients are served over TLS",
+        ),
+    ] = "auto"
+    health_status: Annotated[
+        tuple[range, ...],
+        _routed(
+            "Health",
+            web.STATUSES,
+            "statuses of a good probe; 'auto' is 200-399, and 400 and 421 where probes have the peer's address as Host",
+        ),
+    ] = ()
     health_interval: Annotated[float, _routed("Health", kinds.WAIT, "time between two probes of a peer")] = 5.0
     health_timeout: Annotated[float, _routed("Health", kinds.WAIT, "longest time a probe may take")] = 3.0
     health_rise: Annotated[int, _routed("Health", kinds.COUNT, "good probes after which a peer is up")] = 2

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
+from proxy.values.files import read_file
+
 MOST = 4096  # bytes
 LEAST = 16  # characters: shorter ones can be guessed
 
 
 def read_token(path: Path) -> bytes:
     """The token of the file: its text without white space around it. Raises ValueError, naming the mend."""
-    try:
-        with path.open("rb") as file:
-            token = file.read(MOST + 1).strip()
-    except OSError as problem:
-        raise ValueError(f"cannot be read: {problem.strerror}") from None
-    if not LEAST <= len(token) <= MOST or not token.isascii() or not token.decode().isprintable():
+    token = read_file(path, MOST).strip()
+    if len(token) < LEAST or not token.isascii() or not token.decode().isprintable():
         raise ValueError(
             f"holds no token: write at least {LEAST} printable characters on one line, such as "
             "openssl rand -hex 32 makes"

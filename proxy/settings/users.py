@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from proxy.values.files import read_file
+
 MAX_FILE = 1 << 20
 _USER = re.compile(rb"[!-9;-~][ -9;-~]{0,254}")  # no colon (RFC 7617 section 2), no control characters
 _HASH = re.compile(rb"\$2[aby]\$(0[4-9]|1[0-9]|2[0-9]|3[01])\$[./A-Za-z0-9]{53}")
@@ -12,13 +14,7 @@ _HIGHEST_COST = 14
 
 def read_users(path: Path) -> dict[bytes, bytes]:
     """Hashes by user name. Raises ValueError that names line and mend."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
-    except OSError as problem:
-        raise ValueError(f"cannot be read: {problem.strerror}") from None
-    if len(content) > MAX_FILE:
-        raise ValueError(f"larger than {MAX_FILE} bytes; is it the right file?")
+    content = read_file(path, MAX_FILE)
     users: dict[bytes, bytes] = {}
     for number, raw in enumerate(content.splitlines(), 1):
         line = raw.strip()

@@ -3,32 +3,20 @@
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.spool import Spool
-from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream, wait_either
+from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream
 from proxy.upstream.request import Request, StreamedBody
-from proxy.wire.body import LAST_CHUNK, chunk
+from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import BODILESS
 from proxy.wire.head import END, bare_line_feed
 from proxy.wire.response import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
     from proxy.upstream.pool import Pool
-
-_EXPECT_PATIENCE = 1.0
-"""Seconds that an upstream has to say whether it wants the body of a request with Expect: 100-continue."""
-
-_INFORMATIONAL = b"HTTP/1.1 1"
-_CONTINUE = b"HTTP/1.1 100"
-_MOST_HEARD = 1 << 16
-"""Bytes of informational answers that may come before the whole request has been sent."""
-
-
-class Stale(Exception):  # noqa: N818 - names what happened
-    """The upstream closed without a byte of an answer: it may never have seen the request."""
 
 
 class UpstreamConnection(Stream):
@@ -42,11 +30,13 @@ class UpstreamConnection(Stream):
         "_callback",
         "_heard",
         "first_byte",
+        "heard_at",
         "idle_since",
         "pool",
         "preamble",
         "reused",
         "spoiled",
+        "upload",
     )
 
     def __init__(self, sock: Socket, pool: "Pool") -> None:
@@ -60,7 +50,11 @@ class UpstreamConnection(Stream):
         self.preamble = b""
         """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
-        self._heard = b""  # bytes of the answer that came while the request was still being sent
+        self.heard_at = 0.0
+        """When bytes of an answer's body came last (monotonic seconds), for an upload that goes on beside it."""
+        self.upload: Upload | None = None
+        """What sends the rest of a request, where it did not go out at once."""
+        self._heard = b""  # bytes of the answer that `whole_answer` left
         self._callback: Callable[[], None] | None = None
 
     def unasked(self) -> None:
@@ -80,6 +74,8 @@ class UpstreamConnection(Stream):
     def close(self) -> None:
         if not self.closed:
             self.pool.open -= 1
+            if self.upload is not None:
+                self.upload.stop()
             super().close()
             if self.idle_since == 0.0:
                 self.pool.has_room()
@@ -162,134 +158,45 @@ class UpstreamConnection(Stream):
     # Sending the request.
 
     def send_request(self, request: Request, timeout: float) -> None:
-        """Send head and body; `timeout` is the longest time without progress, in seconds.
+        """Send head and body. What does not go at once is sent by `upload`, beside the reading of the answer.
 
-        Returns early if the upstream gives its final answer before it has everything. Raises `Stale`, `ExchangeError`
-        or, from a streamed body, `ClientGone`. A body of another length than is announced is never sent: the rest of
-        it, or of the announcement, would be read as the next request (RFC 9112 section 6.3).
+        `timeout` is the longest time without progress, in seconds. Raises `Stale`, `ExchangeError` or, from a streamed
+        body, `ClientGone`: here, or in the greenlet that called. A body of another length than is announced is never
+        sent: the rest of it, or of the announcement, would be read as the next request (RFC 9112 section 6.3).
         """
         body = request.body
         framing = _framing(request)
         if body is not None and isinstance(body, StreamedBody) and body.expects_continue:
             framing += b"Expect: 100-continue\r\n"
-        head = _head(request, framing)
-        if body is not None and isinstance(body, bytes):
-            head += body
-        if self.preamble:
-            head = self.preamble + head
-        try:
-            sent = self.send(head)
-            if sent != len(head) and not self._send_whole(head[sent:], timeout):
-                return
-            if body is not None and isinstance(body, Spool):
-                self._send_spool(body, timeout)
-            elif body is not None and isinstance(body, StreamedBody):
-                self._send_stream(body, timeout, request.length)
-        except OSError as error:
-            self._sent_in_vain(error)
-        except DeadlinePassed:
-            raise ExchangeError(errors.SEND_TIMEOUT) from None
+        data = self.preamble + _head(request, framing)
+        if body is None or isinstance(body, bytes):
+            self.send_rest(data + (body or b""), timeout)
+        else:
+            self.upload = Upload(self, data, body, request.length, timeout)
+            self.upload.start()
 
     def send_rest(self, data: bytes, timeout: float) -> None:
-        """Send what `send_at_once` left; as `send_request`."""
+        """Send a request, or what `send_at_once` left of it; as `send_request`."""
         try:
-            self._send_whole(data, timeout)
+            sent = self.send(data)
         except OSError as error:
-            self._sent_in_vain(error)
-        except DeadlinePassed:
-            raise ExchangeError(errors.SEND_TIMEOUT) from None
-
-    def _sent_in_vain(self, error: OSError) -> None:
-        """An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5)."""
-        self.spoiled = True
-        if not self._has_bytes():
-            raise Stale(error.strerror or "") from None
-
-    def _send_whole(self, data: bytes, timeout: float) -> bool:
-        """Send everything; False if the upstream has answered meanwhile and wants no more."""
-        view = memoryview(data)
-        while True:
-            view = view[self.send(view) :]
-            if not view:
-                return True
-            if not self._may_send(timeout):
-                return False
-
-    def _send_spool(self, body: Spool, timeout: float) -> None:
-        offset = 0
-        while offset < body.length:
-            sent = body.send_to(self, offset)
-            offset += sent
-            if not sent and not self._may_send(timeout):
-                return
-
-    def _send_stream(self, body: StreamedBody, timeout: float, length: int | None) -> None:
-        left = length
-        if body.expects_continue and not self._await_continue(body):
+            self.spoiled = True
+            if not self.has_spoken:
+                raise Stale(error.strerror or "") from None
             return
-        while True:
-            data = body.read(self)
-            if data is None:
-                if self._listens():
-                    continue
-                return
-            if not data:
-                break
-            if left is None:
-                data = b"".join(chunk(data))
-            else:
-                left -= len(data)
-                if left < 0:
-                    self._break_off("longer")
-            if not self._send_whole(data, timeout):
-                return
-        if left or not body.done:
-            self._break_off("shorter")
-        if left is None:
-            self._send_whole(LAST_CHUNK, timeout)
+        if sent != len(data):
+            self.upload = Upload(self, data[sent:], None, None, timeout)
+            self.upload.start()
 
-    def _break_off(self, than: str) -> NoReturn:
-        """End a request that cannot be completed; the connection cannot carry another. Raises `ExchangeError`."""
-        self.spoiled = True
-        raise ExchangeError(errors.INTERNAL, f"a streamed body is {than} than announced")
+    @property
+    def has_spoken(self) -> bool:
+        """Whether bytes of an answer have come, read or not (RFC 9112 section 9.5)."""
+        return bool(self.first_byte) or self._has_bytes()
 
-    def _may_send(self, timeout: float) -> bool:
-        """Wait until the upstream takes more; False if it has begun its final answer (or is gone)."""
-        wait_either(self, self, monotonic() + timeout)
-        return self._listens()
-
-    def _listens(self) -> bool:
-        """Whether the upstream still wants the rest: it has said nothing final (RFC 9110 section 15.2) nor closed.
-
-        What it said is kept for `first_head`.
-        """
-        try:
-            data = self.sock.recv(HEAD_RECEIVE_SIZE)
-        except BlockingIOError:
-            return True
-        except OSError:
-            data = b""
-        if data:
-            self.first_byte = self.first_byte or monotonic()
-            self._heard += data
-            heads = self._heard.split(END)
-            if len(self._heard) <= _MOST_HEARD and all(_INFORMATIONAL.startswith(head[:10]) for head in heads):
-                return True
-        self.spoiled = True
-        return False
-
-    def _await_continue(self, body: StreamedBody) -> bool:
-        """Let the upstream say whether it wants the body (RFC 9110 section 10.1.1); silence means yes."""
-        deadline = monotonic() + _EXPECT_PATIENCE
-        try:
-            while _CONTINUE not in self._heard:
-                self.wait_readable(deadline)
-                if not self._listens():
-                    return False
-        except DeadlinePassed:
-            pass
-        body.proceed()
-        return True
+    @property
+    def reusable(self) -> bool:
+        """Whether it may carry another exchange once the answer to this one was read to its end."""
+        return not self.spoiled and (self.upload is None or self.upload.whole)
 
     # Reading what comes back.
 
@@ -301,19 +208,28 @@ class UpstreamConnection(Stream):
     def read_head(self, data: bytes, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
         """The next head and the bytes behind it; `data` was read before, a head over `most` bytes is refused.
 
-        Raises `Stale` if the upstream closes without a byte, else `ExchangeError`.
+        The time up to `deadline` begins anew when all of the request was sent, if that is later. Raises `Stale` if the
+        upstream closes without a byte, else `ExchangeError`; from a streamed body, `ClientGone`.
         """
+        upload = self.upload
+        silence = 0.0 if upload is None else deadline - monotonic()
         while True:
             if data:
                 end = data.find(END)
                 if end > most or (end < 0 and not _may_become_head(data, most)):
                     raise ExchangeError(errors.BAD_RESPONSE, "head")
                 if end >= 0:
-                    return parse_response_head(data[:end]), data[end + 4 :]
+                    response = parse_response_head(data[:end])
+                    if upload is not None:
+                        upload.answered(response.status)
+                    return response, data[end + 4 :]
+            if upload is not None and upload.held:
+                deadline = min(deadline, upload.held_until)
             try:
                 more = self.receive(deadline, HEAD_RECEIVE_SIZE)
             except DeadlinePassed:
-                raise ExchangeError(errors.RESPONSE_TIMEOUT) from None
+                deadline = self._deadline_after(silence)
+                continue
             except OSError as error:
                 raise self._closed_early(data, error.strerror or "") from None
             if not more:
@@ -323,6 +239,17 @@ class UpstreamConnection(Stream):
                 data = more
             else:
                 data += more
+
+    def _deadline_after(self, silence: float) -> float:
+        """The deadline that follows one that has passed: for an answer whose request was still being sent."""
+        upload = self.upload
+        if upload is not None:
+            if upload.held:
+                upload.proceed()
+            deadline = upload.quiet_since + silence
+            if deadline > monotonic():
+                return deadline
+        raise ExchangeError(errors.RESPONSE_TIMEOUT) from None
 
     def _closed_early(self, data: bytes, reason: str) -> Exception:
         if data or self.first_byte:

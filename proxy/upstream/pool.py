@@ -137,6 +137,7 @@ class Pool:
             return
         connection.idle_since = now
         connection.first_byte = 0.0
+        connection.upload = None
         connection.deadline = now + self._idle_limit
         if not connection.reader.active:
             connection.reader.start(connection.unasked)

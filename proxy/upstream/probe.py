@@ -8,9 +8,9 @@ from time import monotonic, time
 import gevent
 
 from proxy.errors import ExchangeError
-from proxy.upstream.connection import Stale
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request
+from proxy.upstream.upload import Stale
 from proxy.wire.request import RequestFields
 
 _MOST_HEAD = 16 << 10
@@ -18,14 +18,29 @@ _SPREAD = 0.1
 """Part of the interval by which rounds differ, so that the workers' probes do not come together."""
 
 
+_GOOD = (range(200, 400),)
+_NOT_KNOWN = (range(400, 401), range(421, 422))
+"""How applications refuse a Host that is not theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """What to ask for and how often. `interval` and `timeout` are seconds."""
+    """What to ask for and how often. `interval` and `timeout` are seconds.
+
+    `host` empty: nobody has said under which name the application is served, so the peer's address stands in the Host
+    field, and an application that does not know that name lives all the same. `statuses` empty: the usual ones.
+    """
 
     path: str
     host: str
+    scheme: str
+    statuses: tuple[range, ...]
     interval: float
     timeout: float
+
+    @property
+    def good(self) -> tuple[range, ...]:
+        return self.statuses or (_GOOD if self.host else _GOOD + _NOT_KNOWN)
 
 
 class Probe:
@@ -52,14 +67,9 @@ class Probe:
 
 def ask(pool: Pool, probing: Probing) -> str:
     """Ask once, on a connection of its own; what is wrong with the answer, or nothing. Raises nothing."""
-    request = Request(
-        b"GET",
-        probing.path.encode(),
-        1,
-        RequestFields(),
-        b"Host: %s\r\nUser-Agent: aragora-proxy\r\nConnection: close\r\n" % probing.host.encode(),
-        monotonic(),
-    )
+    host = probing.host or ("localhost" if pool.address.path else pool.name)
+    lines = f"Host: {host}\r\nX-Forwarded-Proto: {probing.scheme}\r\nUser-Agent: aragora-proxy\r\nConnection: close\r\n"
+    request = Request(b"GET", probing.path.encode(), 1, RequestFields(), lines.encode(), monotonic())
     request.id = b"probe"
     connection = None
     try:
@@ -74,4 +84,6 @@ def ask(pool: Pool, probing: Probing) -> str:
     finally:
         if connection is not None:
             connection.close()
-    return "" if response.status < 300 else f"{probing.path} answered {response.status}"
+    if any(response.status in span for span in probing.good):
+        return ""
+    return f"{probing.path} answered {response.status} to Host {host}"

@@ -4,26 +4,47 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
+from proxy import errors
+from proxy.errors import ExchangeError
 from proxy.limits.buckets import Bucket
 from proxy.net.spool import Spool
-from proxy.net.stream import Stream
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.tracing import Marks, Trace
 
 
+def silent(timeout: float) -> ExchangeError:
+    """The failure of a body of which nothing came for `timeout` seconds."""
+    return ExchangeError(errors.BODY_TIMEOUT, f"nothing for {timeout:g} s (body_timeout)")
+
+
 class StreamedBody(ABC):
-    """A request body that is passed on while it comes."""
+    """A request body that is passed on while it comes; `timeout` is the longest silence in it, in seconds."""
 
     expects_continue: bool
+    timeout: float
     done: bool
+    """It was taken to its end."""
 
     @abstractmethod
-    def read(self, upstream: Stream) -> bytes | None:
-        """The next bytes, b"" at the end, None once the upstream speaks first.
+    def take(self) -> bytes | None:
+        """The next bytes that are here, b"" at the end, None if the rest has yet to come.
 
         Raises `ExchangeError` or `ClientGone`.
         """
+
+    @property
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether `take` has something to give although nothing more comes from the client, be it the end."""
+
+    @abstractmethod
+    def watch(self, callback: Callable[[], object]) -> None:
+        """Call back each time there may be something to take, until `unwatch`."""
+
+    @abstractmethod
+    def unwatch(self) -> None:
+        """Leave what comes where it is; whether the client leaves is then seen as without a body."""
 
     @abstractmethod
     def proceed(self) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ _PATH = re.compile(r"/[!-\"$-~]*")
 _RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[^\[\]]*\]|[^\s/?#@:\[\]\\]+)(?::(\d*))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _MOST = 256
 
@@ -206,17 +211,58 @@ def _domains(raw: Any) -> tuple[str, ...]:
     found = _list(raw, "a host name")
     for name in found:
         if not _DOMAIN.fullmatch(name) or len(name) > 253:
+            if written := _ascii_name(name):
+                raise ValueError(f"'{name}': requests and certificates spell this name '{written}'; write that")
             raise ValueError(f"'{name}' is not a host name such as api.example.com or *.example.com")
     return tuple(name.lower() for name in found)
 
 
+def _ascii_name(name: str) -> str:
+    """An internationalized host name as the DNS knows it (RFC 5890 section 2.3.2.1), "" if it is none."""
+    if name.isascii():
+        return ""
+    labels = unicodedata.normalize("NFKC", name.lower()).split(".")
+    written = ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    return written if _DOMAIN.fullmatch(written) else ""
+
+
 def _origins(raw: Any) -> tuple[str, ...]:
-    found = _list(raw, "an origin such as https://app.example.com")
-    for origin in found:
-        parts = urlsplit(origin)
-        if origin != "*" and (not parts.scheme or not parts.netloc or parts.path or parts.query):
-            raise ValueError(f"'{origin}' is not an origin: scheme://host, without a path, or *")
-    return tuple(found)
+    return tuple(
+        origin if origin == "*" else _origin(origin)
+        for origin in _list(raw, "an origin such as https://app.example.com")
+    )
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it (HTML standard, section 7.1.1): nothing else is ever equal to theirs."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None:
+        raise ValueError(f"'{text}' is not an origin: scheme://host or scheme://host:port, without a path, or *")
+    scheme, host, port = found.groups()
+    if "*" in host:
+        raise ValueError(f"'{text}': a * stands for all origins and for no part of one; list each of them")
+    if scheme in _DEFAULT_PORTS:
+        host = _web_host(text, host)
+        port = "" if port is None or port.lstrip("0") in ("", _DEFAULT_PORTS[scheme]) else f":{int(port)}"
+        written = f"{scheme}://{host}{port}"
+        if written != text.lower():
+            raise ValueError(f"'{text}' is not how browsers write that origin; write {written}")
+    return text.lower()
+
+
+def _web_host(text: str, host: str) -> str:
+    """The host of an http or https origin in its one spelling. Raises ValueError if it is none."""
+    try:
+        if host.startswith("["):
+            return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        host = _ascii_name(host) or host
+        if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+            return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        host = ""
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"'{text}' names no host as a browser writes it")
+    return host
 
 
 def _email(raw: Any) -> str:
@@ -231,6 +277,33 @@ def _status(raw: Any) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int) or not 200 <= raw <= 599:
         raise ValueError("expected a status from 200 to 599")
     return raw
+
+
+def _statuses(raw: Any) -> tuple[range, ...]:
+    if raw == "auto":
+        return ()
+    found = []
+    for text in _list([str(raw)] if isinstance(raw, int) else raw, 'statuses such as "200-399"'):
+        match = re.fullmatch(r"([2-5]\d\d)(?:-([2-5]\d\d))?", text)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"'{text}' is not a status from 200 to 599, such as 204, nor a span such as 200-399")
+        found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+    if not found:
+        raise ValueError('names no status; expected statuses such as "200-399", or auto')
+    return tuple(found)
+
+
+def _show_statuses(found: tuple[range, ...]) -> str:
+    spans = (f"{span.start}-{span.stop - 1}" if len(span) > 1 else f"{span.start}" for span in found)
+    return ", ".join(spans) or "auto"
+
+
+def _authority(raw: Any) -> str:
+    if raw == "" or (
+        isinstance(raw, str) and re.fullmatch(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", raw)
+    ):
+        return str(raw)
+    raise ValueError("expected a host as in a Host field, such as app.example.com or app.example.com:8443")
 
 
 def _redirect_status(raw: Any) -> int:
@@ -305,6 +378,8 @@ DOMAINS = Kind("host names", _domains, _show_list, "NAME", repeatable=True)
 ORIGINS = Kind("origins", _origins, _show_list, "ORIGIN", repeatable=True)
 EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
 STATUS = Kind("status", _status, str, "STATUS")
+STATUSES = Kind("statuses or auto", _statuses, _show_statuses, "STATUS|auto")
+AUTHORITY = Kind("host", _authority, lambda host: host or "none", "HOST")
 REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
 REDIRECT = Kind("URL", _redirect, lambda url: url or "none", "URL")
 FILE_NAME = Kind("file name", _file_name, str, "NAME")

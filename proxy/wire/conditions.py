@@ -20,9 +20,14 @@ class Validators:
     """A strong entity tag, with its quotes."""
     changed: float
 
-    @property
-    def last_modified(self) -> bytes:
-        return formatdate(int(self.changed), usegmt=True).encode()
+    def last_modified(self, now: float) -> bytes:
+        """The Last-Modified field's value in an answer of this moment, never in its future (RFC 9110 section 8.8.2.1).
+
+        A change may follow in the same second, and could not be told from this one: until that is past a second earlier
+        is claimed, so that a client which asks again with it gets what it has missed.
+        """
+        told = int(self.changed) if now - self.changed >= _STRONG_AFTER else int(min(self.changed, now)) - 1
+        return formatdate(max(0, told), usegmt=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Conditions:
             return True
         if _ENTITY_TAG.fullmatch(self.if_range):
             return self.if_range == validators.tag
-        return self.if_range == validators.last_modified and now - validators.changed >= _STRONG_AFTER
+        return self.if_range == validators.last_modified(now) and now - validators.changed >= _STRONG_AFTER
 
 
 _NAMES = {

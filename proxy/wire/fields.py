@@ -57,7 +57,7 @@ def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes)
     """The fields of an upstream request, but for the request id, the trace, the framing and the final empty line.
 
     `forwarding` are the lines that say whom the request is made for (`proxy.wire.forwarding`).
-    An HTTP/1.0 client may leave Host out; the upstream speaks HTTP/1.1 and gets an empty one (RFC 9112 section 3.2).
+    The upstream speaks HTTP/1.1: without a `host` it gets an empty Host (RFC 9112 section 3.2).
     """
     pieces = [b"Host: %s\r\n" % (host or b""), forwarding]
     if fields.lines:

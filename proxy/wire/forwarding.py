@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from proxy.wire.authority import AUTHORITIES
 from proxy.wire.names import TOKEN
-from proxy.wire.request import HOST_AND_PORT
 from proxy.wire.tracing import well_formed_id
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -129,9 +129,8 @@ def _claimed(arrival: Arrival, host: bytes | None, claims: Claims, trusted: Trus
     scheme = _last(claims, b"x-forwarded-proto").lower()
     if scheme not in (b"http", b"https"):
         scheme = arrival.scheme
-    named = _last(claims, b"x-forwarded-host")
-    if not HOST_AND_PORT.fullmatch(named):
-        named = host or b""
+    authority = AUTHORITIES[_last(claims, b"x-forwarded-host")]
+    named = authority.text if authority is not None else host or b""
     port = _last(claims, b"x-forwarded-port")
     if not _PORT.fullmatch(port):
         port = arrival.port if scheme == arrival.scheme else {b"http": b"80", b"https": b"443"}[scheme]

@@ -17,14 +17,15 @@ from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.wire.authority import AUTHORITIES
 from proxy.wire.head import CRLF, LINE_BYTES
 from proxy.wire.names import REQUEST_NAMES, Kind
 from proxy.wire.request import (
-    HOST_AND_PORT,
     REQUEST_READERS,
     SLASH,
     HeadLimits,
     RequestFields,
+    is_same_host,
     parse_request_line,
 )
 from proxy.wire.response import ResponseHead
@@ -53,11 +54,12 @@ class Malformed(Exception):  # noqa: N818 - names what the request is
 class RequestHead:
     """What the field section of a request says; an extended CONNECT (RFC 8441) has become the GET it stands for."""
 
-    __slots__ = ("fields", "host", "method", "target")
+    __slots__ = ("fields", "host", "method", "scheme", "target")
 
-    def __init__(self, method: bytes, target: bytes, host: bytes, fields: RequestFields) -> None:
+    def __init__(self, method: bytes, target: bytes, scheme: bytes, host: bytes, fields: RequestFields) -> None:
         self.method = method
         self.target = target
+        self.scheme = scheme
         self.host = host
         self.fields = fields
 
@@ -85,13 +87,13 @@ def parse_request_head(section: Sequence[Field], limits: HeadLimits, known: Requ
     method, target, _ = parse_request_line(b"%s %s HTTP/1.1" % (method, path), limits)
     if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
         raise ExchangeError(errors.TARGET)
-    if known is not None and not websocket:
-        return RequestHead(method, target, known.host, known.fields)
+    if known is not None and not websocket and known.scheme == scheme:
+        return RequestHead(method, target, scheme, known.host, known.fields)
     fields = _parse_fields(section[fields_from:], limits)
-    host = _host(pseudo.get(b":authority"), fields.host)
+    host = _host(scheme, pseudo.get(b":authority"), fields.host)
     if websocket:
         _prepare_websocket(fields)
-    return RequestHead(method, target, host, fields)
+    return RequestHead(method, target, scheme, host, fields)
 
 
 def _pseudo_fields(section: Sequence[Field]) -> tuple[dict[bytes, bytes], int]:
@@ -138,17 +140,18 @@ def _prepare_websocket(fields: RequestFields) -> None:
     fields.websocket_key = key
 
 
-def _host(authority: bytes | None, host: bytes | None) -> bytes:
+def _host(scheme: bytes, named: bytes | None, host: bytes | None) -> bytes:
     """The one host that a request names (RFC 9113 section 8.3.1)."""
-    if authority is None:
+    if named is None:
         if host is None:
             raise ExchangeError(errors.HOST, "missing")
         return host
-    if not HOST_AND_PORT.fullmatch(authority):
+    authority = AUTHORITIES[named]
+    if authority is None:
         raise ExchangeError(errors.HOST, "in :authority")
-    if host is not None and host.lower() != authority.lower():
+    if host is not None and not is_same_host(authority, host, scheme):
         raise ExchangeError(errors.HOST, "differs from :authority")
-    return authority
+    return authority.text
 
 
 class _Fields(dict[Field, tuple[Kind, bytes]]):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.wire.authority import AUTHORITIES, Authority
 from proxy.wire.head import LENGTH, split_lines, tokens
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
 
@@ -23,8 +24,7 @@ _METHOD = re.compile(rb"[A-Z0-9_-]{1,20}")
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-HOST_AND_PORT = re.compile(rb"(?:[0-9A-Za-z_](?:[0-9A-Za-z._~-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
+_ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]*)(.*)")
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
 # Besides broken escapes, encoded control characters: some applications cut the path there, others (a router whose
 # patterns end in "$") take "/admin%0A" as "/admin", which is another path to the gateway.
@@ -175,27 +175,34 @@ def resolve_target(method: bytes, target: bytes, minor: int, fields: RequestFiel
     if minor and host is None:
         raise ExchangeError(errors.HOST, "missing")
     if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
-        target, authority = _split_absolute(method, target)
-        if host is not None and authority.lower() != host.lower():
+        target, scheme, authority = _split_absolute(method, target)
+        if host is not None and not is_same_host(authority, host, scheme):
             raise ExchangeError(errors.HOST, "differs from the target's authority")
-        host = authority
+        host = authority.text
     return target, host
 
 
-def _split_absolute(method: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """What an absolute-form target is without its authority, and that: a path, or `*` (RFC 9112 section 3.2.4)."""
+def is_same_host(authority: Authority, host: bytes, scheme: bytes) -> bool:
+    """Whether a Host field that was found valid names this authority (RFC 9110 section 4.2.3)."""
+    named = AUTHORITIES[host]
+    return named is not None and authority.same_as(named, scheme)
+
+
+def _split_absolute(method: bytes, target: bytes) -> tuple[bytes, bytes, Authority]:
+    """What an absolute-form target is without its authority: a path, or `*` (RFC 9112 section 3.2.4); and the rest."""
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise ExchangeError(errors.TARGET)
-    authority, rest = absolute.groups()
-    if not HOST_AND_PORT.fullmatch(authority):
+    scheme, named, rest = absolute.groups()
+    authority = AUTHORITIES[named]
+    if authority is None:
         raise ExchangeError(errors.HOST, "in the target")
     if not rest and method == b"OPTIONS":
-        return b"*", authority
+        return b"*", scheme.lower(), authority
     if rest[:1] != b"/":
         rest = b"/" + rest
     _check_path(rest)
-    return rest, authority
+    return rest, scheme.lower(), authority
 
 
 def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
@@ -277,9 +284,10 @@ def _read_invalid(_fields: RequestFields, _value: bytes, _line: bytes) -> None:
 
 
 def _read_host(fields: RequestFields, value: bytes, _line: bytes) -> None:
-    if fields.host is not None or not HOST_AND_PORT.fullmatch(value):
+    authority = AUTHORITIES[value]
+    if fields.host is not None or authority is None:
         raise ExchangeError(errors.HOST)
-    fields.host = value
+    fields.host = authority.text
 
 
 def _read_content_length(fields: RequestFields, value: bytes, _line: bytes) -> None:
@@ -293,8 +301,9 @@ def _read_transfer_encoding(fields: RequestFields, value: bytes, _line: bytes) -
         raise ExchangeError(errors.TRANSFER_ENCODING)
     if value.lower() != b"chunked":
         codings = tokens(value)
-        unknown = [coding for coding in codings if coding not in (b"chunked", b"")]
-        raise ExchangeError(errors.UNKNOWN_CODING if unknown and codings[-1] else errors.TRANSFER_ENCODING)
+        # Where chunked does not come last, and once, the body has no end that can be known (RFC 9112 section 6.3).
+        framed = codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings
+        raise ExchangeError(errors.UNKNOWN_CODING if framed else errors.TRANSFER_ENCODING)
     fields.chunked = True
 
 

@@ -11,6 +11,7 @@ from proxy.route import Match, Route, Routes, normalised, without_slash
 from proxy.settings import Settings, SettingsError, load
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
+from proxy.values.address import Peer
 
 LIMITS = RelayLimits(1, 1, 1, 1, None)
 
@@ -32,7 +33,7 @@ ROUTES = Routes(map(match, [
     (b"other", b"/api/v2/x?y=/", "/api/v2/"),
     (b"other", b"/health", "/health="), (b"other", b"/health/db", "/health"), (b"other", b"/healthy", "/"),
     (b"a.example", b"/", "a.example/"), (b"A.Example:8443", b"/api/", "a.example/api/"),
-    (b"a.example.", b"/z", "a.example/"),
+    (b"a.example.", b"/z", "a.example/"), (b"A.EXAMPLE.:80", b"/z", "a.example/"), (b"z.example:", b"/z", "*.example/"),
     (b"z.example", b"/api/", "*.example/"), (b"z.b.example", b"/x/1", "*.b.example/x/"),
     (b"z.b.example", b"/y", "*.example/"),
     (b"example", b"/", "/"), (b"[::1]:80", b"/api/", "/api/"), (b"x", b"*", "/"), (b"a.example", b"*", "a.example/"),
@@ -178,3 +179,18 @@ def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) 
     with pytest.raises(SettingsError) as caught:
         load({}, path)
     assert any(mistake in line.replace(str(path), "FILE") for line in caught.value.mistakes), caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("upstream", "host"),
+    [
+        ([], b""),
+        (["127.0.0.1:8080", "127.0.0.1:8081"], b"127.0.0.1:8080"),
+        (["[::1]:80 weight=3"], b"[::1]:80"),
+        (["unix:/run/app.sock"], b"localhost"),
+        (["app.internal:80"], b"app.internal:80"),
+    ],
+)
+def test_a_request_that_names_no_host_is_sent_with_the_applications(upstream: list[str], host: bytes) -> None:
+    settings = Settings(upstream=tuple(map(Peer.parse, upstream)))
+    assert Route("", settings, LIMITS, Cluster([], balance.policy("round-robin")), None).host == host

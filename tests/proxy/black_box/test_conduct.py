@@ -166,12 +166,12 @@ def test_an_upstream_may_be_late_to_ask_for_the_body(
         sock = manual.accept()
         assert b"Expect: 100-continue" in sock.recv(4096)
         sock.sendall(hints)
-        assert client.answer().status == 100
+        assert [client.answer().status for _ in range(2 if hints else 1)] == [103, 100][not hints :]
         sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.send(b"hello")
         assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
         sock.sendall(OK)
-        assert client.answer().status == (103 if hints else 200)
+        assert client.answer().status == 200
 
 
 # Clients that go away, slow ones, busy ones.

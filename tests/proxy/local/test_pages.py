@@ -54,7 +54,7 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
         ("6xx.html", b"", "rename it"),
         ("404.JSON.html", b"", "rename it"),
         ("404.html", b"\xff", "save it as UTF-8"),
-        ("404.html", b"x" * (MAX_PAGE + 1), "make it smaller"),
+        ("404.html", b"x" * (MAX_PAGE + 1), "larger than"),
         ("404.json", b"{", "not valid JSON"),
     ],
 )

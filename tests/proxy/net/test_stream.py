@@ -4,8 +4,8 @@ import gevent
 import pytest
 
 from proxy.errors import DeadlinePassed
-from proxy.net.stream import wait_either, wait_for_one
-from tests.proxy.net.loop import Loop, read_all, read_exactly, run, until
+from proxy.net.stream import wait_either
+from tests.proxy.net.loop import Loop, read_all, run, until
 
 
 def test_bytes_wake_who_waits_for_them() -> None:
@@ -92,14 +92,36 @@ def test_a_reset_is_seen_as_one() -> None:
 
 def test_either_of_two_wakes() -> None:
     def test(loop: Loop) -> None:
-        first, first_far = loop.pair()
-        second, second_far = loop.pair()
-        gevent.spawn(second_far.sendall, b"x")
-        assert wait_for_one(first, second, float("inf")) is second
-        assert second.receive(float("inf")) == b"x"
-        gevent.spawn(first_far.sendall, b"y")
-        assert wait_for_one(first, second, float("inf")) is first
-        wait_either(second, first, float("inf"))
-        assert read_exactly(first_far, 0) == b""
+        reading, far = loop.pair()
+        full, taking = loop.tcp_pair()
+        while full.send(b"x" * 65536):
+            pass
+        gevent.spawn(far.sendall, b"y")
+        wait_either(reading, full, float("inf"))
+        assert reading.receive(float("inf")) == b"y"
+        gevent.spawn(lambda: [taking.recv(65536) for _ in range(100)])
+        wait_either(reading, full, float("inf"))
+        assert full.send(b"x")
+
+    run(test)
+
+
+def test_whoever_watches_is_told_beside_the_one_that_waits_to_send() -> None:
+    def test(loop: Loop) -> None:
+        stream, far = loop.tcp_pair()
+        while stream.send(b"x" * 65536):
+            pass
+        heard = []
+        stream.watch_readable(lambda: heard.append(stream.sock.recv(10)))
+        waiting = gevent.spawn(stream.wait_writable, float("inf"))
+        far.sendall(b"one")
+        until(lambda: heard)
+        assert not waiting.ready()
+        stream.watch_readable(stream.unasked)
+        far.sendall(b"two")
+        gevent.sleep(0.01)
+        assert heard == [b"one"]
+        assert stream.receive(float("inf")) == b"two"
+        waiting.kill()
 
     run(test)

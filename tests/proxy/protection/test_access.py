@@ -210,6 +210,19 @@ def test_a_password_is_asked_for(guarded: Gateway, scripted: ScriptedUpstream) -
         assert users == [b"X-Forwarded-User: ann"]
 
 
+def test_a_long_password_is_compared_as_far_as_it_was_hashed(
+    start: Callable[..., Gateway], scripted: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """Its first 72 bytes, as htpasswd takes them and nginx compares them."""
+    password = "correct horse battery staple " * 3
+    users = tmp_path / "users"
+    users.write_bytes(b"ann:" + bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)))
+    gateway = start(scripted.address, "--basic-auth", str(users))
+    scripted.expect()
+    for given, status in ((password, 200), (password[:72], 200), (password[:71], 401), ("x" + password[1:], 401)):
+        assert get(gateway, "/", basic("ann", given)).status == status
+
+
 def test_wrong_passwords_are_few(guarded: Gateway) -> None:
     attacker = "192.0.2.200"
     statuses = [get(guarded, "/users", basic("ann", f"guess{n}"), client=attacker).status for n in range(14)]

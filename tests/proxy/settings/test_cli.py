@@ -94,6 +94,12 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["check", str(path)]) == 0
     said = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert said == ["burst", "hsts"]
+    path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\nhealth_path = "/up"\n')
+    assert main(["check", str(path), "--trusted-proxies", "127.0.0.1"]) == 0
+    assert "note: health_path: probes name the peer's address as their Host" in capsys.readouterr().out
+    path.write_text('health_path = "/up"\n[[route]]\nhost = "a.example"\nupstream = "a:1"\nread_timeout = 30\n')
+    assert main(["check", str(path)]) == 0
+    assert "note: health_path" not in capsys.readouterr().out
 
 
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

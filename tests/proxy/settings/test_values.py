@@ -205,3 +205,57 @@ def test_a_limit_that_is_off_is_above_every_length_a_message_can_announce() -> N
 def test_a_duration_shown_is_read_as_the_same(milliseconds: int) -> None:
     seconds = milliseconds / 1000
     assert values.DURATION.read(values.DURATION.show(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("*", "*"),
+        ("https://a.example", "https://a.example"),
+        ("HTTPS://A.Example:8443", "https://a.example:8443"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+        ("https://my_app.example.", "https://my_app.example."),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ],
+)
+def test_an_origin_is_read_as_browsers_write_it(written: str, read: str) -> None:
+    assert web.ORIGINS.read(written) == (read,)
+
+
+@pytest.mark.parametrize(
+    ("written", "mend"),
+    [
+        ("https://*.example.com", "a \\* stands for all origins and for no part of one; list each of them"),
+        ("https://*", "list each of them"),
+        ("*://a.example", "is not an origin"),
+        ("https://b:443", "write https://b$"),
+        ("http://b:0080", "write http://b$"),
+        ("http://b:", "write http://b$"),
+        ("https://b:08443", "write https://b:8443$"),
+        ("https://b\u00fccher.example", "write https://xn--bcher-kva.example$"),
+        ("https://stra\u00dfe.example", "write https://xn--strae-oqa.example$"),
+        ("https://[0:0::1]", r"write https://\[::1\]$"),
+        ("https://[::1", "is not an origin"),
+        ("https://[::g]", "names no host"),
+        ("http://127.1", "names no host"),
+        ("http://0x7f.0.0.1", "names no host"),
+        ("http://2130706433", "names no host"),
+        ("https://a..b", "names no host"),
+        ("https://b/", "is not an origin"),
+        ("https://b/x", "is not an origin"),
+        ("https://b?", "is not an origin"),
+        ("https://b#x", "is not an origin"),
+        ("https://b\\\\x", "is not an origin"),
+        ("https://u@b", "is not an origin"),
+        ("null", "is not an origin"),
+        ("b.example", "is not an origin"),
+        ("file://", "is not an origin"),
+    ],
+)
+def test_what_no_browser_s_origin_equals_is_refused(written: str, mend: str) -> None:
+    with pytest.raises(ValueError, match=mend):
+        web.ORIGINS.read([written])

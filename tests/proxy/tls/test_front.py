@@ -235,6 +235,8 @@ def test_the_plain_port_redirects(gateway: SecureGateway) -> None:
 
     assert location("front.test") == (308, "https://front.test/a/b?c=d&e")
     assert location("front.test:8080") == (308, f"https://front.test:{gateway.port}/a/b?c=d&e")
+    assert location("front.test:80") == (308, "https://front.test/a/b?c=d&e")
+    assert location("front.test:") == (308, "https://front.test/a/b?c=d&e")
     assert location("[::1]") == (308, "https://[::1]/a/b?c=d&e")
     assert location("front.test", "//evil.test/x") == (308, "https://front.test//evil.test/x")
     assert location("front.test/evil")[0] == 400

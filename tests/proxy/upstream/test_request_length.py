@@ -7,7 +7,6 @@ import pytest
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.net.spool import Spool
-from proxy.net.stream import Stream
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.request import RequestFields
@@ -20,15 +19,26 @@ class Pieces(StreamedBody):
 
     def __init__(self, *pieces: bytes, whole: bool = True) -> None:
         self.expects_continue = False
+        self.timeout = 1.0
         self.done = False
         self._pieces = list(pieces)
         self._whole = whole
 
-    def read(self, upstream: Stream) -> bytes | None:
+    def take(self) -> bytes | None:
         if self._pieces:
             return self._pieces.pop(0)
         self.done = self._whole
         return b""
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        """Everything is here."""
+
+    def unwatch(self) -> None:
+        """Nobody watches."""
 
     def proceed(self) -> None:
         raise AssertionError("nobody asked")
@@ -109,7 +119,7 @@ def test_a_streamed_body_that_is_not_as_announced_spoils_its_connection(name: st
         with pytest.raises(ExchangeError) as raised:
             connection.send_request(request(body, length), 1.0)
         assert raised.value.failure is errors.INTERNAL
-        assert connection.spoiled
+        assert not connection.reusable
 
     assert on_a_connection(test).partition(b"\r\n\r\n")[2] == passed_on
 
@@ -120,6 +130,6 @@ def test_a_body_is_sent_with_its_framing(name: str) -> None:
 
     def test(connection: UpstreamConnection) -> None:
         connection.send_request(request(body, length), 1.0)
-        assert not connection.spoiled
+        assert connection.reusable
 
     assert on_a_connection(test) == b"POST / HTTP/1.1\r\nHost: x\r\n%sX-Request-ID: 1\r\n\r\n%s" % (framing, content)

@@ -44,6 +44,21 @@ def test_preconditions_in_their_order(method: bytes, lines: list[bytes], status:
 
 
 @pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (3600.0, SAME),
+        (2.0, SAME),
+        (1.9, EARLIER),  # it may change once more in the second of its change
+        (0.0, EARLIER),
+        (-0.1, EARLIER),
+        (-1.0, b"Sun, 06 Nov 1994 08:49:35 GMT"),  # the clock was set back: never in the future
+    ],
+)
+def test_the_date_of_a_change_that_is_told(after: float, told: bytes) -> None:
+    assert STATE.last_modified(STATE.changed + after) == told
+
+
+@pytest.mark.parametrize(
     ("lines", "part"),
     [
         ([], None),

@@ -169,6 +169,39 @@ def test_an_extended_connect_becomes_an_upgrade_with_a_key_of_its_own() -> None:
         assert lines == [b"Sec-WebSocket-Key: " + (head.fields.websocket_key or b"")]
 
 
+@pytest.mark.parametrize(
+    ("scheme", "authority", "host", "sent"),
+    [
+        (b"http", b"a.example", b"A.example:80", b"a.example"),
+        (b"http", b"a.example:", b"a.example", b"a.example"),
+        (b"https", b"a.example:443", b"a.example", b"a.example:443"),
+        (b"https", b"a.example.", b"a.example:443", b"a.example."),
+        (b"https", b"a.example", b"a.example:80", None),
+        (b"https", b"a.example", b"b.example", None),
+        (b"https", b"a%2eexample", None, None),
+        (b"https", b"-a+b.example", None, b"-a+b.example"),
+        (b"https", None, b"a.example:", b"a.example"),
+    ],
+)
+def test_authority_and_host_name_one_place(
+    scheme: bytes, authority: bytes | None, host: bytes | None, sent: bytes | None
+) -> None:
+    section = replaced(b":scheme", scheme, replaced(b":authority", authority))
+    section += [(b"host", host)] if host is not None else []
+    if sent is None:
+        assert verdict(section) == "host"
+    else:
+        assert parse_request_head(section, LIMITS, None).host == sent
+
+
+def test_a_known_host_is_compared_anew_under_another_scheme() -> None:
+    section = [*replaced(b":scheme", b"http"), (b"host", b"example.org:80")]
+    known = parse_request_head(section, LIMITS, None)
+    assert parse_request_head(section, LIMITS, known).fields is known.fields
+    with pytest.raises(ExchangeError):
+        parse_request_head([*START, (b"host", b"example.org:80")], LIMITS, known)
+
+
 def test_known_fields_are_not_read_again() -> None:
     first = parse_request_head([*START, (b"x", b"1")], LIMITS, None)
     second = parse_request_head([*replaced(b":path", b"/other"), (b"x", b"1")], LIMITS, first)

@@ -58,6 +58,7 @@ def test_a_hello_may_come_in_several_records(cuts: list[int], size: int) -> None
         recut(HELLO, [50])[:55] + b"\x15\x03\x01\x00\x02\x01\x00",  # something else between its parts
         record(b"\x01" + vector(3, bytes(34))),  # without what belongs to it
     ],
+    ids=["records", "empty", "large", "protocol", "long", "interrupted", "short"],  # hellos differ from run to run
 )
 def test_what_cannot_be_read_is_not_waited_for(data: bytes) -> None:
     assert parse_hello(data) is None
