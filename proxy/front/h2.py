@@ -3,10 +3,12 @@
 The connection has no greenlet: its read watcher feeds the `h2` library, whose events go to the streams. A stream has
 one of the front's greenlets from its request to the end of its answer, and runs the same exchange as HTTP/1 does.
 
-    open ──client's EOF, reset──► lost: every exchange is told that its client is gone
-      ├──broken rule, flood──► ended: GOAWAY with the reason, then as above; what still comes is read away for a moment
-      ├──drain──► leaving: GOAWAY without a limit, a round trip later with the last stream; closed when none is left
-      └──no stream for too long──► ended
+    OPEN ──drain──► LEAVING ──a round trip──► REFUSING ──no stream is left──► ENDED ──all is sent──► LINGERING
+      ├──broken rule, flood, no stream for too long──► ENDED
+      ├──client's EOF──► LEFT ──all is sent──► closed
+      └──reset, or nothing taken for too long──► closed
+
+From ENDED and LEFT on every exchange is told that its client is gone; what it has sent before still goes out.
 """
 
 import logging
@@ -22,7 +24,16 @@ from hpack.exceptions import HPACKError
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.front.front import Front
-from proxy.front.h2_output import Output, bound_table
+from proxy.front.h2_output import (
+    ENDED,
+    LEAVING,
+    LEFT,
+    LINGERING,
+    OPEN,
+    REFUSING,
+    Output,
+    bound_table,
+)
 from proxy.front.h2_request import RequestReader
 from proxy.front.h2_stream import ClientStream
 from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket
@@ -34,11 +45,13 @@ from proxy.wire.h2_head import (
 )
 
 _GOAWAY_SIZE = 17
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 30.0
 _DRAIN_PING = b"draining"
 _HEAD = (b":method", b"HEAD")
 _HIGHEST_STREAM = LAST_STREAM - 2000
 """Stream numbers are used up some time: the client is asked for a new connection a little before."""
+
+_ENDING = (ENDED, LINGERING, LEFT)
 
 _MOST_STALLED = 8
 """Streams of one connection that may end because their client gave them no room, before it does if no other lives."""
@@ -53,10 +66,8 @@ class Connection(Output):
         "_early",
         "_fresh",
         "_idle_since",
-        "_last_words",
-        "_leaving",
+        "_lingers_until",
         "_reader",
-        "_refusing",
         "_stalled",
         "_tls",
         "streams",
@@ -73,10 +84,8 @@ class Connection(Output):
         self._fresh: list[ClientStream] = []
         self._early = received  # what was received before this connection was made
         self._idle_since = monotonic()
-        self._last_words = NEVER  # when an ended connection is closed at the latest
+        self._lingers_until = NEVER  # when a connection is closed that was ended, at the latest
         self._reader = RequestReader(front, client)
-        self._leaving = False
-        self._refusing = False
         self._stalled = 0
         front.connections.add(self)
         front.multiplexed.add(self)
@@ -88,8 +97,8 @@ class Connection(Output):
 
     @property
     def parked(self) -> bool:
-        """Whether no request is in flight."""
-        return not self.streams
+        """Whether no request is in flight, and every answer has gone out."""
+        return not (self.streams or self._unsent) and self.stage not in _ENDING
 
     # Receiving.
 
@@ -109,8 +118,10 @@ class Connection(Output):
             self.lost()
             return
         if not data:
-            self.lost()
-        elif not self.ended:
+            self._leave()
+        elif self.stage is LINGERING:
+            self._linger()
+        elif self.stage not in _ENDING:
             self._receive(data)
 
     def _receive(self, data: bytes) -> None:
@@ -148,7 +159,8 @@ class Connection(Output):
 
     def requested(self, event: events.RequestReceived) -> None:
         number = event.stream_id
-        if self._refusing or self.ended or self._is_full():
+        stage = self.stage
+        if (stage is not OPEN and stage is not LEAVING) or self._is_full():
             self.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             self.guard.reset()
             return
@@ -216,8 +228,8 @@ class Connection(Output):
         bound_table(self.h2)
 
     def answered_ping(self, event: events.PingAckReceived) -> None:
-        if event.ping_data == _DRAIN_PING and self._leaving:
-            self._refusing = True
+        if event.ping_data == _DRAIN_PING and self.stage is LEAVING:
+            self.stage = REFUSING
             self.say_goaway(self.last_stream, ErrorCodes.NO_ERROR)
 
     # Streams.
@@ -261,23 +273,27 @@ class Connection(Output):
         if self.closed:
             return
         settings = self.front.tables.settings
-        if self.ended:
-            if not self._unsent and self._last_words is NEVER:
-                self.finish_sending()
-                self._last_words = monotonic() + _LINGER_SECONDS
-            self.deadline = min(self._last_words, self._held_since + settings.write_timeout)
-        elif self._held_since is not NEVER:
+        if self._held_since is not NEVER:
             self.deadline = self._held_since + settings.write_timeout
+        elif self.stage is LEFT:
+            self.lost()
+        elif self.stage is ENDED:
+            self.stage = LINGERING
+            self._lingers_until = monotonic() + _LINGER_SECONDS
+            self._linger()
+            self.finish_sending()
+        elif self.stage is LINGERING:
+            pass
         elif self.streams:
             self.deadline = NEVER
-        elif self.guard.leaving or self._refusing:
+        elif self.guard.leaving or self.stage is REFUSING:
             self.end(ErrorCodes.NO_ERROR, "")
         else:
             timeout = settings.head_timeout if self.guard.unfinished else settings.first_request_timeout
             self.deadline = self._idle_since + timeout
 
     def expire(self) -> None:
-        if self.ended or self._unsent:
+        if self._unsent or self.stage in _ENDING:
             self.lost()
         elif self._held_since is not NEVER:
             self._end_waiting()
@@ -299,15 +315,30 @@ class Connection(Output):
 
     def end(self, code: ErrorCodes, reason: str) -> None:
         """Say why, end what is under way, and close once that was sent."""
-        if self.ended or self.closed:
+        if self.closed or self.stage in _ENDING:
             return
-        self.ended = True
+        self.stage = ENDED
         if code is not ErrorCodes.NO_ERROR:
             self.front.resources.counters.rejected("http2_" + code.name.lower())
             if code is ErrorCodes.ENHANCE_YOUR_CALM:
                 log.warning("HTTP/2 connection of %s ended: %s", self.client or "a local client", reason)
         self.say_goaway(self.last_stream, code, reason[:200])
         self._abandon()
+
+    def _linger(self) -> None:
+        """Let the client come to what it was sent: closing at once may reset, which takes it away."""
+        quiet_until = monotonic() + self.front.tables.settings.linger_timeout
+        self.deadline = min(self._lingers_until, quiet_until)
+
+    def _leave(self) -> None:
+        """The client sends nothing more."""
+        if self.stage is LINGERING:
+            self.lost()
+            return
+        self.reader.stop()
+        self.stage = LEFT
+        self._abandon()
+        self.schedule()
 
     def _abandon(self) -> None:
         for stream in list(self.streams.values()):
@@ -323,19 +354,19 @@ class Connection(Output):
 
         A client that has WebSockets here is not told: some end them at once. Its new streams are refused.
         """
-        if self._leaving or self.ended or self.closed:
+        if self.closed or self.stage is not OPEN:
             return
-        self._leaving = True
         if any(stream.tunnelled for stream in self.streams.values()):
-            self._refusing = True
+            self.stage = REFUSING
             return
+        self.stage = LEAVING
         self.say_goaway(LAST_STREAM, ErrorCodes.NO_ERROR)
         self.h2.ping(_DRAIN_PING)  # the answer tells that the client has seen it
 
     def close(self) -> None:
         """Close a connection that carries nothing, with a GOAWAY if it can be sent at once."""
-        if not self.closed and not self.ended:
-            self.ended = True
+        if not self.closed and self.stage not in _ENDING:
+            self.stage = ENDED
             self.say_goaway(self.last_stream, ErrorCodes.NO_ERROR)
             try:
                 self.send(self._unsent)

@@ -10,6 +10,7 @@ the connection by its window or by not reading: the connection measures that its
 that waits for its turn is not slow.
 """
 
+from enum import Enum, auto
 from time import monotonic
 from typing import Any, Protocol, cast
 
@@ -34,6 +35,20 @@ _TABLE_SIZE = 4096
 """Bytes of the compression context: the encoder compares its entries one by one, so a client may not have more."""
 
 
+class Stage(Enum):
+    """How far a connection has come. What is queued is sent in every one of them."""
+
+    OPEN = auto()  # new streams are taken
+    LEAVING = auto()  # the client was told to open no more, and those that were on their way are taken
+    REFUSING = auto()  # new streams are refused; it ends when none is left
+    ENDED = auto()  # the last GOAWAY is queued; nothing is acted upon any more
+    LINGERING = auto()  # all was sent, our side is closed; what still comes is read away for a moment
+    LEFT = auto()  # the client's end has come; it is closed when all was sent
+
+
+OPEN, LEAVING, REFUSING, ENDED, LINGERING, LEFT = Stage  # found faster than an attribute of the enumeration
+
+
 class Waiting(Protocol):
     """A stream that waits for room."""
 
@@ -53,11 +68,11 @@ class Output(Stream):
         "_unsent",
         "_waiting",
         "client",
-        "ended",
         "front",
         "guard",
         "h2",
         "last_stream",
+        "stage",
     )
 
     def __init__(self, sock: Socket | TlsSocket, front: Front, client: str, reader: Any = None) -> None:
@@ -69,8 +84,7 @@ class Output(Stream):
         self.h2 = new_library(front.tables)
         self.last_stream = 0
         """The latest stream that was acted upon."""
-        self.ended = False
-        """The last GOAWAY was sent: nothing is read any more but to see the end."""
+        self.stage = OPEN
         self._unsent = b""
         self._queued = 0  # bytes in the library's buffer, about
         self._scheduled = False
@@ -166,7 +180,7 @@ class Output(Stream):
         if sent == len(data):
             self._unsent = b""
             self.unwatch_writable()
-            if not self.reader.active:
+            if not self.reader.active and self.stage is not LEFT:
                 self.reader.start(self.unasked)
                 self.hub.loop.run_callback(self.unasked)
             return

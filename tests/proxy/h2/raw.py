@@ -46,8 +46,14 @@ class Raw:
         greet: bool = True,
         settings: dict[int, int] | None = None,
         tls: ssl.SSLContext | None = None,
+        narrow: bool = False,
     ) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.sock = socket.socket()
+        self.sock.settimeout(PATIENCE)
+        if narrow:  # the kernels on both sides then keep some 100 kB instead of megabytes
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
@@ -58,6 +64,7 @@ class Raw:
         self._sections: dict[int, dict[str, str]] = {}
         self._decoded: list[HeadersFrame] = []  # kept alive, so that their identities stay theirs
         self.closed = False
+        self.reset = False
         if greet:
             self.send(PREFACE, SettingsFrame(0, settings=settings or {}))
 
@@ -106,10 +113,16 @@ class Raw:
                 data = self.sock.recv(65536)
             except ConnectionResetError:
                 data = b""
+                self.reset = True
             if not data:
                 self.closed = True
                 return None
             self._pending += data
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether part of a frame has come and the rest has not."""
+        return bool(self._pending)
 
     def fields(self, head: Frame) -> dict[str, str]:
         """The fields of a HEADERS frame that was received."""
