@@ -177,7 +177,7 @@ class House:
         self.deadlines = Deadlines()
         self.board = Board()
         slot = self.board.take(())
-        log = AccessLog("off", "combined", lambda lines: None, logging.getLogger(__name__).warning)
+        log = AccessLog(None, "combined", lambda lines: None, logging.getLogger(__name__).warning)
         resources = Resources(
             self.hub,
             self.deadlines,
