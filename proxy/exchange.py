@@ -217,6 +217,8 @@ class Exchange(Asking):
         """Let the upstream answer."""
         response, rest = self._obtain(route)
         self._status = response.status
+        if response.offload:
+            route.tell_of(response.offload)
         if route.cluster.sticky:
             line = route.cluster.sticky_line(self._request, self._peer)
             response = response.with_line(line) if line else response

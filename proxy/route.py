@@ -6,6 +6,7 @@ would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin
 A question about the whole server ("OPTIONS *") goes where "/" does.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
 from proxy.wire.target import normalised
 
+log = logging.getLogger("gunicorn.error.proxy")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
@@ -31,6 +34,9 @@ class Route:
     gate: Gate | None
     edits: Edits | None = None
 
+    told: set[bytes] = field(default_factory=set, init=False)
+    """What was said of its answers already: fields that ask a proxy for something."""
+
     simple: bool = field(init=False)
     """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
 
@@ -41,6 +47,18 @@ class Route:
         if not upstream:
             return b""
         return b"localhost" if upstream[0].address.path else str(upstream[0].address).encode()
+
+    def tell_of(self, offload: bytes) -> None:
+        """Say once that the application relies on what is not done here: whoever moved from nginx wonders for long."""
+        name = offload.lower()
+        if name not in self.told:
+            self.told.add(name)
+            log.warning(
+                "route %s: the application answers with %s, which asks a proxy to send something else in its place: "
+                "the field is dropped, the answer sent as it is; let the application send it, or serve it with root",
+                self.name,
+                offload.decode("ascii"),
+            )
 
     def __post_init__(self) -> None:
         simple = (self.gate is None or self.gate.prompt) and self.edits is None and not self.cluster.sticky

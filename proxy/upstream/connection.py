@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from proxy.upstream.pool import Pool
 
 
+_FIRST = ord("H")  # of every HTTP/1 answer
+
+_SETTINGS = b"\x04"
+"""The type of the frame with which an HTTP/2 server begins (RFC 9113 section 3.4), its fourth byte."""
+
+_TLS_ALERT = b"\x15\x03"
+
+
 class UpstreamConnection(Stream):
     """A connection, leased for one exchange at a time or idle in its pool.
 
@@ -151,6 +159,8 @@ class UpstreamConnection(Stream):
         body = data[size:]
         if response.content_length != len(body) or size > most + 4 or status < 200 or status in BODILESS:
             return None
+        if response.offload:
+            return None
         self._heard = b""
         self.end_callback()
         return response, body
@@ -216,8 +226,8 @@ class UpstreamConnection(Stream):
         while True:
             if data:
                 end = data.find(END)
-                if end > most or (end < 0 and not _may_become_head(data, most)):
-                    raise ExchangeError(errors.BAD_RESPONSE, "head")
+                if data[0] != _FIRST or end > most or (end < 0 and not _may_become_head(data, most)):
+                    raise ExchangeError(errors.BAD_RESPONSE, _spoken(data))
                 if end >= 0:
                     response = parse_response_head(data[:end])
                     if upload is not None:
@@ -260,6 +270,15 @@ class UpstreamConnection(Stream):
 def _may_become_head(data: bytes, most: int) -> bool:
     """Whether more bytes could make a head of what has come so far."""
     return len(data) <= most and data.startswith(b"HTTP/1."[: len(data)]) and not bare_line_feed(data)
+
+
+def _spoken(data: bytes) -> str:
+    """What an answer is that is not HTTP/1, for the operator: usually the address is another service's."""
+    if data[:2] == b"\0\0" and data[3:4] == _SETTINGS:
+        return "the application speaks HTTP/2 alone, as gRPC does; the gateway asks applications over HTTP/1.1"
+    if data[:2] == _TLS_ALERT:
+        return "the application speaks TLS; the gateway asks applications without it"
+    return f"its head begins with {data[:16]!r}"
 
 
 def _framing(request: Request) -> bytes:

@@ -38,6 +38,7 @@ class Kind(IntEnum):
     CONTENT_TYPE = 21
     SET_COOKIE = 22
     CLAIM = 23  # says something about the client: goes on as far as it is believed
+    OFFLOAD = 24  # asks a proxy to answer with a file or another address of its own
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
@@ -94,18 +95,33 @@ _REQUEST = (
     }
 )
 
-_RESPONSE = dict.fromkeys(_HOP_BY_HOP | {"te"}, Kind.DROP) | {
-    "content-length": Kind.CONTENT_LENGTH,
-    "transfer-encoding": Kind.TRANSFER_ENCODING,
-    "connection": Kind.CONNECTION,
-    "upgrade": Kind.UPGRADE,
-    "trailer": Kind.TRAILER,
-    "sec-websocket-accept": Kind.WEBSOCKET_ACCEPT,
-    "date": Kind.DATE,
-    "x-accel-buffering": Kind.BUFFERING,
-    "content-type": Kind.CONTENT_TYPE,
-    "set-cookie": Kind.SET_COOKIE,
+# What applications tell other proxies in front of them: clients are not meant to see the paths inside.
+_TO_PROXIES = {"x-accel-expires", "x-accel-limit-rate", "x-accel-charset"}
+_OFFLOADS = {
+    "x-accel-redirect",
+    "x-sendfile",
+    "x-lighttpd-send-file",
+    "x-litespeed-location",
+    "x-reproxy-file",
+    "x-reproxy-url",
 }
+
+_RESPONSE = (
+    dict.fromkeys(_HOP_BY_HOP | _TO_PROXIES | {"te"}, Kind.DROP)
+    | dict.fromkeys(_OFFLOADS, Kind.OFFLOAD)
+    | {
+        "content-length": Kind.CONTENT_LENGTH,
+        "transfer-encoding": Kind.TRANSFER_ENCODING,
+        "connection": Kind.CONNECTION,
+        "upgrade": Kind.UPGRADE,
+        "trailer": Kind.TRAILER,
+        "sec-websocket-accept": Kind.WEBSOCKET_ACCEPT,
+        "date": Kind.DATE,
+        "x-accel-buffering": Kind.BUFFERING,
+        "content-type": Kind.CONTENT_TYPE,
+        "set-cookie": Kind.SET_COOKIE,
+    }
+)
 
 # Never removed because a client nominates them in Connection: framing, routing, credentials and our own fields.
 PROTECTED = frozenset(

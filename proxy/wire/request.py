@@ -23,6 +23,7 @@ _TARGET_BYTES = bytes(b for b in range(0x21, 0x7F) if b != ord("#"))
 _METHOD = re.compile(rb"[A-Z0-9_-]{1,20}")
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
+_HTTP2 = "HTTP/2 is chosen in the TLS handshake (ALPN), or served without TLS where the gateway has h2c = true"
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]*)(.*)")
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
@@ -139,7 +140,9 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
     elif version == b"HTTP/1.0":
         minor = 0
     else:
-        raise ExchangeError(errors.VERSION if _VERSION.fullmatch(version) else errors.REQUEST_LINE)
+        if not _VERSION.fullmatch(version):
+            raise ExchangeError(errors.REQUEST_LINE)
+        raise ExchangeError(errors.VERSION, _HTTP2 if version == b"HTTP/2.0" else "")
     if b"%" in target or b"/." in target or b"\\" in target:
         _check_path(target)
     if len(line) <= _LONGEST_REMEMBERED:

@@ -58,6 +58,7 @@ class ResponseHead:
         "lines",
         "minor",
         "nominated",
+        "offload",
         "private",
         "reason",
         "start",
@@ -86,6 +87,8 @@ class ResponseHead:
         """What is wrong with its framing. A response without a body is complete all the same (RFC 9112 section 6.3)."""
         self.nominated = _NO_TOKENS
         """Fields that its Connection field names: they end here, as trailers too (RFC 9110 section 7.6.1)."""
+        self.offload = b""
+        """The name of a field, dropped here, that asks a proxy to answer with something of its own instead."""
         self.trailer: bytes | None = None
         """The Trailer field's value."""
         self.upgrade: bytes | None = None
@@ -264,6 +267,8 @@ def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line:
         response.unbuffered = value.lower() == b"no"
     elif kind is Kind.UPGRADE:
         response.upgrade = value.lower()
+    elif kind is Kind.OFFLOAD:
+        response.offload = line.partition(b":")[0]
     elif kind is Kind.TRAILER:
         response.trailer = value if response.trailer is None else b"%s, %s" % (response.trailer, value)
     elif kind is Kind.SET_COOKIE:
