@@ -168,7 +168,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def read_again(self) -> Settings:
         """The settings a reload would run with. Raises SettingsError."""
-        return load(self._flags, self.settings.config)
+        return load(self._flags, self.settings.config, self.vault.files)
 
     def adopt(self, settings: Settings) -> None:
         """Run with other settings from now on; in the master, workers are handed them too when told."""
@@ -194,7 +194,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         before.close()
 
     def warn_of_certificates(self) -> None:
-        """Log what will soon be wrong with them."""
+        """Log what is wrong with them, or soon will be."""
         for warning in warnings(self.vault.get(), self.settings):
             self.log.warning(warning)
 
@@ -289,6 +289,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self.app.adopt(new)
         self.app.publish()
         self.app.write_to(logs)
+        self.app.warn_of_certificates()
         self._note_reload([])
         if _fixed(new) != _fixed(old):
             self.app.place(self)

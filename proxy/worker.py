@@ -33,6 +33,7 @@ from proxy.front.h1 import Connection
 from proxy.front.plain import plain_tables
 from proxy.front.secure import Handshakes
 from proxy.net.door import ignore_unreadable_names
+from proxy.net.keyring import Faults, expiries
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
 from proxy.net.stream import Deadlines, Hub, Socket
@@ -127,7 +128,12 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._upstreams.settle(self._tables)
         counters.gauge(Gauge.ORDERS, orders.version)
         self._admin = Admin(
-            self.app.board, self.app.reports, self.app.orders, self.app.version, lambda: self.app.settings
+            self.app.board,
+            self.app.reports,
+            self.app.orders,
+            self.app.version,
+            lambda: self.app.settings,
+            lambda: self._certificate_faults,
         )
         self._stopped = Event()
         self._workers = self.app.board.alive()
@@ -137,6 +143,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._fronts: list[Front] = []
         self._plain_fronts: list[Front] = []
         self._certificates_turn = 0
+        self._certificate_faults: Faults = ()
         self._renewals: Renewals | None = None
         ignore_unreadable_names()
         self._furnish()
@@ -216,18 +223,24 @@ class Worker(BaseWorker):  # type: ignore[misc]
         return plain_tables(self._tables, _port(secure[0], 443) if secure else 443)
 
     def _furnish(self) -> None:
-        """Serve the certificates that the master has found good, if they are others than before."""
-        turn = self.app.vault.turn
-        if turn == self._certificates_turn:
+        """Serve the certificates that the master has found good, if they or what their dates say is new."""
+        turn, door = self.app.vault.turn, self.app.vault.door
+        if turn == self._certificates_turn and not door.stale:
             return
         self._certificates_turn = turn
         keyring = self.app.vault.get()
         try:
-            self.app.vault.door.furnish(keyring)
+            refused = door.furnish(keyring)
         except OSError as error:
             self.log.warning("certificates not changed: %s", error)
             return
-        self._resources.counters.see_certificates(keyring.expiries)
+        left_out = tuple((pair.name, f"is not served: OpenSSL refuses it: {fault}") for pair, fault in refused)
+        for name, fault in left_out:
+            self.log.warning("certificate %s: %s", name, fault)
+        self._certificate_faults = keyring.faults + left_out
+        counters = self._resources.counters
+        counters.see_certificates(expiries(door.served))
+        counters.gauge(Gauge.CERTIFICATE_FAULTS, len(self._certificate_faults))
 
     def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._resources, connection, request).run()

@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.net.door import KeyPair, validation_context
+from proxy.net.door import validation_context
+from proxy.net.keyring import KeyPair
 
 _DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url, at least 128 bits
@@ -57,12 +58,23 @@ class State:
         """Where key and chain of a domain's certificate are kept."""
         return self.root / f"{domain}.pem"
 
+    def read(self, domain: str) -> KeyPair:
+        """The certificate that was obtained for a domain. Raises `CertificateError` where there is none that serves."""
+        from proxy.net import certificates
+
+        pair = certificates.read_joined(self.certificate(domain))
+        if domain not in pair.names:
+            raise certificates.CertificateError(
+                f"{self.certificate(domain)}: is for {pair.name}, not for {domain}; remove it"
+            )
+        return pair
+
     def pair(self, domain: str) -> KeyPair | None:
-        """The certificate that was obtained for a domain, or None."""
+        """That certificate, or None."""
         from proxy.net import certificates
 
         try:
-            return certificates.read_joined(self.certificate(domain))
+            return self.read(domain)
         except certificates.CertificateError:
             return None
 

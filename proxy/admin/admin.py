@@ -9,6 +9,7 @@ import gevent
 from proxy.admin import access, status
 from proxy.admin.answer import TEXT, Answer, Asked, refusal, structured
 from proxy.admin.commands import Commands
+from proxy.net.keyring import Faults
 from proxy.observe import prometheus
 from proxy.observe.metrics import Board, Gauge
 from proxy.observe.reports import Reports
@@ -40,14 +41,21 @@ class Admin:
     """The admin address of one worker."""
 
     def __init__(
-        self, board: Board, reports: Reports, book: OrderBook, version: str, settings: Callable[[], Settings]
+        self,
+        board: Board,
+        reports: Reports,
+        book: OrderBook,
+        version: str,
+        settings: Callable[[], Settings],
+        faults: Callable[[], Faults] = tuple,
     ) -> None:
-        """`settings` gives those in force at the time of a request."""
+        """`settings` gives those in force at the time of a request, `faults` what is wrong with certificates' files."""
         self._board = board
         self._reports = reports
         self._book = book
         self._version = version
         self._settings = settings
+        self._faults = faults
         self._commands = Commands(board, book, settings)
 
     def respond(self, asked: Asked) -> Answer:
@@ -101,7 +109,9 @@ class Admin:
 
     def _status(self) -> Answer:
         self._await_reports()
-        page = status.status(self._board, self._reports, self._book.get(), self._settings(), self._version)
+        page = status.status(
+            self._board, self._reports, self._book.get(), self._settings(), self._version, self._faults()
+        )
         return structured(page)
 
     def _await_reports(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from proxy import errors
 from proxy.admin.routes import connections, routes
 from proxy.errors import Blame, Failure
+from proxy.net.keyring import Faults
 from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
 from proxy.observe.prometheus import certificate_expiries, failure_counts, peer_views
 from proxy.observe.recent import FAILED, SLOWEST
@@ -34,7 +35,9 @@ _SIDES = {
 }
 
 
-def status(board: Board, reports: Reports, orders: Orders, settings: Settings, version: str) -> dict[str, Any]:
+def status(
+    board: Board, reports: Reports, orders: Orders, settings: Settings, version: str, faults: Faults
+) -> dict[str, Any]:
     """The document."""
     slots = board.slots()
     alive = [slot for slot in slots if slot.gauge(Gauge.PID)]
@@ -62,6 +65,7 @@ def status(board: Board, reports: Reports, orders: Orders, settings: Settings, v
         "maintenance": {"all": EVERY in orders.maintained, "routes": sorted(orders.maintained - {EVERY})},
         "orders": orders.version,
         "certificates": _certificates(alive),
+        "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
         **_reported(board, reports),
         "workers": [_worker(slot, orders) for slot in alive],

@@ -179,7 +179,9 @@ def _tunnels(now: Reading) -> Table | None:
 def _certificates(now: Reading) -> Table | None:
     if not now["certificates"]:
         return None
-    table = _table("certificates", "name", ">days left")
+    table = _table("certificates", "name", ">days left", "files")
+    faults = {row["name"]: row["fault"] for row in now["certificate_faults"]}
     for row in now["certificates"]:
-        table.add_row(Text(row["name"]), Text(str(row["days"]), style="red" if row["days"] < 14 else ""))
+        days = Text(str(row["days"]), style="red" if row["days"] < 14 else "")
+        table.add_row(Text(row["name"]), days, Text(faults.get(row["name"], ""), style="red"))
     return table

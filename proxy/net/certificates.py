@@ -3,21 +3,33 @@
 import datetime
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
-from proxy.net.door import KeyPair, Keyring, context_of
+from proxy.net.door import context_of
+from proxy.net.keyring import KeyPair, Keyring
+from proxy.values.files import read_file
 
 DAY = 86400
 _LARGEST = 1 << 20  # bytes of a file
 _SELF_SIGNED_DAYS = 365
+_KEY = re.compile(rb"-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_ALGORITHMS = {
+    PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5: "RSA",
+    PublicKeyAlgorithmOID.RSASSA_PSS: "RSA-PSS",
+    PublicKeyAlgorithmOID.EC_PUBLIC_KEY: "ECDSA",
+    PublicKeyAlgorithmOID.ED25519: "Ed25519",
+    PublicKeyAlgorithmOID.ED448: "Ed448",
+}
 
 
 class CertificateError(ValueError):
@@ -28,15 +40,12 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
     """A certificate chain and its key, checked to belong together. Raises `CertificateError`."""
     chain = _read(cert)
     secret = _read(key)
-    try:
-        certificates = x509.load_pem_x509_certificates(chain)
-    except ValueError:
-        raise CertificateError(f"{cert}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from None
+    certificates = _certificates(chain, cert)
     private = _private_key(secret, key)
     mode = key.stat().st_mode
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise CertificateError(f"{key}: everybody on this machine can read or change this key; chmod 600 {key}")
-    owners = [index for index, one in enumerate(certificates) if one.public_key() == private.public_key()]
+    owners = [index for index, one in enumerate(certificates) if _belong(private, one)]
     if not owners:
         raise CertificateError(
             f"{key}: is the key of another certificate than {cert}; name the pair that was made together"
@@ -45,9 +54,11 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
         raise CertificateError(
             f"{cert}: its certificate {owners[0] + 1} is the one of the key; put it first, the authorities behind it"
         )
-    pair = describe(chain, secret)
     try:
+        pair = describe(_pem(certificates), _key_alone(secret), str(cert))
         context_of(pair, Keyring())
+    except ValueError as error:
+        raise CertificateError(f"{cert}: its certificate is malformed: {error}") from None
     except OSError as error:
         raise CertificateError(f"{cert}: OpenSSL refuses it: {error}") from None
     return pair
@@ -57,31 +68,49 @@ def read_joined(path: Path) -> KeyPair:
     """A key and its chain in one file, which the gateway wrote itself. Raises `CertificateError`."""
     content = _read(path)
     try:
-        serialization.load_pem_private_key(content, None)
-        return describe(content, b"")
-    except (ValueError, TypeError, IndexError):
+        private = _private_key(content, path)
+        pair = describe(content, b"", str(path))
+    except ValueError:
         raise CertificateError(f"{path}: is not what the gateway wrote; remove it") from None
+    if not _belong(private, x509.load_pem_x509_certificate(content)):
+        raise CertificateError(f"{path}: its key is that of another certificate; remove it")
+    return pair
 
 
 def read_authorities(path: Path) -> str:
-    """Certificates of authorities, as PEM text. Raises `CertificateError`."""
-    content = _read(path)
+    """Certificates of authorities, as PEM text without what else stands in the file. Raises `CertificateError`."""
+    return _pem(_certificates(_read(path), path)).decode("ascii")
+
+
+def _belong(private: CertificateIssuerPrivateKeyTypes, certificate: x509.Certificate) -> bool:
     try:
-        x509.load_pem_x509_certificates(content)
-        return content.decode("ascii")
+        return certificate.public_key() == private.public_key()
+    except (ValueError, UnsupportedAlgorithm):  # a key on a curve, or of an algorithm, that nobody here can use
+        return False
+
+
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in certificates)
+
+
+def _key_alone(secret: bytes) -> bytes:
+    """A key without what stands beside it in its file, be it its certificate once more."""
+    found = _KEY.search(secret)
+    return found[0] + b"\n" if found else secret
+
+
+def _certificates(content: bytes, path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(content)
     except ValueError:
         raise CertificateError(f"{path}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from None
 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > _LARGEST:
-        raise CertificateError(f"{path}: larger than {_LARGEST} bytes; is it the right file?")
-    return content
+        return read_file(path, _LARGEST)
+    except ValueError as problem:
+        raise CertificateError(f"{path}: {problem}") from None
 
 
 def _private_key(secret: bytes, path: Path) -> CertificateIssuerPrivateKeyTypes:
@@ -92,17 +121,23 @@ def _private_key(secret: bytes, path: Path) -> CertificateIssuerPrivateKeyTypes:
             f"{path}: the key is encrypted, and nobody is there to type its password; "
             f"openssl pkey -in {path} -out a file of its own"
         ) from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise CertificateError(f"{path}: holds no private key in PEM (-----BEGIN PRIVATE KEY-----)") from None
     return private  # type: ignore[return-value]
 
 
-def describe(chain: bytes, key: bytes) -> KeyPair:
+def describe(chain: bytes, key: bytes, file: str = "") -> KeyPair:
     """A pair that belongs together, with the names and dates of its first certificate."""
     leaf = x509.load_pem_x509_certificates(chain)[0]
+    begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     return KeyPair(
-        chain, key, _names(leaf), int(leaf.not_valid_before_utc.timestamp()), int(leaf.not_valid_after_utc.timestamp())
+        chain, key, _names(leaf), int(begins.timestamp()), int(expires.timestamp()), _algorithm(leaf), file=file
     )
+
+
+def _algorithm(leaf: x509.Certificate) -> str:
+    """What the key's signatures are made with: OpenSSL holds one certificate for each."""
+    return _ALGORITHMS.get(leaf.public_key_algorithm_oid, "other")
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:

@@ -3,19 +3,20 @@
 All connections begin with one context that is made in the master before it forks. Session tickets are sealed with its
 keys, so every worker opens the tickets of every other, before and after a reload; but not when it changes what is
 asked of clients, because who resumes a session shows no certificate again. As soon as the client has said which
-name it came for (SNI, RFC 6066 section 3), the connection goes on with the context of the certificate for that name,
-unless there is but one certificate.
+name it came for (SNI, RFC 6066 section 3), the connection goes on with the context of the certificates for that name,
+unless all names are served alike.
 """
 
 import os
 import ssl
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from proxy.net.groups import restrict_groups
+from proxy.net.keyring import Choice, KeyPair, Keyring, choices, next_change, served, wildcard
 
 CIPHERS = ":".join(
     f"ECDHE-{signature}-{cipher}"
@@ -33,51 +34,18 @@ _TICKETS = 1  # of a TLS 1.3 handshake; each costs a signature's time, and clien
 _MEMORY = "/dev/shm"  # noqa: S108 - memory, not disk
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A certificate chain and its key, PEM; the names it is for and its first and last moment (unix seconds)."""
-
-    chain: bytes
-    key: bytes
-    names: tuple[str, ...]
-    begins: int
-    expires: int
-
-    @property
-    def name(self) -> str:
-        """What to call it."""
-        return self.names[0] if self.names else "unnamed"
-
-
-@dataclass(frozen=True, slots=True)
-class Keyring:
-    """Everything that TLS connections need to know of the settings, files included.
-
-    `client_ca` is PEM text; without it clients are not asked for certificates.
-    """
-
-    pairs: tuple[KeyPair, ...] = ()
-    oldest: str = "1.2"
-    http2: bool = False
-    client_ca: str = ""
-    client_required: bool = True
-
-    @property
-    def expiries(self) -> Mapping[str, int]:
-        """Unix seconds by certificate's name; of two with one name the earlier."""
-        found: dict[str, int] = {}
-        for pair in self.pairs:
-            found[pair.name] = min(pair.expires, found.get(pair.name, pair.expires))
-        return found
-
-
 def context_of(pair: KeyPair, keyring: Keyring) -> ssl.SSLContext:
-    """A server's context with this certificate. Raises `ssl.SSLError` if OpenSSL refuses it or the authorities."""
+    """A server's context with this certificate. Raises `OSError` if OpenSSL refuses it or the authorities."""
+    context = _context_for(keyring)
+    _load(context, pair)
+    return context
+
+
+def _context_for(keyring: Keyring) -> ssl.SSLContext:
     context = _plain_context()
     _configure(context, keyring)
     if keyring.client_ca:
         context.load_verify_locations(cadata=keyring.client_ca)
-    _load(context, pair)
     return context
 
 
@@ -124,12 +92,20 @@ class FrontDoor:
     hands keep what they have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._begin()
+        self._named: dict[str, ssl.SSLContext] = {}
+        self._demands: tuple[str, bool] | None = None
+        self._fresh = (0.0, 0.0)
+        self.served: tuple[KeyPair, ...] = ()
+        """The certificates that anybody is shown."""
+
+    def _begin(self) -> None:
         self.context = _plain_context()
         self.context.sni_callback = self._choose
-        self._named: dict[str, ssl.SSLContext] = {}
-        self._default: ssl.SSLContext | None = None
-        self._demands: tuple[str, bool] | None = None
+        self._loaded: set[str] = set()
+        """Algorithms of the certificates in that context: one can be replaced there, but not be taken out."""
 
     def demand(self, keyring: Keyring) -> None:
         """Resume no sessions that began when other certificates, or none, were asked of clients.
@@ -139,36 +115,57 @@ class FrontDoor:
         """
         demands = (keyring.client_ca, keyring.client_required)
         if self._demands not in (None, demands):
-            self.context = _plain_context()
+            self._begin()
         self._demands = demands
 
-    def furnish(self, keyring: Keyring) -> None:
-        """Serve these certificates from now on. Raises `ssl.SSLError`, and then nothing has changed."""
-        built = [(pair.names, context_of(pair, keyring)) for pair in keyring.pairs]
-        named: dict[str, ssl.SSLContext] = {}
-        for names, context in built:
-            for name in names:
-                named.setdefault(name, context)
+    def furnish(self, keyring: Keyring) -> list[tuple[KeyPair, OSError]]:
+        """Serve these certificates from now on; once more when `stale`.
+
+        Returns those that OpenSSL refuses, which are left out. Raises `OSError` if none is left, or if it refuses the
+        authorities of clients' certificates; then nothing has changed.
+        """
+        now = self._clock()
+        found, made, refused = _contexts(keyring, now)
+        if refused and not made:
+            raise next(iter(refused.values()))
         self.demand(keyring)
-        self._named = named
-        self._default = built[0][1] if built else None
+        self._named = {name: made[choice] for name, choice in found.items()}
+        self.served = served(found)
+        self._fresh = (now, next_change(keyring.pairs, now))
         _configure(self.context, keyring)
-        # A certificate that is the only one needs no choosing, which costs 20 us of the 250 that a handshake takes.
-        only = len(keyring.pairs) == 1 and not keyring.client_ca
-        if only:
-            _load(self.context, keyring.pairs[0])
-        self.context.sni_callback = None if only else self._choose
+        # Where all are served alike nothing need be chosen, which costs 20 us of the 250 that a handshake takes.
+        alike = len(set(found.values())) == 1 and not keyring.client_ca and self._takes(self.served)
+        self.context.sni_callback = None if alike else self._choose
+        return list(refused.items())
+
+    @property
+    def stale(self) -> bool:
+        """Whether another choice among the same certificates is due, because one has expired or begun."""
+        begins, ends = self._fresh
+        return not begins <= self._clock() < ends
+
+    def _takes(self, pairs: Iterable[KeyPair]) -> bool:
+        """Whether the first context could be given these certificates and has no others."""
+        algorithms = {pair.algorithm for pair in pairs}
+        if not self._loaded <= algorithms:
+            return False
+        self._loaded = algorithms
+        try:
+            for pair in pairs:
+                _load(self.context, pair)
+        except OSError:
+            return False
+        return True
 
     def context_for(self, name: str | None) -> ssl.SSLContext | None:
-        """The context for a host: of its own certificate, else of a wildcard's (RFC 9525 section 6.3), else the
-        first."""
-        if name is None:
-            return self._default
-        name = name.lower()
-        own = self._named.get(name)
-        if own is not None:
-            return own
-        return self._named.get("*." + name.partition(".")[2]) or self._default
+        """The context for a host: of certificates for its name, else of a wildcard's, else the first."""
+        named = self._named
+        if name is not None:
+            name = name.lower()
+            own = named.get(name) or named.get(wildcard(name))
+            if own is not None:
+                return own
+        return named.get("")
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
         chosen = self.context_for(name)
@@ -176,6 +173,28 @@ class FrontDoor:
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = chosen
         return None
+
+
+def _contexts(
+    keyring: Keyring, now: float
+) -> tuple[dict[str, Choice], dict[Choice, ssl.SSLContext], dict[KeyPair, OSError]]:
+    """The choice for each name and the context for each choice, without the certificates that OpenSSL refuses.
+
+    Raises `OSError` if it refuses the authorities of clients' certificates.
+    """
+    refused: dict[KeyPair, OSError] = {}
+    while True:
+        taken = [pair for pair in keyring.pairs if pair not in refused]
+        found = choices(taken, now)
+        made = {choice: _context_for(keyring) for choice in found.values()}
+        for choice, context in made.items():
+            for pair in choice:
+                try:
+                    _load(context, pair)
+                except OSError as error:
+                    refused[pair] = error
+        if not any(pair in refused for pair in taken):
+            return found, made, refused
 
 
 def ignore_unreadable_names() -> None:
@@ -190,8 +209,3 @@ def ignore_unreadable_names() -> None:
             report(found)
 
     sys.unraisablehook = report_others
-
-
-def names_of(pairs: Iterable[KeyPair]) -> set[str]:
-    """All names that these certificates are for."""
-    return {name for pair in pairs for name in pair.names}

@@ -64,6 +64,7 @@ class Gauge(IntEnum):
     OPEN = 10  # client connections, kept current: workers compare theirs before they accept
     QUEUED = 11  # requests waiting for a peer that has all the connections it may have
     ORDERS = 12  # version of the orders this worker acts on
+    CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
 
 
 class PeerState(IntEnum):

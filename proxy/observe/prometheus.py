@@ -82,6 +82,11 @@ class _BoardCollector(Collector):
             sum(slot.gauge(Gauge.QUEUED) for slot in alive),
         )
         yield _certificates(alive)
+        yield GaugeMetricFamily(
+            _PREFIX + "certificate_faults",
+            "Files of certificates that cannot be used now; those read before are served on",
+            max((slot.gauge(Gauge.CERTIFICATE_FAULTS) for slot in alive), default=0),
+        )
         yield from _workers(slots, alive)
         yield GaugeMetricFamily(
             _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started

@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import socket
+from collections.abc import Container
 from pathlib import Path
 
 from proxy.settings.pages import load_pages
@@ -15,8 +16,9 @@ _EVERYWHERE = ("0.0.0.0", "::")
 _time = kinds.DURATION.show
 
 
-def problems(settings: Settings) -> list[str]:
-    """What is wrong; one line for each, with the mend."""
+def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
+    """What is wrong; one line for each, with the mend. Whether files of certificates that are `served` already can
+    still be read does not matter here."""
     own = _own(settings)
     return [
         *_upstream_problems(settings),
@@ -25,7 +27,7 @@ def problems(settings: Settings) -> list[str]:
         *_limit_problems(settings),
         *_answer_problems(settings),
         *_auth_problems(settings),
-        *_machine_problems(settings),
+        *_machine_problems(settings, served),
         *(
             f"route {route.name}: {problem}"
             for route in settings.routes
@@ -271,7 +273,7 @@ def risks(settings: Settings) -> list[str]:
     return found
 
 
-def _machine_problems(settings: Settings) -> list[str]:
+def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
     found: list[str] = []
     if settings.spool_dir is not None and not os.access(settings.spool_dir, os.W_OK | os.X_OK):
         found.append(f"--spool-dir {settings.spool_dir}: not a directory that can be written to; create it")
@@ -287,11 +289,11 @@ def _machine_problems(settings: Settings) -> list[str]:
                 found.append(f"{flag} {file}: is a directory; name a file")
     for key in ("basic_auth", "root", "tls_cert", "tls_key", "tls_client_ca", "acme_ca"):
         path = getattr(settings, key)
-        if path:
+        if path and path not in served:
             found += [f"{TABLE[key].flag} {problem.partition(' ')[2]}" for problem in _unreadable(key, path)]
     for number, one in enumerate(settings.certificates[1 if settings.tls_cert else 0 :], 1):
-        found += _unreadable(f"certificate {number}: cert", one.cert)
-        found += _unreadable(f"certificate {number}: key", one.key)
+        for key, path in (("cert", one.cert), ("key", one.key)):
+            found += _unreadable(f"certificate {number}: {key}", path) if path not in served else []
     for flag, name, known in (("--user", settings.user, _known_user), ("--group", settings.group, _known_group)):
         if name and not known(name):
             found.append(f"{flag} {name}: there is no such {flag[2:]} on this machine; create it or name another")

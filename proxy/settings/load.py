@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ def nearest(name: str, names: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else "python -m proxy --help lists all settings"
 
 
-def load(flags: Mapping[str, str | list[str]], path: Path | None = None) -> Settings:
+def load(flags: Mapping[str, str | list[str]], path: Path | None = None, served: Container[Path] = ()) -> Settings:
     """Read flags (by setting name, as typed) over the file at `path` over the defaults.
 
-    Raises `SettingsError` with every mistake found, not the first only.
+    Files of certificates that are `served` already need not be there any more. Raises `SettingsError` with every
+    mistake found, not the first only.
     """
     mistakes: list[str] = []
     chosen: dict[str, Any] = {}
@@ -57,7 +58,7 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None) -> Sett
     settings = Settings(**chosen, certificates=certificates)
     if file is not None:
         settings = replace(settings, routes=file.routes(settings))
-    mistakes += [file.placed(problem, flags) if file is not None else problem for problem in problems(settings)]
+    mistakes += [file.placed(problem, flags) if file is not None else problem for problem in problems(settings, served)]
     token = b""
     if settings.admin_token_file:
         try:

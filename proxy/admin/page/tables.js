@@ -97,13 +97,14 @@ export function failures(reading, earlier) {
 }
 
 export function certificates(reading) {
+  const faults = new Map(reading.certificate_faults.map((row) => [row.name, row.fault]));
   bars("certificates", reading.certificates.map((row) => ({
     key: row.name,
     name: row.name,
-    kind: row.days < 7 ? "upstream" : row.days < 21 ? "gateway" : "fine",
+    kind: row.days < 7 ? "upstream" : row.days < 21 || faults.has(row.name) ? "gateway" : "fine",
     part: row.days / 90,
     value: row.days < 0 ? "expired" : plural(row.days, "day"),
-    note: `until ${new Date(row.expires * 1000).toLocaleDateString()}`,
+    note: [`until ${new Date(row.expires * 1000).toLocaleDateString()}`, faults.get(row.name)].filter(Boolean).join("; "),
   })));
 }
 

@@ -11,7 +11,7 @@ from zlib import crc32
 import pytest
 
 from proxy.handover import Handover
-from proxy.net.door import KeyPair, Keyring
+from proxy.net.keyring import KeyPair, Keyring
 from proxy.settings import Address, Certificate, Peer, RouteSettings, Settings
 from proxy.values.web import Key, Rate, Trusted
 

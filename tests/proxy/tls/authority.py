@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
@@ -25,7 +25,7 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+def pem_of_key(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -45,7 +45,7 @@ class Authority:
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
         names: Sequence[str],
         begins: datetime.timedelta,
         ends: datetime.timedelta,
@@ -78,9 +78,11 @@ class Authority:
         begins: datetime.timedelta = -DAY,
         ends: datetime.timedelta = 20 * DAY,
         curve: ec.EllipticCurve | None = None,
+        rsa_bits: int = 0,
     ) -> tuple[Path, Path]:
         """Files with a certificate for these names and with its key."""
-        key = ec.generate_private_key(curve or ec.SECP256R1())
+        ecdsa = ec.generate_private_key(curve or ec.SECP256R1())
+        key = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ecdsa
         certificate = self._sign(_name(names[0]), key, names, begins, ends, authority=False)
         stem = file or names[0].replace("*", "any")
         chain, secret = self._directory / f"{stem}.crt", self._directory / f"{stem}.key"

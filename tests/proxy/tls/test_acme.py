@@ -17,7 +17,7 @@ import websocket
 from proxy.acme.renewal import challenge_kinds, due, pause
 from proxy.acme.state import Failures, State
 from proxy.net.certificates import DAY, self_signed, write_private
-from proxy.net.door import KeyPair
+from proxy.net.keyring import KeyPair
 from proxy.settings import Address, Settings
 from tests.proxy.black_box.gateway import ROOT
 from tests.proxy.tls.authority import Authority

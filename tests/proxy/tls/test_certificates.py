@@ -21,7 +21,8 @@ from proxy.net.certificates import (
     worries,
     write_private,
 )
-from proxy.net.door import FrontDoor, Keyring
+from proxy.net.door import FrontDoor
+from proxy.net.keyring import Keyring, expiries
 from tests.proxy.tls.authority import Authority
 
 
@@ -30,7 +31,7 @@ def test_names_and_dates_are_those_of_the_certificate(authority: Authority) -> N
     assert pair.names == ("names.test", "other.test", "127.0.0.1")
     assert pair.name == "names.test"
     assert pair.begins < time.time() < pair.expires
-    assert Keyring((pair,)).expiries == {"names.test": pair.expires}
+    assert expiries((pair,)) == {"names.test": pair.expires}
 
 
 def refusal(cert: Path, key: Path) -> str:

@@ -1,13 +1,17 @@
 """The front door: which certificate a client is shown, and what it may speak."""
 
+import datetime
 import socket
 import ssl
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
 from proxy.net.certificates import read_authorities, read_pair
-from proxy.net.door import FrontDoor, Keyring, ignore_unreadable_names
+from proxy.net.door import FrontDoor, ignore_unreadable_names
+from proxy.net.keyring import KeyPair, Keyring
 from proxy.net.tls import TlsSocket
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import Client, shake_hands
@@ -259,3 +263,94 @@ class TestClientCertificates:
         for required in (True, False):
             with pytest.raises(ssl.SSLError):
                 self.attempt(furnished(self.keyring(keyring, clients, required=required)), context)
+
+
+@pytest.fixture(scope="module")
+def both(authority: Authority) -> tuple[KeyPair, KeyPair]:
+    return (
+        read_pair(*authority.issue("both.test", file="ecdsa")),
+        read_pair(*authority.issue("both.test", "more.test", file="rsa", rsa_bits=2048)),
+    )
+
+
+class TestAlgorithms:
+    """RSA and ECDSA for one name: each client is shown the one that it can read."""
+
+    def algorithm(self, door: FrontDoor, context: ssl.SSLContext, name: str, readable: str) -> str:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(":".join(f"ECDHE-{one}-AES128-GCM-SHA256" for one in readable.split()))
+        near, client = connect(door, context, name)
+        try:
+            shake_hands(near, client)
+            cipher = client.tls.cipher()
+        finally:
+            end(near, client)
+        assert cipher is not None
+        return cipher[0].split("-")[1]
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["ECDSA first", "RSA first"])
+    @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+    def test_every_client_is_served(
+        self,
+        authority: Authority,
+        keyring: Keyring,
+        both: tuple[KeyPair, KeyPair],
+        order: tuple[int, int],
+        *,
+        beside: bool,
+    ) -> None:
+        pairs = tuple(both[place] for place in order)
+        door = furnished(Keyring(pairs + keyring.pairs if beside else pairs))
+        assert self.algorithm(door, authority.trust(), "both.test", "RSA") == "RSA"
+        assert self.algorithm(door, authority.trust(), "both.test", "ECDSA") == "ECDSA"
+        assert self.algorithm(door, authority.trust(), "both.test", "RSA ECDSA") == "ECDSA"
+        assert self.algorithm(door, authority.trust(), "more.test", "RSA") == "RSA"
+        assert set(door.served) == set(pairs + keyring.pairs if beside else pairs)
+
+    def test_one_that_is_gone_is_shown_no_more(self, authority: Authority, both: tuple[KeyPair, KeyPair]) -> None:
+        ecdsa, rsa = both
+        door = furnished(Keyring((ecdsa,)))
+        for pairs, gone in (((ecdsa, rsa), ""), ((ecdsa,), "RSA"), ((rsa,), "ECDSA"), ((rsa, ecdsa), "")):
+            door.furnish(Keyring(pairs))
+            for one in ("RSA", "ECDSA"):
+                if one == gone:
+                    with pytest.raises(ssl.SSLError):
+                        self.algorithm(door, authority.trust(), "both.test", one)
+                else:
+                    assert self.algorithm(door, authority.trust(), "both.test", one) == one
+
+
+def test_a_certificate_that_openssl_refuses_is_left_out_alone(authority: Authority, keyring: Keyring) -> None:
+    first, wild, exact = keyring.pairs
+    broken = replace(exact, key=first.key, chain=exact.chain)
+    door = FrontDoor()
+    refused = door.furnish(Keyring((broken, wild, first)))
+    assert [pair for pair, _ in refused] == [broken]
+    assert "first.test" in shown(door, authority.trust(), "first.test")
+    assert "*.wild.test" in shown(door, authority.trust(), "one.wild.test")
+    assert "*.wild.test" in shown(door, authority.trust(), "unknown.test")
+    with pytest.raises(ssl.SSLError):
+        door.furnish(Keyring((broken,)))
+    assert "first.test" in shown(door, authority.trust(), "first.test")
+
+
+def test_the_valid_one_takes_over_when_the_other_expires(authority: Authority) -> None:
+    pairs = [
+        read_pair(*authority.issue("turn.test", file=name, ends=datetime.timedelta(days=days)))
+        for name, days in (("soon", 1), ("later", 9))
+    ]
+    now = time.time()
+    door = FrontDoor(lambda: now)
+    assert door.stale
+    door.furnish(Keyring(tuple(pairs)))
+    assert door.served == (pairs[0],)
+    assert not door.stale
+    now = pairs[0].expires + 1
+    assert door.stale
+    door.furnish(Keyring(tuple(pairs)))
+    assert door.served == (pairs[1],)
+    assert not door.stale
+    now = time.time()  # the clock was wrong
+    assert door.stale
+    door.furnish(Keyring(tuple(pairs)))
+    assert door.served == (pairs[0],)

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.net import groups
 from proxy.net.certificates import read_authorities, read_pair, self_signed
-from proxy.net.door import FrontDoor, Keyring, validation_context
+from proxy.net.door import FrontDoor, validation_context
+from proxy.net.keyring import Keyring
 from proxy.net.tls import TlsSocket
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway

@@ -13,7 +13,8 @@ from proxy.front.front import Front
 from proxy.front.secure import Handshakes, Validation
 from proxy.limits import Limits
 from proxy.net.certificates import read_pair, self_signed
-from proxy.net.door import ACME_TLS, FrontDoor, Keyring, validation_context
+from proxy.net.door import ACME_TLS, FrontDoor, validation_context
+from proxy.net.keyring import Keyring
 from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board

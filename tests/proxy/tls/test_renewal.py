@@ -50,14 +50,18 @@ def test_files_that_change_are_served_and_broken_ones_are_not(
 
         good = key.read_bytes()
         key.write_bytes(b"-----BEGIN")
-        said = f"certificates have changed but those before stay: {key}: holds no private key"
+        said = f"certificate {NAME}: {key}: holds no private key"
         until(lambda: said in gateway.log, "the log says so")
+        until(lambda: gateway.status()["certificate_faults"], "the status says so")
+        (fault,) = gateway.status()["certificate_faults"]
+        assert fault["name"] == NAME
+        assert str(key) in fault["fault"]
+        assert gateway.metric("certificate_faults") == 1
         gateway.signal(signal.SIGHUP)
-        until(lambda: "reload refused" in gateway.log, "a reload is refused")
+        until(lambda: "settings reloaded" in gateway.log, "a reload is taken all the same")
         assert shown_serial(gateway, trust, NAME) == second
         key.write_bytes(good)
-        gateway.signal(signal.SIGHUP)
-        until(lambda: "settings reloaded" in gateway.log, "a reload is taken again")
+        until(lambda: gateway.metric("certificate_faults") == 0, "the fault is over")
         assert shown_serial(gateway, trust, NAME) == second
         assert kept.ask("GET", "/")[0] == 200
         kept.close()

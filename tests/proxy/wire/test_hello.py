@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.net.certificates import self_signed
-from proxy.net.door import FrontDoor, Keyring
+from proxy.net.door import FrontDoor
+from proxy.net.keyring import Keyring
 from proxy.wire.hello import Hello, HelloIncomplete, parse_hello
 from tests.proxy.tls.wire import hello, hello_of, record, recut, vector
 

@@ -1,0 +1,110 @@
+"""Certificates with their keys, and which of them serve which name."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+Choice = tuple["KeyPair", ...]
+"""What clients of one name are shown: each the certificate whose signatures it can read."""
+
+Faults = tuple[tuple[str, str], ...]
+"""Names of certificates, or of settings, and what is wrong with their files."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate chain and its key, PEM; the names it is for and its first and last moment (unix seconds).
+
+    `algorithm` is that of the key. `stands_in` says that the gateway made it itself, for names that have nothing
+    better. `file` is where it was read, for messages.
+    """
+
+    chain: bytes
+    key: bytes
+    names: tuple[str, ...]
+    begins: int
+    expires: int
+    algorithm: str = ""
+    stands_in: bool = False
+    file: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return self.names[0] if self.names else "unnamed"
+
+    def valid(self, now: float) -> bool:
+        """Whether clients whose clock says `now` take its dates."""
+        return self.begins <= now < self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """Everything that TLS connections need to know of the settings, files included.
+
+    `client_ca` is PEM text; without it clients are not asked for certificates. `faults` are those of the last look at
+    the files: what they concern serves on as it was.
+    """
+
+    pairs: tuple[KeyPair, ...] = ()
+    oldest: str = "1.2"
+    http2: bool = False
+    client_ca: str = ""
+    client_required: bool = True
+    faults: Faults = ()
+
+
+def expiries(pairs: Iterable[KeyPair]) -> dict[str, int]:
+    """Unix seconds by certificate's name; of two with one name the earlier."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        found[pair.name] = min(pair.expires, found.get(pair.name, pair.expires))
+    return found
+
+
+def wildcard(name: str) -> str:
+    """The wildcard that a name is matched by (RFC 9525 section 6.3)."""
+    return "*." + name.partition(".")[2]
+
+
+def choices(pairs: Sequence[KeyPair], now: float) -> dict[str, Choice]:
+    """What each name is served with, wildcards under their own name, and "" for every other.
+
+    A certificate that is valid goes before one that is not, one for the name itself before a wildcard's, and whatever
+    somebody vouches for before what the gateway made itself. Of several as good as each other there is one for each
+    algorithm, the first.
+    """
+    holders: dict[str, list[KeyPair]] = {}
+    for pair in pairs:
+        for name in pair.names:
+            holders.setdefault(name, []).append(pair)
+    found = {name: _best(own, holders.get(wildcard(name), ()), now) for name, own in holders.items()}
+    if pairs:
+        first = min(pairs, key=lambda pair: (pair.stands_in, not pair.valid(now)))
+        found[""] = found.get(first.name, (first,))
+    return found
+
+
+def _best(own: Sequence[KeyPair], wild: Sequence[KeyPair], now: float) -> Choice:
+    ranks: dict[tuple[bool, bool, int], dict[str, KeyPair]] = {}
+    for far, fit in enumerate((own, wild)):
+        for pair in fit:
+            rank = pair.stands_in, not pair.valid(now), far
+            ranks.setdefault(rank, {}).setdefault(pair.algorithm, pair)
+    return tuple(ranks[min(ranks)].values())
+
+
+def next_change(pairs: Iterable[KeyPair], now: float) -> float:
+    """When the choice may be another (unix seconds): the next beginning or end of a certificate."""
+    moments = (moment for pair in pairs for moment in (pair.begins, pair.expires))
+    return min((moment for moment in moments if moment > now), default=math.inf)
+
+
+def names_of(pairs: Iterable[KeyPair]) -> set[str]:
+    """All names that these certificates are for."""
+    return {name for pair in pairs for name in pair.names}
+
+
+def served(found: Mapping[str, Choice]) -> Choice:
+    """The certificates that anybody is shown, each once."""
+    return tuple(dict.fromkeys(pair for choice in found.values() for pair in choice))
