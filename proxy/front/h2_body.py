@@ -92,6 +92,7 @@ class BodySource(ABC):
         Raises `Malformed` if the body is not as long as its content-length (RFC 9113 section 8.1.1): it is compared
         here, where every body comes by, whatever ends it and whoever reads it, or not.
         """
+        self._came += len(data)
         if data:
             inbox = self._inbox
             if inbox and len(inbox[-1][0]) < _COALESCED:
@@ -101,7 +102,6 @@ class BodySource(ABC):
             inbox.append((data, size))
         elif size:
             self._acknowledge(size)  # nothing but padding
-        self._came += len(data)
         length = self.request.fields.content_length
         if length is not None and (self._came > length or (ended and self._came < length)):
             raise Malformed("another body than its content-length announces")

@@ -125,6 +125,22 @@ def test_a_connection_that_was_sent_part_of_a_request_carries_no_other(
         assert seen.partition(b"\r\n\r\n")[2] in (b"", b"abc", b"abcd")
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (43, 12), (1023, 1, 1024), (1,) * 100, (0, 5, 0)])
+def test_a_body_in_small_pieces_is_as_long_as_they_are(
+    lengths: Gateway, origin: ScriptedUpstream, sizes: tuple[int, ...]
+) -> None:
+    origin.expect()
+    with Raw(lengths.port) as client:
+        frames = [data(b"x" * size, size % 3) for size in sizes]
+        client.send(client.open(3, announced(sum(sizes))), *frames, data(b"", ends=True))
+        assert client.until(DataFrame, stream=3).data == b"ok"
+    assert bodies(origin) == [b"x" * sum(sizes)]
+
+
+def bodies(origin: ScriptedUpstream) -> list[bytes]:
+    return [one.data.partition(b"\r\n\r\n")[2] for one in origin.received]
+
+
 def test_the_access_log_tells_of_it(start: Start, origin: ScriptedUpstream) -> None:
     gateway = start(origin.address)
     with Raw(gateway.port) as client:
