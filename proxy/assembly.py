@@ -23,6 +23,7 @@ from proxy.upstream.probe import Probe, Probing
 from proxy.upstream.queue import Queue
 from proxy.values import Peer as PeerSetting
 from proxy.wire.request import HeadLimits
+from proxy.wire.via import NO_VIA, Via
 
 _UPSTREAM_MARGIN = 1.0
 """An idle connection is given up this long before the upstream would close it."""
@@ -222,7 +223,13 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
             draining=draining,
         ),
         build_edits(settings, path),
+        build_via(route, upstreams.limits),
     )
+
+
+def build_via(route: RouteSettings, limits: WorkerLimits) -> Via:
+    """What a route calls itself: the same in all workers, and in every other gateway something else."""
+    return Via(b"aragora-%x" % limits.keys("via").of_value(route.name.encode())) if route.settings.via else NO_VIA
 
 
 def build_cluster(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Cluster:

@@ -114,6 +114,8 @@ UNKNOWN_CODING = _client("unknown_coding", 501, "This transfer coding is not und
 PROTOCOL = _client("protocol", 501, "Only WebSockets are opened by an extended CONNECT")
 VERSION = _client("version", 505, "Only HTTP/1.0 and HTTP/1.1 are served here")
 
+LOOP = _client("loop", 508, "The request has come back to the route that sent it on: an upstream leads here")
+
 # TLS (RFC 8446). A handshake that fails has its own alerts: no status can be sent.
 TLS_EXPECTED = _client("tls_expected", 400, "This port speaks HTTPS; write https:// before the address")
 TLS_HANDSHAKE = _client("tls_handshake", 0, "The TLS handshake failed")

@@ -19,6 +19,7 @@ from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
 from proxy.wire.target import normalised
+from proxy.wire.via import NO_VIA, Via
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -33,6 +34,7 @@ class Route:
     cluster: Cluster
     gate: Gate | None
     edits: Edits | None = None
+    via: Via = NO_VIA
 
     told: set[bytes] = field(default_factory=set, init=False)
     """What was said of its answers already: fields that ask a proxy for something."""

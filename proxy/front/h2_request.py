@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from time import monotonic
 
 from proxy.front.front import Front
-from proxy.front.origin import read_origin
+from proxy.front.origin import read_origin, upstream_fields
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
-from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival
 from proxy.wire.h2_head import Field, Malformed, RequestHead, parse_request_head, regular_fields
 from proxy.wire.outline import outlined_fields, shortened
@@ -105,7 +104,7 @@ class RequestReader:
             head.target,
             _VERSION,
             head.fields,
-            upstream_block(head.fields, head.host, origin.lines),
+            upstream_fields(route, _VERSION, head.host, head.fields, origin),
             monotonic(),
             client=origin.client,
             scheme=origin.scheme,

@@ -3,6 +3,7 @@
 from proxy.errors import ClientGone
 from proxy.net.stream import Socket
 from proxy.route import Route, Tables
+from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival, Origin, origin_of
 from proxy.wire.request import RequestFields
 from proxy.wire.tracing import Marks, read_trace
@@ -22,6 +23,19 @@ def read_origin(
     if origin.request_id is None and trace is None and not tracing:
         return origin, None
     return origin, Marks(origin.request_id, trace, tracing)
+
+
+def upstream_fields(
+    route: Route | None, version: int, host: bytes | None, fields: RequestFields, origin: Origin
+) -> bytes:
+    """The fields that the upstream is sent of a request that came by HTTP/1.`version`, or by HTTP/2.
+
+    Raises `ExchangeError` for a request that was sent on by this route before.
+    """
+    if route is None:
+        return upstream_block(fields, host, origin.lines)
+    route.via.check(fields.via)
+    return upstream_block(fields, route.host if host is None else host, origin.lines, route.via.lines[version])
 
 
 def socket_names(sock: Socket) -> tuple[object, object]:

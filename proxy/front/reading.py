@@ -6,13 +6,12 @@ from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.front.body import BodyStream, read_chunked_body, read_sized_body, too_large
 from proxy.front.front import Front
-from proxy.front.origin import read_origin
+from proxy.front.origin import read_origin, upstream_fields
 from proxy.front.responder import Responder
 from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket
 from proxy.route import Route, Tables
 from proxy.settings import Settings
 from proxy.upstream.request import Request
-from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival
 from proxy.wire.head import CRLF, END, bare_line_feed
 from proxy.wire.request import SLASH, parse_request_fields, parse_request_line, resolve_target
@@ -136,8 +135,8 @@ class Reader(Responder):
         else:
             arrival = Arrival(self.client, self.front.scheme, self.front.port)
             origin, marks = read_origin(tables, self._route, arrival, host, fields)
-            named = host if host is not None or self._route is None else self._route.host
-            client, scheme, forwarded = origin.client, origin.scheme, upstream_block(fields, named, origin.lines)
+            client, scheme = origin.client, origin.scheme
+            forwarded = upstream_fields(self._route, minor, host, fields, origin)
         request = Request(
             method,
             target,

@@ -425,6 +425,11 @@ class Settings:
         bool, _routed("Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")
     ] = True
 
+    via: Annotated[
+        bool,
+        _routed("Fields", kinds.SWITCH, "name the gateway in Via to the upstream, and answer 508 to what comes back"),
+    ] = True
+
     redirect: Annotated[
         str,
         _routed(

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     SET_COOKIE = 22
     CLAIM = 23  # says something about the client: goes on as far as it is believed
     OFFLOAD = 24  # asks a proxy to answer with a file or another address of its own
+    VIA = 25
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
@@ -92,6 +93,7 @@ _REQUEST = (
         "accept": Kind.ACCEPT,
         "sec-websocket-key": Kind.WEBSOCKET_KEY,
         "sec-websocket-version": Kind.WEBSOCKET_VERSION,
+        "via": Kind.VIA,
     }
 )
 

@@ -50,7 +50,7 @@ class HeadLimits:
     block: int = 32768
 
     # Fields that the gateway itself adds towards the upstream, which counts them too.
-    ADDED = 7
+    ADDED = 8
 
     # What a head over one of them is told names the setting: its reader may be the operator.
 
@@ -89,6 +89,7 @@ class RequestFields:
         "te_trailers",
         "upgrade",
         "user_agent",
+        "via",
         "websocket",
         "websocket_key",
         "websocket_version",
@@ -110,6 +111,7 @@ class RequestFields:
         self.referer: bytes | None = None
         self.user_agent: bytes | None = None
         self.accept: bytes | None = None
+        self.via: bytes | None = None
         self.claims: tuple[tuple[bytes, bytes], ...] = ()
         """Lower-cased names and values of the fields that say something about the client."""
 
@@ -343,6 +345,11 @@ def _read_accept(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.lines.append(line)
 
 
+def _read_via(fields: RequestFields, value: bytes, line: bytes) -> None:
+    fields.via = value if fields.via is None else b"%s, %s" % (fields.via, value)
+    fields.lines.append(line)
+
+
 def _read_claim(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.claims += ((line.partition(b":")[0].lower(), value),)
 
@@ -370,6 +377,7 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.USER_AGENT: _read_user_agent,
     Kind.ACCEPT: _read_accept,
     Kind.CLAIM: _read_claim,
+    Kind.VIA: _read_via,
     Kind.WEBSOCKET_KEY: _read_websocket_key,
     Kind.WEBSOCKET_VERSION: _read_websocket_version,
 }

@@ -15,7 +15,7 @@ CASES = cases.requests()
 
 
 def own_fields_removed(data: bytes, port: int, upstream: bytes) -> bytes:
-    """The request without the seven fields the gateway sets, each of which must stand there once, and be right.
+    """The request without the eight fields the gateway sets, each of which must stand there once, and be right.
 
     A Host that is the `upstream` is the gateway's own as well.
     """
@@ -30,6 +30,7 @@ def own_fields_removed(data: bytes, port: int, upstream: bytes) -> bytes:
         (b"X-Forwarded-Proto", rb"http"),
         (b"X-Forwarded-Port", b"%d" % port),
         (b"X-Request-ID", rb"[0-9A-Za-z-]{16,}"),
+        (b"Via", rb"1\.[01] aragora-[0-9a-f]+"),
         (b"Forwarded", rb"for=127\.0\.0\.1;proto=http" + (rb';host="?' + re.escape(host) + rb'"?' if host else b"")),
         *([(b"X-Forwarded-Host", re.escape(host))] if host else []),
     ):
