@@ -165,6 +165,7 @@ def test_a_failed_installation_says_so_and_counts_as_none(tmp_path: Path) -> Non
     for name in ("scripts/venv", "setup.cfg", "pyproject.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(CHECKOUT / name, tmp_path / name)
+    shutil.copytree(CHECKOUT / "conf" / "requirements", tmp_path / "conf" / "requirements")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")], check=True, timeout=60)
     for _ in range(2):
         with Running(str(tmp_path / "scripts" / "venv"), log=tmp_path / "venv.log") as running:
@@ -178,6 +179,7 @@ def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path:
     shutil.copy(CHECKOUT / "scripts" / "venv", tmp_path / "scripts")
     (tmp_path / "setup.cfg").touch()
     (tmp_path / "pyproject.toml").touch()
+    shutil.copytree(CHECKOUT / "conf" / "requirements", tmp_path / "conf" / "requirements")
     for body in ("exit 1", 'case "$2" in *ensurepip*) exit 1;; esac'):
         interpreter = tmp_path / "python"
         interpreter.write_text(f"#!/bin/sh\n{body}\n")
