@@ -95,6 +95,7 @@ class Asking:
             try:
                 if lease is None:
                     lease = self._lease = self._acquire(monotonic(), route, fresh=fresh, repeatable=repeatable)
+                    lease.private = lease.private or request.fields.binding
                     lease.preamble = preamble
                     self._phase = REQUEST
                     lease.send_request(request, settings.send_timeout)
@@ -141,12 +142,23 @@ class Asking:
         pools = self._peers or route.cluster.in_turn(self._request)
         self._peers = ()
         if not fresh:
-            pool = pools[0]
-            lease = pool.lease(now, repeatable=repeatable)
+            lease = self._resume_private(now, pools, repeatable=repeatable)
+            if lease is None:
+                lease = pools[0].lease(now, repeatable=repeatable)
             if lease is not None:
-                self._peer = pool.name
+                self._peer = lease.pool.name
                 return lease
         return self._connect_to_one(pools, route)
+
+    def _resume_private(self, now: float, pools: Sequence[Pool], *, repeatable: bool) -> UpstreamConnection | None:
+        """The client's own connection to one of these peers, if it has one that is still good."""
+        kept = self._downstream.kept()
+        if kept is None:
+            return None
+        if kept.pool in pools:
+            return kept.pool.resume(kept, now, repeatable=repeatable)
+        kept.pool.discard(kept)
+        return None
 
     def _connect_to_one(self, pools: Sequence[Pool], route: Route) -> UpstreamConnection:
         """A new connection to the first peer that accepts; while none does, wait for one that restarts or comes."""

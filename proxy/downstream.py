@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from proxy.errors import Blame
 from proxy.net.stream import Outlet, Stream
 from proxy.settings import Settings
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request
 from proxy.wire.response import ResponseHead
 
@@ -48,6 +49,12 @@ class Downstream(Protocol):
 
     def names(self) -> tuple[object, object]:
         """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Keep an upstream connection that nobody else may use, for the same client; else close it."""
+
+    def kept(self) -> UpstreamConnection | None:
+        """Take it back, if there is one."""
 
     def read_body(self, request: Request, settings: Settings) -> None:
         """Set `request.body` and its length: read to the end, or a stream where buffering is off.

@@ -81,8 +81,9 @@ class Exchange(Asking):
         """
         request = self._request
         cluster = route.cluster
+        fields = request.fields
         # The answer to HEAD announces a body that does not come.
-        if cluster.queue is not None or request.method == b"HEAD" or request.fields.websocket:
+        if cluster.queue is not None or request.method == b"HEAD" or fields.websocket or fields.binding:
             return False
         if route.gate is not None:
             self._admitted = True
@@ -255,7 +256,8 @@ class Exchange(Asking):
             behind = relay_counted(self._lease, rest, response.content_length, sink, limits)
         else:
             relay_until_close(self._lease, rest, sink, limits)
-            behind = b"closed"
+            self._lease.spoiled = True
+            behind = b""
         self._release(response, clean=not behind)
 
     def _relay_encoded(
@@ -279,8 +281,9 @@ class Exchange(Asking):
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
         status = response.status
         announced = response.chunked or bool(response.content_length)  # where it is in doubt, `close` is said
-        # Were it sent all the same, and a moment later, it would stand before somebody else's answer.
-        self._release(response, clean=not rest and not announced)
+        if rest and self._lease is not None:
+            self._lease.spoiled = self._lease.pool.conduct.sends_bodies = True
+        self._release(response, clean=True, doubtful=announced)
         length = None
         if status == 205:
             length = 0
@@ -315,13 +318,23 @@ class Exchange(Asking):
         finally:
             downstream.sent += relay.sent
 
-    def _release(self, response: ResponseHead, *, clean: bool) -> None:
-        """Return the connection, or close it if anything about it is in doubt."""
+    def _release(self, response: ResponseHead, *, clean: bool, doubtful: bool = False) -> None:
+        """Return the connection, or close it if it is of no use any more.
+
+        `clean`: nothing stood behind the answer; `doubtful`: something may still come.
+        """
         lease, self._lease = self._lease, None
         if lease is None:
             return
+        if not clean:
+            lease.pool.overran(monotonic())
         if clean and lease.reusable and not response.close:
-            lease.pool.give_back(lease, monotonic())
+            if response.binding or lease.private:
+                lease.private = True
+                lease.pool.set_aside(lease, monotonic())
+                self._downstream.keep(lease)
+            else:
+                lease.pool.give_back(lease, monotonic(), doubtful=doubtful)
         else:
             lease.pool.answered()
             lease.close()

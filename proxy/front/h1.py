@@ -106,7 +106,7 @@ class Connection(Reader):
                 return False  # the greenlet refuses it, or fails at it
             self._take(request, data, end + 4)
         route = self._route
-        if route is None or not route.simple or not self._has_body(request, route.settings):
+        if route is None or not route.simple or self.private is not None or not self._has_body(request, route.settings):
             self._read_ahead = request
             return False
         self.begun = self._chunked = False
@@ -186,6 +186,8 @@ class Connection(Reader):
         if not self.closed:
             self.front.connections.discard(self)
             self.front.ended(self.sock.fileno())
+            if self.private is not None:
+                self.private.pool.discard(self.private)
         super().close()
 
     # Serving.

@@ -22,6 +22,7 @@ from proxy.relay import send_rest
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
+from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.fields import BODILESS
 from proxy.wire.h2_head import Field, field_tuples, response_section, upgrade_section
 from proxy.wire.head import CRLF
@@ -92,6 +93,13 @@ class ClientStream(BodySource):
         self.owner = None
         if not self.tunnelled:
             self.finish()
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        # Streams run side by side, each with an upstream connection of its own: none of them is the client's.
+        connection.pool.discard(connection)
+
+    def kept(self) -> None:
+        return None
 
     def finish(self) -> None:
         """Nothing more is sent: end what is not complete, forget the rest."""

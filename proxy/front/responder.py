@@ -10,6 +10,7 @@ from proxy.front.origin import socket_names
 from proxy.net.stream import END_FOLLOWS, Outlet, Socket, Stream
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.body import LAST_CHUNK
 from proxy.wire.fields import informational
@@ -32,6 +33,7 @@ class Responder(Stream):
         "client",
         "detached",
         "front",
+        "private",
         "sent",
     )
 
@@ -46,6 +48,8 @@ class Responder(Stream):
         self.begun = False
         self.detached = False
         """Left to a tunnel: no more HTTP."""
+        self.private: UpstreamConnection | None = None
+        """An idle upstream connection that is this client's alone (`proxy.wire.authentication`)."""
         self._keep = True
         self._minor = 1
         self._chunked = False
@@ -60,6 +64,18 @@ class Responder(Stream):
 
     def names(self) -> tuple[object, object]:
         return socket_names(self.sock)
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        # Who stands behind another proxy, or at a unix socket, may be another client with each request.
+        shared = not self.client or self.front.tables.trusted.trusts(self.client)
+        if shared or self.closed or self.detached:
+            connection.pool.discard(connection)
+        else:
+            self.private = connection
+
+    def kept(self) -> UpstreamConnection | None:
+        connection, self.private = self.private, None
+        return None if connection is None or connection.closed else connection
 
     def inform(self, response: ResponseHead) -> None:
         self._send_all(informational(response))

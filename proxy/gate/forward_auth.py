@@ -76,6 +76,7 @@ class ForwardAuth:
             b"",
         ]
         question = Request(b"GET", self._target, 1, RequestFields(), CRLF.join(lines), request.started)
+        question.fields.binding = request.fields.binding
         question.id, question.trace = request.id, request.trace
         return question
 
@@ -101,7 +102,9 @@ class ForwardAuth:
                     raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
                 response, rest = connection.read_head(rest, monotonic() + PATIENCE, _MOST_HEAD)
             body, clean = _read_body(connection, response, rest)
-            clean = clean and connection.reusable and not response.close
+            # The next question may be about another client.
+            bound = response.binding or question.fields.binding
+            clean = clean and not bound and connection.reusable and not response.close
         finally:
             if clean:
                 self._pool.give_back(connection, monotonic())

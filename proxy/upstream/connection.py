@@ -42,6 +42,7 @@ class UpstreamConnection(Stream):
         "idle_since",
         "pool",
         "preamble",
+        "private",
         "reused",
         "spoiled",
         "upload",
@@ -55,6 +56,8 @@ class UpstreamConnection(Stream):
         self.idle_since = 0.0
         """When its last answer ended (monotonic seconds); 0 while leased."""
         self.spoiled = False
+        self.private = False
+        """One client has authenticated it, or is asked to: nobody else may have it."""
         self.preamble = b""
         """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
@@ -67,7 +70,7 @@ class UpstreamConnection(Stream):
 
     def unasked(self) -> None:
         if self.idle_since:
-            self.pool.discard(self)
+            self.pool.disturbed(self)
         else:
             self.reader.stop()
 
@@ -98,7 +101,7 @@ class UpstreamConnection(Stream):
             pass
         return False
 
-    def _has_bytes(self) -> bool:
+    def has_bytes(self) -> bool:
         try:
             return bool(self.sock.recv(1, socket.MSG_PEEK))
         except OSError:
@@ -201,7 +204,7 @@ class UpstreamConnection(Stream):
     @property
     def has_spoken(self) -> bool:
         """Whether bytes of an answer have come, read or not (RFC 9112 section 9.5)."""
-        return bool(self.first_byte) or self._has_bytes()
+        return bool(self.first_byte) or self.has_bytes()
 
     @property
     def reusable(self) -> bool:

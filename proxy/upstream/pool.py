@@ -1,13 +1,18 @@
 """Connections to one peer: leased for one exchange, then returned for the next or discarded.
 
 An idle connection's read watcher stays on. Whatever it reports, EOF or bytes that nobody asked for, the connection is
-of no use any more and leaves the pool before anybody leases it. The last returned is leased first: it is the one
-least likely to be near the peer's idle limit, and the surplus of a past peak ages out at the other end.
+of no use any more and leaves the pool before anybody leases it. Where it stands says which request may have it:
+
+    idle       any. The last returned is leased first: it is the one least likely to be near the peer's idle limit, and
+               the surplus of a past peak ages out at the other end
+    doubtful   none: its last answer announced a body that it must not have. Idle after `_DOUBT` seconds
+    private    those of the client that it is authenticated for, or may become so (`resume`)
 """
 
 import errno
 import os
 import socket
+from collections import deque
 from time import monotonic
 
 from gevent import socket as gevent_socket
@@ -17,6 +22,7 @@ from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.congestion import spare_pacing
 from proxy.net.stream import NEVER, Deadlines, Hub, Socket
 from proxy.observe.metrics import PeerCounters
+from proxy.upstream.conduct import Conduct
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
@@ -26,6 +32,9 @@ from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
 HEALTH = HealthLimits()
+
+_DOUBT = 0.25
+"""Seconds after an answer in which more bytes are taken for a part of it; what comes later is a farewell (408)."""
 
 # A unix socket whose backlog is full answers EAGAIN instead of waiting.
 _REFUSED = {
@@ -69,6 +78,9 @@ class Pool:
         self._idle_limit = idle_limit
         self._reuse_unsafe = reuse_unsafe
         self._idle: list[UpstreamConnection] = []
+        self._doubtful: deque[UpstreamConnection] = deque()
+        self._private: set[UpstreamConnection] = set()
+        self.conduct = Conduct(self.name)
         self.open = 0
         """Connections that stand, idle or leased."""
         self.health = Health(health)
@@ -82,12 +94,12 @@ class Pool:
 
     @property
     def idle_count(self) -> int:
-        return len(self._idle)
+        return len(self._idle) + len(self._doubtful) + len(self._private)
 
     @property
     def busy(self) -> int:
         """Connections with an exchange."""
-        return self.open - len(self._idle)
+        return self.open - self.idle_count
 
     def serve(self, queue: Queue) -> None:
         """Wake this queue from now on when a connection becomes free; forget those of past configurations."""
@@ -115,6 +127,8 @@ class Pool:
         seconds ago and that is open at this moment (RFC 9110 section 9.2.2 forbids to repeat it).
         """
         idle = self._idle
+        if self._doubtful:
+            self._end_doubts(now)
         while idle:
             connection = idle.pop()
             if not repeatable and now - connection.idle_since >= self._reuse_unsafe:
@@ -123,34 +137,93 @@ class Pool:
             if connection.deadline <= now or (not repeatable and not connection.alive()):
                 connection.close()
                 continue
-            connection.idle_since = 0.0
-            connection.deadline = NEVER
-            connection.reused = True
-            self.counters.reuse()
-            return connection
+            return self._leased(connection)
         return None
 
-    def give_back(self, connection: UpstreamConnection, now: float) -> None:
-        """Keep a connection whose answer was read to its end for the next exchange."""
-        if self._closed or len(self._idle) >= self._size or self._idle_limit <= 0:
+    def resume(self, connection: UpstreamConnection, now: float, *, repeatable: bool) -> UpstreamConnection | None:
+        """Lease a private connection to its client again; None, and it is closed, if it cannot carry the request."""
+        proven = repeatable or (now - connection.idle_since < self._reuse_unsafe and connection.alive())
+        if connection.deadline <= now or not proven:
+            self.discard(connection)
+            return None
+        self._private.remove(connection)
+        return self._leased(connection)
+
+    def _leased(self, connection: UpstreamConnection) -> UpstreamConnection:
+        connection.idle_since = 0.0
+        connection.deadline = NEVER
+        connection.reused = True
+        self.counters.reuse()
+        return connection
+
+    def _end_doubts(self, now: float) -> None:
+        doubtful = self._doubtful
+        while doubtful and doubtful[0].idle_since <= now - _DOUBT:
+            self._idle.insert(0, doubtful.popleft())
+
+    def give_back(self, connection: UpstreamConnection, now: float, *, doubtful: bool = False) -> None:
+        """Keep a connection whose answer was read to its end for the next exchange.
+
+        `doubtful`: the answer announced a body that it must not have. Were it sent all the same, and a moment later,
+        it would stand before somebody else's answer.
+        """
+        if doubtful and self.conduct.sends_bodies:
             connection.close()
-            return
+        elif self._kept(connection, now):
+            (self._doubtful if doubtful else self._idle).append(connection)
+
+    def set_aside(self, connection: UpstreamConnection, now: float) -> None:
+        """As `give_back`, for the client alone that had it."""
+        if self._kept(connection, now):
+            self._private.add(connection)
+
+    def _kept(self, connection: UpstreamConnection, now: float) -> bool:
+        """Make a connection an idle one, or close it if no more are kept."""
+        full = self._closed or self.idle_count >= self._size or self._idle_limit <= 0
+        if full or not self.conduct.trusted(now):
+            connection.close()
+            return False
         connection.idle_since = now
         connection.first_byte = 0.0
         connection.upload = None
         connection.deadline = now + self._idle_limit
         if not connection.reader.active:
             connection.reader.start(connection.unasked)
-        self._idle.append(connection)
         if self.health.failures:
             self.health.succeeded(now)
         if self._queues:
             self.has_room()
+        return True
+
+    def disturbed(self, connection: UpstreamConnection) -> None:
+        """The peer has closed an idle connection, or spoken on it unasked."""
+        now = monotonic()
+        doubtful = connection in self._doubtful
+        overran = now - connection.idle_since < _DOUBT and connection.has_bytes()
+        self.discard(connection)
+        if overran and doubtful:
+            self.conduct.sends_bodies = True
+        elif overran:
+            self.overran(now)
+
+    def overran(self, now: float) -> None:
+        """The peer has sent bytes behind an answer."""
+        if self.conduct.slipped(now):
+            self._drop_idle()
 
     def discard(self, connection: UpstreamConnection) -> None:
-        """Close an idle connection."""
-        self._idle.remove(connection)
+        """Close an idle connection, wherever it stands."""
+        if connection in self._private:
+            self._private.remove(connection)
+        elif connection in self._doubtful:
+            self._doubtful.remove(connection)
+        elif connection in self._idle:
+            self._idle.remove(connection)
         connection.close()
+
+    def _drop_idle(self) -> None:
+        for connection in [*self._idle, *self._doubtful, *self._private]:
+            self.discard(connection)
 
     def connect(self, timeout: float) -> UpstreamConnection:
         """A new connection. Raises `ConnectRefused`, or `ExchangeError` when the peer does not answer in time."""
@@ -220,5 +293,4 @@ class Pool:
     def close(self) -> None:
         """Close the idle connections; leased ones are closed when they come back."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self._drop_idle()

@@ -40,6 +40,9 @@ class Kind(IntEnum):
     CLAIM = 23  # says something about the client: goes on as far as it is believed
     OFFLOAD = 24  # asks a proxy to answer with a file or another address of its own
     VIA = 25
+    AUTHORIZATION = 26
+    CHALLENGE = 27
+    PROXY_CHALLENGE = 28  # hop-by-hop, and still says what its connection is
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
@@ -81,6 +84,7 @@ _REQUEST = (
     | dict.fromkeys(_CLAIMS, Kind.CLAIM)
     | {
         "host": Kind.HOST,
+        "authorization": Kind.AUTHORIZATION,
         "content-length": Kind.CONTENT_LENGTH,
         "transfer-encoding": Kind.TRANSFER_ENCODING,
         "connection": Kind.CONNECTION,
@@ -122,6 +126,8 @@ _RESPONSE = (
         "x-accel-buffering": Kind.BUFFERING,
         "content-type": Kind.CONTENT_TYPE,
         "set-cookie": Kind.SET_COOKIE,
+        "www-authenticate": Kind.CHALLENGE,
+        "proxy-authenticate": Kind.PROXY_CHALLENGE,
     }
 )
 

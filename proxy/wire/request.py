@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.wire.authentication import binds_connection
 from proxy.wire.authority import AUTHORITIES, Authority
 from proxy.wire.head import LENGTH, split_lines, tokens
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
 
 # A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
 FORWARD, DROP, CONNECTION, INVALID = Kind.FORWARD, Kind.DROP, Kind.CONNECTION, Kind.INVALID
+AUTHORIZATION = Kind.AUTHORIZATION
 
 SLASH = 0x2F
 
@@ -77,6 +79,7 @@ class RequestFields:
 
     __slots__ = (
         "accept",
+        "binding",
         "chunked",
         "claims",
         "close",
@@ -112,6 +115,8 @@ class RequestFields:
         self.user_agent: bytes | None = None
         self.accept: bytes | None = None
         self.via: bytes | None = None
+        self.binding = False
+        """It authenticates the connection (`proxy.wire.authentication`)."""
         self.claims: tuple[tuple[bytes, bytes], ...] = ()
         """Lower-cased names and values of the fields that say something about the client."""
 
@@ -233,6 +238,8 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
             kind = REQUEST_NAMES[name]
             if kind is FORWARD:
                 keep(line)
+            elif kind is AUTHORIZATION:
+                _read_authorization(fields, value.strip(b" \t"), line)
             elif kind is not DROP:
                 cared.append((kind, value.strip(b" \t"), line))
     except ValueError:
@@ -350,6 +357,11 @@ def _read_via(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.lines.append(line)
 
 
+def _read_authorization(fields: RequestFields, value: bytes, line: bytes) -> None:
+    fields.binding = fields.binding or binds_connection(value)
+    fields.lines.append(line)
+
+
 def _read_claim(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.claims += ((line.partition(b":")[0].lower(), value),)
 
@@ -376,6 +388,7 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.REFERER: _read_referer,
     Kind.USER_AGENT: _read_user_agent,
     Kind.ACCEPT: _read_accept,
+    Kind.AUTHORIZATION: _read_authorization,
     Kind.CLAIM: _read_claim,
     Kind.VIA: _read_via,
     Kind.WEBSOCKET_KEY: _read_websocket_key,

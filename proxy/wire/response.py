@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.wire.authentication import binds_connection
 from proxy.wire.head import CRLF, LINE_BYTES, may_trail, tokens
 from proxy.wire.names import PROTECTED, RESPONSE_NAMES, Kind
 
@@ -49,6 +50,7 @@ class ResponseHead:
     """The head of an upstream's answer. Made by `parse_response_head`, never changed afterwards."""
 
     __slots__ = (
+        "binding",
         "chunked",
         "close",
         "content_length",
@@ -81,6 +83,8 @@ class ResponseHead:
         self.close = minor == 0
         self.dated = False
         self.private = False
+        self.binding = False
+        """It offers to authenticate the connection (`proxy.wire.authentication`)."""
         self.unbuffered = False
         self.event_stream = False
         self.fault = ""
@@ -274,6 +278,11 @@ def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line:
     elif kind is Kind.SET_COOKIE:
         response.private = True
         response.lines.append(line)
+    elif kind is Kind.CHALLENGE:
+        response.binding = response.binding or binds_connection(value)
+        response.lines.append(line)
+    elif kind is Kind.PROXY_CHALLENGE:
+        response.binding = response.binding or binds_connection(value)
     else:  # Kind.WEBSOCKET_ACCEPT
         response.websocket_accept = value
         response.lines.append(line)

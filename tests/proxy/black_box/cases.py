@@ -43,6 +43,7 @@ class ResponseCase:
     complete: bool
     client_open: bool
     reused: bool
+    rests: bool
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -79,6 +80,7 @@ def responses() -> list[ResponseCase]:
             complete=row.get("complete", True),
             client_open=row.get("client_open", True),
             reused=row.get("reused", False),
+            rests=row.get("rests", False),
         )
         for file in RESPONSE_FILES
         for row in rows(file)

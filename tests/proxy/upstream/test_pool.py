@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -73,6 +74,122 @@ def test_the_last_returned_is_leased_first(peers: list[Peer]) -> None:
         first.close()
         second.close()
         assert peer.pool.open == 0
+
+    run(test)
+
+
+def test_what_announced_a_body_that_must_not_come_is_leased_when_it_has_not_come(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        connection, other = peer.connect(), peer.connect()
+        peer.pool.give_back(connection, 1.0, doubtful=True)
+        peer.pool.give_back(other, 1.0)
+        assert (peer.pool.idle_count, peer.pool.busy) == (2, 0)
+        assert [peer.pool.lease(1.1, repeatable=True) for _ in range(2)] == [other, None]
+        assert peer.pool.lease(1.3, repeatable=True) is connection
+        connection.close()
+        other.close()
+
+    run(test)
+
+
+def _overruns(peer: Peer, loop: Loop, *, doubtful: bool = False) -> None:
+    """The peer sends more than its answer, a moment later."""
+    connection = peer.connect()
+    peer.pool.give_back(connection, monotonic(), doubtful=doubtful)
+    peer.accepted[-1].sendall(b"HTTP/1.1 200 OK\r\n")
+    until(lambda: connection.closed)
+
+
+def test_a_peer_that_sends_bytes_behind_its_answers_is_distrusted_for_a_while(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        kept, private, leased = (peer.connect() for _ in range(3))
+        for _ in range(19):
+            _overruns(peer, loop)
+        peer.pool.give_back(kept, monotonic())
+        assert peer.pool.lease(monotonic(), repeatable=True) is kept
+        peer.pool.give_back(kept, monotonic())
+        peer.pool.set_aside(private, monotonic())
+        _overruns(peer, loop)
+        assert kept.closed, "it may carry more of the same"
+        assert private.closed
+        peer.pool.give_back(leased, monotonic())
+        assert (leased.closed, peer.pool.open) == (True, 0)
+        later = peer.connect()
+        peer.pool.give_back(later, monotonic() + 61)
+        assert peer.pool.lease(monotonic() + 62, repeatable=True) is later
+        later.close()
+
+    run(test)
+
+
+def test_a_peer_that_has_sent_a_body_where_none_may_come_is_not_believed_again(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        first, second = peer.connect(), peer.connect()
+        _overruns(peer, loop, doubtful=True)
+        peer.pool.give_back(first, monotonic(), doubtful=True)
+        assert first.closed
+        peer.pool.give_back(second, monotonic())
+        assert peer.pool.lease(monotonic(), repeatable=True) is second
+        second.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("doubtful", [True, False])
+@pytest.mark.parametrize("sign", [b"", b"HTTP/1.1 408 Too Late\r\n\r\n"])
+def test_ending_idle_connections_is_no_fault(sign: bytes, doubtful: bool, peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        for _ in range(25):
+            connection = peer.connect()
+            peer.pool.give_back(connection, monotonic() - 1, doubtful=doubtful)
+            if sign:
+                peer.accepted[-1].sendall(sign)
+            peer.accepted[-1].close()
+            until(lambda: connection.closed)  # noqa: B023 - called at once
+        last = peer.connect()
+        peer.pool.give_back(last, monotonic(), doubtful=doubtful)
+        assert peer.pool.lease(monotonic() + 0.3, repeatable=True) is last
+        last.close()
+
+    run(test)
+
+
+def test_a_private_connection_is_nobody_elses(peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop, reuse_unsafe=1.0)
+        connection = peer.connect()
+        peer.pool.set_aside(connection, 1.0)
+        assert (peer.pool.idle_count, peer.pool.busy) == (1, 0)
+        assert peer.pool.lease(1.5, repeatable=True) is None
+        assert peer.pool.resume(connection, 1.5, repeatable=False)
+        assert (peer.pool.idle_count, peer.pool.busy) == (0, 1)
+        peer.pool.set_aside(connection, 2.0)
+        assert not peer.pool.resume(connection, 3.5, repeatable=False), "it may have been closed meanwhile"
+        assert (connection.closed, peer.pool.open) == (True, 0)
+
+    run(test)
+
+
+@pytest.mark.parametrize("end", ["closes", "speaks", "is removed", "is late"])
+def test_a_private_connection_ends_as_others_do(end: str, peers: list[Peer]) -> None:
+    def test(loop: Loop) -> None:
+        peer = _peer(peers, loop)
+        connection = peer.connect()
+        peer.pool.set_aside(connection, 1.0 if end != "is late" else -100.0)
+        if end == "closes":
+            peer.accepted[0].close()
+        elif end == "speaks":
+            peer.accepted[0].sendall(b"!")
+        elif end == "is removed":
+            peer.pool.close()
+        else:
+            loop.deadlines.sweep()
+        until(lambda: connection.closed)
+        assert (peer.pool.idle_count, peer.pool.open) == (0, 0)
 
     run(test)
 

@@ -1,0 +1,50 @@
+"""How well a peer keeps to the ends of its answers, and whether its connections may therefore be used again.
+
+Bytes behind an answer that come before the next request are noticed; those that come after it are taken for its answer.
+Nothing tells the two apart, but a peer that sends such bytes does so again.
+"""
+
+import logging
+
+_SLIPS = 20
+_WINDOW = 10.0
+_DISTRUST = 60.0
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+class Conduct:
+    """What is known of one peer. Times are monotonic seconds."""
+
+    __slots__ = ("_counted_since", "_name", "_slips", "_trusted_from", "sends_bodies")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._slips = 0
+        self._counted_since = 0.0
+        self._trusted_from = 0.0
+        self.sends_bodies = False
+        """It has sent a body where there must not be one: behind HEAD, 204, 205 or 304."""
+
+    def trusted(self, now: float) -> bool:
+        """Whether what it says next on a connection can be believed to be the next answer."""
+        return now >= self._trusted_from
+
+    def slipped(self, now: float) -> bool:
+        """Bytes came behind an answer; whether that was once too often."""
+        if now - self._counted_since > _WINDOW:
+            self._counted_since, self._slips = now, 0
+        self._slips += 1
+        if self._slips < _SLIPS:
+            return False
+        self._slips = 0
+        self._trusted_from = now + _DISTRUST
+        log.warning(
+            "upstream %s sent bytes behind %d answers in %d s: none of its connections is used twice for %d s; "
+            "look at the lengths that it announces",
+            self._name,
+            _SLIPS,
+            _WINDOW,
+            _DISTRUST,
+        )
+        return True
