@@ -22,7 +22,7 @@ _PROG = "proxy"
 _USAGE = """\
 usage: python -m proxy --upstream ADDRESS [setting ...]
        python -m proxy --config FILE [setting ...]
-       python -m proxy check FILE [setting ...]
+       python -m proxy check FILE [--all] [setting ...]
        python -m proxy COMMAND ...
 """
 _INTRO = """\
@@ -88,7 +88,8 @@ def _mend(word: str) -> str:
 
 
 def _check(arguments: list[str]) -> int:
-    flags, rest = _parse(arguments)
+    whole = "--all" in arguments
+    flags, rest = _parse([argument for argument in arguments if argument != "--all"])
     if len(rest) > 1 or (rest and "config" in flags):
         raise _UsageError("check: one file at a time")
     path = Path(rest[0]).absolute() if rest else _config(flags)
@@ -96,12 +97,13 @@ def _check(arguments: list[str]) -> int:
         raise _UsageError("check: name the file, such as: python -m proxy check /etc/proxy.toml")
     settings = load(flags, path)
     keyring = Vault().read(settings)
-    print(f"{path}: good. This would run:")
-    print(_shown(settings, load({"upstream": "127.0.0.1:1"})))
+    print(f"{path}: good")
     for risk in risks(settings):
         print(f"risk: {risk}")
     for note in [*notes(settings), *warnings(keyring, settings)]:
         print(f"note: {note}")
+    print("This would run:" if whole else "This would run, with the defaults of all else (--all shows them):")
+    print("\n".join(_shown(settings, whole=whole)))
     return 0
 
 
@@ -165,24 +167,24 @@ def _help_row(row: Setting, width: int) -> str:
     return "\n".join([left.ljust(len(indent)) + lines[0], *(indent + line for line in lines[1:])]) + "\n"
 
 
-def _shown(settings: Settings, defaults: Settings) -> str:
+def _shown(settings: Settings, *, whole: bool) -> list[str]:
+    """What is not as it is by default, or everything: a line for each setting, then each route's own."""
+    defaults = load({"upstream": "127.0.0.1:1"})
     lines = []
     for row in table():
         value = getattr(settings, row.name)
-        given = "" if value != getattr(defaults, row.name) else "  (default)"
-        lines.append(f"  {row.name} = {row.kind.show(value)}{given}")
+        given = value != getattr(defaults, row.name)
+        if whole or (given and row.name != "config"):
+            lines.append(f"  {row.name} = {row.kind.show(value)}" + ("" if given else "  (default)"))
     for route in settings.routes:
-        lines.append(
-            f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, "
-            f"{'exactly ' if route.exact else ''}{route.path}"
-        )
-        own = [row for row in table() if row.routed]
+        exact = "exactly " if route.exact else ""
+        lines.append(f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, {exact}{route.path}")
         lines += [
             f"    {row.name} = {row.kind.show(value)}"
-            for row in own
-            if (value := getattr(route.settings, row.name)) != getattr(settings, row.name)
+            for row in table()
+            if row.routed and (value := getattr(route.settings, row.name)) != getattr(settings, row.name)
         ]
-    return "\n".join(lines)
+    return lines
 
 
 def reference() -> str:

@@ -45,10 +45,7 @@ class Route:
     @property
     def host(self) -> bytes:
         """The Host of requests that name none, as HTTP/1.0 allows: the application's own address."""
-        upstream = self.settings.upstream
-        if not upstream:
-            return b""
-        return b"localhost" if upstream[0].address.path else str(upstream[0].address).encode()
+        return self.settings.upstream_host.encode()
 
     def tell_of(self, offload: bytes) -> None:
         """Say once that the application relies on what is not done here: whoever moved from nginx wonders for long."""

@@ -3,7 +3,7 @@
 import logging
 
 from proxy.errors import ExchangeError
-from proxy.gate.changes import FieldChanges
+from proxy.gate.changes import FieldChanges, RequestChanges
 from proxy.gate.compression import Compression, restored
 from proxy.gate.cors import Cors
 from proxy.settings import Settings
@@ -45,7 +45,9 @@ class Edits:
     """One route's. Heads that came in stay as they are: each edit makes a new one."""
 
     def __init__(self, settings: Settings, prefix: bytes) -> None:
-        self._request_changes = FieldChanges(settings.set_request_fields, settings.remove_request_fields)
+        self._request_changes = RequestChanges(
+            settings.set_request_fields, settings.remove_request_fields, prefix, settings.upstream_host
+        )
         self._response_changes = FieldChanges(settings.set_response_fields, settings.remove_response_fields)
         hsts = (("Strict-Transport-Security", f"max-age={settings.hsts:.0f}"),) if settings.hsts else ()
         self._secure_changes = FieldChanges(hsts, ())  # RFC 6797 section 7.2: never in an answer without TLS
@@ -69,7 +71,7 @@ class Edits:
         if self._compression is not None:
             lines = [restored(line) for line in lines]
         if self._request_changes:
-            lines = self._request_changes.apply(lines)
+            lines = self._request_changes.apply(request, lines)
         return request.sent_as(target, b"".join(line + CRLF for line in lines))
 
     def incoming(self, request: Request, response: ResponseHead) -> tuple[ResponseHead, bytes]:

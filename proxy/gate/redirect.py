@@ -1,13 +1,12 @@
 """Redirects, with parts of the request in the new address."""
 
-import re
-
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer
 from proxy.gate.gate import Prompt
 from proxy.upstream.request import Request
 from proxy.values.web import PLACEHOLDER
+from proxy.wire.authority import without_port
 from proxy.wire.target import behind, normalised
 
 
@@ -31,7 +30,7 @@ class Redirect:
         path, mark, query = target.partition(b"?")
         values = {
             b"scheme": request.scheme,
-            b"host": _without_port(request.host or b""),
+            b"host": without_port(request.host or b""),
             b"path": path,
             b"rest": behind(self._prefix, path),
             b"query": mark + query,
@@ -63,7 +62,3 @@ class Slash(Prompt):
         if request.method not in (b"GET", b"HEAD") or request.fields.websocket or normalised(path) != self._bare:
             return None
         return Answer(308, (self._location + mark + query,))
-
-
-def _without_port(host: bytes) -> bytes:
-    return re.sub(rb":[0-9]+$", b"", host)

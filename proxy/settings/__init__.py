@@ -1,8 +1,9 @@
 """Everything the gateway can be told: the table, how it is read, how it is checked."""
 
-from proxy.settings.check import leads_here, notes, problems, risks
+from proxy.settings.check import leads_here, problems
 from proxy.settings.errors import SettingsError
 from proxy.settings.load import load, nearest
+from proxy.settings.notes import notes, risks
 from proxy.settings.table import Certificate, RouteSettings, Setting, Settings, table
 from proxy.values import Address, Peer
 

@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from proxy.values import Address, Peer, kinds, web
+from proxy.values import Address, Peer, edits, kinds, web
 from proxy.values.kinds import Kind
 from proxy.values.web import Key, Network, Rate, Trusted
 
@@ -410,16 +410,23 @@ class Settings:
     ] = False
     set_request_fields: Annotated[
         tuple[tuple[str, str], ...],
-        _routed("Fields", web.FIELDS, "fields of the request to set for the upstream", flag=False),
+        _routed(
+            "Fields",
+            edits.OF_REQUESTS,
+            "fields of the request to set for the upstream; {user} (of basic_auth, or what forward_auth sets as "
+            "X-Forwarded-User), {client}, {scheme}, {host} (without port), {method}, {path}, {rest}, {query}, "
+            "{request_id} and {upstream} (the first one's address) stand for the request's",
+            flag=False,
+        ),
     ] = ()
     remove_request_fields: Annotated[
-        tuple[str, ...], _routed("Fields", web.FIELD_NAMES, "fields of the request to remove")
+        tuple[str, ...], _routed("Fields", edits.NAMES, "fields of the request to remove")
     ] = ()
     set_response_fields: Annotated[
-        tuple[tuple[str, str], ...], _routed("Fields", web.FIELDS, "fields of the answer to set", flag=False)
+        tuple[tuple[str, str], ...], _routed("Fields", edits.OF_ANSWERS, "fields of the answer to set", flag=False)
     ] = ()
     remove_response_fields: Annotated[
-        tuple[str, ...], _routed("Fields", web.FIELD_NAMES, "fields of the answer to remove")
+        tuple[str, ...], _routed("Fields", edits.NAMES, "fields of the answer to remove")
     ] = ()
     forwarded: Annotated[
         bool, _routed("Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")
@@ -463,7 +470,7 @@ class Settings:
     ] = None
     forward_auth: Annotated[str, _routed("Access", web.URL, "ask this URL for each request whether it may pass")] = ""
     forward_auth_fields: Annotated[
-        tuple[str, ...], _routed("Access", web.FIELD_NAMES, "fields of its answer that the upstream is given")
+        tuple[str, ...], _routed("Access", edits.NAMES, "fields of its answer that the upstream is given")
     ] = ()
     cors_origins: Annotated[
         tuple[str, ...], _routed("Access", web.ORIGINS, "origins whose pages may read answers; * for all")
@@ -512,6 +519,14 @@ class Settings:
     routes: tuple[RouteSettings, ...] = ()
     admin_token: bytes = field(default=b"", repr=False)
     """What the file of that name holds: read by the master, which may read more than its workers."""
+
+    @property
+    def upstream_host(self) -> str:
+        """The first upstream's address as a Host field has it."""
+        if not self.upstream:
+            return ""
+        address = self.upstream[0].address
+        return "localhost" if address.path else str(address)
 
     @property
     def first_request_timeout(self) -> float:

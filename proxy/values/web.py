@@ -11,8 +11,7 @@ from proxy.values.kinds import OFF, Kind
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
-_FIELD_VALUE = re.compile(r"[\t -~\x80-\U0010ffff]*")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
 _PATH = re.compile(r"/[!-\"$-~]*")
 _RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -22,29 +21,8 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
-_MOST = 256
-
-# Framing, routing, the connection, and what the gateway says of the client: its own business, whatever a configuration
-# says. A content coding belongs to the body.
-_RESERVED = {
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "keep-alive",
-    "upgrade",
-    "te",
-    "trailer",
-    "proxy-connection",
-    "expect",
-    "date",
-    "content-encoding",
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "proxy-status",
-}
-_RESERVED_PREFIXES = ("x-forwarded-", "sec-websocket-")
+MOST = 256
+"""Entries of a list or a table."""
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("scheme", "host", "path", "rest", "query")
@@ -96,8 +74,8 @@ def _list(raw: Any, what: str) -> list[str]:
         raw = [part for one in raw for part in re.split(r"[,\s]+", one) if part]
     if not isinstance(raw, list) or not all(isinstance(one, str) for one in raw):
         raise ValueError(f"expected {what}, or a list of them")
-    if len(raw) > _MOST:
-        raise ValueError(f"at most {_MOST} entries")
+    if len(raw) > MOST:
+        raise ValueError(f"at most {MOST} entries")
     return raw
 
 
@@ -137,23 +115,23 @@ def _key(*kinds: str) -> Any:
 
     def read(raw: Any) -> Key:
         kind, _, name = raw.partition(":") if isinstance(raw, str) else ("", "", "")
-        if kind not in kinds or (kind in named) != bool(name) or (name and not _TOKEN.fullmatch(name)):
+        if kind not in kinds or (kind in named) != bool(name) or (name and not TOKEN.fullmatch(name)):
             raise ValueError(mend)
         return Key(kind, name.lower() if kind == "header" else name)
 
     return read
 
 
-def _tokens(raw: Any) -> tuple[str, ...]:
+def read_tokens(raw: Any) -> tuple[str, ...]:
     found = _list(raw, "a field name")
     for name in found:
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise ValueError(f"'{name}' is not a valid name (RFC 9110 section 5.6.2)")
     return tuple(found)
 
 
 def _cookie(raw: Any) -> str:
-    if raw == "" or (isinstance(raw, str) and _TOKEN.fullmatch(raw)):
+    if raw == "" or (isinstance(raw, str) and TOKEN.fullmatch(raw)):
         return str(raw)
     raise ValueError("expected a cookie's name: letters, digits, - and _")
 
@@ -162,30 +140,6 @@ def _path(raw: Any) -> str:
     if raw == "" or (isinstance(raw, str) and _PATH.fullmatch(raw)):
         return str(raw)
     raise ValueError("expected a path that begins with /, such as /ready")
-
-
-def _check_not_reserved(name: str) -> None:
-    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
-        raise ValueError(f"'{name}' is the gateway's own to set; remove it")
-
-
-def _field_names(raw: Any) -> tuple[str, ...]:
-    found = _tokens(raw)
-    for name in found:
-        _check_not_reserved(name)
-    return found
-
-
-def _fields(raw: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(raw, dict) or len(raw) > _MOST:
-        raise ValueError('expected a table of field names and values, such as { X-Frame-Options = "DENY" }')
-    for name, value in raw.items():
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"'{name}' is not a valid field name (RFC 9110 section 5.6.2)")
-        _check_not_reserved(name)
-        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
-            raise ValueError(f"{name}: expected text without control characters")
-    return tuple(raw.items())
 
 
 def _media_types(raw: Any) -> tuple[str, ...]:
@@ -354,28 +308,22 @@ def _number(raw: Any) -> int:
     return raw
 
 
-def _show_list(found: tuple[Any, ...]) -> str:
+def show_list(found: tuple[Any, ...]) -> str:
     return ", ".join(map(str, found)) or "none"
 
 
-def _show_fields(found: tuple[tuple[str, str], ...]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in found) or "none"
-
-
-NETWORKS = Kind("network", _networks, _show_list, "NETWORK", repeatable=True)
+NETWORKS = Kind("network", _networks, show_list, "NETWORK", repeatable=True)
 TRUSTED = Kind("network or unix", _trusted, str, "NETWORK|unix", repeatable=True)
 RATE = Kind("rate or off", _rate, lambda rate: str(rate or "off"), "RATE|off")
 RATE_BY = Kind("key", _key("client", "route", "header"), str, "client|route|header:NAME")
 HASH_BY = Kind("key", _key("client", "header", "cookie"), str, "client|header:NAME|cookie:NAME")
-TOKENS = Kind("names", _tokens, _show_list, "NAME", repeatable=True)
-FIELD_NAMES = Kind("names", _field_names, _show_list, "NAME", repeatable=True)
+TOKENS = Kind("names", read_tokens, show_list, "NAME", repeatable=True)
 COOKIE = Kind("cookie name", _cookie, lambda name: name or "none", "NAME")
 PATH = Kind("path of a URL", _path, lambda path: path or "none", "PATH")
-MEDIA_TYPES = Kind("content types", _media_types, _show_list, "TYPE", repeatable=True)
-FIELDS = Kind("table", _fields, _show_fields, "TABLE")
+MEDIA_TYPES = Kind("content types", _media_types, show_list, "TYPE", repeatable=True)
 URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")
-DOMAINS = Kind("host names", _domains, _show_list, "NAME", repeatable=True)
-ORIGINS = Kind("origins", _origins, _show_list, "ORIGIN", repeatable=True)
+DOMAINS = Kind("host names", _domains, show_list, "NAME", repeatable=True)
+ORIGINS = Kind("origins", _origins, show_list, "ORIGIN", repeatable=True)
 EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
 STATUS = Kind("status", _status, str, "STATUS")
 STATUSES = Kind("statuses or auto", _statuses, _show_statuses, "STATUS|auto")

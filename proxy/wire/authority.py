@@ -14,6 +14,8 @@ _HIGHEST_PORT = 65535
 _LABEL = rb"[0-9A-Za-z_~!$&'()*+;=-]"
 _AUTHORITY = re.compile(rb"(%b(?:%b|\.)*|\[[0-9A-Fa-f:.]{2,45}\])(?::0*([0-9]{0,5}))?" % (_LABEL, _LABEL))
 
+_PORT = re.compile(rb":[0-9]+$")
+
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 256
 
@@ -68,3 +70,8 @@ def _parse(text: bytes) -> Authority | None:
     except AddressValueError:
         return None
     return Authority(text, b"[%s]" % address.compressed.encode("ascii"), port)
+
+
+def without_port(authority: bytes) -> bytes:
+    """The host of an authority that was checked before."""
+    return _PORT.sub(b"", authority)

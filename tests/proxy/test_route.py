@@ -172,7 +172,11 @@ def test_routes_without_a_name_are_told_apart_by_where_they_apply(tmp_path: Path
     ('upstream = "a:1"\n[[certificate]]\ncert = "x"', "FILE: certificate 1: needs both cert and key"),
     ('upstream = "a:1"\nacme = "x@y"', "--acme x@y: needs the names to obtain certificates for; add --domain"),
     ('upstream = "a:1"\nadmin = "0.0.0.0:1"', "--admin 0.0.0.0:1: other machines can reach it"),
-    ('upstream = "a:1"\nset_request_fields = { Host = "x" }', "'Host' is the gateway's own to set; remove it"),
+    ('upstream = "a:1"\nset_request_fields = { X-Forwarded-For = "x" }', "'X-Forwarded-For' is the gateway's own"),
+    ('upstream = "a:1"\nset_request_fields = { Host = "{host}" }', "Host: expected a host such as app.internal:8080"),
+    ('upstream = "a:1"\nset_request_fields = { host = "" }', "host: expected a host such as app.internal:8080"),
+    ('upstream = "a:1"\nremove_request_fields = "Host"', "'Host' cannot be missing"),
+    ('upstream = "a:1"\nset_response_fields = { Host = "x" }', "'Host' is a field of requests; remove it"),
 ])  # fmt: skip
 def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) -> None:
     path = written(tmp_path, text)

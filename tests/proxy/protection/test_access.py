@@ -16,8 +16,7 @@ import pytest
 
 from proxy.errors import ExchangeError
 from proxy.gate.access import AccessList
-from proxy.settings import load
-from proxy.settings.check import notes
+from proxy.settings import load, notes
 from proxy.settings.users import read_users
 from proxy.upstream.request import Request
 from proxy.wire.request import RequestFields
@@ -221,6 +220,29 @@ def test_a_long_password_is_compared_as_far_as_it_was_hashed(
     scripted.expect()
     for given, status in ((password, 200), (password[:72], 200), (password[:71], 401), ("x" + password[1:], 401)):
         assert get(gateway, "/", basic("ann", given)).status == status
+
+
+def test_the_application_is_told_who_it_is_under_any_name(
+    start: Callable[..., Gateway], scripted: ScriptedUpstream, tmp_path: Path
+) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(b"ann:" + bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)))
+    config = tmp_path / "proxy.toml"
+    config.write_text(
+        f'set_request_fields = {{ X-WEBAUTH-USER = "{{user}}", Host = "app.internal" }}\n'
+        f'[[route]]\npath = "/users"\nbasic_auth = "{users}"\nupstream = "{scripted.address}"\n'
+    )
+    gateway = start(scripted.address, "--config", str(config))
+    for path, user in (("/users", [b"ann"]), ("/", [])):
+        scripted.expect()
+        forged = ("X-Webauth-User: root", "x_webauth_user: root", "X-Forwarded-User: root")
+        for _ in range(2):
+            assert get(gateway, path, basic("ann", "s3cret"), *forged).status == 200
+        for request in scripted.wait_for(2):
+            lines = [line.partition(b": ") for line in request.data.split(b"\r\n")]
+            assert [value for name, _, value in lines if name.lower().replace(b"_", b"-") == b"x-webauth-user"] == user
+            assert [value for name, _, value in lines if name.lower() == b"host"] == [b"app.internal"]
+            assert [value for name, _, value in lines if name.lower() == b"x-forwarded-user"] == user
 
 
 def test_wrong_passwords_are_few(guarded: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from proxy import supervisor
@@ -43,8 +44,51 @@ def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "  upstream = 127.0.0.1:8080, unix:/run/app.sock\n" in out
     assert "  hold = 2s\n" in out
     assert "  max_body = 1g\n" in out
+    assert "(default)" not in out
+    assert main(["check", "--config", str(path), "--all"]) == 0
+    out = capsys.readouterr().out
+    assert "  hold = 2s\n" in out
     assert "  linger_timeout = 5s  (default)\n" in out
-    assert main(["check", "--config", str(path)]) == 0
+    assert f"  config = {path}\n" in out
+
+
+def test_check_says_first_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "127.0.0.1:8080"\n')
+    assert main(["check", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: good",
+        "This would run, with the defaults of all else (--all shows them):",
+        "  upstream = 127.0.0.1:8080",
+    ]
+    path.write_text('upstream = "127.0.0.1:8080"\nbind = "0.0.0.0:80"\ngraceful = 10\n')
+    assert main(["check", str(path)]) == 0
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == [f"{path}:", "risk:", "risk:", "note:", "This", "upstream", "bind", "graceful"]
+
+
+def test_check_notes_braces_that_stand_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text(
+        'upstream = "a:1"\nset_request_fields = { X-A = "{usr}", X-B = "{nothing}", X-C = \'{"a": 1}\', '
+        'X-D = "{user}", X-E = "{client}" }\nset_response_fields = { X-Path = "{path}", NEL = "{}" }\n'
+    )
+    assert main(["check", str(path)]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len(said) == 4
+    assert said[0].endswith("X-A has {usr}, which is sent as it stands; did you mean {user}?")
+    assert "X-B has {nothing}, which is sent as it stands; the placeholders are {user}, {client}," in said[1]
+    assert said[2].endswith("X-Path has {path}, which is sent as it stands: only fields of requests are filled in")
+    assert "X-D has {user}: no user is asked for here" in said[3]
+    (tmp_path / "users").write_bytes(b"ann:" + bcrypt.hashpw(b"x", bcrypt.gensalt(4)))
+    path.write_text(
+        f'upstream = "a:1"\n[[route]]\nupstream = "a:1"\npath = "/a"\nbasic_auth = "{tmp_path}/users"\n'
+        'set_request_fields = { X-Webauth-User = "{user}" }\n'
+        '[[route]]\nupstream = "a:1"\npath = "/b"\nforward_auth = "http://a/"\n'
+        'forward_auth_fields = "X-Forwarded-User"\nset_request_fields = { X-Webauth-User = "{user}" }\n'
+    )
+    assert main(["check", str(path)]) == 0
+    assert "note: set_request" not in capsys.readouterr().out
 
 
 def test_check_shows_what_each_route_does_differently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +137,7 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text('upstream = "a:1"\nread_timeout = 30\nburst = 5\nhsts = "1d"\n')
     assert main(["check", str(path)]) == 0
     said = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert said == ["burst", "hsts"]
+    assert said == ["hsts", "burst"]
     path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\nhealth_path = "/up"\n')
     assert main(["check", str(path), "--trusted-proxies", "127.0.0.1"]) == 0
     assert "note: health_path: probes name the peer's address as their Host" in capsys.readouterr().out
