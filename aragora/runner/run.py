@@ -94,7 +94,7 @@ class Run:
                 try:
                     self._advance()
                     return
-                except Unavailable as error:
+                except (Unavailable, OSError) as error:  # the machine's trouble passes, and is no end of a debate
                     log.warning("%s waits: %s", self.lease.debate_id, error)
                     self._stopped.wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
@@ -153,8 +153,7 @@ class Run:
             waiting -= len(answers)
             drafts = [draft for answer in answers for draft in engine.record(spec, answer.ask, answer.result)]
             if drafts:
-                with self._runner.turn:
-                    self._record(drafts)
+                self._record(drafts)
         self._step += 1
 
     def _wait(self, deadline: float) -> list[Answer]:
@@ -173,12 +172,26 @@ class Run:
         return answers
 
     def _record(self, drafts: Sequence[Draft]) -> None:
+        """Store answers, which have been paid for, however long the database is away."""
+        pause, doubtful = FIRST_PAUSE, False
         while True:
             try:
-                self._append(drafts)
+                with self._runner.turn:
+                    self._append(drafts)
                 return
             except SeqConflict:
+                known = len(self._history)
                 self._read_on()
+                # A commit whose confirmation got lost has stored them.
+                if self._stopped.is_set() or (doubtful and _stored(drafts, self._history[known:])):
+                    return
+            except Unavailable as error:
+                if self._stopped.is_set():
+                    raise
+                log.warning("%s waits with its answers: %s", self.lease.debate_id, error)
+                doubtful = True
+                self._stopped.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     def _append(self, drafts: Sequence[Draft]) -> None:
         end = len(self._history)
@@ -250,3 +263,10 @@ class Run:
             self._runner.feed.publish(self.lease.debate_id, ended[-1].seq, ended)
         except AragoraError as error:
             log.warning("%s: %s", self.lease.debate_id, error)
+
+
+def _stored(drafts: Sequence[Draft], events: Sequence[Event]) -> bool:
+    """Whether ``drafts`` stand among ``events``; they are appended together."""
+    found = [(event.type, event.round, event.agent, event.data) for event in events]
+    wanted = [(draft.type, draft.round, draft.agent, draft.data) for draft in drafts]
+    return any(found[start : start + len(wanted)] == wanted for start in range(len(found)))

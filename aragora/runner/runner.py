@@ -118,8 +118,8 @@ class Runner:
             try:
                 while not self._draining.is_set() and self._claim_some():
                     pass
-            except AragoraError as error:
-                log.warning("cannot claim debates: %s", error)
+            except Exception as error:  # whatever it is, this process must not stop to claim
+                log.warning("cannot claim debates: %s", error, exc_info=_unless_known(error))
                 self._draining.wait(SCAN)
 
     def _claim_some(self) -> bool:
@@ -145,9 +145,14 @@ class Runner:
                 continue
             try:
                 held = self.store.leases.renew(self.owner, self._ttl)
-            except AragoraError as error:
-                log.warning("cannot renew leases: %s", error)
+            except Exception as error:  # whatever it is, the next renewal may save what is held
+                log.warning("cannot renew leases: %s", error, exc_info=_unless_known(error))
                 continue
             for run in runs:
                 if run.lease not in held:
                     run.stop()
+
+
+def _unless_known(error: Exception) -> Exception | None:
+    """What the log shows the trace of: failures that nobody expected."""
+    return None if isinstance(error, AragoraError) else error

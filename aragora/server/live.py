@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Executor
 from typing import Any, Never, TypeVar
 
-from aragora.errors import AragoraError, NotFound
+from aragora.errors import AragoraError
 from aragora.server import auth, handshake, process, stream
 from aragora.server.audit import Caller
 from aragora.server.session import GOING_AWAY, TOO_BIG, TRY_AGAIN, UNSUPPORTED, Closed, Session, ending
@@ -106,8 +106,9 @@ async def send_stream(
                         break
                 elif not await _wait(changed, stream.HEARTBEAT_SECONDS):
                     await _send_part(send, stream.SSE_HEARTBEAT)
-        except NotFound:
-            log.debug("%s was deleted under its watchers", wanted.debate_id)
+        except AragoraError as error:
+            # Deleted, or the database is away: an EventSource connects again, and learns it from the status.
+            log.info("the stream of %s ends: %s", wanted.debate_id, error.message)
         finally:
             gone.cancel()
     await send({"type": "http.response.body", "body": b"", "more_body": False})

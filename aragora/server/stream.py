@@ -12,6 +12,7 @@ resource that would wait describes the wait with `defer` instead.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -22,10 +23,12 @@ from typing import Any
 import falcon
 
 from aragora.debate.events import Event, EventType
-from aragora.errors import NotFound
+from aragora.errors import AragoraError
 from aragora.server.process import Process
 from aragora.service import views
 from aragora.storage import DebateRecord, Subscription
+
+log = logging.getLogger("aragora.server.stream")
 
 HEARTBEAT_SECONDS = 15.0
 PORTION = 100  # events sent at once, so that many watchers take turns
@@ -219,7 +222,9 @@ class EventStream:
             self._changed.clear()
             try:
                 events = self._subscription.events(self._since, PORTION)
-            except NotFound:
+            except AragoraError as error:
+                # Deleted, or the database is away: an EventSource connects again, and learns it from the status.
+                log.info("the stream of %s ends: %s", self._debate_id, error.message)
                 break
             if events:
                 self._since = events[-1].seq

@@ -329,10 +329,11 @@ class ChangeFeed:
                 try:
                     quiet = 0 if pulse.moved() and self._look() else min(quiet + 1, 100)
                     self._failure = ""
-                except (AragoraError, sqlite3.Error) as error:
+                except Exception as error:  # whatever it is, those who watch need the next look
                     pulse.forget()
                     if not self._failure:
-                        log.warning("cannot look for changes: %s", error)
+                        known = isinstance(error, AragoraError | sqlite3.Error)
+                        log.warning("cannot look for changes: %s", error, exc_info=None if known else error)
                     self._failure = str(error)
         finally:
             pulse.close()
@@ -372,7 +373,8 @@ class _Pulse:
         if self._path is None:
             return True
         if self._connection is None:
-            self._connection = sqlite3.connect(self._path, check_same_thread=False)
+            # Without a wait: SQLite would wait in C, and every greenlet with it. The next look is soon.
+            self._connection = sqlite3.connect(self._path, timeout=0, check_same_thread=False)
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         moved: bool = version != self._version
         self._version = version

@@ -14,13 +14,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from aragora.errors import SettingsError, Unavailable
@@ -29,15 +29,20 @@ from aragora.settings import Settings
 FILE = "aragora.db"
 PREPARE = 5  # a statement is prepared when it comes again so often, psycopg's own default
 _UNDEFINED_TABLE = "42P01"
+_MISTAKES = frozenset({"IntegrityError", "DataError", "ProgrammingError", "NotSupportedError"})
 
 
 class Database:
-    """An engine with its two kinds of transactions. ``path`` is the SQLite file, None on PostgreSQL."""
+    """An engine with its two kinds of transactions. ``path`` is the SQLite file, None on PostgreSQL.
 
-    def __init__(self, engine: Engine, path: Path | None) -> None:
+    Nothing waits for longer than ``patience`` seconds.
+    """
+
+    def __init__(self, engine: Engine, path: Path | None, patience: float) -> None:
         self.engine = engine
         self.path = path
-        self._writing: Any = threading.Lock() if path is not None else nullcontext()
+        self._patience = patience
+        self._writing = threading.Lock()
 
     @property
     def kind(self) -> str:
@@ -55,11 +60,24 @@ class Database:
         """One transaction, committed at the end; an exception rolls it back."""
         with (
             _answering(),
-            self._writing,
+            self._turn(),
             self.engine.connect().execution_options(aragora_write=True) as connection,
             connection.begin(),
         ):
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The writers of one process go one by one to a SQLite file."""
+        if self.path is None:
+            yield
+            return
+        if not self._writing.acquire(timeout=self._patience):
+            raise Unavailable("the database does not answer: other writers wait for it too", retry_after=1.0)
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def now(self) -> sa.ColumnElement[float]:
         """The clock that leases are measured by.
@@ -77,19 +95,31 @@ class Database:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Failures of the database, as opposed to failures of a statement, become :class:`Unavailable`."""
+    """Failures of the database, as opposed to failures of a statement, become :class:`Unavailable`.
+
+    The driver's own errors are looked at, wrapped by SQLAlchemy or not: what an event hook raises comes bare.
+    """
     try:
         yield
-    except IntegrityError:
-        raise
     except PoolTimeout as error:
         raise Unavailable("the database has no free connection", retry_after=1.0) from error
-    except DBAPIError as error:
-        if "no such table" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+    except Exception as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        if "no such table" in str(cause) or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
             raise Unavailable("the database has no tables yet: run aragora migrate") from error
-        if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or error.connection_invalidated:
-            raise Unavailable(f"the database does not answer: {first_line(error.orig)}", retry_after=1.0) from error
+        invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+        if invalidated or _is_failure(cause):
+            raise Unavailable(f"the database does not answer: {first_line(cause)}", retry_after=1.0) from error
         raise
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether a driver's error says that the database failed, and not that it was asked wrongly (PEP 249).
+
+    InternalError has a PostgreSQL that became read-only, DatabaseError itself a file that is no database any more.
+    """
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return ("DatabaseError" in kinds and _MISTAKES.isdisjoint(kinds)) or "InterfaceError" in kinds
 
 
 def first_line(error: BaseException | None) -> str:
@@ -149,13 +179,13 @@ def _sqlite(settings: Settings) -> Database:
     )
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine, path)
+    return Database(engine, path, settings.database_timeout)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # None: the driver begins no transactions of its own, so that ours can be IMMEDIATE.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    _locking(connection, "PRAGMA journal_mode = WAL")
     # In WAL mode NORMAL keeps every commit through a crash of the process, kill -9 included, and never corrupts the
     # file; a crash of the machine may lose the last moments. FULL would cost an fsync for each event.
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -164,24 +194,35 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if not connection.get_execution_options().get("aragora_write"):
-        connection.exec_driver_sql("BEGIN")
-        return
-    # IMMEDIATE takes the write lock first: a read that turns into a write could only fail with SQLITE_BUSY. While
-    # another process holds it we sleep here, not in SQLite's busy handler: this sleep lets other greenlets run.
     driver: Any = connection.connection.dbapi_connection
+    if connection.get_execution_options().get("aragora_write"):
+        # IMMEDIATE takes the write lock first: a read that turns into a write could only fail with SQLITE_BUSY.
+        _locking(driver, "BEGIN IMMEDIATE")
+    else:
+        # A transaction begins to read at its first SELECT, and would wait for its lock there.
+        _locking(driver, "BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1")
+
+
+def _locking(driver: Any, *statements: str) -> None:
+    """Carry out what takes a lock of the file; raises `sqlite3.OperationalError` when it stays taken for too long.
+
+    While another process holds it we sleep here, not in SQLite's busy handler: this sleep lets other greenlets run.
+    """
     patience = driver.execute("PRAGMA busy_timeout").fetchone()[0]
     deadline = time.monotonic() + patience / 1000
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         while True:
             try:
-                driver.execute("BEGIN IMMEDIATE")
+                for statement in statements:
+                    driver.execute(statement).fetchall()
                 return
             except sqlite3.OperationalError as error:
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311  spreads the writers, hides nothing
+            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311  spreads those who wait, hides nothing
     finally:
         driver.execute(f"PRAGMA busy_timeout = {patience}")
 
@@ -213,7 +254,7 @@ def _postgresql(settings: Settings) -> Database:
         pool_pre_ping=True,
         pool_recycle=1800,
     )
-    return Database(engine, None)
+    return Database(engine, None, settings.database_timeout)
 
 
 def _json(value: object) -> str:

@@ -86,9 +86,13 @@ def _file_lock(database: Path | None) -> Iterator[None]:
         return
     path = database.with_name(database.name + ".lock")
     deadline = time.monotonic() + PATIENCE
-    # Made by us, for its owner alone: SQLite would make it as readable as the umask allows.
-    database.touch(mode=0o600)
-    with path.open("a") as file:
+    try:
+        # Made by us, for its owner alone: SQLite would make it as readable as the umask allows.
+        database.touch(mode=0o600)
+        file = path.open("a")
+    except OSError as error:
+        raise Unavailable(f"cannot write {error.filename or path}: {error.strerror}", retry_after=1.0) from error
+    with file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,65 @@
+"""A stream whose database fails in the middle ends as a stream, under threads and on a loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from aragora.debate.events import Draft, EventType
+from aragora.server import live, process, stream
+from aragora.service import NewDebate
+from aragora.storage.changes import RECENT
+from tests.aragora.server.test_slow_watchers import here
+
+__all__ = ["here"]
+
+
+@pytest.fixture
+def long_debate(here: process.Process) -> str:
+    """A debate with more events than are kept in memory."""
+    new = NewDebate.parse({"question": "Should long logs be streamed?", "agents": ["demo"] * 2})
+    record = here.debates.create(new)
+    drafts = [Draft(EventType.USER_VOTE, 0, None, {"choice": "demo-1"}) for _ in range(RECENT + 200)]
+    here.store.append(record.id, 0, drafts, lease=None, at=0.0)
+    return record.id
+
+
+def break_database(here: process.Process) -> None:
+    with here.store.database.writing() as connection:
+        connection.execute(sa.text("DROP TABLE events"))
+
+
+def test_a_stream_of_a_thread(here: process.Process, long_debate: str) -> None:
+    events = stream.EventStream(here, long_debate, 0)
+    assert next(events) == stream.SSE_OPENING
+    assert next(events).startswith(b"id: 1\n")
+    break_database(here)
+    assert f"id: {RECENT + 1}\n".encode() not in b"".join(events)
+    assert len(here.watchers) == 0
+
+
+def test_a_stream_of_a_loop(here: process.Process, long_debate: str) -> None:
+    sent: list[live.Message] = []
+
+    async def receive() -> live.Message:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send(message: live.Message) -> None:
+        sent.append(message)
+        if message.get("body", b"").startswith(b"id: 1\n"):
+            break_database(here)
+
+    async def run() -> None:
+        with ThreadPoolExecutor(2) as threads:
+            start = {"type": "http.response.start", "status": 200, "headers": []}
+            wanted = stream.StreamEvents(long_debate, 0)
+            await live.send_stream(wanted, start, receive, send, live.Bell(), live.Pool(threads))
+
+    asyncio.run(run())
+    assert [message["type"] for message in sent].count("http.response.start") == 1
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert len(here.watchers) == 0
