@@ -122,7 +122,8 @@ class Asking:
         """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
         deadline = self._deadline or monotonic() + settings.read_timeout
         self._deadline = 0.0
-        response, rest = lease.first_head(deadline, settings.max_response_head)
+        most, lenient = settings.max_response_head, settings.lenient_responses
+        response, rest = lease.first_head(deadline, most, lenient=lenient)
         self._first_byte = lease.first_byte - self._request.started
         informational = 0
         fields = self._request.fields
@@ -132,7 +133,7 @@ class Asking:
                 raise ExchangeError(errors.BAD_RESPONSE, f"over {_MOST_INFORMATIONAL} informational answers")
             if self._request.minor and not (response.status == 100 and fields.expect):  # the gateway has sent that one
                 self._downstream.inform(response)
-            response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, settings.max_response_head)
+            response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, most, lenient=lenient)
         if response.fault and response.status != 101 and not is_bodiless(self._request.method, response.status):
             raise ExchangeError(errors.BAD_RESPONSE, response.fault)
         return response, rest

@@ -432,6 +432,12 @@ class Settings:
         bool, _routed("Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")
     ] = True
 
+    lenient_responses: Annotated[
+        bool,
+        _routed(
+            "Fields", kinds.SWITCH, "take answers of old servers: bare LF, folded lines, equal lengths, chunks of 1.0"
+        ),
+    ] = False
     via: Annotated[
         bool,
         _routed("Fields", kinds.SWITCH, "name the gateway in Via to the upstream, and answer 508 to what comes back"),

@@ -13,6 +13,7 @@ from proxy.upstream.request import Request, StreamedBody
 from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import BODILESS
 from proxy.wire.head import END, bare_line_feed
+from proxy.wire.lenient import split_head
 from proxy.wire.response import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
@@ -213,14 +214,17 @@ class UpstreamConnection(Stream):
 
     # Reading what comes back.
 
-    def first_head(self, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
+    def first_head(self, deadline: float, most: int, *, lenient: bool = False) -> tuple[ResponseHead, bytes]:
         """The first head of the answer and the bytes behind it; arguments and errors as for `read_head`."""
         heard, self._heard = self._heard, b""
-        return self.read_head(heard, deadline, most)
+        return self.read_head(heard, deadline, most, lenient=lenient)
 
-    def read_head(self, data: bytes, deadline: float, most: int) -> tuple[ResponseHead, bytes]:
+    def read_head(
+        self, data: bytes, deadline: float, most: int, *, lenient: bool = False
+    ) -> tuple[ResponseHead, bytes]:
         """The next head and the bytes behind it; `data` was read before, a head over `most` bytes is refused.
 
+        `lenient` takes those of old servers too (`proxy.wire.lenient`).
         The time up to `deadline` begins anew when all of the request was sent, if that is later. Raises `Stale` if the
         upstream closes without a byte, else `ExchangeError`; from a streamed body, `ClientGone`.
         """
@@ -228,14 +232,12 @@ class UpstreamConnection(Stream):
         silence = 0.0 if upload is None else deadline - monotonic()
         while True:
             if data:
-                end = data.find(END)
-                if data[0] != _FIRST or end > most or (end < 0 and not _may_become_head(data, most)):
-                    raise ExchangeError(errors.BAD_RESPONSE, _spoken(data))
-                if end >= 0:
-                    response = parse_response_head(data[:end])
+                found = _split_head(data, most, lenient=lenient)
+                if found is not None:
+                    response = parse_response_head(found[0])
                     if upload is not None:
                         upload.answered(response.status)
-                    return response, data[end + 4 :]
+                    return response, found[1]
             if upload is not None and upload.held:
                 deadline = min(deadline, upload.held_until)
             try:
@@ -270,9 +272,22 @@ class UpstreamConnection(Stream):
         return Stale(reason)
 
 
-def _may_become_head(data: bytes, most: int) -> bool:
+def _split_head(data: bytes, most: int, *, lenient: bool) -> tuple[bytes, bytes] | None:
+    """The head that has come, and the bytes behind it; None if it can still become one. Raises `ExchangeError`."""
+    if lenient:
+        found = split_head(data)
+        end = -1 if found is None else len(data) - len(found[1])
+    else:
+        end = data.find(END)
+        found = None if end < 0 else (data[:end], data[end + 4 :])
+    if data[0] != _FIRST or end > most or (end < 0 and not _may_become_head(data, most, lenient=lenient)):
+        raise ExchangeError(errors.BAD_RESPONSE, _spoken(data))
+    return found
+
+
+def _may_become_head(data: bytes, most: int, *, lenient: bool) -> bool:
     """Whether more bytes could make a head of what has come so far."""
-    return len(data) <= most and data.startswith(b"HTTP/1."[: len(data)]) and not bare_line_feed(data)
+    return len(data) <= most and data.startswith(b"HTTP/1."[: len(data)]) and (lenient or not bare_line_feed(data))
 
 
 def _spoken(data: bytes) -> str:

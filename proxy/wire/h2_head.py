@@ -26,6 +26,7 @@ from proxy.wire.request import (
     HeadLimits,
     RequestFields,
     is_same_host,
+    join_cookies,
     parse_request_line,
 )
 from proxy.wire.response import ResponseHead
@@ -187,7 +188,6 @@ def _parse_fields(regular: Sequence[Field], limits: HeadLimits) -> RequestFields
     if len(regular) > limits.fields - limits.ADDED:
         raise limits.many_fields()
     keep = fields.lines.append
-    cookies: list[bytes] = []
     size = 0
     for field in regular:
         kind, line = _known_fields[field]
@@ -195,20 +195,13 @@ def _parse_fields(regular: Sequence[Field], limits: HeadLimits) -> RequestFields
         if len(line) > limits.field:
             raise limits.long_field()
         if kind is Kind.FORWARD:
-            if field[0] == b"cookie":
-                cookies.append(field[1])
-            else:
-                keep(line)
+            keep(line)
         elif kind is not Kind.DROP:
             REQUEST_READERS[kind](fields, field[1], line)
     if size + _FIELD_OVERHEAD * len(regular) > limits.block:
         raise limits.large_block()
-    if cookies:
-        # Split by the client for the sake of compression (RFC 9113 section 8.2.3).
-        line = b"cookie: " + b"; ".join(cookies)
-        if len(line) > limits.field:
-            raise limits.long_field()
-        keep(line)
+    if fields.cookies:
+        join_cookies(fields, limits)
     return fields
 
 

@@ -43,6 +43,7 @@ class Kind(IntEnum):
     AUTHORIZATION = 26
     CHALLENGE = 27
     PROXY_CHALLENGE = 28  # hop-by-hop, and still says what its connection is
+    COOKIE = 29
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
@@ -98,6 +99,7 @@ _REQUEST = (
         "sec-websocket-key": Kind.WEBSOCKET_KEY,
         "sec-websocket-version": Kind.WEBSOCKET_VERSION,
         "via": Kind.VIA,
+        "cookie": Kind.COOKIE,
     }
 )
 

@@ -84,6 +84,7 @@ class RequestFields:
         "claims",
         "close",
         "content_length",
+        "cookies",
         "expect",
         "host",
         "keep_alive",
@@ -117,6 +118,8 @@ class RequestFields:
         self.via: bytes | None = None
         self.binding = False
         """It authenticates the connection (`proxy.wire.authentication`)."""
+        self.cookies: tuple[bytes, ...] = ()
+        """Cookie lines, until they are joined."""
         self.claims: tuple[tuple[bytes, bytes], ...] = ()
         """Lower-cased names and values of the fields that say something about the client."""
 
@@ -250,10 +253,25 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
             nominated |= _read_connection(fields, value)
         else:
             REQUEST_READERS[kind](fields, value, line)
+    if fields.cookies:
+        join_cookies(fields, limits)
     if nominated:
         _drop_nominated(fields, nominated)
     _check_request(fields)
     return fields
+
+
+def join_cookies(fields: RequestFields, limits: HeadLimits) -> None:
+    """Make one line of those that a client split (RFC 9113 section 8.2.3), which many applications join with a comma.
+
+    Raises `ExchangeError` (431) where it becomes too long.
+    """
+    first, *others = fields.cookies
+    fields.cookies = ()
+    line = b"; ".join([first, *(other.partition(b":")[2].strip(b" \t") for other in others)])
+    if len(line) > limits.field:
+        raise limits.long_field()
+    fields.lines.append(line)
 
 
 def check_trailers(block: bytes) -> None:
@@ -362,6 +380,10 @@ def _read_authorization(fields: RequestFields, value: bytes, line: bytes) -> Non
     fields.lines.append(line)
 
 
+def _read_cookie(fields: RequestFields, _value: bytes, line: bytes) -> None:
+    fields.cookies += (line,)
+
+
 def _read_claim(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.claims += ((line.partition(b":")[0].lower(), value),)
 
@@ -391,6 +413,7 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.AUTHORIZATION: _read_authorization,
     Kind.CLAIM: _read_claim,
     Kind.VIA: _read_via,
+    Kind.COOKIE: _read_cookie,
     Kind.WEBSOCKET_KEY: _read_websocket_key,
     Kind.WEBSOCKET_VERSION: _read_websocket_version,
 }

@@ -68,8 +68,8 @@ def requests() -> list[RequestCase]:
     ]
 
 
-def responses() -> list[ResponseCase]:
-    """Every response case, named by file and case."""
+def responses(*files: str) -> list[ResponseCase]:
+    """Every response case of some files, named by file and case."""
     return [
         ResponseCase(
             name=f"{file}/{row['name']}",
@@ -82,6 +82,6 @@ def responses() -> list[ResponseCase]:
             reused=row.get("reused", False),
             rests=row.get("rests", False),
         )
-        for file in RESPONSE_FILES
+        for file in files or RESPONSE_FILES
         for row in rows(file)
     ]

@@ -1,5 +1,7 @@
 """Every response case: a scripted upstream behind the running gateway, its bytes sent at once and one by one."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.proxy.black_box import cases
@@ -9,6 +11,7 @@ from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
 CASES = cases.responses()
+LENIENT = cases.responses("lenient")
 NEXT = b"GET /next HTTP/1.1\r\nHost: case.example\r\n\r\n"
 OWN = {"date", "connection", "content-type", "cache-control", "x-content-type-options", "x-request-id", "proxy-status"}
 
@@ -30,6 +33,22 @@ def expected_answers(case: cases.ResponseCase) -> list[tuple[int, bytes, list[by
 def comparable(answer: Answer) -> list[bytes]:
     """Its fields as lines, without those that are the gateway's own on an answer it makes itself."""
     return [f"{name}: {value}".encode("latin-1") for name, value in answer.fields if name.lower() not in OWN]
+
+
+@pytest.fixture(scope="module")
+def lenient(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One that takes answers of old servers too."""
+    running = Gateway(tmp_path_factory.mktemp("lenient"), scripted.address, "--lenient-responses", "on", "--hold", "1")
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("way", ["whole", "bytewise"])
+@pytest.mark.parametrize("case", LENIENT, ids=lambda case: case.name)
+def test_lenient(case: cases.ResponseCase, way: str, lenient: Gateway, scripted: ScriptedUpstream) -> None:
+    test_response(case, way, lenient, scripted)
+    if case.then == "stays":
+        test_connection_is_kept_only_when_sure(case, lenient, scripted)
 
 
 @pytest.mark.parametrize("way", ["whole", "bytewise"])

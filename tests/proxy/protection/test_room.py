@@ -46,7 +46,7 @@ class Guest:
 def full_front(loop: Loop) -> Front:
     resources = Resources(
         loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), Board().counters(0),
-        AccessLog("off", "combined", lambda _count: None, lambda *_: None), RequestIds(), set(), Tally(),
+        AccessLog(None, "combined", lambda _count: None), RequestIds(), set(), Tally(),
         Limits(16, 1).worker(0))  # fmt: skip
     tables = Tables(Settings(workers=1, max_connections=LIMIT), HeadLimits(4094, 8190, 100, 32768), [])
     front = Front(tables, resources, lambda *_: None, Guest, b"http", b"80")

@@ -222,3 +222,8 @@ def test_a_line_is_added_to_a_copy() -> None:
     assert (more.lines, more.content_length) == ([*response.lines, b"X-A: 1"], 7)
     assert more.start == response.start + b"X-A: 1\r\n"
     assert b"X-A: 1" not in response.lines
+
+
+def test_what_is_said_to_other_proxies_ends_here() -> None:
+    response = _read(b"X-Accel-Redirect: /inside/a\r\nX-Accel-Expires: 5\r\nX-A: b")
+    assert (response.offload, response.lines) == (b"X-Accel-Redirect", [b"X-A: b"])
