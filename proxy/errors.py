@@ -100,6 +100,7 @@ TRANSFER_ENCODING = _client("transfer_encoding", 400, "Transfer-Encoding is not 
 LENGTH_AND_ENCODING = _client("length_and_encoding", 400, "Content-Length and Transfer-Encoding stand together")
 UPGRADE_BODY = _client("upgrade_body", 400, "An upgrade request must not have a body")
 CHUNK = _client("chunk", 400, "The chunked body is malformed")
+MALFORMED = _client("malformed", 400, "The request is malformed (RFC 9113 section 8.1.1)")
 MALFORMED_BODY = _client("malformed_body", 400, "The body is not as long as announced, or its trailers are malformed")
 NO_ROUTE = _client("no_route", 404, "Nothing is served here under this name and path")
 METHOD = _client("method", 405, "This method is not served")

@@ -173,7 +173,10 @@ class Connection(Output):
                 raise ExchangeError(errors.CONNECTIONS)
             stream.request, stream.route = reader.read(event.headers, whole=stream.ended)
         except Malformed:
-            self._refuse_malformed(number, None)
+            self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self.guard.reset()
+            stream.request = reader.outline(event.headers)
+            stream.refuse_unheard()
             return
         except ExchangeError as error:
             stream.request = reader.outline(event.headers)

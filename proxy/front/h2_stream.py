@@ -133,6 +133,11 @@ class ClientStream(BodySource):
         else:
             super().expire()
 
+    def refuse_unheard(self) -> None:
+        """Log a request that is malformed: its stream was reset, so nobody can be told."""
+        self._over = self.begun = True
+        Exchange(None, self.connection.front.resources, self, self.request).refuse(ExchangeError(errors.MALFORMED))
+
     def gone(self, failure: Failure = errors.CLIENT_CLOSED) -> None:
         """The stream was reset, or the client is gone: the exchange on it is told why."""
         self._over = True

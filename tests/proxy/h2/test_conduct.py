@@ -443,3 +443,25 @@ def test_a_refused_request_is_logged_with_what_was_read_of_it(
     entry = logged(gateway, target)
     assert (entry["reason"], entry["method"], entry["protocol"]) == (reason, "GET", "HTTP/2.0")
     assert entry["user_agent"] == "uploader/1.0"
+
+
+@pytest.mark.parametrize(
+    ("malformed", "target"),
+    [
+        ([(":method", "GET"), (":path", "/no/scheme")], "/no/scheme"),
+        ([*to("/bad/name"), ("x bad", "1")], "/bad/name"),
+        ([*to("/connection"), ("connection", "close")], "/connection"),
+        ([(":method", "GET"), (":scheme", "http"), (":authority", "a")], "-"),
+    ],
+)
+def test_a_malformed_request_is_logged_though_nobody_is_told(
+    gateway: Gateway, malformed: list[tuple[str, str]], target: str
+) -> None:
+    before = len(gateway.logged())
+    with Raw(gateway.port) as client:
+        client.send(client.headers(1, [*malformed, ("user-agent", "uploader/1.0")]))
+        assert client.until(RstStreamFrame).error_code == 1
+        assert client.alive()
+    entry = until(lambda: gateway.logged()[before:], "the request is in the log")[0]
+    assert (entry["reason"], entry["method"], entry["target"], entry["status"]) == ("malformed", "GET", target, 400)
+    assert entry["user_agent"] == "uploader/1.0"
