@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy import supervisor
+from proxy import gateway, supervisor
 from proxy.commands import commands
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
 from proxy.vault import Vault, warnings
@@ -70,7 +70,7 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         print(help_text(shutil.get_terminal_size().columns), end="")
         return 0
     if "--version" in arguments:
-        print(f"aragora-proxy {supervisor.version()}")
+        print(f"aragora-proxy {gateway.version()}")
         return 0
     if arguments[:1] == ["check"]:
         return _check(arguments[1:])

@@ -7,25 +7,85 @@ because the old workers still listen on it. Here only addresses that are new are
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from gunicorn import sock
 
+from proxy import unixsockets
+from proxy.account import owner
 from proxy.settings import Address, Settings, SettingsError
+from proxy.unixsockets import Permissions, UnixSocket
 
-_CLASSES = {socket.AF_INET: sock.TCPSocket, socket.AF_INET6: sock.TCP6Socket, socket.AF_UNIX: sock.UnixSocket}
 _MENDS = {
     errno.EADDRINUSE: "another program listens there; stop it or choose another address",
     errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 listens on all it has",
-    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a writable directory",
+    errno.EACCES: (
+        "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a directory that the workers' account "
+        "or root alone can write to"
+    ),
     errno.ENOENT: "the directory does not exist; create it",
     errno.EEXIST: "what stands there is no socket; remove it or choose another path",
 }
-ADMIN = "admin"  # name of the admin's socket among inherited ones
-PLAIN = "plain"  # and of those for plain HTTP beside TLS
 _PROBE = 1.0  # seconds to find out whether somebody serves a unix socket
+
+
+class Kind(Enum):
+    """What a listener is for; the values are its names among sockets that are handed over."""
+
+    FRONT = "front"
+    PLAIN = "plain"
+    """Plain HTTP beside TLS."""
+    ADMIN = "admin"
+    CONTROL = "control"
+    """Commands, from those who may connect to its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """All that are open, by what they are for. `named` came with the name of plain ones: that counts, not `bind`."""
+
+    of: Mapping[Kind, Sequence[Any]] = field(default_factory=dict)
+    named: Sequence[Any] = ()
+
+    @property
+    def all(self) -> list[Any]:
+        return [listener for kind in Kind for listener in self.of.get(kind, ())]
+
+    @property
+    def clients(self) -> list[Any]:
+        """Those of the front, plain ones behind the others."""
+        return [*self.of.get(Kind.FRONT, ()), *self.of.get(Kind.PLAIN, ())]
+
+    def kind(self, listener: Any) -> Kind:
+        """What one of them is for."""
+        return next(kind for kind in Kind if any(listener is one for one in self.of.get(kind, ())))
+
+    def one(self, kind: Kind) -> Any:
+        """The only one of its kind, or None."""
+        return next(iter(self.of.get(kind, ())), None)
+
+    @property
+    def names(self) -> str:
+        """What `inherited_names` reads in the successor that inherits them, in the order of `all`."""
+        return ":".join(self.kind(listener).value for listener in self.all)
+
+
+class Tcp6Socket(sock.TCP6Socket):  # type: ignore[misc]
+    """One for [::] takes IPv4 too, whatever the system's default is (net.ipv6.bindv6only)."""
+
+    def set_options(self, sock: socket.socket, bound: bool = False) -> Any:
+        if not bound:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        return super().set_options(sock, bound=bound)
+
+
+def permissions(settings: Settings) -> Permissions:
+    """Those of unix sockets that clients connect to."""
+    account = owner(settings)
+    return Permissions(settings.socket_mode, *account, account)
 
 
 def inherited() -> bool:
@@ -33,93 +93,123 @@ def inherited() -> bool:
     return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_FD" in os.environ
 
 
-def names() -> list[str]:
+def inherited_names() -> list[str]:
     """Names of the inherited sockets, in their order: FileDescriptorName= of a systemd unit."""
     return os.environ.get("LISTEN_FDNAMES", "").split(":") if inherited() else []
 
 
-def check(addresses: Iterable[Address]) -> None:
+def adopt(listeners: Sequence[Any], names: Sequence[str], settings: Settings) -> Listeners:
+    """Inherited listeners by their names; the admin's also by its address. Those without a known name are the front."""
+    kinds = {kind.value: kind for kind in Kind}
+    found: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
+    for listener, name in zip(listeners, names if len(names) == len(listeners) else [""] * len(listeners), strict=True):
+        found[kinds.get(name, Kind.FRONT)].append(listener)
+        path = listener.getsockname()
+        if isinstance(path, str):
+            listener.identity = unixsockets.identity(path)
+    if settings.admin and not found[Kind.ADMIN]:
+        found[Kind.ADMIN] = [one for one in found[Kind.FRONT] if _at(one, settings.admin)][:1]
+        found[Kind.FRONT] = [one for one in found[Kind.FRONT] if one not in found[Kind.ADMIN]]
+    return Listeners(found, found[Kind.PLAIN])
+
+
+def check(addresses: Iterable[Address], settings: Settings) -> None:
     """Find out whether these can be bound. Raises SettingsError with a line for each that cannot."""
     mistakes = []
     for address in addresses:
         try:
-            _probe(address)
+            _probe(address, settings)
         except OSError as problem:
-            code = problem.errno or 0
-            mistakes.append(f"cannot listen on {address}: {_MENDS.get(code) or os.strerror(code)}")
+            mistakes.append(mistake(address, problem))
     if mistakes:
         raise SettingsError(mistakes)
 
 
-def _probe(address: Address) -> None:
+def mistake(address: Address, problem: OSError) -> str:
+    """Why an address cannot be had, with the mend."""
+    return f"cannot listen on {address}: {_MENDS.get(problem.errno or 0) or problem.strerror}"
+
+
+def _probe(address: Address, settings: Settings) -> None:
+    if address.path:
+        unixsockets.probe(address.path, owner(settings), _PROBE)
+        return
     with socket.socket(address.family, socket.SOCK_STREAM) as probe:
-        if not address.path:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address.sockaddr)
-            return
-        path = Path(address.path)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "no such directory")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "directory not writable")
-        if path.exists() and not path.is_socket():
-            raise FileExistsError(errno.EEXIST, "not a socket")
-        probe.settimeout(_PROBE)
-        try:
-            probe.connect(address.sockaddr)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return  # nothing there, or left behind by a process that died
-    raise OSError(errno.EADDRINUSE, "in use")
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        probe.bind(address.sockaddr)
 
 
-def added(settings: Settings, listeners: Sequence[Any], admin: Any) -> list[Address]:
+def added(settings: Settings, listeners: Listeners) -> list[Address]:
     """Addresses of the settings that none of these listeners has."""
     front = settings.bind + settings.bind_plain
-    bound = _match(front, [listener for listener in listeners if listener is not admin])
+    bound = _match(front, listeners.clients)
     missing = [address for address, listener in zip(front, bound, strict=True) if listener is None]
-    if settings.admin and not _serves(admin, settings.admin):
+    if settings.admin and not _serves(listeners.one(Kind.ADMIN), settings.admin):
         missing.append(settings.admin)
     return missing
 
 
-def place(
-    settings: Settings, listeners: Sequence[Any], admin: Any, config: Any, log: Any, *, activated: bool
-) -> tuple[list[Any], Any]:
-    """Listeners for the settings, keeping open those that exist; second, the one of the admin address or None.
+Bind = Callable[[Address, Permissions], Any]
+"""Makes a listener, or gives None when it cannot."""
 
-    `admin` is the listener of the admin address so far. With socket activation (`activated`) systemd's sockets are
-    the front, whatever `bind` says; one that has the admin address or is named "admin" is the admin's.
+Adjust = Callable[[Any, Permissions], None]
+"""Gives a listener that stays the permissions of the settings."""
+
+
+def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, activated: bool) -> Listeners:
+    """Those of clients and the admin address for the settings, keeping those that are open already.
+
+    With socket activation (`activated`) systemd's sockets are the front, whatever `bind` says.
     """
-    if admin is None and settings.admin:
-        admin = next((listener for listener in listeners if _at(listener, settings.admin)), None)
-    front = [listener for listener in listeners if listener is not admin]
-    if not activated:
-        addresses = settings.bind + settings.bind_plain
-        bound = _match(addresses, front)
-        kept = [listener or _bind(address, config, log) for address, listener in zip(addresses, bound, strict=True)]
-        for listener in front:
-            if listener not in kept:
-                _drop(listener, log)
-        front = kept
-    if admin and not (settings.admin and (activated or _serves(admin, settings.admin))):
-        _drop(admin, log)
-        admin = None
-    if settings.admin and admin is None:
-        admin = _bind(settings.admin, config, log)
-    return [*front, *([admin] if admin else [])], admin
-
-
-def plain(
-    settings: Settings, listeners: Sequence[Any], admin: Any, named: Sequence[Any], *, activated: bool
-) -> list[Any]:
-    """Which of the listeners that `place` gave are for plain HTTP beside TLS.
-
-    Of systemd's sockets they are those that `named` has, by their name, and those with an address of `bind_plain`.
-    """
-    front = [listener for listener in listeners if listener is not admin]
+    allowed = permissions(settings)
+    admin = before.one(Kind.ADMIN)
     if activated:
-        return [listener for listener in front if listener in named or listener in _match(settings.bind_plain, front)]
-    return front[len(settings.bind) :]
+        plain = [*before.named, *filter(None, _match(settings.bind_plain, before.clients))]
+        front = [listener for listener in before.clients if listener not in plain]
+        plain = [listener for listener in before.clients if listener in plain]
+    else:
+        addresses = settings.bind + settings.bind_plain
+        kept = _match(addresses, before.clients)
+        made = [one or bind(address, allowed) for address, one in zip(addresses, kept, strict=True)]
+        front = [listener for listener in made[: len(settings.bind)] if listener]
+        plain = [listener for listener in made[len(settings.bind) :] if listener]
+        if settings.admin and not _serves(admin, settings.admin):
+            admin = None
+        for listener in filter(None, (*kept, admin)):
+            adjust(listener, allowed)
+    if settings.admin and admin is None:
+        admin = bind(settings.admin, allowed)
+    admins = [admin] if settings.admin and admin else []
+    return Listeners({Kind.FRONT: front, Kind.PLAIN: plain, Kind.ADMIN: admins}, before.named)
+
+
+def adjust(listener: Any, allowed: Permissions) -> None:
+    """Give a listener that stays the permissions of the settings. Raises OSError."""
+    if isinstance(listener.getsockname(), str):
+        unixsockets.adjust(listener, allowed)
+
+
+def bound(address: Address, allowed: Permissions, config: Any, log: Any) -> Any:
+    """A new listener. Raises OSError."""
+    if address.path:
+        return UnixSocket(address.path, config, log, allowed)
+    return (Tcp6Socket if address.family == socket.AF_INET6 else sock.TCPSocket)(address.sockaddr, config, log)
+
+
+def close(listener: Any, account: tuple[int, int]) -> None:
+    """Listen there no longer. Raises OSError when the file of a unix socket cannot be removed."""
+    try:
+        if isinstance(listener.getsockname(), str):
+            unixsockets.remove(listener, account)
+    finally:
+        listener.close()
+
+
+def lost(listeners: Listeners) -> bool:
+    """Whether the file of one is gone: a cleaner removed it, or another program has its path."""
+    return any(unixsockets.is_lost(listener) for listener in listeners.all)
 
 
 def _serves(listener: Any, address: Address) -> bool:
@@ -145,11 +235,13 @@ def _match(addresses: Sequence[Address], listeners: Sequence[Any]) -> list[Any]:
 
 def _at(listener: Any, address: Address) -> bool:
     name = listener.getsockname()
-    return bool(name[:2] == address.sockaddr if isinstance(name, tuple) else name == address.sockaddr)
+    if isinstance(name, tuple):
+        return bool(name[:2] == address.sockaddr)
+    return bool(name == address.sockaddr) and not unixsockets.is_lost(listener)
 
 
 def _made_for(listener: Any, address: Address) -> bool:
-    return bool(listener.cfg_addr == address.sockaddr)
+    return bool(listener.cfg_addr == address.sockaddr) and not address.path
 
 
 def _on_any_port(listener: Any, address: Address) -> bool:
@@ -160,20 +252,6 @@ def _on_any_port(listener: Any, address: Address) -> bool:
         and name[0] == address.host
         and (listener.cfg_addr[1] == 0 or listener.cfg_addr == name)
     )
-
-
-def _bind(address: Address, config: Any, log: Any) -> Any:
-    listener = _CLASSES[address.family](address.sockaddr, config, log)
-    log.info("Listening at: %s", listener)
-    return listener
-
-
-def _drop(listener: Any, log: Any) -> None:
-    log.info("No longer listening at: %s", listener)
-    name = listener.getsockname()
-    listener.close()
-    if isinstance(name, str) and name:
-        Path(name).unlink(missing_ok=True)
 
 
 def renumber(listeners: Sequence[Any], first: int) -> None:

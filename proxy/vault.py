@@ -1,7 +1,8 @@
 """The certificates of the running settings, on their way from files to workers.
 
-The master reads the files: it has the rights, workers may not. What it has checked lies in shared memory, where each
-worker finds it at its start and, once a second, whether it has changed.
+The master reads the files: it has the rights, workers may not. In the state directory, which is the workers', it has
+no more rights than they: whatever they put there leads it nowhere else. What it has checked lies in shared memory,
+where each worker finds it at its start and, once a second, whether it has changed.
 
 Each file stands for itself. One that was good and cannot be used any more is served as it was read last, which is told
 as a fault, and takes no other with it. One that was never good is a mistake of whoever names it, and is refused.
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from proxy.account import acting_as, owner
 from proxy.acme.state import State
 from proxy.handover import Handover
 from proxy.net.door import FrontDoor
@@ -150,7 +152,8 @@ class Vault:
         file = state.certificate(domain)
         before = self._last.good.get(file)
         try:
-            pair = state.read(domain)
+            with acting_as(*owner(settings)):
+                pair = state.read(domain)
         except certificates.CertificateError as problem:
             if before is not None or os.path.lexists(file):
                 reading.faults.append((domain, f"{problem}. A new certificate is obtained"))
@@ -173,7 +176,8 @@ class Vault:
         file = self_signed_file(settings.state_dir)
         now = time.time()
         try:
-            pair = replace(certificates.read_joined(file), stands_in=True)
+            with acting_as(*owner(settings)):
+                pair = replace(certificates.read_joined(file), stands_in=True)
             good = set(pair.names) >= set(names) and pair.begins <= now < pair.expires - _REMADE_BEFORE_END
         except certificates.CertificateError:
             good = False
@@ -181,7 +185,8 @@ class Vault:
             pair = self._made(names)
             try:
                 if keep:
-                    certificates.write_private(file, pair.key + pair.chain)
+                    with acting_as(*owner(settings)):
+                        certificates.write_private(file, pair.key + pair.chain)
             except OSError as problem:
                 said = f"--state-dir {settings.state_dir}: cannot be written: {problem.strerror}"
                 if not self._last.good:

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -208,8 +209,8 @@ def _general_name(name: str) -> x509.GeneralName:
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file at once and for good; only its owner may read it. Raises `OSError`."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(file, "wb") as opened:
             opened.write(content)

@@ -5,7 +5,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from proxy import supervisor
+from proxy import gateway
 from proxy.cli import help_text, main
 from proxy.settings import Settings, table
 
@@ -160,7 +160,7 @@ def test_help_and_version_name_everything(capsys: pytest.CaptureFixture[str]) ->
     assert main(["--version"]) == 0
     out = capsys.readouterr().out
     assert all((f"  {row.flag} " in out) == row.has_flag for row in table())
-    assert out.endswith(f"aragora-proxy {supervisor.version()}\n")
+    assert out.endswith(f"aragora-proxy {gateway.version()}\n")
 
 
 @pytest.mark.parametrize("columns", [20, 80, 300])
