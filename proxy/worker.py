@@ -36,6 +36,7 @@ from proxy.net.door import ignore_unreadable_names
 from proxy.net.keyring import Faults, expiries
 from proxy.net.listener import Listener
 from proxy.net.splice import Pipes
+from proxy.net.spool import room
 from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
@@ -122,6 +123,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             Tally(),
             self.app.limits.worker(self.slot),
         )
+        room.share(counters.spooled, self.app.board.spooled, counters.spool_refused)
+        room.most = settings.spool_total
         self._upstreams = Upstreams(self._resources, self.log)
         orders = self.app.orders.get()
         self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
@@ -327,6 +330,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """
         settings, orders = self.app.reloaded(), self.app.orders.get()
         self._take_logs()
+        room.most = settings.spool_total
         old, self._tables = self._tables, build_tables(settings, self._upstreams, orders, self._is_draining)
         succeed(old, self._tables)
         self._furnish()

@@ -115,6 +115,7 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
         "connections": {"idle": total(Gauge.PARKED), "active": total(Gauge.ACTIVE), "tunnel": total(Gauge.TUNNELS)},
         "requests_held": total(Gauge.HELD),
         "requests_queued": total(Gauge.QUEUED),
+        "spooled_bytes": total(Gauge.SPOOLED),
     }
 
 
@@ -186,4 +187,5 @@ def _worker(slot: Slot, orders: Orders) -> dict[str, Any]:
         "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
         "requests": sum(slot.durations()),
         "requests_held": slot.gauge(Gauge.HELD),
+        "spooled_bytes": slot.gauge(Gauge.SPOOLED),
     }

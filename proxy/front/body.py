@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
 from proxy.net import splice
-from proxy.net.spool import Spool
+from proxy.net.spool import REQUESTS, Spool, room
 from proxy.net.stream import RECEIVE_SIZE
 from proxy.settings import Settings
 from proxy.upstream.request import Request, StreamedBody, silent
@@ -72,9 +72,20 @@ def too_large(limit: int) -> ExchangeError:
     return ExchangeError(errors.BODY_TOO_LARGE, f"over {limit} bytes, the gateway's max_body")
 
 
+def check_length(length: int, settings: Settings) -> None:
+    """Refuse a body of an announced length that cannot be taken, before any of it is. Raises `ExchangeError`."""
+    if length > settings.max_body:
+        raise too_large(settings.max_body)
+    if settings.request_buffering and length > settings.body_memory:
+        try:
+            room.admit(length, REQUESTS)
+        except OSError as error:
+            raise ExchangeError(errors.SPOOL, error.strerror or "") from None
+
+
 def new_spool(settings: Settings) -> Spool:
     """Where a body goes that is not, or may not be, small."""
-    return Spool(settings.body_memory, str(settings.spool_dir) if settings.spool_dir else None)
+    return Spool(settings.body_memory, str(settings.spool_dir) if settings.spool_dir else None, share=REQUESTS)
 
 
 def store(spool: Spool, data: bytes) -> None:

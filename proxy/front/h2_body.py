@@ -11,7 +11,7 @@ from h2.exceptions import ProtocolError
 
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed
-from proxy.front.body import Pace, new_spool, store, too_large
+from proxy.front.body import Pace, check_length, new_spool, store, too_large
 from proxy.net.spool import Spool
 from proxy.net.stream import NEVER
 from proxy.settings import Settings
@@ -161,8 +161,8 @@ class BodySource(ABC):
 
     def read_body(self, request: Request, settings: Settings) -> None:
         length = request.length = request.fields.content_length
-        if length is not None and length > settings.max_body:
-            raise too_large(settings.max_body)
+        if length is not None:
+            check_length(length, settings)
         if not settings.request_buffering and not self.ended:
             request.body = _BodyStream(self, settings)
             return

@@ -4,7 +4,7 @@ from typing import Any
 
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
-from proxy.front.body import BodyStream, read_chunked_body, read_sized_body, too_large
+from proxy.front.body import BodyStream, check_length, read_chunked_body, read_sized_body
 from proxy.front.front import Front
 from proxy.front.origin import read_origin, upstream_fields
 from proxy.front.responder import Responder
@@ -179,8 +179,8 @@ class Reader(Responder):
             return
         fields = request.fields
         length = request.length = fields.content_length
-        if length is not None and length > settings.max_body:
-            raise too_large(settings.max_body)
+        if length is not None:
+            check_length(length, settings)
         if not settings.request_buffering:
             request.body = BodyStream(self, request, settings)
             return

@@ -1,9 +1,14 @@
-"""A body kept until somebody takes it: in memory while small, in an unlinked temporary file beyond."""
+"""A body kept until somebody takes it: in memory while small, in an unlinked temporary file beyond.
+
+What all files of all workers have in them together is bounded. Responses may fill half of the room alone: readers that
+take their time leave the other half to uploads, which cannot be answered without it.
+"""
 
 import errno
 import os
 import tempfile
 from collections.abc import Callable
+from math import inf
 from typing import IO
 
 from proxy.net.stream import Outlet
@@ -12,16 +17,58 @@ _SEND_SIZE = 1 << 20
 _READ_SIZE = 1 << 16
 
 
+REQUESTS, RESPONSES = 1.0, 0.5
+"""Share of the room up to which bodies of this kind may fill it."""
+
+
+class Room:
+    """What the spools of this process have on disk, beside those of others, and how much all of them may have.
+
+    The bound holds up to a piece of at most 1 MiB for each worker: they look at each other's figures, and nobody waits.
+    """
+
+    def __init__(self) -> None:
+        self.most: float = inf
+        """Bytes."""
+        self._mine = 0
+        self._tell: Callable[[int], object] = int
+        self._all: Callable[[], int] = lambda: self._mine
+        self._refused: Callable[[], object] = int
+
+    def share(
+        self, tell: Callable[[int], object], used_by_all: Callable[[], int], refused: Callable[[], object]
+    ) -> None:
+        """From now on `tell` what is used here, ask what is used by all, and say each time that it was too much."""
+        self._tell, self._all, self._refused = tell, used_by_all, refused
+
+    def admit(self, size: int, share: float) -> None:
+        """Raises `OSError` if that much more does not fit."""
+        if self._all() + size > self.most * share:
+            self._refused()
+            raise OSError(errno.EDQUOT, "spool_total is used up")
+
+    def take(self, size: int) -> None:
+        """That much more, or less, is on disk."""
+        self._mine += size
+        self._tell(self._mine)
+
+
+room = Room()
+"""This process'."""
+
+
 class Spool:
     """An append-only body that can be sent from any offset, as often as needed (a retry sends it again).
 
-    Every method that writes raises `OSError` when the disk is full; what was appended before stays whole.
+    Every method that writes raises `OSError` when the disk is full, or the `share` of the room that such bodies have;
+    what was appended before stays whole.
     """
 
-    __slots__ = ("_directory", "_file", "_memory", "_memory_limit", "length")
+    __slots__ = ("_directory", "_file", "_memory", "_memory_limit", "_share", "length")
 
-    def __init__(self, memory_limit: int, directory: str | None) -> None:
+    def __init__(self, memory_limit: int, directory: str | None, *, share: float = RESPONSES) -> None:
         self._memory = bytearray()
+        self._share = share
         self._memory_limit = memory_limit
         self._directory = directory
         self._file: IO[bytes] | None = None
@@ -31,12 +78,17 @@ class Spool:
         if self._file is None and self.length + len(data) <= self._memory_limit:
             self._memory += data
         else:
+            room.admit(len(data), self._share)
             _write(self._opened(), data, self.length)
+            room.take(len(data))
         self.length += len(data)
 
     def append_from(self, copy: Callable[[int, int], int]) -> None:
         """Let `copy(file descriptor, offset)` put bytes straight into the file; it returns how many it put."""
-        self.length += copy(self._opened().fileno(), self.length)
+        room.admit(0, self._share)
+        copied = copy(self._opened().fileno(), self.length)
+        room.take(copied)
+        self.length += copied
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
@@ -47,6 +99,7 @@ class Spool:
                 file.close()
                 raise
             self._file = file
+            room.take(len(self._memory))
             self._memory = bytearray()
         return self._file
 
@@ -65,12 +118,14 @@ class Spool:
         self._memory = bytearray()
         if self._file is not None:
             os.ftruncate(self._file.fileno(), 0)
+            room.take(-self.length)
         self.length = 0
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+            room.take(-self.length)
         self._memory = bytearray()
 
 

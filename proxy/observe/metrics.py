@@ -46,6 +46,7 @@ class Total(IntEnum):
     STARTS = 12  # workers that began in this slot
     HANDSHAKES = 13  # of TLS, completed
     RESUMED = 14  # of those, with a session ticket
+    SPOOLS_REFUSED = 15  # bodies that got no room on disk, or no more of it
 
 
 class Gauge(IntEnum):
@@ -65,6 +66,7 @@ class Gauge(IntEnum):
     QUEUED = 11  # requests waiting for a peer that has all the connections it may have
     ORDERS = 12  # version of the orders this worker acts on
     CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
+    SPOOLED = 14  # bytes of bodies on disk, kept current: workers look at each other's
 
 
 class PeerState(IntEnum):
@@ -111,6 +113,7 @@ _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
 _OTHER_BASE = _REQUESTS + len(METHODS) * CLASSES
 _OPEN = _GAUGES + Gauge.OPEN
+_SPOOLED = _GAUGES + Gauge.SPOOLED
 
 
 class Cells:
@@ -254,6 +257,12 @@ class Counters:
     def log_lost(self, lines: int) -> None:
         self._words[Total.LOG_LOST] += lines
 
+    def spool_refused(self) -> None:
+        self._words[Total.SPOOLS_REFUSED] += 1
+
+    def spooled(self, size: int) -> None:
+        self._words[_SPOOLED] = size
+
     def tunnel(self) -> None:
         self._words[Total.TUNNELS] += 1
 
@@ -372,6 +381,11 @@ class Board:
     def open_connections(self, indexes: Iterable[int]) -> list[int]:
         """Client connections of the workers in these slots, at this moment."""
         return [self._words[index * _SLOT + _OPEN] for index in indexes]
+
+    def spooled(self) -> int:
+        """Bytes of bodies that all workers have on disk, at this moment."""
+        words = self._words
+        return sum(max(0, words[start + _SPOOLED]) for start in range(0, self._given[0] * _SLOT, _SLOT))
 
     def alive(self) -> list[int]:
         """Slots whose worker lives and accepts."""

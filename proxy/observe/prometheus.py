@@ -25,6 +25,7 @@ _TOTALS = (
     (Total.TUNNEL_SENT, "tunnel_sent_bytes", "Bytes sent to clients through tunnels"),
     (Total.HANDSHAKES, "tls_handshakes", "TLS handshakes completed"),
     (Total.RESUMED, "tls_resumptions", "TLS handshakes that a session ticket shortened"),
+    (Total.SPOOLS_REFUSED, "spools_refused", "Bodies that got no room on disk, or no more of it"),
     (Total.STARTS, "worker_starts", "Worker processes started, those that replaced dead ones included"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
 )
@@ -80,6 +81,11 @@ class _BoardCollector(Collector):
             _PREFIX + "queue_waiting",
             "Requests waiting for a peer that is full now",
             sum(slot.gauge(Gauge.QUEUED) for slot in alive),
+        )
+        yield GaugeMetricFamily(
+            _PREFIX + "spooled_bytes",
+            "Bytes of request and response bodies on disk now",
+            sum(slot.gauge(Gauge.SPOOLED) for slot in alive),
         )
         yield _certificates(alive)
         yield GaugeMetricFamily(

@@ -294,6 +294,14 @@ class Settings:
         int,
         Row(kinds.SIZE, "Buffers", "most of one answer kept on disk for a slow client; 0 waits for the client instead"),
     ] = 1 << 30
+    spool_total: Annotated[
+        int,
+        Row(
+            kinds.LIMIT,
+            "Buffers",
+            "most of all bodies on disk, of all workers; of it answers take half, and then wait for their clients",
+        ),
+    ] = 4 << 30
     spool_dir: Annotated[
         Path | None, Row(kinds.PATH, "Buffers", "directory of the temporary files; the system's if not given")
     ] = None

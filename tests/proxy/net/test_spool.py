@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.net import spool as module
-from proxy.net.spool import Spool
+from proxy.net.spool import REQUESTS, Room, Spool
 
 
 def _content(spool: Spool) -> bytes:
@@ -97,3 +97,63 @@ def test_a_full_disk_is_told_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, 
 
 def _no_space(*_arguments: object) -> int:
     raise OSError(28, os.strerror(28))
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Room:
+    """Room for a thousand bytes, for this test alone."""
+    own = Room()
+    own.most = 1000
+    monkeypatch.setattr(module, "room", own)
+    return own
+
+
+def test_what_is_on_disk_is_told_and_bounded(room: Room, tmp_path: Path) -> None:
+    told = []
+    others = 0
+    refused = []
+    room.share(told.append, lambda: others + (told[-1] if told else 0), lambda: refused.append(1))
+    spool = Spool(8, str(tmp_path), share=REQUESTS)
+    spool.append(b"memory")
+    assert told == []
+    spool.append(b"x" * 594)
+    assert told[-1] == 600
+    with pytest.raises(OSError, match="spool_total"):
+        spool.append(b"x" * 401)
+    assert _content(spool) == b"memory" + b"x" * 594
+    others = 401
+    with pytest.raises(OSError, match="spool_total"):
+        spool.append_from(lambda _file, _offset: 0)
+    assert refused == [1, 1]
+    others = 0
+    spool.append_from(lambda file, offset: os.pwrite(file, b"piped", offset))
+    assert (told[-1], spool.length) == (605, 605)
+    spool.clear()
+    assert told[-1] == 0
+    spool.append(b"again")
+    spool.close()
+    spool.close()
+    assert told[-1] == 0
+
+
+def test_responses_leave_half_of_the_room_to_requests(room: Room, tmp_path: Path) -> None:
+    response, request = Spool(0, str(tmp_path)), Spool(0, str(tmp_path), share=REQUESTS)
+    response.append(b"x" * 500)
+    with pytest.raises(OSError, match="spool_total"):
+        response.append(b"x")
+    request.append(b"x" * 500)
+    with pytest.raises(OSError, match="spool_total"):
+        request.append(b"x")
+    response.close()
+    request.append(b"x" * 500)
+    request.close()
+
+
+def test_what_fits_in_memory_needs_no_room(room: Room, tmp_path: Path) -> None:
+    room.most = 0
+    spool = Spool(64, str(tmp_path))
+    spool.append(b"x" * 64)
+    with pytest.raises(OSError, match="spool_total"):
+        spool.append(b"x")
+    assert _content(spool) == b"x" * 64
+    spool.close()
