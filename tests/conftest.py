@@ -56,6 +56,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "nginx": ("apt-get install nginx-light", programs("nginx")),
     "haproxy": ("apt-get install haproxy", programs("haproxy")),
     "caddy": ("apt-get install caddy", programs("caddy")),
+    "pebble": ("apt-get install pebble", programs("pebble")),
     "lighttpd": ("apt-get install lighttpd", programs("lighttpd")),
     "redis": ("apt-get install redis-server", programs("redis-server")),
     "postgresql": ("apt-get install postgresql", programs("initdb", "postgres")),

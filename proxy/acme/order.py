@@ -4,9 +4,9 @@ import datetime
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -17,10 +17,10 @@ from acme import errors as acme_errors
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy import errors as jose_errors
-from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
 from josepy.util import ComparableECKey
 
+from proxy.acme.network import Network
 from proxy.acme.state import State
 from proxy.net import certificates
 
@@ -31,16 +31,35 @@ _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 secti
 _OCTET_STRING = b"\x04\x20"  # DER: an octet string of 32 bytes follows
 _DEADLINE = datetime.timedelta(seconds=90)
 _POLL = 1.0  # seconds
-_TIMEOUT = 30  # seconds for one answer of the authority
 _FAULTS = (
     acme_errors.Error, messages.Error, requests.RequestException, jose_errors.Error, OSError, ValueError, KeyError,
 )  # fmt: skip
+
+_LONGEST_REASON = 1000  # characters of what an authority says
+
+_GONE = ("accountDoesNotExist", "unauthorized")
+"""What an authority says of an account that it does not know, or that was deactivated (RFC 8555 section 7.3.6)."""
+
+_MENDS = {
+    "externalAccountRequired": ". It takes only accounts that were made elsewhere before, which cannot be named here; "
+    "choose another acme_directory",
+    "invalidContact": ". Give acme another address",
+    "unsupportedContact": ". Give acme another address",
+}
 
 log = logging.getLogger("gunicorn.error.proxy")
 
 
 class NotObtained(Exception):  # noqa: N818 - names what happened
-    """The authority gave no certificate; the text says why, in its own words where it has some."""
+    """The authority gave no certificate; the text says why, in its own words where it has some.
+
+    `wait` are seconds for which it wants to be left alone; `challenge` says that it could not see who is here.
+    """
+
+    def __init__(self, reason: str, *, wait: float = 0.0, challenge: bool = False) -> None:
+        super().__init__("".join(letter if letter.isprintable() else " " for letter in reason[:_LONGEST_REASON]))
+        self.wait = wait
+        self.challenge = challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +95,10 @@ class TlsAlpn01(challenges.KeyAuthorizationChallenge):
 
 
 def register(authority: Authority, state: State) -> None:
-    """Make sure that there is an account. Raises `NotObtained`."""
-    try:
+    """Make sure that there is an account, and that the authority knows the address. Raises `NotObtained`."""
+    with _asking(authority) as network:
         state.make()
-        _account(authority, state)
-    except _FAULTS as error:
-        raise NotObtained(f"{type(error).__name__}: {error}") from error
+        _account(authority, state, network)
 
 
 def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]) -> None:
@@ -89,8 +106,8 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
 
     `kinds` are the challenges that can be met, best first. Raises `NotObtained`.
     """
-    try:
-        account = _account(authority, state)
+    with _asking(authority) as network:
+        account = _account(authority, state, network)
         key = certificates.new_key()
         order = account.new_order(crypto_util.make_csr(certificates.pem_of(key), domains=[domain]))
         with ExitStack() as pending:
@@ -104,48 +121,78 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
         chain = done.fullchain_pem.encode("ascii")
         _check(key, chain, domain)
         certificates.write_private(state.certificate(domain), certificates.pem_of(key) + chain)
+
+
+@contextmanager
+def _asking(authority: Authority) -> Iterator[Network]:
+    """Everything that can go wrong with an authority as `NotObtained`."""
+    network = Network(authority.agent, authority.ca)
+    try:
+        yield network
     except _FAULTS as error:
-        raise NotObtained(f"{type(error).__name__}: {error}") from error
+        mend = _MENDS.get(error.code or "", "") if isinstance(error, messages.Error) else ""
+        raise NotObtained(f"{type(error).__name__}: {error}{mend}", wait=network.wait) from error
 
 
-def _account(authority: Authority, state: State) -> client.ClientV2:
-    """A client with an account, which is made at the first time."""
+def _account(authority: Authority, state: State, network: Network) -> client.ClientV2:
+    """A client with an account, which is made at the first time, and again when the authority knows it no more."""
+    account = client.ClientV2(client.ClientV2.get_directory(authority.directory, network), network)
     known = _known_account(state)
     if known is not None:
-        key, uri = known
-        account = _client(authority, key)
+        network.key = known.key
         try:
-            account.query_registration(messages.RegistrationResource(uri=uri, body=messages.Registration()))
-            return account
+            account.query_registration(messages.RegistrationResource(uri=known.uri, body=messages.Registration()))
         except messages.Error as error:
-            if error.code != "accountDoesNotExist":
+            if error.code not in _GONE:
                 raise
-    key = JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
-    account = _client(authority, key)
+            log.warning("the account in %s is not valid any more, a new one is made: %s", state.account, error)
+        else:
+            if known.contact != authority.email:
+                _tell_contact(account, authority, state, known)
+            return account
+    network.account = None
+    network.key = JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
     made = account.new_account(messages.NewRegistration.from_data(email=authority.email, terms_of_service_agreed=True))
-    content = json.dumps({"key": key.to_json(), "uri": made.uri})
-    certificates.write_private(state.account, content.encode())
+    _keep(state, _Known(network.key, made.uri, authority.email))
     return account
 
 
-def _known_account(state: State) -> tuple[JWKEC, str] | None:
+def _tell_contact(account: client.ClientV2, authority: Authority, state: State, known: "_Known") -> None:
+    """Let the authority write to another address from now on; certificates do not depend on it."""
+    registration = messages.RegistrationResource(uri=known.uri, body=messages.Registration())
     try:
-        kept = json.loads(state.account.read_bytes())
+        account.update_registration(registration, messages.Registration.from_data(email=authority.email))
+    except messages.Error as error:
+        log.warning("the authority still writes to %s, not to %s: %s", known.contact or "?", authority.email, error)
+    else:
+        _keep(state, replace(known, contact=authority.email))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An account: its key, its URL, the address that the authority was told."""
+
+    key: JWKEC
+    uri: str
+    contact: str
+
+
+def _keep(state: State, known: _Known) -> None:
+    content = json.dumps({"key": known.key.to_json(), "uri": known.uri, "contact": known.contact})
+    certificates.write_private(state.account, content.encode())
+
+
+def _known_account(state: State) -> _Known | None:
+    try:
+        kept = state.known_account()
         key = JWKEC.from_json(kept["key"])
         assert isinstance(key, JWKEC)
-        return key, str(kept["uri"])
+        return _Known(key, str(kept["uri"]), str(kept.get("contact", "")))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AssertionError, jose_errors.Error):
         log.warning("%s cannot be read: a new account is made", state.account)
         return None
-
-
-def _client(authority: Authority, key: JWK) -> client.ClientV2:
-    network = client.ClientNetwork(key, alg=ES256, user_agent=authority.agent, timeout=_TIMEOUT)
-    if authority.ca is not None:
-        network.verify_ssl = str(authority.ca)  # type: ignore[assignment] # `requests` takes a file too
-    return client.ClientV2(client.ClientV2.get_directory(authority.directory, network), network)
 
 
 def _chosen(authorization: messages.AuthorizationResource, kinds: Sequence[str]) -> messages.ChallengeBody:
@@ -188,11 +235,12 @@ def _await(
             failed = body.status == messages.STATUS_INVALID or (body.error and body.status == messages.STATUS_PENDING)
             if body.uri == challenge.uri and failed:
                 said = body.error and (body.error.detail or body.error.typ)
-                raise NotObtained(f"{challenge.chall.typ}: {said or 'failed'}")
+                raise NotObtained(f"{challenge.chall.typ}: {said or 'failed'}", challenge=True)
         if state != messages.STATUS_PENDING:
-            raise NotObtained(f"{challenge.chall.typ}: the authorization is {state.name}")
+            raise NotObtained(f"{challenge.chall.typ}: the authorization is {state.name}", challenge=True)
         sleep(_POLL)
-    raise NotObtained(f"{challenge.chall.typ}: no word of the authority within {_DEADLINE.total_seconds():.0f} s")
+    said = f"no word of the authority within {_DEADLINE.total_seconds():.0f} s"
+    raise NotObtained(f"{challenge.chall.typ}: {said}", challenge=True)
 
 
 def _check(key: ec.EllipticCurvePrivateKey, chain: bytes, domain: str) -> None:

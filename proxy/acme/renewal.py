@@ -15,7 +15,7 @@ import gevent
 from gevent.pool import Pool
 from gevent.util import wrap_errors
 
-from proxy.acme.state import Failures, State
+from proxy.acme.state import LONGEST_WAIT, Failures, State
 from proxy.net.keyring import KeyPair
 from proxy.settings import Settings
 
@@ -25,8 +25,10 @@ _LOOK = 30.0
 _FIRST_LOOK = 1.0
 _FIRST_WAIT = 120.0  # seconds after a failure; doubled with each further one. Authorities allow few failures an hour.
 _AT_ONCE = 4
-_LONGEST_WAIT = 6 * 3600.0
+_LONGEST_PAUSE = 6 * 3600.0
+_MOST_DOUBLED = 10
 _SPREAD = 0.02  # of the lifetime: many machines that began together do not renew together
+_HINT = " (the name must lead to this machine, by port 80 to --bind-plain or by port 443 to --bind)"
 
 
 def due(pair: KeyPair | None) -> float:
@@ -40,7 +42,8 @@ def due(pair: KeyPair | None) -> float:
 
 def pause(failures: int, chance: Callable[[], float] = random.random) -> float:
     """Seconds to wait after so many failures in a row."""
-    return min(_FIRST_WAIT * 2.0 ** (failures - 1), _LONGEST_WAIT) * (0.8 + 0.4 * chance())
+    doubled = min(max(failures - 1, 0), _MOST_DOUBLED)
+    return min(_FIRST_WAIT * 2.0**doubled, _LONGEST_PAUSE) * (0.8 + 0.4 * chance())
 
 
 def challenge_kinds(settings: Settings, failures: int) -> tuple[str, ...]:
@@ -70,6 +73,8 @@ class Renewals:
         self._state = State(settings.state_dir, settings.acme_directory)
         self._agent = agent
         self._log = log
+        self._failures: dict[str, Failures] = {}
+        """Those that the disk did not take."""
         self._greenlet = gevent.spawn(self._run)
 
     def serve(self, settings: Settings) -> bool:
@@ -82,16 +87,21 @@ class Renewals:
 
     def _run(self) -> None:
         wait = _FIRST_LOOK
+        told = False  # whether the authority knows the address that these settings name
         while True:
             gevent.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             wait = _LOOK
             try:
-                self._look()
+                self._look(tell=not told)
+                told = True
             except OSError as problem:
                 self._log.warning("certificates cannot be renewed: %s", problem)
+            except Exception:  # noqa: BLE001 - one that ends this greenlet ends all renewals, unnoticed
+                self._log.exception("certificates cannot be renewed")
 
-    def _look(self) -> None:
-        if not any(self._is_due(domain) for domain in self._settings.domain):
+    def _look(self, *, tell: bool) -> None:
+        tell = tell and self._state.contact() not in (None, self._settings.acme)
+        if not tell and not any(self._is_due(domain) for domain in self._settings.domain):
             return
         self._state.make()
         with self._state.lock() as ours:
@@ -99,12 +109,15 @@ class Renewals:
                 return
             # Asked again: another worker may have done it meanwhile.
             wanted = [domain for domain in self._settings.domain if self._is_due(domain)]
-            if wanted:
+            if wanted or (tell and self._state.contact() != self._settings.acme):
                 self._obtain_all(wanted)
 
     def _is_due(self, domain: str) -> bool:
         now = time.time()
-        return due(self._state.pair(domain)) <= now and self._state.failures(domain).until <= now
+        return due(self._state.pair(domain)) <= now and not self._known_failures(domain).forbid(now)
+
+    def _known_failures(self, domain: str) -> Failures:
+        return self._failures.get(domain) or self._state.failures(domain)
 
     def _obtain_all(self, domains: list[str]) -> None:
         """A few at a time: one whose name leads elsewhere does not hold up the others."""
@@ -116,32 +129,41 @@ class Renewals:
         try:
             _in_a_thread(register, authority, self._state)
         except NotObtained as problem:
+            if not domains:
+                self._log.warning("the authority does not know the address %s yet: %s", settings.acme, problem)
             for domain in domains:
-                self._failed(domain, str(problem))
+                self._failed(domain, str(problem), problem.wait)
             return
         Pool(_AT_ONCE).map(lambda domain: self._obtain(authority, domain), domains)
 
     def _obtain(self, authority: Any, domain: str) -> None:
         from proxy.acme.order import NotObtained, obtain
 
-        kinds = challenge_kinds(self._settings, self._state.failures(domain).count)
+        kinds = challenge_kinds(self._settings, self._known_failures(domain).count)
         self._log.info("obtaining a certificate for %s from %s", domain, self._settings.acme_directory)
         try:
             _in_a_thread(obtain, authority, self._state, domain, kinds)
         except NotObtained as problem:
-            self._failed(
-                domain,
-                f"{problem} (the name must lead to this machine, by port 80 to --bind-plain or by port 443 to --bind)",
-            )
+            self._failed(domain, f"{problem}{_HINT if problem.challenge else ''}", problem.wait)
         else:
-            self._state.note_failures(domain, Failures())
+            self._note(domain, Failures())
             self._log.info("obtained a certificate for %s", domain)
 
-    def _failed(self, domain: str, reason: str) -> None:
-        count = self._state.failures(domain).count + 1
-        wait = pause(count)
-        self._state.note_failures(domain, Failures(count, time.time() + wait))
+    def _failed(self, domain: str, reason: str, asked: float) -> None:
+        """Wait longer each time, and at least as long as the authority asked for."""
+        count = self._known_failures(domain).count + 1
+        wait = min(max(pause(count), asked), LONGEST_WAIT)
+        now = time.time()
+        self._note(domain, Failures(count, now + wait, now))
         self._log.warning("no certificate for %s, tried again in %d s: %s", domain, wait, reason)
+
+    def _note(self, domain: str, failures: Failures) -> None:
+        self._failures.pop(domain, None)
+        try:
+            self._state.note_failures(domain, failures)
+        except OSError as problem:
+            self._failures[domain] = failures
+            self._log.warning("%s: cannot be written: %s", self._state.root, problem.strerror)
 
 
 def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:

@@ -22,10 +22,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.net.door import validation_context
 from proxy.net.keyring import KeyPair
+
+LONGEST_WAIT = 7 * 86400.0
+"""Seconds for which nothing is tried after a failure, at most, whatever an authority asks for."""
+
+_LARGEST = 65536  # bytes of a document
 
 _DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url, at least 128 bits
@@ -33,10 +39,27 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failures in a row, and the moment (unix seconds) before which nothing more is tried."""
+    """Failures in a row, the moment (unix seconds) before which nothing more is tried, and when that was noted."""
 
     count: int = 0
     until: float = 0.0
+    noted: float = 0.0
+
+    def forbid(self, now: float) -> bool:
+        """Whether nothing may be tried yet. Moments that a clock which was wrong has written are not believed."""
+        return self.noted <= now < self.until <= self.noted + LONGEST_WAIT
+
+
+def _document(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST)
+    try:
+        found = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - wrong content, not a wrong argument
+    return found
 
 
 class State:
@@ -78,12 +101,23 @@ class State:
         except certificates.CertificateError:
             return None
 
+    def known_account(self) -> dict[str, Any]:
+        """What is kept of the account. Raises `OSError`, `FileNotFoundError` if there is none, and `ValueError`."""
+        return _document(self.account)
+
+    def contact(self) -> str | None:
+        """The address that the authority was told, "" if that is not known; None where there is no account."""
+        try:
+            return str(self.known_account().get("contact", ""))
+        except (OSError, ValueError):
+            return None
+
     def failures(self, domain: str) -> Failures:
         """How obtaining a certificate for a domain went last; a restart does not forget it."""
         try:
-            kept = json.loads(self._failures(domain).read_bytes())
-            return Failures(int(kept["count"]), float(kept["until"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = _document(self._failures(domain))
+            return Failures(int(kept["count"]), float(kept["until"]), float(kept.get("noted", 0.0)))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return Failures()
 
     def note_failures(self, domain: str, failures: Failures) -> None:

@@ -1,0 +1,50 @@
+"""Requests to an authority: who asks, how often a nonce is tried, how long the authority wants to be left alone."""
+
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from acme import client, messages
+from josepy.jwa import ES256
+
+_TIMEOUT = 30  # seconds for one answer
+_NONCES = 5
+"""Tries of one request whose nonce was refused, by no fault of ours (RFC 8555 section 6.5); the library makes two of
+each."""
+
+
+class Network(client.ClientNetwork):
+    """What a client of the library asks through. The account's key comes later: its owner has to be found first."""
+
+    def __init__(self, agent: str, ca: Path | None) -> None:
+        super().__init__(alg=ES256, user_agent=agent, timeout=_TIMEOUT)
+        if ca is not None:
+            self.verify_ssl = str(ca)  # type: ignore[assignment] # `requests` takes a file too
+        self.session.hooks["response"].append(self._heard)
+        self.wait = 0.0
+        """Seconds for which the last refusal asked for nothing more (RFC 8555 section 6.6); 0 if it named none."""
+
+    def _heard(self, response: requests.Response, **_how: Any) -> None:
+        if not response.ok:
+            self.wait = retry_after(response.headers.get("Retry-After", ""), time.time())
+
+    def post(self, *arguments: Any, **named: Any) -> requests.Response:
+        for _ in range(_NONCES - 1):
+            try:
+                return super().post(*arguments, **named)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*arguments, **named)
+
+
+def retry_after(value: str, now: float) -> float:
+    """Seconds that a Retry-After field names (RFC 9110 section 10.2.3), 0 if it names none."""
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
