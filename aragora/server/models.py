@@ -89,7 +89,7 @@ class DebateSummary(BaseModel):
     confidence: float
     final_answer: str | None
     conclusion: str | None = Field(description="The same as `final_answer`.")
-    is_public: bool
+    is_public: bool = Field(description="Whether it may be read without a token, by whoever knows its id.")
     metadata: dict[str, Any]
     last_seq: int = Field(description="Number of its newest event.")
     created_at: str

@@ -77,7 +77,7 @@ OPERATIONS = (
         "patch",
         DEBATE,
         "changeDebate",
-        "Change title, metadata or visibility.",
+        "Change title, metadata, or whether it may be read without a token.",
         {200: models.Debate},
         (400, 404, 413, 415),
         body=DebateChanges,

@@ -74,7 +74,7 @@ class DebateItem(Resource):
         answer(resp, models.Debate, process.current().debates.view(debate_id))
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
-        """Change title, metadata or visibility."""
+        """Change title, metadata, or whether it may be read without a token."""
         here = process.current()
         changes = DebateChanges.parse(body.read(req, here.settings.max_body))
         here.debates.update(debate_id, changes)

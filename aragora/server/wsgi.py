@@ -16,11 +16,12 @@ from typing import Any
 
 import falcon
 
-from aragora.errors import AragoraError
+from aragora.errors import AragoraError, NotFound
 from aragora.server import auth, console, handshake, health, openapi, problems, process, resources, websocket
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 ALIAS = "/api/v1/"
+PUBLIC = re.compile(r"/api/debates/([^/]+)(?:/(?:messages|events|convergence|votes|critiques|export/\w+))?/?")
 UNNAMED = "unmatched"
 
 StartResponse = Callable[..., Any]
@@ -50,13 +51,28 @@ class Gate:
             for name, value in auth.preflight_fields(origin, settings.allowed_origins):
                 resp.set_header(name, value)
             return
-        if not auth.is_open(req.path):
+        if settings.api_tokens and not auth.is_open(req.path) and not _is_public(req):
             auth.check(req.get_header("Authorization"), settings.api_tokens)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
         """Leave the route's template, and the address of what was made, to whoever counts."""
         req.env["aragora.route"] = req.uri_template or UNNAMED
         req.env["aragora.made"] = resp.get_header("Location")
+
+
+def _is_public(req: falcon.Request) -> bool:
+    """Whether a debate is read that may be read without a token, by whoever knows its id.
+
+    Not with `wait` or as a stream: those hold a place among the watchers, which are few. Whoever brings a token is
+    asked for a known one, public or not.
+    """
+    asked = PUBLIC.fullmatch(req.path) if req.method in ("GET", "HEAD") else None
+    if asked is None or req.auth is not None or req.has_param("wait") or resources.wants_stream(req):
+        return False
+    try:
+        return process.current().debates.get(asked[1]).is_public
+    except NotFound:
+        return False
 
 
 def routes() -> dict[str, object]:

@@ -116,7 +116,9 @@ class DebateChanges(_Model):
 
     title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
     metadata: Metadata | None = None
-    is_public: bool | None = None
+    is_public: bool | None = Field(
+        default=None, description="whether it may be read without a token, by whoever knows its id"
+    )
 
     @classmethod
     def parse(cls, body: object) -> DebateChanges:

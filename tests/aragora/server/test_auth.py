@@ -35,6 +35,32 @@ def test_only_known_tokens_open_the_api(guarded: Server) -> None:
         assert guarded.get("/api/debates", headers={"Authorization": f"bearer {token}"}).ok
 
 
+def test_a_public_debate_is_read_without_a_token_and_nothing_more(guarded: Server) -> None:
+    body = {"question": QUESTION, "agents": ["demo"] * 2, "rounds": 1}
+    answer = guarded.request("POST", "/api/debates?wait=50", json=body, headers=KNOWN).json()
+    path = f"/api/debates/{answer['id']}"
+    parts = ("", "/messages", "/votes", "/critiques", "/convergence", "/events", "/export/html?table=messages")
+    assert {guarded.get(path + part).status_code for part in parts} == {401}
+
+    guarded.request("PATCH", path, json={"is_public": True}, headers=KNOWN)
+    for part in parts:
+        assert guarded.get(path + part).ok, part
+        assert guarded.request("HEAD", path + part).ok, part
+        assert guarded.get(f"/api/v1{path.removeprefix('/api')}{part}").ok, part
+    assert guarded.get(path).json()["messages"]
+    assert guarded.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert guarded.get("/api/debates").status_code == 401
+    assert guarded.get(f"{path}/events?wait=1").status_code == 401
+    assert guarded.get(f"{path}/events", headers={"Accept": "text/event-stream"}).status_code == 401
+    for method, part in (("PATCH", ""), ("DELETE", ""), ("POST", "/cancel")):
+        assert guarded.request(method, path + part, json={"title": "x"}).status_code == 401
+    assert guarded.get("/api/debates/adhoc_" + "0" * 26).status_code == 401
+
+    guarded.request("PATCH", path, json={"is_public": False}, headers=KNOWN)
+    assert {guarded.get(path + part).status_code for part in parts} == {401}
+    guarded.request("DELETE", path, headers=KNOWN)
+
+
 def test_probes_and_pages_need_no_token(guarded: Server) -> None:
     for path in ("/healthz", "/ready", "/health", "/metrics", "/", "/api/docs", "/api/openapi.json", "/console/dom.js"):
         assert guarded.get(path).ok, path

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import signal
 import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
+import websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
-from tests.aragora.server.servers import KINDS, PATIENCE, Server, running
+from tests.aragora.server.servers import KINDS, PATIENCE, Server, Socket, running
+from tests.aragora.storage.databases import PostgreSQL
+from tests.waiting import until
 
 GREETING_FAILS = "ALTER TABLE debates RENAME TO lost"
 REPLAY_FAILS = "DROP TABLE events"
@@ -65,3 +71,47 @@ def test_a_failure_is_told_by_a_close_code(failing: Server, statement: str, gree
     log = failing.log.read_text()
     assert "ASGI callable returned" not in log
     assert "Error handling request" not in log
+
+
+@pytest.mark.component("postgresql")
+@pytest.mark.parametrize("kind", KINDS)
+def test_watchers_of_a_database_that_crashes_read_nothing_but_websocket(kind: str, tmp_path: Path) -> None:
+    database = PostgreSQL()
+    try:
+        database.start()
+        environ = {"ARAGORA_DATABASE_TIMEOUT": "2", "ARAGORA_DEMO_DELAY": "0.1"}
+        with running(kind, tmp_path, DATABASE_URL=database.new_database(), **environ) as server, ExitStack() as stack:
+            debate = server.ask(rounds=10, early_stop=False)
+            watchers = [stack.enter_context(server.greeted()) for _ in range(6)]
+            for watcher in watchers:
+                watcher.send(type="subscribe", debate_id=debate, replay_from_seq=0)
+                watcher.until("round_start")
+            assert database.process is not None
+            database.process.send_signal(signal.SIGQUIT)  # PostgreSQL's immediate shutdown: a crash
+            database.process.wait(PATIENCE)
+            database.process = None
+            for watcher in watchers:
+                # Whoever has to ask the database is closed; whoever does not goes on, and is told when it asks.
+                assert told_or_closed(watcher) in ("unavailable", 1013)
+            with server.socket() as late:
+                assert late.closed() == 1013
+            database.start()
+            server.await_ready()
+            until(lambda: not server.get(f"/api/debates/{debate}").json()["in_progress"], "the end of the debate")
+            assert server.get(f"/api/debates/{debate}").json()["status"] == "completed"
+    finally:
+        database.stop()
+        shutil.rmtree(database.directory, ignore_errors=True)
+
+
+def told_or_closed(watcher: Socket) -> str | int:
+    """What the watcher learns of the database that is away: an error's code, or a close code."""
+    with suppress(OSError):
+        watcher.send(type="get_loops")
+    while True:
+        kind, content = watcher.raw.recv_data()
+        if kind == websocket.ABNF.OPCODE_CLOSE:
+            return int.from_bytes(content[:2], "big")
+        message = json.loads(content)
+        if message["type"] == "error":
+            return str(message["error"]["code"])
