@@ -329,12 +329,11 @@ class Exchange(Asking):
         if not clean:
             lease.pool.overran(monotonic())
         if clean and lease.reusable and not response.close:
-            if response.binding or lease.private:
+            if response.binding:
                 lease.private = True
-                lease.pool.set_aside(lease, monotonic())
+            lease.pool.give_back(lease, monotonic(), doubtful=doubtful)
+            if lease.private:
                 self._downstream.keep(lease)
-            else:
-                lease.pool.give_back(lease, monotonic(), doubtful=doubtful)
         else:
             lease.pool.answered()
             lease.close()

@@ -16,19 +16,16 @@ log = logging.getLogger("gunicorn.error.proxy")
 class Conduct:
     """What is known of one peer. Times are monotonic seconds."""
 
-    __slots__ = ("_counted_since", "_name", "_slips", "_trusted_from", "sends_bodies")
+    __slots__ = ("_counted_since", "_name", "_slips", "distrusted_until", "sends_bodies")
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._slips = 0
         self._counted_since = 0.0
-        self._trusted_from = 0.0
+        self.distrusted_until = 0.0
+        """Until then what it says next on a connection is not believed to be the next answer."""
         self.sends_bodies = False
         """It has sent a body where there must not be one: behind HEAD, 204, 205 or 304."""
-
-    def trusted(self, now: float) -> bool:
-        """Whether what it says next on a connection can be believed to be the next answer."""
-        return now >= self._trusted_from
 
     def slipped(self, now: float) -> bool:
         """Bytes came behind an answer; whether that was once too often."""
@@ -38,7 +35,7 @@ class Conduct:
         if self._slips < _SLIPS:
             return False
         self._slips = 0
-        self._trusted_from = now + _DISTRUST
+        self.distrusted_until = now + _DISTRUST
         log.warning(
             "upstream %s sent bytes behind %d answers in %d s: none of its connections is used twice for %d s; "
             "look at the lengths that it announces",

@@ -137,24 +137,21 @@ class Pool:
             if connection.deadline <= now or (not repeatable and not connection.alive()):
                 connection.close()
                 continue
-            return self._leased(connection)
+            connection.idle_since = 0.0
+            connection.deadline = NEVER
+            connection.reused = True
+            self.counters.reuse()
+            return connection
         return None
 
     def resume(self, connection: UpstreamConnection, now: float, *, repeatable: bool) -> UpstreamConnection | None:
-        """Lease a private connection to its client again; None, and it is closed, if it cannot carry the request."""
-        proven = repeatable or (now - connection.idle_since < self._reuse_unsafe and connection.alive())
-        if connection.deadline <= now or not proven:
-            self.discard(connection)
-            return None
+        """Lease a private connection to its client again, or another if it is of no use any more."""
         self._private.remove(connection)
-        return self._leased(connection)
-
-    def _leased(self, connection: UpstreamConnection) -> UpstreamConnection:
-        connection.idle_since = 0.0
-        connection.deadline = NEVER
-        connection.reused = True
-        self.counters.reuse()
-        return connection
+        if repeatable or now - connection.idle_since < self._reuse_unsafe:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return self.lease(now, repeatable=repeatable)
 
     def _end_doubts(self, now: float) -> None:
         doubtful = self._doubtful
@@ -167,33 +164,30 @@ class Pool:
         `doubtful`: the answer announced a body that it must not have. Were it sent all the same, and a moment later,
         it would stand before somebody else's answer.
         """
-        if doubtful and self.conduct.sends_bodies:
+        if (
+            self._closed
+            or self.idle_count >= self._size
+            or self._idle_limit <= 0
+            or now < self.conduct.distrusted_until
+            or (doubtful and self.conduct.sends_bodies)
+        ):
             connection.close()
-        elif self._kept(connection, now):
-            (self._doubtful if doubtful else self._idle).append(connection)
-
-    def set_aside(self, connection: UpstreamConnection, now: float) -> None:
-        """As `give_back`, for the client alone that had it."""
-        if self._kept(connection, now):
-            self._private.add(connection)
-
-    def _kept(self, connection: UpstreamConnection, now: float) -> bool:
-        """Make a connection an idle one, or close it if no more are kept."""
-        full = self._closed or self.idle_count >= self._size or self._idle_limit <= 0
-        if full or not self.conduct.trusted(now):
-            connection.close()
-            return False
+            return
         connection.idle_since = now
         connection.first_byte = 0.0
-        connection.upload = None
         connection.deadline = now + self._idle_limit
         if not connection.reader.active:
             connection.reader.start(connection.unasked)
+        if connection.private:
+            self._private.add(connection)
+        elif doubtful:
+            self._doubtful.append(connection)
+        else:
+            self._idle.append(connection)
         if self.health.failures:
             self.health.succeeded(now)
         if self._queues:
             self.has_room()
-        return True
 
     def disturbed(self, connection: UpstreamConnection) -> None:
         """The peer has closed an idle connection, or spoken on it unasked."""

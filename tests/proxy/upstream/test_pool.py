@@ -110,7 +110,8 @@ def test_a_peer_that_sends_bytes_behind_its_answers_is_distrusted_for_a_while(pe
         peer.pool.give_back(kept, monotonic())
         assert peer.pool.lease(monotonic(), repeatable=True) is kept
         peer.pool.give_back(kept, monotonic())
-        peer.pool.set_aside(private, monotonic())
+        private.private = True
+        peer.pool.give_back(private, monotonic())
         _overruns(peer, loop)
         assert kept.closed, "it may carry more of the same"
         assert private.closed
@@ -162,12 +163,14 @@ def test_a_private_connection_is_nobody_elses(peers: list[Peer]) -> None:
     def test(loop: Loop) -> None:
         peer = _peer(peers, loop, reuse_unsafe=1.0)
         connection = peer.connect()
-        peer.pool.set_aside(connection, 1.0)
+        connection.private = True
+        peer.pool.give_back(connection, 1.0)
         assert (peer.pool.idle_count, peer.pool.busy) == (1, 0)
         assert peer.pool.lease(1.5, repeatable=True) is None
         assert peer.pool.resume(connection, 1.5, repeatable=False)
         assert (peer.pool.idle_count, peer.pool.busy) == (0, 1)
-        peer.pool.set_aside(connection, 2.0)
+        connection.private = True
+        peer.pool.give_back(connection, 2.0)
         assert not peer.pool.resume(connection, 3.5, repeatable=False), "it may have been closed meanwhile"
         assert (connection.closed, peer.pool.open) == (True, 0)
 
@@ -179,7 +182,8 @@ def test_a_private_connection_ends_as_others_do(end: str, peers: list[Peer]) -> 
     def test(loop: Loop) -> None:
         peer = _peer(peers, loop)
         connection = peer.connect()
-        peer.pool.set_aside(connection, 1.0 if end != "is late" else -100.0)
+        connection.private = True
+        peer.pool.give_back(connection, 1.0 if end != "is late" else -100.0)
         if end == "closes":
             peer.accepted[0].close()
         elif end == "speaks":
