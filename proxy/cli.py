@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from proxy import gateway, supervisor
 from proxy.commands import commands
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
-from proxy.vault import Vault, warnings
+from proxy.vault import Vault, certificate_notes, warnings
 
 _PROG = "proxy"
 _USAGE = """\
@@ -100,7 +100,7 @@ def _check(arguments: list[str]) -> int:
     print(f"{path}: good")
     for risk in risks(settings):
         print(f"risk: {risk}")
-    for note in [*notes(settings), *warnings(keyring, settings)]:
+    for note in [*notes(settings), *certificate_notes(keyring, settings), *warnings(keyring, settings)]:
         print(f"note: {note}")
     print("This would run:" if whole else "This would run, with the defaults of all else (--all shows them):")
     print("\n".join(_shown(settings, whole=whole)))

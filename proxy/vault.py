@@ -227,6 +227,22 @@ def self_signed_file(state_dir: Path) -> Path:
     return state_dir / "self-signed.pem"
 
 
+def certificate_notes(keyring: Keyring, settings: Settings) -> list[str]:
+    """What of these certificates serves not everybody, or not everything; shown by `check`."""
+    if not keyring.pairs:
+        return []
+    from proxy.net import inspection
+
+    own = [pair for pair in keyring.pairs if not pair.stands_in]
+    hosts = [(route.name, host) for route in settings.routes for host in route.hosts]
+    return [
+        *(note for pair in own for note in inspection.chain_notes(pair)),
+        *inspection.shadow_notes(keyring.pairs, time.time()),
+        *inspection.host_notes(hosts, keyring.pairs),
+        *(inspection.authority_notes(keyring.client_ca, str(settings.tls_client_ca)) if keyring.client_ca else ()),
+    ]
+
+
 def warnings(keyring: Keyring, settings: Settings) -> list[str]:
     """What works as it stands but will not for long."""
     if not keyring.pairs:

@@ -18,6 +18,11 @@ def risks(settings: Settings) -> list[str]:
             "bind has public addresses without TLS: anybody on the way can read and change what passes; "
             "add tls_cert and tls_key, or acme"
         )
+    if _mutual(settings) and settings.bind_plain and not settings.https_redirect:
+        found.append(
+            "bind_plain serves everybody without a certificate, though tls_client_ca requires one on bind: "
+            "remove https_redirect = false, or bind_plain"
+        )
     if public and not any(one.rate for one in _everywhere(settings)):
         found.append('no rate is set: one client may ask as often as it can; add rate, such as "20/s"')
     if settings.access_log == "off":
@@ -30,6 +35,7 @@ def notes(settings: Settings) -> list[str]:
     return [
         *_time_notes(settings),
         *_address_notes(settings),
+        *_client_certificate_notes(settings),
         *_limit_notes(settings),
         *_probe_notes(settings),
         *_field_notes(settings),
@@ -76,6 +82,21 @@ def _address_notes(settings: Settings) -> list[str]:
     ):
         found.append("hsts is sent over TLS alone, which is not spoken here; add tls_cert and tls_key, or acme")
     return found
+
+
+def _mutual(settings: Settings) -> bool:
+    """Whether clients must show certificates where TLS is spoken."""
+    return settings.tls_client_ca is not None and settings.tls_client_auth == "required"
+
+
+def _client_certificate_notes(settings: Settings) -> list[str]:
+    if settings.tls_client_ca is None or _mutual(settings):
+        return []
+    told = (
+        "tls_client_auth optional: clients without a certificate come in, and the application is not told which "
+        "clients showed one; all it does is refuse certificates that tls_client_ca did not issue"
+    )
+    return [told]
 
 
 def _limit_notes(settings: Settings) -> list[str]:

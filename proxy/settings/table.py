@@ -169,13 +169,28 @@ class Settings:
     tls: Annotated[str, _tls(kinds.TLS, "'self-signed' makes a certificate of its own, for development")] = "off"
     tls_min: Annotated[str, _tls(kinds.TLS_VERSION, "oldest TLS version")] = "1.2"
     tls_client_ca: Annotated[
-        Path | None, _tls(kinds.PATH, "certificates (PEM) of the authorities that clients' certificates must come from")
+        Path | None,
+        _tls(
+            kinds.PATH,
+            "certificates (PEM) of the authorities that clients' certificates must come from, up to a self-signed one; "
+            "the application is not told whose certificate it was",
+        ),
     ] = None
     tls_client_auth: Annotated[
-        str, _tls(kinds.CLIENT_AUTH, "whether a client may go without a certificate when tls_client_ca is set")
+        str,
+        _tls(
+            kinds.CLIENT_AUTH,
+            "whether a client may go without a certificate when tls_client_ca is set; 'optional' refuses only "
+            "certificates of other authorities",
+        ),
     ] = "required"
     https_redirect: Annotated[
-        bool, _tls(kinds.SWITCH, "answer requests to the --bind-plain addresses with a redirect to https")
+        bool,
+        _tls(
+            kinds.SWITCH,
+            "answer requests to the --bind-plain addresses with a redirect to https, but for ACME challenges and for "
+            "those that a trusted proxy took over https",
+        ),
     ] = True
     hsts: Annotated[
         float, _tls(kinds.AGE, "Strict-Transport-Security of answers over TLS; 0 sends none", routed=True)

@@ -32,13 +32,13 @@ def pem_of_key(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 class Authority:
-    """A certificate authority that exists in memory; `file` is its own certificate."""
+    """A certificate authority that exists in memory, below `issuer` or on its own; `file` is its certificate."""
 
-    def __init__(self, directory: Path, name: str = "test authority") -> None:
+    def __init__(self, directory: Path, name: str = "test authority", issuer: "Authority | None" = None) -> None:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        certificate = self._sign(self._name, self._key, [], -DAY, 30 * DAY, authority=True)
+        certificate = (issuer or self)._sign(self._name, self._key, [], -DAY, 30 * DAY, authority=True)
         self.file = directory / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -51,6 +51,7 @@ class Authority:
         ends: datetime.timedelta,
         *,
         authority: bool,
+        extensions: Sequence[x509.ExtensionType] = (),
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -65,6 +66,8 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
@@ -79,11 +82,12 @@ class Authority:
         ends: datetime.timedelta = 20 * DAY,
         curve: ec.EllipticCurve | None = None,
         rsa_bits: int = 0,
+        extensions: Sequence[x509.ExtensionType] = (),
     ) -> tuple[Path, Path]:
         """Files with a certificate for these names and with its key."""
         ecdsa = ec.generate_private_key(curve or ec.SECP256R1())
         key = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ecdsa
-        certificate = self._sign(_name(names[0]), key, names, begins, ends, authority=False)
+        certificate = self._sign(_name(names[0]), key, names, begins, ends, authority=False, extensions=extensions)
         stem = file or names[0].replace("*", "any")
         chain, secret = self._directory / f"{stem}.crt", self._directory / f"{stem}.key"
         chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
