@@ -23,6 +23,7 @@ from proxy.upstream.probe import Probe, Probing
 from proxy.upstream.queue import Queue
 from proxy.values import Peer as PeerSetting
 from proxy.wire.request import HeadLimits
+from proxy.wire.unusual import UnusualNames
 from proxy.wire.via import NO_VIA, Via
 
 _UPSTREAM_MARGIN = 1.0
@@ -224,12 +225,19 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
         ),
         build_edits(settings, path),
         build_via(route, upstreams.limits),
+        build_unusual(settings),
     )
 
 
 def build_via(route: RouteSettings, limits: WorkerLimits) -> Via:
     """What a route calls itself: the same in all workers, and in every other gateway something else."""
     return Via(b"aragora-%x" % limits.keys("via").of_value(route.name.encode())) if route.settings.via else NO_VIA
+
+
+def build_unusual(settings: Settings) -> UnusualNames:
+    """Which request fields with unusual names a route passes on."""
+    own = (*(name for name, _ in settings.set_request_fields), *settings.remove_request_fields)
+    return UnusualNames((*own, *settings.forward_auth_fields), passes=settings.underscores_in_fields)
 
 
 def build_cluster(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Cluster:

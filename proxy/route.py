@@ -19,7 +19,11 @@ from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
 from proxy.wire.target import normalised
+from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
 from proxy.wire.via import NO_VIA, Via
+
+_MOST_TOLD = 64
+_LONGEST_TOLD = 64
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -35,9 +39,10 @@ class Route:
     gate: Gate | None
     edits: Edits | None = None
     via: Via = NO_VIA
+    unusual: UnusualNames = NO_UNUSUAL
 
     told: set[bytes] = field(default_factory=set, init=False)
-    """What was said of its answers already: fields that ask a proxy for something."""
+    """Names of fields that were said to end here already: of answers that ask a proxy for something, of requests."""
 
     simple: bool = field(init=False)
     """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
@@ -57,6 +62,17 @@ class Route:
                 "the field is dropped, the answer sent as it is; let the application send it, or serve it with root",
                 self.name,
                 offload.decode("ascii"),
+            )
+
+    def tell_of_dropped(self, name: bytes) -> None:
+        """Say once of each name, up to a bound, that the application does not get it."""
+        if name not in self.told and len(self.told) < _MOST_TOLD:
+            self.told.add(name)
+            log.warning(
+                "route %s: the request field %s is dropped: servers that make variables of names confuse its characters"
+                " with others; rename it, or set underscores_in_fields unless it resembles a field of the gateway",
+                self.name,
+                name[:_LONGEST_TOLD].decode("ascii"),
             )
 
     def __post_init__(self) -> None:

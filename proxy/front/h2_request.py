@@ -89,7 +89,7 @@ class RequestReader:
         else:
             fields.chunked = not whole and not fields.websocket and fields.content_length is None
             request = self._weigh(head, tables, route)
-            if not fields.chunked and not fields.websocket:
+            if not fields.chunked and not fields.websocket and not fields.unusual:
                 self._memo = _Memo(regular, authority, tables, head, route, request)
         self._name(request)
         return request, route
@@ -104,7 +104,7 @@ class RequestReader:
             head.target,
             _VERSION,
             head.fields,
-            upstream_fields(route, _VERSION, head.host, head.fields, origin),
+            upstream_fields(route, _VERSION, head.host, head.fields, origin, front.resources.counters),
             monotonic(),
             client=origin.client,
             scheme=origin.scheme,

@@ -2,9 +2,11 @@
 
 from proxy.errors import ClientGone
 from proxy.net.stream import Socket
+from proxy.observe.metrics import Counters
 from proxy.route import Route, Tables
 from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival, Origin, origin_of
+from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.tracing import Marks, read_trace
 
@@ -26,7 +28,7 @@ def read_origin(
 
 
 def upstream_fields(
-    route: Route | None, version: int, host: bytes | None, fields: RequestFields, origin: Origin
+    route: Route | None, version: int, host: bytes | None, fields: RequestFields, origin: Origin, counters: Counters
 ) -> bytes:
     """The fields that the upstream is sent of a request that came by HTTP/1.`version`, or by HTTP/2.
 
@@ -35,7 +37,14 @@ def upstream_fields(
     if route is None:
         return upstream_block(fields, host, origin.lines)
     route.via.check(fields.via)
-    return upstream_block(fields, route.host if host is None else host, origin.lines, route.via.lines[version])
+    more = route.via.lines[version]
+    if fields.unusual:
+        passed, dropped = route.unusual.sort(fields)
+        more = b"".join(line + CRLF for line in passed) + more
+        counters.fields_dropped(len(dropped))
+        for name in dropped:
+            route.tell_of_dropped(name)
+    return upstream_block(fields, route.host if host is None else host, origin.lines, more)
 
 
 def socket_names(sock: Socket) -> tuple[object, object]:

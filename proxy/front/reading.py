@@ -136,7 +136,7 @@ class Reader(Responder):
             arrival = Arrival(self.client, self.front.scheme, self.front.port)
             origin, marks = read_origin(tables, self._route, arrival, host, fields)
             client, scheme = origin.client, origin.scheme
-            forwarded = upstream_fields(self._route, minor, host, fields, origin)
+            forwarded = upstream_fields(self._route, minor, host, fields, origin, self.front.resources.counters)
         request = Request(
             method,
             target,
@@ -150,7 +150,7 @@ class Reader(Responder):
             marks=marks,
         )
         # A connection's first request is not remembered: many connections never bring a second.
-        memorable = plain and self._returning and fields.upgrade is None
+        memorable = plain and self._returning and fields.upgrade is None and not fields.unusual
         self._memo = (head + END, block, request, tables) if memorable else None
         self._returning = True
         return request

@@ -47,6 +47,7 @@ class Total(IntEnum):
     HANDSHAKES = 13  # of TLS, completed
     RESUMED = 14  # of those, with a session ticket
     SPOOLS_REFUSED = 15  # bodies that got no room on disk, or no more of it
+    FIELDS_DROPPED = 16  # of requests, for their unusual names
 
 
 class Gauge(IntEnum):
@@ -250,6 +251,9 @@ class Counters:
 
     def retry(self) -> None:
         self._words[Total.RETRIES] += 1
+
+    def fields_dropped(self, count: int) -> None:
+        self._words[Total.FIELDS_DROPPED] += count
 
     def hold(self) -> None:
         self._words[Total.HOLDS] += 1

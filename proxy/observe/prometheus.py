@@ -19,6 +19,7 @@ _TOTALS = (
     (Total.RECEIVED, "received_bytes", "Bytes received from clients with requests"),
     (Total.SENT, "sent_bytes", "Bytes sent to clients with answers"),
     (Total.RETRIES, "retries", "Requests sent again on a fresh upstream connection"),
+    (Total.FIELDS_DROPPED, "request_fields_dropped", "Request fields that were not passed on for their names"),
     (Total.HOLDS, "holds", "Requests that waited for an upstream that refused connections"),
     (Total.TUNNELS, "tunnels_opened", "Upgrades that succeeded"),
     (Total.TUNNEL_RECEIVED, "tunnel_received_bytes", "Bytes received from clients through tunnels"),

@@ -455,6 +455,12 @@ class Settings:
         bool, _routed("Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")
     ] = True
 
+    underscores_in_fields: Annotated[
+        bool,
+        _routed(
+            "Fields", kinds.SWITCH, "pass request fields with _ . or the like in their names, none like the gateway's"
+        ),
+    ] = False
     lenient_responses: Annotated[
         bool,
         _routed(

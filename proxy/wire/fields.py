@@ -53,18 +53,18 @@ class Clock:
         return self._date
 
 
-def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes, via: bytes = b"") -> bytes:
+def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes, more: bytes = b"") -> bytes:
     """The fields of an upstream request, but for the request id, the trace, the framing and the final empty line.
 
-    `forwarding` are the lines that say whom the request is made for (`proxy.wire.forwarding`); `via` is the line of
-    `proxy.wire.via`, which stands behind those of others.
+    `forwarding` are the lines that say whom the request is made for (`proxy.wire.forwarding`), `more` those that stand
+    behind the client's own, each with its end.
     The upstream speaks HTTP/1.1: without a `host` it gets an empty Host (RFC 9112 section 3.2).
     """
     pieces = [b"Host: %s\r\n" % (host or b""), forwarding]
     if fields.lines:
         pieces.append(CRLF.join(fields.lines))
         pieces.append(CRLF)
-    pieces.append(via)
+    pieces.append(more)
     if fields.websocket:
         pieces.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     elif fields.te_trailers:

@@ -17,7 +17,7 @@ class Kind(IntEnum):
     """What the gateway does with a field."""
 
     FORWARD = 0  # goes on as it stands
-    DROP = 1  # hop-by-hop, forged forwarding fields, names that CGI-like servers confuse
+    DROP = 1  # hop-by-hop, forged forwarding fields, what CGI-like servers confuse with variables
     INVALID = 2  # not a token: the head is refused
     HOST = 3
     CONTENT_LENGTH = 4
@@ -44,6 +44,7 @@ class Kind(IntEnum):
     CHALLENGE = 27
     PROXY_CHALLENGE = 28  # hop-by-hop, and still says what its connection is
     COOKIE = 29
+    UNUSUAL = 30  # of other characters than letters, digits and "-" (`proxy.wire.unusual`)
 
 
 # Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
@@ -160,7 +161,7 @@ class Names(dict[bytes, Kind]):
         if not TOKEN.fullmatch(name):
             return Kind.INVALID
         if self._from_client and not _PLAIN.fullmatch(name):
-            return Kind.DROP
+            return Kind.UNUSUAL
         lowered = name.decode("ascii").lower()
         kind = self._known.get(lowered, Kind.FORWARD)
         if kind is Kind.FORWARD and self._from_client and lowered.startswith(_FORWARDING_PREFIXES):

@@ -91,6 +91,7 @@ class RequestFields:
         "lines",
         "referer",
         "te_trailers",
+        "unusual",
         "upgrade",
         "user_agent",
         "via",
@@ -120,6 +121,8 @@ class RequestFields:
         """It authenticates the connection (`proxy.wire.authentication`)."""
         self.cookies: tuple[bytes, ...] = ()
         """Cookie lines, until they are joined."""
+        self.unusual: tuple[bytes, ...] = ()
+        """Lines of fields with unusual names, of which a route says whether they go on (`proxy.wire.unusual`)."""
         self.claims: tuple[tuple[bytes, bytes], ...] = ()
         """Lower-cased names and values of the fields that say something about the client."""
 
@@ -304,6 +307,7 @@ def _read_connection(fields: RequestFields, value: bytes) -> frozenset[bytes]:
 
 def _drop_nominated(fields: RequestFields, nominated: frozenset[bytes]) -> None:
     fields.lines = [line for line in fields.lines if line.partition(b":")[0].lower() not in nominated]
+    fields.unusual = tuple(line for line in fields.unusual if line.partition(b":")[0].lower() not in nominated)
     for name in (b"referer", b"user-agent"):
         if name in nominated:
             setattr(fields, name.decode().replace("-", "_"), None)
@@ -384,6 +388,10 @@ def _read_cookie(fields: RequestFields, _value: bytes, line: bytes) -> None:
     fields.cookies += (line,)
 
 
+def _read_unusual(fields: RequestFields, _value: bytes, line: bytes) -> None:
+    fields.unusual += (line,)
+
+
 def _read_claim(fields: RequestFields, value: bytes, line: bytes) -> None:
     fields.claims += ((line.partition(b":")[0].lower(), value),)
 
@@ -414,6 +422,7 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
     Kind.CLAIM: _read_claim,
     Kind.VIA: _read_via,
     Kind.COOKIE: _read_cookie,
+    Kind.UNUSUAL: _read_unusual,
     Kind.WEBSOCKET_KEY: _read_websocket_key,
     Kind.WEBSOCKET_VERSION: _read_websocket_version,
 }

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.wire import authority as module
-from proxy.wire.authority import AUTHORITIES, Authority
+from proxy.wire.authority import AUTHORITIES, Authority, without_port
 
 
 def _named(text: bytes) -> Authority:
@@ -64,6 +64,13 @@ def test_what_goes_on_is_the_clients_spelling_without_an_empty_port() -> None:
 )  # fmt: skip
 def test_what_is_no_authority(text: bytes) -> None:
     assert AUTHORITIES[text] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "host"), [(b"A.example:80", b"A.example"), (b"a", b"a"), (b"[::1]:80", b"[::1]"), (b"[::1]", b"[::1]")]
+)
+def test_a_host_without_its_port(text: bytes, host: bytes) -> None:
+    assert without_port(text) == host
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

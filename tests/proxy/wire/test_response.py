@@ -227,3 +227,10 @@ def test_a_line_is_added_to_a_copy() -> None:
 def test_what_is_said_to_other_proxies_ends_here() -> None:
     response = _read(b"X-Accel-Redirect: /inside/a\r\nX-Accel-Expires: 5\r\nX-A: b")
     assert (response.offload, response.lines) == (b"X-Accel-Redirect", [b"X-A: b"])
+
+
+def test_a_challenge_says_what_its_connection_is() -> None:
+    response = _read(b"WWW-Authenticate: NTLM\r\nWWW-Authenticate: Basic", b"HTTP/1.1 401 x")
+    assert (response.binding, response.lines) == (True, [b"WWW-Authenticate: NTLM", b"WWW-Authenticate: Basic"])
+    assert not _read(b"WWW-Authenticate: Basic", b"HTTP/1.1 401 x").binding
+    assert _read(b"Proxy-Authenticate: Negotiate abc", b"HTTP/1.1 407 x").binding
