@@ -29,6 +29,10 @@ _ELEMENT = rb"(?:" + _PAIR + rb")?(?:;(?:" + _PAIR + rb")?)*"
 # RFC 7239 section 4. Possessive: white space between commas can be read in one way only, or a refusal takes for ever.
 _FORWARDED = re.compile(_ELEMENT + rb"(?:[ \t]*+,[ \t]*+" + _ELEMENT + rb")*+")
 
+_PARTS = re.compile(rb"(,)|(" + TOKEN.pattern + rb")=(" + TOKEN.pattern + rb"|" + _QUOTED + rb")")
+_SCHEMES = {b"http": b"http", b"https": b"https", b"ws": b"http", b"wss": b"https"}
+"""What a proxy's word means: some name the schemes of WebSockets for the requests that open one."""
+
 
 class TrustedPeers:
     """Proxies whose word counts: addresses in some networks and, if `unix`, peers on unix sockets (address "")."""
@@ -126,9 +130,8 @@ def origin_of(
 def _claimed(arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool) -> Origin:
     chain = _entries(claims, b"x-forwarded-for")
     client = client_address(arrival.peer, chain, trusted)
-    scheme = _last(claims, b"x-forwarded-proto").lower()
-    if scheme not in (b"http", b"https"):
-        scheme = arrival.scheme
+    said = _last(claims, b"x-forwarded-proto") or (b"" if chain else _proto(claims))
+    scheme = _SCHEMES.get(said.lower(), arrival.scheme)
     authority = AUTHORITIES[_last(claims, b"x-forwarded-host")]
     named = authority.text if authority is not None else host or b""
     port = _last(claims, b"x-forwarded-port")
@@ -183,12 +186,28 @@ def _said(claims: Claims, chain: list[bytes]) -> list[bytes]:
 
     Most proxies write the first alone and pass the second on as their client made it up.
     """
-    values = [value for name, value in claims if name == b"forwarded"]
-    if values and not chain:
-        joined = b", ".join(values)
-        return [joined] if len(joined) <= _LONGEST_CHAIN and _FORWARDED.fullmatch(joined) else []
+    if not chain:
+        joined = _forwarded(claims)
+        return [joined] if joined else []
     nodes = [parse_node(entry) for entry in chain[-_MOST_HOPS:]]
     return [b"for=" + _node(str(node) if node is not None else "") for node in nodes]
+
+
+def _forwarded(claims: Claims) -> bytes:
+    """All Forwarded fields as one list; nothing if they are malformed or too long."""
+    joined = b", ".join(value for name, value in claims if name == b"forwarded")
+    return joined if len(joined) <= _LONGEST_CHAIN and _FORWARDED.fullmatch(joined) else b""
+
+
+def _proto(claims: Claims) -> bytes:
+    """What the last element of Forwarded, which the peer wrote, says of the scheme (RFC 7239 section 5.4)."""
+    found = b""
+    for comma, name, value in _PARTS.findall(_forwarded(claims)):
+        if comma:
+            found = b""
+        elif name.lower() == b"proto":
+            found = value.strip(b'"')
+    return found
 
 
 def _node(address: str) -> bytes:

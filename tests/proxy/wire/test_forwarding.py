@@ -277,3 +277,34 @@ def test_whatever_is_claimed_the_fields_are_well_formed(claimed: list[tuple[byte
     ipaddress.ip_address(found.client)
     names = [line.partition(b":")[0] for line in found.lines.split(b"\r\n")[:-1]]
     assert len(names) == len(set(names)), "each field once"
+
+
+@pytest.mark.parametrize(
+    ("lines", "scheme", "port"),
+    [
+        ((b"X-Forwarded-Proto: wss",), b"https", b"443"),
+        ((b"X-Forwarded-Proto: WSS",), b"https", b"443"),
+        ((b"X-Forwarded-Proto: ws",), b"http", b"8000"),
+        ((b"X-Forwarded-Proto: http, wss", b"X-Forwarded-Port: 8443"), b"https", b"8443"),
+        ((b"X-Forwarded-Proto: wss, ws",), b"http", b"8000"),
+        ((b"X-Forwarded-Proto: gopher",), b"http", b"8000"),
+        ((b"Forwarded: for=192.0.2.1;proto=https",), b"https", b"443"),
+        ((b'Forwarded: for=192.0.2.1;proto="WSS"',), b"https", b"443"),
+        ((b"Forwarded: proto=https, for=192.0.2.1;Proto=http",), b"http", b"8000"),
+        ((b"Forwarded: proto=https, for=192.0.2.1",), b"http", b"8000"),
+        ((b"Forwarded: proto=http", b'Forwarded: for="a,b";proto=https'), b"https", b"443"),
+        ((b"Forwarded: proto=http", b"X-Forwarded-Proto: https"), b"https", b"443"),
+        ((b"Forwarded: proto=https", b"X-Forwarded-Proto: http"), b"http", b"8000"),
+        ((b"Forwarded: proto=https", b"X-Forwarded-For: 192.0.2.1"), b"http", b"8000"),
+        ((b"Forwarded: proto=https;;=",), b"http", b"8000"),
+        ((b"Forwarded: " + b"proto=https;" * 400,), b"http", b"8000"),
+    ],
+)
+def test_a_trusted_proxy_says_the_scheme_in_its_own_words(lines: tuple[bytes, ...], scheme: bytes, port: bytes) -> None:
+    found = origin("10.0.0.1", *lines)
+    assert (found.scheme, values(found, b"X-Forwarded-Proto"), values(found, b"X-Forwarded-Port")) == (
+        scheme,
+        [scheme],
+        [port],
+    )
+    assert origin("192.0.2.9", *lines).scheme == b"http"
