@@ -275,5 +275,5 @@ def _stamp(settings: Settings) -> Stamp:
         except OSError:
             found.append((str(path), 0, 0, 0))
         else:
-            found.append((str(path), facts.st_mtime_ns, facts.st_ino, facts.st_size))
+            found.append((str(path), facts.st_ctime_ns, facts.st_ino, facts.st_size))
     return tuple(found)
