@@ -169,7 +169,7 @@ def _help_row(row: Setting, width: int) -> str:
 
 def _shown(settings: Settings, *, whole: bool) -> list[str]:
     """What is not as it is by default, or everything: a line for each setting, then each route's own."""
-    defaults = load({"upstream": "127.0.0.1:1"})
+    defaults = Settings()
     lines = []
     for row in table():
         value = getattr(settings, row.name)
