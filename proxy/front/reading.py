@@ -71,7 +71,8 @@ class Reader(Responder):
             try:
                 more = self.receive(deadline)
             except DeadlinePassed:
-                raise ExchangeError(errors.HEAD_TIMEOUT) from None
+                measure = f"not complete within {tables.settings.head_timeout:g} s (head_timeout)"
+                raise ExchangeError(errors.HEAD_TIMEOUT, measure) from None
             except OSError as error:
                 raise ClientGone from error
             if not more:

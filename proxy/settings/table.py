@@ -268,7 +268,7 @@ class Settings:
         _routed(
             "Limits",
             kinds.SIZE,
-            "bytes a second a request body must average after its first 10 s; 408 below it. 0: any rate",
+            "bytes a second a buffered request body must average after its first 10 s; 408 below it. 0: any rate",
         ),
     ] = 500
     min_read_rate: Annotated[
