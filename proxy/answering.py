@@ -1,12 +1,13 @@
 """Answers that are at hand, and how they go to the client: whole, from a file, or as the word on a failure."""
 
+from proxy.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.downstream import Downstream
 from proxy.errors import ClientGone, ExchangeError
 from proxy.gate.answer import Answer, File
-from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
+from proxy.gate.compression import MOST_KEPT, encode
 from proxy.net.disk import read_file_part
 from proxy.net.spool import Spool
-from proxy.relay import RelayLimits, send_file_part, send_rest, send_spool
+from proxy.relay import RelayLimits
 from proxy.route import Route
 from proxy.upstream.request import Request
 from proxy.wire.answer import own_answer
@@ -14,25 +15,22 @@ from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
-_REFUSAL_TIMEOUT = 10.0
-"""Seconds that a client may take to read why its request was not understood."""
+_REFUSAL_PACE = PaceLimits(10.0, 0)
+"""For the word on why a request was not understood."""
 
 
-def send_whole(downstream: Downstream, head: ResponseHead, length: int | None, body: bytes, timeout: float) -> None:
-    """Send a head and a body; `timeout` is the longest time without progress.
-
-    Raises `ExchangeError` or `ClientGone`.
-    """
+def send_whole(downstream: Downstream, head: ResponseHead, length: int | None, body: bytes, pace: PaceLimits) -> None:
+    """Send a head and a body. Raises `ExchangeError` or `ClientGone`."""
     rest = downstream.begin(head, length, body, stream=False)
     if rest:
-        send_rest(downstream.outlet, rest, timeout)
+        send_rest(downstream.outlet, rest, pace)
         downstream.sent += len(rest)
 
 
-def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, timeout: float) -> None:
+def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, pace: PaceLimits) -> None:
     """Send a head and a body that was kept until it was complete. Errors as for `send_whole`."""
-    send_whole(downstream, head, spool.length, spool.in_memory(), timeout)
-    downstream.sent += send_spool(downstream.outlet, spool, timeout)
+    send_whole(downstream, head, spool.length, spool.in_memory(), pace)
+    downstream.sent += send_spool(downstream.outlet, spool, pace)
 
 
 def send_answer(downstream: Downstream, answer: Answer, request: Request, route: Route) -> None:
@@ -50,16 +48,14 @@ def send_answer(downstream: Downstream, answer: Answer, request: Request, route:
     limits = route.relay_limits
     try:
         if request.method == b"HEAD":
-            send_whole(downstream, head, head.content_length, b"", limits.write_timeout)
+            send_whole(downstream, head, head.content_length, b"", limits.pace)
         elif coding != IDENTITY:
             _send_encoded(downstream, head, body, coding, limits)
         elif isinstance(body, File):
-            send_whole(downstream, head, body.length, b"", limits.write_timeout)
-            downstream.sent += send_file_part(
-                downstream.outlet, body.descriptor, body.offset, body.length, limits.write_timeout
-            )
+            send_whole(downstream, head, body.length, b"", limits.pace)
+            downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, limits.pace)
         else:
-            send_whole(downstream, head, head.content_length, body, limits.write_timeout)
+            send_whole(downstream, head, head.content_length, body, limits.pace)
     finally:
         if isinstance(body, File):
             body.close()
@@ -68,15 +64,13 @@ def send_answer(downstream: Downstream, answer: Answer, request: Request, route:
 def _send_encoded(
     downstream: Downstream, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits
 ) -> None:
-    kept = Kept(Spool(limits.spool_memory, limits.spool_dir))
+    spool = Spool(limits.spool_memory, limits.spool_dir)
     try:
-        sink = EncodingSink(kept, coding, flushes=False)
-        for piece in read_file_part(body.descriptor, body.offset, body.length) if isinstance(body, File) else [body]:
-            sink.write(piece)
-        sink.end([])
-        send_kept(downstream, head, kept.spool, limits.write_timeout)
+        pieces = read_file_part(body.descriptor, body.offset, body.length) if isinstance(body, File) else [body]
+        encode(pieces, coding, spool)
+        send_kept(downstream, head, spool, limits.pace)
     finally:
-        kept.spool.close()
+        spool.close()
 
 
 def send_refusal(downstream: Downstream, error: ExchangeError, request: Request, route: Route | None) -> None:
@@ -85,8 +79,8 @@ def send_refusal(downstream: Downstream, error: ExchangeError, request: Request,
         head, body = route.edits.refusal(request, error)
     else:
         head, body = own_answer(error, request.id, request.fields.accept)
-    timeout = route.settings.write_timeout if route is not None else _REFUSAL_TIMEOUT
+    pace = route.relay_limits.pace if route is not None else _REFUSAL_PACE
     try:
-        send_whole(downstream, head, len(body), body, timeout)
+        send_whole(downstream, head, len(body), body, pace)
     except (ClientGone, ExchangeError):
         downstream.abort()

@@ -205,13 +205,7 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
     return Route(
         route.name,
         settings,
-        RelayLimits(
-            settings.read_timeout,
-            settings.write_timeout,
-            settings.response_memory,
-            settings.response_spool if settings.response_buffering else 0,
-            str(settings.spool_dir) if settings.spool_dir else None,
-        ),
+        RelayLimits.of(settings),
         build_cluster(route.name, settings, upstreams, orders),
         build_gate(
             route.name,

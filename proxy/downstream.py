@@ -66,17 +66,22 @@ class Downstream(Protocol):
         """Pass on a 1xx answer."""
 
     def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
-        """Send the head, and `body` with it; returns what of the body the client did not take at once.
+        """Send the head, and `body` with it; returns what the client did not take at once, for the outlet.
 
         `length` is the Content-Length to announce; `stream` announces a body of unknown length instead.
         """
 
-    def write(self, data: bytes) -> None: ...
+    def framed(self, data: bytes) -> bytes:
+        """What the outlet is given for a piece of a body of unknown length, once it was begun."""
 
-    def end(self, trailers: list[bytes]) -> None: ...
+    def end(self, trailers: list[bytes]) -> None:
+        """A body of unknown length is complete. Raises `ExchangeError` or `ClientGone`."""
+
+    def break_off(self) -> None:
+        """The answer cannot be completed: the client gets what was sent, and cannot take it for the whole."""
 
     def abort(self) -> None:
-        """The answer cannot be completed: end the connection so that the client notices."""
+        """The answer cannot be completed, and the client does not take what was sent."""
 
     def tunnel(
         self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded

@@ -10,17 +10,20 @@ from time import monotonic, time
 from proxy import errors
 from proxy.answering import send_answer, send_kept, send_refusal, send_whole
 from proxy.asking import IDEMPOTENT, QUEUE, REQUEST, RESPONSE, Asking
+from proxy.delivery import send_rest
 from proxy.downstream import Downstream, OpenTunnel, Patron, TunnelOrigin
 from proxy.errors import Blame, ClientGone, ExchangeError, Phase
 from proxy.gate.answer import Answer
-from proxy.gate.compression import MOST_KEPT, EncodingSink, Kept
+from proxy.gate.compression import may_be_kept
+from proxy.intake import Intake, Recoding, body_decoder, keep
 from proxy.net.spool import Spool
-from proxy.relay import RelayLimits, Sink, SizedRelay, relay_chunked, relay_counted, relay_until_close, send_rest
+from proxy.relay import Relay, RelayLimits
 from proxy.resources import Resources
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.request import Request
+from proxy.wire.coding import encoder
 from proxy.wire.fields import is_bodiless, websocket_accept
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
@@ -32,7 +35,6 @@ log = logging.getLogger("gunicorn.error.proxy")
 
 _BEFORE_UPSTREAM = (HEAD, BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
-_CLIENTS = (Blame.CLIENT, Blame.CLIENT_SLOW)
 
 
 class Exchange(Asking):
@@ -188,7 +190,7 @@ class Exchange(Asking):
             raise ExchangeError(errors.NO_ROUTE)
         if self._pending:
             self._phase = DATA
-            send_rest(self._downstream.outlet, self._pending, route.settings.write_timeout)
+            send_rest(self._downstream.outlet, self._pending, route.relay_limits.pace)
             self._downstream.sent += len(self._pending)
         elif self._lease is not None:
             self._pass_on(route)
@@ -235,47 +237,75 @@ class Exchange(Asking):
         """Send the answer on: `head` is what the client gets of it, `response` what frames its body."""
         edits = route.edits
         head, coding = edits.incoming(self._request, response) if edits is not None else (response, IDENTITY)
-        status = response.status
+        limits = route.relay_limits
         length = response.content_length
-        if is_bodiless(self._request.method, status):
-            self._relay_bodiless(response, head, rest, route.relay_limits)
-        elif coding != IDENTITY:
-            self._relay_encoded(response, head, rest, coding, route.relay_limits)
-        elif length is not None:
-            self._relay_sized(response, head, rest, length, route)
+        if is_bodiless(self._request.method, response.status):
+            self._relay_bodiless(response, head, rest, limits)
+        elif coding != IDENTITY and length is not None and may_be_kept(response, length, limits):
+            self._relay_compressed(response, head, rest, coding, limits)
+        elif coding == IDENTITY and length is not None and len(rest) >= length:
+            # Returned before the client is served: another request may be waiting for it.
+            self._release(response, clean=len(rest) == length)
+            send_whole(self._downstream, head, length, rest[:length], limits.pace)
         else:
-            self._downstream.begin(head, None, b"", stream=True)
-            self._relay_through(response, rest, self._downstream, route.relay_limits)
+            self._relay_body(response, head, rest, coding, limits)
 
-    def _relay_through(self, response: ResponseHead, rest: bytes, sink: Sink, limits: RelayLimits) -> None:
-        """Pass the body through a sink as it comes."""
-        assert self._lease is not None
-        if response.chunked:
-            behind = relay_chunked(self._lease, rest, sink, limits, response.nominated)
-        elif response.content_length is not None:
-            behind = relay_counted(self._lease, rest, response.content_length, sink, limits)
-        else:
-            relay_until_close(self._lease, rest, sink, limits)
-            self._lease.spoiled = True
-            behind = b""
-        self._release(response, clean=not behind)
-
-    def _relay_encoded(
+    def _relay_body(
         self, response: ResponseHead, head: ResponseHead, rest: bytes, coding: bytes, limits: RelayLimits
     ) -> None:
-        """Compress the body, at the upstream's pace where it may be kept for the client, else as it comes."""
-        length = response.content_length
-        streams = response.unbuffered or response.event_stream or length is None
-        if length is None or streams or length > min(limits.spool_size, MOST_KEPT):
-            self._downstream.begin(head, None, b"", stream=True)
-            self._relay_through(response, rest, EncodingSink(self._downstream, coding, flushes=streams), limits)
-            return
-        kept = Kept(Spool(limits.spool_memory, limits.spool_dir))
+        """Pass the body on as it comes; where it is long, or the client slow, through a spool."""
+        downstream, resources = self._downstream, self._resources
+        intake = self._intake(response, coding, limits)
+        first = intake.begin(rest)
+        stream = response.content_length is None or coding != IDENTITY
+        pending = downstream.begin(head, None if stream else response.content_length, first, stream=stream)
+        relay = Relay(
+            intake,
+            downstream.outlet,
+            downstream.framed if stream else None,
+            resources.pipes,
+            limits,
+            spools=not (response.unbuffered or response.event_stream),
+            upload=self._upload,
+        )
         try:
-            self._relay_through(response, rest, EncodingSink(kept, coding, flushes=False), limits)
-            send_kept(self._downstream, head, kept.spool, limits.write_timeout)
+            relay.run(pending)
         finally:
-            kept.spool.close()
+            downstream.sent += relay.sent
+        if stream:
+            downstream.end(intake.trailers)
+
+    def _intake(self, response: ResponseHead, coding: bytes, limits: RelayLimits) -> Intake:
+        """The body behind this head; its connection is released when the last byte has come."""
+        assert self._lease is not None
+        recoding = None
+        if not response.chunked and response.content_length is None:
+            self._lease.spoiled = True  # the connection's end will be the body's
+        if coding != IDENTITY:
+            flushes = response.unbuffered or response.event_stream or response.content_length is None
+            recoding = Recoding(encoder(coding), flushes=flushes)
+        intake = Intake(
+            self._lease,
+            body_decoder(response),
+            limits.read_timeout,
+            buffer=self._resources.buffer,
+            nominated=response.nominated,
+            recoding=recoding,
+            upload=self._upload,
+            taken=lambda: self._release(response, clean=intake.clean),
+        )
+        return intake
+
+    def _relay_compressed(
+        self, response: ResponseHead, head: ResponseHead, rest: bytes, coding: bytes, limits: RelayLimits
+    ) -> None:
+        """Compress the body at the upstream's pace, so that its length can be told and nobody waits for the client."""
+        spool = Spool(limits.spool_memory, limits.spool_dir)
+        try:
+            keep(self._intake(response, coding, limits), rest, spool)
+            send_kept(self._downstream, head, spool, limits.pace)
+        finally:
+            spool.close()
 
     def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes, limits: RelayLimits) -> None:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
@@ -289,34 +319,7 @@ class Exchange(Asking):
             length = 0
         elif status != 204:
             length = head.content_length
-        send_whole(self._downstream, head, length, b"", limits.write_timeout)
-
-    def _relay_sized(self, response: ResponseHead, head: ResponseHead, rest: bytes, length: int, route: Route) -> None:
-        have = len(rest)
-        downstream = self._downstream
-        limits = route.relay_limits
-        if have >= length:
-            # Returned before the client is served: another request may be waiting for it.
-            self._release(response, clean=have == length)
-            send_whole(downstream, head, length, rest[:length], limits.write_timeout)
-            return
-        assert self._lease is not None
-        pending = downstream.begin(head, length, rest, stream=False)
-        resources = self._resources
-        relay = SizedRelay(
-            self._lease,
-            downstream.outlet,
-            length - have,
-            resources.pipes,
-            resources.buffer,
-            limits,
-            lambda: self._release(response, clean=True),
-            spools=not (response.unbuffered or response.event_stream),
-        )
-        try:
-            relay.run(pending)
-        finally:
-            downstream.sent += relay.sent
+        send_whole(self._downstream, head, length, b"", limits.pace)
 
     def _release(self, response: ResponseHead, *, clean: bool, doubtful: bool = False) -> None:
         """Return the connection, or close it if it is of no use any more.
@@ -373,7 +376,7 @@ class Exchange(Asking):
             self._phase = REQUEST
         self._termination = (failure.blame or Blame.CLIENT) + self._phase
         self._reason = failure.reason
-        if error.detail and failure.blame not in _CLIENTS:
+        if error.detail and failure.blame is not Blame.CLIENT:
             peer = f" of {self._peer}" if self._peer else ""
             log.info("request %s%s: %s", self._request.id.decode("latin-1"), peer, error)
         counters = self._resources.counters
@@ -386,7 +389,10 @@ class Exchange(Asking):
         downstream = self._downstream
         if downstream.begun or failure.status == 499:
             self._status = self._status or failure.status
-            downstream.abort()
+            if failure is errors.CLIENT_STALLED:
+                downstream.abort()
+            else:
+                downstream.break_off()
         else:
             self._status = failure.status
             send_refusal(downstream, error, self._request, self._route)

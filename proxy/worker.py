@@ -24,6 +24,7 @@ from proxy.admin.answer import Asked
 from proxy.admin.body import admin_body
 from proxy.admin.report import report
 from proxy.assembly import Upstreams, build_tables, succeed
+from proxy.delivery import PaceLimits, send_rest
 from proxy.downstream import Downstream
 from proxy.errors import ExchangeError
 from proxy.exchange import Exchange
@@ -41,7 +42,6 @@ from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.observe.recent import Recent
-from proxy.relay import send_rest
 from proxy.resources import Resources, Tally
 from proxy.route import Route, Tables
 from proxy.settings import Settings
@@ -269,7 +269,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             )
         rest = connection.begin(response, len(body), body, stream=False)
         if rest:
-            send_rest(connection.outlet, rest, self._tables.settings.write_timeout)
+            send_rest(connection.outlet, rest, PaceLimits(self._tables.settings.write_timeout, 0))
 
     def _is_draining(self) -> bool:
         return self._draining

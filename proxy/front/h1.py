@@ -21,6 +21,7 @@ from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange import Exchange
 from proxy.front.front import Front
 from proxy.front.reading import Reader
+from proxy.front.responder import Ending
 from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, RECEIVE_SIZE, Socket
 from proxy.upstream.request import Request
 from proxy.wire.head import END
@@ -172,7 +173,7 @@ class Connection(Reader):
         if self.waiter is not None:
             self.waiter.throw(DeadlinePassed)
         elif self._lingers_until:
-            self.close()
+            self._reset_once_delivered() if self.ending is Ending.RESET else self.close()
         elif not self.parked:
             self._abandon()
         elif self._memo is not None:
@@ -207,7 +208,7 @@ class Connection(Reader):
         except Exception:
             log.exception("a request failed inside the gateway")
             keep = False
-            self.close()
+            self.break_off()
         self.owner = None
         self._request = None
         if self.detached:
@@ -280,16 +281,32 @@ class Connection(Reader):
         What it still sends is dropped: an upload over the limit is the very case, so its size is no reason to stop.
         Bounded in silence and in time; takes no greenlet.
         """
-        if not self.begun or self.half_closed or self.closed:
+        ending = self.ending
+        if self.begun and ending is Ending.CUT and not self.closed:
+            self.cut_off()
+        if not self.begun or self.closed or (self.half_closed and ending is not Ending.RESET):
             self.close()
             return
-        self.finish_sending()
+        settings = self.front.tables.settings
         now = monotonic()
-        self._lingers_until = now + _LINGER_SECONDS
-        self.deadline = now + self.front.tables.settings.linger_timeout
-        self.reader.callback = self._discard
-        if not self.reader.active:
-            self.reader.start(self._discard)
+        if ending is Ending.RESET:
+            self._lingers_until = now + settings.write_timeout
+            self._reset_once_delivered()
+        else:
+            if ending is Ending.WHOLE:
+                self.finish_sending()
+            self._lingers_until = now + _LINGER_SECONDS
+            self.deadline = now + settings.linger_timeout
+        if not self.closed and not self.half_closed:
+            self.watch_readable(self._discard)
+
+    def _reset_once_delivered(self) -> None:
+        """A reset takes away what the client has not got yet: look again with the next sweep."""
+        now = monotonic()
+        if self.undelivered and now < self._lingers_until:
+            self.deadline = now
+        else:
+            self.reset()
 
     def _discard(self) -> None:
         """The client has sent something, or its end."""
@@ -300,7 +317,10 @@ class Connection(Reader):
         except OSError:
             data = b""
         now = monotonic()
-        if not data or now >= self._lingers_until:
+        if self.ending is Ending.RESET:
+            if not data:
+                self.reader.stop()
+        elif not data or now >= self._lingers_until:
             self.close()
         else:
             self.deadline = min(self._lingers_until, now + self.front.tables.settings.linger_timeout)

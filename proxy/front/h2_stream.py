@@ -18,7 +18,6 @@ from proxy.front.h2_body import BodySource, Incoming
 from proxy.front.h2_tunnel import StreamSide
 from proxy.front.origin import socket_names
 from proxy.net.stream import Outlet, Stream
-from proxy.relay import send_rest
 from proxy.route import Route
 from proxy.settings import Settings
 from proxy.tunnel import Tunnel
@@ -246,7 +245,7 @@ class ClientStream(BodySource):
         if self.request.told:
             section = [*section, *field_tuples(self.request.told.split(CRLF)[:-1])]
         self._send_section(section, last=bare and not stream)
-        if stream or bare:
+        if bare and not stream:
             return b""
         self._left = length
         sent = self._send_first(body)
@@ -259,13 +258,8 @@ class ClientStream(BodySource):
         except OSError as error:
             raise ClientGone from error
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of a body of unknown length, at the client's pace."""
-        sent = self._send_first(data)
-        self.sent += len(data)
-        if sent != len(data):
-            timeout = self.connection.front.tables.settings.write_timeout
-            send_rest(self, data[sent:], timeout)
+    def framed(self, data: bytes) -> bytes:
+        return data
 
     def end(self, trailers: list[bytes]) -> None:
         if trailers and self.request.fields.te_trailers:
@@ -278,8 +272,11 @@ class ClientStream(BodySource):
         self._over = True
         self.connection.schedule()
 
+    def break_off(self) -> None:
+        """Reset the stream behind what was queued (RFC 9113 section 8.1)."""
+        self.abort()
+
     def abort(self) -> None:
-        """The answer cannot be completed: the client must not take it for the whole (RFC 9113 section 8.1)."""
         if not self._over:
             self._over = True
             self.connection.reset_unfinished(self.id)

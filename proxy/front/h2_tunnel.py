@@ -76,13 +76,14 @@ class StreamSide:
     def broken(self) -> None:
         """The client reset the stream, or its connection is gone."""
         if self.tunnel is not None:
-            self.tunnel.broken(self.tunnel.upward)
+            self.tunnel.broken(self)
 
     def finish_sending(self) -> None:
         self._stream.end_answer()
 
-    def reset(self) -> None:
+    def cut_off(self) -> bool:
         self._stream.abort()
+        return False
 
     def close(self) -> None:
         self.reader.stop()

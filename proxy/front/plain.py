@@ -56,7 +56,7 @@ def _behind(steps: Sequence[Step], route: Route) -> Route:
 
 
 def _nowhere(steps: Sequence[Step], settings: Settings) -> Route:
-    limits = RelayLimits(settings.read_timeout, settings.write_timeout, 0, 0, None)
+    limits = RelayLimits.of(settings)
     return Route("plain", settings, limits, Cluster([], balance.policy(settings.balance)), Gate([*steps, Nowhere()]))
 
 

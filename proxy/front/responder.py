@@ -1,5 +1,6 @@
 """The answering half of an HTTP/1 connection: framing and sending."""
 
+from enum import Enum, auto
 from typing import Any
 
 from proxy import errors
@@ -18,6 +19,14 @@ from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
 
 
+class Ending(Enum):
+    """How a connection ends when the last answer on it has gone as far as it goes (RFC 9112 section 9.6)."""
+
+    WHOLE = auto()
+    CUT = auto()  # FIN behind what was sent, without TLS's close_notify: length or chunks show that the end is missing
+    RESET = auto()  # once the client has what was sent: its end would stand for that of the body
+
+
 class Responder(Stream):
     """What an exchange sees of an HTTP/1 connection: its `Downstream`."""
 
@@ -27,11 +36,13 @@ class Responder(Stream):
         "_keep",
         "_minor",
         "_request",
+        "_unmarked",
         "_unread",
         "begun",
         "buffer",
         "client",
         "detached",
+        "ending",
         "front",
         "private",
         "sent",
@@ -54,6 +65,9 @@ class Responder(Stream):
         self._minor = 1
         self._chunked = False
         self._head_only = False
+        self._unmarked = False
+        """Nothing but the end of the connection ends the answer's body."""
+        self.ending = Ending.WHOLE
         self._request: Request | None = None
         self._unread = False
         """Part of the request's body has not been read (yet)."""
@@ -93,6 +107,7 @@ class Responder(Stream):
                     framing += b"Trailer: %s\r\n" % response.trailer
             else:
                 self._keep = False
+                self._unmarked = True
         request = self._request
         if request is not None:
             if self._unread:
@@ -105,10 +120,9 @@ class Responder(Stream):
             framing += b"Connection: keep-alive\r\n"
         if not response.dated:
             framing += b"Date: %s\r\n" % self.front.clock.date()
+        if stream and body:
+            body = self.framed(body)
         data = b"%s%s\r\n%s" % (response.start, framing, b"" if self._head_only else body)
-        if stream:
-            self._send_all(data)
-            return b""
         last = not self._keep and (self._head_only or len(body) == length)
         try:
             sent = self.sock.send(data, END_FOLLOWS if last else 0)
@@ -125,8 +139,8 @@ class Responder(Stream):
         if not isinstance(body, StreamedBody) or not body.done:
             self._keep = False
 
-    def write(self, data: bytes) -> None:
-        self._send_all(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
+    def framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data
 
     def end(self, trailers: list[bytes]) -> None:
         if not self._chunked:
@@ -139,6 +153,10 @@ class Responder(Stream):
     def _takes_trailers(self) -> bool:
         """Whether the client reads trailers (RFC 9110 section 6.5.1)."""
         return self._request is not None and self._request.fields.te_trailers
+
+    def break_off(self) -> None:
+        self._keep = False
+        self.ending = Ending.RESET if self._unmarked else Ending.CUT
 
     def abort(self) -> None:
         self._keep = False

@@ -198,6 +198,10 @@ class TlsConnection(Connection):
         if not self._tls.buffered:
             super().wait_readable(deadline)
 
+    def cut_off(self) -> bool:
+        self._tls.silence()  # a close_notify would deny that something is missing
+        return super().cut_off()
+
     def _park(self) -> None:
         super()._park()
         if self.reader is not None and self._tls.buffered:

@@ -9,12 +9,11 @@ with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 import re
 from collections.abc import Iterable
 
-from proxy import errors
-from proxy.errors import ExchangeError
+from proxy.intake import store
 from proxy.net.spool import Spool
 from proxy.net.stream import give_way
-from proxy.relay import Sink
-from proxy.wire.coding import CODINGS, Encoder, encoder
+from proxy.relay import RelayLimits
+from proxy.wire.coding import CODINGS, encoder
 from proxy.wire.fields import BODILESS, field_value, with_vary
 from proxy.wire.head import tokens
 from proxy.wire.negotiation import IDENTITY, choose_coding
@@ -102,42 +101,17 @@ def restored(line: bytes) -> bytes:
     return line[:9] + re.sub(rb'(?:W/)?("[^"]*")', rb"\1", line[9:])
 
 
-class Kept:
-    """A sink that keeps a body, so that its length can be told and the upstream need not wait for the client."""
-
-    def __init__(self, spool: Spool) -> None:
-        self.spool = spool
-
-    def write(self, data: bytes) -> None:
-        try:
-            self.spool.append(data)
-        except OSError as error:
-            raise ExchangeError(errors.SPOOL, error.strerror or "") from None
-
-    def end(self, _trailers: list[bytes]) -> None:
-        """A body of known length has none."""
+def may_be_kept(response: ResponseHead, length: int, limits: RelayLimits) -> bool:
+    """Whether an answer of `length` bytes may be compressed whole before its first byte goes to the client."""
+    return not (response.unbuffered or response.event_stream) and length <= min(limits.spool_size, MOST_KEPT)
 
 
-class EncodingSink:
-    """Encodes a body on its way to `sink`. `flushes` lets a client read each piece as soon as it came."""
-
-    def __init__(self, sink: Sink, coding: bytes, *, flushes: bool) -> None:
-        self._sink = sink
-        self._engine: Encoder = encoder(coding)
-        self._flushes = flushes
-
-    def write(self, data: bytes) -> None:
-        for begin in range(0, len(data), _SLICE):
+def encode(pieces: Iterable[bytes], coding: bytes, spool: Spool) -> None:
+    """Put a body into the spool, compressed. Raises `ExchangeError`, and what `pieces` raise."""
+    engine = encoder(coding)
+    for piece in pieces:
+        for begin in range(0, len(piece), _SLICE):
             if begin:
                 give_way()
-            ready = self._engine.feed(data[begin : begin + _SLICE])
-            if self._flushes and begin + _SLICE >= len(data):
-                ready += self._engine.flush()
-            if ready:
-                self._sink.write(ready)
-
-    def end(self, trailers: list[bytes]) -> None:
-        ready = self._engine.finish()
-        if ready:
-            self._sink.write(ready)
-        self._sink.end(trailers)
+            store(spool, engine.feed(piece[begin : begin + _SLICE]))
+    store(spool, engine.finish())

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer
-from proxy.relay import RelayLimits, receive, relay_chunked, relay_until_close
+from proxy.intake import Intake, body_decoder
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.request import Request
@@ -31,7 +31,6 @@ _MOST_INFORMATIONAL = 16
 _ABOUT = (b"x-forwarded-", b"x-real-ip:", b"forwarded:", b"via:")
 _PROOF = (b"cookie:", b"authorization:", b"user-agent:", b"accept:", b"accept-language:")
 _TO_CLIENT = frozenset({301, 302, 303, 307, 308, 401, 403})
-_LIMITS = RelayLimits(PATIENCE, PATIENCE, 0, 0, None)
 
 
 class ForwardAuth:
@@ -119,36 +118,15 @@ def _read_body(connection: UpstreamConnection, response: ResponseHead, rest: byt
         return b"", not rest and not response.chunked and not response.content_length
     if response.fault:
         raise ExchangeError(errors.AUTH_ANSWER, response.fault)
-    body = _Body()
-    length = response.content_length
-    if length is None and response.chunked:
-        behind = relay_chunked(connection, rest, body, _LIMITS, response.nominated)
-        return body.content, not behind
-    if length is None:
-        relay_until_close(connection, rest, body, _LIMITS)
-        return body.content, False
-    body.write(rest)
-    while len(body.content) < length:
-        data = receive(connection, PATIENCE)
-        if not data:
-            raise ExchangeError(errors.TRUNCATED)
-        body.write(data)
-    return body.content[:length], len(body.content) == length
-
-
-class _Body:
-    """Takes a body into memory, as far as it is small."""
-
-    def __init__(self) -> None:
-        self.content = b""
-
-    def write(self, data: bytes) -> None:
-        self.content += data
-        if len(self.content) > _MOST_BODY:
+    intake = Intake(connection, body_decoder(response), PATIENCE)
+    content = intake.begin(rest)
+    while not intake.done:
+        content += intake.receive()
+        if len(content) > _MOST_BODY:
             raise ExchangeError(errors.AUTH_ANSWER, f"a body over {_MOST_BODY} bytes")
-
-    def end(self, _trailers: list[bytes]) -> None:
-        """Trailers are dropped."""
+    if intake.fault is not None:
+        raise intake.fault
+    return content, intake.clean and (response.chunked or response.content_length is not None)
 
 
 def _name(line: bytes) -> bytes:

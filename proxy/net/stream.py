@@ -15,7 +15,10 @@ The order is wait first, then read: a read that fails with EAGAIN costs a system
 numbers; one sweeper a second compares them (`Deadlines`), so a wait may last up to a second longer than asked.
 """
 
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
@@ -99,6 +102,10 @@ class Outlet(Protocol):
     @property
     def descriptor(self) -> int | None: ...
 
+    @property
+    def starved(self) -> bool:
+        """While it is full: whether that is the client's doing, who gives it no room."""
+
     def send(self, data: bytes | memoryview) -> int:
         """What is taken at once, 0 if it is full; the rest is offered again, unchanged. Raises `OSError`."""
 
@@ -139,6 +146,10 @@ class Stream:
     @property
     def descriptor(self) -> int | None:
         return self.sock.fileno()
+
+    @property
+    def starved(self) -> bool:
+        return True
 
     @property
     def buffered(self) -> bool:
@@ -256,12 +267,25 @@ class Stream:
             pass
         self.close()
 
+    @property
+    def undelivered(self) -> int:
+        """Bytes that were sent and that the peer's kernel has not acknowledged; 0 where that cannot be known."""
+        try:
+            return int.from_bytes(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
+
     def finish_sending(self) -> None:
         """Send FIN and keep reading."""
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+    def cut_off(self) -> bool:
+        """The same where what was sent is not the whole: its framing shows it. Whether an answer may come: it may."""
+        self.finish_sending()
+        return True
 
 
 def wait_either(reading: Stream, writing: Outlet, deadline: float) -> None:

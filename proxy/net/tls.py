@@ -320,6 +320,10 @@ class TlsSocket:
             self._notify_close()
         self._sock.shutdown(how)
 
+    def silence(self) -> None:
+        """Send no close_notify any more."""
+        self._silent = True
+
     def _notify_close(self) -> None:
         if self._silent:
             return

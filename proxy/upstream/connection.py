@@ -39,7 +39,6 @@ class UpstreamConnection(Stream):
         "_callback",
         "_heard",
         "first_byte",
-        "heard_at",
         "idle_since",
         "pool",
         "preamble",
@@ -62,8 +61,6 @@ class UpstreamConnection(Stream):
         self.preamble = b""
         """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
-        self.heard_at = 0.0
-        """When bytes of an answer's body came last (monotonic seconds), for an upload that goes on beside it."""
         self.upload: Upload | None = None
         """What sends the rest of a request, where it did not go out at once."""
         self._heard = b""  # bytes of the answer that `whole_answer` left

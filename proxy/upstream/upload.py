@@ -70,6 +70,7 @@ class Upload:
         "_timeout",
         "_unsent",
         "deadline",
+        "heard_at",
         "moved",
         "moved_at",
     )
@@ -91,6 +92,8 @@ class Upload:
         self._owner: greenlet = getcurrent()
         self._progress = BLOCKED
         self.deadline = NEVER
+        self.heard_at = 0.0
+        """When bytes of the answer's body came last (monotonic seconds)."""
         self.moved = 0
         """Bytes that have moved since it began."""
         self.moved_at = monotonic()
@@ -286,7 +289,7 @@ class Upload:
             limit, error = body.timeout, silent(body.timeout)
         else:
             limit, error = self._timeout, ExchangeError(errors.SEND_TIMEOUT)
-        self.deadline = self._connection.heard_at + limit
+        self.deadline = self.heard_at + limit
         if self.deadline <= monotonic():
             self._fail(error)
 

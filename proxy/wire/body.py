@@ -1,7 +1,8 @@
-"""Framing of message bodies (RFC 9112 sections 6 and 7): the chunked codec."""
+"""Framing of message bodies (RFC 9112 sections 6 and 7): where a body ends, and the chunked codec."""
 
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 from proxy.errors import FramingError
 
@@ -29,6 +30,69 @@ def chunk(data: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
     return b"%x\r\n" % len(data), data, b"\r\n"
 
 
+class Decoder(Protocol):
+    """Finds the end of a body, and its bytes among those of its framing."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the body has ended."""
+
+    @property
+    def rest(self) -> bytes:
+        """Bytes behind its end, once `done`."""
+
+    @property
+    def salvaged(self) -> bytes:
+        """Bytes of the body that came before what `feed` raised for."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes off the connection; return the body's bytes among them. Raises `FramingError`."""
+
+    def close(self) -> None:
+        """The connection has ended. Raises `FramingError` if the body has not."""
+
+
+class SizedDecoder:
+    """A body of `left` bytes."""
+
+    __slots__ = ("left", "rest")
+
+    salvaged = b""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.rest = b""
+
+    @property
+    def done(self) -> bool:
+        return not self.left
+
+    def feed(self, data: bytes) -> bytes:
+        body, self.rest = data[: self.left], data[self.left :]
+        self.left -= len(body)
+        return body
+
+    def close(self) -> None:
+        raise FramingError(f"{self.left} bytes short")
+
+
+class ClosedDecoder:
+    """A body that the end of the connection ends, which says nothing of whether it is the whole."""
+
+    __slots__ = ("done",)
+
+    salvaged = rest = b""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> None:
+        self.done = True
+
+
 class ChunkedDecoder:
     """Takes a chunked body apart, whatever way its bytes are cut.
 
@@ -37,12 +101,14 @@ class ChunkedDecoder:
     refused once they pass their bounds.
     """
 
-    __slots__ = ("_extension_bytes", "_left", "_pending", "_section", "_size", "done", "rest", "trailers")
+    __slots__ = ("_extension_bytes", "_left", "_pending", "_section", "_size", "done", "rest", "salvaged", "trailers")
 
     def __init__(self, size: re.Pattern[bytes] = REQUEST_SIZE) -> None:
         self.done = False
         self.rest = b""
         """Bytes behind the end of the body, once `done`."""
+        self.salvaged = b""
+        """Bytes of the body that came before what `feed` raised for."""
         self.trailers = b""
         """The raw trailer section without its final empty line, once `done`."""
         self._size = size
@@ -59,7 +125,11 @@ class ChunkedDecoder:
         out: list[bytes] = []
         position = 0
         while position < len(data) and not self.done:
-            following = self._section(data, position, out)
+            try:
+                following = self._section(data, position, out)
+            except FramingError:
+                self.salvaged = b"".join(out)
+                raise
             if following < 0:
                 self._pending = data[position:]
                 return b"".join(out)
@@ -67,6 +137,9 @@ class ChunkedDecoder:
         if self.done:
             self.rest = data[position:]
         return b"".join(out) if len(out) != 1 else out[0]
+
+    def close(self) -> None:
+        raise FramingError("in a chunked body")
 
     def _read_size(self, data: bytes, position: int, _out: list[bytes]) -> int:
         end = data.find(b"\n", position, position + _LONGEST_SIZE_LINE + 2)

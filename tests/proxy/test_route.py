@@ -13,7 +13,7 @@ from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 from proxy.values.address import Peer
 
-LIMITS = RelayLimits(1, 1, 1, 1, None)
+LIMITS = RelayLimits.of(Settings())
 
 
 def match(spec: str) -> Match:

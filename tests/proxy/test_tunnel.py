@@ -17,7 +17,7 @@ from proxy.errors import Blame
 from proxy.net import splice
 from proxy.net.splice import Pipes
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
-from tests.proxy.net.loop import Loop, no_descriptor_left, read_all, read_exactly, run, until
+from tests.proxy.net.loop import Loop, no_descriptor_left, read_all, read_exactly, run, undelivered, until
 
 
 def frame(payload: bytes, *, masked: bool = False) -> bytes:
@@ -113,16 +113,58 @@ def test_a_silent_half_closed_tunnel_ends() -> None:
     run(test)
 
 
-def test_a_reset_is_passed_on_as_one() -> None:
+def _reset(sock: Any) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("size", [0, 1000, 200_000], ids=["silent", "small", "long"])
+@pytest.mark.parametrize("lost", ["client", "upstream"])
+def test_a_reset_takes_nothing_away_from_the_other_side(lost: str, size: int) -> None:
+    message = frame(os.urandom(size), masked=lost == "client") if size else b""
+
     def test(loop: Loop) -> None:
         ends = Ends(loop, small=True)
         ends.tunnel.start(b"", b"")
-        ends.client.setsockopt(1, 13, struct.pack("ii", 1, 0))
-        ends.client.close()
-        with pytest.raises(ConnectionResetError):
-            ends.upstream.recv(1)
+        sender, reader = (ends.client, ends.upstream) if lost == "client" else (ends.upstream, ends.client)
+        sending = gevent.spawn(sender.sendall, message)
+        got = read_exactly(reader, max(0, len(message) - 10_000))  # the rest is in the buffers on the way
+        sending.get()
+        until(lambda: undelivered(sender) == 0)
+        _reset(sender)
+        gevent.sleep(0.05)
+        assert got + read_all(reader) == message
+        reader.close()
+        until(lambda: ends.ended)
+        assert [how[0] for how in ends.ended] == [Blame.CLIENT if lost == "client" else Blame.UPSTREAM]
+
+    run(test)
+
+
+def test_what_is_said_to_a_side_that_was_reset_is_dropped() -> None:
+    def test(loop: Loop) -> None:
+        ends = Ends(loop, small=True)
+        ends.tunnel.start(b"", b"")
+        sending = gevent.spawn(ends.upstream.sendall, frame(b"y" * 200_000))
+        until(lambda: not ends.tunnel.downward.delivered)
+        _reset(ends.client)
+        assert ends.upstream.recv(1) == b""
+        sending.get()
+        ends.upstream.close()
         until(lambda: ends.ended)
         assert [how[0] for how in ends.ended] == [Blame.CLIENT]
+
+    run(test)
+
+
+def test_a_side_that_goes_on_after_the_other_was_reset_is_left_after_a_while() -> None:
+    def test(loop: Loop) -> None:
+        ends = Ends(loop, small=True)
+        ends.tunnel.start(b"", b"")
+        _reset(ends.client)
+        assert ends.upstream.recv(1) == b""
+        ends.expire()
+        assert ends.tunnel.closed
 
     run(test)
 
@@ -224,8 +266,9 @@ def test_a_reset_within_a_long_frame_leaves_no_descriptor_open() -> None:
         assert read_exactly(ends.client, 100) == message[:100]
         ends.upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         ends.upstream.close()
-        until(lambda: ends.tunnel.closed)
+        assert read_all(ends.client) == b""
         ends.client.close()
+        until(lambda: ends.tunnel.closed)
         ends.tunnel.pipes.close()
         assert len([*Path("/proc/self/fd").iterdir()]) == before
 

@@ -139,9 +139,29 @@ def read_request(sock: socket.socket, pending: bytes) -> tuple[bytes, bytes]:
     for line in pending[:end].lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
+        if line == b"transfer-encoding: chunked":
+            return read_chunks(sock, pending, end)
     while len(pending) < end + length:
         data = sock.recv(65536)
         if not data:
             return b"", pending
         pending += data
     return pending[: end + length], pending[end + length :]
+
+
+def read_chunks(sock: socket.socket, pending: bytes, position: int) -> tuple[bytes, bytes]:
+    """A chunked body that begins at `position`, without trailers; returns as `read_request`."""
+    while True:
+        end = pending.find(b"\r\n", position)
+        if end >= 0:
+            size = int(pending[position:end], 16)
+            following = end + 2 + size + 2
+            if len(pending) >= following:
+                position = following
+                if not size:
+                    return pending[:position], pending[position:]
+                continue
+        data = sock.recv(65536)
+        if not data:
+            return b"", pending
+        pending += data

@@ -1,8 +1,10 @@
 """What the gateway does when one side misbehaves, goes away, is slow, or restarts."""
 
 import contextlib
+import gzip
 import os
 import re
+import select
 import signal
 import socket
 import threading
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.wire.body import ChunkedDecoder
 from tests.proxy.black_box.exchange import PATIENCE, Client
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import OK, Manual, Script, ScriptedUpstream, read_request
@@ -226,19 +229,103 @@ def test_pipelined_requests_are_answered_in_order(gateway: Gateway, scripted: Sc
     assert paths == [b"/%d" % number if number % 3 else b"/a" for number in range(count)]
 
 
-def test_slow_reader_does_not_hold_the_upstream(manual: Manual, start: Callable[..., Gateway]) -> None:
-    gateway = start(manual.address)
-    size = 30_000_000
+FRAMINGS = {
+    "sized": (b"Content-Length: %d", b"%b", b""),
+    "chunked": (b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n", b"0\r\n\r\n"),
+    "closed": (b"Connection: close", b"%b", b""),
+}
+
+
+def answer_with(sock: socket.socket, framing: str, body: bytes, fields: bytes = b"", *, announced: int = 0) -> None:
+    """Send an answer; fewer bytes than `announced` of it if that is more."""
+    head, piece, end = FRAMINGS[framing]
+    head = head % max(announced, len(body)) if b"%d" in head else head
+    wrapped = piece % (len(body), body) if b"%x" in piece else body
+    sock.sendall(b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\n%b%b" % (head, fields, wrapped, b"" if announced else end))
+
+
+@pytest.mark.parametrize("compress", ["off", "on"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_slow_reader_does_not_hold_the_upstream(
+    manual: Manual, start: Callable[..., Gateway], framing: str, compress: str
+) -> None:
+    gateway = start(manual.address, "--compress", compress, "--compress-types", "text/plain")
+    body = os.urandom(30_000_000)
     client = Client(gateway.address)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    client.send(GET)
+    client.send(GET[:-2] + b"Accept-Encoding: gzip\r\n\r\n")
     sock = manual.accept()
     read_request(sock, b"")
     # Returns though the client takes nothing yet.
-    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    answer_with(sock, framing, body, b"Content-Type: text/plain\r\n")
+    if framing == "closed":
+        sock.close()
     answer = client.answer()
-    assert (answer.whole, len(answer.body)) == (True, size)
+    got = gzip.decompress(answer.body) if compress == "on" else answer.body
+    assert (answer.whole, got == body) == (True, True)
     client.sock.close()
+
+
+@pytest.mark.parametrize("mark", [b"Content-Type: text/event-stream\r\n", b"X-Accel-Buffering: no\r\n"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_events_wait_for_a_slow_reader(
+    manual: Manual, start: Callable[..., Gateway], framing: str, mark: bytes
+) -> None:
+    gateway = start(manual.address)
+    with Client(gateway.address) as client:
+        client.send(GET)
+        sock = manual.accept()
+        read_request(sock, b"")
+        sock.settimeout(2)
+        with pytest.raises(TimeoutError):
+            answer_with(sock, framing, bytes(30_000_000), mark)
+
+
+# Answers that their upstream breaks off: what was sent before is not taken away.
+
+
+@pytest.mark.parametrize("framing", ["sized", "chunked"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_what_was_sent_of_a_broken_answer_arrives(
+    manual: Manual, start: Callable[..., Gateway], framing: str, version: bytes
+) -> None:
+    gateway = start(manual.address)
+    body = os.urandom(1 << 20)
+    with Client(gateway.address) as client:
+        client.send(GET.replace(b"1.1", version))
+        sock = manual.accept()
+        read_request(sock, b"")
+        answer_with(sock, framing, body, announced=len(body) + 100)
+        sock.close()
+        assert last_log(gateway)["termination"] == "SD"
+        answered = b""
+        ended = "closed"
+        try:
+            while data := client.sock.recv(65536):
+                answered += data
+        except ConnectionResetError:
+            ended = "reset"
+        head, _, got = answered.partition(b"\r\n\r\n")
+        if b"Transfer-Encoding: chunked" in head:
+            got = ChunkedDecoder().feed(got)
+        assert got == body
+        # Where nothing else marks the end of the body, that of the connection must not.
+        unmarked = b"Content-Length" not in head and b"Transfer-Encoding" not in head
+        assert ended == ("reset" if unmarked else "closed")
+
+
+def test_a_client_that_reads_nothing_is_reset_in_the_end(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--write-timeout", "1s")
+    with Client(gateway.address) as client:
+        client.send(GET.replace(b"1.1", b"1.0"))
+        sock = manual.accept()
+        read_request(sock, b"")
+        answer_with(sock, "chunked", bytes(1 << 20), announced=1)
+        sock.close()
+        poller = select.poll()
+        poller.register(client.sock, select.POLLRDHUP)
+        assert poller.poll(PATIENCE * 1000)[0][1] & select.POLLERR
+        assert last_log(gateway)["termination"] == "SD"
 
 
 def test_heads_without_a_body_wait_for_a_client_that_does_not_read(

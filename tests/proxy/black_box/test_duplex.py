@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def _upload(client: Client) -> threading.Thread:
     return sending
 
 
+def _read(sock: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        data += sock.recv(count - len(data))
+    return data
+
+
 def _read_head(sock: socket.socket) -> bytes:
     head = b""
     while b"\r\n\r\n" not in head:
@@ -110,7 +118,7 @@ def test_a_complete_answer_ends_it(manual: Manual, start: Start, buffering: str)
         sock = manual.accept()
         _read_head(sock)
         sock.sendall(CHUNKED + b"2\r\nok\r\n")
-        received = sock.recv(65536, socket.MSG_WAITALL)
+        received = sock.recv(65536)
         assert BODY.startswith(received)  # it goes on while the answer does
         sock.sendall(b"0\r\n\r\n")
         assert client.answer().body == b"ok"
@@ -161,7 +169,7 @@ def test_a_client_that_leaves_ends_both(manual: Manual, start: Start) -> None:
         client.send(SIZED + BODY[:100_000])
         sock = manual.accept()
         _read_head(sock)
-        assert sock.recv(100_000, socket.MSG_WAITALL) == BODY[:100_000]
+        assert _read(sock, 100_000) == BODY[:100_000]
         sock.sendall(CHUNKED + b"2\r\nok\r\n")
         while b"ok" not in client.pending:
             client.pending += client.sock.recv(100)
@@ -176,10 +184,88 @@ def test_a_body_that_turns_out_malformed_ends_both(manual: Manual, start: Start,
         client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
         sock = manual.accept()
         _read_head(sock)
-        assert sock.recv(10, socket.MSG_WAITALL) == b"5\r\nfirst\r\n"
+        assert _read(sock, 10) == b"5\r\nfirst\r\n"
         sock.sendall(CHUNKED + b"2\r\nok\r\n")
         while b"ok" not in client.pending:
             client.pending += client.sock.recv(100)
         client.send(fault)
         assert not client.answer().whole
         assert b"0\r\n\r\n" not in sock.recv(100)
+
+
+# Deadlines: while one direction moves, the other is not too slow.
+
+
+def _in_time(step: Callable[[int], object]) -> None:
+    """Do something seven times in some three seconds."""
+    for number in range(7):
+        step(number)
+        time.sleep(0.45)
+
+
+def test_a_client_may_pause_while_the_answer_goes_on(manual: Manual, start: Start) -> None:
+    gateway = start(manual.address, "--request-buffering", "off", "--body-timeout", "1s")
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nha")
+        sock = manual.accept()
+        _read_head(sock)
+        sock.sendall(CHUNKED)
+        _in_time(lambda number: sock.sendall(b"1\r\n%d\r\n" % number))
+        client.send(b"lf")
+        assert _read(sock, 4) == b"half"
+        sock.sendall(b"0\r\n\r\n")
+        assert client.answer().body == b"0123456"
+
+
+def test_an_upstream_may_leave_a_body_unread_while_its_answer_goes_on(manual: Manual, start: Start) -> None:
+    gateway = start(manual.address, "--send-timeout", "1s")
+    with Client(gateway.address) as client:
+        sending = _upload(client)
+        sock = manual.accept()
+        _read_head(sock)
+        sock.sendall(CHUNKED)
+        _in_time(lambda number: sock.sendall(b"1\r\n%d\r\n" % number))
+        sock.sendall(b"0\r\n\r\n")
+        assert client.answer().body == b"0123456"
+        sending.join()
+
+
+def test_an_upstream_may_be_silent_while_it_is_sent_to(manual: Manual, start: Start) -> None:
+    gateway = start(manual.address, "--request-buffering", "off", "--read-timeout", "1s")
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n")
+        sock = manual.accept()
+        _read_head(sock)
+        sock.sendall(CHUNKED)
+        _in_time(lambda number: client.send(b"%d" % number))
+        assert _read(sock, 7) == b"0123456"
+        sock.sendall(b"2\r\nok\r\n0\r\n\r\n")
+        assert client.answer().body == b"ok"
+
+
+def test_it_ends_when_neither_direction_moves(manual: Manual, start: Start) -> None:
+    gateway = start(manual.address, "--request-buffering", "off", "--body-timeout", "1s")
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nha")
+        sock = manual.accept()
+        _read_head(sock)
+        sock.sendall(CHUNKED + b"2\r\nok\r\n")
+        answer = client.answer()
+        assert (answer.body, answer.whole) == (b"ok", False)
+        line = until(gateway.logged, "the log line")[-1]
+        assert (line["termination"], line["reason"]) == ("cD", "body_timeout")
+
+
+@buffering
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"])
+def test_a_body_that_does_not_come_is_told_by_which_setting(
+    manual: Manual, start: Start, buffering: str, framing: bytes
+) -> None:
+    gateway = start(manual.address, "--request-buffering", buffering, "--body-timeout", "0.5s")
+    with Client(gateway.address) as client:
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        answer = client.answer()
+        assert answer.status == 408
+        assert b"nothing for 0.5 s (body_timeout)" in answer.body
+        assert until(gateway.logged, "the log line")[-1]["reason"] == "body_timeout"
+        assert "nothing for 0.5 s (body_timeout)" in gateway.log

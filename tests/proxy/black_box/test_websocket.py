@@ -165,12 +165,16 @@ def test_half_closed_tunnel_ends_after_its_timeout(tunnel: Callable[..., Opened]
     assert client.at_end()
 
 
-def test_reset_of_one_side_resets_the_other(tunnel: Callable[..., Opened]) -> None:
-    client, upstream, _ = tunnel()
+def test_reset_of_one_side_ends_the_other_behind_what_was_said(tunnel: Callable[..., Opened]) -> None:
+    client, upstream, gateway = tunnel()
+    upstream.sendall(b"\x82\x04last")
+    assert client.sock.recv(6, socket.MSG_PEEK) == b"\x82\x04last"
     upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     upstream.close()
-    with pytest.raises(ConnectionResetError):
-        client.sock.recv(1)
+    assert client._take(6) == b"\x82\x04last"
+    assert client.at_end()
+    client.sock.close()
+    assert until(gateway.logged, "the log line")[-1]["termination"] == "ST"
 
 
 def test_slow_reader_holds_the_sender_back(tunnel: Callable[..., Opened]) -> None:

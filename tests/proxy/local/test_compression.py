@@ -7,8 +7,10 @@ import brotli
 import pytest
 import zstandard
 
-from proxy.gate.compression import Compression, EncodingSink, restored
-from proxy.wire.coding import CODINGS
+from proxy.gate.compression import Compression, encode, restored
+from proxy.intake import Recoding
+from proxy.net.spool import Spool
+from proxy.wire.coding import CODINGS, encoder
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead, parse_response_head
 
@@ -124,18 +126,6 @@ def test_tags_come_back_as_the_application_gave_them() -> None:
     assert restored(b'If-None-Match: W/"a"') == b'If-None-Match: W/"a"'
 
 
-class Client:
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.trailers: list[bytes] | None = None
-
-    def write(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    def end(self, trailers: list[bytes]) -> None:
-        self.trailers = trailers
-
-
 def _gzip() -> Callable[[bytes], bytes]:
     return zlib.decompressobj(31).decompress
 
@@ -154,25 +144,26 @@ DECODERS = {b"gzip": _gzip, b"br": _brotli, b"zstd": _zstd}
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_each_event_can_be_read_at_once(coding: bytes) -> None:
-    sink = Client()
-    encoding = EncodingSink(sink, coding, flushes=True)
+    recoding = Recoding(encoder(coding), flushes=True)
     decode = DECODERS[coding]()
     for number in range(3):
         event = b"data: %d\n\n" % number
-        encoding.write(event)
-        assert decode(sink.pieces.pop()) == event
-        assert not sink.pieces
-    encoding.end([b"X: 1"])
-    assert sink.trailers == [b"X: 1"]
+        assert decode(recoding.feed(event)) == event
+    assert recoding.feed(b"") == b""
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_what_came_of_a_body_that_breaks_off_can_be_read(coding: bytes) -> None:
+    recoding = Recoding(encoder(coding), flushes=False)
+    encoded = recoding.feed(b"the last words") + recoding.finish(whole=False)
+    assert DECODERS[coding]()(encoded) == b"the last words"
 
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_a_large_body_comes_out_whole(coding: bytes) -> None:
     body = b"".join(b"%d and again;" % number for number in range(40_000))
-    sink = Client()
-    encoding = EncodingSink(sink, coding, flushes=False)
-    encoding.write(body[:300_000])
-    encoding.write(body[300_000:])
-    encoding.end([])
-    assert DECODERS[coding]()(b"".join(sink.pieces)) == body
-    assert len(b"".join(sink.pieces)) < len(body) // 4
+    spool = Spool(1 << 20, None)
+    encode([body[:300_000], body[300_000:]], coding, spool)
+    assert DECODERS[coding]()(spool.in_memory()) == body
+    assert spool.length < len(body) // 4
+    spool.close()

@@ -1,8 +1,11 @@
 """Running a test's code inside the event loop, and the near and far ends of connections in it."""
 
+import fcntl
 import resource
 import select
 import socket
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +76,11 @@ def until(condition: Callable[[], object]) -> None:
 def arrives(stream: Stream) -> None:
     """Return when data, an end or a reset has come to a stream; the loop does not run meanwhile, nor notice it."""
     assert select.select([stream.sock], [], [], PATIENCE)[0]
+
+
+def undelivered(sock: Any) -> int:
+    """Bytes that were sent on a socket and have not come to its peer's kernel."""
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def read_all(sock: Any) -> bytes:

@@ -1,12 +1,14 @@
 """A client that still sends when its last answer is under way gets that answer, over TLS as without."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway, connect
 from tests.waiting import until
@@ -81,6 +83,30 @@ def test_an_end_that_came_with_the_request_is_seen(gateway: SecureGateway, autho
             incoming.write(data)
         assert b"200 OK" in tls.read(65536)
     until(lambda: connections(gateway) <= 0, "the gateway has closed", 10)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_only_a_whole_answer_ends_with_a_word_of_tls(authority: Authority, tmp_path: Path, whole: bool) -> None:
+    """What its upstream broke off arrives, and then the connection ends without close_notify (RFC 9112 section 9.8)."""
+    upstream = ScriptedUpstream()
+    body = bytes(range(256)) * 2000
+    length = len(body) + (0 if whole else 100)
+    upstream.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + body, "closes"))
+    cert, key = authority.issue(NAME)
+    gateway = SecureGateway(tmp_path, upstream.address, "--tls-cert", str(cert), "--tls-key", str(key))
+    trust = authority.trust()
+    trust.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    raw = socket.create_connection(gateway.address, timeout=10)
+    with trust.wrap_socket(raw, server_hostname=NAME, suppress_ragged_eofs=False) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
+        until(gateway.logged, "the exchange has ended")
+        heard = b""
+        with contextlib.nullcontext() if whole else pytest.raises(ssl.SSLError, match=r"(?i)eof"):
+            while data := sock.recv(65536):
+                heard += data
+    assert heard.endswith(b"\r\n\r\n" + body)
+    gateway.close()
+    upstream.close()
 
 
 def connections(gateway: SecureGateway) -> int:

@@ -1,0 +1,151 @@
+"""Sending a body to a client at the client's pace, within bounds.
+
+A client is too slow if it takes nothing for `timeout` seconds, or takes less than `rate` bytes a second in `timeout`
+seconds of waiting for it. What waits are seconds in which bytes are there and it gives no room: a client that has taken
+everything is not slow, nor is one whose own upload moves meanwhile.
+"""
+
+import errno
+import os
+from dataclasses import dataclass
+from time import monotonic
+
+from proxy import errors
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.net.disk import WINDOW, warm_up
+from proxy.net.spool import Spool, send_file
+from proxy.net.stream import NEVER, Outlet, Stream, wait_either
+from proxy.upstream.upload import Upload
+
+_DISK_ERRORS = {errno.EIO, errno.ENODATA}  # the latter where a page has been cut off under sendfile
+
+
+@dataclass(frozen=True, slots=True)
+class PaceLimits:
+    """The least that a client must take: a byte in `timeout` seconds, `rate` bytes a second on average (0: any)."""
+
+    timeout: float
+    rate: int
+
+
+class ReadPace:
+    """Whether a client takes what waits for it fast enough."""
+
+    __slots__ = ("_idle", "_limits", "_outlet", "_spent", "_taken", "_upload", "_uploaded", "waited")
+
+    def __init__(self, outlet: Outlet, limits: PaceLimits, upload: Upload | None = None) -> None:
+        self._outlet = outlet
+        self._limits = limits
+        self._upload = upload
+        self._uploaded = 0
+        self._idle = 0.0  # seconds it was waited for since the last byte
+        self._spent = 0.0  # seconds in the present stretch of `timeout`
+        self._taken = 0  # bytes in it
+        self.waited = 0.0
+        """Seconds it was waited for in all, whoever was the reason."""
+
+    def wait(self, until: float = NEVER, reading: Stream | None = None) -> None:
+        """Return when the client takes more, `reading` can be read, or `until` has passed (monotonic seconds).
+
+        Raises `ExchangeError` (CLIENT_STALLED) if the client is too slow.
+        """
+        outlet = self._outlet
+        own_fault = outlet.starved
+        began = monotonic()
+        deadline = min(until, began + self._limits.timeout - self._idle)
+        try:
+            if reading is None:
+                outlet.wait_writable(deadline)
+            else:
+                wait_either(reading, outlet, deadline)
+        except DeadlinePassed:
+            self._count(began, own_fault=own_fault)
+            if self._idle >= self._limits.timeout:
+                raise ExchangeError(errors.CLIENT_STALLED, f"nothing for {self._idle:.0f} s (write_timeout)") from None
+        else:
+            self._count(began, own_fault=own_fault)
+
+    def _count(self, began: float, *, own_fault: bool) -> None:
+        spent = monotonic() - began
+        self.waited += spent
+        if not own_fault:
+            return
+        self._spent += spent
+        upload = self._upload
+        if upload is not None and upload.moved != self._uploaded:
+            self._taken += upload.moved - self._uploaded
+            self._uploaded = upload.moved
+            self._idle = 0.0
+        else:
+            self._idle += spent
+
+    def took(self, count: int) -> None:
+        """The client has taken bytes. Raises `ExchangeError` (CLIENT_STALLED) if it took too few for too long."""
+        self._idle = 0.0
+        self._taken += count
+        if self._spent >= self._limits.timeout:
+            if self._taken < self._spent * self._limits.rate:
+                measure = f"{self._taken} bytes in {self._spent:.0f} s"
+                raise ExchangeError(
+                    errors.CLIENT_STALLED, f"{measure}, under {self._limits.rate} a second (min_read_rate)"
+                )
+            self._spent = 0.0
+            self._taken = 0
+
+
+def send_rest(target: Outlet, rest: bytes, limits: PaceLimits) -> None:
+    """Send what a client did not take at once. Raises `ExchangeError` or `ClientGone`."""
+    pace = ReadPace(target, limits)
+    view = memoryview(rest)
+    try:
+        while view:
+            pace.wait()
+            sent = target.send(view)
+            if sent:
+                pace.took(sent)
+                view = view[sent:]
+    except OSError as error:
+        raise ClientGone from error
+
+
+def send_file_part(target: Outlet, file: int, offset: int, length: int, limits: PaceLimits) -> int:
+    """Send part of an open file, at the client's pace; return `length`. Errors as for `send_rest`."""
+    pace = ReadPace(target, limits)
+    end = offset + length
+    warm = offset
+    try:
+        while offset < end:
+            if offset == warm:
+                warm = min(end, offset + WINDOW)
+                warm_up(file, offset, warm - offset)
+            sent = send_file(target, file, offset, warm - offset)
+            if sent:
+                offset += sent
+                pace.took(sent)
+            else:
+                if os.fstat(file).st_size <= offset:
+                    raise ExchangeError(errors.FILE_FAILED, "it has become shorter")
+                pace.wait()
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise ExchangeError(errors.FILE_FAILED, error.strerror or "") from None
+        raise ClientGone from error
+    return length
+
+
+def send_spool(target: Outlet, spool: Spool, limits: PaceLimits) -> int:
+    """Send what a spool has in its file, at the client's pace; return how much. Errors as for `send_rest`."""
+    pace = ReadPace(target, limits)
+    offset = len(spool.in_memory())
+    begin = offset
+    try:
+        while offset < spool.length:
+            sent = spool.send_to(target, offset)
+            if sent:
+                offset += sent
+                pace.took(sent)
+            else:
+                pace.wait()
+    except OSError as error:
+        raise ClientGone from error
+    return offset - begin

@@ -1,0 +1,272 @@
+"""The body of a response as it comes from the upstream, made ready for the client: received, decoded, encoded anew.
+
+What goes wrong on this side never takes away what came before: it is kept as the intake's `fault` until everything that
+is good was passed on.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+
+from proxy import errors
+from proxy.errors import DeadlinePassed, ExchangeError, Failure, FramingError
+from proxy.net.splice import WORTHWHILE, Pipe
+from proxy.net.spool import Spool
+from proxy.net.stream import RECEIVE_SIZE, Stream
+from proxy.net.watermark import LowWater
+from proxy.upstream.upload import Upload
+from proxy.wire.body import RESPONSE_SIZE, ChunkedDecoder, ClosedDecoder, Decoder, SizedDecoder
+from proxy.wire.coding import Encoder
+from proxy.wire.response import ResponseHead, response_trailers
+
+
+def body_decoder(response: ResponseHead) -> Decoder:
+    """What finds the end of the body that stands behind this head (RFC 9112 section 6.3)."""
+    if response.chunked:
+        return ChunkedDecoder(RESPONSE_SIZE)
+    if response.content_length is not None:
+        return SizedDecoder(response.content_length)
+    return ClosedDecoder()
+
+
+def keep(intake: "Intake", rest: bytes, spool: Spool) -> None:
+    """Put a whole body into a spool; `rest` came with its head. Raises `ExchangeError`."""
+    store(spool, intake.begin(rest))
+    while not intake.done:
+        store(spool, intake.receive())
+    if intake.fault is not None:
+        raise intake.fault
+
+
+def store(spool: Spool, data: bytes | memoryview) -> None:
+    """Append to a spool. Raises `ExchangeError` when the disk is full."""
+    try:
+        spool.append(data)
+    except OSError as error:
+        raise ExchangeError(errors.SPOOL, error.strerror or "") from None
+
+
+class Recoding:
+    """A content coding that is applied on the way; `flushes` lets a client read each piece as soon as it came."""
+
+    __slots__ = ("_engine", "_flushes")
+
+    def __init__(self, engine: Encoder, *, flushes: bool) -> None:
+        self._engine = engine
+        self._flushes = flushes
+
+    def feed(self, payload: bytes) -> bytes:
+        if not payload:
+            return b""
+        ready = self._engine.feed(payload)
+        return ready + self._engine.flush() if self._flushes else ready
+
+    def finish(self, *, whole: bool) -> bytes:
+        """The end of the body, or what there is of a body that breaks off."""
+        return self._engine.finish() if whole else self._engine.flush()
+
+
+class Intake:
+    """A body on its way from `source`. `timeout` is the longest silence in it, in seconds.
+
+    `taken` is called once, when the last byte has left the upstream: its connection is then free for others, even if
+    the client still has most of the body to read. An `upload` that goes on beside it is told that the answer lives.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_heard_at",
+        "_nominated",
+        "_recoding",
+        "_sized",
+        "_taken",
+        "_timeout",
+        "_upload",
+        "fault",
+        "source",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        source: Stream,
+        decoder: Decoder,
+        timeout: float,
+        *,
+        buffer: memoryview | None = None,
+        nominated: frozenset[bytes] = frozenset(),
+        recoding: Recoding | None = None,
+        upload: Upload | None = None,
+        taken: Callable[[], None] | None = None,
+    ) -> None:
+        """Bytes of a body of known length are received into `buffer`, if one is given, and sent from there.
+
+        `nominated` are the trailers that end here because the head's Connection field names them.
+        """
+        self.source = source
+        self._decoder = decoder
+        self._sized = decoder if isinstance(decoder, SizedDecoder) and recoding is None else None
+        self._timeout = timeout
+        self._buffer = buffer
+        self._nominated = nominated
+        self._recoding = recoding
+        self._upload = upload
+        self._taken = taken
+        self._heard_at = 0.0
+        self.fault: ExchangeError | None = None
+        """Why the body ended before its end."""
+        self.trailers: list[bytes] = []
+        """Those that may go on, once it is done."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more comes."""
+        return self._decoder.done or self.fault is not None
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing stands behind the body."""
+        return not self._decoder.rest
+
+    # Receiving.
+
+    def begin(self, data: bytes) -> bytes:
+        """What the bytes that came with the head are to the client."""
+        return self._convert(data)
+
+    def listen(self) -> float:
+        """From now on the upstream's silence counts; until when (monotonic seconds)."""
+        self._heard_at = monotonic()
+        return self.deadline
+
+    @property
+    def deadline(self) -> float:
+        """Until when something must come (monotonic seconds): an upstream that still reads may be silent meanwhile."""
+        upload = self._upload
+        if upload is None:
+            return self._heard_at + self._timeout
+        return max(self._heard_at, upload.quiet_since) + self._timeout
+
+    def late(self) -> None:
+        """A deadline has passed: the body breaks off, if it was this one."""
+        if self.deadline <= monotonic():
+            self._break_off(errors.BODY_STALLED, "")
+
+    def receive(self) -> bytes | memoryview:
+        """Wait for more, and take it: b"" if it is not ready for the client yet, or where the body ends."""
+        deadline = self.listen()
+        while True:
+            try:
+                self.source.wait_readable(deadline)
+            except DeadlinePassed:
+                self.late()
+                if self.fault is not None:
+                    return self._finish()
+                deadline = self.deadline
+            else:
+                return self.take()
+
+    def take(self) -> bytes | memoryview:
+        """What is here at this moment; in the process' buffer, it stands there until the next switch."""
+        sized, buffer = self._sized, self._buffer
+        try:
+            if sized is not None and buffer is not None:
+                count = self.source.sock.recv_into(buffer, min(sized.left, len(buffer)))
+                data: bytes | memoryview = buffer[:count]
+            else:
+                data = self.source.sock.recv(RECEIVE_SIZE if sized is None else min(sized.left, RECEIVE_SIZE))
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            self._break_off(errors.TRUNCATED, error.strerror or "")
+            return self._finish()
+        if not data:
+            return self._closed()
+        self._came()
+        if isinstance(data, bytes):
+            return self._convert(data)
+        self._count(len(data))
+        return data
+
+    def _came(self) -> None:
+        self._heard_at = now = monotonic()
+        if self._upload is not None:
+            self._upload.heard_at = now
+
+    def _count(self, count: int) -> None:
+        """Bytes of a body of known length have come, and go on as they are."""
+        assert self._sized is not None
+        self._sized.left -= count
+        if not self._sized.left:
+            self._end()
+
+    def _convert(self, data: bytes) -> bytes:
+        try:
+            payload = self._decoder.feed(data)
+        except FramingError as error:
+            payload = self._decoder.salvaged
+            self._break_off(errors.BAD_RESPONSE, str(error))
+        if self._recoding is not None:
+            payload = self._recoding.feed(payload)
+        return payload + self._finish() if self.done else payload
+
+    def _closed(self) -> bytes:
+        """The upstream has ended the connection."""
+        try:
+            self._decoder.close()
+        except FramingError as error:
+            self._break_off(errors.TRUNCATED, str(error))
+        return self._finish()
+
+    def _break_off(self, failure: Failure, detail: str) -> None:
+        self.fault = ExchangeError(failure, detail)
+
+    def _finish(self) -> bytes:
+        """The last bytes that the client gets."""
+        decoder = self._decoder
+        if self.fault is None and isinstance(decoder, ChunkedDecoder):
+            try:
+                self.trailers = response_trailers(decoder.trailers, self._nominated)
+            except ExchangeError as error:
+                self.fault = error
+        if self.fault is None:
+            self._end()
+        return b"" if self._recoding is None else self._recoding.finish(whole=self.fault is None)
+
+    def _end(self) -> None:
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            taken()
+
+    # Past Python.
+
+    @property
+    def spliceable(self) -> bool:
+        """Whether so much is left, and goes on as it is, that it should move inside the kernel."""
+        return self._sized is not None and self._sized.left >= WORTHWHILE
+
+    def mark(self) -> LowWater:
+        """The upstream's low-water mark, for `fill`."""
+        return LowWater(self.source)
+
+    def fill(self, pipe: Pipe, mark: LowWater) -> None:
+        """Wait for more of a body of known length and move it into the pipe."""
+        assert self._sized is not None
+        deadline = self.listen()
+        try:
+            mark.wait_readable(deadline)
+            moved = pipe.fill(self.source.sock.fileno(), self._sized.left)
+        except BlockingIOError:
+            return
+        except DeadlinePassed:
+            self.late()
+            return
+        except OSError as error:
+            self._break_off(errors.TRUNCATED, error.strerror or "")
+            return
+        if not moved:
+            self._closed()
+            return
+        mark.passed(moved, self._sized.left - moved)
+        self._came()
+        self._count(moved)
