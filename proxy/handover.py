@@ -17,9 +17,10 @@ from zlib import crc32
 
 Content = TypeVar("Content")
 
-_HALF = 1 << 20  # bytes, taken from the machine only as far as they are written to
+ROOM = 1 << 20
+"""Bytes for one object, taken from the machine only as far as they are written to."""
+
 _HEAD = 24
-_SIZE = _HEAD + 2 * _HALF
 _FUTURE_WRITE = 0x10
 """F_SEAL_FUTURE_WRITE (Linux 5.1), which Python has no name for: views that exist stay writable, new ones are not."""
 
@@ -27,10 +28,12 @@ _FUTURE_WRITE = 0x10
 class Handover(Generic[Content]):
     """Shared memory for objects of one `kind`, with one writer (the master) and any number of readers (its workers)."""
 
-    def __init__(self, kind: type[Content]) -> None:
+    def __init__(self, kind: type[Content], room: int = ROOM) -> None:
         self._kind = kind
-        self._file = _memory_file()
-        self._memory = mmap.mmap(self._file, _SIZE)
+        self._room = room
+        self._size = _HEAD + 2 * room
+        self._file = _memory_file(self._size)
+        self._memory = mmap.mmap(self._file, self._size)
         _seal(self._file)
         self._turn = memoryview(self._memory)[:8].cast("q")
         self._known = 0
@@ -44,7 +47,7 @@ class Handover(Generic[Content]):
             return
         self._turn.release()
         self._memory.close()
-        self._memory = mmap.mmap(self._file, _SIZE, prot=mmap.PROT_READ)
+        self._memory = mmap.mmap(self._file, self._size, prot=mmap.PROT_READ)
         self._turn = memoryview(self._memory)[:8].cast("q")
         os.close(self._file)
 
@@ -56,12 +59,12 @@ class Handover(Generic[Content]):
     def put(self, published: Content) -> None:
         """In the master: publish what was checked. Raises ValueError when it is larger than the memory."""
         content = pickle.dumps(published)
-        if len(content) > _HALF - _HEAD:
+        if len(content) > self._room - _HEAD:
             raise ValueError(
-                f"the {self._kind.__name__} takes {len(content)} bytes; at most {_HALF - _HEAD} can be handed over"
+                f"the {self._kind.__name__} takes {len(content)} bytes; at most {self._room - _HEAD} can be handed over"
             )
         turn = self._known + 1
-        start = _HEAD + turn % 2 * _HALF
+        start = _HEAD + turn % 2 * self._room
         frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
         self._memory[start : start + len(frame)] = frame
         self._turn[0] = turn
@@ -70,7 +73,7 @@ class Handover(Generic[Content]):
     def get(self) -> Content | None:
         """The newest, or None when nothing was published yet."""
         while self._reads and self._known != (turn := self._turn[0]):
-            found = self._read(_HEAD + turn % 2 * _HALF)
+            found = self._read(_HEAD + turn % 2 * self._room)
             if found is not None:
                 self._known, self._newest = turn, found
         return self._newest
@@ -78,7 +81,7 @@ class Handover(Generic[Content]):
     def _read(self, start: int) -> Content | None:
         size = int.from_bytes(self._memory[start : start + 8], "little")
         checksum = int.from_bytes(self._memory[start + 8 : start + 16], "little")
-        content = self._memory[start + 16 : start + 16 + min(size, _HALF)]
+        content = self._memory[start + 16 : start + 16 + min(size, self._room)]
         if crc32(content) != checksum:
             return None  # overtaken: the master has published twice since the turn was read
         newest = _Reader(content, self._kind).load()
@@ -111,7 +114,7 @@ def _classes(kind: Any, known: frozenset[type] = frozenset()) -> frozenset[type]
     return known
 
 
-def _memory_file() -> int:
+def _memory_file(size: int) -> int:
     """Memory with a descriptor, so that a worker can have a view of its own; -1, no file, where there is none such.
 
     Elsewhere than on Linux, which is for development, workers keep the master's view.
@@ -119,7 +122,7 @@ def _memory_file() -> int:
     if not hasattr(os, "memfd_create"):
         return -1
     file = os.memfd_create("aragora-proxy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(file, _SIZE)
+    os.ftruncate(file, size)
     return file
 
 

@@ -22,6 +22,7 @@ from tests.proxy.tls.wire import HOST, hello, pair, shake_hands, vector
 
 CURVES = {"X25519": 29, "P-256": 23, "P-384": 24}
 FINITE_FIELDS = {"ffdhe2048": 256, "ffdhe3072": 257, "ffdhe4096": 258, "ffdhe6144": 259, "ffdhe8192": 260}
+_X25519MLKEM768 = 4588
 _HANDSHAKE, _ALERT = 0x16, 0x15
 _HANDSHAKE_FAILURE = 40
 
@@ -110,6 +111,8 @@ def test_no_context_agrees_on_a_finite_field(contexts: Contexts, kind: str) -> N
     for name, group in CURVES.items():
         assert accepted(context, hello_for(group)), name
     assert accepted(context, hello_for(*FINITE_FIELDS.values(), CURVES["X25519"]))
+    if ssl.OPENSSL_VERSION_INFO >= (3, 5):
+        assert accepted(context, hello_for(_X25519MLKEM768))
 
 
 def test_a_key_share_of_a_finite_field_costs_nothing_beside_a_curve(contexts: Contexts) -> None:

@@ -241,13 +241,18 @@ def test_a_full_disk_stops_no_renewal(issue: Issue, tmp_path: Path) -> None:
         Vault().fill(chosen)
 
 
+def test_as_many_as_a_file_may_name_are_handed_over(issue: Issue) -> None:
+    one = issue(ONE)
+    one.cert.write_bytes(one.cert.read_bytes() * 12)
+    assert len(Vault().fill(settings(*[one] * 256)).pairs) == 256
+
+
 def test_more_than_can_be_handed_over_ends_nothing(issue: Issue) -> None:
-    one, two = issue(ONE), issue(TWO)
-    vault, chosen = Vault(), settings(one, two)
+    one = issue(ONE)
+    vault, chosen = Vault(), settings(*[one] * 12)
     first = vault.fill(chosen)
-    for each in (one, two):
-        leaf = each.cert.read_bytes()
-        each.cert.write_bytes(leaf * ((1 << 20) // len(leaf)))
+    leaf = one.cert.read_bytes()
+    one.cert.write_bytes(leaf * ((1 << 20) // len(leaf)))
     with pytest.raises(SettingsError, match="too many or too large"):
         vault.refill(chosen)
     assert vault.get() == first
