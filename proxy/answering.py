@@ -36,22 +36,24 @@ def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, pace: Pa
 def send_answer(downstream: Downstream, answer: Answer, request: Request, route: Route) -> None:
     """Send an answer that needs no upstream. Errors as for `send_whole`."""
     body = answer.body
-    head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
+    plain = head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
     head.content_length = None if answer.status in (204, 304) else answer.length
     head.private = field_value(answer.fields, b"set-cookie") is not None
     coding = IDENTITY
-    if route.edits is not None:
-        if answer.length <= MOST_KEPT:
-            head, coding = route.edits.incoming(request, head)
-        else:
-            head = route.edits.own(request, head)
+    edits = route.edits
+    if edits is not None:
+        plain = edits.own(request, head)
+        head, coding = edits.incoming(request, head) if answer.length <= MOST_KEPT else (plain, IDENTITY)
     limits = route.relay_limits
     try:
         if request.method == b"HEAD":
             send_whole(downstream, head, head.content_length, b"", limits.pace)
-        elif coding != IDENTITY:
-            _send_encoded(downstream, head, body, coding, limits)
-        elif isinstance(body, File):
+            return
+        if coding != IDENTITY:
+            if _send_encoded(downstream, head, body, coding, limits):
+                return
+            head = plain
+        if isinstance(body, File):
             send_whole(downstream, head, body.length, b"", limits.pace)
             downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, limits.pace)
         else:
@@ -63,12 +65,15 @@ def send_answer(downstream: Downstream, answer: Answer, request: Request, route:
 
 def _send_encoded(
     downstream: Downstream, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits
-) -> None:
+) -> bool:
+    """Send it compressed; False, and nothing was sent, if there is no room on disk for all of it."""
     spool = Spool(limits.spool_memory, limits.spool_dir)
     try:
         pieces = read_file_part(body.descriptor, body.offset, body.length) if isinstance(body, File) else [body]
-        encode(pieces, coding, spool)
+        if not encode(pieces, coding, spool):
+            return False
         send_kept(downstream, head, spool, limits.pace)
+        return True
     finally:
         spool.close()
 

@@ -254,18 +254,23 @@ class Exchange(Asking):
         self, response: ResponseHead, head: ResponseHead, rest: bytes, coding: bytes, limits: RelayLimits
     ) -> None:
         """Pass the body on as it comes; where it is long, or the client slow, through a spool."""
-        downstream, resources = self._downstream, self._resources
         intake = self._intake(response, coding, limits)
         first = intake.begin(rest)
         stream = response.content_length is None or coding != IDENTITY
-        pending = downstream.begin(head, None if stream else response.content_length, first, stream=stream)
+        pending = self._downstream.begin(head, None if stream else response.content_length, first, stream=stream)
+        spools = not (response.unbuffered or response.event_stream)
+        self._relay_on(intake, pending, limits, stream=stream, spools=spools)
+
+    def _relay_on(self, intake: Intake, pending: bytes, limits: RelayLimits, *, stream: bool, spools: bool) -> None:
+        """Pass on the rest of a body whose head was sent, behind `pending`; `stream`: its length was not told."""
+        downstream = self._downstream
         relay = Relay(
             intake,
             downstream.outlet,
             downstream.framed if stream else None,
-            resources.pipes,
+            self._resources.pipes,
             limits,
-            spools=not (response.unbuffered or response.event_stream),
+            spools=spools,
             upload=self._upload,
         )
         try:
@@ -300,12 +305,22 @@ class Exchange(Asking):
         self, response: ResponseHead, head: ResponseHead, rest: bytes, coding: bytes, limits: RelayLimits
     ) -> None:
         """Compress the body at the upstream's pace, so that its length can be told and nobody waits for the client."""
+        downstream = self._downstream
+        intake = self._intake(response, coding, limits)
         spool = Spool(limits.spool_memory, limits.spool_dir)
         try:
-            keep(self._intake(response, coding, limits), rest, spool)
-            send_kept(self._downstream, head, spool, limits.pace)
+            unstored = keep(intake, rest, spool)
+            if not unstored:
+                send_kept(downstream, head, spool, limits.pace)
+                return
+            downstream.begin(head, None, b"", stream=True)
+            for piece in spool.pieces():
+                framed = downstream.framed(piece)
+                send_rest(downstream.outlet, framed, limits.pace)
+                downstream.sent += len(framed)
         finally:
             spool.close()
+        self._relay_on(intake, downstream.framed(unstored), limits, stream=True, spools=False)
 
     def _relay_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes, limits: RelayLimits) -> None:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""

@@ -28,21 +28,23 @@ def body_decoder(response: ResponseHead) -> Decoder:
     return ClosedDecoder()
 
 
-def keep(intake: "Intake", rest: bytes, spool: Spool) -> None:
-    """Put a whole body into a spool; `rest` came with its head. Raises `ExchangeError`."""
-    store(spool, intake.begin(rest))
-    while not intake.done:
-        store(spool, intake.receive())
+def keep(intake: "Intake", rest: bytes, spool: Spool) -> bytes:
+    """Put a whole body into a spool; `rest` came with its head. Raises `ExchangeError`.
+
+    Where the room on disk ends before the body does, the first bytes that did not fit are returned.
+    """
+    data: bytes | memoryview = intake.begin(rest)
+    while True:
+        try:
+            spool.append(data)
+        except OSError:
+            return bytes(data)
+        if intake.done:
+            break
+        data = intake.receive()
     if intake.fault is not None:
         raise intake.fault
-
-
-def store(spool: Spool, data: bytes | memoryview) -> None:
-    """Append to a spool. Raises `ExchangeError` when the disk is full."""
-    try:
-        spool.append(data)
-    except OSError as error:
-        raise ExchangeError(errors.SPOOL, error.strerror or "") from None
+    return b""
 
 
 class Recoding:

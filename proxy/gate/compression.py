@@ -9,7 +9,6 @@ with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 import re
 from collections.abc import Iterable
 
-from proxy.intake import store
 from proxy.net.spool import Spool
 from proxy.net.stream import give_way
 from proxy.relay import RelayLimits
@@ -106,12 +105,21 @@ def may_be_kept(response: ResponseHead, length: int, limits: RelayLimits) -> boo
     return not (response.unbuffered or response.event_stream) and length <= min(limits.spool_size, MOST_KEPT)
 
 
-def encode(pieces: Iterable[bytes], coding: bytes, spool: Spool) -> None:
-    """Put a body into the spool, compressed. Raises `ExchangeError`, and what `pieces` raise."""
+def encode(pieces: Iterable[bytes], coding: bytes, spool: Spool) -> bool:
+    """Put a body into the spool, compressed; whether there was room for it. Raises what `pieces` raise."""
     engine = encoder(coding)
     for piece in pieces:
         for begin in range(0, len(piece), _SLICE):
             if begin:
                 give_way()
-            store(spool, engine.feed(piece[begin : begin + _SLICE]))
-    store(spool, engine.finish())
+            if not _stored(spool, engine.feed(piece[begin : begin + _SLICE])):
+                return False
+    return _stored(spool, engine.finish())
+
+
+def _stored(spool: Spool, data: bytes) -> bool:
+    try:
+        spool.append(data)
+    except OSError:
+        return False
+    return True

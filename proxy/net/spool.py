@@ -7,7 +7,7 @@ take their time leave the other half to uploads, which cannot be answered withou
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import IO
 
@@ -112,6 +112,19 @@ class Spool:
     def in_memory(self) -> bytes:
         """Everything, if none of it is in a file; else nothing."""
         return bytes(self._memory)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Everything, piece by piece. Raises `OSError`."""
+        if self._file is None:
+            yield bytes(self._memory)
+            return
+        offset = 0
+        while offset < self.length:
+            data = os.pread(self._file.fileno(), min(_READ_SIZE, self.length - offset), offset)
+            if not data:
+                raise OSError(errno.EIO, "the file became shorter while it was read")
+            offset += len(data)
+            yield data
 
     def clear(self) -> None:
         """Forget everything, as after the last byte was sent; the file is kept for more."""

@@ -1,5 +1,6 @@
 """The total of what bodies take on disk: where it ends uploads are refused, and responses wait for their clients."""
 
+import gzip
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from hyperframe.frame import DataFrame
 
 from tests.proxy.black_box.exchange import Client
 from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import OK, ScriptedUpstream, read_request
+from tests.proxy.black_box.scripted import OK, Script, ScriptedUpstream, read_request
 from tests.proxy.h2.raw import POST, Raw
 from tests.waiting import until
 
@@ -176,3 +177,39 @@ def test_a_reload_changes_it(scripted: ScriptedUpstream, start: Start, tmp_path:
     file.write_text('spool_total = "1m"\n')
     gateway.signal(signal.SIGHUP)
     until(lambda: status() == 503, "the reload")
+
+
+# Two megabytes whose compressed form does not fit in memory.
+TEXT = os.urandom(1_000_000).hex().encode()
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_what_is_compressed_goes_on_without_it(
+    scripted: ScriptedUpstream, start: Start, tmp_path: Path, pieces: int
+) -> None:
+    text = TEXT[: len(TEXT) // pieces]
+    scripted.expect(
+        Script(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+    )
+    gateway = start(scripted.address, "--spool-total", "200k", "--compress", "on", admin=True)
+    for version in (b"1.1", b"1.0"):
+        with Client(gateway.address) as client:
+            client.send(b"GET /a HTTP/%b\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n" % version)
+            answer = client.answer()
+            assert (answer.status, answer.field("Content-Encoding"), answer.whole) == (200, "gzip", True)
+            assert gzip.decompress(answer.body) == text
+    until(lambda: spooled(gateway) == 0, "room on disk again")
+    assert _metric(gateway, "spools_refused_total") == 2
+
+
+def test_a_file_that_cannot_be_kept_compressed_is_sent_as_it_is(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "a.txt").write_bytes(TEXT)
+    file = tmp_path / "gateway.toml"
+    file.write_text(f'compress = true\n[[route]]\npath = "/"\nroot = "{tmp_path}/site"\n')
+    gateway = start("", "--config", str(file), "--spool-total", "1k")
+    with Client(gateway.address) as client:
+        client.send(b"GET /a.txt HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+        answer = client.answer()
+        assert (answer.status, answer.field("Content-Encoding")) == (200, None)
+        assert answer.body == TEXT
