@@ -1,5 +1,7 @@
 """One connection of HTTP/2 with several requests on it, and whether each came to its own end."""
 
+import contextlib
+from dataclasses import replace
 from random import Random
 
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
@@ -9,28 +11,45 @@ from tests.proxy.fuzz.ledger import Ledger, Verdict
 from tests.proxy.h2.raw import Raw
 
 _PATIENCE = 10.0
+_QUIET = 0.05
+_BROKEN = 0.25
+"""Share of the connections whose frames are changed."""
 
 
-def run_h2(chance: Random, port: int, ledger: Ledger, name: str, *, streamed: bool, most: int = 8) -> int:
+def run_h2(
+    chance: Random, port: int, ledger: Ledger, name: str, *, streamed: bool, most: int = 8, breaks: bool = True
+) -> int:
     """Send up to `most` requests at once, wait for what must come; returns how many there were.
 
-    `name` makes their identities unique. Faults go to the ledger.
+    `name` makes their identities unique. If it `breaks` some connections, bytes of their frames are changed: nobody can
+    say then what must come. Faults go to the ledger.
     """
     sender = Sender(chance, streamed=streamed)
     streams = [sender.stream(f"{name}-{index}") for index in range(chance.randrange(1, most + 1))]
+    broken = breaks and chance.random() < _BROKEN
+    if broken:
+        for stream in streams:
+            stream.message = replace(stream.message, verdict=Verdict.UNKNOWN)
     for stream in streams:
         ledger.expect(stream.message)
     with Raw(port) as client:
-        client.sock.settimeout(_PATIENCE)
-        ended = _Answers(_send(chance, client, sender, streams))
-        ended.await_all(client, ledger)
+        client.sock.settimeout(_QUIET if broken else _PATIENCE)
+        if broken:
+            with contextlib.suppress(OSError):
+                _send(chance, client, sender, streams, broken=True)
+                while client.receive() is not None:
+                    pass
+        else:
+            _Answers(_send(chance, client, sender, streams)).await_all(client, ledger)
     for stream in streams:
         if stream.message.verdict is Verdict.READ and not ledger.times_read(stream.message.identity):
             ledger.fault(f"{stream.message} was answered and not read")
     return len(streams)
 
 
-def _send(chance: Random, client: Raw, sender: Sender, streams: list[Stream]) -> dict[int, Stream]:
+def _send(
+    chance: Random, client: Raw, sender: Sender, streams: list[Stream], *, broken: bool = False
+) -> dict[int, Stream]:
     """Send all, in pieces of any size; the streams by their numbers."""
     numbers: dict[int, int] = {}
     pending: list[bytes | Frame] = []
@@ -40,10 +59,22 @@ def _send(chance: Random, client: Raw, sender: Sender, streams: list[Stream]) ->
         if chance.random() < 0.1:
             pending.append(sender.noise())
         if chance.random() < 0.3:
-            client.send(*pending)
+            client.send(*(_changed(chance, pending) if broken else pending))
             pending = []
-    client.send(*pending)
+    client.send(*(_changed(chance, pending) if broken and pending else pending))
     return {number: streams[index] for index, number in numbers.items()}
+
+
+def _changed(chance: Random, frames: list[bytes | Frame]) -> list[bytes | Frame]:
+    """The same with a few bytes changed, lost or put in, in headers as often as in payloads."""
+    data = bytearray(b"".join(one if isinstance(one, bytes) else one.serialize() for one in frames))
+    for _ in range(chance.choice((0, 1, 1, 3))):
+        at = chance.choice((chance.randrange(len(data)), chance.randrange(min(9, len(data)))))
+        change = chance.choice((bytes([chance.randrange(256)]), b"", b"\0\0", bytes(data[at : at + 9])))
+        data[at : at + 1] = change
+        if not data:
+            break
+    return [bytes(data)]
 
 
 class _Answers:

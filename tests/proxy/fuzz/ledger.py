@@ -79,6 +79,11 @@ class Ledger:
                 self._sent.pop(identity, None)
                 self._reads.pop(identity, None)
 
+    def knows(self, identity: str) -> bool:
+        """Whether somebody has sent this of late."""
+        with self._lock:
+            return identity in self._sent
+
     def times_read(self, identity: str) -> int:
         """How often a request was read, once it was, or after a while; its answer may come before that."""
         with self._lock:
