@@ -25,6 +25,7 @@ _LOOK = 30.0
 _FIRST_LOOK = 1.0
 _FIRST_WAIT = 120.0  # seconds after a failure; doubled with each further one. Authorities allow few failures an hour.
 _AT_ONCE = 4
+_LONGEST_CHALLENGE = 600.0  # seconds: all that takes the authority's time is over by then
 _LONGEST_PAUSE = 6 * 3600.0
 _MOST_DOUBLED = 10
 _SPREAD = 0.02  # of the lifetime: many machines that began together do not renew together
@@ -107,6 +108,7 @@ class Renewals:
         with self._state.lock() as ours:
             if not ours:
                 return
+            self._state.forget_challenges(time.time() - _LONGEST_CHALLENGE)
             # Asked again: another worker may have done it meanwhile.
             wanted = [domain for domain in self._settings.domain if self._is_due(domain)]
             if wanted or (tell and self._state.contact() != self._settings.acme):

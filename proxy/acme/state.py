@@ -168,6 +168,12 @@ class State:
         finally:
             path.unlink(missing_ok=True)
 
+    def forget_challenges(self, before: float) -> None:
+        """Remove those that a process which was killed has left (unix seconds). Raises `OSError`."""
+        for path in self.pending.iterdir():
+            if path.lstat().st_mtime < before:
+                path.unlink()
+
     @contextmanager
     def lock(self) -> Iterator[bool]:
         """Whether this process is the one that obtains, while the block takes. Raises `OSError`."""

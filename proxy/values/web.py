@@ -168,7 +168,7 @@ def _domains(raw: Any) -> tuple[str, ...]:
             if written := _ascii_name(name):
                 raise ValueError(f"'{name}': requests and certificates spell this name '{written}'; write that")
             raise ValueError(f"'{name}' is not a host name such as api.example.com or *.example.com")
-    return tuple(name.lower() for name in found)
+    return tuple(dict.fromkeys(name.lower() for name in found))
 
 
 def _ascii_name(name: str) -> str:

@@ -102,6 +102,10 @@ def test_an_internationalized_name_is_told_how_the_dns_spells_it(name: str, writ
     assert DOMAINS.read(written) == (written,)
 
 
+def test_a_name_that_is_given_twice_is_one() -> None:
+    assert DOMAINS.read(["a.test", "b.test", "A.test"]) == ("a.test", "b.test")
+
+
 @pytest.mark.parametrize("name", ["ü!.example", "bücher.example:443", "https://bücher.example", "ü" * 300, "."])
 def test_what_is_no_name_in_any_spelling_is_just_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a host name"):

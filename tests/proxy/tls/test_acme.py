@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -191,6 +192,18 @@ def test_state_gives_only_what_is_pending_and_keeps_it_private(tmp_path: Path) -
     with state.challenge(state.validation(SITE).name, pair.key + pair.chain):
         assert state.validation_context(SITE) is not None
     assert State(tmp_path, "https://other.test/directory").root != state.root
+
+
+def test_challenges_that_a_killed_process_left_are_forgotten(tmp_path: Path) -> None:
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    left, asked = "l" * 43, "a" * 43
+    for token in (left, asked):
+        (state.pending / token).write_bytes(b"answer")
+    os.utime(state.pending / left, (0, time.time() - 700))
+    state.forget_challenges(time.time() - 600)
+    assert state.response(left) is None
+    assert state.response(asked) == b"answer"
 
 
 def test_one_worker_of_all_has_the_lock(tmp_path: Path) -> None:
