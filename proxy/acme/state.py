@@ -19,7 +19,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,10 +169,11 @@ class State:
             path.unlink(missing_ok=True)
 
     def forget_challenges(self, before: float) -> None:
-        """Remove those that a process which was killed has left (unix seconds). Raises `OSError`."""
-        for path in self.pending.iterdir():
-            if path.lstat().st_mtime < before:
-                path.unlink()
+        """Remove those that a process which was killed has left (unix seconds), as far as that is possible."""
+        for path in self.pending.glob("*"):
+            with suppress(OSError):
+                if path.lstat().st_mtime < before:
+                    path.unlink()
 
     @contextmanager
     def lock(self) -> Iterator[bool]:

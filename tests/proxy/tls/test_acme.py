@@ -200,7 +200,9 @@ def test_challenges_that_a_killed_process_left_are_forgotten(tmp_path: Path) -> 
     left, asked = "l" * 43, "a" * 43
     for token in (left, asked):
         (state.pending / token).write_bytes(b"answer")
-    os.utime(state.pending / left, (0, time.time() - 700))
+    (state.pending / "directory").mkdir()
+    for name in (left, "directory"):
+        os.utime(state.pending / name, (0, time.time() - 700))
     state.forget_challenges(time.time() - 600)
     assert state.response(left) is None
     assert state.response(asked) == b"answer"
