@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 import uuid
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -135,6 +136,9 @@ async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     # The length that counts is that of what was read: a longer body was cut just above the limit.
     environ["CONTENT_LENGTH"] = str(max(len(body), int(environ.get("CONTENT_LENGTH") or 0)))
     start, content = await here.pool.run(_call, environ)
+    if isinstance(content, Streamed):
+        await _send_parts(start, content, send, here)
+        return
     wanted = environ.get("aragora.deferred")
     try:
         if isinstance(wanted, stream.StreamEvents):
@@ -150,13 +154,36 @@ async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
+class Streamed:
+    """A body that is made while it is sent."""
+
+    def __init__(self, answer: Iterable[bytes]) -> None:
+        self._parts = iter(answer)
+        self.close: Callable[[], None] = getattr(answer, "close", lambda: None)
+
+    def part(self) -> bytes:
+        """The next part; empty behind the last one."""
+        return next(self._parts, b"")
+
+
+async def _send_parts(start: Message, body: Streamed, send: Send, here: Loop) -> None:
+    """Send each part when the last one has left; they are made in threads."""
+    try:
+        await send(start)
+        while part := await here.pool.run(body.part):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        await here.pool.run(body.close)
+
+
 async def _waited(
     wanted: stream.AwaitEvents | stream.AwaitEnd,
     start: Message,
     content: bytes,
     environ: dict[str, Any],
     here: Loop,
-) -> tuple[Message, bytes]:
+) -> tuple[Message, bytes | Streamed]:
     """The answer after the wait, or the one given before it where that still stands."""
     ended = await live.await_change(wanted, here.bell, here.pool)
     if isinstance(wanted, stream.AwaitEnd) and not ended:
@@ -170,7 +197,7 @@ async def _waited(
     return await here.pool.run(_call, again)
 
 
-def _call(environ: dict[str, Any]) -> tuple[Message, bytes]:
+def _call(environ: dict[str, Any]) -> tuple[Message, bytes | Streamed]:
     """The WSGI application's answer as an ASGI start message and a body."""
     started: list[Message] = []
 
@@ -179,6 +206,8 @@ def _call(environ: dict[str, Any]) -> tuple[Message, bytes]:
         started.append({"type": "http.response.start", "status": int(status[:3]), "headers": fields})
 
     answer = wsgi.application(environ, start_response)
+    if environ.get("aragora.streamed"):
+        return started[-1], Streamed(answer)
     try:
         content = b"".join(answer)
     finally:

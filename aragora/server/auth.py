@@ -87,6 +87,12 @@ def who(token: str | None, tokens: tuple[str, ...]) -> str:
     return f"token {hashlib.sha256(token.encode()).hexdigest()[:8]}"
 
 
+def identity(field: str | None, tokens: tuple[str, ...]) -> str:
+    """What tells the holder of an admitted token from those of others, without being it; empty where none is asked."""
+    token = bearer(field)
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest() if tokens and token is not None else ""
+
+
 def check(field: str | None, tokens: tuple[str, ...]) -> None:
     """Raise `Unauthorized` unless the Authorization field carries a known token, or none is needed."""
     if not tokens:

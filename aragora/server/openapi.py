@@ -61,7 +61,10 @@ OPERATIONS = (
         (400, 409, 413, 415, 429),
         query=queries.CreateQuery,
         body=NewDebate,
-        headers={"Idempotency-Key": "The same key with the same body makes one debate, however often it is sent."},
+        headers={
+            "Idempotency-Key": "The same key of the same token with the same body makes one debate, however often it "
+            "is sent."
+        },
     ),
     Operation(
         "get",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import falcon
 from pydantic import BaseModel
 
 from aragora.errors import BadRequest
-from aragora.server import body, models, process, queries, stream
+from aragora.server import auth, body, models, process, queries, stream
 from aragora.service import views
 from aragora.service.requests import DebateChanges, NewDebate
 
 MAX_KEY = 255
+PORTION_BYTES = 65_536
 
 
 def answer(resp: falcon.Response, model: type[BaseModel], content: Any) -> None:
@@ -20,6 +25,56 @@ def answer(resp: falcon.Response, model: type[BaseModel], content: Any) -> None:
     resp.content_type = falcon.MEDIA_JSON
     resp.data = model.model_validate(content, from_attributes=True).model_dump_json().encode()
     resp.set_header("Cache-Control", "no-store")
+
+
+def answer_list(
+    req: falcon.Request,
+    resp: falcon.Response,
+    lists: tuple[str, type[BaseModel], Iterable[Any]],
+    **beside: Any,
+) -> None:
+    """Serialise the rows of `lists` (name, model, rows) one by one and send them as they come, with their count and
+    the members `beside` them.
+    """
+    name, model, rows = lists
+    count = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal count
+        yield b'{"%s":[' % name.encode()
+        for row in rows:
+            shown = model.model_validate(row, from_attributes=True).model_dump_json().encode()
+            yield b"," + shown if count else shown
+            count += 1
+        yield b"]," + json.dumps({"count": count, **beside}).encode().removeprefix(b"{")
+
+    send_parts(req, resp, falcon.MEDIA_JSON, parts())
+
+
+def send_parts(req: falcon.Request, resp: falcon.Response, content_type: str, parts: Iterator[bytes]) -> None:
+    """Answer with a body that is made while it is sent; what fails before its first portion is an ordinary answer."""
+    resp.content_type = content_type
+    resp.set_header("Cache-Control", "no-store")
+    made = portions(parts)
+    first = next(made, b"")
+    if len(first) < PORTION_BYTES:
+        resp.data = first  # all of it, with its length
+        return
+    req.env["aragora.streamed"] = True
+    resp.stream = iter(()) if req.method == "HEAD" else chain([first], made)
+
+
+def portions(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The parts joined to portions of about `PORTION_BYTES`, with a pause after each in which others are served."""
+    portion = bytearray()
+    for part in parts:
+        portion += part
+        if len(portion) >= PORTION_BYTES:
+            yield bytes(portion)
+            portion.clear()
+            time.sleep(0)
+    if portion:
+        yield bytes(portion)
 
 
 class Resource:
@@ -41,7 +96,8 @@ class DebateCollection(Resource):
         here = process.current()
         wait = queries.parse(queries.CreateQuery, req).wait
         new = NewDebate.parse(body.read(req, here.settings.max_body))
-        record = here.debates.create(new, idempotency_key=idempotency_key(req))
+        caller = auth.identity(req.auth, here.settings.api_tokens)
+        record = here.debates.create(new, idempotency_key=idempotency_key(req), caller=caller)
         resp.set_header("Location", f"/api/debates/{record.id}")
         if wait > 0 and not record.ended:
             req.env["aragora.waits"] = True
@@ -61,9 +117,8 @@ class DebateCollection(Resource):
         here = process.current()
         query = queries.parse(queries.ListQuery, req)
         page = here.debates.page(query.limit, query.cursor, query.status, query.q)
-        debates = [views.debate(record) for record in page.debates]
-        content = {"debates": debates, "count": len(debates), "next_cursor": page.next_cursor}
-        answer(resp, models.DebateList, content)
+        debates = map(views.debate, page.debates)
+        answer_list(req, resp, ("debates", models.DebateSummary, debates), next_cursor=page.next_cursor)
 
 
 class DebateItem(Resource):
@@ -166,20 +221,19 @@ class Events(Resource):
 class Votes(Resource):
     """`/api/debates/{debate_id}/votes`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """Who chose whom."""
         votes = process.current().debates.votes(debate_id)
-        answer(resp, models.VoteList, {"debate_id": debate_id, "votes": votes, "count": len(votes)})
+        answer_list(req, resp, ("votes", models.VoteAnswer, votes), debate_id=debate_id)
 
 
 class Critiques(Resource):
     """`/api/debates/{debate_id}/critiques`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """What the agents hold against each other's answers."""
         critiques = process.current().debates.critiques(debate_id)
-        content = {"debate_id": debate_id, "critiques": critiques, "count": len(critiques)}
-        answer(resp, models.CritiqueList, content)
+        answer_list(req, resp, ("critiques", models.CritiqueAnswer, critiques), debate_id=debate_id)
 
 
 class Convergence(Resource):
@@ -187,7 +241,7 @@ class Convergence(Resource):
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """How near the answers came, round by round."""
-        rounds = process.current().debates.convergence(debate_id)
+        rounds = list(process.current().debates.convergence(debate_id))
         answer(resp, models.ConvergenceAnswer, {"debate_id": debate_id, "rounds": rounds})
 
 
@@ -198,12 +252,10 @@ class Export(Resource):
         """Download a debate."""
         query = queries.parse(queries.ExportQuery, req)
         export = process.current().debates.export(debate_id, form, query.table)
-        resp.content_type = export.content_type
+        send_parts(req, resp, export.content_type, export.parts)
         resp.downloadable_as = export.filename
-        resp.data = export.body
         # The HTML form holds other people's words: even if a browser shows it in place, nothing in it may run.
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
-        resp.set_header("Cache-Control", "no-store")
 
 
 class Agents(Resource):

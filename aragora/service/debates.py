@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aragora.agents import AgentInfo, available
@@ -19,7 +19,6 @@ from aragora.storage import ChangeFeed, DebateRecord, Page, Store, Subscription
 from aragora.storage.records import STATUSES
 
 MAX_EVENTS = 10_000  # events of one debate after which people's votes and suggestions are refused
-MAX_EXPORT = 20_000  # rows of one export
 MAX_KEY = 255  # characters of an Idempotency-Key
 MAX_SEARCH = 200  # characters of a search
 MAX_COMMENT = 2000  # characters of a person's vote, reasoning or suggestion
@@ -34,10 +33,12 @@ class Debates:
         self.feed = feed
         self.agents_environ = agents_environ
 
-    def create(self, new: NewDebate, *, idempotency_key: str | None = None) -> DebateRecord:
+    def create(self, new: NewDebate, *, idempotency_key: str | None = None, caller: str = "") -> DebateRecord:
         """Store a debate; a runner, here or elsewhere, begins with it at once.
 
-        Raises ValidationFailed (unknown agent, missing credentials), Conflict (the key was used for another request).
+        An idempotency key is its caller's own: another caller's same key is another one. ``caller`` is empty where
+        callers are not told apart. Raises ValidationFailed (unknown agent, missing credentials), Conflict (the key was
+        used for another request).
         """
         if idempotency_key is not None and not (1 <= len(idempotency_key) <= MAX_KEY and is_storable(idempotency_key)):
             raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {MAX_KEY} characters"))
@@ -61,7 +62,7 @@ class Debates:
             spec,
             title=new.title,
             metadata=new.metadata,
-            idempotency_key=idempotency_key,
+            idempotency_key=_own(idempotency_key, caller),
             request_hash=hashlib.sha256(body.encode()).hexdigest() if body else None,
         )
         self.feed.publish_work()
@@ -92,8 +93,8 @@ class Debates:
     def view(self, debate_id: str) -> views.Row:
         """The debate as the API shows it, messages included."""
         record = self.store.get(debate_id)
-        said, _ = self.store.select(debate_id, [EventType.AGENT_MESSAGE], MAX_EXPORT)
-        return views.debate(record) | {"messages": views.messages(said)}
+        said = self.store.each(record, [EventType.AGENT_MESSAGE])
+        return views.debate(record) | {"messages": list(views.messages(said))}
 
     def page(self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None) -> Page:
         """Debates, newest first; raises ValidationFailed, and BadRequest for a broken cursor."""
@@ -153,20 +154,22 @@ class Debates:
         if not 1 <= limit <= 200 or not 0 <= offset <= 1_000_000:
             raise ValidationFailed.of(Problem("limit, offset", "limit 1 to 200, offset 0 to 1000000"))
         said, total = self.store.select(debate_id, [EventType.AGENT_MESSAGE], limit, offset)
-        return views.messages(said, offset), total
+        return list(views.messages(said, offset)), total
 
-    def votes(self, debate_id: str) -> list[views.Row]:
-        """Every vote; the users' have the type ``user_vote``."""
-        found, _ = self.store.select(debate_id, [EventType.VOTE, EventType.USER_VOTE], MAX_EXPORT)
-        return [{"type": item.type.value} | row for item, row in zip(found, views.findings(found), strict=True)]
+    def votes(self, debate_id: str) -> Iterator[views.Row]:
+        """Every vote, as it is read; the users' have the type ``user_vote``."""
+        return views.findings(self._each(debate_id, EventType.VOTE, EventType.USER_VOTE), typed=True)
 
-    def critiques(self, debate_id: str) -> list[views.Row]:
-        """Every critique."""
-        return views.findings(self.store.select(debate_id, [EventType.CRITIQUE], MAX_EXPORT)[0])
+    def critiques(self, debate_id: str) -> Iterator[views.Row]:
+        """Every critique, as it is read."""
+        return views.findings(self._each(debate_id, EventType.CRITIQUE))
 
-    def convergence(self, debate_id: str) -> list[views.Row]:
-        """Similarity of the answers, measure by measure."""
-        return views.findings(self.store.select(debate_id, [EventType.CONVERGENCE], MAX_EXPORT)[0])
+    def convergence(self, debate_id: str) -> Iterator[views.Row]:
+        """Similarity of the answers, measure by measure, as it is read."""
+        return views.findings(self._each(debate_id, EventType.CONVERGENCE))
+
+    def _each(self, debate_id: str, *types: EventType) -> Iterator[Event]:
+        return self.store.each(self.store.get(debate_id), types)
 
     def export(self, debate_id: str, form: str, table: str = "summary") -> Export:
         """``form``: json, csv, html, txt or md; ``table``: summary, messages, critiques or votes."""
@@ -175,9 +178,9 @@ class Debates:
         if table not in TABLES:
             raise ValidationFailed.of(Problem("table", f"one of {', '.join(TABLES)}"))
         record = self.store.get(debate_id)
-        rows: Sequence[views.Row] = ()
+        rows: Iterable[views.Row] = ()
         if table == "messages":
-            rows = views.messages(self.store.select(debate_id, [EventType.AGENT_MESSAGE], MAX_EXPORT)[0])
+            rows = views.messages(self._each(debate_id, EventType.AGENT_MESSAGE))
         elif table in COLUMNS:
             rows = self.critiques(debate_id) if table == "critiques" else self.votes(debate_id)
         return export(Sheet(views.debate(record), table, rows), form)
@@ -228,6 +231,13 @@ class Debates:
             watch.close()
             raise
         return watch
+
+
+def _own(key: str | None, caller: str) -> str | None:
+    """The key as it is stored: beside those of other callers, and of one length."""
+    if key is None or not caller:
+        return key
+    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
 
 
 def _unusable(agent: NewAgent, infos: Mapping[str, AgentInfo]) -> str | None:

@@ -1,7 +1,9 @@
 """Downloads of a debate in five formats. What agents and people wrote is data in every one of them.
 
 HTML is escaped and forbids scripts; a CSV cell that a spreadsheet would take for a formula begins with an apostrophe;
-Markdown quotes the text line by line.
+Markdown shows text without its links and images (`aragora.service.markdown`).
+
+Each format writes in parts, row by row: a debate may hold more than one process should hold at once.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import csv
 import html
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aragora.service import markdown
 from aragora.service.views import Row
 from aragora.text import printable
 
@@ -29,11 +32,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished download; ``body`` is UTF-8."""
+    """A download that is written as it is read; ``parts`` are UTF-8, and can be read once."""
 
     filename: str
     content_type: str
-    body: bytes
+    parts: Iterator[bytes]
+
+    @property
+    def body(self) -> bytes:
+        """The whole of it, at once."""
+        return b"".join(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +50,25 @@ class Sheet:
 
     debate: Row
     table: str
-    rows: Sequence[Row]
+    rows: Iterable[Row]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the table's columns."""
         return ("field", "value") if self.table == "summary" else COLUMNS[self.table]
 
-    def cells(self) -> list[list[str]]:
-        """The table as text."""
+    def cells(self) -> Iterator[list[str]]:
+        """The table as text, row by row."""
         if self.table == "summary":
-            return [[name, _text(value)] for name, value in self.debate.items()]
-        return [[_text(row.get(name)) for name in self.columns] for row in self.rows]
+            return ([name, _text(value)] for name, value in self.debate.items())
+        return ([_text(row.get(name)) for name in self.columns] for row in self.rows)
 
 
 def export(sheet: Sheet, form: str) -> Export:
     """The download of ``sheet``; ``form`` is one of FORMATS."""
     content_type, write = FORMATS[form]
     name = f"{sheet.debate['slug']}-{sheet.table}.{form}"
-    return Export(name, content_type, write(sheet).encode("utf-8", "replace"))
+    return Export(name, content_type, (part.encode("utf-8", "replace") for part in write(sheet)))
 
 
 def _text(value: Any) -> str:
@@ -71,19 +79,30 @@ def _text(value: Any) -> str:
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _json(sheet: Sheet) -> str:
-    shown = dict(sheet.debate)
-    if sheet.table != "summary":
-        shown[sheet.table] = list(sheet.rows)
-    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+def _json(sheet: Sheet) -> Iterator[str]:
+    shown = json.dumps(sheet.debate, indent=2, ensure_ascii=False)
+    if sheet.table == "summary":
+        yield shown + "\n"
+        return
+    yield shown.removesuffix("\n}") + f',\n  "{sheet.table}": ['
+    separator = "\n"
+    for row in sheet.rows:
+        lines = json.dumps(row, indent=2, ensure_ascii=False).split("\n")
+        yield separator + "\n".join(f"    {line}" for line in lines)
+        separator = ",\n"
+    yield "]\n}\n" if separator == "\n" else "\n  ]\n}\n"
 
 
-def _csv(sheet: Sheet) -> str:
+def _csv(sheet: Sheet) -> Iterator[str]:
     out = io.StringIO()
     writer = csv.writer(out)  # RFC 4180: commas, CRLF, doubled quotes
     writer.writerow(sheet.columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in sheet.cells())
-    return out.getvalue()
+    for row in sheet.cells():
+        writer.writerow([_harmless(cell) for cell in row])
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+    yield out.getvalue()
 
 
 def _harmless(cell: str) -> str:
@@ -118,38 +137,31 @@ def _body(row: Row) -> list[tuple[str, str]]:
     return [(name, _text(value)) for name, value in row.items() if name not in skipped and value not in (None, "", [])]
 
 
-def _txt(sheet: Sheet) -> str:
+def _txt(sheet: Sheet) -> Iterator[str]:
     debate = sheet.debate
     lines = [_text(debate["task"]), "=" * 72, ""]
     lines += [f"{label + ':':<11} {value}" for label, value in _outline(debate)]
     lines += ["", "Answer", "-" * 72, _text(debate["final_answer"]) or "none", ""]
+    yield "\n".join(lines)
     for row in sheet.rows:
-        lines += ["-" * 72, _heading(row), ""]
+        lines = ["", "-" * 72, _heading(row), ""]
         lines += [f"{label}: {text}" if label else text for label, text in _body(row)] + [""]
-    return "\n".join(lines)
+        yield "\n".join(lines)
 
 
-def _md(sheet: Sheet) -> str:
+def _md(sheet: Sheet) -> Iterator[str]:
     debate = sheet.debate
-    lines = ["# Debate", "", *_quoted(_text(debate["task"])), ""]
-    lines += [f"- **{label}:** {_inline(str(value))}" for label, value in _outline(debate)]
-    lines += ["", "## Answer", "", *_quoted(_text(debate["final_answer"]) or "none"), ""]
+    lines = ["# Debate", "", *markdown.quoted(_text(debate["task"])), ""]
+    lines += [f"- **{label}:** {markdown.inline(str(value))}" for label, value in _outline(debate)]
+    lines += ["", "## Answer", "", *markdown.quoted(_text(debate["final_answer"]) or "none"), ""]
     if sheet.table != "summary":
         lines += [f"## {sheet.table.capitalize()}", ""]
+    yield "\n".join(lines)
     for row in sheet.rows:
-        lines += [f"### {_inline(_heading(row))}", ""]
+        lines = ["", f"### {markdown.inline(_heading(row))}", ""]
         for label, text in _body(row):
-            lines += [*([f"**{label}**", ""] if label else []), *_quoted(text), ""]
-    return "\n".join(lines)
-
-
-def _quoted(text: str) -> list[str]:
-    return [f"> {line}".rstrip() for line in html.escape(text, quote=False).splitlines() or [""]]
-
-
-def _inline(text: str) -> str:
-    plain = html.escape(" ".join(text.split()), quote=False)
-    return "".join("\\" + sign if sign in "\\`*_[]#|" else sign for sign in plain)
+            lines += [*([f"**{label}**", ""] if label else []), *markdown.quoted(text), ""]
+        yield "\n".join(lines)
 
 
 _PAGE = """<!doctype html>
@@ -170,32 +182,30 @@ article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} p {{ white-space: pre
 <dl>{outline}</dl>
 <h2>Answer</h2>
 <p>{answer}</p>
-{rows}</body>
-</html>
 """
 
 
-def _html(sheet: Sheet) -> str:
+def _html(sheet: Sheet) -> Iterator[str]:
     debate = sheet.debate
-    articles = []
-    for row in sheet.rows:
-        parts = "".join(
-            f"<p>{f'<b>{html.escape(label)}:</b> ' if label else ''}{html.escape(text)}</p>"
-            for label, text in _body(row)
-        )
-        articles.append(f"<article><h3>{html.escape(_heading(row))}</h3>{parts}</article>\n")
-    heading = "" if sheet.table == "summary" else f"<h2>{sheet.table.capitalize()}</h2>\n"
-    return _PAGE.format(
+    yield _PAGE.format(
         title=html.escape(_text(debate["task"])),
         outline="".join(
             f"<dt>{html.escape(label)}</dt><dd>{html.escape(str(value))}</dd>" for label, value in _outline(debate)
         ),
         answer=html.escape(_text(debate["final_answer"]) or "none"),
-        rows=heading + "".join(articles),
     )
+    if sheet.table != "summary":
+        yield f"<h2>{sheet.table.capitalize()}</h2>\n"
+    for row in sheet.rows:
+        parts = "".join(
+            f"<p>{f'<b>{html.escape(label)}:</b> ' if label else ''}{html.escape(text)}</p>"
+            for label, text in _body(row)
+        )
+        yield f"<article><h3>{html.escape(_heading(row))}</h3>{parts}</article>\n"
+    yield "</body>\n</html>\n"
 
 
-FORMATS: dict[str, tuple[str, Callable[[Sheet], str]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Sheet], Iterator[str]]]] = {
     "json": ("application/json", _json),
     "csv": ("text/csv; charset=utf-8", _csv),
     "html": ("text/html; charset=utf-8", _html),

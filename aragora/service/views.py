@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,10 +62,10 @@ def event(stored: Event) -> Row:
     }
 
 
-def messages(stored: Sequence[Event], first: int = 0) -> list[Row]:
+def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
     """What was said, counted from ``first``."""
-    return [
-        {
+    for index, item in enumerate(stored, first):
+        yield {
             "index": index,
             "role": item.data.get("role"),
             "agent": item.agent,
@@ -73,13 +73,14 @@ def messages(stored: Sequence[Event], first: int = 0) -> list[Row]:
             "round": item.round,
             "timestamp": moment(item.at),
         }
-        for index, item in enumerate(stored, first)
-    ]
 
 
-def findings(stored: Sequence[Event]) -> list[Row]:
-    """Critiques, votes or measures of convergence: what the event carries, and who, when, in which round."""
-    return [
-        {"seq": item.seq, "round": item.round, "agent": item.agent, "timestamp": moment(item.at)} | item.data
-        for item in stored
-    ]
+def findings(stored: Iterable[Event], *, typed: bool = False) -> Iterator[Row]:
+    """Critiques, votes or measures of convergence: what the event carries, and who, when, in which round.
+
+    ``typed`` adds which type of event it is, where several stand together.
+    """
+    for item in stored:
+        kind = {"type": item.type.value} if typed else {}
+        found = {"seq": item.seq, "round": item.round, "agent": item.agent, "timestamp": moment(item.at)}
+        yield kind | found | item.data

@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ from aragora.storage.tables import RUNNABLE, debates, events
 ID_FORM = re.compile(r"adhoc_[0-9a-f]{26}\Z")
 _LISTED = [debates.c[name] for name in DebateRecord.__dataclass_fields__]
 _ID_BATCH = 500
+PIECE = 50  # events that are read without a pause
 
 
 # Statements of the hot paths are built once: putting one together costs more than carrying it out.
@@ -238,11 +239,27 @@ class Store:
             self.get(debate_id)
         return found, total
 
+    def each(self, record: DebateRecord, types: Iterable[EventType]) -> Iterator[Event]:
+        """The events of some types that ``record`` knows of, in order, read in small pieces with a pause after each.
+
+        What it takes to read, or to pass over, ten thousand at once, everything else in the process would wait for.
+        """
+        of_types = events.c.type.in_([kind.value for kind in types])
+        for since in range(0, record.last_seq, PIECE):
+            piece = (events.c.debate_id == record.id, events.c.seq.between(since + 1, since + PIECE), of_types)
+            with self.database.reading() as connection:
+                found = [
+                    _event(row) for row in connection.execute(sa.select(events).where(*piece).order_by(events.c.seq))
+                ]
+            yield from found
+            time.sleep(0)
+
     def history(self, debate_id: str, since: int = 0) -> list[Event]:
-        """Every event with ``seq`` > ``since``, read in bounded pieces; raises :class:`NotFound`."""
+        """Every event with ``seq`` > ``since``, read in pieces with a pause after each; raises :class:`NotFound`."""
         found: list[Event] = []
-        while piece := self.events(debate_id, found[-1].seq if found else since):
+        while piece := self.events(debate_id, found[-1].seq if found else since, PIECE):
             found += piece
+            time.sleep(0)
         return found
 
     def heads(self, debate_ids: Iterable[str]) -> dict[str, int]:

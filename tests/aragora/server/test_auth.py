@@ -35,6 +35,19 @@ def test_only_known_tokens_open_the_api(guarded: Server) -> None:
         assert guarded.get("/api/debates", headers={"Authorization": f"bearer {token}"}).ok
 
 
+def test_idempotency_keys_are_each_token_s_own(guarded: Server) -> None:
+    def ask(token: str, question: str = QUESTION) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "the-same-key"}
+        body = {"question": question, "agents": ["demo"] * 2, "rounds": 1}
+        return guarded.request("POST", "/api/debates", json=body, headers=headers)
+
+    first, again, other = (ask(token).json()["debate_id"] for token in ("first-token", "first-token", "second-token"))
+    assert first == again
+    assert first != other
+    assert ask("first-token", "Should we adopt something else?").status_code == 409
+    assert ask("second-token").json()["debate_id"] == other
+
+
 def test_a_public_debate_is_read_without_a_token_and_nothing_more(guarded: Server) -> None:
     body = {"question": QUESTION, "agents": ["demo"] * 2, "rounds": 1}
     answer = guarded.request("POST", "/api/debates?wait=50", json=body, headers=KNOWN).json()

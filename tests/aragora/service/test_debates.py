@@ -234,8 +234,8 @@ def test_tables_are_what_the_events_say(debates: Debates) -> None:
 
     assert ([row["agent"] for row in messages], [row["index"] for row in messages], total) == (["demo-2"], [1], 2)
     assert [row["type"] for row in debates.votes(record.id)] == ["vote", "user_vote"]
-    assert debates.critiques(record.id)[0]["severity"] == 5
-    assert debates.convergence(record.id)[0]["similarity"] == 0.4
+    assert next(debates.critiques(record.id))["severity"] == 5
+    assert next(debates.convergence(record.id))["similarity"] == 0.4
 
 
 @pytest.mark.parametrize("table", TABLES)
