@@ -160,7 +160,8 @@ def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, drain
         nowhere = RouteSettings("nowhere", (), "/", False, settings)
         matches += build_matches(nowhere, upstreams, orders, draining)
     fields = settings.max_fields - settings.tracing  # a line for the trace
-    limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head)
+    dots = any(route.settings.dot_segments == "pass" for route in routes)
+    limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)
     return Tables(settings, limits, matches)
 
 

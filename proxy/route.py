@@ -8,8 +8,11 @@ A question about the whole server ("OPTIONS *") goes where "/" does.
 
 import logging
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from proxy import errors
+from proxy.errors import ExchangeError
 from proxy.gate.edits import Edits
 from proxy.gate.gate import Gate
 from proxy.relay import RelayLimits
@@ -18,7 +21,7 @@ from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request import HeadLimits
-from proxy.wire.target import normalised
+from proxy.wire.target import has_dot_segment, is_confined, names, normalised
 from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
 from proxy.wire.via import NO_VIA, Via
 
@@ -96,6 +99,16 @@ class Match:
             self.path.endswith(b"/") or len(path) == len(self.path) or path[len(self.path)] == 0x2F
         )
 
+    @property
+    def directory(self) -> bytes:
+        """The path, with one slash at its end."""
+        return self.path.rstrip(b"/") + b"/"
+
+    def meets(self, place: bytes, mentioned: AbstractSet[bytes]) -> bool:
+        """Whether a path below `place` that mentions these names might lead here; this path is not above that."""
+        below = self.directory[len(place) :]
+        return names(below)[0] in mentioned if below else self.exact
+
 
 class Routes:
     """All routes of one configuration."""
@@ -113,6 +126,25 @@ class Routes:
                 if match.takes(path):
                     return match.route
         return None
+
+    def confining(self, host: bytes | None, path: bytes) -> Route | None:
+        """The route that a path leads to whichever of its dot segments are resolved, or None if that is not sure.
+
+        It stays below the route's own path, and has no name with which another route's goes on from there.
+        """
+        matches = [match for name in _hosts(host) for match in self._by_host.get(name, ())]
+        own = next((match for match in matches if match.takes(normalised(path))), None)
+        if own is None or own.exact:
+            return None
+        place = own.directory
+        rest = path[len(place) :]
+        if not path.startswith(place) or not is_confined(rest):
+            return None
+        mentioned = set(names(rest))
+        others = [match for match in matches if match.route is not own.route and match.directory.startswith(place)]
+        if any(match.meets(place, mentioned) for match in others):
+            return None
+        return own.route
 
 
 def without_slash(matches: Sequence[Match]) -> list[Match]:
@@ -159,5 +191,14 @@ class Tables:
         self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None
 
     def route_for(self, host: bytes | None, target: bytes) -> Route | None:
-        """The route of a request, or None."""
+        """The route of a request, or None. Raises `ExchangeError` for dot segments that nobody may read."""
+        if self.head_limits.dots and has_dot_segment(target):
+            return self._route_for_dots(host, target)
         return self._only or self._matches.find(host, target)
+
+    def _route_for_dots(self, host: bytes | None, target: bytes) -> Route:
+        """The route of a path with dot segments, if it is the one whatever of them the application resolves."""
+        route = self._matches.confining(host, target.partition(b"?")[0])
+        if route is None or route.settings.dot_segments != "pass":
+            raise ExchangeError(errors.TARGET_PATH)
+        return route

@@ -157,6 +157,11 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
 def _answer_problems(settings: Settings, known: Settings | None = None) -> list[str]:
     """What is wrong with how requests are answered; what is the same as in `known` was told there."""
     found = []
+    unlike = settings.dot_segments == "pass" and settings.forward_auth
+    if unlike and not (known and known.dot_segments == "pass" and known.forward_auth):
+        found.append(
+            "dot_segments and forward_auth: the service may read another path than the application; remove one"
+        )
     ways = [key for key in ANSWERS if getattr(settings, key)]
     if len(ways) > 1:
         found.append(f"{ways[0]} and {ways[1]} both say how requests are answered; remove one")

@@ -455,6 +455,10 @@ class Settings:
         bool, _routed("Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")
     ] = True
 
+    dot_segments: Annotated[
+        str,
+        _routed("Fields", kinds.DOT_SEGMENTS, "'pass': take paths with . and .. segments that lead to no other route"),
+    ] = "refuse"
     underscores_in_fields: Annotated[
         bool,
         _routed(

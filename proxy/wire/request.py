@@ -14,6 +14,7 @@ from proxy.wire.authentication import binds_connection
 from proxy.wire.authority import AUTHORITIES, Authority
 from proxy.wire.head import LENGTH, split_lines, tokens
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
+from proxy.wire.target import has_dot_segment
 
 # A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
 FORWARD, DROP, CONNECTION, INVALID = Kind.FORWARD, Kind.DROP, Kind.CONNECTION, Kind.INVALID
@@ -28,7 +29,6 @@ _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _HTTP2 = "HTTP/2 is chosen in the TLS handshake (ALPN), or served without TLS where the gateway has h2c = true"
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]*)(.*)")
-_DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
 # Besides broken escapes, encoded control characters: some applications cut the path there, others (a router whose
 # patterns end in "$") take "/admin%0A" as "/admin", which is another path to the gateway.
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
@@ -50,6 +50,8 @@ class HeadLimits:
     field: int = 8190
     fields: int = 100
     block: int = 32768
+    dots: bool = False
+    """Some route passes dot segments on: those of a path are looked at when its route is known."""
 
     # Fields that the gateway itself adds towards the upstream, which counts them too.
     ADDED = 8
@@ -158,6 +160,10 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
         raise ExchangeError(errors.VERSION, _HTTP2 if version == b"HTTP/2.0" else "")
     if b"%" in target or b"/." in target or b"\\" in target:
         _check_path(target)
+        if has_dot_segment(target):
+            if not limits.dots:
+                raise ExchangeError(errors.TARGET_PATH)
+            return method, target, minor  # not remembered: with other settings it is refused
     if len(line) <= _LONGEST_REMEMBERED:
         if len(_known_lines) >= _MOST_REMEMBERED:
             _known_lines.clear()
@@ -173,9 +179,8 @@ def _check_method(method: bytes) -> None:
 
 
 def _check_path(target: bytes) -> None:
-    """Refuse a path that the gateway and the application might resolve to different places."""
-    path = target.partition(b"?")[0]
-    if _BAD_ESCAPE.search(path) or _DOT_SEGMENT.search(path):
+    """Refuse a path that the gateway and the application might decode to different places."""
+    if _BAD_ESCAPE.search(target.partition(b"?")[0]):
         raise ExchangeError(errors.TARGET_PATH)
 
 
@@ -217,7 +222,6 @@ def _split_absolute(method: bytes, target: bytes) -> tuple[bytes, bytes, Authori
         return b"*", scheme.lower(), authority
     if rest[:1] != b"/":
         rest = b"/" + rest
-    _check_path(rest)
     return rest, scheme.lower(), authority
 
 

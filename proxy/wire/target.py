@@ -7,6 +7,11 @@ _SLASHES = re.compile(rb"/{2,}")
 _LEADING = re.compile(rb"(?:[/\\]|%2[fF]|%5[cC])*")
 _KEPT = "/-._~!$&'()*+,;=:@"  # what a path may hold as it is (RFC 3986 section 3.3)
 
+_DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
+_ENDS = re.compile(rb"[/\\;]|%2[fF]|%5[cC]|%3[bB]")
+"""What some program takes for the end of a name."""
+
+
 _MOST_SEGMENTS = 64
 
 
@@ -41,3 +46,31 @@ def _behind_other_spelling(bare: bytes, path: bytes) -> bytes:
         if normalised(path[:end]) == bare:
             return path[end:]
     return quote_from_bytes(normalised(path)[len(bare) :], _KEPT).encode()
+
+
+def has_dot_segment(target: bytes) -> bool:
+    """Whether a target's path has a segment that some program resolves ("." or "..", in whatever spelling)."""
+    return _DOT_SEGMENT.search(target.partition(b"?")[0]) is not None
+
+
+def is_confined(path: bytes) -> bool:
+    """Whether a path stays below its beginning whatever of it a program takes for dot segments, and resolves.
+
+    Counted at the worst: each ".." in any spelling leads up, and only what every program takes for a name leads down.
+    """
+    depth = 0
+    for segment in path.split(b"/"):
+        parts = names(segment)
+        ups = parts.count(b"..")
+        if ups:
+            depth -= ups
+            if depth < 0:
+                return False
+        elif parts[0] not in (b"", b"."):
+            depth += 1
+    return True
+
+
+def names(path: bytes) -> list[bytes]:
+    """Whatever some program may take for a name in a path, decoded."""
+    return [unquote_to_bytes(part) for part in _ENDS.split(path)]

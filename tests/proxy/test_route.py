@@ -1,17 +1,22 @@
 """Which route a request belongs to, and that a path cannot be spelt around one."""
 
+import posixpath
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.errors import ExchangeError
 from proxy.relay import RelayLimits
-from proxy.route import Match, Route, Routes, normalised, without_slash
+from proxy.route import Match, Route, Routes, Tables, normalised, without_slash
 from proxy.settings import Settings, SettingsError, load
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 from proxy.values.address import Peer
+from proxy.wire.request import HeadLimits
+from proxy.wire.target import has_dot_segment
 
 LIMITS = RelayLimits.of(Settings())
 
@@ -198,3 +203,79 @@ def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) 
 def test_a_request_that_names_no_host_is_sent_with_the_applications(upstream: list[str], host: bytes) -> None:
     settings = Settings(upstream=tuple(map(Peer.parse, upstream)))
     assert Route("", settings, LIMITS, Cluster([], balance.policy("round-robin")), None).host == host
+
+
+def tables(*specs: str, passing: tuple[str, ...], dots: bool = True) -> Tables:
+    """Routes as `match` makes them; those named in `passing` pass dot segments."""
+    matches = [match(spec) for spec in specs]
+    for made in matches:
+        if made.route.name in passing:
+            object.__setattr__(made.route, "settings", Settings(dot_segments="pass"))
+    return Tables(Settings(), HeadLimits(dots=dots), matches)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (b"/a/../b", "/"), (b"/a/./b", "/"), (b"/../x", None), (b"/x?/../admin", "/"), (b"/files/a/../b", "/files"),
+        (b"/x/../admin", None), (b"/admin/..", None), (b"/admin/../x", None), (b"/x/%2e%2e/admin/y", None),
+        (b"/x%2f..%2fadmin", None), (b"/x\\..\\admin", None), (b"/x/..;/admin", None), (b"/./admin", None),
+        (b"/admin/./x", None), (b"/x/../admin/..;/y", None), (b"/files/../x", None), (b"/x/../files", None),
+        (b"/files/a/../../files/b", None),
+        (b"/x//../admin", None), (b"/x/../only", None), (b"/only/.", None), (b"/x/../%61dmin", None),
+        (b"/a/../b/admin", None), (b"/a/../administrator", "/"), (b"/a/../..", None), (b"/%66iles/a/../b", None),
+        (b"/a/%41/../b%2F/c", "/"), (b"*", "/"), (b"/admin", "/admin"),
+    ],
+)  # fmt: skip
+def test_dot_segments_pass_where_every_reading_leads_to_one_route(target: bytes, name: str | None) -> None:
+    routes = tables("/", "/files", "/admin", "/only=", passing=("/", "/files"))
+    if name is None:
+        with pytest.raises(ExchangeError) as refusal:
+            routes.route_for(b"a.example", target)
+        assert refusal.value.failure.reason == "target_path"
+    else:
+        route = routes.route_for(b"a.example", target)
+        assert route is not None
+        assert route.name == name
+
+
+def test_an_exact_route_at_the_same_path_might_be_met() -> None:
+    routes = tables("/files", "/files=", passing=("/files",))
+    with pytest.raises(ExchangeError):
+        routes.route_for(None, b"/files/a/..")
+
+
+def test_a_route_of_a_wider_host_is_not_met() -> None:
+    routes = tables("a.example/", "/", passing=("a.example/",))
+    route = routes.route_for(b"a.example", b"/a//../b/")
+    assert route is not None
+    assert route.name == "a.example/"
+
+
+def test_the_only_route_may_pass_them_or_not() -> None:
+    route = tables("/", passing=("/",)).route_for(None, b"/a/../b")
+    assert route is not None
+    with pytest.raises(ExchangeError):
+        tables("/", passing=()).route_for(None, b"/a/../b")
+    with pytest.raises(ExchangeError):
+        tables("a.example/", passing=("a.example/",)).route_for(b"b.example", b"/a/../b")
+
+
+DOTTED = st.sampled_from(
+    [b"/", b"..", b".", b"%2e", b"%2E.", b"%2f", b"\\", b"%5C", b";", b"admin", b"%61dmin", b"x", b"//"]
+)
+
+
+@given(st.lists(DOTTED, max_size=9))
+def test_no_spelling_with_dots_passes_a_stricter_route(parts: list[bytes]) -> None:
+    routes = tables("/", "/admin", passing=("/",))
+    target = b"/" + b"".join(parts)
+    try:
+        route = routes.route_for(None, target)
+    except ExchangeError:
+        return
+    assert route is not None
+    if route.name == "/" and has_dot_segment(target):
+        path = unquote_to_bytes(target)
+        for read in (path, path.replace(b"\\", b"/")):
+            assert posixpath.normpath(read).lstrip(b"/").split(b"/")[0] != b"admin"

@@ -180,3 +180,17 @@ def test_serving_hands_flags_on_so_that_a_reload_reads_them_again() -> None:
     [(settings, flags)] = seen
     assert settings.graceful == 9.0
     assert flags == {"upstream": ["127.0.0.1:8080", "unix:/b"], "graceful": "9"}
+
+
+def test_a_service_that_is_asked_must_read_the_path_that_passes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text(
+        'upstream = "a:1"\ndot_segments = "pass"\n[[route]]\nname = "x"\npath = "/x"\nforward_auth = "http://a/"\n'
+    )
+    assert main(["check", str(path)]) == 2
+    assert f"{path}: route x: dot_segments and forward_auth: the service may read" in capsys.readouterr().err
+    path.write_text('upstream = "a:1"\ndot_segments = "up"\n')
+    assert main(["check", str(path)]) == 2
+    assert "expected refuse or pass" in capsys.readouterr().err

@@ -462,3 +462,10 @@ def test_what_is_sent_upstream_reads_as_what_was_accepted(head: bytes) -> None:
     assert [line for line in again.lines if not line.startswith(b"X-Forwarded")] == ours.fields.lines
     assert not again.chunked
     assert again.content_length is None
+
+
+def test_dot_segments_are_left_to_the_route_where_one_passes_them() -> None:
+    line = b"GET /a/../b HTTP/1.1"
+    assert read(line + b"\r\n" + HOST.rstrip(), HeadLimits(dots=True)).target == b"/a/../b"
+    with pytest.raises(ExchangeError):  # and not remembered as valid
+        read(line + b"\r\n" + HOST.rstrip())
