@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from proxy.observe.cells import NAME, OTHER, Cells, note
+
 SLOTS = 512  # workers alive at once, a reload's old ones included
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
 CLASSES = 6  # status classes; 0 is an exchange that ended without a status
@@ -24,8 +26,6 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 PEERS = 64
 REASONS = 96
 CERTIFICATES = 64
-OTHER = "other"  # the cell of names that found no cell of their own
-_NAME = 15  # 8-byte words of a cell's name: 120 bytes
 
 
 class Total(IntEnum):
@@ -105,54 +105,16 @@ _GAUGES = _DURATIONS + len(BUCKETS) + 1
 _PEERS = _GAUGES + len(Gauge)
 _PEER_COUNTERS = 3
 _PEER_NUMBERS = _PEER_COUNTERS + len(PeerSight._fields)
-_REASONS = _PEERS + PEERS * (_NAME + _PEER_NUMBERS)
+_REASONS = _PEERS + PEERS * (NAME + _PEER_NUMBERS)
 _REASON_NUMBERS = 2
-_CERTIFICATES = _REASONS + REASONS * (_NAME + _REASON_NUMBERS)
+_CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
 _LARGEST = 1 << 62  # of all numbers
-_END = _CERTIFICATES + CERTIFICATES * (_NAME + 1)
+_END = _CERTIFICATES + CERTIFICATES * (NAME + 1)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
 _OTHER_BASE = _REQUESTS + len(METHODS) * CLASSES
 _OPEN = _GAUGES + Gauge.OPEN
 _SPOOLED = _GAUGES + Gauge.SPOOLED
-
-
-class Cells:
-    """Numbers under names, in a slot. Names are bounded: those that come too late share the last cell."""
-
-    def __init__(self, words: memoryview, start: int, count: int, width: int) -> None:
-        self._words = words
-        self._starts = range(start, start + count * (_NAME + width), _NAME + width)
-        self._known = dict(self.items())
-
-    def items(self) -> Iterator[tuple[str, int]]:
-        """Names in use and where their numbers begin."""
-        for start in self._starts:
-            raw = self._words[start : start + _NAME].tobytes().rstrip(b"\0")
-            if not raw:
-                return
-            yield raw.decode("utf-8", "replace"), start + _NAME
-
-    def places(self) -> list[int]:
-        """Where the numbers of all names in use begin."""
-        return [at for _, at in self.items()]
-
-    def find(self, name: str) -> int:
-        """Where the numbers of `name` begin."""
-        cell = self._known.get(name)
-        if cell is None:
-            cell = self._take(name)
-        return cell
-
-    def _take(self, name: str) -> int:
-        used = len(set(self._known.values()))
-        if used >= len(self._starts) - 1 and name != OTHER:
-            return self.find(OTHER)
-        start = self._starts[used]
-        raw = name.encode()[: _NAME * 8]
-        self._words[start : start + _NAME] = memoryview(raw.ljust(_NAME * 8, b"\0")).cast("q")
-        self._known[name] = start + _NAME
-        return start + _NAME
 
 
 class PeerCounters:
@@ -172,14 +134,6 @@ class PeerCounters:
 
     def failure(self) -> None:
         self._words[self._at + 2] += 1
-
-
-def _note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:
-    """Write the numbers behind the first `skip` of every cell; zeros where nothing was seen."""
-    wanted = {cells.find(name): numbers for name, numbers in seen.items()}
-    for at in cells.places():
-        for column, number in enumerate(wanted.get(at, (0,) * width), at + skip):
-            words[column] = number
 
 
 def _mend(words: memoryview) -> None:
@@ -227,11 +181,11 @@ class Counters:
 
     def see_peers(self, seen: Mapping[str, PeerSight]) -> None:
         """Note how all peers of this worker are; what is not among them is not known any more."""
-        _note(self._words, self._peers, _PEER_COUNTERS, len(PeerSight._fields), seen)
+        note(self._words, self._peers, _PEER_COUNTERS, len(PeerSight._fields), seen)
 
     def see_certificates(self, expiries: Mapping[str, int]) -> None:
         """Note the certificates this worker serves: name, and the unix second in which each expires."""
-        _note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in expiries.items()})
+        note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in expiries.items()})
 
     def accepted(self) -> None:
         """Count a new client connection, which stands until `ended`."""

@@ -1,0 +1,52 @@
+"""Numbers under names in shared memory: what the counters of a worker have of peers, reasons and certificates."""
+
+from collections.abc import Iterator, Mapping
+
+OTHER = "other"  # the cell of names that found no cell of their own
+NAME = 15  # 8-byte words of a cell's name: 120 bytes
+
+
+class Cells:
+    """Numbers under names, in a slot. Names are bounded: those that come too late share the last cell."""
+
+    def __init__(self, words: memoryview, start: int, count: int, width: int) -> None:
+        self._words = words
+        self._starts = range(start, start + count * (NAME + width), NAME + width)
+        self._known = dict(self.items())
+
+    def items(self) -> Iterator[tuple[str, int]]:
+        """Names in use and where their numbers begin."""
+        for start in self._starts:
+            raw = self._words[start : start + NAME].tobytes().rstrip(b"\0")
+            if not raw:
+                return
+            yield raw.decode("utf-8", "replace"), start + NAME
+
+    def places(self) -> list[int]:
+        """Where the numbers of all names in use begin."""
+        return [at for _, at in self.items()]
+
+    def find(self, name: str) -> int:
+        """Where the numbers of `name` begin."""
+        cell = self._known.get(name)
+        if cell is None:
+            cell = self._take(name)
+        return cell
+
+    def _take(self, name: str) -> int:
+        used = len(set(self._known.values()))
+        if used >= len(self._starts) - 1 and name != OTHER:
+            return self.find(OTHER)
+        start = self._starts[used]
+        raw = name.encode()[: NAME * 8]
+        self._words[start : start + NAME] = memoryview(raw.ljust(NAME * 8, b"\0")).cast("q")
+        self._known[name] = start + NAME
+        return start + NAME
+
+
+def note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:
+    """Write the numbers behind the first `skip` of every cell; zeros where nothing was seen."""
+    wanted = {cells.find(name): numbers for name, numbers in seen.items()}
+    for at in cells.places():
+        for column, number in enumerate(wanted.get(at, (0,) * width), at + skip):
+            words[column] = number
