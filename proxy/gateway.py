@@ -1,9 +1,12 @@
 """What master and workers of one gateway share, and what gunicorn is told of its settings."""
 
 import os
+import secrets
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from math import ceil
 from time import monotonic
@@ -54,6 +57,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.reports = Reports()
         self.orders = OrderBook(os.environ.pop(ENVIRONMENT, ""))
         self.limits = Limits(settings.rate_keys, SLOTS)
+        self.token = secrets.token_urlsafe(32).encode()
+        """What proves that one may command where no token was given: `python -m proxy token` prints it."""
         self.log: Any = None
         self._flags = flags
         self._worker = worker
@@ -105,6 +110,14 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         """Whether this listener is for the admin address, or for commands."""
         return self.listeners.kind(listener) in (Kind.ADMIN, Kind.CONTROL)
 
+    def is_private(self, listener: Any) -> bool:
+        """Whether those who can connect to it have proved thereby that they may command."""
+        if self.listeners.kind(listener) is Kind.CONTROL:
+            return True
+        settings = self.settings
+        closed = settings.admin_token_file is None and not settings.socket_mode & 0o006
+        return closed and bool(listener.FAMILY == socket.AF_UNIX)
+
     def is_plain(self, listener: Any) -> bool:
         """Whether this is a listener for plain HTTP beside TLS."""
         return self.settings.secure and self.listeners.kind(listener) is Kind.PLAIN
@@ -145,11 +158,26 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
         before = self.listeners
         self.listeners = listeners.place(self.settings, before, self._bound, self._adjust, activated=arbiter.systemd)
+        control = self._control(before.one(Kind.CONTROL))
+        if control is not None:
+            self.listeners = replace(self.listeners, of={**self.listeners.of, Kind.CONTROL: [control]})
         for listener in before.all:
             if listener not in self.listeners.all:
                 self.log.info("No longer listening at: %s", listener)
-                self._close(listener)
+                self._close(listener, before.kind(listener))
         arbiter.LISTENERS = self.listeners.all
+
+    def _control(self, before: Any) -> Any:
+        try:
+            return listeners.control(self.settings, self.listeners, before, self._bound, self._adjust)
+        except OSError as problem:
+            self.log.warning(
+                "commands are taken with the token only (--admin-socket %s): %s: %s",
+                self.settings.admin_socket,
+                problem.filename or "its socket",
+                problem.strerror,
+            )
+            return None
 
     def _bound(self, address: Address, allowed: Permissions) -> Any:
         try:
@@ -171,13 +199,13 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         left = self.listeners.all
         for listener in self.listeners.all:
             if self.listeners.kind(listener) in kinds and isinstance(listener.getsockname(), str):
-                self._close(listener)
+                self._close(listener, self.listeners.kind(listener))
                 left.remove(listener)
         return left
 
-    def _close(self, listener: Any) -> None:
+    def _close(self, listener: Any, kind: Kind) -> None:
         try:
-            listeners.close(listener, owner(self.settings))
+            listeners.close(listener, None if kind is Kind.CONTROL else owner(self.settings))
         except OSError as problem:
             self.log.warning("%s is left behind: %s", listener, problem.strerror)
 

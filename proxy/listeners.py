@@ -5,6 +5,7 @@ because the old workers still listen on it. Here only addresses that are new are
 """
 
 import errno
+import grp
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from gunicorn import sock
 
-from proxy import unixsockets
+from proxy import runtime, unixsockets
 from proxy.account import owner
 from proxy.settings import Address, Settings, SettingsError
 from proxy.unixsockets import Permissions, UnixSocket
@@ -88,6 +89,12 @@ def permissions(settings: Settings) -> Permissions:
     return Permissions(settings.socket_mode, *account, account)
 
 
+def control_permissions(settings: Settings) -> Permissions:
+    """Those of the socket for commands: whoever starts the gateway may send them, and the group that is named."""
+    gid = grp.getgrnam(settings.admin_group).gr_gid if settings.admin_group else os.getegid()
+    return Permissions(0o660 if settings.admin_group else 0o600, os.geteuid(), gid, None)
+
+
 def inherited() -> bool:
     """Whether sockets came with the process: from systemd, or from the master this one upgrades."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_FD" in os.environ
@@ -132,7 +139,8 @@ def mistake(address: Address, problem: OSError) -> str:
 
 def _probe(address: Address, settings: Settings) -> None:
     if address.path:
-        unixsockets.probe(address.path, owner(settings), _PROBE)
+        for_commands = address.path == settings.admin_socket
+        unixsockets.probe(address.path, None if for_commands else owner(settings), _PROBE)
         return
     with socket.socket(address.family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -148,6 +156,9 @@ def added(settings: Settings, listeners: Listeners) -> list[Address]:
     missing = [address for address, listener in zip(front, bound, strict=True) if listener is None]
     if settings.admin and not _serves(listeners.one(Kind.ADMIN), settings.admin):
         missing.append(settings.admin)
+    control = listeners.one(Kind.CONTROL)
+    if settings.admin_socket not in ("auto", "off") and not _serves(control, Address(path=settings.admin_socket)):
+        missing.append(Address(path=settings.admin_socket))
     return missing
 
 
@@ -185,6 +196,27 @@ def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, 
     return Listeners({Kind.FRONT: front, Kind.PLAIN: plain, Kind.ADMIN: admins}, before.named)
 
 
+def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adjust: Adjust) -> Any:
+    """The socket for commands, beside those that were placed: the one from before if it can stay; None if there is to
+    be none. Raises OSError."""
+    if settings.admin_socket == "off":
+        return None
+    path = settings.admin_socket
+    if path == "auto":
+        name = runtime.file_name(_address((placed.one(Kind.ADMIN) or placed.clients[0]).getsockname()))
+        path = str(runtime.make_directory() / name)
+    address, allowed = Address(path=path), control_permissions(settings)
+    if before is not None and _at(before, address):
+        adjust(before, allowed)
+        return before
+    unixsockets.probe(path, None, _PROBE)
+    return bind(address, allowed)
+
+
+def _address(name: Any) -> Address:
+    return Address(path=name) if isinstance(name, str) else Address(*name[:2])
+
+
 def adjust(listener: Any, allowed: Permissions) -> None:
     """Give a listener that stays the permissions of the settings. Raises OSError."""
     if isinstance(listener.getsockname(), str):
@@ -198,7 +230,7 @@ def bound(address: Address, allowed: Permissions, config: Any, log: Any) -> Any:
     return (Tcp6Socket if address.family == socket.AF_INET6 else sock.TCPSocket)(address.sockaddr, config, log)
 
 
-def close(listener: Any, account: tuple[int, int]) -> None:
+def close(listener: Any, account: tuple[int, int] | None) -> None:
     """Listen there no longer. Raises OSError when the file of a unix socket cannot be removed."""
     try:
         if isinstance(listener.getsockname(), str):

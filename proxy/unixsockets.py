@@ -21,12 +21,15 @@ from proxy.places import Place, place_of
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Whose a socket's file is, and who may connect; `account` are user and group of the workers."""
+    """Whose a socket's file is, and who may connect.
+
+    `account` are user and group of the workers, who make it where others than root can write; without it nobody does.
+    """
 
     mode: int
     uid: int
     gid: int
-    account: tuple[int, int]
+    account: tuple[int, int] | None
 
 
 class UnixSocket(sock.UnixSocket):  # type: ignore[misc]
@@ -58,7 +61,7 @@ class UnixSocket(sock.UnixSocket):  # type: ignore[misc]
         _give(place, self._permissions)
 
 
-def probe(path: str, account: tuple[int, int], patience: float) -> None:
+def probe(path: str, account: tuple[int, int] | None, patience: float) -> None:
     """Find out whether a socket can be made there; `patience`: seconds for one that is there to answer.
 
     Raises OSError: FileExistsError for what is no socket, EADDRINUSE for one that somebody serves.
@@ -104,7 +107,7 @@ def adjust(listener: Any, permissions: Permissions) -> None:
         _give(place, permissions)
 
 
-def remove(listener: Any, account: tuple[int, int]) -> None:
+def remove(listener: Any, account: tuple[int, int] | None) -> None:
     """Remove the file of a socket that is to listen no longer, if it is still the socket's. Raises OSError."""
     if not is_lost(listener):
         with _rights(listener.getsockname(), account) as place:
@@ -114,9 +117,14 @@ def remove(listener: Any, account: tuple[int, int]) -> None:
 def _give(place: Place, permissions: Permissions) -> None:
     if place.ours and os.geteuid() == 0:
         os.chown(place.name, permissions.uid, permissions.gid, dir_fd=place.directory, follow_symlinks=False)
+    elif permissions.gid != os.getegid():
+        os.chown(place.name, -1, permissions.gid, dir_fd=place.directory, follow_symlinks=False)
 
 
 @contextmanager
-def _rights(path: str, account: tuple[int, int]) -> Iterator[Place]:
-    with place_of(path) as place, nullcontext() if place.ours else acting_as(*account):
-        yield place
+def _rights(path: str, account: tuple[int, int] | None) -> Iterator[Place]:
+    with place_of(path) as place:
+        if not place.ours and account is None:
+            raise PermissionError(None, "others than root can write to its directory", path)
+        with nullcontext() if place.ours or account is None else acting_as(*account):
+            yield place

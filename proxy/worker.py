@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time
 from types import FrameType
 from typing import Any
@@ -137,6 +138,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self.app.version,
             lambda: self.app.settings,
             lambda: self._certificate_faults,
+            self.app.token,
         )
         self._stopped = Event()
         self._workers = self.app.board.alive()
@@ -180,7 +182,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         is_admin, is_plain = self.app.is_admin(wrapped), self.app.is_plain(wrapped)
         secure = self.app.settings.secure and not is_admin and not is_plain
         port = _port(sock, 443 if secure else 80)
-        answer = self._answer_admin if is_admin else self._answer
+        answer = partial(self._answer_admin, wrapped) if is_admin else self._answer
         protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
         front = Front(
             self._tables,
@@ -248,7 +250,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._resources, connection, request).run()
 
-    def _answer_admin(self, connection: Downstream, request: Request, _route: Route | None) -> None:
+    def _answer_admin(self, listener: Any, connection: Downstream, request: Request, _route: Route | None) -> None:
         try:
             asked = Asked.of_lines(
                 request.method,
@@ -256,6 +258,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 request.fields.host,
                 request.fields.lines,
                 admin_body(connection, request, self.app.settings),
+                proven=self.app.is_private(listener),
             )
         except ExchangeError as error:
             response, body = own_answer(error, request.id, request.fields.accept)

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,6 +95,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 if name not in COMPONENTS:
                     known = ", ".join(sorted(COMPONENTS))
                     raise pytest.UsageError(f"{item.nodeid}: unknown component {name!r}; known: {known}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runtime_directory() -> Iterator[None]:
+    """Where gateways under test take commands: among themselves, not where those of this machine do."""
+    before = os.environ.get("RUNTIME_DIRECTORY")
+    with tempfile.TemporaryDirectory(prefix="gw-") as directory:  # short: a socket's path has 107 bytes
+        os.environ["RUNTIME_DIRECTORY"] = directory
+        yield
+    if before is None:
+        del os.environ["RUNTIME_DIRECTORY"]
+    else:
+        os.environ["RUNTIME_DIRECTORY"] = before
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

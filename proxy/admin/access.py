@@ -1,13 +1,19 @@
 """Who may ask the admin address for what.
 
-Without a token the address is for this machine, and the danger is a browser on it that shows a stranger's page:
+Commands, and what is private (clients' addresses, query strings), are for those who have proved that they may command:
+by a connection to the gateway's own unix socket, which its permissions allow, or by the token. Any account of the
+machine can connect to a loopback address, and an application can be made to.
+
+The rest is for this machine, and the danger is a browser on it that shows a stranger's page:
 
 - The page must not read answers through a name that was pointed at this address (DNS rebinding): the Host field has
   to be an IP address, localhost, or a name without a dot, none of which a stranger can own in the public DNS.
-- It must not send commands: they take JSON, which a browser sends to another origin only after a preflight that is
-  refused here, and whatever names its origin has to come from the status page itself (Origin, Sec-Fetch-Site).
+- It must not send commands, not even from a browser that knows the token: they take JSON, which a browser sends to
+  another origin only after a preflight that is refused here, and whatever names its origin has to come from the status
+  page itself (Origin, Sec-Fetch-Site).
 
-With a token (`admin_token_file`) everything but health and the page's own files asks for it, under any Host.
+With a token of the operator's (`admin_token_file`) everything but health and the page's own files asks for it, under
+any Host. Without one the gateway makes a token at its start, which is told over its own socket alone.
 """
 
 import hmac
@@ -25,12 +31,15 @@ def check_host(asked: Asked) -> Answer | None:
     return None
 
 
-def check_token(asked: Asked, token: bytes) -> Answer | None:
-    """Refuse who does not present the token."""
+def has_token(asked: Asked, token: bytes) -> bool:
+    """Whether the token was presented."""
     scheme, _, given = asked.field(b"authorization").partition(b" ")
-    if token and scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token):
-        return None
-    return refusal(401, "this address asks for a token: Authorization: Bearer TOKEN", b"WWW-Authenticate: Bearer\r\n")
+    return bool(token) and scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token)
+
+
+def no_token(reason: str) -> Answer:
+    """Refuse who did not present the token."""
+    return refusal(401, f"{reason}: Authorization: Bearer TOKEN", b"WWW-Authenticate: Bearer\r\n")
 
 
 def check_origin(asked: Asked) -> Answer | None:

@@ -18,6 +18,11 @@ from proxy.settings import Settings
 
 _FRESH = 1.5  # seconds to wait for the workers' reports when nobody has looked for a while
 _PAUSE = 0.05
+_WITHOUT_PROOF = (
+    "commands need proof that one may send them: python -m proxy COMMAND has it for the account that started the "
+    "gateway; anything else needs the token that python -m proxy token prints"
+)
+_TOKEN = b"/token"
 _COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")
 _PAGE = {
     b"/": ("index.html", "text/html; charset=utf-8"),
@@ -48,32 +53,42 @@ class Admin:
         version: str,
         settings: Callable[[], Settings],
         faults: Callable[[], Faults] = tuple,
+        token: bytes = b"",
     ) -> None:
-        """`settings` gives those in force at the time of a request, `faults` what is wrong with certificates' files."""
+        """`settings` gives those in force at the time of a request, `faults` what is wrong with certificates' files;
+        `token` is the one to ask for if the settings name none."""
         self._board = board
         self._reports = reports
         self._book = book
         self._version = version
         self._settings = settings
         self._faults = faults
+        self._token = token
         self._commands = Commands(board, book, settings)
 
     def respond(self, asked: Asked) -> Answer:
         """Answer. May wait: for workers' reports about a second, for commands some seconds."""
-        answer = self._refused(asked) or self._answered(asked)
+        settings = self._settings()
+        chosen = settings.admin_token_file is not None
+        proven = asked.proven or access.has_token(asked, settings.admin_token if chosen else self._token)
+        refused = None if proven else self._unproven(asked, chosen=chosen)
+        answer = refused or self._misplaced(asked) or self._answered(asked, proven=proven)
         return answer._replace(fields=_FIELDS + answer.fields)
 
-    def _refused(self, asked: Asked) -> Answer | None:
+    def _unproven(self, asked: Asked, *, chosen: bool) -> Answer | None:
+        """Refuse what is not for everybody; `chosen`: the operator has a token, which everything asks for."""
         path = asked.target.partition(b"?")[0]
-        settings = self._settings()
-        if settings.admin_token_file is None:
-            refused = access.check_host(asked)
-        elif path in _PAGE or path == b"/healthz":
-            refused = None
-        else:
-            refused = access.check_token(asked, settings.admin_token)
-        if refused:
+        if not chosen and (refused := access.check_host(asked)):
             return refused
+        if path in _PAGE or path == b"/healthz":
+            return None
+        if chosen:
+            return access.no_token("this address asks for a token")
+        return access.no_token(_WITHOUT_PROOF) if path in (*_COMMANDS, _TOKEN) else None
+
+    def _misplaced(self, asked: Asked) -> Answer | None:
+        """Refuse methods that a path does not have, and commands that a stranger's page may have sent."""
+        path = asked.target.partition(b"?")[0]
         if path in _COMMANDS:
             if asked.method != b"POST":
                 return refusal(405, f"{path.decode()} is a command: POST it", b"Allow: POST\r\n")
@@ -82,7 +97,7 @@ class Admin:
             return refusal(405, "only GET and HEAD", b"Allow: GET, HEAD\r\n")
         return None
 
-    def _answered(self, asked: Asked) -> Answer:
+    def _answered(self, asked: Asked, *, proven: bool) -> Answer:
         path = asked.target.partition(b"?")[0]
         if path in _COMMANDS:
             return self._commands.carry_out(path[1:].decode(), asked.body)
@@ -91,14 +106,16 @@ class Admin:
         if path == b"/healthz":
             return self._health()
         if path == b"/status.json":
-            return self._status()
+            return self._status(private=proven)
+        if path == _TOKEN:
+            return self._told_token()
         if path in _PAGE:
             name, content_type = _PAGE[path]
             body = resources.files("proxy.admin.page").joinpath(name).read_bytes()
             return Answer(200, content_type, body, _PAGE_FIELDS)
         return refusal(
             404,
-            "here are /, /metrics, /healthz, /status.json, and the commands "
+            "here are /, /metrics, /healthz, /status.json, /token, and the commands "
             + ", ".join(command.decode() for command in _COMMANDS),
         )
 
@@ -107,12 +124,18 @@ class Admin:
             return Answer(200, TEXT, b"ok\n")
         return Answer(503, TEXT, b"draining\n")
 
-    def _status(self) -> Answer:
+    def _told_token(self) -> Answer:
+        file = self._settings().admin_token_file
+        if file is not None:
+            return refusal(404, f"this gateway's token is the content of {file}")
+        return structured({"token": self._token.decode()})
+
+    def _status(self, *, private: bool) -> Answer:
         self._await_reports()
         page = status.status(
             self._board, self._reports, self._book.get(), self._settings(), self._version, self._faults()
         )
-        return structured(page)
+        return structured(page if private else status.public(page))
 
     def _await_reports(self) -> None:
         """Have the workers write, and wait for each of them if they were not writing."""

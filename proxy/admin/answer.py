@@ -18,15 +18,20 @@ class Asked:
     host: bytes | None = None
     fields: Mapping[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
+    proven: bool = False
+    """Whether the connection itself shows that its client may command: it came over the gateway's own socket."""
 
     def field(self, name: bytes) -> bytes:
         return self.fields.get(name, b"")
 
     @classmethod
-    def of_lines(cls, method: bytes, target: bytes, host: bytes | None, lines: list[bytes], body: bytes) -> "Asked":
+    def of_lines(
+        cls, method: bytes, target: bytes, host: bytes | None, lines: list[bytes], body: bytes, *, proven: bool
+    ) -> "Asked":
         """From the raw field lines of a head that was checked."""
         pairs = (line.partition(b":") for line in lines)
-        return cls(method, target, host, {name.lower(): value.strip(b" \t") for name, _, value in pairs}, body)
+        fields = {name.lower(): value.strip(b" \t") for name, _, value in pairs}
+        return cls(method, target, host, fields, body, proven)
 
 
 class Answer(NamedTuple):

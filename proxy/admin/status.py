@@ -67,8 +67,21 @@ def status(
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
+        "private": True,
         **_reported(board, reports),
         "workers": [_worker(slot, orders) for slot in alive],
+    }
+
+
+def public(page: dict[str, Any]) -> dict[str, Any]:
+    """The document without what is private: clients' addresses, and query strings."""
+    return {
+        **page,
+        "private": False,
+        **{
+            kind: [{**row, "client": None, "target": str(row["target"]).partition("?")[0]} for row in page[kind]]
+            for kind in ("tunnels", "slowest", "failing")
+        },
     }
 
 

@@ -7,11 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from proxy import runtime
 from proxy.settings import Settings, table
-from proxy.settings.load import MAX_FILE
 from proxy.settings.token import read_token
 from proxy.values import Address
-from proxy.values.files import read_file
 
 FINE = 0
 FAILED = 1  # refused, or no gateway answers
@@ -21,6 +20,8 @@ INTERRUPTED = 130  # Ctrl-C, as a shell writes it
 
 _PATIENCE = 30.0  # seconds of silence; a reload may take half of it
 _MOST = 16 << 20  # bytes of an answer
+_TRIAL = 5.0  # seconds for a gateway to take a connection
+_SETTINGS = ("admin", "admin_socket", "admin_token_file", "bind")
 
 
 class CommandError(Exception):
@@ -32,7 +33,7 @@ class CommandError(Exception):
 
 
 class Admin:
-    """One gateway, by its admin address."""
+    """One gateway, by its socket for commands or its admin address."""
 
     def __init__(self, address: Address, token: bytes = b"") -> None:
         self.address = address
@@ -42,18 +43,28 @@ class Admin:
 
     @classmethod
     def find(cls, address: str | None, config: str | None, token_file: str | None) -> "Admin":
-        """The gateway that is meant: by its address, by its file, or at the default address.
+        """The gateway that is meant: by its address, by its file, or the only one that this account may command.
 
-        Raises CommandError for what cannot be read.
+        Its own socket, which asks for no token, is taken where there is one. Raises CommandError for what cannot be
+        read, and when several gateways may be meant.
         """
-        chosen: dict[str, Any] = {"admin": Settings().admin, "admin_token_file": None}
-        if config is not None:
-            chosen |= _from_file(Path(config))
+        given: dict[str, Any] = {} if config is None else _from_file(Path(config))
         for name, raw in (("admin", address), ("admin_token_file", token_file)):
             if raw is not None:
-                chosen[name] = _value(name, raw, "--admin" if name == "admin" else "--token-file")
+                given[name] = _value(name, raw, "--admin" if name == "admin" else "--token-file")
+        if address is not None:
+            given["admin_socket"] = "auto"  # of that gateway, not of the file's
+        chosen = {name: given.get(name, getattr(Settings(), name)) for name in _SETTINGS}
+        direct = token_file is not None or (address is not None and chosen["admin"] and chosen["admin"].path)
+        socket_file = None if direct else _own_socket(chosen, named=bool(given))
+        if socket_file is not None:
+            return cls(Address(path=str(socket_file)))
         if chosen["admin"] is None:
-            raise CommandError('this gateway has no admin address (admin = "off")', USAGE)
+            raise CommandError(
+                'this gateway has no admin address (admin = "off"), and no socket for commands that this account may '
+                "connect to",
+                USAGE,
+            )
         path = chosen["admin_token_file"]
         try:
             return cls(chosen["admin"], read_token(path) if path else b"")
@@ -63,6 +74,10 @@ class Admin:
     def status(self) -> dict[str, Any]:
         """/status.json. Raises CommandError."""
         return self._ask("GET", "/status.json")
+
+    def token(self) -> str:
+        """The token of the admin address. Raises CommandError."""
+        return str(self._ask("GET", "/token")["token"])
 
     def command(self, name: str, **given: Any) -> dict[str, Any]:
         """Carry out a command; what is None is left out. Raises CommandError with the gateway's words."""
@@ -111,19 +126,44 @@ def connect(address: Address, timeout: float) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
 
 
+def _own_socket(chosen: dict[str, Any], *, named: bool) -> Path | None:
+    """The gateway's socket for commands, if this account may connect to it. Raises CommandError when it is not named
+    and there are several."""
+    if chosen["admin_socket"] == "off":
+        return None
+    if chosen["admin_socket"] != "auto":
+        path = Path(chosen["admin_socket"])
+        return path if _answers(path) else None
+    known = [path for path in runtime.sockets() if _answers(path)]
+    if named:
+        name = runtime.file_name(chosen["admin"] or chosen["bind"][0])
+        return next((path for path in known if path.name == name), None)
+    if len(known) > 1:
+        choices = ", ".join(f"--admin {runtime.choice(path)}" for path in known)
+        raise CommandError(f"several gateways run here; name one: {choices}", USAGE)
+    return known[0] if known else None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(_TRIAL)
+        try:
+            trial.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 def _from_file(path: Path) -> dict[str, Any]:
-    """The two settings that matter here: the rest of the file is for those who may read everything it names."""
+    """The settings that matter here: the rest of the file is for those who may read everything it names."""
     try:
-        document = tomllib.loads(read_file(path, MAX_FILE).decode())
-    except tomllib.TOMLDecodeError as problem:
-        raise CommandError(f"--config {path}: not valid TOML: {problem}", USAGE) from None
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise CommandError(f"--config {path}: cannot be read: {problem.strerror}", USAGE) from None
     except ValueError as problem:
-        raise CommandError(f"--config {path}: {problem}", USAGE) from None
-    return {
-        name: _value(name, document[name], f"{path}: {name}")
-        for name in ("admin", "admin_token_file")
-        if name in document
-    }
+        raise CommandError(f"--config {path}: not valid TOML: {problem}", USAGE) from None
+    found = {name: _value(name, document[name], f"{path}: {name}") for name in _SETTINGS if name in document}
+    return found or {"admin": Settings().admin}
 
 
 def _value(name: str, raw: object, source: str) -> Any:

@@ -23,6 +23,7 @@ NAMES = {
     "undrain": "use a drained peer again",
     "maintenance": "answer a route's requests with the maintenance page, or stop to",
     "reload": "read the settings again, and say what is wrong with them if they are refused",
+    "token": "print the token that the status page asks for",
 }
 
 
@@ -81,8 +82,10 @@ def parser(name: str) -> argparse.ArgumentParser:
     else:
         made.add_argument("--json", action="store_true", help="print the gateway's answer as JSON")
     where = made.add_argument_group("which gateway")
-    where.add_argument("--admin", metavar="ADDRESS", help="its admin address [127.0.0.1:9180]")
-    where.add_argument("--config", metavar="FILE", help="its file, which names that address and the token")
+    where.add_argument(
+        "--admin", metavar="ADDRESS", help="its admin address, or its socket for commands [the only gateway there is]"
+    )
+    where.add_argument("--config", metavar="FILE", help="its file, which names them and the token")
     where.add_argument("--token-file", metavar="FILE", help="file with the token of its admin address")
     return made
 
@@ -96,6 +99,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
             return _top(admin, given)
         if name == "status":
             return _status(admin, given)
+        if name == "token":
+            return _token(admin, given)
         return _order(name, admin, given)
     except CommandError as problem:
         print(f"proxy: {problem}", file=sys.stderr)
@@ -151,6 +156,12 @@ def _top(admin: Admin, given: argparse.Namespace) -> int:
             shown += 1
     if not console.is_terminal:
         console.line()  # which the last reading lacks
+    return FINE
+
+
+def _token(admin: Admin, given: argparse.Namespace) -> int:
+    token = admin.token()
+    print(json.dumps({"token": token}) if given.json else token)
     return FINE
 
 

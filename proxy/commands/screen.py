@@ -145,11 +145,16 @@ def _requests(kind: str, now: Reading) -> Table | None:
             seconds(row["seconds"]),
             str(row["status"]),
             Text(f"{row['method']} {row['target']}"),
-            Text(row["client"]),
+            _client(row),
             Text(row["upstream"]),
             Text(row["reason"], style="red"),
         )
     return table
+
+
+def _client(row: dict[str, Any]) -> Text:
+    """Its address, which is told to those alone who may command."""
+    return Text("not shown", style="dim") if row["client"] is None else Text(row["client"])
 
 
 def _tunnels(now: Reading) -> Table | None:
@@ -168,7 +173,7 @@ def _tunnels(now: Reading) -> Table | None:
         table.add_row(
             seconds(now["now"] - row["since"]),
             Text(row["target"]),
-            Text(row["client"]),
+            _client(row),
             Text(row["upstream"]),
             size(row["to_client"]),
             size(row["to_upstream"]),

@@ -231,9 +231,13 @@ def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
     for number, one in enumerate(settings.certificates[1 if settings.tls_cert else 0 :], 1):
         for key, path in (("cert", one.cert), ("key", one.key)):
             found += _unreadable(f"certificate {number}: {key}", path) if path not in served else []
-    for flag, name, known in (("--user", settings.user, _known_user), ("--group", settings.group, _known_group)):
+    for flag, name, kind, known in (
+        ("--user", settings.user, "user", _known_user),
+        ("--group", settings.group, "group", _known_group),
+        ("--admin-group", settings.admin_group, "group", _known_group),
+    ):
         if name and not known(name):
-            found.append(f"{flag} {name}: there is no such {flag[2:]} on this machine; create it or name another")
+            found.append(f"{flag} {name}: there is no such {kind} on this machine; create it or name another")
     if (
         (settings.user or settings.group)
         and os.geteuid() != 0

@@ -63,6 +63,10 @@ def _time_notes(settings: Settings) -> list[str]:
 
 def _address_notes(settings: Settings) -> list[str]:
     found: list[str] = []
+    if settings.admin_socket == "off" and not settings.admin_token_file:
+        found.append("admin_socket is off and there is no admin_token_file: nobody can send commands; add one of them")
+    if settings.admin and settings.admin.path and settings.socket_mode & 0o006 and not settings.admin_token_file:
+        found.append(f"admin {settings.admin}: socket_mode lets everybody connect, so commands there ask for the token")
     if settings.admin and not settings.admin.loopback:
         found.append(f"admin {settings.admin}: other machines can reach it; its token is all that protects it")
     if (

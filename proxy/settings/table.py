@@ -117,12 +117,28 @@ class Settings:
     ] = ()
     admin: Annotated[
         Address | None,
-        Row(kinds.ADMIN, "Addresses", "metrics, health, status page and commands; 'off' opens no such listener"),
+        Row(
+            kinds.ADMIN,
+            "Addresses",
+            "metrics, health, status page; what is private, and commands, with the token; 'off' opens no such listener",
+        ),
     ] = ADMIN
     admin_token_file: Annotated[
         Path | None,
         Row(kinds.PATH, "Addresses", "file with the token that the admin address asks for; needed if it is public"),
     ] = None
+    admin_socket: Annotated[
+        str,
+        Row(
+            kinds.ADMIN_SOCKET,
+            "Addresses",
+            "unix socket for commands, of the account that starts the gateway; 'auto' is one in its runtime directory, "
+            "which the command line finds",
+        ),
+    ] = "auto"
+    admin_group: Annotated[
+        str, Row(kinds.TEXT, "Addresses", "group whose members may connect to that socket too, and so command")
+    ] = ""
     socket_mode: Annotated[
         int, Row(kinds.MODE, "Addresses", "permissions of a unix socket that the gateway creates")
     ] = 0o660

@@ -194,6 +194,18 @@ def _admin(raw: Any) -> Address | None:
     raise ValueError('expected one address such as "127.0.0.1:9180", or "off"')
 
 
+def _admin_socket(raw: Any) -> str:
+    if raw in ("auto", "off"):
+        return str(raw)
+    if raw is False:
+        return "off"
+    text = _text(raw)
+    address = Address.parse(text if text.startswith("unix:") else f"unix:{text}")
+    if address.path.startswith("@"):
+        raise ValueError("name the path of a file, which has permissions, such as /run/proxy/admin.sock")
+    return address.path
+
+
 def _log(raw: Any) -> str:
     if raw is False:
         return "off"
@@ -218,6 +230,7 @@ def _show_path(path: Path | None) -> str:
 PEERS = Kind("address", _peers, _show_all, "ADDRESS", repeatable=True)
 LISTENERS = Kind("address", _listeners, _show_all, "ADDRESS", repeatable=True)
 ADMIN = Kind("address or off", _admin, lambda found: str(found or "off"), "ADDRESS|off")
+ADMIN_SOCKET = Kind("path, auto or off", _admin_socket, metavar="PATH|auto|off")
 TEXT = Kind("text", _text, lambda text: text or "none", "TEXT")
 PATH = Kind("path", _path, _show_path, "PATH")
 OPTIONAL_PATH = Kind("path or off", _optional_path, _show_path, "PATH|off")

@@ -25,33 +25,41 @@ const latency = new Chart($("latency"), $("latency-legend"), [
 
 class Refusal extends Error {}
 
+const WHERE = "python -m proxy token prints it on the gateway's machine; where admin_token_file is set, it is that file's "
+  + "content. It stays in this tab.";
+
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
   if (answer.status === 401) {
-    await askToken(token !== null);
+    if (!(await askToken(token !== null))) throw new Refusal("commands need the gateway's token");
     return ask(path, options);
   }
   const document = await answer.json();
   if (!answer.ok) throw new Refusal(document.error ?? `answered with ${answer.status}`);
+  if (document.private === false && token !== null && sessionStorage.getItem(TOKEN) === token) {
+    sessionStorage.removeItem(TOKEN);  // also when the gateway has started anew and made another
+    tell("That is not the token of this gateway.", "bad");
+  }
   return document;
 }
 
+// Resolves to whether a token was given.
 function askToken(wrong) {
-  $("open-token").hidden = false;
-  if (wrong) write($("token-hint"), "That is not the token of this gateway. It is the content of its admin_token_file.");
+  write($("token-hint"), `${wrong ? "That is not the token of this gateway. " : "This needs the gateway's token. "}${WHERE}`);
   const dialog = $("token-dialog");
+  dialog.returnValue = "";
   if (!dialog.open) dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  return new Promise((resolve) =>
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "save"), { once: true }));
 }
 
-$("token-form").addEventListener("submit", () => {
-  sessionStorage.setItem(TOKEN, $("token").value.trim());
+$("token-form").addEventListener("submit", (event) => {
+  if (event.submitter.value === "save") sessionStorage.setItem(TOKEN, $("token").value.trim());
   $("token").value = "";
 });
-$("token-dialog").addEventListener("cancel", (event) => event.preventDefault());
-$("open-token").addEventListener("click", () => $("token-dialog").showModal());
+$("open-token").addEventListener("click", () => askToken(false));
 
 // Commands.
 
@@ -147,6 +155,7 @@ function head(reading) {
   button.disabled = false;
   write(button, paused ? "End maintenance" : "Maintenance");
   mark(button, "aria-pressed", String(paused));
+  $("open-token").hidden = reading.private;
   const banner = $("banner");
   banner.hidden = !paused;
   if (paused) write(banner, "Maintenance is on: all requests get the maintenance page.");

@@ -149,7 +149,7 @@ export function requests(id, reading) {
       duration(row.seconds),
       row.status ? String(row.status) : "none",
       `${row.method} ${row.target}`,
-      row.client || "unix socket",
+      client(row),
       row.upstream || "–",
       words(row.reason) || (row.status >= 500 ? "the application's own answer" : ""),
     ]);
@@ -160,7 +160,7 @@ export function tunnels(reading) {
   table("tunnels", ["open for", "path", "client", "upstream", "to client", "from client"], reading.tunnels,
     (row) => `${row.since} ${row.client} ${row.target}`,
     (row) => [
-      duration(Math.max(0, reading.now - row.since)), row.target, row.client || "unix socket", row.upstream,
+      duration(Math.max(0, reading.now - row.since)), row.target, client(row), row.upstream,
       bytes(row.to_client), bytes(row.to_upstream),
     ]);
   const open = reading.connections.tunnel;
@@ -180,5 +180,6 @@ function table(id, columns, rows, key, cells) {
     }));
 }
 
+const client = (row) => (row.client === null ? "needs the token" : row.client || "unix socket");
 const words = (reason) => reason.replaceAll("_", " ");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

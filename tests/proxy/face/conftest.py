@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -14,6 +15,8 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from proxy.cli import main
+from proxy.commands.client import connect
+from proxy.values import Address
 from tests.proxy.face.applications import Application, application
 from tests.proxy.supervisor.running import PATIENCE, Gateway
 from tests.waiting import until
@@ -41,10 +44,14 @@ class Face(Gateway):
     def __init__(self, directory: Path, toml: str) -> None:
         super().__init__(directory, toml.replace('"access.log"', f'"{directory}/access.log"'), program=("-m", "proxy"))
 
-    def up(self, workers: int = 2) -> "Face":
+    def up(self, workers: int = 2, *, control: bool = True) -> "Face":
         until(lambda: len(self.listening()) == 2 or self.process.poll() is not None, "listening")
         assert self.process.poll() is None, self.log
         self.front, self.admin = self.listening()
+        if not control:
+            self.wait_for("Booting worker", workers)
+            return self
+        self.wait_for(f"Listening at: unix:{self.control}")
         until(lambda: len(self.workers()) == workers, "workers")
         return self
 
@@ -65,9 +72,13 @@ class Face(Gateway):
         """Who answers, over so many requests."""
         return {self.get()[1] for _ in range(count)}
 
+    @property
+    def control(self) -> Path:
+        """The socket for commands."""
+        return Path(os.environ["RUNTIME_DIRECTORY"], f"{self.admin_address}.sock")
+
     def status(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://{self.admin_address}/status.json", timeout=PATIENCE) as answer:
-            return dict(json.load(answer))
+        return self.asked("GET", "/status.json")[1]
 
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://{self.admin_address}/metrics", timeout=PATIENCE) as answer:
@@ -78,13 +89,18 @@ class Face(Gateway):
 
     def post(self, command: str, body: object, **fields: str) -> tuple[int, dict[str, Any]]:
         """A command as a script would send it."""
-        request = urllib.request.Request(
-            f"http://{self.admin_address}/{command}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in fields.items()},
-        )
-        status, text = answered(request)
-        return status, json.loads(text)
+        return self.asked("POST", f"/{command}", json.dumps(body), **fields)
+
+    def asked(self, method: str, target: str, body: str | None = None, **fields: str) -> tuple[int, dict[str, Any]]:
+        """Status and document of an answer over the socket for commands."""
+        connection = connect(Address(path=str(self.control)), PATIENCE)
+        try:
+            more = {name.replace("_", "-"): text for name, text in fields.items()}
+            connection.request(method, target, body, {"Content-Type": "application/json"} | more)
+            answer = connection.getresponse()
+            return answer.status, dict(json.load(answer))
+        finally:
+            connection.close()
 
     def run(self, *arguments: str) -> Done:
         """A command of the terminal, with the admin address."""
@@ -119,11 +135,11 @@ def face(tmp_path: Path) -> Iterator[Callable[..., Face]]:
     """Start a gateway; `more` is appended to a file that listens on ports of the kernel's choice."""
     started: list[Face] = []
 
-    def begin(more: str, *, toml: str = TOML, workers: int = 2) -> Face:
+    def begin(more: str, *, toml: str = TOML, workers: int = 2, control: bool = True) -> Face:
         directory = tmp_path / str(len(started))
         directory.mkdir()
         started.append(Face(directory, toml + more))
-        return started[-1].up(workers)
+        return started[-1].up(workers, control=control)
 
     yield begin
     for gateway in started:

@@ -37,6 +37,7 @@ SETTINGS = Settings(
 )
 JSON = {b"content-type": b"application/json"}
 TOKEN = b"0123456789abcdef0123456789abcdef"
+MADE = b"that-the-gateway-has-made-itself"
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ class Desk:
             self.reports.look()
             self.reports.publish(slot, {})
         signal.signal(signal.SIGHUP, self._adopt)
-        self.admin = Admin(self.board, self.reports, self.book, "1.2.3", lambda: settings)
+        self.admin = Admin(self.board, self.reports, self.book, "1.2.3", lambda: settings, token=MADE)
 
     def _adopt(self, *_: object) -> None:
         """What each worker does when it is told of new orders; all of them are this process."""
@@ -71,15 +72,19 @@ class Desk:
         method: bytes = b"GET",
         fields: dict[bytes, bytes] | None = None,
         body: bytes = b"",
+        *,
+        proven: bool = False,
     ) -> Answer:
-        return self.admin.respond(Asked(method, target, host, fields or {}, body))
+        return self.admin.respond(Asked(method, target, host, fields or {}, body, proven))
 
     def order(self, command: str, **given: Any) -> tuple[int, dict[str, Any]]:
-        answer = self.ask(b"/" + command.encode(), method=b"POST", fields=JSON, body=json.dumps(given).encode())
+        """A command, over the gateway's own socket."""
+        body = json.dumps(given).encode()
+        answer = self.ask(b"/" + command.encode(), method=b"POST", fields=JSON, body=body, proven=True)
         return answer.status, json.loads(answer.body)
 
     def status(self) -> dict[str, Any]:
-        return dict(json.loads(self.ask(b"/status.json").body))
+        return dict(json.loads(self.ask(b"/status.json", proven=True).body))
 
 
 # Who may ask.
@@ -125,8 +130,58 @@ def test_names_that_a_stranger_can_own_are_refused(host: bytes, target: bytes) -
 )
 def test_commands_that_another_sites_page_may_send_are_refused(fields: dict[bytes, bytes], status: int) -> None:
     desk = Desk()
-    assert desk.ask(b"/maintenance", method=b"POST", fields=fields, body=b'{"on": true}').status == status
+    asked = {"method": b"POST", "body": b'{"on": true}'}
+    assert desk.ask(b"/maintenance", fields=fields, proven=True, **asked).status == status  # type: ignore[arg-type]
+    fields = fields | {b"authorization": b"Bearer " + MADE}  # of a page that is open beside it
+    assert desk.ask(b"/maintenance", fields=fields, **asked).status == status  # type: ignore[arg-type]
     assert desk.book.get().in_maintenance("api") == (status == 200)
+
+
+COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")
+
+
+@pytest.mark.parametrize("target", [*COMMANDS, b"/switch?x=1", b"/token"])
+@pytest.mark.parametrize("proof", [b"", b"Bearer ", b"Bearer x", b"Basic " + MADE, MADE, b"Bearer " + MADE + b"x"])
+def test_commands_need_proof_though_they_come_from_this_machine(target: bytes, proof: bytes) -> None:
+    desk = Desk(workers=1)
+    body = b'{"route": "default", "upstream": "127.0.0.1:28666", "on": true, "peer": "127.0.0.1:8080"}'
+    method = b"GET" if target == b"/token" else b"POST"
+    fields = JSON | ({b"authorization": proof} if proof else {})
+    answer = desk.ask(target, method=method, fields=fields, body=body)
+    assert (answer.status, b"WWW-Authenticate: Bearer" in answer.fields) == (401, True)
+    assert b"python -m proxy" in answer.body
+    assert MADE not in answer.body
+    assert desk.book.get().version == 0
+
+
+def test_the_token_that_was_made_proves_it_and_is_told_over_the_gateways_own_socket_alone() -> None:
+    desk = Desk(workers=1)
+    told = json.loads(desk.ask(b"/token", host=None, proven=True).body)["token"]
+    right = JSON | {b"authorization": b"Bearer " + told.encode()}
+    assert desk.ask(b"/maintenance", method=b"POST", fields=right, body=b'{"on": true}').status == 200
+    chosen = Desk(Settings(admin_token_file=Path("/etc/token"), admin_token=TOKEN, workers=1), workers=1)
+    answer = chosen.ask(b"/token", proven=True)
+    assert (answer.status, b"/etc/token" in answer.body, TOKEN in answer.body) == (404, True, False)
+    assert chosen.ask(b"/maintenance", method=b"POST", fields=right, body=b'{"on": true}').status == 401
+
+
+def test_what_everybody_may_read_names_no_client_and_no_query() -> None:
+    desk = Desk(workers=1)
+    row = {"client": "192.0.2.7", "target": "/a?token=secret&x", "since": 1, "seconds": 1, "when": 1, "upstream": "a:1"}
+    desk.reports.publish(0, {kind: [row] for kind in ("tunnels", "slowest", "failing")})
+    for fields in ({}, {b"authorization": b"Bearer wrong"}):
+        answer = desk.ask(b"/status.json", fields=fields)
+        assert answer.status == 200
+        assert b"192.0.2.7" not in answer.body
+        assert b"secret" not in answer.body
+        page = json.loads(answer.body)
+        for kind in ("tunnels", "slowest", "failing"):
+            assert page[kind] == [row | {"client": None, "target": "/a"}]
+        assert page["private"] is False
+    whole = json.loads(desk.ask(b"/status.json", fields={b"authorization": b"Bearer " + MADE}).body)
+    assert (whole["private"], whole["slowest"]) == (True, [row])
+    assert desk.status()["tunnels"] == [row]
+    assert {name for name in whole if name not in page} == set()
 
 
 def test_with_a_token_everything_but_health_and_the_bare_page_asks_for_it() -> None:
@@ -156,7 +211,7 @@ def test_methods_paths_and_fields() -> None:
     desk = Desk()
     assert desk.ask(b"/metrics", method=b"POST").status == 405
     assert desk.ask(b"/metrics", method=b"HEAD").status == 200
-    assert desk.ask(b"/drain").status == 405
+    assert desk.ask(b"/drain", proven=True).status == 405
     assert desk.ask(b"/metrics/").status == 404
     assert desk.ask(b"/page/../admin.py").status == 404
     assert desk.ask(b"/metrics?name[]=x").status == 200
@@ -233,7 +288,7 @@ def test_what_is_wrong_with_a_command_is_said(command: str, given: dict[str, Any
 def test_no_body_breaks_a_command(body: bytes) -> None:
     desk = Desk()
     for command in (b"/drain", b"/switch", b"/maintenance"):
-        assert desk.ask(command, method=b"POST", fields=JSON, body=body).status in (400, 404, 409)
+        assert desk.ask(command, method=b"POST", fields=JSON, body=body, proven=True).status in (400, 404, 409)
 
 
 def test_a_command_names_the_workers_that_do_not_follow(monkeypatch: pytest.MonkeyPatch) -> None:

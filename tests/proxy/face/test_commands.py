@@ -197,7 +197,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
     one = applications("one")
     token = tmp_path / "token"
     token.write_text("0123456789abcdef0123456789abcdef\n")
-    toml = f'bind = "127.0.0.1:0"\nadmin = "unix:{tmp_path}/admin.sock"\nworkers = 1\n'
+    toml = f'bind = "127.0.0.1:0"\nadmin = "unix:{tmp_path}/admin.sock"\nadmin_socket = "off"\nworkers = 1\n'
     gateway = Face(tmp_path, toml + f'admin_token_file = "{token}"\naccess_log = "off"\n' + upstream(one))
     try:
         gateway.wait_for("Booting worker")

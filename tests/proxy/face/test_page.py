@@ -27,9 +27,14 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield page
 
 
-def opened(page: Page, gateway: Face) -> Page:
+def opened(page: Page, gateway: Face, *, token: bool = True) -> Page:
     page.look(1280, 900)
     page.go("about:blank")
+    page.go(f"http://{gateway.admin_address}/favicon.svg")
+    page.evaluate("sessionStorage.clear()")
+    if token:
+        kept = json.dumps(gateway.asked("GET", "/token")[1]["token"])
+        page.evaluate(f"sessionStorage.setItem('gateway-token', {kept})")
     page.console.clear()
     page.go(f"http://{gateway.admin_address}/")
     page.wait("document.getElementById('main').getAttribute('aria-busy') === 'false'")
@@ -166,6 +171,46 @@ def test_rows_that_look_the_same_come_and_go_like_others(
     assert shown == ["aab", "aab", "baa", "a"]
 
 
+def typed(page: Page, token: str) -> None:
+    page.wait("document.getElementById('token-dialog').open")
+    page.evaluate("document.getElementById('token').focus()")
+    page.type(token)
+    click(page, "Use it")
+
+
+def test_buttons_and_what_is_private_ask_for_the_token_that_the_command_line_tells(
+    chromium: Page, face: Start, applications: Applications
+) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face(f'upstream = ["{one.address}", "{two.address}"]\n')
+    gateway.get("/fail?secret=1")
+    page = opened(chromium, gateway, token=False)
+    page.wait("document.querySelector('#failing tbody tr')?.textContent.includes('/fail')")
+    shown = page.evaluate("document.getElementById('failing').textContent")
+    assert ("secret" in shown, "127.0.0.1" in shown.replace(one.address, "").replace(two.address, "")) == (False, False)
+    assert "needs the token" in shown
+    click(page, f"Drain {one.address} on route default")
+    page.wait("document.getElementById('token-dialog').open")
+    assert "python -m proxy token" in text(page, "token-hint")
+    click(page, "Cancel")
+    told(page, "commands need the gateway's token")
+    assert gateway.names() == {"one", "two"}
+    click(page, f"Drain {one.address} on route default")
+    typed(page, "not-the-token-of-this-gateway")
+    page.wait("document.getElementById('token-hint').textContent.includes('not the token of this gateway')")
+    typed(page, gateway.run("token").stdout.strip())
+    told(page, "is drained on route default")
+    assert gateway.names() == {"two"}
+    page.wait("document.getElementById('failing').textContent.includes('/fail?secret=1')")
+    page.wait("document.getElementById('open-token').hidden")
+    page.evaluate("sessionStorage.setItem('gateway-token', 'that-of-the-gateway-before')")
+    told(page, "not the token of this gateway")
+    page.wait("sessionStorage.getItem('gateway-token') === null")
+    click(page, "Token")
+    typed(page, gateway.run("token").stdout.strip())
+    page.wait("document.getElementById('failing').textContent.includes('/fail?secret=1')")
+
+
 def test_a_token_is_asked_for_and_kept_in_the_tab(
     chromium: Page, face: Start, applications: Applications, tmp_path: Path
 ) -> None:
@@ -184,10 +229,7 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(
         page = chromium
         page.go(f"http://{gateway.admin_address}/")
         for given in ("not the token of this gateway", token):
-            page.wait("document.getElementById('token-dialog').open")
-            page.evaluate("document.getElementById('token').focus()")
-            page.type(given)
-            click(page, "Use it")
+            typed(page, given)
             page.wait("!document.getElementById('token-dialog').open || document.getElementById('token').value === ''")
         page.wait("document.getElementById('main').getAttribute('aria-busy') === 'false'")
         assert text(page, "slowest-empty").startswith("The access log is off")

@@ -146,6 +146,22 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     assert "note: health_path" not in capsys.readouterr().out
 
 
+def test_check_notes_who_may_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('upstream = "a:1"\nadmin_socket = "off"\n')
+    assert main(["check", str(path)]) == 0
+    assert "note: admin_socket is off and there is no admin_token_file" in capsys.readouterr().out
+    path.write_text(f'upstream = "a:1"\nadmin = "unix:{tmp_path}/admin.sock"\nsocket_mode = "666"\n')
+    assert main(["check", str(path)]) == 0
+    assert "socket_mode lets everybody connect, so commands there ask for the token" in capsys.readouterr().out
+    path.write_text('upstream = "a:1"\nadmin_group = "nowhere"\nadmin_socket = "unix:@name"\n')
+    assert main(["check", str(path)]) == 2
+    assert "name the path of a file, which has permissions" in capsys.readouterr().err
+    path.write_text('upstream = "a:1"\nadmin_group = "nowhere"\n')
+    assert main(["check", str(path)]) == 2
+    assert "--admin-group nowhere: there is no such group on this machine" in capsys.readouterr().err
+
+
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
     path.write_text('upstream = "x"\nhould = 1\nhold = "x"\n')
