@@ -81,7 +81,7 @@ class Output(Stream):
         self.front = front
         self.client = client
         self.guard = FrameGuard(monotonic)
-        self.h2 = new_library(front.tables)
+        self.h2 = new_library(front.tables.settings.max_streams, front.tables.head_limits.block)
         self.last_stream = 0
         """The latest stream that was acted upon."""
         self.stage = OPEN

@@ -1,6 +1,7 @@
 """A body kept until somebody takes it: in memory while small, in an unlinked temporary file beyond.
 
-What all files of all workers have in them together is bounded. Responses may fill half of the room alone: readers that
+What the spools of a process have in memory together is bounded: beyond that the next ones begin with their file. What
+all files of all workers have in them together is bounded too. Responses may fill half of the room alone: readers that
 take their time leave the other half to uploads, which cannot be answered without it.
 """
 
@@ -17,6 +18,9 @@ _SEND_SIZE = 1 << 20
 _READ_SIZE = 1 << 16
 
 
+MOST_IN_MEMORY = 64 << 20
+"""Bytes that all spools of a process have in memory together: a thousand of the usual 64 KiB."""
+
 REQUESTS, RESPONSES = 1.0, 0.5
 """Share of the room up to which bodies of this kind may fill it."""
 
@@ -30,6 +34,8 @@ class Room:
     def __init__(self) -> None:
         self.most: float = inf
         """Bytes."""
+        self.in_memory = 0
+        """Bytes that the spools of this process have there."""
         self._mine = 0
         self._tell: Callable[[int], object] = int
         self._all: Callable[[], int] = lambda: self._mine
@@ -75,13 +81,15 @@ class Spool:
         self.length = 0
 
     def append(self, data: bytes | memoryview) -> None:
-        if self._file is None and self.length + len(data) <= self._memory_limit:
+        size = len(data)
+        if self._file is None and self.length + size <= self._memory_limit and room.in_memory + size <= MOST_IN_MEMORY:
             self._memory += data
+            room.in_memory += size
         else:
-            room.admit(len(data), self._share)
+            room.admit(size, self._share)
             _write(self._opened(), data, self.length)
-            room.take(len(data))
-        self.length += len(data)
+            room.take(size)
+        self.length += size
 
     def append_from(self, copy: Callable[[int, int], int]) -> None:
         """Let `copy(file descriptor, offset)` put bytes straight into the file; it returns how many it put."""
@@ -100,7 +108,7 @@ class Spool:
                 raise
             self._file = file
             room.take(len(self._memory))
-            self._memory = bytearray()
+            self._forget_memory()
         return self._file
 
     def send_to(self, outlet: Outlet, offset: int) -> int:
@@ -128,7 +136,7 @@ class Spool:
 
     def clear(self) -> None:
         """Forget everything, as after the last byte was sent; the file is kept for more."""
-        self._memory = bytearray()
+        self._forget_memory()
         if self._file is not None:
             os.ftruncate(self._file.fileno(), 0)
             room.take(-self.length)
@@ -139,6 +147,10 @@ class Spool:
             self._file.close()
             self._file = None
             room.take(-self.length)
+        self._forget_memory()
+
+    def _forget_memory(self) -> None:
+        room.in_memory -= len(self._memory)
         self._memory = bytearray()
 
 

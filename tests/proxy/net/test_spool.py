@@ -157,3 +157,24 @@ def test_what_fits_in_memory_needs_no_room(room: Room, tmp_path: Path) -> None:
         spool.append(b"x")
     assert _content(spool) == b"x" * 64
     spool.close()
+
+
+def test_all_that_is_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = module.room.in_memory
+    monkeypatch.setattr(module, "MOST_IN_MEMORY", before + 1000)
+    spools = [Spool(600, None) for _ in range(3)]
+    for spool in spools:
+        spool.append(b"x" * 400)
+    assert [spool.in_memory() for spool in spools] == [b"x" * 400, b"x" * 400, b""]
+    assert module.room.in_memory == before + 800
+    spools[0].append(b"y" * 300)  # over its own limit: to the file with all of it
+    assert module.room.in_memory == before + 400
+    assert _content(spools[0]) == b"x" * 400 + b"y" * 300
+    assert _content(spools[2]) == b"x" * 400
+    spools[1].clear()
+    assert module.room.in_memory == before
+    spools[1].append(b"z")
+    for spool in spools:
+        spool.close()
+        spool.close()
+    assert module.room.in_memory == before
