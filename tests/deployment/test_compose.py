@@ -103,6 +103,8 @@ def test_the_gateway_is_content_with_its_file(tmp_path: Path) -> None:
     assert settings.admin.loopback
     gateway = services("compose.yaml")["gateway"]
     assert _seconds(gateway["stop_grace_period"]) > settings.graceful + 1
+    assert gateway["tmpfs"] == ["/tmp:size=2g,mode=1777"]
+    assert settings.spool_total + (settings.workers << 20) < 2 << 30, "bodies fit in /tmp"
     assert {port["target"] for port in gateway["ports"]} == {
         address.port for address in (*settings.bind, *settings.bind_plain)
     }

@@ -331,3 +331,10 @@ def test_the_page_makes_the_secrets_that_are_referred_to(tmp_path: Path) -> None
     assert secrets["aragora-models"] <= {row.name for row in AGENT_VARIABLES}
     sources = container(pods("production")["aragora"])["envFrom"]
     assert [source["secretRef"]["name"] for source in sources if "secretRef" in source] == ["aragora-models"]
+
+
+def test_bodies_on_disk_do_not_have_the_gateway_evicted(tmp_path: Path) -> None:
+    pod = pods("own-gateway")["aragora-gateway"]["spec"]
+    (limit,) = [volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if volume["name"] == "tmp"]
+    settings = load_gateway({}, gateway_file(tmp_path))
+    assert settings.spool_total + (settings.workers << 20) < int(limit.removesuffix("Gi")) << 30
