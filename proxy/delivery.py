@@ -29,18 +29,22 @@ class PaceLimits:
 
 
 class ReadPace:
-    """Whether a client takes what waits for it fast enough."""
+    """Whether a client takes what waits for it fast enough.
 
-    __slots__ = ("_idle", "_limits", "_outlet", "_spent", "_taken", "_upload", "_uploaded", "waited")
+    What it takes is what leaves the kernel's queue: a socket has room again only when a third of its queue has gone,
+    which may be minutes' worth of a slow line.
+    """
+
+    __slots__ = ("_idle", "_limits", "_moved", "_moved_before", "_outlet", "_sent", "_spent", "_upload", "waited")
 
     def __init__(self, outlet: Outlet, limits: PaceLimits, upload: Upload | None = None) -> None:
         self._outlet = outlet
         self._limits = limits
         self._upload = upload
-        self._uploaded = 0
+        self._sent = 0
+        self._moved = self._moved_before = 0  # bytes that came to the client or from it: by now, and a stretch ago
         self._idle = 0.0  # seconds it was waited for since the last byte
         self._spent = 0.0  # seconds in the present stretch of `timeout`
-        self._taken = 0  # bytes in it
         self.waited = 0.0
         """Seconds it was waited for in all, whoever was the reason."""
 
@@ -51,6 +55,8 @@ class ReadPace:
         """
         outlet = self._outlet
         own_fault = outlet.starved
+        if not self.waited:
+            self._moved = self._moved_before = self._progress()
         began = monotonic()
         deadline = min(until, began + self._limits.timeout - self._idle)
         try:
@@ -65,32 +71,31 @@ class ReadPace:
         else:
             self._count(began, own_fault=own_fault)
 
+    def _progress(self) -> int:
+        return self._sent - self._outlet.undelivered + (0 if self._upload is None else self._upload.moved)
+
     def _count(self, began: float, *, own_fault: bool) -> None:
+        """A wait has ended. Raises `ExchangeError` if the client took too little in this stretch of waiting."""
         spent = monotonic() - began
         self.waited += spent
         if not own_fault:
             return
+        moved = self._progress()
+        self._idle = self._idle + spent if moved == self._moved else 0.0
+        self._moved = moved
         self._spent += spent
-        upload = self._upload
-        if upload is not None and upload.moved != self._uploaded:
-            self._taken += upload.moved - self._uploaded
-            self._uploaded = upload.moved
-            self._idle = 0.0
-        else:
-            self._idle += spent
+        limits = self._limits
+        if self._spent >= limits.timeout:
+            taken = moved - self._moved_before
+            if taken < self._spent * limits.rate:
+                measure = f"{taken} bytes in {self._spent:.0f} s"
+                raise ExchangeError(errors.CLIENT_STALLED, f"{measure}, under {limits.rate} a second (min_read_rate)")
+            self._spent = 0.0
+            self._moved_before = moved
 
     def took(self, count: int) -> None:
-        """The client has taken bytes. Raises `ExchangeError` (CLIENT_STALLED) if it took too few for too long."""
-        self._idle = 0.0
-        self._taken += count
-        if self._spent >= self._limits.timeout:
-            if self._taken < self._spent * self._limits.rate:
-                measure = f"{self._taken} bytes in {self._spent:.0f} s"
-                raise ExchangeError(
-                    errors.CLIENT_STALLED, f"{measure}, under {self._limits.rate} a second (min_read_rate)"
-                )
-            self._spent = 0.0
-            self._taken = 0
+        """The client was sent bytes."""
+        self._sent += count
 
 
 def send_rest(target: Outlet, rest: bytes, limits: PaceLimits) -> None:

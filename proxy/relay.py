@@ -58,6 +58,8 @@ class Relay:
     the body out of files: a slow client then holds the upstream back.
     """
 
+    __slots__ = ("_framed", "_intake", "_limits", "_pace", "_pipes", "_splices", "_spools", "_target", "sent")
+
     def __init__(
         self,
         intake: Intake,

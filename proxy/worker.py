@@ -171,6 +171,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if not self.alive:  # TERM came before the loop listened
             self._begin_drain()
         self._stopped.wait()
+        for front in self._fronts:
+            front.break_off()
         tick.stop()
         for watcher in signals:
             watcher.stop()

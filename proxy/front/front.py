@@ -10,7 +10,7 @@ from greenlet import getcurrent, greenlet
 from proxy.downstream import Downstream
 from proxy.front.guests import Guests
 from proxy.front.introduction import Introduction
-from proxy.net.stream import Socket
+from proxy.net.stream import Socket, Stream
 from proxy.resources import Resources
 from proxy.route import Route, Tables
 from proxy.upstream.request import Request
@@ -84,6 +84,8 @@ class Front:
         self.connections: set[Held] = set()
         self.multiplexed: set[Http2Connection] = set()
         """Those that carry several requests, and tell their client when no more are taken."""
+        self.unmarked: set[Stream] = set()
+        """Those with a body on its way that nothing but the end of the connection ends."""
         self._idle: list[greenlet] = []
         self._greenlets = 0
         self._full_until = 0.0
@@ -172,3 +174,8 @@ class Front:
         self.draining = True
         for connection in list(self.multiplexed):
             connection.drain()
+
+    def break_off(self) -> None:
+        """The process ends, and its sockets with it: what that would make look complete is reset."""
+        for connection in list(self.unmarked):
+            connection.reset()

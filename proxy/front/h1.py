@@ -294,6 +294,7 @@ class Connection(Reader):
             self._reset_once_delivered()
         else:
             if ending is Ending.WHOLE:
+                self.front.unmarked.discard(self)
                 self.finish_sending()
             self._lingers_until = now + _LINGER_SECONDS
             self.deadline = now + settings.linger_timeout

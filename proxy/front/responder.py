@@ -36,7 +36,6 @@ class Responder(Stream):
         "_keep",
         "_minor",
         "_request",
-        "_unmarked",
         "_unread",
         "begun",
         "buffer",
@@ -65,8 +64,6 @@ class Responder(Stream):
         self._minor = 1
         self._chunked = False
         self._head_only = False
-        self._unmarked = False
-        """Nothing but the end of the connection ends the answer's body."""
         self.ending = Ending.WHOLE
         self._request: Request | None = None
         self._unread = False
@@ -107,7 +104,7 @@ class Responder(Stream):
                     framing += b"Trailer: %s\r\n" % response.trailer
             else:
                 self._keep = False
-                self._unmarked = True
+                self.front.unmarked.add(self)
         request = self._request
         if request is not None:
             if self._unread:
@@ -156,7 +153,7 @@ class Responder(Stream):
 
     def break_off(self) -> None:
         self._keep = False
-        self.ending = Ending.RESET if self._unmarked else Ending.CUT
+        self.ending = Ending.RESET if self in self.front.unmarked else Ending.CUT
 
     def abort(self) -> None:
         self._keep = False

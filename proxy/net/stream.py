@@ -106,6 +106,10 @@ class Outlet(Protocol):
     def starved(self) -> bool:
         """While it is full: whether that is the client's doing, who gives it no room."""
 
+    @property
+    def undelivered(self) -> int:
+        """Bytes that were sent and have not come to the client; 0 where that cannot be known."""
+
     def send(self, data: bytes | memoryview) -> int:
         """What is taken at once, 0 if it is full; the rest is offered again, unchanged. Raises `OSError`."""
 

@@ -124,7 +124,6 @@ class Upload:
 
     def start(self) -> None:
         """Send what goes at once. Raises what `Upload` says."""
-        self._connection.deadlines.streams.add(self)
         self._advance()
 
     # What the answer says about it.
@@ -258,13 +257,17 @@ class Upload:
     def _await_room(self) -> None:
         self._progress = BLOCKED
         self._connection.watch_writable(self._resume)
-        self.deadline = monotonic() + self._timeout
+        self._expire_in(self._timeout)
 
     def _await_body(self, body: StreamedBody) -> None:
         self._progress = HUNGRY
         self._connection.unwatch_writable()
         body.watch(self._resume)
-        self.deadline = monotonic() + body.timeout
+        self._expire_in(body.timeout)
+
+    def _expire_in(self, seconds: float) -> None:
+        self.deadline = monotonic() + seconds
+        self._connection.deadlines.streams.add(self)
 
     def _resume(self) -> None:
         """Whoever it waited for is ready. Called from the loop: raises nothing."""

@@ -85,12 +85,19 @@ class Transfer:
     """A relay between two far ends; `sweeping` lets deadlines pass every few milliseconds."""
 
     def __init__(
-        self, loop: Loop, way: Way, limits: RelayLimits = LIMITS, *, spools: bool = True, ends: Any = None
+        self,
+        loop: Loop,
+        way: Way,
+        limits: RelayLimits = LIMITS,
+        *,
+        spools: bool = True,
+        ends: Any = None,
+        target: Any = None,
     ) -> None:
         self.loop = loop
         self.way = way
         source, self.upstream = ends or loop.pair()
-        target, self.client = loop.tcp_pair()
+        target, self.client = target or loop.tcp_pair()
         self.taken = False
         self.target = target
         self.buffer = memoryview(bytearray(65536))
@@ -433,6 +440,27 @@ def test_a_client_that_pauses_within_the_timeout_is_not_too_slow(way: Way, monke
             gevent.sleep(0.25)
             got += read_exactly(transfer.client, 100_000)
         assert transfer.decoded(got + read_all(transfer.client)) == BODY
+        working.get()
+        sweeper.stop()
+
+    run(test)
+
+
+def test_a_client_that_reads_steadily_is_not_too_slow_though_its_socket_has_no_room() -> None:
+    limits = replace(LIMITS, pace=PaceLimits(0.3, 1000), spool_size=0)
+
+    def test(loop: Loop) -> None:
+        target, client = loop.tcp_pair(receives=1 << 16, sends=2 << 20)
+        transfer = Transfer(loop, WAYS["closed"], limits, target=(target, client))
+        sweeper = transfer.sweeping()
+        transfer.send(BODY * 5)
+        working = transfer.start()
+        got = []
+        for _ in range(100):
+            got.append(client.recv(20_000))
+            gevent.sleep(0.01)
+        assert not working.ready()
+        assert transfer.decoded(b"".join([*got, read_all(client)])) == BODY * 5
         working.get()
         sweeper.stop()
 

@@ -328,6 +328,39 @@ def test_a_client_that_reads_nothing_is_reset_in_the_end(manual: Manual, start: 
         assert last_log(gateway)["termination"] == "SD"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_makes_no_answer_look_complete(
+    manual: Manual, start: Callable[..., Gateway], number: signal.Signals
+) -> None:
+    gateway = start(manual.address, "--graceful", "1s", "--websocket-drain", "1s")
+    with Client(gateway.address) as client:
+        client.send(GET.replace(b"1.1", b"1.0"))
+        sock = manual.accept()
+        read_request(sock, b"")
+        answer_with(sock, "chunked", b"part", announced=1)
+        while b"part" not in client.pending:
+            client.pending += client.sock.recv(100)
+        gateway.signal(number)
+        with pytest.raises(ConnectionResetError):
+            client.sock.recv(1)
+
+
+def test_a_client_that_takes_next_to_nothing_is_left(manual: Manual, start: Callable[..., Gateway]) -> None:
+    gateway = start(manual.address, "--write-timeout", "1s", "--min-read-rate", "1m")
+    with Client(gateway.address) as client:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(GET)
+        sock = manual.accept()
+        read_request(sock, b"")
+        answer_with(sock, "chunked", bytes(8_000_000))
+        with contextlib.suppress(ConnectionResetError):
+            while client.sock.recv(10_000):
+                time.sleep(0.02)
+        line = last_log(gateway)
+        assert (line["termination"], line["reason"]) == ("cD", "client_stalled")
+        assert "(min_read_rate)" in gateway.log
+
+
 def test_heads_without_a_body_wait_for_a_client_that_does_not_read(
     manual: Manual, start: Callable[..., Gateway]
 ) -> None:

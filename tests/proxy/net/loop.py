@@ -42,17 +42,17 @@ class Loop:
         near, far = socket.socketpair()
         return self._opened(near, far)
 
-    def tcp_pair(self) -> tuple[Stream, Any]:
+    def tcp_pair(self, *, receives: int = 4096, sends: int = 4096) -> tuple[Stream, Any]:
         """As `pair`, over TCP with small buffers, so that a slow side is noticed soon."""
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
         far = socket.socket()
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
         far.connect(listener.getsockname())
         near, _ = listener.accept()
         listener.close()
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sends)
         return self._opened(near, far)
 
 
