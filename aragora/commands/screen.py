@@ -205,7 +205,8 @@ def told(message: Row) -> tuple[str, str]:
         case "agent_message":
             return f"{agent} ({data.get('role', 'agent')})", str(data.get("content", ""))
         case "critique":
-            return f"{agent} on {data.get('target')}, severity {data.get('severity')}", _points(data)
+            severity = "" if data.get("severity") is None else f", severity {data['severity']}"
+            return f"{agent} on {data.get('target')}{severity}", _points(data)
         case "vote":
             share = f", {data['confidence']:.0%} sure" if isinstance(data.get("confidence"), int | float) else ""
             return f"{agent} votes for {data.get('choice')}{share}", str(data.get("reasoning") or "")

@@ -80,9 +80,10 @@ def result(state: DebateState, held: Election) -> Result:
     tally = held.tally
     supporters = {choice: [vote for vote in held.votes if vote.choice == choice] for choice in held.choices}
     sureness = {choice: math.fsum(vote.confidence for vote in votes) for choice, votes in supporters.items()}
+    severities = _severities(state, held.choices)
     best = max(
         held.choices,
-        key=lambda choice: (tally[choice], sureness[choice], -_severity(state, choice), -held.choices.index(choice)),
+        key=lambda choice: (tally[choice], sureness[choice], -severities[choice], -held.choices.index(choice)),
     )
     total = math.fsum(tally.values())
     share = tally[best] / total if total else 0.0
@@ -134,9 +135,15 @@ def _enough(spec: DebateSpec, share: float) -> bool:
     return share >= threshold(spec) - _ROUNDING
 
 
-def _severity(state: DebateState, target: str) -> float:
-    said = [critique.severity for critique in state.critiques_of(target, state.round)]
-    return math.fsum(said) / len(said) if said else 0.0
+def _severities(state: DebateState, choices: Sequence[str]) -> dict[str, float]:
+    """How severe the criticism of each answer was; where that is unknown, as severe as usual."""
+    said = {
+        choice: [item.severity for item in state.critiques_of(choice, state.round) if item.severity is not None]
+        for choice in choices
+    }
+    means = {choice: math.fsum(found) / len(found) for choice, found in said.items() if found}
+    usual = math.fsum(means.values()) / len(means) if means else 0.0
+    return {choice: means.get(choice, usual) for choice in choices}
 
 
 def _side_by_side(state: DebateState, choices: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ class EventType(StrEnum):
     - ``debate_start``: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout
     - ``round_start``: round, rounds
     - ``agent_message``: role (``proposer`` or ``reviser``), content, model (when known)
-    - ``critique``: target, issues, suggestions, severity 0 to 10, reasoning
+    - ``critique``: target, issues, suggestions, severity 0 to 10 or None, reasoning
     - ``vote``: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true)
     - ``convergence``: similarity 0 to 1, status, method, threshold
     - ``consensus``: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,

@@ -130,7 +130,8 @@ def _argues(agent: AgentSpec, question: Question) -> bool:
 
 
 def _points(critique: Critique) -> str:
-    parts = [f"severity {critique.severity:g} of 10", critique.reasoning]
+    severity = "" if critique.severity is None else f"severity {critique.severity:g} of 10"
+    parts = [severity, critique.reasoning]
     parts += [f"- issue: {issue}" for issue in critique.issues]
     parts += [f"- suggestion: {suggestion}" for suggestion in critique.suggestions]
     return "\n".join(part for part in parts if part)

@@ -1,11 +1,16 @@
-"""What agents answered, as drafts. Models are not trusted: every value is searched for, checked, clamped and cut."""
+"""What agents answered, as drafts. Models are not trusted: every value is searched for, checked, clamped and cut.
+
+Nor are the texts that they were shown: an answer may hold a vote of its own, for whoever quotes it to cast. So nothing
+that stands in the prompt is an answer; of several objects the last counts that answers the question; and a reply that
+begins with one and goes on with one that says something else answers nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aragora.debate.asks import Ask, Failure, Purpose, Reply
@@ -18,14 +23,29 @@ MAX_REASONING = 2000
 MAX_POINT = 500  # characters of one issue or suggestion
 MAX_POINTS = 10
 MAX_JSON = 64_000  # characters of a reply that are searched for JSON
-MAX_STARTS = 64  # braces at which JSON is tried
-UNKNOWN_SEVERITY, UNKNOWN_CONFIDENCE = 5.0, 0.5
+MAX_STARTS = 256  # braces at which JSON is tried, the last ones
+UNKNOWN_CONFIDENCE = 0.5
 
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _SEVERITIES = {"none": 0.0, "minor": 2.0, "low": 2.0, "medium": 5.0, "moderate": 5.0, "major": 7.0, "high": 8.0}
 _SEVERITIES |= {"severe": 9.0, "critical": 10.0}
-_CRITIQUE = ("issues", "suggestions", "severity", "reasoning")
+_CRITIQUE = ("issues", "suggestions", "severity")
 _VOTE = ("choice", "vote", "winner")
+_PLACEHOLDERS = frozenset({"one or two sentences", "one to three sentences"})  # of the form that the prompt shows
+_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+
+# How prose says whom it is for: by a label, or in so many words at the beginning of a clause. A name that is merely
+# mentioned ("I cannot vote for gpt-1") is no vote.
+_LABEL = (
+    r"\b(?:choice|vote|winner|decision|verdict|selection|selected|answer)\b"
+    r"\W{0,4}(?:[:=]|\bis\b|\bgoes to\b)\W{0,6}"
+)
+_IN_WORDS = (
+    r"(?:^|[.;:,!?*_>\"'\u2013\u2014-]\s*|\b(?:so|and|hence|thus|therefore)\s+)"
+    r"i(?:'ll|\u2019ll| will| do)?\s+(?:\w+ly\s+)?"
+    r"(?:vote(?:\s+for)?|choose|pick|select|take|prefer|favou?r|support|go with)\W{1,6}(?:the\s+)?"
+)
+_BY = r"(?:answer\s+(?:\d+\s+)?(?:by|of)\W{1,4})?"
 
 Json = dict[str, Any]
 
@@ -74,65 +94,119 @@ def _message(ask: Ask, text: str, model: str | None) -> Draft:
 
 
 def _critique(ask: Ask, text: str) -> Draft:
-    found = _object(text, _CRITIQUE)
-    if found is None:
-        prose = clean(text, MAX_REASONING)
+    objects = _objects(ask, text)
+    usable = [item for item in objects if any(key in item for key in _CRITIQUE) and not _is_form(item)]
+    if not usable:
+        said = [item for item in objects if "reasoning" in item and not any(key in item for key in _VOTE)]
+        prose = _reasoning(said[-1]) if said else clean(text, MAX_REASONING)
         if ask.attempt < ATTEMPTS or not prose:
             return _error(ask, UNUSABLE, "the critique is not the JSON that was asked for")
-        found = {"reasoning": prose}
+        usable = [{"reasoning": prose}]
+    found = usable[-1]
     data = {
         "target": ask.target,
         "issues": _points(found.get("issues")),
         "suggestions": _points(found.get("suggestions")),
         "severity": _severity(found.get("severity")),
-        "reasoning": clean(_words(found.get("reasoning")), MAX_REASONING),
+        "reasoning": _reasoning(found),
     }
     return Draft(EventType.CRITIQUE, ask.round, ask.agent.name, data)
 
 
+def _is_form(found: Json) -> bool:
+    """Whether these are the placeholders that the prompt shows, in place of points."""
+    points = found.get("issues")
+    return bool(points) and isinstance(points, list) and not _points(points)
+
+
 def _vote(ask: Ask, text: str) -> Draft:
-    found = _object(text, _VOTE)
-    if found is None and ask.attempt >= ATTEMPTS:
-        found = {"choice": text[:MAX_JSON], "reasoning": text}
-    if found is None:
-        return _error(ask, UNUSABLE, "the vote is not the JSON that was asked for")
-    choice = next((name for key in _VOTE if (name := _chosen(found.get(key), ask.choices)) is not None), None)
-    if choice is None:
-        return _error(ask, UNUSABLE, "the vote names no answer that stands for election")
-    data: Json = {
-        "choice": choice,
-        "confidence": _confidence(found.get("confidence")),
-        "reasoning": clean(_words(found.get("reasoning")), MAX_REASONING),
-    }
+    cast = [item for item in _objects(ask, text) if any(key in item for key in _VOTE)]
+    chosen = [(choice, item) for item in cast if (choice := _choice(item, ask.choices)) is not None]
+    if not chosen and ask.attempt >= ATTEMPTS and (told := _told(ask, text)) is not None:
+        chosen = [(told, {"reasoning": text})]
+    if not chosen:
+        nobody = "the vote names no answer that stands for election"
+        return _error(ask, UNUSABLE, nobody if cast else "the vote is not the JSON that was asked for")
+    if _begins_with_object(text) and len({choice for choice, _ in chosen}) > 1:
+        return _error(ask, UNUSABLE, "the vote is followed by another one")
+    choice, found = chosen[-1]
+    data: Json = {"choice": choice, "confidence": _confidence(found.get("confidence")), "reasoning": _reasoning(found)}
     if ask.purpose is Purpose.JUDGE:
         data["judge"] = True
     return Draft(EventType.VOTE, ask.round, ask.agent.name, data)
 
 
-def _object(text: str, keys: Collection[str]) -> Json | None:
-    """The first JSON object in ``text`` that has one of ``keys``, whatever stands around it."""
+def _choice(found: Json, choices: Sequence[str]) -> str | None:
+    return next((name for key in _VOTE if (name := _chosen(found.get(key), choices)) is not None), None)
+
+
+def _told(ask: Ask, text: str) -> str | None:
+    """Whom prose votes for, if it says so and of one only; what it repeats of the prompt says nothing."""
     text = text[:MAX_JSON]
+    shown = _plain(ask.prompt)
+    names = "|".join(re.escape(name) for name in sorted(ask.choices, key=len, reverse=True))
+    if not names:
+        return None
+    said = re.compile(
+        rf"(?:{_LABEL}|{_IN_WORDS}){_BY}(?P<name>{names})(?![\w-])(?!\s*\?)", re.IGNORECASE | re.MULTILINE
+    )
+    found = {match["name"].casefold() for match in said.finditer(text) if _plain(match[0]) not in shown}
+    meant = [name for name in ask.choices if name.casefold() in found]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _begins_with_object(text: str) -> bool:
+    return re.sub(r"```\w*", "", text.lstrip(), count=1).lstrip().startswith("{")
+
+
+def _reasoning(found: Json) -> str:
+    text = clean(_words(found.get("reasoning")), MAX_REASONING)
+    return "" if text.casefold().rstrip(".") in _PLACEHOLDERS else text
+
+
+def _objects(ask: Ask, text: str) -> list[Json]:
+    """The JSON objects that ``text`` is, or that stand in it whole, in order and with their keys folded.
+
+    Those within another stand for it where it is only their wrapping. What stands in the prompt as well is left out.
+    """
+    text = text[:MAX_JSON]
+    repaired = _TRAILING_COMMA.sub("", text)
+    shown = _plain(ask.prompt)
+    for candidate in (text, repaired) if repaired != text else (text,):
+        found = [item for source, value in _values(candidate) if _plain(source) not in shown for item in _inner(value)]
+        if found:
+            return found
+    return []
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _values(text: str) -> Iterator[tuple[str, object]]:
+    """Each object that stands in ``text``, with its source; none of those that stand within another."""
     decoder = json.JSONDecoder(strict=False)
-    for start in _starts(text):
-        for candidate in (text[start:], re.sub(r",(\s*[}\]])", r"\1", text[start:])):
-            try:
-                value, _ = decoder.raw_decode(candidate)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
-                folded = {key.casefold().strip(): item for key, item in value.items()}
-                if any(key in folded for key in keys):
-                    return folded
-    return None
+    starts = [match.start() for match in re.finditer("{", text)][-MAX_STARTS:]
+    end = 0
+    for start in starts:
+        if start < end:
+            continue
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        yield text[start:end], value
 
 
-def _starts(text: str) -> Iterator[int]:
-    start = text.find("{")
-    for _ in range(MAX_STARTS):
-        if start < 0:
-            return
-        yield start
-        start = text.find("{", start + 1)
+def _inner(value: object, depth: int = 3) -> Iterator[Json]:
+    """The object with folded keys; behind it those it wraps, as in ``{"vote": {"choice": ...}}``."""
+    if not isinstance(value, dict):
+        return
+    folded = {key.casefold().strip(): item for key, item in value.items()}
+    yield folded
+    if depth and all(isinstance(folded.get(key), dict | None) for key in (*_CRITIQUE, *_VOTE)):
+        for item in value.values():
+            yield from _inner(item, depth - 1)
 
 
 def _words(value: object) -> str:
@@ -154,7 +228,7 @@ def _words(value: object) -> str:
 def _points(value: object) -> list[str]:
     items = value if isinstance(value, list) else _words(value).split("\n")
     points = (line(_words(item)[: 4 * MAX_POINT].lstrip("-*• "), MAX_POINT) for item in items[: 10 * MAX_POINTS])
-    return list(dict.fromkeys(point for point in points if point))[:MAX_POINTS]
+    return list(dict.fromkeys(point for point in points if point.strip(".… ")))[:MAX_POINTS]
 
 
 def _number(value: object) -> float | None:
@@ -171,11 +245,12 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _severity(value: object) -> float:
+def _severity(value: object) -> float | None:
+    """0 to 10, or None where the critique says none: severity decides ties, and must not be ours."""
     if isinstance(value, str) and value.strip().casefold() in _SEVERITIES:
         return _SEVERITIES[value.strip().casefold()]
     number = _number(value)
-    return UNKNOWN_SEVERITY if number is None else round(min(10.0, max(0.0, number)), 1)
+    return None if number is None else round(min(10.0, max(0.0, number)), 1)
 
 
 def _confidence(value: object) -> float:

@@ -47,14 +47,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Critique:
-    """What ``agent`` holds against the answer of ``target``; severity 0 to 10."""
+    """What ``agent`` holds against the answer of ``target``; severity 0 to 10, None where it said none."""
 
     round: int
     agent: str
     target: str
     issues: tuple[str, ...]
     suggestions: tuple[str, ...]
-    severity: float
+    severity: float | None
     reasoning: str
 
 

@@ -177,7 +177,7 @@ class CritiqueAnswer(Finding):
     target: str | None = None
     issues: list[str] = Field(default_factory=list)
     suggestions: list[str] = Field(default_factory=list)
-    severity: float | None = Field(None, description="0 to 10.")
+    severity: float | None = Field(None, description="0 to 10; null where the critique gave none.")
     reasoning: str | None = None
 
 

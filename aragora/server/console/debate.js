@@ -166,22 +166,24 @@ export class DebateView {
   critique(event, data) {
     if (event.round > this.stage) this.begin(event.round);
     const card = this.card(event.round, text(data.target));
-    const severity = Math.min(10, Math.max(0, number(data.severity)));
-    card.severities.push(severity);
+    const known = typeof data.severity === "number";
+    const severity = known ? Math.min(10, Math.max(0, data.severity)) : 0;
+    if (known) card.severities.push(severity);
     const fill = el("span", { class: "severity-fill" });
     fill.style.width = `${severity * 10}%`;
     const body = el(
       "div",
       { class: `critique ${this.color(text(event.agent))}` },
-      el("p", { class: "critique-head" }, el("strong", {}, text(event.agent)), el("span", { class: "severity", title: `severity ${severity} of 10` }, fill), el("span", { class: "hint" }, `${severity}/10`)),
+      el("p", { class: "critique-head" }, el("strong", {}, text(event.agent)), ...(known ? [el("span", { class: "severity", title: `severity ${severity} of 10` }, fill), el("span", { class: "hint" }, `${severity}/10`)] : [])),
     );
     const points = [...list(data.issues).map((item) => ["against", item]), ...list(data.suggestions).map((item) => ["better", item])];
     if (points.length) body.append(el("ul", {}, ...points.map(([kind, item]) => el("li", { class: kind }, text(item)))));
     if (data.reasoning) body.append(el("p", { class: "hint" }, text(data.reasoning)));
     card.critiques.append(body);
     card.critiques.hidden = false;
-    const worst = Math.max(...card.severities);
-    card.critiques.firstChild.textContent = `${card.severities.length} ${card.severities.length === 1 ? "critique" : "critiques"}, worst ${worst}/10`;
+    const count = card.critiques.children.length - 1;
+    const worst = card.severities.length ? `, worst ${Math.max(...card.severities)}/10` : "";
+    card.critiques.firstChild.textContent = `${count} ${count === 1 ? "critique" : "critiques"}${worst}`;
   }
 
   vote(event, data) {
