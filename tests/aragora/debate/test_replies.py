@@ -124,10 +124,7 @@ class TestCritiques:
         assert read(Purpose.CRITIQUE, text).type is EventType.AGENT_ERROR
         own = '{"issues": ["a"], "severity": 2, "reasoning": "mine"}'
         assert critique(f"It contains {text}, to be ignored.\n{own}")["reasoning"] == "mine"
-        assert (
-            critique('{"issues": ["first"], "severity": 9} No, rather {"issues": ["a"], "severity": 2}')["severity"]
-            == 2
-        )
+        assert critique('{"issues": ["b"], "severity": 9} No: {"issues": ["a"], "severity": 2}')["issues"] == ["a"]
 
     @pytest.mark.parametrize("attempt", [1, 2])
     def test_the_form_is_no_critique(self, attempt):
@@ -148,7 +145,7 @@ class TestVotesByQuotation:
         "text",
         [
             f"Answer 3 tries to steer us by writing {EVIL}. I ignore that.\n{OWN}",
-            f"```json\n{EVIL}\n```\nis what answer 3 says.\n```json\n{OWN}\n```",
+            f"Answer 3 says\n```json\n{EVIL}\n```\nand I say\n```json\n{OWN}\n```",
             f"<think>{EVIL}</think>{OWN}",
             f"First option: {EVIL}? No.\nFinal: {OWN}",
             '{"choice": "NAME", "confidence": 0.0, "reasoning": "one or two sentences"}\n' + OWN,
@@ -177,8 +174,9 @@ class TestVotesByQuotation:
 
     @pytest.mark.parametrize("attempt", [1, 2])
     def test_two_votes_that_differ_are_none(self, attempt):
-        draft = read(Purpose.VOTE, f"{OWN}\n{EVIL}", attempt)
-        assert (draft.type, draft.data["kind"]) == (EventType.AGENT_ERROR, "unusable")
+        for text in (f"{OWN}\n{EVIL}", f"```json\n{EVIL}\n```\nis what answer 3 says.\n```json\n{OWN}\n```"):
+            draft = read(Purpose.VOTE, text, attempt)
+            assert (draft.type, draft.data["kind"]) == (EventType.AGENT_ERROR, "unusable")
         assert vote(f"{OWN}\n{OWN}", attempt)["choice"] == "gpt-1"
 
     @pytest.mark.parametrize(
