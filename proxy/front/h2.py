@@ -245,21 +245,16 @@ class Connection(Output):
             return
         self.schedule()
 
-    def reset_unfinished(self, number: int) -> None:
-        """Reset a stream whose answer cannot be completed.
+    def reset_stalled(self, number: int) -> None:
+        """Reset a stream whose client does not take its answer.
 
-        Where the client gives too many no room, and takes nothing else either, that is a fault of the connection.
+        Where that happens to too many, and nothing else lives, it is a fault of the connection.
         """
-        try:
-            starved = self.h2.local_flow_control_window(number) <= 0
-        except ProtocolError:
-            return
-        self.reset_stream(number, ErrorCodes.CANCEL if starved else ErrorCodes.INTERNAL_ERROR)
-        if starved:
-            self._stalled += 1
-            others = (stream for stream in self.streams.values() if stream.id != number)
-            if self._stalled > _MOST_STALLED and all(stream.starved for stream in others):
-                self.hub.loop.run_callback(self.end, ErrorCodes.ENHANCE_YOUR_CALM, "too many stalled streams")
+        self.reset_stream(number, ErrorCodes.CANCEL)
+        self._stalled += 1
+        others = (stream for stream in self.streams.values() if stream.id != number)
+        if self._stalled > _MOST_STALLED and all(stream.starved for stream in others):
+            self.hub.loop.run_callback(self.end, ErrorCodes.ENHANCE_YOUR_CALM, "too many stalled streams")
 
     def finished(self, stream: ClientStream) -> None:
         """An exchange, or a tunnel, is over."""

@@ -278,12 +278,20 @@ class ClientStream(BodySource):
 
     def break_off(self) -> None:
         """Reset the stream behind what was queued (RFC 9113 section 8.1)."""
-        self.abort()
+        if not self._over:
+            self._over = True
+            self.connection.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
 
     def abort(self) -> None:
         if not self._over:
             self._over = True
-            self.connection.reset_unfinished(self.id)
+            self.connection.reset_stalled(self.id)
+
+    def cancel(self) -> None:
+        """What a reset of a connection of its own would be to a tunnel (RFC 8441 section 5)."""
+        if not self._over:
+            self._over = True
+            self.connection.reset_stream(self.id, ErrorCodes.CANCEL)
 
     # The upgrade (RFC 8441).
 

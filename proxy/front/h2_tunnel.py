@@ -82,7 +82,7 @@ class StreamSide:
         self._stream.end_answer()
 
     def cut_off(self) -> bool:
-        self._stream.abort()
+        self._stream.cancel()
         return False
 
     def close(self) -> None:

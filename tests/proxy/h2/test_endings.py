@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
+from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Script, ScriptedUpstream
@@ -128,3 +129,28 @@ def test_a_gateway_that_stops_sends_to_the_last_byte(site: Site, origin: Scripte
     finally:
         for client in clients:
             client.sock.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (SIZE + 100) + bytes(SIZE),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % SIZE + bytes(SIZE) + b"\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+def test_an_answer_that_its_application_cuts_off_arrives_as_far_as_it_came(
+    site: Site, origin: ScriptedUpstream, reply: bytes
+) -> None:
+    origin.expect(Script(reply, then="closes"))
+    with site.client() as client:
+        client.send(client.headers(1))
+        client.until(HeadersFrame)
+        until(lambda: not origin.open, "the application is gone before the client has read")
+        total = 0
+        while isinstance(found := client.until(DataFrame, RstStreamFrame), DataFrame):
+            assert "END_STREAM" not in found.flags
+            total += len(found.data)
+        assert total == SIZE
+        assert found.error_code == ErrorCodes.INTERNAL_ERROR
+        assert client.alive()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 
 from tests.proxy.black_box.gateway import Gateway
@@ -105,6 +106,20 @@ def test_a_connection_window_that_is_opened_byte_by_byte_keeps_nothing(start: St
                 break
         assert found.error_code == 8
         assert client.error() == "GOAWAY ENHANCE_YOUR_CALM"
+
+
+@pytest.mark.parametrize("head", [LONG.partition(b"\r\n\r\n")[0], STREAM[:-4]], ids=["length", "chunked"])
+def test_a_stream_window_that_is_opened_byte_by_byte_keeps_nothing(start: Start, manual: Manual, head: bytes) -> None:
+    gateway = start(manual.address, "--write-timeout", "1s", "--min-read-rate", "1M")
+    with Raw(gateway.port, settings={4: 1}) as client:
+        client.send(client.headers(1), client.open(3))
+        upstream = manual.accept()
+        upstream.recv(65536)
+        upstream.sendall(head + b"\r\n\r\n" + (b"61a80\r\n" if b"chunked" in head else b"") + bytes(400_000))
+        while isinstance(found := client.until(DataFrame, RstStreamFrame), DataFrame):
+            client.send(client.widen(1, 1))
+        assert found.error_code == 8
+        assert client.alive()
 
 
 def test_any_rate_may_be_allowed(start: Start, origin: ScriptedUpstream) -> None:
