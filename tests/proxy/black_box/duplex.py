@@ -28,7 +28,7 @@ class Echo:
 
     def _serve(self, sock: socket.socket) -> None:
         connection = h11.Connection(h11.SERVER)
-        with sock, contextlib.suppress(OSError):
+        with sock, contextlib.suppress(OSError, h11.RemoteProtocolError):
             while self._echo(sock, connection):
                 connection.start_next_cycle()
 
