@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from proxy import errors
 from proxy.errors import ExchangeError, FramingError
-from proxy.wire.body import LAST_CHUNK, REQUEST_SIZE, RESPONSE_SIZE, ChunkedDecoder, chunk
+from proxy.wire.body import (
+    LAST_CHUNK,
+    REQUEST_SIZE,
+    RESPONSE_SIZE,
+    ChunkedDecoder,
+    ClosedDecoder,
+    SizedDecoder,
+    chunk,
+)
 from proxy.wire.request import check_trailers
 
 
@@ -175,3 +183,32 @@ def test_but_not_write_what_is_no_size(wrong: bytes) -> None:
 @pytest.mark.parametrize("size", [REQUEST_SIZE, RESPONSE_SIZE])
 def test_a_long_body_may_have_an_extension_on_each_chunk(size: re.Pattern[bytes]) -> None:
     assert _decode([b"1;signature=12\r\nx\r\n" * 5000], size)[0] == b"x" * 5000
+
+
+def test_a_sized_body_ends_where_its_length_says() -> None:
+    decoder = SizedDecoder(5)
+    assert (decoder.feed(b"hel"), decoder.done, decoder.rest) == (b"hel", False, b"")
+    with pytest.raises(FramingError, match="2 bytes short"):
+        decoder.close()
+    assert (decoder.feed(b"lo, world"), decoder.done, decoder.rest) == (b"lo", True, b", world")
+
+
+def test_a_body_that_the_connection_ends_is_whole_at_its_end() -> None:
+    decoder = ClosedDecoder()
+    assert (decoder.feed(b"hello"), decoder.done) == (b"hello", False)
+    decoder.close()
+    assert (decoder.done, decoder.rest) == (True, b"")
+
+
+def test_a_chunked_body_is_not_whole_before_its_last_chunk() -> None:
+    decoder = ChunkedDecoder()
+    decoder.feed(b"5\r\nhello\r\n")
+    with pytest.raises(FramingError, match="in a chunked body"):
+        decoder.close()
+
+
+def test_what_came_before_wrong_framing_is_not_lost() -> None:
+    decoder = ChunkedDecoder()
+    with pytest.raises(FramingError):
+        decoder.feed(b"5\r\nhello\r\nzz\r\n")
+    assert decoder.salvaged == b"hello"
