@@ -22,7 +22,7 @@ from proxy.upstream.pool import Pool
 from proxy.upstream.probe import Probe, Probing
 from proxy.upstream.queue import Queue
 from proxy.values import Peer as PeerSetting
-from proxy.wire.request import HeadLimits
+from proxy.wire.request_line import HeadLimits
 from proxy.wire.unusual import UnusualNames
 from proxy.wire.via import NO_VIA, Via
 

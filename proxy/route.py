@@ -20,7 +20,7 @@ from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
-from proxy.wire.request import HeadLimits
+from proxy.wire.request_line import HeadLimits
 from proxy.wire.target import has_dot_segment, is_confined, names, normalised
 from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
 from proxy.wire.via import NO_VIA, Via

@@ -14,7 +14,8 @@ from proxy.settings import Settings
 from proxy.upstream.request import Request
 from proxy.wire.forwarding import Arrival
 from proxy.wire.head import CRLF, END, bare_line_feed
-from proxy.wire.request import SLASH, parse_request_fields, parse_request_line, resolve_target
+from proxy.wire.request import parse_request_fields
+from proxy.wire.request_line import SLASH, parse_request_line, resolve_target
 
 
 class Reader(Responder):
@@ -126,7 +127,7 @@ class Reader(Responder):
         host = fields.host
         plain = target[0] == SLASH and minor == 1 and host is not None
         if not plain:
-            target, host = resolve_target(method, target, minor, fields)
+            target, host = resolve_target(method, target, minor, host, chunked=fields.chunked)
         self._keep = (not fields.close if minor else fields.keep_alive) and tables.settings.keepalive_timeout > 0
         self._head_only = method == b"HEAD"
         last_route, self._route = self._route, tables.route_for(host, target)

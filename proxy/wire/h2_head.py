@@ -20,15 +20,8 @@ from proxy.errors import ExchangeError
 from proxy.wire.authority import AUTHORITIES
 from proxy.wire.head import CRLF, LINE_BYTES
 from proxy.wire.names import REQUEST_NAMES, Kind
-from proxy.wire.request import (
-    REQUEST_READERS,
-    SLASH,
-    HeadLimits,
-    RequestFields,
-    is_same_host,
-    join_cookies,
-    parse_request_line,
-)
+from proxy.wire.request import REQUEST_READERS, RequestFields, join_cookies
+from proxy.wire.request_line import SLASH, HeadLimits, is_same_host, parse_request_line
 from proxy.wire.response import ResponseHead
 
 Field = tuple[bytes, bytes]

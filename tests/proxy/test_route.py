@@ -15,7 +15,7 @@ from proxy.settings import Settings, SettingsError, load
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 from proxy.values.address import Peer
-from proxy.wire.request import HeadLimits
+from proxy.wire.request_line import HeadLimits
 from proxy.wire.target import has_dot_segment
 
 LIMITS = RelayLimits.of(Settings())

@@ -1,7 +1,8 @@
 """Requests as steps get them."""
 
 from proxy.upstream.request import Request
-from proxy.wire.request import HeadLimits, parse_request_fields
+from proxy.wire.request import parse_request_fields
+from proxy.wire.request_line import HeadLimits
 
 
 def asked(

@@ -12,7 +12,7 @@ from proxy.resources import Resources, Tally
 from proxy.route import Tables
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
-from proxy.wire.request import HeadLimits
+from proxy.wire.request_line import HeadLimits
 from tests.proxy.net.loop import Loop, run
 
 LIMIT = 1280

@@ -22,7 +22,7 @@ from proxy.resources import Resources, Tally
 from proxy.route import Tables
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
-from proxy.wire.request import HeadLimits
+from proxy.wire.request_line import HeadLimits
 from tests.proxy.net.loop import Loop, run
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import HOST, hello_of, recut

@@ -4,13 +4,8 @@ from dataclasses import dataclass
 
 from proxy.errors import ExchangeError
 from proxy.wire.head import END
-from proxy.wire.request import (
-    HeadLimits,
-    RequestFields,
-    parse_request_fields,
-    parse_request_line,
-    resolve_target,
-)
+from proxy.wire.request import RequestFields, parse_request_fields
+from proxy.wire.request_line import HeadLimits, parse_request_line, resolve_target
 
 LIMITS = HeadLimits()
 
@@ -29,7 +24,7 @@ def read(head: bytes, limits: HeadLimits = LIMITS) -> Head:
     line, _, block = head.partition(b"\r\n")
     method, target, minor = parse_request_line(line, limits)
     fields = parse_request_fields(block, limits)
-    target, host = resolve_target(method, target, minor, fields)
+    target, host = resolve_target(method, target, minor, fields.host, chunked=fields.chunked)
     return Head(method, target, minor, host, fields)
 
 

@@ -17,7 +17,8 @@ from proxy.wire.forwarding import (
     parse_node,
     within,
 )
-from proxy.wire.request import HeadLimits, parse_request_fields
+from proxy.wire.request import parse_request_fields
+from proxy.wire.request_line import HeadLimits
 
 NETWORKS = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "127.0.0.1/32", "2001:db8:f::/48")]
 TRUSTED = TrustedPeers(NETWORKS)

@@ -17,7 +17,7 @@ from proxy.wire.h2_head import (
     response_section,
     upgrade_section,
 )
-from proxy.wire.request import HeadLimits
+from proxy.wire.request_line import HeadLimits
 from proxy.wire.response import parse_response_head
 
 LIMITS = HeadLimits()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from proxy.errors import ExchangeError
 from proxy.wire import request as module
 from proxy.wire.fields import upstream_block
-from proxy.wire.request import HeadLimits, parse_request_fields
+from proxy.wire.request import parse_request_fields
+from proxy.wire.request_line import HeadLimits
 from tests.proxy.wire.reading import LIMITS, read, verdict
 
 GET = b"GET / HTTP/1.1\r\n"
