@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
-from proxy.wire import request as module
+from proxy.wire import request_line as module
 from proxy.wire.fields import upstream_block
 from proxy.wire.request import parse_request_fields
 from proxy.wire.request_line import HeadLimits
