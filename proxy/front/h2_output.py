@@ -27,8 +27,8 @@ QUANTUM = 32768
 """Bytes of a body that a stream may send before others have their turn."""
 
 _MOST_QUEUED = 1 << 17
-_MOST_CONTROL = 1 << 20
-"""Bytes kept for a client that asks for answers to control frames and does not read them; reading stops there."""
+_MOST_UNREAD = 1 << 18
+"""Bytes of heads and answers to control frames kept for a client that does not read: it is not read either then."""
 
 _MOST_FRAME = 16384
 _TABLE_SIZE = 4096
@@ -187,7 +187,7 @@ class Output(Stream):
         self._taken += sent
         self._unsent = data[sent:]
         self.watch_writable(self._flush)
-        if len(self._unsent) > _MOST_CONTROL:
+        if len(self._unsent) > _MOST_UNREAD:
             self.reader.stop()
 
     def _measure(self) -> None:

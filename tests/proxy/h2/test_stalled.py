@@ -9,6 +9,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.black_box.scripted import Manual, Script, ScriptedUpstream
 from tests.proxy.h2.raw import Raw
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + bytes(400_000)
@@ -144,3 +145,17 @@ def _stall_twice(client: Raw, passed: threading.Event) -> None:
         client.send(client.headers(stream))
         client.until(RstStreamFrame, stream=stream)
     passed.set()
+
+
+def test_a_client_that_does_not_read_is_not_read(start: Start, origin: ScriptedUpstream) -> None:
+    """Heads are under no window."""
+    origin.expect(Script(b"HTTP/1.1 204 No Content\r\nX-Long: " + b"~" * 30_000 + b"\r\n\r\n"))
+    gateway = start(origin.address)
+    with Raw(gateway.port, narrow=True) as client:
+        for asked in range(0, 1000, 50):
+            client.send(*[client.headers(1 + 2 * (asked + n)) for n in range(50)])
+            try:
+                until(lambda: len(origin.received) >= asked + 50, seconds=2)  # noqa: B023 - asked at once
+            except AssertionError:
+                break
+        assert asked <= 150
