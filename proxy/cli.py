@@ -201,7 +201,7 @@ def reference() -> str:
         kind = " or ".join(f"`{choice}`" for choice in row.kind.choices) or row.kind.name
         kind += ", repeatable" if row.kind.repeatable else ""
         flag = f"`{row.flag}`" if row.has_flag else "file only"
-        parts.append(f"| {flag} | {key} | {kind} | `{row.default_text}` | {row.doc} |\n")
+        parts.append(f"| {flag} | {key} | {kind} | `{row.default_text}` | {row.doc}{row.reload.value} |\n")
     return "".join(parts)
 
 
@@ -235,6 +235,9 @@ rate = "20/s"
 
 A request goes to the route with its host, else with the wildcard that has most labels, else without host; among those
 to the one with its exact path, else the longest path. What no route takes is the top level's, if it has an upstream.
+
+HUP, or `python -m proxy reload`, reads the file again. What has changed holds for all that begins from then on, without
+a process being replaced, but where the meaning says otherwise; switching TLS or ACME on or off starts new workers too.
 
 `python -m proxy check FILE` names every mistake in a file, with its line and the mend.
 

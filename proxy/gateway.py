@@ -235,6 +235,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
         worker.born = monotonic()
+        worker.told = False  # to end
         worker.channel = Channel()
         worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
         self.limits.begin(worker.slot)
@@ -256,6 +257,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.board.leave(worker.slot)
         self.reports.clear(worker.slot)
         self.limits.end(worker.slot)
+        if worker.told:
+            return
         now = monotonic()
         if now - worker.born > _EARLY or any(now - other.born > _EARLY for other in arbiter.WORKERS.values()):
             self._early_deaths = 0

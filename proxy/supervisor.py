@@ -44,7 +44,7 @@ from proxy.logfiles import LogFiles
 from proxy.observe.errorlog import ErrorLog
 from proxy.orders import OrdersBusy
 from proxy.pidfile import PidFile
-from proxy.settings import Settings, SettingsError
+from proxy.settings import Reload, Settings, SettingsError, table
 from proxy.statedir import prepare_state
 from proxy.values.kinds import MAX_WORKERS
 
@@ -130,6 +130,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self.app.write_to(logs)
         self.app.warn_of_certificates()
         self._note_reload([])
+        for name in _out_of_reach(old, new):
+            self.log.warning("%s has changed, which a reload does not reach: restart, or upgrade with USR2", name)
+        if new.max_connections != old.max_connections:
+            descriptors.raise_limit(new, self.log)
         if new.pidfile != old.pidfile:
             self._move_pidfile()
         listening = self.LISTENERS
@@ -190,6 +194,12 @@ class Supervisor(Arbiter):  # type: ignore[misc]
                 self.app.warn_of_certificates()
         except SettingsError as problem:
             self.log.warning("certificates have changed but those before stay: %s", problem)
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        """Note who is told to end: one that does so early has not failed."""
+        if pid in self.WORKERS and sig in (signal.SIGTERM, signal.SIGQUIT):
+            self.WORKERS[pid].told = True
+        super().kill_worker(pid, sig)
 
     def spawn_worker(self) -> Any:
         """Fork with signals blocked until the worker has its own handlers, or those of the master would eat them."""
@@ -265,14 +275,12 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     """What a worker cannot change while it runs."""
-    return (
-        settings.bind,
-        settings.bind_plain,
-        settings.admin,
-        settings.user,
-        settings.group,
-        settings.secure,
-        bool(settings.acme),
-        settings.acme_directory,
-        settings.state_dir,
-    )
+    rows = [getattr(settings, row.name) for row in table() if row.reload is Reload.NEW_WORKERS]
+    return (*rows, settings.secure, bool(settings.acme))
+
+
+def _out_of_reach(old: Settings, new: Settings) -> list[str]:
+    """What has changed and needs a new master, as it stands in the file."""
+    return [
+        row.name for row in table() if row.reload is Reload.RESTART and getattr(old, row.name) != getattr(new, row.name)
+    ]

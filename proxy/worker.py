@@ -63,6 +63,12 @@ def _port(sock: socket.socket, default: int) -> int:
     return int(sock.getsockname()[1]) if sock.family != socket.AF_UNIX else default
 
 
+def _cleartext(sock: Socket, front: Front, client: str) -> None:
+    """Begin with a connection without TLS, as the settings of the moment say."""
+    protocol = Greeting if front.tables.settings.h2c else Connection
+    protocol(sock, front, client)
+
+
 class Worker(BaseWorker):  # type: ignore[misc]
     """A gateway worker under gunicorn's arbiter; see `proxy.supervisor` for what it finds in `self.app`."""
 
@@ -200,8 +206,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if is_plain:
             self._plain_fronts.append(front)
             front.tables = self._plain_tables()
-        batch = 64 if self.cfg.workers == 1 else 2
-        return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, batch)
+        return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, self._batch())
+
+    def _batch(self) -> int:
+        """Connections that a listener may take at a turn: few where other workers wait on the same socket."""
+        return 64 if self.app.settings.workers == 1 else 2
 
     def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Callable[[Socket, Front, str], object], bytes]:
         """What a listener's connections begin with, and the scheme of their requests."""
@@ -209,7 +218,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if secure:
             state = State(settings.state_dir, settings.acme_directory) if settings.acme and settings.state_dir else None
             return Handshakes(self.app.vault.door, state.validation_context if state else None).begin, b"https"
-        return Greeting if settings.h2c and not is_admin else Connection, b"http"
+        return Connection if is_admin else _cleartext, b"http"
 
     def _renew(self) -> None:
         """Look after the certificates that these settings want obtained."""
@@ -340,6 +349,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         succeed(old, self._tables)
         self._furnish()
         self._renew()
+        for listener in self._listeners:
+            listener.batch = self._batch()
         for front in self._fronts:
             front.tables = self._plain_tables() if front in self._plain_fronts else self._tables
         self._upstreams.settle(self._tables)

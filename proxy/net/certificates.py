@@ -45,7 +45,10 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
     private = _private_key(secret, key)
     mode = key.stat().st_mode
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise CertificateError(f"{key}: everybody on this machine can read or change this key; chmod 600 {key}")
+        raise CertificateError(
+            f"{key}: everybody on this machine can read or change this key; chmod 600 {key}, or 640 with the group of "
+            "the gateway's account; of a mounted secret set the mode 0440 (defaultMode and fsGroup in Kubernetes)"
+        )
     owners = [index for index, one in enumerate(certificates) if _belong(private, one)]
     if not owners:
         raise CertificateError(

@@ -44,7 +44,7 @@ class Listener:
         self._accepted = accepted
         self._exhausted = exhausted
         self._yields = yields
-        self._batch = batch
+        self.batch = batch
         self._expected = 1
         self._is_tcp = sock.family != socket.AF_UNIX
         # As plain numbers: a socket's own attributes make an enumeration's member each time.
@@ -107,7 +107,7 @@ class Listener:
             self._accepted(sock, _plain(address[0]) if self._is_tcp else "")
             if not self._watcher.active:
                 return
-        self._expected = min(2 * self._expected, self._batch)
+        self._expected = min(2 * self._expected, self.batch)
 
 
 def _plain(address: str) -> str:

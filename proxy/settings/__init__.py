@@ -4,13 +4,14 @@ from proxy.settings.check import leads_here, problems
 from proxy.settings.errors import SettingsError
 from proxy.settings.load import load, nearest
 from proxy.settings.notes import notes, risks
-from proxy.settings.table import Certificate, RouteSettings, Setting, Settings, table
+from proxy.settings.table import Certificate, Reload, RouteSettings, Setting, Settings, table
 from proxy.values import Address, Peer
 
 __all__ = [
     "Address",
     "Certificate",
     "Peer",
+    "Reload",
     "RouteSettings",
     "Setting",
     "Settings",

@@ -1,6 +1,7 @@
 """What works as it stands, and may surprise or harm: what `check` says beside mistakes."""
 
 import difflib
+import stat
 
 from proxy.settings.table import TABLE, Settings
 from proxy.values import edits, kinds
@@ -65,6 +66,11 @@ def _address_notes(settings: Settings) -> list[str]:
     found: list[str] = []
     if settings.admin_socket == "off" and not settings.admin_token_file:
         found.append("admin_socket is off and there is no admin_token_file: nobody can send commands; add one of them")
+    token = settings.admin_token_file
+    if token and token.stat().st_mode & stat.S_IROTH:
+        found.append(
+            f"admin_token_file {token}: everybody on this machine can read it, and command with it; chmod 600 {token}"
+        )
     if settings.admin and settings.admin.path and settings.socket_mode & 0o006 and not settings.admin_token_file:
         found.append(f"admin {settings.admin}: socket_mode lets everybody connect, so commands there ask for the token")
     if settings.admin and not settings.admin.loopback:

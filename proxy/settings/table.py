@@ -10,6 +10,7 @@ one `Settings`, its route's, and need not know where a value was written.
 
 import os
 from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -35,6 +36,15 @@ def available_cores() -> int:
     return max(1, cores)
 
 
+class Reload(Enum):
+    """What HUP does about a setting that has changed; the values are what the reference page says of it."""
+
+    IN_PLACE = ""
+    """It holds for all that begins from then on, in the workers that run."""
+    NEW_WORKERS = "; HUP starts new workers and drains the old ones"
+    RESTART = "; HUP does not reach it, and says so: restart, or upgrade with USR2"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What the table says about a setting beside its name, type and default.
@@ -48,6 +58,7 @@ class Row:
     aliases: tuple[str, ...] = ()
     routed: bool = False
     flag: bool = True
+    reload: Reload = Reload.IN_PLACE
 
 
 def _time(doc: str, *aliases: str, routed: bool = False) -> Row:
@@ -109,11 +120,17 @@ class Settings:
             kinds.LISTENERS,
             "Addresses",
             "where clients connect, with TLS once a certificate is configured; repeat for several",
+            reload=Reload.NEW_WORKERS,
         ),
     ] = (FRONT,)
     bind_plain: Annotated[
         tuple[Address, ...],
-        Row(kinds.LISTENERS, "Addresses", "where clients connect without TLS beside it; repeat for several"),
+        Row(
+            kinds.LISTENERS,
+            "Addresses",
+            "where clients connect without TLS beside it; repeat for several",
+            reload=Reload.NEW_WORKERS,
+        ),
     ] = ()
     admin: Annotated[
         Address | None,
@@ -121,6 +138,7 @@ class Settings:
             kinds.ADMIN,
             "Addresses",
             "metrics, health, status page; what is private, and commands, with the token; 'off' opens no such listener",
+            reload=Reload.NEW_WORKERS,
         ),
     ] = ADMIN
     admin_token_file: Annotated[
@@ -134,6 +152,7 @@ class Settings:
             "Addresses",
             "unix socket for commands, of the account that starts the gateway; 'auto' is one in its runtime directory, "
             "which the command line finds",
+            reload=Reload.NEW_WORKERS,
         ),
     ] = "auto"
     admin_group: Annotated[
@@ -154,12 +173,19 @@ class Settings:
     workers: Annotated[
         int, Row(kinds.WORKERS, "Process", "worker processes; one for each available core if not given")
     ] = field(default_factory=available_cores)
-    user: Annotated[str, Row(kinds.TEXT, "Process", "user the workers run as; needs a start as root")] = ""
-    group: Annotated[str, Row(kinds.TEXT, "Process", "group the workers run as")] = ""
+    user: Annotated[
+        str, Row(kinds.TEXT, "Process", "user the workers run as; needs a start as root", reload=Reload.NEW_WORKERS)
+    ] = ""
+    group: Annotated[str, Row(kinds.TEXT, "Process", "group the workers run as", reload=Reload.NEW_WORKERS)] = ""
     pidfile: Annotated[Path | None, Row(kinds.PATH, "Process", "file that holds the master's process id")] = None
     state_dir: Annotated[
         Path | None,
-        Row(kinds.PATH, "Process", "directory of what outlives the process: the account, keys, certificates"),
+        Row(
+            kinds.PATH,
+            "Process",
+            "directory of what outlives the process: the account, keys, certificates",
+            reload=Reload.NEW_WORKERS,
+        ),
     ] = None
 
     access_log: Annotated[
@@ -216,7 +242,9 @@ class Settings:
         _tls(web.EMAIL, "obtain and renew certificates for the domains; the address is for the authority's warnings"),
     ] = ""
     domain: Annotated[tuple[str, ...], _tls(web.DOMAINS, "name to obtain a certificate for; repeat for several")] = ()
-    acme_directory: Annotated[str, _tls(web.URL, "the authority's ACME directory")] = LETS_ENCRYPT
+    acme_directory: Annotated[str, Row(web.URL, "TLS", "the authority's ACME directory", reload=Reload.NEW_WORKERS)] = (
+        LETS_ENCRYPT
+    )
     acme_ca: Annotated[
         Path | None,
         _tls(kinds.PATH, "authorities (PEM) of the ACME directory's own certificate; the system's if not given"),
@@ -302,7 +330,15 @@ class Settings:
         int, _routed("Limits", web.NUMBER, "requests of one client that may come at once; 0: one second's worth")
     ] = 0
     rate_by: Annotated[Key, _routed("Limits", web.RATE_BY, "what counts as one client for the rate")] = CLIENT
-    rate_keys: Annotated[int, _count("clients remembered for rates and limits; the oldest are forgotten")] = 65536
+    rate_keys: Annotated[
+        int,
+        Row(
+            kinds.COUNT,
+            "Limits",
+            "clients remembered for rates and limits; the oldest are forgotten",
+            reload=Reload.RESTART,
+        ),
+    ] = 65536
 
     request_buffering: Annotated[
         bool, _routed("Buffers", kinds.SWITCH, "read a request body to its end before the upstream is asked")
@@ -618,6 +654,7 @@ class Setting:
     aliases: tuple[str, ...]
     routed: bool
     has_flag: bool
+    reload: Reload
 
     @property
     def flag(self) -> str:
@@ -637,7 +674,7 @@ def _read_table() -> dict[str, Setting]:
         if hasattr(hints[column.name], "__metadata__"):
             row: Row = hints[column.name].__metadata__[0]
             rows[column.name] = Setting(
-                column.name, row.kind, column.default, row.doc, row.group, row.aliases, row.routed, row.flag
+                column.name, row.kind, column.default, row.doc, row.group, row.aliases, row.routed, row.flag, row.reload
             )
     return rows
 

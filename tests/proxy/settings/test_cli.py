@@ -121,6 +121,7 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
     (tmp_path / "token").write_text("0123456789abcdef")
+    (tmp_path / "token").chmod(0o600)
     path.write_text(
         'upstream = "a:1"\ngraceful = 5\nupstream_keepalive = 1\nadmin = "0.0.0.0:9180"\n'
         f'admin_token_file = "{tmp_path}/token"\nbind = "0.0.0.0:80"\naccess_log = "off"\n'
@@ -148,6 +149,11 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_check_notes_who_may_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
+    (tmp_path / "token").write_text("0123456789abcdef")
+    path.write_text(f'upstream = "a:1"\nadmin_token_file = "{tmp_path}/token"\n')
+    (tmp_path / "token").chmod(0o644)
+    assert main(["check", str(path)]) == 0
+    assert "everybody on this machine can read it, and command with it; chmod 600" in capsys.readouterr().out
     path.write_text('upstream = "a:1"\nadmin_socket = "off"\n')
     assert main(["check", str(path)]) == 0
     assert "note: admin_socket is off and there is no admin_token_file" in capsys.readouterr().out

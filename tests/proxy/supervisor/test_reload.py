@@ -169,3 +169,15 @@ def test_many_reloads_in_a_row_settle_on_the_last(start: Start) -> None:
         assert finish() == "done\n"
     facts = gateway.who()
     assert (facts["pid"], facts["hold"]) == (worker, 59.0)
+
+
+def test_workers_that_are_told_to_end_early_do_not_end_the_master(start: Start) -> None:
+    gateway = start().ready()
+    for port in ports(8):
+        hup(
+            gateway,
+            TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'),
+            "Booting worker",
+        )
+    until(lambda: gateway.who()["pid"], "a worker")
+    assert "workers die" not in gateway.log

@@ -1,8 +1,10 @@
 """Certificates as files: what is read from them, and what is said about those that cannot serve."""
 
 import datetime
+import os
 import re
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -65,10 +67,37 @@ def test_a_pair_that_was_swapped_is_not_told_to_hide_the_certificate(authority: 
 
 def test_a_key_that_everybody_can_read(authority: Authority) -> None:
     cert, key = authority.issue("open.test")
-    key.chmod(0o644)
-    assert f"chmod 600 {key}" in refusal(cert, key)
-    key.chmod(0o640)
-    assert read_pair(cert, key)
+    for mode in (0o644, 0o444, 0o604, 0o602, 0o666):
+        key.chmod(mode)
+        assert f"chmod 600 {key}" in refusal(cert, key)
+        assert "mounted secret set the mode 0440 (defaultMode and fsGroup in Kubernetes)" in refusal(cert, key)
+    for mode in (0o600, 0o400, 0o640, 0o440, 0o660):
+        key.chmod(mode)
+        assert read_pair(cert, key)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other accounts")
+def test_a_mounted_secret_is_read_by_its_group(authority: Authority) -> None:
+    """As Kubernetes mounts one with defaultMode 0440 and fsGroup: files of root and of the group, behind links."""
+    cert, key = authority.issue("mounted.test")
+    with tempfile.TemporaryDirectory() as name:
+        mount = Path(name)
+        mount.chmod(0o755)
+        (mount / "..2026").mkdir()
+        (mount / "..data").symlink_to("..2026")
+        for source in (cert, key):
+            file = mount / "..2026" / source.name
+            file.write_bytes(source.read_bytes())
+            file.chmod(0o440)
+            os.chown(file, 0, 10001)
+            (mount / source.name).symlink_to(f"..data/{source.name}")
+        reader = os.fork()
+        if not reader:
+            os.setgroups([10001])
+            os.setgid(10001)
+            os.setuid(10001)
+            os._exit(0 if read_pair(mount / cert.name, mount / key.name).names == ("mounted.test",) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1]) == 0
 
 
 def test_a_key_behind_a_password(authority: Authority) -> None:
