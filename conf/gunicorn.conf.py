@@ -166,12 +166,14 @@ def on_starting(server: Arbiter) -> None:
     patch()
 
     from aragora.server import process, wsgi  # noqa: F401
-    from aragora.server.succession import Succession
+    from aragora.server.succession import Succession, rehearsed
     from aragora.storage import load_driver
 
     load_driver(settings)
     server.succession = Succession()
     server.libraries = libraries()
+    # HUP with a mistake in the settings or in the code would end the master, and the service with it.
+    server.reload = rehearsed(server, ("aragora.server.wsgi", "aragora.server.process"))
     if not preload_app:
         forget_the_application()
     # What all workers share they need not look through, nor copy.

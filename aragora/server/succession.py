@@ -1,20 +1,29 @@
 """When a worker of gunicorn may leave: not before the workers that a reload brings serve, and when it holds too much.
 
 On HUP gunicorn forks the new workers and ends the old ones at the same moment; whatever arrived while the new ones
-start would wait for them. So an old worker goes on serving until all of its successors have arrived.
+start would wait for them. So an old worker goes on serving until all of its successors have arrived. A reload that
+cannot succeed is not even begun.
 """
 
 from __future__ import annotations
 
+import importlib
 import mmap
 import os
+import signal
 import struct
+import sys
 import time
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 PLACES = 4096
 HEAD = struct.Struct("=QQ")
 MEBIBYTE = 1 << 20
+REHEARSAL_SECONDS = 30.0
+LOOK_SECONDS = 0.02
 
 _STATM = Path("/proc/self/statm")
 
@@ -44,6 +53,54 @@ class Succession:
         """Whether nothing is left that the worker of this age has to wait for before it leaves."""
         last, count = HEAD.unpack_from(self._memory)
         return bool(age > last or sum(self._memory[HEAD.size :]) >= count)
+
+
+def rehearsed(server: Any, modules: Sequence[str]) -> Callable[[], None]:
+    """The master's `reload`, for `server.reload`: it happens only if the configuration and `modules` can be loaded.
+
+    That is tried in a child, which may fail, or never come back, without harm. `server` is gunicorn's arbiter.
+    """
+    reload: Callable[[], None] = server.reload
+
+    def reload_if_loadable() -> None:
+        if _succeeds_in_a_child(lambda: _load(server, modules)):
+            reload()
+        else:
+            server.log.error("HUP: what is new cannot be loaded, see above; everything goes on as it was")
+
+    return reload_if_loadable
+
+
+def _load(server: Any, modules: Sequence[str]) -> None:
+    server.app.reload()
+    for module in () if server.app.cfg.preload_app else modules:
+        importlib.import_module(module)
+
+
+def _succeeds_in_a_child(call: Callable[[], None]) -> bool:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            call()
+            code = 0
+        except SystemExit as error:
+            print(error.code, file=sys.stderr)  # what the interpreter would do
+        except BaseException:  # noqa: BLE001  a child of a fork has nobody to raise it to
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    given_up = time.monotonic() + REHEARSAL_SECONDS
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status == 0
+        if time.monotonic() > given_up:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(LOOK_SECONDS)
 
 
 class Allowance:

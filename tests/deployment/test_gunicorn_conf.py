@@ -30,8 +30,11 @@ def conf(monkeypatch: pytest.MonkeyPatch) -> Any:
             monkeypatch.delenv(name)
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "modules", dict(sys.modules))
-        return runpy.run_path(CONF)
+        kept = dict(sys.modules)
+        try:
+            return runpy.run_path(CONF)
+        finally:
+            sys.modules.update(kept)
 
     return read
 
@@ -162,9 +165,10 @@ def test_a_reload_lets_no_request_wait_for_the_new_workers(tmp_path: Path) -> No
     gate = tmp_path / "gate"
     with application(tmp_path, cwd=checkout, PYTHONDONTWRITEBYTECODE="1") as (running, http, _ws):
         mark(checkout, "new")
-        code = checkout / "aragora" / "server" / "wsgi.py"
-        wait = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.05)\n"
-        code.write_text(code.read_text() + wait)
+        code = checkout / "aragora" / "server" / "process.py"
+        wait = f"while not pathlib.Path({str(gate)!r}).exists():\n        time.sleep(0.05)\n"
+        slow = f"import pathlib\n_start = start\ndef start():\n    {wait}    _start()\n"
+        code.write_text(code.read_text() + slow)
         running.signal(signal.SIGHUP)
         until(lambda: running.output().count("Booting worker") == 4, "the start of the new workers")
         # Longer than an old worker takes to notice that it was told to go; each request has a connection of its own.
@@ -174,6 +178,45 @@ def test_a_reload_lets_no_request_wait_for_the_new_workers(tmp_path: Path) -> No
         gate.touch()
         until(lambda: running.output().count("Worker exiting") == 2, "the end of the old workers")
         assert get(http, "/which").text.startswith("new")
+
+
+BROKEN = {
+    "code": ("aragora/server/wsgi.py", "\nthis is no Python\n"),
+    "code that ends": ("aragora/server/process.py", "\nraise SystemExit(0)\n"),
+    "settings' code": ("aragora/settings/table.py", "\nraise RuntimeError('broken')\n"),
+    "configuration": ("conf/gunicorn.conf.py", "\nworkers = 'many'\n"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_reload_of_what_cannot_be_loaded_changes_nothing(tmp_path: Path, what: str) -> None:
+    checkout = copied(tmp_path)
+    mark(checkout, "old")
+    with application(tmp_path, cwd=checkout, PYTHONDONTWRITEBYTECODE="1") as (running, http, _ws):
+        first = get(http, "/which").text.split()
+        file, mistake = BROKEN[what]
+        working = (checkout / file).read_text()
+        (checkout / file).write_text(working + mistake)
+        running.signal(signal.SIGHUP)
+        until(lambda: "everything goes on as it was" in running.output(), "a refusal")
+        assert get(http, "/which").text.split()[0] == first[0]
+        assert "Worker exiting" not in running.output()
+        (checkout / file).write_text(working)
+        mark(checkout, "new")
+        running.signal(signal.SIGHUP)
+        until(lambda: running.output().count("Worker exiting") == 2, "the end of the old workers")
+        assert get(http, "/which").text.startswith("new")
+
+
+def test_a_reload_without_the_token_s_file_changes_nothing(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-the-tests\n")
+    with application(tmp_path, ARAGORA_API_TOKEN_FILE=str(token)) as (running, http, _ws):
+        token.unlink()
+        running.signal(signal.SIGHUP)
+        until(lambda: "everything goes on as it was" in running.output(), "a refusal")
+        assert "ARAGORA_API_TOKEN_FILE" in running.output()
+        assert get(http, "/ready").status_code == 200
 
 
 def test_a_worker_finds_its_libraries_loaded(tmp_path: Path) -> None:
