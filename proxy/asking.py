@@ -98,11 +98,11 @@ class Asking:
                     lease.private = lease.private or request.fields.binding
                     lease.preamble = preamble
                     self._phase = REQUEST
-                    lease.send_request(request, settings.send_timeout)
+                    self._send(lease, request, settings)
                 elif self._unsent:
                     unsent, self._unsent = self._unsent, b""
                     lease.send_rest(unsent, settings.send_timeout)
-                self._upload = lease.upload
+                    self._upload = lease.upload
                 self._phase = RESPONSE
                 return self._await_response(lease, settings)
             except Stale as stale:
@@ -117,6 +117,12 @@ class Asking:
                 # An upstream that is killed loses its connections a moment before its listener: let it finish dying.
                 self._phase = QUEUE
                 gevent.sleep(_HOLD_PAUSE)
+
+    def _send(self, lease: UpstreamConnection, request: Request, settings: Settings) -> None:
+        try:
+            lease.send_request(request, settings.send_timeout)
+        finally:
+            self._upload = lease.upload  # it is closed with the exchange, though it failed at once
 
     def _await_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
         """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""

@@ -1,0 +1,237 @@
+"""The rest of a request on its way: what it waits for, what ends it, and that it lets go of everything."""
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from proxy import errors
+from proxy.errors import ClientGone, ExchangeError
+from proxy.net.spool import Spool
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.request import Request, StreamedBody
+from proxy.upstream.upload import Stale
+from proxy.wire.request import RequestFields
+from tests.proxy.net.loop import Loop, read_exactly, run, until
+from tests.proxy.upstream.test_pool import Peer
+
+BODY = os.urandom(4 << 20)  # more than the sockets hold
+
+
+class Client(StreamedBody):
+    """A body whose pieces the test gives one by one."""
+
+    timeout = 5.0
+
+    def __init__(self, *, expects_continue: bool = False) -> None:
+        self.expects_continue = expects_continue
+        self.done = False
+        self.asked = False
+        self.fault: Exception | None = None
+        self.watched: Callable[[], object] | None = None
+        self._pieces: list[bytes] = []
+
+    def give(self, *pieces: bytes) -> None:
+        """Let pieces come, b"" is the end."""
+        self._pieces += pieces
+        if self.watched is not None:
+            self.watched()
+
+    def take(self) -> bytes | None:
+        if self.fault is not None:
+            raise self.fault
+        if not self._pieces:
+            return None
+        piece = self._pieces.pop(0)
+        self.done = not piece
+        return piece
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._pieces)
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        self.watched = callback
+
+    def unwatch(self) -> None:
+        self.watched = None
+
+    def proceed(self) -> None:
+        self.asked = True
+
+
+def request(body: bytes | Spool | StreamedBody, length: int | None) -> Request:
+    made = Request(b"POST", b"/", 1, RequestFields(), b"Host: x\r\n", 0.0)
+    made.body, made.length, made.id = body, length, b"1"
+    return made
+
+
+def with_peer(test: Callable[[Loop, UpstreamConnection, socket.socket], None]) -> None:
+    def wired(loop: Loop) -> None:
+        peer = Peer(loop)
+        connection = peer.connect()
+        try:
+            test(loop, connection, peer.accepted[0])
+        finally:
+            connection.close()
+            peer.close()
+
+    run(wired)
+
+
+def read_until(sock: socket.socket, end: bytes, size: int = 65536) -> bytes:
+    got = b""
+    while not got.endswith(end):
+        piece = sock.recv(size)
+        assert piece, got[-100:]
+        got += piece
+    return got
+
+
+def test_each_piece_goes_as_it_comes() -> None:
+    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+        client = Client()
+        connection.send_request(request(client, None), 5.0)
+        upload = connection.upload
+        assert upload is not None
+        for piece in (b"one", b"two"):
+            client.give(piece)
+            assert read_until(sock, piece + b"\r\n").endswith(b"3\r\n%b\r\n" % piece)
+        assert upload.under_way
+        client.give(b"")
+        assert read_until(sock, b"0\r\n\r\n")
+        assert upload.whole
+        assert client.watched is None
+
+    with_peer(test)
+
+
+def test_nothing_is_taken_off_a_client_while_the_upstream_takes_nothing() -> None:
+    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+        client = Client()
+        connection.send_request(request(client, 2 * len(BODY)), 5.0)
+        client.give(BODY)
+        assert client.watched is None
+        client.give(BODY, b"")
+        read_until(sock, b"\r\n\r\n", 1)
+        assert read_exactly(sock, 2 * len(BODY)) == BODY * 2
+        until(lambda: connection.reusable)
+
+    with_peer(test)
+
+
+@pytest.mark.parametrize("status", [100, 200, 299])
+def test_a_held_body_is_asked_for_by_whatever_does_not_refuse_it(status: int) -> None:
+    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+        client = Client(expects_continue=True)
+        connection.send_request(request(client, 5), 5.0)
+        assert b"Expect: 100-continue\r\n" in read_until(sock, b"\r\n\r\n")
+        client.give(b"hello", b"")
+        assert not client.asked
+        sock.sendall(b"HTTP/1.1 %d Well\r\n\r\n" % status)
+        response, _ = connection.first_head(float("inf"), 1000)
+        assert (response.status, client.asked) == (status, True)
+        assert read_until(sock, b"hello") == b"hello"
+
+    with_peer(test)
+
+
+@pytest.mark.parametrize("status", [300, 403, 500])
+def test_an_error_ends_it_and_the_rest_is_read_away(status: int) -> None:
+    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+        client = Client()
+        connection.send_request(request(client, 100), 5.0)
+        read_until(sock, b"\r\n\r\n")
+        sock.sendall(b"HTTP/1.1 %d No\r\n\r\n" % status)
+        connection.first_head(float("inf"), 1000)
+        assert not connection.reusable
+        client.give(b"unwanted")
+        assert not client.ready
+        client.give(b"")
+        assert client.watched is None
+        connection.close()
+        assert sock.recv(100) == b""
+
+    with_peer(test)
+
+
+@pytest.mark.parametrize("fault", [ClientGone(), ExchangeError(errors.CHUNK)])
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_what_fails_is_thrown_into_whoever_sent_it_and_nobody_is_watched(fault: Exception, when: str) -> None:
+    def test(loop: Loop, connection: UpstreamConnection, _sock: socket.socket) -> None:
+        client = Client()
+        if when == "at once":
+            client.fault = fault
+        caught = []
+
+        def exchange() -> None:
+            try:
+                connection.send_request(request(client, 5), 5.0)
+                connection.first_head(float("inf"), 1000)
+            except (ClientGone, ExchangeError) as error:
+                caught.append(error)
+            finally:
+                connection.close()
+                assert connection.upload is not None
+                connection.upload.close()
+
+        serving = gevent.spawn(exchange)
+        gevent.sleep(0.01)
+        if when == "later":
+            client.fault = fault
+            loop.hub.loop.run_callback(client.give, b"x")
+        serving.get()
+        assert caught == [fault]
+        assert client.watched is None
+
+    with_peer(test)
+
+
+@pytest.mark.parametrize("spoken", [False, True])
+def test_a_connection_that_breaks_under_it_is_stale_unless_there_is_an_answer(spoken: bool) -> None:
+    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+        spool = Spool(0, None)
+        spool.append(BODY)
+
+        def fail() -> None:
+            if spoken:
+                sock.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+
+        gevent.spawn_later(0.02, fail)
+        if spoken:
+            connection.send_request(request(spool, len(BODY)), 5.0)
+            assert connection.first_head(float("inf"), 1000)[0].status == 413
+        else:
+            with pytest.raises(Stale):
+                ask(connection, spool)
+        assert not connection.reusable
+        spool.close()
+
+    with_peer(test)
+
+
+def ask(connection: UpstreamConnection, spool: Spool) -> None:
+    connection.send_request(request(spool, len(BODY)), 5.0)
+    connection.first_head(float("inf"), 1000)
+
+
+def test_a_disk_that_fails_is_not_the_upstream_that_left() -> None:
+    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+        spool = Spool(0, None)
+        spool.append(BODY)
+        file = spool._file
+        assert file is not None
+        connection.send_request(request(spool, len(BODY)), 5.0)
+        os.ftruncate(file.fileno(), 0)
+        gevent.spawn(read_until, sock, b"never")
+        with pytest.raises(ExchangeError) as failed:
+            connection.first_head(float("inf"), 1000)
+        assert failed.value.failure is errors.SPOOL
+        spool.close()
+
+    with_peer(test)
