@@ -8,8 +8,9 @@ from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpda
 
 from tests.proxy.black_box.duplex import Echo
 from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Manual
+from tests.proxy.black_box.scripted import Manual, read_request
 from tests.proxy.h2.raw import Raw
+from tests.waiting import until
 
 Start = Callable[..., Gateway]
 PIECE = 16384
@@ -97,3 +98,24 @@ def test_an_answer_of_any_length_reaches_a_client_that_is_refused_midway(start: 
         received = 0
         while received < len(page):
             received += len(client.until(DataFrame).data)
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1048676", b"Transfer-Encoding: chunked"])
+def test_a_client_that_reads_late_gets_all_of_an_answer_that_broke_off(
+    start: Start, manual: Manual, framing: bytes
+) -> None:
+    gateway = start(manual.address)
+    body = os.urandom(1 << 20)
+    with Raw(gateway.port, settings={4: 1 << 21}) as client:
+        client.send(client.widen(0, 1 << 21), client.headers(1))
+        sock = manual.accept()
+        read_request(sock, b"")
+        chunk = b"%x\r\n%b\r\n" % (len(body), body)
+        sock.sendall(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (framing, chunk if b"chunked" in framing else body))
+        sock.close()
+        until(gateway.logged, "the exchange has ended")
+        got = b""
+        while isinstance(frame := client.until(DataFrame, RstStreamFrame), DataFrame):
+            got += frame.data
+        assert (len(got), got == body) == (len(body), True)
+        assert frame.error_code == 2
