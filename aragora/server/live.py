@@ -200,11 +200,20 @@ class Conversation:
         caller = Caller.of(environ, here.settings.api_tokens, token)
         headers = [(b"x-request-id", request_id.encode())]
         await self._deliver({"type": "websocket.accept", "subprotocol": token, "headers": headers})
+        served = end is None
         if end is None:
             end = await self._serve(here, caller)
         if not self._gone:
             await self._say_goodbye(here, end)
-        log.info("websocket %s from %s closed with %d after %.3f s", request_id, caller.client, end.code, _since(begun))
+        level = logging.INFO if served else logging.DEBUG  # refusals are the audit log's, which counts them
+        log.log(
+            level,
+            "websocket %s from %s closed with %d after %.3f s",
+            request_id,
+            caller.client,
+            end.code,
+            _since(begun),
+        )
         return None
 
     def _environ(self, request_id: str) -> dict[str, Any]:

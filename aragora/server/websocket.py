@@ -143,7 +143,9 @@ def _take_over(
                 sock.sendall(protocol.send(accepted))
                 code = Connection(sock, protocol, here, caller).run()
     finally:
-        log.info(
+        # Refusals are the audit log's, which counts them; here they would only fill the disk.
+        log.log(
+            logging.INFO if refusal is None else logging.DEBUG,
             "websocket %s from %s closed with %d after %.3f s",
             environ["aragora.request_id"],
             caller.client,
