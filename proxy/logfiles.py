@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.account import owner
-from proxy.places import Place, place_of
 from proxy.settings import Settings, SettingsError
+from proxy.values.places import Place, place_of
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY
 _MODE = 0o640

@@ -5,7 +5,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from proxy.places import Place, place_of
+from proxy.values.places import Place, place_of
 
 _LONGEST = 32  # bytes
 

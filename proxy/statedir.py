@@ -12,8 +12,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from proxy.account import acting_as, owner
-from proxy.places import Place, place_of
 from proxy.settings import Settings, SettingsError
+from proxy.values.places import Place, place_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _NOT_OURS = "lost+found"  # that of a file system's own check

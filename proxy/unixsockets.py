@@ -16,7 +16,7 @@ from typing import Any
 from gunicorn import sock
 
 from proxy.account import acting_as
-from proxy.places import Place, place_of
+from proxy.values.places import Place, place_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,10 @@ def leads_here(address: Address, settings: Settings) -> bool:
 
 
 def _own(settings: Settings) -> list[Address]:
+    control = Address(path=settings.admin_socket) if settings.admin_socket.startswith("/") else None
     return [
         address
-        for address in (*settings.bind, *settings.bind_plain, settings.admin)
+        for address in (*settings.bind, *settings.bind_plain, settings.admin, control)
         if address and (address.port or address.path)
     ]
 

@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from time import monotonic
 
+from proxy.values.places import open_to_read
+
 _PATIENCE = 5.0
 """Seconds in which all must have come out of a pipe."""
 
@@ -30,7 +32,7 @@ def read_file(path: Path, most: int) -> bytes:
 
 def _read(path: Path, size: int) -> bytes:
     # A pipe would be waited for as soon as it is opened.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    descriptor = open_to_read(path)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(size) if stat.S_ISREG(os.fstat(descriptor).st_mode) else _read_pipe(descriptor, size)
 

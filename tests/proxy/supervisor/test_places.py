@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from proxy.logfiles import LogFiles, _open
-from proxy.places import place_of
-from proxy.settings import Settings, SettingsError
+from proxy.settings import Settings, SettingsError, load
+from proxy.values.files import read_file
+from proxy.values.places import place_of
 
 OTHER = 65534
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other accounts")
@@ -143,6 +144,44 @@ def test_no_descriptor_is_left_open(ground: Path) -> None:
         except OSError:
             pass
     assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+# Files that settings name, read by root for its workers.
+
+
+def test_a_file_is_read_through_links_of_root_and_of_its_own_owner(ground: Path) -> None:
+    mounted = ground / "both"  # as Kubernetes mounts secrets: anybody may write there, and links are root's
+    (mounted / "..2026").mkdir()
+    (mounted / "..2026" / "key").write_text("mounted")
+    link(mounted / "..data", "..2026", 0)
+    link(mounted / "key", "..data/key", 0)
+    (ground / "theirs" / "own").write_text("their own")
+    os.chown(ground / "theirs" / "own", OTHER, OTHER)
+    link(ground / "theirs" / "link", "own")
+    link(ground / "ours" / "link", "../secret", 0)
+    for path, content in (("both/key", b"mounted"), ("theirs/link", b"their own"), ("ours/link", b"root's")):
+        assert read_file(ground / path, 100) == content
+
+
+@pytest.mark.parametrize("how", ["link", "absolute link", "link on the way", "link to a link of root's", "hard link"])
+def test_what_only_root_may_read_is_read_for_nobody_else(ground: Path, how: str) -> None:
+    path = ground / "theirs" / "key"
+    if how == "link":
+        link(path, "../secret")
+    elif how == "absolute link":
+        link(path, ground / "secret")
+    elif how == "link on the way":
+        link(ground / "theirs" / "way", "..")
+        path = ground / "theirs" / "way" / "secret"
+    elif how == "link to a link of root's":
+        link(ground / "ours" / "link", "../secret", 0)
+        link(path, "../ours/link")
+    else:
+        path.hardlink_to(ground / "secret")
+    with pytest.raises(ValueError, match=r"cannot be read: .* is a link that another account could have set"):
+        read_file(path, 100)
+    with pytest.raises(SettingsError, match="another account could have set"):
+        load({"upstream": "127.0.0.1:1", "admin_token_file": str(path)})
 
 
 # Logs.

@@ -3,7 +3,7 @@
 A master that is root opens logs, sockets and state by names that the operator chose, in directories that may belong to
 others: to the workers' account, above all. Whoever can write to a directory can put a link there in the place of a
 name, and have root open, or give away, whatever it leads to. So a path is walked name by name from open directories,
-and root follows a link only where nobody else could have set it.
+and root follows a link only where nobody else could have set it; to read a file, also one of the file's own owner.
 """
 
 import errno
@@ -11,10 +11,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_FOREIGN = "%s is a link that another account could have set"
 _MOST_LINKS = 40  # as the kernel counts
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -31,6 +32,8 @@ class Place:
     ours: bool
     magic: bool = False
     """Whether it is one of the kernel's own links to what is open, as below /proc: those have no path to walk."""
+    links: tuple[tuple[str, int], ...] = ()
+    """Name and owner of those on the way that others than root could have set."""
 
     def open(self, flags: int, mode: int = 0o600) -> int:
         """Open what stands there, which may be no link. Raises OSError."""
@@ -50,22 +53,45 @@ def place_of(path: str | Path) -> Iterator[Place]:
     """Where an absolute path leads. Raises OSError, with ELOOP for a link that somebody else could have set."""
     place = _walk(Path(path))
     try:
+        for name, _ in place.links:
+            raise OSError(errno.ELOOP, _FOREIGN % name, str(path))
         yield place
     finally:
         os.close(place.directory)
 
 
+def open_to_read(path: str | Path) -> int:
+    """Open a file without waiting for its content. Raises OSError, with ELOOP for a link by which another account
+    would have this process read for it what it may not read itself."""
+    place = _walk(Path(path).absolute())
+    try:
+        file = place.open(os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        facts, directory = os.fstat(file), os.fstat(place.directory)
+    finally:
+        os.close(place.directory)
+    foreign = [name for name, uid in place.links if uid != facts.st_uid]
+    if not place.ours and stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1 and facts.st_uid != directory.st_uid:
+        foreign.append(place.name)
+    if foreign:
+        os.close(file)
+        raise OSError(errno.ELOOP, _FOREIGN % foreign[0], str(path))
+    return file
+
+
 def _walk(path: Path) -> Place:
     names = [*reversed(path.parts[1:])]
-    directory, ours, links = os.open("/", _DIRECTORY), True, 0
+    directory, ours, followed = os.open("/", _DIRECTORY), True, 0
+    links: list[tuple[str, int]] = []
     try:
         while True:
             place = _entry(directory, names.pop(), ours=ours)
-            target = _link(place, path)
+            target = _target(place)
             if target is not None:
-                links += 1
-                if links > _MOST_LINKS:
+                followed += 1
+                if followed > _MOST_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+                if not place.ours:
+                    links.append((place.name, _owner(place)))
                 names += reversed(target.parts[target.is_absolute() :])
                 if not target.is_absolute():
                     continue
@@ -73,7 +99,7 @@ def _walk(path: Path) -> Place:
             elif names:
                 below, ours = place.open(_DIRECTORY), place.ours
             else:
-                return place
+                return replace(place, links=tuple(links))
             os.close(directory)
             directory = below
     except BaseException:
@@ -105,14 +131,17 @@ def _only_ours(directory: os.stat_result, found: os.stat_result | None) -> bool:
     return stat.S_ISDIR(found.st_mode) or (found.st_nlink == 1 and not stat.S_ISLNK(found.st_mode))
 
 
-def _link(place: Place, path: Path) -> Path | None:
-    """Where a link leads, or None for what is none. Raises OSError for one that somebody else could have set."""
+def _target(place: Place) -> Path | None:
+    """Where a link leads, or None for what is none."""
     found = place.facts()
     if found is None or not stat.S_ISLNK(found.st_mode):
         return None
-    if not place.ours:
-        raise OSError(errno.ELOOP, f"{place.name} is a link that another account could have set", str(path))
     return Path(os.readlink(place.name, dir_fd=place.directory))
+
+
+def _owner(place: Place) -> int:
+    found = place.facts()
+    return -1 if found is None else found.st_uid
 
 
 def _procfs() -> int:
