@@ -247,6 +247,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         for other in arbiter.WORKERS.values():
             other.channel.close()
         sys.stderr = self.log.stream()
+        if os.geteuid() == 0 and owner(self.settings)[0] != 0:
+            os.setsid()  # or it could type into the terminal that root has started the master from
 
     def _worker_starts(self, worker: Any) -> None:
         self.board.counters(worker.slot).begin()

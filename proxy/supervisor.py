@@ -85,6 +85,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
     def __init__(self, app: Gateway) -> None:
         self._pidfile: PidFile | None = None
+        self._reload_asked = 0
         super().__init__(app)
         # sys.argv names __main__.py; run as a script that could not import its package from a clone.
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
@@ -181,8 +182,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         it."""
         signals: list[int] = super().wait_for_signals(timeout)
         orders = self.app.orders.get()
-        if orders.reloads_asked > orders.reloads_done and signal.SIGHUP not in signals:
-            signals.append(signal.SIGHUP)
+        if orders.reloads_asked > orders.reloads_done and orders.reloads_asked != self._reload_asked:
+            self._reload_asked = orders.reloads_asked  # once, though what came of it cannot be noted
+            if signal.SIGHUP not in signals:
+                signals.append(signal.SIGHUP)
         return signals
 
     def murder_workers(self) -> None:

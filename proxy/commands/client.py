@@ -88,7 +88,7 @@ class Admin:
         try:
             connection.request(method, path, None if body is None else json.dumps(body), self._fields)
             answer = connection.getresponse()
-            document = json.loads(answer.read(_MOST))
+            document = _printable(json.loads(answer.read(_MOST)))
         except (OSError, http.client.HTTPException) as problem:
             reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no answer"
             raise CommandError(
@@ -106,6 +106,15 @@ class Admin:
             mend = "; name its file by --token-file, or the gateway's by --config" if answer.status == 401 else ""
             raise CommandError(f"{said or f'{self.address} answered {answer.status}'}{mend}")
         return document
+
+
+def _printable(value: Any) -> Any:
+    """An answer that may be shown on a terminal, whoever wrote it."""
+    if isinstance(value, str):
+        return "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in value)
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return {name: _printable(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 class _UnixConnection(http.client.HTTPConnection):

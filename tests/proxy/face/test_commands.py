@@ -258,3 +258,23 @@ def test_status_and_top_show_what_happened(face: Start, applications: Applicatio
     assert "GET /page" in top.stdout
     assert f" {one.address}  up " in top.stdout, "folded"
     assert top.stdout.endswith("\n")
+
+
+def test_an_answer_types_nothing_into_the_terminal() -> None:
+    """A worker in somebody else's hand may write the answer that root reads."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                body = json.dumps({"done": "fine\x1b]0;owned\x07\x9b31m \u202e", "behind": []}).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = command("maintenance", "on", "--admin", "{}:{}".format(*server.getsockname()))
+        thread.join(PATIENCE)
+    assert done.returncode == FINE
+    assert done.stdout.strip().isprintable()
+    assert done.stdout.startswith("fine")

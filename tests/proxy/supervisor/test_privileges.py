@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,16 @@ def test_no_record_of_orders_stops_the_master(start: Start, raw: str) -> None:
     os.kill(old, signal.SIGTERM)
     assert gateway.process.wait(40) == 0
     assert "Traceback" not in gateway.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run workers as another user")
+def test_a_worker_cannot_type_into_the_terminal_of_its_master(start: Start) -> None:
+    """TIOCSTI puts input into a process' own terminal: that of root's shell, once the master has ended."""
+    terminal = (sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)")
+    gateway = start('user = "nobody"\ngroup = "nogroup"\n', before=terminal).ready()
+    facts = gateway.who()
+    for process, has_one in ((facts["master"], True), (facts["pid"], False)):
+        after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        assert bool(int(after_name[4])) is has_one, "its controlling terminal"
+    os.kill(facts["master"], signal.SIGTERM)
+    assert gateway.process.wait(40) == 0
