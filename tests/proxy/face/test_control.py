@@ -32,6 +32,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A runtime directory of the test's own."""
     with tempfile.TemporaryDirectory(prefix="gw-") as name:
         monkeypatch.setenv("RUNTIME_DIRECTORY", name)
+        monkeypatch.setattr(runtime, "_SYSTEM", Path(name))  # not that of gateways that run on this machine
         yield Path(name)
 
 
@@ -207,6 +208,7 @@ def test_where_sockets_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert [*map(str, runtime.directories())] == ["/tmp/aragora-proxy-1000"]
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("os.access", lambda *_: True)
+    monkeypatch.setattr(runtime, "_SYSTEM", Path("/run/aragora-proxy"))
     assert next(runtime.directories()) == Path("/run/aragora-proxy")
     assert runtime.file_name(Address("::1", 9180)) == "[::1]:9180.sock"
 
@@ -214,7 +216,7 @@ def test_where_sockets_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 @AS_ROOT
 def test_without_a_directory_of_the_system_it_is_private(tmp_path: Path) -> None:
     """The whole way as an ordinary account: /tmp/aragora-proxy-UID, which nobody else may enter."""
-    uid = 54321
+    uid = 50_000 + os.getpid() % 10_000
     place = Path(f"/tmp/aragora-proxy-{uid}")
     clean = {name: value for name, value in os.environ.items() if name not in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR")}
     with tempfile.TemporaryDirectory() as name:
