@@ -35,28 +35,27 @@ class ReadPace:
     which may be minutes' worth of a slow line.
     """
 
-    __slots__ = ("_idle", "_limits", "_moved", "_moved_before", "_outlet", "_sent", "_spent", "_upload", "waited")
+    __slots__ = ("_idle", "_limits", "_moved", "_moved_before", "_outlet", "_spent", "_upload", "waited")
 
     def __init__(self, outlet: Outlet, limits: PaceLimits, upload: Upload | None = None) -> None:
         self._outlet = outlet
         self._limits = limits
         self._upload = upload
-        self._sent = 0
         self._moved = self._moved_before = 0  # bytes that came to the client or from it: by now, and a stretch ago
         self._idle = 0.0  # seconds it was waited for since the last byte
         self._spent = 0.0  # seconds in the present stretch of `timeout`
         self.waited = 0.0
         """Seconds it was waited for in all, whoever was the reason."""
 
-    def wait(self, until: float = NEVER, reading: Stream | None = None) -> None:
+    def wait(self, sent: int, until: float = NEVER, reading: Stream | None = None) -> None:
         """Return when the client takes more, `reading` can be read, or `until` has passed (monotonic seconds).
 
-        Raises `ExchangeError` (CLIENT_STALLED) if the client is too slow.
+        `sent` is how many bytes it was sent so far. Raises `ExchangeError` (CLIENT_STALLED) if the client is too slow.
         """
         outlet = self._outlet
         own_fault = outlet.starved
         if not self.waited:
-            self._moved = self._moved_before = self._progress()
+            self._moved = self._moved_before = self._progress(sent)
         began = monotonic()
         deadline = min(until, began + self._limits.timeout - self._idle)
         try:
@@ -65,22 +64,22 @@ class ReadPace:
             else:
                 wait_either(reading, outlet, deadline)
         except DeadlinePassed:
-            self._count(began, own_fault=own_fault)
+            self._count(sent, began, own_fault=own_fault)
             if self._idle >= self._limits.timeout:
                 raise ExchangeError(errors.CLIENT_STALLED, f"nothing for {self._idle:.0f} s (write_timeout)") from None
         else:
-            self._count(began, own_fault=own_fault)
+            self._count(sent, began, own_fault=own_fault)
 
-    def _progress(self) -> int:
-        return self._sent - self._outlet.undelivered + (0 if self._upload is None else self._upload.moved)
+    def _progress(self, sent: int) -> int:
+        return sent - self._outlet.undelivered + (0 if self._upload is None else self._upload.moved)
 
-    def _count(self, began: float, *, own_fault: bool) -> None:
+    def _count(self, sent: int, began: float, *, own_fault: bool) -> None:
         """A wait has ended. Raises `ExchangeError` if the client took too little in this stretch of waiting."""
         spent = monotonic() - began
         self.waited += spent
         if not own_fault:
             return
-        moved = self._progress()
+        moved = self._progress(sent)
         self._idle = self._idle + spent if moved == self._moved else 0.0
         self._moved = moved
         self._spent += spent
@@ -93,10 +92,6 @@ class ReadPace:
             self._spent = 0.0
             self._moved_before = moved
 
-    def took(self, count: int) -> None:
-        """The client was sent bytes."""
-        self._sent += count
-
 
 def send_rest(target: Outlet, rest: bytes, limits: PaceLimits) -> None:
     """Send what a client did not take at once. Raises `ExchangeError` or `ClientGone`."""
@@ -104,11 +99,8 @@ def send_rest(target: Outlet, rest: bytes, limits: PaceLimits) -> None:
     view = memoryview(rest)
     try:
         while view:
-            pace.wait()
-            sent = target.send(view)
-            if sent:
-                pace.took(sent)
-                view = view[sent:]
+            pace.wait(len(rest) - len(view))
+            view = view[target.send(view) :]
     except OSError as error:
         raise ClientGone from error
 
@@ -124,13 +116,11 @@ def send_file_part(target: Outlet, file: int, offset: int, length: int, limits: 
                 warm = min(end, offset + WINDOW)
                 warm_up(file, offset, warm - offset)
             sent = send_file(target, file, offset, warm - offset)
-            if sent:
-                offset += sent
-                pace.took(sent)
-            else:
+            offset += sent
+            if not sent:
                 if os.fstat(file).st_size <= offset:
                     raise ExchangeError(errors.FILE_FAILED, "it has become shorter")
-                pace.wait()
+                pace.wait(offset)
     except OSError as error:
         if error.errno in _DISK_ERRORS:
             raise ExchangeError(errors.FILE_FAILED, error.strerror or "") from None
@@ -146,11 +136,9 @@ def send_spool(target: Outlet, spool: Spool, limits: PaceLimits) -> int:
     try:
         while offset < spool.length:
             sent = spool.send_to(target, offset)
-            if sent:
-                offset += sent
-                pace.took(sent)
-            else:
-                pace.wait()
+            offset += sent
+            if not sent:
+                pace.wait(offset)
     except OSError as error:
         raise ClientGone from error
     return offset - begin

@@ -138,8 +138,8 @@ class Intake:
 
     def listen(self) -> float:
         """From now on the upstream's silence counts; until when (monotonic seconds)."""
-        self._heard_at = monotonic()
-        return self.deadline
+        self._heard_at = now = monotonic()
+        return now + self._timeout if self._upload is None else self.deadline
 
     @property
     def deadline(self) -> float:
@@ -184,16 +184,13 @@ class Intake:
             return self._finish()
         if not data:
             return self._closed()
-        self._came()
+        self._heard_at = monotonic()
+        if self._upload is not None:
+            self._upload.heard_at = self._heard_at
         if isinstance(data, bytes):
             return self._convert(data)
         self._count(len(data))
         return data
-
-    def _came(self) -> None:
-        self._heard_at = now = monotonic()
-        if self._upload is not None:
-            self._upload.heard_at = now
 
     def _count(self, count: int) -> None:
         """Bytes of a body of known length have come, and go on as they are."""
@@ -270,5 +267,6 @@ class Intake:
             self._closed()
             return
         mark.passed(moved, self._sized.left - moved)
-        self._came()
+        if self._upload is not None:
+            self._upload.heard_at = monotonic()
         self._count(moved)

@@ -20,7 +20,7 @@ from proxy.intake import Intake
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER, Outlet
+from proxy.net.stream import NEVER, Outlet, Stream
 from proxy.settings import Settings
 from proxy.upstream.upload import Upload
 
@@ -58,7 +58,18 @@ class Relay:
     the body out of files: a slow client then holds the upstream back.
     """
 
-    __slots__ = ("_framed", "_intake", "_limits", "_pace", "_pipes", "_splices", "_spools", "_target", "sent")
+    __slots__ = (
+        "_framed",
+        "_intake",
+        "_limits",
+        "_pace",
+        "_pipes",
+        "_splices",
+        "_spools",
+        "_target",
+        "_upload",
+        "sent",
+    )
 
     def __init__(
         self,
@@ -76,7 +87,8 @@ class Relay:
         self._framed = framed
         self._pipes = pipes
         self._limits = limits
-        self._pace = ReadPace(target, limits.pace, upload)
+        self._upload = upload
+        self._pace: ReadPace | None = None  # made when the client is first waited for
         self._spools = spools and limits.spool_size > 0
         self._splices = splice.AVAILABLE and target.descriptor is not None and framed is None
         self.sent = 0
@@ -152,10 +164,17 @@ class Relay:
     def _client_ready(self) -> bool:
         """Wait until the client takes more; False when it has now used up the patience there is with it."""
         if not self._spools or self._intake.done:
-            self._pace.wait()
+            self._wait()
             return True
-        self._pace.wait(monotonic() + PATIENCE)
-        return self._pace.waited < PATIENCE
+        return self._wait(monotonic() + PATIENCE) < PATIENCE
+
+    def _wait(self, until: float = NEVER, reading: Stream | None = None) -> float:
+        """Wait for the client, as `ReadPace.wait`; for how long it was waited for in all, in seconds."""
+        pace = self._pace
+        if pace is None:
+            pace = self._pace = ReadPace(self._target, self._limits.pace, self._upload)
+        pace.wait(self.sent, until, reading)
+        return pace.waited
 
     def _spool(self, rest: memoryview | Pipe) -> memoryview | Pipe | None:
         """Take the rest of the body as it comes, send it as the client takes it.
@@ -217,8 +236,7 @@ class Relay:
         """Return when one of the two can go on. An empty spool waits for the upstream alone: the client is ready."""
         intake = self._intake
         if writing:
-            until = intake.deadline if reading else NEVER
-            self._pace.wait(until, intake.source if reading else None)
+            self._wait(intake.deadline if reading else NEVER, intake.source if reading else None)
             if reading:
                 intake.late()
             return
@@ -236,7 +254,5 @@ class Relay:
         return None
 
     def _sent(self, count: int) -> int:
-        if count:
-            self.sent += count
-            self._pace.took(count)
+        self.sent += count
         return count
