@@ -173,21 +173,32 @@ def _ours_alone(sock: socket.socket) -> Iterator[None]:
 def _refuse(sock: socket.socket, protocol: WSConnection, accepted: AcceptConnection, why: Closed) -> int:
     """Accept and close in one go; the code.
 
-    A moment for the client to read it, since what it sends meanwhile would reset the connection; but only for a few
-    clients at once: refusing must stay cheap however many come.
+    A moment for the client to answer: what it sends meanwhile would reset the connection, and a proxy such as nginx
+    ends both directions as soon as one has ended, so that the client's next write would fail before it has read the
+    reason. But only for a few clients at once: refusing must stay cheap however many come.
     """
     sock.sendall(protocol.send(accepted) + protocol.send(CloseConnection(why.code, why.reason)))
-    sock.shutdown(socket.SHUT_WR)
     if _refusing.acquire(blocking=False):
         try:
-            until = time.monotonic() + GOODBYE_SECONDS
-            while (left := until - time.monotonic()) > 0:
-                sock.settimeout(left)
-                if not sock.recv(READ):
-                    break
+            _await_answer(sock, protocol, time.monotonic() + GOODBYE_SECONDS)
         finally:
             _refusing.release()
     return why.code
+
+
+def _await_answer(sock: socket.socket, protocol: WSConnection, until: float) -> None:
+    """Return when the client has answered our close frame, has left, or has had its time; raises OSError."""
+    while (left := until - time.monotonic()) > 0:
+        sock.settimeout(left)
+        received = sock.recv(READ)
+        if not received:
+            return
+        try:
+            protocol.receive_data(received)
+            if any(isinstance(event, CloseConnection) for event in protocol.events()):
+                return
+        except RemoteProtocolError:
+            return
 
 
 class Connection:
