@@ -173,9 +173,14 @@ def test_each_row_says_rightly_what_a_reload_does_about_it(start: Start, places:
         assert (reaches_not in said) == (row.reload is Reload.RESTART), f"{row.name}: {said}"
         switches_tls = row.name.startswith("tls") or row.name == "acme" or "tls =" in OTHERS.get(row.name, "")
         if row.reload is Reload.NEW_WORKERS or (switches_tls and row.name not in ("tls_min", "tls_client_auth")):
-            assert not before & children(gateway), f"{row.name}: the workers from before are still there"
+            gone(gateway, before, f"{row.name}: the workers from before are still there")
         else:
             assert before <= children(gateway), f"{row.name}: workers were replaced"
+
+
+def gone(gateway: Gateway, workers: set[int], otherwise: str) -> None:
+    """Wait until these have drained, and others have taken their place."""
+    until(lambda: (now := children(gateway)) and not workers & now, otherwise)
 
 
 def told(gateway: Gateway, places: dict[str, object]) -> tuple[str, str]:
