@@ -21,13 +21,10 @@ from gunicorn.workers.base import Worker as BaseWorker
 from proxy.acme.renewal import Renewals
 from proxy.acme.state import State
 from proxy.admin.admin import Admin
-from proxy.admin.answer import Asked
-from proxy.admin.body import admin_body
+from proxy.admin.exchange import answer_admin
 from proxy.admin.report import report
 from proxy.assembly import Upstreams, build_tables, succeed
-from proxy.delivery import PaceLimits, send_rest
 from proxy.downstream import Downstream
-from proxy.errors import ExchangeError
 from proxy.exchange import Exchange
 from proxy.front.front import Front
 from proxy.front.greeting import Greeting
@@ -48,9 +45,7 @@ from proxy.route import Route, Tables
 from proxy.settings import Settings
 from proxy.tunnel import BUFFER_SIZE, GOING_AWAY, SERVICE_RESTART
 from proxy.upstream.request import Request
-from proxy.wire.answer import own_answer
 from proxy.wire.fields import RequestIds
-from proxy.wire.response import ResponseHead
 
 _TICK = 1.0
 _SHORTAGE = 10.0  # seconds between two warnings that descriptors ran out
@@ -262,28 +257,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         Exchange(route, self._resources, connection, request).run()
 
     def _answer_admin(self, listener: Any, connection: Downstream, request: Request, _route: Route | None) -> None:
-        try:
-            asked = Asked.of_lines(
-                request.method,
-                request.target,
-                request.fields.host,
-                request.fields.lines,
-                admin_body(connection, request, self.app.settings),
-                proven=self.app.is_private(listener),
-            )
-        except ExchangeError as error:
-            response, body = own_answer(error, request.id, request.fields.accept)
-        else:
-            answer = self._admin.respond(asked)
-            body = answer.body
-            response = ResponseHead(1, answer.status, b"")
-            response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
-                answer.content_type.encode(),
-                answer.fields,
-            )
-        rest = connection.begin(response, len(body), body, stream=False)
-        if rest:
-            send_rest(connection.outlet, rest, PaceLimits(self._tables.settings.write_timeout, 0))
+        proven = self.app.is_private(listener)
+        answer_admin(self._admin, connection, request, self.app.settings, proven=proven)
 
     def _is_draining(self) -> bool:
         return self._draining

@@ -1,0 +1,34 @@
+"""A request to the admin address, as HTTP: read within bounds, answered in full."""
+
+from proxy.admin.admin import Admin
+from proxy.admin.answer import Asked
+from proxy.admin.body import admin_body
+from proxy.delivery import PaceLimits, send_rest
+from proxy.downstream import Downstream
+from proxy.errors import ExchangeError
+from proxy.settings import Settings
+from proxy.upstream.request import Request
+from proxy.wire.answer import own_answer
+from proxy.wire.response import ResponseHead
+
+
+def answer_admin(admin: Admin, connection: Downstream, request: Request, settings: Settings, *, proven: bool) -> None:
+    """Answer it; `proven`: the connection shows that its client may command. Raises ClientGone."""
+    try:
+        body = admin_body(connection, request, settings)
+    except ExchangeError as error:
+        response, content = own_answer(error, request.id, request.fields.accept)
+    else:
+        fields = request.fields
+        answer = admin.respond(
+            Asked.of_lines(request.method, request.target, fields.host, fields.lines, body, proven=proven)
+        )
+        content = answer.body
+        response = ResponseHead(1, answer.status, b"")
+        response.start += b"Content-Type: %s\r\nCache-Control: no-store\r\n%s" % (
+            answer.content_type.encode(),
+            answer.fields,
+        )
+    rest = connection.begin(response, len(content), content, stream=False)
+    if rest:
+        send_rest(connection.outlet, rest, PaceLimits(settings.write_timeout, 0))
