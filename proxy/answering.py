@@ -1,8 +1,8 @@
-"""Answers that are at hand, and how they go to the client: whole, from a file, or as the word on a failure."""
+"""Responses of the gateway's own: from a file, compressed, or as the word on a failure."""
 
 from proxy.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.downstream import Downstream
-from proxy.errors import ClientGone, ExchangeError
+from proxy.errors import ExchangeError
 from proxy.gate.answer import Answer, File
 from proxy.gate.compression import MOST_KEPT, encode
 from proxy.net.disk import read_file_part
@@ -15,7 +15,7 @@ from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
-_REFUSAL_PACE = PaceLimits(10.0, 0)
+REFUSAL_PACE = PaceLimits(10.0, 0)
 """For the word on why a request was not understood."""
 
 
@@ -33,34 +33,39 @@ def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, pace: Pa
     downstream.sent += send_spool(downstream.outlet, spool, pace)
 
 
-def send_answer(downstream: Downstream, answer: Answer, request: Request, route: Route) -> None:
-    """Send an answer that needs no upstream. Errors as for `send_whole`."""
-    body = answer.body
-    plain = head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
+def local_heads(answer: Answer, request: Request, route: Route) -> tuple[ResponseHead, ResponseHead, bytes]:
+    """The head of an answer that needs no upstream: as it is, and with the content coding that its body may have."""
+    head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
     head.content_length = None if answer.status in (204, 304) else answer.length
     head.private = field_value(answer.fields, b"set-cookie") is not None
-    coding = IDENTITY
     edits = route.edits
-    if edits is not None:
-        plain = edits.own(request, head)
-        head, coding = edits.incoming(request, head) if answer.length <= MOST_KEPT else (plain, IDENTITY)
-    limits = route.relay_limits
-    try:
-        if request.method == b"HEAD":
-            send_whole(downstream, head, head.content_length, b"", limits.pace)
-            return
-        if coding != IDENTITY:
-            if _send_encoded(downstream, head, body, coding, limits):
-                return
-            head = plain
-        if isinstance(body, File):
-            send_whole(downstream, head, body.length, b"", limits.pace)
-            downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, limits.pace)
-        else:
-            send_whole(downstream, head, head.content_length, body, limits.pace)
-    finally:
-        if isinstance(body, File):
-            body.close()
+    if edits is None:
+        return head, head, IDENTITY
+    plain = edits.own(request, head)
+    if answer.length > MOST_KEPT:
+        return plain, plain, IDENTITY
+    return plain, *edits.incoming(request, head)
+
+
+def send_stored(
+    downstream: Downstream,
+    plain: ResponseHead,
+    head: ResponseHead,
+    body: bytes | File,
+    coding: bytes,
+    limits: RelayLimits,
+) -> None:
+    """Send an answer whose body stands in a file or is compressed now. Errors as for `send_whole`.
+
+    What there is no room to compress goes as it is, with the `plain` head.
+    """
+    if coding != IDENTITY and _send_encoded(downstream, head, body, coding, limits):
+        return
+    if isinstance(body, File):
+        send_whole(downstream, plain, body.length, b"", limits.pace)
+        downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, limits.pace)
+    else:
+        send_whole(downstream, plain, plain.content_length, body, limits.pace)
 
 
 def _send_encoded(
@@ -78,14 +83,8 @@ def _send_encoded(
         spool.close()
 
 
-def send_refusal(downstream: Downstream, error: ExchangeError, request: Request, route: Route | None) -> None:
-    """Tell the client what went wrong, in the route's style if there is one. Raises nothing."""
+def refusal(error: ExchangeError, request: Request, route: Route | None) -> tuple[ResponseHead, bytes]:
+    """Head and body of the word on a failure, in the route's style if there is one."""
     if route is not None and route.edits is not None:
-        head, body = route.edits.refusal(request, error)
-    else:
-        head, body = own_answer(error, request.id, request.fields.accept)
-    pace = route.relay_limits.pace if route is not None else _REFUSAL_PACE
-    try:
-        send_whole(downstream, head, len(body), body, pace)
-    except (ClientGone, ExchangeError):
-        downstream.abort()
+        return route.edits.refusal(request, error)
+    return own_answer(error, request.id, request.fields.accept)

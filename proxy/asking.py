@@ -28,11 +28,12 @@ from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
 # A module's constant is found faster than an attribute of an enumeration.
-QUEUE, CONNECT, REQUEST, RESPONSE = Phase.QUEUE, Phase.CONNECT, Phase.REQUEST, Phase.RESPONSE
+QUEUE, CONNECT = Phase.QUEUE, Phase.CONNECT
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
 _MOST_INFORMATIONAL = 16
-_HOLD_PAUSE = 0.1
+HOLD_PAUSE = 0.1
+"""Seconds between two attempts: an upstream that is killed loses its connections a moment before its listener."""
 
 
 class Asking:
@@ -40,14 +41,17 @@ class Asking:
 
     __slots__ = (
         "_connect",
+        "_connecting",
         "_deadline",
         "_downstream",
         "_first_byte",
         "_lease",
+        "_outgoing",
         "_peer",
         "_peers",
-        "_phase",
         "_queue",
+        "_repeatable",
+        "_repeated",
         "_request",
         "_resources",
         "_unsent",
@@ -56,15 +60,20 @@ class Asking:
 
     def __init__(self, resources: Resources, downstream: Downstream, request: Request) -> None:
         self._resources = resources
+        self._repeatable = False
+        """Whether the request may be sent a second time."""
+        self._deadline = 0.0
+        """For the head of the response (monotonic seconds)."""
         self._downstream = downstream
         self._ask(request)
 
     def _ask(self, request: Request) -> None:
         """Begin with a request."""
         self._request = request
+        self._outgoing: Request | None = None
+        """The request as the upstream gets it."""
+        self._repeated = False
         self._lease: UpstreamConnection | None = None
-        self._deadline = 0.0
-        """For the answer to a request that was sent already; 0: not sent, or answered."""
         self._unsent = b""
         """What is left of a request that was sent in part."""
         self._upload: Upload | None = None
@@ -72,62 +81,68 @@ class Asking:
         self._peers: Sequence[Pool] = ()
         """Whose turn it is, if that was asked for already."""
         self._peer = ""
-        self._phase = Phase.HEAD
+        self._connecting = QUEUE
+        """Whether it connects or waits for that, while it has no connection."""
         self._queue = self._connect = self._first_byte = -1.0
 
-    def _obtain(self, route: Route) -> tuple[ResponseHead, bytes]:
-        """Send the request and return the final response's head and the bytes behind it."""
+    def _acquire(self, route: Route) -> UpstreamConnection:
+        """A connection for the request: an idle one to the peer whose turn it is, or a new one."""
         request = self._request
-        if route.edits is not None:
-            request = route.edits.outgoing(request)
         settings = route.settings
-        body = request.body
-        idempotent = request.method in IDEMPOTENT or (settings.repeat_keyed and _is_keyed(request))
-        # The look at None comes first: asking an abstract class for its instances is slow.
-        repeatable = idempotent and (body is None or not isinstance(body, StreamedBody))
-        fresh = request.fields.websocket
-        repeated = False
-        preamble = b""
+        self._prepare(route)
+        lease = self._lease_or_connect(monotonic(), route)
+        lease.private = lease.private or request.fields.binding
         if settings.proxy_protocol_out != "off":
-            preamble = header(settings.proxy_protocol_out, endpoints_of(request.client, *self._downstream.names()))
-        while True:
-            lease = self._lease
-            try:
-                if lease is None:
-                    lease = self._lease = self._acquire(monotonic(), route, fresh=fresh, repeatable=repeatable)
-                    lease.private = lease.private or request.fields.binding
-                    lease.preamble = preamble
-                    self._phase = REQUEST
-                    self._send(lease, request, settings)
-                elif self._unsent:
-                    unsent, self._unsent = self._unsent, b""
-                    lease.send_rest(unsent, settings.send_timeout)
-                    self._upload = lease.upload
-                self._phase = RESPONSE
-                return self._await_response(lease, settings)
-            except Stale as stale:
-                assert lease is not None
-                self._lease = None
-                lease.close()
-                if repeated or not repeatable:
-                    lease.pool.failed()
-                    raise ExchangeError(errors.UPSTREAM_CLOSED, str(stale)) from None
-                fresh = repeated = True
-                self._resources.counters.retry()
-                # An upstream that is killed loses its connections a moment before its listener: let it finish dying.
-                self._phase = QUEUE
-                gevent.sleep(_HOLD_PAUSE)
+            names = self._downstream.names()
+            lease.preamble = header(settings.proxy_protocol_out, endpoints_of(request.client, *names))
+        return lease
 
-    def _send(self, lease: UpstreamConnection, request: Request, settings: Settings) -> None:
-        try:
-            lease.send_request(request, settings.send_timeout)
-        finally:
-            self._upload = lease.upload  # it is closed with the exchange, though it failed at once
+    def _prepare(self, route: Route) -> bool:
+        """Make what the upstream is sent; whether that may be sent a second time (RFC 9110 section 9.2.2)."""
+        if self._outgoing is None:
+            request = self._request
+            body = request.body
+            self._outgoing = route.edits.outgoing(request) if route.edits is not None else request
+            idempotent = request.method in IDEMPOTENT or (route.settings.repeat_keyed and _is_keyed(request))
+            # The look at None comes first: asking an abstract class for its instances is slow.
+            self._repeatable = idempotent and (body is None or not isinstance(body, StreamedBody))
+        return self._repeatable
 
-    def _await_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
+    def _stale(self, stale: Stale) -> ExchangeError | None:
+        """The upstream closed without a word: why the exchange fails, or None to ask once more after `HOLD_PAUSE`."""
+        lease, self._lease = self._lease, None
+        assert lease is not None
+        lease.close()
+        if self._repeated or not self._repeatable:
+            lease.pool.failed()
+            return ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
+        self._repeated = True
+        self._resources.counters.retry()
+        return None
+
+    def _release(self, response: ResponseHead, *, clean: bool, doubtful: bool = False) -> None:
+        """Return the connection, or close it if it is of no use any more.
+
+        `clean`: nothing stood behind the answer; `doubtful`: something may still come.
+        """
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        if not clean:
+            lease.pool.overran(monotonic())
+        if clean and lease.reusable and not response.close:
+            if response.binding:
+                lease.private = True
+            lease.pool.give_back(lease, monotonic(), doubtful=doubtful)
+            if lease.private:
+                self._downstream.keep(lease)
+        else:
+            lease.pool.answered()
+            lease.close()
+
+    def _read_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
         """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
-        deadline = self._deadline or monotonic() + settings.read_timeout
-        self._deadline = 0.0
+        deadline = self._deadline
         most, lenient = settings.max_response_head, settings.lenient_responses
         response, rest = lease.first_head(deadline, most, lenient=lenient)
         self._first_byte = lease.first_byte - self._request.started
@@ -144,14 +159,13 @@ class Asking:
             raise ExchangeError(errors.BAD_RESPONSE, response.fault)
         return response, rest
 
-    def _acquire(self, now: float, route: Route, *, fresh: bool, repeatable: bool) -> UpstreamConnection:
-        """An idle connection to the peer whose turn it is, or a new one."""
+    def _lease_or_connect(self, now: float, route: Route) -> UpstreamConnection:
         pools = self._peers or route.cluster.in_turn(self._request)
         self._peers = ()
-        if not fresh:
-            lease = self._resume_private(now, pools, repeatable=repeatable)
+        if not (self._repeated or self._request.fields.websocket):
+            lease = self._resume_private(now, pools, repeatable=self._repeatable)
             if lease is None:
-                lease = pools[0].lease(now, repeatable=repeatable)
+                lease = pools[0].lease(now, repeatable=self._repeatable)
             if lease is not None:
                 self._peer = lease.pool.name
                 return lease
@@ -175,7 +189,7 @@ class Asking:
         while True:
             for pool in pools:
                 self._peer = pool.name
-                self._phase = CONNECT
+                self._connecting = CONNECT
                 try:
                     lease = pool.connect(settings.connect_timeout)
                 except ConnectRefused as refused:
@@ -185,14 +199,14 @@ class Asking:
                     self._connect = now - begun
                     self._queue = begun - started
                     return lease
-            self._phase = QUEUE
-            if monotonic() - started + _HOLD_PAUSE > settings.hold:
+            self._connecting = QUEUE
+            if monotonic() - started + HOLD_PAUSE > settings.hold:
                 raise ExchangeError(errors.UNAVAILABLE if settings.hold else errors.CONNECT_REFUSED, detail)
             if not held:
                 held = True
                 self._resources.counters.hold()
             with self._resources.held:
-                gevent.sleep(_HOLD_PAUSE)
+                gevent.sleep(HOLD_PAUSE)
             pools = route.cluster.newest.in_turn(self._request)
             begun = monotonic()
 

@@ -44,6 +44,10 @@ class Downstream(Protocol):
     begun: bool
 
     @property
+    def private(self) -> UpstreamConnection | None:
+        """An upstream connection that nobody but this client may use."""
+
+    @property
     def outlet(self) -> Outlet:
         """Where a body of known length is written to as it is."""
 
@@ -56,11 +60,20 @@ class Downstream(Protocol):
     def kept(self) -> UpstreamConnection | None:
         """Take it back, if there is one."""
 
+    def take_body(self, request: Request, settings: Settings) -> bool:
+        """Set `request.body` and its length if all of it is here; whether nothing of it is still to come."""
+
     def read_body(self, request: Request, settings: Settings) -> None:
         """Set `request.body` and its length: read to the end, or a stream where buffering is off.
 
         Raises `ExchangeError` or `ClientGone`.
         """
+
+    def resume_exchange(self) -> None:
+        """The exchange, which the event loop's callbacks drove, has to wait: go on with it in a greenlet."""
+
+    def exchange_ended(self) -> None:
+        """The exchange, which the event loop's callbacks drove, is answered and recorded."""
 
     def inform(self, response: ResponseHead) -> None:
         """Pass on a 1xx answer."""
@@ -87,13 +100,3 @@ class Downstream(Protocol):
         self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
     ) -> OpenTunnel:
         """Accept the upgrade and relay both ways from now on; `early` is what the upstream sent behind its head."""
-
-
-class Patron(Protocol):
-    """Who lets an exchange run in the loop's callbacks."""
-
-    def resume_exchange(self) -> None:
-        """It has to wait: `run` it in a greenlet."""
-
-    def exchange_ended(self) -> None:
-        """It is answered and recorded."""

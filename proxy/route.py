@@ -47,9 +47,6 @@ class Route:
     told: set[bytes] = field(default_factory=set, init=False)
     """Names of fields that were said to end here already: of answers that ask a proxy for something, of requests."""
 
-    simple: bool = field(init=False)
-    """Whether requests go to the upstream as they are, and answers to the client, at most after a prompt gate."""
-
     @property
     def host(self) -> bytes:
         """The Host of requests that name none, as HTTP/1.0 allows: the application's own address."""
@@ -77,10 +74,6 @@ class Route:
                 self.name,
                 name[:_LONGEST_TOLD].decode("ascii"),
             )
-
-    def __post_init__(self) -> None:
-        simple = (self.gate is None or self.gate.prompt) and self.edits is None and not self.cluster.sticky
-        object.__setattr__(self, "simple", simple)
 
 
 @dataclass(frozen=True, slots=True)

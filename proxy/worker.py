@@ -254,7 +254,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.gauge(Gauge.CERTIFICATE_FAULTS, len(self._certificate_faults))
 
     def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
-        Exchange(route, self._resources, connection, request).run()
+        Exchange(route, self._resources, connection, request).drive_blocking()
 
     def _answer_admin(self, listener: Any, connection: Downstream, request: Request, _route: Route | None) -> None:
         proven = self.app.is_private(listener)

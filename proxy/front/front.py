@@ -86,6 +86,8 @@ class Front:
         """Those that carry several requests, and tell their client when no more are taken."""
         self.unmarked: set[Stream] = set()
         """Those with a body on its way that nothing but the end of the connection ends."""
+        self.streams = 0
+        """HTTP/2 streams under way on all of them."""
         self._idle: list[greenlet] = []
         self._greenlets = 0
         self._full_until = 0.0
@@ -137,11 +139,6 @@ class Front:
         surplus = len(self._idle) // 16
         self._greenlets -= surplus
         del self._idle[:surplus]
-
-    @property
-    def busy(self) -> int:
-        """Greenlets at work: more than connections where streams share one."""
-        return self._greenlets - len(self._idle)
 
     @property
     def serving(self) -> int:

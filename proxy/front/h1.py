@@ -43,7 +43,6 @@ class Connection(Reader):
         "_answered",
         "_exchange",
         "_lingers_until",
-        "_read_ahead",
         "_spare",
         "half_closed",
         "owner",
@@ -57,8 +56,6 @@ class Connection(Reader):
         """One that runs in the loop's callbacks."""
         self._spare: Exchange | None = None
         """The last such one, for the next request of a client that asks the same again."""
-        self._read_ahead: Request | None = None
-        """One whose head was read in a callback, for a greenlet to go on with."""
         self._answered = False
         """That one has ended, and the connection waits for a greenlet to go on."""
         self._lingers_until = 0.0
@@ -106,21 +103,16 @@ class Connection(Reader):
             except ExchangeError:
                 return False  # the greenlet refuses it, or fails at it
             self._take(request, data, end + 4)
-        route = self._route
-        if route is None or not route.simple or self.private is not None or not self._has_body(request, route.settings):
-            self._read_ahead = request
-            return False
         self.begun = self._chunked = False
         self.sent = 0
         self.deadline = NEVER
         exchange = self._spare
         if exchange is None:
-            exchange = Exchange(route, self.front.resources, self, request)
+            exchange = Exchange(self._route, self.front.resources, self, request)
         else:
-            exchange.renew(route, request)
+            exchange.renew(self._route, request)
         self._exchange = exchange
-        if not exchange.start(route, self):
-            self.front.resume(self)
+        exchange.drive_inline()
         return True
 
     def resume_exchange(self) -> None:
@@ -222,7 +214,7 @@ class Connection(Reader):
     def _begin_serving(self) -> bool:
         """Answer a request, or end the one begun without a greenlet; whether the connection may carry another."""
         if self._exchange is not None:
-            self._exchange.run()
+            self._exchange.drive_blocking()
             self._exchange = None
         elif not self._answered:
             return self._serve_one()
@@ -246,8 +238,7 @@ class Connection(Reader):
         started = monotonic()
         tables = self.front.tables
         try:
-            request = self._read_ahead or self._read_request(started, tables)
-            self._read_ahead = None
+            request = self._read_request(started, tables)
             if request is None:
                 return False
         except ExchangeError as error:

@@ -142,7 +142,7 @@ class Connection(Output):
         fresh, self._fresh = self._fresh, []
         for stream in fresh:
             if stream.id in self.streams:
-                self.front.resume(stream)
+                stream.begin_exchange()
         if not self.closed:
             self.schedule()
 
@@ -182,6 +182,7 @@ class Connection(Output):
             stream.request = reader.outline(event.headers)
             stream.refusal = error
         self.streams[number] = stream
+        self.front.streams += 1
         self._fresh.append(stream)
         if number >= _HIGHEST_STREAM:
             self.drain()
@@ -189,7 +190,7 @@ class Connection(Output):
     def _is_full(self) -> bool:
         """Whether one more stream is too many, for this connection or for the process."""
         settings = self.front.tables.settings
-        return len(self.streams) >= settings.max_streams or self.front.busy >= settings.max_connections
+        return len(self.streams) >= settings.max_streams or self.front.streams >= settings.max_connections
 
     def _refuse_malformed(self, number: int, stream: ClientStream | None) -> None:
         """Reset a stream whose request is malformed (RFC 9113 section 8.1.1); the others go on."""
@@ -258,7 +259,8 @@ class Connection(Output):
 
     def finished(self, stream: ClientStream) -> None:
         """An exchange, or a tunnel, is over."""
-        self.streams.pop(stream.id, None)
+        if self.streams.pop(stream.id, None) is not None:
+            self.front.streams -= 1
         if not self.streams:
             self._idle_since = monotonic()
             self._stalled = 0

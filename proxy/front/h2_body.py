@@ -159,6 +159,19 @@ class BodySource(ABC):
         finally:
             self.watch(None)
 
+    def take_body(self, request: Request, settings: Settings) -> bool:
+        """Set the request's body if all of it has come; whether nothing of it is still to come.
+
+        Raises `ExchangeError` or `ClientGone`.
+        """
+        fields = request.fields
+        if not fields.chunked and fields.content_length is None:
+            return True
+        if not self.ended or sum(len(data) for data, _ in self._inbox) > settings.body_memory:
+            return False
+        self.read_body(request, settings)
+        return True
+
     def read_body(self, request: Request, settings: Settings) -> None:
         length = request.length = request.fields.content_length
         if length is not None:

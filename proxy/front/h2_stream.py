@@ -40,6 +40,7 @@ class ClientStream(BodySource):
     """A request and its answer on a connection that others share: a `Downstream`, and its own `Outlet`."""
 
     __slots__ = (
+        "_exchange",
         "_left",
         "_lingers_until",
         "_over",
@@ -62,6 +63,8 @@ class ClientStream(BodySource):
         self.refusal: ExchangeError | None = None
         """Why the request goes no further than its head."""
         self.owner: greenlet | None = None
+        self._exchange: Exchange | None = None
+        """One that was begun in the loop's callbacks."""
         self.tunnelled = False
         self.side: StreamSide | None = None
         """The client's side of the tunnel, if this is one."""
@@ -75,13 +78,31 @@ class ClientStream(BodySource):
 
     # Serving.
 
+    def begin_exchange(self) -> None:
+        """Answer the request in the event loop's callbacks, as far as nothing has to wait."""
+        front = self.connection.front
+        if self.refusal is not None or not front.at_once:
+            front.resume(self)
+            return
+        self._exchange = Exchange(self.route, front.resources, self, self.request)
+        self._exchange.drive_inline()
+
+    def resume_exchange(self) -> None:
+        self.connection.front.resume(self)
+
+    def exchange_ended(self) -> None:
+        self._exchange = None
+        self.finish()
+
     def serve(self) -> None:
         """Answer the request. Raises nothing."""
         self.owner = getcurrent()
         connection = self.connection
         front = connection.front
         try:
-            if self.refusal is not None:
+            if self._exchange is not None:
+                self._exchange.drive_blocking()
+            elif self.refusal is not None:
                 Exchange(None, front.resources, self, self.request).refuse(self.refusal)
             else:
                 front.exchange(self, self.request, self.route)
@@ -89,9 +110,11 @@ class ClientStream(BodySource):
             pass
         except Exception:
             log.exception("a request failed inside the gateway")
-        self.owner = None
+        self.owner = self._exchange = None
         if not self.tunnelled:
             self.finish()
+
+    private = None
 
     def keep(self, connection: UpstreamConnection) -> None:
         # Streams run side by side, each with an upstream connection of its own: none of them is the client's.
@@ -147,7 +170,10 @@ class ClientStream(BodySource):
         elif self.side is not None:
             self.side.broken()
         else:
-            self.finish()  # not begun yet
+            if self._exchange is not None:
+                exchange, self._exchange = self._exchange, None
+                exchange.abandon(failure)
+            self.finish()
 
     def take(self, data: bytes, size: int, *, ended: bool) -> None:
         super().take(data, size, ended=ended)

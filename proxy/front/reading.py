@@ -161,8 +161,8 @@ class Reader(Responder):
         self._take_body(request, settings)
         self._unread = isinstance(request.body, BodyStream)
 
-    def _has_body(self, request: Request, settings: Settings) -> bool:
-        """Take the body if all of it is in the buffer; whether nothing of it is still to come."""
+    def take_body(self, request: Request, settings: Settings) -> bool:
+        """Set the request's body if all of it is in the buffer; whether nothing of it is still to come."""
         fields = request.fields
         length = fields.content_length
         if length is None:
@@ -177,7 +177,7 @@ class Reader(Responder):
         return True
 
     def _take_body(self, request: Request, settings: Settings) -> None:
-        if self._has_body(request, settings):
+        if self.take_body(request, settings):
             return
         fields = request.fields
         length = request.length = fields.content_length

@@ -11,7 +11,7 @@ from proxy.net.spool import Spool
 from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream
 from proxy.upstream.request import Request, StreamedBody
 from proxy.upstream.upload import Stale, Upload
-from proxy.wire.fields import BODILESS
+from proxy.wire.fields import is_bodiless
 from proxy.wire.head import END, bare_line_feed
 from proxy.wire.lenient import split_head
 from proxy.wire.response import ResponseHead, parse_response_head
@@ -112,9 +112,10 @@ class UpstreamConnection(Stream):
 
         Raises `OSError` if nothing was sent, `ExchangeError` as `send_request`.
         """
-        data = _head(request, _framing(request))
-        if isinstance(request.body, bytes):
-            data += request.body
+        body = request.body
+        data = _head(request, b"" if body is None and request.length is None else _framing(request))
+        if isinstance(body, bytes):
+            data += body
         sent = self.sock.send(data)
         return data[sent:]
 
@@ -133,8 +134,8 @@ class UpstreamConnection(Stream):
         self._callback = None
         self.reader.callback = self.unasked
 
-    def whole_answer(self, most: int) -> tuple[ResponseHead, bytes] | None:
-        """A final answer that came in one piece, with its body; anything else is left for `first_head`, and None."""
+    def whole_response(self, method: bytes, most: int) -> tuple[ResponseHead, bytes] | None:
+        """A final response that came in one piece, with its body; anything else is left for `first_head`, and None."""
         try:
             data = self.sock.recv(HEAD_RECEIVE_SIZE)
         except OSError:
@@ -156,11 +157,11 @@ class UpstreamConnection(Stream):
                 return None
             if not response.private:
                 pool.last_head, pool.last_response = data[:size], response
-        status = response.status
         body = data[size:]
-        if response.content_length != len(body) or size > most + 4 or status < 200 or status in BODILESS:
+        status = response.status
+        if status < 200 or size > most + 4:
             return None
-        if response.offload:
+        if (response.content_length != len(body) or response.fault) and not is_bodiless(method, status):
             return None
         self._heard = b""
         self.end_callback()

@@ -8,10 +8,13 @@ read by h11, which shares no code with it.
 import logging
 import select
 import socket
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
 
 import gevent
 import h11
@@ -23,13 +26,14 @@ from proxy.front.front import Front
 from proxy.front.h1 import Connection
 from proxy.limits import Limits
 from proxy.net.splice import Pipes
-from proxy.net.stream import NEVER, Deadlines, Hub
+from proxy.net.stream import Deadlines, Hub
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
 from proxy.orders import Orders
 from proxy.resources import Resources, Tally
 from proxy.route import Route
 from proxy.settings import load
+from proxy.states import TRANSITIONS, State
 from proxy.tunnel import BUFFER_SIZE
 from proxy.upstream.request import Request
 from proxy.wire.fields import RequestIds
@@ -37,6 +41,10 @@ from proxy.wire.fields import RequestIds
 _ROUNDS = 3
 """Rounds of the event loop in which nothing may happen before the gateway counts as settled."""
 _SHORT, _PATIENCE = 0.01, 10.0  # seconds
+_GRACE = 1.5
+"""A little more than a client has to turn out to be gone (seconds)."""
+_LATE = 10_000.0
+"""Longer than any timeout (seconds)."""
 
 
 def _client_connection() -> h11.Connection:
@@ -162,6 +170,49 @@ def _receive(sock: socket.socket) -> tuple[bytes, bool]:
     return b"".join(pieces), True
 
 
+class _Clock:
+    """The gateway's clock: it goes on by itself, and can be put ahead."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._clocked = [
+            module
+            for name, module in list(sys.modules.items())
+            if name.startswith("proxy.") and getattr(module, "monotonic", None) is monotonic
+        ]
+        self._put(self._now)
+
+    def _now(self) -> float:
+        return monotonic() + self.ahead
+
+    def _put(self, clock: Callable[[], float]) -> None:
+        for module in self._clocked:
+            module.monotonic = clock  # type: ignore[attr-defined]
+
+    def take_away(self) -> None:
+        self._put(monotonic)
+
+
+class _CheckedState:
+    """Stands in for the slot of an exchange's state, and notes each change that the table does not have."""
+
+    def __init__(self, slot: Any, violations: list[str]) -> None:
+        self.slot = slot
+        self._violations = violations
+
+    def __get__(self, exchange: Exchange | None, _owner: type | None = None) -> Any:
+        return self if exchange is None else self.slot.__get__(exchange)
+
+    def __set__(self, exchange: Exchange, state: State) -> None:
+        try:
+            before = self.slot.__get__(exchange)
+        except AttributeError:  # it is being made
+            before = None
+        if before is not None and state not in TRANSITIONS[before]:
+            self._violations.append(f"{before.name} to {state.name}")
+        self.slot.__set__(exchange, state)
+
+
 class House:
     """One worker's parts, before one upstream."""
 
@@ -173,6 +224,11 @@ class House:
         self._listener.listen()
         self._listener.setblocking(False)
         settings = load({"upstream": [f"unix:{path}"], "access_log": "off", **flags})
+        self.violations: list[str] = []
+        """Changes of an exchange's state that its table does not have."""
+        self._slot = Exchange.__dict__["state"]
+        Exchange.state = _CheckedState(self._slot, self.violations)  # type: ignore[assignment]
+        self._clock = _Clock()
         self.hub = Hub()
         self.deadlines = Deadlines()
         self.board = Board()
@@ -199,7 +255,7 @@ class House:
         self.upstreams: list[UpstreamEnd] = []
 
     def _answer(self, downstream: Downstream, request: Request, route: Route | None) -> None:
-        Exchange(route, self._resources, downstream, request).run()
+        Exchange(route, self._resources, downstream, request).drive_blocking()
 
     def connect(self) -> ClientEnd:
         near, far = socket.socketpair()
@@ -220,9 +276,7 @@ class House:
         client.sock.close()
         self.clients.remove(client)
         self.settle()
-        for connection in self.front.connections:
-            if isinstance(connection, Connection) and connection.half_closed:
-                connection.deadline = 0.0
+        self._clock.ahead += _GRACE
         self._in_loop(self.deadlines.sweep)
 
     def settle(self) -> None:
@@ -251,12 +305,10 @@ class House:
         return news
 
     def late(self) -> None:
-        """Every deadline passes; twice, because the exchange itself remembers one that a callback waits for."""
-        for _ in range(2):
-            for stream in list(self.deadlines.streams):
-                if stream.deadline != NEVER:
-                    stream.deadline = 0.0
-            self._in_loop(self.deadlines.sweep)
+        """Every deadline passes; swept twice, because some are handed to a greenlet at first."""
+        self._clock.ahead += _LATE
+        self._in_loop(self.deadlines.sweep)
+        self._in_loop(self.deadlines.sweep)
 
     @property
     def finished(self) -> int:
@@ -281,4 +333,6 @@ class House:
             pool.close()
         self.settle()
         self._listener.close()
+        Exchange.state = self._slot
+        self._clock.take_away()
         self._directory.cleanup()

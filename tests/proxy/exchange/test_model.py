@@ -266,13 +266,14 @@ class Exchanges(RuleBasedStateMachine):
             for (_, body), asked in zip(complete, due, strict=True):
                 assert asked.body is None or body == asked.body
             cut = any(asked.fate is Fate.CUT for asked in caller.asked)
-            assert not cut or caller.end.ended
+            assert not cut or caller.end.ended, caller
             assert not begun or cut or (caller.current is not None and caller.current.fate is Fate.PARTLY)
 
     @invariant()
     def everything_is_counted(self) -> None:
         if not hasattr(self, "house"):
             return
+        assert not self.house.violations, self.house.violations
         asked = [asked for caller in self.callers for asked in caller.asked]
         waiting = sum(a.fate in (Fate.ASKED, Fate.PARTLY) for a in asked)
         assert self.house.busy == waiting

@@ -1,0 +1,66 @@
+"""The states of an exchange, what may follow what, and what an exchange waits for."""
+
+from collections.abc import Mapping
+from enum import Enum, IntEnum, auto
+
+from proxy.errors import Phase
+
+
+class State(IntEnum):
+    """Where an exchange stands: which step is next."""
+
+    ADMIT = 0  # the filters of its route
+    BODY = auto()  # the request's body, read from the client
+    LEASE = auto()  # a connection to the upstream
+    SEND = auto()  # the request
+    AWAIT = auto()  # the head of the final response
+    RELAY = auto()  # the response
+    LOCAL = auto()  # a response of the gateway's own, asked for by the settings
+    REFUSE = auto()  # the word on a failure
+    DELIVER = auto()  # the rest of a response that is here already
+    TUNNEL = auto()  # both directions, after a 101
+    DONE = auto()  # recorded
+
+
+ADMIT, BODY, LEASE, SEND, AWAIT, RELAY, LOCAL, REFUSE, DELIVER, TUNNEL, DONE = State
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    ADMIT: frozenset({BODY, LEASE, LOCAL, REFUSE, DONE}),
+    BODY: frozenset({LEASE, REFUSE, DONE}),
+    LEASE: frozenset({SEND, REFUSE, DONE}),
+    SEND: frozenset({AWAIT, LEASE, REFUSE, DONE}),
+    AWAIT: frozenset({RELAY, LEASE, TUNNEL, REFUSE, DONE}),
+    RELAY: frozenset({DELIVER, REFUSE, DONE}),
+    LOCAL: frozenset({DELIVER, REFUSE, DONE}),
+    REFUSE: frozenset({DELIVER, DONE}),
+    DELIVER: frozenset({DONE}),
+    TUNNEL: frozenset({DONE}),
+    DONE: frozenset({ADMIT}),  # the object serves the next request of the same connection
+}
+"""What may follow what; the tests hold every exchange to it."""
+
+PHASES: Mapping[State, Phase] = {
+    ADMIT: Phase.HEAD,
+    BODY: Phase.BODY,
+    LEASE: Phase.QUEUE,
+    SEND: Phase.REQUEST,
+    AWAIT: Phase.RESPONSE,
+    RELAY: Phase.DATA,
+    LOCAL: Phase.DATA,
+    REFUSE: Phase.DATA,
+    DELIVER: Phase.DATA,
+    TUNNEL: Phase.TUNNEL,
+    DONE: Phase.DONE,
+}
+"""How the access log names where an exchange failed."""
+
+
+class Wait(Enum):
+    """What an exchange waits for when it cannot go on in the event loop's callbacks."""
+
+    NOTHING = auto()  # it is over, or left to a tunnel
+    RESPONSE = auto()  # the upstream, which wakes it
+    STACK = auto()  # a greenlet
+
+
+OVER, AWAIT_RESPONSE, NEED_STACK = Wait
