@@ -184,13 +184,15 @@ class Exchange(Asking):
         route = self._route
         if route is None:
             raise ExchangeError(errors.NO_ROUTE)
-        # What is here already is taken before anybody refuses the request: the connection can then go on.
-        is_here = self._downstream.take_body(self._request, route.settings)
+        request = self._request
+        # What is here already is taken before anybody refuses the request: the connection can then go on. A length says
+        # that this was done, by the other driver.
+        is_here = request.length is not None or self._downstream.take_body(request, route.settings)
         gate = route.gate
         if gate is not None:
             if not (gate.prompt or self._blocking):
                 return NEED_STACK
-            self._verdict = gate.check(self._request)
+            self._verdict = gate.check(request)
             if self._verdict is not None:
                 self.state = LOCAL
                 return self._respond_locally()
