@@ -8,7 +8,7 @@
 
 Each step does what it can without waiting and goes on with the next one. A step that would have to wait says so:
 
-    Wait.RESPONSE   the upstream has the request, and calls `_resume` when it answers, closes or is late
+    Wait.RESPONSE   the upstream has the request, and calls `drive_inline` when it answers, closes or is late
     Wait.STACK      anything else: connecting, a slow side, a disk, a long body
 
 `drive_inline` runs the steps in the event loop's callbacks until one needs a stack; most exchanges never do. In a
@@ -480,6 +480,7 @@ class Exchange(Asking):
                 self._verdict.body.close()
             self._verdict = None
         self._response = None
+        self._pending = b""  # a parked connection keeps this object, and needs not keep a response
         body = self._request.body
         if body is not None and isinstance(body, Spool):
             body.close()

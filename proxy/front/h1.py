@@ -77,10 +77,9 @@ class Connection(Reader):
         return self.owner is None and self._exchange is None and not self.detached and not self._lingers_until
 
     def _serve_at_once(self) -> bool:
-        """Send the request that has come to the upstream without a greenlet, if nothing about it takes waiting.
+        """Begin the exchange of a request whose head has come, without a greenlet; thousands in flight need no stacks.
 
-        Else its bytes, or its head, are left for the greenlet, and False. Takes nine tenths of the instructions that a
-        greenlet does, with a small body three quarters, and with thousands of requests in flight none of their stacks.
+        False: the head is incomplete or malformed, and its bytes are left for a greenlet.
         """
         started = monotonic()
         try:

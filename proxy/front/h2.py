@@ -1,7 +1,7 @@
 """The client's side of HTTP/2: one connection, the events on it, the streams it carries.
 
-The connection has no greenlet: its read watcher feeds the `h2` library, whose events go to the streams. A stream has
-one of the front's greenlets from its request to the end of its answer, and runs the same exchange as HTTP/1 does.
+The connection has no greenlet: its read watcher feeds the `h2` library, whose events go to the streams. A stream
+runs the same exchange as HTTP/1 does: in the loop's callbacks, and in a greenlet of the front's once it has to wait.
 
     OPEN ──drain──► LEAVING ──a round trip──► REFUSING ──no stream is left──► ENDED ──all is sent──► LINGERING
       ├──broken rule, flood, no stream for too long──► ENDED

@@ -63,7 +63,7 @@ class UpstreamConnection(Stream):
         self.first_byte = 0.0
         self.upload: Upload | None = None
         """What sends the rest of a request, where it did not go out at once."""
-        self._heard = b""  # bytes of the answer that `whole_answer` left
+        self._heard = b""  # bytes of the response that `whole_response` left
         self._callback: Callable[[], None] | None = None
 
     def unasked(self) -> None:
