@@ -1,4 +1,4 @@
-"""``python -m aragora``: the command line."""
+"""`python -m aragora`: the command line."""
 
 import sys
 

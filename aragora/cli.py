@@ -1,6 +1,4 @@
-"""``aragora``: ask, watch, list, export, and look after the service."""
-
-from __future__ import annotations
+"""`aragora`: ask, watch, list, export, and look after the service."""
 
 import argparse
 import os
@@ -8,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from aragora.commands.exits import FAILED, INTERRUPTED, USAGE, Parser, UsageError
+from aragora.commands.exit_codes import FAILED, INTERRUPTED, USAGE, Parser, UsageError
 from aragora.errors import AragoraError, SettingsError
 from aragora.settings import Settings, load, unknown
 
@@ -27,9 +25,9 @@ COMMANDS = {
     "cancel": ("debates", "end a debate for good"),
     "serve": ("serve", "serve for development, reloading changed code"),
     "doctor": ("doctor", "check everything the service needs, and say what to do"),
-    "migrate": ("keeping", "bring the database's tables up to date"),
-    "backup": ("keeping", "copy the database while the service runs; verified"),
-    "restore": ("keeping", "make a copy the database; the service must be stopped"),
+    "migrate": ("maintenance", "bring the database's tables up to date"),
+    "backup": ("maintenance", "copy the database while the service runs; verified"),
+    "restore": ("maintenance", "make a copy the database; the service must be stopped"),
 }
 
 

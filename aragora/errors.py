@@ -1,12 +1,10 @@
 """The one error taxonomy: what went wrong, whose fault it is, and the one shape every answer gives it.
 
-An :class:`AragoraError` knows its stable ``code`` (for programs), its HTTP status and a one-line message (for people).
-:func:`render` turns it into the JSON object that HTTP, WebSocket and the command line share.
+An `AragoraError` knows its stable `code` (for programs), its HTTP status and a one-line message (for people).
+`render` turns it into the JSON object that HTTP, WebSocket and the command line share.
 """
 
 # ruff: noqa: N818  an error here is named for what happened, as callers read it: NotFound, LeaseLost
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ class Problem:
 class AragoraError(Exception):
     """Base of every failure that may be shown to a caller.
 
-    ``retry_after`` is a number of seconds after which the same request may succeed, or None.
+    `retry_after` is a number of seconds after which the same request may succeed, or None.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -38,13 +36,13 @@ class AragoraError(Exception):
 
 
 class ValidationFailed(AragoraError):
-    """The input breaks a rule; ``details`` names each field."""
+    """The input breaks a rule; `details` names each field."""
 
     code = "validation_error"
     http_status = 400
 
     @classmethod
-    def of(cls, *problems: Problem) -> ValidationFailed:
+    def of(cls, *problems: Problem) -> "ValidationFailed":
         """An error whose message names the first problem and how many more there are."""
         first = f"{problems[0].field}: {problems[0].problem}" if problems[0].field else problems[0].problem
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -115,7 +113,7 @@ class Unavailable(AragoraError):
 
 
 class SeqConflict(AragoraError):
-    """An append named a ``seq`` that is no longer the end of the log: somebody else wrote first."""
+    """An append named a `seq` that is no longer the end of the log: somebody else wrote first."""
 
     code = "seq_conflict"
     http_status = 409
@@ -144,7 +142,7 @@ INTERNAL_MESSAGE = "internal error; the log has the details under this trace_id"
 
 
 def render(error: BaseException, trace_id: str | None = None) -> dict[str, Any]:
-    """The JSON object of ``error``. Anything that is no :class:`AragoraError` shows nothing of its inside."""
+    """The JSON object of `error`. Anything that is no `AragoraError` shows nothing of its inside."""
     if isinstance(error, AragoraError):
         body: dict[str, Any] = {"code": error.code, "message": error.message}
         if error.details:
@@ -157,5 +155,5 @@ def render(error: BaseException, trace_id: str | None = None) -> dict[str, Any]:
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status of ``error``; 500 for anything unexpected."""
+    """The HTTP status of `error`; 500 for anything unexpected."""
     return error.http_status if isinstance(error, AragoraError) else 500

@@ -148,7 +148,7 @@ forwarded_allow_ips = settings.forwarded_allow_ips
 forwarder_headers = ""
 
 # The heartbeat file in memory: on a busy disk a write can stall long enough to look like a blocked worker.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  gunicorn unlinks it at once
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn unlinks it at once
 
 # Off: it runs an event loop in a thread of the master, which forks, and its default path is one per user, so
 # that two servers of one user fight for it. Signals do all that it offers.

@@ -6,8 +6,6 @@ asks it, puts the debates to that server, follows each over a WebSocket by `seq`
 process' memory all the while. Needs Linux, the project's environment and nothing else.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import http.client

@@ -3,28 +3,26 @@
 https://docs.anthropic.com/en/api/messages and /en/docs/build-with-claude/streaming
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
 from aragora.agents.chat import TOKENS, Account, Piece
 from aragora.agents.exchange import Request, dig
-from aragora.debate.asks import Ask
+from aragora.debate.questions import Question
 
 VERSION = "2023-06-01"
 _PASSING = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
 
 
 class Messages:
-    """See :class:`~aragora.agents.chat.Dialect`."""
+    """See `aragora.agents.chat.Dialect`."""
 
-    def request(self, account: Account, ask: Ask) -> Request:
+    def request(self, account: Account, question: Question) -> Request:
         """A system text and one user message."""
         body = {
             "model": account.model,
-            "system": ask.system,
-            "messages": [{"role": "user", "content": ask.prompt}],
+            "system": question.system,
+            "messages": [{"role": "user", "content": question.prompt}],
             account.limit: TOKENS,
             "stream": True,
         }

@@ -1,9 +1,7 @@
 """An agent that is a language model behind an HTTP API: ask, retry while that is promising, gather the stream.
 
-What differs between the APIs is a :class:`Dialect`: how a question is put, and what one piece of an answer means.
+What differs between the APIs is a `Dialect`: how a question is put, and what one piece of an answer means.
 """
-
-from __future__ import annotations
 
 import logging
 import time
@@ -16,7 +14,7 @@ import requests
 from aragora.agents import sse
 from aragora.agents.agent import AgentFailed
 from aragora.agents.exchange import Busy, Exchange, Request, parsed, redacted, session
-from aragora.debate.asks import Ask, Reply
+from aragora.debate.questions import Question, Reply
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ NOTICE = 1.0  # seconds between looks, in a pause, whether anybody still waits f
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where and as whom a provider is asked. ``timeout`` bounds one answer with all its tries, in seconds."""
+    """Where and as whom a provider is asked. `timeout` bounds one answer with all its tries, in seconds."""
 
     title: str
     base_url: str
@@ -41,8 +39,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an answer. ``ended`` says that the model stopped, ``cut`` that it had to, at the limit of tokens;
-    ``refused`` that it or its provider would not answer."""
+    """A part of an answer. `ended` says that the model stopped, `cut` that it had to, at the limit of tokens;
+    `refused` that it or its provider would not answer."""
 
     text: str = ""
     model: str | None = None
@@ -56,7 +54,7 @@ class Piece:
 class Dialect(Protocol):
     """How one API puts it."""
 
-    def request(self, account: Account, ask: Ask) -> Request:
+    def request(self, account: Account, question: Question) -> Request:
         """The question."""
 
     def streamed(self, event: Mapping[str, Any]) -> Piece:
@@ -84,10 +82,10 @@ class ChatAgent:
         self._clock = clock
         self._sleep = sleep
 
-    def ask(self, ask: Ask, on_token: Callable[[str], None], deadline: float) -> Reply:
-        """See :class:`~aragora.agents.agent.Agent`."""
+    def ask(self, question: Question, on_token: Callable[[str], None], deadline: float) -> Reply:
+        """See `aragora.agents.agent.Agent`."""
         deadline = min(deadline, self._clock() + self._account.timeout)
-        request = self._dialect.request(self._account, ask)
+        request = self._dialect.request(self._account, question)
         for pause in PAUSES:
             try:
                 return self._answer(request, on_token, deadline)
@@ -99,7 +97,7 @@ class ChatAgent:
         return self._answer(request, on_token, deadline)
 
     def _rest(self, seconds: float, on_token: Callable[[str], None]) -> None:
-        """Pause; a debate that ends meanwhile asks nobody any more: then ``on_token`` raises."""
+        """Pause; a debate that ends meanwhile asks nobody any more: then `on_token` raises."""
         while seconds > 0:
             on_token("")
             self._sleep(min(seconds, NOTICE))

@@ -1,7 +1,5 @@
 """One POST to a provider and its streamed answer: every wait ends, every size has a bound, no error holds a secret."""
 
-from __future__ import annotations
-
 import functools
 import http.client
 import json
@@ -47,7 +45,7 @@ class Busy(AgentFailed):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question as a provider takes it. ``title`` names the provider in errors, ``key`` is kept out of them."""
+    """One question as a provider takes it. `title` names the provider in errors, `key` is kept out of them."""
 
     title: str
     url: str
@@ -88,8 +86,8 @@ class Connections(HTTPAdapter):
 
 
 class Exchange:
-    """A context manager from the request to the end of the answer; raises AgentFailed, :class:`Busy` where it may help
-    to try again. ``deadline`` and ``clock`` are in unix seconds."""
+    """A context manager from the request to the end of the answer; raises AgentFailed, `Busy` where it may help
+    to try again. `deadline` and `clock` are in unix seconds."""
 
     def __init__(
         self,
@@ -107,7 +105,7 @@ class Exchange:
             with self:
                 raise self._refusal()
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> "Exchange":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -239,7 +237,7 @@ _WORDS = (("error", "message"), ("error",), ("message",), ("detail",))
 
 
 def code(complaint: Any, key: str) -> str:
-    """What an API calls the failure in ``complaint``, as ``insufficient_quota``; empty if it has no such word."""
+    """What an API calls the failure in `complaint`, as `insufficient_quota`; empty if it has no such word."""
     for path in (("error", "code"), ("error", "type")):
         word = dig(complaint, *path)
         if isinstance(word, str) and _CODE.fullmatch(word) and redacted(word, key) == word:
@@ -261,7 +259,7 @@ def _with(prepared: requests.PreparedRequest, headers: Mapping[str, str]) -> req
 
 
 def redacted(words: str, key: str) -> str:
-    """One line of ``words``, without ``key`` and whatever else looks like one."""
+    """One line of `words`, without `key` and whatever else looks like one."""
     if key:
         words = words.replace(key, "[key]")
     words = _KEYLIKE.sub("[key]", " ".join(words.split()))
@@ -269,7 +267,7 @@ def redacted(words: str, key: str) -> str:
 
 
 def parsed(text: str) -> Any:
-    """The JSON in ``text``, None if it is none."""
+    """The JSON in `text`, None if it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -277,7 +275,7 @@ def parsed(text: str) -> Any:
 
 
 def dig(value: Any, *path: str | int) -> Any:
-    """What lies at ``path`` in a JSON value; None where there is no such place."""
+    """What lies at `path` in a JSON value; None where there is no such place."""
     for step in path:
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and step < len(value) else None

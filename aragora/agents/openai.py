@@ -3,24 +3,22 @@
 https://platform.openai.com/docs/api-reference/chat
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
 from aragora.agents.chat import TOKENS, Account, Piece
 from aragora.agents.exchange import Request, dig
-from aragora.debate.asks import Ask
+from aragora.debate.questions import Question
 
 
 class ChatCompletions:
-    """See :class:`~aragora.agents.chat.Dialect`."""
+    """See `aragora.agents.chat.Dialect`."""
 
-    def request(self, account: Account, ask: Ask) -> Request:
+    def request(self, account: Account, question: Question) -> Request:
         """One system and one user message; no temperature, as some models take only their own."""
         body = {
             "model": account.model,
-            "messages": [{"role": "system", "content": ask.system}, {"role": "user", "content": ask.prompt}],
+            "messages": [{"role": "system", "content": question.system}, {"role": "user", "content": question.prompt}],
             account.limit: TOKENS,
             "stream": True,
         }

@@ -1,9 +1,7 @@
 """Whose language models can be asked, in one table: addresses, variables and default models.
 
-``aragora.settings`` lists the same variables for the reference page; a test keeps the two lists equal.
+`aragora.settings` lists the same variables for the reference page; a test keeps the two lists equal.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +15,8 @@ TIMEOUT_DEFAULT, TIMEOUT_MOST = 120.0, 1800.0  # seconds
 class Provider:
     """One row. Keys and addresses have the names that the provider's own clients use where there are such names.
 
-    ``base_url`` is empty for servers of one's own, whose address must be given; ``model`` is empty where the one to ask
-    for must be given; ``key_needed`` is false where a key is sent only if there is one. ``limit`` is the request's name
+    `base_url` is empty for servers of one's own, whose address must be given; `model` is empty where the one to ask
+    for must be given; `key_needed` is false where a key is sent only if there is one. `limit` is the request's name
     for the longest answer, in tokens.
     """
 
@@ -38,7 +36,7 @@ class Provider:
 
     @property
     def url_variable(self) -> str:
-        """Holds the address, if it is another one than ``base_url``."""
+        """Holds the address, if it is another one than `base_url`."""
         return f"{self.prefix}_BASE_URL"
 
     @property

@@ -1,7 +1,5 @@
 """Which types of agents there are, and how one is made from a debate's specification."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -21,7 +19,7 @@ VARIABLES: tuple[str, ...] = tuple(variables())
 
 
 def available(environ: Mapping[str, str]) -> list[AgentInfo]:
-    """Every type of agent, the demo last, and what each of them misses in ``environ``. Nobody is asked for that."""
+    """Every type of agent, the demo last, and what each of them misses in `environ`. Nobody is asked for that."""
     titles = {provider.name: provider.title for provider in PROVIDERS} | {DEMO: "Offline demo"}
     infos = []
     for name, title in titles.items():
@@ -38,9 +36,9 @@ def build(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Agent:
-    """The agent of ``spec``; raises :class:`AgentFailed` for an unknown type and a missing or wrong variable.
+    """The agent of `spec`; raises `AgentFailed` for an unknown type and a missing or wrong variable.
 
-    ``connections`` are those of the process by default; clock (unix seconds) and sleep may be replaced.
+    `connections` are those of the process by default; clock (unix seconds) and sleep may be replaced.
     """
     if spec.type == DEMO:
         return DemoAgent(spec, delay(environ), clock=clock, sleep=sleep)

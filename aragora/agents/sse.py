@@ -4,19 +4,17 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 line, what follows the last one is an event too (some servers leave its empty line away), names and ids are not needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 MAX_EVENT = 1 << 20  # bytes
 
 
-class TooLong(Exception):  # noqa: N818  it is the event that is too long
+class TooLong(Exception):  # noqa: N818 - it is the event that is too long
     """One event has more than MAX_EVENT bytes."""
 
 
 def events(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The data of each event; raises :class:`TooLong`."""
+    """The data of each event; raises `TooLong`."""
     data: list[str] = []
     size = 0
     for line in _lines(pieces):

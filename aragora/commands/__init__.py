@@ -1,1 +1,1 @@
-"""The commands behind ``aragora``; each module adds its own arguments and runs them."""
+"""The commands behind `aragora`; each module adds its own arguments and runs them."""

@@ -1,7 +1,5 @@
 """The command line's side of the API: requests over HTTP, live events over the WebSocket."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator
@@ -24,11 +22,11 @@ MAX_ANSWER = 64 << 20
 FINAL = "debate_end"
 
 
-class Refused(AragoraError):  # noqa: N818  named for what happened, as aragora.errors names its own
+class Refused(AragoraError):  # noqa: N818 - named for what happened, as aragora.errors names its own
     """The server answered, but not with what was asked for."""
 
 
-class Unreachable(AragoraError):  # noqa: N818  as above
+class Unreachable(AragoraError):  # noqa: N818 - as above
     """No server answers at the address."""
 
 
@@ -68,7 +66,7 @@ class Client:
         return self._request("GET", path, params={"table": table}).content
 
     def watch(self, debate_id: str, since: int = 0) -> Iterator[Row]:
-        """Every event after ``since`` and, between them, live tokens; ends after the last event.
+        """Every event after `since` and, between them, live tokens; ends after the last event.
 
         A lost connection is made again and continues behind the last event that came.
         """

@@ -1,6 +1,4 @@
-"""``ask``, ``watch``, ``list``, ``export`` and ``cancel``: debates on a server."""
-
-from __future__ import annotations
+"""`ask`, `watch`, `list`, `export` and `cancel`: debates on a server."""
 
 import argparse
 import json
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aragora.commands.client import Client
-from aragora.commands.exits import FAILED, FINE, UNDECIDED, Parser, UsageError
+from aragora.commands.exit_codes import FAILED, FINE, UNDECIDED, Parser, UsageError
 from aragora.commands.screen import screen, verdict
 from aragora.settings import Settings
 from aragora.text import printable
@@ -22,7 +20,7 @@ TABLES = ("summary", "messages", "critiques", "votes")
 
 
 def add_ask(ask: Parser) -> None:
-    """The arguments of ``ask``."""
+    """The arguments of `ask`."""
     _add_server(ask)
     ask.add_argument("question", help="10 to 2000 characters")
     ask.add_argument("--agents", metavar="A,B,...", help="names of 2 to 10 agents, as demo,demo,demo")
@@ -40,7 +38,7 @@ def add_ask(ask: Parser) -> None:
 
 
 def add_watch(watch: Parser) -> None:
-    """The arguments of ``watch``."""
+    """The arguments of `watch`."""
     _add_server(watch)
     watch.add_argument("id")
     watch.add_argument("--since", type=int, default=0, metavar="SEQ", help="begin behind this event")
@@ -48,7 +46,7 @@ def add_watch(watch: Parser) -> None:
 
 
 def add_list(listing: Parser) -> None:
-    """The arguments of ``list``."""
+    """The arguments of `list`."""
     _add_server(listing)
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default 20)")
     listing.add_argument("--status", choices=STATUSES)
@@ -58,7 +56,7 @@ def add_list(listing: Parser) -> None:
 
 
 def add_export(export: Parser) -> None:
-    """The arguments of ``export``."""
+    """The arguments of `export`."""
     _add_server(export)
     export.add_argument("id")
     export.add_argument("--format", choices=FORMATS, default="md", dest="form")
@@ -68,7 +66,7 @@ def add_export(export: Parser) -> None:
 
 
 def add_cancel(cancel: Parser) -> None:
-    """The arguments of ``cancel``."""
+    """The arguments of `cancel`."""
     _add_server(cancel)
     cancel.add_argument("id")
     cancel.set_defaults(run=run_cancel)

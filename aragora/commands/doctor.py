@@ -1,6 +1,4 @@
-"""``doctor``: is everything that the service needs in order, and what to do where it is not."""
-
-from __future__ import annotations
+"""`doctor`: is everything that the service needs in order, and what to do where it is not."""
 
 import argparse
 import dataclasses
@@ -16,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from aragora.agents import available
-from aragora.commands import reach
-from aragora.commands.exits import FAILED, FINE, Parser
+from aragora.commands import exposure
+from aragora.commands.exit_codes import FAILED, FINE, Parser
 from aragora.commands.findings import Finding
 from aragora.errors import AragoraError, SettingsError
 from aragora.settings import Settings, load, unknown
@@ -36,7 +34,7 @@ Check = Callable[[Settings, bool], Iterator[Finding]]
 
 
 def add_doctor(doctor: Parser) -> None:
-    """The arguments of ``doctor``."""
+    """The arguments of `doctor`."""
     doctor.add_argument("--production", action="store_true", help="demand what a production service needs")
     doctor.add_argument(
         "--gateway",
@@ -52,7 +50,7 @@ def run(given: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print each finding; 1 when one is a failure."""
     findings = list(examine(environ, production=given.production))
     if given.production:
-        findings += reach.gateway(given.gateway)
+        findings += exposure.gateway(given.gateway)
     if given.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
     else:
@@ -239,8 +237,8 @@ def _agents(settings: Settings, _production: bool) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     _access,
-    reach.way_in,
-    reach.ports,
+    exposure.way_in,
+    exposure.ports,
     _audit_log,
     _data_directory,
     _database,

@@ -1,6 +1,4 @@
-"""What ``doctor`` has to say of one thing."""
-
-from __future__ import annotations
+"""What `doctor` has to say of one thing."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check. ``mend`` says what to do unless it is ``ok``."""
+    """One check. `mend` says what to do unless it is `ok`."""
 
     name: str
     state: Literal["ok", "warning", "failure"]

@@ -3,8 +3,6 @@
 What agents and people wrote is shown as text: no markup of theirs is obeyed and no control character passes.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import textwrap
@@ -30,7 +28,7 @@ COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 class Screen(Protocol):
     """Shows one debate as it goes on; a context manager."""
 
-    def __enter__(self) -> Screen: ...
+    def __enter__(self) -> "Screen": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -54,9 +52,9 @@ def screen(*, as_json: bool) -> Screen:
 
 
 class JsonLines:
-    """One JSON object per line: each event as the server sent it, at last the debate with type ``debate``."""
+    """One JSON object per line: each event as the server sent it, at last the debate with type `debate`."""
 
-    def __enter__(self) -> JsonLines:
+    def __enter__(self) -> "JsonLines":
         return self
 
     def __exit__(
@@ -83,7 +81,7 @@ class JsonLines:
 class Plain:
     """Lines for a file or a pipe."""
 
-    def __enter__(self) -> Plain:
+    def __enter__(self) -> "Plain":
         return self
 
     def __exit__(
@@ -97,7 +95,7 @@ class Plain:
 
     def show(self, message: Row) -> None:
         """One event."""
-        heading, body = told(message)
+        heading, body = described(message)
         if heading:
             self._print(heading)
         if body:
@@ -124,7 +122,7 @@ class Terminal:
         # last: it renders what stands below as soon as it is made
         self._live = Live(console=self._console, transient=True, refresh_per_second=8, get_renderable=self._below)
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> "Terminal":
         self._live.start()
         return self
 
@@ -155,7 +153,7 @@ class Terminal:
         if message["type"] == "round_start":
             self._round = message["round"]
         self._state = message["type"].replace("_", " ")
-        heading, body = told(message)
+        heading, body = described(message)
         if not heading:
             return
         style = self._colour(agent)
@@ -195,7 +193,7 @@ class Terminal:
         return Group(rows, bar)
 
 
-def told(message: Row) -> tuple[str, str]:
+def described(message: Row) -> tuple[str, str]:
     """An event in words: a heading and a text; both empty for what needs none."""
     data: Row = message.get("data") or {}
     agent = message.get("agent") or "a person"

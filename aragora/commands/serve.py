@@ -1,17 +1,15 @@
-"""``serve``: the development server."""
-
-from __future__ import annotations
+"""`serve`: the development server."""
 
 import argparse
 import dataclasses
 import logging
 
-from aragora.commands.exits import FINE, Parser
+from aragora.commands.exit_codes import FINE, Parser
 from aragora.settings import Settings
 
 
 def add_serve(serve: Parser) -> None:
-    """The arguments of ``serve``."""
+    """The arguments of `serve`."""
     serve.add_argument("--bind", metavar="HOST:PORT", help="default: ARAGORA_BIND, else 127.0.0.1:8080")
     serve.add_argument("--no-reload", action="store_true", help="keep the code that was loaded first")
     serve.set_defaults(run=run)

@@ -1,7 +1,5 @@
 """Who won: votes are counted, never interpreted."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -47,7 +45,7 @@ class Election:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``share`` is the choice's part of the votes, 0 to 1; ``tied`` when another one has as many."""
+    """`share` is the choice's part of the votes, 0 to 1; `tied` when another one has as many."""
 
     reached: bool
     choice: str

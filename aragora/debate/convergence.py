@@ -5,8 +5,6 @@ approaches in automatic text retrieval" (1988); the smoothing keeps words that a
 them is what is looked for. The similarity of a group is the mean over all pairs.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -22,7 +20,7 @@ _TERM = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힯]|[^\W_]+")
 
 
 def terms(text: str) -> list[str]:
-    """The words of ``text``, folded; a character each in Chinese, Japanese and Korean."""
+    """The words of `text`, folded; a character each in Chinese, Japanese and Korean."""
     return _TERM.findall(text.casefold())
 
 
@@ -36,7 +34,7 @@ def similarity(texts: Sequence[str]) -> float:
 
 
 def status(value: float) -> str:
-    """``converged``, ``refining`` or ``diverging``."""
+    """`converged`, `refining` or `diverging`."""
     if value >= CONVERGED:
         return "converged"
     return "refining" if value >= REFINING else "diverging"

@@ -4,7 +4,7 @@
                         ▲        (who has no answer yet)                           │
                         └──────────────────────────────────────────────────────────┘
 
-:func:`plan` looks at the log alone, so any process may continue any debate after any event; what nobody answered is
+`plan` looks at the log alone, so any process may continue any debate after any event; what nobody answered is
 asked again. Votes are taken in the last round; with early stop in each, because a unanimous vote ends the debate, as do
 answers that have converged. A judge is asked at the end only.
 
@@ -13,25 +13,23 @@ debate has failed. An answer that came but cannot be read is asked for once more
 author a vote or a critique, not the round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aragora.debate import consensus, convergence, prompts, replies
-from aragora.debate.asks import Ask, Failure, Kind, Passage, Purpose, Reply
 from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.questions import Failure, Kind, Passage, Purpose, Question, Reply
 from aragora.debate.spec import FEWEST_AGENTS, AgentSpec, DebateSpec
-from aragora.debate.state import DebateState, Question, Status, fold
+from aragora.debate.state import DebateState, QuestionId, Status, fold
 
 __all__ = [
-    "Ask",
     "Failure",
     "Kind",
     "Passage",
     "Plan",
     "Purpose",
+    "Question",
     "Reply",
     "cancelled",
     "deadline",
@@ -45,30 +43,30 @@ LEAST = 0.05  # seconds that must be left for a question to be worth asking
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Append ``drafts`` first; then carry out all ``asks`` in parallel; then plan again, unless ``finished``."""
+    """Append `drafts` first; then carry out all `asks` in parallel; then plan again, unless `finished`."""
 
     drafts: tuple[Draft, ...]
-    asks: tuple[Ask, ...]
+    questions: tuple[Question, ...]
     finished: bool
 
 
 def plan(spec: DebateSpec, history: Sequence[Event], now: float) -> Plan:
-    """What is to be done after ``history``; ``now`` is in unix seconds."""
+    """What is to be done after `history`; `now` is in unix seconds."""
     state = fold(spec, history)
     drafts: list[Draft] = []
     while not state.ended:
-        questions = [] if state.status is Status.CREATED else _questions(state)
+        questions = [] if state.status is Status.CREATED else _open(state)
         if questions and not _late(state, now):
-            return Plan(tuple(drafts), tuple(_asks(state, questions)), finished=False)
+            return Plan(tuple(drafts), tuple(_questions(state, questions)), finished=False)
         draft = _time_over(state, now) if questions else _transition(state, now)
         drafts.append(draft)
         state.add(Event(state.last_seq + 1, draft.type, now, draft.round, draft.agent, draft.data))
     return Plan(tuple(drafts), (), finished=True)
 
 
-def record(spec: DebateSpec, ask: Ask, reply: Reply | Failure) -> tuple[Draft, ...]:  # noqa: ARG001
+def record(spec: DebateSpec, question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:  # noqa: ARG001
     """What one answer, or its absence, adds to the log. The next plan asks again where that is worth it."""
-    return replies.drafts(ask, reply)
+    return replies.drafts(question, reply)
 
 
 def cancelled(spec: DebateSpec, history: Sequence[Event]) -> tuple[Draft, ...]:
@@ -89,7 +87,7 @@ def _late(state: DebateState, now: float) -> bool:
     return state.started_at is not None and now + LEAST >= state.started_at + state.spec.timeout
 
 
-def _questions(state: DebateState) -> list[Question]:
+def _open(state: DebateState) -> list[QuestionId]:
     """What is open in the current phase; nothing when the next thing to happen needs no agent."""
     if state.round == 0 or state.consensus is not None or len(_present(state)) < FEWEST_AGENTS:
         return []
@@ -101,13 +99,13 @@ def _questions(state: DebateState) -> list[Question]:
     return [question for question in _ballots(state) if state.open(question)]
 
 
-def _asks(state: DebateState, questions: Sequence[Question]) -> Iterator[Ask]:
+def _questions(state: DebateState, questions: Sequence[QuestionId]) -> Iterator[Question]:
     agents = {agent.name: agent for agent in state.spec.agents}
     for question in questions:
         choices: Sequence[str] = ()
         if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
             choices = _rotated(_standing(state), list(agents).index(question.agent))
-        yield prompts.ask(state, agents[question.agent], question, choices)
+        yield prompts.question(state, agents[question.agent], question, choices)
 
 
 def _transition(state: DebateState, now: float) -> Draft:
@@ -190,7 +188,7 @@ def _present(state: DebateState) -> list[str]:
         name
         for name in _debaters(state.spec)
         if (state.round, name) not in state.left_out
-        and (name in state.answers or state.open(Question(state.round, Purpose.PROPOSE, name)))
+        and (name in state.answers or state.open(QuestionId(state.round, Purpose.PROPOSE, name)))
     ]
 
 
@@ -207,40 +205,40 @@ def _standing(state: DebateState) -> list[str]:
 # The phases of a round, each as its questions, answered or not.
 
 
-def _proposals(state: DebateState) -> Iterator[Question]:
+def _proposals(state: DebateState) -> Iterator[QuestionId]:
     """From everybody who has none: all at first, later those who were left out."""
     for name in _present(state):
         if name not in state.answers:
-            yield Question(state.round, Purpose.PROPOSE, name)
+            yield QuestionId(state.round, Purpose.PROPOSE, name)
 
 
-def _critiques(state: DebateState) -> Iterator[Question]:
+def _critiques(state: DebateState) -> Iterator[QuestionId]:
     """Of everybody's answer, even that of an agent which is left out meanwhile: who fails at a critique must not depend
     on the order in which the critiques come in, or a debate that was interrupted would end otherwise."""
     targets = [name for name in _debaters(state.spec) if name in state.answers]
     for name in _present(state):
         for target in targets:
             if target != name:
-                yield Question(state.round, Purpose.CRITIQUE, name, target)
+                yield QuestionId(state.round, Purpose.CRITIQUE, name, target)
 
 
-def _revisions(state: DebateState) -> Iterator[Question]:
+def _revisions(state: DebateState) -> Iterator[QuestionId]:
     for name in _present(state):
-        yield Question(state.round, Purpose.REVISE, name)
+        yield QuestionId(state.round, Purpose.REVISE, name)
 
 
-def _ballots(state: DebateState) -> Iterator[Question]:
+def _ballots(state: DebateState) -> Iterator[QuestionId]:
     mode = state.spec.consensus
     if mode == "none":
         return
     if mode != "judge":
         if _last_round(state) or state.spec.early_stop:
             for name in _present(state):
-                yield Question(state.round, Purpose.VOTE, name)
+                yield QuestionId(state.round, Purpose.VOTE, name)
         return
     if _last_round(state) and not any(vote.judge and vote.round == state.round for vote in state.votes):
         bench = [*(agent.name for agent in _judges(state.spec)), *_present(state)]
-        candidates = [Question(state.round, Purpose.JUDGE, name) for name in bench]
+        candidates = [QuestionId(state.round, Purpose.JUDGE, name) for name in bench]
         yield from [question for question in candidates if state.open(question)][:1]
 
 

@@ -1,27 +1,25 @@
 """What can happen in a debate. The log of these events is the debate; everything else is read from it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 
 class EventType(StrEnum):
-    """The kinds of event, named as they travel, and what their ``data`` holds.
+    """The kinds of event, named as they travel, and what their `data` holds.
 
-    - ``debate_start``: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout
-    - ``round_start``: round, rounds
-    - ``agent_message``: role (``proposer`` or ``reviser``), content, model (when known)
-    - ``critique``: target, issues, suggestions, severity 0 to 10 or None, reasoning
-    - ``vote``: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true)
-    - ``convergence``: similarity 0 to 1, status, method, threshold
-    - ``consensus``: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,
+    - `debate_start`: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout
+    - `round_start`: round, rounds
+    - `agent_message`: role (`proposer` or `reviser`), content, model (when known)
+    - `critique`: target, issues, suggestions, severity 0 to 10 or None, reasoning
+    - `vote`: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true)
+    - `convergence`: similarity 0 to 1, status, method, threshold
+    - `consensus`: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,
       cast), user_votes, cut_short (only when true)
-    - ``agent_error``: kind, message, purpose, target, attempt, retry
-    - ``user_vote``: choice, reasoning, user
-    - ``user_suggestion``: text, user
-    - ``debate_end``: status, rounds, duration in seconds, reason (unless completed or cancelled)
+    - `agent_error`: kind, message, purpose, target, attempt, retry
+    - `user_vote`: choice, reasoning, user
+    - `user_suggestion`: text, user
+    - `debate_end`: status, rounds, duration in seconds, reason (unless completed or cancelled)
     """
 
     DEBATE_START = "debate_start"
@@ -39,7 +37,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event that is not stored yet; ``data`` is JSON and is not changed after it was made."""
+    """An event that is not stored yet; `data` is JSON and is not changed after it was made."""
 
     type: EventType
     round: int
@@ -49,7 +47,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A stored event: ``seq`` counts from 1 without gaps within its debate, ``at`` is in unix seconds."""
+    """A stored event: `seq` counts from 1 without gaps within its debate, `at` is in unix seconds."""
 
     seq: int
     type: EventType

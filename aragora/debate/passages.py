@@ -1,14 +1,12 @@
 """Other people's words inside a prompt: cleaned, bounded, and between marks that they cannot imitate."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aragora.debate.asks import Kind, Passage
+from aragora.debate.questions import Kind, Passage
 
 BUDGET = 48_000  # characters of one prompt for what agents and people said
 SHORTEST = 500  # characters that each of them keeps however many there are
@@ -21,18 +19,18 @@ _WHOLE = (Kind.QUESTION, Kind.CONTEXT, Kind.STANDPOINT)  # bounded when the deba
 
 
 def clean(text: str, limit: int) -> str:
-    """``text`` without controls and outer space, cut to ``limit`` characters."""
+    """`text` without controls and outer space, cut to `limit` characters."""
     text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub("\n", text.strip())).strip()
     return text if len(text) <= limit else text[: limit - len(CUT)].rstrip() + CUT
 
 
 def line(text: str, limit: int) -> str:
-    """:func:`clean`, and on one line."""
+    """`clean`, and on one line."""
     return clean(" ".join(text.split()), limit)
 
 
 def fitted(passages: Sequence[Passage]) -> tuple[Passage, ...]:
-    """Passages of which what agents and people said shares :data:`BUDGET` evenly."""
+    """Passages of which what agents and people said shares `BUDGET` evenly."""
     said = sum(passage.kind not in _WHOLE for passage in passages)
     limit = max(SHORTEST, BUDGET // max(1, said))
     return tuple(

@@ -1,13 +1,11 @@
 """What the agents are told."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
-from aragora.debate.asks import Ask, Kind, Passage, Purpose
 from aragora.debate.passages import clean, fitted, line, mark, quoted
+from aragora.debate.questions import Kind, Passage, Purpose, Question
 from aragora.debate.spec import AgentSpec
-from aragora.debate.state import Critique, DebateState, Question
+from aragora.debate.state import Critique, DebateState, QuestionId
 
 SUGGESTIONS = 10  # of people, the newest, that agents are shown
 SUGGESTION = 500  # characters of each
@@ -58,38 +56,38 @@ _FORMS = {
 }
 
 
-def ask(state: DebateState, agent: AgentSpec, question: Question, choices: Sequence[str] = ()) -> Ask:
-    """The question in words. ``choices`` are whose answers may be voted for."""
-    attempt = state.errors.get(question, 0) + 1
-    passages = fitted(_passages(state, agent, question, choices))
+def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: Sequence[str] = ()) -> Question:
+    """The question in words. `choices` are whose answers may be voted for."""
+    attempt = state.errors.get(which, 0) + 1
+    passages = fitted(_passages(state, agent, which, choices))
     word = mark(passages)
-    return Ask(
+    return Question(
         agent=agent,
-        purpose=question.purpose,
-        round=question.round,
-        target=question.target,
+        purpose=which.purpose,
+        round=which.round,
+        target=which.target,
         attempt=attempt,
-        system=_system(state, agent, question, word),
-        prompt=f"{quoted(passages, word)}\n\n{_task(question, choices, attempt)}",
+        system=_system(state, agent, which, word),
+        prompt=f"{quoted(passages, word)}\n\n{_task(which, choices, attempt)}",
         choices=tuple(choices),
         passages=passages,
     )
 
 
-def _system(state: DebateState, agent: AgentSpec, question: Question, word: str) -> str:
+def _system(state: DebateState, agent: AgentSpec, which: QuestionId, word: str) -> str:
     rules = _RULES.format(
         name=agent.name,
         agents=len(state.spec.agents),
-        round=question.round,
+        round=which.round,
         rounds=state.spec.rounds,
         mark=word,
     )
-    return f"{rules}\n\n{_STANDPOINT}" if _argues(agent, question) else rules
+    return f"{rules}\n\n{_STANDPOINT}" if _argues(agent, which) else rules
 
 
-def _task(question: Question, choices: Sequence[str], attempt: int) -> str:
-    task = _TASKS[question.purpose].replace("{target}", question.target or "")
-    form = _FORMS.get(question.purpose)
+def _task(which: QuestionId, choices: Sequence[str], attempt: int) -> str:
+    task = _TASKS[which.purpose].replace("{target}", which.target or "")
+    form = _FORMS.get(which.purpose)
     if form is None:
         return task
     parts = [task, f"Answer with one JSON object of this form and nothing else:\n{form}"]
@@ -100,21 +98,21 @@ def _task(question: Question, choices: Sequence[str], attempt: int) -> str:
     return "\n".join(parts)
 
 
-def _passages(state: DebateState, agent: AgentSpec, question: Question, choices: Sequence[str]) -> list[Passage]:
+def _passages(state: DebateState, agent: AgentSpec, which: QuestionId, choices: Sequence[str]) -> list[Passage]:
     spec = state.spec
     found = [Passage(Kind.QUESTION, clean(spec.question, 4000))]
     if spec.context.strip():
         found.append(Passage(Kind.CONTEXT, clean(spec.context, 20_000)))
-    if agent.role and _argues(agent, question):
+    if agent.role and _argues(agent, which):
         found.append(Passage(Kind.STANDPOINT, line(agent.role, 200)))
-    match question.purpose:
-        case Purpose.CRITIQUE if question.target is not None:
-            found.append(Passage(Kind.ANSWER, state.answers[question.target], question.target))
+    match which.purpose:
+        case Purpose.CRITIQUE if which.target is not None:
+            found.append(Passage(Kind.ANSWER, state.answers[which.target], which.target))
         case Purpose.REVISE:
             found.append(Passage(Kind.OWN, state.answers[agent.name], agent.name))
             found += [
                 Passage(Kind.CRITIQUE, _points(critique), critique.agent)
-                for critique in state.critiques_of(agent.name, question.round)
+                for critique in state.critiques_of(agent.name, which.round)
             ]
             others = [other.name for other in spec.agents if other.name != agent.name]
             found += [Passage(Kind.ANSWER, state.answers[name], name) for name in others if name in state.answers]
@@ -124,9 +122,9 @@ def _passages(state: DebateState, agent: AgentSpec, question: Question, choices:
     return found
 
 
-def _argues(agent: AgentSpec, question: Question) -> bool:
+def _argues(agent: AgentSpec, which: QuestionId) -> bool:
     """Whether it has a standpoint to speak from; a judge has none."""
-    return bool(agent.role) and question.purpose is not Purpose.JUDGE
+    return bool(agent.role) and which.purpose is not Purpose.JUDGE
 
 
 def _points(critique: Critique) -> str:

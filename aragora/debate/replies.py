@@ -5,17 +5,15 @@ that stands in the prompt is an answer; of several objects the last counts that 
 begins with one and goes on with one that says something else answers nothing.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aragora.debate.asks import Ask, Failure, Purpose, Reply
 from aragora.debate.events import Draft, EventType
 from aragora.debate.passages import clean, line
+from aragora.debate.questions import Failure, Purpose, Question, Reply
 from aragora.debate.state import ATTEMPTS, UNUSABLE, Role
 
 MAX_ANSWER = 12_000  # characters of a proposal or revision
@@ -50,18 +48,18 @@ _BY = r"(?:answer\s+(?:\d+\s+)?(?:by|of)\W{1,4})?"
 Json = dict[str, Any]
 
 
-def drafts(ask: Ask, reply: Reply | Failure) -> tuple[Draft, ...]:
+def drafts(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
     """What one answer, or its absence, adds to the log: always exactly one draft."""
     if isinstance(reply, Failure):
-        return (_error(ask, line(reply.kind, 40) or "failed", line(reply.message, 300)),)
+        return (_error(question, line(reply.kind, 40) or "failed", line(reply.message, 300)),)
     text = _said(reply.text)
-    match ask.purpose:
+    match question.purpose:
         case Purpose.PROPOSE | Purpose.REVISE:
-            draft = _message(ask, text, reply.model)
+            draft = _message(question, text, reply.model)
         case Purpose.CRITIQUE:
-            draft = _critique(ask, text)
+            draft = _critique(question, text)
         case Purpose.VOTE | Purpose.JUDGE:
-            draft = _vote(ask, text)
+            draft = _vote(question, text)
     return (draft,)
 
 
@@ -70,47 +68,47 @@ def _said(text: str) -> str:
     return text.partition("</think>")[2] if text.lstrip().startswith("<think>") else text
 
 
-def _error(ask: Ask, kind: str, message: str) -> Draft:
+def _error(question: Question, kind: str, message: str) -> Draft:
     data = {
         "kind": kind,
         "message": message,
-        "purpose": ask.purpose.value,
-        "target": ask.target,
-        "attempt": ask.attempt,
-        "retry": ask.attempt < ATTEMPTS,
+        "purpose": question.purpose.value,
+        "target": question.target,
+        "attempt": question.attempt,
+        "retry": question.attempt < ATTEMPTS,
     }
-    return Draft(EventType.AGENT_ERROR, ask.round, ask.agent.name, data)
+    return Draft(EventType.AGENT_ERROR, question.round, question.agent.name, data)
 
 
-def _message(ask: Ask, text: str, model: str | None) -> Draft:
+def _message(question: Question, text: str, model: str | None) -> Draft:
     content = clean(text, MAX_ANSWER)
     if not content:
-        return _error(ask, UNUSABLE, "the answer is empty")
-    role = Role.PROPOSER if ask.purpose is Purpose.PROPOSE else Role.REVISER
+        return _error(question, UNUSABLE, "the answer is empty")
+    role = Role.PROPOSER if question.purpose is Purpose.PROPOSE else Role.REVISER
     data = {"role": role.value, "content": content}
     if model:
         data["model"] = line(model, 128)
-    return Draft(EventType.AGENT_MESSAGE, ask.round, ask.agent.name, data)
+    return Draft(EventType.AGENT_MESSAGE, question.round, question.agent.name, data)
 
 
-def _critique(ask: Ask, text: str) -> Draft:
-    objects = _objects(ask, text)
+def _critique(question: Question, text: str) -> Draft:
+    objects = _objects(question, text)
     usable = [item for item in objects if any(key in item for key in _CRITIQUE) and not _is_form(item)]
     if not usable:
         said = [item for item in objects if "reasoning" in item and not any(key in item for key in _VOTE)]
         prose = _reasoning(said[-1]) if said else clean(text, MAX_REASONING)
-        if ask.attempt < ATTEMPTS or not prose:
-            return _error(ask, UNUSABLE, "the critique is not the JSON that was asked for")
+        if question.attempt < ATTEMPTS or not prose:
+            return _error(question, UNUSABLE, "the critique is not the JSON that was asked for")
         usable = [{"reasoning": prose}]
     found = usable[-1]
     data = {
-        "target": ask.target,
+        "target": question.target,
         "issues": _points(found.get("issues")),
         "suggestions": _points(found.get("suggestions")),
         "severity": _severity(found.get("severity")),
         "reasoning": _reasoning(found),
     }
-    return Draft(EventType.CRITIQUE, ask.round, ask.agent.name, data)
+    return Draft(EventType.CRITIQUE, question.round, question.agent.name, data)
 
 
 def _is_form(found: Json) -> bool:
@@ -119,39 +117,39 @@ def _is_form(found: Json) -> bool:
     return bool(points) and isinstance(points, list) and not _points(points)
 
 
-def _vote(ask: Ask, text: str) -> Draft:
-    cast = [item for item in _objects(ask, text) if any(key in item for key in _VOTE)]
-    chosen = [(choice, item) for item in cast if (choice := _choice(item, ask.choices)) is not None]
-    if not chosen and ask.attempt >= ATTEMPTS and (told := _told(ask, text)) is not None:
+def _vote(question: Question, text: str) -> Draft:
+    cast = [item for item in _objects(question, text) if any(key in item for key in _VOTE)]
+    chosen = [(choice, item) for item in cast if (choice := _choice(item, question.choices)) is not None]
+    if not chosen and question.attempt >= ATTEMPTS and (told := _told(question, text)) is not None:
         chosen = [(told, {"reasoning": text})]
     if not chosen:
         nobody = "the vote names no answer that stands for election"
-        return _error(ask, UNUSABLE, nobody if cast else "the vote is not the JSON that was asked for")
+        return _error(question, UNUSABLE, nobody if cast else "the vote is not the JSON that was asked for")
     if _begins_with_object(text) and len({choice for choice, _ in chosen}) > 1:
-        return _error(ask, UNUSABLE, "the vote is followed by another one")
+        return _error(question, UNUSABLE, "the vote is followed by another one")
     choice, found = chosen[-1]
     data: Json = {"choice": choice, "confidence": _confidence(found.get("confidence")), "reasoning": _reasoning(found)}
-    if ask.purpose is Purpose.JUDGE:
+    if question.purpose is Purpose.JUDGE:
         data["judge"] = True
-    return Draft(EventType.VOTE, ask.round, ask.agent.name, data)
+    return Draft(EventType.VOTE, question.round, question.agent.name, data)
 
 
 def _choice(found: Json, choices: Sequence[str]) -> str | None:
     return next((name for key in _VOTE if (name := _chosen(found.get(key), choices)) is not None), None)
 
 
-def _told(ask: Ask, text: str) -> str | None:
+def _told(question: Question, text: str) -> str | None:
     """Whom prose votes for, if it says so and of one only; what it repeats of the prompt says nothing."""
     text = text[:MAX_JSON]
-    shown = _plain(ask.prompt)
-    names = "|".join(re.escape(name) for name in sorted(ask.choices, key=len, reverse=True))
+    shown = _plain(question.prompt)
+    names = "|".join(re.escape(name) for name in sorted(question.choices, key=len, reverse=True))
     if not names:
         return None
     said = re.compile(
         rf"(?:{_LABEL}|{_IN_WORDS}){_BY}(?P<name>{names})(?![\w-])(?!\s*\?)", re.IGNORECASE | re.MULTILINE
     )
     found = {match["name"].casefold() for match in said.finditer(text) if _plain(match[0]) not in shown}
-    meant = [name for name in ask.choices if name.casefold() in found]
+    meant = [name for name in question.choices if name.casefold() in found]
     return meant[0] if len(meant) == 1 else None
 
 
@@ -164,14 +162,14 @@ def _reasoning(found: Json) -> str:
     return "" if text.casefold().rstrip(".") in _PLACEHOLDERS else text
 
 
-def _objects(ask: Ask, text: str) -> list[Json]:
-    """The JSON objects that ``text`` is, or that stand in it whole, in order and with their keys folded.
+def _objects(question: Question, text: str) -> list[Json]:
+    """The JSON objects that `text` is, or that stand in it whole, in order and with their keys folded.
 
     Those within another stand for it where it is only their wrapping. What stands in the prompt as well is left out.
     """
     text = text[:MAX_JSON]
     repaired = _TRAILING_COMMA.sub("", text)
-    shown = _plain(ask.prompt)
+    shown = _plain(question.prompt)
     for candidate in (text, repaired) if repaired != text else (text,):
         found = [item for source, value in _values(candidate) if _plain(source) not in shown for item in _inner(value)]
         if found:
@@ -184,7 +182,7 @@ def _plain(text: str) -> str:
 
 
 def _values(text: str) -> Iterator[tuple[str, object]]:
-    """Each object that stands in ``text``, with its source; none of those that stand within another."""
+    """Each object that stands in `text`, with its source; none of those that stand within another."""
     decoder = json.JSONDecoder(strict=False)
     starts = [match.start() for match in re.finditer("{", text)][-MAX_STARTS:]
     end = 0
@@ -199,7 +197,7 @@ def _values(text: str) -> Iterator[tuple[str, object]]:
 
 
 def _inner(value: object, depth: int = 3) -> Iterator[Json]:
-    """The object with folded keys; behind it those it wraps, as in ``{"vote": {"choice": ...}}``."""
+    """The object with folded keys; behind it those it wraps, as in `{"vote": {"choice": ...}}`."""
     if not isinstance(value, dict):
         return
     folded = {key.casefold().strip(): item for key, item in value.items()}
@@ -264,7 +262,7 @@ def _confidence(value: object) -> float:
 
 
 def _chosen(value: object, choices: Sequence[str]) -> str | None:
-    """Which of ``choices`` is meant: its name, its number in the prompt, or the only name that a text mentions."""
+    """Which of `choices` is meant: its name, its number in the prompt, or the only name that a text mentions."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if 0 < value <= len(choices) else ""
     if not isinstance(value, str):

@@ -1,7 +1,5 @@
 """What is debated, by whom and under which rules; fixed when the debate is created."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -14,7 +12,7 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One participant. ``name`` is unique in its debate ("demo-1"); ``role`` is the standpoint it argues from.
+    """One participant. `name` is unique in its debate ("demo-1"); `role` is the standpoint it argues from.
 
     Raises ValueError for a name that cannot stand on a line of its own.
     """
@@ -33,7 +31,7 @@ class AgentSpec:
 class DebateSpec:
     """Raises ValueError, naming the field, when the rules contradict themselves.
 
-    ``threshold`` is the share of the votes that decides (None: the mode's own); ``timeout`` is in seconds.
+    `threshold` is the share of the votes that decides (None: the mode's own); `timeout` is in seconds.
     """
 
     question: str
@@ -61,10 +59,10 @@ class DebateSpec:
             raise ValueError(f"timeout: more than 0 seconds, not {self.timeout:g}")
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; :meth:`from_json` reads it back."""
+        """As a JSON object; `from_json` reads it back."""
         return asdict(self) | {"agents": [asdict(agent) for agent in self.agents]}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> DebateSpec:
-        """What :meth:`to_json` wrote; raises ValueError or TypeError for anything else."""
+    def from_json(cls, stored: Mapping[str, Any]) -> "DebateSpec":
+        """What `to_json` wrote; raises ValueError or TypeError for anything else."""
         return cls(**{**stored, "agents": tuple(AgentSpec(**agent) for agent in stored["agents"])})

@@ -1,14 +1,12 @@
 """What a debate's log amounts to: one pass over the events, oldest first."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from aragora.debate.asks import Purpose
 from aragora.debate.events import Event, EventType
+from aragora.debate.questions import Purpose
 from aragora.debate.spec import DebateSpec
 
 ATTEMPTS = 2  # of one question: an agent that fails is asked once more
@@ -16,7 +14,7 @@ UNUSABLE = "unusable"  # the kind of agent_error of an answer that came but cann
 
 
 class Status(StrEnum):
-    """``CREATED`` and ``RUNNING`` change; the others are final."""
+    """`CREATED` and `RUNNING` change; the others are final."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -35,7 +33,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A proposal or a revision; ``at`` is in unix seconds."""
+    """A proposal or a revision; `at` is in unix seconds."""
 
     seq: int
     at: float
@@ -47,7 +45,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Critique:
-    """What ``agent`` holds against the answer of ``target``; severity 0 to 10, None where it said none."""
+    """What `agent` holds against the answer of `target`; severity 0 to 10, None where it said none."""
 
     round: int
     agent: str
@@ -60,7 +58,7 @@ class Critique:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """Whose answer ``agent`` takes, and how sure it is, 0 to 1; ``judge`` when its word alone decides."""
+    """Whose answer `agent` takes, and how sure it is, 0 to 1; `judge` when its word alone decides."""
 
     round: int
     agent: str
@@ -81,7 +79,7 @@ class Convergence:
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """The outcome; ``answer`` is None when nobody proposed anything, ``cut_short`` when time ran out before it."""
+    """The outcome; `answer` is None when nobody proposed anything, `cut_short` when time ran out before it."""
 
     reached: bool
     confidence: float
@@ -91,14 +89,14 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True)
 class UserVote:
-    """A person's vote; ``user`` is None for somebody unknown."""
+    """A person's vote; `user` is None for somebody unknown."""
 
     choice: str
     user: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class QuestionId:
     """Which question an answer or an error belongs to."""
 
     round: int
@@ -111,8 +109,8 @@ class Question:
 class DebateState:
     """The debate as its log tells it. Times are unix seconds, None until then.
 
-    ``answers`` holds the newest proposal or revision of each agent, ``errors`` how often a question failed, and
-    ``left_out`` who failed for good in which round, and at what.
+    `answers` holds the newest proposal or revision of each agent, `errors` how often a question failed, and
+    `left_out` who failed for good in which round, and at what.
     """
 
     spec: DebateSpec
@@ -129,8 +127,8 @@ class DebateState:
     user_votes: list[UserVote] = field(default_factory=list)
     suggestions: list[str] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
-    answered: set[Question] = field(default_factory=set)
-    errors: dict[Question, int] = field(default_factory=dict)
+    answered: set[QuestionId] = field(default_factory=set)
+    errors: dict[QuestionId, int] = field(default_factory=dict)
     left_out: dict[tuple[int, str], Purpose] = field(default_factory=dict)
 
     @property
@@ -153,7 +151,7 @@ class DebateState:
         """The outcome's confidence, 0 to 1."""
         return self.consensus.confidence if self.consensus else 0.0
 
-    def open(self, question: Question) -> bool:
+    def open(self, question: QuestionId) -> bool:
         """Whether it is still worth asking."""
         return (
             question not in self.answered
@@ -162,7 +160,7 @@ class DebateState:
         )
 
     def critiques_of(self, target: str, number: int) -> list[Critique]:
-        """What was said in round ``number`` against the answer of ``target``."""
+        """What was said in round `number` against the answer of `target`."""
         return [critique for critique in self.critiques if critique.round == number and critique.target == target]
 
     def add(self, event: Event) -> None:
@@ -199,18 +197,18 @@ class DebateState:
                 self.messages.append(message)
                 self.answers[agent] = message.content
                 purpose = Purpose.PROPOSE if message.role == Role.PROPOSER else Purpose.REVISE
-                self.answered.add(Question(event.round, purpose, agent))
+                self.answered.add(QuestionId(event.round, purpose, agent))
             case EventType.CRITIQUE:
                 self.critiques.append(_critique(event.round, agent, data))
-                self.answered.add(Question(event.round, Purpose.CRITIQUE, agent, data["target"]))
+                self.answered.add(QuestionId(event.round, Purpose.CRITIQUE, agent, data["target"]))
             case EventType.VOTE:
                 judge = data.get("judge", False)
                 self.votes.append(
                     Vote(event.round, agent, data["choice"], data["confidence"], data["reasoning"], judge)
                 )
-                self.answered.add(Question(event.round, Purpose.JUDGE if judge else Purpose.VOTE, agent))
+                self.answered.add(QuestionId(event.round, Purpose.JUDGE if judge else Purpose.VOTE, agent))
             case _:
-                question = Question(event.round, Purpose(data["purpose"]), agent, data["target"])
+                question = QuestionId(event.round, Purpose(data["purpose"]), agent, data["target"])
                 self.errors[question] = max(data["attempt"], self.errors.get(question, 0))
                 if self.errors[question] >= ATTEMPTS and data["kind"] != UNUSABLE:
                     self.left_out.setdefault((event.round, agent), question.purpose)
@@ -229,7 +227,7 @@ def _critique(number: int, agent: str, data: dict[str, Any]) -> Critique:
 
 
 def fold(spec: DebateSpec, history: Iterable[Event]) -> DebateState:
-    """The state after ``history``, whose events have no gaps and begin with the first."""
+    """The state after `history`, whose events have no gaps and begin with the first."""
     state = DebateState(spec)
     for event in history:
         state.add(event)

@@ -1,7 +1,5 @@
 """One claimed debate on its way from its stored history to its end."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import threading
@@ -12,7 +10,7 @@ from typing import Protocol
 
 from aragora.agents import Agent, AgentFailed
 from aragora.debate import engine
-from aragora.debate.engine import Ask, Failure, Plan, Reply
+from aragora.debate.engine import Failure, Plan, Question, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import AgentSpec, DebateSpec
 from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
@@ -31,10 +29,10 @@ class Observer(Protocol):
         """An agent answered, or failed in the way named."""
 
     def ended(self, status: str, seconds: float) -> None:
-        """A debate of this process reached its final status, ``seconds`` after its creation."""
+        """A debate of this process reached its final status, `seconds` after its creation."""
 
 
-class Home(Protocol):
+class RunnerContext(Protocol):
     """What a run needs of the runner it belongs to."""
 
     store: Store
@@ -46,23 +44,23 @@ class Home(Protocol):
     def build(self, spec: AgentSpec, environ: Mapping[str, str], /) -> Agent:
         """Make an agent."""
 
-    def finished(self, run: Run) -> None:
+    def finished(self, run: "Run") -> None:
         """Called by a run at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one question; ``step`` tells a late one from those that are waited for."""
+    """What came back for one question; `step` tells a late one from those that are waited for."""
 
     step: int
-    ask: Ask
+    question: Question
     result: Reply | Failure
 
 
 class Run:
     """One claimed debate."""
 
-    def __init__(self, runner: Home, lease: Lease) -> None:
+    def __init__(self, runner: RunnerContext, lease: Lease) -> None:
         self.lease = lease
         self._runner = runner
         self._store = runner.store
@@ -122,8 +120,8 @@ class Run:
                         status = self._store.get(record.id).status
                         self._runner.observer.ended(status, time.time() - record.created_at)
                     return
-                if plan.asks:
-                    self._carry_out(record.spec, plan.asks)
+                if plan.questions:
+                    self._carry_out(record.spec, plan.questions)
 
     def _plan(self, spec: DebateSpec) -> Plan | None:
         """The next step, its drafts stored; None when the log moved meanwhile or the debate is not ours any more."""
@@ -139,19 +137,19 @@ class Run:
             return None
         return plan
 
-    def _carry_out(self, spec: DebateSpec, asks: Sequence[Ask]) -> None:
+    def _carry_out(self, spec: DebateSpec, questions: Sequence[Question]) -> None:
         """Ask all at once and store each answer as it comes; ends early when time is up or the debate is not ours."""
         self._step += 1
         deadline = engine.deadline(spec, self._history) or 0.0
-        for ask in asks:
-            threading.Thread(target=self._ask, args=(ask, self._step, deadline), daemon=True).start()
-        waiting = len(asks)
+        for question in questions:
+            threading.Thread(target=self._ask, args=(question, self._step, deadline), daemon=True).start()
+        waiting = len(questions)
         while waiting and not self._stopped.is_set():
             answers = self._wait(deadline)
             if not answers:
                 break  # the next plan ends the debate
             waiting -= len(answers)
-            drafts = [draft for answer in answers for draft in engine.record(spec, answer.ask, answer.result)]
+            drafts = [draft for answer in answers for draft in engine.record(spec, answer.question, answer.result)]
             if drafts:
                 self._record(drafts)
         self._step += 1
@@ -217,9 +215,9 @@ class Run:
         if self._watch.deleted or self._watch.last_seq > len(self._history):
             self._answers.put(None)
 
-    def _ask(self, ask: Ask, step: int, deadline: float) -> None:
+    def _ask(self, question: Question, step: int, deadline: float) -> None:
         """Carry out one question; in a thread of its own."""
-        name = ask.agent.name
+        name = question.agent.name
         self._stopped.wait(min(self._pauses.get(name, 0.0), deadline) - time.time())
         if self._over(step):
             return
@@ -227,10 +225,10 @@ class Run:
         result: Reply | Failure
         try:
             agent = self._agents.get(name) or self._agents.setdefault(
-                name, self._runner.build(ask.agent, self._runner.agents_environ)
+                name, self._runner.build(question.agent, self._runner.agents_environ)
             )
-            tokens = Tokens(self._runner.feed, self.lease.debate_id, ask, lambda: self._over(step))
-            result = agent.ask(ask, tokens, deadline)
+            tokens = Tokens(self._runner.feed, self.lease.debate_id, question, lambda: self._over(step))
+            result = agent.ask(question, tokens, deadline)
             tokens.flush()
         except Abandoned:
             return
@@ -242,11 +240,11 @@ class Run:
             log.exception("agent %s of %s failed in an unknown way", name, self.lease.debate_id)
             result = Failure("internal", "the agent failed in an unknown way")
         failure = result.kind if isinstance(result, Failure) else None
-        self._runner.observer.asked(ask.agent.type, ask.purpose.value, time.monotonic() - began, failure)
-        self._answers.put(Answer(step, ask, result))
+        self._runner.observer.asked(question.agent.type, question.purpose.value, time.monotonic() - began, failure)
+        self._answers.put(Answer(step, question, result))
 
     def _over(self, step: int) -> bool:
-        """Whether nobody waits any more for answers of ``step``."""
+        """Whether nobody waits any more for answers of `step`."""
         return self._stopped.is_set() or self._step != step
 
     def _fail(self) -> None:
@@ -266,7 +264,7 @@ class Run:
 
 
 def _stored(drafts: Sequence[Draft], events: Sequence[Event]) -> bool:
-    """Whether ``drafts`` stand among ``events``; they are appended together."""
+    """Whether `drafts` stand among `events`; they are appended together."""
     found = [(event.type, event.round, event.agent, event.data) for event in events]
     wanted = [(draft.type, draft.round, draft.agent, draft.data) for draft in drafts]
     return any(found[start : start + len(wanted)] == wanted for start in range(len(found)))

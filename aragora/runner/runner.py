@@ -1,7 +1,5 @@
 """Claims debates and keeps their leases, until it is told to hand them over."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets
@@ -87,7 +85,7 @@ class Runner:
         self._work.set()
 
     def drain(self, grace: float) -> None:
-        """Claim no more and hand every lease over at once; returns within ``grace`` seconds or a little more.
+        """Claim no more and hand every lease over at once; returns within `grace` seconds or a little more.
 
         Agents that are still answering are broken off; the process that takes over asks them again.
         """

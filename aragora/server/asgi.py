@@ -1,10 +1,8 @@
 """The ASGI application: `uvicorn aragora.server.asgi:application`, or gunicorn with an ASGI worker.
 
 Requests are answered by the WSGI application in a pool of threads; what would hold a thread for long (a stream, a long
-poll, a wait for a debate's end) it leaves to this module, which waits on the loop (`aragora.server.live`).
+poll, a wait for a debate's end) it leaves to this module, which waits on the loop (`aragora.server.async_watchers`).
 """
-
-from __future__ import annotations
 
 import asyncio
 import io
@@ -23,8 +21,8 @@ from typing import Any, cast
 from a2wsgi.wsgi import Body, build_environ
 
 from aragora.errors import AragoraError, BadRequest, SettingsError
-from aragora.server import handshake, live, process, stream, wsgi
-from aragora.server.live import Message, Receive, Send
+from aragora.server import async_watchers, handshake, process, stream, wsgi
+from aragora.server.async_watchers import Message, Receive, Send
 
 log = logging.getLogger("aragora.server")
 
@@ -37,8 +35,8 @@ class Loop:
     """What belongs to one event loop: its bell and its threads."""
 
     def __init__(self) -> None:
-        self.bell = live.Bell()
-        self.pool = live.Pool(ThreadPoolExecutor(THREADS, thread_name_prefix="aragora-request"))
+        self.wakeup = async_watchers.Wakeup()
+        self.pool = async_watchers.Pool(ThreadPoolExecutor(THREADS, thread_name_prefix="aragora-request"))
 
 
 _loops: dict[asyncio.AbstractEventLoop, Loop] = {}
@@ -62,7 +60,7 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
             return
-        error = await live.Conversation(scope, receive, send, here.bell, here.pool).run(_request_id(scope))
+        error = await async_watchers.AsyncSession(scope, receive, send, here.wakeup, here.pool).run(_request_id(scope))
         if error is not None:
             await _deny(scope, send, error, here)
     else:
@@ -142,7 +140,7 @@ async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     wanted = environ.get("aragora.deferred")
     try:
         if isinstance(wanted, stream.StreamEvents):
-            await live.send_stream(wanted, start, receive, send, here.bell, here.pool)
+            await async_watchers.send_stream(wanted, start, receive, send, here.wakeup, here.pool)
             wsgi.count(environ, "200")
             return
         if wanted is not None:
@@ -185,7 +183,7 @@ async def _waited(
     here: Loop,
 ) -> tuple[Message, bytes | Streamed]:
     """The answer after the wait, or the one given before it where that still stands."""
-    ended = await live.await_change(wanted, here.bell, here.pool)
+    ended = await async_watchers.await_change(wanted, here.wakeup, here.pool)
     if isinstance(wanted, stream.AwaitEnd) and not ended:
         wsgi.count(environ, str(start["status"]))
         return start, content

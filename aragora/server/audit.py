@@ -4,8 +4,6 @@
 and what does not fit is lost and counted. No line holds a token, a query string or anything that was said.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -45,7 +43,7 @@ class Caller(NamedTuple):
     trace_id: str | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any], tokens: tuple[str, ...], subprotocol: str | None = None) -> Caller:
+    def of(cls, environ: Mapping[str, Any], tokens: tuple[str, ...], subprotocol: str | None = None) -> "Caller":
         """The caller of a request; the address is the gateway's word where there is a gateway."""
         told = environ.get("HTTP_X_REAL_IP") or environ.get("HTTP_X_FORWARDED_FOR")
         client = told or environ.get("REMOTE_ADDR") or "-"
@@ -167,7 +165,7 @@ class AuditLog:
             return 1
         if self._file is not None:
             try:
-                if os.path.samestat(os.fstat(self._file), os.stat(self._path)):  # noqa: PTH116  a pair for samestat
+                if os.path.samestat(os.fstat(self._file), os.stat(self._path)):  # noqa: PTH116 - a pair for samestat
                     return self._file
             except FileNotFoundError:
                 pass

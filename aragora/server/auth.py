@@ -8,8 +8,6 @@ of our origin. So without tokens the Host field has to be an address, or a name 
 DNS: localhost, one without a dot, or the one that `ARAGORA_URL` names.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -4,8 +4,6 @@ RFC 8259 leaves repeated names, NaN, lone surrogates and depth to the parser; he
 and WebSocket frames alike.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

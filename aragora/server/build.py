@@ -1,7 +1,5 @@
 """What runs here: for /health, /metrics and bug reports."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from importlib import metadata

@@ -5,8 +5,6 @@ anything else. A reload never refuses a connection: the listening socket stays w
 serves it.
 """
 
-from __future__ import annotations
-
 import io
 import ipaddress
 import json
@@ -74,7 +72,7 @@ class Connection(BaseHTTPRequestHandler):
     # Answers are written in two pieces; without this the second waits for the client's acknowledgement.
     disable_nagle_algorithm = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class names it
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
         """One line a request."""
         log.info("%s %s", self.address_string(), format % args)
 
@@ -121,7 +119,7 @@ class Connection(BaseHTTPRequestHandler):
         if answer.ends_with_connection:
             self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815  found by name
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815 - found by name
 
     def _environ(self, body: Body, length: str) -> dict[str, Any]:
         path, _, query = self.path.partition("?")
@@ -324,7 +322,7 @@ def _files() -> Iterator[tuple[Path, int]]:
 
 def _spawn(listener: socket.socket) -> subprocess.Popen[bytes]:
     number = listener.fileno()
-    return subprocess.Popen(  # noqa: S603  our own interpreter and our own words
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
         [sys.executable, "-c", f"from aragora.server import dev; dev.adopt({number})"],
         pass_fds=(number,),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

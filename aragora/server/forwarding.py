@@ -1,7 +1,5 @@
 """What a request tells of the way it came: whether a proxy handed it on, and which clients that proxy names."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ A program is refused by an HTTP status in place of the 101. A page cannot see th
 the connection is accepted and closed at once with a code that it can show.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +25,7 @@ def is_handshake(environ: dict[str, Any]) -> bool:
     return asked and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
 
 
-class UpgradeNeeded(AragoraError):  # noqa: N818  named as its siblings in aragora.errors
+class UpgradeNeeded(AragoraError):  # noqa: N818 - named as its siblings in aragora.errors
     """`/ws` speaks WebSocket only."""
 
     code = "upgrade_required"

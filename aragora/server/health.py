@@ -4,8 +4,6 @@ Liveness never asks anybody: a database that is away must not make a supervisor 
 everything a request would need, and names each answer.
 """
 
-from __future__ import annotations
-
 import time
 
 import falcon

@@ -3,8 +3,6 @@
 Labels are bounded: routes are templates, methods and outcomes come from fixed sets, agents are named by their type.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterable

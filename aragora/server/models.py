@@ -4,8 +4,6 @@ Requests are validated by the models of `aragora.service.requests`; `aragora.ser
 document, so what is documented is what is checked and sent.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -3,8 +3,6 @@
 Only the addresses stand here a second time; a test compares them with the router's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field

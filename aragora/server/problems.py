@@ -1,7 +1,5 @@
 """Every failure leaves in one shape: the application's own errors, the framework's, and what nobody expected."""
 
-from __future__ import annotations
-
 import json
 import logging
 import traceback

@@ -4,8 +4,6 @@
 application that is served without such hooks starts its parts at the first request through `current()`.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading
@@ -28,7 +26,7 @@ SAMPLE_SECONDS = 2.0
 LOOK_SECONDS = 5.0  # between two looks at what the database and the data directory tell
 
 _lock = threading.Lock()
-_current: Process | None = None
+_current: "Process | None" = None
 
 
 @dataclass(slots=True)
@@ -52,7 +50,7 @@ class Process:
         return self.watchers.draining
 
     @classmethod
-    def build(cls, settings: Settings) -> Process:
+    def build(cls, settings: Settings) -> "Process":
         """Open the store and start every part; raises `SettingsError` or `Unavailable`."""
         _log_as_set(settings.log_level)
         metrics = Metrics(settings.data_dir / "metrics")

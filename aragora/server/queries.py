@@ -1,7 +1,5 @@
 """What may stand behind the question mark: one model per resource, checked and documented like bodies."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypeVar
 
 import falcon

@@ -1,7 +1,5 @@
 """The API's resources: read the request, call the use case, write the answer. Rules live in the service."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable, Iterator

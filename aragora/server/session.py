@@ -6,8 +6,6 @@ may read the store; nothing here waits for the client. A subscription is a curso
 that a slow client is held back by its own socket and by nothing else.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import time
@@ -42,7 +40,7 @@ NO_SUCH_DEBATE = 4004
 TOO_MANY = 4029
 
 
-class Closed(Exception):  # noqa: N818  the ordinary end of a session, not an error
+class Closed(Exception):  # noqa: N818 - the ordinary end of a session, not an error
     """The session ends: the transport sends `farewell`, then closes with `code`."""
 
     def __init__(self, code: int, reason: str, farewell: list[str] | None = None) -> None:

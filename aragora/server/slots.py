@@ -6,8 +6,6 @@ more sets than there were processes at once and no counter ever falls. A slot is
 however the process ends.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 from pathlib import Path

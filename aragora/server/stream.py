@@ -9,8 +9,6 @@ An asynchronous server must not hold a thread per watcher: it sets `aragora.asyn
 resource that would wait describes the wait with `defer` instead.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading
@@ -211,7 +209,7 @@ class EventStream:
         self._watch = ExitStack()
         self._subscription, self._changed = self._watch.enter_context(watching(here, debate_id))
 
-    def __iter__(self) -> EventStream:
+    def __iter__(self) -> "EventStream":
         return self
 
     def __next__(self) -> bytes:

@@ -5,8 +5,6 @@ start would wait for them. So an old worker goes on serving until all of its suc
 cannot succeed is not even begun.
 """
 
-from __future__ import annotations
-
 import importlib
 import mmap
 import os
@@ -86,7 +84,7 @@ def _succeeds_in_a_child(call: Callable[[], None]) -> bool:
             code = 0
         except SystemExit as error:
             print(error.code, file=sys.stderr)  # what the interpreter would do
-        except BaseException:  # noqa: BLE001  a child of a fork has nobody to raise it to
+        except BaseException:  # noqa: BLE001 - a child of a fork has nobody to raise it to
             traceback.print_exc()
         finally:
             sys.stderr.flush()

@@ -4,8 +4,6 @@ A watcher is a WebSocket, an SSE stream or a long poll. It registers a function 
 called from any thread and must not block.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -11,8 +11,6 @@ Once the 101 is out, whatever fails ends with a close frame or with nothing: the
 exception with an HTTP response, in the middle of the client's frames.
 """
 
-from __future__ import annotations
-
 import logging
 import socket
 import threading
@@ -227,7 +225,7 @@ class Connection:
                 self._converse(session)
         except OSError:
             raise
-        except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+        except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
             end = ending(error)
         finally:
             session.close()
@@ -345,7 +343,7 @@ class Connection:
                 self._hand_over(Closed(code, str(error)))
             except OSError:
                 break
-            except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+            except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
                 reader.deaf = True
                 self._hand_over(ending(error))
         self._hand_over(Closed(ABNORMAL, "the client is gone"))

@@ -6,8 +6,6 @@
 Nothing is opened at import: the parts a request needs are started after the fork, by a hook or by the first request.
 """
 
-from __future__ import annotations
-
 import re
 import time
 import uuid

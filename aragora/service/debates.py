@@ -1,7 +1,5 @@
 """The use cases: create, read, watch, cancel, export. Every door (HTTP, WebSocket, SSE) leads through here."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +24,7 @@ DEMO = "demo"
 
 
 class Debates:
-    """Every use case of a debate. Raises the errors of :mod:`aragora.errors`; NotFound wherever an id is unknown."""
+    """Every use case of a debate. Raises the errors of `aragora.errors`; NotFound wherever an id is unknown."""
 
     def __init__(self, store: Store, feed: ChangeFeed, agents_environ: Mapping[str, str]) -> None:
         self.store = store
@@ -36,7 +34,7 @@ class Debates:
     def create(self, new: NewDebate, *, idempotency_key: str | None = None, caller: str = "") -> DebateRecord:
         """Store a debate; a runner, here or elsewhere, begins with it at once.
 
-        An idempotency key is its caller's own: another caller's same key is another one. ``caller`` is empty where
+        An idempotency key is its caller's own: another caller's same key is another one. `caller` is empty where
         callers are not told apart. Raises ValidationFailed (unknown agent, missing credentials), Conflict (the key was
         used for another request).
         """
@@ -135,7 +133,7 @@ class Debates:
         raise Unavailable("the debate moves too fast to be cancelled, try again", retry_after=0.1)
 
     def events(self, debate_id: str, since: int = 0, limit: int = 500, wait: float = 0.0) -> list[Event]:
-        """Events with seq > ``since``; blocks up to ``wait`` seconds for the first, not at all once it has ended."""
+        """Events with seq > `since`; blocks up to `wait` seconds for the first, not at all once it has ended."""
         if since < 0 or not 1 <= limit <= 500 or not 0 <= wait <= 60:
             raise ValidationFailed.of(Problem("since, limit, wait", "since ≥ 0, limit 1 to 500, wait 0 to 60"))
         found = self.store.events(debate_id, since, limit)
@@ -157,7 +155,7 @@ class Debates:
         return list(views.messages(said, offset)), total
 
     def votes(self, debate_id: str) -> Iterator[views.Row]:
-        """Every vote, as it is read; the users' have the type ``user_vote``."""
+        """Every vote, as it is read; the users' have the type `user_vote`."""
         return views.findings(self._each(debate_id, EventType.VOTE, EventType.USER_VOTE), typed=True)
 
     def critiques(self, debate_id: str) -> Iterator[views.Row]:
@@ -172,7 +170,7 @@ class Debates:
         return self.store.each(self.store.get(debate_id), types)
 
     def export(self, debate_id: str, form: str, table: str = "summary") -> Export:
-        """``form``: json, csv, html, txt or md; ``table``: summary, messages, critiques or votes."""
+        """`form`: json, csv, html, txt or md; `table`: summary, messages, critiques or votes."""
         if form not in FORMATS:
             raise NotFound(f"no format {form[:20]!r}: take one of {', '.join(FORMATS)}")
         if table not in TABLES:
@@ -223,7 +221,7 @@ class Debates:
         return added
 
     def subscribe(self, debate_id: str, wake: Callable[[], None] | None = None) -> Subscription:
-        """Watch it live: a context manager; see :class:`Subscription`."""
+        """Watch it live: a context manager; see `Subscription`."""
         watch = self.feed.subscribe(debate_id, wake)
         try:
             self.feed.observe(debate_id, self.store.get(debate_id).last_seq)

@@ -6,8 +6,6 @@ Markdown shows text without its links and images (`aragora.service.markdown`).
 Each format writes in parts, row by row: a debate may hold more than one process should hold at once.
 """
 
-from __future__ import annotations
-
 import csv
 import html
 import io
@@ -32,7 +30,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A download that is written as it is read; ``parts`` are UTF-8, and can be read once."""
+    """A download that is written as it is read; `parts` are UTF-8, and can be read once."""
 
     filename: str
     content_type: str
@@ -46,7 +44,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What is exported: one debate and one of its tables. The table of ``summary`` is the debate itself."""
+    """What is exported: one debate and one of its tables. The table of `summary` is the debate itself."""
 
     debate: Row
     table: str
@@ -65,7 +63,7 @@ class Sheet:
 
 
 def export(sheet: Sheet, form: str) -> Export:
-    """The download of ``sheet``; ``form`` is one of FORMATS."""
+    """The download of `sheet`; `form` is one of FORMATS."""
     content_type, write = FORMATS[form]
     name = f"{sheet.debate['slug']}-{sheet.table}.{form}"
     return Export(name, content_type, (part.encode("utf-8", "replace") for part in write(sheet)))

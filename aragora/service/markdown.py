@@ -6,8 +6,6 @@ anew, longer than any run of backticks within, so that every reader of the resul
 here.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator, Sequence

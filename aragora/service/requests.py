@@ -1,7 +1,5 @@
 """What a caller may ask for, validated once for every door: HTTP, WebSocket and the command line."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -29,7 +27,7 @@ _NAME = r"^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9._-])?$"
 
 
 def is_storable(text: str) -> bool:
-    """Whether both databases can hold ``text`` in a column."""
+    """Whether both databases can hold `text` in a column."""
     return not _UNSTORABLE.search(text)
 
 
@@ -106,8 +104,8 @@ class NewDebate(_Model):
     metadata: Metadata = Field(default_factory=dict)
 
     @classmethod
-    def parse(cls, body: object) -> NewDebate:
-        """The request in ``body``; raises :class:`ValidationFailed` naming each field."""
+    def parse(cls, body: object) -> "NewDebate":
+        """The request in `body`; raises `ValidationFailed` naming each field."""
         return _parse(cls, body)
 
 
@@ -121,8 +119,8 @@ class DebateChanges(_Model):
     )
 
     @classmethod
-    def parse(cls, body: object) -> DebateChanges:
-        """The changes in ``body``; raises :class:`ValidationFailed` naming each field."""
+    def parse(cls, body: object) -> "DebateChanges":
+        """The changes in `body`; raises `ValidationFailed` naming each field."""
         return _parse(cls, body)
 
 
@@ -139,7 +137,7 @@ def _parse(model: type[_Request], body: object) -> _Request:
 
 
 def problems(error: ValidationError) -> list[Problem]:
-    """Each failed field in the words of the contract, as ``agents.1.type``; at most 20."""
+    """Each failed field in the words of the contract, as `agents.1.type`; at most 20."""
     found = []
     for item in error.errors(include_url=False, include_input=False)[:20]:
         # After an index pydantic names the branch of the union that the participant took.

@@ -1,7 +1,5 @@
 """How a debate is shown: the same shapes for HTTP, exports and the command line. Times are ISO 8601 in UTC."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +11,7 @@ Row = dict[str, Any]
 
 
 def moment(seconds: float | None) -> str | None:
-    """Unix seconds as ``2026-01-31T09:30:00.123Z``."""
+    """Unix seconds as `2026-01-31T09:30:00.123Z`."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -63,7 +61,7 @@ def event(stored: Event) -> Row:
 
 
 def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
-    """What was said, counted from ``first``."""
+    """What was said, counted from `first`."""
     for index, item in enumerate(stored, first):
         yield {
             "index": index,
@@ -78,7 +76,7 @@ def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
 def findings(stored: Iterable[Event], *, typed: bool = False) -> Iterator[Row]:
     """Critiques, votes or measures of convergence: what the event carries, and who, when, in which round.
 
-    ``typed`` adds which type of event it is, where several stand together.
+    `typed` adds which type of event it is, where several stand together.
     """
     for item in stored:
         kind = {"type": item.type.value} if typed else {}

@@ -1,4 +1,4 @@
-"""``python -m aragora.settings``: print the reference page."""
+"""`python -m aragora.settings`: print the reference page."""
 
 import sys
 

@@ -1,7 +1,5 @@
 """An environment checked against the table."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import sys
@@ -30,9 +28,9 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings in ``environ`` (default: the process's).
+    """The settings in `environ` (default: the process's).
 
-    Raises :class:`SettingsError` naming the variable, its value (never a secret's) and the mend.
+    Raises `SettingsError` naming the variable, its value (never a secret's) and the mend.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
@@ -86,7 +84,7 @@ def _value(row: Setting, environ: Mapping[str, str]) -> Any:
 
 
 def _read(name: str, secret: bool, environ: Mapping[str, str]) -> str:
-    """The text of a variable, from ``NAME_FILE`` when a secret is given that way."""
+    """The text of a variable, from `NAME_FILE` when a secret is given that way."""
     text = environ.get(name, "").strip()
     file = environ.get(f"{name}_FILE", "").strip() if secret else ""
     if not file:

@@ -1,7 +1,5 @@
 """How a value of an environment variable is written, and one row of the table that says so."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/A-Z]+")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a value is written: ``name`` for people, ``parse`` raises ValueError with the mend."""
+    """How a value is written: `name` for people, `parse` raises ValueError with the mend."""
 
     name: str
     parse: Callable[[str], Any]
@@ -24,7 +22,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table. ``production`` is the default under ARAGORA_ENV=production where it differs."""
+    """One row of the table. `production` is the default under ARAGORA_ENV=production where it differs."""
 
     name: str
     attribute: str

@@ -1,7 +1,5 @@
 """The reference page of the settings, generated from the table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path

@@ -1,8 +1,6 @@
-"""The table: each field of :class:`Settings` stands with its variable's name, form, default, unit and help."""
+"""The table: each field of `Settings` stands with its variable's name, form, default, unit and help."""
 
 # ruff: noqa: RUF009  the call beside each field is its row of the table; it makes an immutable default
-
-from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -14,7 +12,7 @@ from aragora.settings.forms import ADDRESS, FLAG, LIST, ORIGINS, PATH, TEXT, WOR
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one process runs with. Made by :func:`load`; never changes afterwards."""
+    """What one process runs with. Made by `load`; never changes afterwards."""
 
     env: str = row(
         "ARAGORA_ENV",

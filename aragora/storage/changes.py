@@ -10,11 +10,9 @@ with every commit of another connection) and reads the heads of watched debates 
 reads the heads, seldom while nothing happens. Redis, when configured, makes both immediate and carries what is not
 stored (token deltas); the poller then is the safety net, and takes over when Redis is lost.
 
-A wake-up promises nothing: it says "look". A reader compares ``seq``, so a lost or doubled one does no harm. Events
+A wake-up promises nothing: it says "look". A reader compares `seq`, so a lost or doubled one does no harm. Events
 are read from the store once per change and kept in the topic, whether one watcher asks or a thousand.
 """
-
-from __future__ import annotations
 
 import logging
 import sqlite3
@@ -43,7 +41,7 @@ SAFETY = 2.0  # seconds between polls while Redis does the work
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """How changes travel now. ``mode``: sqlite, postgresql or redis; degraded: Redis is lost, polling replaces it."""
+    """How changes travel now. `mode`: sqlite, postgresql or redis; degraded: Redis is lost, polling replaces it."""
 
     mode: str
     degraded: bool
@@ -53,7 +51,7 @@ class FeedStatus:
 class Subscription:
     """One watcher of one debate; a context manager. Its methods belong to one thread (greenlet)."""
 
-    def __init__(self, topic: Topic, wake: Callable[[], None] | None) -> None:
+    def __init__(self, topic: "Topic", wake: Callable[[], None] | None) -> None:
         self._topic = topic
         self._wake = wake
         self._changed = threading.Event()
@@ -75,17 +73,17 @@ class Subscription:
         return self._topic.deleted
 
     def wait(self, timeout: float) -> bool:
-        """Block until something may be new since the last call, or ``timeout`` seconds; whether something may."""
+        """Block until something may be new since the last call, or `timeout` seconds; whether something may."""
         changed = self._changed.wait(timeout)
         self._changed.clear()
         return changed
 
     def events(self, since: int, limit: int = 500) -> list[Event]:
-        """Events with seq > ``since``; raises :class:`NotFound` when the debate was deleted."""
+        """Events with seq > `since`; raises `NotFound` when the debate was deleted."""
         return self._topic.events(since, limit)
 
     def at_hand(self, since: int) -> bool:
-        """Whether ``events(since)`` can be answered from memory, without asking the store."""
+        """Whether `events(since)` can be answered from memory, without asking the store."""
         return self._topic.at_hand(since)
 
     def take_live(self) -> list[dict[str, Any]]:
@@ -112,7 +110,7 @@ class Subscription:
         """Watch no longer."""
         self._topic.leave(self)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> "Subscription":
         return self
 
     def __exit__(
@@ -124,7 +122,7 @@ class Subscription:
 class Topic:
     """A watched debate: its head, its recent events and its watchers."""
 
-    def __init__(self, debate_id: str, feed: ChangeFeed) -> None:
+    def __init__(self, debate_id: str, feed: "ChangeFeed") -> None:
         self.debate_id = debate_id
         self.head = 0
         self.deleted = False
@@ -134,7 +132,7 @@ class Topic:
         self._recent: deque[Event] = deque(maxlen=RECENT)
 
     def observe(self, seq: int, events: Sequence[Event] = ()) -> None:
-        """The debate now ends at ``seq``; ``events`` are its newest, when they are at hand."""
+        """The debate now ends at `seq`; `events` are its newest, when they are at hand."""
         if events:
             with self._reading:
                 self._keep(events)
@@ -162,7 +160,7 @@ class Topic:
         self._feed.forget(self, watcher)
 
     def events(self, since: int, limit: int) -> list[Event]:
-        """Events with seq > ``since``, from memory when they are recent."""
+        """Events with seq > `since`, from memory when they are recent."""
         if self.deleted:
             raise NotFound(f"no debate {self.debate_id!r}")
         if since >= self.head:
@@ -178,21 +176,21 @@ class Topic:
         return self._feed.store.events(self.debate_id, since, limit)
 
     def at_hand(self, since: int) -> bool:
-        """Whether ``events(since)`` needs no store."""
+        """Whether `events(since)` needs no store."""
         recent = self._recent
         return since >= self.head or (
             bool(recent) and recent[0].seq <= since + 1 and recent[-1].seq >= max(self.head, since + 1)
         )
 
     def _keep(self, events: Sequence[Event]) -> None:
-        """Remember ``events``, as far as they follow what is remembered."""
+        """Remember `events`, as far as they follow what is remembered."""
         for event in events:
             if not self._recent or event.seq == self._recent[-1].seq + 1:
                 self._recent.append(event)
 
 
 class ChangeFeed:
-    """Made once per process, after the fork; nothing runs before ``start``."""
+    """Made once per process, after the fork; nothing runs before `start`."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
@@ -237,7 +235,7 @@ class ChangeFeed:
         return FeedStatus(kind, degraded=True, detail=f"Redis is lost, polling instead: {self._relay.failure}")
 
     def publish(self, debate_id: str, seq: int, events: Sequence[Event] = ()) -> None:
-        """Tell everybody that ``debate_id`` now ends at ``seq``; ``events`` spare this process a read."""
+        """Tell everybody that `debate_id` now ends at `seq`; `events` spare this process a read."""
         topic = self._topics.get(debate_id)
         if topic is not None:
             topic.observe(seq, events)
@@ -267,13 +265,13 @@ class ChangeFeed:
             self._relay.send({"work": True})
 
     def on_work(self, wake: Callable[[], None]) -> None:
-        """``wake`` is called when a debate waits to be claimed; the runner of this process registers itself."""
+        """`wake` is called when a debate waits to be claimed; the runner of this process registers itself."""
         self._on_work = wake
 
     def subscribe(self, debate_id: str, wake: Callable[[], None] | None = None) -> Subscription:
-        """Watch a debate. ``wake`` is called (from any thread, must not block) at each change, beside ``wait``.
+        """Watch a debate. `wake` is called (from any thread, must not block) at each change, beside `wait`.
 
-        Subscribe first, then read the debate's head and ``observe`` it: nothing falls in between.
+        Subscribe first, then read the debate's head and `observe` it: nothing falls in between.
         """
         with self._lock:
             topic = self._topics.get(debate_id)
@@ -285,7 +283,7 @@ class ChangeFeed:
         return watcher
 
     def observe(self, debate_id: str, seq: int) -> None:
-        """Somebody read the debate and found that it ends at ``seq``."""
+        """Somebody read the debate and found that it ends at `seq`."""
         topic = self._topics.get(debate_id)
         if topic is not None:
             topic.observe(seq)

@@ -6,8 +6,6 @@ must never wait inside SQLite for a lock that another greenlet of the same hub h
 which gevent patches; psycopg notices that at its import and leaves its C wait aside, so the import happens here, late.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import sqlite3
@@ -33,9 +31,9 @@ _MISTAKES = frozenset({"IntegrityError", "DataError", "ProgrammingError", "NotSu
 
 
 class Database:
-    """An engine with its two kinds of transactions. ``path`` is the SQLite file, None on PostgreSQL.
+    """An engine with its two kinds of transactions. `path` is the SQLite file, None on PostgreSQL.
 
-    Nothing waits for longer than ``patience`` seconds.
+    Nothing waits for longer than `patience` seconds.
     """
 
     def __init__(self, engine: Engine, path: Path | None, patience: float) -> None:
@@ -46,12 +44,12 @@ class Database:
 
     @property
     def kind(self) -> str:
-        """``sqlite`` or ``postgresql``."""
+        """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot; raises :class:`Unavailable` when the database does not answer."""
+        """One snapshot; raises `Unavailable` when the database does not answer."""
         with _answering(), self.engine.connect() as connection:
             yield connection
 
@@ -95,7 +93,7 @@ class Database:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Failures of the database, as opposed to failures of a statement, become :class:`Unavailable`.
+    """Failures of the database, as opposed to failures of a statement, become `Unavailable`.
 
     The driver's own errors are looked at, wrapped by SQLAlchemy or not: what an event hook raises comes bare.
     """
@@ -128,7 +126,7 @@ def first_line(error: BaseException | None) -> str:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database that ``settings`` name; raises :class:`SettingsError` for a URL or directory that cannot be used.
+    """The database that `settings` name; raises `SettingsError` for a URL or directory that cannot be used.
 
     No connection is made yet.
     """
@@ -138,7 +136,7 @@ def open_database(settings: Settings) -> Database:
 
 
 def load_driver(settings: Settings) -> None:
-    """Import what the database of ``settings`` needs, where one import serves many processes; connects to nothing."""
+    """Import what the database of `settings` needs, where one import serves many processes; connects to nothing."""
     if not settings.database_url or settings.database_url.startswith("sqlite"):
         import sqlalchemy.dialects.sqlite
 
@@ -222,7 +220,7 @@ def _locking(driver: Any, *statements: str) -> None:
                     driver.execute("ROLLBACK")
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311  spreads those who wait, hides nothing
+            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads those who wait, hides nothing
     finally:
         driver.execute(f"PRAGMA busy_timeout = {patience}")
 

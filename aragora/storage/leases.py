@@ -5,8 +5,6 @@ names it, so a process that was suspended past its lease can wake and still writ
 another process may try; it is measured by the database's clock where several machines meet.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -38,7 +36,7 @@ class Leases:
         self._database = database
 
     def claim(self, owner: str, ttl: float, limit: int = 1) -> list[Lease]:
-        """Take up to ``limit`` unfinished debates, oldest first, that nobody holds; for ``ttl`` seconds."""
+        """Take up to `limit` unfinished debates, oldest first, that nobody holds; for `ttl` seconds."""
         now = self._database.now()
         free = sa.select(debates.c.id).where(RUNNABLE, debates.c.lease_expires <= now).limit(limit)
         with self._database.reading() as connection:
@@ -57,7 +55,7 @@ class Leases:
         return [Lease(row.id, owner, row.lease_token) for row in taken]
 
     def renew(self, owner: str, ttl: float) -> set[Lease]:
-        """Extend every lease of ``owner`` to ``ttl`` seconds from now; those it still holds."""
+        """Extend every lease of `owner` to `ttl` seconds from now; those it still holds."""
         extend = (
             sa.update(debates)
             .where(RUNNABLE, debates.c.lease_owner == owner)
@@ -101,7 +99,7 @@ class Leases:
             connection.execute(free)
 
     def release_all(self, owner: str) -> int:
-        """Release every lease of ``owner``; how many."""
+        """Release every lease of `owner`; how many."""
         free = (
             sa.update(debates)
             .where(RUNNABLE, debates.c.lease_owner == owner)

@@ -1,7 +1,5 @@
 """The values that the store hands out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ STATUSES = frozenset({"created", "running"}) | FINAL_STATUSES
 
 @dataclass(frozen=True, slots=True)
 class DebateRecord:
-    """One debate without its events. Times are unix seconds; ``last_seq`` is 0 before the first event."""
+    """One debate without its events. Times are unix seconds; `last_seq` is 0 before the first event."""
 
     id: str
     slug: str
@@ -48,7 +46,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to advance one debate. ``token`` is the fencing number: each claim gets a higher one."""
+    """The right to advance one debate. `token` is the fencing number: each claim gets a higher one."""
 
     debate_id: str
     owner: str

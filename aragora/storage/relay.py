@@ -4,8 +4,6 @@ Nothing of it may slow a debate down: messages wait in a bounded queue for one s
 when it is full or Redis is away. Another thread listens and connects again, with growing pauses.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import queue
@@ -28,7 +26,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts to connect
 
 
 class Relay:
-    """Sends messages to the other processes' relays and calls ``received`` with theirs, from its own thread."""
+    """Sends messages to the other processes' relays and calls `received` with theirs, from its own thread."""
 
     def __init__(self, url: str, received: Callable[[dict[str, Any]], None]) -> None:
         try:

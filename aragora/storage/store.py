@@ -1,12 +1,10 @@
 """Debates and their event logs in SQLite or PostgreSQL; one code for both.
 
-**Fencing.** ``append`` first moves ``last_seq`` of the debate's row from the value its caller expects, under the
+**Fencing.** `append` first moves `last_seq` of the debate's row from the value its caller expects, under the
 caller's lease token and only while the debate is not over, and inserts the events in the same transaction. Of two
 runners, two cancellations or a runner and a cancellation, exactly one passes; the others learn why not. The primary
 key (debate_id, seq) would stop them even if that row were wrong.
 """
-
-from __future__ import annotations
 
 import base64
 import binascii
@@ -73,7 +71,7 @@ _MOVES = {
 class Store:
     """Opened after fork, one per process; every method is one short transaction.
 
-    Every method raises :class:`Unavailable` when the database does not answer.
+    Every method raises `Unavailable` when the database does not answer.
     """
 
     def __init__(self, database: Database) -> None:
@@ -81,10 +79,10 @@ class Store:
         self.leases = Leases(database)
 
     @classmethod
-    def open(cls, settings: Settings) -> Store:
+    def open(cls, settings: Settings) -> "Store":
         """Connect and bring the tables up to date when the settings allow it.
 
-        Raises :class:`SettingsError` when the database cannot be used as it is.
+        Raises `SettingsError` when the database cannot be used as it is.
         """
         store = cls(open_database(settings))
         try:
@@ -119,7 +117,7 @@ class Store:
     ) -> DebateRecord:
         """A new debate; or the one that was made with the same idempotency key and request.
 
-        Raises :class:`Conflict` when the key was used for another request.
+        Raises `Conflict` when the key was used for another request.
         """
         debate_id = f"adhoc_{secrets.token_hex(13)}"
         now = time.time()
@@ -164,7 +162,7 @@ class Store:
         return _record(row)
 
     def get(self, debate_id: str) -> DebateRecord:
-        """One debate; raises :class:`NotFound`."""
+        """One debate; raises `NotFound`."""
         if ID_FORM.match(debate_id):
             with self.database.reading() as connection:
                 row = connection.execute(_ONE, {"b_id": debate_id}).one_or_none()
@@ -173,9 +171,9 @@ class Store:
         raise _no_such(debate_id)
 
     def page(self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None) -> Page:
-        """Debates, newest first, that have this status and contain ``q`` in question or title.
+        """Debates, newest first, that have this status and contain `q` in question or title.
 
-        Raises :class:`BadRequest` for a cursor that is not ours.
+        Raises `BadRequest` for a cursor that is not ours.
         """
         query = sa.select(*_LISTED).order_by(debates.c.created_at.desc(), debates.c.id.desc()).limit(limit + 1)
         if cursor:
@@ -197,7 +195,7 @@ class Store:
         metadata: Mapping[str, Any] | None = None,
         is_public: bool | None = None,
     ) -> DebateRecord:
-        """Change what is not None; raises :class:`NotFound`."""
+        """Change what is not None; raises `NotFound`."""
         record = self.get(debate_id)
         values: dict[str, Any] = {"updated_at": max(time.time(), record.updated_at)}
         if title is not None:
@@ -211,14 +209,14 @@ class Store:
         return self.get(debate_id)
 
     def delete(self, debate_id: str) -> None:
-        """Remove the debate and its events; raises :class:`NotFound`. Its runner fails at the next append."""
+        """Remove the debate and its events; raises `NotFound`. Its runner fails at the next append."""
         with self.database.writing() as connection:
             gone = connection.execute(sa.delete(debates).where(debates.c.id == debate_id)).rowcount
         if not gone:
             raise _no_such(debate_id)
 
     def events(self, debate_id: str, since: int = 0, limit: int = 500) -> list[Event]:
-        """Stored events with ``seq`` > ``since``, in order; raises :class:`NotFound`."""
+        """Stored events with `seq` > `since`, in order; raises `NotFound`."""
         given = {"b_id": debate_id, "b_since": since, "b_limit": limit}
         with self.database.reading() as connection:
             found = [_event(row) for row in connection.execute(_EVENTS, given)]
@@ -229,7 +227,7 @@ class Store:
     def select(
         self, debate_id: str, types: Iterable[EventType], limit: int | None = None, offset: int = 0
     ) -> tuple[list[Event], int]:
-        """Events of some types in order, from the ``offset``-th on, and how many there are in all."""
+        """Events of some types in order, from the `offset`-th on, and how many there are in all."""
         wanted = (events.c.debate_id == debate_id, events.c.type.in_([kind.value for kind in types]))
         query = sa.select(events).where(*wanted).order_by(events.c.seq).limit(limit).offset(offset)
         with self.database.reading() as connection:
@@ -240,7 +238,7 @@ class Store:
         return found, total
 
     def each(self, record: DebateRecord, types: Iterable[EventType]) -> Iterator[Event]:
-        """The events of some types that ``record`` knows of, in order, read in small pieces with a pause after each.
+        """The events of some types that `record` knows of, in order, read in small pieces with a pause after each.
 
         What it takes to read, or to pass over, ten thousand at once, everything else in the process would wait for.
         """
@@ -255,7 +253,7 @@ class Store:
             time.sleep(0)
 
     def history(self, debate_id: str, since: int = 0) -> list[Event]:
-        """Every event with ``seq`` > ``since``, read in pieces with a pause after each; raises :class:`NotFound`."""
+        """Every event with `seq` > `since`, read in pieces with a pause after each; raises `NotFound`."""
         found: list[Event] = []
         while piece := self.events(debate_id, found[-1].seq if found else since, PIECE):
             found += piece
@@ -263,7 +261,7 @@ class Store:
         return found
 
     def heads(self, debate_ids: Iterable[str]) -> dict[str, int]:
-        """The newest ``seq`` of each debate that exists."""
+        """The newest `seq` of each debate that exists."""
         wanted = list(debate_ids)
         found: dict[str, int] = {}
         with self.database.reading() as connection:
@@ -276,9 +274,9 @@ class Store:
     def append(
         self, debate_id: str, expected_seq: int | None, drafts: Sequence[Draft], *, lease: Lease | None, at: float
     ) -> list[Event]:
-        """Store drafts behind event ``expected_seq`` (None: at the end, wherever that is) and return them as events.
+        """Store drafts behind event `expected_seq` (None: at the end, wherever that is) and return them as events.
 
-        Raises :class:`SeqConflict`, :class:`LeaseLost`, :class:`DebateEnded` or :class:`NotFound`, and stores nothing.
+        Raises `SeqConflict`, `LeaseLost`, `DebateEnded` or `NotFound`, and stores nothing.
         """
         move = _MOVES[expected_seq is not None, lease is not None]
         if changed := summary(drafts, at):
@@ -302,7 +300,7 @@ class Store:
 
 
 def summary(drafts: Sequence[Draft], at: float) -> dict[str, Any]:
-    """What ``drafts`` change in the debate's own row."""
+    """What `drafts` change in the debate's own row."""
     values: dict[str, Any] = {}
     for draft in drafts:
         match draft.type:

@@ -1,10 +1,8 @@
 """The tables as SQLAlchemy Core sees them; `migrations/` makes them.
 
-A debate is its rows in ``events``. The ``debates`` row repeats what lists need (status, result, newest seq), written in
+A debate is its rows in `events`. The `debates` row repeats what lists need (status, result, newest seq), written in
 the transaction that appends the events, and holds the lease. Times are unix seconds.
 """
-
-from __future__ import annotations
 
 import sqlalchemy as sa
 

@@ -48,5 +48,5 @@ if not preload_app:
 
 forwarded_allow_ips = settings.forwarded_allow_ips
 forwarder_headers = ""
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  gunicorn unlinks it at once
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn unlinks it at once
 control_socket_disable = True

@@ -5,8 +5,6 @@ with long bodies. What the gateway costs above it is the gateway's own; what it 
 interpreter's and the loop's.
 """
 
-from __future__ import annotations
-
 import socket
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """A bar chart as SVG, readable on light and dark pages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape

@@ -3,8 +3,6 @@
 Understands exactly what benchmark.heads sends: one binary message per frame, masked with zeros.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import select

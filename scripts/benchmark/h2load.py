@@ -1,7 +1,5 @@
 """Load over HTTP/2 by nghttp2's h2load: all connections send the same browser-like fields, ten streams each."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

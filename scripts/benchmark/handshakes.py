@@ -4,8 +4,6 @@ wrk can open a new connection for each request too, but comes back with the sess
 what the kind `resumed` measures, with a request on each.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Request heads as browsers send them, no two connections alike."""
 
-from __future__ import annotations
-
 import base64
 import random
 

@@ -4,8 +4,6 @@ A connection's first answers are parsed; from then on every answer is as long as
 microseconds per answer, so that the proxy and not this process is what is busy.
 """
 
-from __future__ import annotations
-
 import gc
 import select
 import socket

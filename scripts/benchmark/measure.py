@@ -1,7 +1,5 @@
 """What a process has cost so far: processor time to the nanosecond, and memory."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from pathlib import Path

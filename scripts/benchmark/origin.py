@@ -1,7 +1,5 @@
 """What stands behind every proxy: nginx for HTTP, the echo for WebSockets. Both on the load generator's core."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

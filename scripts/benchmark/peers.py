@@ -1,7 +1,5 @@
 """The gateway and its peers, configured to do the same work: keep-alive pools, forwarding fields, log, body limit."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

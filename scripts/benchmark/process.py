@@ -1,7 +1,5 @@
 """Processes under measurement: started on one core, awaited until they listen, ended by pid."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """The measurements as a table for the terminal, as Markdown and as JSON."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import platform

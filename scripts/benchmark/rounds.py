@@ -1,7 +1,5 @@
 """Runs the scenarios: servers up, interleaved rounds, samples collected."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import statistics

@@ -1,7 +1,5 @@
 """What is measured, in which unit, and how much of it the gateway may cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ A script cannot tell connections apart, but threads: with as many threads as hea
 fields (`connection`); or each request takes the next of many heads (`request`).
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

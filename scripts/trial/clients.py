@@ -1,7 +1,5 @@
 """Users of one site: sessions that ask, WebSockets that watch. What they saw, with every fault in words."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
@@ -65,7 +63,7 @@ class Client:
             connector=aiohttp.TCPConnector(ssl=site.context, local_addr=own), headers=fields, timeout=PATIENCE
         )
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> "Client":
         return self
 
     async def __aexit__(

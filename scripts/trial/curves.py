@@ -1,7 +1,5 @@
 """Latencies from the middle to the worst, one line a site, as SVG readable on light and dark pages."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape

@@ -1,7 +1,5 @@
 """One round on one site: watchers connect, users ask, debates run unwatched, debates run watched."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator

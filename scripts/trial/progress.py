@@ -1,7 +1,5 @@
 """How far the trial is: one bar for all of it, one for the phase that runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 

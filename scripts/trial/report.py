@@ -1,7 +1,5 @@
 """What was measured, as a table for the terminal, as Markdown, JSON and pictures."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

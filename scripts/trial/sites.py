@@ -4,8 +4,6 @@ Each front has an application of its own, so that costs and memory are one deplo
 with ports and paths exchanged; Caddy, for which none is shipped, does the same work by the lines below.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import shutil

@@ -4,8 +4,6 @@ seconds, never one of events.
 A thorough run: ARAGORA_DRILL_ROUNDS=20 pytest tests/deployment/test_kill_drills.py
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -54,7 +52,7 @@ class Application:
         }
         self.started: list[Running] = []
 
-    def __enter__(self) -> Application:
+    def __enter__(self) -> "Application":
         self.start()
         return self
 
@@ -97,7 +95,7 @@ class Watcher:
         self.seen: list[Event] = []
         self.connections = 0
 
-    def follow(self) -> Watcher:
+    def follow(self) -> "Watcher":
         """Until the debate's end."""
         deadline = time.monotonic() + PATIENCE
         while not self.seen or self.seen[-1]["type"] != "debate_end":

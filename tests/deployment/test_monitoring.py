@@ -1,8 +1,6 @@
 """Prometheus' own tools accept the rules, each alert fires and stays quiet when it should, and the real Prometheus
 finds data behind every expression of the rules and of the dashboards while both real processes are under load."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket
@@ -151,7 +149,7 @@ class Load:
         self._thread = threading.Thread(target=self._run)
         self.failures: list[BaseException] = []
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> "Load":
         self._thread.start()
         return self
 

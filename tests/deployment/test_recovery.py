@@ -1,7 +1,5 @@
 """The worst day, rehearsed: copies by the timer's own command, the database lost, the drill, the restored service."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aragora.commands.reach import gateway
+from aragora.commands.exposure import gateway
 from tests.deployment.pages import moved
 from tests.deployment.processes import CHECKOUT
 

@@ -1,8 +1,6 @@
 """Two applications and two gateways on one PostgreSQL and one Redis, as on two machines: what one is asked the other
 shows, and whatever dies, nothing is lost and `/ready` tells the truth."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

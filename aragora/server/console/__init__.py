@@ -1,7 +1,5 @@
 """The console: static files of this package, sent with a policy that lets nothing else run."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from importlib import resources

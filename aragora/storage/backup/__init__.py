@@ -8,13 +8,13 @@ is never half a copy.
 
 from aragora.storage.backup.contents import BackupFailed
 from aragora.storage.backup.copies import Copy, back_up, kind, restore, verify
-from aragora.storage.backup.shelf import LastBackup, Shelf, last_backup, note_backup
+from aragora.storage.backup.directory import BackupDirectory, LastBackup, last_backup, note_backup
 
 __all__ = [
+    "BackupDirectory",
     "BackupFailed",
     "Copy",
     "LastBackup",
-    "Shelf",
     "back_up",
     "kind",
     "last_backup",

@@ -1,7 +1,5 @@
 """What a copy or a database holds, and how a program beside us is run to find out."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,7 @@ from aragora.storage.engine import Database, first_line
 TIMEOUT = 24 * 3600  # seconds for one run of pg_dump, pg_restore or age
 
 
-class BackupFailed(AragoraError):  # noqa: N818  named for what happened, as aragora.errors names its own
+class BackupFailed(AragoraError):  # noqa: N818 - named for what happened, as aragora.errors names its own
     """No copy was made, or nothing was restored; the message says why."""
 
 
@@ -31,7 +29,7 @@ def contents(database: Database) -> Contents:
     with database.reading() as connection:
         return Contents(
             *(
-                connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608  our own names
+                connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608 - our own names
                 for table in Contents._fields
             )
         )
@@ -45,9 +43,9 @@ def complaint(said: str, code: int) -> str:
 
 
 def run(command: Sequence[str], package: str, environ: Mapping[str, str] | None = None) -> str:
-    """What a program says; raises :class:`BackupFailed` with its first line when it fails, or is not there."""
+    """What a program says; raises `BackupFailed` with its first line when it fails, or is not there."""
     try:
-        done = subprocess.run(  # noqa: S603  a fixed program and our own words
+        done = subprocess.run(  # noqa: S603 - a fixed program and our own words
             command,
             env=dict(environ or os.environ),
             stdin=subprocess.DEVNULL,

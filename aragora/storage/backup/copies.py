@@ -1,7 +1,5 @@
 """Make a copy, read it back, make it the database again; whichever database it is."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from aragora.settings import Settings
 from aragora.storage import migrations
-from aragora.storage.backup import postgresql, sealing, sqlite
+from aragora.storage.backup import encryption, postgresql, sqlite
 from aragora.storage.backup.contents import BackupFailed, Contents, contents
 from aragora.storage.engine import open_database, sqlite_path
 
@@ -30,7 +28,7 @@ def kind(settings: Settings) -> str:
 
 
 def back_up(settings: Settings, target: Path, *, force: bool = False) -> Copy:
-    """Copy the database to ``target``; raises :class:`BackupFailed`, and then leaves no file behind."""
+    """Copy the database to `target`; raises `BackupFailed`, and then leaves no file behind."""
     if target.exists() and not target.is_file():
         raise BackupFailed(f"{target} is no file: name one, or a directory")
     if target.exists() and not force:
@@ -47,7 +45,7 @@ def back_up(settings: Settings, target: Path, *, force: bool = False) -> Copy:
         finished = partial
         if settings.backup_recipient:
             _empty(sealed)
-            sealing.seal(partial, sealed, settings.backup_recipient)
+            encryption.seal(partial, sealed, settings.backup_recipient)
             finished = sealed
         sqlite.sync(finished)
         finished.replace(target)
@@ -61,20 +59,20 @@ def back_up(settings: Settings, target: Path, *, force: bool = False) -> Copy:
 
 
 def verify(source: Path, identity: Path | None = None) -> Copy:
-    """Read a copy from its first byte to its last; raises :class:`BackupFailed` unless it could be restored."""
+    """Read a copy from its first byte to its last; raises `BackupFailed` unless it could be restored."""
     _must_exist(source)
-    with sealing.opened(source, identity) as plain:
+    with encryption.opened(source, identity) as plain:
         found = _reader(plain)(plain)
     return Copy(source, source.stat().st_size, *found)
 
 
 def restore(settings: Settings, source: Path, *, force: bool = False, identity: Path | None = None) -> Copy:
-    """Make the copy in ``source`` the database; raises :class:`BackupFailed` and then changes nothing.
+    """Make the copy in `source` the database; raises `BackupFailed` and then changes nothing.
 
-    Without ``force`` an existing database is refused. Nothing else may use it meanwhile.
+    Without `force` an existing database is refused. Nothing else may use it meanwhile.
     """
     _must_exist(source)
-    with sealing.opened(source, identity) as plain:
+    with encryption.opened(source, identity) as plain:
         fits = sqlite.examine if _is_sqlite(settings) else postgresql.examine
         if _reader(plain) is not fits:
             wanted = "a SQLite file" if _is_sqlite(settings) else "a dump of PostgreSQL"
@@ -98,7 +96,7 @@ def _is_sqlite(settings: Settings) -> bool:
 
 
 def _reader(plain: Path) -> Callable[[Path], Contents]:
-    """What examines this file, by its first bytes; raises :class:`BackupFailed`."""
+    """What examines this file, by its first bytes; raises `BackupFailed`."""
     with plain.open("rb") as stream:
         beginning = stream.read(len(sqlite.MAGIC))
     if beginning == sqlite.MAGIC:

@@ -1,7 +1,5 @@
 """PostgreSQL's side: its own programs make the archive, and read it back to say what is in it."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -23,7 +21,7 @@ _TABLE = re.compile(rb"COPY (?:\S+\.)?(debates|events|alembic_version) \(([^)]*)
 
 
 def dump(settings: Settings, partial: Path) -> None:
-    """Dump the database into ``partial``, in one snapshot."""
+    """Dump the database into `partial`, in one snapshot."""
     database = open_database(settings)
     try:
         if migrations.revision(database) is None:
@@ -35,11 +33,11 @@ def dump(settings: Settings, partial: Path) -> None:
 
 
 def examine(path: Path) -> Contents:
-    """What the archive holds, every row of it read; raises :class:`BackupFailed` unless it is sound and ours."""
+    """What the archive holds, every row of it read; raises `BackupFailed` unless it is sound and ours."""
     with tempfile.TemporaryFile() as complaints:
         try:
-            reader = subprocess.Popen(  # noqa: S603  a fixed program
-                ["pg_restore", "--data-only", "--file=-", str(path)],  # noqa: S607  found as pg_dump is
+            reader = subprocess.Popen(  # noqa: S603 - a fixed program
+                ["pg_restore", "--data-only", "--file=-", str(path)],  # noqa: S607 - found as pg_dump is
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=complaints,

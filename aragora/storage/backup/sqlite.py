@@ -1,7 +1,5 @@
 """SQLite's side: the online backup, the examination of a copy, and its way back."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3
@@ -15,12 +13,12 @@ MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1
 
 
 def side_files(path: Path) -> list[Path]:
-    """What SQLite may have laid beside the file at ``path``, and leaves there when the disk is full."""
+    """What SQLite may have laid beside the file at `path`, and leaves there when the disk is full."""
     return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
 def copy(path: Path, partial: Path) -> None:
-    """Copy the database at ``path`` into the empty file ``partial`` while others use it."""
+    """Copy the database at `path` into the empty file `partial` while others use it."""
     if not path.exists():
         raise BackupFailed(f"there is no database at {path}")
     try:
@@ -39,7 +37,7 @@ def copy(path: Path, partial: Path) -> None:
 
 
 def examine(path: Path) -> Contents:
-    """What the file holds; raises :class:`BackupFailed` unless it is sound and ours."""
+    """What the file holds; raises `BackupFailed` unless it is sound and ours."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
@@ -61,7 +59,7 @@ def examine(path: Path) -> Contents:
 
 
 def put_back(source: Path, path: Path, *, force: bool) -> Contents:
-    """Make the copy ``source`` the database at ``path``; an old one there is kept as ``.replaced``."""
+    """Make the copy `source` the database at `path`; an old one there is kept as `.replaced`."""
     found = examine(source)
     if path.exists() and not force:
         raise BackupFailed(f"{path} exists: stop the server, then replace it with --force (it is kept as .replaced)")
@@ -85,7 +83,7 @@ def put_back(source: Path, path: Path, *, force: bool) -> Contents:
 
 
 def _set_aside(path: Path) -> None:
-    """Keep the old database as ``.replaced``, unless somebody uses it."""
+    """Keep the old database as `.replaced`, unless somebody uses it."""
     try:
         with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as old:
             # Leaving WAL mode takes every lock there is, so it fails while another connection is open; it also moves

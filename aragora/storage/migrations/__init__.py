@@ -4,8 +4,6 @@ Several processes start at once: on SQLite a lock on a file beside the database,
 one of them do it while the others wait. A process that finds the tables current does not load Alembic at all.
 """
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import time
@@ -35,7 +33,7 @@ def revision(database: Database) -> str | None:
 def upgrade(database: Database) -> bool:
     """Migrate to HEAD; whether anything had to be done.
 
-    Raises :class:`SettingsError` when the tables were made by a newer version, and :class:`Unavailable` when the
+    Raises `SettingsError` when the tables were made by a newer version, and `Unavailable` when the
     database does not answer or another process keeps the lock.
     """
     if _is_current(revision(database)):

@@ -1,7 +1,5 @@
 """One question, and agents that ask a provider on this machine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -9,7 +7,7 @@ import pytest
 import requests
 
 from aragora.agents import Agent, build, exchange
-from aragora.debate.asks import Ask, Kind, Passage, Purpose
+from aragora.debate.questions import Kind, Passage, Purpose, Question
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import Anthropic, Api, OpenAI
 
@@ -49,7 +47,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
 
 @pytest.fixture
 def agent(api: Api, naps: Naps, connections: requests.Session) -> Callable[..., Agent]:
-    """Makes the agent that asks at ``url``."""
+    """Makes the agent that asks at `url`."""
 
     def make(url: str, extra: Mapping[str, str] | None = None, model: str | None = None) -> Agent:
         key, address, _ = api.variables
@@ -61,9 +59,9 @@ def agent(api: Api, naps: Naps, connections: requests.Session) -> Callable[..., 
 
 
 @pytest.fixture
-def ask() -> Ask:
+def question() -> Question:
     question = "Should we adopt event sourcing?"
-    return Ask(
+    return Question(
         agent=AgentSpec("agent-1", "openai"),
         purpose=Purpose.PROPOSE,
         round=1,

@@ -2,8 +2,8 @@
 
 from aragora.agents import build
 from aragora.debate import engine
-from aragora.debate.asks import Ask, Kind, Passage, Purpose
 from aragora.debate.events import Event, EventType
+from aragora.debate.questions import Kind, Passage, Purpose, Question
 from aragora.debate.spec import AgentSpec, DebateSpec
 
 QUESTION = "Should we adopt event sourcing?"
@@ -30,9 +30,9 @@ def debate(question: str = QUESTION, participants: tuple[AgentSpec, ...] = (), *
         append(plan.drafts)
         if plan.finished:
             return history
-        for ask in plan.asks:
-            reply = build(ask.agent, OFFLINE).ask(ask, lambda text: None, FOREVER)
-            append(engine.record(spec, ask, reply))
+        for question in plan.questions:
+            reply = build(question.agent, OFFLINE).ask(question, lambda text: None, FOREVER)
+            append(engine.record(spec, question, reply))
 
 
 def of(history: list[Event], kind: EventType, number: int | None = None) -> list[Event]:
@@ -40,9 +40,9 @@ def of(history: list[Event], kind: EventType, number: int | None = None) -> list
     return [event for event in history if event.type is kind and number in (None, event.round)]
 
 
-def proposal(agent: AgentSpec, question: str = QUESTION, *passages: Passage) -> Ask:
+def proposal(agent: AgentSpec, question: str = QUESTION, *passages: Passage) -> Question:
     """The first question that an agent gets."""
-    return Ask(
+    return Question(
         agent,
         Purpose.PROPOSE,
         1,

@@ -1,7 +1,5 @@
 """A provider of language models on a port of its own: real HTTP, both APIs, and every way of failing."""
 
-from __future__ import annotations
-
 import json
 import ssl
 import threading
@@ -20,7 +18,7 @@ class Call(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Provider
+    server: "Provider"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -44,12 +42,12 @@ class Call(BaseHTTPRequestHandler):
     def chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  named so by its class
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named so by its class
         pass
 
 
 class Provider(ThreadingHTTPServer):
-    """``calls`` are the requests so far: path, fields, body."""
+    """`calls` are the requests so far: path, fields, body."""
 
     daemon_threads = True
     request_queue_size = 128

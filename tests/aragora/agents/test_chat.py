@@ -1,7 +1,5 @@
 """Language models behind HTTP: what is sent, what is made of the answers, and how every failure ends."""
 
-from __future__ import annotations
-
 import email.utils
 import logging
 import threading
@@ -13,7 +11,7 @@ import pytest
 import requests
 
 from aragora.agents import Agent, AgentFailed, chat, exchange
-from aragora.debate.asks import Ask
+from aragora.debate.questions import Question
 from tests.aragora.agents.conftest import KEY, Naps
 from tests.aragora.agents.provider import (
     STALL,
@@ -39,45 +37,45 @@ def nothing(text: str) -> None:
     pass
 
 
-def failure(make: Make, ask: Ask, *acts: Act, within: float = LONG) -> tuple[AgentFailed, int]:
+def failure(make: Make, question: Question, *acts: Act, within: float = LONG) -> tuple[AgentFailed, int]:
     """How asking ends, and how often the provider was asked."""
     with provider(*acts) as server:
         agent = make(server.url)
         with pytest.raises(AgentFailed) as caught:
-            agent.ask(ask, nothing, time.time() + within)
+            agent.ask(question, nothing, time.time() + within)
         return caught.value, len(server.calls)
 
 
-def test_the_question_is_put_in_the_words_of_the_api(agent: Make, api: Api, ask: Ask) -> None:
+def test_the_question_is_put_in_the_words_of_the_api(agent: Make, api: Api, question: Question) -> None:
     with provider(answers(api, "Yes.")) as server:
-        agent(server.url + "/").ask(ask, nothing, time.time() + LONG)
+        agent(server.url + "/").ask(question, nothing, time.time() + LONG)
         ((path, fields, body),) = server.calls
     assert path == api.path
     assert body["stream"] is True
     if api.name == "openai":
         assert fields["Authorization"] == f"Bearer {KEY}"
         assert body["messages"] == [
-            {"role": "system", "content": ask.system},
-            {"role": "user", "content": ask.prompt},
+            {"role": "system", "content": question.system},
+            {"role": "user", "content": question.prompt},
         ]
         assert body["max_completion_tokens"] == chat.TOKENS
     else:
         assert fields["x-api-key"] == KEY
         assert fields["anthropic-version"] == "2023-06-01"
         assert "Authorization" not in fields
-        assert body["system"] == ask.system
-        assert body["messages"] == [{"role": "user", "content": ask.prompt}]
+        assert body["system"] == question.system
+        assert body["messages"] == [{"role": "user", "content": question.prompt}]
         assert body["max_tokens"] == chat.TOKENS
 
 
-def test_the_model_is_the_debates_or_the_settings(agent: Make, api: Api, ask: Ask) -> None:
+def test_the_model_is_the_debates_or_the_settings(agent: Make, api: Api, question: Question) -> None:
     with provider(answers(api, "Yes.")) as server:
-        agent(server.url, {api.variables[2]: "from-settings"}).ask(ask, nothing, time.time() + LONG)
-        agent(server.url, {api.variables[2]: "from-settings"}, "from-debate").ask(ask, nothing, time.time() + LONG)
+        agent(server.url, {api.variables[2]: "from-settings"}).ask(question, nothing, time.time() + LONG)
+        agent(server.url, {api.variables[2]: "from-settings"}, "from-debate").ask(question, nothing, time.time() + LONG)
         assert [body["model"] for _, _, body in server.calls] == ["from-settings", "from-debate"]
 
 
-def test_tokens_arrive_as_they_are_sent(agent: Make, api: Api, ask: Ask) -> None:
+def test_tokens_arrive_as_they_are_sent(agent: Make, api: Api, question: Question) -> None:
     arrived = threading.Event()
 
     def act(call: object) -> None:
@@ -95,33 +93,35 @@ def test_tokens_arrive_as_they_are_sent(agent: Make, api: Api, ask: Ask) -> None
             arrived.set()
 
     with provider(act) as server:
-        reply = agent(server.url).ask(ask, on_token, time.time() + LONG)
+        reply = agent(server.url).ask(question, on_token, time.time() + LONG)
     assert texts == ["Yes, ", "gradually. "]
     assert reply.text == "Yes, gradually. "
     assert reply.model == "gpt-real"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 16])
-def test_a_stream_may_be_cut_anywhere(agent: Make, api: Api, ask: Ask, piece: int) -> None:
+def test_a_stream_may_be_cut_anywhere(agent: Make, api: Api, question: Question, piece: int) -> None:
     data = api.first() + api.text("Größe 🎈\n") + api.text("zählt") + api.finish() + api.done()
     for sent in (data, data.replace(b"\n", b"\r\n"), data.rstrip(b"\n")):
         with provider(sends(sent, piece=piece)) as server:
-            assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Größe 🎈\nzählt"
+            assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Größe 🎈\nzählt"
 
 
-def test_a_server_may_answer_in_one_piece(agent: Make, api: Api, ask: Ask) -> None:
+def test_a_server_may_answer_in_one_piece(agent: Make, api: Api, question: Question) -> None:
     with provider(status(200, api.body("Whole."))) as server:
-        assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Whole."
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Whole."
 
 
-def test_half_a_surrogate_pair_cannot_spoil_what_watchers_get(agent: Make, api: Api, ask: Ask) -> None:
+def test_half_a_surrogate_pair_cannot_spoil_what_watchers_get(agent: Make, api: Api, question: Question) -> None:
     texts: list[str] = []
     with provider(answers(api, "a\ud800b")) as server:
-        reply = agent(server.url).ask(ask, texts.append, time.time() + LONG)
+        reply = agent(server.url).ask(question, texts.append, time.time() + LONG)
     assert reply.text == "".join(texts) == "a?b"
 
 
-def test_one_connection_serves_many_questions(agent: Make, api: Api, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_connection_serves_many_questions(
+    agent: Make, api: Api, question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exchange, "FAREWELL", LONG)  # however long the provider takes from its last word to the end
     clients = set()
 
@@ -132,39 +132,39 @@ def test_one_connection_serves_many_questions(agent: Make, api: Api, ask: Ask, m
     with provider(act) as server:
         asked = agent(server.url)
         for _ in range(3):
-            asked.ask(ask, nothing, time.time() + LONG)
+            asked.ask(question, nothing, time.time() + LONG)
     assert len(clients) == 1
 
 
-def test_a_busy_provider_is_asked_again_when_it_says_so(agent: Make, api: Api, ask: Ask, naps: Naps) -> None:
+def test_a_busy_provider_is_asked_again_when_it_says_so(agent: Make, api: Api, question: Question, naps: Naps) -> None:
     limit = status(429, {"error": {"message": "slow down"}}, Retry_After="3")
     with provider(limit, status(500), hangs_up, answers(api, "Now.")) as server:
-        assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Now."
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Now."
         assert len(server.calls) == 4
     assert naps.taken == [1.0] * 6, "three seconds, one, two; it looks each second whether anybody still waits"
 
 
-def test_retry_after_may_be_a_date(agent: Make, api: Api, ask: Ask, naps: Naps) -> None:
+def test_retry_after_may_be_a_date(agent: Make, api: Api, question: Question, naps: Naps) -> None:
     began = time.time()
     date = email.utils.formatdate(began + 10, usegmt=True)  # in whole seconds
     with provider(status(503, Retry_After=date), answers(api, "Now.")) as server:
-        agent(server.url).ask(ask, nothing, time.time() + LONG)
+        agent(server.url).ask(question, nothing, time.time() + LONG)
     assert 9 - (time.time() - began) < sum(naps.taken) <= 10
 
 
 @pytest.mark.parametrize(
     ("seconds", "within"), [("31", 100.0), ("20", 10.0)], ids=["longer than is worth waiting", "beyond the deadline"]
 )
-def test_a_long_pause_is_the_callers(agent: Make, ask: Ask, naps: Naps, seconds: str, within: float) -> None:
-    failed, calls = failure(agent, ask, status(429, Retry_After=seconds), within=within)
+def test_a_long_pause_is_the_callers(agent: Make, question: Question, naps: Naps, seconds: str, within: float) -> None:
+    failed, calls = failure(agent, question, status(429, Retry_After=seconds), within=within)
     assert (failed.kind, failed.retry_after, calls) == ("rate_limit", float(seconds), 1)
     assert naps.taken == []
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "1e9", "9" * 400, "Mon, 99 Foo 2026 99:99:99 GMT"])
-def test_a_senseless_retry_after_is_ignored(agent: Make, api: Api, ask: Ask, naps: Naps, value: str) -> None:
+def test_a_senseless_retry_after_is_ignored(agent: Make, api: Api, question: Question, naps: Naps, value: str) -> None:
     with provider(status(429, Retry_After=value), answers(api, "Now.")) as server:
-        agent(server.url).ask(ask, nothing, time.time() + LONG)
+        agent(server.url).ask(question, nothing, time.time() + LONG)
     assert naps.taken == [0.5]
 
 
@@ -172,8 +172,10 @@ def test_a_senseless_retry_after_is_ignored(agent: Make, api: Api, ask: Ask, nap
     ("act", "kind"),
     [(status(500), "server"), (status(529), "server"), (status(429), "rate_limit"), (hangs_up, "connection")],
 )
-def test_a_provider_that_stays_busy_is_given_up(agent: Make, ask: Ask, naps: Naps, act: Act, kind: str) -> None:
-    failed, calls = failure(agent, ask, act)
+def test_a_provider_that_stays_busy_is_given_up(
+    agent: Make, question: Question, naps: Naps, act: Act, kind: str
+) -> None:
+    failed, calls = failure(agent, question, act)
     assert (failed.kind, calls) == (kind, 4)
     assert sum(naps.taken) == sum(chat.PAUSES)
 
@@ -182,71 +184,71 @@ def test_a_provider_that_stays_busy_is_given_up(agent: Make, ask: Ask, naps: Nap
     ("code", "kind"),
     [(400, "refused"), (401, "auth"), (402, "quota"), (403, "auth"), (404, "configuration"), (422, "refused")],
 )
-def test_what_cannot_get_better_is_not_tried_again(agent: Make, ask: Ask, code: int, kind: str) -> None:
-    failed, calls = failure(agent, ask, status(code, {"error": {"message": "no such model"}}))
+def test_what_cannot_get_better_is_not_tried_again(agent: Make, question: Question, code: int, kind: str) -> None:
+    failed, calls = failure(agent, question, status(code, {"error": {"message": "no such model"}}))
     assert (failed.kind, calls) == (kind, 1)
     assert str(code) in failed.message
 
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
-def test_an_account_without_credit_is_not_tried_again(agent: Make, ask: Ask, code: str) -> None:
-    failed, calls = failure(agent, ask, status(429, {"error": {"message": "You exceeded", "code": code}}))
+def test_an_account_without_credit_is_not_tried_again(agent: Make, question: Question, code: str) -> None:
+    failed, calls = failure(agent, question, status(429, {"error": {"message": "You exceeded", "code": code}}))
     assert (failed.kind, calls) == ("quota", 1)
 
 
 def test_a_failure_is_named_by_its_code_and_the_words_are_logged(
-    agent: Make, ask: Ask, caplog: pytest.LogCaptureFixture
+    agent: Make, question: Question, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = {"error": {"message": "No model x for organization org-77", "type": "invalid", "code": "model_not_found"}}
-    failed, _ = failure(agent, ask, status(404, body))
+    failed, _ = failure(agent, question, status(404, body))
     assert failed.message.endswith("answered 404 (model_not_found)")
     assert "organization org-77" in caplog.text
 
 
 @pytest.mark.parametrize("code", ["sk-abcdefghijk", KEY, "two words", "x" * 65, "", 7, None, ["list"]])
-def test_a_code_that_is_none_is_left_away(agent: Make, ask: Ask, code: object) -> None:
-    failed, _ = failure(agent, ask, status(400, {"error": {"code": code}}))
+def test_a_code_that_is_none_is_left_away(agent: Make, question: Question, code: object) -> None:
+    failed, _ = failure(agent, question, status(400, {"error": {"code": code}}))
     assert failed.message.endswith("answered 400")
 
 
-def test_a_redirection_is_not_followed_with_the_key(agent: Make, ask: Ask) -> None:
+def test_a_redirection_is_not_followed_with_the_key(agent: Make, question: Question) -> None:
     with provider(status(200)) as elsewhere:
-        failed, _ = failure(agent, ask, status(307, Location=elsewhere.url))
+        failed, _ = failure(agent, question, status(307, Location=elsewhere.url))
         assert not elsewhere.calls
     assert failed.kind == "configuration"
 
 
-def test_nobody_listens(agent: Make, ask: Ask, naps: Naps) -> None:
+def test_nobody_listens(agent: Make, question: Question, naps: Naps) -> None:
     (port,) = ports(1)
     with pytest.raises(AgentFailed, match="cannot be reached") as caught:
-        agent(f"http://127.0.0.1:{port}").ask(ask, nothing, time.time() + LONG)
+        agent(f"http://127.0.0.1:{port}").ask(question, nothing, time.time() + LONG)
     assert caught.value.kind == "connection"
     assert sum(naps.taken) == sum(chat.PAUSES)
 
 
 @pytest.mark.parametrize("part", ["before the head", "before the text", "in the text"])
-def test_a_stall_ends_at_the_deadline(agent: Make, api: Api, ask: Ask, part: str) -> None:
+def test_a_stall_ends_at_the_deadline(agent: Make, api: Api, question: Question, part: str) -> None:
     data = {"before the head": b"", "before the text": api.first(), "in the text": api.first() + api.text("Ye")}[part]
     began = time.monotonic()
-    failed, calls = failure(agent, ask, stalls(data), within=SHORT)
+    failed, calls = failure(agent, question, stalls(data), within=SHORT)
     assert (failed.kind, calls) == ("timeout", 1)
     assert time.monotonic() - began < STALL
 
 
-def test_a_trickle_ends_at_the_deadline(agent: Make, api: Api, ask: Ask) -> None:
+def test_a_trickle_ends_at_the_deadline(agent: Make, api: Api, question: Question) -> None:
     def act(call: object) -> None:
         call.begin()
         while not call.server.released.wait(0.02):
             call.chunk(api.text("."))
 
     began = time.monotonic()
-    failed, _ = failure(agent, ask, act, within=SHORT)
+    failed, _ = failure(agent, question, act, within=SHORT)
     assert failed.kind == "timeout"
     assert time.monotonic() - began < STALL
 
 
 @pytest.mark.parametrize("how", ["byte by byte", "without an end of its own"])
-def test_no_way_of_dawdling_outlasts_the_deadline(agent: Make, api: Api, ask: Ask, how: str) -> None:
+def test_no_way_of_dawdling_outlasts_the_deadline(agent: Make, api: Api, question: Question, how: str) -> None:
     """A socket's timeout begins anew with every byte, and cannot be changed where the connection ends the answer."""
 
     def act(call: object) -> None:
@@ -261,57 +263,57 @@ def test_no_way_of_dawdling_outlasts_the_deadline(agent: Make, api: Api, ask: As
             call.server.released.wait(LONG)
 
     began = time.monotonic()
-    failed, calls = failure(agent, ask, act, within=SHORT)
+    failed, calls = failure(agent, question, act, within=SHORT)
     assert (failed.kind, calls) == ("timeout", 1)
     assert time.monotonic() - began < STALL
 
 
-def test_silence_has_a_limit_of_its_own(agent: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_has_a_limit_of_its_own(agent: Make, question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "SILENCE", 0.2)
-    failed, _ = failure(agent, ask, stalls())
+    failed, _ = failure(agent, question, stalls())
     assert (failed.kind, failed.message.endswith("was silent for 0.2 s")) == ("timeout", True)
 
 
-def test_one_answer_may_take_the_time_of_the_settings(agent: Make, api: Api, ask: Ask, naps: Naps) -> None:
+def test_one_answer_may_take_the_time_of_the_settings(agent: Make, api: Api, question: Question, naps: Naps) -> None:
     with provider(status(503, Retry_After="2")) as server:
         with pytest.raises(AgentFailed):
-            agent(server.url, {"ARAGORA_AGENT_TIMEOUT": "1"}).ask(ask, nothing, time.time() + LONG)
+            agent(server.url, {"ARAGORA_AGENT_TIMEOUT": "1"}).ask(question, nothing, time.time() + LONG)
         assert len(server.calls) == 1
 
 
-def test_a_deadline_that_has_passed_asks_nobody(agent: Make, api: Api, ask: Ask) -> None:
-    failed, calls = failure(agent, ask, answers(api, "Late."), within=-1)
+def test_a_deadline_that_has_passed_asks_nobody(agent: Make, api: Api, question: Question) -> None:
+    failed, calls = failure(agent, question, answers(api, "Late."), within=-1)
     assert (failed.kind, calls) == ("timeout", 0)
 
 
 @pytest.mark.parametrize("how", ["the connection breaks", "the stream ends early", "an error in the stream"])
-def test_half_an_answer_is_none(agent: Make, api: Api, ask: Ask, how: str) -> None:
+def test_half_an_answer_is_none(agent: Make, api: Api, question: Question, how: str) -> None:
     half = api.first() + api.text("Yes, but")
     act = {
         "the connection breaks": breaks_off(half),
         "the stream ends early": sends(half),
         "an error in the stream": sends(half + api.error("Overloaded")),
     }[how]
-    failed, calls = failure(agent, ask, act)
+    failed, calls = failure(agent, question, act)
     assert failed.kind in ("connection", "protocol", "server")
     assert calls == 1, "part of the answer was shown already"
 
 
-def test_done_without_a_reason_is_no_end(agent: Make, api: Api, ask: Ask) -> None:
-    failed, _ = failure(agent, ask, sends(api.first() + api.text("Yes, but") + b"data: [DONE]\n\n"))
+def test_done_without_a_reason_is_no_end(agent: Make, api: Api, question: Question) -> None:
+    failed, _ = failure(agent, question, sends(api.first() + api.text("Yes, but") + b"data: [DONE]\n\n"))
     assert failed.kind == "protocol"
 
 
-def test_an_error_before_the_first_word_is_tried_again(agent: Make, api: Api, ask: Ask) -> None:
+def test_an_error_before_the_first_word_is_tried_again(agent: Make, api: Api, question: Question) -> None:
     with provider(sends(api.error("Overloaded")), sends(api.first()), answers(api, "Now.")) as server:
-        assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Now."
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Now."
 
 
-def test_what_happens_after_the_end_of_the_answer_does_not_matter(agent: Make, api: Api, ask: Ask) -> None:
+def test_what_happens_after_the_end_of_the_answer_does_not_matter(agent: Make, api: Api, question: Question) -> None:
     whole = api.first() + api.text("Yes.") + api.finish()
     for act in (breaks_off(whole), sends(whole), stalls(whole), sends(whole + b"data: {\n\n")):
         with provider(act) as server:
-            assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Yes."
+            assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Yes."
 
 
 @pytest.mark.parametrize(
@@ -328,8 +330,8 @@ def test_what_happens_after_the_end_of_the_answer_does_not_matter(agent: Make, a
     ],
     ids=["half", "list", "null", "deep", "bytes", "html", "empty", "nul"],
 )
-def test_garbage_is_no_answer(agent: Make, ask: Ask, data: bytes) -> None:
-    failed, _ = failure(agent, ask, sends(data))
+def test_garbage_is_no_answer(agent: Make, question: Question, data: bytes) -> None:
+    failed, _ = failure(agent, question, sends(data))
     assert failed.kind == "protocol"
 
 
@@ -344,54 +346,56 @@ def test_garbage_is_no_answer(agent: Make, ask: Ask, data: bytes) -> None:
         b'data: {"model": 7, "choices": [{"delta": {"content": [7, {"type": "text", "text": 7}]}}]}\n\n',
     ],
 )
-def test_events_of_another_shape_say_nothing(agent: Make, api: Api, ask: Ask, data: bytes) -> None:
+def test_events_of_another_shape_say_nothing(agent: Make, api: Api, question: Question, data: bytes) -> None:
     with provider(sends(data + api.text("Yes.") + api.finish() + api.done())) as server:
-        assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Yes."
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Yes."
 
 
-def test_an_endless_answer_is_broken_off(agent: Make, api: Api, ask: Ask) -> None:
-    failed, _ = failure(agent, ask, repeats(api.text("la " * 1000), 1000))
+def test_an_endless_answer_is_broken_off(agent: Make, api: Api, question: Question) -> None:
+    failed, _ = failure(agent, question, repeats(api.text("la " * 1000), 1000))
     assert failed.kind == "too_long"
 
 
-def test_an_endless_stream_without_text_is_broken_off(agent: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_stream_without_text_is_broken_off(
+    agent: Make, question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exchange.Exchange.pieces, "__defaults__", (100_000,))
-    failed, _ = failure(agent, ask, repeats(b": ping\n\n" * 1000, 1000))
+    failed, _ = failure(agent, question, repeats(b": ping\n\n" * 1000, 1000))
     assert failed.kind == "too_long"
 
 
-def test_an_event_without_end_is_broken_off(agent: Make, ask: Ask) -> None:
-    failed, _ = failure(agent, ask, repeats(b"data: " + b"x" * 50_000, 1000))
+def test_an_event_without_end_is_broken_off(agent: Make, question: Question) -> None:
+    failed, _ = failure(agent, question, repeats(b"data: " + b"x" * 50_000, 1000))
     assert failed.kind == "protocol"
 
 
-def test_an_error_page_without_end_is_broken_off(agent: Make, ask: Ask) -> None:
+def test_an_error_page_without_end_is_broken_off(agent: Make, question: Question) -> None:
     def act(call: object) -> None:
         call.begin(400, "text/html")
         while True:
             call.chunk(b"x" * 60_000)
 
-    failed, _ = failure(agent, ask, act)
+    failed, _ = failure(agent, question, act)
     assert failed.kind == "refused"
 
 
-def test_a_cut_answer_is_one_unless_it_is_empty(agent: Make, api: Api, ask: Ask) -> None:
+def test_a_cut_answer_is_one_unless_it_is_empty(agent: Make, api: Api, question: Question) -> None:
     with provider(answers(api, "Yes, be", reason=api.cut)) as server:
-        assert agent(server.url).ask(ask, nothing, time.time() + LONG).text == "Yes, be"
-    failed, _ = failure(agent, ask, answers(api, reason=api.cut))
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Yes, be"
+    failed, _ = failure(agent, question, answers(api, reason=api.cut))
     assert failed.kind == "too_long"
 
 
-def test_a_refusal_is_a_failure(agent: Make, api: Api, ask: Ask) -> None:
-    failed, calls = failure(agent, ask, answers(api, "I", reason=api.refused))
+def test_a_refusal_is_a_failure(agent: Make, api: Api, question: Question) -> None:
+    failed, calls = failure(agent, question, answers(api, "I", reason=api.refused))
     assert (failed.kind, calls) == ("refused", 1)
 
 
-class Gone(Exception):  # noqa: N818  no error: it ends an answer that nobody waits for
+class Gone(Exception):  # noqa: N818 - no error: it ends an answer that nobody waits for
     """The debate was cancelled."""
 
 
-def test_an_answer_that_nobody_waits_for_is_broken_off(agent: Make, api: Api, ask: Ask) -> None:
+def test_an_answer_that_nobody_waits_for_is_broken_off(agent: Make, api: Api, question: Question) -> None:
     def on_token(text: str) -> None:
         if text:
             raise Gone
@@ -403,11 +407,11 @@ def test_an_answer_that_nobody_waits_for_is_broken_off(agent: Make, api: Api, as
 
     with provider(act) as server:
         with pytest.raises(Gone):
-            agent(server.url).ask(ask, on_token, time.time() + LONG)
+            agent(server.url).ask(question, on_token, time.time() + LONG)
         assert server.hung_up.wait(LONG)
 
 
-def test_a_debate_that_ended_during_a_pause_asks_nobody(agent: Make, ask: Ask) -> None:
+def test_a_debate_that_ended_during_a_pause_asks_nobody(agent: Make, question: Question) -> None:
     asked = []
 
     def on_token(text: str) -> None:
@@ -417,7 +421,7 @@ def test_a_debate_that_ended_during_a_pause_asks_nobody(agent: Make, ask: Ask) -
 
     with provider(status(503)) as server:
         with pytest.raises(Gone):
-            agent(server.url).ask(ask, on_token, time.time() + LONG)
+            agent(server.url).ask(question, on_token, time.time() + LONG)
         assert len(server.calls) == 1
 
 
@@ -432,43 +436,45 @@ LEAKS = [
 
 
 @pytest.mark.parametrize("act", LEAKS)
-def test_the_key_stays_secret(agent: Make, ask: Ask, act: Act, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_stays_secret(agent: Make, question: Question, act: Act, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    failed, _ = failure(agent, ask, act)
+    failed, _ = failure(agent, question, act)
     told = f"{failed!r} {failed} {failed.message} {''.join(traceback.format_exception(failed))} {caplog.text}"
     for part in ("verysecret", "abc***xyz"):
         assert part not in told
     assert "\n" not in failed.message
 
 
-def test_the_key_stays_secret_in_a_stream(agent: Make, api: Api, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
-    failed, _ = failure(agent, ask, sends(api.error(f"cannot use {KEY}\nnow")))
+def test_the_key_stays_secret_in_a_stream(
+    agent: Make, api: Api, question: Question, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed, _ = failure(agent, question, sends(api.error(f"cannot use {KEY}\nnow")))
     assert failed.message.endswith("failed within its answer")
     assert caplog.messages[0].endswith("cannot use [key] now")
 
 
-def test_the_key_is_in_no_repr(agent: Make, api: Api, ask: Ask) -> None:
+def test_the_key_is_in_no_repr(agent: Make, api: Api, question: Question) -> None:
     made = agent("http://127.0.0.1:1")
-    request = made._dialect.request(made._account, ask)
+    request = made._dialect.request(made._account, question)
     assert KEY in request.key
     for shown in (made, made._account, request, vars(made)):
         assert "verysecret" not in repr(shown)
 
 
 def test_credentials_of_netrc_do_not_replace_the_key(
-    agent: Make, api: Api, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    agent: Make, api: Api, question: Question, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     with provider(answers(api, "Yes.")) as server:
-        agent(server.url).ask(ask, nothing, time.time() + LONG)
+        agent(server.url).ask(question, nothing, time.time() + LONG)
         ((_, fields, _),) = server.calls
     assert "Basic" not in fields.get("Authorization", "")
 
 
-def test_the_connections_of_the_process_hold_no_cookies(api: Api, ask: Ask) -> None:
+def test_the_connections_of_the_process_hold_no_cookies(api: Api, question: Question) -> None:
     with provider(status(200, api.body("Yes."), Set_Cookie="who=me; Path=/")) as server:
         shared = exchange.session.__wrapped__()
         with shared:

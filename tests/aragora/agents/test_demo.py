@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from aragora.agents import AgentFailed, build
 from aragora.agents.demo import DELAY, MODEL, PIECES, STUMBLING, DemoAgent, delay
-from aragora.debate.asks import Ask, Kind, Passage, Purpose, Reply
 from aragora.debate.events import EventType
+from aragora.debate.questions import Kind, Passage, Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.debates import FOREVER, OFFLINE, QUESTION, agents, debate, of, proposal
 
 
-def said(ask: Ask) -> str:
-    return build(ask.agent, OFFLINE).ask(ask, lambda text: None, FOREVER).text
+def said(question: Question) -> str:
+    return build(question.agent, OFFLINE).ask(question, lambda text: None, FOREVER).text
 
 
 def test_a_default_debate_shows_disagreement_first_and_agreement_in_the_end():
@@ -100,9 +100,9 @@ def test_context_standpoint_and_peoples_suggestions_are_taken_up():
     assert "“Think of the dog”" in answer
 
 
-def revision(agent: AgentSpec, own: str, *critiques: Passage, number: int = 1) -> Ask:
+def revision(agent: AgentSpec, own: str, *critiques: Passage, number: int = 1) -> Question:
     passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.OWN, own, agent.name), *critiques)
-    return Ask(agent, Purpose.REVISE, number, None, 1, "", "", passages=passages)
+    return Question(agent, Purpose.REVISE, number, None, 1, "", "", passages=passages)
 
 
 def test_what_other_kinds_of_agents_suggest_is_quoted_and_kept():
@@ -124,9 +124,9 @@ def test_nobody_moves_without_critique():
 def test_answers_of_other_kinds_of_agents_are_criticised_and_may_be_voted_for():
     agent = AgentSpec("demo-1", "demo")
     passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.ANSWER, "It depends on many things.", "gpt"))
-    critique = Ask(agent, Purpose.CRITIQUE, 1, "gpt", 1, "", "", passages=passages)
+    critique = Question(agent, Purpose.CRITIQUE, 1, "gpt", 1, "", "", passages=passages)
     assert "takes no side" in said(critique)
-    vote = Ask(agent, Purpose.VOTE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
+    vote = Question(agent, Purpose.VOTE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
     assert '"choice": "gpt"' in said(vote)
 
 

@@ -1,7 +1,5 @@
 """Under gevent: answers are waited for side by side, and deadlines hold."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -14,12 +12,12 @@ monkey.patch_all()
 import json, time
 import gevent
 from aragora.agents import AgentFailed, build
-from aragora.debate.asks import Ask, Purpose
+from aragora.debate.questions import Question, Purpose
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import OpenAI, answers, provider
 
 api, spec = OpenAI(), AgentSpec("x", "openai")
-question = Ask(spec, Purpose.PROPOSE, 1, None, 1, "system", "prompt")
+question = Question(spec, Purpose.PROPOSE, 1, None, 1, "system", "prompt")
 
 def put(server, within):
     agent = build(spec, {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": server.url})

@@ -1,13 +1,11 @@
 """Which agents there are, and what they miss."""
 
-from __future__ import annotations
-
 import pytest
 
 from aragora.agents import AgentFailed, available, build
 from aragora.agents.providers import PROVIDERS
 from aragora.agents.registry import VARIABLES
-from aragora.debate.asks import Ask
+from aragora.debate.questions import Question
 from aragora.debate.spec import AgentSpec
 from aragora.settings import AGENT_VARIABLES, load
 
@@ -107,7 +105,9 @@ def test_a_demo_that_cannot_be_slowed_down_so_is_not_available() -> None:
         ("anthropic", "ANTHROPIC_BASE_URL", "https://models/v1/", "https://models/v1/messages"),
     ],
 )
-def test_addresses_may_end_as_people_write_them(ask: Ask, name: str, variable: str, address: str, url: str) -> None:
+def test_addresses_may_end_as_people_write_them(
+    question: Question, name: str, variable: str, address: str, url: str
+) -> None:
     environ = {variable: address, "ARAGORA_OLLAMA_MODEL": "tiny", "ANTHROPIC_API_KEY": "sk-1"}
     agent = build(AgentSpec("x", name), environ)
-    assert agent._dialect.request(agent._account, ask).url == url
+    assert agent._dialect.request(agent._account, question).url == url

@@ -1,7 +1,5 @@
 """Server-sent events out of bytes, however they are cut."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Asking over TLS: whom it trusts, how often that is read, and that deadlines hold there too."""
 
-from __future__ import annotations
-
 import ssl
 import subprocess
 import time
@@ -12,7 +10,7 @@ import pytest
 import requests
 
 from aragora.agents import AgentFailed, build, exchange
-from aragora.debate.asks import Ask, Reply
+from aragora.debate.questions import Question, Reply
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import OpenAI, answers, provider
 
@@ -52,7 +50,7 @@ def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Authorities:
 
 
 @pytest.fixture
-def put(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Reply]]:
+def put(question: Question, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Reply]]:
     """Asks at an address."""
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
@@ -62,7 +60,7 @@ def put(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rep
         sessions.append(exchange.session.__wrapped__())
         environ = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": url}
         agent = build(AgentSpec("x", "openai"), environ, connections=sessions[-1], sleep=lambda seconds: None)
-        return agent.ask(ask, lambda text: None, time.time() + within)
+        return agent.ask(question, lambda text: None, time.time() + within)
 
     yield put
     for session in sessions:

@@ -1,7 +1,5 @@
 """The command line's client against connections that break: it resumes behind the last event, and gives up in time."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

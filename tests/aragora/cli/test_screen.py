@@ -1,7 +1,5 @@
 """A debate on a terminal: everything is shown, and nothing that was written steers the terminal."""
 
-from __future__ import annotations
-
 import io
 import re
 

@@ -5,11 +5,11 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from aragora.debate import engine
-from aragora.debate.engine import Ask, Failure, Purpose, Reply
+from aragora.debate.engine import Failure, Purpose, Question, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import AgentSpec, DebateSpec
 
-Answer = Callable[[Ask], Reply | Failure]
+Answer = Callable[[Question], Reply | Failure]
 Between = Callable[[int], Iterable[Draft]]
 LONGEST = 20_000  # plans after which a debate is held to be endless
 
@@ -47,25 +47,25 @@ def run(
         append(plan.drafts)
         if plan.finished:
             return log
-        assert plan.asks
-        asks = list(plan.asks)
+        assert plan.questions
+        questions = list(plan.questions)
         if order is not None:
-            order.shuffle(asks)
-        for ask in asks:
+            order.shuffle(questions)
+        for question in questions:
             append(between(len(log)))
-            append(engine.record(rules, ask, answer(ask)))
+            append(engine.record(rules, question, answer(question)))
     raise AssertionError("the debate does not end")
 
 
-def well(ask: Ask) -> Reply:
+def well(question: Question) -> Reply:
     """Everybody keeps an opinion of its own and votes for the first agent."""
-    match ask.purpose:
+    match question.purpose:
         case Purpose.CRITIQUE:
             return Reply(json.dumps({"issues": ["vague"], "suggestions": [], "severity": 4, "reasoning": "because"}))
         case Purpose.VOTE | Purpose.JUDGE:
-            return vote(min(ask.choices))
+            return vote(min(question.choices))
         case _:
-            return Reply(f"{ask.purpose} {ask.agent.name} " + f"opinion{ask.agent.name[-1]} " * 5)
+            return Reply(f"{question.purpose} {question.agent.name} " + f"opinion{question.agent.name[-1]} " * 5)
 
 
 def vote(choice: str, confidence: float = 0.8) -> Reply:
@@ -75,18 +75,18 @@ def vote(choice: str, confidence: float = 0.8) -> Reply:
 def voting(votes: dict[str, str], confidences: dict[str, float] | None = None) -> Answer:
     """As `well`, but each agent votes as it is told."""
 
-    def answer(ask: Ask) -> Reply:
-        if ask.purpose in (Purpose.VOTE, Purpose.JUDGE):
-            name = ask.agent.name
+    def answer(question: Question) -> Reply:
+        if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
+            name = question.agent.name
             return vote(votes[name], (confidences or {}).get(name, 0.8))
-        return well(ask)
+        return well(question)
 
     return answer
 
 
-def failing(when: Callable[[Ask], bool]) -> Answer:
+def failing(when: Callable[[Question], bool]) -> Answer:
     """As `well`, but the asks that `when` picks fail."""
-    return lambda ask: Failure("timeout", "no answer in time") if when(ask) else well(ask)
+    return lambda question: Failure("timeout", "no answer in time") if when(question) else well(question)
 
 
 def of(log: Sequence[Event], *types: EventType) -> list[Event]:

@@ -1,7 +1,7 @@
 import pytest
 
 from aragora.debate import engine
-from aragora.debate.engine import Ask, Failure, Purpose, Reply
+from aragora.debate.engine import Failure, Purpose, Question, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import AgentSpec
 from tests.aragora.debate.simulation import decision, end, failing, of, run, shape, spec, vote, voting, well
@@ -29,9 +29,9 @@ def test_asks_of_one_phase_come_together():
     rules = spec()
     plan = engine.plan(rules, [], 5.0)
     assert [draft.type for draft in plan.drafts] == [EventType.DEBATE_START, EventType.ROUND_START]
-    assert [(ask.agent.name, ask.purpose, ask.round, ask.attempt) for ask in plan.asks] == [
-        (name, Purpose.PROPOSE, 1, 1) for name in ("agent-1", "agent-2", "agent-3")
-    ]
+    assert [
+        (question.agent.name, question.purpose, question.round, question.attempt) for question in plan.questions
+    ] == [(name, Purpose.PROPOSE, 1, 1) for name in ("agent-1", "agent-2", "agent-3")]
     assert not plan.finished
 
 
@@ -64,7 +64,9 @@ def test_a_split_vote_goes_on():
 
 def test_unanimous_guesses_below_the_threshold_go_on():
     rules = spec(rounds=3, consensus="unanimous", count=4)
-    answer = failing(lambda ask: ask.purpose is Purpose.VOTE and ask.agent.name in ("agent-3", "agent-4"))
+    answer = failing(
+        lambda question: question.purpose is Purpose.VOTE and question.agent.name in ("agent-3", "agent-4")
+    )
     log = run(rules, answer)
     assert end(log)["rounds"] == 3
     assert decision(log)["quorum"] == {"needed": 3, "cast": 2}
@@ -73,8 +75,8 @@ def test_unanimous_guesses_below_the_threshold_go_on():
 
 @pytest.mark.parametrize("early_stop", [True, False])
 def test_converged_answers_end_it_early(early_stop):
-    def alike(ask: Ask) -> Reply | Failure:
-        return Reply("The same words for everybody") if ask.purpose is Purpose.REVISE else split(ask)
+    def alike(question: Question) -> Reply | Failure:
+        return Reply("The same words for everybody") if question.purpose is Purpose.REVISE else split(question)
 
     split = voting({"agent-1": "agent-1", "agent-2": "agent-2", "agent-3": "agent-3"})
     log = run(spec(rounds=3, early_stop=early_stop), alike)
@@ -113,15 +115,15 @@ class TestJudge:
         assert [event.agent for event in of(log, EventType.VOTE)] == ["agent-1"]
 
     def test_the_next_one_judges_when_the_judge_fails(self):
-        answer = failing(lambda ask: ask.purpose is Purpose.JUDGE and ask.agent.name == "agent-3")
+        answer = failing(lambda question: question.purpose is Purpose.JUDGE and question.agent.name == "agent-3")
         log = run(self.rules(None, None, "judge"), answer)
         assert [event.agent for event in of(log, EventType.VOTE)] == ["agent-1"]
         assert len(of(log, EventType.AGENT_ERROR)) == 2
         assert end(log)["status"] == "completed"
 
     def test_no_decision_when_nobody_judges_readably(self):
-        def answer(ask: Ask) -> Reply:
-            return Reply("no idea") if ask.purpose is Purpose.JUDGE else well(ask)
+        def answer(question: Question) -> Reply:
+            return Reply("no idea") if question.purpose is Purpose.JUDGE else well(question)
 
         log = run(self.rules(None, None, None), answer)
         assert len(of(log, EventType.AGENT_ERROR)) == 6
@@ -141,7 +143,7 @@ class TestJudge:
 
 class TestFailures:
     def test_a_failing_agent_is_asked_once_more(self):
-        log = run(spec(rounds=1), failing(lambda ask: ask.agent.name == "agent-2" and ask.attempt == 1))
+        log = run(spec(rounds=1), failing(lambda question: question.agent.name == "agent-2" and question.attempt == 1))
         assert end(log)["status"] == "completed"
         errors = of(log, EventType.AGENT_ERROR)
         assert {event.agent for event in errors} == {"agent-2"}
@@ -152,10 +154,10 @@ class TestFailures:
         votes = {"agent-1": "agent-1", "agent-2": "agent-2", "agent-3": "agent-3"}
         later = voting(votes)
 
-        def answer(ask: Ask) -> Reply | Failure:
-            if ask.agent.name == "agent-2" and ask.round == 1:
+        def answer(question: Question) -> Reply | Failure:
+            if question.agent.name == "agent-2" and question.round == 1:
                 return Failure("server", "HTTP 500")
-            return later(ask)
+            return later(question)
 
         log = run(spec(rounds=2), answer)
         first = [event for event in log if event.round == 1 and event.agent == "agent-2"]
@@ -168,13 +170,13 @@ class TestFailures:
         assert of(log, EventType.VOTE)[-2].agent == "agent-2"
 
     def test_who_is_left_out_is_not_asked_and_not_elected(self):
-        def answer(ask: Ask) -> Reply | Failure:
-            if ask.agent.name == "agent-3" and ask.purpose is Purpose.CRITIQUE:
+        def answer(question: Question) -> Reply | Failure:
+            if question.agent.name == "agent-3" and question.purpose is Purpose.CRITIQUE:
                 return Failure("timeout", "no answer in time")
-            if ask.purpose is Purpose.VOTE:
-                assert "agent-3" not in ask.choices
-            assert ask.agent.name != "agent-3" or ask.purpose is Purpose.PROPOSE
-            return well(ask)
+            if question.purpose is Purpose.VOTE:
+                assert "agent-3" not in question.choices
+            assert question.agent.name != "agent-3" or question.purpose is Purpose.PROPOSE
+            return well(question)
 
         log = run(spec(rounds=1), answer)
         assert {event.agent for event in of(log, EventType.VOTE)} == {"agent-1", "agent-2"}
@@ -183,10 +185,10 @@ class TestFailures:
     def test_failing_while_voting_costs_the_vote_and_not_the_answer(self):
         votes = {"agent-1": "agent-3", "agent-2": "agent-3", "agent-3": "agent-3"}
 
-        def answer(ask: Ask) -> Reply | Failure:
-            if ask.agent.name == "agent-3" and ask.purpose is Purpose.VOTE:
+        def answer(question: Question) -> Reply | Failure:
+            if question.agent.name == "agent-3" and question.purpose is Purpose.VOTE:
                 return Failure("timeout", "no answer in time")
-            return voting(votes)(ask)
+            return voting(votes)(question)
 
         log = run(spec(rounds=1), answer)
         assert decision(log)["choice"] == "agent-3"
@@ -195,14 +197,16 @@ class TestFailures:
 
     @pytest.mark.parametrize("purpose", [Purpose.PROPOSE, Purpose.CRITIQUE, Purpose.REVISE, Purpose.VOTE])
     def test_below_two_live_agents_it_has_failed(self, purpose):
-        log = run(spec(), failing(lambda ask: ask.purpose is purpose and ask.agent.name != "agent-1"))
+        log = run(spec(), failing(lambda question: question.purpose is purpose and question.agent.name != "agent-1"))
         assert end(log)["status"] == "failed"
         assert end(log)["reason"] == "fewer than 2 agents are left in round 1"
         assert not of(log, EventType.CONSENSUS)
 
     def test_two_agents_stay_alive_when_one_votes_unreadably(self):
-        def answer(ask: Ask) -> Reply:
-            return Reply("hm") if ask.purpose is Purpose.VOTE and ask.agent.name == "agent-2" else well(ask)
+        def answer(question: Question) -> Reply:
+            return (
+                Reply("hm") if question.purpose is Purpose.VOTE and question.agent.name == "agent-2" else well(question)
+            )
 
         log = run(spec(count=2, rounds=1), answer)
         assert end(log)["status"] == "completed"
@@ -210,16 +214,18 @@ class TestFailures:
         assert not decision(log)["reached"]
 
     def test_an_empty_proposal_is_none(self):
-        def answer(ask: Ask) -> Reply:
-            return Reply(" \n ") if ask.agent.name == "agent-2" else well(ask)
+        def answer(question: Question) -> Reply:
+            return Reply(" \n ") if question.agent.name == "agent-2" else well(question)
 
         log = run(spec(count=2), answer)
         assert end(log)["status"] == "failed"
         assert {event.data["kind"] for event in of(log, EventType.AGENT_ERROR)} == {"unusable"}
 
     def test_an_empty_revision_leaves_the_answer_as_it_was(self):
-        def answer(ask: Ask) -> Reply:
-            return Reply("") if ask.purpose is Purpose.REVISE and ask.agent.name == "agent-1" else well(ask)
+        def answer(question: Question) -> Reply:
+            return (
+                Reply("") if question.purpose is Purpose.REVISE and question.agent.name == "agent-1" else well(question)
+            )
 
         log = run(spec(rounds=1), answer)
         assert decision(log)["answer"].startswith("propose agent-1")
@@ -268,15 +274,15 @@ class TestTime:
         early = Event(1, EventType.USER_SUGGESTION, 10.0, 0, None, {"text": "cost?", "user": None})
         assert engine.deadline(rules, [early]) is None
         plan = engine.plan(rules, [early], 500.0)
-        assert len(plan.asks) == 3
+        assert len(plan.questions) == 3
         start = Event(2, EventType.DEBATE_START, 500.0, 0, None, plan.drafts[0].data)
         assert engine.deadline(rules, [early, start]) == 550.0
 
     def test_nothing_is_asked_that_has_no_time_left(self):
         rules = spec(timeout=50.0)
         started = run(rules, well)[:2]
-        assert engine.plan(rules, started, started[0].at + 49.9).asks
-        assert not engine.plan(rules, started, started[0].at + 50.0 - engine.LEAST / 2).asks
+        assert engine.plan(rules, started, started[0].at + 49.9).questions
+        assert not engine.plan(rules, started, started[0].at + 50.0 - engine.LEAST / 2).questions
 
     def test_a_clock_that_goes_backwards_makes_no_negative_duration(self):
         rules = spec(rounds=1)
@@ -290,9 +296,9 @@ class TestPeople:
     def test_suggestions_are_shown_to_every_agent_afterwards(self):
         seen: list[bool] = []
 
-        def answer(ask: Ask) -> Reply:
-            seen.append("Think of the cost." in ask.prompt)
-            return well(ask)
+        def answer(question: Question) -> Reply:
+            seen.append("Think of the cost." in question.prompt)
+            return well(question)
 
         log = run(spec(rounds=1), answer, between=lambda seq: [self.SUGGESTION] if seq == 3 else [])
         assert log[3].type is EventType.USER_SUGGESTION
@@ -331,11 +337,11 @@ class TestCancellation:
 def test_each_voter_reads_the_answers_in_another_order():
     orders = []
 
-    def answer(ask: Ask) -> Reply:
-        if ask.purpose is Purpose.VOTE:
-            orders.append(ask.choices)
+    def answer(question: Question) -> Reply:
+        if question.purpose is Purpose.VOTE:
+            orders.append(question.choices)
             return vote("1")
-        return well(ask)
+        return well(question)
 
     run(spec(rounds=1), answer)
     assert [order[0] for order in orders] == ["agent-1", "agent-2", "agent-3"]

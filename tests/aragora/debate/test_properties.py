@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aragora.debate import engine, replies
-from aragora.debate.asks import Ask, Failure, Purpose, Reply
 from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.questions import Failure, Purpose, Question, Reply
 from aragora.debate.spec import MODES, AgentSpec, DebateSpec
 from aragora.debate.state import ATTEMPTS, fold
 from tests.aragora.debate.simulation import end, of, run, vote, well
@@ -41,15 +41,16 @@ class Agents:
     seed: int
     trouble: float
 
-    def __call__(self, ask: Ask) -> Reply | Failure:
-        chance = random.Random(f"{self.seed} {ask.agent.name} {ask.purpose} {ask.round} {ask.target} {ask.attempt}")
+    def __call__(self, question: Question) -> Reply | Failure:
+        which = f"{question.agent.name} {question.purpose} {question.round} {question.target} {question.attempt}"
+        chance = random.Random(f"{self.seed} {which}")
         if chance.random() < self.trouble:
             return chance.choice([Failure("timeout", "no answer in time"), Reply(chance.choice(GARBAGE))])
-        if ask.purpose in (Purpose.VOTE, Purpose.JUDGE):
-            return vote(chance.choice(sorted(ask.choices)), chance.random())
-        if ask.purpose is Purpose.REVISE and chance.random() < 0.5:
+        if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
+            return vote(chance.choice(sorted(question.choices)), chance.random())
+        if question.purpose is Purpose.REVISE and chance.random() < 0.5:
             return Reply("We all agree in the end")
-        return well(ask)
+        return well(question)
 
 
 AGENTS = st.builds(Agents, st.integers(0, 2**32), st.sampled_from([0.0, 0.1, 0.5]))
@@ -153,12 +154,14 @@ def test_a_crash_repeats_only_what_was_not_answered(rules, agents):
     for length in range(len(log)):
         state = fold(rules, log[:length])
         plan = engine.plan(rules, log[:length], log[length - 1].at if length else 1000.0)
-        asked = [(ask.agent.name, ask.purpose, ask.round, ask.target) for ask in plan.asks]
+        asked = [
+            (question.agent.name, question.purpose, question.round, question.target) for question in plan.questions
+        ]
         assert len(asked) == len(set(asked))
-        for ask in plan.asks:
-            question = engine.Question(ask.round, ask.purpose, ask.agent.name, ask.target)
-            assert question not in state.answered
-            assert ask.attempt == state.errors.get(question, 0) + 1 <= ATTEMPTS
+        for question in plan.questions:
+            which = engine.QuestionId(question.round, question.purpose, question.agent.name, question.target)
+            assert which not in state.answered
+            assert question.attempt == state.errors.get(which, 0) + 1 <= ATTEMPTS
 
 
 @settings(max_examples=60, deadline=None)
@@ -213,8 +216,8 @@ def strings(value: object) -> list[str]:
 def test_any_reply_gives_valid_drafts_only(purpose, text, attempt):
     choices = ("agent-2", "agent-1") if purpose in (Purpose.VOTE, Purpose.JUDGE) else ()
     target = "agent-2" if purpose is Purpose.CRITIQUE else None
-    ask = Ask(AgentSpec("agent-1", "demo"), purpose, 1, target, attempt, "", "", choices)
-    (draft,) = replies.drafts(ask, Reply(text))
+    question = Question(AgentSpec("agent-1", "demo"), purpose, 1, target, attempt, "", "", choices)
+    (draft,) = replies.drafts(question, Reply(text))
     assert (draft.round, draft.agent) == (1, "agent-1")
     stored = json.dumps(draft.data, allow_nan=False, ensure_ascii=False)
     stored.encode()

@@ -32,7 +32,7 @@ def test_it_runs_from_the_start_to_the_end():
 
 def test_errors_are_counted_and_the_second_leaves_out():
     rules = spec(rounds=1)
-    log = run(rules, failing(lambda ask: ask.agent.name == "agent-2"))
+    log = run(rules, failing(lambda question: question.agent.name == "agent-2"))
     state = fold(rules, log)
     assert list(state.errors.values()) == [2]
     assert list(state.left_out) == [(1, "agent-2")]

@@ -1,13 +1,11 @@
 """Participants whose behaviour a test decides; they keep the contract of `aragora.agents.Agent`."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Mapping
 
 from aragora.agents import AgentFailed
-from aragora.debate.engine import Ask, Purpose, Reply
+from aragora.debate.engine import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
 
 TICK = 0.01
@@ -17,23 +15,23 @@ class Scripted:
     """Answers like the demo, at once; counts its calls, waits or fails when told to."""
 
     def __init__(self) -> None:
-        self.calls: list[Ask] = []
+        self.calls: list[Question] = []
         self.broken_off = 0
         self.called = threading.Event()
         self.hold = threading.Event()
         self.hold.set()
-        self.failure: Callable[[Ask], Exception | None] = lambda ask: None
+        self.failure: Callable[[Question], Exception | None] = lambda question: None
         self._lock = threading.Lock()
 
-    def build(self, spec: AgentSpec, environ: Mapping[str, str]) -> Scripted:
+    def build(self, spec: AgentSpec, environ: Mapping[str, str]) -> "Scripted":
         """One object plays every participant."""
         return self
 
-    def ask(self, ask: Ask, on_token: Callable[[str], None], deadline: float) -> Reply:
+    def ask(self, question: Question, on_token: Callable[[str], None], deadline: float) -> Reply:
         with self._lock:
-            self.calls.append(ask)
+            self.calls.append(question)
         self.called.set()
-        failure = self.failure(ask)
+        failure = self.failure(question)
         if failure is not None:
             raise failure
         try:
@@ -47,15 +45,15 @@ class Scripted:
             with self._lock:
                 self.broken_off += 1
             raise
-        text = answer(ask)
+        text = answer(question)
         on_token(text)
         return Reply(text)
 
 
-def answer(ask: Ask) -> str:
-    if ask.purpose is Purpose.CRITIQUE:
+def answer(question: Question) -> str:
+    if question.purpose is Purpose.CRITIQUE:
         return '{"issues": ["vague"], "suggestions": ["measure it"], "severity": 4, "reasoning": "no figures"}'
-    if ask.purpose in (Purpose.VOTE, Purpose.JUDGE):
-        choice = ask.choices[0] if ask.choices else "1"
+    if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
+        choice = question.choices[0] if question.choices else "1"
         return f'{{"choice": "{choice}", "confidence": 0.8, "reasoning": "the clearest"}}'
-    return f"{ask.agent.name} proposes to measure it first, in round {ask.round}."
+    return f"{question.agent.name} proposes to measure it first, in round {question.round}."

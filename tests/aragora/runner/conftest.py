@@ -1,7 +1,5 @@
 """A process' parts, as often as a test needs them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """Debates while the database is away: they wait, keep the answers that were given, and go on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +25,9 @@ def settings(environ: dict[str, str]) -> Settings:
 
 
 def asked_once(parts: Parts) -> bool:
-    asked = Counter((ask.agent.name, ask.purpose, ask.round, ask.target) for ask in parts.agent.calls)
+    asked = Counter(
+        (question.agent.name, question.purpose, question.round, question.target) for question in parts.agent.calls
+    )
     return set(asked.values()) == {1}
 
 

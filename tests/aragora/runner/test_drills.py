@@ -1,7 +1,5 @@
 """Processes are killed at random moments; every debate ends, and its log has no gap and nothing twice."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import random

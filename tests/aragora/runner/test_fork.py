@@ -1,7 +1,5 @@
 """Parts that are opened after a fork share nothing with those of the parent."""
 
-from __future__ import annotations
-
 import os
 import time
 

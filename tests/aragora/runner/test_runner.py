@@ -1,7 +1,5 @@
 """The runner on both databases: it finishes debates, hands them over, and never writes what is not its own."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

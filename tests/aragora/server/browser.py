@@ -1,7 +1,5 @@
 """A headless Chromium, driven through its DevTools protocol: just enough to use the console as a person would."""
 
-from __future__ import annotations
-
 import base64
 import itertools
 import json

@@ -1,7 +1,5 @@
 """One server of each kind for all tests; those that end a server start their own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -5,13 +5,11 @@ memory, and the lag from an event's storing to its arrival. The watchers are gre
 machine with the server, so the lag is an upper bound.
 """
 
-from __future__ import annotations
-
 from gevent import monkey
 
 monkey.patch_all()
 
-import argparse  # noqa: E402  everything below must see patched sockets
+import argparse  # noqa: E402 - everything below must see patched sockets
 import json  # noqa: E402
 import resource  # noqa: E402
 import socket  # noqa: E402

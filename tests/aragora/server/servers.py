@@ -1,7 +1,5 @@
 """The application as it is deployed: one process tree for each kind of server, on a port that the kernel chose."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The audit log on every kind of server: who, what, when, result; no secrets; rotated; never in anybody's way."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Tokens, foreign pages and the bound on watchers, on every kind of server."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The console in a real browser, through the gateway: ask, watch, come back, search, and let nothing foreign run."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The HTTP contract, the same from every kind of server."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import contextlib
 import http.client

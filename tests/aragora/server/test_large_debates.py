@@ -1,7 +1,5 @@
 """A debate that holds more than one answer should be made of at once: sent in portions, with pauses, and whole."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

@@ -1,7 +1,5 @@
 """Another program holds the SQLite file: every kind of server says 503, and serves on afterwards."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

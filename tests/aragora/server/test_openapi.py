@@ -1,7 +1,5 @@
 """The served description: valid, complete, and kept by the server under generated requests."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator

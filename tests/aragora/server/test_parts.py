@@ -1,7 +1,5 @@
 """The parts that need no server: strict JSON, slots, watchers, texts, the development server's rules."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

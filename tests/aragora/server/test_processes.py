@@ -1,7 +1,5 @@
 """What only whole processes show: counting over workers and deaths, refusals at start, reload, lost parts."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """A watcher that does not read: held back, told why, and no burden meanwhile; here with patience cut short."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket
@@ -18,7 +16,7 @@ from prometheus_client import values
 
 from aragora import settings
 from aragora.debate.events import Draft, EventType
-from aragora.server import live, process, websocket
+from aragora.server import async_watchers, process, websocket
 from aragora.service import NewDebate
 
 EVENTS = 60
@@ -122,7 +120,7 @@ def test_a_watcher_that_is_only_slow_gets_everything(here: process.Process, deba
 def test_an_asynchronous_watcher_that_takes_nothing_is_closed_with_a_code(
     here: process.Process, debate_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(async_watchers, "STALL_SECONDS", 0.4)
     sent: list[dict[str, Any]] = []
 
     async def watch() -> None:
@@ -138,7 +136,9 @@ def test_an_asynchronous_watcher_that_takes_nothing_is_closed_with_a_code(
 
         with ThreadPoolExecutor(2) as executor:
             scope = {"type": "websocket", "path": "/ws", "headers": [], "subprotocols": []}
-            conversation = live.Conversation(scope, spoken.get, send, live.Bell(), live.Pool(executor))
+            conversation = async_watchers.AsyncSession(
+                scope, spoken.get, send, async_watchers.Wakeup(), async_watchers.Pool(executor)
+            )
             await conversation.run("slow")
 
     asyncio.run(watch())

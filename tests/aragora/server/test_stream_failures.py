@@ -1,7 +1,5 @@
 """A stream whose database fails in the middle ends as a stream, under threads and on a loop."""
 
-from __future__ import annotations
-
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from aragora.debate.events import Draft, EventType
-from aragora.server import live, process, stream
+from aragora.server import async_watchers, process, stream
 from aragora.service import NewDebate
 from aragora.storage.changes import RECENT
 from tests.aragora.server.test_slow_watchers import here
@@ -42,13 +40,13 @@ def test_a_stream_of_a_thread(here: process.Process, long_debate: str) -> None:
 
 
 def test_a_stream_of_a_loop(here: process.Process, long_debate: str) -> None:
-    sent: list[live.Message] = []
+    sent: list[async_watchers.Message] = []
 
-    async def receive() -> live.Message:
+    async def receive() -> async_watchers.Message:
         await asyncio.sleep(60)
         return {"type": "http.disconnect"}
 
-    async def send(message: live.Message) -> None:
+    async def send(message: async_watchers.Message) -> None:
         sent.append(message)
         if message.get("body", b"").startswith(b"id: 1\n"):
             break_database(here)
@@ -57,7 +55,9 @@ def test_a_stream_of_a_loop(here: process.Process, long_debate: str) -> None:
         with ThreadPoolExecutor(2) as threads:
             start = {"type": "http.response.start", "status": 200, "headers": []}
             wanted = stream.StreamEvents(long_debate, 0)
-            await live.send_stream(wanted, start, receive, send, live.Bell(), live.Pool(threads))
+            await async_watchers.send_stream(
+                wanted, start, receive, send, async_watchers.Wakeup(), async_watchers.Pool(threads)
+            )
 
     asyncio.run(run())
     assert [message["type"] for message in sent].count("http.response.start") == 1

@@ -1,7 +1,5 @@
 """The WebSocket contract, the same from every kind of server."""
 
-from __future__ import annotations
-
 import base64
 import os
 import random

@@ -1,7 +1,5 @@
 """After a 101 nothing but WebSocket is written, whatever fails beneath: a close code says what became of it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """Frames and messages that no client sends: the connection may end, the process and its other clients do not notice."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """The use cases on SQLite: what is accepted, what is refused and in which words, and what is shown."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The Markdown of exports, read by an independent reader: everything is shown, nothing is active, code is exact."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """The settings: each wrong value names its variable and the mend; the page and gunicorn's file agree with the table."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Real databases for tests: a SQLite file, or a PostgreSQL server started here on a unix socket."""
 
-from __future__ import annotations
-
 import getpass
 import itertools
 import os

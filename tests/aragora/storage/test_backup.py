@@ -1,7 +1,5 @@
 """Copies on both databases: complete while others write, verified, never half, never over something by accident."""
 
-from __future__ import annotations
-
 import sqlite3
 import stat
 import threading

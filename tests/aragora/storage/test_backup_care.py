@@ -1,7 +1,5 @@
 """What an operator relies on: dated copies, retention, encryption, reading back, the note of success."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets
@@ -73,7 +71,7 @@ def test_copies_into_a_directory_are_dated_kept_in_number_and_noted(
     assert main(["backup", str(shelf), "--keep", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["debates"], told["events"]) == (1, 10)
-    copies = backup.Shelf(shelf).copies()
+    copies = backup.BackupDirectory(shelf).copies()
     assert copies == [Path(told["path"]), older[2]]
     assert stat.S_IMODE(copies[0].stat().st_mode) == 0o600
     assert {path.name for path in shelf.iterdir()} == {"aragora-notes.txt", *(path.name for path in copies)}
@@ -135,7 +133,7 @@ def test_a_device_is_never_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("filled", "here")
 def test_one_backup_at_a_time(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with backup.Shelf(shelf).held():
+    with backup.BackupDirectory(shelf).held():
         assert main(["backup", str(shelf)]) == 1
     assert "another backup" in capsys.readouterr().err
     assert list(shelf.iterdir()) == []

@@ -1,7 +1,5 @@
 """The change feed: watchers are told at once, whoever made the change, and a thousand cost one read."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

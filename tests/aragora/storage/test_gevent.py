@@ -1,7 +1,5 @@
 """Under gevent: waiting for PostgreSQL lets other greenlets run, and SQLite's pieces are short."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Leases on both databases: one holder at a time, taken over when it falls silent, handed over at once."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 

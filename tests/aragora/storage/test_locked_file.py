@@ -1,7 +1,5 @@
 """A SQLite file that another program holds: waited for, then told as unavailable, never as a failure of ours."""
 
-from __future__ import annotations
-
 import dataclasses
 import sqlite3
 import threading

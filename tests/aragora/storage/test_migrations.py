@@ -1,7 +1,5 @@
 """Migrations: many processes start at once, the tables are what the code says, newer tables are refused."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Redis between processes, and life without it."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The contract of the store, the same on SQLite and PostgreSQL."""
 
-from __future__ import annotations
-
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Who can reach the application, who is believed, and what the gateway before it says of its own file."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import socket
@@ -33,7 +31,7 @@ def gateway(file: Path | None) -> Iterator[Finding]:
     command = [sys.executable, "-m", "proxy", "check", str(file.absolute())]
     try:
         # Elsewhere than here: -m would find a directory named proxy first.
-        said = subprocess.run(command, capture_output=True, text=True, timeout=GATEWAY_WAIT, check=False, cwd="/")  # noqa: S603  a fixed program
+        said = subprocess.run(command, capture_output=True, text=True, timeout=GATEWAY_WAIT, check=False, cwd="/")  # noqa: S603 - a fixed program
     except subprocess.TimeoutExpired:
         yield Finding("gateway file", "failure", f"{file}: no answer in {GATEWAY_WAIT:g} s", " ".join(command))
         return

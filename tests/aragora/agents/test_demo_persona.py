@@ -2,7 +2,7 @@
 
 import pytest
 
-from aragora.agents.argument import Stance, character, concerns, read
+from aragora.agents.demo.persona import Stance, character, concerns, read
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 The machine that makes the copies holds the public key alone, so whoever takes it over cannot read yesterday's copies.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ PACKAGE = "age"
 
 
 def seal(plain: Path, sealed: Path, recipient: str) -> None:
-    """Encrypt ``plain`` into the existing file ``sealed``; raises :class:`BackupFailed`."""
+    """Encrypt `plain` into the existing file `sealed`; raises `BackupFailed`."""
     run(["age", "--encrypt", "--recipient", recipient, "--output", str(sealed), str(plain)], PACKAGE)
     # Every chunk carries its own tag, so what age wrote is longer than what it read; a full disk would have made it
     # fail, and a file that is shorter is not what it said.
@@ -36,7 +34,7 @@ def is_sealed(path: Path) -> bool:
 def opened(path: Path, identity: Path | None) -> Iterator[Path]:
     """The file itself, or its plain text in a directory that only we can read and that is gone afterwards.
 
-    Raises :class:`BackupFailed` when it is encrypted and ``identity`` (a file with age's secret key) does not fit.
+    Raises `BackupFailed` when it is encrypted and `identity` (a file with age's secret key) does not fit.
     """
     if not is_sealed(path):
         yield path

@@ -1,7 +1,5 @@
 """The directory in which dated copies stand, and the note of the last success that monitoring reads."""
 
-from __future__ import annotations
-
 import dataclasses
 import fcntl
 import json
@@ -21,7 +19,7 @@ _NOTE = "backup.json"
 _MAX_NOTE = 4096
 
 
-class Shelf:
+class BackupDirectory:
     """A directory of dated copies; other files in it are left alone."""
 
     def __init__(self, directory: Path) -> None:
@@ -31,7 +29,7 @@ class Shelf:
     def held(self) -> Iterator[None]:
         """For one writer at a time; clears away what a writer that was killed has left.
 
-        Raises :class:`BackupFailed` while another one writes, and when the directory cannot be used.
+        Raises `BackupFailed` while another one writes, and when the directory cannot be used.
         """
         try:
             number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -57,7 +55,7 @@ class Shelf:
         return [self.directory / name for name in names]
 
     def keep(self, count: int) -> list[Path]:
-        """Remove all but the ``count`` newest; those that were removed."""
+        """Remove all but the `count` newest; those that were removed."""
         surplus = self.copies()[count:]
         for path in surplus:
             path.unlink(missing_ok=True)
@@ -66,7 +64,7 @@ class Shelf:
 
 @dataclass(frozen=True, slots=True)
 class LastBackup:
-    """The last copy that was verified: ``at`` is the moment it shows, in unix seconds."""
+    """The last copy that was verified: `at` is the moment it shows, in unix seconds."""
 
     at: float
     path: str
@@ -74,7 +72,7 @@ class LastBackup:
 
 
 def note_backup(settings: Settings, last: LastBackup) -> None:
-    """Leave word of a success in the data directory; raises :class:`BackupFailed`."""
+    """Leave word of a success in the data directory; raises `BackupFailed`."""
     note = settings.data_dir / _NOTE
     partial = note.with_name(_NOTE + ".partial")
     try:

@@ -1,6 +1,4 @@
-"""``migrate``, ``backup`` and ``restore``: looking after the database, on the machine that can reach it."""
-
-from __future__ import annotations
+"""`migrate`, `backup` and `restore`: looking after the database, on the machine that can reach it."""
 
 import argparse
 import dataclasses
@@ -8,20 +6,20 @@ import json
 import time
 from pathlib import Path
 
-from aragora.commands.exits import FINE, Parser, UsageError
+from aragora.commands.exit_codes import FINE, Parser, UsageError
 from aragora.settings import Settings
 from aragora.storage import backup, migrations
 from aragora.storage.engine import open_database
 
 
 def add_migrate(migrate: Parser) -> None:
-    """The arguments of ``migrate``."""
+    """The arguments of `migrate`."""
     _add_json(migrate)
     migrate.set_defaults(run=run_migrate)
 
 
 def add_backup(copy: Parser) -> None:
-    """The arguments of ``backup`` and ``backup verify``."""
+    """The arguments of `backup` and `backup verify`."""
     _add_json(copy)
     copy.add_argument(
         "words",
@@ -37,7 +35,7 @@ def add_backup(copy: Parser) -> None:
 
 
 def add_restore(restore: Parser) -> None:
-    """The arguments of ``restore``."""
+    """The arguments of `restore`."""
     _add_json(restore)
     restore.add_argument("file")
     restore.add_argument("--force", action="store_true", help="replace an existing database")
@@ -80,11 +78,11 @@ def run_backup(given: argparse.Namespace, settings: Settings) -> int:
     if not target.is_dir():
         copy = backup.back_up(settings, target, force=given.force)
     else:
-        shelf = backup.Shelf(target)
-        with shelf.held():
-            copy = backup.back_up(settings, shelf.place(backup.kind(settings), at), force=given.force)
+        directory = backup.BackupDirectory(target)
+        with directory.held():
+            copy = backup.back_up(settings, directory.place(backup.kind(settings), at), force=given.force)
             if given.keep is not None:
-                shelf.keep(given.keep)
+                directory.keep(given.keep)
     backup.note_backup(settings, backup.LastBackup(at, str(copy.path.absolute()), copy.size))
     return _tell(given, "copied to", copy)
 

@@ -4,8 +4,6 @@ The conversation itself is `aragora.server.session`'s, as everywhere. Whatever m
 watcher whose next events are in memory, and that is nearly always, is served on the loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading
@@ -32,7 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 Result = TypeVar("Result")
 
 
-class Bell:
+class Wakeup:
     """Wakes coroutines from other threads; however many are to be woken, the loop is interrupted once."""
 
     def __init__(self) -> None:
@@ -79,7 +77,7 @@ class Pool:
 
 
 async def send_stream(
-    wanted: stream.StreamEvents, start: Message, receive: Receive, send: Send, bell: Bell, pool: Pool
+    wanted: stream.StreamEvents, start: Message, receive: Receive, send: Send, wakeup: Wakeup, pool: Pool
 ) -> None:
     """Answer with the debate's events until it has ended, the client is gone, or this process drains."""
     here = process.current()
@@ -88,7 +86,7 @@ async def send_stream(
     start["headers"] = [(name, value) for name, value in start["headers"] if name != b"content-length"]
 
     def wake() -> None:
-        bell.ring(changed)
+        wakeup.ring(changed)
 
     with here.watchers.admit(wake), await pool.run(here.debates.subscribe, wanted.debate_id, wake) as subscription:
         await send(start)
@@ -114,13 +112,13 @@ async def send_stream(
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def await_change(wanted: stream.AwaitEvents | stream.AwaitEnd, bell: Bell, pool: Pool) -> bool:
+async def await_change(wanted: stream.AwaitEvents | stream.AwaitEnd, wakeup: Wakeup, pool: Pool) -> bool:
     """Wait for what a resource left to us; whether the debate has ended, as far as that was asked."""
     here = process.current()
     changed = asyncio.Event()
 
     def wake() -> None:
-        bell.ring(changed)
+        wakeup.ring(changed)
 
     deadline = time.monotonic() + wanted.timeout
     with here.watchers.admit(wake), await pool.run(here.debates.subscribe, wanted.debate_id, wake) as subscription:
@@ -170,14 +168,14 @@ async def _until_gone(receive: Receive, wake: Callable[[], None]) -> None:
     wake()
 
 
-class Conversation:
+class AsyncSession:
     """One WebSocket of an ASGI server."""
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, bell: Bell, pool: Pool) -> None:
+    def __init__(self, scope: Message, receive: Receive, send: Send, wakeup: Wakeup, pool: Pool) -> None:
         self._scope = scope
         self._receive = receive
         self._deliver = send
-        self._bell = bell
+        self._wakeup = wakeup
         self._pool = pool
         self._changed = asyncio.Event()
         self._inbox: asyncio.Queue[str | Closed] = asyncio.Queue(INBOX)
@@ -233,7 +231,7 @@ class Conversation:
         try:
             with here.watchers.admit(self._wake):
                 await self._converse(here, session)
-        except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+        except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
             return ending(error)
         finally:
             listener.cancel()
@@ -289,7 +287,7 @@ class Conversation:
         """Hand over what the client says, until it has said its last, or we fail to hear it."""
         try:
             await self._hear()
-        except Exception as error:  # noqa: BLE001  told by a close code, and logged there
+        except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
             await self._inbox.put(ending(error))
             self._changed.set()
 
@@ -309,7 +307,7 @@ class Conversation:
             self._changed.set()
 
     def _wake(self) -> None:
-        self._bell.ring(self._changed)
+        self._wakeup.ring(self._changed)
 
     async def _say_goodbye(self, here: process.Process, why: Closed) -> None:
         here.metrics.closes.labels(str(why.code)).inc()

@@ -1,7 +1,5 @@
 """What the exit code of a command says, and the parser that says what is wrong with its arguments."""
 
-from __future__ import annotations
-
 import argparse
 from typing import NoReturn
 

@@ -1,18 +1,16 @@
 """What the offline demo has to say about a question, made of the question's own words.
 
-A question is read into a :class:`Topic`. Each agent has a :class:`Temper`: a stance it begins with and a concern, one
+A question is read into a `Topic`. Each agent has a `Temper`: a stance it begins with and a concern, one
 sentence about the topic that it misses in the answers of the others. Whoever takes up the concerns of others and meets
 them in the middle says nearly the same in the end: that is how the demo's answers converge.
 """
-
-from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-_WORD = re.compile(r"[^\W_]+(?:['’.+#-][^\W_]+)*[+#]*")  # noqa: RUF001  both apostrophes occur in questions
+_WORD = re.compile(r"[^\W_]+(?:['’.+#-][^\W_]+)*[+#]*")  # noqa: RUF001 - both apostrophes occur in questions
 _CLAUSE = re.compile(r"[?!;:\n]|\.(?=\s|$)")
 _ALTERNATIVES = re.compile(r"\bor\b", re.IGNORECASE)
 
@@ -43,7 +41,7 @@ class Stance(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A question, read. ``keys`` are its telling phrases, never empty; ``options`` what it offers to choose between."""
+    """A question, read. `keys` are its telling phrases, never empty; `options` what it offers to choose between."""
 
     subject: str
     keys: tuple[str, ...]
@@ -73,13 +71,13 @@ class Topic:
         }[stance]
 
     def stance(self, text: str) -> Stance | None:
-        """Which of the three claims ``text`` makes."""
+        """Which of the three claims `text` makes."""
         return next((stance for stance in Stance if self.claim(stance) in text), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Temper:
-    """How an agent argues. ``{key}`` stands for a phrase of the question."""
+class Persona:
+    """How an agent argues. `{key}` stands for a phrase of the question."""
 
     stance: Stance
     reason: str
@@ -87,38 +85,38 @@ class Temper:
     lack: str
 
 
-TEMPERS = (
-    Temper(
+PERSONAS = (
+    Persona(
         Stance.FOR,
         "Waiting has a price too, and nobody writes that invoice for “{key}”.",
         "Name the gain of “{key}” as one figure that should move, and look at it after a month.",
         "It does not say which figure “{key}” should move",
     ),
-    Temper(
+    Persona(
         Stance.AGAINST,
         "What goes wrong with “{key}” goes wrong at the worst moment, and the promise is older than the proof.",
         "Write down the way back from “{key}” beforehand, and who notices within a day that it is needed.",
         "It has no way back if “{key}” fails",
     ),
-    Temper(
+    Persona(
         Stance.TRIAL,
         "A small part of “{key}” teaches more in two weeks than this debate can.",
         "Keep the first step of “{key}” so small that it is done in two weeks and can be thrown away.",
         "Its first step with “{key}” is too big to be thrown away",
     ),
-    Temper(
+    Persona(
         Stance.FOR,
         "Those who asked about “{key}” already feel what is missing.",
         "Ask those who will live with “{key}” every day, and let one of them decide the details.",
         "It does not say who will live with “{key}”",
     ),
-    Temper(
+    Persona(
         Stance.TRIAL,
         "Only what cannot be undone about “{key}” deserves a long debate.",
         "Decide now only what cannot be undone about “{key}”, and leave the rest open on purpose.",
         "It decides more about “{key}” than has to be decided now",
     ),
-    Temper(
+    Persona(
         Stance.AGAINST,
         "Most of what is said about “{key}” was heard and not seen.",
         "Rest every claim about “{key}” on something observed, and say where it was observed.",
@@ -138,10 +136,10 @@ class Character:
 
 
 def character(name: str, topic: Topic) -> Character:
-    """How the agent ``name`` argues about ``topic``; demo-1 to demo-6 all differ."""
+    """How the agent `name` argues about `topic`; demo-1 to demo-6 all differ."""
     digits = re.search(r"(\d{1,9})$", name)
     number = int(digits[1]) - 1 if digits else spread(name, 1 << 16)
-    temper = TEMPERS[number % len(TEMPERS)]
+    temper = PERSONAS[number % len(PERSONAS)]
     key = topic.keys[number % len(topic.keys)]
     return Character(
         temper.stance,
@@ -152,12 +150,12 @@ def character(name: str, topic: Topic) -> Character:
 
 
 def spread(text: str, below: int) -> int:
-    """A number from 0 to ``below`` - 1 that depends on ``text`` alone and is the same on every run."""
+    """A number from 0 to `below` - 1 that depends on `text` alone and is the same on every run."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8]) % below
 
 
 def read(question: str) -> Topic:
-    """The topic of ``question``, in whatever language; words that tell little are known for English only."""
+    """The topic of `question`, in whatever language; words that tell little are known for English only."""
     sentences = question.rpartition("?")[0] or question
     clauses = [clause.strip() for clause in _CLAUSE.split(sentences) if _WORD.search(clause)]
     asked = clauses[-1] if clauses else "the question"
@@ -168,7 +166,7 @@ def read(question: str) -> Topic:
 
 
 def _subject(words: list[str]) -> str:
-    """The words that follow the question's opening: ``adopt event sourcing`` of ``Should we adopt event sourcing``."""
+    """The words that follow the question's opening: `adopt event sourcing` of `Should we adopt event sourcing`."""
     rest = list(words)
     while rest and rest[0].casefold() in _CLOSED | _PRONOUNS and len(rest) > 1:
         rest = rest[1:]
@@ -210,6 +208,6 @@ def _cut(text: str) -> str:
 
 
 def concerns(topic: Topic, text: str) -> list[str]:
-    """Every concern about ``topic`` that ``text`` has taken in, in a fixed order."""
-    every = (temper.concern.format(key=key) for temper in TEMPERS for key in topic.keys)
+    """Every concern about `topic` that `text` has taken in, in a fixed order."""
+    every = (temper.concern.format(key=key) for temper in PERSONAS for key in topic.keys)
     return [concern for concern in every if concern in text]

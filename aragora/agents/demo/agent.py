@@ -4,14 +4,12 @@ It proposes what its temper says about the question, criticises what it misses i
 others missed in its own, gives up its extreme stance under hard critique, and votes for the answer that comes nearest.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 from aragora.agents.agent import AgentFailed
-from aragora.agents.opinion import Opinion
-from aragora.debate.asks import Ask, Purpose, Reply
+from aragora.agents.demo.answers import Opinion
+from aragora.debate.questions import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
 
 DELAY, MAX_DELAY = 0.3, 60.0  # seconds per answer
@@ -22,7 +20,7 @@ _STUMBLE = "The offline demo, told to stumble, first answers in prose, as langua
 
 
 def delay(environ: Mapping[str, str]) -> float:
-    """Seconds per answer from ARAGORA_DEMO_DELAY; raises :class:`AgentFailed` for anything but 0 to 60."""
+    """Seconds per answer from ARAGORA_DEMO_DELAY; raises `AgentFailed` for anything but 0 to 60."""
     try:
         value = float(environ.get("ARAGORA_DEMO_DELAY") or DELAY)
     except ValueError:
@@ -48,10 +46,10 @@ class DemoAgent:
         self._clock = clock
         self._sleep = sleep
 
-    def ask(self, ask: Ask, on_token: Callable[[str], None], deadline: float) -> Reply:
-        """See :class:`~aragora.agents.agent.Agent`."""
-        stumbles = self._stumbling and ask.purpose is Purpose.CRITIQUE and ask.attempt == 1
-        text = _STUMBLE if stumbles else Opinion(ask).text()
+    def ask(self, question: Question, on_token: Callable[[str], None], deadline: float) -> Reply:
+        """See `aragora.agents.agent.Agent`."""
+        stumbles = self._stumbling and question.purpose is Purpose.CRITIQUE and question.attempt == 1
+        text = _STUMBLE if stumbles else Opinion(question).text()
         for piece in _pieces(text):
             left = deadline - self._clock()
             if left <= 0:
@@ -63,7 +61,7 @@ class DemoAgent:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """At most PIECES parts of about the same length that join to ``text``."""
+    """At most PIECES parts of about the same length that join to `text`."""
     size = -(-len(text) // PIECES)
     for start in range(0, len(text), size):
         yield text[start : start + size]

@@ -1,7 +1,5 @@
 """What the engine asks of an agent, and what comes back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One text that a prompt quotes as data; ``author`` is an agent's name, or None for people."""
+    """One text that a prompt quotes as data; `author` is an agent's name, or None for people."""
 
     kind: Kind
     text: str
@@ -40,11 +38,11 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One question to one agent. ``attempt`` counts from 1.
+class Question:
+    """One question to one agent. `attempt` counts from 1.
 
-    ``target`` is the agent whose answer is to be criticised, ``choices`` are the agents whose answers may be voted for.
-    ``passages`` are the texts quoted in ``prompt``, for agents that need no prompt.
+    `target` is the agent whose answer is to be criticised, `choices` are the agents whose answers may be voted for.
+    `passages` are the texts quoted in `prompt`, for agents that need no prompt.
     """
 
     agent: AgentSpec
@@ -60,7 +58,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an agent answered, whole; ``model`` is the one that really answered, when known."""
+    """What an agent answered, whole; `model` is the one that really answered, when known."""
 
     text: str
     model: str | None = None
@@ -68,7 +66,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why no answer came. ``kind`` is a short word for metrics ("timeout"); neither field may hold a secret."""
+    """Why no answer came. `kind` is a short word for metrics ("timeout"); neither field may hold a secret."""
 
     kind: str
     message: str
