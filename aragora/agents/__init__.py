@@ -2,5 +2,6 @@
 
 from aragora.agents.agent import Agent, AgentFailed, AgentInfo
 from aragora.agents.registry import available, build
+from aragora.debate.usage import Usage
 
-__all__ = ["Agent", "AgentFailed", "AgentInfo", "available", "build"]
+__all__ = ["Agent", "AgentFailed", "AgentInfo", "Usage", "available", "build"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aragora.debate.questions import Question, Reply
+from aragora.debate.usage import Usage
 
 
 class Agent(Protocol):
@@ -22,14 +23,16 @@ class AgentFailed(Exception):  # noqa: N818 - said of an agent; the caller recor
 
     `kind` is one word for metrics (`auth`, `configuration`, `connection`, `protocol`, `quota`,
     `rate_limit`, `refused`, `server`, `timeout`, `too_long`); `message` is for people and never holds a
-    key; `retry_after` are the seconds after which asking again makes sense, where the provider named them.
+    key; `retry_after` are the seconds after which asking again makes sense, where the provider named them; `usage`
+    is what the vain attempt took nevertheless, where the provider said so.
     """
 
-    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, kind: str, message: str, retry_after: float | None = None, usage: Usage | None = None) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind = kind
         self.message = message
         self.retry_after = retry_after
+        self.usage = usage
 
 
 @dataclass(frozen=True, slots=True)

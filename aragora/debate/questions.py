@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aragora.debate.spec import AgentSpec
+from aragora.debate.usage import Usage
 
 
 class Purpose(StrEnum):
@@ -58,15 +59,23 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an agent answered, whole; `model` is the one that really answered, when known."""
+    """What an agent answered; `model` is the one that really answered, when known.
+
+    `usage` is what it took, None where the provider does not say.
+    """
 
     text: str
     model: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why no answer came. `kind` is a short word for metrics ("timeout"); neither field may hold a secret."""
+    """Why no answer came. `kind` is a short word for metrics ("timeout"); neither text may hold a secret.
+
+    `usage` is what the vain attempt took nevertheless, where the provider said so.
+    """
 
     kind: str
     message: str
+    usage: Usage | None = None

@@ -235,7 +235,7 @@ class Run:
         except AgentFailed as error:
             if error.retry_after:
                 self._pauses[name] = time.time() + error.retry_after
-            result = Failure(error.kind, error.message)
+            result = Failure(error.kind, error.message, error.usage)
         except Exception:
             log.exception("agent %s of %s failed in an unknown way", name, self.lease.debate_id)
             result = Failure("internal", "the agent failed in an unknown way")
