@@ -9,28 +9,32 @@ from typing import Any
 from aragora.commands.client import Client
 from aragora.commands.exit_codes import FAILED, FINE, UNDECIDED, Parser, UsageError
 from aragora.commands.screen import screen, verdict
+from aragora.debate import limits
+from aragora.debate.downloads import Format, Table
+from aragora.debate.spec import ConsensusMode
+from aragora.debate.status import Status
 from aragora.settings import Settings
 from aragora.text import printable
-
-MAX_CONTEXT = 65_536
-# The same as the server's, which are not imported: no command should wait for the database's modules to ask a question.
-STATUSES = ("cancelled", "completed", "created", "failed", "running", "timeout")
-FORMATS = ("json", "csv", "html", "txt", "md")
-TABLES = ("summary", "messages", "critiques", "votes")
 
 
 def add_ask(ask: Parser) -> None:
     """The arguments of `ask`."""
     _add_server(ask)
-    ask.add_argument("question", help="10 to 2000 characters")
-    ask.add_argument("--agents", metavar="A,B,...", help="names of 2 to 10 agents, as demo,demo,demo")
-    ask.add_argument("--rounds", type=int, metavar="N", help="1 to 10 (default 3)")
-    ask.add_argument("--consensus", metavar="MODE", help="majority, supermajority, unanimous, weighted, judge or none")
+    ask.add_argument("question", help=f"{limits.SHORTEST_QUESTION} to {limits.LONGEST_QUESTION} characters")
+    ask.add_argument(
+        "--agents",
+        metavar="A,B,...",
+        help=f"names of {limits.FEWEST_AGENTS} to {limits.MOST_AGENTS} agents, as demo,demo,demo",
+    )
+    ask.add_argument(
+        "--rounds", type=int, metavar="N", help=f"1 to {limits.MOST_ROUNDS} (default {limits.ROUNDS_DEFAULT})"
+    )
+    ask.add_argument("--consensus", metavar="MODE", help=", ".join(ConsensusMode))
     ask.add_argument(
         "--threshold", type=float, metavar="SHARE", help="share of the votes that decides, above 0 up to 1"
     )
     ask.add_argument("--context", metavar="TEXT|@FILE", help="what the agents should know")
-    ask.add_argument("--timeout", type=float, metavar="SECONDS", help="up to 1800")
+    ask.add_argument("--timeout", type=float, metavar="SECONDS", help=f"up to {limits.LONGEST_TIMEOUT}")
     ask.add_argument("--title", help="name in lists")
     ask.add_argument("--no-early-stop", action="store_true", help="go through every round")
     ask.add_argument("--detach", action="store_true", help="print the id and do not watch")
@@ -48,8 +52,14 @@ def add_watch(watch: Parser) -> None:
 def add_list(listing: Parser) -> None:
     """The arguments of `list`."""
     _add_server(listing)
-    listing.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default 20)")
-    listing.add_argument("--status", choices=STATUSES)
+    listing.add_argument(
+        "--limit",
+        type=int,
+        default=limits.DEBATES_PAGE_DEFAULT,
+        metavar="N",
+        help=f"1 to {limits.DEBATES_PAGE} (default {limits.DEBATES_PAGE_DEFAULT})",
+    )
+    listing.add_argument("--status", choices=[status.value for status in Status])
     listing.add_argument("-q", "--search", metavar="WORDS", help="words of the question or title")
     listing.add_argument("--cursor", help="the next page, as the page before named it")
     listing.set_defaults(run=run_list)
@@ -59,8 +69,8 @@ def add_export(export: Parser) -> None:
     """The arguments of `export`."""
     _add_server(export)
     export.add_argument("id")
-    export.add_argument("--format", choices=FORMATS, default="md", dest="form")
-    export.add_argument("--table", choices=TABLES, default="messages")
+    export.add_argument("--format", choices=[form.value for form in Format], default="md", dest="form")
+    export.add_argument("--table", choices=[table.value for table in Table], default="messages")
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     export.set_defaults(run=run_export)
 
@@ -118,7 +128,7 @@ def _follow(client: Client, debate_id: str, since: int, *, as_json: bool) -> int
             raise
         debate = client.debate(debate_id)
         shown.finish(debate)
-    return FINE if debate["status"] == "completed" else UNDECIDED
+    return FINE if debate["status"] == Status.COMPLETED else UNDECIDED
 
 
 def run_list(given: argparse.Namespace, settings: Settings) -> int:
@@ -170,6 +180,6 @@ def _context(text: str) -> str:
         return text
     try:
         with Path(text[1:]).open(encoding="utf-8") as file:
-            return file.read(MAX_CONTEXT)
+            return file.read(limits.LONGEST_CONTEXT + 1)  # one more, for the server to refuse
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--context: cannot read {text[1:]}: {getattr(error, 'strerror', 'not UTF-8')}") from None

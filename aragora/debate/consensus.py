@@ -11,7 +11,13 @@ from aragora.debate.state import DebateState, UserVote, Vote
 
 SUPERMAJORITY = 2 / 3
 # More than half; the others are reached by equality.
-_MAJORITY: tuple[ConsensusMode, ...] = ("majority", "weighted")
+_MAJORITY: tuple[ConsensusMode, ...] = (ConsensusMode.MAJORITY, ConsensusMode.WEIGHTED)
+_THRESHOLDS = {
+    ConsensusMode.MAJORITY: 0.5,
+    ConsensusMode.WEIGHTED: 0.5,
+    ConsensusMode.SUPERMAJORITY: SUPERMAJORITY,
+    ConsensusMode.UNANIMOUS: 1.0,
+}
 _ROUNDING = 1e-9
 
 
@@ -27,14 +33,14 @@ class Election:
     @property
     def quorum(self) -> int:
         """Votes that must be cast for a decision: more than half of all agents, left out or not; one judge."""
-        return 1 if self.spec.consensus == "judge" else self.voters // 2 + 1
+        return 1 if self.spec.consensus == ConsensusMode.JUDGE else self.voters // 2 + 1
 
     @property
     def tally(self) -> dict[str, float]:
         """What each answer got: votes, or the sum of their confidences when weighted."""
         weights = dict.fromkeys(self.choices, 0.0)
         for vote in self.votes:
-            weights[vote.choice] += vote.confidence if self.spec.consensus == "weighted" else 1.0
+            weights[vote.choice] += vote.confidence if self.spec.consensus == ConsensusMode.WEIGHTED else 1.0
         return weights
 
     @property
@@ -58,8 +64,7 @@ def threshold(spec: DebateSpec) -> float:
     """The share of the votes that decides; the judge's confidence when a judge does."""
     if spec.threshold is not None:
         return spec.threshold
-    defaults = {"majority": 0.5, "weighted": 0.5, "supermajority": SUPERMAJORITY, "unanimous": 1.0}
-    return defaults.get(spec.consensus, 0.0)
+    return _THRESHOLDS.get(spec.consensus, 0.0)
 
 
 def election(state: DebateState, choices: Sequence[str], voters: int) -> Election:
@@ -67,7 +72,9 @@ def election(state: DebateState, choices: Sequence[str], voters: int) -> Electio
     cast = {
         vote.agent: vote
         for vote in state.votes
-        if vote.round == state.round and vote.choice in choices and vote.judge == (state.spec.consensus == "judge")
+        if vote.round == state.round
+        and vote.choice in choices
+        and vote.judge == (state.spec.consensus == ConsensusMode.JUDGE)
     }
     return Election(state.spec, tuple(choices), voters, tuple(cast.values()))
 
@@ -87,9 +94,9 @@ def result(state: DebateState, held: Election) -> Result:
     share = tally[best] / total if total else 0.0
     tied = sum(math.isclose(weight, tally[best]) for weight in tally.values()) > 1
     sure = sureness[best] / len(supporters[best]) if supporters[best] else 0.0
-    decided = share * sure if held.spec.consensus == "judge" else share
+    decided = share * sure if held.spec.consensus == ConsensusMode.JUDGE else share
     reached = (
-        held.spec.consensus != "none"
+        held.spec.consensus != ConsensusMode.NONE
         and len(held.votes) >= held.quorum
         and share > 0
         and not tied
@@ -101,12 +108,12 @@ def result(state: DebateState, held: Election) -> Result:
 def outcome(state: DebateState, held: Election, *, cut_short: bool = False) -> dict[str, Any]:
     """The data of the consensus event. What people voted is reported beside the agents' votes, never among them."""
     found = result(state, held)
-    nobody = held.spec.consensus == "none"
+    nobody = held.spec.consensus == ConsensusMode.NONE
     data: dict[str, Any] = {
         "reached": found.reached and not cut_short,
         "confidence": 0.0 if nobody else found.confidence,
         "answer": _side_by_side(state, held.choices) if nobody else state.answers[found.choice],
-        "method": held.spec.consensus,
+        "method": str(held.spec.consensus),
         "choice": None if nobody else found.choice,
         "share": found.share,
         "threshold": round(threshold(held.spec), 4),

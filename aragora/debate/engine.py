@@ -19,9 +19,11 @@ from typing import Any
 
 from aragora.debate import consensus, convergence, prompts, replies
 from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.limits import FEWEST_AGENTS
 from aragora.debate.questions import Failure, Kind, Passage, Purpose, Question, Reply
-from aragora.debate.spec import FEWEST_AGENTS, AgentSpec, DebateSpec
-from aragora.debate.state import DebateState, QuestionId, Status, fold
+from aragora.debate.spec import AgentSpec, ConsensusMode, DebateSpec
+from aragora.debate.state import DebateState, QuestionId, fold
+from aragora.debate.status import Status
 
 __all__ = [
     "Failure",
@@ -171,7 +173,7 @@ def _rules(spec: DebateSpec) -> dict[str, Any]:
 
 def _judges(spec: DebateSpec) -> list[AgentSpec]:
     """Agents that judge and do not argue, as long as two others do."""
-    if spec.consensus != "judge":
+    if spec.consensus != ConsensusMode.JUDGE:
         return []
     found = [agent for agent in spec.agents if (agent.role or "").strip().casefold() == JUDGE]
     return found if len(spec.agents) - len(found) >= FEWEST_AGENTS else []
@@ -229,9 +231,9 @@ def _revisions(state: DebateState) -> Iterator[QuestionId]:
 
 def _ballots(state: DebateState) -> Iterator[QuestionId]:
     mode = state.spec.consensus
-    if mode == "none":
+    if mode == ConsensusMode.NONE:
         return
-    if mode != "judge":
+    if mode != ConsensusMode.JUDGE:
         if _last_round(state) or state.spec.early_stop:
             for name in _present(state):
                 yield QuestionId(state.round, Purpose.VOTE, name)

@@ -2,12 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from enum import StrEnum
+from typing import Any
 
-ConsensusMode = Literal["majority", "supermajority", "unanimous", "weighted", "judge", "none"]
-MODES: tuple[str, ...] = get_args(ConsensusMode)
-FEWEST_AGENTS = 2
-LONGEST_NAME = 64
+from aragora.debate.limits import FEWEST_AGENTS, LONGEST_NAME, ROUNDS_DEFAULT, TIMEOUT_DEFAULT
+
+
+class ConsensusMode(StrEnum):
+    """How a debate is decided: by the agents' votes, by one judge, or not at all."""
+
+    MAJORITY = "majority"
+    SUPERMAJORITY = "supermajority"
+    UNANIMOUS = "unanimous"
+    WEIGHTED = "weighted"
+    JUDGE = "judge"
+    NONE = "none"
+
+
+MODES = tuple(ConsensusMode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,12 @@ class DebateSpec:
 
     question: str
     agents: tuple[AgentSpec, ...]
-    rounds: int = 3
-    consensus: ConsensusMode = "majority"
+    rounds: int = ROUNDS_DEFAULT
+    consensus: ConsensusMode = ConsensusMode.MAJORITY
     threshold: float | None = None
     context: str = ""
     early_stop: bool = True
-    timeout: float = 600.0
+    timeout: float = TIMEOUT_DEFAULT
 
     def __post_init__(self) -> None:
         names = {agent.name for agent in self.agents}
@@ -60,9 +72,10 @@ class DebateSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `from_json` reads it back."""
-        return asdict(self) | {"agents": [asdict(agent) for agent in self.agents]}
+        return asdict(self) | {"agents": [asdict(agent) for agent in self.agents], "consensus": str(self.consensus)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "DebateSpec":
         """What `to_json` wrote; raises ValueError or TypeError for anything else."""
-        return cls(**{**stored, "agents": tuple(AgentSpec(**agent) for agent in stored["agents"])})
+        agents = tuple(AgentSpec(**agent) for agent in stored["agents"])
+        return cls(**{**stored, "agents": agents, "consensus": ConsensusMode(stored["consensus"])})

@@ -8,20 +8,10 @@ from typing import Any
 from aragora.debate.events import Event, EventType
 from aragora.debate.questions import Purpose
 from aragora.debate.spec import DebateSpec
+from aragora.debate.status import Status
 
 ATTEMPTS = 2  # of one question: an agent that fails is asked once more
 UNUSABLE = "unusable"  # the kind of agent_error of an answer that came but cannot be read
-
-
-class Status(StrEnum):
-    """`CREATED` and `RUNNING` change; the others are final."""
-
-    CREATED = "created"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
 
 
 class Role(StrEnum):
@@ -134,7 +124,7 @@ class DebateState:
     @property
     def ended(self) -> bool:
         """Whether nothing can happen any more."""
-        return self.status not in (Status.CREATED, Status.RUNNING)
+        return self.status.final
 
     @property
     def rounds_used(self) -> int:

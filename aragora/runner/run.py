@@ -13,6 +13,7 @@ from aragora.debate import engine
 from aragora.debate.engine import Failure, Plan, Question, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import AgentSpec, DebateSpec
+from aragora.debate.status import Status
 from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
 from aragora.runner.tokens import Abandoned, Tokens
 from aragora.storage import ChangeFeed, Lease, Store
@@ -249,7 +250,7 @@ class Run:
 
     def _fail(self) -> None:
         """Our own mistake must not be repeated by every process in turn."""
-        data = {"status": "failed", "reason": "internal error", "rounds": 0, "duration": 0.0}
+        data = {"status": Status.FAILED.value, "reason": "internal error", "rounds": 0, "duration": 0.0}
         try:
             ended = self._store.append(
                 self.lease.debate_id,

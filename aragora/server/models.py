@@ -8,20 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Status = Literal["created", "running", "completed", "failed", "timeout", "cancelled"]
-EventName = Literal[
-    "debate_start",
-    "round_start",
-    "agent_message",
-    "critique",
-    "vote",
-    "convergence",
-    "consensus",
-    "agent_error",
-    "user_vote",
-    "user_suggestion",
-    "debate_end",
-]
+from aragora.debate.events import EventType
+from aragora.debate.spec import ConsensusMode
+from aragora.debate.status import Status
 
 
 class Problem(BaseModel):
@@ -77,7 +66,7 @@ class DebateSummary(BaseModel):
     title: str
     context: str
     agents: list[str] = Field(description="Their names in this debate.")
-    consensus: str = Field(description="How it is decided.")
+    consensus: ConsensusMode = Field(description="How it is decided.")
     threshold: float | None
     rounds: int
     rounds_used: int
@@ -124,7 +113,7 @@ class MessageList(BaseModel):
 class EventAnswer(BaseModel):
     """One entry of the debate's log, the same over HTTP, SSE and WebSocket."""
 
-    type: EventName
+    type: EventType
     debate_id: str
     loop_id: str = Field(description="The same as `debate_id`.")
     seq: int = Field(description="From 1, without gaps.")

@@ -13,9 +13,9 @@ import falcon
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from aragora.debate.downloads import Format
 from aragora.server import build, models, queries
 from aragora.server.resources import Resource
-from aragora.service.exports import FORMATS
 from aragora.service.requests import DebateChanges, NewDebate
 
 DEBATE = "/api/debates/{debate_id}"
@@ -265,26 +265,36 @@ def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     debate = {"type": "string", "examples": ["adhoc_0123456789abcdef0123456789"]}
     yield {"name": "debate_id", "in": "path", "required": True, "schema": debate}
     if "{form}" in path:
-        yield {"name": "form", "in": "path", "required": True, "schema": {"type": "string", "enum": list(FORMATS)}}
+        yield {
+            "name": "form",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "enum": [form.value for form in Format]},
+        }
 
 
 def _query_parameters(query: type[BaseModel] | None) -> Iterator[dict[str, Any]]:
     if query is None:
         return
-    for name, schema in query.model_json_schema()["properties"].items():
-        parameter = {"name": name, "in": "query", "schema": _present(schema)}
+    whole = query.model_json_schema()
+    for name, schema in whole["properties"].items():
+        parameter = {"name": name, "in": "query", "schema": _present(schema, whole.get("$defs", {}))}
         if "description" in schema:
             parameter["description"] = schema["description"]
         yield parameter
 
 
-def _present(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter that is there: leaving one out is how a query says null."""
+def _present(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that is there, with its enumerations: leaving one out is how a query says null."""
     kept = {name: value for name, value in schema.items() if name not in ("title", "description")}
     branches = [branch for branch in kept.pop("anyOf", []) if branch != {"type": "null"}]
     if kept.get("default", 0) is None:
         del kept["default"]
-    return {**kept, **branches[0]} if branches else kept
+    present = {**kept, **branches[0]} if branches else kept
+    if "$ref" in present:
+        found = definitions[present.pop("$ref").removeprefix("#/$defs/")]
+        present |= {"type": found["type"], "enum": found["enum"]}
+    return present
 
 
 def _header_parameters(headers: dict[str, str]) -> Iterator[dict[str, Any]]:

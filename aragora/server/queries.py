@@ -1,10 +1,13 @@
 """What may stand behind the question mark: one model per resource, checked and documented like bodies."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import falcon
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from aragora.debate import limits
+from aragora.debate.downloads import Table
+from aragora.debate.status import Status
 from aragora.errors import Problem, ValidationFailed
 from aragora.service.requests import problems
 
@@ -15,8 +18,7 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(_printable)]
-Status = Literal["created", "running", "completed", "failed", "timeout", "cancelled"]
+Text = Annotated[str, StringConstraints(max_length=limits.LONGEST_SEARCH), AfterValidator(_printable)]
 
 
 class Query(BaseModel):
@@ -28,13 +30,15 @@ class Query(BaseModel):
 class CreateQuery(Query):
     """`POST /api/debates`."""
 
-    wait: float = Field(0, ge=0, le=300, description="Wait up to so many seconds for the debate to end.")
+    wait: float = Field(
+        0, ge=0, le=limits.LONGEST_WAIT_FOR_END, description="Wait up to so many seconds for the debate to end."
+    )
 
 
 class ListQuery(Query):
     """`GET /api/debates`."""
 
-    limit: int = Field(20, ge=1, le=100)
+    limit: int = Field(limits.DEBATES_PAGE_DEFAULT, ge=1, le=limits.DEBATES_PAGE)
     cursor: str | None = Field(
         None, max_length=200, pattern="^[A-Za-z0-9_=-]*$", description="`next_cursor` of the page before."
     )
@@ -45,22 +49,22 @@ class ListQuery(Query):
 class MessagesQuery(Query):
     """`GET /api/debates/{id}/messages`."""
 
-    limit: int = Field(50, ge=1, le=200)
-    offset: int = Field(0, ge=0, le=1_000_000)
+    limit: int = Field(limits.MESSAGES_PAGE_DEFAULT, ge=1, le=limits.MESSAGES_PAGE)
+    offset: int = Field(0, ge=0, le=limits.MOST_OFFSET)
 
 
 class EventsQuery(Query):
     """`GET /api/debates/{id}/events`."""
 
     since: int = Field(0, ge=0, le=2**53, description="Events after this `seq`.")
-    limit: int = Field(500, ge=1, le=500)
-    wait: float = Field(0, ge=0, le=60, description="Wait up to so many seconds for the first one.")
+    limit: int = Field(limits.EVENTS_PAGE, ge=1, le=limits.EVENTS_PAGE)
+    wait: float = Field(0, ge=0, le=limits.LONGEST_WAIT, description="Wait up to so many seconds for the first one.")
 
 
 class ExportQuery(Query):
     """`GET /api/debates/{id}/export/{format}`."""
 
-    table: Literal["summary", "messages", "critiques", "votes"] = Field("summary", description="For `csv`.")
+    table: Table = Field(Table.SUMMARY, description="For `csv`.")
 
 
 Model = TypeVar("Model", bound=Query)

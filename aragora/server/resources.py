@@ -9,12 +9,12 @@ from typing import Any
 import falcon
 from pydantic import BaseModel
 
+from aragora.debate.limits import LONGEST_KEY
 from aragora.errors import BadRequest
 from aragora.server import auth, body, models, process, queries, stream
 from aragora.service import views
 from aragora.service.requests import DebateChanges, NewDebate
 
-MAX_KEY = 255
 PORTION_BYTES = 65_536
 
 
@@ -278,8 +278,8 @@ def idempotency_key(req: falcon.Request) -> str | None:
     key = req.get_header("Idempotency-Key")
     if key is None:
         return None
-    if not 1 <= len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
-        raise BadRequest(f"Idempotency-Key: write 1 to {MAX_KEY} visible ASCII characters")
+    if not 1 <= len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise BadRequest(f"Idempotency-Key: write 1 to {LONGEST_KEY} visible ASCII characters")
     return key
 
 

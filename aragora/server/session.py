@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aragora import errors
+from aragora.debate.status import Status
 from aragora.server import body, stream
 from aragora.server.audit import Caller
 from aragora.server.process import Process
@@ -241,7 +242,7 @@ class Session:
 
     def _loops(self, _message_in: dict[str, Any]) -> list[str]:
         page = self._here.debates.page
-        active = [*page(MAX_LOOPS, status="running").debates, *page(MAX_LOOPS, status="created").debates]
+        active = [*page(MAX_LOOPS, status=Status.RUNNING).debates, *page(MAX_LOOPS, status=Status.CREATED).debates]
         loops = [
             {
                 "loop_id": record.id,

@@ -7,19 +7,29 @@ from typing import Any
 
 from aragora.agents import AgentInfo, available
 from aragora.debate import engine
+from aragora.debate.downloads import Format, Table
 from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.limits import (
+    DEBATES_PAGE,
+    DEBATES_PAGE_DEFAULT,
+    EVENTS_PAGE,
+    LONGEST_COMMENT,
+    LONGEST_KEY,
+    LONGEST_SEARCH,
+    MESSAGES_PAGE,
+    MESSAGES_PAGE_DEFAULT,
+    MOST_AGENTS,
+    MOST_EVENTS,
+    MOST_OFFSET,
+)
 from aragora.debate.spec import AgentSpec, DebateSpec
+from aragora.debate.status import Status
 from aragora.errors import DebateEnded, NotFound, Problem, SeqConflict, TooManyRequests, Unavailable, ValidationFailed
 from aragora.service import views
-from aragora.service.exports import COLUMNS, FORMATS, TABLES, Export, Sheet, export
+from aragora.service.exports import COLUMNS, Export, Sheet, export
 from aragora.service.requests import DebateChanges, NewAgent, NewDebate, is_storable
 from aragora.storage import ChangeFeed, DebateRecord, Page, Store, Subscription
-from aragora.storage.records import STATUSES
 
-MAX_EVENTS = 10_000  # events of one debate after which people's votes and suggestions are refused
-MAX_KEY = 255  # characters of an Idempotency-Key
-MAX_SEARCH = 200  # characters of a search
-MAX_COMMENT = 2000  # characters of a person's vote, reasoning or suggestion
 DEMO = "demo"
 
 
@@ -38,8 +48,10 @@ class Debates:
         callers are not told apart. Raises ValidationFailed (unknown agent, missing credentials), Conflict (the key was
         used for another request).
         """
-        if idempotency_key is not None and not (1 <= len(idempotency_key) <= MAX_KEY and is_storable(idempotency_key)):
-            raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {MAX_KEY} characters"))
+        if idempotency_key is not None and not (
+            1 <= len(idempotency_key) <= LONGEST_KEY and is_storable(idempotency_key)
+        ):
+            raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {LONGEST_KEY} characters"))
         agents = self._participants(new.agents)
         try:
             spec = DebateSpec(
@@ -70,7 +82,7 @@ class Debates:
         infos = {info.name: info for info in available(self.agents_environ)}
         if wanted is None:
             ready = [info.name for info in infos.values() if info.available and info.name != DEMO]
-            wanted = ready[:10] if len(ready) > 1 else ready * 2 or [DEMO] * 3
+            wanted = ready[:MOST_AGENTS] if len(ready) > 1 else ready * 2 or [DEMO] * 3
         asked = [NewAgent(type=item) if isinstance(item, str) else item for item in wanted]
         problems = [
             Problem(f"agents.{index}", problem)
@@ -94,14 +106,18 @@ class Debates:
         said = self.store.each(record, [EventType.AGENT_MESSAGE])
         return views.debate(record) | {"messages": list(views.messages(said))}
 
-    def page(self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None) -> Page:
+    def page(
+        self,
+        limit: int = DEBATES_PAGE_DEFAULT,
+        cursor: str | None = None,
+        status: Status | None = None,
+        q: str | None = None,
+    ) -> Page:
         """Debates, newest first; raises ValidationFailed, and BadRequest for a broken cursor."""
-        if not 1 <= limit <= 100:
-            raise ValidationFailed.of(Problem("limit", "1 to 100"))
-        if status is not None and status not in STATUSES:
-            raise ValidationFailed.of(Problem("status", f"one of {', '.join(sorted(STATUSES))}"))
-        if q is not None and len(q) > MAX_SEARCH:
-            raise ValidationFailed.of(Problem("q", f"at most {MAX_SEARCH} characters"))
+        if not 1 <= limit <= DEBATES_PAGE:
+            raise ValidationFailed.of(Problem("limit", f"1 to {DEBATES_PAGE}"))
+        if q is not None and len(q) > LONGEST_SEARCH:
+            raise ValidationFailed.of(Problem("q", f"at most {LONGEST_SEARCH} characters"))
         return self.store.page(limit, cursor, status, q)
 
     def update(self, debate_id: str, changes: DebateChanges) -> DebateRecord:
@@ -132,25 +148,20 @@ class Debates:
             record = self.store.get(debate_id)
         raise Unavailable("the debate moves too fast to be cancelled, try again", retry_after=0.1)
 
-    def events(self, debate_id: str, since: int = 0, limit: int = 500, wait: float = 0.0) -> list[Event]:
-        """Events with seq > `since`; blocks up to `wait` seconds for the first, not at all once it has ended."""
-        if since < 0 or not 1 <= limit <= 500 or not 0 <= wait <= 60:
-            raise ValidationFailed.of(Problem("since, limit, wait", "since ≥ 0, limit 1 to 500, wait 0 to 60"))
-        found = self.store.events(debate_id, since, limit)
-        if found or wait <= 0:
-            return found
-        deadline = time.monotonic() + wait
-        with self.subscribe(debate_id) as watch:
-            while not (found := watch.events(since, limit)):
-                left = deadline - time.monotonic()
-                if left <= 0 or self.store.get(debate_id).ended or not watch.wait(left):
-                    break
-        return found
+    def events(self, debate_id: str, since: int = 0, limit: int = EVENTS_PAGE) -> list[Event]:
+        """Events with seq > `since`."""
+        if since < 0 or not 1 <= limit <= EVENTS_PAGE:
+            raise ValidationFailed.of(Problem("since, limit", f"since ≥ 0, limit 1 to {EVENTS_PAGE}"))
+        return self.store.events(debate_id, since, limit)
 
-    def messages(self, debate_id: str, limit: int = 50, offset: int = 0) -> tuple[list[views.Row], int]:
+    def messages(
+        self, debate_id: str, limit: int = MESSAGES_PAGE_DEFAULT, offset: int = 0
+    ) -> tuple[list[views.Row], int]:
         """One page of what was said, and how much there is in all."""
-        if not 1 <= limit <= 200 or not 0 <= offset <= 1_000_000:
-            raise ValidationFailed.of(Problem("limit, offset", "limit 1 to 200, offset 0 to 1000000"))
+        if not 1 <= limit <= MESSAGES_PAGE or not 0 <= offset <= MOST_OFFSET:
+            raise ValidationFailed.of(
+                Problem("limit, offset", f"limit 1 to {MESSAGES_PAGE}, offset 0 to {MOST_OFFSET}")
+            )
         said, total = self.store.select(debate_id, [EventType.AGENT_MESSAGE], limit, offset)
         return list(views.messages(said, offset)), total
 
@@ -169,19 +180,19 @@ class Debates:
     def _each(self, debate_id: str, *types: EventType) -> Iterator[Event]:
         return self.store.each(self.store.get(debate_id), types)
 
-    def export(self, debate_id: str, form: str, table: str = "summary") -> Export:
-        """`form`: json, csv, html, txt or md; `table`: summary, messages, critiques or votes."""
-        if form not in FORMATS:
-            raise NotFound(f"no format {form[:20]!r}: take one of {', '.join(FORMATS)}")
-        if table not in TABLES:
-            raise ValidationFailed.of(Problem("table", f"one of {', '.join(TABLES)}"))
+    def export(self, debate_id: str, form: str, table: Table = Table.SUMMARY) -> Export:
+        """The download in a format of that name; raises NotFound for a name that is none."""
+        try:
+            known = Format(form)
+        except ValueError:
+            raise NotFound(f"no format {form[:20]!r}: take one of {', '.join(Format)}") from None
         record = self.store.get(debate_id)
         rows: Iterable[views.Row] = ()
-        if table == "messages":
+        if table is Table.MESSAGES:
             rows = views.messages(self._each(debate_id, EventType.AGENT_MESSAGE))
         elif table in COLUMNS:
-            rows = self.critiques(debate_id) if table == "critiques" else self.votes(debate_id)
-        return export(Sheet(views.debate(record), table, rows), form)
+            rows = self.critiques(debate_id) if table is Table.CRITIQUES else self.votes(debate_id)
+        return export(Sheet(views.debate(record), table, rows), known)
 
     def agents(self) -> list[AgentInfo]:
         """Every kind of agent: whether it can run now, and which variable it misses."""
@@ -210,10 +221,10 @@ class Debates:
 
     def _add(self, debate_id: str, kind: EventType, data: dict[str, Any]) -> Event:
         for name, value in data.items():
-            if isinstance(value, str) and len(value) > MAX_COMMENT:
-                raise ValidationFailed.of(Problem(name, f"at most {MAX_COMMENT} characters"))
+            if isinstance(value, str) and len(value) > LONGEST_COMMENT:
+                raise ValidationFailed.of(Problem(name, f"at most {LONGEST_COMMENT} characters"))
         record = self.store.get(debate_id)
-        if record.last_seq >= MAX_EVENTS:
+        if record.last_seq >= MOST_EVENTS:
             raise TooManyRequests("this debate has taken as many votes and suggestions as it can")
         draft = Draft(kind, record.rounds_used, None, data)
         (added,) = self.store.append(debate_id, None, [draft], lease=None, at=time.time())

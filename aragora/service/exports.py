@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aragora.debate.downloads import Format, Table
 from aragora.service import markdown
 from aragora.service.views import Row
 from aragora.text import printable
 
-TABLES = ("summary", "messages", "critiques", "votes")
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "messages": ("index", "round", "agent", "role", "timestamp", "content"),
-    "critiques": ("seq", "round", "agent", "target", "severity", "issues", "suggestions", "reasoning", "timestamp"),
-    "votes": ("seq", "round", "agent", "choice", "confidence", "reasoning", "timestamp"),
+COLUMNS: dict[Table, tuple[str, ...]] = {
+    Table.MESSAGES: ("index", "round", "agent", "role", "timestamp", "content"),
+    Table.CRITIQUES: ("seq", "round", "agent", "target", "severity", "issues", "suggestions", "reasoning", "timestamp"),
+    Table.VOTES: ("seq", "round", "agent", "choice", "confidence", "reasoning", "timestamp"),
 }
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -47,24 +46,24 @@ class Sheet:
     """What is exported: one debate and one of its tables. The table of `summary` is the debate itself."""
 
     debate: Row
-    table: str
+    table: Table
     rows: Iterable[Row]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the table's columns."""
-        return ("field", "value") if self.table == "summary" else COLUMNS[self.table]
+        return ("field", "value") if self.table is Table.SUMMARY else COLUMNS[self.table]
 
     def cells(self) -> Iterator[list[str]]:
         """The table as text, row by row."""
-        if self.table == "summary":
+        if self.table is Table.SUMMARY:
             return ([name, _text(value)] for name, value in self.debate.items())
         return ([_text(row.get(name)) for name in self.columns] for row in self.rows)
 
 
-def export(sheet: Sheet, form: str) -> Export:
-    """The download of `sheet`; `form` is one of FORMATS."""
-    content_type, write = FORMATS[form]
+def export(sheet: Sheet, form: Format) -> Export:
+    """The download of `sheet`."""
+    content_type, write = _WRITERS[form]
     name = f"{sheet.debate['slug']}-{sheet.table}.{form}"
     return Export(name, content_type, (part.encode("utf-8", "replace") for part in write(sheet)))
 
@@ -79,7 +78,7 @@ def _text(value: Any) -> str:
 
 def _json(sheet: Sheet) -> Iterator[str]:
     shown = json.dumps(sheet.debate, indent=2, ensure_ascii=False)
-    if sheet.table == "summary":
+    if sheet.table is Table.SUMMARY:
         yield shown + "\n"
         return
     yield shown.removesuffix("\n}") + f',\n  "{sheet.table}": ['
@@ -152,7 +151,7 @@ def _md(sheet: Sheet) -> Iterator[str]:
     lines = ["# Debate", "", *markdown.quoted(_text(debate["task"])), ""]
     lines += [f"- **{label}:** {markdown.inline(str(value))}" for label, value in _outline(debate)]
     lines += ["", "## Answer", "", *markdown.quoted(_text(debate["final_answer"]) or "none"), ""]
-    if sheet.table != "summary":
+    if sheet.table is not Table.SUMMARY:
         lines += [f"## {sheet.table.capitalize()}", ""]
     yield "\n".join(lines)
     for row in sheet.rows:
@@ -192,7 +191,7 @@ def _html(sheet: Sheet) -> Iterator[str]:
         ),
         answer=html.escape(_text(debate["final_answer"]) or "none"),
     )
-    if sheet.table != "summary":
+    if sheet.table is not Table.SUMMARY:
         yield f"<h2>{sheet.table.capitalize()}</h2>\n"
     for row in sheet.rows:
         parts = "".join(
@@ -203,10 +202,10 @@ def _html(sheet: Sheet) -> Iterator[str]:
     yield "</body>\n</html>\n"
 
 
-FORMATS: dict[str, tuple[str, Callable[[Sheet], Iterator[str]]]] = {
-    "json": ("application/json", _json),
-    "csv": ("text/csv; charset=utf-8", _csv),
-    "html": ("text/html; charset=utf-8", _html),
-    "txt": ("text/plain; charset=utf-8", _txt),
-    "md": ("text/markdown; charset=utf-8", _md),
+_WRITERS: dict[Format, tuple[str, Callable[[Sheet], Iterator[str]]]] = {
+    Format.JSON: ("application/json", _json),
+    Format.CSV: ("text/csv; charset=utf-8", _csv),
+    Format.HTML: ("text/html; charset=utf-8", _html),
+    Format.TXT: ("text/plain; charset=utf-8", _txt),
+    Format.MD: ("text/markdown; charset=utf-8", _md),
 }

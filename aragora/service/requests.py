@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,11 +18,12 @@ from pydantic import (
     field_validator,
 )
 
+from aragora.debate import limits
+from aragora.debate.spec import ConsensusMode
 from aragora.errors import Problem, ValidationFailed
 
 # PostgreSQL stores no NUL, UTF-8 knows no lone surrogate: refused here, so that both databases behave the same.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_MAX_METADATA = 16_384
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9._-])?$"
 
 
@@ -38,13 +39,16 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("JSON knows no NaN and no Infinity") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if len(text) > _MAX_METADATA:
-        raise ValueError(f"at most {_MAX_METADATA} characters of JSON")
+    if len(text) > limits.LONGEST_METADATA:
+        raise ValueError(f"at most {limits.LONGEST_METADATA} characters of JSON")
     return metadata
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
-Consensus = Literal["majority", "supermajority", "unanimous", "weighted", "judge", "none"]
+# A caller writes its name, which strict models would refuse.
+Mode = Annotated[ConsensusMode, Field(strict=False)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.LONGEST_TITLE)]
+AgentType = Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_NAME)]
 
 
 class _Model(BaseModel):
@@ -62,10 +66,10 @@ class _Model(BaseModel):
 class NewAgent(_Model):
     """One participant: which kind of agent, and how it appears."""
 
-    type: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    type: AgentType
     name: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
-    model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
-    role: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_MODEL)] | None = None
+    role: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_ROLE)] | None = None
 
 
 def _branch(value: Any) -> str:
@@ -73,7 +77,7 @@ def _branch(value: Any) -> str:
 
 
 Participant = Annotated[
-    Annotated[str, StringConstraints(min_length=1, max_length=64), Tag("name")] | Annotated[NewAgent, Tag("agent")],
+    Annotated[AgentType, Tag("name")] | Annotated[NewAgent, Tag("agent")],
     Discriminator(_branch),
 ]
 
@@ -81,26 +85,33 @@ Participant = Annotated[
 class NewDebate(_Model):
     """The body of `POST /api/debates`."""
 
-    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)] = Field(
+    question: Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True, min_length=limits.SHORTEST_QUESTION, max_length=limits.LONGEST_QUESTION
+        ),
+    ] = Field(
         validation_alias=AliasChoices("question", "task"),
         description="what is argued; `task` is an alias",
     )
     agents: (
         Annotated[
             list[Participant],
-            Field(min_length=2, max_length=10),
+            Field(min_length=limits.FEWEST_AGENTS, max_length=limits.MOST_AGENTS),
         ]
         | None
     ) = Field(default=None, description="default: the available ones, else three demo agents")
-    rounds: Annotated[int, Field(ge=1, le=10)] = 3
-    consensus: Consensus = "majority"
+    rounds: Annotated[int, Field(ge=1, le=limits.MOST_ROUNDS)] = limits.ROUNDS_DEFAULT
+    consensus: Mode = ConsensusMode.MAJORITY
     threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="share of the votes that decides; default by the kind of consensus"
     )
-    context: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    context: Annotated[str, StringConstraints(max_length=limits.LONGEST_CONTEXT)] = ""
     early_stop: bool = True
-    timeout: Annotated[float, Field(ge=1, le=1800)] = Field(default=600.0, description="seconds")
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
+    timeout: Annotated[float, Field(ge=limits.SHORTEST_TIMEOUT, le=limits.LONGEST_TIMEOUT)] = Field(
+        default=limits.TIMEOUT_DEFAULT, description="seconds"
+    )
+    title: Title | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     @classmethod
@@ -112,7 +123,7 @@ class NewDebate(_Model):
 class DebateChanges(_Model):
     """The body of `PATCH /api/debates/{id}`; what is left out stays."""
 
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
+    title: Title | None = None
     metadata: Metadata | None = None
     is_public: bool | None = Field(
         default=None, description="whether it may be read without a token, by whoever knows its id"
@@ -161,6 +172,7 @@ _WORDS = {
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
     "literal_error": "one of {expected}",
+    "enum": "one of {expected}",
     "string_type": "write a text",
     "int_type": "write a whole number",
     "float_type": "write a number",

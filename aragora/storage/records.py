@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aragora.debate.spec import DebateSpec
-
-FINAL_STATUSES = frozenset({"completed", "failed", "timeout", "cancelled"})
-STATUSES = frozenset({"created", "running"}) | FINAL_STATUSES
+from aragora.debate.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,7 @@ class DebateRecord:
     spec: DebateSpec
     metadata: Mapping[str, Any]
     is_public: bool
-    status: str
+    status: Status
     rounds_used: int
     consensus_reached: bool
     confidence: float
@@ -33,7 +31,7 @@ class DebateRecord:
     @property
     def ended(self) -> bool:
         """Whether the status is final."""
-        return self.status in FINAL_STATUSES
+        return self.status.final
 
 
 @dataclass(frozen=True, slots=True)

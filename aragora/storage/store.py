@@ -21,13 +21,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from aragora.debate.events import Draft, Event, EventType
+from aragora.debate.limits import DEBATES_PAGE_DEFAULT, EVENTS_PAGE, LONGEST_TITLE
 from aragora.debate.spec import DebateSpec
+from aragora.debate.status import Status
 from aragora.errors import AragoraError, BadRequest, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
 from aragora.settings import Settings
 from aragora.storage import migrations
 from aragora.storage.engine import Database, open_database
 from aragora.storage.leases import Leases
-from aragora.storage.records import FINAL_STATUSES, DebateRecord, Lease, Page
+from aragora.storage.records import DebateRecord, Lease, Page
 from aragora.storage.tables import RUNNABLE, debates, events
 
 ID_FORM = re.compile(r"adhoc_[0-9a-f]{26}\Z")
@@ -121,7 +123,7 @@ class Store:
         """
         debate_id = f"adhoc_{secrets.token_hex(13)}"
         now = time.time()
-        title = title or spec.question[:200]
+        title = title or spec.question[:LONGEST_TITLE]
         row = {
             "id": debate_id,
             "slug": slug(spec.question, debate_id),
@@ -130,7 +132,7 @@ class Store:
             "metadata": dict(metadata or {}),
             "is_public": False,
             "search": _search(spec.question, title),
-            "status": "created",
+            "status": Status.CREATED.value,
             "rounds_used": 0,
             "consensus_reached": False,
             "confidence": 0.0,
@@ -170,7 +172,13 @@ class Store:
                 return _record(row)
         raise _no_such(debate_id)
 
-    def page(self, limit: int = 20, cursor: str | None = None, status: str | None = None, q: str | None = None) -> Page:
+    def page(
+        self,
+        limit: int = DEBATES_PAGE_DEFAULT,
+        cursor: str | None = None,
+        status: Status | None = None,
+        q: str | None = None,
+    ) -> Page:
         """Debates, newest first, that have this status and contain `q` in question or title.
 
         Raises `BadRequest` for a cursor that is not ours.
@@ -179,7 +187,7 @@ class Store:
         if cursor:
             query = query.where(sa.tuple_(debates.c.created_at, debates.c.id) < sa.tuple_(*_decoded(cursor)))
         if status:
-            query = query.where(debates.c.status == status)
+            query = query.where(debates.c.status == status.value)
         if q:
             query = query.where(debates.c.search.contains(_folded(q), autoescape=True))
         with self.database.reading() as connection:
@@ -215,7 +223,7 @@ class Store:
         if not gone:
             raise _no_such(debate_id)
 
-    def events(self, debate_id: str, since: int = 0, limit: int = 500) -> list[Event]:
+    def events(self, debate_id: str, since: int = 0, limit: int = EVENTS_PAGE) -> list[Event]:
         """Stored events with `seq` > `since`, in order; raises `NotFound`."""
         given = {"b_id": debate_id, "b_since": since, "b_limit": limit}
         with self.database.reading() as connection:
@@ -305,7 +313,7 @@ def summary(drafts: Sequence[Draft], at: float) -> dict[str, Any]:
     for draft in drafts:
         match draft.type:
             case EventType.DEBATE_START:
-                values["status"] = "running"
+                values["status"] = Status.RUNNING.value
             case EventType.ROUND_START:
                 values["rounds_used"] = draft.round
             case EventType.CONSENSUS:
@@ -314,7 +322,7 @@ def summary(drafts: Sequence[Draft], at: float) -> dict[str, Any]:
                 values["final_answer"] = _storable(draft.data.get("answer"))
             case EventType.DEBATE_END:
                 status = draft.data["status"]
-                assert status in FINAL_STATUSES, status
+                assert Status(status).final, status
                 values |= {"status": status, "ended_at": at, "lease_owner": None, "lease_expires": 0.0}
     return values
 
@@ -331,7 +339,7 @@ def _refusal(connection: Connection, debate_id: str, expected_seq: int | None) -
     row = connection.execute(query).one_or_none()
     if row is None:
         return _no_such(debate_id)
-    if row.status in FINAL_STATUSES:
+    if Status(row.status).final:
         return DebateEnded(f"the debate has ended: {row.status}")
     if expected_seq is not None and row.last_seq != expected_seq:
         return SeqConflict(f"the log ends at {row.last_seq}, not at {expected_seq}")
@@ -345,7 +353,7 @@ def _no_such(debate_id: str) -> NotFound:
 def _record(row: sa.Row[Any]) -> DebateRecord:
     values = row._mapping
     fields = {name: values[name] for name in DebateRecord.__dataclass_fields__}
-    return DebateRecord(**fields | {"spec": DebateSpec.from_json(row.spec)})
+    return DebateRecord(**fields | {"spec": DebateSpec.from_json(row.spec), "status": Status(row.status)})
 
 
 def _event(row: sa.Row[Any]) -> Event:

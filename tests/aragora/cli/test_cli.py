@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aragora import service
-from aragora.commands import debates, doctor
-from aragora.storage import records
+from aragora.commands import doctor
 from tests.ports import ports
 
 QUESTION = "Should we adopt event sourcing?"
@@ -163,12 +161,6 @@ def test_a_wrong_setting_is_one_line_and_exit_2(environ: dict[str, str]) -> None
     assert error == "aragora: ARAGORA_TIMEOUT: 'soon' does not fit: write a whole number from 1 to 86400\n"
     error = aragora(environ | {"ARAGORA_ENV": "production"}, "serve", code=2).stderr
     assert "needs ARAGORA_API_TOKEN" in error
-
-
-def test_choices_are_the_services() -> None:
-    assert set(debates.STATUSES) == records.STATUSES
-    assert tuple(service.FORMATS) == debates.FORMATS
-    assert debates.TABLES == service.TABLES
 
 
 def test_help_names_every_command_and_the_exit_codes(environ: dict[str, str]) -> None:

@@ -1,4 +1,5 @@
-from aragora.debate.state import Consensus, Role, Status, fold
+from aragora.debate.state import Consensus, Role, fold
+from aragora.debate.status import Status
 from tests.aragora.debate.simulation import failing, run, spec, well
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aragora.debate.events import Draft, EventType
+from aragora.debate.status import Status
 from aragora.errors import BadRequest, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
 from aragora.settings import Settings
 from aragora.storage import Store
@@ -238,8 +239,8 @@ def test_pages_filter_by_status_and_words(store: Store) -> None:
     def found(**filters: str) -> list[str]:
         return [record.id for record in store.page(**filters).debates]
 
-    assert found(status="created") == [one.id]
-    assert found(status="running") == [two.id]
+    assert found(status=Status.CREATED) == [one.id]
+    assert found(status=Status.RUNNING) == [two.id]
     assert found(q="GROSSE") == [one.id]  # casefolded: ß is ss
     assert found(q="100%") == [two.id]
     assert found(q="a_b") == [two.id]
