@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy import gateway, supervisor
 from proxy.commands import commands
+from proxy.process import gateway, supervisor
+from proxy.process.certificate_store import Vault, certificate_notes, warnings
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
-from proxy.vault import Vault, certificate_notes, warnings
 
 _PROG = "proxy"
 _USAGE = """\

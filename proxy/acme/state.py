@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.net.door import validation_context
 from proxy.net.keyring import KeyPair
+from proxy.net.tls_contexts import validation_context
 
 LONGEST_WAIT = 7 * 86400.0
 """Seconds for which nothing is tried after a failure, at most, whatever an authority asks for."""

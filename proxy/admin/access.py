@@ -19,7 +19,7 @@ any Host. Without one the gateway makes a token at its start, which is told over
 import hmac
 import re
 
-from proxy.admin.answer import Answer, Asked, refusal
+from proxy.admin.response import Answer, Asked, refusal
 
 _TRUSTED_HOST = re.compile(rb"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+)(?::\d{1,5})?")
 

@@ -7,13 +7,13 @@ from time import monotonic
 import gevent
 
 from proxy.admin import access, status
-from proxy.admin.answer import TEXT, Answer, Asked, refusal, structured
 from proxy.admin.commands import Commands
+from proxy.admin.overrides import OrderBook
+from proxy.admin.response import TEXT, Answer, Asked, refusal, structured
 from proxy.net.keyring import Faults
 from proxy.observe import prometheus
 from proxy.observe.metrics import Board, Gauge
 from proxy.observe.reports import Reports
-from proxy.orders import OrderBook
 from proxy.settings import Settings
 
 _FRESH = 1.5  # seconds to wait for the workers' reports when nobody has looked for a while

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from proxy import errors
-from proxy.downstream import Downstream
 from proxy.errors import ExchangeError
+from proxy.exchange.downstream import Downstream
+from proxy.exchange.request import Request
 from proxy.net.spool import Spool
 from proxy.settings import Settings
-from proxy.upstream.request import Request
 
 MOST = 16 << 10  # bytes
 

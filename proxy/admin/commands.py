@@ -9,12 +9,12 @@ from typing import Any
 
 import gevent
 
-from proxy.admin.answer import Answer, refusal, structured
+from proxy.admin.overrides import EVERY, OrderBook, Orders, OrdersBusy
+from proxy.admin.response import Answer, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.observe.metrics import Board, Gauge
-from proxy.orders import EVERY, OrderBook, Orders, OrdersBusy
 from proxy.settings import Settings, leads_here
-from proxy.values import kinds
+from proxy.settings.values import kinds
 
 ADOPTION = 5.0  # seconds for the workers to act on new orders
 RELOAD = 10.0  # seconds for the master to read the settings again

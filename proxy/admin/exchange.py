@@ -1,14 +1,14 @@
 """A request to the admin address, as HTTP: read within bounds, answered in full."""
 
 from proxy.admin.admin import Admin
-from proxy.admin.answer import Asked
 from proxy.admin.body import admin_body
-from proxy.delivery import PaceLimits, send_rest
-from proxy.downstream import Downstream
+from proxy.admin.response import Asked
 from proxy.errors import ExchangeError
+from proxy.exchange.delivery import PaceLimits, send_rest
+from proxy.exchange.downstream import Downstream
+from proxy.exchange.request import Request
 from proxy.settings import Settings
-from proxy.upstream.request import Request
-from proxy.wire.answer import own_answer
+from proxy.wire.local_response import own_answer
 from proxy.wire.response import ResponseHead
 
 

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from proxy.admin.status import MOST_TUNNELS
-from proxy.downstream import OpenTunnel, TunnelOrigin
+from proxy.exchange.downstream import OpenTunnel, TunnelOrigin
 from proxy.observe.recent import Recent
 
 _LONGEST = 200  # characters of a target

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.admin.overrides import Orders
 from proxy.observe.metrics import PeerSight, PeerState, PeerView
-from proxy.orders import Orders
 from proxy.settings import RouteSettings, Settings
-from proxy.values import Address, Peer
+from proxy.settings.values import Address, Peer
 
 _UNSEEN = PeerView(0, 0, 0, PeerSight())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy import errors
+from proxy.admin.overrides import EVERY, Orders
 from proxy.admin.routes import connections, routes
 from proxy.errors import Blame, Failure
 from proxy.net.keyring import Faults
@@ -18,7 +19,6 @@ from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
 from proxy.observe.prometheus import certificate_expiries, failure_counts, peer_views
 from proxy.observe.recent import FAILED, SLOWEST
 from proxy.observe.reports import Reports
-from proxy.orders import EVERY, Orders
 from proxy.settings import Settings
 
 MOST_TUNNELS = 200

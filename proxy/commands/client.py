@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from proxy import runtime
+from proxy.process import runtime_directory as runtime
 from proxy.settings import Settings, table
 from proxy.settings.token import read_token
-from proxy.values import Address
+from proxy.settings.values import Address
 
 FINE = 0
 FAILED = 1  # refused, or no gateway answers

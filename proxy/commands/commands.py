@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.live import Live
 
 from proxy.commands.client import FINE, INTERRUPTED, PARTLY, USAGE, Admin, CommandError
-from proxy.commands.screen import screen
 from proxy.commands.switch import await_drained, switch
-from proxy.values import web
+from proxy.commands.view import screen
+from proxy.settings.values import web
 
 NAMES = {
     "status": "show what the gateway does, once",

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from proxy.commands.client import FINE, PARTLY, USAGE, Admin, CommandError, connect
-from proxy.values import Peer
+from proxy.settings.values import Peer
 
 _PROBE = 5.0  # seconds one probe may take
 _PAUSE = 0.2

@@ -4,9 +4,9 @@ import mmap
 import os
 
 from proxy.limits.buckets import Buckets
+from proxy.limits.concurrency import Presence
 from proxy.limits.keys import Keys
 from proxy.limits.lock import Lock
-from proxy.limits.presence import Presence
 
 
 class WorkerLimits:

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
-from proxy.net.door import context_of
 from proxy.net.keyring import KeyPair, Keyring
-from proxy.values.files import read_file
+from proxy.net.tls_contexts import context_of
+from proxy.settings.values.files import read_file
 
 DAY = 86400
 _LARGEST = 1 << 20  # bytes of a file

@@ -5,7 +5,7 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.load import load, nearest
 from proxy.settings.notes import notes, risks
 from proxy.settings.table import Certificate, Reload, RouteSettings, Setting, Settings, table
-from proxy.values import Address, Peer
+from proxy.settings.values import Address, Peer
 
 __all__ = [
     "Address",

@@ -10,7 +10,7 @@ from pathlib import Path
 from proxy.settings.pages import load_pages
 from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
 from proxy.settings.users import read_users
-from proxy.values import Address, kinds
+from proxy.settings.values import Address, kinds
 
 _EVERYWHERE = ("0.0.0.0", "::")
 _time = kinds.DURATION.show

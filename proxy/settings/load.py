@@ -12,8 +12,8 @@ from proxy.settings.check import problems
 from proxy.settings.errors import SettingsError
 from proxy.settings.table import ANSWERS, NAMES, TABLE, Certificate, RouteSettings, Settings
 from proxy.settings.token import read_token
-from proxy.values import kinds, web
-from proxy.values.files import read_file
+from proxy.settings.values import kinds, web
+from proxy.settings.values.files import read_file
 
 MAX_FILE = 1 << 20
 _MOST_TABLES = 256

@@ -4,7 +4,7 @@ import difflib
 import stat
 
 from proxy.settings.table import TABLE, Settings
-from proxy.values import edits, kinds
+from proxy.settings.values import edits, kinds
 
 _time = kinds.DURATION.show
 _PLACEHOLDERS = ", ".join(f"{{{name}}}" for name in edits.PLACEHOLDERS)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from proxy.errors import ExchangeError
-from proxy.values.files import read_file
+from proxy.settings.values.files import read_file
 
 _NAME = re.compile(r"([45]\d\d|[45]xx|[a-z][a-z_]{2,39})\.(html|json)")
 _PLACE = re.compile(r"\{(status|phrase|reason|message|request_id)\}")

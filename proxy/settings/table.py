@@ -14,9 +14,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from proxy.values import Address, Peer, edits, kinds, web
-from proxy.values.kinds import Kind
-from proxy.values.web import Key, Network, Rate, Trusted
+from proxy.settings.values import Address, Peer, edits, kinds, web
+from proxy.settings.values.kinds import Kind
+from proxy.settings.values.web import Key, Network, Rate, Trusted
 
 FRONT = Address("127.0.0.1", 8000)
 ADMIN = Address("127.0.0.1", 9180)

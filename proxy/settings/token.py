@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from proxy.values.files import read_file
+from proxy.settings.values.files import read_file
 
 MOST = 4096  # bytes
 LEAST = 16  # characters: shorter ones can be guessed

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from proxy.values.files import read_file
+from proxy.settings.values.files import read_file
 
 MAX_FILE = 1 << 20
 _USER = re.compile(rb"[!-9;-~][ -9;-~]{0,254}")  # no colon (RFC 7617 section 2), no control characters

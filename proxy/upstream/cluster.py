@@ -6,11 +6,11 @@ from time import monotonic
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
 from proxy.observe.metrics import PeerSight, PeerState
+from proxy.settings.values.web import Key
 from proxy.upstream.pool import Pool
 from proxy.upstream.queue import Queue
-from proxy.upstream.request import Request
-from proxy.values.web import Key
 from proxy.wire.fields import cookie_value, field_value
 
 CLIENT = Key("client")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.exchange.request import Request, StreamedBody
 from proxy.net.spool import Spool
 from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream
-from proxy.upstream.request import Request, StreamedBody
 from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import is_bodiless
 from proxy.wire.head import END, bare_line_feed

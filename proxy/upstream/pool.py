@@ -22,11 +22,11 @@ from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.congestion import spare_pacing
 from proxy.net.stream import NEVER, Deadlines, Hub, Socket
 from proxy.observe.metrics import PeerCounters
+from proxy.settings.values import Address
 from proxy.upstream.conduct import Conduct
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
-from proxy.values import Address
 from proxy.wire.head import END
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead

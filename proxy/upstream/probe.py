@@ -8,8 +8,8 @@ from time import monotonic, time
 import gevent
 
 from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
 from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.request import Request
 from proxy.upstream.upload import Stale
 from proxy.wire.request import RequestFields
 

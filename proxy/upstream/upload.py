@@ -23,9 +23,9 @@ from greenlet import getcurrent, greenlet
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.request import StreamedBody, silent
 from proxy.net.spool import Spool
 from proxy.net.stream import NEVER
-from proxy.upstream.request import StreamedBody, silent
 from proxy.wire.body import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:

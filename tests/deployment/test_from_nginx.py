@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import program
 from tests.deployment.pages import blocks, moved
 from tests.deployment.processes import CHECKOUT, Running, accepts, ports
-from tests.proxy.local.origin import origin
+from tests.proxy.filters.origin import origin
 from tests.waiting import until
 
 GUIDE = CHECKOUT / "docs" / "howto" / "from-nginx.md"

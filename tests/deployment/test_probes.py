@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deployment.processes import GUNICORN, Running, accepts, get, ports
-from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.integration.gateway import Gateway
 from tests.proxy.tls.secure import SecureGateway
 from tests.waiting import until
 

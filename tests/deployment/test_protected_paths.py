@@ -16,9 +16,9 @@ import pytest
 
 from tests.deployment.processes import GUNICORN, Running, accepts, ports
 from tests.deployment.protected import GATES, SECRET
-from tests.proxy.black_box.exchange import Answer, Client
-from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.h2.raw import GET, Raw
+from tests.proxy.integration.exchange import Answer, Client
+from tests.proxy.integration.gateway import Gateway
 from tests.waiting import until
 
 SERVERS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aragora.settings import load
-from proxy.listeners import Kind
+from proxy.process.listeners import Kind
 from proxy.settings import Settings
 from tests.conftest import program
 from tests.deployment.processes import CHECKOUT

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import ports
-from tests.proxy.black_box.gateway import PATIENCE, ROOT, Gateway
+from tests.proxy.integration.gateway import PATIENCE, ROOT, Gateway
 from tests.waiting import until
 
 FACTOR = max(1, int(os.environ.get("ARAGORA_DRILL", "1")))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy.commands.client import FINE, PARTLY
+from tests.proxy.admin.conftest import Face
 from tests.proxy.drills.conftest import Origin
 from tests.proxy.drills.load import Load, load
 from tests.proxy.drills.sockets import WebSocket
-from tests.proxy.face.conftest import Face
 from tests.proxy.tls.authority import Authority
 from tests.waiting import until
 

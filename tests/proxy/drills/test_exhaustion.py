@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
+from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.gateway import Gateway
 from tests.waiting import until
 
 pytestmark = [pytest.mark.drill, pytest.mark.alone]

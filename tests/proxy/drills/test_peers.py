@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
+from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.proxy.black_box.exchange import Client
-from tests.proxy.black_box.gateway import Gateway, children
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import GET, PATIENCE, POST, load
 from tests.proxy.drills.sockets import WebSocket
+from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.gateway import Gateway, children
 from tests.waiting import until
 
 pytestmark = pytest.mark.drill

@@ -19,23 +19,23 @@ from typing import Any
 import gevent
 import h11
 
-from proxy.assembly import Upstreams, build_tables
-from proxy.downstream import Downstream
-from proxy.exchange import Exchange
-from proxy.front.front import Front
-from proxy.front.h1 import Connection
+from proxy.admin.overrides import Orders
+from proxy.downstream.frontend import Front
+from proxy.downstream.h1.connection import Connection
+from proxy.exchange.context import Resources, Tally
+from proxy.exchange.downstream import Downstream
+from proxy.exchange.machine import Exchange
+from proxy.exchange.request import Request
+from proxy.exchange.route import Route
+from proxy.exchange.states import TRANSITIONS, State
+from proxy.exchange.tunnel import BUFFER_SIZE
 from proxy.limits import Limits
 from proxy.net.splice import Pipes
 from proxy.net.stream import Deadlines, Hub
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
-from proxy.orders import Orders
-from proxy.resources import Resources, Tally
-from proxy.route import Route
+from proxy.process.assembly import Upstreams, build_tables
 from proxy.settings import load
-from proxy.states import TRANSITIONS, State
-from proxy.tunnel import BUFFER_SIZE
-from proxy.upstream.request import Request
 from proxy.wire.fields import RequestIds
 
 _ROUNDS = 3

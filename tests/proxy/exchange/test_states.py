@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from proxy.states import TRANSITIONS
+from proxy.exchange.states import TRANSITIONS
 
 PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from random import Random
 from zlib import crc32
 
-from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.fuzz.canary import ask_as_canary
 from tests.proxy.fuzz.h1_round import run_h1
 from tests.proxy.fuzz.h2_round import run_h2
 from tests.proxy.fuzz.ledger import Ledger
 from tests.proxy.fuzz.reader import Reader
+from tests.proxy.integration.gateway import Gateway
 
 _REMEMBERED_ROUNDS = 400
 _ROUNDS = {"h1": run_h1, "h2": run_h2}

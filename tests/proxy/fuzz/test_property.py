@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.fuzz.canary import ask_as_canary
 from tests.proxy.fuzz.h2_round import run_h2
 from tests.proxy.fuzz.ledger import Ledger
 from tests.proxy.fuzz.reader import Reader
+from tests.proxy.integration.gateway import Gateway
 
 EXAMPLES = 150
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Manual, ScriptedUpstream
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Manual, ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
 

@@ -19,7 +19,7 @@ from hyperframe.frame import (
 )
 
 from proxy.wire.h2_frames import PREFACE
-from tests.proxy.black_box.exchange import PATIENCE
+from tests.proxy.integration.exchange import PATIENCE
 
 GET = [(":method", "GET"), (":scheme", "http"), (":authority", "example.org"), (":path", "/")]
 POST = [(":method", "POST"), *GET[1:]]

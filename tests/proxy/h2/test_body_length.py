@@ -9,9 +9,9 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame
 
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Manual, ScriptedUpstream
 from tests.proxy.h2.raw import GET, POST, Raw
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Manual, ScriptedUpstream
 from tests.waiting import until
 
 Sends = Callable[[Raw], list[Frame]]

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from tests.conftest import program
-from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.applications import content, read_events
-from tests.proxy.black_box.exchange import PATIENCE
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.integration import upstreams
+from tests.proxy.integration.applications import content, read_events
+from tests.proxy.integration.exchange import PATIENCE
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.waiting import until
 
 

@@ -13,9 +13,9 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import Raw, frame
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
 from tests.waiting import until

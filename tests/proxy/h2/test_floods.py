@@ -16,14 +16,14 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from proxy.front.h2 import Connection
-from proxy.front.h2_body import BodySource
-from proxy.front.h2_library import STREAM_WINDOW
-from proxy.upstream.request import Request
+from proxy.downstream.h2.body import BodySource
+from proxy.downstream.h2.connection import Connection
+from proxy.downstream.h2.library import STREAM_WINDOW
+from proxy.exchange.request import Request
 from proxy.wire.request import RequestFields
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import GET, POST, Raw
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
 Floods = Callable[[Raw], list[bytes | Frame]]

@@ -17,9 +17,9 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Script, ScriptedUpstream
 from tests.proxy.h2.raw import CONNECT, GET, POST, Raw, frame
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Script, ScriptedUpstream
 
 CONNECTIONS = 120
 REPLIES = (

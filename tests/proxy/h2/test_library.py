@@ -7,11 +7,11 @@ from h2.connection import H2Connection
 from hpack import Encoder
 from hyperframe.frame import HeadersFrame, RstStreamFrame
 
-from proxy.front.h2_library import new_library
+from proxy.downstream.h2.library import new_library
 from proxy.wire.h2_frames import PREFACE
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import ScriptedUpstream
 from tests.proxy.h2.raw import GET, POST, Raw
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import ScriptedUpstream
 
 
 def opened() -> H2Connection:

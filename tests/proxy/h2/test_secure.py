@@ -16,11 +16,11 @@ from wsproto.events import BytesMessage, TextMessage
 
 from tests.aragora.server.browser import browser
 from tests.conftest import program
-from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.applications import content
-from tests.proxy.black_box.gateway import Gateway
 from tests.proxy.h2.raw import Raw
 from tests.proxy.h2.test_websocket import Socket
+from tests.proxy.integration import upstreams
+from tests.proxy.integration.applications import content
+from tests.proxy.integration.gateway import Gateway
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
 from tests.waiting import until

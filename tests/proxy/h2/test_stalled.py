@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 
-from tests.proxy.black_box.gateway import Gateway
-from tests.proxy.black_box.scripted import Manual, Script, ScriptedUpstream
 from tests.proxy.h2.raw import Raw
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream
 from tests.waiting import until
 
 Start = Callable[..., Gateway]

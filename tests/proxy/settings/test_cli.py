@@ -5,8 +5,8 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from proxy import gateway
 from proxy.cli import help_text, main
+from proxy.process import gateway
 from proxy.settings import Settings, table
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from proxy.cli import main
 from proxy.settings import SettingsError, load
-from proxy.values import files
-from proxy.values.files import read_file
-from proxy.values.web import DOMAINS
+from proxy.settings.values import files
+from proxy.settings.values.files import read_file
+from proxy.settings.values.web import DOMAINS
 
 BOM = b"\xef\xbb\xbf"
 UPSTREAM = 'upstream = "127.0.0.1:8080"\n'

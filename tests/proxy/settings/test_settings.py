@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.cli import reference
 from proxy.settings import Address, Peer, Settings, SettingsError, load, table
-from proxy.values import kinds
+from proxy.settings.values import kinds
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "proxy-settings.md"
 UPSTREAM = {"upstream": ["127.0.0.1:8080"]}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.values import Address, Peer, web
-from proxy.values import kinds as values
+from proxy.settings.values import Address, Peer, web
+from proxy.settings.values import kinds as values
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.proxy.black_box.gateway import ROOT
+from tests.proxy.integration.gateway import ROOT
 from tests.waiting import until
 
 AUTHORITY_NAME = "ca.test"

@@ -9,7 +9,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.integration.gateway import Gateway
 from tests.waiting import until
 
 PATIENCE = 20.0

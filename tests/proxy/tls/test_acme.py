@@ -20,7 +20,7 @@ from proxy.acme.state import Failures, State
 from proxy.net.certificates import DAY, self_signed, write_private
 from proxy.net.keyring import KeyPair
 from proxy.settings import Address, Settings
-from tests.proxy.black_box.gateway import ROOT
+from tests.proxy.integration.gateway import ROOT
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.network import AcmeServer, Network, Obtaining
 from tests.waiting import until
@@ -112,7 +112,7 @@ class TestWithAnAuthority:
         write_private(state.certificate(SITE), key.read_bytes() + chain.read_bytes())
         application = tmp_path / "application.sock"
         behind = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--uds", str(application), "tests.proxy.black_box.applications:asgi"],
+            [sys.executable, "-m", "uvicorn", "--uds", str(application), "tests.proxy.integration.applications:asgi"],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         try:
             until(application.exists, "the application listens")

@@ -17,7 +17,7 @@ from proxy.acme.order import Authority as Asked
 from proxy.acme.order import NotObtained, obtain, register
 from proxy.acme.renewal import pause
 from proxy.acme.state import LONGEST_WAIT, Failures, State
-from tests.proxy.black_box.gateway import Gateway
+from tests.proxy.integration.gateway import Gateway
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.pebble import NAME, Pebble, Refusal, pebble, refusing
 from tests.proxy.tls.secure import SecureGateway, connect

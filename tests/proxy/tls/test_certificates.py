@@ -23,8 +23,8 @@ from proxy.net.certificates import (
     worries,
     write_private,
 )
-from proxy.net.door import FrontDoor
 from proxy.net.keyring import Keyring, expiries
+from proxy.net.tls_contexts import FrontDoor
 from tests.proxy.tls.authority import Authority
 
 

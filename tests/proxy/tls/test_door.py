@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from proxy.net.certificates import read_authorities, read_pair
-from proxy.net.door import FrontDoor, ignore_unreadable_names
 from proxy.net.keyring import KeyPair, Keyring
 from proxy.net.tls import TlsSocket
+from proxy.net.tls_contexts import FrontDoor, ignore_unreadable_names
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import Client, shake_hands
 

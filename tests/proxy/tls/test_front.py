@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import websocket
 
-from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.applications import content
+from tests.proxy.integration import upstreams
+from tests.proxy.integration.applications import content
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import Browser, SecureGateway, connect
 from tests.waiting import until

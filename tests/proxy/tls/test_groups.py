@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.net import groups
 from proxy.net.certificates import read_authorities, read_pair, self_signed
-from proxy.net.door import FrontDoor, validation_context
 from proxy.net.keyring import Keyring
 from proxy.net.tls import TlsSocket
+from proxy.net.tls_contexts import FrontDoor, validation_context
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
 from tests.proxy.tls.wire import HOST, hello, pair, shake_hands, vector

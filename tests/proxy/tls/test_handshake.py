@@ -9,17 +9,17 @@ from time import monotonic
 import gevent
 import pytest
 
-from proxy.front.front import Front
-from proxy.front.secure import Handshakes, Validation
+from proxy.downstream.frontend import Front
+from proxy.downstream.tls_handshake import Handshakes, Validation
+from proxy.exchange.context import Resources, Tally
+from proxy.exchange.route import Tables
 from proxy.limits import Limits
 from proxy.net.certificates import read_pair, self_signed
-from proxy.net.door import ACME_TLS, FrontDoor, validation_context
 from proxy.net.keyring import Keyring
 from proxy.net.splice import Pipes
+from proxy.net.tls_contexts import ACME_TLS, FrontDoor, validation_context
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
-from proxy.resources import Resources, Tally
-from proxy.route import Tables
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
 from proxy.wire.request_line import HeadLimits

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.black_box.scripted import Script, ScriptedUpstream
+from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway, connect
 from tests.waiting import until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.acme.state import State
-from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
 

@@ -13,10 +13,10 @@ import websocket
 from cryptography import x509
 
 from proxy.cli import main
+from proxy.process.certificate_store import Vault, self_signed_file
 from proxy.settings import load
-from proxy.vault import Vault, self_signed_file
-from tests.proxy.black_box import upstreams
-from tests.proxy.black_box.scripted import ScriptedUpstream
+from tests.proxy.integration import upstreams
+from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import Browser, SecureGateway, connect, shown_serial
 from tests.waiting import until

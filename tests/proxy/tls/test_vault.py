@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy import vault as vaults
 from proxy.acme.state import State
 from proxy.net.certificates import self_signed, write_private
 from proxy.net.keyring import Keyring
+from proxy.process import certificate_store as vaults
+from proxy.process.certificate_store import Vault, self_signed_file, warnings
 from proxy.settings import Certificate, Settings, SettingsError
-from proxy.values import files
-from proxy.vault import Vault, self_signed_file, warnings
+from proxy.settings.values import files
 from tests.proxy.tls.authority import DAY, Authority
 
 DIRECTORY = "http://127.0.0.1:9/directory"

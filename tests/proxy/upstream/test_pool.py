@@ -12,12 +12,12 @@ import pytest
 from gevent import socket as gevent_socket
 
 from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
 from proxy.observe.metrics import Board
+from proxy.settings.values import Address
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.request import Request
 from proxy.upstream.upload import Stale
-from proxy.values import Address
 from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, arrives, run, until
 

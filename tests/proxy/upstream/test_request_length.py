@@ -6,9 +6,9 @@ import pytest
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.request import Request, StreamedBody
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.request import Request, StreamedBody
 from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, read_all, run
 from tests.proxy.upstream.test_pool import Peer

@@ -10,9 +10,9 @@ import pytest
 
 from proxy import errors
 from proxy.errors import ClientGone, ExchangeError
+from proxy.exchange.request import Request, StreamedBody
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.request import Request, StreamedBody
 from proxy.upstream.upload import Stale
 from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, read_exactly, run, until

@@ -7,7 +7,6 @@ import pytest
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.wire import names
-from proxy.wire.answer import own_answer
 from proxy.wire.fields import (
     Clock,
     RequestIds,
@@ -17,6 +16,7 @@ from proxy.wire.fields import (
     websocket_accept,
 )
 from proxy.wire.head import bare_line_feed
+from proxy.wire.local_response import own_answer
 from proxy.wire.names import Kind, Names
 from proxy.wire.response import parse_response_head, status_line
 

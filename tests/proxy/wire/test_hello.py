@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.net.certificates import self_signed
-from proxy.net.door import FrontDoor
 from proxy.net.keyring import Keyring
-from proxy.wire.hello import Hello, HelloIncomplete, parse_hello
+from proxy.net.tls_contexts import FrontDoor
+from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
 from tests.proxy.tls.wire import hello, hello_of, record, recut, vector
 
 HELLO = hello_of("some.test", "h2", "http/1.1")

@@ -1,0 +1,90 @@
+"""The client's side of a WebSocket that is one stream among others (RFC 8441)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.net.stream import NEVER
+
+if TYPE_CHECKING:
+    from proxy.downstream.h2.stream import ClientStream
+    from proxy.exchange.tunnel import Tunnel
+
+
+class StreamReader:
+    """Tells whoever has started it that the stream can be read, as the loop's watcher tells of a socket."""
+
+    __slots__ = ("_callback", "_stream", "active")
+
+    def __init__(self, stream: "ClientStream") -> None:
+        self._stream = stream
+        self._callback: Callable[[], object] | None = None
+        self.active = False
+
+    def start(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+        self.active = True
+        if self._stream.has_data or self._stream.ended:
+            self._stream.connection.hub.loop.run_callback(self.tell)
+
+    def stop(self) -> None:
+        self.active = False
+
+    def tell(self) -> None:
+        """Call back while there is something to read."""
+        while self.active and self._callback is not None and (self._stream.has_data or self._stream.ended):
+            self._callback()
+
+
+class StreamSide:
+    """A stream with the face of a connected socket, for `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
+
+    __slots__ = ("_stream", "deadline", "descriptor", "reader", "sock", "tunnel")
+
+    def __init__(self, stream: "ClientStream") -> None:
+        self._stream = stream
+        self.sock = self
+        self.reader = StreamReader(stream)
+        self.descriptor = None
+        self.deadline = NEVER
+        self.tunnel: Tunnel | None = None
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """As a socket's: 0 at the end. Raises `BlockingIOError`."""
+        stream = self._stream
+        if stream.has_data:
+            data = stream.pop()
+            buffer[: len(data)] = data
+            return len(data)
+        if stream.ended:
+            return 0
+        raise BlockingIOError
+
+    def send(self, data: bytes | memoryview) -> int:
+        """As an outlet's: 0 when there is no room. Raises `OSError`."""
+        return self._stream.send(data)
+
+    def watch_writable(self, callback: Callable[[], object]) -> None:
+        self._stream.watch_writable(callback)
+
+    def unwatch_writable(self) -> None:
+        self._stream.unwatch_writable()
+
+    def readable(self) -> None:
+        """Something has come from the client."""
+        self.reader.tell()
+
+    def broken(self) -> None:
+        """The client reset the stream, or its connection is gone."""
+        if self.tunnel is not None:
+            self.tunnel.broken(self)
+
+    def finish_sending(self) -> None:
+        self._stream.end_answer()
+
+    def cut_off(self) -> bool:
+        self._stream.cancel()
+        return False
+
+    def close(self) -> None:
+        self.reader.stop()
+        self._stream.finish()

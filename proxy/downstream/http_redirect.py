@@ -1,0 +1,101 @@
+"""Plain HTTP beside TLS: redirects to https, and answers to an ACME authority's challenges (RFC 8555 section 8.3).
+
+Both come before a route's own gate. What they let pass is served as it is over TLS:
+
+- with `https_redirect` off everything;
+- what a trusted proxy in front took over TLS itself (X-Forwarded-Proto: https), since a redirect would come back the
+  same way for ever;
+- questions of authorities that somebody behind the gateway has asked for certificates.
+
+Where clients must show certificates only the first does: nobody shows one here.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from proxy.acme.state import State
+from proxy.exchange.relay import RelayLimits
+from proxy.exchange.request import Request
+from proxy.exchange.route import Match, Route, Tables
+from proxy.filters.build import Nowhere
+from proxy.filters.chain import Gate, Prompt, Step
+from proxy.filters.redirect import Redirect
+from proxy.filters.response import Answer
+from proxy.settings import Settings
+from proxy.upstream import balance
+from proxy.upstream.cluster import Cluster
+from proxy.wire.authority import AUTHORITIES, DEFAULT_PORTS
+
+_CHALLENGES = b"/.well-known/acme-challenge/"
+_CHALLENGE = re.compile(re.escape(_CHALLENGES) + rb"([A-Za-z0-9_-]{1,256})")
+_SAFE = (b"GET", b"HEAD")
+_HTTPS = 443
+
+
+def plain_tables(tables: Tables, https_port: int) -> Tables:
+    """The routes of the listeners without TLS, made from those with it.
+
+    `https_port` is where TLS is spoken on this machine.
+    """
+    settings = tables.settings
+    steps: list[Step] = []
+    if settings.acme and settings.state_dir is not None:
+        steps.append(Challenges(State(settings.state_dir, settings.acme_directory)))
+    if settings.https_redirect:
+        steps.append(ToHttps(https_port, settings))
+    if not steps:
+        return tables
+    behind = {route: _behind(steps, route) for route in tables.routes}
+    matches = [replace(match, route=behind[match.route]) for match in tables.matches]
+    return Tables(settings, tables.head_limits, [*matches, Match(b"", b"/", False, _nowhere(steps, settings))])
+
+
+def _behind(steps: Sequence[Step], route: Route) -> Route:
+    return replace(route, gate=Gate(steps) if route.gate is None else route.gate.behind(steps))
+
+
+def _nowhere(steps: Sequence[Step], settings: Settings) -> Route:
+    limits = RelayLimits.of(settings)
+    return Route("plain", settings, limits, Cluster([], balance.policy(settings.balance)), Gate([*steps, Nowhere()]))
+
+
+class ToHttps(Prompt):
+    """Sends everybody to the same address with TLS.
+
+    A client that came by the default port (its Host names none, or 80) finds TLS at the default port too, whatever the
+    listeners' own numbers are: a container or a firewall may have mapped them.
+    """
+
+    def __init__(self, port: int, settings: Settings) -> None:
+        place = "" if port == _HTTPS else f":{port}"
+        self._default = Redirect("https://{host}{path}{query}", 308, b"")
+        self._numbered = Redirect("https://{host}" + place + "{path}{query}", 308, b"")
+        mutual = settings.tls_client_ca is not None and settings.tls_client_auth == "required"
+        self._believes = not mutual
+        self._asked = bool(settings.acme) and not mutual
+
+    def check(self, request: Request) -> Answer | None:
+        if self._believes and request.scheme == b"https":
+            return None
+        if self._asked and request.method in _SAFE and _CHALLENGE.fullmatch(request.target):
+            return None
+        authority = AUTHORITIES[request.host or b""]
+        numbered = authority is not None and authority.port not in (None, DEFAULT_PORTS[b"http"])
+        return (self._numbered if numbered else self._default).check(request)
+
+
+class Challenges(Prompt):
+    """Answers the challenges that are pending, whichever worker has asked for them."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def check(self, request: Request) -> Answer | None:
+        if not request.target.startswith(_CHALLENGES):
+            return None
+        found = _CHALLENGE.fullmatch(request.target.partition(b"?")[0])
+        response = self._state.response(found[1].decode("ascii")) if found is not None else None
+        if response is None:
+            return None
+        return Answer(200, (b"Content-Type: application/octet-stream", b"Cache-Control: no-store"), response)

@@ -1,0 +1,77 @@
+"""The PROXY protocol header before a connection's first byte: who the client is, as a trusted proxy says."""
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from proxy import errors
+from proxy.errors import Failure
+from proxy.net.stream import Socket, Stream
+from proxy.wire.proxy_protocol import MAX_V2, ProxyHeaderError, parse_header
+
+if TYPE_CHECKING:
+    from proxy.downstream.frontend import Front
+
+
+class Introduction(Stream):
+    """A connection of which the header has not come yet. It is taken off the socket to the byte, and nothing more.
+
+    Any other peer than a trusted proxy is turned away: whoever can reach the port could pretend to be anybody.
+    """
+
+    __slots__ = ("_front", "_peer", "_received")
+
+    parked = True
+    detached = False
+
+    def __init__(self, sock: Socket, front: "Front", peer: str) -> None:
+        super().__init__(sock, front.resources.hub, front.resources.deadlines)
+        self._front = front
+        self._peer = peer
+        self._received = b""
+        front.connections.add(self)
+        if not front.tables.trusted.trusts(peer):
+            self._refuse(errors.NOT_TRUSTED)
+            return
+        self.deadline = monotonic() + front.tables.settings.head_timeout
+
+    def unasked(self) -> None:
+        try:
+            seen = self.sock.recv(MAX_V2, socket.MSG_PEEK)
+            if not seen:
+                self.close()
+                return
+            found = parse_header(self._received + seen)
+            # While it is incomplete all that came belongs to it.
+            size = len(seen) if found is None else found[1] - len(self._received)
+            self._received += self.sock.recv(size)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        except ProxyHeaderError:
+            self._refuse(errors.INTRODUCTION)
+            return
+        if found is not None:
+            endpoints, _ = found
+            self._let_go()
+            self._front.admit(self.sock, self._peer if endpoints is None else endpoints.source)
+
+    def expire(self) -> None:
+        self._refuse(errors.INTRODUCTION_TIMEOUT)
+
+    def _refuse(self, failure: Failure) -> None:
+        self._front.resources.counters.rejected(failure.reason)
+        self.close()
+
+    def _let_go(self) -> None:
+        """Leave the socket to whoever serves it from now on."""
+        self.give_up()
+        self._front.connections.discard(self)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._front.connections.discard(self)
+            self._front.ended(self.sock.fileno())
+        super().close()

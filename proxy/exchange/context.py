@@ -1,0 +1,41 @@
+"""What all exchanges of a process share, whatever the configuration."""
+
+from dataclasses import dataclass
+
+from proxy.exchange.downstream import OpenTunnel, TunnelOrigin
+from proxy.limits import WorkerLimits
+from proxy.net.splice import Pipes
+from proxy.net.stream import Deadlines, Hub
+from proxy.observe.accesslog import AccessLog
+from proxy.observe.metrics import Counters
+from proxy.wire.fields import RequestIds
+
+
+class Tally:
+    """How many are inside the `with` block at this moment."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_exception: object) -> None:
+        self.count -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """One of each for the process."""
+
+    hub: Hub
+    deadlines: Deadlines
+    pipes: Pipes
+    buffer: memoryview
+    counters: Counters
+    access_log: AccessLog
+    request_ids: RequestIds
+    tunnels: dict[OpenTunnel, TunnelOrigin]
+    held: Tally
+    """Requests that wait for an upstream."""
+    limits: WorkerLimits

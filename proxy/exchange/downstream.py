@@ -1,0 +1,102 @@
+"""The client's side of an exchange, whatever its protocol: what a front offers, what it is told."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from proxy.errors import Blame
+from proxy.exchange.request import Request
+from proxy.net.stream import Outlet, Stream
+from proxy.settings import Settings
+from proxy.upstream.connection import UpstreamConnection
+from proxy.wire.response import ResponseHead
+
+
+class OpenTunnel(Protocol):
+    """An upgraded connection, whatever the client's protocol."""
+
+    closed: bool
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes to the client and to the upstream so far."""
+
+    def shut(self, code: int, patience: float) -> None:
+        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+
+
+class TunnelOrigin(NamedTuple):
+    """The request that an open tunnel began with."""
+
+    client: str
+    target: bytes
+    upstream: str
+    since: float  # unix time
+
+
+TunnelEnded = Callable[[OpenTunnel, Blame, int, int], None]
+"""Called once: the tunnel, who ended it, bytes to the client, bytes to the upstream."""
+
+
+class Downstream(Protocol):
+    """The client's side of an exchange, whatever its protocol."""
+
+    sent: int
+    begun: bool
+
+    @property
+    def private(self) -> UpstreamConnection | None:
+        """An upstream connection that nobody but this client may use."""
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where a body of known length is written to as it is."""
+
+    def names(self) -> tuple[object, object]:
+        """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Keep an upstream connection that nobody else may use, for the same client; else close it."""
+
+    def kept(self) -> UpstreamConnection | None:
+        """Take it back, if there is one."""
+
+    def take_body(self, request: Request, settings: Settings) -> bool:
+        """Set `request.body` and its length if all of it is here; whether nothing of it is still to come."""
+
+    def read_body(self, request: Request, settings: Settings) -> None:
+        """Set `request.body` and its length: read to the end, or a stream where buffering is off.
+
+        Raises `ExchangeError` or `ClientGone`.
+        """
+
+    def resume_exchange(self) -> None:
+        """The exchange, which the event loop's callbacks drove, has to wait: go on with it in a greenlet."""
+
+    def exchange_ended(self) -> None:
+        """The exchange, which the event loop's callbacks drove, is answered and recorded."""
+
+    def inform(self, response: ResponseHead) -> None:
+        """Pass on a 1xx answer."""
+
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
+        """Send the head, and `body` with it; returns what the client did not take at once, for the outlet.
+
+        `length` is the Content-Length to announce; `stream` announces a body of unknown length instead.
+        """
+
+    def framed(self, data: bytes) -> bytes:
+        """What the outlet is given for a piece of a body of unknown length, once it was begun."""
+
+    def end(self, trailers: list[bytes]) -> None:
+        """A body of unknown length is complete. Raises `ExchangeError` or `ClientGone`."""
+
+    def break_off(self) -> None:
+        """The answer cannot be completed: the client gets what was sent, and cannot take it for the whole."""
+
+    def abort(self) -> None:
+        """The answer cannot be completed, and the client does not take what was sent."""
+
+    def tunnel(
+        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
+    ) -> OpenTunnel:
+        """Accept the upgrade and relay both ways from now on; `early` is what the upstream sent behind its head."""

@@ -1,0 +1,197 @@
+"""Which requests are served alike, and with what.
+
+A request belongs to the route with its host, else to the wildcard with most labels, else to one without host; within
+those to its exact path, else the longest prefix that ends where a segment ends. The path is compared as an application
+would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin".
+A question about the whole server ("OPTIONS *") goes where "/" does.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange.relay import RelayLimits
+from proxy.filters.chain import Gate
+from proxy.filters.rewrite import Edits
+from proxy.settings import Settings
+from proxy.upstream.cluster import Cluster
+from proxy.wire.authority import AUTHORITIES
+from proxy.wire.forwarding import TrustedPeers
+from proxy.wire.request_line import HeadLimits
+from proxy.wire.target import has_dot_segment, is_confined, names, normalised
+from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
+from proxy.wire.via import NO_VIA, Via
+
+_MOST_TOLD = 64
+_LONGEST_TOLD = 64
+
+log = logging.getLogger("gunicorn.error.proxy")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """Everything that serving a request takes, ready for use. `settings` are the route's own."""
+
+    name: str
+    settings: Settings
+    relay_limits: RelayLimits
+    cluster: Cluster
+    gate: Gate | None
+    edits: Edits | None = None
+    via: Via = NO_VIA
+    unusual: UnusualNames = NO_UNUSUAL
+
+    told: set[bytes] = field(default_factory=set, init=False)
+    """Names of fields that were said to end here already: of answers that ask a proxy for something, of requests."""
+
+    @property
+    def host(self) -> bytes:
+        """The Host of requests that name none, as HTTP/1.0 allows: the application's own address."""
+        return self.settings.upstream_host.encode()
+
+    def tell_of(self, offload: bytes) -> None:
+        """Say once that the application relies on what is not done here: whoever moved from nginx wonders for long."""
+        name = offload.lower()
+        if name not in self.told:
+            self.told.add(name)
+            log.warning(
+                "route %s: the application answers with %s, which asks a proxy to send something else in its place: "
+                "the field is dropped, the answer sent as it is; let the application send it, or serve it with root",
+                self.name,
+                offload.decode("ascii"),
+            )
+
+    def tell_of_dropped(self, name: bytes) -> None:
+        """Say once of each name, up to a bound, that the application does not get it."""
+        if name not in self.told and len(self.told) < _MOST_TOLD:
+            self.told.add(name)
+            log.warning(
+                "route %s: the request field %s is dropped: servers that make variables of names confuse its characters"
+                " with others; rename it, or set underscores_in_fields unless it resembles a field of the gateway",
+                self.name,
+                name[:_LONGEST_TOLD].decode("ascii"),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a route applies: `host` is a name, "*.name" or "" for all."""
+
+    host: bytes
+    path: bytes
+    exact: bool
+    route: Route
+
+    def takes(self, path: bytes) -> bool:
+        if self.exact:
+            return path == self.path
+        return path.startswith(self.path) and (
+            self.path.endswith(b"/") or len(path) == len(self.path) or path[len(self.path)] == 0x2F
+        )
+
+    @property
+    def directory(self) -> bytes:
+        """The path, with one slash at its end."""
+        return self.path.rstrip(b"/") + b"/"
+
+    def meets(self, place: bytes, mentioned: AbstractSet[bytes]) -> bool:
+        """Whether a path below `place` that mentions these names might lead here; this path is not above that."""
+        below = self.directory[len(place) :]
+        return names(below)[0] in mentioned if below else self.exact
+
+
+class Routes:
+    """All routes of one configuration."""
+
+    def __init__(self, matches: Iterable[Match]) -> None:
+        self._by_host: dict[bytes, list[Match]] = {}
+        for match in sorted(matches, key=lambda match: (not match.exact, -len(match.path))):
+            self._by_host.setdefault(match.host, []).append(match)
+
+    def find(self, host: bytes | None, target: bytes) -> Route | None:
+        """The route of a request, or None."""
+        path = normalised(target) if target != b"*" else b"/"
+        for name in _hosts(host):
+            for match in self._by_host.get(name, ()):
+                if match.takes(path):
+                    return match.route
+        return None
+
+    def confining(self, host: bytes | None, path: bytes) -> Route | None:
+        """The route that a path leads to whichever of its dot segments are resolved, or None if that is not sure.
+
+        It stays below the route's own path, and has no name with which another route's goes on from there.
+        """
+        matches = [match for name in _hosts(host) for match in self._by_host.get(name, ())]
+        own = next((match for match in matches if match.takes(normalised(path))), None)
+        if own is None or own.exact:
+            return None
+        place = own.directory
+        rest = path[len(place) :]
+        if not path.startswith(place) or not is_confined(rest):
+            return None
+        mentioned = set(names(rest))
+        others = [match for match in matches if match.route is not own.route and match.directory.startswith(place)]
+        if any(match.meets(place, mentioned) for match in others):
+            return None
+        return own.route
+
+
+def without_slash(matches: Sequence[Match]) -> list[Match]:
+    """Under which routes for a path with a slash at its end are asked for without it, as /app for /app/.
+
+    A mounted application is, unless a route is written for that very path; any other only where no route takes it.
+    """
+    known = Routes(matches)
+    written = {(match.host, match.path) for match in matches}
+    found = []
+    for match in matches:
+        bare = match.path[:-1]
+        if not match.path.endswith(b"/") or not bare or match.exact or (match.host, bare) in written:
+            continue
+        if match.route.settings.strip_prefix or known.find(match.host or None, bare) is None:
+            found.append(Match(match.host, bare, True, match.route))
+    return found
+
+
+def _hosts(host: bytes | None) -> Iterable[bytes]:
+    """The keys under which a host's routes may stand, narrowest first."""
+    if host:
+        authority = AUTHORITIES[host]
+        name = authority.host if authority is not None else host
+        yield name
+        _, dot, rest = name.partition(b".")
+        while dot:
+            yield b"*." + rest
+            _, dot, rest = rest.partition(b".")
+    yield b""
+
+
+class Tables:
+    """Everything one configuration says, ready for use; a reload builds a new one and swaps the reference."""
+
+    def __init__(self, settings: Settings, head_limits: HeadLimits, routes: Sequence[Match]) -> None:
+        self.settings = settings
+        self.head_limits = head_limits
+        self.matches = tuple(routes)
+        self.routes = tuple(dict.fromkeys(match.route for match in routes))
+        self.trusted = TrustedPeers(settings.trusted_proxies.networks, unix=settings.trusted_proxies.unix)
+        self._matches = Routes(routes)
+        only = routes[0] if len(routes) == 1 else None
+        self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None
+
+    def route_for(self, host: bytes | None, target: bytes) -> Route | None:
+        """The route of a request, or None. Raises `ExchangeError` for dot segments that nobody may read."""
+        if self.head_limits.dots and has_dot_segment(target):
+            return self._route_for_dots(host, target)
+        return self._only or self._matches.find(host, target)
+
+    def _route_for_dots(self, host: bytes | None, target: bytes) -> Route:
+        """The route of a path with dot segments, if it is the one whatever of them the application resolves."""
+        route = self._matches.confining(host, target.partition(b"?")[0])
+        if route is None or route.settings.dot_segments != "pass":
+            raise ExchangeError(errors.TARGET_PATH)
+        return route

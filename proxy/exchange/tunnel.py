@@ -1,0 +1,199 @@
+"""Both directions of a WebSocket after its handshake.
+
+No greenlet: each side's read watcher calls the direction's `relay`, which receives into one buffer of the process and
+sends from it. A tunnel at rest is two sockets, two watchers and this object. A side that does not take its bytes stops
+the other's watcher until it does, so at most one buffer of bytes waits per direction.
+
+Each direction counts frames as they pass (RFC 6455 section 5.2), so that a close frame can be put between two of them
+when the gateway stops or the tunnel has been silent too long; inside a frame it would be read as payload. A long frame
+is spliced inside the kernel up to its end.
+
+        open ──EOF of one side──► half closed ──EOF of the other, or silence──► closed
+         │  └──stop, silence──► closing (close frames sent at the next boundaries) ──EOFs, or deadline──► closed
+         └──reset of either side──► lost (the other gets what is on its way, and an end) ──EOF, or deadline──► closed
+"""
+
+from collections.abc import Callable
+from time import monotonic
+
+from proxy.errors import Blame
+from proxy.exchange.tunnel_direction import Direction, Side
+from proxy.net.splice import Pipes
+from proxy.net.stream import NEVER, Deadlines, Hub
+from proxy.wire.frames import close_frame
+
+BUFFER_SIZE = 1 << 17
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012  # registered beside those of RFC 6455: another process serves from now on
+
+_CLOSE_PATIENCE = 5.0
+"""Seconds that both sides have to end the connection after close frames were sent."""
+
+
+class Tunnel:
+    """An upgraded connection; `ended(tunnel, blame, bytes to client, bytes to upstream)` is called once."""
+
+    __slots__ = (
+        "_client",
+        "_ended",
+        "_half_close_timeout",
+        "_idle_since",
+        "_idle_timeout",
+        "_lost",
+        "_seen",
+        "_upstream",
+        "buffer",
+        "closed",
+        "closing",
+        "deadline",
+        "deadlines",
+        "downward",
+        "hub",
+        "pipes",
+        "upward",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        deadlines: Deadlines,
+        pipes: Pipes,
+        buffer: memoryview,
+        client: "Side",
+        upstream: "Side",
+        *,
+        idle_timeout: float,
+        half_close_timeout: float,
+        ended: Callable[["Tunnel", Blame, int, int], None],
+    ) -> None:
+        self.hub = hub
+        self.deadlines = deadlines
+        self.pipes = pipes
+        self.buffer = buffer
+        self._client = client
+        self._upstream = upstream
+        self._idle_timeout = idle_timeout
+        self._half_close_timeout = half_close_timeout
+        self._ended = ended
+        self.upward = Direction(self, client, upstream, masked=True)
+        self.downward = Direction(self, upstream, client, masked=False)
+        self.closed = False
+        self.closing = 0
+        self._lost: Side | None = None
+        """The side that was reset."""
+        self._seen = 0
+        self._idle_since = monotonic()
+        self.deadline = self._next_look()
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes to the client and to the upstream so far."""
+        return self.downward.moved, self.upward.moved
+
+    def start(self, from_client: bytes, from_upstream: bytes) -> None:
+        """Begin with the bytes that each side sent behind its half of the handshake."""
+        self.deadlines.streams.add(self)
+        for stream, direction in ((self._client, self.upward), (self._upstream, self.downward)):
+            stream.deadline = NEVER
+            stream.reader.stop()
+            stream.reader.start(direction.relay)
+        for direction, early in ((self.upward, from_client), (self.downward, from_upstream)):
+            if early and not self.closed:
+                direction.follow(memoryview(early))
+                direction.send(early)
+
+    def _next_look(self) -> float:
+        return monotonic() + min(self._idle_timeout, max(1.0, self._idle_timeout / 20))
+
+    def expire(self) -> None:
+        """The sweeper's look: silent too long, or did an ending take too long?"""
+        if self.closing or self.upward.sealed or self.downward.sealed:
+            self.close(Blame.PROXY)
+            return
+        now = monotonic()
+        moved = self.upward.moved + self.downward.moved
+        if moved != self._seen:
+            self._seen = moved
+            self._idle_since = now
+        elif now - self._idle_since >= self._idle_timeout:
+            self.shut(GOING_AWAY, _CLOSE_PATIENCE)
+            return
+        self.deadline = self._next_look()
+
+    def shut(self, code: int, patience: float) -> None:
+        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+        if self.closed or self.closing:
+            return
+        self.closing = code
+        self.deadline = monotonic() + patience
+        for direction in (self.downward, self.upward):
+            self.at_boundary(direction)
+
+    def at_boundary(self, direction: Direction) -> None:
+        """A direction may have come to the end of a frame: the place for a close frame, if one is due."""
+        if not self.closing or self.closed or direction.sealed or not direction.at_boundary:
+            return
+        if not direction.send(close_frame(self.closing, masked=direction.masked)):
+            return
+        direction.sealed = True
+        if direction.pending is None:
+            direction.target.finish_sending()
+        if not direction.source.reader.active:
+            direction.source.reader.start(direction.relay)
+
+    def half_closed(self, direction: Direction) -> None:
+        """One side has ended. The other may finish what it is saying."""
+        other = self.downward if direction is self.upward else self.upward
+        if self.closed:
+            return
+        if other.sealed and not other.source.reader.active and other.pending is None:
+            self.close(Blame.NOBODY)
+        elif not self.closing:
+            self.deadline = monotonic() + self._half_close_timeout
+
+    def flushed(self, direction: Direction) -> None:
+        """The target has taken what waited for it."""
+        if self._lost is not None:
+            self._cut_off(direction.target)
+            return
+        direction.source.reader.start(direction.relay)
+        self.at_boundary(direction)
+        if direction.sealed:
+            direction.target.finish_sending()
+
+    def broken(self, side: Side) -> None:
+        """A side was reset: the other gets what is on its way, and must not take it for the whole."""
+        if self.closed:
+            return
+        if self._lost is not None:
+            self.close()
+            return
+        self._lost = side
+        last, useless = (self.upward, self.downward) if side is self._client else (self.downward, self.upward)
+        side.reader.stop()
+        useless.stop()
+        last.sealed = useless.sealed = True
+        self.deadline = monotonic() + self._half_close_timeout
+        if last.delivered:
+            self._cut_off(last.target)
+
+    def _cut_off(self, side: Side) -> None:
+        """End the side that is left, once it has everything, and wait for it to see that."""
+        if side.cut_off():
+            side.reader.stop()
+            side.reader.start((self.upward if side is self._client else self.downward).relay)
+        else:
+            self.close()
+
+    def close(self, blame: Blame = Blame.NOBODY) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self._lost is not None:
+            blame = Blame.CLIENT if self._lost is self._client else Blame.UPSTREAM
+        self.deadlines.streams.discard(self)
+        self.upward.stop()
+        self.downward.stop()
+        self._client.close()
+        self._upstream.close()
+        self._ended(self, Blame.DRAIN if self.closing else blame, self.downward.moved, self.upward.moved)

@@ -1,0 +1,38 @@
+"""Which client addresses may come in."""
+
+from collections.abc import Sequence
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
+from proxy.filters.chain import Prompt
+from proxy.settings.values.web import Network
+from proxy.wire.forwarding import within
+
+_MOST_REMEMBERED = 4096
+
+
+class AccessList(Prompt):
+    """Lets in clients of the networks in `allow` (all, if there are none), but none of those in `deny`.
+
+    A client without an address (on a unix socket) is in no network.
+    """
+
+    def __init__(self, allow: Sequence[Network], deny: Sequence[Network]) -> None:
+        self._allow = allow
+        self._deny = deny
+        self._known: dict[str, bool] = {}
+
+    def check(self, request: Request) -> None:
+        """Raises `ExchangeError` (403)."""
+        client = request.client
+        known = self._known.get(client)
+        if known is None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            known = self._known[client] = self._may(client)
+        if not known:
+            raise ExchangeError(errors.FORBIDDEN)
+
+    def _may(self, client: str) -> bool:
+        return not within(client, self._deny) and (not self._allow or within(client, self._allow))

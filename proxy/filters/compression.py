@@ -1,0 +1,125 @@
+"""Compressing answers on their way to the client.
+
+Off unless asked for. What is compressed: answers of the listed types, of 1 KiB or more or of unknown length, that carry
+no coding yet. What never is: parts (206), answers marked `no-transform` (RFC 9110 section 7.7) or digested
+(RFC 9530), and what BREACH needs: answers that set a cookie, and answers that a page of another site asked for
+with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
+"""
+
+import re
+from collections.abc import Iterable
+
+from proxy.exchange.relay import RelayLimits
+from proxy.net.spool import Spool
+from proxy.net.stream import give_way
+from proxy.wire.coding import CODINGS, encoder
+from proxy.wire.fields import BODILESS, field_value, with_vary
+from proxy.wire.head import tokens
+from proxy.wire.negotiation import IDENTITY, choose_coding
+from proxy.wire.response import ResponseHead
+
+WORTHWHILE = 1024
+"""Below this many bytes the fields cost more than the coding saves."""
+
+_SLICE = 64 << 10
+"""Most bytes that are encoded before other connections get their turn, about a millisecond."""
+
+MOST_KEPT = 16 << 20
+"""Longest body that is compressed before its first byte goes to the client; longer ones are compressed as they come."""
+
+_DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
+
+
+class Compression:
+    """Which answers are compressed. `types` are content types, or `text/*` for all of a kind."""
+
+    def __init__(self, types: Iterable[str]) -> None:
+        names = [name.encode() for name in types]
+        self._types = frozenset(name for name in names if not name.endswith(b"/*"))
+        self._kinds = tuple(name[:-1] for name in names if name.endswith(b"/*"))
+
+    def choose(self, request_lines: list[bytes], response: ResponseHead) -> tuple[list[bytes], bytes]:
+        """The answer's field lines as they go on, and the coding to apply to its body, perhaps `IDENTITY`."""
+        lines = response.lines
+        if response.status == 304:
+            # Its fields replace those of the answer that a cache has (RFC 9110 section 15.4.5), perhaps a coded one.
+            return with_vary([_weakened(line) for line in lines], b"Accept-Encoding"), IDENTITY
+        if response.status == 206:
+            # It has the Vary that the whole would have (RFC 9110 section 15.3.7).
+            return (with_vary(lines, b"Accept-Encoding") if self._codable(lines, parts=True) else lines), IDENTITY
+        if not self._suitable(response):
+            return lines, IDENTITY
+        lines = with_vary(lines, b"Accept-Encoding")
+        coding = choose_coding(field_value(request_lines, b"accept-encoding"), CODINGS)
+        if coding == IDENTITY or response.private or _asked_by_a_stranger(request_lines):
+            return lines, IDENTITY
+        kept = [_weakened(line) for line in lines if line[:14].lower() != b"accept-ranges:"]
+        return [*kept, b"Content-Encoding: " + coding], coding
+
+    def _suitable(self, response: ResponseHead) -> bool:
+        status, length = response.status, response.content_length
+        if status < 200 or status in BODILESS or (length is not None and length < WORTHWHILE):
+            return False
+        return field_value(response.lines, b"content-range") is None and self._codable(response.lines)
+
+    def _codable(self, lines: list[bytes], *, parts: bool = False) -> bool:
+        """Whether answers with these fields are compressed; of several `parts` the type is not known."""
+        content_type = (field_value(lines, b"content-type") or b"").partition(b";")[0].strip(b" \t").lower()
+        listed = content_type in self._types or content_type.startswith(self._kinds or (b"\0",))
+        if not listed and not (parts and content_type == b"multipart/byteranges"):
+            return False
+        if field_value(lines, b"content-encoding") is not None:
+            return False
+        if any(field_value(lines, name) is not None for name in _DIGESTS):
+            return False
+        return b"no-transform" not in tokens(field_value(lines, b"cache-control") or b"")
+
+
+def _asked_by_a_stranger(lines: list[bytes]) -> bool:
+    site = field_value(lines, b"sec-fetch-site")
+    if site is None or site in (b"same-origin", b"none"):
+        return False
+    return field_value(lines, b"cookie") is not None or field_value(lines, b"authorization") is not None
+
+
+def _weakened(line: bytes) -> bytes:
+    """A strong entity tag names exact bytes, which the coding changes (RFC 9110 section 8.8.1)."""
+    name, _, value = line.partition(b":")
+    if name.lower() != b"etag" or value.lstrip(b" \t")[:2] == b"W/":
+        return line
+    return name + b": W/" + value.strip(b" \t")
+
+
+def restored(line: bytes) -> bytes:
+    """A request's field line with the tags that were weakened here as the application gave them.
+
+    If-Match compares strongly (RFC 9110 section 13.1.1): with a weak tag nothing could be updated any more.
+    """
+    if line[:9].lower() != b"if-match:":
+        return line
+    return line[:9] + re.sub(rb'(?:W/)?("[^"]*")', rb"\1", line[9:])
+
+
+def may_be_kept(response: ResponseHead, length: int, limits: RelayLimits) -> bool:
+    """Whether an answer of `length` bytes may be compressed whole before its first byte goes to the client."""
+    return not (response.unbuffered or response.event_stream) and length <= min(limits.spool_size, MOST_KEPT)
+
+
+def encode(pieces: Iterable[bytes], coding: bytes, spool: Spool) -> bool:
+    """Put a body into the spool, compressed; whether there was room for it. Raises what `pieces` raise."""
+    engine = encoder(coding)
+    for piece in pieces:
+        for begin in range(0, len(piece), _SLICE):
+            if begin:
+                give_way()
+            if not _stored(spool, engine.feed(piece[begin : begin + _SLICE])):
+                return False
+    return _stored(spool, engine.finish())
+
+
+def _stored(spool: Spool, data: bytes) -> bool:
+    try:
+        spool.append(data)
+    except OSError:
+        return False
+    return True

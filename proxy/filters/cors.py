@@ -1,0 +1,82 @@
+"""Cross-origin requests: what pages of other origins may ask, as browsers enforce it (Fetch standard, section 3.3)."""
+
+from collections.abc import Iterable
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
+from proxy.filters.response import Answer
+from proxy.wire.fields import field_value, with_vary
+
+_FAMILY = b"access-control-"
+
+
+class Cors:
+    """The origins that are let in, and with what. `credentials` never goes with the origin `*`: check before."""
+
+    def __init__(
+        self,
+        origins: Iterable[str],
+        methods: Iterable[str],
+        fields: Iterable[str],
+        *,
+        credentials: bool,
+        max_age: float,
+    ) -> None:
+        self._origins = frozenset(origin.lower().encode() for origin in origins)
+        self._any = b"*" in self._origins
+        self._credentials = (b"Access-Control-Allow-Credentials: true",) if credentials and not self._any else ()
+        self._preflight = [
+            b"Access-Control-Allow-Methods: " + b", ".join(method.upper().encode() for method in methods),
+            b"Access-Control-Max-Age: %d" % max_age,
+        ]
+        allowed = b", ".join(name.encode() for name in fields)
+        if allowed:
+            self._preflight.append(b"Access-Control-Allow-Headers: " + allowed)
+
+    def preflight(self, method: bytes, lines: list[bytes]) -> Answer | None:
+        """The answer to the question that a browser asks first, or None for any other request.
+
+        Raises `ExchangeError` (403) for an origin that is not let in.
+        """
+        if method != b"OPTIONS" or field_value(lines, b"access-control-request-method") is None:
+            return None
+        origin = field_value(lines, b"origin")
+        if origin is None:
+            return None
+        granted = self._granted(origin)
+        if not granted:
+            raise ExchangeError(errors.CORS_ORIGIN, fields=(b"Vary: Origin",))
+        vary = b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+        return Answer(204, (*granted, *self._preflight, vary))
+
+    def allow(self, request_lines: list[bytes], lines: list[bytes]) -> list[bytes]:
+        """The field lines of an answer with the permission for its origin added.
+
+        An application that speaks for itself is left alone: two answers to the same question are an error to browsers.
+        """
+        if any(line[: len(_FAMILY)].lower() == _FAMILY for line in lines):
+            return lines
+        origin = field_value(request_lines, b"origin")
+        granted = self._granted(origin) if origin is not None else ()
+        if self._any:
+            return [*lines, *granted]
+        # Also without an Origin: a cache must not give such an answer to those who send one.
+        return with_vary([*lines, *granted], b"Origin")
+
+    def _granted(self, origin: bytes) -> tuple[bytes, ...]:
+        if self._any:
+            return (b"Access-Control-Allow-Origin: *",)
+        if origin.lower() in self._origins:
+            return (b"Access-Control-Allow-Origin: " + origin, *self._credentials)
+        return ()
+
+
+class Preflight:
+    """The step that answers browsers' questions; everything else goes on."""
+
+    def __init__(self, cors: Cors) -> None:
+        self._cors = cors
+
+    def check(self, request: Request) -> Answer | None:
+        return self._cors.preflight(request.method, request.fields.lines)

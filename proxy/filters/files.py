@@ -1,0 +1,149 @@
+"""Static files: found in a thread, sent by the kernel.
+
+GET and HEAD of regular files beneath one directory, with validators, conditional requests and single ranges (several
+get the whole file, as RFC 9110 section 14.2 allows), and with what lies beside a file already compressed.
+"""
+
+import errno
+import mimetypes
+from collections.abc import Callable
+from pathlib import Path
+from time import time
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
+from proxy.filters.document_root import Found, find, find_encoded, names
+from proxy.filters.response import Answer, File
+from proxy.net.disk import in_thread
+from proxy.wire.conditions import Validators, conditions
+from proxy.wire.fields import field_value
+from proxy.wire.negotiation import IDENTITY, choose_coding
+from proxy.wire.target import behind
+
+_SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
+_TYPES = mimetypes.MimeTypes(filenames=())
+for _type, _extension in (
+    ("text/javascript", ".js"), ("text/javascript", ".mjs"), ("application/wasm", ".wasm"), ("font/woff", ".woff"),
+    ("font/woff2", ".woff2"), ("image/webp", ".webp"), ("image/avif", ".avif"), ("image/x-icon", ".ico"),
+    ("application/manifest+json", ".webmanifest"), ("application/json", ".map"), ("text/markdown", ".md"),
+):  # fmt: skip
+    _TYPES.add_type(_type, _extension)
+_PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+_TEXTUAL = ("application/json", "application/xml", "application/manifest+json", "image/svg+xml")
+
+# What a missing file looks like: also a link, a name below a file, a name no file can have.
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EMLINK}
+
+
+class Files:
+    """The files beneath `root`; a `prefix` is taken off the path first."""
+
+    def __init__(self, root: Path, index: str, prefix: bytes = b"", clock: Callable[[], float] = time) -> None:
+        self._root = str(root)
+        self._clock = clock
+        self._index = index
+        self._prefix = prefix
+
+    def check(self, request: Request) -> Answer:
+        """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
+        method, target, lines = request.method, request.target, request.fields.lines
+        if method not in (b"GET", b"HEAD"):
+            raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
+        way = names((behind(self._prefix, target) if self._prefix else target).partition(b"?")[0])
+        if way is None:
+            raise ExchangeError(errors.FILE_MISSING)
+        found, encoded = self._look_up(way)
+        if found.directory:
+            return Answer(301, (b"Location: " + _with_slash(target),))
+        coding = IDENTITY
+        try:
+            if encoded:
+                coding = choose_coding(field_value(lines, b"accept-encoding"), list(encoded))
+            chosen = encoded.pop(coding, found)
+        finally:
+            for other in encoded.values():
+                other.close()
+        if chosen is not found:
+            found.close()
+        try:
+            varies = coding != IDENTITY or bool(encoded)
+            return _answer(method, lines, chosen, found.name, coding, self._clock(), varies=varies)
+        except ExchangeError:
+            chosen.close()
+            raise
+
+    def _look_up(self, way: list[bytes]) -> tuple[Found, dict[bytes, Found]]:
+        found, encoded = in_thread(lambda: self._find(way), unclaimed=_close_all)
+        if isinstance(found, OSError):
+            raise _refusal(found)
+        return found, encoded
+
+    def _find(self, way: list[bytes]) -> tuple[Found | OSError, dict[bytes, Found]]:
+        found = find(self._root, way, self._index)
+        if isinstance(found, OSError) or found.directory:
+            return found, {}
+        return found, find_encoded(self._root, way, found, _SUFFIXES)
+
+
+def _close_all(opened: tuple[Found | OSError, dict[bytes, Found]]) -> None:
+    """For a client that left while the disk was busy."""
+    found, encoded = opened
+    for one in (found, *encoded.values()):
+        if isinstance(one, Found):
+            one.close()
+
+
+def _refusal(error: OSError) -> ExchangeError:
+    if error.errno in _MISSING or error.errno is None:
+        return ExchangeError(errors.FILE_MISSING)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ExchangeError(errors.FILE_FORBIDDEN)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return ExchangeError(errors.OVERLOADED)
+    return ExchangeError(errors.FILE_FAILED, error.strerror or "")
+
+
+def _answer(
+    method: bytes, lines: list[bytes], file: Found, name: str, coding: bytes, now: float, *, varies: bool
+) -> Answer:
+    """The answer for an open file, whose descriptor it takes over; `now` is the time of the answer."""
+    asked = conditions(lines)
+    suffix = b"" if coding == IDENTITY else b"-" + coding
+    state = Validators(b'"%s%s"' % (file.state.encode(), suffix), file.changed)
+    fields = [b"ETag: " + state.tag, b"Last-Modified: " + state.last_modified(now), b"Accept-Ranges: bytes"]
+    if varies:
+        fields.append(b"Vary: Accept-Encoding")
+    verdict = asked.verdict(method, state)
+    if verdict == 304:
+        file.close()
+        return Answer(304, tuple(fields))
+    if verdict == 412:
+        raise ExchangeError(errors.FILE_CHANGED)
+    fields += [b"Content-Type: " + content_type(name), b"X-Content-Type-Options: nosniff"]
+    if coding != IDENTITY:
+        fields.append(b"Content-Encoding: " + coding)
+    part = asked.wanted(method, state, file.size, now)
+    if part is None:
+        return Answer(200, tuple(fields), File(file.descriptor, 0, file.size))
+    if part.start >= part.stop:
+        raise ExchangeError(errors.FILE_RANGE, fields=(b"Content-Range: bytes */%d" % file.size,))
+    fields.append(b"Content-Range: bytes %d-%d/%d" % (part.start, part.stop - 1, file.size))
+    return Answer(206, tuple(fields), File(file.descriptor, part.start, part.stop - part.start))
+
+
+def content_type(name: str) -> bytes:
+    """The content type of a file by its name, with the character set where text has one."""
+    guessed, packing = _TYPES.guess_type(name)
+    if packing is not None:
+        return _PACKED.get(packing, "application/octet-stream").encode()
+    if guessed is None:
+        return b"application/octet-stream"
+    textual = guessed.startswith("text/") or guessed in _TEXTUAL
+    return guessed.encode() + (b"; charset=utf-8" if textual else b"")
+
+
+def _with_slash(target: bytes) -> bytes:
+    """The target with a slash behind its path. A backslash would be read as a slash, and two as another host."""
+    path, mark, query = target.partition(b"?")
+    return b"/" + path.lstrip(b"/").replace(b"\\", b"%5C") + b"/" + mark + query

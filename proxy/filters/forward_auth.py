@@ -1,0 +1,133 @@
+"""Asking another service whether a request may pass, before anything else of it is read.
+
+The service is asked with GET: whom it is for, what it asks for (X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Host),
+and what it brought to prove itself (Cookie, Authorization). 2xx lets it pass, with fields of that answer if some are
+wanted; 401, 403 and redirects are the client's answer. Anything else refuses: in doubt nobody passes.
+"""
+
+from collections.abc import Sequence
+from time import monotonic
+from urllib.parse import urlsplit
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange.intake import Intake, body_decoder
+from proxy.exchange.request import Request
+from proxy.filters.response import Answer
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.pool import ConnectRefused, Pool
+from proxy.upstream.upload import Stale
+from proxy.wire.fields import BODILESS
+from proxy.wire.head import CRLF
+from proxy.wire.request import RequestFields
+from proxy.wire.response import ResponseHead
+
+PATIENCE = 10.0
+"""Seconds that the service may be silent."""
+
+_MOST_HEAD = 32 << 10
+_MOST_BODY = 256 << 10
+_MOST_INFORMATIONAL = 16
+_ABOUT = (b"x-forwarded-", b"x-real-ip:", b"forwarded:", b"via:")
+_PROOF = (b"cookie:", b"authorization:", b"user-agent:", b"accept:", b"accept-language:")
+_TO_CLIENT = frozenset({301, 302, 303, 307, 308, 401, 403})
+
+
+class ForwardAuth:
+    """Asks the service at `url` (http), through `pool`; `wanted` are the fields of its answer for the upstream."""
+
+    def __init__(self, url: str, wanted: Sequence[str], pool: Pool) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.path or "/").encode() + (b"?" + parts.query.encode() if parts.query else b"")
+        self._host = parts.netloc.rpartition("@")[2].encode()
+        self._wanted = {name.lower().encode() for name in wanted}
+        self._pool = pool
+
+    def check(self, request: Request) -> Answer | None:
+        """None lets it pass, an answer is the service's own refusal.
+
+        Raises `ExchangeError`: 503 if the service cannot be asked, 502 if its answer means nothing.
+        """
+        question = self._question(request)
+        try:
+            response, body = self._ask(question)
+        except (ConnectRefused, Stale) as problem:
+            raise ExchangeError(errors.AUTH_UNAVAILABLE, str(problem)) from None
+        except ExchangeError as problem:
+            failure = errors.AUTH_ANSWER if problem.failure.status == 502 else errors.AUTH_UNAVAILABLE
+            raise ExchangeError(failure, problem.detail or str(problem)) from None
+        if 200 <= response.status < 300:
+            request.replace_fields(self._wanted, [line for line in response.lines if _name(line) in self._wanted])
+            return None
+        if response.status in _TO_CLIENT:
+            return Answer(response.status, tuple(line for line in response.lines if _name(line) != b"date"), body)
+        raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
+
+    def _question(self, request: Request) -> Request:
+        about = [line for line in request.block.split(CRLF) if line.lower().startswith(_ABOUT)]
+        proof = [line for line in request.fields.lines if line.lower().startswith(_PROOF)]
+        lines = [
+            b"Host: " + self._host,
+            *about,
+            b"X-Forwarded-Method: " + request.method,
+            b"X-Forwarded-Uri: " + request.target,
+            *proof,
+            b"",
+        ]
+        question = Request(b"GET", self._target, 1, RequestFields(), CRLF.join(lines), request.started)
+        question.fields.binding = request.fields.binding
+        question.id, question.trace = request.id, request.trace
+        return question
+
+    def _ask(self, question: Request) -> tuple[ResponseHead, bytes]:
+        """The final answer and its body. A kept connection that turns out closed is replaced once."""
+        connection = self._pool.lease(monotonic(), repeatable=True)
+        if connection is not None:
+            try:
+                return self._ask_on(connection, question)
+            except Stale:
+                pass
+        return self._ask_on(self._pool.connect(PATIENCE), question)
+
+    def _ask_on(self, connection: UpstreamConnection, question: Request) -> tuple[ResponseHead, bytes]:
+        clean = False
+        try:
+            connection.send_request(question, PATIENCE)
+            response, rest = connection.first_head(monotonic() + PATIENCE, _MOST_HEAD)
+            informational = 0
+            while response.status < 200:
+                informational += 1
+                if informational > _MOST_INFORMATIONAL or response.status == 101:
+                    raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
+                response, rest = connection.read_head(rest, monotonic() + PATIENCE, _MOST_HEAD)
+            body, clean = _read_body(connection, response, rest)
+            # The next question may be about another client.
+            bound = response.binding or question.fields.binding
+            clean = clean and not bound and connection.reusable and not response.close
+        finally:
+            if clean:
+                self._pool.give_back(connection, monotonic())
+            else:
+                connection.close()
+        return response, body
+
+
+def _read_body(connection: UpstreamConnection, response: ResponseHead, rest: bytes) -> tuple[bytes, bool]:
+    """The body of an answer, and whether nothing follows it."""
+    if response.status in BODILESS:
+        return b"", not rest and not response.chunked and not response.content_length
+    if response.fault:
+        raise ExchangeError(errors.AUTH_ANSWER, response.fault)
+    intake = Intake(connection, body_decoder(response), PATIENCE)
+    content = intake.begin(rest)
+    while not intake.done:
+        content += intake.receive()
+        if len(content) > _MOST_BODY:
+            raise ExchangeError(errors.AUTH_ANSWER, f"a body over {_MOST_BODY} bytes")
+    if intake.fault is not None:
+        raise intake.fault
+    return content, intake.clean and (response.chunked or response.content_length is not None)
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].lower()

@@ -1,0 +1,102 @@
+"""How often a client may ask, and how many WebSockets it may have."""
+
+from math import ceil
+
+from proxy import errors
+from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
+from proxy.filters.chain import Prompt
+from proxy.limits import WorkerLimits
+from proxy.limits.buckets import Bucket
+from proxy.limits.concurrency import Kept
+from proxy.settings.values.web import Key, Rate
+from proxy.wire.fields import field_value
+from proxy.wire.forwarding import TrustedPeers
+from proxy.wire.head import CRLF
+
+_MOST_REMEMBERED = 4096
+
+
+class RateLimit(Prompt):
+    """A token bucket for each client of a route: `burst` requests at once, then `rate`.
+
+    Every answer tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-11): the quota is the burst, the
+    window the time in which an empty bucket fills.
+    """
+
+    def __init__(self, route: str, rate: Rate, burst: int, by: Key, limits: WorkerLimits) -> None:
+        self._rate = rate.count / rate.seconds
+        self._burst = burst or max(1, ceil(self._rate))
+        self._keys = limits.keys(f"rate {route}")
+        self._bucket = limits.buckets.bucket
+        self._take = limits.buckets.meter(self._rate, self._burst)
+        self._by = by.kind
+        self._header = by.name.encode() if by.kind == "header" else b""
+        self._known: dict[str, Bucket] = {}
+        """Buckets of clients, where it is the client alone that counts."""
+        # A string of RFC 9651 section 3.3.3, in a template.
+        name = route.translate({0x22: "_", 0x5C: "_", 0x25: "%%"}).encode("ascii", "replace")
+        policy = b'RateLimit-Policy: "%s";q=%d;w=%d\r\n' % (name, self._burst, ceil(self._burst / self._rate))
+        self._left = policy + b'RateLimit: "%s";r=%%d;t=%%d\r\n' % name
+        self._next = ceil(1 / self._rate)
+        self._last = (0.0, 0.0, b"")
+        """What was told last, with the tokens from and below which it is: it is often the same again."""
+
+    def check(self, request: Request) -> None:
+        """Raises `ExchangeError` (429)."""
+        left = self._take(request.bucket or self._bucket_of(request), request.started)
+        tokens, above, told = self._last
+        if tokens <= left < above:
+            request.told = told
+        elif left >= 0.0:
+            request.told = self._tell(int(left))
+        else:
+            wait = max(1, ceil(-left))
+            lines = (self._left % (0, wait)).split(CRLF)[:-1]
+            raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *lines))
+
+    def _tell(self, tokens: int) -> bytes:
+        told = self._left % (tokens, self._next)
+        self._last = (float(tokens), tokens + 1.0, told)
+        return told
+
+    def _bucket_of(self, request: Request) -> Bucket:
+        """The request's bucket, which it keeps."""
+        bucket = self._known.get(request.client)
+        if bucket is None:
+            bucket = self._find(request)
+        request.bucket = bucket
+        return bucket
+
+    def _find(self, request: Request) -> Bucket:
+        value = field_value(request.fields.lines, self._header) if self._header else None
+        if value is not None:
+            return self._bucket(self._keys.of_value(b"h" + value))
+        if self._header:
+            # Without the header it is the address that counts: leaving the header out must not help.
+            return self._bucket(self._keys.of_client(request.client))
+        route = self._by == "route"
+        bucket = self._bucket(self._keys.of_value(b"route") if route else self._keys.of_client(request.client))
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[request.client] = bucket
+        return bucket
+
+
+class WebSocketLimit(Prompt):
+    """At most so many WebSockets of one client at a time; those of trusted proxies' own are not counted."""
+
+    def __init__(self, most: int, trusted: TrustedPeers, limits: WorkerLimits) -> None:
+        self._most = most
+        self._trusted = trusted
+        self._presence = limits.presence
+        self._keys = limits.keys("client")
+
+    def check(self, request: Request) -> None:
+        """Raises `ExchangeError` (429). What was counted is given back when the exchange ends."""
+        if not request.fields.websocket or self._trusted.trusts(request.client):
+            return
+        key = self._keys.of_client(request.client)
+        if not self._presence.enter(key, Kept.WEBSOCKETS, self._most):
+            raise ExchangeError(errors.WEBSOCKETS)
+        request.release = lambda: self._presence.leave(key, Kept.WEBSOCKETS)

@@ -1,0 +1,256 @@
+"""Making what one configuration says: routes, the peers behind them, the probes of those peers."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.admin.overrides import Orders
+from proxy.exchange.context import Resources
+from proxy.exchange.relay import RelayLimits
+from proxy.exchange.route import Match, Route, Tables, without_slash
+from proxy.filters.build import build_gate
+from proxy.filters.rewrite import build_edits
+from proxy.limits import WorkerLimits
+from proxy.observe.metrics import PeerSight, PeerState
+from proxy.settings import Address, RouteSettings, Settings
+from proxy.settings.values import Peer as PeerSetting
+from proxy.upstream import balance
+from proxy.upstream.cluster import Cluster, Peer
+from proxy.upstream.health import HealthLimits
+from proxy.upstream.pool import Pool
+from proxy.upstream.probe import Probe, Probing
+from proxy.upstream.queue import Queue
+from proxy.wire.request_line import HeadLimits
+from proxy.wire.unusual import UnusualNames
+from proxy.wire.via import NO_VIA, Via
+
+_UPSTREAM_MARGIN = 1.0
+"""An idle connection is given up this long before the upstream would close it."""
+
+
+class Upstreams:
+    """The pools and probes of this process, kept by what makes them: a reload goes on with those that stay."""
+
+    def __init__(self, resources: Resources, log: Any) -> None:
+        self._resources = resources
+        self._log = log
+        self._pools: dict[tuple[object, ...], Pool] = {}
+        self._probes: dict[tuple[Pool, Probing], Probe] = {}
+        self._wanted: dict[tuple[Pool, Probing], Probing] = {}
+        """What each peer is probed with, by what was written about it: of routes with different hosts the first."""
+        self._leaving: list[Pool] = []
+        self._asked: set[Pool] = set()
+
+    @property
+    def limits(self) -> WorkerLimits:
+        return self._resources.limits
+
+    @property
+    def pools(self) -> list[Pool]:
+        return list(self._pools.values())
+
+    def pool(self, address: Address, settings: Settings) -> Pool:
+        """The pool for an address under these settings."""
+        health = HealthLimits(
+            settings.eject_after,
+            settings.eject_time,
+            settings.health_rise,
+            settings.health_fall,
+            settings.slow_start,
+        )
+        introduction = settings.proxy_protocol_out
+        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health, introduction)
+        pool = self._pools.get(key)
+        if pool is None:
+            resources = self._resources
+            pool = self._pools[key] = Pool(
+                address,
+                resources.hub,
+                resources.deadlines,
+                resources.counters.peer(str(address)),
+                size=settings.pool_size,
+                idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
+                reuse_unsafe=settings.reuse_unsafe,
+                health=health,
+                proxy_protocol=introduction,
+            )
+        return pool
+
+    def probe(self, pool: Pool, probing: Probing, host: str) -> None:
+        """Probe a peer from `settle` on, under this host if `probing` names none."""
+        self._wanted.setdefault((pool, probing), replace(probing, host=probing.host or host))
+
+    def auth_pool(self, settings: Settings) -> Pool | None:
+        """The pool of the service that a route asks who may pass."""
+        if not settings.forward_auth:
+            return None
+        parts = urlsplit(settings.forward_auth)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        plain = replace(settings, proxy_protocol_out="off")
+        pool = self.pool(Address.parse(f"{host}:{parts.port or 80}"), plain)
+        self._asked.add(pool)
+        return pool
+
+    def queue(self, settings: Settings) -> Queue:
+        """A queue for the requests of one route."""
+        return Queue(self._resources.hub, self._resources.deadlines, settings.queue, settings.queue_timeout)
+
+    def settle(self, tables: Tables) -> None:
+        """Close the pools and end the probes that these tables do not use; begin those that they do."""
+        used = {pool for route in tables.routes for pool in route.cluster.pools} | self._asked
+        for key, pool in list(self._pools.items()):
+            if pool not in used:
+                del self._pools[key]
+                pool.close()
+                self._leaving.append(pool)
+        wanted = {(pool, probing) for (pool, _), probing in self._wanted.items()}
+        for probed in self._probes.keys() - wanted:
+            self._probes.pop(probed).stop()
+        for pool, probing in wanted - self._probes.keys():
+            self._probes[pool, probing] = Probe(pool, probing, self._changed)
+        self._wanted = {}
+        self._asked = set()
+
+    def _changed(self, pool: Pool, fault: str) -> None:
+        if pool.health.down:
+            self._log.warning("upstream %s is down: %s", pool.name, fault)
+        else:
+            self._log.info("upstream %s is up", pool.name)
+
+    def queued(self, tables: Tables) -> int:
+        """Requests that wait for a peer with room."""
+        return sum(len(route.cluster.queue) for route in tables.routes if route.cluster.queue is not None)
+
+    def sights(self, tables: Tables) -> dict[str, PeerSight]:
+        """How each peer is seen; one that several routes have as the route that sees it worst, of those that use it.
+
+        A peer that no route has any more is there too until its last exchange has ended.
+        """
+        now = monotonic()
+        seen: dict[str, PeerSight] = {}
+        for route in tables.routes:
+            for peer in route.cluster.peers:
+                sight = peer.sight(now)
+                if peer.name not in seen or _gravity(seen[peer.name].state) < _gravity(sight.state):
+                    seen[peer.name] = sight
+        self._leaving = [pool for pool in self._leaving if pool.open]
+        for pool in self._leaving:
+            sight = seen.get(pool.name, PeerSight(PeerState.DRAINING))
+            seen[pool.name] = sight._replace(busy=sight.busy + pool.busy)
+        return seen
+
+
+def _gravity(state: PeerState) -> int:
+    """Which of two routes' views of a peer is shown; that one does not use it by order, the status itself knows."""
+    return -1 if state is PeerState.DRAINING else state
+
+
+def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Tables:
+    """Everything a configuration says and commands ordered, ready for use.
+
+    What no route takes is answered by the top level of the settings, if only to say so in its style.
+    """
+    routes = settings.all_routes
+    matches = [match for route in routes for match in build_matches(route, upstreams, orders, draining)]
+    probe_peers(matches, settings, upstreams)
+    matches += without_slash(matches)
+    if routes == settings.routes:
+        nowhere = RouteSettings("nowhere", (), "/", False, settings)
+        matches += build_matches(nowhere, upstreams, orders, draining)
+    fields = settings.max_fields - settings.tracing  # a line for the trace
+    dots = any(route.settings.dot_segments == "pass" for route in routes)
+    limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)
+    return Tables(settings, limits, matches)
+
+
+def build_matches(
+    route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]
+) -> list[Match]:
+    """A route, under each of its hosts."""
+    built = build_route(route, upstreams, orders, draining)
+    return [Match(host.encode(), route.path.encode(), route.exact, built) for host in route.hosts or ("",)]
+
+
+def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstreams) -> None:
+    """Have the peers of each route probed whose settings say so, as its visitors ask: by its name, and with TLS."""
+    for match in matches:
+        own = match.route.settings
+        if not own.health_path:
+            continue
+        scheme = own.health_scheme
+        if scheme == "auto":
+            scheme = "https" if settings.secure else "http"
+        probing = Probing(
+            own.health_path, own.health_host, scheme, own.health_status, own.health_interval, own.health_timeout
+        )
+        host = match.host.decode().removeprefix("*.") or next(iter(settings.domain), "")
+        for pool in match.route.cluster.pools:
+            upstreams.probe(pool, probing, host)
+
+
+def succeed(old: Tables, new: Tables) -> None:
+    """Let requests that wait for a peer of the old tables have one of the same route in the new."""
+    clusters = {route.name: route.cluster for route in new.routes}
+    for route in old.routes:
+        route.cluster.successor = clusters.get(route.name)
+
+
+def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Route:
+    """What serving the requests of one route takes."""
+    settings = route.settings
+    path = route.path.encode()
+    mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
+    mount = path if mounted and path.strip(b"/") else b""
+    return Route(
+        route.name,
+        settings,
+        RelayLimits.of(settings),
+        build_cluster(route.name, settings, upstreams, orders),
+        build_gate(
+            route.name,
+            settings,
+            path,
+            mount,
+            upstreams.limits,
+            upstreams.auth_pool(settings),
+            maintenance=orders.in_maintenance(route.name),
+            draining=draining,
+        ),
+        build_edits(settings, path),
+        build_via(route, upstreams.limits),
+        build_unusual(settings),
+    )
+
+
+def build_via(route: RouteSettings, limits: WorkerLimits) -> Via:
+    """What a route calls itself: the same in all workers, and in every other gateway something else."""
+    return Via(b"aragora-%x" % limits.keys("via").of_value(route.name.encode())) if route.settings.via else NO_VIA
+
+
+def build_unusual(settings: Settings) -> UnusualNames:
+    """Which request fields with unusual names a route passes on."""
+    own = (*(name for name, _ in settings.set_request_fields), *settings.remove_request_fields)
+    return UnusualNames((*own, *settings.forward_auth_fields), passes=settings.underscores_in_fields)
+
+
+def build_cluster(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Cluster:
+    """A route's peers, those it was switched to included, and how one is chosen."""
+    configured = tuple(map(str, settings.upstream))
+    peers = [
+        Peer(
+            upstreams.pool(peer.address, settings),
+            peer.weight,
+            settings.peer_connections,
+            draining=orders.is_drained(name, str(peer.address)),
+        )
+        for peer in map(PeerSetting.parse, orders.upstreams(name, configured))
+    ]
+    queue = upstreams.queue(settings) if settings.peer_connections and settings.queue else None
+    if queue is not None:
+        for peer in peers:
+            peer.pool.serve(queue)
+    return Cluster(
+        peers, balance.policy(settings.balance), key=settings.hash_by, sticky=settings.sticky_cookie, queue=queue
+    )

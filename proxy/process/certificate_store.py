@@ -1,0 +1,282 @@
+"""The certificates of the running settings, on their way from files to workers.
+
+The master reads the files: it has the rights, workers may not. In the state directory, which is the workers', it has
+no more rights than they: whatever they put there leads it nowhere else. What it has checked lies in shared memory,
+where each worker finds it at its start and, once a second, whether it has changed.
+
+Each file stands for itself. One that was good and cannot be used any more is served as it was read last, which is told
+as a fault, and takes no other with it. One that was never good is a mistake of whoever names it, and is refused.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from proxy.acme.state import State
+from proxy.net.keyring import KeyPair, Keyring
+from proxy.net.tls_contexts import FrontDoor
+from proxy.process.config_segment import Handover
+from proxy.process.privileges import acting_as, owner
+from proxy.settings import Certificate, Settings, SettingsError
+
+POLL = 3.0
+"""Seconds between two looks at the files."""
+
+_ROOM = 8 << 20
+"""Bytes for a keyring: 256 certificates with long chains, as many as a file may name, take three million."""
+
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_REMADE_BEFORE_END = 7 * 86400
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What one look at the files has found."""
+
+    good: dict[Certificate | Path, Any] = field(default_factory=dict)
+    """Of each file, or pair of files, what it held when it could be used last."""
+    mistakes: list[str] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Vault:
+    """Keyrings with one writer, the master, and any number of readers, its workers; `door` is what they share."""
+
+    def __init__(self) -> None:
+        self.door = FrontDoor()
+        self._memory = Handover(Keyring, _ROOM)
+        self._last = _Reading()
+        self._own: dict[tuple[str, ...], KeyPair] = {}  # self-signed ones, for names that have nothing better yet
+        self._stamp: Stamp = ()
+        self._looked = 0.0
+
+    def read_only(self) -> None:
+        """In a worker, before it runs as another account."""
+        self._memory.read_only()
+
+    @property
+    def turn(self) -> int:
+        """A number that changes with the keyring."""
+        return self._memory.turn
+
+    @property
+    def files(self) -> set[Path]:
+        """Those whose content is served, be it that of an earlier time."""
+        found: set[Path] = set()
+        for one in self._last.good:
+            found |= {one.cert, one.key} if isinstance(one, Certificate) else {one}
+        return found
+
+    def get(self) -> Keyring:
+        """The keyring to serve with."""
+        return self._memory.get() or Keyring()
+
+    def fill(self, settings: Settings) -> Keyring:
+        """Read everything that the settings name and publish it. Raises `SettingsError`; then nothing has changed."""
+        stamp = _stamp(settings)
+        keyring, reading = self._read(settings, keep=True)
+        try:
+            self._memory.put(keyring)
+        except ValueError as problem:
+            raise SettingsError([f"the certificates are too many or too large: {problem}"]) from None
+        self._last, self._stamp = reading, stamp
+        self.door.demand(keyring)  # for workers that start later
+        return keyring
+
+    def refill(self, settings: Settings) -> Keyring | None:
+        """In the master, as often as it likes: publish what the files hold now if they have changed since the last
+        look. Returns what was published. Raises `SettingsError`, once for each change."""
+        now = time.monotonic()
+        if not settings.secure or now - self._looked < POLL:
+            return None
+        self._looked = now
+        stamp = _stamp(settings)
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        return self.fill(settings)
+
+    def read(self, settings: Settings) -> Keyring:
+        """The keyring of these settings, not published. Raises `SettingsError` with a line for each unusable file."""
+        return self._read(settings, keep=False)[0]
+
+    def _read(self, settings: Settings, *, keep: bool) -> tuple[Keyring, _Reading]:
+        """Also what was read, for the next time; `keep` writes down what is made for it."""
+        reading = _Reading()
+        if not settings.secure:
+            return Keyring(), reading
+        pairs = [
+            *self._given(settings, reading),
+            *(self._obtained(settings, domain, reading) for domain in settings.domain if settings.acme),
+            *self._self_signed(settings, reading, keep=keep),
+        ]
+        client_ca = self._authorities(settings, reading)
+        if reading.mistakes:
+            raise SettingsError(reading.mistakes)
+        keyring = Keyring(
+            tuple(pairs),
+            oldest=settings.tls_min,
+            http2=settings.http2,
+            client_ca=client_ca,
+            client_required=settings.tls_client_auth == "required",
+            faults=tuple(reading.faults),
+        )
+        return keyring, reading
+
+    def _given(self, settings: Settings, reading: _Reading) -> Iterator[KeyPair]:
+        """The operator's own certificates."""
+        for one in settings.certificates:
+            # A gateway without TLS does without the memory that this library takes.
+            from proxy.net import certificates
+
+            try:
+                pair = certificates.read_pair(one.cert, one.key)
+            except certificates.CertificateError as problem:
+                before = self._last.good.get(one)
+                if before is None:
+                    reading.mistakes.append(str(problem))
+                    continue
+                reading.faults.append((before.name, f"{problem}. The certificate read before is served on"))
+                pair = before
+            reading.good[one] = pair
+            yield pair
+
+    def _obtained(self, settings: Settings, domain: str, reading: _Reading) -> KeyPair:
+        """The certificate that was obtained for a domain; until there is one, one that nobody vouches for."""
+        from proxy.net import certificates
+
+        assert settings.state_dir is not None
+        state = State(settings.state_dir, settings.acme_directory)
+        file = state.certificate(domain)
+        before = self._last.good.get(file)
+        try:
+            with acting_as(*owner(settings)):
+                pair = state.read(domain)
+        except certificates.CertificateError as problem:
+            if before is not None or os.path.lexists(file):
+                reading.faults.append((domain, f"{problem}. A new certificate is obtained"))
+            if before is None:
+                return self._made((domain,))
+            pair = before
+        reading.good[file] = pair
+        return pair
+
+    def _self_signed(self, settings: Settings, reading: _Reading, *, keep: bool) -> Iterator[KeyPair]:
+        """For development: kept in the state directory if there is one, so that a browser has to be told only once."""
+        if settings.tls != "self-signed":
+            return
+        from proxy.net import certificates
+
+        names = tuple(dict.fromkeys((*_LOCAL_NAMES, *settings.domain, *_hosts(settings))))
+        if settings.state_dir is None:
+            yield self._made(names)
+            return
+        file = self_signed_file(settings.state_dir)
+        now = time.time()
+        try:
+            with acting_as(*owner(settings)):
+                pair = replace(certificates.read_joined(file), stands_in=True)
+            good = set(pair.names) >= set(names) and pair.begins <= now < pair.expires - _REMADE_BEFORE_END
+        except certificates.CertificateError:
+            good = False
+        if not good:
+            pair = self._made(names)
+            try:
+                if keep:
+                    with acting_as(*owner(settings)):
+                        certificates.write_private(file, pair.key + pair.chain)
+            except OSError as problem:
+                said = f"--state-dir {settings.state_dir}: cannot be written: {problem.strerror}"
+                if not self._last.good:
+                    reading.mistakes.append(said)
+                reading.faults.append((pair.name, f"{said}. Browsers will have to be told once more"))
+        reading.good[file] = pair
+        yield pair
+
+    def _authorities(self, settings: Settings, reading: _Reading) -> str:
+        """The authorities of clients' certificates, PEM."""
+        path = settings.tls_client_ca
+        if path is None:
+            return ""
+        from proxy.net import certificates
+
+        try:
+            found = certificates.read_authorities(path)
+        except certificates.CertificateError as problem:
+            found = self._last.good.get(path, "")
+            if not found:
+                reading.mistakes.append(f"--tls-client-ca {problem}")
+            reading.faults.append(("tls_client_ca", f"{problem}. The authorities read before count on"))
+        reading.good[path] = found
+        return found
+
+    def _made(self, names: tuple[str, ...]) -> KeyPair:
+        from proxy.net import certificates
+
+        now = time.time()
+        pair = self._own.get(names)
+        if pair is None or not pair.begins <= now < pair.expires - _REMADE_BEFORE_END:
+            pair = self._own[names] = replace(certificates.self_signed(names), stands_in=True)
+        return pair
+
+
+def self_signed_file(state_dir: Path) -> Path:
+    """Key and certificate of `--tls self-signed`, for clients to be told to trust."""
+    return state_dir / "self-signed.pem"
+
+
+def certificate_notes(keyring: Keyring, settings: Settings) -> list[str]:
+    """What of these certificates serves not everybody, or not everything; shown by `check`."""
+    if not keyring.pairs:
+        return []
+    from proxy.net import inspection
+
+    own = [pair for pair in keyring.pairs if not pair.stands_in]
+    hosts = [(route.name, host) for route in settings.routes for host in route.hosts]
+    return [
+        *(note for pair in own for note in inspection.chain_notes(pair)),
+        *inspection.shadow_notes(keyring.pairs, time.time()),
+        *inspection.host_notes(hosts, keyring.pairs),
+        *(inspection.authority_notes(keyring.client_ca, str(settings.tls_client_ca)) if keyring.client_ca else ()),
+    ]
+
+
+def warnings(keyring: Keyring, settings: Settings) -> list[str]:
+    """What works as it stands but will not for long."""
+    if not keyring.pairs:
+        return []
+    from proxy.net import certificates
+
+    now = time.time()
+    renewed = set(settings.domain) if settings.acme else set()
+    found = [certificates.worries(pair, now, renewed=pair.name in renewed) for pair in keyring.pairs]
+    return [*(f"certificate {name}: {what}" for name, what in keyring.faults), *(worry for worry in found if worry)]
+
+
+def _hosts(settings: Settings) -> Iterator[str]:
+    for route in settings.routes:
+        yield from route.hosts
+
+
+def _stamp(settings: Settings) -> Stamp:
+    """What tells one state of the files from another, without reading them."""
+    files = [path for one in settings.certificates for path in (one.cert, one.key)]
+    if settings.tls_client_ca is not None:
+        files.append(settings.tls_client_ca)
+    if settings.acme and settings.state_dir is not None:
+        state = State(settings.state_dir, settings.acme_directory)
+        files += [state.certificate(domain) for domain in settings.domain]
+    found = []
+    for path in files:
+        try:
+            facts = path.stat()
+        except OSError:
+            found.append((str(path), 0, 0, 0))
+        else:
+            found.append((str(path), facts.st_ctime_ns, facts.st_ino, facts.st_size))
+    return tuple(found)

@@ -1,0 +1,297 @@
+"""The sockets clients connect to: checked before they are bound, kept open while the addresses stay.
+
+gunicorn's own way at a reload closes all listeners and binds all again, which fails for every address that stays,
+because the old workers still listen on it. Here only addresses that are new are bound.
+"""
+
+import errno
+import grp
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from gunicorn import sock
+
+from proxy.process import runtime_directory as runtime
+from proxy.process import unix_sockets as unixsockets
+from proxy.process.privileges import owner
+from proxy.process.unix_sockets import Permissions, UnixSocket
+from proxy.settings import Address, Settings, SettingsError
+
+_MENDS = {
+    errno.EADDRINUSE: "another program listens there; stop it or choose another address",
+    errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 listens on all it has",
+    errno.EACCES: (
+        "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a directory that the workers' account "
+        "or root alone can write to"
+    ),
+    errno.ENOENT: "the directory does not exist; create it",
+    errno.EEXIST: "what stands there is no socket; remove it or choose another path",
+}
+_PROBE = 1.0  # seconds to find out whether somebody serves a unix socket
+
+
+class Kind(Enum):
+    """What a listener is for; the values are its names among sockets that are handed over."""
+
+    FRONT = "front"
+    PLAIN = "plain"
+    """Plain HTTP beside TLS."""
+    ADMIN = "admin"
+    CONTROL = "control"
+    """Commands, from those who may connect to its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """All that are open, by what they are for. `named` came with the name of plain ones: that counts, not `bind`."""
+
+    of: Mapping[Kind, Sequence[Any]] = field(default_factory=dict)
+    named: Sequence[Any] = ()
+
+    @property
+    def all(self) -> list[Any]:
+        return [listener for kind in Kind for listener in self.of.get(kind, ())]
+
+    @property
+    def clients(self) -> list[Any]:
+        """Those of the front, plain ones behind the others."""
+        return [*self.of.get(Kind.FRONT, ()), *self.of.get(Kind.PLAIN, ())]
+
+    def kind(self, listener: Any) -> Kind:
+        """What one of them is for."""
+        return next(kind for kind in Kind if any(listener is one for one in self.of.get(kind, ())))
+
+    def one(self, kind: Kind) -> Any:
+        """The only one of its kind, or None."""
+        return next(iter(self.of.get(kind, ())), None)
+
+    @property
+    def names(self) -> str:
+        """What `inherited_names` reads in the successor that inherits them, in the order of `all`."""
+        return ":".join(self.kind(listener).value for listener in self.all)
+
+
+class Tcp6Socket(sock.TCP6Socket):  # type: ignore[misc]
+    """One for [::] takes IPv4 too, whatever the system's default is (net.ipv6.bindv6only)."""
+
+    def set_options(self, sock: socket.socket, bound: bool = False) -> Any:
+        if not bound:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        return super().set_options(sock, bound=bound)
+
+
+def permissions(settings: Settings) -> Permissions:
+    """Those of unix sockets that clients connect to."""
+    account = owner(settings)
+    return Permissions(settings.socket_mode, *account, account)
+
+
+def control_permissions(settings: Settings) -> Permissions:
+    """Those of the socket for commands: whoever starts the gateway may send them, and the group that is named."""
+    gid = grp.getgrnam(settings.admin_group).gr_gid if settings.admin_group else os.getegid()
+    return Permissions(0o660 if settings.admin_group else 0o600, os.geteuid(), gid, None)
+
+
+def inherited() -> bool:
+    """Whether sockets came with the process: from systemd, or from the master this one upgrades."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_FD" in os.environ
+
+
+def inherited_names() -> list[str]:
+    """Names of the inherited sockets, in their order: FileDescriptorName= of a systemd unit."""
+    return os.environ.get("LISTEN_FDNAMES", "").split(":") if inherited() else []
+
+
+def adopt(listeners: Sequence[Any], names: Sequence[str], settings: Settings) -> Listeners:
+    """Inherited listeners by their names; the admin's also by its address. Those without a known name are the front."""
+    kinds = {kind.value: kind for kind in Kind}
+    found: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
+    for listener, name in zip(listeners, names if len(names) == len(listeners) else [""] * len(listeners), strict=True):
+        found[kinds.get(name, Kind.FRONT)].append(listener)
+        path = listener.getsockname()
+        if isinstance(path, str):
+            listener.identity = unixsockets.identity(path)
+    if settings.admin and not found[Kind.ADMIN]:
+        found[Kind.ADMIN] = [one for one in found[Kind.FRONT] if _at(one, settings.admin)][:1]
+        found[Kind.FRONT] = [one for one in found[Kind.FRONT] if one not in found[Kind.ADMIN]]
+    return Listeners(found, found[Kind.PLAIN])
+
+
+def check(addresses: Iterable[Address], settings: Settings) -> None:
+    """Find out whether these can be bound. Raises SettingsError with a line for each that cannot."""
+    mistakes = []
+    for address in addresses:
+        try:
+            _probe(address, settings)
+        except OSError as problem:
+            mistakes.append(mistake(address, problem))
+    if mistakes:
+        raise SettingsError(mistakes)
+
+
+def mistake(address: Address, problem: OSError) -> str:
+    """Why an address cannot be had, with the mend."""
+    return f"cannot listen on {address}: {_MENDS.get(problem.errno or 0) or problem.strerror}"
+
+
+def _probe(address: Address, settings: Settings) -> None:
+    if address.path:
+        for_commands = address.path == settings.admin_socket
+        unixsockets.probe(address.path, None if for_commands else owner(settings), _PROBE)
+        return
+    with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        probe.bind(address.sockaddr)
+
+
+def added(settings: Settings, listeners: Listeners) -> list[Address]:
+    """Addresses of the settings that none of these listeners has."""
+    front = settings.bind + settings.bind_plain
+    bound = _match(front, listeners.clients)
+    missing = [address for address, listener in zip(front, bound, strict=True) if listener is None]
+    if settings.admin and not _serves(listeners.one(Kind.ADMIN), settings.admin):
+        missing.append(settings.admin)
+    control = listeners.one(Kind.CONTROL)
+    if settings.admin_socket not in ("auto", "off") and not _serves(control, Address(path=settings.admin_socket)):
+        missing.append(Address(path=settings.admin_socket))
+    return missing
+
+
+Bind = Callable[[Address, Permissions], Any]
+"""Makes a listener, or gives None when it cannot."""
+
+Adjust = Callable[[Any, Permissions], None]
+"""Gives a listener that stays the permissions of the settings."""
+
+
+def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, activated: bool) -> Listeners:
+    """Those of clients and the admin address for the settings, keeping those that are open already.
+
+    With socket activation (`activated`) systemd's sockets are the front, whatever `bind` says.
+    """
+    allowed = permissions(settings)
+    admin = before.one(Kind.ADMIN)
+    if activated:
+        plain = [*before.named, *filter(None, _match(settings.bind_plain, before.clients))]
+        front = [listener for listener in before.clients if listener not in plain]
+        plain = [listener for listener in before.clients if listener in plain]
+    else:
+        addresses = settings.bind + settings.bind_plain
+        kept = _match(addresses, before.clients)
+        made = [one or bind(address, allowed) for address, one in zip(addresses, kept, strict=True)]
+        front = [listener for listener in made[: len(settings.bind)] if listener]
+        plain = [listener for listener in made[len(settings.bind) :] if listener]
+        if settings.admin and not _serves(admin, settings.admin):
+            admin = None
+        for listener in filter(None, (*kept, admin)):
+            adjust(listener, allowed)
+    if settings.admin and admin is None:
+        admin = bind(settings.admin, allowed)
+    admins = [admin] if settings.admin and admin else []
+    return Listeners({Kind.FRONT: front, Kind.PLAIN: plain, Kind.ADMIN: admins}, before.named)
+
+
+def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adjust: Adjust) -> Any:
+    """The socket for commands, beside those that were placed: the one from before if it can stay; None if there is to
+    be none. Raises OSError."""
+    if settings.admin_socket == "off":
+        return None
+    path = settings.admin_socket
+    if path == "auto":
+        name = runtime.file_name(_address((placed.one(Kind.ADMIN) or placed.clients[0]).getsockname()))
+        path = str(runtime.make_directory() / name)
+    address, allowed = Address(path=path), control_permissions(settings)
+    if before is not None and _at(before, address):
+        adjust(before, allowed)
+        return before
+    unixsockets.probe(path, None, _PROBE)
+    return bind(address, allowed)
+
+
+def _address(name: Any) -> Address:
+    return Address(path=name) if isinstance(name, str) else Address(*name[:2])
+
+
+def adjust(listener: Any, allowed: Permissions) -> None:
+    """Give a listener that stays the permissions of the settings. Raises OSError."""
+    if isinstance(listener.getsockname(), str):
+        unixsockets.adjust(listener, allowed)
+
+
+def bound(address: Address, allowed: Permissions, config: Any, log: Any) -> Any:
+    """A new listener. Raises OSError."""
+    if address.path:
+        return UnixSocket(address.path, config, log, allowed)
+    return (Tcp6Socket if address.family == socket.AF_INET6 else sock.TCPSocket)(address.sockaddr, config, log)
+
+
+def close(listener: Any, account: tuple[int, int] | None) -> None:
+    """Listen there no longer. Raises OSError when the file of a unix socket cannot be removed."""
+    try:
+        if isinstance(listener.getsockname(), str):
+            unixsockets.remove(listener, account)
+    finally:
+        listener.close()
+
+
+def lost(listeners: Listeners) -> bool:
+    """Whether the file of one is gone: a cleaner removed it, or another program has its path."""
+    return any(unixsockets.is_lost(listener) for listener in listeners.all)
+
+
+def _serves(listener: Any, address: Address) -> bool:
+    return listener is not None and (_at(listener, address) or _on_any_port(listener, address))
+
+
+def _match(addresses: Sequence[Address], listeners: Sequence[Any]) -> list[Any]:
+    """For each address the listener that has it, or None.
+
+    Port 0 stands for whichever port the kernel chose: that of a listener made for port 0, or of an inherited one,
+    whose making is not known here.
+    """
+    free = list(listeners)
+    found: list[Any] = [None] * len(addresses)
+    for same in (_at, _made_for, _on_any_port):
+        for index, address in enumerate(addresses):
+            listener = next((one for one in free if same(one, address)), None)
+            if found[index] is None and listener is not None:
+                found[index] = listener
+                free.remove(listener)
+    return found
+
+
+def _at(listener: Any, address: Address) -> bool:
+    name = listener.getsockname()
+    if isinstance(name, tuple):
+        return bool(name[:2] == address.sockaddr)
+    return bool(name == address.sockaddr) and not unixsockets.is_lost(listener)
+
+
+def _made_for(listener: Any, address: Address) -> bool:
+    return bool(listener.cfg_addr == address.sockaddr) and not address.path
+
+
+def _on_any_port(listener: Any, address: Address) -> bool:
+    name = listener.getsockname()
+    return (
+        isinstance(name, tuple)
+        and address.port == 0
+        and name[0] == address.host
+        and (listener.cfg_addr[1] == 0 or listener.cfg_addr == name)
+    )
+
+
+def renumber(listeners: Sequence[Any], first: int) -> None:
+    """Give the listeners consecutive descriptor numbers from `first`, as socket activation wants them at an exec."""
+    copies = [os.dup(listener.fileno()) for listener in listeners]
+    top = first + len(copies)
+    while any(first <= copy < top for copy in copies):
+        copies = [os.dup(copy) if first <= copy < top else copy for copy in copies]
+    for number, copy in enumerate(copies, first):
+        os.dup2(copy, number, inheritable=True)

@@ -1,0 +1,64 @@
+"""The file that holds the master's process id."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from proxy.settings.values.places import Place, place_of
+
+_LONGEST = 32  # bytes
+
+
+class PidFile:
+    """One that this process has written; it is replaced in one step, and only its own content is removed."""
+
+    def __init__(self, path: Path) -> None:
+        """Write it. Raises RuntimeError when a process that lives is named there, and OSError."""
+        self._path = path
+        with place_of(path) as place:
+            other = _read(place)
+            if other not in (0, os.getpid()) and _lives(other):
+                raise RuntimeError(f"Already running on PID {other} (or pid file '{path}' is stale)")
+            draft = Place(place.directory, f".{place.name}.{secrets.token_hex(8)}", place.ours)
+            file = draft.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            try:
+                os.fchmod(file, 0o644)
+                os.write(file, b"%d\n" % os.getpid())
+            finally:
+                os.close(file)
+            os.rename(draft.name, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+
+    def remove(self) -> None:
+        """Remove it, if it still names this process. Raises nothing."""
+        try:
+            with place_of(self._path) as place:
+                if _read(place) == os.getpid():
+                    os.unlink(place.name, dir_fd=place.directory)
+        except OSError:
+            pass
+
+
+def _read(place: Place) -> int:
+    """The process id that is there, or 0."""
+    try:
+        file = place.open(os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return 0
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise FileExistsError(None, "is no file", place.name)
+        text = os.read(file, _LONGEST).strip()
+    finally:
+        os.close(file)
+    return int(text) if text.isdigit() else 0
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,109 @@
+"""Fields that a route sets or removes: in requests on their way to the upstream, in answers on their way back."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from proxy.settings.values.kinds import Kind
+from proxy.settings.values.web import AUTHORITY, MOST, TOKEN, read_tokens, show_list
+
+PLACEHOLDERS = ("user", "client", "scheme", "host", "method", "path", "rest", "query", "request_id", "upstream")
+"""What a request's fields may name in braces; anything else in braces stands for itself."""
+
+PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
+_BRACES = re.compile(r"\{([^{}\s\"']*)\}")
+_VALUE = re.compile(r"[\t -~\x80-\U0010ffff]*")
+
+# Framing, the connection, and what the gateway says of the client: its own business, whatever a configuration says. A
+# content coding belongs to the body.
+_RESERVED = {
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "trailer",
+    "proxy-connection",
+    "expect",
+    "date",
+    "content-encoding",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+    "proxy-status",
+}
+_RESERVED_PREFIXES = ("sec-websocket-",)
+
+Fields = tuple[tuple[str, str], ...]
+
+
+def unknown_braces(fields: Fields) -> Iterator[tuple[str, str]]:
+    """Names of fields, and what looks like a placeholder in their values and is none."""
+    for name, value in fields:
+        yield from ((name, found) for found in _BRACES.findall(value) if found not in PLACEHOLDERS)
+
+
+def placeholders(fields: Fields) -> Iterator[tuple[str, str]]:
+    """Names of fields, and the placeholders in their values."""
+    for name, value in fields:
+        yield from ((name, found) for found in PLACEHOLDER.findall(value))
+
+
+def _check_not_reserved(name: str) -> None:
+    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
+        raise ValueError(f"'{name}' is the gateway's own to set; remove it")
+
+
+def _names(raw: Any) -> tuple[str, ...]:
+    found = read_tokens(raw)
+    for name in found:
+        _check_not_reserved(name)
+        if name.lower() == "host":
+            raise ValueError("'Host' cannot be missing (RFC 9112 section 3.2); remove it here")
+    return found
+
+
+def _read(check: Callable[[str, str], None]) -> Callable[[Any], Fields]:
+    def read(raw: Any) -> Fields:
+        if not isinstance(raw, dict) or len(raw) > MOST:
+            raise ValueError('expected a table of field names and values, such as { X-Frame-Options = "DENY" }')
+        for name, value in raw.items():
+            if not TOKEN.fullmatch(name):
+                raise ValueError(f"'{name}' is not a valid field name (RFC 9110 section 5.6.2)")
+            _check_not_reserved(name)
+            if not isinstance(value, str) or not _VALUE.fullmatch(value):
+                raise ValueError(f"{name}: expected text without control characters")
+            check(name, value)
+        return tuple(raw.items())
+
+    return read
+
+
+def _check_request_field(name: str, value: str) -> None:
+    if name.lower() != "host" or value == "{upstream}":
+        return
+    try:
+        named = AUTHORITY.read(value)
+    except ValueError:
+        named = ""
+    if not named:
+        raise ValueError(f"{name}: expected a host such as app.internal:8080, or {{upstream}}")
+
+
+def _check_response_field(name: str, _value: str) -> None:
+    if name.lower() == "host":
+        raise ValueError("'Host' is a field of requests; remove it")
+
+
+def _show(found: Fields) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in found) or "none"
+
+
+NAMES = Kind("names", _names, show_list, "NAME", repeatable=True)
+OF_REQUESTS = Kind("table", _read(_check_request_field), _show, "TABLE")
+OF_ANSWERS = Kind("table", _read(_check_response_field), _show, "TABLE")

@@ -1,0 +1,336 @@
+"""The kinds of value that routes, protection and certificates need beside the basic ones."""
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.settings.values.kinds import OFF, Kind
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
+_PATH = re.compile(r"/[!-\"$-~]*")
+_RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[^\[\]]*\]|[^\s/?#@:\[\]\\]+)(?::(\d*))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+MOST = 256
+"""Entries of a list or a table."""
+
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDERS = ("scheme", "host", "path", "rest", "query")
+# Behind the authority only what ends it may stand, so that no part of a path can become part of a host name.
+_TEMPLATE = re.compile(
+    r"(?:(?:https?|\{scheme\})://(?:[A-Za-z0-9.-]|\{host\})+(?::\d{1,5})?(?=$|/|\?|\{path\}|\{rest\}|\{query\})"
+    r"|(?=/|\{path\}|\{rest\}))[!-~]*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so many seconds."""
+
+    count: int
+    seconds: int
+
+    def __str__(self) -> str:
+        unit = {value: key for key, value in _RATE_SECONDS.items()}[self.seconds]
+        return f"{self.count}/{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What tells requests apart: `kind` is client, route, header or cookie; `name` is the header's or cookie's."""
+
+    kind: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Peers whose word about the client counts: networks, and whether unix sockets do."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join([*map(str, self.networks), *(["unix"] if self.unix else [])]) or "none"
+
+
+def _list(raw: Any, what: str) -> list[str]:
+    if isinstance(raw, str):
+        raw = [part for part in re.split(r"[,\s]+", raw) if part]
+    elif isinstance(raw, list) and all(isinstance(one, str) for one in raw):
+        raw = [part for one in raw for part in re.split(r"[,\s]+", one) if part]
+    if not isinstance(raw, list) or not all(isinstance(one, str) for one in raw):
+        raise ValueError(f"expected {what}, or a list of them")
+    if len(raw) > MOST:
+        raise ValueError(f"at most {MOST} entries")
+    return raw
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        mend = f"; did you mean {ipaddress.ip_network(text, strict=False)}?"
+    except ValueError:
+        mend = ""
+    raise ValueError(f"'{text}' is not an address or network such as 10.0.0.0/8{mend}")
+
+
+def _networks(raw: Any) -> tuple[Network, ...]:
+    return tuple(_network(text) for text in _list(raw, 'a network such as "10.0.0.0/8"'))
+
+
+def _trusted(raw: Any) -> Trusted:
+    texts = _list(raw, 'a network such as "10.0.0.0/8", or "unix"')
+    return Trusted(tuple(_network(text) for text in texts if text != "unix"), "unix" in texts)
+
+
+def _rate(raw: Any) -> Rate | None:
+    if raw in OFF:
+        return None
+    found = _RATE.fullmatch(raw) if isinstance(raw, str) else None
+    if found is None or not int(found[1]):
+        raise ValueError('expected a rate such as "20/s", "600/m" or "1000/h", or off')
+    return Rate(int(found[1]), _RATE_SECONDS[found[2]])
+
+
+def _key(*kinds: str) -> Any:
+    named = [kind for kind in kinds if kind in ("header", "cookie")]
+    mend = "expected " + " or ".join(f"{kind}:NAME" if kind in named else kind for kind in kinds)
+
+    def read(raw: Any) -> Key:
+        kind, _, name = raw.partition(":") if isinstance(raw, str) else ("", "", "")
+        if kind not in kinds or (kind in named) != bool(name) or (name and not TOKEN.fullmatch(name)):
+            raise ValueError(mend)
+        return Key(kind, name.lower() if kind == "header" else name)
+
+    return read
+
+
+def read_tokens(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "a field name")
+    for name in found:
+        if not TOKEN.fullmatch(name):
+            raise ValueError(f"'{name}' is not a valid name (RFC 9110 section 5.6.2)")
+    return tuple(found)
+
+
+def _cookie(raw: Any) -> str:
+    if raw == "" or (isinstance(raw, str) and TOKEN.fullmatch(raw)):
+        return str(raw)
+    raise ValueError("expected a cookie's name: letters, digits, - and _")
+
+
+def _path(raw: Any) -> str:
+    if raw == "" or (isinstance(raw, str) and _PATH.fullmatch(raw)):
+        return str(raw)
+    raise ValueError("expected a path that begins with /, such as /ready")
+
+
+def _media_types(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "a content type such as text/html")
+    for name in found:
+        if not re.fullmatch(r"[\w.+-]+/(?:\*|[\w.+-]+)", name, re.ASCII):
+            raise ValueError(f"'{name}' is not a content type such as text/html or text/*")
+    return tuple(name.lower() for name in found)
+
+
+def _url(raw: Any) -> str:
+    found = urlsplit(raw) if isinstance(raw, str) and raw.isprintable() and " " not in raw else None
+    if found is None or found.scheme not in ("http", "https") or not found.hostname:
+        raise ValueError("expected an http or https URL")
+    return str(raw)
+
+
+def _optional_url(raw: Any) -> str:
+    return "" if raw in ("", *OFF) else _url(raw)
+
+
+def _domains(raw: Any) -> tuple[str, ...]:
+    found = _list(raw, "a host name")
+    for name in found:
+        if not _DOMAIN.fullmatch(name) or len(name) > 253:
+            if written := _ascii_name(name):
+                raise ValueError(f"'{name}': requests and certificates spell this name '{written}'; write that")
+            raise ValueError(f"'{name}' is not a host name such as api.example.com or *.example.com")
+    return tuple(dict.fromkeys(name.lower() for name in found))
+
+
+def _ascii_name(name: str) -> str:
+    """An internationalized host name as the DNS knows it (RFC 5890 section 2.3.2.1), "" if it is none."""
+    if name.isascii():
+        return ""
+    labels = unicodedata.normalize("NFKC", name.lower()).split(".")
+    written = ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    return written if _DOMAIN.fullmatch(written) else ""
+
+
+def _origins(raw: Any) -> tuple[str, ...]:
+    return tuple(
+        origin if origin == "*" else _origin(origin)
+        for origin in _list(raw, "an origin such as https://app.example.com")
+    )
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it (HTML standard, section 7.1.1): nothing else is ever equal to theirs."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None:
+        raise ValueError(f"'{text}' is not an origin: scheme://host or scheme://host:port, without a path, or *")
+    scheme, host, port = found.groups()
+    if "*" in host:
+        raise ValueError(f"'{text}': a * stands for all origins and for no part of one; list each of them")
+    if scheme in _DEFAULT_PORTS:
+        host = _web_host(text, host)
+        port = "" if port is None or port.lstrip("0") in ("", _DEFAULT_PORTS[scheme]) else f":{int(port)}"
+        written = f"{scheme}://{host}{port}"
+        if written != text.lower():
+            raise ValueError(f"'{text}' is not how browsers write that origin; write {written}")
+    return text.lower()
+
+
+def _web_host(text: str, host: str) -> str:
+    """The host of an http or https origin in its one spelling. Raises ValueError if it is none."""
+    try:
+        if host.startswith("["):
+            return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        host = _ascii_name(host) or host
+        if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+            return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        host = ""
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"'{text}' names no host as a browser writes it")
+    return host
+
+
+def _email(raw: Any) -> str:
+    if raw == "" or (isinstance(raw, str) and _EMAIL.fullmatch(raw)):
+        return str(raw)
+    raise ValueError("expected an e-mail address; the certificate authority writes to it before a certificate expires")
+
+
+def _status(raw: Any) -> int:
+    if isinstance(raw, str) and raw.isdigit():
+        raw = int(raw)
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 200 <= raw <= 599:
+        raise ValueError("expected a status from 200 to 599")
+    return raw
+
+
+def _statuses(raw: Any) -> tuple[range, ...]:
+    if raw == "auto":
+        return ()
+    found = []
+    for text in _list([str(raw)] if isinstance(raw, int) else raw, 'statuses such as "200-399"'):
+        match = re.fullmatch(r"([2-5]\d\d)(?:-([2-5]\d\d))?", text)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"'{text}' is not a status from 200 to 599, such as 204, nor a span such as 200-399")
+        found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+    if not found:
+        raise ValueError('names no status; expected statuses such as "200-399", or auto')
+    return tuple(found)
+
+
+def _show_statuses(found: tuple[range, ...]) -> str:
+    spans = (f"{span.start}-{span.stop - 1}" if len(span) > 1 else f"{span.start}" for span in found)
+    return ", ".join(spans) or "auto"
+
+
+def _authority(raw: Any) -> str:
+    if raw == "" or (
+        isinstance(raw, str) and re.fullmatch(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", raw)
+    ):
+        return str(raw)
+    raise ValueError("expected a host as in a Host field, such as app.example.com or app.example.com:8443")
+
+
+def _redirect_status(raw: Any) -> int:
+    status = _status(raw)
+    if status not in (301, 302, 303, 307, 308):
+        raise ValueError("expected 301, 302, 303, 307 or 308")
+    return status
+
+
+def _redirect(raw: Any) -> str:
+    if raw == "":
+        return ""
+    for name in PLACEHOLDER.findall(raw) if isinstance(raw, str) else ():
+        if name not in _PLACEHOLDERS:
+            raise ValueError(f"{{{name}}} is unknown; there are " + ", ".join(f"{{{one}}}" for one in _PLACEHOLDERS))
+    if not isinstance(raw, str) or not _TEMPLATE.fullmatch(raw):
+        raise ValueError('expected a URL such as "https://{host}{path}{query}", or a path such as "/new{rest}{query}"')
+    if re.search(r"[{}]", PLACEHOLDER.sub("", raw)):
+        raise ValueError("a brace stands alone; braces surround the name of a placeholder")
+    return raw
+
+
+def _file_name(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.isprintable() or "/" in raw or raw.startswith(".") or not raw:
+        raise ValueError("expected the name of a file in its directory, such as index.html")
+    return raw
+
+
+def _content_type(raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w.\"-]+)*", raw, re.ASCII):
+        raise ValueError("expected a content type such as text/html; charset=utf-8")
+    return raw
+
+
+def _content(raw: Any) -> str:
+    if not isinstance(raw, str) or len(raw.encode()) > 65536:
+        raise ValueError("expected text of at most 64 KiB")
+    return raw
+
+
+def _number(raw: Any) -> int:
+    if raw in OFF:
+        return 0
+    if isinstance(raw, str) and raw.isascii() and raw.isdigit():
+        raw = int(raw)
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw <= 10_000_000:
+        raise ValueError("expected a whole number, or off")
+    return raw
+
+
+def show_list(found: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, found)) or "none"
+
+
+NETWORKS = Kind("network", _networks, show_list, "NETWORK", repeatable=True)
+TRUSTED = Kind("network or unix", _trusted, str, "NETWORK|unix", repeatable=True)
+RATE = Kind("rate or off", _rate, lambda rate: str(rate or "off"), "RATE|off")
+RATE_BY = Kind("key", _key("client", "route", "header"), str, "client|route|header:NAME")
+HASH_BY = Kind("key", _key("client", "header", "cookie"), str, "client|header:NAME|cookie:NAME")
+TOKENS = Kind("names", read_tokens, show_list, "NAME", repeatable=True)
+COOKIE = Kind("cookie name", _cookie, lambda name: name or "none", "NAME")
+PATH = Kind("path of a URL", _path, lambda path: path or "none", "PATH")
+MEDIA_TYPES = Kind("content types", _media_types, show_list, "TYPE", repeatable=True)
+URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")
+DOMAINS = Kind("host names", _domains, show_list, "NAME", repeatable=True)
+ORIGINS = Kind("origins", _origins, show_list, "ORIGIN", repeatable=True)
+EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
+STATUS = Kind("status", _status, str, "STATUS")
+STATUSES = Kind("statuses or auto", _statuses, _show_statuses, "STATUS|auto")
+AUTHORITY = Kind("host", _authority, lambda host: host or "none", "HOST")
+REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
+REDIRECT = Kind("URL", _redirect, lambda url: url or "none", "URL")
+FILE_NAME = Kind("file name", _file_name, str, "NAME")
+CONTENT_TYPE = Kind("content type", _content_type, str, "TYPE")
+CONTENT = Kind("text", _content, lambda text: repr(text) if text else "none", "TEXT")
+NUMBER = Kind("number", _number, str, "N")

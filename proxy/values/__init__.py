@@ -1,5 +1,0 @@
-"""The values that settings have: addresses, and the kinds that read and show them."""
-
-from proxy.values.address import Address, Peer
-
-__all__ = ["Address", "Peer"]

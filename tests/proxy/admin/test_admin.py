@@ -1,0 +1,487 @@
+"""What the admin address answers, to whom, and what its documents say."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.admin.admin import Admin
+from proxy.admin.overrides import OrderBook
+from proxy.admin.response import Answer, Asked
+from proxy.observe.accesslog import Entry
+from proxy.observe.metrics import Board, Gauge, PeerSight, PeerState
+from proxy.observe.recent import _REASON, _STATUS, _TOTAL, FAILED, SLOWEST, WINDOW, Recent
+from proxy.observe.reports import AREA, Reports
+from proxy.settings import Address, Peer, RouteSettings, Settings
+
+ONE, TWO = "127.0.0.1:8081", "127.0.0.1:8082"
+API = RouteSettings(
+    "api",
+    ("api.example.com",),
+    "/v1/",
+    False,
+    Settings(upstream=(Peer(Address.parse(ONE)), Peer(Address.parse(TWO), 3)), workers=1),
+)
+SETTINGS = Settings(
+    upstream=(Peer(Address("127.0.0.1", 8080)),),
+    workers=1,
+    routes=(API, RouteSettings("old", (), "/old", True, Settings(redirect="https://example.com/", workers=1))),
+)
+JSON = {b"content-type": b"application/json"}
+TOKEN = b"0123456789abcdef0123456789abcdef"
+MADE = b"that-the-gateway-has-made-itself"
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+class Desk:
+    """An admin address, with the shared memory that it looks into."""
+
+    def __init__(self, settings: Settings = SETTINGS, workers: int = 0) -> None:
+        self.board, self.reports, self.book = Board(), Reports(), OrderBook()
+        self.counters = [self.board.counters(self.board.take(range(slot))) for slot in range(workers)]
+        for slot, counters in enumerate(self.counters):
+            counters.begin()
+            self.reports.look()
+            self.reports.publish(slot, {})
+        signal.signal(signal.SIGHUP, self._adopt)
+        self.admin = Admin(self.board, self.reports, self.book, "1.2.3", lambda: settings, token=MADE)
+
+    def _adopt(self, *_: object) -> None:
+        """What each worker does when it is told of new orders; all of them are this process."""
+        for counters in self.counters:
+            counters.gauge(Gauge.ORDERS, self.book.get().version)
+
+    def ask(
+        self,
+        target: bytes,
+        host: bytes | None = b"127.0.0.1:9180",
+        method: bytes = b"GET",
+        fields: dict[bytes, bytes] | None = None,
+        body: bytes = b"",
+        *,
+        proven: bool = False,
+    ) -> Answer:
+        return self.admin.respond(Asked(method, target, host, fields or {}, body, proven))
+
+    def order(self, command: str, **given: Any) -> tuple[int, dict[str, Any]]:
+        """A command, over the gateway's own socket."""
+        body = json.dumps(given).encode()
+        answer = self.ask(b"/" + command.encode(), method=b"POST", fields=JSON, body=body, proven=True)
+        return answer.status, json.loads(answer.body)
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.ask(b"/status.json", proven=True).body))
+
+
+# Who may ask.
+
+
+@pytest.mark.parametrize(
+    "host", [b"localhost", b"localhost:9180", b"127.0.0.1:9180", b"[::1]:9180", b"10.0.0.7", b"proxy:9180", None]
+)
+def test_hosts_that_a_scraper_uses_are_served(host: bytes | None) -> None:
+    assert Desk().ask(b"/metrics", host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"evil.example",
+        b"evil.example:9180",
+        b"127.0.0.1.evil.example",
+        b"localhost.evil",
+        b"",
+        b"a@127.0.0.1",
+        b"127.0.0.1:9180\n",
+    ],
+)
+@pytest.mark.parametrize("target", [b"/metrics", b"/", b"/status.json", b"/healthz"])
+def test_names_that_a_stranger_can_own_are_refused(host: bytes, target: bytes) -> None:
+    assert Desk().ask(target, host).status == 403
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 415),
+        ({b"content-type": b"text/plain"}, 415),
+        ({b"content-type": b"application/x-www-form-urlencoded"}, 415),
+        (JSON | {b"origin": b"http://evil.example"}, 403),
+        (JSON | {b"origin": b"null"}, 403),
+        (JSON | {b"sec-fetch-site": b"cross-site"}, 403),
+        (JSON | {b"sec-fetch-site": b"same-site"}, 403),
+        (JSON | {b"origin": b"http://127.0.0.1:9180", b"sec-fetch-site": b"same-origin"}, 200),
+        ({b"content-type": b"Application/JSON; charset=utf-8", b"sec-fetch-site": b"none"}, 200),
+    ],
+)
+def test_commands_that_another_sites_page_may_send_are_refused(fields: dict[bytes, bytes], status: int) -> None:
+    desk = Desk()
+    asked = {"method": b"POST", "body": b'{"on": true}'}
+    assert desk.ask(b"/maintenance", fields=fields, proven=True, **asked).status == status  # type: ignore[arg-type]
+    fields = fields | {b"authorization": b"Bearer " + MADE}  # of a page that is open beside it
+    assert desk.ask(b"/maintenance", fields=fields, **asked).status == status  # type: ignore[arg-type]
+    assert desk.book.get().in_maintenance("api") == (status == 200)
+
+
+COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")
+
+
+@pytest.mark.parametrize("target", [*COMMANDS, b"/switch?x=1", b"/token"])
+@pytest.mark.parametrize("proof", [b"", b"Bearer ", b"Bearer x", b"Basic " + MADE, MADE, b"Bearer " + MADE + b"x"])
+def test_commands_need_proof_though_they_come_from_this_machine(target: bytes, proof: bytes) -> None:
+    desk = Desk(workers=1)
+    body = b'{"route": "default", "upstream": "127.0.0.1:28666", "on": true, "peer": "127.0.0.1:8080"}'
+    method = b"GET" if target == b"/token" else b"POST"
+    fields = JSON | ({b"authorization": proof} if proof else {})
+    answer = desk.ask(target, method=method, fields=fields, body=body)
+    assert (answer.status, b"WWW-Authenticate: Bearer" in answer.fields) == (401, True)
+    assert b"python -m proxy" in answer.body
+    assert MADE not in answer.body
+    assert desk.book.get().version == 0
+
+
+def test_the_token_that_was_made_proves_it_and_is_told_over_the_gateways_own_socket_alone() -> None:
+    desk = Desk(workers=1)
+    told = json.loads(desk.ask(b"/token", host=None, proven=True).body)["token"]
+    right = JSON | {b"authorization": b"Bearer " + told.encode()}
+    assert desk.ask(b"/maintenance", method=b"POST", fields=right, body=b'{"on": true}').status == 200
+    chosen = Desk(Settings(admin_token_file=Path("/etc/token"), admin_token=TOKEN, workers=1), workers=1)
+    answer = chosen.ask(b"/token", proven=True)
+    assert (answer.status, b"/etc/token" in answer.body, TOKEN in answer.body) == (404, True, False)
+    assert chosen.ask(b"/maintenance", method=b"POST", fields=right, body=b'{"on": true}').status == 401
+
+
+def test_what_everybody_may_read_names_no_client_and_no_query() -> None:
+    desk = Desk(workers=1)
+    row = {"client": "192.0.2.7", "target": "/a?token=secret&x", "since": 1, "seconds": 1, "when": 1, "upstream": "a:1"}
+    desk.reports.publish(0, {kind: [row] for kind in ("tunnels", "slowest", "failing")})
+    for fields in ({}, {b"authorization": b"Bearer wrong"}):
+        answer = desk.ask(b"/status.json", fields=fields)
+        assert answer.status == 200
+        assert b"192.0.2.7" not in answer.body
+        assert b"secret" not in answer.body
+        page = json.loads(answer.body)
+        for kind in ("tunnels", "slowest", "failing"):
+            assert page[kind] == [row | {"client": None, "target": "/a"}]
+        assert page["private"] is False
+    whole = json.loads(desk.ask(b"/status.json", fields={b"authorization": b"Bearer " + MADE}).body)
+    assert (whole["private"], whole["slowest"]) == (True, [row])
+    assert desk.status()["tunnels"] == [row]
+    assert {name for name in whole if name not in page} == set()
+
+
+def test_with_a_token_everything_but_health_and_the_bare_page_asks_for_it() -> None:
+    closed = Settings(admin_token_file=Path("/etc/token"), admin_token=TOKEN, upstream=SETTINGS.upstream, workers=1)
+    assert "0123" not in repr(closed)
+    desk = Desk(closed)
+    for target in (b"/", b"/page/page.js", b"/healthz"):
+        assert desk.ask(target, b"admin.example.com").status in (200, 503)
+    for wrong in (
+        {},
+        {b"authorization": b"Bearer x"},
+        {b"authorization": b"Basic " + TOKEN},
+        {b"authorization": b"Bearer " + TOKEN + b"x"},
+    ):
+        for target in (b"/metrics", b"/status.json"):
+            answer = desk.ask(target, fields=wrong)
+            assert (answer.status, b"WWW-Authenticate: Bearer" in answer.fields) == (401, True)
+        assert desk.ask(b"/maintenance", method=b"POST", fields=JSON | wrong, body=b'{"on": true}').status == 401
+    right = {b"authorization": b"bearer " + TOKEN}
+    assert desk.ask(b"/metrics", b"admin.example.com", fields=right).status == 200
+    assert desk.ask(b"/maintenance", method=b"POST", fields=JSON | right, body=b'{"on": true}').status == 200
+    for empty in (b"Bearer ", b"Bearer"):
+        assert Desk(replace(closed, admin_token=b"")).ask(b"/metrics", fields={b"authorization": empty}).status == 401
+
+
+def test_methods_paths_and_fields() -> None:
+    desk = Desk()
+    assert desk.ask(b"/metrics", method=b"POST").status == 405
+    assert desk.ask(b"/metrics", method=b"HEAD").status == 200
+    assert desk.ask(b"/drain", proven=True).status == 405
+    assert desk.ask(b"/metrics/").status == 404
+    assert desk.ask(b"/page/../admin.py").status == 404
+    assert desk.ask(b"/metrics?name[]=x").status == 200
+    page = desk.ask(b"/")
+    assert page.content_type.startswith("text/html")
+    assert b"default-src 'none'" in page.fields
+    assert b"unsafe" not in page.fields
+    assert b"nosniff" in page.fields
+
+
+def test_the_page_names_only_files_that_are_served() -> None:
+    desk = Desk()
+    for target in (b"/", b"/page/page.js", b"/page/tables.js", b"/page/charts.js", b"/page/figures.js"):
+        text = desk.ask(target).body.decode()
+        names = [piece.partition('"')[0] for piece in text.split('from "./')[1:]]
+        names += [piece.partition('"')[0].removeprefix("page/") for piece in text.split('"/page/')[1:]]
+        for name in names:
+            assert desk.ask(b"/page/" + name.encode()).status == 200, name
+        assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
+        assert "<style" not in text
+        assert " style=" not in text
+
+
+def test_the_pages_files_are_installed_with_the_program() -> None:
+    """Setuptools takes data files of packages only: their directory has to be one."""
+    assert (Path(__file__).parents[3] / "proxy" / "admin" / "page" / "__init__.py").exists()
+
+
+def test_health_is_503_without_a_worker_that_takes_requests() -> None:
+    assert Desk().ask(b"/healthz").status == 503
+    desk = Desk(workers=1)
+    assert desk.ask(b"/healthz")[:3] == (200, "text/plain; charset=utf-8", b"ok\n")
+    desk.counters[0].gauge(Gauge.DRAINING, 1)
+    assert desk.ask(b"/healthz").status == 503
+
+
+# Commands.
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "status", "text"),
+    [
+        ("drain", {}, 400, "peer is missing"),
+        ("drain", {"peer": 7}, 400, "expected text"),
+        ("drain", {"peer": "a:1"}, 404, "peers are 127.0.0.1:8080"),
+        ("drain", {"peer": ONE, "route": "shop"}, 404, "routes are api, old, default"),
+        ("drain", {"peer": ONE, "route": "default"}, 404, "on route default"),
+        ("drain", {"peer": "127.0.0.1:8080"}, 409, "no peer left"),
+        ("drain", {"peer": ONE, "color": "red"}, 400, "'color' is not known"),
+        ("undrain", {"peer": "a:1"}, 404, "there is no peer"),
+        ("maintenance", {"on": "yes"}, 400, "true or false"),
+        ("maintenance", {"on": True, "route": "shop"}, 404, "there is no route"),
+        ("switch", {"upstream": ONE}, 400, "either the route"),
+        ("switch", {"upstream": ONE, "route": "api", "peer": ONE}, 400, "either the route"),
+        ("switch", {"upstream": ONE, "peer": "a:1"}, 404, "there is no peer"),
+        ("switch", {"route": "api"}, 400, "upstream is missing"),
+        ("switch", {"route": "old", "upstream": ONE}, 409, "no upstream to switch"),
+        ("switch", {"route": "*", "upstream": ONE}, 404, "name one route"),
+        ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
+        ("switch", {"route": "api", "upstream": ["nowhere"]}, 400, "HOST:PORT"),
+        ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "b:1 stands there twice; remove one"),
+        ("switch", {"route": "api", "upstream": "localhost:8000"}, 409, "127.0.0.1:8000 is an address of the gateway"),
+        ("reload", {"now": True}, 400, "takes nothing"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said(command: str, given: dict[str, Any], status: int, text: str) -> None:
+    desk = Desk()
+    found, said = desk.order(command, **given)
+    assert (found, text in said["error"]) == (status, True), said
+    assert desk.book.get().version == 0
+
+
+@given(st.binary(max_size=60) | st.sampled_from([b"[" * 9999, b"null", b"[]", b'{"peer":{}}', b'"x"', b"\xff"]))
+def test_no_body_breaks_a_command(body: bytes) -> None:
+    desk = Desk()
+    for command in (b"/drain", b"/switch", b"/maintenance"):
+        assert desk.ask(command, method=b"POST", fields=JSON, body=body, proven=True).status in (400, 404, 409)
+
+
+def test_a_command_names_the_workers_that_do_not_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.admin.commands.ADOPTION", 0.05)
+    monkeypatch.setattr("os.kill", lambda *_: None)
+    desk = Desk(workers=2)
+    desk.counters[0].gauge(Gauge.ORDERS, 1)
+    status, said = desk.order("maintenance", on=True)
+    assert (status, said["behind"], said["workers"]) == (202, [os.getpid()], 2)
+    desk.counters[1].gauge(Gauge.DRAINING, 1)
+    assert desk.order("maintenance", on=True)[0] == 200
+
+
+def test_maintenance_of_one_route_cannot_end_while_all_are_in_it() -> None:
+    desk = Desk()
+    assert desk.order("maintenance", on=True)[0] == 200
+    assert desk.order("maintenance", on=False, route="api")[0] == 409
+    assert desk.order("maintenance", on=False)[0] == 200
+
+
+# The status.
+
+
+def test_status_tells_who_serves_what() -> None:
+    desk = Desk(workers=2)
+    first, second = desk.counters
+    first.request(b"GET", 200, 0.1, 5, 6)
+    second.request(b"GET", 502, 0.1, 5, 6)
+    second.request(b"GET", 500, 0.1, 5, 6)
+    second.failed("connect_refused")
+    first.rejected("body_too_large")
+    first.see_peers({ONE: PeerSight(PeerState.UP, 1, 2, 1, 99), "127.0.0.1:9": PeerSight(PeerState.DRAINING, 0, 4)})
+    second.see_peers({ONE: PeerSight(PeerState.EJECTED, 3, 4, 1, 98), TWO: PeerSight(PeerState.UP)})
+    first.see_certificates({"example.com": int(time.time()) + 10 * 86400 + 60})
+    desk.order("drain", peer=TWO, route="api")
+    page = desk.status()
+    assert (page["version"], page["requests"], page["upstream"]) == ("1.2.3", 3, ["127.0.0.1:8080"])
+    assert [worker["pid"] for worker in page["workers"]] == [os.getpid()] * 2
+    assert page["statuses"] == {"2xx": 1, "5xx": 2}
+    failures = {row["reason"]: (row["count"], row["side"], row["limit"]) for row in page["failures"]}
+    assert failures == {
+        "connect_refused": (1, "upstream", False),
+        "application": (1, "upstream", False),
+        "body_too_large": (1, "client", True),
+    }
+    routes = {route["name"]: route for route in page["routes"]}
+    peers = {peer["peer"]: peer for peer in routes["api"]["peers"]}
+    assert (peers[ONE]["state"], peers[ONE]["busy"], peers[ONE]["idle"], peers[ONE]["probed"]) == ("ejected", 6, 4, 99)
+    assert (peers[TWO]["state"], peers[TWO]["weight"]) == ("draining", 3)
+    assert routes["old"]["answer"] == "redirect to https://example.com/"
+    assert [(peer["peer"], peer["busy"]) for peer in page["leaving"]] == [("127.0.0.1:9", 4)]
+    assert [(row["name"], row["days"]) for row in page["certificates"]] == [("example.com", 10)]
+
+
+def test_every_key_of_the_status_is_documented() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "reference" / "proxy-cli.md").read_text()
+    page = Desk(workers=1).status()
+    for name in (*page, *page["routes"][0], *page["routes"][0]["peers"][0]):
+        assert f"`{name}`" in documented, name
+
+
+def test_a_switched_route_shows_its_new_peers_and_where_it_came_from() -> None:
+    desk = Desk()
+    status, said = desk.order("switch", route="api", upstream=["127.0.0.1:7000 weight=2"])
+    assert (status, said["left"]) == (200, [ONE, TWO])
+    [api] = [route for route in desk.status()["routes"] if route["name"] == "api"]
+    assert [(peer["peer"], peer["weight"]) for peer in api["peers"]] == [("127.0.0.1:7000", 2)]
+    assert api["switched_from"] == [ONE, TWO]
+
+
+def test_a_peer_is_replaced_wherever_it_serves() -> None:
+    shared = Settings(upstream=API.settings.upstream, workers=1, routes=SETTINGS.routes)
+    desk = Desk(shared)
+    status, said = desk.order("switch", peer=TWO, upstream="127.0.0.1:7000")
+    assert (status, said["routes"], said["left"]) == (200, ["api", "default"], [TWO])
+    shown = {route["name"]: [peer["peer"] for peer in route["peers"]] for route in desk.status()["routes"]}
+    assert shown == {"api": [ONE, "127.0.0.1:7000"], "default": [ONE, "127.0.0.1:7000"], "old": []}
+    desk.order("switch", peer="127.0.0.1:7000", upstream=f"{TWO} weight=3")
+    assert desk.book.get().switches == ()
+
+
+def test_who_is_drained_on_all_routes_can_be_used_again_on_one() -> None:
+    shared = Settings(upstream=API.settings.upstream, workers=1, routes=SETTINGS.routes)
+
+    def drained(desk: Desk) -> dict[str, list[str]]:
+        return {
+            route["name"]: [peer["peer"] for peer in route["peers"] if peer["state"] == "draining"]
+            for route in desk.status()["routes"]
+        }
+
+    desk = Desk(shared)
+    desk.order("drain", peer=ONE)
+    assert drained(desk) == {"api": [ONE], "default": [ONE], "old": []}
+    assert desk.order("undrain", peer=ONE, route="api")[0] == 200
+    assert drained(desk) == {"api": [], "default": [ONE], "old": []}
+    desk = Desk(shared)
+    desk.order("drain", peer=TWO)
+    assert desk.order("switch", route="api", upstream=TWO)[0] == 200
+    assert drained(desk) == {"api": [], "default": [TWO], "old": []}, "a switch to who is drained uses it"
+
+
+def test_maintenance_of_a_route_that_is_gone_can_be_ended() -> None:
+    desk = Desk()
+    desk.book.change(lambda now: now.maintain(on=True, route="gone"))
+    assert desk.order("maintenance", on=False, route="gone")[0] == 200
+    assert desk.order("maintenance", on=False, route="gone")[0] == 404
+    assert desk.order("maintenance", on=True, route="gone")[0] == 404
+
+
+def test_one_list_is_made_of_what_the_workers_report() -> None:
+    desk = Desk(workers=2)
+    for slot in range(2):
+        desk.reports.publish(
+            slot, {"tunnels": [{"since": 10 - slot}], "slowest": [{"seconds": slot}], "failing": [{"when": slot}]}
+        )
+    page = desk.status()
+    assert page["tunnels"] == [{"since": 9}, {"since": 10}]
+    assert page["slowest"] == [{"seconds": 1}, {"seconds": 0}]
+    assert page["failing"] == [{"when": 1}, {"when": 0}]
+    desk.board.leave(1)
+    assert desk.status()["tunnels"] == [{"since": 10}]
+
+
+def test_a_report_that_is_too_long_is_cut_and_one_that_is_torn_is_not_read() -> None:
+    reports = Reports()
+    reports.publish(3, {"tunnels": ["x" * 100] * 2000, "failing": ["y"]})
+    found = reports.read(3)
+    assert found is not None
+    assert 100 < len(found["tunnels"]) < AREA / 100
+    assert found["failing"] == ["y"]
+    assert reports.read(3, since=found["at"]) is None
+    start = 4096 + 3 * AREA
+    reports._memory[start + 40 : start + 44] = b"torn"
+    assert reports.read(3) is None
+    reports.publish(3, {})
+    reports.clear(3)
+    assert reports.read(3) is None
+
+
+def test_workers_write_only_while_somebody_looks() -> None:
+    reports = Reports()
+    assert not reports.wanted
+    reports.look()
+    assert reports.wanted
+
+
+# Requests of late.
+
+
+def entry(seconds: float, status: int = 200, reason: str = "", when: float | None = None) -> Entry:
+    return Entry(
+        time.time() if when is None else when,
+        "127.0.0.1",
+        b"GET",
+        b"/" + b"x" * 300,
+        1,
+        status,
+        1,
+        1,
+        None,
+        None,
+        b"id",
+        "a:1",
+        0.0,
+        0.0,
+        0.0,
+        seconds,
+        "--",
+        reason,
+        b"",
+    )
+
+
+def test_places_in_an_entry_are_those_of_its_names() -> None:
+    assert [Entry._fields[place] for place in (_STATUS, _TOTAL, _REASON)] == ["status", "total", "reason"]
+
+
+def test_the_slowest_and_the_failed_are_kept_within_bounds() -> None:
+    recent = Recent()
+    recent.take([entry(number / 1000) for number in range(100)])
+    recent.take([entry(9999, 101), entry(0, 502), entry(0, 200, "truncated"), entry(0, 499, "client_closed")])
+    assert [row["seconds"] for row in recent.slowest()] == [number / 1000 for number in range(99, 99 - SLOWEST, -1)]
+    assert [row["status"] for row in recent.failed()] == [499, 200, 502]
+    assert len(recent.failed()[0]["target"]) == 201
+    recent.take([entry(0, 500)] * 100)
+    assert len(recent.failed()) == FAILED
+
+
+def test_slow_requests_of_long_ago_make_room() -> None:
+    recent = Recent()
+    recent.take([entry(5, when=time.time() - WINDOW - 60)] * SLOWEST)
+    recent.take([entry(1)])
+    assert recent.slowest()[0]["seconds"] == 5
+    recent.forget(time.time())
+    recent.take([entry(1)])
+    assert [row["seconds"] for row in recent.slowest()] == [1]

@@ -1,0 +1,241 @@
+"""The status page in a real browser: it shows what happens, and its buttons do what they say."""
+
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import websocket
+
+from tests.aragora.server.browser import Page, browser
+from tests.proxy.admin.applications import Application
+from tests.proxy.admin.conftest import Face
+from tests.waiting import until
+
+pytestmark = pytest.mark.component("chromium")
+Start = Callable[..., Face]
+Applications = Callable[[str], Application]
+HOSTILE = "/fail?<img%20src=x%20onerror=window.pwned=1>"
+STATES = "Object.fromEntries([...document.querySelectorAll('.peer')].map((row) => [row.peer.peer, row.peer.state]))"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
+def opened(page: Page, gateway: Face, *, token: bool = True) -> Page:
+    page.look(1280, 900)
+    page.go("about:blank")
+    page.go(f"http://{gateway.admin_address}/favicon.svg")
+    page.evaluate("sessionStorage.clear()")
+    if token:
+        kept = json.dumps(gateway.asked("GET", "/token")[1]["token"])
+        page.evaluate(f"sessionStorage.setItem('gateway-token', {kept})")
+    page.console.clear()
+    page.go(f"http://{gateway.admin_address}/")
+    page.wait("document.getElementById('main').getAttribute('aria-busy') === 'false'")
+    return page
+
+
+def click(page: Page, label: str) -> None:
+    """Press the visible button with this text or label."""
+    found = (
+        f"[...document.querySelectorAll('button')].find((one) => one.offsetParent !== null && "
+        f"[one.textContent.trim(), one.getAttribute('aria-label')].includes({json.dumps(label)}))"
+    )
+    page.wait(f"Boolean({found}) && !{found}.disabled")
+    page.evaluate(f"{found}.click()")
+
+
+def told(page: Page, what: str) -> None:
+    """Wait for the answer to a command, which comes when every worker acts on it; what is shown may change before."""
+    page.wait(f"document.getElementById('notice').textContent.includes({json.dumps(what)})")
+
+
+def text(page: Page, element: str) -> str:
+    return str(page.evaluate(f"document.getElementById({json.dumps(element)}).textContent"))
+
+
+def test_it_shows_what_happens_and_stays_whole_on_every_screen(
+    chromium: Page, face: Start, applications: Applications, held: Callable[..., threading.Thread]
+) -> None:
+    one = applications("one")
+    gateway = face(f'upstream = "{one.address}"\nmax_body = "1k"\n')
+    page = opened(chromium, gateway)
+    assert text(page, "failures-empty") == "Nothing has failed."
+    assert page.evaluate("document.getElementById('failing').offsetParent") is None
+    held(gateway, one)
+    for path in ("/", HOSTILE, "/"):
+        gateway.get(path)
+    with pytest.raises(OSError):  # noqa: PT011 - 413, or the connection is cut while it still sends
+        urllib.request.urlopen(f"{gateway.url}/", b"x" * 2000, timeout=10)
+    for element, shown in (("failures", "application"), ("limits", "body too large"), ("failing", HOSTILE)):
+        page.wait(f"document.getElementById({json.dumps(element)}).textContent.includes({json.dumps(shown)})")
+    page.wait("document.querySelector('.meter').textContent.includes('1 busy')")
+    page.wait("document.querySelectorAll('#traffic svg path').length >= 3")
+    assert "answered" in page.evaluate("document.querySelector('#traffic svg').getAttribute('aria-label')")
+    page.wait("document.getElementById('now-p95').textContent.endsWith('s')")
+    page.wait("document.querySelectorAll('#workers li').length === 2")
+    one.released.set()
+    for width, dark in ((1280, True), (390, False), (320, True)):
+        page.look(width, 900, dark=dark)
+        page.wait("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("typeof window.pwned") == "undefined"
+    assert page.console == []
+    gateway.close()
+    page.wait("document.getElementById('link-state').dataset.state === 'lost'")
+    assert text(page, "link-state") == "no answer"
+
+
+def test_drain_and_undrain_at_the_press_of_a_button(chromium: Page, face: Start, applications: Applications) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face(f'upstream = ["{one.address}", "{two.address}"]\n')
+    page = opened(chromium, gateway)
+    click(page, f"Drain {one.address} on route default")
+    told(page, "is drained on route default")
+    assert gateway.names() == {"two"}
+    page.wait(f"{STATES}[{json.dumps(one.address)}] === 'draining'")
+    click(page, f"Drain {two.address} on route default")
+    told(page, "no peer left")
+    click(page, f"Undrain {one.address} on route default")
+    page.wait(f"{STATES}[{json.dumps(one.address)}] === 'up'")
+    assert gateway.names() == {"one", "two"}
+
+
+def test_maintenance_is_asked_for_once_more_and_ended_at_once(
+    chromium: Page, face: Start, applications: Applications
+) -> None:
+    gateway = face(
+        f'upstream = "{applications("one").address}"\n[[route]]\nname = "long"\nrespond = "x"\n'
+        f'host = "{"a" * 60}.example"\n'
+    )
+    page = opened(chromium, gateway)
+    click(page, "Maintenance")
+    page.wait("document.getElementById('confirm').open")
+    click(page, "Cancel")
+    page.wait("!document.getElementById('confirm').open")
+    assert gateway.get()[0] == 200
+    click(page, "Maintenance")
+    click(page, "Start maintenance")
+    told(page, "Maintenance is on")
+    assert {gateway.get()[0] for _ in range(8)} == {503}
+    page.wait("!document.getElementById('banner').hidden")
+    page.evaluate("document.getElementById('open-token').hidden = false")
+    for width in (390, 320):
+        page.look(width, 900)
+        page.wait("document.documentElement.scrollWidth <= screen.width")
+    click(page, "End maintenance")
+    told(page, "Maintenance is off")
+    assert gateway.get() == (200, "one")
+    page.wait("document.getElementById('banner').hidden")
+
+
+def test_a_question_is_not_answered_by_the_one_before(chromium: Page, face: Start, applications: Applications) -> None:
+    page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
+    # Within one frame, as on a browser that is slow to draw.
+    page.evaluate(
+        "for (const one of ['maintenance', 'confirm-no', 'maintenance', 'confirm-yes']) "
+        "document.getElementById(one).click()"
+    )
+    page.wait("!document.getElementById('banner').hidden")
+
+
+def test_open_websockets_are_listed_with_what_they_carried(chromium: Page, face: Start, echo: str) -> None:
+    gateway = face(f'upstream = "{echo}"\n')
+    page = opened(chromium, gateway)
+    connection = websocket.create_connection(f"ws://127.0.0.1:{gateway.front[1]}/rooms/7", timeout=10)
+    connection.send("hello" * 20)
+    assert connection.recv() == "hello" * 20
+    page.wait("document.querySelector('#tunnels tbody tr')?.textContent.includes('/rooms/7')")
+    page.wait("document.querySelector('#tunnels tbody tr').textContent.includes('106 B')")  # 6 bytes of header
+    connection.close()
+    page.wait("document.querySelectorAll('#tunnels tbody tr').length === 0")
+
+
+def test_rows_that_look_the_same_come_and_go_like_others(
+    chromium: Page, face: Start, applications: Applications
+) -> None:
+    page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
+    shown = page.evaluate("""import("/page/dom.js").then(({ sync }) => {
+        const list = document.createElement("ol");
+        const fill = (row, text) => { row.textContent = text; };
+        return ["aab", "aab", "baa", "a"].map((items) => {
+            sync(list, [...items], (one) => one, () => document.createElement("li"), fill);
+            return list.textContent;
+        });
+    })""")
+    assert shown == ["aab", "aab", "baa", "a"]
+
+
+def typed(page: Page, token: str) -> None:
+    page.wait("document.getElementById('token-dialog').open")
+    page.evaluate("document.getElementById('token').focus()")
+    page.type(token)
+    click(page, "Use it")
+
+
+def test_buttons_and_what_is_private_ask_for_the_token_that_the_command_line_tells(
+    chromium: Page, face: Start, applications: Applications
+) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face(f'upstream = ["{one.address}", "{two.address}"]\n')
+    gateway.get("/fail?secret=1")
+    page = opened(chromium, gateway, token=False)
+    page.wait("document.querySelector('#failing tbody tr')?.textContent.includes('/fail')")
+    shown = page.evaluate("document.getElementById('failing').textContent")
+    assert ("secret" in shown, "127.0.0.1" in shown.replace(one.address, "").replace(two.address, "")) == (False, False)
+    assert "needs the token" in shown
+    click(page, f"Drain {one.address} on route default")
+    page.wait("document.getElementById('token-dialog').open")
+    assert "python -m proxy token" in text(page, "token-hint")
+    click(page, "Cancel")
+    told(page, "commands need the gateway's token")
+    assert gateway.names() == {"one", "two"}
+    click(page, f"Drain {one.address} on route default")
+    typed(page, "not-the-token-of-this-gateway")
+    page.wait("document.getElementById('token-hint').textContent.includes('not the token of this gateway')")
+    typed(page, gateway.run("token").stdout.strip())
+    told(page, "is drained on route default")
+    assert gateway.names() == {"two"}
+    page.wait("document.getElementById('failing').textContent.includes('/fail?secret=1')")
+    page.wait("document.getElementById('open-token').hidden")
+    page.evaluate("sessionStorage.setItem('gateway-token', 'that-of-the-gateway-before')")
+    told(page, "not the token of this gateway")
+    page.wait("sessionStorage.getItem('gateway-token') === null")
+    click(page, "Token")
+    typed(page, gateway.run("token").stdout.strip())
+    page.wait("document.getElementById('failing').textContent.includes('/fail?secret=1')")
+
+
+def test_a_token_is_asked_for_and_kept_in_the_tab(
+    chromium: Page, face: Start, applications: Applications, tmp_path: Path
+) -> None:
+    token = "0123456789abcdef0123456789abcdef"
+    (tmp_path / "token").write_text(token)
+    directory = tmp_path / "closed"
+    directory.mkdir()
+    gateway = Face(
+        directory,
+        'bind = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\naccess_log = "off"\nworkers = 1\n'
+        f'admin_token_file = "{tmp_path}/token"\nupstream = "{applications("one").address}"\n',
+    )
+    try:
+        until(lambda: len(gateway.listening()) == 2, "listening")
+        gateway.front, gateway.admin = gateway.listening()
+        page = chromium
+        page.go(f"http://{gateway.admin_address}/")
+        for given in ("not the token of this gateway", token):
+            typed(page, given)
+            page.wait("!document.getElementById('token-dialog').open || document.getElementById('token').value === ''")
+        page.wait("document.getElementById('main').getAttribute('aria-busy') === 'false'")
+        assert text(page, "slowest-empty").startswith("The access log is off")
+        assert page.evaluate("localStorage.length") == 0
+        page.call("Page.reload")
+        page.wait("document.getElementById('main')?.getAttribute('aria-busy') === 'false'")
+    finally:
+        gateway.close()
+        chromium.evaluate("sessionStorage.clear()")

@@ -1,0 +1,115 @@
+"""Connections beyond the limit: who makes room, and what a newcomer costs."""
+
+import socket
+
+from proxy.downstream.frontend import Front
+from proxy.exchange.context import Resources, Tally
+from proxy.exchange.route import Tables
+from proxy.limits import Limits
+from proxy.net.splice import Pipes
+from proxy.net.stream import Socket
+from proxy.observe.accesslog import AccessLog
+from proxy.observe.metrics import Board
+from proxy.settings import Settings
+from proxy.wire.fields import RequestIds
+from proxy.wire.request_line import HeadLimits
+from tests.proxy.net.loop import Loop, run
+
+LIMIT = 1280
+
+
+class Guest:
+    """A connection that counts how often it is looked at."""
+
+    detached = False
+    looks = 0
+    idle = True
+
+    def __init__(self, sock: Socket, front: Front, _client: str) -> None:
+        self._sock = sock
+        self._front = front
+        self.deadline = float(len(front.connections))
+        self.closed = False
+        front.connections.add(self)
+
+    @property
+    def parked(self) -> bool:
+        Guest.looks += 1
+        return Guest.idle
+
+    def close(self) -> None:
+        self.closed = True
+        self._front.connections.discard(self)
+        self._sock.close()
+
+
+def full_front(loop: Loop) -> Front:
+    resources = Resources(
+        loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), Board().counters(0),
+        AccessLog(None, "combined", lambda _count: None), RequestIds(), set(), Tally(),
+        Limits(16, 1).worker(0))  # fmt: skip
+    tables = Tables(Settings(workers=1, max_connections=LIMIT), HeadLimits(4094, 8190, 100, 32768), [])
+    front = Front(tables, resources, lambda *_: None, Guest, b"http", b"80")
+    Guest.looks, Guest.idle = 0, True
+    for _ in range(LIMIT):
+        come(front)
+    assert Guest.looks == 0
+    return front
+
+
+def come(front: Front) -> Socket:
+    near, far = socket.socketpair()
+    far.close()
+    sock = Socket(int(near.family), int(near.type), near.proto, fileno=near.detach())
+    front.accept(sock, "192.0.2.1")
+    return sock
+
+
+def guests(front: Front) -> set[Guest]:
+    return {guest for guest in front.connections if isinstance(guest, Guest)}
+
+
+def test_those_idle_longest_make_room() -> None:
+    def test(loop: Loop) -> None:
+        front = full_front(loop)
+        before = sorted(guests(front), key=lambda guest: guest.deadline)
+        newcomer = come(front)
+        assert newcomer.fileno() >= 0
+        closed = [guest.closed for guest in before]
+        made = sum(closed)
+        assert 0 < made <= LIMIT // 32
+        assert closed == [True] * made + [False] * (LIMIT - made)
+        for guest in guests(front):
+            guest.close()
+
+    run(test)
+
+
+def test_a_flood_of_newcomers_looks_at_each_connection_now_and_then() -> None:
+    def test(loop: Loop) -> None:
+        front = full_front(loop)
+        for _ in range(LIMIT):
+            come(front)
+        assert len(front.connections) <= LIMIT
+        assert Guest.looks < 70 * LIMIT  # a search for each would be LIMIT times LIMIT
+        for guest in guests(front):
+            guest.close()
+
+    run(test)
+
+
+def test_where_nobody_is_idle_a_flood_is_turned_away_without_looking() -> None:
+    def test(loop: Loop) -> None:
+        front = full_front(loop)
+        Guest.idle = False
+        for _ in range(LIMIT):
+            assert come(front).fileno() < 0
+        assert Guest.looks < 70 * LIMIT
+        assert len(front.connections) == LIMIT
+        Guest.idle = True
+        front._full_until = 0.0
+        assert come(front).fileno() >= 0
+        for guest in guests(front):
+            guest.close()
+
+    run(test)

@@ -1,0 +1,31 @@
+"""How slowly a body that is read to its end may come."""
+
+import pytest
+from proxy.exchange.downstream.h1 import body as module
+
+from proxy.downstream.h1.body import Pace
+from proxy.errors import ExchangeError
+from proxy.settings import Settings
+
+
+def test_a_body_that_comes_too_slowly_is_told_the_setting_and_the_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RATE_GRACE", -1.0)
+    now = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    pace = Pace(Settings(min_rate=500))
+    pace.took(1000)
+    now[0] = 2.0
+    pace.took(1)
+    now[0] = 20.0
+    with pytest.raises(ExchangeError) as failed:
+        pace.took(1)
+    assert failed.value.failure.reason == "min_rate"
+    assert failed.value.told.endswith("1002 bytes in 20 s, under 500 a second (min_rate)")
+
+
+def test_without_a_rate_any_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    pace = Pace(Settings(min_rate=0))
+    now[0] = 1e6
+    pace.took(1)

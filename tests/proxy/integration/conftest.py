@@ -1,0 +1,54 @@
+"""One gateway before one scripted upstream for all cases; others where a test wants its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.integration.gateway import Gateway
+from tests.proxy.integration.scripted import Manual, ScriptedUpstream
+
+BODY_LIMIT = 1_000_000
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[ScriptedUpstream]:
+    """The upstream behind `gateway`."""
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One worker, small bodies, short patience."""
+    running = Gateway(
+        tmp_path_factory.mktemp("gateway"), scripted.address, "--max-body", str(BODY_LIMIT), "--linger-timeout", "1",
+        "--hold", "1", "--read-timeout", "20", "--upstream-keepalive", "60",
+    )  # fmt: skip
+    yield running
+    running.close()
+    assert "failed inside the gateway" not in running.log, running.log
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Start a gateway that is ended with the test."""
+    started: list[Gateway] = []
+
+    def begin(upstream: str, *flags: str, **how: object) -> Gateway:
+        started.append(Gateway(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield begin
+    for running in started:
+        running.close()
+
+
+@pytest.fixture
+def manual() -> Iterator[Manual]:
+    """Closed with everything it accepted."""
+    upstream = Manual()
+    yield upstream
+    for sock in upstream.kept:
+        sock.close()

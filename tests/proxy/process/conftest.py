@@ -1,0 +1,34 @@
+"""The `gateway` fixture: start one, and it is ended with the test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.process.running import Gateway
+
+TOML = """\
+upstream = "127.0.0.1:1"
+bind = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+access_log = "off"
+workers = 1
+graceful = 60
+hold = 1
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Start a gateway; `more` is appended to a file that listens on ports of the kernel's choice."""
+    started: list[Gateway] = []
+
+    def begin(more: str = "", toml: str = TOML, **options: object) -> Gateway:
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        started.append(Gateway(directory, toml + more, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield begin
+    for gateway in started:
+        gateway.close()

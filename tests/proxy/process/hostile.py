@@ -1,0 +1,53 @@
+"""A worker in somebody else's hand: it writes whatever it can reach of what it shares with its master.
+
+Run as `python -m tests.proxy.process.tiny` with TINY_WORKER=tests.proxy.process.hostile:Worker. `scribble HEX`
+fills the shared memory with these bytes, `record JSON` leaves a record of orders that is whole and says that.
+"""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+from zlib import crc32
+
+from tests.proxy.process.tiny import Worker as TinyWorker
+
+
+class Worker(TinyWorker):
+    """Serves as the other does, until it is told to do harm."""
+
+    def answer(self, lines: Any, line: str, is_admin: bool) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "scribble":
+            written = sum(fill(memory, bytes.fromhex(rest)) for memory in self.shared())
+            print(written, file=lines, flush=True)
+        elif word == "record":
+            self.record(rest.encode())
+            print("done", file=lines, flush=True)
+        else:
+            super().answer(lines, line, is_admin)
+
+    def shared(self) -> Iterator[Any]:
+        """Everything that was mapped before the fork."""
+        app = self.app
+        yield from (app._handover._memory, app.vault._memory._memory, app.orders._memory, app.reports._memory)
+        yield from (app.board._words, app.limits.bucket_memory, app.limits.presence_memory, app.limits.lock.holder)
+
+    def record(self, content: bytes) -> None:
+        memory = self.app.orders._memory
+        frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
+        for start in (24, 24 + (120 << 10)):
+            memory[start : start + len(frame)] = frame
+        memory[:8] = (int.from_bytes(memory[:8], "little") + 1).to_bytes(8, "little")
+
+
+def fill(memory: Any, pattern: bytes) -> int:
+    """Fill it, and the number of bytes that could be written."""
+    try:
+        if isinstance(memory, mmap.mmap):
+            memory[:] = (pattern * (len(memory) // len(pattern) + 1))[: len(memory)]
+            return len(memory)
+        raw = memory.cast("B")
+        raw[:] = (pattern * (len(raw) // len(pattern) + 1))[: len(raw)]
+        return len(raw)
+    except TypeError:  # a view that only reads
+        return 0
