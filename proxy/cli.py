@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from proxy.commands import commands
 from proxy.process import gateway, supervisor
-from proxy.process.certificate_store import Vault, certificate_notes, warnings
+from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
 
 _PROG = "proxy"
@@ -76,12 +76,12 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         return _check(arguments[1:])
     flags, rest = _parse(arguments)
     if rest:
-        raise _UsageError(f"{rest[0]}: not understood; {_mend(rest[0])}")
+        raise _UsageError(f"{rest[0]}: not understood; {_fix(rest[0])}")
     settings = load(flags, _config(flags))
     return serve(settings, flags)
 
 
-def _mend(word: str) -> str:
+def _fix(word: str) -> str:
     """What was meant by a word that is no flag."""
     close = difflib.get_close_matches(word, [*commands.NAMES, "check"], n=1)
     return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
@@ -96,11 +96,11 @@ def _check(arguments: list[str]) -> int:
     if path is None:
         raise _UsageError("check: name the file, such as: python -m proxy check /etc/proxy.toml")
     settings = load(flags, path)
-    keyring = Vault().read(settings)
+    certificate_set = CertificateStore().read(settings)
     print(f"{path}: good")
     for risk in risks(settings):
         print(f"risk: {risk}")
-    for note in [*notes(settings), *certificate_notes(keyring, settings), *warnings(keyring, settings)]:
+    for note in [*notes(settings), *certificate_notes(certificate_set, settings), *warnings(certificate_set, settings)]:
         print(f"note: {note}")
     print("This would run:" if whole else "This would run, with the defaults of all else (--all shows them):")
     print("\n".join(_shown(settings, whole=whole)))

@@ -40,7 +40,7 @@ _LONGEST_REASON = 1000  # characters of what an authority says
 _GONE = ("accountDoesNotExist", "unauthorized")
 """What an authority says of an account that it does not know, or that was deactivated (RFC 8555 section 7.3.6)."""
 
-_MENDS = {
+_FIXES = {
     "externalAccountRequired": ". It takes only accounts that were made elsewhere before, which cannot be named here; "
     "choose another acme_directory",
     "invalidContact": ". Give acme another address",
@@ -130,8 +130,8 @@ def _asking(authority: Authority) -> Iterator[Network]:
     try:
         yield network
     except _FAULTS as error:
-        mend = _MENDS.get(error.code or "", "") if isinstance(error, messages.Error) else ""
-        raise NotObtained(f"{type(error).__name__}: {error}{mend}", wait=network.wait) from error
+        fix = _FIXES.get(error.code or "", "") if isinstance(error, messages.Error) else ""
+        raise NotObtained(f"{type(error).__name__}: {error}{fix}", wait=network.wait) from error
 
 
 def _account(authority: Authority, state: State, network: Network) -> client.ClientV2:

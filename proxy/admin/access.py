@@ -19,30 +19,30 @@ any Host. Without one the gateway makes a token at its start, which is told over
 import hmac
 import re
 
-from proxy.admin.response import Answer, Asked, refusal
+from proxy.admin.response import AdminRequest, AdminResponse, refusal
 
 _TRUSTED_HOST = re.compile(rb"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+)(?::\d{1,5})?")
 
 
-def check_host(asked: Asked) -> Answer | None:
+def check_host(asked: AdminRequest) -> AdminResponse | None:
     """Refuse names that a stranger may own."""
     if asked.host is not None and not _TRUSTED_HOST.fullmatch(asked.host):
         return refusal(403, "this Host is not served here: use an IP address or localhost, or set admin_token_file")
     return None
 
 
-def has_token(asked: Asked, token: bytes) -> bool:
+def has_token(asked: AdminRequest, token: bytes) -> bool:
     """Whether the token was presented."""
     scheme, _, given = asked.field(b"authorization").partition(b" ")
     return bool(token) and scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token)
 
 
-def no_token(reason: str) -> Answer:
+def no_token(reason: str) -> AdminResponse:
     """Refuse who did not present the token."""
     return refusal(401, f"{reason}: Authorization: Bearer TOKEN", b"WWW-Authenticate: Bearer\r\n")
 
 
-def check_origin(asked: Asked) -> Answer | None:
+def check_origin(asked: AdminRequest) -> AdminResponse | None:
     """Refuse commands that a page from elsewhere may have sent."""
     kind = asked.field(b"content-type").partition(b";")[0].strip().lower()
     if kind != b"application/json":

@@ -8,8 +8,8 @@ import gevent
 
 from proxy.admin import access, status
 from proxy.admin.commands import Commands
-from proxy.admin.overrides import OrderBook
-from proxy.admin.response import TEXT, Answer, Asked, refusal, structured
+from proxy.admin.overrides import OverrideRecord
+from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
 from proxy.net.keyring import Faults
 from proxy.observe import prometheus
 from proxy.observe.metrics import Board, Gauge
@@ -49,7 +49,7 @@ class Admin:
         self,
         board: Board,
         reports: Reports,
-        book: OrderBook,
+        book: OverrideRecord,
         version: str,
         settings: Callable[[], Settings],
         faults: Callable[[], Faults] = tuple,
@@ -66,7 +66,7 @@ class Admin:
         self._token = token
         self._commands = Commands(board, book, settings)
 
-    def respond(self, asked: Asked) -> Answer:
+    def respond(self, asked: AdminRequest) -> AdminResponse:
         """Answer. May wait: for workers' reports about a second, for commands some seconds."""
         settings = self._settings()
         chosen = settings.admin_token_file is not None
@@ -75,7 +75,7 @@ class Admin:
         answer = refused or self._misplaced(asked) or self._answered(asked, proven=proven)
         return answer._replace(fields=_FIELDS + answer.fields)
 
-    def _unproven(self, asked: Asked, *, chosen: bool) -> Answer | None:
+    def _unproven(self, asked: AdminRequest, *, chosen: bool) -> AdminResponse | None:
         """Refuse what is not for everybody; `chosen`: the operator has a token, which everything asks for."""
         path = asked.target.partition(b"?")[0]
         if not chosen and (refused := access.check_host(asked)):
@@ -86,7 +86,7 @@ class Admin:
             return access.no_token("this address asks for a token")
         return access.no_token(_WITHOUT_PROOF) if path in (*_COMMANDS, _TOKEN) else None
 
-    def _misplaced(self, asked: Asked) -> Answer | None:
+    def _misplaced(self, asked: AdminRequest) -> AdminResponse | None:
         """Refuse methods that a path does not have, and commands that a stranger's page may have sent."""
         path = asked.target.partition(b"?")[0]
         if path in _COMMANDS:
@@ -97,12 +97,12 @@ class Admin:
             return refusal(405, "only GET and HEAD", b"Allow: GET, HEAD\r\n")
         return None
 
-    def _answered(self, asked: Asked, *, proven: bool) -> Answer:
+    def _answered(self, asked: AdminRequest, *, proven: bool) -> AdminResponse:
         path = asked.target.partition(b"?")[0]
         if path in _COMMANDS:
             return self._commands.carry_out(path[1:].decode(), asked.body)
         if path == b"/metrics":
-            return Answer(200, prometheus.CONTENT_TYPE, prometheus.render(self._board, self._version))
+            return AdminResponse(200, prometheus.CONTENT_TYPE, prometheus.render(self._board, self._version))
         if path == b"/healthz":
             return self._health()
         if path == b"/status.json":
@@ -112,25 +112,25 @@ class Admin:
         if path in _PAGE:
             name, content_type = _PAGE[path]
             body = resources.files("proxy.admin.page").joinpath(name).read_bytes()
-            return Answer(200, content_type, body, _PAGE_FIELDS)
+            return AdminResponse(200, content_type, body, _PAGE_FIELDS)
         return refusal(
             404,
             "here are /, /metrics, /healthz, /status.json, /token, and the commands "
             + ", ".join(command.decode() for command in _COMMANDS),
         )
 
-    def _health(self) -> Answer:
+    def _health(self) -> AdminResponse:
         if self._board.accepting():
-            return Answer(200, TEXT, b"ok\n")
-        return Answer(503, TEXT, b"draining\n")
+            return AdminResponse(200, TEXT, b"ok\n")
+        return AdminResponse(503, TEXT, b"draining\n")
 
-    def _told_token(self) -> Answer:
+    def _told_token(self) -> AdminResponse:
         file = self._settings().admin_token_file
         if file is not None:
             return refusal(404, f"this gateway's token is the content of {file}")
         return structured({"token": self._token.decode()})
 
-    def _status(self, *, private: bool) -> Answer:
+    def _status(self, *, private: bool) -> AdminResponse:
         self._await_reports()
         page = status.status(
             self._board, self._reports, self._book.get(), self._settings(), self._version, self._faults()

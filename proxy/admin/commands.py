@@ -9,8 +9,8 @@ from typing import Any
 
 import gevent
 
-from proxy.admin.overrides import EVERY, OrderBook, Orders, OrdersBusy
-from proxy.admin.response import Answer, refusal, structured
+from proxy.admin.overrides import EVERY, OverrideRecord, Overrides, OverridesBusy
+from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.observe.metrics import Board, Gauge
 from proxy.settings import Settings, leads_here
@@ -45,7 +45,7 @@ class _Refused(Exception):  # noqa: N818 - names what happened
 class Commands:
     """Carried out by the worker that was asked, for all workers."""
 
-    def __init__(self, board: Board, book: OrderBook, settings: Callable[[], Settings]) -> None:
+    def __init__(self, board: Board, book: OverrideRecord, settings: Callable[[], Settings]) -> None:
         self._board = board
         self._book = book
         self._settings = settings
@@ -57,11 +57,11 @@ class Commands:
             "reload": self._reload,
         }
 
-    def carry_out(self, command: str, body: bytes) -> Answer:
+    def carry_out(self, command: str, body: bytes) -> AdminResponse:
         """Do it and say what came of it: 200, or 202 while some workers do not act on it yet."""
         try:
             done = self._actions[command](_read(command, body))
-        except OrdersBusy as problem:
+        except OverridesBusy as problem:
             return refusal(503, str(problem), b"Retry-After: 1\r\n")
         except _Refused as problem:
             return structured({"error": str(problem), **problem.more}, problem.status)
@@ -82,7 +82,7 @@ class Commands:
                         f"route {view.name} would have no peer left: switch it to another one, put it "
                         'into maintenance, or say "force": true (--force)',
                     )
-        return self._ordered(f"{peer} is drained {_where(route)}", lambda orders: orders.drain(peer, route))
+        return self._ordered(f"{peer} is drained {_where(route)}", lambda overrides: overrides.drain(peer, route))
 
     def _undrain(self, given: dict[str, Any]) -> dict[str, Any]:
         peer, route = given["peer"], given.get("route", EVERY)
@@ -91,7 +91,7 @@ class Commands:
             self._having(peer, route)
         others = self._elsewhere(peer, route)
         return self._ordered(
-            f"{peer} is used again {_where(route)}", lambda orders: orders.undrain(peer, route, others)
+            f"{peer} is used again {_where(route)}", lambda overrides: overrides.undrain(peer, route, others)
         )
 
     def _maintain(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Commands:
             raise _Refused(409, f"all routes are in maintenance, not {route} alone: end it for all of them")
         return self._ordered(
             f"maintenance is {'on' if on else 'off'}, {_where(route)}",
-            lambda orders: orders.maintain(on=on, route=route),
+            lambda overrides: overrides.maintain(on=on, route=route),
         )
 
     def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -130,13 +130,13 @@ class Commands:
             if not view.configured:
                 raise _Refused(409, f"route {view.name} has no upstream to switch: it answers by itself")
 
-        def switched(orders: Orders) -> Orders:
+        def switched(overrides: Overrides) -> Overrides:
             for view, served in planned:
-                orders = orders.switch(view.name, view.configured, served)
+                overrides = overrides.switch(view.name, view.configured, served)
                 for peer in peers:
                     address = str(peer.address)
-                    orders = orders.undrain(address, view.name, self._elsewhere(address, view.name))
-            return orders
+                    overrides = overrides.undrain(address, view.name, self._elsewhere(address, view.name))
+            return overrides
 
         names = ", ".join(view.name for view in views)
         done = self._ordered(f"{'route' if len(views) == 1 else 'routes'} {names}: served by {', '.join(by)}", switched)
@@ -146,20 +146,20 @@ class Commands:
         return {**done, "routes": [view.name for view in views], "left": sorted(left)}
 
     def _reload(self, _given: dict[str, Any]) -> dict[str, Any]:
-        asked = self._book.change(Orders.ask_reload).reloads_asked
+        asked = self._book.change(Overrides.ask_reload).reloads_asked
         deadline = monotonic() + RELOAD
         while self._book.get().reloads_done < asked:
             if monotonic() > deadline:
                 raise _Refused(504, f"the master has not read the settings within {RELOAD:g} s; see the error log")
             gevent.sleep(_PAUSE)
-        orders = self._book.get()
-        if orders.mistakes:
+        overrides = self._book.get()
+        if overrides.mistakes:
             raise _Refused(
                 409,
-                "reload refused, the running settings stay: " + "; ".join(orders.mistakes),
-                mistakes=list(orders.mistakes),
+                "reload refused, the running settings stay: " + "; ".join(overrides.mistakes),
+                mistakes=list(overrides.mistakes),
             )
-        return self._adopted("settings reloaded", orders.version)
+        return self._adopted("settings reloaded", overrides.version)
 
     # What they share.
 
@@ -190,21 +190,21 @@ class Commands:
             if view.name != route and any(peer == other.address for other in view.peers)
         ]
 
-    def _ordered(self, text: str, transition: Callable[[Orders], Orders]) -> dict[str, Any]:
-        orders = self._book.change(transition)
+    def _ordered(self, text: str, transition: Callable[[Overrides], Overrides]) -> dict[str, Any]:
+        overrides = self._book.change(transition)
         for slot in self._board.accepting():
             try:
                 os.kill(slot.gauge(Gauge.PID), signal.SIGHUP)
             except OSError:
                 pass  # it has just died; its successor begins with these orders
-        return self._adopted(text, orders.version)
+        return self._adopted(text, overrides.version)
 
     def _adopted(self, text: str, version: int) -> dict[str, Any]:
         """Wait until every worker that accepts acts on this version, or name those that do not."""
         deadline = monotonic() + ADOPTION
         while True:
             slots = self._board.accepting()
-            behind = [slot.gauge(Gauge.PID) for slot in slots if slot.gauge(Gauge.ORDERS) < version]
+            behind = [slot.gauge(Gauge.PID) for slot in slots if slot.gauge(Gauge.OVERRIDES) < version]
             if not behind or monotonic() > deadline:
                 return {"done": text, "version": version, "workers": len(slots), "behind": behind}
             gevent.sleep(_PAUSE)

@@ -2,7 +2,7 @@
 
 from proxy.admin.admin import Admin
 from proxy.admin.body import admin_body
-from proxy.admin.response import Asked
+from proxy.admin.response import AdminRequest
 from proxy.errors import ExchangeError
 from proxy.exchange.delivery import PaceLimits, send_rest
 from proxy.exchange.downstream import Downstream
@@ -21,7 +21,7 @@ def answer_admin(admin: Admin, connection: Downstream, request: Request, setting
     else:
         fields = request.fields
         answer = admin.respond(
-            Asked.of_lines(request.method, request.target, fields.host, fields.lines, body, proven=proven)
+            AdminRequest.of_lines(request.method, request.target, fields.host, fields.lines, body, proven=proven)
         )
         content = answer.body
         response = ResponseHead(1, answer.status, b"")
@@ -31,4 +31,4 @@ def answer_admin(admin: Admin, connection: Downstream, request: Request, setting
         )
     rest = connection.begin(response, len(content), content, stream=False)
     if rest:
-        send_rest(connection.outlet, rest, PaceLimits(settings.write_timeout, 0))
+        send_rest(connection.sink, rest, PaceLimits(settings.write_timeout, 0))

@@ -38,7 +38,7 @@ _HEAD = 24
 _TURNS = 1 << 60  # after so many changes their count begins anew
 
 
-class OrdersBusy(Exception):  # noqa: N818 - names what happened
+class OverridesBusy(Exception):  # noqa: N818 - names what happened
     """Another process is changing the orders at this moment."""
 
 
@@ -52,7 +52,7 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class Overrides:
     """All orders in force."""
 
     version: int = 0
@@ -83,13 +83,13 @@ class Orders:
 
     # What a command does: what workers have to act on gets the next version.
 
-    def drain(self, peer: str, route: str = EVERY) -> "Orders":
+    def drain(self, peer: str, route: str = EVERY) -> "Overrides":
         """Send nothing new to a peer. Raises ValueError when there are too many such orders."""
         if len(self.drained) >= MOST:
             raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
         return self._next(replace(self, drained=self.drained | {(route, peer)}))
 
-    def undrain(self, peer: str, route: str = EVERY, others: Iterable[str] = ()) -> "Orders":
+    def undrain(self, peer: str, route: str = EVERY, others: Iterable[str] = ()) -> "Overrides":
         """Use a peer again; for EVERY route, orders that named a single one end too.
 
         For a single one, an order for EVERY route becomes one for each of the `others` that have the peer. Raises
@@ -102,7 +102,7 @@ class Orders:
             raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
         return self._next(replace(self, drained=drained))
 
-    def maintain(self, *, on: bool, route: str = EVERY) -> "Orders":
+    def maintain(self, *, on: bool, route: str = EVERY) -> "Overrides":
         """Put a route into maintenance or take it out; EVERY route ends orders that named a single one."""
         if route == EVERY:
             maintained = frozenset({EVERY} if on else ())
@@ -110,7 +110,7 @@ class Orders:
             maintained = self.maintained | {route} if on else self.maintained - {route}
         return self._next(replace(self, maintained=maintained))
 
-    def switch(self, route: str, configured: tuple[str, ...], by: tuple[str, ...]) -> "Orders":
+    def switch(self, route: str, configured: tuple[str, ...], by: tuple[str, ...]) -> "Overrides":
         """Replace a route's upstreams; the configured ones themselves end the order. They are drained no longer.
 
         Raises ValueError when there are too many such orders.
@@ -127,21 +127,21 @@ class Orders:
             )
         )
 
-    def ask_reload(self) -> "Orders":
+    def ask_reload(self) -> "Overrides":
         return replace(self, reloads_asked=self.reloads_asked + 1)
 
-    def reloaded(self, mistakes: Iterable[str] = ()) -> "Orders":
+    def reloaded(self, mistakes: Iterable[str] = ()) -> "Overrides":
         """The master has read the settings again, or refused them for the mistakes it found."""
         kept = tuple(mistake[:_LONGEST_MISTAKE] for mistake in tuple(mistakes)[:MOST_MISTAKES])
         done = replace(self, reloads_done=self.reloads_asked, mistakes=kept)
         return done if done.mistakes else replace(done, version=self.version + 1)
 
-    def _next(self, after: "Orders") -> "Orders":
+    def _next(self, after: "Overrides") -> "Overrides":
         return replace(after, version=self.version + 1) if after != self else self
 
     # Stored form.
 
-    def lasting(self) -> "Orders":
+    def lasting(self) -> "Overrides":
         """What a successor goes on with: without what became of reloads."""
         return replace(self, reloads_asked=0, reloads_done=0, mistakes=())
 
@@ -160,7 +160,7 @@ class Orders:
         )
 
     @classmethod
-    def decoded(cls, text: str) -> "Orders":
+    def decoded(cls, text: str) -> "Overrides":
         """The inverse of `encoded`. Raises ValueError for anything else."""
         try:
             raw = json.loads(text)
@@ -186,7 +186,7 @@ def _count(raw: object) -> int:
     return int(raw)
 
 
-class OrderBook:
+class OverrideRecord:
     """The record in shared memory. Any process of the gateway reads it; changes exclude each other.
 
     Two halves are written in turn and a counter says which holds the newest record. A master with more rights reads
@@ -195,30 +195,30 @@ class OrderBook:
     """
 
     def __init__(self, carried: str = "") -> None:
-        """`carried`: the orders of the master before, as `Orders.encoded` wrote them; anything else is ignored."""
+        """`carried`: the orders of the master before, as `Overrides.encoded` wrote them; anything else is ignored."""
         self._memory = mmap.mmap(-1, _HEAD + 2 * _HALF)
         self._turn = memoryview(self._memory)[:8].cast("q")
         with tempfile.TemporaryFile() as file:
             self._lock = os.dup(file.fileno())  # open as long as the process lives
-        self._known = 0, Orders()
+        self._known = 0, Overrides()
         if carried:
             try:
-                self._put(Orders.decoded(carried).lasting())
+                self._put(Overrides.decoded(carried).lasting())
             except ValueError:
                 pass  # of a version that wrote them in another way
 
-    def get(self) -> Orders:
+    def get(self) -> Overrides:
         """The orders in force."""
         for _ in range(_TRIES):
             turn = self._turn[0]
             if turn == self._known[0]:
                 break
-            orders = self._read(_HEAD + turn % 2 * _HALF)
-            if orders is not None:
-                self._known = turn, orders
+            overrides = self._read(_HEAD + turn % 2 * _HALF)
+            if overrides is not None:
+                self._known = turn, overrides
         return self._known[1]
 
-    def change(self, transition: Callable[[Orders], Orders]) -> Orders:
+    def change(self, transition: Callable[[Overrides], Overrides]) -> Overrides:
         """Replace the record by what `transition` makes of it.
 
         Raises OrdersBusy, ValueError when the record would be too large, and what `transition` raises.
@@ -240,13 +240,13 @@ class OrderBook:
                 fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 if monotonic() > deadline:
-                    raise OrdersBusy("another process is changing the orders; try again") from None
+                    raise OverridesBusy("another process is changing the orders; try again") from None
                 sleep(_PAUSE)
             else:
                 return
 
-    def _put(self, orders: Orders) -> None:
-        content = orders.encoded().encode()
+    def _put(self, overrides: Overrides) -> None:
+        content = overrides.encoded().encode()
         if len(content) > _HALF - _HEAD:
             raise ValueError(f"the orders take {len(content)} bytes; at most {_HALF - _HEAD} can be kept")
         turn = (self._turn[0] + 1) % _TURNS
@@ -255,13 +255,13 @@ class OrderBook:
         self._memory[start : start + len(frame)] = frame
         self._turn[0] = turn
 
-    def _read(self, start: int) -> Orders | None:
+    def _read(self, start: int) -> Overrides | None:
         size = int.from_bytes(self._memory[start : start + 8], "little")
         checksum = int.from_bytes(self._memory[start + 8 : start + 16], "little")
         content = self._memory[start + 16 : start + 16 + min(size, _HALF)]
         if crc32(content) != checksum:
             return None  # overtaken: it was written twice since the turn was read
         try:
-            return Orders.decoded(content.decode())
+            return Overrides.decoded(content.decode())
         except ValueError:
             return None

@@ -10,7 +10,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AdminRequest:
     """What was asked, without what HTTP needs to carry it. Names of `fields` are lower-case."""
 
     method: bytes
@@ -27,14 +27,14 @@ class Asked:
     @classmethod
     def of_lines(
         cls, method: bytes, target: bytes, host: bytes | None, lines: list[bytes], body: bytes, *, proven: bool
-    ) -> "Asked":
+    ) -> "AdminRequest":
         """From the raw field lines of a head that was checked."""
         pairs = (line.partition(b":") for line in lines)
         fields = {name.lower(): value.strip(b" \t") for name, _, value in pairs}
         return cls(method, target, host, fields, body, proven)
 
 
-class Answer(NamedTuple):
+class AdminResponse(NamedTuple):
     """A whole answer; the listener adds length, date and Cache-Control: no-store."""
 
     status: int
@@ -44,10 +44,10 @@ class Answer(NamedTuple):
     """More field lines, each with its CRLF."""
 
 
-def refusal(status: int, message: str, fields: bytes = b"") -> Answer:
+def refusal(status: int, message: str, fields: bytes = b"") -> AdminResponse:
     """An answer that says what is wrong, as JSON."""
     return structured({"error": message}, status, fields)
 
 
-def structured(value: Mapping[str, Any], status: int = 200, fields: bytes = b"") -> Answer:
-    return Answer(status, JSON, json.dumps(value, indent=2).encode() + b"\n", fields)
+def structured(value: Mapping[str, Any], status: int = 200, fields: bytes = b"") -> AdminResponse:
+    return AdminResponse(status, JSON, json.dumps(value, indent=2).encode() + b"\n", fields)

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.admin.overrides import Orders
-from proxy.observe.metrics import PeerSight, PeerState, PeerView
+from proxy.admin.overrides import Overrides
+from proxy.observe.metrics import PeerSnapshot, PeerState, PeerView
 from proxy.settings import RouteSettings, Settings
 from proxy.settings.values import Address, Peer
 
-_UNSEEN = PeerView(0, 0, 0, PeerSight())
+_UNSEEN = PeerView(0, 0, 0, PeerSnapshot())
 
 
 @dataclass(frozen=True, slots=True)
-class PeerShown:
+class PeerEntry:
     """A peer of a route. `draining` is an order for this route; `view` is of all routes together."""
 
     address: str
@@ -25,7 +25,7 @@ class PeerShown:
     def state(self) -> str:
         if self.draining:
             return PeerState.DRAINING.name.lower()
-        return self.view.sight.state.name.lower()
+        return self.view.snapshot.state.name.lower()
 
     def shown(self) -> dict[str, Any]:
         return {"peer": self.address, "weight": self.weight, "state": self.state, **connections(self.view)}
@@ -37,7 +37,7 @@ class RouteView:
 
     route: RouteSettings
     configured: tuple[str, ...]
-    peers: tuple[PeerShown, ...]
+    peers: tuple[PeerEntry, ...]
     maintenance: bool
 
     @property
@@ -69,36 +69,36 @@ class RouteView:
 def connections(view: PeerView) -> dict[str, Any]:
     """What was counted and seen of a peer."""
     return {
-        "idle": view.sight.idle,
-        "busy": view.sight.busy,
+        "idle": view.snapshot.idle,
+        "busy": view.snapshot.busy,
         "connects": view.connects,
         "reuses": view.reuses,
         "failures": view.failures,
-        "probed": view.sight.probed or None,
+        "probed": view.snapshot.probed or None,
     }
 
 
-def routes(settings: Settings, orders: Orders, views: Mapping[str, PeerView]) -> list[RouteView]:
+def routes(settings: Settings, overrides: Overrides, views: Mapping[str, PeerView]) -> list[RouteView]:
     """All routes. `views`: peers by address."""
-    return [_view(route, orders, views) for route in settings.all_routes]
+    return [_view(route, overrides, views) for route in settings.all_routes]
 
 
-def _view(route: RouteSettings, orders: Orders, views: Mapping[str, PeerView]) -> RouteView:
+def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerView]) -> RouteView:
     configured = () if _answer(route.settings) else tuple(map(str, route.settings.upstream))
-    peers = [Peer.parse(text) for text in orders.upstreams(route.name, configured)]
+    peers = [Peer.parse(text) for text in overrides.upstreams(route.name, configured)]
     return RouteView(
         route,
         configured,
         tuple(
-            PeerShown(
+            PeerEntry(
                 str(peer.address),
                 peer.weight,
-                orders.is_drained(route.name, str(peer.address)),
+                overrides.is_drained(route.name, str(peer.address)),
                 views.get(str(peer.address), _UNSEEN),
             )
             for peer in peers
         ),
-        orders.in_maintenance(route.name),
+        overrides.in_maintenance(route.name),
     )
 
 

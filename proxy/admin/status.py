@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy import errors
-from proxy.admin.overrides import EVERY, Orders
+from proxy.admin.overrides import EVERY, Overrides
 from proxy.admin.routes import connections, routes
 from proxy.errors import Blame, Failure
 from proxy.net.keyring import Faults
@@ -36,15 +36,15 @@ _SIDES = {
 
 
 def status(
-    board: Board, reports: Reports, orders: Orders, settings: Settings, version: str, faults: Faults
+    board: Board, reports: Reports, overrides: Overrides, settings: Settings, version: str, faults: Faults
 ) -> dict[str, Any]:
     """The document."""
     slots = board.slots()
     alive = [slot for slot in slots if slot.gauge(Gauge.PID)]
     views = peer_views(slots)
     seen = peer_views(alive)
-    views = {name: view._replace(sight=seen[name].sight) for name, view in views.items() if name in seen}
-    shown = [view.shown() for view in routes(settings, orders, views)]
+    views = {name: view._replace(snapshot=seen[name].snapshot) for name, view in views.items() if name in seen}
+    shown = [view.shown() for view in routes(settings, overrides, views)]
     in_use = {peer["peer"] for route in shown for peer in route["peers"]}
     return {
         "version": version,
@@ -60,16 +60,16 @@ def status(
         "leaving": [
             {"peer": name, **connections(view)}
             for name, view in views.items()
-            if name not in in_use and view.sight.busy
+            if name not in in_use and view.snapshot.busy
         ],
-        "maintenance": {"all": EVERY in orders.maintained, "routes": sorted(orders.maintained - {EVERY})},
-        "orders": orders.version,
+        "maintenance": {"all": EVERY in overrides.maintained, "routes": sorted(overrides.maintained - {EVERY})},
+        "orders": overrides.version,
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
         "private": True,
         **_reported(board, reports),
-        "workers": [_worker(slot, orders) for slot in alive],
+        "workers": [_worker(slot, overrides) for slot in alive],
     }
 
 
@@ -184,13 +184,13 @@ def _reported(board: Board, reports: Reports) -> dict[str, Any]:
     }
 
 
-def _worker(slot: Slot, orders: Orders) -> dict[str, Any]:
+def _worker(slot: Slot, overrides: Overrides) -> dict[str, Any]:
     return {
         "slot": slot.index,
         "pid": slot.gauge(Gauge.PID),
         "started": slot.gauge(Gauge.STARTED),
         "draining": bool(slot.gauge(Gauge.DRAINING)),
-        "current": slot.gauge(Gauge.ORDERS) >= orders.version,
+        "current": slot.gauge(Gauge.OVERRIDES) >= overrides.version,
         "utilisation": round(slot.gauge(Gauge.UTILISATION) / _MICRO, 3),
         "connections": {
             "idle": slot.gauge(Gauge.PARKED),

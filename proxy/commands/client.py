@@ -103,8 +103,8 @@ class Admin:
             connection.close()
         if not isinstance(document, dict) or answer.status not in (200, 202):
             said = document.get("error", "") if isinstance(document, dict) else ""
-            mend = "; name its file by --token-file, or the gateway's by --config" if answer.status == 401 else ""
-            raise CommandError(f"{said or f'{self.address} answered {answer.status}'}{mend}")
+            fix = "; name its file by --token-file, or the gateway's by --config" if answer.status == 401 else ""
+            raise CommandError(f"{said or f'{self.address} answered {answer.status}'}{fix}")
         return document
 
 

@@ -8,19 +8,19 @@ _MOST_REFUSED = 64
 """Connections over the limit that are kept for as long as it takes to refuse their first request."""
 
 
-class Guests:
+class ConnectionLimit:
     """Open connections of one front that are counted, by descriptor: whatever object serves one, that stays."""
 
     def __init__(self, limits: WorkerLimits) -> None:
         self._keys = limits.keys("client")
-        self._presence = limits.presence
+        self._concurrency = limits.concurrency
         self._known: dict[int, int] = {}
         self._refused = 0
 
-    def enter(self, descriptor: int, client: str, most: int) -> bool:
+    def acquire(self, descriptor: int, client: str, most: int) -> bool:
         """Count a connection. False if it is to be closed at once: its client and others have far too many."""
         key = self._keys.of_client(client)
-        if self._presence.enter(key, Kept.CONNECTIONS, most):
+        if self._concurrency.acquire(key, Kept.CONNECTIONS, most):
             self._known[descriptor] = key
             return True
         if self._refused >= _MOST_REFUSED:
@@ -33,10 +33,10 @@ class Guests:
         """Whether requests on this connection are refused: its client has too many."""
         return self._refused > 0 and self._known.get(descriptor) == _REFUSED
 
-    def leave(self, descriptor: int) -> None:
+    def release(self, descriptor: int) -> None:
         """A connection, counted or not, is about to be closed."""
         key = self._known.pop(descriptor, 0)
         if key == _REFUSED:
             self._refused -= 1
         elif key:
-            self._presence.leave(key, Kept.CONNECTIONS)
+            self._concurrency.release(key, Kept.CONNECTIONS)

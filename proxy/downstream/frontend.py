@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
 
-from proxy.downstream.connection_limit import Guests
-from proxy.downstream.proxy_header import Introduction
-from proxy.exchange.context import Resources
+from proxy.downstream.connection_limit import ConnectionLimit
+from proxy.downstream.proxy_header import ProxyHeader
+from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
@@ -50,7 +50,7 @@ class Serving(Protocol):
         """Answer what was asked. Raises nothing."""
 
 
-class Front:
+class Frontend:
     """What the connections of one listener share. `tables` is replaced on reload; a request keeps those it began with.
 
     `exchange` answers one request on one connection; `protocol` makes a connection of an accepted socket. Only an
@@ -60,9 +60,9 @@ class Front:
     def __init__(
         self,
         tables: Tables,
-        resources: Resources,
+        context: ExchangeContext,
         exchange: Callable[[Downstream, Request, Route | None], None],
-        protocol: Callable[[Socket, "Front", str], object],
+        protocol: Callable[[Socket, "Frontend", str], object],
         scheme: bytes,
         port: bytes,
         *,
@@ -70,7 +70,7 @@ class Front:
         at_once: bool = False,
     ) -> None:
         self.tables = tables
-        self.resources = resources
+        self.context = context
         self.exchange = exchange
         self._protocol = protocol
         self._introduced = introduced
@@ -79,7 +79,7 @@ class Front:
         self.at_once = at_once
         """Whether requests may be sent to their upstream in the loop's callbacks."""
         self.clock = Clock()
-        self.guests = Guests(resources.limits)
+        self.connection_limit = ConnectionLimit(context.limits)
         self.draining = False
         self.connections: set[Held] = set()
         self.multiplexed: set[Http2Connection] = set()
@@ -97,9 +97,9 @@ class Front:
         if len(self.connections) >= self.tables.settings.max_connections and not self._make_room():
             sock.close()
             return
-        self.resources.counters.accepted()
+        self.context.counters.accepted()
         if self._introduced and self.tables.settings.proxy_protocol:
-            Introduction(sock, self, client)
+            ProxyHeader(sock, self, client)
         else:
             self.admit(sock, client)
 
@@ -107,7 +107,7 @@ class Front:
         """Serve a connection whose client is known by now."""
         most = self.tables.settings.max_client_connections
         counted = most and self._introduced and not self.tables.trusted.trusts(client)
-        if counted and not self.guests.enter(sock.fileno(), client, most):
+        if counted and not self.connection_limit.acquire(sock.fileno(), client, most):
             self.ended(sock.fileno())
             sock.close()
             return
@@ -115,20 +115,20 @@ class Front:
 
     def ended(self, descriptor: int) -> None:
         """The connection with this descriptor, which is still open, is about to be closed."""
-        self.resources.counters.ended()
-        self.guests.leave(descriptor)
+        self.context.counters.ended()
+        self.connection_limit.release(descriptor)
 
     def resume(self, asked: Serving) -> None:
         """Give what was asked to an idle greenlet. Called from the loop, not from a greenlet."""
         if self._idle:
             worker = self._idle.pop()
         else:
-            worker = greenlet(self._work, self.resources.hub.greenlet)
+            worker = greenlet(self._work, self.context.hub.greenlet)
             self._greenlets += 1
         worker.switch(asked)
 
     def _work(self, asked: Serving) -> None:
-        hub_switch = self.resources.hub.switch
+        hub_switch = self.context.hub.switch
         while True:
             asked.serve()
             self._idle.append(getcurrent())

@@ -18,10 +18,10 @@ from proxy.acme.state import State
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Match, Route, Tables
-from proxy.filters.build import Nowhere
-from proxy.filters.chain import Gate, Prompt, Step
+from proxy.filters.build import NoRoute
+from proxy.filters.chain import Filter, FilterChain, NonBlocking
 from proxy.filters.redirect import Redirect
-from proxy.filters.response import Answer
+from proxy.filters.response import LocalResponse
 from proxy.settings import Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
@@ -39,7 +39,7 @@ def plain_tables(tables: Tables, https_port: int) -> Tables:
     `https_port` is where TLS is spoken on this machine.
     """
     settings = tables.settings
-    steps: list[Step] = []
+    steps: list[Filter] = []
     if settings.acme and settings.state_dir is not None:
         steps.append(Challenges(State(settings.state_dir, settings.acme_directory)))
     if settings.https_redirect:
@@ -51,16 +51,18 @@ def plain_tables(tables: Tables, https_port: int) -> Tables:
     return Tables(settings, tables.head_limits, [*matches, Match(b"", b"/", False, _nowhere(steps, settings))])
 
 
-def _behind(steps: Sequence[Step], route: Route) -> Route:
-    return replace(route, gate=Gate(steps) if route.gate is None else route.gate.behind(steps))
+def _behind(steps: Sequence[Filter], route: Route) -> Route:
+    return replace(route, filters=FilterChain(steps) if route.filters is None else route.filters.behind(steps))
 
 
-def _nowhere(steps: Sequence[Step], settings: Settings) -> Route:
+def _nowhere(steps: Sequence[Filter], settings: Settings) -> Route:
     limits = RelayLimits.of(settings)
-    return Route("plain", settings, limits, Cluster([], balance.policy(settings.balance)), Gate([*steps, Nowhere()]))
+    return Route(
+        "plain", settings, limits, Cluster([], balance.policy(settings.balance)), FilterChain([*steps, NoRoute()])
+    )
 
 
-class ToHttps(Prompt):
+class ToHttps(NonBlocking):
     """Sends everybody to the same address with TLS.
 
     A client that came by the default port (its Host names none, or 80) finds TLS at the default port too, whatever the
@@ -75,7 +77,7 @@ class ToHttps(Prompt):
         self._believes = not mutual
         self._asked = bool(settings.acme) and not mutual
 
-    def check(self, request: Request) -> Answer | None:
+    def check(self, request: Request) -> LocalResponse | None:
         if self._believes and request.scheme == b"https":
             return None
         if self._asked and request.method in _SAFE and _CHALLENGE.fullmatch(request.target):
@@ -85,17 +87,17 @@ class ToHttps(Prompt):
         return (self._numbered if numbered else self._default).check(request)
 
 
-class Challenges(Prompt):
+class Challenges(NonBlocking):
     """Answers the challenges that are pending, whichever worker has asked for them."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def check(self, request: Request) -> Answer | None:
+    def check(self, request: Request) -> LocalResponse | None:
         if not request.target.startswith(_CHALLENGES):
             return None
         found = _CHALLENGE.fullmatch(request.target.partition(b"?")[0])
         response = self._state.response(found[1].decode("ascii")) if found is not None else None
         if response is None:
             return None
-        return Answer(200, (b"Content-Type: application/octet-stream", b"Cache-Control: no-store"), response)
+        return LocalResponse(200, (b"Content-Type: application/octet-stream", b"Cache-Control: no-store"), response)

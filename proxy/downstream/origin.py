@@ -8,23 +8,23 @@ from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival, Origin, origin_of
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
-from proxy.wire.tracing import Marks, read_trace
+from proxy.wire.tracing import TraceContext, read_trace
 
 
 def read_origin(
     tables: Tables, route: Route | None, arrival: Arrival, host: bytes | None, fields: RequestFields
-) -> tuple[Origin, Marks | None]:
+) -> tuple[Origin, TraceContext | None]:
     """Weigh what the request's fields claim. Marks are None unless it brought some or traces begin here."""
     settings = route.settings if route is not None else tables.settings
-    claims = fields.claims
-    origin = origin_of(arrival, host, claims, tables.trusted, forwarded=settings.forwarded)
+    forwarding_fields = fields.forwarding_fields
+    origin = origin_of(arrival, host, forwarding_fields, tables.trusted, forwarded=settings.forwarded)
     tracing = tables.settings.tracing
-    if not claims and not tracing:
+    if not forwarding_fields and not tracing:
         return origin, None
-    trace = read_trace(claims)
+    trace = read_trace(forwarding_fields)
     if origin.request_id is None and trace is None and not tracing:
         return origin, None
-    return origin, Marks(origin.request_id, trace, tracing)
+    return origin, TraceContext(origin.request_id, trace, tracing)
 
 
 def upstream_fields(

@@ -2,14 +2,14 @@
 
 from time import monotonic
 
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection as Http1Connection
 from proxy.downstream.h2.connection import Connection as Http2Connection
 from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream
 from proxy.wire.h2_frames import PREFACE
 
 
-class Greeting(Stream):
+class ProtocolDetection(Stream):
     """A connection that has not said yet which protocol it speaks."""
 
     __slots__ = ("_client", "_front", "_received")
@@ -17,15 +17,15 @@ class Greeting(Stream):
     parked = True
     detached = False
 
-    def __init__(self, sock: Socket, front: Front, client: str) -> None:
-        super().__init__(sock, front.resources.hub, front.resources.deadlines)
+    def __init__(self, sock: Socket, front: Frontend, client: str) -> None:
+        super().__init__(sock, front.context.hub, front.context.deadlines)
         self._front = front
         self._client = client
         self._received = b""
         self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
 
-    def unasked(self) -> None:
+    def on_readable(self) -> None:
         try:
             data = self.sock.recv(HEAD_RECEIVE_SIZE)
         except BlockingIOError:

@@ -10,10 +10,10 @@ from proxy.net.stream import Socket, Stream
 from proxy.wire.proxy_protocol import MAX_V2, ProxyHeaderError, parse_header
 
 if TYPE_CHECKING:
-    from proxy.downstream.frontend import Front
+    from proxy.downstream.frontend import Frontend
 
 
-class Introduction(Stream):
+class ProxyHeader(Stream):
     """A connection of which the header has not come yet. It is taken off the socket to the byte, and nothing more.
 
     Any other peer than a trusted proxy is turned away: whoever can reach the port could pretend to be anybody.
@@ -24,8 +24,8 @@ class Introduction(Stream):
     parked = True
     detached = False
 
-    def __init__(self, sock: Socket, front: "Front", peer: str) -> None:
-        super().__init__(sock, front.resources.hub, front.resources.deadlines)
+    def __init__(self, sock: Socket, front: "Frontend", peer: str) -> None:
+        super().__init__(sock, front.context.hub, front.context.deadlines)
         self._front = front
         self._peer = peer
         self._received = b""
@@ -35,7 +35,7 @@ class Introduction(Stream):
             return
         self.deadline = monotonic() + front.tables.settings.head_timeout
 
-    def unasked(self) -> None:
+    def on_readable(self) -> None:
         try:
             seen = self.sock.recv(MAX_V2, socket.MSG_PEEK)
             if not seen:
@@ -51,7 +51,7 @@ class Introduction(Stream):
             self.close()
             return
         except ProxyHeaderError:
-            self._refuse(errors.INTRODUCTION)
+            self._refuse(errors.PROXY_HEADER)
             return
         if found is not None:
             endpoints, _ = found
@@ -62,7 +62,7 @@ class Introduction(Stream):
         self._refuse(errors.INTRODUCTION_TIMEOUT)
 
     def _refuse(self, failure: Failure) -> None:
-        self._front.resources.counters.rejected(failure.reason)
+        self._front.context.counters.rejected(failure.reason)
         self.close()
 
     def _let_go(self) -> None:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, cast
 
 from proxy import errors
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.h2.connection import Connection as Http2Connection
 from proxy.errors import ExchangeError
@@ -24,7 +24,7 @@ from proxy.exchange.route import Tables
 from proxy.exchange.tunnel import Tunnel
 from proxy.net.stream import HEAD_RECEIVE_SIZE, READ, WRITE, Socket, Stream
 from proxy.net.tls import TlsSocket
-from proxy.net.tls_contexts import ACME_TLS, FrontDoor
+from proxy.net.tls_contexts import ACME_TLS, TlsContexts
 from proxy.settings import Settings
 from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
 from proxy.wire.response import ResponseHead
@@ -37,14 +37,14 @@ Validation = Callable[[str], ssl.SSLContext | None]
 
 
 class Handshakes:
-    """What the handshakes of one listener share; `begin` is the protocol of its `Front`."""
+    """What the handshakes of one listener share; `begin` is the protocol of its `Frontend`."""
 
-    def __init__(self, door: FrontDoor, validation: Validation | None) -> None:
-        self.door = door
+    def __init__(self, tls_contexts: TlsContexts, validation: Validation | None) -> None:
+        self.tls_contexts = tls_contexts
         self.validation = validation
         """None where no certificates are obtained."""
 
-    def begin(self, sock: Socket, front: Front, client: str) -> None:
+    def begin(self, sock: Socket, front: Frontend, client: str) -> None:
         Handshake(sock, front, client, self)
 
 
@@ -56,7 +56,7 @@ class Handshake:
     parked = True
     detached = False
 
-    def __init__(self, sock: Socket, front: Front, client: str, shared: Handshakes) -> None:
+    def __init__(self, sock: Socket, front: Frontend, client: str, shared: Handshakes) -> None:
         self._sock: Socket | None = sock
         self._front = front
         self._client = client
@@ -64,9 +64,9 @@ class Handshake:
         self._received = b""
         self._tls: TlsSocket | None = None
         self.deadline = monotonic() + _TIMEOUT
-        self._watcher: Any = front.resources.hub.loop.io(sock.fileno(), READ)
+        self._watcher: Any = front.context.hub.loop.io(sock.fileno(), READ)
         self._watcher.start(self._first_bytes)
-        front.resources.deadlines.streams.add(self)
+        front.context.deadlines.streams.add(self)
         front.connections.add(self)
 
     @property
@@ -77,7 +77,7 @@ class Handshake:
         self._fail(errors.TLS_TIMEOUT.reason)
 
     def _fail(self, reason: str) -> None:
-        self._front.resources.counters.rejected(reason)
+        self._front.context.counters.rejected(reason)
         self.close()
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class Handshake:
     def _leave(self) -> None:
         """Leave the socket and its watcher to whoever goes on with them."""
         self._sock = None
-        self._front.resources.deadlines.streams.discard(self)
+        self._front.context.deadlines.streams.discard(self)
         self._front.connections.discard(self)
 
     def _first_bytes(self) -> None:
@@ -111,7 +111,7 @@ class Handshake:
         if self._received[0] != _HANDSHAKE:
             self._refuse_plain()
             return
-        context = self._shared.door.context
+        context = self._shared.tls_contexts.context
         if self._shared.validation is not None:
             try:
                 hello = parse_hello(self._received)
@@ -152,23 +152,23 @@ class Handshake:
             self.close()  # RFC 8737 section 3: nothing is said after the handshake
             return
         self._leave()
-        self._front.resources.counters.handshake(resumed=tls.resumed)
+        self._front.context.counters.handshake(resumed=tls.resumed)
         if protocol == "h2":
             Http2Connection(tls, self._front, self._client, reader=self._watcher)
             return
         connection = TlsConnection(tls, self._front, self._client, self._watcher)
         if tls.buffered:
-            connection.unasked()
+            connection.on_readable()
 
     def _refuse_plain(self) -> None:
         assert self._sock is not None
-        connection = Mistaken(self._sock, self._front, self._client, self._watcher)
+        connection = PlaintextOnTls(self._sock, self._front, self._client, self._watcher)
         self._leave()
         connection.buffer = self._received
         self._front.resume(connection)
 
 
-class Mistaken(Connection):
+class PlaintextOnTls(Connection):
     """A client that speaks plain HTTP, or something else, where TLS is spoken."""
 
     __slots__ = ()
@@ -182,7 +182,7 @@ class TlsConnection(Connection):
 
     __slots__ = ("_tls",)
 
-    def __init__(self, tls: TlsSocket, front: Front, client: str, reader: Any) -> None:
+    def __init__(self, tls: TlsSocket, front: Frontend, client: str, reader: Any) -> None:
         super().__init__(cast(Socket, tls), front, client, reader)
         self._tls = tls
 
@@ -209,7 +209,7 @@ class TlsConnection(Connection):
 
     def _again(self) -> None:
         if self.parked and not self.closed:
-            self.unasked()
+            self.on_readable()
 
     def _linger(self) -> None:
         super()._linger()

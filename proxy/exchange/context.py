@@ -11,7 +11,7 @@ from proxy.observe.metrics import Counters
 from proxy.wire.fields import RequestIds
 
 
-class Tally:
+class Waiting:
     """How many are inside the `with` block at this moment."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class ExchangeContext:
     """One of each for the process."""
 
     hub: Hub
@@ -36,6 +36,6 @@ class Resources:
     access_log: AccessLog
     request_ids: RequestIds
     tunnels: dict[OpenTunnel, TunnelOrigin]
-    held: Tally
+    held: Waiting
     """Requests that wait for an upstream."""
     limits: WorkerLimits

@@ -14,7 +14,7 @@ from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.net.disk import WINDOW, warm_up
 from proxy.net.spool import Spool, send_file
-from proxy.net.stream import NEVER, Outlet, Stream, wait_either
+from proxy.net.stream import NEVER, Sink, Stream, wait_either
 from proxy.upstream.upload import Upload
 
 _DISK_ERRORS = {errno.EIO, errno.ENODATA}  # the latter where a page has been cut off under sendfile
@@ -35,10 +35,10 @@ class ReadPace:
     which may be minutes' worth of a slow line.
     """
 
-    __slots__ = ("_idle", "_limits", "_moved", "_moved_before", "_outlet", "_spent", "_upload", "waited")
+    __slots__ = ("_idle", "_limits", "_moved", "_moved_before", "_sink", "_spent", "_upload", "waited")
 
-    def __init__(self, outlet: Outlet, limits: PaceLimits, upload: Upload | None = None) -> None:
-        self._outlet = outlet
+    def __init__(self, sink: Sink, limits: PaceLimits, upload: Upload | None = None) -> None:
+        self._sink = sink
         self._limits = limits
         self._upload = upload
         self._moved = self._moved_before = 0  # bytes that came to the client or from it: by now, and a stretch ago
@@ -52,17 +52,17 @@ class ReadPace:
 
         `sent` is how many bytes it was sent so far. Raises `ExchangeError` (CLIENT_STALLED) if the client is too slow.
         """
-        outlet = self._outlet
-        own_fault = outlet.starved
+        sink = self._sink
+        own_fault = sink.starved
         if not self.waited:
             self._moved = self._moved_before = self._progress(sent)
         began = monotonic()
         deadline = min(until, began + self._limits.timeout - self._idle)
         try:
             if reading is None:
-                outlet.wait_writable(deadline)
+                sink.wait_writable(deadline)
             else:
-                wait_either(reading, outlet, deadline)
+                wait_either(reading, sink, deadline)
         except DeadlinePassed:
             self._count(sent, began, own_fault=own_fault)
             if self._idle >= self._limits.timeout:
@@ -71,7 +71,7 @@ class ReadPace:
             self._count(sent, began, own_fault=own_fault)
 
     def _progress(self, sent: int) -> int:
-        return sent - self._outlet.undelivered + (0 if self._upload is None else self._upload.moved)
+        return sent - self._sink.undelivered + (0 if self._upload is None else self._upload.moved)
 
     def _count(self, sent: int, began: float, *, own_fault: bool) -> None:
         """A wait has ended. Raises `ExchangeError` if the client took too little in this stretch of waiting."""
@@ -93,7 +93,7 @@ class ReadPace:
             self._moved_before = moved
 
 
-def send_rest(target: Outlet, rest: bytes, limits: PaceLimits) -> None:
+def send_rest(target: Sink, rest: bytes, limits: PaceLimits) -> None:
     """Send what a client did not take at once. Raises `ExchangeError` or `ClientGone`."""
     pace = ReadPace(target, limits)
     view = memoryview(rest)
@@ -105,7 +105,7 @@ def send_rest(target: Outlet, rest: bytes, limits: PaceLimits) -> None:
         raise ClientGone from error
 
 
-def send_file_part(target: Outlet, file: int, offset: int, length: int, limits: PaceLimits) -> int:
+def send_file_part(target: Sink, file: int, offset: int, length: int, limits: PaceLimits) -> int:
     """Send part of an open file, at the client's pace; return `length`. Errors as for `send_rest`."""
     pace = ReadPace(target, limits)
     end = offset + length
@@ -128,7 +128,7 @@ def send_file_part(target: Outlet, file: int, offset: int, length: int, limits: 
     return length
 
 
-def send_spool(target: Outlet, spool: Spool, limits: PaceLimits) -> int:
+def send_spool(target: Sink, spool: Spool, limits: PaceLimits) -> int:
     """Send what a spool has in its file, at the client's pace; return how much. Errors as for `send_rest`."""
     pace = ReadPace(target, limits)
     offset = len(spool.in_memory())

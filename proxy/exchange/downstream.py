@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.errors import Blame
 from proxy.exchange.request import Request
-from proxy.net.stream import Outlet, Stream
+from proxy.net.stream import Sink, Stream
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.response import ResponseHead
@@ -48,7 +48,7 @@ class Downstream(Protocol):
         """An upstream connection that nobody but this client may use."""
 
     @property
-    def outlet(self) -> Outlet:
+    def sink(self) -> Sink:
         """Where a body of known length is written to as it is."""
 
     def names(self) -> tuple[object, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from proxy.exchange.context import Resources
+from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import send_rest
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.intake import Intake, Recoding, body_decoder, keep
@@ -17,13 +17,13 @@ from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
 
-class Responding:
+class DownstreamLeg:
     """One response on its way; `release` is told when its last byte has come, and whether nothing stood behind it."""
 
     def __init__(
         self,
         downstream: Downstream,
-        resources: Resources,
+        context: ExchangeContext,
         limits: RelayLimits,
         lease: UpstreamConnection,
         upload: Upload | None,
@@ -31,7 +31,7 @@ class Responding:
         release: Callable[[bool], None],
     ) -> None:
         self._downstream = downstream
-        self._resources = resources
+        self._context = context
         self._limits = limits
         self._lease = lease
         self._upload = upload
@@ -67,7 +67,7 @@ class Responding:
             self._lease,
             body_decoder(response),
             self._limits.read_timeout,
-            buffer=self._resources.buffer,
+            buffer=self._context.buffer,
             nominated=response.nominated,
             recoding=recoding,
             upload=self._upload,
@@ -87,7 +87,7 @@ class Responding:
             downstream.begin(head, None, b"", stream=True)
             for piece in spool.pieces():
                 framed = downstream.framed(piece)
-                send_rest(downstream.outlet, framed, limits.pace)
+                send_rest(downstream.sink, framed, limits.pace)
                 downstream.sent += len(framed)
         finally:
             spool.close()
@@ -98,9 +98,9 @@ class Responding:
         downstream = self._downstream
         relay = Relay(
             intake,
-            downstream.outlet,
+            downstream.sink,
             downstream.framed if stream else None,
-            self._resources.pipes,
+            self._context.pipes,
             self._limits,
             spools=spools,
             upload=self._upload,

@@ -7,7 +7,7 @@ from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.filters.compression import MOST_KEPT, encode
-from proxy.filters.response import Answer, File
+from proxy.filters.response import File, LocalResponse
 from proxy.net.disk import read_file_part
 from proxy.net.spool import Spool
 from proxy.wire.fields import field_value
@@ -23,28 +23,28 @@ def send_whole(downstream: Downstream, head: ResponseHead, length: int | None, b
     """Send a head and a body. Raises `ExchangeError` or `ClientGone`."""
     rest = downstream.begin(head, length, body, stream=False)
     if rest:
-        send_rest(downstream.outlet, rest, pace)
+        send_rest(downstream.sink, rest, pace)
         downstream.sent += len(rest)
 
 
 def send_kept(downstream: Downstream, head: ResponseHead, spool: Spool, pace: PaceLimits) -> None:
     """Send a head and a body that was kept until it was complete. Errors as for `send_whole`."""
     send_whole(downstream, head, spool.length, spool.in_memory(), pace)
-    downstream.sent += send_spool(downstream.outlet, spool, pace)
+    downstream.sent += send_spool(downstream.sink, spool, pace)
 
 
-def local_heads(answer: Answer, request: Request, route: Route) -> tuple[ResponseHead, ResponseHead, bytes]:
+def local_heads(answer: LocalResponse, request: Request, route: Route) -> tuple[ResponseHead, ResponseHead, bytes]:
     """The head of an answer that needs no upstream: as it is, and with the content coding that its body may have."""
     head = ResponseHead(1, answer.status, b"").with_lines([*answer.fields], sized=False)
     head.content_length = None if answer.status in (204, 304) else answer.length
     head.private = field_value(answer.fields, b"set-cookie") is not None
-    edits = route.edits
-    if edits is None:
+    rewrite = route.rewrite
+    if rewrite is None:
         return head, head, IDENTITY
-    plain = edits.own(request, head)
+    plain = rewrite.own(request, head)
     if answer.length > MOST_KEPT:
         return plain, plain, IDENTITY
-    return plain, *edits.incoming(request, head)
+    return plain, *rewrite.incoming(request, head)
 
 
 def send_stored(
@@ -63,7 +63,7 @@ def send_stored(
         return
     if isinstance(body, File):
         send_whole(downstream, plain, body.length, b"", limits.pace)
-        downstream.sent += send_file_part(downstream.outlet, body.descriptor, body.offset, body.length, limits.pace)
+        downstream.sent += send_file_part(downstream.sink, body.descriptor, body.offset, body.length, limits.pace)
     else:
         send_whole(downstream, plain, plain.content_length, body, limits.pace)
 
@@ -85,6 +85,6 @@ def _send_encoded(
 
 def refusal(error: ExchangeError, request: Request, route: Route | None) -> tuple[ResponseHead, bytes]:
     """Head and body of the word on a failure, in the route's style if there is one."""
-    if route is not None and route.edits is not None:
-        return route.edits.refusal(request, error)
+    if route is not None and route.rewrite is not None:
+        return route.rewrite.refusal(request, error)
     return own_answer(error, request.id, request.fields.accept)

@@ -22,10 +22,10 @@ import gevent
 
 from proxy import errors
 from proxy.errors import Blame, ClientGone, ExchangeError, Failure, Phase
-from proxy.exchange.context import Resources
+from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import send_rest
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
-from proxy.exchange.downstream_leg import Responding
+from proxy.exchange.downstream_leg import DownstreamLeg
 from proxy.exchange.local_response import REFUSAL_PACE, local_heads, refusal, send_stored
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
@@ -47,8 +47,8 @@ from proxy.exchange.states import (
     TUNNEL,
     Wait,
 )
-from proxy.exchange.upstream_leg import HOLD_PAUSE, IDEMPOTENT, Asking
-from proxy.filters.response import Answer, File
+from proxy.exchange.upstream_leg import HOLD_PAUSE, IDEMPOTENT, UpstreamLeg
+from proxy.filters.response import File, LocalResponse
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upload import Stale
@@ -62,7 +62,7 @@ _BEFORE_UPSTREAM = (Phase.HEAD, Phase.BODY)
 _UPSTREAM = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
 
 
-class Exchange(Asking):
+class Exchange(UpstreamLeg):
     """One request on its way through the gateway."""
 
     __slots__ = (
@@ -77,10 +77,10 @@ class Exchange(Asking):
         "state",
     )
 
-    def __init__(self, route: Route | None, resources: Resources, downstream: Downstream, request: Request) -> None:
-        super().__init__(resources, downstream, request)
+    def __init__(self, route: Route | None, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
+        super().__init__(context, downstream, request)
         self.state = DONE
-        self._verdict: Answer | None = None
+        self._verdict: LocalResponse | None = None
         self._response: tuple[ResponseHead, bytes] | None = None
         """The final response's head, and what came behind it."""
         self._pending = b""
@@ -188,11 +188,11 @@ class Exchange(Asking):
         # What is here already is taken before anybody refuses the request: the connection can then go on. A length says
         # that this was done, by the other driver.
         is_here = request.length is not None or self._downstream.take_body(request, route.settings)
-        gate = route.gate
-        if gate is not None:
-            if not (gate.prompt or self._blocking):
+        filters = route.filters
+        if filters is not None:
+            if not (filters.nonblocking or self._blocking):
                 return NEED_STACK
-            self._verdict = gate.check(request)
+            self._verdict = filters.check(request)
             if self._verdict is not None:
                 self.state = LOCAL
                 return self._respond_locally()
@@ -229,7 +229,7 @@ class Exchange(Asking):
         self._peers = cluster.in_turn(request)
         pool = self._peers[0]
         now = monotonic()
-        if route.edits is None and request.method in IDEMPOTENT:
+        if route.rewrite is None and request.method in IDEMPOTENT:
             self._outgoing = request
             self._repeatable = True
         else:
@@ -309,8 +309,8 @@ class Exchange(Asking):
         if route.cluster.sticky:
             line = route.cluster.sticky_line(self._request, self._peer)
             head = response.with_line(line) if line else response
-        if route.edits is not None:
-            head, coding = route.edits.incoming(self._request, head)
+        if route.rewrite is not None:
+            head, coding = route.rewrite.incoming(self._request, head)
         length = response.content_length
         if status in BODILESS or self._request.method == b"HEAD":
             return self._relay_bodiless(response, head, rest)
@@ -329,9 +329,9 @@ class Exchange(Asking):
         route = self._route
         assert route is not None
         assert self._lease is not None
-        Responding(
+        DownstreamLeg(
             self._downstream,
-            self._resources,
+            self._context,
             route.relay_limits,
             self._lease,
             self._upload,
@@ -383,7 +383,7 @@ class Exchange(Asking):
 
     def _deliver(self) -> Wait:
         pace = REFUSAL_PACE if self._route is None else self._route.relay_limits.pace
-        send_rest(self._downstream.outlet, self._pending, pace)
+        send_rest(self._downstream.sink, self._pending, pace)
         self._downstream.sent += len(self._pending)
         return self._end()
 
@@ -398,17 +398,17 @@ class Exchange(Asking):
         self._status = 101
         assert self._lease is not None
         self._lease.pool.answered()
-        resources = self._resources
+        context = self._context
         self.state = TUNNEL
         tunnel = self._downstream.tunnel(response, self._lease, rest, route.settings, self._tunnel_ended)
-        resources.counters.tunnel()
+        context.counters.tunnel()
         if not tunnel.closed:
-            resources.tunnels[tunnel] = TunnelOrigin(self._request.client, self._request.target, self._peer, time())
+            context.tunnels[tunnel] = TunnelOrigin(self._request.client, self._request.target, self._peer, time())
         return OVER
 
     def _tunnel_ended(self, tunnel: OpenTunnel, blame: Blame, to_client: int, to_upstream: int) -> None:
-        self._resources.tunnels.pop(tunnel, None)
-        self._resources.counters.tunnel_bytes(to_upstream, to_client)
+        self._context.tunnels.pop(tunnel, None)
+        self._context.counters.tunnel_bytes(to_upstream, to_client)
         self._downstream.sent += to_client
         self._request.received += to_upstream
         self._termination = blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE)
@@ -452,7 +452,7 @@ class Exchange(Asking):
         if error.detail and failure.blame is not Blame.CLIENT:
             peer = f" of {self._peer}" if self._peer else ""
             log.info("request %s%s: %s", self._request.id.decode("latin-1"), peer, error)
-        counters = self._resources.counters
+        counters = self._context.counters
         if phase in _BEFORE_UPSTREAM and failure.status != 499:
             counters.rejected(failure.reason)
         else:
@@ -488,14 +488,14 @@ class Exchange(Asking):
     def _record(self) -> None:
         request = self._request
         downstream = self._downstream
-        resources = self._resources
+        context = self._context
         total = monotonic() - request.started
         if request.release is not None:
             request.release()
-        resources.counters.request(request.method, self._status, total, request.received, downstream.sent)
-        if resources.access_log.enabled:
+        context.counters.request(request.method, self._status, total, request.received, downstream.sent)
+        if context.access_log.enabled:
             fields = request.fields
-            resources.access_log.record(
+            context.access_log.record(
                 # A plain tuple in the order of `Entry`: making a named one takes four times as long.
                 (
                     time() - total,

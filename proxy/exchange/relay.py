@@ -20,7 +20,7 @@ from proxy.exchange.intake import Intake
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER, Outlet, Stream
+from proxy.net.stream import NEVER, Sink, Stream
 from proxy.settings import Settings
 from proxy.upstream.upload import Upload
 
@@ -74,7 +74,7 @@ class Relay:
     def __init__(
         self,
         intake: Intake,
-        target: Outlet,
+        target: Sink,
         framed: Callable[[bytes], bytes] | None,
         pipes: Pipes,
         limits: RelayLimits,

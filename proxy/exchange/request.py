@@ -10,7 +10,7 @@ from proxy.limits.buckets import Bucket
 from proxy.net.spool import Spool
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
-from proxy.wire.tracing import Marks, Trace
+from proxy.wire.tracing import Trace, TraceContext
 
 
 def silent(timeout: float) -> ExchangeError:
@@ -55,7 +55,7 @@ class Request:
     """A request as the front read it. `block` holds the fields for the upstream, all but id and framing.
 
     `client` is the address of whoever asked, behind the proxies that are trusted; `scheme` is http or https; `host` is
-    the target's authority. `marks` are what it brought to be told from others by, None for the usual request.
+    the target's authority. `trace_context` are what it brought to be told from others by, None for the usual request.
     """
 
     __slots__ = (
@@ -67,7 +67,6 @@ class Request:
         "host",
         "id",
         "length",
-        "marks",
         "method",
         "minor",
         "received",
@@ -77,6 +76,7 @@ class Request:
         "target",
         "told",
         "trace",
+        "trace_context",
     )
 
     def __init__(
@@ -91,7 +91,7 @@ class Request:
         client: str = "",
         scheme: bytes = b"http",
         host: bytes | None = None,
-        marks: Marks | None = None,
+        trace_context: TraceContext | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -102,7 +102,7 @@ class Request:
         self.fields = fields
         self.block = block
         self.started = started
-        self.marks = marks
+        self.trace_context = trace_context
         self.trace: Trace | None = None
         """The trace that the upstream is told of."""
         self.id = b""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.relay import RelayLimits
-from proxy.filters.chain import Gate
-from proxy.filters.rewrite import Edits
+from proxy.filters.chain import FilterChain
+from proxy.filters.rewrite import Rewrite
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
@@ -39,8 +39,8 @@ class Route:
     settings: Settings
     relay_limits: RelayLimits
     cluster: Cluster
-    gate: Gate | None
-    edits: Edits | None = None
+    filters: FilterChain | None
+    rewrite: Rewrite | None = None
     via: Via = NO_VIA
     unusual: UnusualNames = NO_UNUSUAL
 

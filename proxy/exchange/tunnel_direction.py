@@ -33,7 +33,7 @@ class Side(Protocol):
     def close(self) -> None: ...
 
 
-class Between(Protocol):
+class TunnelHost(Protocol):
     """What a direction is one of two of."""
 
     buffer: memoryview
@@ -79,7 +79,7 @@ class Direction:
         "target",
     )
 
-    def __init__(self, tunnel: "Between", source: Side, target: Side, *, masked: bool) -> None:
+    def __init__(self, tunnel: "TunnelHost", source: Side, target: Side, *, masked: bool) -> None:
         self._tunnel = tunnel
         self.source = source
         self.target = target

@@ -15,7 +15,7 @@ import gevent
 
 from proxy import errors
 from proxy.errors import ExchangeError, Phase
-from proxy.exchange.context import Resources
+from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.request import Request, StreamedBody
 from proxy.exchange.route import Route
@@ -36,12 +36,13 @@ HOLD_PAUSE = 0.1
 """Seconds between two attempts: an upstream that is killed loses its connections a moment before its listener."""
 
 
-class Asking:
+class UpstreamLeg:
     """A request, and how far the upstream has come with it. Durations are seconds, -1 for what did not happen."""
 
     __slots__ = (
         "_connect",
         "_connecting",
+        "_context",
         "_deadline",
         "_downstream",
         "_first_byte",
@@ -53,13 +54,12 @@ class Asking:
         "_repeatable",
         "_repeated",
         "_request",
-        "_resources",
         "_unsent",
         "_upload",
     )
 
-    def __init__(self, resources: Resources, downstream: Downstream, request: Request) -> None:
-        self._resources = resources
+    def __init__(self, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
+        self._context = context
         self._repeatable = False
         """Whether the request may be sent a second time."""
         self._deadline = 0.0
@@ -102,7 +102,7 @@ class Asking:
         if self._outgoing is None:
             request = self._request
             body = request.body
-            self._outgoing = route.edits.outgoing(request) if route.edits is not None else request
+            self._outgoing = route.rewrite.outgoing(request) if route.rewrite is not None else request
             idempotent = request.method in IDEMPOTENT or (route.settings.repeat_keyed and _is_keyed(request))
             # The look at None comes first: asking an abstract class for its instances is slow.
             self._repeatable = idempotent and (body is None or not isinstance(body, StreamedBody))
@@ -117,7 +117,7 @@ class Asking:
             lease.pool.failed()
             return ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
         self._repeated = True
-        self._resources.counters.retry()
+        self._context.counters.retry()
         return None
 
     def _release(self, response: ResponseHead, *, clean: bool, doubtful: bool = False) -> None:
@@ -204,8 +204,8 @@ class Asking:
                 raise ExchangeError(errors.UNAVAILABLE if settings.hold else errors.CONNECT_REFUSED, detail)
             if not held:
                 held = True
-                self._resources.counters.hold()
-            with self._resources.held:
+                self._context.counters.hold()
+            with self._context.held:
                 gevent.sleep(HOLD_PAUSE)
             pools = route.cluster.newest.in_turn(self._request)
             begun = monotonic()

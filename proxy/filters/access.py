@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
-from proxy.filters.chain import Prompt
+from proxy.filters.chain import NonBlocking
 from proxy.settings.values.web import Network
 from proxy.wire.forwarding import within
 
 _MOST_REMEMBERED = 4096
 
 
-class AccessList(Prompt):
+class AccessList(NonBlocking):
     """Lets in clients of the networks in `allow` (all, if there are none), but none of those in `deny`.
 
     A client without an address (on a unix socket) is in no network.

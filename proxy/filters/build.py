@@ -5,7 +5,7 @@ from collections.abc import Callable
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
-from proxy.filters.chain import Gate, Step
+from proxy.filters.chain import Filter, FilterChain
 from proxy.filters.cors import Preflight
 from proxy.filters.files import Files
 from proxy.filters.limits import asking_steps, limiting_steps
@@ -28,13 +28,13 @@ def build_gate(
     *,
     maintenance: bool,
     draining: Callable[[], bool],
-) -> Gate | None:
+) -> FilterChain | None:
     """The steps in their order, or None where there are none.
 
     `name` and `prefix` are the name of the route and its path, `mount` the path that is asked for without its slash;
     `auth_pool` leads to the service that decides.
     """
-    steps: list[Step] = []
+    steps: list[Filter] = []
     if maintenance:
         steps.append(Maintenance(settings.maintenance_allow))
     steps += limiting_steps(name, settings, limits)
@@ -47,10 +47,10 @@ def build_gate(
     local = _local_answer(settings, prefix, draining)
     if local is not None:
         steps.append(local)
-    return Gate(steps) if steps else None
+    return FilterChain(steps) if steps else None
 
 
-def _local_answer(settings: Settings, prefix: bytes, draining: Callable[[], bool]) -> Step | None:
+def _local_answer(settings: Settings, prefix: bytes, draining: Callable[[], bool]) -> Filter | None:
     if settings.redirect:
         return Redirect(settings.redirect, settings.redirect_status, prefix)
     if settings.respond:
@@ -59,10 +59,10 @@ def _local_answer(settings: Settings, prefix: bytes, draining: Callable[[], bool
         return Files(settings.root, settings.index, prefix if settings.strip_prefix else b"")
     if settings.gateway_health:
         return GatewayHealth(draining)
-    return None if settings.upstream else Nowhere()
+    return None if settings.upstream else NoRoute()
 
 
-class Nowhere:
+class NoRoute:
     """For requests that no route is meant for."""
 
     def check(self, _request: Request) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
-from proxy.filters.response import Answer
+from proxy.filters.response import LocalResponse
 from proxy.wire.fields import field_value, with_vary
 
 _FAMILY = b"access-control-"
@@ -34,7 +34,7 @@ class Cors:
         if allowed:
             self._preflight.append(b"Access-Control-Allow-Headers: " + allowed)
 
-    def preflight(self, method: bytes, lines: list[bytes]) -> Answer | None:
+    def preflight(self, method: bytes, lines: list[bytes]) -> LocalResponse | None:
         """The answer to the question that a browser asks first, or None for any other request.
 
         Raises `ExchangeError` (403) for an origin that is not let in.
@@ -48,7 +48,7 @@ class Cors:
         if not granted:
             raise ExchangeError(errors.CORS_ORIGIN, fields=(b"Vary: Origin",))
         vary = b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
-        return Answer(204, (*granted, *self._preflight, vary))
+        return LocalResponse(204, (*granted, *self._preflight, vary))
 
     def allow(self, request_lines: list[bytes], lines: list[bytes]) -> list[bytes]:
         """The field lines of an answer with the permission for its origin added.
@@ -78,5 +78,5 @@ class Preflight:
     def __init__(self, cors: Cors) -> None:
         self._cors = cors
 
-    def check(self, request: Request) -> Answer | None:
+    def check(self, request: Request) -> LocalResponse | None:
         return self._cors.preflight(request.method, request.fields.lines)

@@ -14,12 +14,12 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
 from proxy.filters.document_root import Found, find, find_encoded, names
-from proxy.filters.response import Answer, File
+from proxy.filters.response import File, LocalResponse
 from proxy.net.disk import in_thread
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY, choose_coding
-from proxy.wire.target import behind
+from proxy.wire.target import without_prefix
 
 _SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
 _TYPES = mimetypes.MimeTypes(filenames=())
@@ -45,17 +45,17 @@ class Files:
         self._index = index
         self._prefix = prefix
 
-    def check(self, request: Request) -> Answer:
+    def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
         method, target, lines = request.method, request.target, request.fields.lines
         if method not in (b"GET", b"HEAD"):
             raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
-        way = names((behind(self._prefix, target) if self._prefix else target).partition(b"?")[0])
+        way = names((without_prefix(self._prefix, target) if self._prefix else target).partition(b"?")[0])
         if way is None:
             raise ExchangeError(errors.FILE_MISSING)
         found, encoded = self._look_up(way)
         if found.directory:
-            return Answer(301, (b"Location: " + _with_slash(target),))
+            return LocalResponse(301, (b"Location: " + _with_slash(target),))
         coding = IDENTITY
         try:
             if encoded:
@@ -106,7 +106,7 @@ def _refusal(error: OSError) -> ExchangeError:
 
 def _answer(
     method: bytes, lines: list[bytes], file: Found, name: str, coding: bytes, now: float, *, varies: bool
-) -> Answer:
+) -> LocalResponse:
     """The answer for an open file, whose descriptor it takes over; `now` is the time of the answer."""
     asked = conditions(lines)
     suffix = b"" if coding == IDENTITY else b"-" + coding
@@ -117,7 +117,7 @@ def _answer(
     verdict = asked.verdict(method, state)
     if verdict == 304:
         file.close()
-        return Answer(304, tuple(fields))
+        return LocalResponse(304, tuple(fields))
     if verdict == 412:
         raise ExchangeError(errors.FILE_CHANGED)
     fields += [b"Content-Type: " + content_type(name), b"X-Content-Type-Options: nosniff"]
@@ -125,11 +125,11 @@ def _answer(
         fields.append(b"Content-Encoding: " + coding)
     part = asked.wanted(method, state, file.size, now)
     if part is None:
-        return Answer(200, tuple(fields), File(file.descriptor, 0, file.size))
+        return LocalResponse(200, tuple(fields), File(file.descriptor, 0, file.size))
     if part.start >= part.stop:
         raise ExchangeError(errors.FILE_RANGE, fields=(b"Content-Range: bytes */%d" % file.size,))
     fields.append(b"Content-Range: bytes %d-%d/%d" % (part.start, part.stop - 1, file.size))
-    return Answer(206, tuple(fields), File(file.descriptor, part.start, part.stop - part.start))
+    return LocalResponse(206, tuple(fields), File(file.descriptor, part.start, part.stop - part.start))
 
 
 def content_type(name: str) -> bytes:

@@ -13,7 +13,7 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.intake import Intake, body_decoder
 from proxy.exchange.request import Request
-from proxy.filters.response import Answer
+from proxy.filters.response import LocalResponse
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale
@@ -43,7 +43,7 @@ class ForwardAuth:
         self._wanted = {name.lower().encode() for name in wanted}
         self._pool = pool
 
-    def check(self, request: Request) -> Answer | None:
+    def check(self, request: Request) -> LocalResponse | None:
         """None lets it pass, an answer is the service's own refusal.
 
         Raises `ExchangeError`: 503 if the service cannot be asked, 502 if its answer means nothing.
@@ -60,7 +60,9 @@ class ForwardAuth:
             request.replace_fields(self._wanted, [line for line in response.lines if _name(line) in self._wanted])
             return None
         if response.status in _TO_CLIENT:
-            return Answer(response.status, tuple(line for line in response.lines if _name(line) != b"date"), body)
+            return LocalResponse(
+                response.status, tuple(line for line in response.lines if _name(line) != b"date"), body
+            )
         raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
 
     def _question(self, request: Request) -> Request:

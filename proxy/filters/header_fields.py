@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterable
 
 from proxy.exchange.request import Request
-from proxy.settings.values.edits import PLACEHOLDER
+from proxy.settings.values.rewrite import PLACEHOLDER
 from proxy.wire.authority import without_port
 from proxy.wire.fields import field_value
 from proxy.wire.head import CRLF
-from proxy.wire.target import behind
+from proxy.wire.target import without_prefix
 
 _ALIKE = bytes.maketrans(b"_", b"-")
 """CGI-like servers make one variable of both: what a client calls X_User must not stand beside our X-User."""
 
 
-class FieldChanges:
+class FieldRewrite:
     """Fields to set (replacing what is there) and to remove. Names and values were checked with the settings."""
 
     def __init__(self, setting: Iterable[tuple[str, str]], removing: Iterable[str]) -> None:
@@ -34,8 +34,8 @@ class FieldChanges:
         return self.kept(lines) + self._lines
 
 
-class RequestChanges:
-    """As `FieldChanges`, with values that may name parts of the request (`proxy.settings.values.edits`).
+class RequestFieldRewrite:
+    """As `FieldRewrite`, with values that may name parts of the request (`proxy.settings.values.rewrite`).
 
     What stands for a placeholder was checked with the request's head, or is the gateway's own: none of it can end a
     line. A field that names what is not known of a request, its user or client, is not sent, and nobody else's in its
@@ -55,7 +55,7 @@ class RequestChanges:
                 named.append((name, value))
             else:
                 fixed.append((name, value))
-        self._fixed = FieldChanges(fixed, [*(name for name, _ in named), *removing])
+        self._fixed = FieldRewrite(fixed, [*(name for name, _ in named), *removing])
         self._templates = [(name.encode() + b": ", _pieces(value)) for name, value in named]
         self._prefix = prefix
 
@@ -114,7 +114,7 @@ _VALUES: dict[bytes, Callable[[Request, bytes], bytes | None]] = {
     b"host": lambda request, _: without_port(request.host or b"") or None,
     b"method": lambda request, _: request.method,
     b"path": lambda request, _: _path(request),
-    b"rest": lambda request, prefix: behind(prefix, _path(request)),
+    b"rest": lambda request, prefix: without_prefix(prefix, _path(request)),
     b"query": lambda request, _: _query(request),
     b"request_id": lambda request, _: request.id,
 }

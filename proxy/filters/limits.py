@@ -2,7 +2,7 @@
 
 from proxy.filters.access import AccessList
 from proxy.filters.basic_auth import BasicAuth
-from proxy.filters.chain import Step
+from proxy.filters.chain import Filter
 from proxy.filters.forward_auth import ForwardAuth
 from proxy.filters.rates import RateLimit, WebSocketLimit
 from proxy.limits import WorkerLimits
@@ -11,9 +11,9 @@ from proxy.upstream.pool import Pool
 from proxy.wire.forwarding import TrustedPeers
 
 
-def limiting_steps(name: str, settings: Settings, limits: WorkerLimits) -> list[Step]:
+def limiting_steps(name: str, settings: Settings, limits: WorkerLimits) -> list[Filter]:
     """What costs nothing and comes first: who may come in at all, and how often."""
-    steps: list[Step] = []
+    steps: list[Filter] = []
     if settings.allow or settings.deny:
         steps.append(AccessList(settings.allow, settings.deny))
     if settings.rate is not None:
@@ -24,9 +24,9 @@ def limiting_steps(name: str, settings: Settings, limits: WorkerLimits) -> list[
     return steps
 
 
-def asking_steps(name: str, settings: Settings, limits: WorkerLimits, auth_pool: Pool | None) -> list[Step]:
+def asking_steps(name: str, settings: Settings, limits: WorkerLimits, auth_pool: Pool | None) -> list[Filter]:
     """Who it is: `auth_pool` leads to the service that decides, where there is one."""
-    steps: list[Step] = []
+    steps: list[Filter] = []
     if settings.basic_auth is not None:
         steps.append(BasicAuth(name, settings.basic_auth, limits))
     if auth_pool is not None:

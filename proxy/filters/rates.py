@@ -5,7 +5,7 @@ from math import ceil
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
-from proxy.filters.chain import Prompt
+from proxy.filters.chain import NonBlocking
 from proxy.limits import WorkerLimits
 from proxy.limits.buckets import Bucket
 from proxy.limits.concurrency import Kept
@@ -17,7 +17,7 @@ from proxy.wire.head import CRLF
 _MOST_REMEMBERED = 4096
 
 
-class RateLimit(Prompt):
+class RateLimit(NonBlocking):
     """A token bucket for each client of a route: `burst` requests at once, then `rate`.
 
     Every answer tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-11): the quota is the burst, the
@@ -83,13 +83,13 @@ class RateLimit(Prompt):
         return bucket
 
 
-class WebSocketLimit(Prompt):
+class WebSocketLimit(NonBlocking):
     """At most so many WebSockets of one client at a time; those of trusted proxies' own are not counted."""
 
     def __init__(self, most: int, trusted: TrustedPeers, limits: WorkerLimits) -> None:
         self._most = most
         self._trusted = trusted
-        self._presence = limits.presence
+        self._concurrency = limits.concurrency
         self._keys = limits.keys("client")
 
     def check(self, request: Request) -> None:
@@ -97,6 +97,6 @@ class WebSocketLimit(Prompt):
         if not request.fields.websocket or self._trusted.trusts(request.client):
             return
         key = self._keys.of_client(request.client)
-        if not self._presence.enter(key, Kept.WEBSOCKETS, self._most):
+        if not self._concurrency.acquire(key, Kept.WEBSOCKETS, self._most):
             raise ExchangeError(errors.WEBSOCKETS)
-        request.release = lambda: self._presence.leave(key, Kept.WEBSOCKETS)
+        request.release = lambda: self._concurrency.release(key, Kept.WEBSOCKETS)

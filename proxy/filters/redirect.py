@@ -3,11 +3,11 @@
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
-from proxy.filters.chain import Prompt
-from proxy.filters.response import Answer
+from proxy.filters.chain import NonBlocking
+from proxy.filters.response import LocalResponse
 from proxy.settings.values.web import PLACEHOLDER
 from proxy.wire.authority import without_port
-from proxy.wire.target import behind, normalised
+from proxy.wire.target import normalised, without_prefix
 
 
 class Redirect:
@@ -24,7 +24,7 @@ class Redirect:
         self._status = status
         self._prefix = prefix
 
-    def check(self, request: Request) -> Answer:
+    def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError` where the template needs a host and an HTTP/1.0 client named none."""
         target = request.target if request.target != b"*" else b"/"
         path, mark, query = target.partition(b"?")
@@ -32,7 +32,7 @@ class Redirect:
             b"scheme": request.scheme,
             b"host": without_port(request.host or b""),
             b"path": path,
-            b"rest": behind(self._prefix, path),
+            b"rest": without_prefix(self._prefix, path),
             b"query": mark + query,
         }
         if b"host" in self._pieces[1::2] and not request.host:
@@ -41,10 +41,10 @@ class Redirect:
         if not self._absolute:
             # "//host" and "/\host" are addresses elsewhere to a browser: one slash, as the template has it.
             location = b"/" + location.lstrip(b"/\\")
-        return Answer(self._status, (b"Location: " + location,))
+        return LocalResponse(self._status, (b"Location: " + location,))
 
 
-class Slash(Prompt):
+class Slash(NonBlocking):
     """Sends whoever asks for a mount point without its slash to the one with it.
 
     The links of a page that is mounted at /app/ are relative to that: at /app they would lead beside it. Only what a
@@ -57,8 +57,8 @@ class Slash(Prompt):
         # A browser would read "/\host/" as "//host/".
         self._location = b"Location: " + self._bare.replace(b"\\", b"%5C") + b"/"
 
-    def check(self, request: Request) -> Answer | None:
+    def check(self, request: Request) -> LocalResponse | None:
         path, mark, query = request.target.partition(b"?")
         if request.method not in (b"GET", b"HEAD") or request.fields.websocket or normalised(path) != self._bare:
             return None
-        return Answer(308, (self._location + mark + query,))
+        return LocalResponse(308, (self._location + mark + query,))

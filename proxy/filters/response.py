@@ -17,7 +17,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LocalResponse:
     """Status, field lines (without their ends; framing and Date are the front's) and body."""
 
     status: int

@@ -6,26 +6,26 @@ from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
 from proxy.filters.compression import Compression, restored
 from proxy.filters.cors import Cors
-from proxy.filters.header_fields import FieldChanges, RequestChanges
+from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite
 from proxy.settings import Settings
 from proxy.settings.pages import ErrorPages, load_pages
 from proxy.wire.head import CRLF
 from proxy.wire.local_response import own_answer
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
-from proxy.wire.target import behind
+from proxy.wire.target import without_prefix
 
 log = logging.getLogger("gunicorn.error.proxy")
 
 
-def build_edits(settings: Settings, prefix: bytes) -> "Edits | None":
+def build_edits(settings: Settings, prefix: bytes) -> "Rewrite | None":
     """A route's edits, or None where it changes nothing. `prefix` is the path it matches."""
     wanted = (
         settings.strip_prefix or settings.set_request_fields or settings.remove_request_fields
         or settings.set_response_fields or settings.remove_response_fields or settings.cors_origins
         or settings.compress or settings.error_pages or settings.maintenance_page or settings.hsts
     )  # fmt: skip
-    return Edits(settings, prefix) if wanted else None
+    return Rewrite(settings, prefix) if wanted else None
 
 
 def cors_of(settings: Settings) -> Cors | None:
@@ -41,16 +41,16 @@ def cors_of(settings: Settings) -> Cors | None:
     )
 
 
-class Edits:
+class Rewrite:
     """One route's. Heads that came in stay as they are: each edit makes a new one."""
 
     def __init__(self, settings: Settings, prefix: bytes) -> None:
-        self._request_changes = RequestChanges(
+        self._request_changes = RequestFieldRewrite(
             settings.set_request_fields, settings.remove_request_fields, prefix, settings.upstream_host
         )
-        self._response_changes = FieldChanges(settings.set_response_fields, settings.remove_response_fields)
+        self._response_changes = FieldRewrite(settings.set_response_fields, settings.remove_response_fields)
         hsts = (("Strict-Transport-Security", f"max-age={settings.hsts:.0f}"),) if settings.hsts else ()
-        self._secure_changes = FieldChanges(hsts, ())  # RFC 6797 section 7.2: never in an answer without TLS
+        self._secure_changes = FieldRewrite(hsts, ())  # RFC 6797 section 7.2: never in an answer without TLS
         self._prefix = prefix.rstrip(b"/") if settings.strip_prefix else b""
         self._cors = cors_of(settings)
         self._compression = Compression(settings.compress_types) if settings.compress else None
@@ -66,7 +66,7 @@ class Edits:
         lines = request.block.split(CRLF)[:-1]
         target = request.target
         if self._prefix and target[:1] == b"/":
-            target = behind(self._prefix, target)
+            target = without_prefix(self._prefix, target)
             lines.append(b"X-Forwarded-Prefix: " + self._prefix)
         if self._compression is not None:
             lines = [restored(line) for line in lines]

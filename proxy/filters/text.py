@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from proxy.exchange.request import Request
-from proxy.filters.response import Answer
+from proxy.filters.response import LocalResponse
 from proxy.wire.fields import BODILESS
 
 
@@ -12,11 +12,11 @@ class FixedText:
 
     def __init__(self, text: str, status: int, content_type: str) -> None:
         if status in BODILESS:
-            self._answer = Answer(status)
+            self._answer = LocalResponse(status)
         else:
-            self._answer = Answer(status, (b"Content-Type: " + content_type.encode(),), text.encode())
+            self._answer = LocalResponse(status, (b"Content-Type: " + content_type.encode(),), text.encode())
 
-    def check(self, _request: Request) -> Answer:
+    def check(self, _request: Request) -> LocalResponse:
         return self._answer
 
 
@@ -29,5 +29,5 @@ class GatewayHealth:
     def __init__(self, draining: Callable[[], bool]) -> None:
         self._draining = draining
 
-    def check(self, _request: Request) -> Answer:
-        return Answer(503, _PLAIN, b"draining\n") if self._draining() else Answer(200, _PLAIN, b"ok\n")
+    def check(self, _request: Request) -> LocalResponse:
+        return LocalResponse(503, _PLAIN, b"draining\n") if self._draining() else LocalResponse(200, _PLAIN, b"ok\n")

@@ -19,7 +19,7 @@ class Kept(IntEnum):
     WEBSOCKETS = 1
 
 
-class Presence:
+class Concurrency:
     """Counts of clients, by key. `memory` is zeroed and has `words(count, slots)` 8-byte words.
 
     number of each slot | keys | numbers | connections | WebSockets
@@ -53,10 +53,10 @@ class Presence:
         self._alive[slot] = 0
         self._numbers[:] = memoryview(self._alive)
 
-    def enter(self, key: int, kind: Kept, most: int) -> bool:
+    def acquire(self, key: int, kind: Kept, most: int) -> bool:
         """Count one more for the client unless it has `most` already, in all workers together.
 
-        What was counted must be given to `leave`. When the lock cannot be had, or all places for the key are taken by
+        What was counted must be given to `release`. When the lock cannot be had, or all places for the key are taken by
         clients that are here, nothing is refused.
         """
         if not self._lock.take(self._slot):
@@ -73,8 +73,8 @@ class Presence:
         finally:
             self._lock.give_back()
 
-    def leave(self, key: int, kind: Kept) -> None:
-        """Count one less of what `enter` counted."""
+    def release(self, key: int, kind: Kept) -> None:
+        """Count one less of what `acquire` counted."""
         # Only this worker writes to the row, so a lock that cannot be had does no harm.
         taken = self._lock.take(self._slot)
         try:

@@ -4,18 +4,18 @@ import mmap
 import os
 
 from proxy.limits.buckets import Buckets
-from proxy.limits.concurrency import Presence
+from proxy.limits.concurrency import Concurrency
 from proxy.limits.keys import Keys
 from proxy.limits.lock import Lock
 
 
 class WorkerLimits:
-    """One worker's access: `buckets` for rates, `presence` for open connections, `keys(family)` to ask them by."""
+    """One worker's access: `buckets` for rates, `concurrency` for open connections, `keys(family)` to ask them by."""
 
     def __init__(self, limits: "Limits", slot: int) -> None:
         self._secret = limits.secret
         self.buckets = Buckets(limits.bucket_memory, limits.count, limits.lock, slot)
-        self.presence = Presence(limits.presence_memory, limits.count, limits.slots, limits.lock, slot)
+        self.concurrency = Concurrency(limits.presence_memory, limits.count, limits.slots, limits.lock, slot)
 
     def keys(self, family: str) -> Keys:
         """Keys of their own for each limit: equal clients under different names have nothing in common."""
@@ -32,12 +32,12 @@ class Limits:
         self.count = count
         self.slots = slots
         self.secret = os.urandom(16)
-        presence = 1 + Buckets.words(count)
-        words = memoryview(mmap.mmap(-1, 8 * (presence + Presence.words(count, slots)))).cast("q")
+        concurrency = 1 + Buckets.words(count)
+        words = memoryview(mmap.mmap(-1, 8 * (concurrency + Concurrency.words(count, slots)))).cast("q")
         self.lock = Lock(words[:1])
-        self.bucket_memory = words[1:presence]
-        self.presence_memory = words[presence:]
-        self._presence = Presence(self.presence_memory, count, slots, self.lock, 0)
+        self.bucket_memory = words[1:concurrency]
+        self.presence_memory = words[concurrency:]
+        self._concurrency = Concurrency(self.presence_memory, count, slots, self.lock, 0)
 
     def worker(self, slot: int) -> WorkerLimits:
         """For the worker that was given this slot; called in its process."""
@@ -45,9 +45,9 @@ class Limits:
 
     def begin(self, slot: int) -> None:
         """In the master, before the fork: a worker takes this slot."""
-        self._presence.begin(slot)
+        self._concurrency.begin(slot)
 
     def end(self, slot: int) -> None:
         """In the master: the worker of this slot has died, wherever it was killed."""
         self.lock.bury(slot)
-        self._presence.end(slot)
+        self._concurrency.end(slot)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
-from proxy.net.keyring import KeyPair, Keyring
+from proxy.net.keyring import CertificateSet, KeyPair
 from proxy.net.tls_contexts import context_of
 from proxy.settings.values.files import read_file
 
@@ -60,7 +60,7 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
         )
     try:
         pair = describe(_pem(certificates), _key_alone(secret), str(cert))
-        context_of(pair, Keyring())
+        context_of(pair, CertificateSet())
     except ValueError as error:
         raise CertificateError(f"{cert}: its certificate is malformed: {error}") from None
     except OSError as error:
@@ -155,7 +155,7 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return (*names, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
 
 
-def worries(pair: KeyPair, now: float, *, renewed: bool) -> str:
+def expiry_warning(pair: KeyPair, now: float, *, renewed: bool) -> str:
     """What is wrong with the dates of a pair, "" for nothing; `renewed` says that somebody sees to its renewal."""
     until = datetime.datetime.fromtimestamp(pair.expires, datetime.UTC).date()
     if pair.expires <= now:

@@ -39,7 +39,7 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Keyring:
+class CertificateSet:
     """Everything that TLS connections need to know of the settings, files included.
 
     `client_ca` is PEM text; without it clients are not asked for certificates. `faults` are those of the last look at

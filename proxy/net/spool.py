@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import IO
 
-from proxy.net.stream import Outlet
+from proxy.net.stream import Sink
 
 _SEND_SIZE = 1 << 20
 _READ_SIZE = 1 << 16
@@ -111,11 +111,11 @@ class Spool:
             self._forget_memory()
         return self._file
 
-    def send_to(self, outlet: Outlet, offset: int) -> int:
+    def send_to(self, sink: Sink, offset: int) -> int:
         """Send what the outlet takes at once from `offset` on; 0 if it takes nothing. Raises `OSError`."""
         if self._file is None:
-            return outlet.send(memoryview(self._memory)[offset:])
-        return send_file(outlet, self._file.fileno(), offset, self.length - offset)
+            return sink.send(memoryview(self._memory)[offset:])
+        return send_file(sink, self._file.fileno(), offset, self.length - offset)
 
     def in_memory(self) -> bytes:
         """Everything, if none of it is in a file; else nothing."""
@@ -154,13 +154,13 @@ class Spool:
         self._memory = bytearray()
 
 
-def send_file(outlet: Outlet, file: int, offset: int, length: int) -> int:
+def send_file(sink: Sink, file: int, offset: int, length: int) -> int:
     """Send from a file what the outlet takes at once; 0 if it takes nothing. Raises `OSError`."""
-    descriptor = outlet.descriptor
+    descriptor = sink.descriptor
     if descriptor is None:
         data = os.pread(file, min(length, _READ_SIZE), offset)
         if data:
-            return outlet.send(data)
+            return sink.send(data)
         raise OSError(errno.EIO, "the file became shorter while it was sent")
     try:
         moved = os.sendfile(descriptor, file, offset, min(length, _SEND_SIZE))

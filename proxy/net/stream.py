@@ -6,9 +6,9 @@ one assignment:
 
     state            callback                     what readiness means
     waiting          the greenlet's own switch    data or EOF for whoever waits
-    otherwise        `unasked`                    by default: nobody asked, stop watching until somebody does
+    otherwise        `on_readable`                    by default: nobody asked, stop watching until somebody does
 
-Subclasses give `unasked` its meaning: a parked client connection takes a greenlet, an idle upstream connection is
+Subclasses give `on_readable` its meaning: a parked client connection takes a greenlet, an idle upstream connection is
 discarded, a client that closes while its answer is pending ends the exchange.
 
 The order is wait first, then read: a read that fails with EAGAIN costs a system call and an exception. Deadlines are
@@ -93,7 +93,7 @@ class Deadlines:
                 stream.expire()
 
 
-class Outlet(Protocol):
+class Sink(Protocol):
     """Where a body of known length is written to: a connection, or one of the streams that share it.
 
     `descriptor` is the file descriptor when bytes may go to it past Python (splice, sendfile), else None.
@@ -136,10 +136,10 @@ class Stream:
         self.waiter: greenlet | None = None
         if reader is None:
             self.reader: Any = hub.loop.io(sock.fileno(), READ)
-            self.reader.start(self.unasked)
+            self.reader.start(self.on_readable)
         else:
             self.reader = reader
-            reader.callback = self.unasked
+            reader.callback = self.on_readable
         self.writer: Any = None
         deadlines.streams.add(self)
 
@@ -160,7 +160,7 @@ class Stream:
         """Whether something waits to be received that the descriptor does not tell of."""
         return False
 
-    def unasked(self) -> None:
+    def on_readable(self) -> None:
         """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
         self.reader.stop()
 
@@ -184,7 +184,7 @@ class Stream:
         finally:
             self.waiter = None
             self.deadline = NEVER
-            reader.callback = self.unasked
+            reader.callback = self.on_readable
 
     def watch_readable(self, callback: Callable[[], object]) -> None:
         """Call back each time something can be read, until another callback takes this one's place."""
@@ -292,7 +292,7 @@ class Stream:
         return True
 
 
-def wait_either(reading: Stream, writing: Outlet, deadline: float) -> None:
+def wait_either(reading: Stream, writing: Sink, deadline: float) -> None:
     """Return when one can be read or the other written. Raises `DeadlinePassed`, told to `reading`."""
     writing.watch_writable(getcurrent().switch)
     try:

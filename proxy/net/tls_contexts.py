@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from proxy.net.groups import restrict_groups
-from proxy.net.keyring import Choice, KeyPair, Keyring, choices, next_change, served, wildcard
+from proxy.net.keyring import CertificateSet, Choice, KeyPair, choices, next_change, served, wildcard
 
 CIPHERS = ":".join(
     f"ECDHE-{signature}-{cipher}"
@@ -34,18 +34,18 @@ _TICKETS = 1  # of a TLS 1.3 handshake; each costs a signature's time, and clien
 _MEMORY = "/dev/shm"  # noqa: S108 - memory, not disk
 
 
-def context_of(pair: KeyPair, keyring: Keyring) -> ssl.SSLContext:
+def context_of(pair: KeyPair, certificate_set: CertificateSet) -> ssl.SSLContext:
     """A server's context with this certificate. Raises `OSError` if OpenSSL refuses it or the authorities."""
-    context = _context_for(keyring)
+    context = _context_for(certificate_set)
     _load(context, pair)
     return context
 
 
-def _context_for(keyring: Keyring) -> ssl.SSLContext:
+def _context_for(certificate_set: CertificateSet) -> ssl.SSLContext:
     context = _plain_context()
-    _configure(context, keyring)
-    if keyring.client_ca:
-        context.load_verify_locations(cadata=keyring.client_ca)
+    _configure(context, certificate_set)
+    if certificate_set.client_ca:
+        context.load_verify_locations(cadata=certificate_set.client_ca)
     return context
 
 
@@ -76,19 +76,19 @@ def _plain_context() -> ssl.SSLContext:
     return context
 
 
-def _configure(context: ssl.SSLContext, keyring: Keyring) -> None:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if keyring.oldest == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2", "http/1.1"] if keyring.http2 else ["http/1.1"])
-    if not keyring.client_ca:
+def _configure(context: ssl.SSLContext, certificate_set: CertificateSet) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if certificate_set.oldest == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"] if certificate_set.http2 else ["http/1.1"])
+    if not certificate_set.client_ca:
         context.verify_mode = ssl.CERT_NONE
     else:
-        context.verify_mode = ssl.CERT_REQUIRED if keyring.client_required else ssl.CERT_OPTIONAL
+        context.verify_mode = ssl.CERT_REQUIRED if certificate_set.client_required else ssl.CERT_OPTIONAL
 
 
-class FrontDoor:
+class TlsContexts:
     """The context that all connections begin with, and the one that each goes on with.
 
-    Made once, in the master; `furnish` may be called as often as the keyring changes. Connections that have shaken
+    Made once, in the master; `install` may be called as often as the keyring changes. Connections that have shaken
     hands keep what they have.
     """
 
@@ -107,34 +107,34 @@ class FrontDoor:
         self._loaded: set[str] = set()
         """Algorithms of the certificates in that context: one can be replaced there, but not be taken out."""
 
-    def demand(self, keyring: Keyring) -> None:
+    def demand(self, certificate_set: CertificateSet) -> None:
         """Resume no sessions that began when other certificates, or none, were asked of clients.
 
         Their tickets can be told apart by the context's keys alone. A worker that makes a context anew shares its keys
         with nobody until the workers are replaced.
         """
-        demands = (keyring.client_ca, keyring.client_required)
+        demands = (certificate_set.client_ca, certificate_set.client_required)
         if self._demands not in (None, demands):
             self._begin()
         self._demands = demands
 
-    def furnish(self, keyring: Keyring) -> list[tuple[KeyPair, OSError]]:
+    def install(self, certificate_set: CertificateSet) -> list[tuple[KeyPair, OSError]]:
         """Serve these certificates from now on; once more when `stale`.
 
         Returns those that OpenSSL refuses, which are left out. Raises `OSError` if none is left, or if it refuses the
         authorities of clients' certificates; then nothing has changed.
         """
         now = self._clock()
-        found, made, refused = _contexts(keyring, now)
+        found, made, refused = _contexts(certificate_set, now)
         if refused and not made:
             raise next(iter(refused.values()))
-        self.demand(keyring)
+        self.demand(certificate_set)
         self._named = {name: made[choice] for name, choice in found.items()}
         self.served = served(found)
-        self._fresh = (now, next_change(keyring.pairs, now))
-        _configure(self.context, keyring)
+        self._fresh = (now, next_change(certificate_set.pairs, now))
+        _configure(self.context, certificate_set)
         # Where all are served alike nothing need be chosen, which costs 20 us of the 250 that a handshake takes.
-        alike = len(set(found.values())) == 1 and not keyring.client_ca and self._takes(self.served)
+        alike = len(set(found.values())) == 1 and not certificate_set.client_ca and self._takes(self.served)
         self.context.sni_callback = None if alike else self._choose
         return list(refused.items())
 
@@ -176,7 +176,7 @@ class FrontDoor:
 
 
 def _contexts(
-    keyring: Keyring, now: float
+    certificate_set: CertificateSet, now: float
 ) -> tuple[dict[str, Choice], dict[Choice, ssl.SSLContext], dict[KeyPair, OSError]]:
     """The choice for each name and the context for each choice, without the certificates that OpenSSL refuses.
 
@@ -184,9 +184,9 @@ def _contexts(
     """
     refused: dict[KeyPair, OSError] = {}
     while True:
-        taken = [pair for pair in keyring.pairs if pair not in refused]
+        taken = [pair for pair in certificate_set.pairs if pair not in refused]
         found = choices(taken, now)
-        made = {choice: _context_for(keyring) for choice in found.values()}
+        made = {choice: _context_for(certificate_set) for choice in found.values()}
         for choice, context in made.items():
             for pair in choice:
                 try:

@@ -1,7 +1,7 @@
 """The gateway's own messages, which end no request: writing one raises nothing and waits for nothing.
 
 gunicorn's logger opens files by their names, in the master with its rights and in workers without them, and raises in
-whoever logs when it cannot. Here the log is a descriptor that the master has opened; `proxy.process.log_files` says how.
+whoever logs when it cannot. Here the log is a descriptor that the master has opened; see `proxy.process.log_files`.
 """
 
 import io

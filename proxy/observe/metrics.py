@@ -65,7 +65,7 @@ class Gauge(IntEnum):
     DRAINING = 9
     OPEN = 10  # client connections, kept current: workers compare theirs before they accept
     QUEUED = 11  # requests waiting for a peer that has all the connections it may have
-    ORDERS = 12  # version of the orders this worker acts on
+    OVERRIDES = 12  # version of the orders this worker acts on
     CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
     SPOOLED = 14  # bytes of bodies on disk, kept current: workers look at each other's
 
@@ -80,7 +80,7 @@ class PeerState(IntEnum):
     DOWN = 4  # failed its probes
 
 
-class PeerSight(NamedTuple):
+class PeerSnapshot(NamedTuple):
     """What a worker sees of a peer at this moment."""
 
     state: PeerState = PeerState.UNKNOWN
@@ -96,7 +96,7 @@ class PeerView(NamedTuple):
     connects: int
     reuses: int
     failures: int
-    sight: PeerSight
+    snapshot: PeerSnapshot
 
 
 _REQUESTS = len(Total)
@@ -104,7 +104,7 @@ _DURATIONS = _REQUESTS + (len(METHODS) + 1) * CLASSES
 _GAUGES = _DURATIONS + len(BUCKETS) + 1
 _PEERS = _GAUGES + len(Gauge)
 _PEER_COUNTERS = 3
-_PEER_NUMBERS = _PEER_COUNTERS + len(PeerSight._fields)
+_PEER_NUMBERS = _PEER_COUNTERS + len(PeerSnapshot._fields)
 _REASONS = _PEERS + PEERS * (NAME + _PEER_NUMBERS)
 _REASON_NUMBERS = 2
 _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
@@ -136,7 +136,7 @@ class PeerCounters:
         self._words[self._at + 2] += 1
 
 
-def _mend(words: memoryview) -> None:
+def _fix(words: memoryview) -> None:
     """Let numbers of a slot that nobody can have counted begin anew."""
     sections = ((_PEERS, PEERS, _PEER_NUMBERS), (_REASONS, REASONS, _REASON_NUMBERS), (_CERTIFICATES, CERTIFICATES, 1))
     numbers = [words[:_PEERS]]
@@ -179,9 +179,9 @@ class Counters:
         """The counters of a peer, to be kept by whoever leases its connections."""
         return PeerCounters(self._words, self._peers.find(name))
 
-    def see_peers(self, seen: Mapping[str, PeerSight]) -> None:
+    def see_peers(self, seen: Mapping[str, PeerSnapshot]) -> None:
         """Note how all peers of this worker are; what is not among them is not known any more."""
-        note(self._words, self._peers, _PEER_COUNTERS, len(PeerSight._fields), seen)
+        note(self._words, self._peers, _PEER_COUNTERS, len(PeerSnapshot._fields), seen)
 
     def see_certificates(self, expiries: Mapping[str, int]) -> None:
         """Note the certificates this worker serves: name, and the unix second in which each expires."""
@@ -279,7 +279,7 @@ class Slot:
             connects, reuses, failures, state, idle, busy, weight, probed = self._words[
                 at : at + _PEER_NUMBERS
             ].tolist()
-            yield name, PeerView(connects, reuses, failures, PeerSight(PeerState(state), idle, busy, weight, probed))
+            yield name, PeerView(connects, reuses, failures, PeerSnapshot(PeerState(state), idle, busy, weight, probed))
 
     def reasons(self) -> Iterator[tuple[str, int, int]]:
         """Reason; heads refused, exchanges that failed later."""
@@ -321,7 +321,7 @@ class Board:
         busy = set(in_use)
         for index in range(SLOTS):
             if index not in busy:
-                _mend(self._view(index))
+                _fix(self._view(index))
                 self.leave(index)
                 self._most = max(self._most, index + 1)
                 self._given[0] = self._most

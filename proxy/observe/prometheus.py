@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.observe.metrics import BUCKETS, Board, Gauge, PeerSight, PeerState, PeerView, Slot, Total
+from proxy.observe.metrics import BUCKETS, Board, Gauge, PeerSnapshot, PeerState, PeerView, Slot, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "aragora_proxy_"
@@ -143,12 +143,12 @@ def peer_views(slots: list[Slot]) -> dict[str, PeerView]:
 
 
 def _joined(one: PeerView, other: PeerView) -> PeerView:
-    mine, its = one.sight, other.sight
+    mine, its = one.snapshot, other.snapshot
     return PeerView(
         one.connects + other.connects,
         one.reuses + other.reuses,
         one.failures + other.failures,
-        PeerSight(
+        PeerSnapshot(
             max(mine.state, its.state),
             mine.idle + its.idle,
             mine.busy + its.busy,
@@ -173,8 +173,8 @@ def _peers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
         _PREFIX + "peer_up", "1 while every worker sends requests to a peer, 0 while one does not", labels=["peer"]
     )
     for peer, view in peer_views(alive).items():
-        if view.sight.state is not PeerState.UNKNOWN:
-            up.add_metric([peer], view.sight.state is PeerState.UP)
+        if view.snapshot.state is not PeerState.UNKNOWN:
+            up.add_metric([peer], view.snapshot.state is PeerState.UP)
     yield up
 
 

@@ -6,14 +6,14 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.admin.overrides import Orders
-from proxy.exchange.context import Resources
+from proxy.admin.overrides import Overrides
+from proxy.exchange.context import ExchangeContext
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.route import Match, Route, Tables, without_slash
 from proxy.filters.build import build_gate
 from proxy.filters.rewrite import build_edits
 from proxy.limits import WorkerLimits
-from proxy.observe.metrics import PeerSight, PeerState
+from proxy.observe.metrics import PeerSnapshot, PeerState
 from proxy.settings import Address, RouteSettings, Settings
 from proxy.settings.values import Peer as PeerSetting
 from proxy.upstream import balance
@@ -33,8 +33,8 @@ _UPSTREAM_MARGIN = 1.0
 class Upstreams:
     """The pools and probes of this process, kept by what makes them: a reload goes on with those that stay."""
 
-    def __init__(self, resources: Resources, log: Any) -> None:
-        self._resources = resources
+    def __init__(self, context: ExchangeContext, log: Any) -> None:
+        self._context = context
         self._log = log
         self._pools: dict[tuple[object, ...], Pool] = {}
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
@@ -45,7 +45,7 @@ class Upstreams:
 
     @property
     def limits(self) -> WorkerLimits:
-        return self._resources.limits
+        return self._context.limits
 
     @property
     def pools(self) -> list[Pool]:
@@ -64,12 +64,12 @@ class Upstreams:
         key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health, introduction)
         pool = self._pools.get(key)
         if pool is None:
-            resources = self._resources
+            context = self._context
             pool = self._pools[key] = Pool(
                 address,
-                resources.hub,
-                resources.deadlines,
-                resources.counters.peer(str(address)),
+                context.hub,
+                context.deadlines,
+                context.counters.peer(str(address)),
                 size=settings.pool_size,
                 idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
                 reuse_unsafe=settings.reuse_unsafe,
@@ -79,7 +79,7 @@ class Upstreams:
         return pool
 
     def probe(self, pool: Pool, probing: Probing, host: str) -> None:
-        """Probe a peer from `settle` on, under this host if `probing` names none."""
+        """Probe a peer from `commit` on, under this host if `probing` names none."""
         self._wanted.setdefault((pool, probing), replace(probing, host=probing.host or host))
 
     def auth_pool(self, settings: Settings) -> Pool | None:
@@ -95,9 +95,9 @@ class Upstreams:
 
     def queue(self, settings: Settings) -> Queue:
         """A queue for the requests of one route."""
-        return Queue(self._resources.hub, self._resources.deadlines, settings.queue, settings.queue_timeout)
+        return Queue(self._context.hub, self._context.deadlines, settings.queue, settings.queue_timeout)
 
-    def settle(self, tables: Tables) -> None:
+    def commit(self, tables: Tables) -> None:
         """Close the pools and end the probes that these tables do not use; begin those that they do."""
         used = {pool for route in tables.routes for pool in route.cluster.pools} | self._asked
         for key, pool in list(self._pools.items()):
@@ -123,22 +123,22 @@ class Upstreams:
         """Requests that wait for a peer with room."""
         return sum(len(route.cluster.queue) for route in tables.routes if route.cluster.queue is not None)
 
-    def sights(self, tables: Tables) -> dict[str, PeerSight]:
+    def snapshots(self, tables: Tables) -> dict[str, PeerSnapshot]:
         """How each peer is seen; one that several routes have as the route that sees it worst, of those that use it.
 
         A peer that no route has any more is there too until its last exchange has ended.
         """
         now = monotonic()
-        seen: dict[str, PeerSight] = {}
+        seen: dict[str, PeerSnapshot] = {}
         for route in tables.routes:
             for peer in route.cluster.peers:
-                sight = peer.sight(now)
-                if peer.name not in seen or _gravity(seen[peer.name].state) < _gravity(sight.state):
-                    seen[peer.name] = sight
+                snapshot = peer.snapshot(now)
+                if peer.name not in seen or _gravity(seen[peer.name].state) < _gravity(snapshot.state):
+                    seen[peer.name] = snapshot
         self._leaving = [pool for pool in self._leaving if pool.open]
         for pool in self._leaving:
-            sight = seen.get(pool.name, PeerSight(PeerState.DRAINING))
-            seen[pool.name] = sight._replace(busy=sight.busy + pool.busy)
+            snapshot = seen.get(pool.name, PeerSnapshot(PeerState.DRAINING))
+            seen[pool.name] = snapshot._replace(busy=snapshot.busy + pool.busy)
         return seen
 
 
@@ -147,18 +147,20 @@ def _gravity(state: PeerState) -> int:
     return -1 if state is PeerState.DRAINING else state
 
 
-def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Tables:
+def build_tables(
+    settings: Settings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
+) -> Tables:
     """Everything a configuration says and commands ordered, ready for use.
 
     What no route takes is answered by the top level of the settings, if only to say so in its style.
     """
     routes = settings.all_routes
-    matches = [match for route in routes for match in build_matches(route, upstreams, orders, draining)]
+    matches = [match for route in routes for match in build_matches(route, upstreams, overrides, draining)]
     probe_peers(matches, settings, upstreams)
     matches += without_slash(matches)
     if routes == settings.routes:
         nowhere = RouteSettings("nowhere", (), "/", False, settings)
-        matches += build_matches(nowhere, upstreams, orders, draining)
+        matches += build_matches(nowhere, upstreams, overrides, draining)
     fields = settings.max_fields - settings.tracing  # a line for the trace
     dots = any(route.settings.dot_segments == "pass" for route in routes)
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)
@@ -166,10 +168,10 @@ def build_tables(settings: Settings, upstreams: Upstreams, orders: Orders, drain
 
 
 def build_matches(
-    route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]
+    route: RouteSettings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
 ) -> list[Match]:
     """A route, under each of its hosts."""
-    built = build_route(route, upstreams, orders, draining)
+    built = build_route(route, upstreams, overrides, draining)
     return [Match(host.encode(), route.path.encode(), route.exact, built) for host in route.hosts or ("",)]
 
 
@@ -190,14 +192,16 @@ def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstrea
             upstreams.probe(pool, probing, host)
 
 
-def succeed(old: Tables, new: Tables) -> None:
+def link_successor(old: Tables, new: Tables) -> None:
     """Let requests that wait for a peer of the old tables have one of the same route in the new."""
     clusters = {route.name: route.cluster for route in new.routes}
     for route in old.routes:
         route.cluster.successor = clusters.get(route.name)
 
 
-def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, draining: Callable[[], bool]) -> Route:
+def build_route(
+    route: RouteSettings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
+) -> Route:
     """What serving the requests of one route takes."""
     settings = route.settings
     path = route.path.encode()
@@ -207,7 +211,7 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
         route.name,
         settings,
         RelayLimits.of(settings),
-        build_cluster(route.name, settings, upstreams, orders),
+        build_cluster(route.name, settings, upstreams, overrides),
         build_gate(
             route.name,
             settings,
@@ -215,7 +219,7 @@ def build_route(route: RouteSettings, upstreams: Upstreams, orders: Orders, drai
             mount,
             upstreams.limits,
             upstreams.auth_pool(settings),
-            maintenance=orders.in_maintenance(route.name),
+            maintenance=overrides.in_maintenance(route.name),
             draining=draining,
         ),
         build_edits(settings, path),
@@ -235,7 +239,7 @@ def build_unusual(settings: Settings) -> UnusualNames:
     return UnusualNames((*own, *settings.forward_auth_fields), passes=settings.underscores_in_fields)
 
 
-def build_cluster(name: str, settings: Settings, upstreams: Upstreams, orders: Orders) -> Cluster:
+def build_cluster(name: str, settings: Settings, upstreams: Upstreams, overrides: Overrides) -> Cluster:
     """A route's peers, those it was switched to included, and how one is chosen."""
     configured = tuple(map(str, settings.upstream))
     peers = [
@@ -243,9 +247,9 @@ def build_cluster(name: str, settings: Settings, upstreams: Upstreams, orders: O
             upstreams.pool(peer.address, settings),
             peer.weight,
             settings.peer_connections,
-            draining=orders.is_drained(name, str(peer.address)),
+            draining=overrides.is_drained(name, str(peer.address)),
         )
-        for peer in map(PeerSetting.parse, orders.upstreams(name, configured))
+        for peer in map(PeerSetting.parse, overrides.upstreams(name, configured))
     ]
     queue = upstreams.queue(settings) if settings.peer_connections and settings.queue else None
     if queue is not None:

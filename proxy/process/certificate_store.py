@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from proxy.acme.state import State
-from proxy.net.keyring import KeyPair, Keyring
-from proxy.net.tls_contexts import FrontDoor
-from proxy.process.config_segment import Handover
+from proxy.net.keyring import CertificateSet, KeyPair
+from proxy.net.tls_contexts import TlsContexts
+from proxy.process.config_segment import ConfigSegment
 from proxy.process.privileges import acting_as, owner
 from proxy.settings import Certificate, Settings, SettingsError
 
@@ -44,12 +44,12 @@ class _Reading:
     faults: list[tuple[str, str]] = field(default_factory=list)
 
 
-class Vault:
-    """Keyrings with one writer, the master, and any number of readers, its workers; `door` is what they share."""
+class CertificateStore:
+    """Certificate sets with one writer, the master, and many readers, its workers, that share `tls_contexts`."""
 
     def __init__(self) -> None:
-        self.door = FrontDoor()
-        self._memory = Handover(Keyring, _ROOM)
+        self.tls_contexts = TlsContexts()
+        self._memory = ConfigSegment(CertificateSet, _ROOM)
         self._last = _Reading()
         self._own: dict[tuple[str, ...], KeyPair] = {}  # self-signed ones, for names that have nothing better yet
         self._stamp: Stamp = ()
@@ -72,23 +72,23 @@ class Vault:
             found |= {one.cert, one.key} if isinstance(one, Certificate) else {one}
         return found
 
-    def get(self) -> Keyring:
+    def get(self) -> CertificateSet:
         """The keyring to serve with."""
-        return self._memory.get() or Keyring()
+        return self._memory.get() or CertificateSet()
 
-    def fill(self, settings: Settings) -> Keyring:
+    def fill(self, settings: Settings) -> CertificateSet:
         """Read everything that the settings name and publish it. Raises `SettingsError`; then nothing has changed."""
         stamp = _stamp(settings)
-        keyring, reading = self._read(settings, keep=True)
+        certificate_set, reading = self._read(settings, keep=True)
         try:
-            self._memory.put(keyring)
+            self._memory.put(certificate_set)
         except ValueError as problem:
             raise SettingsError([f"the certificates are too many or too large: {problem}"]) from None
         self._last, self._stamp = reading, stamp
-        self.door.demand(keyring)  # for workers that start later
-        return keyring
+        self.tls_contexts.demand(certificate_set)  # for workers that start later
+        return certificate_set
 
-    def refill(self, settings: Settings) -> Keyring | None:
+    def refill(self, settings: Settings) -> CertificateSet | None:
         """In the master, as often as it likes: publish what the files hold now if they have changed since the last
         look. Returns what was published. Raises `SettingsError`, once for each change."""
         now = time.monotonic()
@@ -101,15 +101,15 @@ class Vault:
         self._stamp = stamp
         return self.fill(settings)
 
-    def read(self, settings: Settings) -> Keyring:
+    def read(self, settings: Settings) -> CertificateSet:
         """The keyring of these settings, not published. Raises `SettingsError` with a line for each unusable file."""
         return self._read(settings, keep=False)[0]
 
-    def _read(self, settings: Settings, *, keep: bool) -> tuple[Keyring, _Reading]:
+    def _read(self, settings: Settings, *, keep: bool) -> tuple[CertificateSet, _Reading]:
         """Also what was read, for the next time; `keep` writes down what is made for it."""
         reading = _Reading()
         if not settings.secure:
-            return Keyring(), reading
+            return CertificateSet(), reading
         pairs = [
             *self._given(settings, reading),
             *(self._obtained(settings, domain, reading) for domain in settings.domain if settings.acme),
@@ -118,7 +118,7 @@ class Vault:
         client_ca = self._authorities(settings, reading)
         if reading.mistakes:
             raise SettingsError(reading.mistakes)
-        keyring = Keyring(
+        certificate_set = CertificateSet(
             tuple(pairs),
             oldest=settings.tls_min,
             http2=settings.http2,
@@ -126,7 +126,7 @@ class Vault:
             client_required=settings.tls_client_auth == "required",
             faults=tuple(reading.faults),
         )
-        return keyring, reading
+        return certificate_set, reading
 
     def _given(self, settings: Settings, reading: _Reading) -> Iterator[KeyPair]:
         """The operator's own certificates."""
@@ -230,32 +230,39 @@ def self_signed_file(state_dir: Path) -> Path:
     return state_dir / "self-signed.pem"
 
 
-def certificate_notes(keyring: Keyring, settings: Settings) -> list[str]:
+def certificate_notes(certificate_set: CertificateSet, settings: Settings) -> list[str]:
     """What of these certificates serves not everybody, or not everything; shown by `check`."""
-    if not keyring.pairs:
+    if not certificate_set.pairs:
         return []
     from proxy.net import inspection
 
-    own = [pair for pair in keyring.pairs if not pair.stands_in]
+    own = [pair for pair in certificate_set.pairs if not pair.stands_in]
     hosts = [(route.name, host) for route in settings.routes for host in route.hosts]
     return [
         *(note for pair in own for note in inspection.chain_notes(pair)),
-        *inspection.shadow_notes(keyring.pairs, time.time()),
-        *inspection.host_notes(hosts, keyring.pairs),
-        *(inspection.authority_notes(keyring.client_ca, str(settings.tls_client_ca)) if keyring.client_ca else ()),
+        *inspection.shadow_notes(certificate_set.pairs, time.time()),
+        *inspection.host_notes(hosts, certificate_set.pairs),
+        *(
+            inspection.authority_notes(certificate_set.client_ca, str(settings.tls_client_ca))
+            if certificate_set.client_ca
+            else ()
+        ),
     ]
 
 
-def warnings(keyring: Keyring, settings: Settings) -> list[str]:
+def warnings(certificate_set: CertificateSet, settings: Settings) -> list[str]:
     """What works as it stands but will not for long."""
-    if not keyring.pairs:
+    if not certificate_set.pairs:
         return []
     from proxy.net import certificates
 
     now = time.time()
     renewed = set(settings.domain) if settings.acme else set()
-    found = [certificates.worries(pair, now, renewed=pair.name in renewed) for pair in keyring.pairs]
-    return [*(f"certificate {name}: {what}" for name, what in keyring.faults), *(worry for worry in found if worry)]
+    found = [certificates.expiry_warning(pair, now, renewed=pair.name in renewed) for pair in certificate_set.pairs]
+    return [
+        *(f"certificate {name}: {what}" for name, what in certificate_set.faults),
+        *(worry for worry in found if worry),
+    ]
 
 
 def _hosts(settings: Settings) -> Iterator[str]:

@@ -25,7 +25,7 @@ _FUTURE_WRITE = 0x10
 """F_SEAL_FUTURE_WRITE (Linux 5.1), which Python has no name for: views that exist stay writable, new ones are not."""
 
 
-class Handover(Generic[Content]):
+class ConfigSegment(Generic[Content]):
     """Shared memory for objects of one `kind`, with one writer (the master) and any number of readers (its workers)."""
 
     def __init__(self, kind: type[Content], room: int = ROOM) -> None:

@@ -17,14 +17,14 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from proxy.admin.overrides import ENVIRONMENT, OrderBook
+from proxy.admin.overrides import ENVIRONMENT, OverrideRecord
 from proxy.limits import Limits
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
 from proxy.process import fd_limits as descriptors
 from proxy.process import listeners
-from proxy.process.certificate_store import Vault, warnings
-from proxy.process.config_segment import Handover
+from proxy.process.certificate_store import CertificateStore, warnings
+from proxy.process.config_segment import ConfigSegment
 from proxy.process.listeners import Kind, Listeners
 from proxy.process.log_files import Channel, LogFiles
 from proxy.process.privileges import owner
@@ -56,15 +56,15 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.version = version()
         self.board = Board()
         self.reports = Reports()
-        self.orders = OrderBook(os.environ.pop(ENVIRONMENT, ""))
+        self.overrides = OverrideRecord(os.environ.pop(ENVIRONMENT, ""))
         self.limits = Limits(settings.rate_keys, SLOTS)
         self.token = secrets.token_urlsafe(32).encode()
         """What proves that one may command where no token was given: `python -m proxy token` prints it."""
         self.log: Any = None
         self._flags = flags
         self._worker = worker
-        self._handover = Handover(Settings)
-        self.vault = Vault()
+        self._config_segment = ConfigSegment(Settings)
+        self.certificate_store = CertificateStore()
         self.listeners = Listeners()
         self._inherited = listeners.inherited()
         self._names = listeners.inherited_names()
@@ -125,7 +125,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def read_again(self) -> Settings:
         """The settings a reload would run with. Raises SettingsError."""
-        return load(self._flags, self.settings.config, self.vault.files)
+        return load(self._flags, self.settings.config, self.certificate_store.files)
 
     def adopt(self, settings: Settings) -> None:
         """Run with other settings from now on; in the master, workers are handed them too when told."""
@@ -134,11 +134,11 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def publish(self) -> None:
         """Lay the current settings where running workers find them."""
-        self._handover.put(self.settings)
+        self._config_segment.put(self.settings)
 
     def reloaded(self) -> Settings:
         """In a worker, on SIGHUP: the settings the master checked. The level of its messages follows them here."""
-        settings = self._handover.get()
+        settings = self._config_segment.get()
         if settings is not None:
             self.adopt(settings)
             self.log.setup(self.cfg)
@@ -152,7 +152,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def warn_of_certificates(self) -> None:
         """Log what is wrong with them, or soon will be."""
-        for warning in warnings(self.vault.get(), self.settings):
+        for warning in warnings(self.certificate_store.get(), self.settings):
             self.log.warning(warning)
 
     def place(self, arbiter: Any) -> None:
@@ -242,8 +242,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.limits.begin(worker.slot)
 
     def _post_fork(self, arbiter: Any, worker: Any) -> None:
-        self._handover.read_only()
-        self.vault.read_only()
+        self._config_segment.read_only()
+        self.certificate_store.read_only()
         worker.channel.in_worker()
         for other in arbiter.WORKERS.values():
             other.channel.close()
@@ -272,6 +272,6 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
-        arbiter.cfg.env_orig[ENVIRONMENT] = self.orders.get().lasting().encoded()
+        arbiter.cfg.env_orig[ENVIRONMENT] = self.overrides.get().lasting().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)

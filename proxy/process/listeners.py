@@ -21,7 +21,7 @@ from proxy.process.privileges import owner
 from proxy.process.unix_sockets import Permissions, UnixSocket
 from proxy.settings import Address, Settings, SettingsError
 
-_MENDS = {
+_FIXES = {
     errno.EADDRINUSE: "another program listens there; stop it or choose another address",
     errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 listens on all it has",
     errno.EACCES: (
@@ -135,7 +135,7 @@ def check(addresses: Iterable[Address], settings: Settings) -> None:
 
 def mistake(address: Address, problem: OSError) -> str:
     """Why an address cannot be had, with the mend."""
-    return f"cannot listen on {address}: {_MENDS.get(problem.errno or 0) or problem.strerror}"
+    return f"cannot listen on {address}: {_FIXES.get(problem.errno or 0) or problem.strerror}"
 
 
 def _probe(address: Address, settings: Settings) -> None:

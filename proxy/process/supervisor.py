@@ -10,9 +10,9 @@ Signals to the master
 
 What a worker (`proxy.process.worker.Worker`, a `gunicorn.workers.base.Worker`) finds in `self.app`, a `Gateway`
     settings      what to run with, as of the fork
-    vault         its certificates, and `vault.door`, which all TLS connections begin with
+    vault         its certificates, and `certificate_store.tls_contexts`, which all TLS connections begin with
     board, slot   shared counters and the worker's place in them: `app.board.counters(self.slot)`
-    orders        what commands ordered; a worker shows the version it acts on as its `Gauge.ORDERS`
+    orders        what commands ordered; a worker shows the version it acts on as its `Gauge.OVERRIDES`
     reports       where a worker writes what it alone knows, while somebody looks
     logs          the open log files; USR1 and SIGHUP say that others may be had from the worker's `channel`
     limits        shared rates and connection counts: `app.limits.worker(self.slot)`
@@ -37,7 +37,7 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
-from proxy.admin.overrides import OrdersBusy
+from proxy.admin.overrides import OverridesBusy
 from proxy.observe.errorlog import ErrorLog
 from proxy.process import fd_limits as descriptors
 from proxy.process import listeners
@@ -68,7 +68,7 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
             listeners.check(listeners.added(settings, Listeners()), settings)
         gateway = Gateway(settings, flags, worker_class, LogFiles.open(settings))
         prepare_state(settings)
-        gateway.vault.fill(settings)
+        gateway.certificate_store.fill(settings)
         Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
         print(f"proxy: {problem}", file=sys.stderr)
@@ -161,7 +161,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
                 listeners.check(listeners.added(new, self.app.listeners), new)
             logs = LogFiles.open(new)
             prepare_state(new)
-            self.app.vault.fill(new)
+            self.app.certificate_store.fill(new)
             return new, logs
         except SettingsError as problem:
             mistakes = problem.mistakes
@@ -174,17 +174,17 @@ class Supervisor(Arbiter):  # type: ignore[misc]
     def _note_reload(self, mistakes: list[str]) -> None:
         """Tell the command that asked for a reload what came of it."""
         try:
-            self.app.orders.change(lambda orders: orders.reloaded(mistakes))
-        except (OrdersBusy, ValueError) as problem:
+            self.app.overrides.change(lambda overrides: overrides.reloaded(mistakes))
+        except (OverridesBusy, ValueError) as problem:
             self.log.warning("what came of the reload could not be noted: %s", problem)
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
         """The signals that came. A reload that a command asked for is one of them: workers may not be allowed to send
         it."""
         signals: list[int] = super().wait_for_signals(timeout)
-        orders = self.app.orders.get()
-        if orders.reloads_asked > orders.reloads_done and orders.reloads_asked != self._reload_asked:
-            self._reload_asked = orders.reloads_asked  # once, though what came of it cannot be noted
+        overrides = self.app.overrides.get()
+        if overrides.reloads_asked > overrides.reloads_done and overrides.reloads_asked != self._reload_asked:
+            self._reload_asked = overrides.reloads_asked  # once, though what came of it cannot be noted
             if signal.SIGHUP not in signals:
                 signals.append(signal.SIGHUP)
         return signals
@@ -193,7 +193,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         """Called once a second: beside looking after the workers, see whether the certificates' files have changed."""
         super().murder_workers()
         try:
-            if self.app.vault.refill(self.app.settings) is not None:
+            if self.app.certificate_store.refill(self.app.settings) is not None:
                 self.log.info("certificates read again")
                 self.app.warn_of_certificates()
         except SettingsError as problem:

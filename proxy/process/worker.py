@@ -23,12 +23,12 @@ from proxy.acme.state import State
 from proxy.admin.admin import Admin
 from proxy.admin.exchange import answer_admin
 from proxy.admin.report import report
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.http_redirect import plain_tables
-from proxy.downstream.protocol_detection import Greeting
+from proxy.downstream.protocol_detection import ProtocolDetection
 from proxy.downstream.tls_handshake import Handshakes
-from proxy.exchange.context import Resources, Tally
+from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
@@ -43,7 +43,7 @@ from proxy.net.tls_contexts import ignore_unreadable_names
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge
 from proxy.observe.recent import Recent
-from proxy.process.assembly import Upstreams, build_tables, succeed
+from proxy.process.assembly import Upstreams, build_tables, link_successor
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
 
@@ -58,9 +58,9 @@ def _port(sock: socket.socket, default: int) -> int:
     return int(sock.getsockname()[1]) if sock.family != socket.AF_UNIX else default
 
 
-def _cleartext(sock: Socket, front: Front, client: str) -> None:
+def _cleartext(sock: Socket, front: Frontend, client: str) -> None:
     """Begin with a connection without TLS, as the settings of the moment say."""
-    protocol = Greeting if front.tables.settings.h2c else Connection
+    protocol = ProtocolDetection if front.tables.settings.h2c else Connection
     protocol(sock, front, client)
 
 
@@ -113,7 +113,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters = self.app.board.counters(self.slot)
         self._recent = Recent()
         self._access_log = AccessLog(self.app.logs.access, settings.log_format, counters.log_lost, self._recent.take)
-        self._resources = Resources(
+        self._context = ExchangeContext(
             hub,
             Deadlines(),
             Pipes(),
@@ -122,20 +122,20 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._access_log,
             RequestIds(),
             {},
-            Tally(),
+            Waiting(),
             self.app.limits.worker(self.slot),
         )
         room.share(counters.spooled, self.app.board.spooled, counters.spool_refused)
         room.most = settings.spool_total
-        self._upstreams = Upstreams(self._resources, self.log)
-        orders = self.app.orders.get()
-        self._tables = build_tables(settings, self._upstreams, orders, self._is_draining)
-        self._upstreams.settle(self._tables)
-        counters.gauge(Gauge.ORDERS, orders.version)
+        self._upstreams = Upstreams(self._context, self.log)
+        overrides = self.app.overrides.get()
+        self._tables = build_tables(settings, self._upstreams, overrides, self._is_draining)
+        self._upstreams.commit(self._tables)
+        counters.gauge(Gauge.OVERRIDES, overrides.version)
         self._admin = Admin(
             self.app.board,
             self.app.reports,
-            self.app.orders,
+            self.app.overrides,
             self.app.version,
             lambda: self.app.settings,
             lambda: self._certificate_faults,
@@ -146,8 +146,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._draining = False
         self._shed = 0
         self._shortage_told = -_SHORTAGE
-        self._fronts: list[Front] = []
-        self._plain_fronts: list[Front] = []
+        self._fronts: list[Frontend] = []
+        self._plain_fronts: list[Frontend] = []
         self._certificates_turn = 0
         self._certificate_faults: Faults = ()
         self._renewals: Renewals | None = None
@@ -187,9 +187,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         port = _port(sock, 443 if secure else 80)
         answer = partial(self._answer_admin, wrapped) if is_admin else self._answer
         protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
-        front = Front(
+        front = Frontend(
             self._tables,
-            self._resources,
+            self._context,
             answer,
             protocol,
             scheme,
@@ -201,18 +201,20 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if is_plain:
             self._plain_fronts.append(front)
             front.tables = self._plain_tables()
-        return Listener(sock, self._resources.hub, front.accept, self._exhausted, self._yields, self._batch())
+        return Listener(sock, self._context.hub, front.accept, self._exhausted, self._yields, self._batch())
 
     def _batch(self) -> int:
         """Connections that a listener may take at a turn: few where other workers wait on the same socket."""
         return 64 if self.app.settings.workers == 1 else 2
 
-    def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Callable[[Socket, Front, str], object], bytes]:
+    def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Callable[[Socket, Frontend, str], object], bytes]:
         """What a listener's connections begin with, and the scheme of their requests."""
         settings: Settings = self.app.settings
         if secure:
             state = State(settings.state_dir, settings.acme_directory) if settings.acme and settings.state_dir else None
-            return Handshakes(self.app.vault.door, state.validation_context if state else None).begin, b"https"
+            return Handshakes(
+                self.app.certificate_store.tls_contexts, state.validation_context if state else None
+            ).begin, b"https"
         return Connection if is_admin else _cleartext, b"http"
 
     def _renew(self) -> None:
@@ -235,26 +237,26 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _furnish(self) -> None:
         """Serve the certificates that the master has found good, if they or what their dates say is new."""
-        turn, door = self.app.vault.turn, self.app.vault.door
-        if turn == self._certificates_turn and not door.stale:
+        turn, tls_contexts = self.app.certificate_store.turn, self.app.certificate_store.tls_contexts
+        if turn == self._certificates_turn and not tls_contexts.stale:
             return
         self._certificates_turn = turn
-        keyring = self.app.vault.get()
+        certificate_set = self.app.certificate_store.get()
         try:
-            refused = door.furnish(keyring)
+            refused = tls_contexts.install(certificate_set)
         except OSError as error:
             self.log.warning("certificates not changed: %s", error)
             return
         left_out = tuple((pair.name, f"is not served: OpenSSL refuses it: {fault}") for pair, fault in refused)
         for name, fault in left_out:
             self.log.warning("certificate %s: %s", name, fault)
-        self._certificate_faults = keyring.faults + left_out
-        counters = self._resources.counters
-        counters.see_certificates(expiries(door.served))
+        self._certificate_faults = certificate_set.faults + left_out
+        counters = self._context.counters
+        counters.see_certificates(expiries(tls_contexts.served))
         counters.gauge(Gauge.CERTIFICATE_FAULTS, len(self._certificate_faults))
 
     def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
-        Exchange(route, self._resources, connection, request).drive_blocking()
+        Exchange(route, self._context, connection, request).drive_blocking()
 
     def _answer_admin(self, listener: Any, connection: Downstream, request: Request, _route: Route | None) -> None:
         proven = self.app.is_private(listener)
@@ -268,7 +270,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if len(self._workers) < 2:
             return False
         counts: list[int] = self.app.board.open_connections(self._workers)
-        return self._resources.counters.open_connections() * len(counts) > sum(counts)
+        return self._context.counters.open_connections() * len(counts) > sum(counts)
 
     def _exhausted(self) -> None:
         """Descriptors ran out: idle connections make room. Told now and then, however often it happens."""
@@ -289,26 +291,26 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._begin_drain()
         self._workers = self.app.board.alive()
         self._furnish()
-        resources = self._resources
-        resources.deadlines.sweep()
-        counters = resources.counters
+        context = self._context
+        context.deadlines.sweep()
+        counters = context.counters
         counters.sample()
         connections = sum(len(front.connections) for front in self._fronts)
         serving = sum(front.serving for front in self._fronts)
         for front in self._fronts:
             front.trim()
-        counters.gauge(Gauge.TUNNELS, len(resources.tunnels))
+        counters.gauge(Gauge.TUNNELS, len(context.tunnels))
         counters.gauge(Gauge.ACTIVE, serving)
-        counters.gauge(Gauge.PARKED, max(0, connections - serving - len(resources.tunnels)))
-        counters.gauge(Gauge.HELD, resources.held.count)
+        counters.gauge(Gauge.PARKED, max(0, connections - serving - len(context.tunnels)))
+        counters.gauge(Gauge.HELD, context.held.count)
         pools = self._upstreams.pools
         counters.gauge(Gauge.UPSTREAM_IDLE, sum(pool.idle_count for pool in pools))
         counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.busy for pool in pools))
         counters.gauge(Gauge.QUEUED, self._upstreams.queued(self._tables))
-        counters.see_peers(self._upstreams.sights(self._tables))
+        counters.see_peers(self._upstreams.snapshots(self._tables))
         self._recent.forget(time())
         if self.app.reports.wanted:
-            self.app.reports.publish(self.slot, report(resources.tunnels, self._recent))
+            self.app.reports.publish(self.slot, report(context.tunnels, self._recent))
 
     # Reload and drain.
 
@@ -317,21 +319,21 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
         Exchanges and tunnels under way keep what they began with.
         """
-        settings, orders = self.app.reloaded(), self.app.orders.get()
+        settings, overrides = self.app.reloaded(), self.app.overrides.get()
         self._take_logs()
         room.most = settings.spool_total
-        old, self._tables = self._tables, build_tables(settings, self._upstreams, orders, self._is_draining)
-        succeed(old, self._tables)
+        old, self._tables = self._tables, build_tables(settings, self._upstreams, overrides, self._is_draining)
+        link_successor(old, self._tables)
         self._furnish()
         self._renew()
         for listener in self._listeners:
             listener.batch = self._batch()
         for front in self._fronts:
             front.tables = self._plain_tables() if front in self._plain_fronts else self._tables
-        self._upstreams.settle(self._tables)
-        counters = self._resources.counters
-        counters.see_peers(self._upstreams.sights(self._tables))  # before the version: who waits for it reads them
-        counters.gauge(Gauge.ORDERS, orders.version)
+        self._upstreams.commit(self._tables)
+        counters = self._context.counters
+        counters.see_peers(self._upstreams.snapshots(self._tables))  # before the version: who waits for it reads them
+        counters.gauge(Gauge.OVERRIDES, overrides.version)
         counters.reloaded()
 
     def _take_logs(self) -> None:
@@ -362,7 +364,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """
         settings: Settings = self.app.settings
         end = monotonic() + settings.graceful
-        self._resources.counters.gauge(Gauge.DRAINING, 1)
+        self._context.counters.gauge(Gauge.DRAINING, 1)
         if self._renewals is not None:
             self._renewals.stop()
         for listener, wrapped in zip(self._listeners, self.sockets, strict=True):
@@ -385,7 +387,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _close_tunnels(self, seconds: float) -> None:
         """Tell WebSockets to go, spread over `seconds` so that their clients do not all come back at once."""
-        tunnels = list(self._resources.tunnels)
+        tunnels = list(self._context.tunnels)
         pause = seconds * 0.8 / len(tunnels) if tunnels else 0.0
         for tunnel in tunnels:
             tunnel.shut(GOING_AWAY if self.app.board.stopping else SERVICE_RESTART, max(1.0, seconds * 0.2))

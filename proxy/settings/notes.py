@@ -4,10 +4,10 @@ import difflib
 import stat
 
 from proxy.settings.table import TABLE, Settings
-from proxy.settings.values import edits, kinds
+from proxy.settings.values import kinds, rewrite
 
 _time = kinds.DURATION.show
-_PLACEHOLDERS = ", ".join(f"{{{name}}}" for name in edits.PLACEHOLDERS)
+_PLACEHOLDERS = ", ".join(f"{{{name}}}" for name in rewrite.PLACEHOLDERS)
 
 
 def risks(settings: Settings) -> list[str]:
@@ -144,17 +144,17 @@ def _field_notes(settings: Settings) -> list[str]:
     """What looks like a placeholder and is none, or stands for what is never known; each once."""
     found: list[str] = []
     for one in _everywhere(settings):
-        for name, braces in edits.unknown_braces(one.set_request_fields):
-            close = difflib.get_close_matches(braces, edits.PLACEHOLDERS, n=1)
-            mend = f"did you mean {{{close[0]}}}?" if close else f"the placeholders are {_PLACEHOLDERS}"
-            found.append(f"set_request_fields: {name} has {{{braces}}}, which is sent as it stands; {mend}")
-        for name, braces in edits.placeholders(one.set_response_fields):
+        for name, braces in rewrite.unknown_braces(one.set_request_fields):
+            close = difflib.get_close_matches(braces, rewrite.PLACEHOLDERS, n=1)
+            fix = f"did you mean {{{close[0]}}}?" if close else f"the placeholders are {_PLACEHOLDERS}"
+            found.append(f"set_request_fields: {name} has {{{braces}}}, which is sent as it stands; {fix}")
+        for name, braces in rewrite.placeholders(one.set_response_fields):
             told = "is sent as it stands: only fields of requests are filled in"
             found.append(f"set_response_fields: {name} has {{{braces}}}, which {told}")
         asked = one.basic_auth or "x-forwarded-user" in map(str.lower, one.forward_auth_fields)
-        for name, braces in edits.placeholders(one.set_request_fields):
+        for name, braces in rewrite.placeholders(one.set_request_fields):
             if braces == "user" and not asked:
                 told = "no user is asked for here, and the field is never sent"
-                mend = "add basic_auth, or forward_auth with X-Forwarded-User among forward_auth_fields"
-                found.append(f"set_request_fields: {name} has {{user}}: {told}; {mend}")
+                fix = "add basic_auth, or forward_auth with X-Forwarded-User among forward_auth_fields"
+                found.append(f"set_request_fields: {name} has {{user}}: {told}; {fix}")
     return list(dict.fromkeys(found))

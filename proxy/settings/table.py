@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from proxy.settings.values import Address, Peer, edits, kinds, web
+from proxy.settings.values import Address, Peer, kinds, rewrite, web
 from proxy.settings.values.kinds import Kind
 from proxy.settings.values.web import Key, Network, Rate, Trusted
 
@@ -487,7 +487,7 @@ class Settings:
         tuple[tuple[str, str], ...],
         _routed(
             "Fields",
-            edits.OF_REQUESTS,
+            rewrite.OF_REQUESTS,
             "fields of the request to set for the upstream; {user} (of basic_auth, or what forward_auth sets as "
             "X-Forwarded-User), {client}, {scheme}, {host} (without port), {method}, {path}, {rest}, {query}, "
             "{request_id} and {upstream} (the first one's address) stand for the request's",
@@ -495,13 +495,13 @@ class Settings:
         ),
     ] = ()
     remove_request_fields: Annotated[
-        tuple[str, ...], _routed("Fields", edits.NAMES, "fields of the request to remove")
+        tuple[str, ...], _routed("Fields", rewrite.NAMES, "fields of the request to remove")
     ] = ()
     set_response_fields: Annotated[
-        tuple[tuple[str, str], ...], _routed("Fields", edits.OF_ANSWERS, "fields of the answer to set", flag=False)
+        tuple[tuple[str, str], ...], _routed("Fields", rewrite.OF_ANSWERS, "fields of the answer to set", flag=False)
     ] = ()
     remove_response_fields: Annotated[
-        tuple[str, ...], _routed("Fields", edits.NAMES, "fields of the answer to remove")
+        tuple[str, ...], _routed("Fields", rewrite.NAMES, "fields of the answer to remove")
     ] = ()
     forwarded: Annotated[
         bool, _routed("Fields", kinds.SWITCH, "send the upstream Forwarded (RFC 7239) beside X-Forwarded-*")
@@ -561,7 +561,7 @@ class Settings:
     ] = None
     forward_auth: Annotated[str, _routed("Access", web.URL, "ask this URL for each request whether it may pass")] = ""
     forward_auth_fields: Annotated[
-        tuple[str, ...], _routed("Access", edits.NAMES, "fields of its answer that the upstream is given")
+        tuple[str, ...], _routed("Access", rewrite.NAMES, "fields of its answer that the upstream is given")
     ] = ()
     cors_origins: Annotated[
         tuple[str, ...], _routed("Access", web.ORIGINS, "origins whose pages may read answers; * for all")

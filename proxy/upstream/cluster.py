@@ -7,7 +7,7 @@ from time import monotonic
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
-from proxy.observe.metrics import PeerSight, PeerState
+from proxy.observe.metrics import PeerSnapshot, PeerState
 from proxy.settings.values.web import Key
 from proxy.upstream.pool import Pool
 from proxy.upstream.queue import Queue
@@ -38,11 +38,11 @@ class Peer:
         """Whether it has all the connections it may have."""
         return bool(self.limit) and self.pool.busy >= self.limit
 
-    def sight(self, now: float) -> PeerSight:
+    def snapshot(self, now: float) -> PeerSnapshot:
         """What the status shows of it."""
         state = PeerState.DRAINING if self.draining else self.pool.health.state(now)
         pool = self.pool
-        return PeerSight(state, pool.idle_count, pool.busy, self.full_weight, pool.health.last_probe)
+        return PeerSnapshot(state, pool.idle_count, pool.busy, self.full_weight, pool.health.last_probe)
 
 
 class Cluster:

@@ -66,7 +66,7 @@ class UpstreamConnection(Stream):
         self._heard = b""  # bytes of the response that `whole_response` left
         self._callback: Callable[[], None] | None = None
 
-    def unasked(self) -> None:
+    def on_readable(self) -> None:
         if self.idle_since:
             self.pool.disturbed(self)
         else:
@@ -132,7 +132,7 @@ class UpstreamConnection(Stream):
     def end_callback(self) -> None:
         """The answer is here, or the rest of it is for `first_head`."""
         self._callback = None
-        self.reader.callback = self.unasked
+        self.reader.callback = self.on_readable
 
     def whole_response(self, method: bytes, most: int) -> tuple[ResponseHead, bytes] | None:
         """A final response that came in one piece, with its body; anything else is left for `first_head`, and None."""

@@ -177,7 +177,7 @@ class Pool:
         connection.first_byte = 0.0
         connection.deadline = now + self._idle_limit
         if not connection.reader.active:
-            connection.reader.start(connection.unasked)
+            connection.reader.start(connection.on_readable)
         if connection.private:
             self._private.add(connection)
         elif doubtful:

@@ -15,7 +15,7 @@ from proxy.wire.names import TOKEN
 from proxy.wire.tracing import well_formed_id
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Claims = Sequence[tuple[bytes, bytes]]
+ForwardingFields = Sequence[tuple[bytes, bytes]]
 """Lower-cased name and value of each field that says something about the client, in order."""
 
 _MOST_REMEMBERED = 4096
@@ -115,11 +115,11 @@ class Arrival(NamedTuple):
 
 
 def origin_of(
-    arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool
+    arrival: Arrival, host: bytes | None, forwarding_fields: ForwardingFields, trusted: TrustedPeers, *, forwarded: bool
 ) -> Origin:
     """Weigh what a request says about its client; the upstream is told in RFC 7239's form too if `forwarded`."""
-    if claims and trusted.trusts(arrival.peer):
-        return _claimed(arrival, host, claims, trusted, forwarded=forwarded)
+    if forwarding_fields and trusted.trusts(arrival.peer):
+        return _claimed(arrival, host, forwarding_fields, trusted, forwarded=forwarded)
     peer = arrival.peer.partition("%")[0].encode("ascii")
     lines = _lines(peer, peer, arrival.scheme, arrival.port, host)
     if forwarded:
@@ -127,14 +127,16 @@ def origin_of(
     return Origin(arrival.peer, arrival.scheme, lines)
 
 
-def _claimed(arrival: Arrival, host: bytes | None, claims: Claims, trusted: TrustedPeers, *, forwarded: bool) -> Origin:
-    chain = _entries(claims, b"x-forwarded-for")
+def _claimed(
+    arrival: Arrival, host: bytes | None, forwarding_fields: ForwardingFields, trusted: TrustedPeers, *, forwarded: bool
+) -> Origin:
+    chain = _entries(forwarding_fields, b"x-forwarded-for")
     client = client_address(arrival.peer, chain, trusted)
-    said = _last(claims, b"x-forwarded-proto") or (b"" if chain else _proto(claims))
+    said = _last(forwarding_fields, b"x-forwarded-proto") or (b"" if chain else _proto(forwarding_fields))
     scheme = _SCHEMES.get(said.lower(), arrival.scheme)
-    authority = AUTHORITIES[_last(claims, b"x-forwarded-host")]
+    authority = AUTHORITIES[_last(forwarding_fields, b"x-forwarded-host")]
     named = authority.text if authority is not None else host or b""
-    port = _last(claims, b"x-forwarded-port")
+    port = _last(forwarding_fields, b"x-forwarded-port")
     if not _PORT.fullmatch(port):
         port = arrival.port if scheme == arrival.scheme else {b"http": b"80", b"https": b"443"}[scheme]
     peer = arrival.peer.partition("%")[0].encode("ascii")
@@ -142,8 +144,8 @@ def _claimed(arrival: Arrival, host: bytes | None, claims: Claims, trusted: Trus
     lines = _lines(hops, client.partition("%")[0].encode("ascii"), scheme, port, named)
     if forwarded:
         own = _element(arrival.peer, arrival.scheme, host)
-        lines += b"Forwarded: %s\r\n" % b", ".join([*_said(claims, chain), own])
-    given = [value for name, value in claims if name == b"x-request-id"]
+        lines += b"Forwarded: %s\r\n" % b", ".join([*_said(forwarding_fields, chain), own])
+    given = [value for name, value in forwarding_fields if name == b"x-request-id"]
     request_id = given[0] if len(given) == 1 and well_formed_id(given[0]) else None
     return Origin(client, scheme, lines, request_id)
 
@@ -162,14 +164,14 @@ def _lines(hops: bytes, client: bytes, scheme: bytes, port: bytes, host: bytes |
     return lines
 
 
-def _entries(claims: Claims, name: bytes) -> list[bytes]:
+def _entries(forwarding_fields: ForwardingFields, name: bytes) -> list[bytes]:
     """The members of a list field, over all lines of it."""
-    found = [entry.strip(b" \t") for known, value in claims if known == name for entry in value.split(b",")]
+    found = [entry.strip(b" \t") for known, value in forwarding_fields if known == name for entry in value.split(b",")]
     return [entry for entry in found if entry]
 
 
-def _last(claims: Claims, name: bytes) -> bytes:
-    entries = _entries(claims, name)
+def _last(forwarding_fields: ForwardingFields, name: bytes) -> bytes:
+    entries = _entries(forwarding_fields, name)
     return entries[-1] if entries else b""
 
 
@@ -181,28 +183,28 @@ def _bounded(chain: list[bytes]) -> list[bytes]:
     return kept
 
 
-def _said(claims: Claims, chain: list[bytes]) -> list[bytes]:
+def _said(forwarding_fields: ForwardingFields, chain: list[bytes]) -> list[bytes]:
     """What came before our own element: the peer's X-Forwarded-For in that form, else its Forwarded.
 
     Most proxies write the first alone and pass the second on as their client made it up.
     """
     if not chain:
-        joined = _forwarded(claims)
+        joined = _forwarded(forwarding_fields)
         return [joined] if joined else []
     nodes = [parse_node(entry) for entry in chain[-_MOST_HOPS:]]
     return [b"for=" + _node(str(node) if node is not None else "") for node in nodes]
 
 
-def _forwarded(claims: Claims) -> bytes:
+def _forwarded(forwarding_fields: ForwardingFields) -> bytes:
     """All Forwarded fields as one list; nothing if they are malformed or too long."""
-    joined = b", ".join(value for name, value in claims if name == b"forwarded")
+    joined = b", ".join(value for name, value in forwarding_fields if name == b"forwarded")
     return joined if len(joined) <= _LONGEST_CHAIN and _FORWARDED.fullmatch(joined) else b""
 
 
-def _proto(claims: Claims) -> bytes:
+def _proto(forwarding_fields: ForwardingFields) -> bytes:
     """What the last element of Forwarded, which the peer wrote, says of the scheme (RFC 7239 section 5.4)."""
     found = b""
-    for comma, name, value in _PARTS.findall(_forwarded(claims)):
+    for comma, name, value in _PARTS.findall(_forwarded(forwarding_fields)):
         if comma:
             found = b""
         elif name.lower() == b"proto":

@@ -35,11 +35,11 @@ class RequestFields:
         "accept",
         "binding",
         "chunked",
-        "claims",
         "close",
         "content_length",
         "cookies",
         "expect",
+        "forwarding_fields",
         "host",
         "keep_alive",
         "lines",
@@ -77,7 +77,7 @@ class RequestFields:
         """Cookie lines, until they are joined."""
         self.unusual: tuple[bytes, ...] = ()
         """Lines of fields with unusual names, of which a route says whether they go on (`proxy.wire.unusual`)."""
-        self.claims: tuple[tuple[bytes, bytes], ...] = ()
+        self.forwarding_fields: tuple[tuple[bytes, bytes], ...] = ()
         """Lower-cased names and values of the fields that say something about the client."""
 
     @property
@@ -257,7 +257,7 @@ def _read_unusual(fields: RequestFields, _value: bytes, line: bytes) -> None:
 
 
 def _read_claim(fields: RequestFields, value: bytes, line: bytes) -> None:
-    fields.claims += ((line.partition(b":")[0].lower(), value),)
+    fields.forwarding_fields += ((line.partition(b":")[0].lower(), value),)
 
 
 def _read_websocket_key(fields: RequestFields, value: bytes, line: bytes) -> None:

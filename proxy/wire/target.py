@@ -23,7 +23,7 @@ def normalised(target: bytes) -> bytes:
     return _SLASHES.sub(b"/", path) if b"//" in path else path
 
 
-def behind(prefix: bytes, target: bytes) -> bytes:
+def without_prefix(prefix: bytes, target: bytes) -> bytes:
     """The target without a prefix that its normalised path begins with; it begins with one slash again.
 
     The rest is left as the client spelt it, unless it hides the slash that ends the prefix. An application that

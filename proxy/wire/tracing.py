@@ -55,16 +55,16 @@ def _random(size: int) -> bytes:
     return os.urandom(size).hex().encode()
 
 
-def read_trace(claims: Iterable[tuple[bytes, bytes]]) -> Trace | None:
+def read_trace(forwarding_fields: Iterable[tuple[bytes, bytes]]) -> Trace | None:
     """The trace that a request's fields name; None if there is none or it is malformed, and its state then too."""
-    parents = [value for name, value in claims if name == b"traceparent"]
+    parents = [value for name, value in forwarding_fields if name == b"traceparent"]
     trace = Trace.parse(parents[0]) if len(parents) == 1 else None
     if trace is None:
         return None
-    return trace._replace(state=valid_state([value for name, value in claims if name == b"tracestate"]))
+    return trace._replace(state=valid_state([value for name, value in forwarding_fields if name == b"tracestate"]))
 
 
-class Marks(NamedTuple):
+class TraceContext(NamedTuple):
     """What tells one request from others beyond this gateway: the id and the trace it came with.
 
     With `tracing` the gateway takes part: it continues the trace under a span of its own, or begins one.

@@ -33,7 +33,7 @@ http {{
 
 
 @dataclass(frozen=True)
-class Front:
+class Frontend:
     """A running nginx."""
 
     plain: int
@@ -59,7 +59,7 @@ def replaced(text: str, changes: dict[str, str]) -> str:
     return text
 
 
-def rendered(directory: Path, http: int, ws: int, more: dict[str, str]) -> Front:
+def rendered(directory: Path, http: int, ws: int, more: dict[str, str]) -> Frontend:
     """Write nginx' files."""
     plain, tls = ports(2)
     made, key = certificate(directory)
@@ -76,11 +76,11 @@ def rendered(directory: Path, http: int, ws: int, more: dict[str, str]) -> Front
     (directory / "aragora.conf").write_text(replaced(SHIPPED.read_text(), changes | more))
     user = "user root;" if os.geteuid() == 0 else ""  # whose workers may use the test's directory
     (directory / "nginx.conf").write_text(MAIN.format(directory=directory, user=user))
-    return Front(plain, tls, made, directory / "access.log")
+    return Frontend(plain, tls, made, directory / "access.log")
 
 
 @contextmanager
-def nginx(directory: Path, http: int, ws: int, more: dict[str, str] | None = None) -> Iterator[Front]:
+def nginx(directory: Path, http: int, ws: int, more: dict[str, str] | None = None) -> Iterator[Frontend]:
     """The shipped configuration before an application on these ports; `more` are further exchanges of text."""
     front = rendered(directory, http, ws, more or {})
     command = (program("nginx") or "nginx", "-p", str(directory), "-c", str(directory / "nginx.conf"))

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections import Counter as Tally
+from collections import Counter as Waiting
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 import requests
 import websocket
 
-from tests.deployment.front import Counter, Front, nginx
+from tests.deployment.front import Counter, Frontend, nginx
 from tests.deployment.processes import GUNICORN, Running, application, load, ports
 from tests.waiting import until
 
@@ -41,13 +41,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
 
 
 @pytest.fixture
-def front(app: tuple[int, int], tmp_path: Path) -> Iterator[Front]:
+def front(app: tuple[int, int], tmp_path: Path) -> Iterator[Frontend]:
     with nginx(tmp_path, *app) as running:
         yield running
 
 
 @pytest.fixture
-def teller(tmp_path: Path) -> Iterator[Front]:
+def teller(tmp_path: Path) -> Iterator[Frontend]:
     """nginx before a gunicorn that answers what it was told."""
     (http,) = ports(1)
     command = (GUNICORN, "tests.deployment.told:application", "--bind", f"127.0.0.1:{http}", "--no-control-socket")
@@ -57,7 +57,7 @@ def teller(tmp_path: Path) -> Iterator[Front]:
             yield front
 
 
-def get(front: Front, path: str, **options: Any) -> requests.Response:
+def get(front: Frontend, path: str, **options: Any) -> requests.Response:
     """One request over TLS; the certificate is verified."""
     with requests.Session() as session:
         session.trust_env = False
@@ -66,7 +66,7 @@ def get(front: Front, path: str, **options: Any) -> requests.Response:
         return session.request(method, f"https://127.0.0.1:{front.tls}{path}", timeout=60, **options)
 
 
-def connected(front: Front) -> websocket.WebSocket:
+def connected(front: Frontend) -> websocket.WebSocket:
     """An open WebSocket."""
     return websocket.create_connection(
         f"wss://127.0.0.1:{front.tls}/ws",
@@ -77,7 +77,7 @@ def connected(front: Front) -> websocket.WebSocket:
     )
 
 
-def test_a_debate_over_http_and_websocket(front: Front) -> None:
+def test_a_debate_over_http_and_websocket(front: Frontend) -> None:
     created = get(front, "/api/debates", method="POST", json=QUESTION)
     assert created.status_code == 202
     channel = connected(front)
@@ -101,7 +101,7 @@ def test_a_load_of_debates_and_sockets_loses_nothing(app: tuple[int, int], tmp_p
     assert counts.seen["watched"] >= 3
 
 
-def test_health_and_readiness_answer_and_are_not_logged(front: Front) -> None:
+def test_health_and_readiness_answer_and_are_not_logged(front: Frontend) -> None:
     for path in ("/health", "/healthz", "/ready"):
         assert get(front, path).status_code == 200
     assert get(front, "/api/agents/availability").status_code == 200
@@ -112,7 +112,7 @@ def test_health_and_readiness_answer_and_are_not_logged(front: Front) -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/metrics/", "/metrics?x=1", "//metrics", "/%6detrics", "/api/../metrics"]
 )
-def test_metrics_are_not_exposed(front: Front, path: str) -> None:
+def test_metrics_are_not_exposed(front: Frontend, path: str) -> None:
     for token in ({}, {"Authorization": "Bearer anything"}):
         sent = requests.Request("GET", f"https://127.0.0.1:{front.tls}/", headers=token).prepare()
         sent.url = f"https://127.0.0.1:{front.tls}{path}"  # as it stands
@@ -132,7 +132,7 @@ def test_connections_to_gunicorn_are_kept(app: tuple[int, int], tmp_path: Path, 
 
 
 @pytest.mark.parametrize("path", ["/api/debates", "/ws", "/health", "/ready", "/anything"])
-def test_forged_fields_are_overwritten_everywhere(teller: Front, path: str) -> None:
+def test_forged_fields_are_overwritten_everywhere(teller: Frontend, path: str) -> None:
     answer = get(teller, path, headers=FORGED)
     assert answer.status_code == 200
     told = answer.json()
@@ -146,13 +146,13 @@ def test_forged_fields_are_overwritten_everywhere(teller: Front, path: str) -> N
     assert not {"203.0.113.9", "evil.example", "gopher", "forged"} & set(told.values())
 
 
-def test_only_a_websocket_is_an_upgrade(teller: Front) -> None:
+def test_only_a_websocket_is_an_upgrade(teller: Frontend) -> None:
     assert "HTTP_UPGRADE" not in get(teller, "/ws", headers={"Upgrade": "h2c", "Connection": "Upgrade"}).json()
     told = get(teller, "/ws", headers={"Upgrade": "websocket", "Connection": "Upgrade"}).json()
     assert (told["HTTP_UPGRADE"], told["HTTP_CONNECTION"]) == ("websocket", "upgrade")
 
 
-def test_http_2_and_tls(front: Front) -> None:
+def test_http_2_and_tls(front: Frontend) -> None:
     url = f"https://127.0.0.1:{front.tls}/healthz"
     curl = ["curl", "--silent", "--noproxy", "*", "--cacert", str(front.certificate), "--output", "/dev/null"]
     for flag, version in (("--http2", "2"), ("--http1.1", "1.1")):
@@ -169,19 +169,19 @@ def test_http_2_and_tls(front: Front) -> None:
     assert get(front, "/healthz").headers["Server"] == "nginx"
 
 
-def test_http_2_without_a_websocket_is_told_what_is_missing(front: Front) -> None:
+def test_http_2_without_a_websocket_is_told_what_is_missing(front: Frontend) -> None:
     curl = ["curl", "--silent", "--http2", "--noproxy", "*", "--cacert", str(front.certificate)]
     said = subprocess.run([*curl, f"https://127.0.0.1:{front.tls}/ws"], capture_output=True, timeout=30, check=True)
     assert json.loads(said.stdout)["error"]["code"] == "upgrade_required"
 
 
-def test_a_request_of_http_2_carries_its_authority_on(teller: Front) -> None:
+def test_a_request_of_http_2_carries_its_authority_on(teller: Frontend) -> None:
     curl = ["curl", "--silent", "--http2", "--noproxy", "*", "--cacert", str(teller.certificate)]
     said = subprocess.run([*curl, f"https://127.0.0.1:{teller.tls}/"], capture_output=True, timeout=30, check=True)
     assert json.loads(said.stdout)["HTTP_HOST"] == f"127.0.0.1:{teller.tls}"
 
 
-def test_plain_http_is_redirected_and_serves_challenges(front: Front, tmp_path: Path) -> None:
+def test_plain_http_is_redirected_and_serves_challenges(front: Frontend, tmp_path: Path) -> None:
     challenge = tmp_path / ".well-known" / "acme-challenge"
     challenge.mkdir(parents=True)
     (challenge / "token").write_text("answer")
@@ -193,7 +193,7 @@ def test_plain_http_is_redirected_and_serves_challenges(front: Front, tmp_path: 
         assert session.get(f"{plain}/.well-known/acme-challenge/token", timeout=30).text == "answer"
 
 
-def test_a_large_body_is_refused_by_nginx(teller: Front) -> None:
+def test_a_large_body_is_refused_by_nginx(teller: Frontend) -> None:
     assert get(teller, "/api/debates", method="POST", data=bytes(49 << 20)).json()["body"] == 49 << 20
     assert get(teller, "/api/debates", method="POST", data=bytes(51 << 20)).status_code == 413
 
@@ -206,7 +206,7 @@ def test_a_client_that_asks_too_often_is_told_so(app: tuple[int, int], tmp_path:
             return get(front, "/api/agents/availability").status_code
 
         with ThreadPoolExecutor(8) as threads:
-            answers = Tally(threads.map(ask, range(120)))
+            answers = Waiting(threads.map(ask, range(120)))
         assert set(answers) == {200, 429}
         assert answers[200] >= 41
         assert get(front, "/healthz").status_code == 200  # probes are not limited

@@ -130,7 +130,7 @@ def read_sized_body(connection: "Reader", request: Request, length: int, setting
 
 def _splice_body(connection: "Reader", spool: Spool, length: int, pace: Pace) -> None:
     """As many bytes as the body still has, from the socket to the file inside the kernel."""
-    pipes = connection.front.resources.pipes
+    pipes = connection.front.context.pipes
     try:
         pipe = pipes.take()
     except OSError as error:
@@ -218,7 +218,7 @@ class BodyStream(StreamedBody):
         self._connection.watch_readable(callback)
 
     def unwatch(self) -> None:
-        self._connection.watch_readable(self._connection.unasked)
+        self._connection.watch_readable(self._connection.on_readable)
 
     def take(self) -> bytes | None:
         while not self.done:

@@ -17,7 +17,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.reader import Reader
 from proxy.downstream.h1.writer import Ending
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
@@ -48,7 +48,7 @@ class Connection(Reader):
         "owner",
     )
 
-    def __init__(self, sock: Socket, front: Front, client: str, reader: Any = None) -> None:
+    def __init__(self, sock: Socket, front: Frontend, client: str, reader: Any = None) -> None:
         super().__init__(sock, front, client, reader)
         self.owner: greenlet | None = None
         self.half_closed = False
@@ -65,7 +65,7 @@ class Connection(Reader):
 
     # Parked, or busy while the client does something unexpected.
 
-    def unasked(self) -> None:
+    def on_readable(self) -> None:
         if self.owner is not None or self._exchange is not None:
             self._disturbed()
         elif not self.front.at_once or not self._serve_at_once():
@@ -107,7 +107,7 @@ class Connection(Reader):
         self.deadline = NEVER
         exchange = self._spare
         if exchange is None:
-            exchange = Exchange(self._route, self.front.resources, self, request)
+            exchange = Exchange(self._route, self.front.context, self, request)
         else:
             exchange.renew(self._route, request)
         self._exchange = exchange
@@ -140,7 +140,7 @@ class Connection(Reader):
         try:
             ended = not self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            self.reader.start(self.unasked)
+            self.reader.start(self.on_readable)
             return
         except OSError:
             self._abandon()
@@ -227,7 +227,7 @@ class Connection(Reader):
         timeout = self.front.tables.settings.keepalive_timeout
         self.deadline = monotonic() + (timeout if self._memo is None else min(_MEMO_LIFE, timeout))
         if not self.reader.active:
-            self.reader.start(self.unasked)
+            self.reader.start(self.on_readable)
 
     def _serve_one(self) -> bool:
         """Answer one request; whether the connection may carry another."""
@@ -261,9 +261,9 @@ class Connection(Reader):
         request = self._request = Request(
             method, target, minor, fields, b"", started, client=self.client, scheme=front.scheme
         )
-        request.id = front.resources.request_ids.make()
+        request.id = front.context.request_ids.make()
         request.received = len(self.buffer)
-        Exchange(None, front.resources, self, request).refuse(error)
+        Exchange(None, front.context, self, request).refuse(error)
 
     def _linger(self) -> None:
         """Half-close, and close when the client has: a reset would take its answer away (RFC 9112 section 9.6).

@@ -3,7 +3,7 @@
 from typing import Any
 
 from proxy import errors
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.body import BodyStream, check_length, read_chunked_body, read_sized_body
 from proxy.downstream.h1.writer import Responder
 from proxy.downstream.origin import read_origin, upstream_fields
@@ -23,7 +23,7 @@ class Reader(Responder):
 
     __slots__ = ("_memo", "_returning", "_route")
 
-    def __init__(self, sock: Socket, front: Front, client: str, reader: Any = None) -> None:
+    def __init__(self, sock: Socket, front: Frontend, client: str, reader: Any = None) -> None:
         super().__init__(sock, front, client, reader)
         self._returning = False
         self._route: Route | None = None
@@ -99,17 +99,17 @@ class Reader(Responder):
         request.received = size
         fields = request.fields
         self._unread = fields.chunked or bool(fields.content_length)
-        marks = request.marks
-        if marks is None:
-            request.id = self.front.resources.request_ids.make()
+        trace_context = request.trace_context
+        if trace_context is None:
+            request.id = self.front.context.request_ids.make()
         else:
-            request.id = marks.request_id or self.front.resources.request_ids.make()
-            request.trace = marks.outgoing()
+            request.id = trace_context.request_id or self.front.context.request_ids.make()
+            request.trace = trace_context.outgoing()
         return request
 
     def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
         limits = tables.head_limits
-        if self.front.guests.refused(self.sock.fileno()):
+        if self.front.connection_limit.refused(self.sock.fileno()):
             raise ExchangeError(errors.CONNECTIONS)
         if len(head) > limits.block:
             raise limits.large_block()
@@ -133,12 +133,12 @@ class Reader(Responder):
         last_route, self._route = self._route, tables.route_for(host, target)
         if memo is not None and memo[1] == block and plain and memo[3] is tables and self._route is last_route:
             known = memo[2]
-            client, scheme, forwarded, marks = known.client, known.scheme, known.block, known.marks
+            client, scheme, forwarded, trace_context = known.client, known.scheme, known.block, known.trace_context
         else:
             arrival = Arrival(self.client, self.front.scheme, self.front.port)
-            origin, marks = read_origin(tables, self._route, arrival, host, fields)
+            origin, trace_context = read_origin(tables, self._route, arrival, host, fields)
             client, scheme = origin.client, origin.scheme
-            forwarded = upstream_fields(self._route, minor, host, fields, origin, self.front.resources.counters)
+            forwarded = upstream_fields(self._route, minor, host, fields, origin, self.front.context.counters)
         request = Request(
             method,
             target,
@@ -149,7 +149,7 @@ class Reader(Responder):
             client=client,
             scheme=scheme,
             host=host,
-            marks=marks,
+            trace_context=trace_context,
         )
         # A connection's first request is not remembered: many connections never bring a second.
         memorable = plain and self._returning and fields.upgrade is None and not fields.unusual

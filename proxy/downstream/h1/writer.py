@@ -4,13 +4,13 @@ from enum import Enum, auto
 from typing import Any
 
 from proxy import errors
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.origin import socket_names
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange.downstream import TunnelEnded
 from proxy.exchange.request import Request, StreamedBody
 from proxy.exchange.tunnel import Tunnel
-from proxy.net.stream import END_FOLLOWS, Outlet, Socket, Stream
+from proxy.net.stream import END_FOLLOWS, Sink, Socket, Stream
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.body import LAST_CHUNK
@@ -47,9 +47,9 @@ class Responder(Stream):
         "sent",
     )
 
-    def __init__(self, sock: Socket, front: Front, client: str, reader: Any = None) -> None:
-        resources = front.resources
-        super().__init__(sock, resources.hub, resources.deadlines, reader)
+    def __init__(self, sock: Socket, front: Frontend, client: str, reader: Any = None) -> None:
+        context = front.context
+        super().__init__(sock, context.hub, context.deadlines, reader)
         self.front = front
         self.client = client
         self.buffer = b""
@@ -70,7 +70,7 @@ class Responder(Stream):
         """Part of the request's body has not been read (yet)."""
 
     @property
-    def outlet(self) -> Outlet:
+    def sink(self) -> Sink:
         return self
 
     def names(self) -> tuple[object, object]:
@@ -165,12 +165,12 @@ class Responder(Stream):
         self.begun = True
         self._send_all(response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
         self.detached = True
-        resources = self.front.resources
+        context = self.front.context
         tunnel = Tunnel(
-            resources.hub,
-            resources.deadlines,
-            resources.pipes,
-            resources.buffer,
+            context.hub,
+            context.deadlines,
+            context.pipes,
+            context.buffer,
             self,
             upstream,
             idle_timeout=settings.websocket_timeout,

@@ -22,7 +22,7 @@ from h2.exceptions import ProtocolError, TooManyStreamsError
 from hpack.exceptions import HPACKError
 
 from proxy import errors
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h2.output import (
     ENDED,
     LEAVING,
@@ -76,7 +76,7 @@ class Connection(Output):
     detached = False
 
     def __init__(
-        self, sock: Socket | TlsSocket, front: Front, client: str, received: bytes = b"", reader: Any = None
+        self, sock: Socket | TlsSocket, front: Frontend, client: str, received: bytes = b"", reader: Any = None
     ) -> None:
         super().__init__(sock, front, client, reader)
         self._tls = sock if isinstance(sock, TlsSocket) else None
@@ -93,7 +93,7 @@ class Connection(Output):
             self.drain()
         self.settle()
         if received or (self._tls is not None and self._tls.buffered):
-            self.hub.loop.run_callback(self.unasked)
+            self.hub.loop.run_callback(self.on_readable)
 
     @property
     def parked(self) -> bool:
@@ -102,7 +102,7 @@ class Connection(Output):
 
     # Receiving.
 
-    def unasked(self) -> None:
+    def on_readable(self) -> None:
         self._read()
         # Plaintext may wait inside although the descriptor is not readable.
         while self._tls is not None and not self.closed and self.reader.active and self._tls.buffered:
@@ -169,7 +169,7 @@ class Connection(Output):
         stream.head_only = _HEAD in event.headers
         reader = self._reader
         try:
-            if self.front.guests.refused(self.sock.fileno()):
+            if self.front.connection_limit.refused(self.sock.fileno()):
                 raise ExchangeError(errors.CONNECTIONS)
             stream.request, stream.route = reader.read(event.headers, whole=stream.ended)
         except Malformed:
@@ -194,7 +194,7 @@ class Connection(Output):
 
     def _refuse_malformed(self, number: int, stream: ClientStream | None) -> None:
         """Reset a stream whose request is malformed (RFC 9113 section 8.1.1); the others go on."""
-        self.front.resources.counters.rejected("malformed")
+        self.front.context.counters.rejected("malformed")
         self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
         if stream is not None:
             stream.gone(errors.MALFORMED_BODY)
@@ -319,7 +319,7 @@ class Connection(Output):
             return
         self.stage = ENDED
         if code is not ErrorCodes.NO_ERROR:
-            self.front.resources.counters.rejected("http2_" + code.name.lower())
+            self.front.context.counters.rejected("http2_" + code.name.lower())
             if code is ErrorCodes.ENHANCE_YOUR_CALM:
                 log.warning("HTTP/2 connection of %s ended: %s", self.client or "a local client", reason)
         self.say_goaway(self.last_stream, code, reason[:200])

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h2.library import new_library
 from proxy.net.stream import NEVER, Socket, Stream
 from proxy.net.tls import TlsSocket
@@ -75,9 +75,9 @@ class Output(Stream):
         "stage",
     )
 
-    def __init__(self, sock: Socket | TlsSocket, front: Front, client: str, reader: Any = None) -> None:
-        resources = front.resources
-        super().__init__(cast(Socket, sock), resources.hub, resources.deadlines, reader)
+    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, reader: Any = None) -> None:
+        context = front.context
+        super().__init__(cast(Socket, sock), context.hub, context.deadlines, reader)
         self.front = front
         self.client = client
         self.guard = FrameGuard(monotonic)
@@ -181,8 +181,8 @@ class Output(Stream):
             self._unsent = b""
             self.unwatch_writable()
             if not self.reader.active and self.stage is not LEFT:
-                self.reader.start(self.unasked)
-                self.hub.loop.run_callback(self.unasked)
+                self.reader.start(self.on_readable)
+                self.hub.loop.run_callback(self.on_readable)
             return
         self._taken += sent
         self._unsent = data[sent:]

@@ -6,7 +6,7 @@ A client that repeats its fields, as most programs do, costs a comparison instea
 from collections.abc import Sequence
 from time import monotonic
 
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.origin import read_origin, upstream_fields
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
@@ -20,7 +20,7 @@ _VERSION = 2
 class _Memo:
     """The regular fields and the authority of a client's last request, and what was made of them."""
 
-    __slots__ = ("_authority", "_regular", "_tables", "block", "client", "head", "marks", "route", "scheme")
+    __slots__ = ("_authority", "_regular", "_tables", "block", "client", "head", "route", "scheme", "trace_context")
 
     def __init__(
         self,
@@ -36,7 +36,12 @@ class _Memo:
         self._tables = tables
         self.head = head
         self.route = route
-        self.client, self.scheme, self.block, self.marks = request.client, request.scheme, request.block, request.marks
+        self.client, self.scheme, self.block, self.trace_context = (
+            request.client,
+            request.scheme,
+            request.block,
+            request.trace_context,
+        )
 
     def serves(self, regular: Sequence[Field], authority: bytes | None, tables: Tables, *, whole: bool) -> bool:
         """Whether a request with these fields, `whole` with its head, is read alike."""
@@ -53,7 +58,7 @@ class RequestReader:
 
     __slots__ = ("_client", "_front", "_memo")
 
-    def __init__(self, front: Front, client: str) -> None:
+    def __init__(self, front: Frontend, client: str) -> None:
         self._front = front
         self._client = client
         self._memo: _Memo | None = None
@@ -84,7 +89,7 @@ class RequestReader:
                 client=memo.client,
                 scheme=memo.scheme,
                 host=head.host,
-                marks=memo.marks,
+                trace_context=memo.trace_context,
             )
         else:
             fields.chunked = not whole and not fields.websocket and fields.content_length is None
@@ -98,27 +103,27 @@ class RequestReader:
         """A request whose fields were not seen before."""
         front = self._front
         arrival = Arrival(self._client, front.scheme, front.port)
-        origin, marks = read_origin(tables, route, arrival, head.host, head.fields)
+        origin, trace_context = read_origin(tables, route, arrival, head.host, head.fields)
         return Request(
             head.method,
             head.target,
             _VERSION,
             head.fields,
-            upstream_fields(route, _VERSION, head.host, head.fields, origin, front.resources.counters),
+            upstream_fields(route, _VERSION, head.host, head.fields, origin, front.context.counters),
             monotonic(),
             client=origin.client,
             scheme=origin.scheme,
             host=head.host,
-            marks=marks,
+            trace_context=trace_context,
         )
 
     def _name(self, request: Request) -> None:
-        marks = request.marks
-        if marks is None:
-            request.id = self._front.resources.request_ids.make()
+        trace_context = request.trace_context
+        if trace_context is None:
+            request.id = self._front.context.request_ids.make()
         else:
-            request.id = marks.request_id or self._front.resources.request_ids.make()
-            request.trace = marks.outgoing()
+            request.id = trace_context.request_id or self._front.context.request_ids.make()
+            request.trace = trace_context.outgoing()
 
     def outline(self, section: Sequence[Field]) -> Request:
         """As much of a request that goes no further as the log can tell."""

@@ -19,7 +19,7 @@ from proxy.exchange.downstream import OpenTunnel, TunnelEnded
 from proxy.exchange.machine import Exchange
 from proxy.exchange.route import Route
 from proxy.exchange.tunnel import Tunnel
-from proxy.net.stream import Outlet, Stream
+from proxy.net.stream import Sink, Stream
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.fields import BODILESS
@@ -37,7 +37,7 @@ log = logging.getLogger("gunicorn.error.proxy")
 
 
 class ClientStream(BodySource):
-    """A request and its answer on a connection that others share: a `Downstream`, and its own `Outlet`."""
+    """A request and its answer on a connection that others share: a `Downstream`, and its own `Sink`."""
 
     __slots__ = (
         "_exchange",
@@ -84,7 +84,7 @@ class ClientStream(BodySource):
         if self.refusal is not None or not front.at_once:
             front.resume(self)
             return
-        self._exchange = Exchange(self.route, front.resources, self, self.request)
+        self._exchange = Exchange(self.route, front.context, self, self.request)
         self._exchange.drive_inline()
 
     def resume_exchange(self) -> None:
@@ -103,7 +103,7 @@ class ClientStream(BodySource):
             if self._exchange is not None:
                 self._exchange.drive_blocking()
             elif self.refusal is not None:
-                Exchange(None, front.resources, self, self.request).refuse(self.refusal)
+                Exchange(None, front.context, self, self.request).refuse(self.refusal)
             else:
                 front.exchange(self, self.request, self.route)
         except (ClientGone, DeadlinePassed, OSError):
@@ -158,7 +158,7 @@ class ClientStream(BodySource):
     def refuse_unheard(self) -> None:
         """Log a request that is malformed: its stream was reset, so nobody can be told."""
         self._over = self.begun = True
-        Exchange(None, self.connection.front.resources, self, self.request).refuse(ExchangeError(errors.MALFORMED))
+        Exchange(None, self.connection.front.context, self, self.request).refuse(ExchangeError(errors.MALFORMED))
 
     def gone(self, failure: Failure = errors.CLIENT_CLOSED) -> None:
         """The stream was reset, or the client is gone: the exchange on it is told why."""
@@ -189,7 +189,7 @@ class ClientStream(BodySource):
     # The outlet.
 
     @property
-    def outlet(self) -> Outlet:
+    def sink(self) -> Sink:
         return self
 
     @property
@@ -327,13 +327,13 @@ class ClientStream(BodySource):
         self.begun = True
         self._send_section(upgrade_section(response), last=False)
         self.tunnelled = True
-        resources = self.connection.front.resources
+        context = self.connection.front.context
         self.side = StreamSide(self)
         tunnel = Tunnel(
-            resources.hub,
-            resources.deadlines,
-            resources.pipes,
-            resources.buffer,
+            context.hub,
+            context.deadlines,
+            context.pipes,
+            context.buffer,
             self.side,
             upstream,
             idle_timeout=settings.websocket_timeout,

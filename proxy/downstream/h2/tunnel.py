@@ -36,7 +36,7 @@ class StreamReader:
 
 
 class StreamSide:
-    """A stream with the face of a connected socket, for `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
+    """A stream that looks like a connected socket to `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
 
     __slots__ = ("_stream", "deadline", "descriptor", "reader", "sock", "tunnel")
 

@@ -72,14 +72,14 @@ def _workers(raw: Any) -> int:
     return _whole(raw, 1, MAX_WORKERS, "a whole number")
 
 
-def _size(raw: Any, mend: str = f"{_SIZE_MEND}, or off") -> int:
+def _size(raw: Any, fix: str = f"{_SIZE_MEND}, or off") -> int:
     if raw in OFF:
         return 0
     if isinstance(raw, str):
         match = re.fullmatch(r"(\d{1,15})\s*([bkmg]?)", raw.lower(), re.ASCII)
         raw = int(match[1]) * _SIZE_UNITS[match[2]] if match else None
     if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < 1 << 53:
-        raise ValueError(mend)
+        raise ValueError(fix)
     return raw
 
 

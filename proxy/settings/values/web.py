@@ -85,10 +85,10 @@ def _network(text: str) -> Network:
     except ValueError:
         pass
     try:
-        mend = f"; did you mean {ipaddress.ip_network(text, strict=False)}?"
+        fix = f"; did you mean {ipaddress.ip_network(text, strict=False)}?"
     except ValueError:
-        mend = ""
-    raise ValueError(f"'{text}' is not an address or network such as 10.0.0.0/8{mend}")
+        fix = ""
+    raise ValueError(f"'{text}' is not an address or network such as 10.0.0.0/8{fix}")
 
 
 def _networks(raw: Any) -> tuple[Network, ...]:
@@ -111,12 +111,12 @@ def _rate(raw: Any) -> Rate | None:
 
 def _key(*kinds: str) -> Any:
     named = [kind for kind in kinds if kind in ("header", "cookie")]
-    mend = "expected " + " or ".join(f"{kind}:NAME" if kind in named else kind for kind in kinds)
+    fix = "expected " + " or ".join(f"{kind}:NAME" if kind in named else kind for kind in kinds)
 
     def read(raw: Any) -> Key:
         kind, _, name = raw.partition(":") if isinstance(raw, str) else ("", "", "")
         if kind not in kinds or (kind in named) != bool(name) or (name and not TOKEN.fullmatch(name)):
-            raise ValueError(mend)
+            raise ValueError(fix)
         return Key(kind, name.lower() if kind == "header" else name)
 
     return read

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.admin.admin import Admin
-from proxy.admin.overrides import OrderBook
-from proxy.admin.response import Answer, Asked
+from proxy.admin.overrides import OverrideRecord
+from proxy.admin.response import AdminRequest, AdminResponse
 from proxy.observe.accesslog import Entry
-from proxy.observe.metrics import Board, Gauge, PeerSight, PeerState
+from proxy.observe.metrics import Board, Gauge, PeerSnapshot, PeerState
 from proxy.observe.recent import _REASON, _STATUS, _TOTAL, FAILED, SLOWEST, WINDOW, Recent
 from proxy.observe.reports import AREA, Reports
 from proxy.settings import Address, Peer, RouteSettings, Settings
@@ -51,7 +51,7 @@ class Desk:
     """An admin address, with the shared memory that it looks into."""
 
     def __init__(self, settings: Settings = SETTINGS, workers: int = 0) -> None:
-        self.board, self.reports, self.book = Board(), Reports(), OrderBook()
+        self.board, self.reports, self.book = Board(), Reports(), OverrideRecord()
         self.counters = [self.board.counters(self.board.take(range(slot))) for slot in range(workers)]
         for slot, counters in enumerate(self.counters):
             counters.begin()
@@ -63,7 +63,7 @@ class Desk:
     def _adopt(self, *_: object) -> None:
         """What each worker does when it is told of new orders; all of them are this process."""
         for counters in self.counters:
-            counters.gauge(Gauge.ORDERS, self.book.get().version)
+            counters.gauge(Gauge.OVERRIDES, self.book.get().version)
 
     def ask(
         self,
@@ -74,8 +74,8 @@ class Desk:
         body: bytes = b"",
         *,
         proven: bool = False,
-    ) -> Answer:
-        return self.admin.respond(Asked(method, target, host, fields or {}, body, proven))
+    ) -> AdminResponse:
+        return self.admin.respond(AdminRequest(method, target, host, fields or {}, body, proven))
 
     def order(self, command: str, **given: Any) -> tuple[int, dict[str, Any]]:
         """A command, over the gateway's own socket."""
@@ -295,7 +295,7 @@ def test_a_command_names_the_workers_that_do_not_follow(monkeypatch: pytest.Monk
     monkeypatch.setattr("proxy.admin.commands.ADOPTION", 0.05)
     monkeypatch.setattr("os.kill", lambda *_: None)
     desk = Desk(workers=2)
-    desk.counters[0].gauge(Gauge.ORDERS, 1)
+    desk.counters[0].gauge(Gauge.OVERRIDES, 1)
     status, said = desk.order("maintenance", on=True)
     assert (status, said["behind"], said["workers"]) == (202, [os.getpid()], 2)
     desk.counters[1].gauge(Gauge.DRAINING, 1)
@@ -320,8 +320,10 @@ def test_status_tells_who_serves_what() -> None:
     second.request(b"GET", 500, 0.1, 5, 6)
     second.failed("connect_refused")
     first.rejected("body_too_large")
-    first.see_peers({ONE: PeerSight(PeerState.UP, 1, 2, 1, 99), "127.0.0.1:9": PeerSight(PeerState.DRAINING, 0, 4)})
-    second.see_peers({ONE: PeerSight(PeerState.EJECTED, 3, 4, 1, 98), TWO: PeerSight(PeerState.UP)})
+    first.see_peers(
+        {ONE: PeerSnapshot(PeerState.UP, 1, 2, 1, 99), "127.0.0.1:9": PeerSnapshot(PeerState.DRAINING, 0, 4)}
+    )
+    second.see_peers({ONE: PeerSnapshot(PeerState.EJECTED, 3, 4, 1, 98), TWO: PeerSnapshot(PeerState.UP)})
     first.see_certificates({"example.com": int(time.time()) + 10 * 86400 + 60})
     desk.order("drain", peer=TWO, route="api")
     page = desk.status()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.admin import overrides as orders
-from proxy.admin.overrides import EVERY, MOST, OrderBook, Orders, OrdersBusy
+from proxy.admin import overrides as overrides
+from proxy.admin.overrides import EVERY, MOST, OverrideRecord, Overrides, OverridesBusy
 
 NAMES = st.sampled_from(["api", "web", EVERY])
 PEERS = st.sampled_from(["127.0.0.1:1", "127.0.0.1:2", "unix:/run/a.sock"])
@@ -20,17 +20,17 @@ TRANSITIONS = st.one_of(
     st.builds(lambda peer, route: lambda now: now.undrain(peer, route), PEERS, NAMES),
     st.builds(lambda on, route: lambda now: now.maintain(on=on, route=route), st.booleans(), NAMES),
     st.builds(lambda peer: lambda now: now.switch("api", ("127.0.0.1:1",), (peer,)), PEERS),
-    st.just(Orders.ask_reload),
+    st.just(Overrides.ask_reload),
     st.builds(lambda mistakes: lambda now: now.reloaded(mistakes), st.lists(st.text(max_size=20), max_size=3)),
 )
 
 
 @given(st.lists(TRANSITIONS, max_size=20))
 def test_every_record_survives_its_stored_form_and_versions_only_grow(transitions: list) -> None:  # type: ignore[type-arg]
-    now = Orders()
+    now = Overrides()
     for transition in transitions:
         after = transition(now)
-        assert Orders.decoded(after.encoded()) == after
+        assert Overrides.decoded(after.encoded()) == after
         assert after.version >= now.version
         acted_on = (after.drained, after.maintained, after.switches) != (now.drained, now.maintained, now.switches)
         assert not acted_on or after.version > now.version
@@ -38,7 +38,7 @@ def test_every_record_survives_its_stored_form_and_versions_only_grow(transition
 
 
 def test_a_peer_is_drained_on_one_route_or_on_all() -> None:
-    one = Orders().drain("a:1", "api")
+    one = Overrides().drain("a:1", "api")
     assert one.is_drained("api", "a:1")
     assert not one.is_drained("web", "a:1")
     everywhere = one.drain("a:1")
@@ -49,14 +49,14 @@ def test_a_peer_is_drained_on_one_route_or_on_all() -> None:
 
 
 def test_maintenance_of_all_routes_ends_for_all() -> None:
-    now = Orders().maintain(on=True, route="api").maintain(on=True)
+    now = Overrides().maintain(on=True, route="api").maintain(on=True)
     assert now.in_maintenance("web")
     assert not now.maintain(on=False).in_maintenance("api")
 
 
 def test_a_switch_holds_until_the_settings_name_other_upstreams_or_it_is_switched_back() -> None:
     old, new = ("a:1",), ("b:1 weight=2",)
-    now = Orders().switch("api", old, new)
+    now = Overrides().switch("api", old, new)
     assert now.upstreams("api", old) == new
     assert now.upstreams("web", old) == old
     assert now.upstreams("api", ("c:1",)) == ("c:1",)
@@ -64,26 +64,26 @@ def test_a_switch_holds_until_the_settings_name_other_upstreams_or_it_is_switche
 
 
 def test_what_a_route_is_switched_to_is_drained_no_longer() -> None:
-    now = Orders().drain("b:1", "api").drain("b:1", "web").switch("api", ("a:1",), ("b:1 weight=2",))
+    now = Overrides().drain("b:1", "api").drain("b:1", "web").switch("api", ("a:1",), ("b:1 weight=2",))
     assert not now.is_drained("api", "b:1")
     assert now.is_drained("web", "b:1")
 
 
 def test_an_order_that_changes_nothing_needs_no_new_version() -> None:
-    now = Orders().drain("a:1")
+    now = Overrides().drain("a:1")
     assert now.drain("a:1") is now
     assert now.undrain("b:1") is now
 
 
 def test_orders_are_bounded() -> None:
-    now = Orders()
+    now = Overrides()
     for number in range(MOST):
         now = now.drain(f"a:{number}").switch(f"route-{number}", ("a:1",), ("b:1",))
     with pytest.raises(ValueError, match="undrain"):
         now.drain("one:1")
     with pytest.raises(ValueError, match="into the file"):
         now.switch("one", ("a:1",), ("b:1",))
-    book = OrderBook()
+    book = OverrideRecord()
     assert book.change(lambda _: now) == now
 
 
@@ -94,31 +94,31 @@ JSON = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(json.loads(Orders().encoded()), JSON)))
+@given(st.fixed_dictionaries(dict.fromkeys(json.loads(Overrides().encoded()), JSON)))
 def test_no_record_of_a_worker_breaks_its_master(raw: dict[str, object]) -> None:
     with suppress(ValueError):
-        Orders.decoded(json.dumps(raw))
+        Overrides.decoded(json.dumps(raw))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"version":1}', '{"version":"x","drained":3}'])
 def test_what_was_not_written_here_is_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Orders.decoded(text)
-    assert OrderBook(text).get() == Orders()
+        Overrides.decoded(text)
+    assert OverrideRecord(text).get() == Overrides()
     with pytest.raises(ValueError, match="not a record"):
-        Orders.decoded("[" * 100_000)
+        Overrides.decoded("[" * 100_000)
 
 
 def test_a_binary_upgrade_goes_on_with_the_orders_but_not_with_a_reload_under_way() -> None:
-    book = OrderBook()
+    book = OverrideRecord()
     book.change(lambda now: now.drain("a:1").ask_reload())
-    carried = OrderBook(book.get().encoded()).get()
+    carried = OverrideRecord(book.get().encoded()).get()
     assert carried.is_drained("api", "a:1")
     assert carried.reloads_asked == carried.reloads_done == 0
 
 
 def test_changes_of_many_processes_lose_nothing_though_each_dies_at_once() -> None:
-    book = OrderBook()
+    book = OverrideRecord()
     children = []
     for number in range(8):
         child = os.fork()
@@ -134,7 +134,7 @@ def test_changes_of_many_processes_lose_nothing_though_each_dies_at_once() -> No
 
 
 def test_who_dies_while_it_changes_the_record_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    book = OrderBook()
+    book = OverrideRecord()
     ready, tell = os.pipe()
     child = os.fork()
     if not child:
@@ -142,8 +142,8 @@ def test_who_dies_while_it_changes_the_record_blocks_nobody(monkeypatch: pytest.
         os.write(tell, b"x")
         signal.pause()
     os.read(ready, 1)
-    monkeypatch.setattr(orders, "_PATIENCE", 0.01)
-    with pytest.raises(OrdersBusy, match="try again"):
+    monkeypatch.setattr(overrides, "_PATIENCE", 0.01)
+    with pytest.raises(OverridesBusy, match="try again"):
         book.change(lambda now: now.drain("a:1"))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -151,9 +151,9 @@ def test_who_dies_while_it_changes_the_record_blocks_nobody(monkeypatch: pytest.
 
 
 def test_a_transition_that_refuses_leaves_the_record_and_the_lock() -> None:
-    book = OrderBook()
+    book = OverrideRecord()
 
-    def refuse(_: Orders) -> Orders:
+    def refuse(_: Overrides) -> Overrides:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

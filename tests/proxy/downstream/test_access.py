@@ -429,7 +429,7 @@ def test_a_check_notes_limits_that_see_one_client(flags: dict[str, str | list[st
 
 
 @pytest.mark.parametrize(
-    ("content", "mend"),
+    ("content", "fix"),
     [
         ("", "names no user"),
         ("ann", "line 1: expected USER:HASH"),
@@ -440,10 +440,10 @@ def test_a_check_notes_limits_that_see_one_client(flags: dict[str, str | list[st
         ("x" * (1 << 20) + "y", "larger than"),
     ],
 )
-def test_a_bad_file_of_users_is_explained(tmp_path: Path, content: str, mend: str) -> None:
+def test_a_bad_file_of_users_is_explained(tmp_path: Path, content: str, fix: str) -> None:
     path = tmp_path / "users"
     path.write_text(content)
-    with pytest.raises(ValueError, match=re.escape(mend)):
+    with pytest.raises(ValueError, match=re.escape(fix)):
         read_users(path)
     with pytest.raises(ValueError, match="cannot be read"):
         read_users(tmp_path / "missing")

@@ -282,7 +282,7 @@ def test_a_lock_that_cannot_be_had_refuses_nobody() -> None:
     assert limits.lock.take(1)
     worker = limits.worker(0)
     assert taker(worker)(1, 1.0, 2, 1.0) == 2.0
-    assert worker.presence.enter(1, Kept.CONNECTIONS, 1)
+    assert worker.concurrency.acquire(1, Kept.CONNECTIONS, 1)
     limits.lock.give_back()
     limits.lock.give_back()
     assert taker(worker)(1, 1.0, 2, 1.0) == 1.0
@@ -316,16 +316,16 @@ def test_connections_are_counted_over_all_workers() -> None:
     limits = Limits(64, 4)
     limits.begin(0)
     limits.begin(1)
-    one, two = limits.worker(0).presence, limits.worker(1).presence
-    assert one.enter(9, Kept.CONNECTIONS, 2)
-    assert two.enter(9, Kept.CONNECTIONS, 2)
-    assert not one.enter(9, Kept.CONNECTIONS, 2)
-    assert not two.enter(9, Kept.CONNECTIONS, 2)
-    assert two.enter(9, Kept.WEBSOCKETS, 1), "WebSockets are counted apart"
-    assert one.enter(8, Kept.CONNECTIONS, 1), "other clients too"
-    two.leave(9, Kept.CONNECTIONS)
-    assert one.enter(9, Kept.CONNECTIONS, 2)
-    two.leave(9, Kept.CONNECTIONS)
+    one, two = limits.worker(0).concurrency, limits.worker(1).concurrency
+    assert one.acquire(9, Kept.CONNECTIONS, 2)
+    assert two.acquire(9, Kept.CONNECTIONS, 2)
+    assert not one.acquire(9, Kept.CONNECTIONS, 2)
+    assert not two.acquire(9, Kept.CONNECTIONS, 2)
+    assert two.acquire(9, Kept.WEBSOCKETS, 1), "WebSockets are counted apart"
+    assert one.acquire(8, Kept.CONNECTIONS, 1), "other clients too"
+    two.release(9, Kept.CONNECTIONS)
+    assert one.acquire(9, Kept.CONNECTIONS, 2)
+    two.release(9, Kept.CONNECTIONS)
     assert one.count(9, Kept.CONNECTIONS) == 2, "leaving more often than entering takes nothing from others"
 
 
@@ -336,27 +336,27 @@ def test_a_killed_workers_connections_are_gone() -> None:
 
     def hold(worker: WorkerLimits) -> None:
         for _ in range(3):
-            worker.presence.enter(9, Kept.WEBSOCKETS, 3)
+            worker.concurrency.acquire(9, Kept.WEBSOCKETS, 3)
         inside.set()
         signal.pause()
 
-    own = limits.worker(0).presence
+    own = limits.worker(0).concurrency
     with worker_of(limits, 1, hold):
         assert inside.wait(PATIENCE)
         assert own.count(9, Kept.WEBSOCKETS) == 3
-        assert not own.enter(9, Kept.WEBSOCKETS, 3)
-    assert own.enter(9, Kept.WEBSOCKETS, 3)
+        assert not own.acquire(9, Kept.WEBSOCKETS, 3)
+    assert own.acquire(9, Kept.WEBSOCKETS, 3)
     limits.begin(1)
     assert own.count(9, Kept.WEBSOCKETS) == 1, "the next worker of the slot begins at zero"
 
 
 def test_a_crowded_table_counts_who_it_can_and_refuses_nobody() -> None:
-    presence = alone(WAYS).presence
+    concurrency = alone(WAYS).concurrency
     for key in range(1, WAYS + 1):
-        assert presence.enter(key, Kept.CONNECTIONS, 1)
-    assert not presence.enter(1, Kept.CONNECTIONS, 1)
-    assert presence.enter(99, Kept.CONNECTIONS, 1)
-    assert presence.enter(99, Kept.CONNECTIONS, 1)
-    presence.leave(1, Kept.CONNECTIONS)
-    assert presence.enter(99, Kept.CONNECTIONS, 1), "a client that left made room"
-    assert not presence.enter(99, Kept.CONNECTIONS, 1)
+        assert concurrency.acquire(key, Kept.CONNECTIONS, 1)
+    assert not concurrency.acquire(1, Kept.CONNECTIONS, 1)
+    assert concurrency.acquire(99, Kept.CONNECTIONS, 1)
+    assert concurrency.acquire(99, Kept.CONNECTIONS, 1)
+    concurrency.release(1, Kept.CONNECTIONS)
+    assert concurrency.acquire(99, Kept.CONNECTIONS, 1), "a client that left made room"
+    assert not concurrency.acquire(99, Kept.CONNECTIONS, 1)

@@ -2,8 +2,8 @@
 
 import socket
 
-from proxy.downstream.frontend import Front
-from proxy.exchange.context import Resources, Tally
+from proxy.downstream.frontend import Frontend
+from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.route import Tables
 from proxy.limits import Limits
 from proxy.net.splice import Pipes
@@ -25,7 +25,7 @@ class Guest:
     looks = 0
     idle = True
 
-    def __init__(self, sock: Socket, front: Front, _client: str) -> None:
+    def __init__(self, sock: Socket, front: Frontend, _client: str) -> None:
         self._sock = sock
         self._front = front
         self.deadline = float(len(front.connections))
@@ -43,13 +43,13 @@ class Guest:
         self._sock.close()
 
 
-def full_front(loop: Loop) -> Front:
-    resources = Resources(
+def full_front(loop: Loop) -> Frontend:
+    context = ExchangeContext(
         loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), Board().counters(0),
-        AccessLog(None, "combined", lambda _count: None), RequestIds(), set(), Tally(),
+        AccessLog(None, "combined", lambda _count: None), RequestIds(), set(), Waiting(),
         Limits(16, 1).worker(0))  # fmt: skip
     tables = Tables(Settings(workers=1, max_connections=LIMIT), HeadLimits(4094, 8190, 100, 32768), [])
-    front = Front(tables, resources, lambda *_: None, Guest, b"http", b"80")
+    front = Frontend(tables, context, lambda *_: None, Guest, b"http", b"80")
     Guest.looks, Guest.idle = 0, True
     for _ in range(LIMIT):
         come(front)
@@ -57,7 +57,7 @@ def full_front(loop: Loop) -> Front:
     return front
 
 
-def come(front: Front) -> Socket:
+def come(front: Frontend) -> Socket:
     near, far = socket.socketpair()
     far.close()
     sock = Socket(int(near.family), int(near.type), near.proto, fileno=near.detach())
@@ -65,21 +65,21 @@ def come(front: Front) -> Socket:
     return sock
 
 
-def guests(front: Front) -> set[Guest]:
+def connection_limit(front: Frontend) -> set[Guest]:
     return {guest for guest in front.connections if isinstance(guest, Guest)}
 
 
 def test_those_idle_longest_make_room() -> None:
     def test(loop: Loop) -> None:
         front = full_front(loop)
-        before = sorted(guests(front), key=lambda guest: guest.deadline)
+        before = sorted(connection_limit(front), key=lambda guest: guest.deadline)
         newcomer = come(front)
         assert newcomer.fileno() >= 0
         closed = [guest.closed for guest in before]
         made = sum(closed)
         assert 0 < made <= LIMIT // 32
         assert closed == [True] * made + [False] * (LIMIT - made)
-        for guest in guests(front):
+        for guest in connection_limit(front):
             guest.close()
 
     run(test)
@@ -92,7 +92,7 @@ def test_a_flood_of_newcomers_looks_at_each_connection_now_and_then() -> None:
             come(front)
         assert len(front.connections) <= LIMIT
         assert Guest.looks < 70 * LIMIT  # a search for each would be LIMIT times LIMIT
-        for guest in guests(front):
+        for guest in connection_limit(front):
             guest.close()
 
     run(test)
@@ -109,7 +109,7 @@ def test_where_nobody_is_idle_a_flood_is_turned_away_without_looking() -> None:
         Guest.idle = True
         front._full_until = 0.0
         assert come(front).fileno() >= 0
-        for guest in guests(front):
+        for guest in connection_limit(front):
             guest.close()
 
     run(test)

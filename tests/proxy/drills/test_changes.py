@@ -71,10 +71,10 @@ def serial(port: int, trust: ssl.SSLContext) -> str:
         return str(certificate["serialNumber"])
 
 
-def change(gateway: Face, *edits: tuple[str, str]) -> None:
+def change(gateway: Face, *rewrite: tuple[str, str]) -> None:
     """Edit the file and have it read again."""
     text = gateway.config.read_text()
-    for old, new in edits:
+    for old, new in rewrite:
         assert old in text
         text = text.replace(old, new)
     gateway.configure(text)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.proxy.exchange.house import ClientEnd, House, UpstreamEnd
+from tests.proxy.exchange.harness import ClientEnd, Harness, UpstreamEnd
 
 IDEMPOTENT = (b"GET", b"HEAD", b"PUT")
 BODY = b"a body of some bytes"
@@ -48,7 +48,7 @@ OPEN = (Fate.SENDING, Fate.ASKED, Fate.PARTLY)
 
 
 @dataclass(eq=False)
-class Asked:
+class AdminRequest:
     """One request of a client."""
 
     method: bytes
@@ -75,10 +75,10 @@ class Caller:
     """A client and what it asked, in order."""
 
     end: ClientEnd
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[AdminRequest] = field(default_factory=list)
 
     @property
-    def current(self) -> Asked | None:
+    def current(self) -> AdminRequest | None:
         return self.asked[-1] if self.asked and self.asked[-1].fate in OPEN else None
 
 
@@ -91,7 +91,7 @@ class Exchanges(RuleBasedStateMachine):
 
     @initialize(at_once=st.booleans())
     def begin(self, at_once: bool) -> None:
-        self.house = House(at_once=at_once)
+        self.harness = Harness(at_once=at_once)
         self.callers: list[Caller] = []
         self.gone = 0
         self.count = 0
@@ -106,25 +106,25 @@ class Exchanges(RuleBasedStateMachine):
     def sending(self) -> list[Caller]:
         return [caller for caller in self.callers if caller.current and caller.current.fate is Fate.SENDING]
 
-    def waiting(self, *fates: Fate) -> list[tuple[UpstreamEnd, Asked]]:
+    def waiting(self, *fates: Fate) -> list[tuple[UpstreamEnd, AdminRequest]]:
         """The upstream's connections with a request on them, and that request."""
         found = []
         by_target = {asked.target: asked for caller in self.callers for asked in caller.asked}
-        for end in self.house.upstreams:
+        for end in self.harness.upstreams:
             asked = by_target.get(end.requests[0][1]) if end.requests and not end.closed else None
             if asked is not None and asked.fate in fates:
                 found.append((end, asked))
         return found
 
-    def unasked(self) -> list[UpstreamEnd]:
-        return [end for end in self.house.upstreams if not end.closed and not end.ended and not end.requests]
+    def on_readable(self) -> list[UpstreamEnd]:
+        return [end for end in self.harness.upstreams if not end.closed and not end.ended and not end.requests]
 
     # Clients.
 
     @precondition(lambda self: sum(not caller.end.ended for caller in self.callers) < 4)
     @rule()
     def connect(self) -> None:
-        self.callers.append(Caller(self.house.connect()))
+        self.callers.append(Caller(self.harness.connect()))
 
     @precondition(lambda self: self.idle())
     @rule(number=NUMBER, method=st.sampled_from([b"GET", b"HEAD", b"PUT", b"POST"]), cut=CUT)
@@ -137,11 +137,11 @@ class Exchanges(RuleBasedStateMachine):
         head = b"%s %s HTTP/1.1\r\nHost: a\r\n" % (method, target)
         data = head + (b"Content-Length: %d\r\n" % len(body) if body else b"") + b"\r\n" + body
         cut = len(data) - cut if cut < len(data) else len(data)
-        asked = Asked(method, target, data[cut:])
+        asked = AdminRequest(method, target, data[cut:])
         asked.fate = Fate.SENDING if asked.rest else Fate.ASKED
         caller.asked.append(asked)
         caller.end.sock.sendall(data[:cut])
-        self.house.settle()
+        self.harness.settle()
 
     @precondition(lambda self: self.sending())
     @rule(number=NUMBER, count=st.integers(1, 120))
@@ -152,7 +152,7 @@ class Exchanges(RuleBasedStateMachine):
         if not asked.rest:
             asked.fate = Fate.ASKED
         caller.end.sock.sendall(piece)
-        self.house.settle()
+        self.harness.settle()
 
     @precondition(lambda self: self.count >= self.calm_until and self.callers)
     @rule(number=NUMBER)
@@ -161,7 +161,7 @@ class Exchanges(RuleBasedStateMachine):
         caller = self.callers.pop(number % len(self.callers))
         self.gone += len(caller.asked)
         self.calm_until = self.count + 2
-        self.house.leave(caller.end)
+        self.harness.leave(caller.end)
 
     # The upstream.
 
@@ -196,13 +196,13 @@ class Exchanges(RuleBasedStateMachine):
         piece, asked.unsent = asked.unsent[:count], asked.unsent[count:]
         self._send(end, asked, piece)
 
-    def _send(self, end: UpstreamEnd, asked: Asked, data: bytes) -> None:
+    def _send(self, end: UpstreamEnd, asked: AdminRequest, data: bytes) -> None:
         end.sock.sendall(data)
         asked.fate = Fate.PARTLY
         if not asked.unsent and not asked.until_close:
             asked.fate = Fate.ANSWERED
             end.answered()
-        self.house.settle()
+        self.harness.settle()
 
     @precondition(lambda self: self.waiting(Fate.ASKED, Fate.PARTLY))
     @rule(number=NUMBER)
@@ -219,9 +219,9 @@ class Exchanges(RuleBasedStateMachine):
         else:
             self._end_early(asked, 502)
         end.close()
-        self.house.repeats(asked.target) if asked.fate is Fate.ASKED else self.house.settle()
+        self.harness.repeats(asked.target) if asked.fate is Fate.ASKED else self.harness.settle()
 
-    def _end_early(self, asked: Asked, status: int) -> None:
+    def _end_early(self, asked: AdminRequest, status: int) -> None:
         """No more will come of the response: whether its client has the final head decides what it can be told."""
         caller = next(caller for caller in self.callers if asked in caller.asked)
         if caller.end.responses([asked.read_as for asked in caller.asked])[1]:
@@ -229,16 +229,16 @@ class Exchanges(RuleBasedStateMachine):
         else:
             asked.fate, asked.status, asked.body = Fate.ANSWERED, status, None
 
-    @precondition(lambda self: self.unasked())
+    @precondition(lambda self: self.on_readable())
     @rule(number=NUMBER, speaks=st.booleans())
     def end_idle(self, number: int, speaks: bool) -> None:
         """The upstream closes a connection without a request, or sends on it what nobody may ever see."""
-        end = self.unasked()[number % len(self.unasked())]
+        end = self.on_readable()[number % len(self.on_readable())]
         if speaks:
             end.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray")
         else:
             end.close()
-        self.house.settle()
+        self.harness.settle()
 
     # Time.
 
@@ -251,13 +251,13 @@ class Exchanges(RuleBasedStateMachine):
             if asked is not None:
                 self._end_early(asked, 408 if asked.fate is Fate.SENDING else 504)
         self.calm_until = self.count + 4
-        self.house.late()
+        self.harness.late()
 
     # What holds at every moment.
 
     @invariant()
     def clients_have_what_is_due(self) -> None:
-        if not hasattr(self, "house"):
+        if not hasattr(self, "harness"):
             return
         for caller in self.callers:
             complete, begun = caller.end.responses([asked.read_as for asked in caller.asked])
@@ -271,19 +271,19 @@ class Exchanges(RuleBasedStateMachine):
 
     @invariant()
     def everything_is_counted(self) -> None:
-        if not hasattr(self, "house"):
+        if not hasattr(self, "harness"):
             return
-        assert not self.house.violations, self.house.violations
+        assert not self.harness.violations, self.harness.violations
         asked = [asked for caller in self.callers for asked in caller.asked]
         waiting = sum(a.fate in (Fate.ASKED, Fate.PARTLY) for a in asked)
-        assert self.house.busy == waiting
-        assert self.house.finished == self.count - sum(a.fate in OPEN for a in asked)
+        assert self.harness.busy == waiting
+        assert self.harness.finished == self.count - sum(a.fate in OPEN for a in asked)
 
     def teardown(self) -> None:
-        if hasattr(self, "house"):
-            self.house.close()
-            assert self.house.busy == 0
-            assert not self.house.front.connections
+        if hasattr(self, "harness"):
+            self.harness.close()
+            assert self.harness.busy == 0
+            assert not self.harness.front.connections
 
 
 Exchanges.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

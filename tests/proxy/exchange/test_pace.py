@@ -1,8 +1,8 @@
 """How slowly a body that is read to its end may come."""
 
 import pytest
-from proxy.exchange.downstream.h1 import body as module
 
+from proxy.downstream.h1 import body as module
 from proxy.downstream.h1.body import Pace
 from proxy.errors import ExchangeError
 from proxy.settings import Settings

@@ -14,9 +14,9 @@ import gevent
 import pytest
 
 from proxy.errors import ClientGone, ExchangeError
+from proxy.exchange import relay as module
 from proxy.exchange.delivery import PaceLimits
 from proxy.exchange.intake import Intake, Recoding
-from proxy.exchange.machine import relay as module
 from proxy.exchange.relay import Relay, RelayLimits
 from proxy.net import splice, watermark
 from proxy.net import spool as spool_module

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.errors import ExchangeError
 from proxy.filters.cors import Cors
-from proxy.filters.response import Answer
+from proxy.filters.response import LocalResponse
 
 APP = b"https://app.example"
 ASKS = b"Access-Control-Request-Method: PUT"
@@ -14,7 +14,7 @@ def cors(*origins: str, credentials: bool = False) -> Cors:
     return Cors(origins, ["GET", "PUT"], ["Content-Type"], credentials=credentials, max_age=600.0)
 
 
-def preflight(rules: Cors, *lines: bytes, method: bytes = b"OPTIONS") -> Answer | None:
+def preflight(rules: Cors, *lines: bytes, method: bytes = b"OPTIONS") -> LocalResponse | None:
     return rules.preflight(method, list(lines))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
 from proxy.filters.files import Files, content_type
-from proxy.filters.response import Answer, File
+from proxy.filters.response import File, LocalResponse
 from tests.proxy.filters.requests import asked
 
 OLD = 1_700_000_000
@@ -42,7 +42,9 @@ def site(tmp_path: Path) -> Path:
     return root
 
 
-def ask(site: Path, target: str, *lines: bytes, method: bytes = b"GET", later: float = 0.0) -> tuple[Answer, bytes]:
+def ask(
+    site: Path, target: str, *lines: bytes, method: bytes = b"GET", later: float = 0.0
+) -> tuple[LocalResponse, bytes]:
     """The answer and its body's bytes, `later` seconds from now; the file is closed again."""
     answer = Files(site, "index.html", clock=lambda: time() + later).check(asked(target, *lines, method=method))
     if isinstance(answer.body, File):
@@ -67,7 +69,7 @@ def descriptors(site: Path) -> list[str]:
     return [path for path in found if path.startswith(str(site))]
 
 
-def field(answer: Answer, name: str) -> str | None:
+def field(answer: LocalResponse, name: str) -> str | None:
     found = dict(line.decode().split(": ", 1) for line in answer.fields)
     return found.get(name)
 

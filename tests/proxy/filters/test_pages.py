@@ -8,10 +8,10 @@ import pytest
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.filters.header_fields import FieldChanges
+from proxy.filters.header_fields import FieldRewrite
 from proxy.filters.maintenance import Maintenance
 from proxy.settings.pages import MAX_PAGE, load_pages
-from proxy.settings.values.edits import NAMES, OF_ANSWERS, OF_REQUESTS
+from proxy.settings.values.rewrite import NAMES, OF_ANSWERS, OF_REQUESTS
 from tests.proxy.filters.requests import asked
 
 
@@ -49,7 +49,7 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "mend"),
+    ("name", "content", "fix"),
     [
         ("6xx.html", b"", "rename it"),
         ("404.JSON.html", b"", "rename it"),
@@ -58,9 +58,9 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
         ("404.json", b"{", "not valid JSON"),
     ],
 )
-def test_pages_that_cannot_be_used_are_named(tmp_path: Path, name: str, content: bytes, mend: str) -> None:
+def test_pages_that_cannot_be_used_are_named(tmp_path: Path, name: str, content: bytes, fix: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=mend) as mistake:
+    with pytest.raises(ValueError, match=fix) as mistake:
         load_pages(tmp_path, None)
     assert name in str(mistake.value)
 
@@ -94,10 +94,10 @@ def test_maintenance_refuses_all_but_the_allowed() -> None:
 
 
 def test_fields_are_set_once_and_removed() -> None:
-    changes = FieldChanges([("X-Frame-Options", "DENY")], ["Server"])
+    changes = FieldRewrite([("X-Frame-Options", "DENY")], ["Server"])
     assert changes.apply([b"server: x", b"X-FRAME-OPTIONS: ALLOW", b"A: 1"]) == [b"A: 1", b"X-Frame-Options: DENY"]
     assert changes
-    assert not FieldChanges([], [])
+    assert not FieldRewrite([], [])
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_host_is_needed_where_the_template_names_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "mend"),
+    ("template", "fix"),
     [
         ("https://{user}/", "{user} is unknown"),
         ("ftp://example.org/", "expected a URL"),
@@ -67,8 +67,8 @@ def test_a_host_is_needed_where_the_template_names_it() -> None:
         ("https://example.org/{", "brace"),
     ],
 )
-def test_templates_that_cannot_be_used(template: str, mend: str) -> None:
-    with pytest.raises(ValueError, match=mend):
+def test_templates_that_cannot_be_used(template: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix):
         REDIRECT.read(template)
 
 

@@ -105,19 +105,19 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
             running.close()
 
 
-class Answer:
+class LocalResponse:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
         self.fields = response.headers
         self.body = response.read()
 
 
-def ask(gateway: Gateway, path: str, method: str = "GET", **fields: str) -> Answer:
+def ask(gateway: Gateway, path: str, method: str = "GET", **fields: str) -> LocalResponse:
     connection = http.client.HTTPConnection(*gateway.address, timeout=20)
     try:
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         connection.request(method, path, headers=named)
-        return Answer(connection.getresponse())
+        return LocalResponse(connection.getresponse())
     finally:
         connection.close()
 

@@ -11,7 +11,7 @@ from tests.proxy.fuzz.ledger import Message, Verdict, smuggled
 from tests.proxy.h2.raw import Raw, frame
 
 Fields = list[tuple[str, str]]
-Step = Callable[[Raw, int], list[bytes | Frame]]
+Filter = Callable[[Raw, int], list[bytes | Frame]]
 
 _SAME: Fields = [(":scheme", "http"), (":authority", "example.org")]
 _MODES = ("plain", "plain", "early", "chunked", "close")
@@ -80,7 +80,7 @@ class Stream:
     """One request: its steps in their order, and what becomes of it."""
 
     message: Message
-    steps: list[Step]
+    steps: list[Filter]
     answered: bool
     """Whether an answer, or a reset, must come."""
 
@@ -109,7 +109,7 @@ class Sender:
         target = f"/{self._chance.choice(_MODES)}/{identity}"
         return method, target, [(":method", method), *_SAME, (":path", target)]
 
-    def _headers(self, fields: Fields, *, ends: bool) -> Step:
+    def _headers(self, fields: Fields, *, ends: bool) -> Filter:
         """HEADERS, perhaps padded, perhaps with priority, perhaps continued."""
         chance = self._chance
         padding, priority = chance.choice((0, 0, 7, 255)), chance.random() < 0.2
@@ -141,7 +141,7 @@ class Sender:
             (b"", b"a", inner, inner * 3, inner[: self._chance.randrange(len(inner))], bytes(9000))
         )
 
-    def _data(self, body: bytes, *, ends: bool) -> list[Step]:
+    def _data(self, body: bytes, *, ends: bool) -> list[Filter]:
         """DATA frames of any sizes, some of them empty or padded; the last may end the stream."""
         chance = self._chance
         cuts = sorted(chance.randrange(len(body) + 1) for _ in range(chance.choice((0, 0, 1, 2, 4))))
@@ -149,7 +149,7 @@ class Sender:
         pieces = [body[start:end] for start, end in pairwise(at)]
         if ends and chance.random() < 0.3:
             pieces.append(b"")
-        steps: list[Step] = []
+        steps: list[Filter] = []
         for index, piece in enumerate(pieces):
             last = ends and index == len(pieces) - 1
             padding = chance.choice((0, 0, 0, 1, 100))
@@ -157,11 +157,11 @@ class Sender:
         return steps
 
     @staticmethod
-    def _data_frame(piece: bytes, padding: int, *, last: bool) -> Step:
+    def _data_frame(piece: bytes, padding: int, *, last: bool) -> Filter:
         flags = [*(["END_STREAM"] if last else []), *(["PADDED"] if padding else [])]
         return lambda _client, number: [DataFrame(number, data=piece, pad_length=padding, flags=flags)]
 
-    def _ended(self, body: bytes, trailers: Fields | None) -> list[Step]:
+    def _ended(self, body: bytes, trailers: Fields | None) -> list[Filter]:
         """The body and its end: by DATA, or by trailers."""
         if trailers is None:
             return self._data(body, ends=True)
@@ -213,7 +213,7 @@ class Sender:
         """Reset by the client, or never ended."""
         method, target, head = self._head(identity, bodied=True)
         body = self._body(identity) or b"abc"
-        reset: Step = lambda _client, number: [RstStreamFrame(number, error_code=8)]  # noqa: E731
+        reset: Filter = lambda _client, number: [RstStreamFrame(number, error_code=8)]  # noqa: E731
         if self._chance.random() < 0.3:
             steps = [self._headers(head, ends=False), *self._ended(body, None), reset]
             return Stream(Message(identity, method, target, body, Verdict.MAYBE), steps, answered=False)
@@ -231,7 +231,7 @@ class Sender:
         """A frame that means nothing here."""
         return self._chance.choice((PingFrame(0), PriorityFrame(1, depends_on=0), frame(0x55, 3, 1, b"unknown")))
 
-    def interleave(self, streams: list[Stream]) -> Iterator[tuple[int, Step]]:
+    def interleave(self, streams: list[Stream]) -> Iterator[tuple[int, Filter]]:
         """All steps in some order that keeps each stream's own, with the index of the stream."""
         left = [(index, list(stream.steps)) for index, stream in enumerate(streams)]
         while left:

@@ -13,13 +13,13 @@ from proxy.net.spool import REQUESTS, Room, Spool
 def _content(spool: Spool) -> bytes:
     """What a spool sends, by sendfile where it can and past Python's buffers where it must not."""
     contents = []
-    for outlet in (Plain, Sealed):
+    for sink in (Plain, Sealed):
         near, far = socket.socketpair()
         with near, far:
             near.setblocking(False)
             data = b""
             while len(data) < spool.length:
-                assert spool.send_to(outlet(near), len(data))
+                assert spool.send_to(sink(near), len(data))
                 data += far.recv(1 << 20)
             contents.append(data)
     assert contents[0] == contents[1]

@@ -117,7 +117,7 @@ def test_whoever_watches_is_told_beside_the_one_that_waits_to_send() -> None:
         far.sendall(b"one")
         until(lambda: heard)
         assert not waiting.ready()
-        stream.watch_readable(stream.unasked)
+        stream.watch_readable(stream.on_readable)
         far.sendall(b"two")
         gevent.sleep(0.01)
         assert heard == [b"one"]

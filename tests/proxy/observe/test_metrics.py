@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe import metrics
-from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, PeerSight, PeerState, Total
+from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, PeerSnapshot, PeerState, Total
 from proxy.observe.prometheus import peer_views, render
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "run-the-gateway.md"
@@ -116,7 +116,7 @@ def test_every_metric_is_documented() -> None:
     counters.request(b"GET", 200, 0.1, 1, 1)
     counters.rejected("host")
     counters.peer("127.0.0.1:8080").connect()
-    counters.see_peers({"127.0.0.1:8080": PeerSight(PeerState.UP)})
+    counters.see_peers({"127.0.0.1:8080": PeerSnapshot(PeerState.UP)})
     counters.see_certificates({"example.com": 2_000_000_000})
     documented = HOWTO.read_text()
     for family in text_string_to_metric_families(render(board, "1").decode()):
@@ -147,13 +147,13 @@ def test_a_peer_is_up_while_every_worker_says_so_and_only_the_living_are_heard()
     first, second = board.counters(board.take([])), board.counters(board.take([0]))
     for counters in (first, second):
         counters.begin()
-    first.see_peers({"a": PeerSight(PeerState.UP, 1, 2), "b": PeerSight(PeerState.UP)})
-    second.see_peers({"a": PeerSight(PeerState.EJECTED, 3, 4), "b": PeerSight(PeerState.UP)})
+    first.see_peers({"a": PeerSnapshot(PeerState.UP, 1, 2), "b": PeerSnapshot(PeerState.UP)})
+    second.see_peers({"a": PeerSnapshot(PeerState.EJECTED, 3, 4), "b": PeerSnapshot(PeerState.UP)})
     found = samples(board)
     assert (found["peer_up", ("a",)], found["peer_up", ("b",)]) == (0, 1)
-    sight = peer_views(board.slots())["a"].sight
-    assert (sight.state, sight.idle, sight.busy) == (PeerState.EJECTED, 4, 6)
-    first.see_peers({"a": PeerSight(PeerState.UP)})
+    snapshot = peer_views(board.slots())["a"].snapshot
+    assert (snapshot.state, snapshot.idle, snapshot.busy) == (PeerState.EJECTED, 4, 6)
+    first.see_peers({"a": PeerSnapshot(PeerState.UP)})
     board.leave(1)
     found = samples(board)
     assert found["peer_up", ("a",)] == 1
@@ -271,6 +271,6 @@ def test_a_worker_counts_on_whatever_its_predecessor_left_in_the_slot(pattern: b
     counters.request(b"GET", 200, 0.1, 1, 1)
     counters.rejected("x")
     counters.peer("a:1").connect()
-    counters.see_peers({"a:1": PeerSight(PeerState.UP, 1, 2, 1, 99)})
+    counters.see_peers({"a:1": PeerSnapshot(PeerState.UP, 1, 2, 1, 99)})
     [slot] = board.slots()
     assert sum(slot.durations()) == 1

@@ -29,11 +29,16 @@ class Worker(TinyWorker):
     def shared(self) -> Iterator[Any]:
         """Everything that was mapped before the fork."""
         app = self.app
-        yield from (app._handover._memory, app.vault._memory._memory, app.orders._memory, app.reports._memory)
+        yield from (
+            app._config_segment._memory,
+            app.certificate_store._memory._memory,
+            app.overrides._memory,
+            app.reports._memory,
+        )
         yield from (app.board._words, app.limits.bucket_memory, app.limits.presence_memory, app.limits.lock.holder)
 
     def record(self, content: bytes) -> None:
-        memory = self.app.orders._memory
+        memory = self.app.overrides._memory
         frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
         for start in (24, 24 + (120 << 10)):
             memory[start : start + len(frame)] = frame

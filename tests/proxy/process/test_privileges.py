@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.admin.overrides import Orders
+from proxy.admin.overrides import Overrides
 from tests.proxy.process.conftest import TOML
 from tests.proxy.process.running import Gateway, alive
 from tests.proxy.process.test_reload import hup
@@ -57,11 +57,11 @@ def test_no_scribble_over_the_shared_memory_stops_the_master(start: Start, patte
         "[" * 50_000,
         "null",
         json.dumps({"version": 10**400}),
-        Orders(version=(1 << 60) - 1, reloads_asked=(1 << 60) - 1).encoded(),
-        Orders(reloads_asked=5).encoded().replace('"version":0', '"version":1e999'),
-        Orders(reloads_asked=1 << 70).encoded(),
-        Orders(drained=frozenset((f"route-{number}", "peer" * 20) for number in range(1000))).encoded(),
-        Orders(mistakes=("x" * 1000,) * 100).encoded(),
+        Overrides(version=(1 << 60) - 1, reloads_asked=(1 << 60) - 1).encoded(),
+        Overrides(reloads_asked=5).encoded().replace('"version":0', '"version":1e999'),
+        Overrides(reloads_asked=1 << 70).encoded(),
+        Overrides(drained=frozenset((f"route-{number}", "peer" * 20) for number in range(1000))).encoded(),
+        Overrides(mistakes=("x" * 1000,) * 100).encoded(),
         "\ud800",
     ],
 )

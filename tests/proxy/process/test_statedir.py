@@ -10,7 +10,7 @@ import pytest
 
 from proxy.acme.state import State
 from proxy.net.certificates import self_signed, write_private
-from proxy.process.certificate_store import Vault, self_signed_file
+from proxy.process.certificate_store import CertificateStore, self_signed_file
 from proxy.process.state_directory import prepare_state
 from proxy.settings import Settings, SettingsError
 
@@ -117,7 +117,7 @@ def test_root_writes_where_its_workers_may_and_nowhere_else(ground: Path) -> Non
     pid = os.getpid()
     for name in ("self-signed.pem", f".self-signed.pem.{pid}"):
         (directory / name).symlink_to(ground / "secret")
-    Vault().fill(chosen)
+    CertificateStore().fill(chosen)
     assert (ground / "secret").read_text() == "root's"
     written = self_signed_file(directory)
     assert not written.is_symlink()
@@ -143,5 +143,5 @@ def test_root_reads_no_file_for_its_workers_that_they_may_not_read(ground: Path,
             place.hardlink_to(stolen)
         else:
             place.symlink_to(stolen)
-    keyring = Vault().fill(replace(chosen, state_dir=directory))
-    assert all(pair.stands_in for pair in keyring.pairs)
+    certificate_set = CertificateStore().fill(replace(chosen, state_dir=directory))
+    assert all(pair.stands_in for pair in certificate_set.pairs)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from proxy.admin.overrides import ENVIRONMENT, OrderBook
+from proxy.admin.overrides import ENVIRONMENT, OverrideRecord
 from tests.ports import ports
 from tests.proxy.process.conftest import TOML
 from tests.proxy.process.running import PATIENCE, ROOT, Gateway, alive
@@ -222,7 +222,7 @@ def test_a_successor_that_cannot_be_started_leaves_everything_as_it_is(start: St
 
 
 def test_orders_of_any_size_pass_to_a_successor() -> None:
-    book = OrderBook()
+    book = OverrideRecord()
     with suppress(ValueError):
         for number in range(100_000):
             book.change(lambda now, name=f"a-long-name-of-a-peer.example.com:{number}": now.drain(name))  # type: ignore[misc]

@@ -19,7 +19,7 @@ from typing import Any
 from gunicorn.workers.base import Worker as BaseWorker
 
 from proxy.admin.admin import Admin
-from proxy.admin.response import Asked
+from proxy.admin.response import AdminRequest
 from proxy.cli import main
 from proxy.observe.metrics import Gauge
 from proxy.process import supervisor
@@ -44,12 +44,14 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.log.info("worker runs with hold %g", self.settings.hold)
 
     def adopt(self) -> None:
-        self.counters.gauge(Gauge.ORDERS, self.app.orders.get().version)
+        self.counters.gauge(Gauge.OVERRIDES, self.app.overrides.get().version)
 
     def run(self) -> None:
         self.settings = self.app.settings
         self.counters = self.app.board.counters(self.slot)
-        self.admin = Admin(self.app.board, self.app.reports, self.app.orders, self.app.version, lambda: self.settings)
+        self.admin = Admin(
+            self.app.board, self.app.reports, self.app.overrides, self.app.version, lambda: self.settings
+        )
         self.adopt()
         threads: list[threading.Thread] = []
         for listener in self.sockets:
@@ -85,7 +87,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def answer(self, lines: Any, line: str, is_admin: bool) -> None:
         if line.startswith("/"):
-            page = self.admin.respond(Asked(b"GET", line.encode()))
+            page = self.admin.respond(AdminRequest(b"GET", line.encode()))
             print(page.body.decode() if is_admin else "not here", file=lines, flush=True)
         elif line == "wait":
             print("waiting", file=lines, flush=True)

@@ -132,7 +132,7 @@ def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "raw", "mend"),
+    ("kind", "raw", "fix"),
     [
         (values.SIZE, "64kb", "such as 64k"),
         (values.SIZE, -1, "such as 64k"),
@@ -185,8 +185,8 @@ def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:
         (values.ADMIN, True, "one address"),
     ],
 )
-def test_a_wrong_value_is_told_the_mend(kind: values.Kind, raw: object, mend: str) -> None:
-    with pytest.raises(ValueError, match=mend):
+def test_a_wrong_value_is_told_the_mend(kind: values.Kind, raw: object, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix):
         kind.read(raw)
 
 
@@ -227,7 +227,7 @@ def test_an_origin_is_read_as_browsers_write_it(written: str, read: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("written", "mend"),
+    ("written", "fix"),
     [
         ("https://*.example.com", "a \\* stands for all origins and for no part of one; list each of them"),
         ("https://*", "list each of them"),
@@ -256,6 +256,6 @@ def test_an_origin_is_read_as_browsers_write_it(written: str, read: str) -> None
         ("file://", "is not an origin"),
     ],
 )
-def test_what_no_browser_s_origin_equals_is_refused(written: str, mend: str) -> None:
-    with pytest.raises(ValueError, match=mend):
+def test_what_no_browser_s_origin_equals_is_refused(written: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix):
         web.ORIGINS.read([written])

@@ -13,7 +13,7 @@ from acme import client, messages
 from josepy.jwk import JWKEC
 
 from proxy.acme.network import Network, retry_after
-from proxy.acme.order import Authority as Asked
+from proxy.acme.order import Authority as AdminRequest
 from proxy.acme.order import NotObtained, obtain, register
 from proxy.acme.renewal import pause
 from proxy.acme.state import LONGEST_WAIT, Failures, State
@@ -39,8 +39,8 @@ def state(server: Pebble, tmp_path: Path) -> State:
     return State(tmp_path, server.directory)
 
 
-def asked(server: Pebble, email: str = "old@site.test") -> Asked:
-    return Asked(server.directory, server.ca, email, "test")
+def asked(server: Pebble, email: str = "old@site.test") -> AdminRequest:
+    return AdminRequest(server.directory, server.ca, email, "test")
 
 
 class Account:
@@ -207,7 +207,7 @@ class TestRefusals:
 
 def test_an_authoritys_words_are_one_line_of_the_log(tmp_path: Path) -> None:
     with refusing(Refusal("/account", 403, "unauthorized")) as directory, pytest.raises(NotObtained) as caught:
-        register(Asked(directory, None, "a@site.test", "test"), State(tmp_path, directory))
+        register(AdminRequest(directory, None, "a@site.test", "test"), State(tmp_path, directory))
     assert str(caught.value).isprintable()
     assert "as told" in str(caught.value)
 

@@ -14,17 +14,17 @@ from cryptography.hazmat.primitives import serialization
 from proxy.net.certificates import (
     DAY,
     CertificateError,
+    expiry_warning,
     new_key,
     pem_of,
     read_authorities,
     read_joined,
     read_pair,
     self_signed,
-    worries,
     write_private,
 )
-from proxy.net.keyring import Keyring, expiries
-from proxy.net.tls_contexts import FrontDoor
+from proxy.net.keyring import CertificateSet, expiries
+from proxy.net.tls_contexts import TlsContexts
 from tests.proxy.tls.authority import Authority
 
 
@@ -140,7 +140,7 @@ def test_dates_that_worry(authority: Authority) -> None:
         cert, key = authority.issue(
             "dates.test", begins=datetime.timedelta(days=begins), ends=datetime.timedelta(days=ends)
         )
-        return worries(read_pair(cert, key), time.time(), renewed=renewed)
+        return expiry_warning(read_pair(cert, key), time.time(), renewed=renewed)
 
     assert worry(-30, 60) == ""
     assert "expires on" in worry(-80, 10)
@@ -154,13 +154,13 @@ def test_a_self_signed_certificate_serves(tmp_path: Path) -> None:
     pair = self_signed(("localhost", "127.0.0.1", "::1"))
     assert pair.names == ("localhost", "127.0.0.1", "::1")
     assert pair.expires - time.time() > 300 * DAY
-    FrontDoor().furnish(Keyring((pair,)))
+    TlsContexts().install(CertificateSet((pair,)))
     file = tmp_path / "joined.pem"
     write_private(file, pair.key + pair.chain)
     assert file.stat().st_mode & 0o777 == 0o600
     assert read_joined(file).names == pair.names
     assert list(tmp_path.iterdir()) == [file]
-    FrontDoor().furnish(Keyring((read_joined(file),)))
+    TlsContexts().install(CertificateSet((read_joined(file),)))
 
 
 def test_a_file_that_the_gateway_did_not_write(tmp_path: Path) -> None:

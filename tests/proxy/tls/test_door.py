@@ -10,29 +10,29 @@ from dataclasses import replace
 import pytest
 
 from proxy.net.certificates import read_authorities, read_pair
-from proxy.net.keyring import KeyPair, Keyring
+from proxy.net.keyring import CertificateSet, KeyPair
 from proxy.net.tls import TlsSocket
-from proxy.net.tls_contexts import FrontDoor, ignore_unreadable_names
+from proxy.net.tls_contexts import TlsContexts, ignore_unreadable_names
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import Client, shake_hands
 
 
 @pytest.fixture(scope="module")
-def keyring(authority: Authority) -> Keyring:
+def certificate_set(authority: Authority) -> CertificateSet:
     first = read_pair(*authority.issue("first.test", "www.first.test"))
     wild = read_pair(*authority.issue("*.wild.test"))
     exact = read_pair(*authority.issue("one.wild.test"))
-    return Keyring((first, wild, exact))
+    return CertificateSet((first, wild, exact))
 
 
-def furnished(keyring: Keyring) -> FrontDoor:
-    door = FrontDoor()
-    door.furnish(keyring)
-    return door
+def furnished(certificate_set: CertificateSet) -> TlsContexts:
+    tls_contexts = TlsContexts()
+    tls_contexts.install(certificate_set)
+    return tls_contexts
 
 
 def connect(
-    door: FrontDoor,
+    tls_contexts: TlsContexts,
     context: ssl.SSLContext,
     name: str | None,
     session: ssl.SSLSession | None = None,
@@ -43,7 +43,7 @@ def connect(
     client = Client(context, far, name)
     if session is not None:
         client.tls.session = session
-    return TlsSocket(near, door.context), client
+    return TlsSocket(near, tls_contexts.context), client
 
 
 def end(near: TlsSocket, client: Client) -> None:
@@ -51,9 +51,11 @@ def end(near: TlsSocket, client: Client) -> None:
     client.far.close()
 
 
-def visit(door: FrontDoor, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
+def visit(
+    tls_contexts: TlsContexts, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSession | None:
     """The session that a client takes home. Raises if the handshake fails on either side."""
-    near, client = connect(door, context, "first.test", session)
+    near, client = connect(tls_contexts, context, "first.test", session)
     try:
         shake_hands(near, client)
         near.send(b"x")
@@ -64,10 +66,10 @@ def visit(door: FrontDoor, context: ssl.SSLContext, session: ssl.SSLSession | No
         end(near, client)
 
 
-def shown(door: FrontDoor, context: ssl.SSLContext, name: str | None) -> set[str]:
+def shown(tls_contexts: TlsContexts, context: ssl.SSLContext, name: str | None) -> set[str]:
     """The names of the certificate that a client is shown."""
     context.check_hostname = False
-    near, client = connect(door, context, name)
+    near, client = connect(tls_contexts, context, name)
     shake_hands(near, client)
     certificate = client.tls.getpeercert()
     assert certificate is not None
@@ -89,31 +91,31 @@ def shown(door: FrontDoor, context: ssl.SSLContext, name: str | None) -> set[str
     ],
 )
 def test_the_certificate_is_the_names_own_then_a_wildcards_then_the_first(
-    authority: Authority, keyring: Keyring, asked: str, expected: str
+    authority: Authority, certificate_set: CertificateSet, asked: str, expected: str
 ) -> None:
-    assert expected in shown(furnished(keyring), authority.trust(), asked or None)
+    assert expected in shown(furnished(certificate_set), authority.trust(), asked or None)
 
 
-def test_alpn_offers_http2_only_where_it_is_on(authority: Authority, keyring: Keyring) -> None:
+def test_alpn_offers_http2_only_where_it_is_on(authority: Authority, certificate_set: CertificateSet) -> None:
     context = authority.trust()
     context.set_alpn_protocols(["h2", "http/1.1"])
     for http2, expected in ((True, "h2"), (False, "http/1.1")):
-        near, client = connect(furnished(Keyring(keyring.pairs, http2=http2)), context, "first.test")
+        near, client = connect(furnished(CertificateSet(certificate_set.pairs, http2=http2)), context, "first.test")
         shake_hands(near, client)
         assert near.protocol == client.tls.selected_alpn_protocol() == expected
         end(near, client)
 
 
-def test_the_oldest_version_changes_with_the_keyring(authority: Authority, keyring: Keyring) -> None:
+def test_the_oldest_version_changes_with_the_keyring(authority: Authority, certificate_set: CertificateSet) -> None:
     old = authority.trust()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
-    door = furnished(keyring)
-    near, client = connect(door, old, "first.test")
+    tls_contexts = furnished(certificate_set)
+    near, client = connect(tls_contexts, old, "first.test")
     shake_hands(near, client)
     assert near.version == "TLSv1.2"
     end(near, client)
-    door.furnish(Keyring(keyring.pairs, oldest="1.3"))
-    near, client = connect(door, old, "first.test")
+    tls_contexts.install(CertificateSet(certificate_set.pairs, oldest="1.3"))
+    near, client = connect(tls_contexts, old, "first.test")
     with pytest.raises(ssl.SSLError):
         shake_hands(near, client)
     end(near, client)
@@ -127,12 +129,12 @@ def test_the_oldest_version_changes_with_the_keyring(authority: Authority, keyri
     ],
 )
 def test_the_cheapest_cipher_is_chosen_unless_the_client_has_no_aes(
-    authority: Authority, keyring: Keyring, offered: str, expected: str
+    authority: Authority, certificate_set: CertificateSet, offered: str, expected: str
 ) -> None:
     context = authority.trust()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(f"ECDHE+{offered}:ECDHE+AESGCM:ECDHE+CHACHA20:AES128-SHA")
-    near, client = connect(furnished(keyring), context, "first.test")
+    near, client = connect(furnished(certificate_set), context, "first.test")
     shake_hands(near, client)
     cipher = client.tls.cipher()
     assert cipher is not None
@@ -141,25 +143,27 @@ def test_the_cheapest_cipher_is_chosen_unless_the_client_has_no_aes(
     end(near, client)
 
 
-def test_ciphers_without_forward_secrecy_are_refused(authority: Authority, keyring: Keyring) -> None:
+def test_ciphers_without_forward_secrecy_are_refused(authority: Authority, certificate_set: CertificateSet) -> None:
     context = authority.trust()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     for weak in ("AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "AES128-GCM-SHA256"):
         context.set_ciphers(weak)
-        near, client = connect(furnished(keyring), context, "first.test")
+        near, client = connect(furnished(certificate_set), context, "first.test")
         with pytest.raises(ssl.SSLError):
             shake_hands(near, client)
         end(near, client)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_ticket_outlives_a_reload(authority: Authority, keyring: Keyring, version: ssl.TLSVersion) -> None:
+def test_a_ticket_outlives_a_reload(
+    authority: Authority, certificate_set: CertificateSet, version: ssl.TLSVersion
+) -> None:
     context = authority.trust()
     context.maximum_version = version
-    door = furnished(keyring)
+    tls_contexts = furnished(certificate_set)
     session = None
     for resumed in (False, True, True):
-        near, client = connect(door, context, "one.wild.test", session)
+        near, client = connect(tls_contexts, context, "one.wild.test", session)
         shake_hands(near, client)
         assert near.resumed is resumed
         near.send(b"x")
@@ -167,31 +171,33 @@ def test_a_ticket_outlives_a_reload(authority: Authority, keyring: Keyring, vers
         assert client.read() == b"x"
         session = client.tls.session
         end(near, client)
-        door.furnish(keyring)
+        tls_contexts.install(certificate_set)
 
 
-def test_a_keyring_that_openssl_refuses_changes_nothing(authority: Authority, keyring: Keyring) -> None:
-    door = furnished(keyring)
-    broken = Keyring((keyring.pairs[0],), client_ca="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+def test_a_keyring_that_openssl_refuses_changes_nothing(authority: Authority, certificate_set: CertificateSet) -> None:
+    tls_contexts = furnished(certificate_set)
+    broken = CertificateSet(
+        (certificate_set.pairs[0],), client_ca="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    )
     with pytest.raises(ssl.SSLError):
-        door.furnish(broken)
-    assert "*.wild.test" in shown(door, authority.trust(), "a.wild.test")
+        tls_contexts.install(broken)
+    assert "*.wild.test" in shown(tls_contexts, authority.trust(), "a.wild.test")
 
 
 def test_an_unfurnished_door_says_so(authority: Authority) -> None:
-    near, client = connect(FrontDoor(), authority.trust(), "first.test")
+    near, client = connect(TlsContexts(), authority.trust(), "first.test")
     with pytest.raises(ssl.SSLError):
         shake_hands(near, client)
     end(near, client)
 
 
 def test_a_name_that_is_not_ascii_fails_without_a_traceback(
-    authority: Authority, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, certificate_set: CertificateSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", reported.append)
     ignore_unreadable_names()
-    near, client = connect(furnished(keyring), authority.trust(), "first.test")
+    near, client = connect(furnished(certificate_set), authority.trust(), "first.test")
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.do_handshake()
     hello = client.outgoing.read()
@@ -208,12 +214,12 @@ class TestClientCertificates:
     def clients(self, tmp_path_factory: pytest.TempPathFactory) -> Authority:
         return Authority(tmp_path_factory.mktemp("clients"), "clients")
 
-    def keyring(self, keyring: Keyring, clients: Authority, *, required: bool) -> Keyring:
-        return Keyring(keyring.pairs, client_ca=read_authorities(clients.file), client_required=required)
+    def certificate_set(self, certificate_set: CertificateSet, clients: Authority, *, required: bool) -> CertificateSet:
+        return CertificateSet(certificate_set.pairs, client_ca=read_authorities(clients.file), client_required=required)
 
-    def attempt(self, door: FrontDoor, context: ssl.SSLContext) -> bytes | None:
+    def attempt(self, tls_contexts: TlsContexts, context: ssl.SSLContext) -> bytes | None:
         """The certificate that the server has seen. Raises if the handshake fails on either side."""
-        near, client = connect(door, context, "first.test")
+        near, client = connect(tls_contexts, context, "first.test")
         try:
             shake_hands(near, client)
             near.send(b"x")
@@ -223,46 +229,50 @@ class TestClientCertificates:
         finally:
             end(near, client)
 
-    def test_one_of_the_authority_is_let_in(self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
+    def test_one_of_the_authority_is_let_in(
+        self, authority: Authority, certificate_set: CertificateSet, clients: Authority
+    ) -> None:
         context = authority.trust()
         context.load_cert_chain(*clients.issue("somebody"))
-        assert self.attempt(furnished(self.keyring(keyring, clients, required=True)), context)
+        assert self.attempt(furnished(self.certificate_set(certificate_set, clients, required=True)), context)
 
     def test_none_is_refused_where_it_is_required(
-        self, authority: Authority, keyring: Keyring, clients: Authority
+        self, authority: Authority, certificate_set: CertificateSet, clients: Authority
     ) -> None:
         with pytest.raises(ssl.SSLError):
-            self.attempt(furnished(self.keyring(keyring, clients, required=True)), authority.trust())
-        door = furnished(self.keyring(keyring, clients, required=False))
-        assert self.attempt(door, authority.trust()) is None
+            self.attempt(furnished(self.certificate_set(certificate_set, clients, required=True)), authority.trust())
+        tls_contexts = furnished(self.certificate_set(certificate_set, clients, required=False))
+        assert self.attempt(tls_contexts, authority.trust()) is None
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     @pytest.mark.parametrize("where", ["worker", "master"])
     def test_no_session_from_before_is_resumed_where_none_was_asked_for(
         self,
         authority: Authority,
-        keyring: Keyring,
+        certificate_set: CertificateSet,
         clients: Authority,
         version: ssl.TLSVersion,
         where: str,
     ) -> None:
         context = authority.trust()
         context.maximum_version = version
-        door = furnished(keyring)
-        session = visit(door, context)
-        strict = self.keyring(keyring, clients, required=True)
+        tls_contexts = furnished(certificate_set)
+        session = visit(tls_contexts, context)
+        strict = self.certificate_set(certificate_set, clients, required=True)
         if where == "master":  # it furnishes nothing, and forks the workers that do
-            door.demand(strict)
-        door.furnish(strict)
+            tls_contexts.demand(strict)
+        tls_contexts.install(strict)
         with pytest.raises(ssl.SSLError):
-            visit(door, context, session)
+            visit(tls_contexts, context, session)
 
-    def test_a_strangers_is_refused(self, authority: Authority, keyring: Keyring, clients: Authority) -> None:
+    def test_a_strangers_is_refused(
+        self, authority: Authority, certificate_set: CertificateSet, clients: Authority
+    ) -> None:
         context = authority.trust()
         context.load_cert_chain(*authority.issue("stranger"))
         for required in (True, False):
             with pytest.raises(ssl.SSLError):
-                self.attempt(furnished(self.keyring(keyring, clients, required=required)), context)
+                self.attempt(furnished(self.certificate_set(certificate_set, clients, required=required)), context)
 
 
 @pytest.fixture(scope="module")
@@ -276,10 +286,10 @@ def both(authority: Authority) -> tuple[KeyPair, KeyPair]:
 class TestAlgorithms:
     """RSA and ECDSA for one name: each client is shown the one that it can read."""
 
-    def algorithm(self, door: FrontDoor, context: ssl.SSLContext, name: str, readable: str) -> str:
+    def algorithm(self, tls_contexts: TlsContexts, context: ssl.SSLContext, name: str, readable: str) -> str:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(":".join(f"ECDHE-{one}-AES128-GCM-SHA256" for one in readable.split()))
-        near, client = connect(door, context, name)
+        near, client = connect(tls_contexts, context, name)
         try:
             shake_hands(near, client)
             cipher = client.tls.cipher()
@@ -293,45 +303,47 @@ class TestAlgorithms:
     def test_every_client_is_served(
         self,
         authority: Authority,
-        keyring: Keyring,
+        certificate_set: CertificateSet,
         both: tuple[KeyPair, KeyPair],
         order: tuple[int, int],
         *,
         beside: bool,
     ) -> None:
         pairs = tuple(both[place] for place in order)
-        door = furnished(Keyring(pairs + keyring.pairs if beside else pairs))
-        assert self.algorithm(door, authority.trust(), "both.test", "RSA") == "RSA"
-        assert self.algorithm(door, authority.trust(), "both.test", "ECDSA") == "ECDSA"
-        assert self.algorithm(door, authority.trust(), "both.test", "RSA ECDSA") == "ECDSA"
-        assert self.algorithm(door, authority.trust(), "more.test", "RSA") == "RSA"
-        assert set(door.served) == set(pairs + keyring.pairs if beside else pairs)
+        tls_contexts = furnished(CertificateSet(pairs + certificate_set.pairs if beside else pairs))
+        assert self.algorithm(tls_contexts, authority.trust(), "both.test", "RSA") == "RSA"
+        assert self.algorithm(tls_contexts, authority.trust(), "both.test", "ECDSA") == "ECDSA"
+        assert self.algorithm(tls_contexts, authority.trust(), "both.test", "RSA ECDSA") == "ECDSA"
+        assert self.algorithm(tls_contexts, authority.trust(), "more.test", "RSA") == "RSA"
+        assert set(tls_contexts.served) == set(pairs + certificate_set.pairs if beside else pairs)
 
     def test_one_that_is_gone_is_shown_no_more(self, authority: Authority, both: tuple[KeyPair, KeyPair]) -> None:
         ecdsa, rsa = both
-        door = furnished(Keyring((ecdsa,)))
+        tls_contexts = furnished(CertificateSet((ecdsa,)))
         for pairs, gone in (((ecdsa, rsa), ""), ((ecdsa,), "RSA"), ((rsa,), "ECDSA"), ((rsa, ecdsa), "")):
-            door.furnish(Keyring(pairs))
+            tls_contexts.install(CertificateSet(pairs))
             for one in ("RSA", "ECDSA"):
                 if one == gone:
                     with pytest.raises(ssl.SSLError):
-                        self.algorithm(door, authority.trust(), "both.test", one)
+                        self.algorithm(tls_contexts, authority.trust(), "both.test", one)
                 else:
-                    assert self.algorithm(door, authority.trust(), "both.test", one) == one
+                    assert self.algorithm(tls_contexts, authority.trust(), "both.test", one) == one
 
 
-def test_a_certificate_that_openssl_refuses_is_left_out_alone(authority: Authority, keyring: Keyring) -> None:
-    first, wild, exact = keyring.pairs
+def test_a_certificate_that_openssl_refuses_is_left_out_alone(
+    authority: Authority, certificate_set: CertificateSet
+) -> None:
+    first, wild, exact = certificate_set.pairs
     broken = replace(exact, key=first.key, chain=exact.chain)
-    door = FrontDoor()
-    refused = door.furnish(Keyring((broken, wild, first)))
+    tls_contexts = TlsContexts()
+    refused = tls_contexts.install(CertificateSet((broken, wild, first)))
     assert [pair for pair, _ in refused] == [broken]
-    assert "first.test" in shown(door, authority.trust(), "first.test")
-    assert "*.wild.test" in shown(door, authority.trust(), "one.wild.test")
-    assert "*.wild.test" in shown(door, authority.trust(), "unknown.test")
+    assert "first.test" in shown(tls_contexts, authority.trust(), "first.test")
+    assert "*.wild.test" in shown(tls_contexts, authority.trust(), "one.wild.test")
+    assert "*.wild.test" in shown(tls_contexts, authority.trust(), "unknown.test")
     with pytest.raises(ssl.SSLError):
-        door.furnish(Keyring((broken,)))
-    assert "first.test" in shown(door, authority.trust(), "first.test")
+        tls_contexts.install(CertificateSet((broken,)))
+    assert "first.test" in shown(tls_contexts, authority.trust(), "first.test")
 
 
 def test_the_valid_one_takes_over_when_the_other_expires(authority: Authority) -> None:
@@ -340,17 +352,17 @@ def test_the_valid_one_takes_over_when_the_other_expires(authority: Authority) -
         for name, days in (("soon", 1), ("later", 9))
     ]
     now = time.time()
-    door = FrontDoor(lambda: now)
-    assert door.stale
-    door.furnish(Keyring(tuple(pairs)))
-    assert door.served == (pairs[0],)
-    assert not door.stale
+    tls_contexts = TlsContexts(lambda: now)
+    assert tls_contexts.stale
+    tls_contexts.install(CertificateSet(tuple(pairs)))
+    assert tls_contexts.served == (pairs[0],)
+    assert not tls_contexts.stale
     now = pairs[0].expires + 1
-    assert door.stale
-    door.furnish(Keyring(tuple(pairs)))
-    assert door.served == (pairs[1],)
-    assert not door.stale
+    assert tls_contexts.stale
+    tls_contexts.install(CertificateSet(tuple(pairs)))
+    assert tls_contexts.served == (pairs[1],)
+    assert not tls_contexts.stale
     now = time.time()  # the clock was wrong
-    assert door.stale
-    door.furnish(Keyring(tuple(pairs)))
-    assert door.served == (pairs[0],)
+    assert tls_contexts.stale
+    tls_contexts.install(CertificateSet(tuple(pairs)))
+    assert tls_contexts.served == (pairs[0],)

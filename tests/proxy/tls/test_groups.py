@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.net import groups
 from proxy.net.certificates import read_authorities, read_pair, self_signed
-from proxy.net.keyring import Keyring
+from proxy.net.keyring import CertificateSet
 from proxy.net.tls import TlsSocket
-from proxy.net.tls_contexts import FrontDoor, validation_context
+from proxy.net.tls_contexts import TlsContexts, validation_context
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
 from tests.proxy.tls.wire import HOST, hello, pair, shake_hands, vector
@@ -56,11 +56,11 @@ def accepted(context: ssl.SSLContext, said: bytes) -> bool:
     return heard[0] == _HANDSHAKE
 
 
-def _furnished(*keyrings: Keyring) -> ssl.SSLContext:
-    door = FrontDoor()
-    for keyring in keyrings:
-        door.furnish(keyring)
-    return door.context
+def _furnished(*keyrings: CertificateSet) -> ssl.SSLContext:
+    tls_contexts = TlsContexts()
+    for certificate_set in keyrings:
+        tls_contexts.install(certificate_set)
+    return tls_contexts.context
 
 
 Contexts = Callable[[str], ssl.SSLContext]
@@ -69,20 +69,20 @@ Contexts = Callable[[str], ssl.SSLContext]
 @pytest.fixture
 def contexts(authority: Authority, tmp_path: Path) -> Contexts:
     first, other = read_pair(*authority.issue("first.test")), read_pair(*authority.issue("other.test"))
-    mutual = Keyring((first,), client_ca=read_authorities(authority.file))
+    mutual = CertificateSet((first,), client_ca=read_authorities(authority.file))
 
     def made(kind: str) -> ssl.SSLContext:
         match kind:
             case "one certificate":
-                return _furnished(Keyring((first,)))
+                return _furnished(CertificateSet((first,)))
             case "chosen by name":
-                return _furnished(Keyring((other, first)))
+                return _furnished(CertificateSet((other, first)))
             case "client certificates":
                 return _furnished(mutual)
             case "renewed":
-                return _furnished(Keyring((other, first)), Keyring((first, other)))
+                return _furnished(CertificateSet((other, first)), CertificateSet((first, other)))
             case "client certificates after a reload":
-                return _furnished(Keyring((first,)), mutual)
+                return _furnished(CertificateSet((first,)), mutual)
             case _:
                 pair = self_signed(("first.test",))
                 file = tmp_path / "challenge.pem"
@@ -170,7 +170,7 @@ def test_a_clients_certificate_may_be_on_any_of_the_usual_curves(
     context = authority.trust()
     context.maximum_version = version
     context.load_cert_chain(*authority.issue("somebody", curve=curve))
-    server = _furnished(Keyring((first,), client_ca=read_authorities(authority.file)))
+    server = _furnished(CertificateSet((first,), client_ca=read_authorities(authority.file)))
     near, client = pair(server, context)
     shake_hands(near, client)
     assert near.peer_certificate() is not None

@@ -9,15 +9,15 @@ from time import monotonic
 import gevent
 import pytest
 
-from proxy.downstream.frontend import Front
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.tls_handshake import Handshakes, Validation
-from proxy.exchange.context import Resources, Tally
+from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.route import Tables
 from proxy.limits import Limits
 from proxy.net.certificates import read_pair, self_signed
-from proxy.net.keyring import Keyring
+from proxy.net.keyring import CertificateSet
 from proxy.net.splice import Pipes
-from proxy.net.tls_contexts import ACME_TLS, FrontDoor, validation_context
+from proxy.net.tls_contexts import ACME_TLS, TlsContexts, validation_context
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
 from proxy.settings import Settings
@@ -35,13 +35,15 @@ class Listening:
         self.loop = loop
         self.counters = Board().counters(0)
         self.log = AccessLog(None, "combined", lambda _count: None)
-        resources = Resources(
+        context = ExchangeContext(
             loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), self.counters, self.log, RequestIds(),
-            set(), Tally(), Limits(16, 1).worker(0))  # fmt: skip
-        door = FrontDoor()
-        door.furnish(Keyring((read_pair(*authority.issue(HOST)),)))
+            set(), Waiting(), Limits(16, 1).worker(0))  # fmt: skip
+        tls_contexts = TlsContexts()
+        tls_contexts.install(CertificateSet((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])
-        self.front = Front(tables, resources, lambda *_: None, Handshakes(door, validation).begin, b"https", b"443")
+        self.front = Frontend(
+            tables, context, lambda *_: None, Handshakes(tls_contexts, validation).begin, b"https", b"443"
+        )
 
     def accept(self) -> socket.socket:
         """The client's end of a new connection."""

@@ -13,7 +13,7 @@ import websocket
 from cryptography import x509
 
 from proxy.cli import main
-from proxy.process.certificate_store import Vault, self_signed_file
+from proxy.process.certificate_store import CertificateStore, self_signed_file
 from proxy.settings import load
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.scripted import ScriptedUpstream
@@ -169,9 +169,9 @@ def test_self_signed_is_kept_and_covers_local_names(origin: ScriptedUpstream, tm
             browser.close()
     before = file.read_bytes()
     flags = {"upstream": ["127.0.0.1:1"], "tls": "self-signed", "state_dir": str(state)}
-    Vault().fill(load(flags))
+    CertificateStore().fill(load(flags))
     assert file.read_bytes() == before
-    Vault().fill(load({**flags, "domain": ["more.test"]}))
+    CertificateStore().fill(load({**flags, "domain": ["more.test"]}))
     assert file.read_bytes() != before
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from proxy.acme.state import State
 from proxy.net.certificates import self_signed, write_private
-from proxy.net.keyring import Keyring
+from proxy.net.keyring import CertificateSet
 from proxy.process import certificate_store as vaults
-from proxy.process.certificate_store import Vault, self_signed_file, warnings
+from proxy.process.certificate_store import CertificateStore, self_signed_file, warnings
 from proxy.settings import Certificate, Settings, SettingsError
 from proxy.settings.values import files
 from tests.proxy.tls.authority import DAY, Authority
@@ -58,20 +58,20 @@ def with_acme(state_dir: Path, *certificates: Certificate, domain: tuple[str, ..
     )
 
 
-def chains(keyring: Keyring | None) -> dict[str, bytes]:
-    assert keyring is not None
-    return {pair.name: pair.chain[pair.chain.index(b"-----BEGIN CERT") :] for pair in keyring.pairs}
+def chains(certificate_set: CertificateSet | None) -> dict[str, bytes]:
+    assert certificate_set is not None
+    return {pair.name: pair.chain[pair.chain.index(b"-----BEGIN CERT") :] for pair in certificate_set.pairs}
 
 
-def faults(keyring: Keyring | None) -> list[str]:
-    assert keyring is not None
-    return [name for name, _ in keyring.faults]
+def faults(certificate_set: CertificateSet | None) -> list[str]:
+    assert certificate_set is not None
+    return [name for name, _ in certificate_set.faults]
 
 
-def refilled(vault: Vault, chosen: Settings) -> Keyring:
-    keyring = vault.refill(chosen)
-    assert keyring is not None
-    return keyring
+def refilled(certificate_store: CertificateStore, chosen: Settings) -> CertificateSet:
+    certificate_set = certificate_store.refill(chosen)
+    assert certificate_set is not None
+    return certificate_set
 
 
 def remove(one: Certificate) -> None:
@@ -111,29 +111,29 @@ def test_a_file_that_fails_stops_no_other(
     one, two = issue(ONE), issue(TWO)
     obtain(state, issue, OBTAINED)
     chosen = with_acme(tmp_path, one, two)
-    vault = Vault()
-    before = chains(vault.fill(chosen))
+    certificate_store = CertificateStore()
+    before = chains(certificate_store.fill(chosen))
     damage(one)
     renewed, obtained = issue(TWO).cert.read_bytes(), obtain(state, issue, OBTAINED)
-    keyring = vault.fill(chosen) if by_signal else refilled(vault, chosen)
-    assert chains(keyring) == {ONE: before[ONE], TWO: renewed, OBTAINED: obtained}
-    assert faults(keyring) == [ONE]
+    certificate_set = certificate_store.fill(chosen) if by_signal else refilled(certificate_store, chosen)
+    assert chains(certificate_set) == {ONE: before[ONE], TWO: renewed, OBTAINED: obtained}
+    assert faults(certificate_set) == [ONE]
     assert any(text.startswith(f"certificate {ONE}: ") and str(one.cert.parent) in text
-               for text in warnings(keyring, chosen))  # fmt: skip
-    assert vault.get() == keyring
+               for text in warnings(certificate_set, chosen))  # fmt: skip
+    assert certificate_store.get() == certificate_set
 
 
 def test_a_file_that_is_good_again_ends_the_fault(issue: Issue) -> None:
     one, two = issue(ONE), issue(TWO)
-    vault, chosen = Vault(), settings(one, two)
-    vault.fill(chosen)
+    certificate_store, chosen = CertificateStore(), settings(one, two)
+    certificate_store.fill(chosen)
     remove(one)
-    assert faults(refilled(vault, chosen)) == [ONE]
-    assert vault.refill(chosen) is None  # said once
+    assert faults(refilled(certificate_store, chosen)) == [ONE]
+    assert certificate_store.refill(chosen) is None  # said once
     assert issue(ONE) == one
-    keyring = refilled(vault, chosen)
-    assert faults(keyring) == []
-    assert chains(keyring)[ONE] == one.cert.read_bytes()
+    certificate_set = refilled(certificate_store, chosen)
+    assert faults(certificate_set) == []
+    assert chains(certificate_set)[ONE] == one.cert.read_bytes()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -141,40 +141,40 @@ def test_a_file_that_was_never_good_is_refused(issue: Issue, damage: Callable[[C
     one, two = issue(ONE), issue(TWO)
     damage(one)
     with pytest.raises(SettingsError, match=str(one.cert.parent)):
-        Vault().fill(settings(one, two))
-    vault = Vault()
-    first = vault.fill(settings(two))
+        CertificateStore().fill(settings(one, two))
+    certificate_store = CertificateStore()
+    first = certificate_store.fill(settings(two))
     with pytest.raises(SettingsError, match=str(one.cert.parent)):
-        vault.fill(settings(one, two))
-    assert vault.get() == first
+        certificate_store.fill(settings(one, two))
+    assert certificate_store.get() == first
     with pytest.raises(SettingsError):
-        Vault().read(settings(one, two))
+        CertificateStore().read(settings(one, two))
 
 
 def test_a_file_that_the_settings_left_out_in_between_is_not_remembered(issue: Issue) -> None:
     one, two = issue(ONE), issue(TWO)
-    vault = Vault()
-    vault.fill(settings(one, two))
-    vault.fill(settings(two))
+    certificate_store = CertificateStore()
+    certificate_store.fill(settings(one, two))
+    certificate_store.fill(settings(two))
     remove(one)
     with pytest.raises(SettingsError):
-        vault.fill(settings(one, two))
+        certificate_store.fill(settings(one, two))
 
 
 def test_authorities_of_clients_that_cannot_be_read_count_on(issue: Issue, tmp_path: Path) -> None:
     one = issue(ONE)
     authorities = tmp_path / "ca.pem"
     authorities.write_bytes(one.cert.read_bytes())
-    vault, chosen = Vault(), settings(one, tls_client_ca=authorities)
-    before = vault.fill(chosen).client_ca
+    certificate_store, chosen = CertificateStore(), settings(one, tls_client_ca=authorities)
+    before = certificate_store.fill(chosen).client_ca
     authorities.unlink()
     renewed = issue(ONE).cert.read_bytes()
-    keyring = refilled(vault, chosen)
-    assert keyring.client_ca == before
-    assert chains(keyring) == {ONE: renewed}
-    assert faults(keyring) == ["tls_client_ca"]
+    certificate_set = refilled(certificate_store, chosen)
+    assert certificate_set.client_ca == before
+    assert chains(certificate_set) == {ONE: renewed}
+    assert faults(certificate_set) == ["tls_client_ca"]
     with pytest.raises(SettingsError, match="--tls-client-ca"):
-        vault.fill(settings(one, tls_client_ca=tmp_path / "another.pem"))
+        certificate_store.fill(settings(one, tls_client_ca=tmp_path / "another.pem"))
 
 
 class TestObtained:
@@ -205,72 +205,72 @@ class TestObtained:
         good = obtain(state, issue, OBTAINED)
         beside = obtain(state, issue, "beside.test")
         chosen = with_acme(tmp_path, domain=(OBTAINED, "beside.test"))
-        running = Vault()
+        running = CertificateStore()
         running.fill(chosen)
         self.spoil(state, issue, how)
         assert state.pair(OBTAINED) is None  # due at once
 
-        started = Vault().fill(chosen)
+        started = CertificateStore().fill(chosen)
         assert faults(started) == [OBTAINED]
         assert chains(started)["beside.test"] == beside
         assert [pair.stands_in for pair in started.pairs] == [True, False]
 
-        keyring = refilled(running, chosen)  # what a running gateway has is better than what stands in
-        assert faults(keyring) == [OBTAINED]
-        assert chains(keyring) == {OBTAINED: good, "beside.test": beside}
+        certificate_set = refilled(running, chosen)  # what a running gateway has is better than what stands in
+        assert faults(certificate_set) == [OBTAINED]
+        assert chains(certificate_set) == {OBTAINED: good, "beside.test": beside}
 
     def test_one_that_is_not_there_yet_is_no_fault(self, tmp_path: Path) -> None:
-        keyring = Vault().fill(with_acme(tmp_path))
-        assert faults(keyring) == []
-        assert [pair.stands_in for pair in keyring.pairs] == [True]
+        certificate_set = CertificateStore().fill(with_acme(tmp_path))
+        assert faults(certificate_set) == []
+        assert [pair.stands_in for pair in certificate_set.pairs] == [True]
 
 
 def test_a_full_disk_stops_no_renewal(issue: Issue, tmp_path: Path) -> None:
     one = issue(ONE)
-    vault, chosen = Vault(), settings(one, tls="self-signed", state_dir=tmp_path)
-    vault.fill(chosen)
+    certificate_store, chosen = CertificateStore(), settings(one, tls="self-signed", state_dir=tmp_path)
+    certificate_store.fill(chosen)
     file = self_signed_file(tmp_path)
     file.unlink()
     file.mkdir()  # nothing can be put in its place
     renewed = issue(ONE).cert.read_bytes()
-    vault._stamp = ()
-    keyring = refilled(vault, chosen)
-    assert chains(keyring)[ONE] == renewed
-    assert faults(keyring) == ["localhost"]
+    certificate_store._stamp = ()
+    certificate_set = refilled(certificate_store, chosen)
+    assert chains(certificate_set)[ONE] == renewed
+    assert faults(certificate_set) == ["localhost"]
     with pytest.raises(SettingsError, match="--state-dir"):
-        Vault().fill(chosen)
+        CertificateStore().fill(chosen)
 
 
 def test_as_many_as_a_file_may_name_are_handed_over(issue: Issue) -> None:
     one = issue(ONE)
     one.cert.write_bytes(one.cert.read_bytes() * 12)
-    assert len(Vault().fill(settings(*[one] * 256)).pairs) == 256
+    assert len(CertificateStore().fill(settings(*[one] * 256)).pairs) == 256
 
 
 def test_more_than_can_be_handed_over_ends_nothing(issue: Issue) -> None:
     one = issue(ONE)
-    vault, chosen = Vault(), settings(*[one] * 12)
-    first = vault.fill(chosen)
+    certificate_store, chosen = CertificateStore(), settings(*[one] * 12)
+    first = certificate_store.fill(chosen)
     leaf = one.cert.read_bytes()
     one.cert.write_bytes(leaf * ((1 << 20) // len(leaf)))
     with pytest.raises(SettingsError, match="too many or too large"):
-        vault.refill(chosen)
-    assert vault.get() == first
-    assert vault.refill(chosen) is None
+        certificate_store.refill(chosen)
+    assert certificate_store.get() == first
+    assert certificate_store.refill(chosen) is None
 
 
 def test_what_stands_beside_certificates_and_keys_is_not_handed_over(issue: Issue) -> None:
     one = issue(ONE)
-    clean = Vault().fill(settings(one)).pairs
+    clean = CertificateStore().fill(settings(one)).pairs
     cert, key = one.cert.read_bytes(), one.key.read_bytes()
     one.cert.write_bytes("\ufeff# Zürich\r\n".encode() + key + b"friendlyName: Z\xfcrich\n" + cert + b"#" * 100_000)
     one.key.write_bytes("\ufeff# Zürich\n".encode() + cert + key + cert)
-    assert Vault().fill(settings(one)).pairs == clean
+    assert CertificateStore().fill(settings(one)).pairs == clean
 
 
 def test_what_was_made_while_the_clock_was_wrong_is_made_anew(issue: Issue, tmp_path: Path) -> None:
     chosen = settings(tls="self-signed", state_dir=tmp_path)
     early = issue("localhost", "127.0.0.1", "::1", begins=DAY, ends=400 * DAY)
     write_private(self_signed_file(tmp_path), early.key.read_bytes() + early.cert.read_bytes())
-    (pair,) = Vault().fill(chosen).pairs
+    (pair,) = CertificateStore().fill(chosen).pairs
     assert pair.begins < time.time()

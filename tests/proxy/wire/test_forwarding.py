@@ -31,7 +31,7 @@ def origin(
 ) -> Origin:
     fields = parse_request_fields(b"\r\n".join([b"Host: x", *lines]), HeadLimits())
     assert fields.lines == []
-    return origin_of(Arrival(peer, b"http", b"8000"), host, fields.claims, trusted, forwarded=forwarded)
+    return origin_of(Arrival(peer, b"http", b"8000"), host, fields.forwarding_fields, trusted, forwarded=forwarded)
 
 
 def values(found: Origin, name: bytes) -> list[bytes]:

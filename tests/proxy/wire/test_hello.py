@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.net.certificates import self_signed
-from proxy.net.keyring import Keyring
-from proxy.net.tls_contexts import FrontDoor
+from proxy.net.keyring import CertificateSet
+from proxy.net.tls_contexts import TlsContexts
 from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
 from tests.proxy.tls.wire import hello, hello_of, record, recut, vector
 
@@ -67,9 +67,9 @@ def test_what_cannot_be_read_is_not_waited_for(data: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> ssl.SSLContext:
-    door = FrontDoor()
-    door.furnish(Keyring((self_signed(("some.test",)),)))
-    return door.context
+    tls_contexts = TlsContexts()
+    tls_contexts.install(CertificateSet((self_signed(("some.test",)),)))
+    return tls_contexts.context
 
 
 @given(st.data())

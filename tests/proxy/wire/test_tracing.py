@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.wire.tracing import Marks, Trace, read_trace, valid_state, well_formed_id
+from proxy.wire.tracing import Trace, TraceContext, read_trace, valid_state, well_formed_id
 
 ID = b"4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = b"00f067aa0ba902b7"
@@ -75,21 +75,21 @@ def test_a_trace_passes_with_its_state() -> None:
     trace = read_trace([PARENT, (b"tracestate", b"a=1"), (b"x-request-id", b"r"), (b"tracestate", b"b=2")])
     assert trace is not None
     assert trace.lines == b"traceparent: 00-%s-%s-01\r\ntracestate: a=1,b=2\r\n" % (ID, SPAN)
-    assert Marks(None, trace, tracing=False).outgoing() is trace
+    assert TraceContext(None, trace, tracing=False).outgoing() is trace
 
 
 @pytest.mark.parametrize(
-    "claims",
+    "forwarding_fields",
     [[], [PARENT, PARENT], [(b"traceparent", b"nonsense"), (b"tracestate", b"a=1")], [(b"tracestate", b"a=1")]],
 )
-def test_a_malformed_trace_is_dropped_with_its_state(claims: list[tuple[bytes, bytes]]) -> None:
-    assert read_trace(claims) is None
-    assert Marks(None, None, tracing=False).outgoing() is None
+def test_a_malformed_trace_is_dropped_with_its_state(forwarding_fields: list[tuple[bytes, bytes]]) -> None:
+    assert read_trace(forwarding_fields) is None
+    assert TraceContext(None, None, tracing=False).outgoing() is None
 
 
 def test_a_trace_is_continued_under_a_span_of_our_own() -> None:
-    marks = Marks(None, read_trace([PARENT, (b"tracestate", b"a=1")]), tracing=True)
-    one, two = marks.outgoing(), marks.outgoing()
+    trace_context = TraceContext(None, read_trace([PARENT, (b"tracestate", b"a=1")]), tracing=True)
+    one, two = trace_context.outgoing(), trace_context.outgoing()
     assert one is not None
     assert two is not None
     assert (one.trace_id, one.flags, one.state) == (ID, b"01", b"a=1")
@@ -98,7 +98,7 @@ def test_a_trace_is_continued_under_a_span_of_our_own() -> None:
 
 
 def test_a_trace_begins_where_none_came() -> None:
-    one, two = Marks(None, None, tracing=True).outgoing(), Marks(None, None, tracing=True).outgoing()
+    one, two = TraceContext(None, None, tracing=True).outgoing(), TraceContext(None, None, tracing=True).outgoing()
     assert one is not None
     assert two is not None
     assert one.trace_id != two.trace_id

@@ -19,10 +19,10 @@ from typing import Any
 import gevent
 import h11
 
-from proxy.admin.overrides import Orders
-from proxy.downstream.frontend import Front
+from proxy.admin.overrides import Overrides
+from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection
-from proxy.exchange.context import Resources, Tally
+from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
@@ -213,7 +213,7 @@ class _CheckedState:
         self.slot.__set__(exchange, state)
 
 
-class House:
+class Harness:
     """One worker's parts, before one upstream."""
 
     def __init__(self, *, at_once: bool, **flags: str) -> None:
@@ -234,7 +234,7 @@ class House:
         self.board = Board()
         slot = self.board.take(())
         log = AccessLog(None, "combined", lambda lines: None, logging.getLogger(__name__).warning)
-        resources = Resources(
+        context = ExchangeContext(
             self.hub,
             self.deadlines,
             Pipes(),
@@ -243,19 +243,19 @@ class House:
             log,
             RequestIds(),
             {},
-            Tally(),
+            Waiting(),
             Limits(16, 2).worker(0),
         )
-        self._upstreams = Upstreams(resources, logging.getLogger(__name__))
-        tables = build_tables(settings, self._upstreams, Orders(), lambda: False)
-        self._upstreams.settle(tables)
-        self.front = Front(tables, resources, self._answer, Connection, b"http", b"80", at_once=at_once)
-        self._resources = resources
+        self._upstreams = Upstreams(context, logging.getLogger(__name__))
+        tables = build_tables(settings, self._upstreams, Overrides(), lambda: False)
+        self._upstreams.commit(tables)
+        self.front = Frontend(tables, context, self._answer, Connection, b"http", b"80", at_once=at_once)
+        self._context = context
         self.clients: list[ClientEnd] = []
         self.upstreams: list[UpstreamEnd] = []
 
     def _answer(self, downstream: Downstream, request: Request, route: Route | None) -> None:
-        Exchange(route, self._resources, downstream, request).drive_blocking()
+        Exchange(route, self._context, downstream, request).drive_blocking()
 
     def connect(self) -> ClientEnd:
         near, far = socket.socketpair()
