@@ -15,6 +15,9 @@ from aragora.storage.engine import open_database
 def add_migrate(migrate: Parser) -> None:
     """The arguments of `migrate`."""
     _add_json(migrate)
+    migrate.add_argument(
+        "--to", metavar="REVISION", help="take the tables back for an older version; what only newer ones hold is lost"
+    )
     migrate.set_defaults(run=run_migrate)
 
 
@@ -55,13 +58,14 @@ def run_migrate(given: argparse.Namespace, settings: Settings) -> int:
     """Migrate and say whether anything had to be done."""
     database = open_database(settings)
     try:
-        done = migrations.upgrade(database)
+        done = migrations.upgrade(database) if given.to is None else migrations.downgrade(database, given.to)
     finally:
         database.close()
+    revision = given.to or migrations.HEAD
     if given.json:
-        print(json.dumps({"migrated": done, "revision": migrations.HEAD}))
+        print(json.dumps({"migrated": done, "revision": revision}))
     else:
-        print(f"the tables are at revision {migrations.HEAD}{'' if done else ', as they were'}")
+        print(f"the tables are at revision {revision}{'' if done else ', as they were'}")
     return FINE
 
 

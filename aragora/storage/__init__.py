@@ -4,17 +4,26 @@ from aragora.storage.backup import LastBackup, last_backup
 from aragora.storage.changes import ChangeFeed, FeedStatus, Subscription
 from aragora.storage.engine import load_driver
 from aragora.storage.leases import Backlog
-from aragora.storage.records import DebateRecord, Lease, Page
+from aragora.storage.ledger import Granted, Hold, Settlement, Shortage
+from aragora.storage.records import ApiToken, DayOfSpending, DebateRecord, Lease, Limits, Page, Spending
 from aragora.storage.store import Store
 
 __all__ = [
+    "ApiToken",
     "Backlog",
     "ChangeFeed",
+    "DayOfSpending",
     "DebateRecord",
     "FeedStatus",
+    "Granted",
+    "Hold",
     "LastBackup",
     "Lease",
+    "Limits",
     "Page",
+    "Settlement",
+    "Shortage",
+    "Spending",
     "Store",
     "Subscription",
     "last_backup",

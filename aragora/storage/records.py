@@ -1,16 +1,97 @@
 """The values that the store hands out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
+from aragora.debate.usage import Usage
+
+READ, CREATE, ADMIN = "read", "create", "admin"
+SCOPES = frozenset({READ, CREATE, ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most so much; None is no bound. `cost` is in microdollars; `debates` are those that have not ended."""
+
+    questions: int | None = None
+    tokens: int | None = None
+    cost: int | None = None
+    debates: int | None = None
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether nothing is bounded."""
+        return self == UNBOUNDED
+
+    def to_json(self) -> dict[str, int | None]:
+        """As a JSON object; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Limits":
+        """What `to_json` wrote."""
+        return cls(**{name: stored.get(name) for name in cls.__slots__})
+
+
+UNBOUNDED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A caller. `models` are patterns of `type/model`, none for all; `limits` hold for a day, in UTC."""
+
+    name: str
+    scopes: frozenset[str]
+    models: tuple[str, ...]
+    limits: Limits
+    created_at: float
+
+
+_NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What was spent: the questions asked, and what their answers took (`cost` in microdollars).
+
+    What is held belongs to questions that have no answer: they are being asked, or were when their process died.
+    """
+
+    questions: int = 0
+    usage: Usage = _NOTHING
+    cost: int = 0
+    held_tokens: int = 0
+    held_cost: int = 0
+
+    def __add__(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.questions + other.questions,
+            self.usage + other.usage,
+            self.cost + other.cost,
+            self.held_tokens + other.held_tokens,
+            self.held_cost + other.held_cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfSpending:
+    """What the debates of one owner spent on one day, in UTC."""
+
+    owner: str
+    day: str
+    spending: Spending
 
 
 @dataclass(frozen=True, slots=True)
 class DebateRecord:
-    """One debate without its events. Times are unix seconds; `last_seq` is 0 before the first event."""
+    """One debate without its events. Times are unix seconds; `last_seq` is 0 before the first event.
+
+    `owner` is the name of the token that made it; empty where none was needed. `reason` says why it ended as it did,
+    where its status does not.
+    """
 
     id: str
     slug: str
@@ -27,6 +108,10 @@ class DebateRecord:
     updated_at: float
     ended_at: float | None
     last_seq: int
+    owner: str
+    reason: str | None
+    share_key: str | None
+    spending: Spending
 
     @property
     def ended(self) -> bool:

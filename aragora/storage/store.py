@@ -6,12 +6,8 @@ runners, two cancellations or a runner and a cancellation, exactly one passes; t
 key (debate_id, seq) would stop them even if that row were wrong.
 """
 
-import base64
-import binascii
-import re
 import secrets
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,22 +20,36 @@ from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import DEBATES_PAGE_DEFAULT, EVENTS_PAGE, LONGEST_TITLE
 from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
-from aragora.errors import AragoraError, BadRequest, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
+from aragora.errors import AragoraError, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
 from aragora.settings import Settings
 from aragora.storage import migrations
 from aragora.storage.engine import Database, open_database
 from aragora.storage.leases import Leases
-from aragora.storage.records import DebateRecord, Lease, Page
+from aragora.storage.ledger import Hold, Ledger, Settlement, admit, settled
+from aragora.storage.records import UNBOUNDED, DebateRecord, Lease, Limits, Page
+from aragora.storage.rows import (
+    ID_FORM,
+    LISTED,
+    cursor_of,
+    event_of,
+    event_row,
+    folded,
+    no_such,
+    position_of,
+    record_of,
+    search_text,
+    slug,
+    summary,
+)
 from aragora.storage.tables import RUNNABLE, debates, events
+from aragora.storage.tokens import ApiTokens
 
-ID_FORM = re.compile(r"adhoc_[0-9a-f]{26}\Z")
-_LISTED = [debates.c[name] for name in DebateRecord.__dataclass_fields__]
 _ID_BATCH = 500
 PIECE = 50  # events that are read without a pause
 
 
 # Statements of the hot paths are built once: putting one together costs more than carrying it out.
-_ONE = sa.select(*_LISTED).where(debates.c.id == sa.bindparam("b_id"))
+_ONE = sa.select(*LISTED).where(debates.c.id == sa.bindparam("b_id"))
 _EVENTS = (
     sa.select(events)
     .where(events.c.debate_id == sa.bindparam("b_id"), events.c.seq > sa.bindparam("b_since"))
@@ -49,13 +59,13 @@ _EVENTS = (
 _INSERT = sa.insert(events)
 
 
-def _move(*conditions: sa.ColumnElement[bool]) -> ReturningUpdate[int]:
+def _move(*conditions: sa.ColumnElement[bool]) -> ReturningUpdate[Any]:
     """Moves the end of a debate's log, if it may be moved."""
     return (
         sa.update(debates)
         .where(debates.c.id == sa.bindparam("b_id"), RUNNABLE, *conditions)
         .values(last_seq=debates.c.last_seq + sa.bindparam("b_count"), updated_at=sa.bindparam("b_at"))
-        .returning(debates.c.last_seq)
+        .returning(debates.c.last_seq, debates.c.owner)
     )
 
 
@@ -79,6 +89,8 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.leases = Leases(database)
+        self.ledger = Ledger(database)
+        self.tokens = ApiTokens(database)
 
     @classmethod
     def open(cls, settings: Settings) -> "Store":
@@ -116,10 +128,15 @@ class Store:
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         request_hash: str | None = None,
+        owner: str = "",
+        limits: Limits = UNBOUNDED,
+        least: Hold | None = None,
     ) -> DebateRecord:
         """A new debate; or the one that was made with the same idempotency key and request.
 
-        Raises `Conflict` when the key was used for another request.
+        `owner` is whose it is, `limits` what that owner may spend, and `least` what the first question takes, None
+        where no question costs anything. Raises `Conflict` when the key was used for another request, and
+        `TooManyRequests` when the owner may not begin another debate.
         """
         debate_id = f"adhoc_{secrets.token_hex(13)}"
         now = time.time()
@@ -131,7 +148,7 @@ class Store:
             "spec": spec.to_json(),
             "metadata": dict(metadata or {}),
             "is_public": False,
-            "search": _search(spec.question, title),
+            "search": search_text(spec.question, title),
             "status": Status.CREATED.value,
             "rounds_used": 0,
             "consensus_reached": False,
@@ -143,25 +160,29 @@ class Store:
             "request_hash": request_hash,
             "lease_token": 0,
             "lease_expires": 0.0,
+            "owner": owner,
         }
+        if idempotency_key is not None and (before := self._created_before(idempotency_key, request_hash)) is not None:
+            return before
         try:
             with self.database.writing() as connection:
+                admit(connection, owner, limits, least, now)
                 connection.execute(sa.insert(debates).values(row))
         except IntegrityError:
             if idempotency_key is None:
                 raise
-            return self._created_before(idempotency_key, request_hash)
+            if (before := self._created_before(idempotency_key, request_hash)) is None:
+                raise Conflict("the debate of this Idempotency-Key was just deleted") from None
+            return before
         return self.get(debate_id)
 
-    def _created_before(self, key: str, request_hash: str | None) -> DebateRecord:
-        query = sa.select(debates.c.request_hash, *_LISTED).where(debates.c.idempotency_key == key)
+    def _created_before(self, key: str, request_hash: str | None) -> DebateRecord | None:
+        query = sa.select(debates.c.request_hash, *LISTED).where(debates.c.idempotency_key == key)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
-        if row is None:
-            raise Conflict("the debate of this Idempotency-Key was just deleted")
-        if row.request_hash != request_hash:
+        if row is not None and row.request_hash != request_hash:
             raise Conflict("this Idempotency-Key was used for another request")
-        return _record(row)
+        return None if row is None else record_of(row)
 
     def get(self, debate_id: str) -> DebateRecord:
         """One debate; raises `NotFound`."""
@@ -169,8 +190,8 @@ class Store:
             with self.database.reading() as connection:
                 row = connection.execute(_ONE, {"b_id": debate_id}).one_or_none()
             if row is not None:
-                return _record(row)
-        raise _no_such(debate_id)
+                return record_of(row)
+        raise no_such(debate_id)
 
     def page(
         self,
@@ -178,22 +199,25 @@ class Store:
         cursor: str | None = None,
         status: Status | None = None,
         q: str | None = None,
+        owner: str | None = None,
     ) -> Page:
-        """Debates, newest first, that have this status and contain `q` in question or title.
+        """Debates, newest first, that have this status and owner and contain `q` in question or title.
 
         Raises `BadRequest` for a cursor that is not ours.
         """
-        query = sa.select(*_LISTED).order_by(debates.c.created_at.desc(), debates.c.id.desc()).limit(limit + 1)
+        query = sa.select(*LISTED).order_by(debates.c.created_at.desc(), debates.c.id.desc()).limit(limit + 1)
         if cursor:
-            query = query.where(sa.tuple_(debates.c.created_at, debates.c.id) < sa.tuple_(*_decoded(cursor)))
+            query = query.where(sa.tuple_(debates.c.created_at, debates.c.id) < sa.tuple_(*position_of(cursor)))
         if status:
             query = query.where(debates.c.status == status.value)
+        if owner is not None:
+            query = query.where(debates.c.owner == owner)
         if q:
-            query = query.where(debates.c.search.contains(_folded(q), autoescape=True))
+            query = query.where(debates.c.search.contains(folded(q), autoescape=True))
         with self.database.reading() as connection:
-            found = tuple(_record(row) for row in connection.execute(query))
+            found = tuple(record_of(row) for row in connection.execute(query))
         more = len(found) > limit
-        return Page(found[:limit], _encoded(found[limit - 1]) if more else None)
+        return Page(found[:limit], cursor_of(found[limit - 1]) if more else None)
 
     def update(
         self,
@@ -207,7 +231,7 @@ class Store:
         record = self.get(debate_id)
         values: dict[str, Any] = {"updated_at": max(time.time(), record.updated_at)}
         if title is not None:
-            values |= {"title": title, "search": _search(record.spec.question, title)}
+            values |= {"title": title, "search": search_text(record.spec.question, title)}
         if metadata is not None:
             values["metadata"] = dict(metadata)
         if is_public is not None:
@@ -216,18 +240,41 @@ class Store:
             connection.execute(sa.update(debates).where(debates.c.id == debate_id).values(values))
         return self.get(debate_id)
 
+    def share(self, debate_id: str) -> str:
+        """The key of the debate's share link, made at the first call; raises `NotFound`."""
+        free = debates.c.share_key.is_(None)
+        change = sa.update(debates).where(debates.c.id == debate_id, free).values(share_key=secrets.token_urlsafe(24))
+        with self.database.writing() as connection:
+            connection.execute(change)
+        return self.get(debate_id).share_key or self.share(debate_id)
+
+    def unshare(self, debate_id: str) -> None:
+        """Withdraw the share link; the next one has another key. Raises `NotFound`."""
+        with self.database.writing() as connection:
+            change = sa.update(debates).where(debates.c.id == debate_id).values(share_key=None)
+            if not connection.execute(change).rowcount:
+                raise no_such(debate_id)
+
+    def shared(self, key: str) -> DebateRecord:
+        """The debate with this share link; raises `NotFound`."""
+        with self.database.reading() as connection:
+            row = connection.execute(sa.select(*LISTED).where(debates.c.share_key == key)).one_or_none()
+        if row is None:
+            raise NotFound("nothing is shared at this address")
+        return record_of(row)
+
     def delete(self, debate_id: str) -> None:
         """Remove the debate and its events; raises `NotFound`. Its runner fails at the next append."""
         with self.database.writing() as connection:
             gone = connection.execute(sa.delete(debates).where(debates.c.id == debate_id)).rowcount
         if not gone:
-            raise _no_such(debate_id)
+            raise no_such(debate_id)
 
     def events(self, debate_id: str, since: int = 0, limit: int = EVENTS_PAGE) -> list[Event]:
         """Stored events with `seq` > `since`, in order; raises `NotFound`."""
         given = {"b_id": debate_id, "b_since": since, "b_limit": limit}
         with self.database.reading() as connection:
-            found = [_event(row) for row in connection.execute(_EVENTS, given)]
+            found = [event_of(row) for row in connection.execute(_EVENTS, given)]
         if not found:
             self.get(debate_id)
         return found
@@ -240,7 +287,7 @@ class Store:
         query = sa.select(events).where(*wanted).order_by(events.c.seq).limit(limit).offset(offset)
         with self.database.reading() as connection:
             total: int = connection.execute(sa.select(sa.func.count()).select_from(events).where(*wanted)).scalar_one()
-            found = [_event(row) for row in connection.execute(query)]
+            found = [event_of(row) for row in connection.execute(query)]
         if not total:
             self.get(debate_id)
         return found, total
@@ -255,7 +302,7 @@ class Store:
             piece = (events.c.debate_id == record.id, events.c.seq.between(since + 1, since + PIECE), of_types)
             with self.database.reading() as connection:
                 found = [
-                    _event(row) for row in connection.execute(sa.select(events).where(*piece).order_by(events.c.seq))
+                    event_of(row) for row in connection.execute(sa.select(events).where(*piece).order_by(events.c.seq))
                 ]
             yield from found
             time.sleep(0)
@@ -280,10 +327,18 @@ class Store:
         return found
 
     def append(
-        self, debate_id: str, expected_seq: int | None, drafts: Sequence[Draft], *, lease: Lease | None, at: float
+        self,
+        debate_id: str,
+        expected_seq: int | None,
+        drafts: Sequence[Draft],
+        *,
+        lease: Lease | None,
+        at: float,
+        settlements: Sequence[Settlement] = (),
     ) -> list[Event]:
         """Store drafts behind event `expected_seq` (None: at the end, wherever that is) and return them as events.
 
+        `settlements` are what the answers among them took.
         Raises `SeqConflict`, `LeaseLost`, `DebateEnded` or `NotFound`, and stores nothing.
         """
         move = _MOVES[expected_seq is not None, lease is not None]
@@ -295,106 +350,26 @@ class Store:
         if lease is not None:
             given |= {"b_owner": lease.owner, "b_token": lease.token}
         with self.database.writing() as connection:
-            end = connection.execute(move, given).scalar_one_or_none()
-            if end is None:
+            moved = connection.execute(move, given).one_or_none()
+            if moved is None:
                 raise _refusal(connection, debate_id, expected_seq)
-            first = end - len(drafts) + 1
+            first = moved.last_seq - len(drafts) + 1
             added = [
                 Event(seq, draft.type, at, draft.round, draft.agent, draft.data)
                 for seq, draft in enumerate(drafts, first)
             ]
-            connection.execute(_INSERT, [_event_row(debate_id, event) for event in added])
+            connection.execute(_INSERT, [event_row(debate_id, event) for event in added])
+            settled(connection, debate_id, moved.owner, settlements)
         return added
-
-
-def summary(drafts: Sequence[Draft], at: float) -> dict[str, Any]:
-    """What `drafts` change in the debate's own row."""
-    values: dict[str, Any] = {}
-    for draft in drafts:
-        match draft.type:
-            case EventType.DEBATE_START:
-                values["status"] = Status.RUNNING.value
-            case EventType.ROUND_START:
-                values["rounds_used"] = draft.round
-            case EventType.CONSENSUS:
-                values["consensus_reached"] = bool(draft.data.get("reached"))
-                values["confidence"] = float(draft.data.get("confidence") or 0.0)
-                values["final_answer"] = _storable(draft.data.get("answer"))
-            case EventType.DEBATE_END:
-                status = draft.data["status"]
-                assert Status(status).final, status
-                values |= {"status": status, "ended_at": at, "lease_owner": None, "lease_expires": 0.0}
-    return values
-
-
-def slug(question: str, debate_id: str) -> str:
-    """A readable name for addresses: the question's words in ASCII and the end of the id."""
-    plain = unicodedata.normalize("NFKD", question).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-")
-    return f"{words or 'debate'}-{debate_id[-6:]}"
 
 
 def _refusal(connection: Connection, debate_id: str, expected_seq: int | None) -> AragoraError:
     query = sa.select(debates.c.status, debates.c.last_seq).where(debates.c.id == debate_id)
     row = connection.execute(query).one_or_none()
     if row is None:
-        return _no_such(debate_id)
+        return no_such(debate_id)
     if Status(row.status).final:
         return DebateEnded(f"the debate has ended: {row.status}")
     if expected_seq is not None and row.last_seq != expected_seq:
         return SeqConflict(f"the log ends at {row.last_seq}, not at {expected_seq}")
     return LeaseLost("another process holds the debate")
-
-
-def _no_such(debate_id: str) -> NotFound:
-    return NotFound(f"no debate {debate_id[:80]!r}")
-
-
-def _record(row: sa.Row[Any]) -> DebateRecord:
-    values = row._mapping
-    fields = {name: values[name] for name in DebateRecord.__dataclass_fields__}
-    return DebateRecord(**fields | {"spec": DebateSpec.from_json(row.spec), "status": Status(row.status)})
-
-
-def _event(row: sa.Row[Any]) -> Event:
-    return Event(row.seq, EventType(row.type), row.at, row.round, row.agent, row.data)
-
-
-def _event_row(debate_id: str, event: Event) -> dict[str, Any]:
-    return {
-        "debate_id": debate_id,
-        "seq": event.seq,
-        "type": event.type.value,
-        "at": event.at,
-        "round": event.round,
-        "agent": event.agent,
-        "data": event.data,
-    }
-
-
-def _storable(text: str | None) -> str | None:
-    """A model may answer with what a text column cannot hold: NUL or half a surrogate pair."""
-    return text if text is None else text.replace("\x00", "�").encode("utf-8", "replace").decode()
-
-
-def _folded(text: str) -> str:
-    return _storable(unicodedata.normalize("NFKC", text).casefold()) or ""
-
-
-def _search(question: str, title: str) -> str:
-    return _folded(question if title in question else f"{question}\n{title}")
-
-
-def _encoded(record: DebateRecord) -> str:
-    return base64.urlsafe_b64encode(f"{record.created_at!r} {record.id}".encode()).decode().rstrip("=")
-
-
-def _decoded(cursor: str) -> tuple[float, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode("ascii")
-        at, _, debate_id = text.partition(" ")
-        if not ID_FORM.match(debate_id):
-            raise ValueError
-        return float(at), debate_id
-    except (ValueError, binascii.Error):
-        raise BadRequest("cursor: take it from next_cursor of the page before") from None

@@ -8,6 +8,24 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+
+def _counts() -> list[sa.Column[int]]:
+    """Questions asked, what their answers took, and what is held for those that are not answered; microdollars."""
+    questions = sa.Column("questions", sa.Integer, nullable=False, server_default="0")
+    return [questions, *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in SUMS)]
+
+
+SUMS = (
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "written_tokens",
+    "thought_tokens",
+    "cost",
+    "held_tokens",
+    "held_cost",
+)
+
 debates = sa.Table(
     "debates",
     metadata,
@@ -34,9 +52,17 @@ debates = sa.Table(
     # The fencing number: grows with each claim and each cancellation, never shrinks.
     sa.Column("lease_token", sa.Integer, nullable=False),
     sa.Column("lease_expires", sa.Double, nullable=False),
+    # The name of the API token that made it; see `aragora.storage.tokens`.
+    sa.Column("owner", sa.String(64), nullable=False, server_default=""),
+    # Why it ended as it did, where there is more to say than its status.
+    sa.Column("reason", sa.Text),
+    sa.Column("share_key", sa.String(64)),
+    *_counts(),
     sa.Index("debates_newest", "created_at", "id"),
     # Serves lists by status and the search for unfinished debates, which are few.
     sa.Index("debates_by_status", "status", "created_at", "id"),
+    sa.Index("debates_by_owner", "owner", "created_at", "id"),
+    sa.Index("debates_shared", "share_key", unique=True),
 )
 
 events = sa.Table(
@@ -49,6 +75,26 @@ events = sa.Table(
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("agent", sa.Text),
     sa.Column("data", sa.JSON, nullable=False),
+)
+
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    # SHA-256 of the secret, which is random and long: nothing slower is needed to keep it from being found.
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("models", sa.JSON, nullable=False),
+    sa.Column("limits", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+spending = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("owner", sa.String(64), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),  # in UTC, as 2026-01-31
+    *_counts(),
 )
 
 # Literal, so that no statement carries its words as parameters.

@@ -40,6 +40,11 @@ def examine(path: Path) -> Contents:
     """What the file holds; raises `BackupFailed` unless it is sound and ours."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            (size,) = connection.execute(
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            ).fetchone()
+            if path.stat().st_size < size:  # SQLite reads what is cut off a last page as zeros
+                raise BackupFailed(f"{path} is cut off: it has {path.stat().st_size} of {size} bytes")
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
             if problems != ["ok"]:
                 raise BackupFailed(f"{path} is damaged: {'; '.join(problems)[:200]}")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,7 +18,8 @@ from sqlalchemy.engine import Connection
 from aragora.errors import SettingsError, Unavailable
 from aragora.storage.engine import Database
 
-HEAD = "0001"
+OLDEST = "0001"
+HEAD = "0002"
 PATIENCE = 120.0  # seconds that a process waits for another one's migration
 _ADVISORY_KEY = 0x61726167_6F7261  # "aragora"
 
@@ -38,16 +40,40 @@ def upgrade(database: Database) -> bool:
     """
     if _is_current(revision(database)):
         return False
+    with _alone(database) as connection:
+        if _is_current(_recorded(connection)):
+            return False
+        _run(connection, "upgrade", HEAD)
+    return True
+
+
+def downgrade(database: Database, target: str) -> bool:
+    """Take the tables back to revision `target`, for an older version of aragora; whether anything had to be done.
+
+    What only newer tables hold is lost. Raises `SettingsError` for a revision that is unknown or newer than the
+    tables, and `Unavailable` as `upgrade` does.
+    """
+    with _alone(database) as connection:
+        found = _recorded(connection)
+        if found is None or not OLDEST <= target <= found or len(target) != len(HEAD):
+            raise SettingsError(f"--to: the tables are at {found}: write a revision from {OLDEST} to that")
+        if target == found:
+            return False
+        _is_current(found)
+        _run(connection, "downgrade", target)
+    return True
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[Connection]:
+    """A transaction that no other process' migration runs beside."""
     with _file_lock(database.path), database.writing() as connection:
         if database.path is None:
             connection.execute(
                 sa.text(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {PATIENCE * 1000:.0f}")
             )
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_KEY)))
-        if _is_current(_recorded(connection)):
-            return False
-        _run(connection)
-    return True
+        yield connection
 
 
 def _is_current(found: str | None) -> bool:
@@ -65,7 +91,7 @@ def _recorded(connection: Connection) -> str | None:
     return found
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, direction: Literal["upgrade", "downgrade"], target: str) -> None:
     # Imported here: most starts find the tables current, and Alembic takes longer to load than the rest of a start.
     from alembic import command
     from alembic.config import Config
@@ -74,7 +100,7 @@ def _run(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    getattr(command, direction)(config, target)
 
 
 @contextmanager

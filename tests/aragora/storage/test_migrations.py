@@ -1,5 +1,6 @@
 """Migrations: many processes start at once, the tables are what the code says, newer tables are refused."""
 
+import json
 import subprocess
 import sys
 
@@ -12,10 +13,10 @@ from alembic.script import ScriptDirectory
 
 from aragora.errors import SettingsError, Unavailable
 from aragora.settings import Settings, load
-from aragora.storage import Store, migrations
+from aragora.storage import Hold, Limits, Spending, Store, migrations
 from aragora.storage.engine import open_database
 from aragora.storage.tables import metadata
-from tests.aragora.storage.debates import spec
+from tests.aragora.storage.debates import END, START, spec
 
 
 @pytest.fixture
@@ -83,3 +84,70 @@ def test_without_migrating_the_store_opens_and_says_so(environ: dict[str, str]) 
             store.create(spec())
     finally:
         store.close()
+
+
+OLD_DEBATE = {
+    "id": "adhoc_" + "0" * 26,
+    "slug": "old",
+    "title": "Old",
+    "spec": json.dumps(spec().to_json()),
+    "metadata": "{}",
+    "is_public": False,
+    "search": "old",
+    "status": "running",
+    "rounds_used": 1,
+    "consensus_reached": False,
+    "confidence": 0.0,
+    "created_at": 1.0,
+    "updated_at": 2.0,
+    "last_seq": 1,
+    "lease_token": 0,
+    "lease_expires": 0.0,
+}
+OLD_EVENT = {"debate_id": OLD_DEBATE["id"], "seq": 1, "type": "debate_start", "at": 1.0, "round": 0, "data": "{}"}
+
+
+def insert(store: Store, table: str, row: dict[str, object]) -> None:
+    names = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    with store.database.writing() as connection:
+        connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
+
+
+def test_debates_of_the_oldest_tables_go_on_in_the_newest(store: Store) -> None:
+    assert migrations.downgrade(store.database, migrations.OLDEST) is True
+    insert(store, "debates", OLD_DEBATE)
+    insert(store, "events", OLD_EVENT)
+    assert migrations.upgrade(store.database) is True
+
+    record = store.get(str(OLD_DEBATE["id"]))
+    assert (record.owner, record.reason, record.share_key, record.spending) == ("", None, None, Spending())
+    assert len(store.history(record.id)) == 1
+    (lease,) = store.leases.claim("here", 60.0)
+    assert store.ledger.hold(lease, [Hold(1, 1)], Limits(), Limits(), 0.0).count == 1
+    store.append(record.id, 1, [END], lease=lease, at=3.0)
+    assert store.get(record.id).ended
+
+
+def test_older_tables_keep_the_debates_of_newer_ones(store: Store) -> None:
+    record = store.create(spec(), owner="guest")
+    store.append(record.id, 0, [START, END], lease=None, at=3.0)
+    store.tokens.add("guest", ["read"], Limits())
+    store.share(record.id)
+    assert migrations.downgrade(store.database, migrations.OLDEST) is True
+    assert migrations.downgrade(store.database, migrations.OLDEST) is False
+    assert migrations.revision(store.database) == migrations.OLDEST
+    with store.database.reading() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM events")).scalar_one() == 2
+        assert not sa.inspect(connection).has_table("api_tokens")
+
+    migrations.upgrade(store.database)
+    assert store.get(record.id).owner == ""
+    assert len(store.history(record.id)) == 2
+
+
+@pytest.mark.parametrize("target", ["9999", "0000", "base", "-1", "head"])
+def test_tables_go_back_to_known_revisions_only(store: Store, target: str) -> None:
+    with pytest.raises(SettingsError, match="write a revision from 0001"):
+        migrations.downgrade(store.database, target)
+    assert store.migrations_current()

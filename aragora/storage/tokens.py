@@ -1,0 +1,114 @@
+"""API tokens: who may call, what they may do, and how much they may spend. Secrets are kept as digests only.
+
+A token's name is the name of what it owns: debates, idempotency keys and spending stay with the name when the secret
+behind it is replaced, and nobody but an administrator sees them once it is removed.
+"""
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from aragora.errors import Conflict, NotFound, Problem, ValidationFailed
+from aragora.storage.engine import Database
+from aragora.storage.records import SCOPES, ApiToken, Limits
+from aragora.storage.tables import api_tokens
+
+PREFIX = "ara_"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BY_DIGEST = sa.select(api_tokens).where(api_tokens.c.digest == sa.bindparam("b_digest"))
+_BY_NAME = sa.select(api_tokens).where(api_tokens.c.name == sa.bindparam("b_name"))
+_ANY = sa.select(api_tokens.c.name).limit(1)
+
+
+class ApiTokens:
+    """The tokens that `aragora tokens` keeps in the database; those of ARAGORA_API_TOKEN are not among them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str, scopes: Iterable[str], limits: Limits, models: Iterable[str] = ()) -> str:
+        """Make a token and return its secret, which is shown nowhere again.
+
+        `models` are patterns of `type/model`; none allows all. Raises `ValidationFailed`, and `Conflict` for a name
+        that is taken.
+        """
+        chosen = tuple(dict.fromkeys(scopes))
+        if not NAME.fullmatch(name):
+            raise ValidationFailed.of(Problem("name", "1 to 64 letters, digits and . _ -, a letter or digit first"))
+        if not chosen or not SCOPES.issuperset(chosen):
+            raise ValidationFailed.of(Problem("scopes", f"some of {', '.join(sorted(SCOPES))}"))
+        secret = PREFIX + secrets.token_urlsafe(32)
+        row = {
+            "name": name,
+            "digest": digest(secret),
+            "scopes": list(chosen),
+            "models": list(models),
+            "limits": limits.to_json(),
+            "created_at": time.time(),
+        }
+        try:
+            with self._database.writing() as connection:
+                connection.execute(sa.insert(api_tokens).values(row))
+        except IntegrityError:
+            raise Conflict(f"an API token {name!r} exists already: remove it first, or take another name") from None
+        return secret
+
+    def rotate(self, name: str) -> str:
+        """Give the token of this name a new secret and return it; the old one is refused from now on.
+
+        Raises `NotFound`.
+        """
+        secret = PREFIX + secrets.token_urlsafe(32)
+        change = sa.update(api_tokens).where(api_tokens.c.name == name).values(digest=digest(secret))
+        with self._database.writing() as connection:
+            if not connection.execute(change).rowcount:
+                raise _no_such(name)
+        return secret
+
+    def remove(self, name: str) -> None:
+        """Refuse the token from now on, and ask no more questions for its debates; raises `NotFound`."""
+        with self._database.writing() as connection:
+            if not connection.execute(sa.delete(api_tokens).where(api_tokens.c.name == name)).rowcount:
+                raise _no_such(name)
+
+    def all(self) -> list[ApiToken]:
+        """Every token, by name."""
+        with self._database.reading() as connection:
+            return [_token(row) for row in connection.execute(sa.select(api_tokens).order_by(api_tokens.c.name))]
+
+    def find(self, secret: str) -> ApiToken | None:
+        """The token with this secret."""
+        with self._database.reading() as connection:
+            row = connection.execute(_BY_DIGEST, {"b_digest": digest(secret)}).one_or_none()
+        return None if row is None else _token(row)
+
+    def exist(self) -> bool:
+        """Whether there is any token."""
+        with self._database.reading() as connection:
+            return connection.execute(_ANY).first() is not None
+
+
+def named(connection: Connection, name: str) -> ApiToken | None:
+    """The token of this name, as the transaction of `connection` sees it."""
+    row = connection.execute(_BY_NAME, {"b_name": name}).one_or_none()
+    return None if row is None else _token(row)
+
+
+def digest(secret: str) -> str:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).hexdigest()
+
+
+def _token(row: sa.Row[Any]) -> ApiToken:
+    return ApiToken(row.name, frozenset(row.scopes), tuple(row.models), Limits.from_json(row.limits), row.created_at)
+
+
+def _no_such(name: str) -> NotFound:
+    return NotFound(f"no API token {name[:80]!r}")

@@ -1,0 +1,62 @@
+"""API tokens in the database: found by their secret, which is kept nowhere."""
+
+import pytest
+import sqlalchemy as sa
+
+from aragora.errors import Conflict, NotFound, ValidationFailed
+from aragora.storage import Limits, Store
+
+
+def test_a_token_is_found_by_its_secret_alone(store: Store) -> None:
+    assert not store.tokens.exist()
+    secret = store.tokens.add("guest", ["read", "create"], Limits(questions=5), ["openai/*"])
+    found = store.tokens.find(secret)
+    assert found is not None
+    assert (found.name, found.scopes, found.models) == ("guest", {"read", "create"}, ("openai/*",))
+    assert found.limits == Limits(questions=5)
+    assert store.tokens.all() == [found]
+    assert store.tokens.exist()
+    for wrong in ("", "guest", secret[:-1], secret + "x", secret.upper(), "\udcff"):
+        assert store.tokens.find(wrong) is None
+
+
+def test_the_secret_is_not_stored(store: Store) -> None:
+    secret = store.tokens.add("guest", ["read"], Limits())
+    with store.database.reading() as connection:
+        rows = [tuple(row) for row in connection.execute(sa.text("SELECT * FROM api_tokens"))]
+    assert secret not in repr(rows)
+    assert len(secret) >= 40
+
+
+def test_a_removed_token_is_unknown_and_its_name_free(store: Store) -> None:
+    secret = store.tokens.add("guest", ["read"], Limits())
+    with pytest.raises(Conflict, match="'guest' exists already"):
+        store.tokens.add("guest", ["admin"], Limits())
+    store.tokens.remove("guest")
+    assert store.tokens.find(secret) is None
+    with pytest.raises(NotFound):
+        store.tokens.remove("guest")
+    assert store.tokens.add("guest", ["read"], Limits()) != secret
+
+
+def test_a_new_secret_replaces_the_old_one(store: Store) -> None:
+    old = store.tokens.add("guest", ["read"], Limits())
+    new = store.tokens.rotate("guest")
+    assert store.tokens.find(old) is None
+    found = store.tokens.find(new)
+    assert found is not None
+    assert found.name == "guest"
+    with pytest.raises(NotFound):
+        store.tokens.rotate("nobody")
+
+
+@pytest.mark.parametrize("name", ["", "@admin", "-x", "a b", "a" * 65, "é"])
+def test_names_that_could_be_taken_for_something_else_are_refused(store: Store, name: str) -> None:
+    with pytest.raises(ValidationFailed, match="name"):
+        store.tokens.add(name, ["read"], Limits())
+
+
+@pytest.mark.parametrize("scopes", [[], ["write"], ["read", "root"]])
+def test_only_known_scopes_are_given(store: Store, scopes: list[str]) -> None:
+    with pytest.raises(ValidationFailed, match="admin, create, read"):
+        store.tokens.add("guest", scopes, Limits())
