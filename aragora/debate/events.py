@@ -10,7 +10,8 @@ class EventType(StrEnum):
 
     - `debate_start`: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout
     - `round_start`: round, rounds
-    - `agent_message`: role (`proposer` or `reviser`), content, model (when known)
+    - `agent_message`: role (`proposer` or `reviser`), content, model (when known), cut (why it is not whole, if so),
+      omitted (what the agent was not shown for want of room, if anything; so in `critique` and `vote`)
     - `critique`: target, issues, suggestions, severity 0 to 10 or None, reasoning
     - `vote`: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true)
     - `convergence`: similarity 0 to 1, status, method, threshold

@@ -1,7 +1,9 @@
 """What the engine asks of an agent, and what comes back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from aragora.debate.spec import AgentSpec
 from aragora.debate.usage import Usage
@@ -43,7 +45,9 @@ class Question:
     """One question to one agent. `attempt` counts from 1.
 
     `target` is the agent whose answer is to be criticised, `choices` are the agents whose answers may be voted for.
-    `passages` are the texts quoted in `prompt`, for agents that need no prompt.
+    `passages` are the texts quoted in the prompt, for agents that need no prompt. What an agent is told is `system`,
+    then `opening`, then `prompt`: `opening` is the same for many questions of a debate, so that providers keep it in
+    their caches, and may be empty. `schema` is the JSON schema of an answer that is not prose.
     """
 
     agent: AgentSpec
@@ -55,27 +59,34 @@ class Question:
     prompt: str
     choices: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()
+    opening: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What an agent answered; `model` is the one that really answered, when known.
 
-    `usage` is what it took, None where the provider does not say.
+    `usage` is what it took, None where the provider does not say. `cut` says in one word why the answer is not whole
+    (`length`, `content_filter`, `window`, `pause`), `omitted` what was left out of the prompt to fit the model.
     """
 
     text: str
     model: str | None = None
     usage: Usage | None = None
+    cut: str | None = None
+    omitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why no answer came. `kind` is a short word for metrics ("timeout"); neither text may hold a secret.
 
-    `usage` is what the vain attempt took nevertheless, where the provider said so.
+    `usage` is what the vain attempt took nevertheless, where the provider said so; `final` says that asking again
+    cannot succeed.
     """
 
     kind: str
     message: str
     usage: Usage | None = None
+    final: bool = False

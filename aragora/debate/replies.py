@@ -51,7 +51,7 @@ Json = dict[str, Any]
 def drafts(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
     """What one answer, or its absence, adds to the log: always exactly one draft."""
     if isinstance(reply, Failure):
-        return (_error(question, line(reply.kind, 40) or "failed", line(reply.message, 300)),)
+        return (_error(question, line(reply.kind, 40) or "failed", line(reply.message, 500), final=reply.final),)
     text = _said(reply.text)
     match question.purpose:
         case Purpose.PROPOSE | Purpose.REVISE:
@@ -60,7 +60,18 @@ def drafts(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
             draft = _critique(question, text)
         case Purpose.VOTE | Purpose.JUDGE:
             draft = _vote(question, text)
+    draft.data.update(_shortcomings(reply))
     return (draft,)
+
+
+def _shortcomings(reply: Reply) -> Json:
+    """Why the answer is not whole, and what the agent was not shown."""
+    found: Json = {}
+    if reply.cut:
+        found["cut"] = line(reply.cut, 40)
+    if reply.omitted:
+        found["omitted"] = [line(part, MAX_POINT) for part in reply.omitted]
+    return found
 
 
 def _said(text: str) -> str:
@@ -68,14 +79,14 @@ def _said(text: str) -> str:
     return text.partition("</think>")[2] if text.lstrip().startswith("<think>") else text
 
 
-def _error(question: Question, kind: str, message: str) -> Draft:
+def _error(question: Question, kind: str, message: str, *, final: bool = False) -> Draft:
     data = {
         "kind": kind,
         "message": message,
         "purpose": question.purpose.value,
         "target": question.target,
         "attempt": question.attempt,
-        "retry": question.attempt < ATTEMPTS,
+        "retry": question.attempt < ATTEMPTS and not final,
     }
     return Draft(EventType.AGENT_ERROR, question.round, question.agent.name, data)
 

@@ -199,7 +199,8 @@ class DebateState:
                 self.answered.add(QuestionId(event.round, Purpose.JUDGE if judge else Purpose.VOTE, agent))
             case _:
                 question = QuestionId(event.round, Purpose(data["purpose"]), agent, data["target"])
-                self.errors[question] = max(data["attempt"], self.errors.get(question, 0))
+                spent = data["attempt"] if data["retry"] else ATTEMPTS
+                self.errors[question] = max(spent, self.errors.get(question, 0))
                 if self.errors[question] >= ATTEMPTS and data["kind"] != UNUSABLE:
                     self.left_out.setdefault((event.round, agent), question.purpose)
 

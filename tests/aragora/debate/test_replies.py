@@ -286,7 +286,7 @@ class TestFailures:
     def test_its_words_are_bounded(self):
         (draft,) = replies.drafts(ask(Purpose.VOTE), Failure("k" * 999, "mm\n" * 999))
         assert len(draft.data["kind"]) == 40
-        assert len(draft.data["message"]) == 300
+        assert len(draft.data["message"]) == 500
         assert "\n" not in draft.data["message"]
 
 
@@ -309,3 +309,15 @@ def test_hostile_texts_cost_little(purpose, text):
     began = time.process_time()
     replies.drafts(ask(purpose, 2), Reply(text))
     assert time.process_time() - began < 2.0
+
+
+def test_an_answer_says_what_it_lacks() -> None:
+    reply = Reply("Yes, but", cut="length", omitted=("the context beyond 4000 characters",))
+    (draft,) = replies.drafts(ask(Purpose.PROPOSE), reply)
+    assert draft.data["cut"] == "length"
+    assert draft.data["omitted"] == ["the context beyond 4000 characters"]
+
+
+def test_what_cannot_succeed_is_not_asked_again() -> None:
+    (draft,) = replies.drafts(ask(Purpose.PROPOSE), Failure("auth", "no key", final=True))
+    assert draft.data["retry"] is False
