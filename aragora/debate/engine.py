@@ -52,15 +52,20 @@ class Plan:
     finished: bool
 
 
-def plan(spec: DebateSpec, history: Sequence[Event], now: float) -> Plan:
-    """What is to be done after `history`; `now` is in unix seconds."""
+def plan(spec: DebateSpec, history: Sequence[Event], now: float, spent: str | None = None) -> Plan:
+    """What is to be done after `history`; `now` is in unix seconds.
+
+    `spent` says why no more questions may be asked, where they cost more than may be spent: the debate then ends as it
+    does when its time is over.
+    """
     state = fold(spec, history)
     drafts: list[Draft] = []
     while not state.ended:
         questions = [] if state.status is Status.CREATED else _open(state)
-        if questions and not _late(state, now):
+        if questions and spent is None and not _late(state, now):
             return Plan(tuple(drafts), tuple(_questions(state, questions)), finished=False)
-        draft = _time_over(state, now) if questions else _transition(state, now)
+        over = spent or f"not done within {spec.timeout:g} s"
+        draft = _cut_short(state, now, over) if questions else _transition(state, now, over)
         drafts.append(draft)
         state.add(Event(state.last_seq + 1, draft.type, now, draft.round, draft.agent, draft.data))
     return Plan(tuple(drafts), (), finished=True)
@@ -110,13 +115,13 @@ def _questions(state: DebateState, questions: Sequence[QuestionId]) -> Iterator[
         yield prompts.question(state, agents[question.agent], question, choices)
 
 
-def _transition(state: DebateState, now: float) -> Draft:
-    """The next event when no agent is to be asked."""
+def _transition(state: DebateState, now: float, over: str) -> Draft:
+    """The next event when no agent is to be asked; `over` is why the debate ends if it is cut short."""
     if state.status is Status.CREATED:
         return Draft(EventType.DEBATE_START, 0, None, _rules(state.spec))
     if state.consensus is not None:
         if state.consensus.cut_short:
-            return _end(state, Status.TIMEOUT, now, f"not done within {state.spec.timeout:g} s")
+            return _end(state, Status.TIMEOUT, now, over)
         return _end(state, Status.COMPLETED, now, _early(state))
     if state.round == 0:
         return _round(state, 1)
@@ -133,13 +138,13 @@ def _transition(state: DebateState, now: float) -> Draft:
         return Draft(EventType.CONVERGENCE, state.round, None, data)
     if _last_round(state) or _agreed(state):
         return Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, _election(state)))
-    return _time_over(state, now) if _late(state, now) else _round(state, state.round + 1)
+    return _cut_short(state, now, over) if _late(state, now) else _round(state, state.round + 1)
 
 
-def _time_over(state: DebateState, now: float) -> Draft:
+def _cut_short(state: DebateState, now: float, over: str) -> Draft:
     """The answer that is ahead; the end at once when there is none."""
     if not _standing(state):
-        return _end(state, Status.TIMEOUT, now, f"not done within {state.spec.timeout:g} s")
+        return _end(state, Status.TIMEOUT, now, over)
     return Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, _election(state), cut_short=True))
 
 
@@ -163,7 +168,7 @@ def _early(state: DebateState) -> str | None:
 
 
 def _rules(spec: DebateSpec) -> dict[str, Any]:
-    names = ("question", "agents", "rounds", "consensus", "threshold", "early_stop", "timeout")
+    names = ("question", "agents", "rounds", "consensus", "threshold", "early_stop", "timeout", "budget")
     stored = spec.to_json()
     return {name: stored[name] for name in names}
 

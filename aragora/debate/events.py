@@ -8,7 +8,8 @@ from typing import Any
 class EventType(StrEnum):
     """The kinds of event, named as they travel, and what their `data` holds.
 
-    - `debate_start`: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout
+    - `debate_start`: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout,
+      budget (money, tokens, questions)
     - `round_start`: round, rounds
     - `agent_message`: role (`proposer` or `reviser`), content, model (when known), cut (why it is not whole, if so),
       omitted (what the agent was not shown for want of room, if anything; so in `critique` and `vote`)
@@ -21,6 +22,9 @@ class EventType(StrEnum):
     - `user_vote`: choice, reasoning, user
     - `user_suggestion`: text, user
     - `debate_end`: status, rounds, duration in seconds, reason (unless completed or cancelled)
+
+    What a language model answered, or failed to, carries `usage` besides: tokens (input, output, cached, written,
+    thought; see `aragora.debate.usage`), cost in dollars, estimated (only when true).
     """
 
     DEBATE_START = "debate_start"

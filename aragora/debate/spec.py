@@ -40,10 +40,23 @@ class AgentSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that a debate may take; None is no bound. `money` is in dollars, `tokens` are read and written ones."""
+
+    money: float | None = None
+    tokens: int | None = None
+    questions: int | None = None
+
+
+NO_BUDGET = Budget()
+
+
+@dataclass(frozen=True, slots=True)
 class DebateSpec:
     """Raises ValueError, naming the field, when the rules contradict themselves.
 
-    `threshold` is the share of the votes that decides (None: the mode's own); `timeout` is in seconds.
+    `threshold` is the share of the votes that decides (None: the mode's own); `timeout` is in seconds. What passes the
+    `budget` is not asked.
     """
 
     question: str
@@ -54,6 +67,7 @@ class DebateSpec:
     context: str = ""
     early_stop: bool = True
     timeout: float = TIMEOUT_DEFAULT
+    budget: Budget = NO_BUDGET
 
     def __post_init__(self) -> None:
         names = {agent.name for agent in self.agents}
@@ -78,4 +92,6 @@ class DebateSpec:
     def from_json(cls, stored: Mapping[str, Any]) -> "DebateSpec":
         """What `to_json` wrote; raises ValueError or TypeError for anything else."""
         agents = tuple(AgentSpec(**agent) for agent in stored["agents"])
-        return cls(**{**stored, "agents": agents, "consensus": ConsensusMode(stored["consensus"])})
+        budget = Budget(**stored.get("budget", {}))
+        consensus = ConsensusMode(stored["consensus"])
+        return cls(**{**stored, "agents": agents, "consensus": consensus, "budget": budget})

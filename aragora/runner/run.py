@@ -4,19 +4,22 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from aragora.agents import Agent, AgentFailed
+from aragora.agents.metering import Bill, Meter
 from aragora.debate import engine
 from aragora.debate.engine import Failure, Plan, Question, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import AgentSpec, DebateSpec
 from aragora.debate.status import Status
 from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
+from aragora.runner.purse import Purse
 from aragora.runner.tokens import Abandoned, Tokens
-from aragora.storage import ChangeFeed, Lease, Store
+from aragora.storage import ChangeFeed, DebateRecord, Lease, Limits, Settlement, Store
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,9 @@ class Observer(Protocol):
 
     def asked(self, agent_type: str, purpose: str, seconds: float, failure: str | None) -> None:
         """An agent answered, or failed in the way named."""
+
+    def billed(self, agent_type: str, bill: Bill) -> None:
+        """What an answer, or a vain attempt, took."""
 
     def ended(self, status: str, seconds: float) -> None:
         """A debate of this process reached its final status, `seconds` after its creation."""
@@ -41,6 +47,8 @@ class RunnerContext(Protocol):
     agents_environ: Mapping[str, str]
     observer: Observer
     turn: threading.Semaphore
+    meter: Meter
+    daily: Limits
 
     def build(self, spec: AgentSpec, environ: Mapping[str, str], /) -> Agent:
         """Make an agent."""
@@ -71,6 +79,8 @@ class Run:
         self._history: list[Event] = []
         self._step = 0
         self._pauses: dict[str, float] = {}
+        self._spent: str | None = None
+        self._purse = Purse(runner.store, lease, runner.meter, runner.daily, runner.observer.billed)
         self._thread = threading.Thread(target=self._run, name=lease.debate_id, daemon=True)
 
     def start(self) -> None:
@@ -122,11 +132,11 @@ class Run:
                         self._runner.observer.ended(status, time.time() - record.created_at)
                     return
                 if plan.questions:
-                    self._carry_out(record.spec, plan.questions)
+                    self._carry_out(record, plan.questions)
 
     def _plan(self, spec: DebateSpec) -> Plan | None:
         """The next step, its drafts stored; None when the log moved meanwhile or the debate is not ours any more."""
-        plan = engine.plan(spec, self._history, time.time())
+        plan = engine.plan(spec, self._history, time.time(), self._spent)
         try:
             if plan.drafts:
                 self._append(plan.drafts)
@@ -138,21 +148,28 @@ class Run:
             return None
         return plan
 
-    def _carry_out(self, spec: DebateSpec, questions: Sequence[Question]) -> None:
-        """Ask all at once and store each answer as it comes; ends early when time is up or the debate is not ours."""
+    def _carry_out(self, record: DebateRecord, questions: Sequence[Question]) -> None:
+        """Ask all at once and store each answer as it comes; ends early when time is up or the debate is not ours.
+
+        Questions that may not be spent on yet wait for the answers of others, which may take less than is held.
+        """
         self._step += 1
-        deadline = engine.deadline(spec, self._history) or 0.0
-        for question in questions:
-            threading.Thread(target=self._ask, args=(question, self._step, deadline), daemon=True).start()
-        waiting = len(questions)
-        while waiting and not self._stopped.is_set():
-            answers = self._wait(deadline)
+        deadline = engine.deadline(record.spec, self._history) or 0.0
+        waiting = 0
+        line = deque(questions)
+        while not self._stopped.is_set():
+            if line:
+                count, shortage = self._purse.hold(record, tuple(line), time.time())
+                for _ in range(count):
+                    arguments = (line.popleft(), self._step, deadline)
+                    threading.Thread(target=self._ask, args=arguments, daemon=True).start()
+                waiting += count
+                self._spent = str(shortage) if not waiting else None
+            answers = self._wait(deadline) if waiting else []
             if not answers:
-                break  # the next plan ends the debate
+                break  # the next plan goes on, or ends the debate
             waiting -= len(answers)
-            drafts = [draft for answer in answers for draft in engine.record(spec, answer.question, answer.result)]
-            if drafts:
-                self._record(drafts)
+            self._record(record.spec, answers)
         self._step += 1
 
     def _wait(self, deadline: float) -> list[Answer]:
@@ -168,22 +185,28 @@ class Run:
                 self._look()
             elif answer.step == self._step:
                 answers.append(answer)
+            else:
+                self._purse.release(answer.question, answer.result)
         return answers
 
-    def _record(self, drafts: Sequence[Draft]) -> None:
+    def _record(self, spec: DebateSpec, answers: Sequence[Answer]) -> None:
         """Store answers, which have been paid for, however long the database is away."""
+        said = [(item.question, item.result, engine.record(spec, item.question, item.result)) for item in answers]
+        drafts, settlements = self._purse.settle(said)
+        if not drafts:
+            return
         pause, doubtful = FIRST_PAUSE, False
         while True:
             try:
                 with self._runner.turn:
-                    self._append(drafts)
-                return
+                    self._append(drafts, settlements)
+                break
             except SeqConflict:
                 known = len(self._history)
                 self._read_on()
                 # A commit whose confirmation got lost has stored them.
                 if self._stopped.is_set() or (doubtful and _stored(drafts, self._history[known:])):
-                    return
+                    break
             except Unavailable as error:
                 if self._stopped.is_set():
                     raise
@@ -192,9 +215,11 @@ class Run:
                 self._stopped.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _append(self, drafts: Sequence[Draft]) -> None:
+    def _append(self, drafts: Sequence[Draft], settlements: Sequence[Settlement] = ()) -> None:
         end = len(self._history)
-        added = self._store.append(self.lease.debate_id, end, drafts, lease=self.lease, at=time.time())
+        added = self._store.append(
+            self.lease.debate_id, end, drafts, lease=self.lease, at=time.time(), settlements=settlements
+        )
         self._history += added
         self._runner.feed.publish(self.lease.debate_id, added[-1].seq, added)
 
@@ -221,6 +246,7 @@ class Run:
         name = question.agent.name
         self._stopped.wait(min(self._pauses.get(name, 0.0), deadline) - time.time())
         if self._over(step):
+            self._purse.release(question, None)
             return
         began = time.monotonic()
         result: Reply | Failure

@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aragora.agents import Agent, build
+from aragora.agents.metering import Bill, Meter
+from aragora.agents.prices import Prices
 from aragora.debate.spec import AgentSpec
 from aragora.errors import AragoraError
 from aragora.runner.run import Observer, Run
-from aragora.storage import ChangeFeed, Lease, Store
+from aragora.storage import ChangeFeed, Lease, Limits, Store
+from aragora.storage.records import UNBOUNDED
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +41,18 @@ class Unobserved:
     def asked(self, agent_type: str, purpose: str, seconds: float, failure: str | None) -> None:
         """Nothing."""
 
+    def billed(self, agent_type: str, bill: Bill) -> None:
+        """Nothing."""
+
     def ended(self, status: str, seconds: float) -> None:
         """Nothing."""
 
 
 class Runner:
-    """One per process, made after the fork. Any number of processes may run on one store."""
+    """One per process, made after the fork. Any number of processes may run on one store.
+
+    `prices` are the built-in ones by default; `daily` is what owners that are no stored tokens may spend on a day.
+    """
 
     def __init__(
         self,
@@ -54,12 +63,16 @@ class Runner:
         capacity: int = 1000,
         lease_ttl: float = 9.0,
         observer: Observer | None = None,
+        prices: Prices | None = None,
+        daily: Limits = UNBOUNDED,
         build: Callable[[AgentSpec, Mapping[str, str]], Agent] = build,
     ) -> None:
         self.store = store
         self.feed = feed
         self.agents_environ = agents_environ
         self.observer = observer or Unobserved()
+        self.meter = Meter(prices or Prices.load(), agents_environ)
+        self.daily = daily
         self.build = build
         self.owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._capacity = capacity

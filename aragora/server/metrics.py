@@ -13,6 +13,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from aragora.agents.metering import Bill
+from aragora.agents.prices import MICRODOLLARS
 from aragora.server import build
 from aragora.server.slots import Slots
 from aragora.storage import Backlog, LastBackup
@@ -78,6 +80,16 @@ class Metrics:
         self.agent_failures = Counter(
             "aragora_agent_failures", "Answers an agent failed to give.", ["agent", "kind"], registry=own
         )
+        self.agent_tokens = Counter(
+            "aragora_agent_tokens",
+            "Tokens that answers took. Of the input, cached was read from a prompt cache and written stored into one; "
+            "of the output, thought is reasoning.",
+            ["agent", "kind"],
+            registry=own,
+        )
+        self.agent_cost = Counter(
+            "aragora_agent_cost_dollars", "What answers cost by the price table.", ["agent"], registry=own
+        )
         self.fanout_seconds = Histogram(
             "aragora_event_fanout_lag_seconds",
             "From the storing of an event to its sending to a watcher who follows live.",
@@ -111,6 +123,14 @@ class Metrics:
         self.agent_seconds.labels(agent_type, purpose).observe(seconds)
         if failure is not None:
             self.agent_failures.labels(agent_type, failure).inc()
+
+    def billed(self, agent_type: str, bill: Bill) -> None:
+        """Count what an answer took; see `aragora.runner.Observer`."""
+        for kind, tokens in bill.usage.to_json().items():
+            if tokens:
+                self.agent_tokens.labels(agent_type, kind).inc(tokens)
+        if bill.cost:
+            self.agent_cost.labels(agent_type).inc(bill.cost / MICRODOLLARS)
 
     def ended(self, status: str, seconds: float) -> None:
         """Count one debate that this process brought to its end; see `aragora.runner.Observer`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from aragora.agents import AgentFailed
 from aragora.debate.engine import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
+from aragora.debate.usage import Usage
 
 TICK = 0.01
 
@@ -17,6 +18,7 @@ class Scripted:
     def __init__(self) -> None:
         self.calls: list[Question] = []
         self.broken_off = 0
+        self.usage: Usage | None = None
         self.called = threading.Event()
         self.hold = threading.Event()
         self.hold.set()
@@ -47,7 +49,7 @@ class Scripted:
             raise
         text = answer(question)
         on_token(text)
-        return Reply(text)
+        return Reply(text, usage=self.usage)
 
 
 def answer(question: Question) -> str:

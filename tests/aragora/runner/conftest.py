@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def process(settings: Settings) -> Iterator[Callable[..., Parts]]:
     """Starts another process' parts on the same database."""
     started: list[Parts] = []
 
-    def start(**options: float) -> Parts:
+    def start(**options: Any) -> Parts:
         store = Store.open(settings)
         feed = ChangeFeed(store, settings)
         feed.start()
