@@ -5,15 +5,21 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Found = TypeVar("Found")
-PATIENCE = 40.0
+PATIENCE = 60.0
+"""Seconds until a test that waits for something gives up."""
 
 
-def until(found: Callable[[], Found], what: str = "what was awaited", seconds: float = PATIENCE) -> Found:
-    """Ask until `found()` is true; its value, or a failure naming what was awaited."""
+def until(
+    found: Callable[[], Found],
+    what: str = "what was awaited",
+    seconds: float = PATIENCE,
+    pause: Callable[[float], object] = time.sleep,
+) -> Found:
+    """Ask until `found()` is true; its value, or a failure naming what was awaited. `pause` lets others go on."""
     deadline = time.monotonic() + seconds
     while True:
         value = found()
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
+        pause(0.01)

@@ -21,7 +21,8 @@ import requests
 import urllib3
 import websocket
 
-PATIENCE = 60.0  # seconds for the debates to end after the load has
+from tests.waiting import PATIENCE
+
 PAUSE = 0.1  # seconds before a WebSocket comes again, as a client makes one
 COME_AGAIN = (1001, 1012)
 QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo"] * 3, "rounds": 1, "early_stop": False}

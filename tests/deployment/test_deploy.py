@@ -193,7 +193,7 @@ def test_a_gateway_that_follows_in_part_is_moved_back(installed: Installation) -
     assert (installed.serving(), installed.running()) == ("blue", ["blue"])
 
 
-def test_what_cannot_be_done_is_said_in_one_line_and_changes_nothing(installed: Installation, tmp_path: Path) -> None:
+def test_impossible_command_fails_in_one_line(installed: Installation, tmp_path: Path) -> None:
     nowhere = tmp_path / "empty"
     nowhere.mkdir()
     for arguments, said in (

@@ -106,7 +106,7 @@ def test_a_debate_can_be_cancelled_through_the_gateway(pair: Pair) -> None:
         assert end["data"]["status"] == "cancelled"
 
 
-def test_the_longest_address_that_the_gateway_takes_reaches_the_application(pair: Pair) -> None:
+def test_longest_accepted_target_reaches_the_application(pair: Pair) -> None:
     longest = "/healthz?" + "a" * (8190 - len("GET /healthz? HTTP/1.1"))
     assert get(pair.front, longest).status_code == 200
     beyond = get(pair.front, longest + "a")
@@ -153,7 +153,7 @@ def test_an_unknown_debate_is_not_found(pair: Pair) -> None:
     assert pair.alive()
 
 
-def test_a_body_of_60_megabytes_is_refused_and_the_refusal_arrives(pair: Pair) -> None:
+def test_refusal_of_a_60_megabyte_body_arrives(pair: Pair) -> None:
     answer = get(pair.front, "/api/debates", method="POST", data=bytes(60 << 20))
     assert answer.status_code == 413
     assert answer.headers["X-Request-ID"]
@@ -161,7 +161,7 @@ def test_a_body_of_60_megabytes_is_refused_and_the_refusal_arrives(pair: Pair) -
     assert pair.alive()
 
 
-def test_a_body_the_gateway_takes_but_the_application_does_not_is_refused(pair: Pair) -> None:
+def test_body_limit_of_the_application_is_enforced(pair: Pair) -> None:
     refused(get(pair.front, "/api/debates", method="POST", json=QUESTION | {"context": "x" * (2 << 20)}), 413)
     assert pair.alive()
 
@@ -185,7 +185,7 @@ def test_a_bad_flag_of_the_gateway_gets_one_line_and_exit_code_2(flag: str) -> N
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_every_answer_carries_the_request_id_of_the_gateway_and_both_logs_have_it_with_the_trace(pair: Pair) -> None:
+def test_request_id_and_trace_are_in_response_and_both_logs(pair: Pair) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     answer = get(pair.front, "/healthz", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
     identity = answer.headers["X-Request-ID"]

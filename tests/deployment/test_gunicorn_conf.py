@@ -268,7 +268,7 @@ def test_usr2_brings_a_successor_on_the_same_sockets(tmp_path: Path) -> None:
         until(lambda: not running.left_behind(), "the successor's end")
 
 
-def test_a_worker_is_recycled_after_its_requests_without_a_lost_one(tmp_path: Path) -> None:
+def test_worker_recycling_loses_no_request(tmp_path: Path) -> None:
     with application(tmp_path, ARAGORA_MAX_REQUESTS="20", ARAGORA_MAX_REQUESTS_JITTER="5") as (running, http, _ws):
 
         def replaced() -> bool:

@@ -118,7 +118,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(root: Path) -> None:
     assert tree(root) == before
 
 
-def test_what_was_edited_stays_and_the_new_version_lies_beside_it(root: Path) -> None:
+def test_edited_files_stay_and_new_versions_lie_beside(root: Path) -> None:
     install(root)
     edited = root / "etc/aragora/aragora.env"
     edited.write_text("ARAGORA_WORKERS=3\n")
@@ -135,7 +135,7 @@ def test_what_was_edited_stays_and_the_new_version_lies_beside_it(root: Path) ->
     assert unit.read_text() == (CHECKOUT / "conf" / "systemd" / "aragora@.service").read_text()
 
 
-def test_with_nginx_in_front_the_application_has_its_own_addresses(root: Path) -> None:
+def test_nginx_in_front_uses_the_applications_addresses(root: Path) -> None:
     install(root, "--front", "nginx")
     laid = tree(root)
     assert "etc/aragora/proxy.toml" not in laid

@@ -116,7 +116,7 @@ def test_scripts_name_what_a_bare_machine_lacks(script: str, tmp_path: Path) -> 
     assert re.fullmatch(rf"{script}: \w+ is missing; scripts/venv .*\n", said.stderr)
 
 
-def test_both_products_are_importable_without_the_tests_requirements() -> None:
+def test_products_import_without_test_requirements() -> None:
     """What a server installs is enough: no test requirement has slipped into the products."""
     code = """
 import importlib, pkgutil, sys
@@ -141,7 +141,7 @@ for package in (proxy,):
         ("kubernetes/components/ingress/ingress.yaml", "proxy-read-timeout: *"),
     ],
 )
-def test_every_front_waits_longer_than_the_application_may_be_asked_to(file: str, key: str) -> None:
+def test_every_proxy_timeout_exceeds_the_applications(file: str, key: str) -> None:
     longest = CreateQuery.model_json_schema()["properties"]["wait"]["maximum"]
     first = re.search(rf"{key}\"?(\d+)", (CHECKOUT / "conf" / file).read_text())
     assert first

@@ -79,7 +79,7 @@ def test_anybody_may_ask_what_would_be_done(host: Machine) -> None:
     assert "systemctl start aragora-gateway.service" in said
 
 
-def test_the_installer_names_a_port_that_is_taken_before_it_does_anything(host: Machine) -> None:
+def test_installer_names_a_taken_port_first(host: Machine) -> None:
     with subprocess.Popen(host.command("python3", "-m", "http.server", "80"), stderr=subprocess.DEVNULL) as server:
         until(lambda: ":80 " in host.run("ss", "-lnt").stdout, "a server on port 80")
         refused = host.run("scripts/install", check=False)
@@ -90,7 +90,7 @@ def test_the_installer_names_a_port_that_is_taken_before_it_does_anything(host: 
     assert host.run("id", "aragora", check=False).returncode != 0
 
 
-def test_the_installer_starts_everything_and_has_nothing_to_do_after_that(host: Machine) -> None:
+def test_installer_starts_everything_and_is_idempotent(host: Machine) -> None:
     said = host.run("scripts/install").stdout
     assert "systemctl start aragora-gateway.service" in said
     for unit in (*SERVICES, *SOCKETS, "aragora-backup.timer"):
@@ -240,7 +240,7 @@ def test_the_way_back_loses_nothing(host: Machine) -> None:
     assert host.run("systemctl", "is-enabled", "aragora@green.service", check=False).stdout == "disabled\n"
 
 
-def test_a_release_that_does_not_start_leaves_the_old_one_serving(host: Machine) -> None:
+def test_release_that_fails_to_start_leaves_the_old_serving(host: Machine) -> None:
     before = build(host)
     failed = host.run("scripts/deploy", "--release", "broken", "--timeout", "8", check=False)
     assert failed.returncode == 1

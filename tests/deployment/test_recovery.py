@@ -128,7 +128,7 @@ def told(port: int, name: str, least: float) -> float:
 
 
 @pytest.mark.timeout(240)
-def test_the_drill_fails_past_the_promise_and_without_a_sound_copy(tmp_path: Path) -> None:
+def test_drill_fails_when_late_or_without_a_sound_copy(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     assert drilled(shelf)[0] == 1
@@ -152,7 +152,7 @@ def test_the_drill_fails_past_the_promise_and_without_a_sound_copy(tmp_path: Pat
 
 @pytest.mark.component("postgresql", "age")
 @pytest.mark.timeout(240)
-def test_an_encrypted_copy_of_postgresql_is_drilled_into_an_empty_database(
+def test_encrypted_postgresql_copy_restores_in_a_drill(
     tmp_path: Path, postgresql: PostgreSQL, postgresql_template: str
 ) -> None:
     shelf = tmp_path / "shelf"

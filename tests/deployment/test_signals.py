@@ -50,7 +50,7 @@ def test_hup_of_either_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.drill
-def test_term_and_a_new_start_of_the_application_lose_nothing_while_its_socket_is_held(tmp_path: Path) -> None:
+def test_restart_behind_a_held_socket_loses_nothing(tmp_path: Path) -> None:
     """As systemd holds it; without, what waits in the socket unread when it is closed is reset by the kernel."""
     pidfile = tmp_path / "application.pid"
     environ = {"ARAGORA_PIDFILE": str(pidfile), "ARAGORA_DATA_DIR": str(tmp_path / "data"), "ARAGORA_WORKERS": "2"}

@@ -45,7 +45,7 @@ def test_systemd_waits_longer_than_a_drain_takes() -> None:
     assert int(values("aragora-gateway.service", "TimeoutStopSec")[0]) > Settings().graceful + 5
 
 
-def test_the_colours_differ_from_the_plain_service_in_addresses_only() -> None:
+def test_blue_green_units_differ_in_addresses_only() -> None:
     def hardening(unit: str) -> str:
         return (CONF / "systemd" / unit).read_text().partition("UMask=")[2]
 

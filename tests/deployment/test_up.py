@@ -95,7 +95,7 @@ def test_both_stay_until_interrupted_and_then_drain(clone: Path) -> None:
     assert not left_behind(clone)
 
 
-def test_a_port_in_use_is_named_in_one_line_before_anything_starts(clone: Path) -> None:
+def test_port_in_use_is_named_before_anything_starts(clone: Path) -> None:
     flags, numbers = chosen_ports()
     for number in numbers:
         with socket.create_server(("127.0.0.1", number)), up(clone, "--once", *flags) as running:
@@ -120,7 +120,7 @@ def test_an_application_that_cannot_start_is_named_with_its_log(clone: Path) -> 
     assert not left_behind(clone)
 
 
-def test_a_gateway_that_cannot_start_is_named_with_its_log_and_the_application_drained(clone: Path) -> None:
+def test_failed_gateway_start_shows_log_and_drains_application(clone: Path) -> None:
     flags, _ = chosen_ports()
     entry = clone / "proxy" / "__main__.py"
     original = entry.read_text()
@@ -174,7 +174,7 @@ def test_a_failed_installation_says_so_and_counts_as_none(tmp_path: Path) -> Non
         assert "venv: pip failed: var/log/venv.log has the whole of it" in running.output()
 
 
-def test_an_interpreter_that_is_too_old_or_bare_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_unusable_interpreter_is_named_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     shutil.copy(CHECKOUT / "scripts" / "venv", tmp_path / "scripts")
     (tmp_path / "setup.cfg").touch()

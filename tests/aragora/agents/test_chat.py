@@ -309,7 +309,7 @@ def test_an_error_before_the_first_word_is_tried_again(agent: Make, api: Api, qu
         assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Now."
 
 
-def test_what_happens_after_the_end_of_the_answer_does_not_matter(agent: Make, api: Api, question: Question) -> None:
+def test_events_after_the_response_end_are_ignored(agent: Make, api: Api, question: Question) -> None:
     whole = api.first() + api.text("Yes.") + api.finish()
     for act in (breaks_off(whole), sends(whole), stalls(whole), sends(whole + b"data: {\n\n")):
         with provider(act) as server:

@@ -16,7 +16,7 @@ def said(question: Question) -> str:
     return build(question.agent, OFFLINE).ask(question, lambda text: None, FOREVER).text
 
 
-def test_a_default_debate_shows_disagreement_first_and_agreement_in_the_end():
+def test_default_debate_moves_from_dispute_to_agreement():
     history = debate()
     first = {event.data["choice"] for event in of(history, EventType.VOTE, 1)}
     last = {event.data["choice"] for event in of(history, EventType.VOTE, 3)}
@@ -33,12 +33,12 @@ def test_a_default_debate_shows_disagreement_first_and_agreement_in_the_end():
     assert history[-1].data["status"] == "completed"
 
 
-def test_a_debate_shows_every_type_of_event_that_needs_no_person_and_no_failure():
+def test_demo_debate_has_every_unattended_event_type():
     people_and_failures = {EventType.USER_VOTE, EventType.USER_SUGGESTION, EventType.AGENT_ERROR}
     assert {event.type for event in debate()} == set(EventType) - people_and_failures
 
 
-def test_an_agent_told_to_stumble_shows_how_an_unusable_answer_is_asked_for_again():
+def test_stumbling_agent_shows_a_repeated_question():
     clumsy = AgentSpec("demo-2", "demo", model=STUMBLING)
     history = debate(participants=(AgentSpec("demo-1", "demo"), clumsy))
     assert {event.agent for event in of(history, EventType.AGENT_ERROR)} == {"demo-2"}
@@ -121,7 +121,7 @@ def test_nobody_moves_without_critique():
     assert said(revision(agent, own, number=3)).startswith("Yes: adopt event sourcing.")
 
 
-def test_answers_of_other_kinds_of_agents_are_criticised_and_may_be_voted_for():
+def test_demo_criticises_and_votes_for_other_agents():
     agent = AgentSpec("demo-1", "demo")
     passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.ANSWER, "It depends on many things.", "gpt"))
     critique = Question(agent, Purpose.CRITIQUE, 1, "gpt", 1, "", "", passages=passages)

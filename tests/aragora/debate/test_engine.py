@@ -269,7 +269,7 @@ class TestTime:
         assert plan.drafts[0].data["choice"] == "agent-3"
         assert not plan.drafts[0].data["reached"]
 
-    def test_time_is_counted_from_the_start_and_not_from_a_persons_word(self):
+    def test_time_counts_from_the_start_not_from_a_suggestion(self):
         rules = spec(timeout=50.0)
         early = Event(1, EventType.USER_SUGGESTION, 10.0, 0, None, {"text": "cost?", "user": None})
         assert engine.deadline(rules, [early]) is None

@@ -27,7 +27,7 @@ def blocks(prompt: str) -> list[tuple[str, str]]:
     return re.findall(rf"^<<<{mark} (.+)\n((?:.|\n)*?)\n{mark}>>>$", prompt, re.MULTILINE)
 
 
-def test_the_system_prompt_names_the_marks_and_forbids_to_follow_data():
+def test_system_prompt_names_marks_and_forbids_following_data():
     question = asked(spec(rounds=1), Purpose.PROPOSE)[0]
     mark = re.match(r"<<<(DATA-[0-9a-f]{16}) ", question.prompt)[1]
     assert f"<<<{mark}" in question.system
@@ -56,7 +56,7 @@ def test_a_critique_sees_the_one_answer_it_is_about():
     assert '"severity"' in question.prompt
 
 
-def test_a_revision_sees_its_own_answer_its_critiques_and_the_others():
+def test_revision_sees_own_answer_critiques_and_others():
     question = asked(spec(rounds=1), Purpose.REVISE)[0]
     assert [title for title, _ in blocks(question.prompt)] == [
         "question",

@@ -212,7 +212,7 @@ class TestVotesByQuotation:
             "My vote goes to gpt-1.",
         ],
     )
-    def test_prose_that_says_whom_it_is_for_counts_at_the_second_attempt(self, text):
+    def test_prose_vote_counts_at_the_second_attempt(self, text):
         assert read(Purpose.VOTE, text).type is EventType.AGENT_ERROR
         assert vote(text, attempt=2)["choice"] == "gpt-1"
 

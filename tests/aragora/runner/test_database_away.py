@@ -58,9 +58,7 @@ def test_answers_that_come_while_the_file_is_locked_are_kept(
     assert said_once(here, record)
 
 
-def test_an_answer_is_stored_once_though_its_confirmation_got_lost(
-    process: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answer_is_stored_once_after_a_lost_confirmation(process: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     here = process()
     append = here.store.append
     lost = iter([True, False, True])

@@ -141,9 +141,7 @@ def test_draining_hands_over_at_once(process: Start) -> None:
     assert here.agent.broken_off == 3
 
 
-def test_a_silent_process_loses_its_debate_and_writes_nothing_more(
-    process: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_process_loses_its_debate_and_stops_writing(process: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     here = process(lease_ttl=0.5)
     here.agent.hold.clear()
     record = ask(here)
@@ -179,9 +177,7 @@ def test_agents_that_always_fail_end_the_debate_as_failed(process: Start) -> Non
     assert EventType.AGENT_ERROR in gapless(here, record)
 
 
-def test_an_agent_that_breaks_in_an_unknown_way_is_a_failure_of_that_agent(
-    process: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unknown_agent_error_fails_that_agent_only(process: Start, caplog: pytest.LogCaptureFixture) -> None:
     here = process()
     here.agent.failure = lambda ask: RuntimeError("sk-secret") if ask.agent.name == "demo-1" else None
     record = ask(here)

@@ -13,7 +13,7 @@ from typing import Any
 
 import websocket
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 FLAGS = (
     "--headless",
@@ -26,7 +26,6 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
-PATIENCE = 30.0
 
 
 class Page:

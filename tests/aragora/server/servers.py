@@ -16,9 +16,10 @@ from typing import Any
 import requests
 import websocket
 
+from tests.waiting import PATIENCE
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
-PATIENCE = 60.0
 QUESTION = "Should we adopt event sourcing for billing?"
 KINDS = ("gunicorn", "uvicorn", "dev")
 

@@ -46,7 +46,7 @@ def test_idempotency_keys_are_each_token_s_own(guarded: Server) -> None:
     assert ask("second-token").json()["debate_id"] == other
 
 
-def test_a_public_debate_is_read_without_a_token_and_nothing_more(guarded: Server) -> None:
+def test_public_debate_is_readable_without_a_token(guarded: Server) -> None:
     body = {"question": QUESTION, "agents": ["demo"] * 2, "rounds": 1}
     answer = guarded.request("POST", "/api/debates?wait=50", json=body, headers=KNOWN).json()
     path = f"/api/debates/{answer['id']}"
@@ -124,7 +124,7 @@ def test_preflight_needs_no_token(guarded: Server) -> None:
     assert "Access-Control-Allow-Methods" not in other.headers
 
 
-def test_a_websocket_with_a_token_in_its_subprotocol_gets_it_back(guarded: Server) -> None:
+def test_websocket_token_subprotocol_is_echoed(guarded: Server) -> None:
     with guarded.socket(subprotocols=["access_token.first-token"]) as client:
         assert client.raw.getsubprotocol() == "access_token.first-token"
         assert client.receive()["data"]["authenticated"] is True
@@ -138,7 +138,7 @@ def refused_handshake(server: Server, **options: Any) -> websocket.WebSocketBadS
     return refused.value
 
 
-def test_a_program_without_a_known_token_is_refused_before_its_websocket_opens(guarded: Server) -> None:
+def test_unknown_token_is_refused_before_the_websocket_opens(guarded: Server) -> None:
     for options in ({}, {"subprotocols": ["access_token.wrong"]}, {"header": ["Authorization: Bearer wrong"]}):
         refused = refused_handshake(guarded, **options)
         assert refused.status_code == 401
@@ -213,7 +213,7 @@ STRANGERS = (
 )
 
 
-def test_without_tokens_only_names_that_no_stranger_owns_are_served(server: Server) -> None:
+def test_without_tokens_only_local_host_names_are_served(server: Server) -> None:
     for host in STRANGERS[:3]:
         page = {"Host": host, "Origin": f"http://{host}"}
         for method, path in (

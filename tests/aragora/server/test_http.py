@@ -69,7 +69,7 @@ def test_waiting_for_the_end(server: Server) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 20_000])
-def test_a_connection_is_kept_or_its_end_announced_though_a_body_was_not_read(server: Server, size: int) -> None:
+def test_unread_body_keeps_or_announces_close_of_connection(server: Server, size: int) -> None:
     body = json.dumps({"question": QUESTION, "context": "x" * size})
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         connection.connect()
@@ -294,7 +294,7 @@ def test_addresses_that_lead_nowhere(server: Server, method: str, path: str, sta
     assert "sql" not in json.dumps(error).lower()
 
 
-def test_the_field_that_asks_for_an_upgrade_is_for_those_who_are_here(server: Server) -> None:
+def test_upgrade_insecure_requests_is_not_forwarded(server: Server) -> None:
     assert server.get("/ws").headers["Upgrade"] == "websocket"
     through = server.get("/ws", headers={"X-Forwarded-For": "203.0.113.9"})
     assert through.status_code == 426
@@ -400,7 +400,7 @@ def test_requests_are_counted_by_template(server: Server) -> None:
         assert metric in text
 
 
-def test_the_development_server_turns_away_who_comes_from_the_internet_through_a_proxy(server: Server) -> None:
+def test_development_server_refuses_proxied_internet_clients(server: Server) -> None:
     outside = {"X-Forwarded-For": "8.8.8.8"}
     if server.kind != "dev":
         assert server.get("/api/debates", headers=outside).ok

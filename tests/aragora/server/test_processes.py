@@ -15,7 +15,7 @@ from tests.ports import ports
 from tests.waiting import until
 
 
-def test_any_worker_answers_for_all_and_no_death_takes_counts_away(tmp_path: Path) -> None:
+def test_any_worker_reports_totals_that_survive_deaths(tmp_path: Path) -> None:
     name = 'aragora_http_requests_total{method="GET",route="/health",status="200"}'
     with running("gunicorn", tmp_path, ARAGORA_WORKLOAD="2") as server:
         until(lambda: server.metric("aragora_workers ") == 2)

@@ -117,7 +117,7 @@ def test_a_watcher_that_is_only_slow_gets_everything(here: process.Process, deba
     client.shutdown()
 
 
-def test_an_asynchronous_watcher_that_takes_nothing_is_closed_with_a_code(
+def test_stalled_async_watcher_is_closed_with_a_code(
     here: process.Process, debate_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_watchers, "STALL_SECONDS", 0.4)

@@ -62,7 +62,7 @@ def test_replay_is_framed_and_resumes_where_it_was_left(server: Server) -> None:
         assert end["data"] == {"replayed_count": len(replayed), "latest_seq": debate["last_seq"]}
 
 
-def test_a_watcher_who_keeps_losing_the_connection_misses_nothing(server: Server) -> None:
+def test_watcher_that_keeps_reconnecting_misses_nothing(server: Server) -> None:
     debate_id = server.ask(rounds=1)
     seen: list[int] = []
     while True:

@@ -73,7 +73,7 @@ def test_a_failure_is_told_by_a_close_code(failing: Server, statement: str, gree
 
 @pytest.mark.component("postgresql")
 @pytest.mark.parametrize("kind", KINDS)
-def test_watchers_of_a_database_that_crashes_read_nothing_but_websocket(kind: str, tmp_path: Path) -> None:
+def test_database_crash_sends_watchers_only_websocket_frames(kind: str, tmp_path: Path) -> None:
     database = PostgreSQL()
     try:
         database.start()

@@ -59,7 +59,7 @@ def key(tmp_path: Path) -> tuple[Path, str]:
 
 
 @pytest.mark.usefixtures("filled", "here")
-def test_copies_into_a_directory_are_dated_kept_in_number_and_noted(
+def test_backup_copies_are_dated_counted_and_noted(
     shelf: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (shelf / "aragora-notes.txt").write_text("mine")
@@ -82,7 +82,7 @@ def test_copies_into_a_directory_are_dated_kept_in_number_and_noted(
 
 
 @pytest.mark.usefixtures("filled", "here")
-def test_a_failure_is_neither_noted_nor_called_a_success_and_removes_nothing(
+def test_failed_backup_is_not_noted_and_removes_nothing(
     shelf: Path, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     older = shelf / "aragora-20200101-000000.db"
@@ -239,9 +239,7 @@ while True:
 
 
 @pytest.mark.parametrize("environ", ["sqlite"], indirect=True)
-def test_a_large_copy_ends_although_another_process_never_stops_writing(
-    filled: Store, settings: Settings, tmp_path: Path
-) -> None:
+def test_large_copy_ends_while_another_process_writes(filled: Store, settings: Settings, tmp_path: Path) -> None:
     record = filled.page().debates[0]
     append(filled, record, *[message("x" * 500_000) for _ in range(60)])
     with subprocess.Popen(

@@ -1,8 +1,7 @@
 """The change feed: watchers are told at once, whoever made the change, and a thousand cost one read."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +10,7 @@ from aragora.settings import Settings
 from aragora.storage import ChangeFeed, Store
 from aragora.storage.changes import LIVE, RECENT
 from tests.aragora.storage.debates import START, append, message, spec
+from tests.waiting import until
 
 SOON = 10.0
 
@@ -29,13 +29,6 @@ def elsewhere(settings: Settings) -> Iterator[Store]:
     opened = Store.open(settings)
     yield opened
     opened.close()
-
-
-def until(true: Callable[[], bool], wait: Callable[[float], object]) -> None:
-    deadline = time.monotonic() + SOON
-    while not true():
-        assert time.monotonic() < deadline
-        wait(0.1)
 
 
 def test_a_publication_wakes_at_once_and_brings_its_events(feed: ChangeFeed, store: Store) -> None:
@@ -63,7 +56,7 @@ def test_deleting_elsewhere_is_found(feed: ChangeFeed, store: Store, elsewhere: 
     record = store.create(spec())
     with feed.subscribe(record.id) as watch:
         elsewhere.delete(record.id)
-        until(lambda: watch.deleted, watch.wait)
+        until(lambda: watch.deleted, seconds=SOON, pause=watch.wait)
         with pytest.raises(NotFound):
             watch.events(0)
 
@@ -97,7 +90,7 @@ def test_a_thousand_watchers_cost_one_read_per_change(feed: ChangeFeed, store: S
     assert feed.watchers() == 0
 
 
-def test_a_late_watcher_gets_the_beginning_and_a_quick_one_the_end(feed: ChangeFeed, store: Store) -> None:
+def test_late_watcher_gets_the_beginning_quick_one_the_end(feed: ChangeFeed, store: Store) -> None:
     record = store.create(spec())
     total = RECENT + 100
     with feed.subscribe(record.id) as quick, feed.subscribe(record.id) as late:

@@ -120,7 +120,7 @@ def test_greenlets_that_write_at_once_all_get_through(environ: dict[str, str]) -
 
 
 @pytest.mark.parametrize("environ", ["sqlite"], indirect=True)
-def test_waiting_for_another_process_to_write_lets_other_greenlets_run(environ: dict[str, str]) -> None:
+def test_waiting_for_a_writer_lets_greenlets_run(environ: dict[str, str]) -> None:
     found = run(
         environ,
         """

@@ -85,7 +85,7 @@ def test_an_ended_debate_is_nobodys(store: Store) -> None:
     assert store.leases.renew("a", 60) == set()
 
 
-def test_the_backlog_tells_what_waits_and_for_how_long_the_quietest_is_silent(store: Store) -> None:
+def test_backlog_reports_waiting_and_longest_silence(store: Store) -> None:
     assert store.leases.backlog() == (0, 0, 0.0)
     quiet, busy, over = (store.create(spec()) for _ in range(3))
     store.leases.claim("a", 60, 1)

@@ -98,7 +98,7 @@ def test_only_who_holds_the_debate_holds_money_for_it(store: Store) -> None:
     assert store.ledger.days(None, TODAY) == []
 
 
-def test_a_question_without_an_answer_keeps_what_it_is_thought_to_have_taken(store: Store) -> None:
+def test_unanswered_question_keeps_its_estimated_tokens(store: Store) -> None:
     record, lease = claimed(store, "@admin")
     hold(store, lease, 2)
     store.append(record.id, None, [START, END], lease=None, at=NOW)
@@ -143,7 +143,7 @@ def test_a_token_begins_no_more_debates_at_once_than_it_may(store: Store) -> Non
     store.create(spec(), owner="guest", limits=limits)
 
 
-def test_a_debate_that_was_made_before_is_found_beyond_every_limit(store: Store) -> None:
+def test_existing_debate_is_returned_beyond_every_limit(store: Store) -> None:
     limits = Limits(debates=1)
     made = store.create(spec(), owner="guest", limits=limits, idempotency_key="k", request_hash="h")
     assert store.create(spec(), owner="guest", limits=limits, idempotency_key="k", request_hash="h").id == made.id

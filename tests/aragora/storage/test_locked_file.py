@@ -169,7 +169,7 @@ def test_waiting_for_a_lock_lets_other_greenlets_run(environ: dict[str, str], tm
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_every_failure_of_the_database_is_unavailable_wrapped_or_bare(environ: object, error: Exception) -> None:
+def test_every_database_failure_is_unavailable(environ: object, error: Exception) -> None:
     for raised in (error, sa.exc.OperationalError("SELECT", None, error), sa.exc.InternalError("SELECT", None, error)):
         with pytest.raises(Unavailable), _answering():
             raise raised

@@ -117,7 +117,7 @@ def test_without_redis_polling_takes_over_and_back(redis: Redis, processes: list
         until(lambda: bool(watch.take_live()))
 
 
-def test_a_redis_that_never_was_does_not_keep_the_process_from_starting(tmp_path: Path) -> None:
+def test_process_starts_without_a_reachable_redis(tmp_path: Path) -> None:
     settings = load({"ARAGORA_DATA_DIR": str(tmp_path), "ARAGORA_REDIS_URL": f"unix://{tmp_path}/none"})
     store = Store.open(settings)
     feed = ChangeFeed(store, settings)

@@ -65,7 +65,7 @@ def test_hostile_text_is_data(store: Store, text: str) -> None:
     assert [found.id for found in store.page(q=text).debates] == [record.id]
 
 
-def test_what_a_column_cannot_hold_is_kept_in_the_event_and_replaced_in_the_summary(store: Store) -> None:
+def test_text_a_column_cannot_hold_stays_in_the_event(store: Store) -> None:
     record = store.create(spec())
     answer = "nul \x00 and half a pair \ud800"
     append(store, record, Draft(EventType.CONSENSUS, 1, None, {"reached": True, "confidence": 0.5, "answer": answer}))

@@ -51,7 +51,7 @@ def test_a_new_secret_replaces_the_old_one(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "@admin", "-x", "a b", "a" * 65, "é"])
-def test_names_that_could_be_taken_for_something_else_are_refused(store: Store, name: str) -> None:
+def test_ambiguous_names_are_refused(store: Store, name: str) -> None:
     with pytest.raises(ValidationFailed, match="name"):
         store.tokens.add(name, ["read"], Limits())
 

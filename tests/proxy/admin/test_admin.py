@@ -154,7 +154,7 @@ def test_commands_need_proof_though_they_come_from_this_machine(target: bytes, p
     assert desk.book.get().version == 0
 
 
-def test_the_token_that_was_made_proves_it_and_is_told_over_the_gateways_own_socket_alone() -> None:
+def test_generated_token_is_given_over_the_command_socket_only() -> None:
     desk = Desk(workers=1)
     told = json.loads(desk.ask(b"/token", host=None, proven=True).body)["token"]
     right = JSON | {b"authorization": b"Bearer " + told.encode()}
@@ -184,7 +184,7 @@ def test_what_everybody_may_read_names_no_client_and_no_query() -> None:
     assert {name for name in whole if name not in page} == set()
 
 
-def test_with_a_token_everything_but_health_and_the_bare_page_asks_for_it() -> None:
+def test_admin_token_guards_all_but_health_and_bare_page() -> None:
     closed = Settings(admin_token_file=Path("/etc/token"), admin_token=TOKEN, upstream=SETTINGS.upstream, workers=1)
     assert "0123" not in repr(closed)
     desk = Desk(closed)
@@ -352,7 +352,7 @@ def test_every_key_of_the_status_is_documented() -> None:
         assert f"`{name}`" in documented, name
 
 
-def test_a_switched_route_shows_its_new_peers_and_where_it_came_from() -> None:
+def test_switched_route_shows_new_and_former_peers() -> None:
     desk = Desk()
     status, said = desk.order("switch", route="api", upstream=["127.0.0.1:7000 weight=2"])
     assert (status, said["left"]) == (200, [ONE, TWO])
@@ -414,7 +414,7 @@ def test_one_list_is_made_of_what_the_workers_report() -> None:
     assert desk.status()["tunnels"] == [{"since": 10}]
 
 
-def test_a_report_that_is_too_long_is_cut_and_one_that_is_torn_is_not_read() -> None:
+def test_long_report_is_cut_and_torn_report_ignored() -> None:
     reports = Reports()
     reports.publish(3, {"tunnels": ["x" * 100] * 2000, "failing": ["y"]})
     found = reports.read(3)

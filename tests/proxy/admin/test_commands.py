@@ -44,7 +44,7 @@ def test_a_drained_peer_gets_nothing_new_until_it_is_undrained(face: Start, appl
     assert gateway.names() == {"one"}
 
 
-def test_a_peer_drained_on_one_route_is_shown_as_it_is_on_the_others(face: Start, applications: Applications) -> None:
+def test_peer_drained_on_one_route_is_up_on_the_others(face: Start, applications: Applications) -> None:
     one, two = applications("one"), applications("two")
     gateway = face(upstream(one, two) + '[[route]]\nname = "api"\npath = "/api"\n')
 
@@ -64,7 +64,7 @@ def test_a_peer_drained_on_one_route_is_shown_as_it_is_on_the_others(face: Start
     assert {gateway.get("/api")[1] for _ in range(12)} == {"one", "two"}
 
 
-def test_a_switch_waits_for_the_new_instance_and_for_the_requests_of_the_old(
+def test_switch_waits_for_new_instance_and_old_requests(
     face: Start, applications: Applications, held: Callable[..., object]
 ) -> None:
     old, new = applications("old"), applications("new")
@@ -142,7 +142,7 @@ def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications
     assert gateway.names() == {"two"}
 
 
-def test_a_reload_is_answered_when_all_follow_or_with_what_is_wrong(face: Start, applications: Applications) -> None:
+def test_reload_reports_completion_or_the_mistake(face: Start, applications: Applications) -> None:
     one, two = applications("one"), applications("two")
     gateway = face(upstream(one))
     toml = gateway.config.read_text()
@@ -157,9 +157,7 @@ def test_a_reload_is_answered_when_all_follow_or_with_what_is_wrong(face: Start,
     assert all(worker["current"] for worker in gateway.status()["workers"])
 
 
-def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_switched_to(
-    face: Start, applications: Applications
-) -> None:
+def test_waiting_requests_are_served_after_a_switch(face: Start, applications: Applications) -> None:
     dead = unused_address()
     gateway = face(f'upstream = "{dead}"\n', toml=TOML.replace('hold = "1s"', 'hold = "30s"'))
     found: list[tuple[int, str]] = []
@@ -173,7 +171,7 @@ def test_requests_that_wait_for_a_dead_application_are_served_by_the_one_it_is_s
     assert found == [(200, "new")] * 4
 
 
-def test_who_holds_all_its_connections_can_still_ask_the_admin_address(face: Start, applications: Applications) -> None:
+def test_client_at_its_limit_can_still_reach_admin(face: Start, applications: Applications) -> None:
     gateway = face(upstream(applications("one")) + "max_client_connections = 1\n")
     with socket.create_connection(gateway.front, timeout=10) as held:
         held.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -43,7 +43,7 @@ def post(gateway: Face, where: str, body: object) -> int:
     return int(subprocess.run([*asked, "-d", json.dumps(body), url], capture_output=True, check=True).stdout)
 
 
-def test_nobody_commands_over_the_admin_address_without_the_token(face: Start, applications: Applications) -> None:
+def test_admin_commands_need_the_token(face: Start, applications: Applications) -> None:
     one, evil = applications("one"), applications("evil")
     gateway = face(f'upstream = "{one.address}"\n')
     switch = {"route": "default", "upstream": evil.address}
@@ -172,7 +172,7 @@ def test_another_account_is_kept_out_and_a_group_let_in(face: Start, directory: 
 
 
 @AS_ROOT
-def test_workers_of_another_account_may_not_command_their_own_gateway(face: Start) -> None:
+def test_workers_account_may_not_command_the_gateway(face: Start) -> None:
     gateway = face(RESPOND + 'user = "nobody"\ngroup = "nogroup"\n', toml=TOML.replace('"access.log"', '"off"'))
     facts = gateway.control.stat()
     assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (0, 0, 0o600)

@@ -96,9 +96,7 @@ def install(place: Path, version: str, *, broken: bool = False, start: float = 0
     (place / "shop.py").write_text(SHOP.format(version=version, broken=broken, start=start))
 
 
-def test_the_guide_deploys_under_load_and_a_broken_version_changes_nothing(
-    face: Callable[..., Face], place: Path
-) -> None:
+def test_deploy_guide_works_under_load_and_survives_failure(face: Callable[..., Face], place: Path) -> None:
     install(place, "one")
     blue = steps(place, "")[0]
     assert run(blue, place).returncode == 0

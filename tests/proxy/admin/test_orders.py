@@ -26,7 +26,7 @@ TRANSITIONS = st.one_of(
 
 
 @given(st.lists(TRANSITIONS, max_size=20))
-def test_every_record_survives_its_stored_form_and_versions_only_grow(transitions: list) -> None:  # type: ignore[type-arg]
+def test_records_survive_storage_and_versions_only_grow(transitions: list) -> None:  # type: ignore[type-arg]
     now = Overrides()
     for transition in transitions:
         after = transition(now)
@@ -54,7 +54,7 @@ def test_maintenance_of_all_routes_ends_for_all() -> None:
     assert not now.maintain(on=False).in_maintenance("api")
 
 
-def test_a_switch_holds_until_the_settings_name_other_upstreams_or_it_is_switched_back() -> None:
+def test_switch_holds_until_settings_change_or_switched_back() -> None:
     old, new = ("a:1",), ("b:1 weight=2",)
     now = Overrides().switch("api", old, new)
     assert now.upstreams("api", old) == new
@@ -109,7 +109,7 @@ def test_what_was_not_written_here_is_not_read(text: str) -> None:
         Overrides.decoded("[" * 100_000)
 
 
-def test_a_binary_upgrade_goes_on_with_the_orders_but_not_with_a_reload_under_way() -> None:
+def test_upgrade_keeps_overrides_and_drops_a_pending_reload() -> None:
     book = OverrideRecord()
     book.change(lambda now: now.drain("a:1").ask_reload())
     carried = OverrideRecord(book.get().encoded()).get()
@@ -117,7 +117,7 @@ def test_a_binary_upgrade_goes_on_with_the_orders_but_not_with_a_reload_under_wa
     assert carried.reloads_asked == carried.reloads_done == 0
 
 
-def test_changes_of_many_processes_lose_nothing_though_each_dies_at_once() -> None:
+def test_changes_by_dying_processes_are_not_lost() -> None:
     book = OverrideRecord()
     children = []
     for number in range(8):
@@ -150,7 +150,7 @@ def test_who_dies_while_it_changes_the_record_blocks_nobody(monkeypatch: pytest.
     assert book.change(lambda now: now.drain("a:1")).version == 1
 
 
-def test_a_transition_that_refuses_leaves_the_record_and_the_lock() -> None:
+def test_refusing_transition_keeps_record_and_lock() -> None:
     book = OverrideRecord()
 
     def refuse(_: Overrides) -> Overrides:

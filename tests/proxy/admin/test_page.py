@@ -178,9 +178,7 @@ def typed(page: Page, token: str) -> None:
     click(page, "Use it")
 
 
-def test_buttons_and_what_is_private_ask_for_the_token_that_the_command_line_tells(
-    chromium: Page, face: Start, applications: Applications
-) -> None:
+def test_page_asks_for_the_token_the_cli_prints(chromium: Page, face: Start, applications: Applications) -> None:
     one, two = applications("one"), applications("two")
     gateway = face(f'upstream = ["{one.address}", "{two.address}"]\n')
     gateway.get("/fail?secret=1")

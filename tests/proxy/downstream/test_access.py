@@ -256,7 +256,7 @@ def test_wrong_passwords_are_few(guarded: Gateway) -> None:
     assert get(guarded, "/users", basic("ann", "s3cret")).status == 200, "others still come in"
 
 
-def test_many_requests_at_once_take_one_check_and_the_queue_of_checks_is_bounded(
+def test_concurrent_password_checks_are_shared_and_bounded(
     start: Callable[..., Gateway], scripted: ScriptedUpstream, tmp_path: Path
 ) -> None:
     users = tmp_path / "users"

@@ -4,7 +4,7 @@ from proxy.downstream.connection_limit import ConnectionLimit
 from proxy.limits import Limits
 
 
-def test_connections_over_the_limit_are_kept_to_be_refused_and_few() -> None:
+def test_few_connections_over_the_limit_wait_for_refusal() -> None:
     limits = Limits(64, 2)
     limits.begin(0)
     connection_limit = ConnectionLimit(limits.worker(0))

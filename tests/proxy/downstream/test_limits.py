@@ -20,9 +20,9 @@ from proxy.limits.concurrency import Kept
 from proxy.limits.keys import network_of
 from proxy.settings.values.web import Key, Rate
 from proxy.wire.request import RequestFields
+from tests.waiting import PATIENCE
 
 FORK = multiprocessing.get_context("fork")
-PATIENCE = 30.0
 
 
 def alone(count: int = 64) -> WorkerLimits:
@@ -117,7 +117,7 @@ def test_waiting_as_long_as_told_is_enough(burst: int, rate: float) -> None:
     assert take(3, rate, burst, now + wait * (1 + 1e-9) + 1e-9) >= 0
 
 
-def test_what_a_client_is_told_is_well_formed_whatever_the_route_is_called() -> None:
+def test_rate_fields_are_well_formed_for_any_route_name() -> None:
     limit = RateLimit('50% "off"\\ \u2713', Rate(90, 60), 0, Key("client"), alone())
     for minutes, told in ((0, b"r=1"), (0, b"r=0"), (2, b"r=1")):
         request = Request(b"GET", b"/", 1, RequestFields(), b"", 1000.0 + 60 * minutes, client="192.0.2.1")
@@ -128,7 +128,7 @@ def test_what_a_client_is_told_is_well_formed_whatever_the_route_is_called() -> 
 
 
 @pytest.mark.parametrize("by", [Key("client"), Key("route"), Key("header", "x-key")], ids=lambda key: key.kind)
-def test_a_repeated_request_is_counted_where_a_new_one_like_it_is(by: Key) -> None:
+def test_repeated_request_is_counted_like_a_new_one(by: Key) -> None:
     limit = RateLimit("api", Rate(1, 60), 4, by, alone())
 
     def asked(value: bytes) -> Request:
@@ -221,7 +221,7 @@ def test_keys_differ_by_family_and_start() -> None:
     assert keys.of_client("192.0.2.1") == limits.worker(0).keys("route one").of_client("192.0.2.1")
 
 
-def test_processes_that_share_a_bucket_pass_exactly_its_burst_and_rate(limits: Limits) -> None:
+def test_shared_bucket_passes_exactly_burst_and_rate(limits: Limits) -> None:
     results = FORK.SimpleQueue()
     begin = FORK.Barrier(3)
     burst, rate, moments = 500, 2000.0, (100.0, 100.25, 103.0)

@@ -13,7 +13,7 @@ from proxy.observe.metrics import Board
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
 from proxy.wire.request_line import HeadLimits
-from tests.proxy.net.loop import Loop, run
+from tests.proxy.net.loop import Loop, in_loop
 
 LIMIT = 1280
 
@@ -69,47 +69,41 @@ def connection_limit(front: Frontend) -> set[Guest]:
     return {guest for guest in front.connections if isinstance(guest, Guest)}
 
 
-def test_those_idle_longest_make_room() -> None:
-    def test(loop: Loop) -> None:
-        front = full_front(loop)
-        before = sorted(connection_limit(front), key=lambda guest: guest.deadline)
-        newcomer = come(front)
-        assert newcomer.fileno() >= 0
-        closed = [guest.closed for guest in before]
-        made = sum(closed)
-        assert 0 < made <= LIMIT // 32
-        assert closed == [True] * made + [False] * (LIMIT - made)
-        for guest in connection_limit(front):
-            guest.close()
-
-    run(test)
+@in_loop
+def test_those_idle_longest_make_room(loop: Loop) -> None:
+    front = full_front(loop)
+    before = sorted(connection_limit(front), key=lambda guest: guest.deadline)
+    newcomer = come(front)
+    assert newcomer.fileno() >= 0
+    closed = [guest.closed for guest in before]
+    made = sum(closed)
+    assert 0 < made <= LIMIT // 32
+    assert closed == [True] * made + [False] * (LIMIT - made)
+    for guest in connection_limit(front):
+        guest.close()
 
 
-def test_a_flood_of_newcomers_looks_at_each_connection_now_and_then() -> None:
-    def test(loop: Loop) -> None:
-        front = full_front(loop)
-        for _ in range(LIMIT):
-            come(front)
-        assert len(front.connections) <= LIMIT
-        assert Guest.looks < 70 * LIMIT  # a search for each would be LIMIT times LIMIT
-        for guest in connection_limit(front):
-            guest.close()
-
-    run(test)
+@in_loop
+def test_accept_flood_scans_each_connection_rarely(loop: Loop) -> None:
+    front = full_front(loop)
+    for _ in range(LIMIT):
+        come(front)
+    assert len(front.connections) <= LIMIT
+    assert Guest.looks < 70 * LIMIT  # a search for each would be LIMIT times LIMIT
+    for guest in connection_limit(front):
+        guest.close()
 
 
-def test_where_nobody_is_idle_a_flood_is_turned_away_without_looking() -> None:
-    def test(loop: Loop) -> None:
-        front = full_front(loop)
-        Guest.idle = False
-        for _ in range(LIMIT):
-            assert come(front).fileno() < 0
-        assert Guest.looks < 70 * LIMIT
-        assert len(front.connections) == LIMIT
-        Guest.idle = True
-        front._full_until = 0.0
-        assert come(front).fileno() >= 0
-        for guest in connection_limit(front):
-            guest.close()
-
-    run(test)
+@in_loop
+def test_flood_without_idle_connections_is_refused_unscanned(loop: Loop) -> None:
+    front = full_front(loop)
+    Guest.idle = False
+    for _ in range(LIMIT):
+        assert come(front).fileno() < 0
+    assert Guest.looks < 70 * LIMIT
+    assert len(front.connections) == LIMIT
+    Guest.idle = True
+    front._full_until = 0.0
+    assert come(front).fileno() >= 0
+    for guest in connection_limit(front):
+        guest.close()

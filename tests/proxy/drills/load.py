@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.waiting import PATIENCE
+
 GET = b"GET /1024 HTTP/1.1\r\nHost: drill.example\r\nUser-Agent: drill\r\n\r\n"
 POST = b"POST /64 HTTP/1.1\r\nHost: drill.example\r\nContent-Length: 64\r\n\r\n" + b"x" * 64
-PATIENCE = 40.0
 PAUSE = 0.002
 
 

@@ -81,7 +81,7 @@ def change(gateway: Face, *rewrite: tuple[str, str]) -> None:
     assert gateway.run("reload").returncode == 0
 
 
-def test_what_changes_at_run_time_loses_no_request_and_no_websocket(
+def test_runtime_changes_lose_no_request_or_websocket(
     gateway: Face, origin: Origin, second: Origin, authority: Authority
 ) -> None:
     trust = authority.trust()

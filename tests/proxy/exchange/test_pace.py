@@ -8,7 +8,7 @@ from proxy.errors import ExchangeError
 from proxy.settings import Settings
 
 
-def test_a_body_that_comes_too_slowly_is_told_the_setting_and_the_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_body_error_names_setting_and_measured_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RATE_GRACE", -1.0)
     now = [0.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])

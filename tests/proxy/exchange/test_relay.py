@@ -23,7 +23,7 @@ from proxy.net import spool as spool_module
 from proxy.net.splice import Pipes
 from proxy.net.watermark import MARK, LowWater
 from proxy.wire.body import RESPONSE_SIZE, ChunkedDecoder, ClosedDecoder, Decoder, SizedDecoder
-from tests.proxy.net.loop import Loop, no_descriptor_left, read_all, read_exactly, run, undelivered, until
+from tests.proxy.net.loop import Loop, in_loop, no_descriptor_left, read_all, read_exactly, undelivered, until
 
 LIMITS = RelayLimits(5.0, PaceLimits(5.0, 0), spool_memory=65536, spool_size=1 << 30, spool_dir=None)
 BODY = os.urandom(2_000_000)
@@ -151,94 +151,84 @@ class Transfer:
         return timer
 
 
-def test_a_client_that_keeps_up_gets_everything(way: Way) -> None:
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way)
-        transfer.send()
-        pending = b"6\r\nbegun \r\n" if way.rechunked else b"begun "
-        working = transfer.start(pending)
-        data = read_all(transfer.client)
-        assert transfer.decoded(data) == b"begun " + BODY
+@in_loop
+def test_a_client_that_keeps_up_gets_everything(loop: Loop, way: Way) -> None:
+    transfer = Transfer(loop, way)
+    transfer.send()
+    pending = b"6\r\nbegun \r\n" if way.rechunked else b"begun "
+    working = transfer.start(pending)
+    data = read_all(transfer.client)
+    assert transfer.decoded(data) == b"begun " + BODY
+    working.get()
+    assert transfer.taken
+    assert transfer.relay.sent == len(data)
+
+
+@in_loop
+def test_a_long_body_needs_no_descriptor(loop: Loop) -> None:
+    transfer = Transfer(loop, WAYS["sized"])
+    sending = transfer.send()
+    with no_descriptor_left():
+        working = transfer.start()
+        assert transfer.got() == BODY
         working.get()
-        assert transfer.taken
-        assert transfer.relay.sent == len(data)
-
-    run(test)
-
-
-def test_a_long_body_needs_no_descriptor() -> None:
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, WAYS["sized"])
-        sending = transfer.send()
-        with no_descriptor_left():
-            working = transfer.start()
-            assert transfer.got() == BODY
-            working.get()
-        sending.get()
-
-    run(test)
+    sending.get()
 
 
 @pytest.mark.skipif(not splice.AVAILABLE, reason="this platform has no splice")
-def test_a_fast_upstream_is_read_in_big_pieces_and_one_that_pauses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_low_watermark_follows_the_upstream_pace(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watermark, "_PATIENCE", 0.2)
     first, last = BODY[:-100], BODY[-100:]
-
-    def test(loop: Loop) -> None:
-        source, upstream = loop.tcp_pair()
-        transfer = Transfer(loop, WAYS["sized"], ends=(source, upstream))
-        marks = []
-        monkeypatch.setattr(LowWater, "_set", lambda mark, value: (marks.append(value), real(mark, value)))
-        sending = transfer.send(first)
-        working = transfer.start()
-        assert read_exactly(transfer.client, len(first)) == first
-        sending.get()
-        upstream.sendall(last)
-        assert read_all(transfer.client) == last
-        working.get()
-        assert marks[0] == MARK
-        assert source.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == marks[-1] == 1
-
     real = LowWater._set
-    run(test)
+    source, upstream = loop.tcp_pair()
+    transfer = Transfer(loop, WAYS["sized"], ends=(source, upstream))
+    marks = []
+    monkeypatch.setattr(LowWater, "_set", lambda mark, value: (marks.append(value), real(mark, value)))
+    sending = transfer.send(first)
+    working = transfer.start()
+    assert read_exactly(transfer.client, len(first)) == first
+    sending.get()
+    upstream.sendall(last)
+    assert read_all(transfer.client) == last
+    working.get()
+    assert marks[0] == MARK
+    assert source.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == marks[-1] == 1
 
 
-def test_a_slow_client_does_not_hold_the_upstream(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_a_slow_client_does_not_hold_the_upstream(loop: Loop, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way)
-        sweeper = transfer.sweeping()
-        transfer.send()
-        working = transfer.start()
-        until(lambda: transfer.taken)
-        assert transfer.relay.sent < len(BODY)
-        assert transfer.got() == BODY
-        working.get()
-        sweeper.stop()
-
-    run(test)
+    transfer = Transfer(loop, way)
+    sweeper = transfer.sweeping()
+    transfer.send()
+    working = transfer.start()
+    until(lambda: transfer.taken)
+    assert transfer.relay.sent < len(BODY)
+    assert transfer.got() == BODY
+    working.get()
+    sweeper.stop()
 
 
-def test_what_is_kept_for_a_client_is_bounded(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_what_is_kept_for_a_client_is_bounded(loop: Loop, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way, replace(LIMITS, spool_size=500_000))
-        sweeper = transfer.sweeping()
-        sending = transfer.send()
-        working = transfer.start()
-        gevent.sleep(0.1)
-        assert not sending.ready()
-        assert transfer.got() == BODY
-        working.get()
-        sweeper.stop()
-
-    run(test)
+    transfer = Transfer(loop, way, replace(LIMITS, spool_size=500_000))
+    sweeper = transfer.sweeping()
+    sending = transfer.send()
+    working = transfer.start()
+    gevent.sleep(0.1)
+    assert not sending.ready()
+    assert transfer.got() == BODY
+    working.get()
+    sweeper.stop()
 
 
 @pytest.mark.parametrize("where", ["at once", "midway"])
-def test_a_full_disk_slows_down_but_loses_nothing(way: Way, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_a_full_disk_slows_down_but_loses_nothing(
+    loop: Loop, way: Way, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     if where == "at once":
         monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", _no_space)
@@ -251,60 +241,52 @@ def test_a_full_disk_slows_down_but_loses_nothing(way: Way, where: str, monkeypa
             return _no_space() if written[0] > 500_000 else real(file, data, offset)
 
         monkeypatch.setattr(spool_module.os, "pwrite", pwrite)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way)
-        sweeper = transfer.sweeping()
-        transfer.send()
-        working = transfer.start()
-        gevent.sleep(0.1)
-        transfer.buffer[:] = bytes(len(transfer.buffer))  # another exchange has its turn
-        assert not transfer.taken
-        assert transfer.got() == BODY
-        working.get()
-        sweeper.stop()
-
-    run(test)
+    transfer = Transfer(loop, way)
+    sweeper = transfer.sweeping()
+    transfer.send()
+    working = transfer.start()
+    gevent.sleep(0.1)
+    transfer.buffer[:] = bytes(len(transfer.buffer))  # another exchange has its turn
+    assert not transfer.taken
+    assert transfer.got() == BODY
+    working.get()
+    sweeper.stop()
 
 
-def test_an_empty_spool_waits_for_the_upstream_in_peace(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_an_empty_spool_waits_for_the_upstream_in_peace(loop: Loop, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way)
-        sweeper = transfer.sweeping()
-        feeding = transfer.send(BODY[:-1], whole=False)
-        working = transfer.start()
-        feeding.get()
-        gevent.sleep(0.05)
-        assert transfer.relay.sent < len(BODY) - 1  # the rest is in the spool
-        got = b""
-        while len(transfer.decoded(got)) < len(BODY) - 1:
-            got += transfer.client.recv(1 << 20)
-        sweeper.stop()
-        before = time.process_time()
-        gevent.sleep(0.4)
-        assert time.process_time() - before < 0.2
-        transfer.send(BODY[-1:])
-        assert transfer.decoded(got + read_all(transfer.client)) == BODY
-        working.get()
-
-    run(test)
+    transfer = Transfer(loop, way)
+    sweeper = transfer.sweeping()
+    feeding = transfer.send(BODY[:-1], whole=False)
+    working = transfer.start()
+    feeding.get()
+    gevent.sleep(0.05)
+    assert transfer.relay.sent < len(BODY) - 1  # the rest is in the spool
+    got = b""
+    while len(transfer.decoded(got)) < len(BODY) - 1:
+        got += transfer.client.recv(1 << 20)
+    sweeper.stop()
+    before = time.process_time()
+    gevent.sleep(0.4)
+    assert time.process_time() - before < 0.2
+    transfer.send(BODY[-1:])
+    assert transfer.decoded(got + read_all(transfer.client)) == BODY
+    working.get()
 
 
-def test_an_answer_that_may_not_be_spooled_waits_for_its_client(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_an_answer_that_may_not_be_spooled_waits_for_its_client(
+    loop: Loop, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way, spools=False)
-        transfer.send()
-        working = transfer.start()
-        gevent.sleep(0.05)
-        assert not transfer.taken
-        assert transfer.got() == BODY
-        working.get()
-
-    run(test)
+    transfer = Transfer(loop, way, spools=False)
+    transfer.send()
+    working = transfer.start()
+    gevent.sleep(0.05)
+    assert not transfer.taken
+    assert transfer.got() == BODY
+    working.get()
 
 
 # An upstream that breaks off takes nothing away from the client.
@@ -315,8 +297,9 @@ UNFINISHED = [name for name in WAYS if name != "closed"]
 @pytest.mark.parametrize("slow", [False, True], ids=["fast client", "slow client"])
 @pytest.mark.parametrize("ends", ["closes", "resets", "stalls"])
 @pytest.mark.parametrize("name", ["sized, spliced", *UNFINISHED])
-def test_everything_that_came_is_delivered_before_the_break_is_told(
-    name: str, ends: str, slow: bool, monkeypatch: pytest.MonkeyPatch
+@in_loop
+def test_received_bytes_are_delivered_before_the_break(
+    loop: Loop, name: str, ends: str, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spliced = name == "sized, spliced"
     if not spliced:
@@ -324,30 +307,26 @@ def test_everything_that_came_is_delivered_before_the_break_is_told(
     if slow:
         monkeypatch.setattr(module, "PATIENCE", 0.0)
     part = BODY[:500_000]
-
-    def test(loop: Loop) -> None:
-        limits = replace(LIMITS, read_timeout=0.3 if ends == "stalls" else 5.0)
-        transfer = Transfer(loop, WAYS["sized" if spliced else name], limits, ends=loop.tcp_pair())
-        sweeper = transfer.sweeping()
-        feeding = transfer.send(part, whole=False)
-        working = transfer.start()
-        if slow:
-            feeding.get()
-            gevent.sleep(0.02)
-        if ends != "stalls":
-            feeding.join()
-            until(lambda: working.ready() or not undelivered(transfer.upstream))
-            transfer.upstream.close() if ends == "closes" else _reset(transfer.upstream)
-        if slow:
-            gevent.sleep(0.05)
-        assert transfer.got() == part
-        with pytest.raises(ExchangeError) as failed:
-            working.get()
-        assert failed.value.failure.reason == ("response_stalled" if ends == "stalls" else "truncated")
-        assert not transfer.taken
-        sweeper.stop()
-
-    run(test)
+    limits = replace(LIMITS, read_timeout=0.3 if ends == "stalls" else 5.0)
+    transfer = Transfer(loop, WAYS["sized" if spliced else name], limits, ends=loop.tcp_pair())
+    sweeper = transfer.sweeping()
+    feeding = transfer.send(part, whole=False)
+    working = transfer.start()
+    if slow:
+        feeding.get()
+        gevent.sleep(0.02)
+    if ends != "stalls":
+        feeding.join()
+        until(lambda: working.ready() or not undelivered(transfer.upstream))
+        transfer.upstream.close() if ends == "closes" else _reset(transfer.upstream)
+    if slow:
+        gevent.sleep(0.05)
+    assert transfer.got() == part
+    with pytest.raises(ExchangeError) as failed:
+        working.get()
+    assert failed.value.failure.reason == ("response_stalled" if ends == "stalls" else "truncated")
+    assert not transfer.taken
+    sweeper.stop()
 
 
 def _reset(sock: Any) -> None:
@@ -356,112 +335,100 @@ def _reset(sock: Any) -> None:
 
 
 @pytest.mark.parametrize("rechunked", [False, True])
-def test_what_came_before_a_broken_chunk_is_delivered(rechunked: bool) -> None:
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, WAYS["chunked" if rechunked else "chunked, for HTTP/1.0"])
-        transfer.upstream.sendall(b"5\r\nfirst\r\n4\r\nlast\r\nno size\r\n")
-        working = transfer.start()
-        assert transfer.got() == b"firstlast"
-        with pytest.raises(ExchangeError, match="chunk size"):
-            working.get()
-
-    run(test)
+@in_loop
+def test_what_came_before_a_broken_chunk_is_delivered(loop: Loop, rechunked: bool) -> None:
+    transfer = Transfer(loop, WAYS["chunked" if rechunked else "chunked, for HTTP/1.0"])
+    transfer.upstream.sendall(b"5\r\nfirst\r\n4\r\nlast\r\nno size\r\n")
+    working = transfer.start()
+    assert transfer.got() == b"firstlast"
+    with pytest.raises(ExchangeError, match="chunk size"):
+        working.get()
 
 
-def test_a_client_that_leaves_is_told(way: Way) -> None:
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way)
-        working = transfer.start(b"x" * 100)
-        transfer.client.close()
-        transfer.send()
-        with pytest.raises(ClientGone):
-            working.get()
-
-    run(test)
+@in_loop
+def test_a_client_that_leaves_is_told(loop: Loop, way: Way) -> None:
+    transfer = Transfer(loop, way)
+    working = transfer.start(b"x" * 100)
+    transfer.client.close()
+    transfer.send()
+    with pytest.raises(ClientGone):
+        working.get()
 
 
 @pytest.mark.parametrize(("side", "reason"), [("upstream", "response_stalled"), ("client", "client_stalled")])
-def test_a_side_that_stands_still_ends_it(way: Way, side: str, reason: str) -> None:
+@in_loop
+def test_a_side_that_stands_still_ends_it(loop: Loop, way: Way, side: str, reason: str) -> None:
     pace = PaceLimits(0.0 if side == "client" else 5.0, 0)
     limits = RelayLimits(0.0 if side == "upstream" else 5.0, pace, 65536, 0, None)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way, limits=limits)
-        sweeper = transfer.sweeping()
-        if side == "client":
-            transfer.send()
-        working = transfer.start()
-        with pytest.raises(ExchangeError) as failed:
-            working.get()
-        assert failed.value.failure.reason == reason
-        sweeper.stop()
-
-    run(test)
+    transfer = Transfer(loop, way, limits=limits)
+    sweeper = transfer.sweeping()
+    if side == "client":
+        transfer.send()
+    working = transfer.start()
+    with pytest.raises(ExchangeError) as failed:
+        working.get()
+    assert failed.value.failure.reason == reason
+    sweeper.stop()
 
 
 # The least rate at which a client must take what waits for it.
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["held", "kept"])
-def test_a_client_that_takes_next_to_nothing_is_left(way: Way, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_a_client_that_takes_next_to_nothing_is_left(
+    loop: Loop, way: Way, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     limits = replace(LIMITS, pace=PaceLimits(0.5, 1 << 20), spool_size=1 << 30 if kept else 0)
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way, limits)
-        sweeper = transfer.sweeping()
-        transfer.send()
-        working = transfer.start()
-        began = time.monotonic()
-        while not working.ready() and time.monotonic() < began + 10:
-            transfer.client.recv(2000)  # never nothing for long
-            gevent.sleep(0.02)
-        with pytest.raises(ExchangeError) as failed:
-            working.get()
-        assert failed.value.failure.reason == "client_stalled"
-        assert "min_read_rate" in failed.value.detail
-        assert transfer.relay.sent < len(BODY)
-        sweeper.stop()
-
-    run(test)
+    transfer = Transfer(loop, way, limits)
+    sweeper = transfer.sweeping()
+    transfer.send()
+    working = transfer.start()
+    began = time.monotonic()
+    while not working.ready() and time.monotonic() < began + 10:
+        transfer.client.recv(2000)  # never nothing for long
+        gevent.sleep(0.02)
+    with pytest.raises(ExchangeError) as failed:
+        working.get()
+    assert failed.value.failure.reason == "client_stalled"
+    assert "min_read_rate" in failed.value.detail
+    assert transfer.relay.sent < len(BODY)
+    sweeper.stop()
 
 
-def test_a_client_that_pauses_within_the_timeout_is_not_too_slow(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_a_client_that_pauses_within_the_timeout_is_not_too_slow(
+    loop: Loop, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     limits = replace(LIMITS, pace=PaceLimits(0.5, 100_000))
-
-    def test(loop: Loop) -> None:
-        transfer = Transfer(loop, way, limits)
-        sweeper = transfer.sweeping()
-        transfer.send()
-        working = transfer.start()
-        got = b""
-        for _ in range(5):
-            gevent.sleep(0.25)
-            got += read_exactly(transfer.client, 100_000)
-        assert transfer.decoded(got + read_all(transfer.client)) == BODY
-        working.get()
-        sweeper.stop()
-
-    run(test)
+    transfer = Transfer(loop, way, limits)
+    sweeper = transfer.sweeping()
+    transfer.send()
+    working = transfer.start()
+    got = b""
+    for _ in range(5):
+        gevent.sleep(0.25)
+        got += read_exactly(transfer.client, 100_000)
+    assert transfer.decoded(got + read_all(transfer.client)) == BODY
+    working.get()
+    sweeper.stop()
 
 
-def test_a_client_that_reads_steadily_is_not_too_slow_though_its_socket_has_no_room() -> None:
+@in_loop
+def test_steady_reader_with_a_full_socket_is_not_too_slow(loop: Loop) -> None:
     limits = replace(LIMITS, pace=PaceLimits(0.3, 1000), spool_size=0)
-
-    def test(loop: Loop) -> None:
-        target, client = loop.tcp_pair(receives=1 << 16, sends=2 << 20)
-        transfer = Transfer(loop, WAYS["closed"], limits, target=(target, client))
-        sweeper = transfer.sweeping()
-        transfer.send(BODY * 5)
-        working = transfer.start()
-        got = []
-        for _ in range(100):
-            got.append(client.recv(20_000))
-            gevent.sleep(0.01)
-        assert not working.ready()
-        assert transfer.decoded(b"".join([*got, read_all(client)])) == BODY * 5
-        working.get()
-        sweeper.stop()
-
-    run(test)
+    target, client = loop.tcp_pair(receives=1 << 16, sends=2 << 20)
+    transfer = Transfer(loop, WAYS["closed"], limits, target=(target, client))
+    sweeper = transfer.sweeping()
+    transfer.send(BODY * 5)
+    working = transfer.start()
+    got = []
+    for _ in range(100):
+        got.append(client.recv(20_000))
+        gevent.sleep(0.01)
+    assert not working.ready()
+    assert transfer.decoded(b"".join([*got, read_all(client)])) == BODY * 5
+    working.get()
+    sweeper.stop()

@@ -74,7 +74,7 @@ def mounted(spec: str) -> Match:
         (["-/", "-/gl", "-/gl/=", "a.example/"], []),
     ],
 )
-def test_a_path_is_asked_for_without_its_slash_where_nobody_else_has_it(written: list[str], bare: list[str]) -> None:
+def test_path_without_slash_redirects_unless_routed_otherwise(written: list[str], bare: list[str]) -> None:
     found = without_slash([mounted(spec) for spec in written])
     assert [(one.host + one.path).decode() for one in found] == bare
     assert all(one.exact for one in found)
@@ -151,7 +151,7 @@ def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path)
     assert (route.forward_auth, route.allow) == ("", ())
 
 
-def test_routes_without_a_name_are_told_apart_by_where_they_apply(tmp_path: Path) -> None:
+def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None:
     text = '[[route]]\nexact = "/gl"\nredirect = "/gl/{query}"\n[[route]]\npath = "/gl"\nupstream = "a:1"\n'
     text += '[[route]]\nhost = "b.example"\nexact = "/gl"\nrespond = "x"\n'
     routes = load({}, written(tmp_path, text)).routes
@@ -200,7 +200,7 @@ def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) 
         (["app.internal:80"], b"app.internal:80"),
     ],
 )
-def test_a_request_that_names_no_host_is_sent_with_the_applications(upstream: list[str], host: bytes) -> None:
+def test_request_without_host_gets_the_applications(upstream: list[str], host: bytes) -> None:
     settings = Settings(upstream=tuple(map(Peer.parse, upstream)))
     assert Route("", settings, LIMITS, Cluster([], balance.policy("round-robin")), None).host == host
 
@@ -227,7 +227,7 @@ def tables(*specs: str, passing: tuple[str, ...], dots: bool = True) -> Tables:
         (b"/a/%41/../b%2F/c", "/"), (b"*", "/"), (b"/admin", "/admin"),
     ],
 )  # fmt: skip
-def test_dot_segments_pass_where_every_reading_leads_to_one_route(target: bytes, name: str | None) -> None:
+def test_dot_segments_pass_if_all_readings_reach_one_route(target: bytes, name: str | None) -> None:
     routes = tables("/", "/files", "/admin", "/only=", passing=("/", "/files"))
     if name is None:
         with pytest.raises(ExchangeError) as refusal:

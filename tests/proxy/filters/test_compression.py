@@ -87,7 +87,7 @@ def test_statuses_that_must_stay_as_they_are(status: int) -> None:
     assert chosen(response(status=status)) == b"identity"
 
 
-def test_a_confirmation_says_of_a_coded_answer_what_was_said_at_first() -> None:
+def test_304_repeats_the_fields_of_the_coded_response() -> None:
     lines, coding = Compression(TYPES).choose([ACCEPTS], response(b'ETag: "v1"', status=304))
     assert coding == b"identity"
     assert b'ETag: W/"v1"' in lines, "a strong tag would make the coded and the plain answer the same to a cache"

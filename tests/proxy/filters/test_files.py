@@ -293,7 +293,7 @@ def test_no_descriptor_is_lost(site: Path) -> None:
     assert descriptors(site) == []
 
 
-def test_a_client_that_leaves_while_the_disk_is_busy_costs_no_descriptor(site: Path) -> None:
+def test_client_leaving_during_disk_io_leaks_no_descriptor(site: Path) -> None:
     asking = gevent.spawn(Files(site, "index.html").check, asked("/letters"))
     gevent.sleep(0)
     asking.kill()

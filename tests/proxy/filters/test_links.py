@@ -151,7 +151,7 @@ def test_whatever_links_there_are_nothing_outside_is_served(
         assert (root / "/".join(way)).read_text() == "inside"
 
 
-def test_a_link_that_changes_while_it_is_followed_leads_nowhere_else(site: Path, tmp_path: Path) -> None:
+def test_link_swapped_while_followed_leads_nowhere_else(site: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "index.html").write_text("outside")
     done = threading.Event()

@@ -41,7 +41,7 @@ def test_templates(template: str, target: bytes, prefix: bytes, found: bytes) ->
     assert location(template, target, prefix=prefix) == found
 
 
-def test_the_port_of_the_request_does_not_follow_to_another_scheme() -> None:
+def test_request_port_is_dropped_when_the_scheme_changes() -> None:
     assert location("https://{host}{path}", b"/a", b"example.org:8080") == b"https://example.org/a"
     assert location("https://{host}{path}", b"/a", b"[::1]:8080") == b"https://[::1]/a"
     assert location("https://{host}{path}", b"/a", b"[::1]") == b"https://[::1]/a"

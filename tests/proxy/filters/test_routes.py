@@ -234,7 +234,7 @@ def test_several_answers_on_one_connection(gateway: Gateway) -> None:
     connection.close()
 
 
-def test_a_body_for_an_answer_given_here_is_not_taken_for_a_request(gateway: Gateway) -> None:
+def test_body_after_a_local_response_is_not_read_as_a_request(gateway: Gateway) -> None:
     with socket.create_connection(gateway.address, timeout=20) as client:
         smuggled = b"GET /short HTTP/1.1\r\nHost: a\r\n\r\n"
         client.sendall(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(smuggled), smuggled))
@@ -277,7 +277,7 @@ def test_answers_are_compressed(gateway: Gateway, path: str, body: bytes) -> Non
         assert head.fields["Content-Length"] in (None, length)
 
 
-def test_a_slow_client_of_a_compressed_answer_does_not_hold_the_application(gateway: Gateway) -> None:
+def test_slow_client_of_compression_frees_the_application(gateway: Gateway) -> None:
     """The log tells that the upstream was done: its connection serves the next request while the first is unread."""
     with socket.create_connection(gateway.address, timeout=20) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

@@ -22,7 +22,7 @@ EXAMPLES = 150
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["buffered", "streamed"])
-def test_a_reader_of_http_1_reads_exactly_the_legitimate_requests(tmp_path: Path, streamed: bool) -> None:
+def test_h1_reader_sees_exactly_the_legitimate_requests(tmp_path: Path, streamed: bool) -> None:
     ledger = Ledger()
     reader = Reader(ledger)
     gateway = Gateway(

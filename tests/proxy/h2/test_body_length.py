@@ -100,9 +100,7 @@ def test_another_body_than_announced_resets_its_stream_alone(
 
 @pytest.mark.parametrize("name", ["no DATA, trailers", "less DATA, trailers", "less DATA", "more DATA in pieces"])
 @pytest.mark.parametrize("answers", ["before", "behind"])
-def test_a_connection_that_was_sent_part_of_a_request_carries_no_other(
-    start: Start, manual: Manual, name: str, answers: str
-) -> None:
+def test_connection_with_half_a_request_is_not_reused(start: Start, manual: Manual, name: str, answers: str) -> None:
     gateway = start(manual.address, "--request-buffering", "off")
     with Raw(gateway.port) as client:
         head, *rest = WRONG[name](client)

@@ -90,7 +90,7 @@ def test_a_body_arrives_whole_and_with_its_length(
     assert b"ransfer-" not in head
 
 
-def test_a_body_over_the_limit_is_refused_and_the_rest_is_not_wanted(gateway: Gateway) -> None:
+def test_body_over_the_limit_is_refused_and_not_read_on(gateway: Gateway) -> None:
     with Raw(gateway.port) as client:
         client.send(client.open(1, [*POST, ("content-length", str(BODY_LIMIT + 1))]))
         assert client.response(1)[0][":status"] == "413"
@@ -294,7 +294,7 @@ def test_an_unbuffered_body_is_passed_on_while_it_comes(start: Start, manual: Ma
         assert client.response(1)[1] == b"ok"
 
 
-def test_an_unbuffered_body_that_the_application_does_not_want_is_stopped(start: Start, manual: Manual) -> None:
+def test_unwanted_unbuffered_body_is_stopped(start: Start, manual: Manual) -> None:
     gateway = start(manual.address, "--request-buffering", "off", "--linger-timeout", "1")
     with Raw(gateway.port) as client:
         client.send(client.open(1), DataFrame(1, data=b"first"))
@@ -408,9 +408,7 @@ def test_many_clients_at_once_get_each_its_own(gateway: Gateway, origin: Scripte
     assert not failures
 
 
-def test_an_upload_may_pause_for_longer_than_its_connection_was_to_be_idle(
-    start: Start, origin: ScriptedUpstream
-) -> None:
+def test_upload_may_pause_longer_than_the_idle_timeout(start: Start, origin: ScriptedUpstream) -> None:
     origin.expect()
     gateway = start(origin.address, "--request-buffering", "off", "--upstream-keepalive", "2s")
     with Raw(gateway.port) as client:

@@ -374,7 +374,7 @@ def test_goaway_of_the_client_lets_it_have_its_answers(gateway: Gateway, origin:
         assert client.error() == "CLOSED"
 
 
-def test_the_last_goaway_names_the_last_request_that_was_acted_upon(gateway: Gateway) -> None:
+def test_last_goaway_names_the_last_processed_stream(gateway: Gateway) -> None:
     with Raw(gateway.port) as client:
         client.send(client.open(5))
         assert client.alive()

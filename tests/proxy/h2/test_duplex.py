@@ -56,7 +56,7 @@ class Sender:
 
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
-def test_a_client_that_gives_no_room_before_it_has_sent_everything(start: Start, echo: Echo, buffering: str) -> None:
+def test_client_without_window_until_its_upload_ends(start: Start, echo: Echo, buffering: str) -> None:
     gateway = start(echo.address, "--request-buffering", buffering)
     body = os.urandom(PIECE * 300)
     with Raw(gateway.port) as client:
@@ -82,7 +82,7 @@ def test_a_stream_that_its_client_resets_meanwhile_ends_alone(start: Start, manu
         assert client.alive()
 
 
-def test_an_answer_of_any_length_reaches_a_client_that_is_refused_midway(start: Start, manual: Manual) -> None:
+def test_response_of_any_length_reaches_a_refused_client(start: Start, manual: Manual) -> None:
     gateway = start(manual.address, "--request-buffering", "off")
     page = bytes(1 << 20)
     with Raw(gateway.port) as client:
@@ -101,9 +101,7 @@ def test_an_answer_of_any_length_reaches_a_client_that_is_refused_midway(start: 
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1048676", b"Transfer-Encoding: chunked"])
-def test_a_client_that_reads_late_gets_all_of_an_answer_that_broke_off(
-    start: Start, manual: Manual, framing: bytes
-) -> None:
+def test_late_reader_gets_all_of_a_broken_response(start: Start, manual: Manual, framing: bytes) -> None:
     gateway = start(manual.address)
     body = os.urandom(1 << 20)
     with Raw(gateway.port, settings={4: 1 << 21}) as client:

@@ -139,9 +139,7 @@ def test_a_gateway_that_stops_sends_to_the_last_byte(site: Site, origin: Scripte
     ],
     ids=["length", "chunked"],
 )
-def test_an_answer_that_its_application_cuts_off_arrives_as_far_as_it_came(
-    site: Site, origin: ScriptedUpstream, reply: bytes
-) -> None:
+def test_truncated_response_arrives_as_far_as_it_came(site: Site, origin: ScriptedUpstream, reply: bytes) -> None:
     origin.expect(Script(reply, then="closes"))
     with site.client() as client:
         client.send(client.headers(1))

@@ -68,9 +68,7 @@ def test_a_flood_ends_its_connection_and_is_logged(gateway: Gateway, origin: Scr
         assert client.response(1)[1] == b"ok"
 
 
-def test_streams_that_are_given_no_room_end_and_then_their_connection(
-    impatient: Gateway, origin: ScriptedUpstream
-) -> None:
+def test_streams_without_window_end_then_their_connection(impatient: Gateway, origin: ScriptedUpstream) -> None:
     origin.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
     with Raw(impatient.port, settings={4: 0}) as client:
         client.send(*[client.headers(1 + 2 * n) for n in range(9)])
@@ -93,7 +91,7 @@ class _Unread(BodySource):
         raise AssertionError("the client did not ask")
 
 
-def test_a_body_in_tiny_frames_takes_no_more_memory_than_its_window(gateway: Gateway, origin: ScriptedUpstream) -> None:
+def test_body_in_tiny_frames_needs_no_more_than_its_window(gateway: Gateway, origin: ScriptedUpstream) -> None:
     stream = _Unread(cast(Connection, None), 1, ended=False)
     stream.request = Request(b"POST", b"/", 2, RequestFields(), b"", 0.0)
     tracemalloc.start()

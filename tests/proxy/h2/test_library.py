@@ -46,7 +46,7 @@ def test_a_connection_that_lives_long_does_not_grow(reset: bool) -> None:
         tracemalloc.stop()
 
 
-def test_what_was_on_its_way_to_a_stream_that_was_reset_is_no_fault(gateway: Gateway, origin: ScriptedUpstream) -> None:
+def test_frames_in_flight_to_a_reset_stream_are_no_fault(gateway: Gateway, origin: ScriptedUpstream) -> None:
     origin.expect()
     with Raw(gateway.port) as client:
         client.send(client.open(1, [*POST, ("connection", "x")]))

@@ -129,9 +129,7 @@ def test_http_1_websockets_go_on_beside(secure: SecureGateway, authority: Author
     connection.close()
 
 
-def test_a_client_that_pauses_in_the_middle_of_an_answer_gets_all_of_it(
-    secure: SecureGateway, trust: ssl.SSLContext
-) -> None:
+def test_client_pausing_mid_response_gets_all_of_it(secure: SecureGateway, trust: ssl.SSLContext) -> None:
     fields = [(":method", "GET"), (":scheme", "https"), (":authority", NAME), (":path", "/bytes?n=3000000")]
     with Raw(secure.port, tls=trust, settings={4: 1 << 24}) as client:
         client.send(client.widen(0, 1 << 24), client.headers(1, fields))

@@ -92,7 +92,7 @@ def test_a_connection_on_which_nothing_else_lives_ends(start: Start, origin: Scr
         assert client.error() == "CLOSED"
 
 
-def test_a_connection_window_that_is_opened_byte_by_byte_keeps_nothing(start: Start, origin: ScriptedUpstream) -> None:
+def test_connection_window_opened_by_bytes_buffers_nothing(start: Start, origin: ScriptedUpstream) -> None:
     origin.expect(Script(LONG))
     gateway = start(origin.address, "--write-timeout", "1s", "--min-read-rate", "1M")
     with Raw(gateway.port, settings={4: 1 << 20}) as client:
@@ -110,7 +110,7 @@ def test_a_connection_window_that_is_opened_byte_by_byte_keeps_nothing(start: St
 
 
 @pytest.mark.parametrize("head", [LONG.partition(b"\r\n\r\n")[0], STREAM[:-4]], ids=["length", "chunked"])
-def test_a_stream_window_that_is_opened_byte_by_byte_keeps_nothing(start: Start, manual: Manual, head: bytes) -> None:
+def test_stream_window_opened_by_bytes_buffers_nothing(start: Start, manual: Manual, head: bytes) -> None:
     gateway = start(manual.address, "--write-timeout", "1s", "--min-read-rate", "1M")
     with Raw(gateway.port, settings={4: 1}) as client:
         client.send(client.headers(1), client.open(3))

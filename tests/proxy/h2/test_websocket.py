@@ -179,7 +179,7 @@ def test_a_reader_that_stops_holds_its_sender_back(start: Start, manual: Manual)
             left -= len(client.until(DataFrame).data)
 
 
-def test_a_connection_with_websockets_hears_no_goaway_when_the_gateway_stops(start: Start, manual: Manual) -> None:
+def test_no_goaway_on_stop_while_websockets_are_open(start: Start, manual: Manual) -> None:
     gateway = start(manual.address, "--graceful", "60s", "--websocket-drain", "60s")
     with Raw(gateway.port) as client:
         socket_ = Socket(client, 1)

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PATIENCE = 15.0
+from tests.waiting import PATIENCE
+
 """Less than any time limit that the gateway has where a test sets none."""
 
 

@@ -103,7 +103,7 @@ def test_requests_behind_one_another_are_answered_in_order(warm: Warm) -> None:
         assert warm.read() == b"%d" % number
 
 
-def test_what_is_asked_and_answered_again_is_still_each_time_its_own(warm: Warm) -> None:
+def test_reused_objects_keep_each_exchange_separate(warm: Warm) -> None:
     ids = set()
     for turn in range(4):
         for number, body in ((1, b"a"), (1, b"b"), (11, b"c"), (1, b"longer")):
@@ -210,7 +210,7 @@ def test_garbage_is_no_answer(warm: Warm) -> None:
     assert warm.far.recv(1) == b"", "such a connection is not used again"
 
 
-def test_bytes_behind_an_answer_end_the_connection_to_the_upstream(warm: Warm) -> None:
+def test_bytes_after_a_response_end_the_upstream_connection(warm: Warm) -> None:
     warm.client.sendall(GET % 1)
     warm.take()
     warm.far.sendall(OK + b"more")

@@ -193,9 +193,7 @@ def test_of_pipelined_requests_each_goes_on_the_same(guard: Callable[..., Guarde
         assert upstream.connections == 1
 
 
-def test_who_comes_through_a_trusted_proxy_gets_no_connection_of_its_own(
-    guard: Callable[..., Guarded], start: Start
-) -> None:
+def test_trusted_proxys_clients_share_no_private_connection(guard: Callable[..., Guarded], start: Start) -> None:
     upstream = guard(patient=False)
     gateway = start(upstream.address, *KEPT, "--trusted-proxies", "127.0.0.1/32")
     with Client(gateway.address) as proxy:  # whose next request is another visitor's
@@ -214,9 +212,7 @@ def test_an_idle_one_takes_no_place_of_its_peer(guard: Callable[..., Guarded], s
         assert (ask(alice).body, ask(bob).body) == (b"hello alice", b"hello bob")
 
 
-def test_who_may_pass_is_asked_on_a_connection_that_nobody_has_authenticated(
-    guard: Callable[..., Guarded], start: Start
-) -> None:
+def test_forward_auth_uses_an_unauthenticated_connection(guard: Callable[..., Guarded], start: Start) -> None:
     judge, upstream = guard(patient=False), guard(patient=False)
     judge._plain = lambda request, body: (  # type: ignore[method-assign]
         b"HTTP/1.1 %d OK\r\nContent-Length: 0\r\n\r\n" % (401 if body == b"who?" else 200)

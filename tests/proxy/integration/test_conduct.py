@@ -361,9 +361,7 @@ def test_a_client_that_takes_next_to_nothing_is_left(manual: Manual, start: Call
         assert "(min_read_rate)" in gateway.log
 
 
-def test_heads_without_a_body_wait_for_a_client_that_does_not_read(
-    manual: Manual, start: Callable[..., Gateway]
-) -> None:
+def test_bodiless_heads_wait_for_a_client_not_reading(manual: Manual, start: Callable[..., Gateway]) -> None:
     gateway = start(manual.address, "--upstream-keepalive", "60")
     count = 300
     answer = b"HTTP/1.1 204 No Content\r\nX-Fill: " + b"f" * 20_000 + b"\r\n\r\n"
@@ -422,9 +420,7 @@ def test_streamed_upload_begins_at_once(manual: Manual, start: Callable[..., Gat
 # A gateway that stops.
 
 
-def test_who_waits_to_be_accepted_when_the_gateway_stops_is_answered(
-    start: Callable[..., Gateway], scripted: ScriptedUpstream
-) -> None:
+def test_queued_connections_are_served_on_shutdown(start: Callable[..., Gateway], scripted: ScriptedUpstream) -> None:
     scripted.expect()
     gateway = start(scripted.address)
     [worker] = gateway.workers()

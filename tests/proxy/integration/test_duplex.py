@@ -75,7 +75,7 @@ def test_the_connection_is_kept_when_all_was_sent(echo: Echo, echoing: Gateway) 
     assert echo.connections - first <= 2  # one may have been left by the test before
 
 
-def test_a_client_that_reads_nothing_before_it_has_sent_everything(echo: Echo, echoing: Gateway) -> None:
+def test_client_reading_nothing_until_its_upload_ends(echo: Echo, echoing: Gateway) -> None:
     echo.answer = "chunked"
     body = BODY * 4  # what the sockets do not hold is kept in a spool
     with Client(echoing.address) as client:
@@ -218,7 +218,7 @@ def test_a_client_may_pause_while_the_answer_goes_on(manual: Manual, start: Star
         assert client.answer().body == b"0123456"
 
 
-def test_an_upstream_may_leave_a_body_unread_while_its_answer_goes_on(manual: Manual, start: Start) -> None:
+def test_upstream_may_respond_without_reading_the_body(manual: Manual, start: Start) -> None:
     gateway = start(manual.address, "--send-timeout", "1s")
     with Client(gateway.address) as client:
         sending = _upload(client)

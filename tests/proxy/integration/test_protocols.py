@@ -60,7 +60,7 @@ def test_a_client_of_http_2_is_told_how_it_is_had(gateway: Gateway, sent: bytes)
         assert "h2c" not in client.answer().body.decode()
 
 
-def test_an_application_that_wants_a_proxy_to_answer_is_named_once(
+def test_application_asking_for_proxy_auth_is_logged_once(
     scripted: ScriptedUpstream, start: Callable[..., Gateway]
 ) -> None:
     gateway = start(scripted.address)

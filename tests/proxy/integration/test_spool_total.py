@@ -129,7 +129,7 @@ def reader(gateway: Gateway) -> Client:
     return client
 
 
-def test_responses_then_wait_for_their_clients_and_uploads_still_fit(fountain: Fountain, start: Start) -> None:
+def test_full_spool_makes_responses_wait_and_uploads_fit(fountain: Fountain, start: Start) -> None:
     gateway = start(fountain.address, "--spool-total", str(TOTAL), admin=True, workers=2)
     with ExitStack() as stack:
         readers = [stack.enter_context(reader(gateway)) for _ in range(4)]

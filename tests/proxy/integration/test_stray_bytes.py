@@ -45,7 +45,7 @@ def let_go(sock: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize(("request_", "reply"), ANNOUNCED.values(), ids=ANNOUNCED)
-def test_a_body_that_comes_late_where_none_may_come_reaches_nobody(
+def test_late_body_of_a_bodiless_response_reaches_nobody(
     manual: Manual, start: Start, request_: bytes, reply: bytes
 ) -> None:
     gateway = start(manual.address, *KEPT)
@@ -82,7 +82,7 @@ def test_heads_now_and_then_need_one_connection(scripted: ScriptedUpstream, star
     assert len({received.connection for received in scripted.received}) == 1
 
 
-def test_what_comes_behind_an_answer_before_the_next_request_reaches_nobody(manual: Manual, start: Start) -> None:
+def test_bytes_between_responses_reach_nobody(manual: Manual, start: Start) -> None:
     gateway = start(manual.address, *KEPT)
     with Client(gateway.address) as client:
         client.send(GET)
@@ -99,9 +99,7 @@ def test_what_comes_behind_an_answer_before_the_next_request_reaches_nobody(manu
         assert client.answer().body == b"ok"
 
 
-def test_an_upstream_that_goes_on_overrunning_loses_its_kept_connections(
-    scripted: ScriptedUpstream, start: Start
-) -> None:
+def test_overrunning_upstream_loses_kept_connections(scripted: ScriptedUpstream, start: Start) -> None:
     scripted.expect(Script(OK + POISON))
     gateway = start(scripted.address, *KEPT)
     for _ in range(20):

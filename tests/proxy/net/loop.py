@@ -1,6 +1,8 @@
 """Running a test's code inside the event loop, and the near and far ends of connections in it."""
 
 import fcntl
+import functools
+import inspect
 import resource
 import select
 import socket
@@ -14,8 +16,8 @@ import gevent
 from gevent import socket as gevent_socket
 
 from proxy.net.stream import Deadlines, Hub, Stream
-
-PATIENCE = 30.0
+from tests import waiting
+from tests.waiting import PATIENCE
 
 
 class Loop:
@@ -56,21 +58,29 @@ class Loop:
         return self._opened(near, far)
 
 
-def run(test: Callable[[Loop], None], seconds: float = PATIENCE) -> None:
-    """Run `test` in a greenlet; its exception is the test's. Fails if it hangs; closes what the loop opened."""
-    loop = Loop()
-    try:
-        with gevent.Timeout(seconds):
-            gevent.spawn(test, loop).get()
-    finally:
-        loop.close()
+def in_loop(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in a greenlet with a `Loop` as its first argument; pytest fills in the others.
+
+    The test's exception is raised here. A test that hangs fails; what its loop opened is closed.
+    """
+
+    @functools.wraps(test)
+    def run(*args: object, **fixtures: object) -> None:
+        loop = Loop()
+        try:
+            with gevent.Timeout(PATIENCE):
+                gevent.spawn(test, loop, *args, **fixtures).get()
+        finally:
+            loop.close()
+
+    signature = inspect.signature(test)
+    _loop, *others = signature.parameters.values()
+    run.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+    return run
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until a condition holds."""
-    with gevent.Timeout(PATIENCE):
-        while not condition():
-            gevent.sleep(0.005)
+until = functools.partial(waiting.until, pause=gevent.sleep)
+"""Let the loop run until a condition holds; the arguments of `tests.waiting.until`."""
 
 
 def arrives(stream: Stream) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.net.listener import Listener
 from proxy.net.stream import Socket
-from tests.proxy.net.loop import Loop, run
+from tests.proxy.net.loop import Loop, in_loop
 
 BATCH = 8
 
@@ -21,26 +21,23 @@ def listening() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_all_who_come_are_accepted_without_delay_or_blocking(listening: socket.socket, count: int) -> None:
+@in_loop
+def test_all_who_come_are_accepted_without_delay_or_blocking(loop: Loop, listening: socket.socket, count: int) -> None:
     accepted: list[tuple[Socket, str]] = []
     turns: list[int] = []
-
-    def test(loop: Loop) -> None:
-        listener = Listener(
-            listening, loop.hub, lambda sock, client: accepted.append((sock, client)), lambda: None,
-            lambda: bool(turns.append(len(accepted))), BATCH)  # fmt: skip
-        clients = [socket.create_connection(listening.getsockname()) for _ in range(count)]
-        listener.start()
-        while len(accepted) < count:
-            gevent.sleep(0)
-        late = socket.create_connection(listening.getsockname())
-        while len(accepted) == count:
-            gevent.sleep(0)
-        listener.stop()
-        for client in (*clients, late):
-            client.close()
-
-    run(test)
+    listener = Listener(
+        listening, loop.hub, lambda sock, client: accepted.append((sock, client)), lambda: None,
+        lambda: bool(turns.append(len(accepted))), BATCH)  # fmt: skip
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(count)]
+    listener.start()
+    while len(accepted) < count:
+        gevent.sleep(0)
+    late = socket.create_connection(listening.getsockname())
+    while len(accepted) == count:
+        gevent.sleep(0)
+    listener.stop()
+    for client in (*clients, late):
+        client.close()
     taken = [after - before for before, after in itertools.pairwise(turns)]
     assert max(taken) == {1: 1, 3: 2, 40: BATCH}[count]
     for sock, client in accepted:

@@ -5,123 +5,105 @@ import pytest
 
 from proxy.errors import DeadlinePassed
 from proxy.net.stream import wait_either
-from tests.proxy.net.loop import Loop, read_all, run, until
+from tests.proxy.net.loop import Loop, in_loop, read_all, until
 
 
-def test_bytes_wake_who_waits_for_them() -> None:
-    def test(loop: Loop) -> None:
-        stream, far = loop.pair()
-        gevent.spawn(far.sendall, b"hello")
-        assert stream.receive(float("inf")) == b"hello"
-        far.close()
-        assert stream.receive(float("inf")) == b""
-        stream.close()
-        stream.close()
-        assert stream.closed
-        assert not loop.deadlines.streams
-
-    run(test)
+@in_loop
+def test_bytes_wake_who_waits_for_them(loop: Loop) -> None:
+    stream, far = loop.pair()
+    gevent.spawn(far.sendall, b"hello")
+    assert stream.receive(float("inf")) == b"hello"
+    far.close()
+    assert stream.receive(float("inf")) == b""
+    stream.close()
+    stream.close()
+    assert stream.closed
+    assert not loop.deadlines.streams
 
 
-def test_bytes_that_come_while_nobody_waits_are_found_later() -> None:
-    def test(loop: Loop) -> None:
-        stream, far = loop.pair()
-        far.sendall(b"early")
-        until(lambda: not stream.reader.active)
-        assert stream.receive(float("inf")) == b"early"
-        far.sendall(b"late")
-        assert stream.receive(float("inf")) == b"late"
-
-    run(test)
+@in_loop
+def test_bytes_that_come_while_nobody_waits_are_found_later(loop: Loop) -> None:
+    stream, far = loop.pair()
+    far.sendall(b"early")
+    until(lambda: not stream.reader.active)
+    assert stream.receive(float("inf")) == b"early"
+    far.sendall(b"late")
+    assert stream.receive(float("inf")) == b"late"
 
 
-def test_the_sweeper_ends_a_wait_that_is_over() -> None:
-    def test(loop: Loop) -> None:
-        stream, _far = loop.pair()
-        gevent.spawn(lambda: (gevent.sleep(0), loop.deadlines.sweep()))
-        with pytest.raises(DeadlinePassed):
-            stream.receive(-1.0)
-        assert not stream.closed
-
-    run(test)
+@in_loop
+def test_the_sweeper_ends_a_wait_that_is_over(loop: Loop) -> None:
+    stream, _far = loop.pair()
+    gevent.spawn(lambda: (gevent.sleep(0), loop.deadlines.sweep()))
+    with pytest.raises(DeadlinePassed):
+        stream.receive(-1.0)
+    assert not stream.closed
 
 
-def test_the_sweeper_closes_what_nobody_waits_for() -> None:
-    def test(loop: Loop) -> None:
-        stream, far = loop.pair()
-        stream.deadline = -1.0
-        loop.deadlines.sweep()
-        assert stream.closed
-        assert far.recv(1) == b""
-
-    run(test)
+@in_loop
+def test_the_sweeper_closes_what_nobody_waits_for(loop: Loop) -> None:
+    stream, far = loop.pair()
+    stream.deadline = -1.0
+    loop.deadlines.sweep()
+    assert stream.closed
+    assert far.recv(1) == b""
 
 
-def test_everything_is_sent_to_a_slow_reader() -> None:
-    def test(loop: Loop) -> None:
-        stream, far = loop.tcp_pair()
-        data = bytes(range(256)) * 4096
-        reader = gevent.spawn(read_all, far)
-        stream.send_all(data, 5.0)
-        stream.finish_sending()
-        assert reader.get() == data
-
-    run(test)
+@in_loop
+def test_everything_is_sent_to_a_slow_reader(loop: Loop) -> None:
+    stream, far = loop.tcp_pair()
+    data = bytes(range(256)) * 4096
+    reader = gevent.spawn(read_all, far)
+    stream.send_all(data, 5.0)
+    stream.finish_sending()
+    assert reader.get() == data
 
 
-def test_a_reader_that_stands_still_lets_the_deadline_pass() -> None:
-    def test(loop: Loop) -> None:
-        stream, _far = loop.tcp_pair()
-        sweeper = gevent.spawn(lambda: [(gevent.sleep(0.01), loop.deadlines.sweep()) for _ in range(200)])
-        with pytest.raises(DeadlinePassed):
-            stream.send_all(b"x" * 10_000_000, 0.0)
-        sweeper.kill()
-
-    run(test)
+@in_loop
+def test_a_reader_that_stands_still_lets_the_deadline_pass(loop: Loop) -> None:
+    stream, _far = loop.tcp_pair()
+    sweeper = gevent.spawn(lambda: [(gevent.sleep(0.01), loop.deadlines.sweep()) for _ in range(200)])
+    with pytest.raises(DeadlinePassed):
+        stream.send_all(b"x" * 10_000_000, 0.0)
+    sweeper.kill()
 
 
-def test_a_reset_is_seen_as_one() -> None:
-    def test(loop: Loop) -> None:
-        stream, far = loop.tcp_pair()
-        stream.reset()
-        with pytest.raises(ConnectionResetError):
-            far.recv(1)
-
-    run(test)
+@in_loop
+def test_a_reset_is_seen_as_one(loop: Loop) -> None:
+    stream, far = loop.tcp_pair()
+    stream.reset()
+    with pytest.raises(ConnectionResetError):
+        far.recv(1)
 
 
-def test_either_of_two_wakes() -> None:
-    def test(loop: Loop) -> None:
-        reading, far = loop.pair()
-        full, taking = loop.tcp_pair()
-        while full.send(b"x" * 65536):
-            pass
-        gevent.spawn(far.sendall, b"y")
-        wait_either(reading, full, float("inf"))
-        assert reading.receive(float("inf")) == b"y"
-        gevent.spawn(lambda: [taking.recv(65536) for _ in range(100)])
-        wait_either(reading, full, float("inf"))
-        assert full.send(b"x")
-
-    run(test)
+@in_loop
+def test_either_of_two_wakes(loop: Loop) -> None:
+    reading, far = loop.pair()
+    full, taking = loop.tcp_pair()
+    while full.send(b"x" * 65536):
+        pass
+    gevent.spawn(far.sendall, b"y")
+    wait_either(reading, full, float("inf"))
+    assert reading.receive(float("inf")) == b"y"
+    gevent.spawn(lambda: [taking.recv(65536) for _ in range(100)])
+    wait_either(reading, full, float("inf"))
+    assert full.send(b"x")
 
 
-def test_whoever_watches_is_told_beside_the_one_that_waits_to_send() -> None:
-    def test(loop: Loop) -> None:
-        stream, far = loop.tcp_pair()
-        while stream.send(b"x" * 65536):
-            pass
-        heard = []
-        stream.watch_readable(lambda: heard.append(stream.sock.recv(10)))
-        waiting = gevent.spawn(stream.wait_writable, float("inf"))
-        far.sendall(b"one")
-        until(lambda: heard)
-        assert not waiting.ready()
-        stream.watch_readable(stream.on_readable)
-        far.sendall(b"two")
-        gevent.sleep(0.01)
-        assert heard == [b"one"]
-        assert stream.receive(float("inf")) == b"two"
-        waiting.kill()
-
-    run(test)
+@in_loop
+def test_watcher_and_waiting_sender_are_both_notified(loop: Loop) -> None:
+    stream, far = loop.tcp_pair()
+    while stream.send(b"x" * 65536):
+        pass
+    heard = []
+    stream.watch_readable(lambda: heard.append(stream.sock.recv(10)))
+    waiting = gevent.spawn(stream.wait_writable, float("inf"))
+    far.sendall(b"one")
+    until(lambda: heard)
+    assert not waiting.ready()
+    stream.watch_readable(stream.on_readable)
+    far.sendall(b"two")
+    gevent.sleep(0.01)
+    assert heard == [b"one"]
+    assert stream.receive(float("inf")) == b"two"
+    waiting.kill()

@@ -10,7 +10,7 @@ from proxy.net import splice, watermark
 from proxy.net.splice import WORTHWHILE
 from proxy.net.stream import NEVER, Stream, give_way
 from proxy.net.watermark import MARK, LowWater
-from tests.proxy.net.loop import Loop, run, until
+from tests.proxy.net.loop import Loop, in_loop, until
 
 pytestmark = pytest.mark.skipif(not splice.AVAILABLE, reason="used for splicing, which this platform does not have")
 
@@ -27,79 +27,63 @@ def raised(loop: Loop) -> tuple[LowWater, Stream, Any]:
     return mark, stream, far
 
 
-def test_pieces_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_pieces_are_gathered(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watermark, "_PATIENCE", 60.0)
-
-    def test(loop: Loop) -> None:
-        mark, stream, far = raised(loop)
-        reading = gevent.spawn(lambda: (mark.wait_readable(NEVER), stream.sock.recv(2 * MARK))[1])
-        for _ in range(MARK // 8192):
-            far.sendall(bytes(8192))
-            give_way()
-        assert len(reading.get()) == MARK
-
-    run(test)
+    mark, stream, far = raised(loop)
+    reading = gevent.spawn(lambda: (mark.wait_readable(NEVER), stream.sock.recv(2 * MARK))[1])
+    for _ in range(MARK // 8192):
+        far.sendall(bytes(8192))
+        give_way()
+    assert len(reading.get()) == MARK
 
 
-def test_a_pause_is_not_waited_out() -> None:
-    def test(loop: Loop) -> None:
-        mark, stream, far = raised(loop)
-        far.sendall(b"all for now")
-        mark.wait_readable(NEVER)
-        assert stream.sock.recv(100) == b"all for now"
-        assert standing(stream) == 1
-
-    run(test)
+@in_loop
+def test_a_pause_is_not_waited_out(loop: Loop) -> None:
+    mark, stream, far = raised(loop)
+    far.sendall(b"all for now")
+    mark.wait_readable(NEVER)
+    assert stream.sock.recv(100) == b"all for now"
+    assert standing(stream) == 1
 
 
-def test_a_long_pause_costs_nothing() -> None:
-    def test(loop: Loop) -> None:
-        mark, stream, far = raised(loop)
-        reading = gevent.spawn(mark.wait_readable, NEVER)
-        until(lambda: standing(stream) == 1)
-        assert not mark._timer.active
-        far.sendall(b"rest")
-        reading.get()
-
-    run(test)
+@in_loop
+def test_a_long_pause_costs_nothing(loop: Loop) -> None:
+    mark, stream, far = raised(loop)
+    reading = gevent.spawn(mark.wait_readable, NEVER)
+    until(lambda: standing(stream) == 1)
+    assert not mark._timer.active
+    far.sendall(b"rest")
+    reading.get()
 
 
-def test_the_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_loop
+def test_the_end_is_not_waited_for(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watermark, "_PATIENCE", 60.0)
-
-    def test(loop: Loop) -> None:
-        mark, stream, far = raised(loop)
-        far.sendall(b"rest")
-        far.shutdown(socket.SHUT_WR)
-        mark.wait_readable(NEVER)
-        assert stream.sock.recv(100) == b"rest"
-
-    run(test)
+    mark, stream, far = raised(loop)
+    far.sendall(b"rest")
+    far.shutdown(socket.SHUT_WR)
+    mark.wait_readable(NEVER)
+    assert stream.sock.recv(100) == b"rest"
 
 
 @pytest.mark.parametrize(("count", "left"), [(WORTHWHILE - 1, MARK), (WORTHWHILE, MARK - 1)])
-def test_slow_senders_and_last_pieces_are_read_as_they_come(count: int, left: int) -> None:
-    def test(loop: Loop) -> None:
-        mark, stream, _ = raised(loop)
-        mark.passed(count, left)
-        assert standing(stream) == 1
-
-    run(test)
+@in_loop
+def test_slow_senders_and_last_pieces_are_read_as_they_come(loop: Loop, count: int, left: int) -> None:
+    mark, stream, _ = raised(loop)
+    mark.passed(count, left)
+    assert standing(stream) == 1
 
 
-def test_whoever_waits_next_finds_nothing_of_it() -> None:
-    def test(loop: Loop) -> None:
-        mark, stream, _ = raised(loop)
-        mark.close()
-        assert standing(stream) == 1
-
-    run(test)
+@in_loop
+def test_whoever_waits_next_finds_nothing_of_it(loop: Loop) -> None:
+    mark, stream, _ = raised(loop)
+    mark.close()
+    assert standing(stream) == 1
 
 
-def test_a_closed_stream_has_no_mark() -> None:
-    def test(loop: Loop) -> None:
-        mark, stream, _ = raised(loop)
-        stream.close()
-        mark.close()
-
-    run(test)
+@in_loop
+def test_a_closed_stream_has_no_mark(loop: Loop) -> None:
+    mark, stream, _ = raised(loop)
+    stream.close()
+    mark.close()

@@ -93,7 +93,7 @@ def test_what_was_lost_is_told_once_it_can_be(made: Made, tmp_path: Path) -> Non
     assert (found[-5:], again[-5:]) == ("found", "again")
 
 
-def test_set_up_again_it_writes_each_line_once_and_into_the_same_file(made: Made, tmp_path: Path) -> None:
+def test_repeated_setup_writes_each_line_once(made: Made, tmp_path: Path) -> None:
     log = made(opened(tmp_path / "log"))
     config = Config()
     config.set("errorlog", str(tmp_path / "elsewhere"))

@@ -124,7 +124,7 @@ def test_every_metric_is_documented() -> None:
         assert f"`{name}`" in documented, name
 
 
-def test_failures_are_counted_by_cause_whether_the_head_was_refused_or_the_exchange_failed() -> None:
+def test_failures_are_counted_by_cause() -> None:
     board = Board()
     for slot in range(2):
         counters = board.counters(board.take(range(slot)))
@@ -142,7 +142,7 @@ def test_failures_are_counted_by_cause_whether_the_head_was_refused_or_the_excha
     assert found["rate_limited_total", ()] == 2
 
 
-def test_a_peer_is_up_while_every_worker_says_so_and_only_the_living_are_heard() -> None:
+def test_peer_is_up_while_every_living_worker_says_so() -> None:
     board = Board()
     first, second = board.counters(board.take([])), board.counters(board.take([0]))
     for counters in (first, second):
@@ -160,7 +160,7 @@ def test_a_peer_is_up_while_every_worker_says_so_and_only_the_living_are_heard()
     assert ("peer_up", ("b",)) not in found
 
 
-def test_of_two_views_of_a_certificate_the_earlier_expiry_is_told() -> None:
+def test_earliest_expiry_of_a_certificate_is_reported() -> None:
     board = Board()
     first, second = board.counters(board.take([])), board.counters(board.take([0]))
     for counters in (first, second):
@@ -250,7 +250,7 @@ def test_names_are_bounded_and_no_count_is_lost(names: list[str]) -> None:
     render(board, "1")
 
 
-def test_a_name_too_long_for_its_cell_is_cut_at_a_whole_character() -> None:
+def test_name_too_long_for_its_cell_is_cut_at_a_character() -> None:
     board = Board()
     words = memoryview(bytearray(8 * 64)).cast("q")
     cells = Cells(words, 0, 2, 1)
@@ -261,7 +261,7 @@ def test_a_name_too_long_for_its_cell_is_cut_at_a_whole_character() -> None:
 
 
 @pytest.mark.parametrize("pattern", [b"\xff", b"\x7f", b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"A"])
-def test_a_worker_counts_on_whatever_its_predecessor_left_in_the_slot(pattern: bytes) -> None:
+def test_worker_counts_on_from_its_predecessors_slot(pattern: bytes) -> None:
     board = Board()
     board.take([])
     words = board._words.cast("B")

@@ -120,7 +120,7 @@ def test_everything_that_settings_and_certificates_hold_arrives() -> None:
         lambda config_segment: os.ftruncate(copies(config_segment), 0),
     ],
 )
-def test_a_worker_cannot_write_what_the_master_and_other_workers_read(
+def test_worker_cannot_write_the_shared_segment(
     attempt: Callable[[ConfigSegment[Settings]], object],
 ) -> None:
     config_segment = ConfigSegment(Settings)

@@ -128,7 +128,7 @@ def test_after_a_rotation_both_logs_go_on_in_new_files(begin: Begin, user: str) 
 @AS_ROOT
 @pytest.mark.parametrize("directory_of", ["root", "nobody"])
 @pytest.mark.parametrize("files_of", ["root", "nobody"])
-def test_files_that_a_rotation_has_made_are_written_to_whoever_owns_them(
+def test_rotated_files_are_written_whoever_owns_them(
     begin: Begin, logs: Path, directory_of: str, files_of: str
 ) -> None:
     shutil.chown(logs, directory_of)
@@ -167,9 +167,7 @@ def children(gateway: Gateway) -> list[str]:
 
 
 @pytest.mark.parametrize("user", ["", pytest.param(USER, marks=AS_ROOT)])
-def test_a_log_that_cannot_be_opened_anew_is_the_one_before_and_the_other_is_new(
-    begin: Begin, user: str, logs: Path
-) -> None:
+def test_unopenable_log_stays_while_the_other_is_reopened(begin: Begin, user: str, logs: Path) -> None:
     logged = begin(user)
     for path, other in ((logged.error, logged.access), (logged.access, logged.error)):
         logged.rotate()
@@ -206,9 +204,7 @@ def test_a_reload_opens_both_logs_wherever_they_are(begin: Begin, logs: Path) ->
 
 
 @pytest.mark.parametrize("which", ["access", "error"])
-def test_a_log_that_cannot_be_opened_stops_a_start_and_a_reload_in_one_line(
-    begin: Begin, start: Start, which: str
-) -> None:
+def test_unopenable_log_stops_start_and_reload_in_one_line(begin: Begin, start: Start, which: str) -> None:
     wrong = f'{which}_log = "/proc/nothing"'
     failing = start(toml=f'bind = "127.0.0.1:0"\nadmin = "off"\nrespond = "x"\n{wrong}\n', program=("-m", "proxy"))
     assert failing.process.wait(PATIENCE) == 1

@@ -149,7 +149,7 @@ def test_no_descriptor_is_left_open(ground: Path) -> None:
 # Files that settings name, read by root for its workers.
 
 
-def test_a_file_is_read_through_links_of_root_and_of_its_own_owner(ground: Path) -> None:
+def test_links_of_root_and_of_the_owner_are_followed(ground: Path) -> None:
     mounted = ground / "both"  # as Kubernetes mounts secrets: anybody may write there, and links are root's
     (mounted / "..2026").mkdir()
     (mounted / "..2026" / "key").write_text("mounted")

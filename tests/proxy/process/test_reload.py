@@ -123,7 +123,7 @@ def test_the_admin_address_can_be_switched_off_and_on(start: Start) -> None:
     assert gateway.who(gateway.listening()[-1])["admin"] is True
 
 
-def test_a_listener_that_cannot_be_bound_refuses_the_whole_reload(start: Start) -> None:
+def test_unbindable_listener_refuses_the_whole_reload(start: Start) -> None:
     gateway = start().ready()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -171,7 +171,7 @@ def test_many_reloads_in_a_row_settle_on_the_last(start: Start) -> None:
     assert (facts["pid"], facts["hold"]) == (worker, 59.0)
 
 
-def test_workers_that_are_told_to_end_early_do_not_end_the_master(start: Start) -> None:
+def test_workers_ended_early_do_not_end_the_master(start: Start) -> None:
     gateway = start().ready()
     for port in ports(8):
         hup(

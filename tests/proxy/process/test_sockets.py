@@ -191,9 +191,7 @@ def test_a_file_that_a_cleaner_removed_is_made_anew_by_a_reload(start: Start, tm
     assert "Traceback" not in gateway.log
 
 
-def test_a_path_that_another_program_has_taken_refuses_the_reload_and_stays_its_own(
-    start: Start, tmp_path: Path
-) -> None:
+def test_reload_leaves_a_path_taken_by_another_program(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "front.sock"
     gateway = start(toml=with_front(path)).ready()
     path.unlink()
@@ -242,7 +240,7 @@ def test_a_reload_hands_sockets_to_a_new_user(start: Start, ground: Path) -> Non
 @pytest.mark.component("machine")
 @AS_ROOT
 @pytest.mark.parametrize("only", ["0", "1"])
-def test_all_interfaces_are_those_of_both_families_whatever_the_systems_default(tmp_path: Path, only: str) -> None:
+def test_all_interfaces_means_both_address_families(tmp_path: Path, only: str) -> None:
     script = f"""
 import pathlib, socket, subprocess, sys
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -295,7 +293,7 @@ def test_it_holds_the_process_and_is_readable_by_all(tmp_path: Path) -> None:
 
 
 @AS_ROOT
-def test_no_link_is_followed_for_it_and_nothing_that_is_there_is_changed(ground: Path) -> None:
+def test_no_link_followed_and_nothing_existing_changed(ground: Path) -> None:
     path = ground / "theirs" / "pid"
     path.symlink_to(ground / "secret")
     with pytest.raises(OSError, match="another account could have set"):

@@ -125,7 +125,7 @@ def test_root_writes_where_its_workers_may_and_nowhere_else(ground: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["symbolic link", "link on the way", "hard link", "pipe"])
-def test_root_reads_no_file_for_its_workers_that_they_may_not_read(ground: Path, how: str) -> None:
+def test_root_reads_no_file_its_workers_may_not(ground: Path, how: str) -> None:
     """A key that only root may read does not become a certificate that workers serve."""
     directory = ground / "ours" / "state"
     chosen = settings(directory, tls="off", acme="me@example.com", domain=("a.example",))

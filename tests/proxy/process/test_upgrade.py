@@ -97,7 +97,7 @@ def test_a_new_master_upgrades_again(start: Start) -> None:
     assert gateway.who(gateway.admin)["admin"] is True
 
 
-def test_an_upgrade_that_cannot_start_leaves_the_old_master_at_work(start: Start) -> None:
+def test_upgrade_that_fails_leaves_the_old_master_working(start: Start) -> None:
     gateway = start().ready()
     gateway.configure(TOML + "nonsense = 1\n")
     gateway.signal(signal.SIGUSR2)
@@ -150,7 +150,7 @@ def test_systemd_s_sockets_are_served_whatever_bind_says(start: Start) -> None:
     assert gateway.end() == 0
 
 
-def test_a_socket_of_systemd_with_the_admin_address_is_the_admin_s(start: Start) -> None:
+def test_systemd_socket_at_the_admin_address_serves_admin(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as front, socket.create_server(("127.0.0.1", 0)) as back:
         toml = TOML.replace('admin = "127.0.0.1:0"', f'admin = "127.0.0.1:{back.getsockname()[1]}"')
         gateway = activated(start, front, back, toml=toml).ready()
@@ -198,7 +198,7 @@ def test_the_module_is_found_again_when_run_from_a_clone(start: Start) -> None:
     assert Path(f"/proc/{new}/cwd").resolve() == ROOT
 
 
-def test_a_successor_that_cannot_be_started_leaves_everything_as_it_is(start: Start, tmp_path: Path) -> None:
+def test_failed_successor_changes_nothing(start: Start, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.symlink_to(sys.executable)
     front = tmp_path / "front.sock"

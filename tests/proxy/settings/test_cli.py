@@ -191,7 +191,7 @@ def test_help_fits_the_terminal(columns: int) -> None:
     assert all(len(line) <= max(60, min(columns, 120)) for line in settings.splitlines())
 
 
-def test_serving_hands_flags_on_so_that_a_reload_reads_them_again() -> None:
+def test_flags_are_passed_on_for_reloads() -> None:
     seen: list[tuple[Settings, object]] = []
 
     def serve(settings: Settings, flags: object) -> int:

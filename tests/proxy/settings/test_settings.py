@@ -63,7 +63,7 @@ def test_settings_cannot_be_changed_and_survive_pickling() -> None:
     assert pickle.loads(pickle.dumps(settings)) == settings
 
 
-def test_every_mistake_of_a_file_is_named_with_line_value_and_mend(tmp_path: Path) -> None:
+def test_file_mistakes_name_line_value_and_fix(tmp_path: Path) -> None:
     assert mistakes(
         '# gateway\nupstream = "127.0.0.1"\nconnect_timout = 5\nhold = "soon"\n\nmax_body = true\nworkers = 0\n',
         tmp_path,

@@ -195,7 +195,7 @@ def test_a_size_shown_is_read_as_the_same(size: int) -> None:
     assert values.SIZE.read(values.SIZE.show(size)) == size
 
 
-def test_a_limit_that_is_off_is_above_every_length_a_message_can_announce() -> None:
+def test_limit_off_exceeds_every_announceable_length() -> None:
     assert values.LIMIT.read("off") > int("9" * 19)
     assert values.LIMIT.show(values.NO_LIMIT) == "off"
     assert values.LIMIT.read(values.LIMIT.show(values.NO_LIMIT)) == values.NO_LIMIT

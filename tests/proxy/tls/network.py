@@ -15,11 +15,10 @@ import sys
 from pathlib import Path
 
 from tests.proxy.integration.gateway import ROOT
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 AUTHORITY_NAME = "ca.test"
 ELSEWHERE = "127.0.0.2"
-PATIENCE = 20.0
 CADDYFILE = """
 {{
   admin off

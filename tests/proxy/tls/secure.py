@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proxy.integration.gateway import Gateway
-from tests.waiting import until
-
-PATIENCE = 20.0
+from tests.waiting import PATIENCE, until
 
 
 class SecureGateway(Gateway):

@@ -101,9 +101,7 @@ class TestAccounts:
         assert Account(server, state).uri == kept["uri"]
         assert Account(server, state).contact() == ("mailto:new@site.test",)
 
-    def test_an_address_that_the_authority_does_not_take_costs_no_certificate(
-        self, server: Pebble, state: State
-    ) -> None:
+    def test_contact_refused_by_the_authority_costs_no_certificate(self, server: Pebble, state: State) -> None:
         register(asked(server), state)
         obtain(asked(server, "né w@@site.test"), state, "site.test", BOTH)
         assert state.pair("site.test") is not None
@@ -119,7 +117,7 @@ class TestAccounts:
 
 
 @real
-def test_a_changed_address_is_told_without_a_certificate_being_due(
+def test_changed_contact_is_sent_before_a_renewal_is_due(
     server: Pebble, state: State, authority: Authority, tmp_path: Path
 ) -> None:
     register(asked(server), state)

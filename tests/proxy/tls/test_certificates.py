@@ -59,7 +59,7 @@ def test_a_key_of_another_certificate(authority: Authority) -> None:
     assert refusal(cert, other).startswith(f"{other}: is the key of another certificate than {cert}")
 
 
-def test_a_pair_that_was_swapped_is_not_told_to_hide_the_certificate(authority: Authority) -> None:
+def test_swapped_pair_is_not_advised_to_hide_its_certificate(authority: Authority) -> None:
     cert, key = authority.issue("swapped.test")
     with pytest.raises(CertificateError, match=f"^{key}: holds no certificate"):
         read_pair(key, cert)

@@ -90,7 +90,7 @@ def shown(tls_contexts: TlsContexts, context: ssl.SSLContext, name: str | None) 
         ("", "first.test"),
     ],
 )
-def test_the_certificate_is_the_names_own_then_a_wildcards_then_the_first(
+def test_certificate_choice_exact_then_wildcard_then_first(
     authority: Authority, certificate_set: CertificateSet, asked: str, expected: str
 ) -> None:
     assert expected in shown(furnished(certificate_set), authority.trust(), asked or None)
@@ -128,7 +128,7 @@ def test_the_oldest_version_changes_with_the_keyring(authority: Authority, certi
         ("CHACHA20", "CHACHA20"),
     ],
 )
-def test_the_cheapest_cipher_is_chosen_unless_the_client_has_no_aes(
+def test_cheapest_cipher_is_chosen_for_clients_with_aes(
     authority: Authority, certificate_set: CertificateSet, offered: str, expected: str
 ) -> None:
     context = authority.trust()
@@ -246,7 +246,7 @@ class TestClientCertificates:
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     @pytest.mark.parametrize("where", ["worker", "master"])
-    def test_no_session_from_before_is_resumed_where_none_was_asked_for(
+    def test_old_sessions_do_not_bypass_client_authentication(
         self,
         authority: Authority,
         certificate_set: CertificateSet,

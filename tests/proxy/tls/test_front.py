@@ -90,9 +90,7 @@ def test_requests_in_one_record_are_answered_in_order(gateway: SecureGateway, tr
     sock.close()
 
 
-def test_requests_in_many_records_that_come_together_are_answered(
-    gateway: SecureGateway, trust: ssl.SSLContext
-) -> None:
+def test_requests_in_coalesced_records_are_answered(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
     """What OpenSSL still holds when a request is answered is not forgotten."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
@@ -180,9 +178,7 @@ def parked_by_worker(gateway: SecureGateway) -> list[int]:
     return [worker["connections"]["idle"] for worker in gateway.status()["workers"]]
 
 
-def test_a_session_is_resumed_at_whichever_worker_and_after_a_reload(
-    gateway: SecureGateway, authority: Authority
-) -> None:
+def test_session_resumes_at_any_worker_and_after_reload(gateway: SecureGateway, authority: Authority) -> None:
     context = authority.trust()
     with connect(gateway, context, NAME) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: front.test\r\nConnection: close\r\n\r\n")

@@ -115,7 +115,7 @@ def test_no_context_agrees_on_a_finite_field(contexts: Contexts, kind: str) -> N
         assert accepted(context, hello_for(_X25519MLKEM768))
 
 
-def test_a_key_share_of_a_finite_field_costs_nothing_beside_a_curve(contexts: Contexts) -> None:
+def test_finite_field_key_share_beside_a_curve_costs_nothing(contexts: Contexts) -> None:
     """The server asks for a key on the curve instead, although the share that it got is usable."""
     share = FINITE_FIELDS["ffdhe2048"].to_bytes(2, "big") + vector(2, b"\x7f" * 256)
     assert accepted(contexts("one certificate"), hello_for(256, 29, shares=share))

@@ -2,9 +2,8 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 
 import gevent
 import pytest
@@ -23,7 +22,7 @@ from proxy.observe.metrics import Board
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
 from proxy.wire.request_line import HeadLimits
-from tests.proxy.net.loop import Loop, run
+from tests.proxy.net.loop import Loop, in_loop, until
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import HOST, hello_of, recut
 
@@ -53,62 +52,56 @@ class Listening:
         return far
 
 
-def test_a_handshake_that_takes_too_long_is_ended_and_counted(authority: Authority) -> None:
-    def test(loop: Loop) -> None:
-        listening = Listening(loop, authority)
-        with listening.accept() as silent, listening.accept() as halfway:
-            halfway.sendall(hello_of(HOST))
-            halfway.settimeout(0)
-            while not received(halfway):
-                gevent.sleep(0)
-            assert len(listening.front.connections) == 2
-            assert listening.counters.open_connections() == 2
-            for handshake in listening.front.connections:
-                handshake.deadline = -1.0
-            loop.deadlines.sweep()
-            silent.settimeout(5)
-            assert silent.recv(1) == b""
-        assert not listening.front.connections
-        assert not loop.deadlines.streams
-        assert listening.counters.open_connections() == 0
-
-    run(test)
+@in_loop
+def test_a_handshake_that_takes_too_long_is_ended_and_counted(loop: Loop, authority: Authority) -> None:
+    listening = Listening(loop, authority)
+    with listening.accept() as silent, listening.accept() as halfway:
+        halfway.sendall(hello_of(HOST))
+        halfway.settimeout(0)
+        while not received(halfway):
+            gevent.sleep(0)
+        assert len(listening.front.connections) == 2
+        assert listening.counters.open_connections() == 2
+        for handshake in listening.front.connections:
+            handshake.deadline = -1.0
+        loop.deadlines.sweep()
+        silent.settimeout(5)
+        assert silent.recv(1) == b""
+    assert not listening.front.connections
+    assert not loop.deadlines.streams
+    assert listening.counters.open_connections() == 0
 
 
-def test_handshakes_make_room_as_idle_connections_do(authority: Authority) -> None:
-    def test(loop: Loop) -> None:
-        listening = Listening(loop, authority)
-        ends = [listening.accept() for _ in range(3)]
-        assert listening.front.shed(2) == 2
-        assert len(listening.front.connections) == 1
-        assert listening.front.shed() == 1
-        assert not listening.front.connections
-        for end in ends:
-            end.close()
-
-    run(test)
+@in_loop
+def test_handshakes_make_room_as_idle_connections_do(loop: Loop, authority: Authority) -> None:
+    listening = Listening(loop, authority)
+    ends = [listening.accept() for _ in range(3)]
+    assert listening.front.shed(2) == 2
+    assert len(listening.front.connections) == 1
+    assert listening.front.shed() == 1
+    assert not listening.front.connections
+    for end in ends:
+        end.close()
 
 
 @pytest.mark.parametrize("cuts", [(), (100,), (1,), (1, 2, 3, 4), range(1, 400, 3)], ids=len)
 @pytest.mark.parametrize("together", [True, False], ids=["at once", "byte by byte"])
-def test_a_hello_in_several_records_is_answered_as_soon_as_it_is_whole(
-    authority: Authority, cuts: Sequence[int], *, together: bool
+@in_loop
+def test_client_hello_in_several_records_is_answered(
+    loop: Loop, authority: Authority, cuts: Sequence[int], *, together: bool
 ) -> None:
     """Also where the gateway looks for an authority's challenge in it first."""
-
-    def test(loop: Loop) -> None:
-        listening = Listening(loop, authority, validation=lambda _name: None)
-        said = recut(hello_of(HOST), cuts)
-        with listening.accept() as client:
-            client.settimeout(0)
-            for piece in [said] if together else [said[at : at + 1] for at in range(len(said))]:
-                until_soon(lambda piece=piece: sent(client, piece))
-            until_soon(lambda: received(client)[:1] == b"\x16")
-
-    run(test)
+    listening = Listening(loop, authority, validation=lambda _name: None)
+    said = recut(hello_of(HOST), cuts)
+    with listening.accept() as client:
+        client.settimeout(0)
+        for piece in [said] if together else [said[at : at + 1] for at in range(len(said))]:
+            until(lambda piece=piece: sent(client, piece))
+        until(lambda: received(client)[:1] == b"\x16")
 
 
-def test_a_challenge_in_several_records_is_answered(authority: Authority, tmp_path: Path) -> None:
+@in_loop
+def test_a_challenge_in_several_records_is_answered(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     pair = self_signed((HOST,))
     file = tmp_path / "proof.pem"
     file.write_bytes(pair.key + pair.chain)
@@ -118,24 +111,13 @@ def test_a_challenge_in_several_records_is_answered(authority: Authority, tmp_pa
         asked.append(name)
         return validation_context(file)
 
-    def test(loop: Loop) -> None:
-        listening = Listening(loop, authority, validation)
-        for cuts in ([], [7], [1, 60, 61]):
-            with listening.accept() as client:
-                client.settimeout(0)
-                client.sendall(recut(hello_of(HOST, ACME_TLS), cuts))
-                until_soon(lambda: received(client)[:1] == b"\x16")
-
-    run(test)
+    listening = Listening(loop, authority, validation)
+    for cuts in ([], [7], [1, 60, 61]):
+        with listening.accept() as client:
+            client.settimeout(0)
+            client.sendall(recut(hello_of(HOST, ACME_TLS), cuts))
+            until(lambda: received(client)[:1] == b"\x16")
     assert asked == [HOST] * 3
-
-
-def until_soon(done: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so."""
-    end = monotonic() + 5
-    while not done():
-        assert monotonic() < end
-        gevent.sleep(0)
 
 
 def sent(sock: socket.socket, data: bytes) -> bool:

@@ -72,7 +72,7 @@ def test_a_strangers_challenge_goes_on_to_the_application(
         assert plain.answer(CHALLENGE)[1] != b"our own"
 
 
-def test_without_redirects_a_strangers_challenge_is_the_applications_too(
+def test_foreign_challenge_goes_to_the_application(
     authority: Authority, origin: ScriptedUpstream, tmp_path: Path
 ) -> None:
     with gateway(authority, origin, tmp_path, *ACME, "--https-redirect", "off") as plain:
@@ -80,7 +80,7 @@ def test_without_redirects_a_strangers_challenge_is_the_applications_too(
         assert plain.ask("/") == SERVED
 
 
-def test_where_nothing_is_obtained_challenges_are_redirected_as_everything_is(
+def test_challenges_are_redirected_where_acme_is_off(
     authority: Authority, origin: ScriptedUpstream, tmp_path: Path
 ) -> None:
     with gateway(authority, origin, tmp_path) as plain:

@@ -62,7 +62,7 @@ bodies = st.binary(max_size=5000) | st.builds(
     into=st.booleans(),
     peek=st.booleans(),
 )
-def test_any_split_of_the_bytes_gives_the_same_plaintext_both_ways(
+def test_any_split_of_records_gives_the_same_plaintext(
     contexts: Contexts,
     upward: bytes,
     downward: bytes,
@@ -114,7 +114,7 @@ def test_a_handshake_may_come_in_any_pieces(contexts: Contexts, most: int) -> No
     end(near, client)
 
 
-def test_a_request_that_comes_with_the_end_of_the_handshake_is_buffered(contexts: Contexts) -> None:
+def test_request_with_the_last_handshake_record_is_buffered(contexts: Contexts) -> None:
     if contexts[1].maximum_version != ssl.TLSVersion.TLSv1_3:
         pytest.skip("the server speaks last in TLS 1.2")
     near, client = pair(*contexts)
@@ -133,7 +133,7 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_buffered(contexts
     end(near, client)
 
 
-def test_plaintext_left_inside_is_buffered_and_a_part_of_a_record_is_not(contexts: Contexts) -> None:
+def test_pending_plaintext_counts_and_partial_record_does_not(contexts: Contexts) -> None:
     near, client = connected(contexts)
     client.write(b"a" * 100)
     client.write(b"b" * 100)
@@ -228,7 +228,7 @@ def test_an_end_without_close_notify_is_an_end(contexts: Contexts) -> None:
     end(near, client)
 
 
-def test_half_closing_says_so_and_loses_nothing_that_was_received(contexts: Contexts) -> None:
+def test_half_close_keeps_what_was_received(contexts: Contexts) -> None:
     near, client = connected(contexts)
     client.write(b"one")
     client.write(b"two")
@@ -264,7 +264,7 @@ def test_closing_sends_close_notify_but_resetting_does_not(contexts: Contexts) -
     client.far.close()
 
 
-def test_garbage_is_an_error_that_the_peer_is_told_of_and_that_stays(contexts: Contexts) -> None:
+def test_garbage_is_a_lasting_error_and_alerts_the_peer(contexts: Contexts) -> None:
     near, client = connected(contexts)
     client.write(b"good")
     client.push()
@@ -280,7 +280,7 @@ def test_garbage_is_an_error_that_the_peer_is_told_of_and_that_stays(contexts: C
     end(near, client)
 
 
-def test_a_handshake_that_fails_is_an_error_and_the_client_gets_an_alert(contexts: Contexts) -> None:
+def test_failed_handshake_raises_and_sends_an_alert(contexts: Contexts) -> None:
     near, client = pair(*contexts)
     client.far.send(b"\x16\x03\x01\x00\x05hello")
     with pytest.raises(ssl.SSLError):
@@ -289,7 +289,7 @@ def test_a_handshake_that_fails_is_an_error_and_the_client_gets_an_alert(context
     end(near, client)
 
 
-def test_a_client_that_leaves_with_its_last_word_has_shaken_hands_all_the_same(contexts: Contexts) -> None:
+def test_handshake_completes_although_the_client_has_left(contexts: Contexts) -> None:
     near, client = pair(*contexts)
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.do_handshake()

@@ -151,7 +151,7 @@ def test_a_file_that_was_never_good_is_refused(issue: Issue, damage: Callable[[C
         CertificateStore().read(settings(one, two))
 
 
-def test_a_file_that_the_settings_left_out_in_between_is_not_remembered(issue: Issue) -> None:
+def test_file_dropped_from_settings_is_forgotten(issue: Issue) -> None:
     one, two = issue(ONE), issue(TWO)
     certificate_store = CertificateStore()
     certificate_store.fill(settings(one, two))
@@ -259,7 +259,7 @@ def test_more_than_can_be_handed_over_ends_nothing(issue: Issue) -> None:
     assert certificate_store.refill(chosen) is None
 
 
-def test_what_stands_beside_certificates_and_keys_is_not_handed_over(issue: Issue) -> None:
+def test_other_files_beside_certificates_are_not_passed_on(issue: Issue) -> None:
     one = issue(ONE)
     clean = CertificateStore().fill(settings(one)).pairs
     cert, key = one.cert.read_bytes(), one.key.read_bytes()

@@ -4,7 +4,7 @@ from proxy.observe.metrics import PeerState
 from proxy.upstream.health import Health, HealthLimits
 
 
-def test_a_peer_that_fails_in_a_row_is_left_out_for_longer_each_time() -> None:
+def test_ejection_of_a_failing_peer_gets_longer() -> None:
     health = Health(HealthLimits(eject_after=3, eject_time=10))
     health.failed(0)
     health.failed(0)

@@ -10,7 +10,7 @@ from proxy.exchange.request import Request, StreamedBody
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.request import RequestFields
-from tests.proxy.net.loop import Loop, read_all, run
+from tests.proxy.net.loop import Loop, in_loop, read_all
 from tests.proxy.upstream.test_pool import Peer
 
 
@@ -85,6 +85,7 @@ def on_a_connection(test: Callable[[UpstreamConnection], None]) -> bytes:
     """Run a test with a connection; everything that its peer was sent."""
     received: list[bytes] = []
 
+    @in_loop
     def with_peer(loop: Loop) -> None:
         peer = Peer(loop)
         connection = peer.connect()
@@ -96,7 +97,7 @@ def on_a_connection(test: Callable[[UpstreamConnection], None]) -> bytes:
             connection.close()
             peer.close()
 
-    run(with_peer)
+    with_peer()
     return received[0]
 
 
@@ -112,7 +113,7 @@ def test_nothing_is_sent_of_a_body_that_is_not_as_announced(way: Callable[..., o
 
 
 @pytest.mark.parametrize("name", STREAMED)
-def test_a_streamed_body_that_is_not_as_announced_spoils_its_connection(name: str) -> None:
+def test_streamed_body_of_wrong_length_ends_the_connection(name: str) -> None:
     body, length, passed_on = STREAMED[name]
 
     def test(connection: UpstreamConnection) -> None:

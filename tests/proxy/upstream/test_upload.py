@@ -1,5 +1,7 @@
 """The rest of a request on its way: what it waits for, what ends it, and that it lets go of everything."""
 
+import functools
+import inspect
 import os
 import socket
 import struct
@@ -15,7 +17,7 @@ from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upload import Stale
 from proxy.wire.request import RequestFields
-from tests.proxy.net.loop import Loop, read_exactly, run, until
+from tests.proxy.net.loop import Loop, in_loop, read_exactly, until
 from tests.proxy.upstream.test_pool import Peer
 
 BODY = os.urandom(4 << 20)  # more than the sockets hold
@@ -69,17 +71,23 @@ def request(body: bytes | Spool | StreamedBody, length: int | None) -> Request:
     return made
 
 
-def with_peer(test: Callable[[Loop, UpstreamConnection, socket.socket], None]) -> None:
-    def wired(loop: Loop) -> None:
+def with_peer(test: Callable[..., None]) -> Callable[..., None]:
+    """Give a test a connection and its peer's socket behind the loop; pytest fills in the others."""
+
+    @functools.wraps(test)
+    def connected(loop: Loop, **fixtures: object) -> None:
         peer = Peer(loop)
         connection = peer.connect()
         try:
-            test(loop, connection, peer.accepted[0])
+            test(loop, connection, peer.accepted[0], **fixtures)
         finally:
             connection.close()
             peer.close()
 
-    run(wired)
+    signature = inspect.signature(test)
+    loop, _connection, _sock, *others = signature.parameters.values()
+    connected.__signature__ = signature.replace(parameters=[loop, *others])  # type: ignore[attr-defined]
+    return in_loop(connected)
 
 
 def read_until(sock: socket.socket, end: bytes, size: int = 65536) -> bytes:
@@ -91,128 +99,126 @@ def read_until(sock: socket.socket, end: bytes, size: int = 65536) -> bytes:
     return got
 
 
-def test_each_piece_goes_as_it_comes() -> None:
-    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
-        client = Client()
-        connection.send_request(request(client, None), 5.0)
-        upload = connection.upload
-        assert upload is not None
-        for piece in (b"one", b"two"):
-            client.give(piece)
-            assert read_until(sock, piece + b"\r\n").endswith(b"3\r\n%b\r\n" % piece)
-        assert upload.under_way
-        client.give(b"")
-        assert read_until(sock, b"0\r\n\r\n")
-        assert upload.whole
-        assert client.watched is None
-
-    with_peer(test)
+@with_peer
+def test_each_piece_goes_as_it_comes(loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
+    client = Client()
+    connection.send_request(request(client, None), 5.0)
+    upload = connection.upload
+    assert upload is not None
+    for piece in (b"one", b"two"):
+        client.give(piece)
+        assert read_until(sock, piece + b"\r\n").endswith(b"3\r\n%b\r\n" % piece)
+    assert upload.under_way
+    client.give(b"")
+    assert read_until(sock, b"0\r\n\r\n")
+    assert upload.whole
+    assert client.watched is None
 
 
-def test_nothing_is_taken_off_a_client_while_the_upstream_takes_nothing() -> None:
-    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
-        client = Client()
-        connection.send_request(request(client, 2 * len(BODY)), 5.0)
-        client.give(BODY)
-        assert client.watched is None
-        client.give(BODY, b"")
-        read_until(sock, b"\r\n\r\n", 1)
-        assert read_exactly(sock, 2 * len(BODY)) == BODY * 2
-        until(lambda: connection.reusable)
-
-    with_peer(test)
+@with_peer
+def test_client_is_not_read_while_the_upstream_stalls(
+    loop: Loop, connection: UpstreamConnection, sock: socket.socket
+) -> None:
+    client = Client()
+    connection.send_request(request(client, 2 * len(BODY)), 5.0)
+    client.give(BODY)
+    assert client.watched is None
+    client.give(BODY, b"")
+    read_until(sock, b"\r\n\r\n", 1)
+    assert read_exactly(sock, 2 * len(BODY)) == BODY * 2
+    until(lambda: connection.reusable)
 
 
 @pytest.mark.parametrize("status", [100, 200, 299])
-def test_a_held_body_is_asked_for_by_whatever_does_not_refuse_it(status: int) -> None:
-    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
-        client = Client(expects_continue=True)
-        connection.send_request(request(client, 5), 5.0)
-        assert b"Expect: 100-continue\r\n" in read_until(sock, b"\r\n\r\n")
-        client.give(b"hello", b"")
-        assert not client.asked
-        sock.sendall(b"HTTP/1.1 %d Well\r\n\r\n" % status)
-        response, _ = connection.first_head(float("inf"), 1000)
-        assert (response.status, client.asked) == (status, True)
-        assert read_until(sock, b"hello") == b"hello"
-
-    with_peer(test)
+@with_peer
+def test_a_held_body_is_asked_for_by_whatever_does_not_refuse_it(
+    loop: Loop, connection: UpstreamConnection, sock: socket.socket, status: int
+) -> None:
+    client = Client(expects_continue=True)
+    connection.send_request(request(client, 5), 5.0)
+    assert b"Expect: 100-continue\r\n" in read_until(sock, b"\r\n\r\n")
+    client.give(b"hello", b"")
+    assert not client.asked
+    sock.sendall(b"HTTP/1.1 %d Well\r\n\r\n" % status)
+    response, _ = connection.first_head(float("inf"), 1000)
+    assert (response.status, client.asked) == (status, True)
+    assert read_until(sock, b"hello") == b"hello"
 
 
 @pytest.mark.parametrize("status", [300, 403, 500])
-def test_an_error_ends_it_and_the_rest_is_read_away(status: int) -> None:
-    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
-        client = Client()
-        connection.send_request(request(client, 100), 5.0)
-        read_until(sock, b"\r\n\r\n")
-        sock.sendall(b"HTTP/1.1 %d No\r\n\r\n" % status)
-        connection.first_head(float("inf"), 1000)
-        assert not connection.reusable
-        client.give(b"unwanted")
-        assert not client.ready
-        client.give(b"")
-        assert client.watched is None
-        connection.close()
-        assert sock.recv(100) == b""
-
-    with_peer(test)
+@with_peer
+def test_an_error_ends_it_and_the_rest_is_read_away(
+    loop: Loop, connection: UpstreamConnection, sock: socket.socket, status: int
+) -> None:
+    client = Client()
+    connection.send_request(request(client, 100), 5.0)
+    read_until(sock, b"\r\n\r\n")
+    sock.sendall(b"HTTP/1.1 %d No\r\n\r\n" % status)
+    connection.first_head(float("inf"), 1000)
+    assert not connection.reusable
+    client.give(b"unwanted")
+    assert not client.ready
+    client.give(b"")
+    assert client.watched is None
+    connection.close()
+    assert sock.recv(100) == b""
 
 
 @pytest.mark.parametrize("fault", [ClientGone(), ExchangeError(errors.CHUNK)])
 @pytest.mark.parametrize("when", ["at once", "later"])
-def test_what_fails_is_thrown_into_whoever_sent_it_and_nobody_is_watched(fault: Exception, when: str) -> None:
-    def test(loop: Loop, connection: UpstreamConnection, _sock: socket.socket) -> None:
-        client = Client()
-        if when == "at once":
-            client.fault = fault
-        caught = []
+@with_peer
+def test_upload_failure_is_raised_at_the_sender(
+    loop: Loop, connection: UpstreamConnection, sock: socket.socket, fault: Exception, when: str
+) -> None:
+    client = Client()
+    if when == "at once":
+        client.fault = fault
+    caught = []
 
-        def exchange() -> None:
-            try:
-                connection.send_request(request(client, 5), 5.0)
-                connection.first_head(float("inf"), 1000)
-            except (ClientGone, ExchangeError) as error:
-                caught.append(error)
-            finally:
-                connection.close()
-                assert connection.upload is not None
-                connection.upload.close()
+    def exchange() -> None:
+        try:
+            connection.send_request(request(client, 5), 5.0)
+            connection.first_head(float("inf"), 1000)
+        except (ClientGone, ExchangeError) as error:
+            caught.append(error)
+        finally:
+            connection.close()
+            assert connection.upload is not None
+            connection.upload.close()
 
-        serving = gevent.spawn(exchange)
-        gevent.sleep(0.01)
-        if when == "later":
-            client.fault = fault
-            loop.hub.loop.run_callback(client.give, b"x")
-        serving.get()
-        assert caught == [fault]
-        assert client.watched is None
-
-    with_peer(test)
+    serving = gevent.spawn(exchange)
+    gevent.sleep(0.01)
+    if when == "later":
+        client.fault = fault
+        loop.hub.loop.run_callback(client.give, b"x")
+    serving.get()
+    assert caught == [fault]
+    assert client.watched is None
 
 
 @pytest.mark.parametrize("spoken", [False, True])
-def test_a_connection_that_breaks_under_it_is_stale_unless_there_is_an_answer(spoken: bool) -> None:
-    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
-        spool = Spool(0, None)
-        spool.append(BODY)
+@with_peer
+def test_broken_connection_is_stale_unless_a_response_came(
+    loop: Loop, connection: UpstreamConnection, sock: socket.socket, spoken: bool
+) -> None:
+    spool = Spool(0, None)
+    spool.append(BODY)
 
-        def fail() -> None:
-            if spoken:
-                sock.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            sock.close()
-
-        gevent.spawn_later(0.02, fail)
+    def fail() -> None:
         if spoken:
-            connection.send_request(request(spool, len(BODY)), 5.0)
-            assert connection.first_head(float("inf"), 1000)[0].status == 413
-        else:
-            with pytest.raises(Stale):
-                ask(connection, spool)
-        assert not connection.reusable
-        spool.close()
+            sock.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
 
-    with_peer(test)
+    gevent.spawn_later(0.02, fail)
+    if spoken:
+        connection.send_request(request(spool, len(BODY)), 5.0)
+        assert connection.first_head(float("inf"), 1000)[0].status == 413
+    else:
+        with pytest.raises(Stale):
+            ask(connection, spool)
+    assert not connection.reusable
+    spool.close()
 
 
 def ask(connection: UpstreamConnection, spool: Spool) -> None:
@@ -220,18 +226,18 @@ def ask(connection: UpstreamConnection, spool: Spool) -> None:
     connection.first_head(float("inf"), 1000)
 
 
-def test_a_disk_that_fails_is_not_the_upstream_that_left() -> None:
-    def test(_loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
-        spool = Spool(0, None)
-        spool.append(BODY)
-        file = spool._file
-        assert file is not None
-        connection.send_request(request(spool, len(BODY)), 5.0)
-        os.ftruncate(file.fileno(), 0)
-        gevent.spawn(read_until, sock, b"never")
-        with pytest.raises(ExchangeError) as failed:
-            connection.first_head(float("inf"), 1000)
-        assert failed.value.failure is errors.SPOOL
-        spool.close()
-
-    with_peer(test)
+@with_peer
+def test_a_disk_that_fails_is_not_the_upstream_that_left(
+    loop: Loop, connection: UpstreamConnection, sock: socket.socket
+) -> None:
+    spool = Spool(0, None)
+    spool.append(BODY)
+    file = spool._file
+    assert file is not None
+    connection.send_request(request(spool, len(BODY)), 5.0)
+    os.ftruncate(file.fileno(), 0)
+    gevent.spawn(read_until, sock, b"never")
+    with pytest.raises(ExchangeError) as failed:
+        connection.first_head(float("inf"), 1000)
+    assert failed.value.failure is errors.SPOOL
+    spool.close()

@@ -48,7 +48,7 @@ def test_two_places(one: bytes, other: bytes, scheme: bytes) -> None:
     assert not _named(one).same_as(_named(other), scheme)
 
 
-def test_what_goes_on_is_the_clients_spelling_without_an_empty_port() -> None:
+def test_forwarded_host_keeps_spelling_without_empty_port() -> None:
     assert _named(b"A.Example.:") == (b"A.Example.", b"a.example", None)
     assert _named(b"A.Example:080") == (b"A.Example:080", b"a.example", 80)
     assert _named(b"[0::1]:") == (b"[0::1]", b"[::1]", None)

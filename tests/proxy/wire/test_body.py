@@ -133,7 +133,7 @@ def test_what_is_accepted_h11_reads_the_same_way_or_refuses(parts: list[bytes]) 
 
 
 @pytest.mark.parametrize("section", [b":path: /", b"A", b"A: \x00", b"A : b", b"A: b\r\n c", b"A: b\nB: c", b": b"])
-def test_a_trailer_section_of_a_request_that_is_no_field_lines_is_refused(section: bytes) -> None:
+def test_malformed_request_trailer_section_is_refused(section: bytes) -> None:
     with pytest.raises(ExchangeError) as refusal:
         check_trailers(section)
     assert refusal.value.failure is errors.CHUNK

@@ -233,7 +233,7 @@ def test_zones_stay_at_home() -> None:
     assert values(found, b"Forwarded")[0].startswith(b'for="[fe80::1]"')
 
 
-def test_a_forwarded_that_a_client_made_up_goes_no_further_where_the_proxy_wrote_the_other_field() -> None:
+def test_spoofed_forwarded_dropped_beside_x_forwarded_for() -> None:
     found = origin("10.0.0.1", b"X-Forwarded-For: 192.0.2.1", b"Forwarded: for=6.6.6.6;proto=https")
     assert values(found, b"Forwarded") == [b"for=192.0.2.1, for=10.0.0.1;proto=http;host=api.example.com"]
 

@@ -157,7 +157,7 @@ def test_what_is_valid_is_accepted(section: list[Field]) -> None:
     assert verdict(section) == "accepted"
 
 
-def test_an_extended_connect_becomes_an_upgrade_with_a_key_of_its_own() -> None:
+def test_extended_connect_becomes_an_upgrade_with_own_key() -> None:
     section = [*CONNECT, (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")]
     heads = [parse_request_head(section, LIMITS, None) for _ in range(2)]
     keys = {head.fields.websocket_key for head in heads}
@@ -304,7 +304,7 @@ def test_a_remembered_section_is_nobody_s_to_change() -> None:
     assert isinstance(first, tuple)
 
 
-def test_fields_join_the_compression_context_the_second_time_but_cookies_never() -> None:
+def test_repeated_fields_are_indexed_but_cookies_never() -> None:
     response = parse_response_head(b"HTTP/1.1 200 OK\r\nX-Seen-Once: 1\r\nSet-Cookie: a=b")
     first, second = (response_section(response, None, None) for _ in range(2))
     assert [field.indexable for field in first] == [True, False, False]

@@ -257,7 +257,7 @@ def test_the_upstream_gets_our_word_about_the_client() -> None:
     assert upstream_block(parse_request_fields(b"", LIMITS), None, b"") == b"Host: \r\n"
 
 
-def test_connection_options_are_obeyed_and_nominated_fields_removed() -> None:
+def test_connection_options_remove_nominated_fields() -> None:
     fields = parse_request_fields(
         b"Connection: close, X-Secret,, Referer\r\nconnection: User-Agent, keep-alive\r\nX-Secret: 1\r\nX-Kept: 2\r\n"
         b"Referer: r\r\nUser-Agent: u\r\nTE: gzip, trailers",
@@ -294,7 +294,7 @@ def test_what_the_gateway_needs_is_kept_aside() -> None:
     assert fields.lines == [b"Idempotency-Key: k", b"Accept: text/html"]
 
 
-def test_a_long_block_of_short_fields_is_not_mistaken_for_a_long_field() -> None:
+def test_many_short_fields_are_not_one_long_field() -> None:
     block = b"\r\n".join(b"X-%d: %s" % (n, b"v" * 200) for n in range(60))
     assert len(parse_request_fields(block, LIMITS).lines) == 60
 
@@ -465,7 +465,7 @@ def test_what_is_sent_upstream_reads_as_what_was_accepted(head: bytes) -> None:
     assert again.content_length is None
 
 
-def test_dot_segments_are_left_to_the_route_where_one_passes_them() -> None:
+def test_dot_segments_are_left_to_a_route_that_passes_them() -> None:
     line = b"GET /a/../b HTTP/1.1"
     assert read(line + b"\r\n" + HOST.rstrip(), HeadLimits(dots=True)).target == b"/a/../b"
     with pytest.raises(ExchangeError):  # and not remembered as valid
