@@ -106,7 +106,7 @@ export class DebateView {
 
   begin(stage) {
     this.stage = Math.max(this.stage, stage);
-    for (const name of [...this.names]) {
+    for (const name of this.names) {
       const card = this.card(stage, name);
       if (!card.done) {
         card.doing.textContent = "thinks";

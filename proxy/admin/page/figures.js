@@ -59,7 +59,7 @@ export function perSecond(value) {
 
 export function count(value) {
   if (value < 10000) return String(Math.round(value));
-  return value < 1e6 ? `${three(value / 1e3)} k` : value < 1e9 ? `${three(value / 1e6)} M` : `${three(value / 1e9)} G`;
+  return value < 999_500 ? `${three(value / 1e3)} k` : value < 999_500_000 ? `${three(value / 1e6)} M` : `${three(value / 1e9)} G`;
 }
 
 export function duration(value) {
@@ -74,7 +74,7 @@ export function duration(value) {
 export function bytes(value) {
   let left = value;
   for (const unit of ["B", "kB", "MB", "GB"]) {
-    if (left < 1000) return `${three(left)} ${unit}`;
+    if (left < 999.5) return `${three(left)} ${unit}`;
     left /= 1000;
   }
   return `${three(left)} TB`;
