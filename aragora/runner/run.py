@@ -254,9 +254,8 @@ class Run:
             agent = self._agents.get(name) or self._agents.setdefault(
                 name, self._runner.build(question.agent, self._runner.agents_environ)
             )
-            tokens = Tokens(self._runner.feed, self.lease.debate_id, question, lambda: self._over(step))
-            result = agent.ask(question, tokens, deadline)
-            tokens.flush()
+            with Tokens(self._runner.feed, self.lease.debate_id, question, lambda: self._over(step)) as tokens:
+                result = agent.ask(question, tokens, deadline)
         except Abandoned:
             return
         except AgentFailed as error:

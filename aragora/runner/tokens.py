@@ -1,10 +1,11 @@
 """Text that streams in from an agent, on its way to those who watch."""
 
+import secrets
 import time
 from collections.abc import Callable
 
 from aragora.debate.engine import Question
-from aragora.storage import ChangeFeed
+from aragora.storage import ChangeFeed, Piece
 
 TOKENS = 0.05  # seconds that streamed text is gathered before watchers get it
 
@@ -14,13 +15,15 @@ class Abandoned(Exception):  # noqa: N818 - not a failure: it ends an answer tha
 
 
 class Tokens:
-    """Receives an answer's text as it streams in and passes it on in a few pieces a second."""
+    """Receives one answer's text as it streams in and passes it on in a few pieces a second; a context manager."""
 
     def __init__(self, feed: ChangeFeed, debate_id: str, question: Question, over: Callable[[], bool]) -> None:
         self._feed = feed
         self._debate_id = debate_id
         self._question = question
         self._over = over
+        self._answer = secrets.token_hex(6)
+        self._offset = 0
         self._text: list[str] = []
         self._sent = 0.0
 
@@ -30,22 +33,22 @@ class Tokens:
             raise Abandoned
         if text:
             self._text.append(text)
-        if time.monotonic() - self._sent >= TOKENS:
-            self.flush()
+        if self._text and time.monotonic() - self._sent >= TOKENS:
+            self._pass_on(ended=False)
 
-    def flush(self) -> None:
-        """Pass on what is left."""
-        if not self._text:
-            return
+    def __enter__(self) -> "Tokens":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Nothing follows, whether the answer is whole or not.
+        if self._offset or self._text:
+            self._pass_on(ended=True)
+
+    def _pass_on(self, *, ended: bool) -> None:
+        asked = self._question
         text = "".join(self._text)
         self._text.clear()
         self._sent = time.monotonic()
-        self._feed.publish_live(
-            self._debate_id,
-            {
-                "agent": self._question.agent.name,
-                "round": self._question.round,
-                "purpose": self._question.purpose.value,
-                "text": text,
-            },
-        )
+        piece = Piece(self._answer, asked.agent.name, asked.round, asked.purpose.value, self._offset, text, ended)
+        self._offset += len(text)
+        self._feed.say(self._debate_id, piece)

@@ -149,8 +149,8 @@ class Session:
         """The next portion of what is subscribed to, in order; empty when the client has everything."""
         portion: list[str] = []
         for debate_id, watched in list(self._watched.items()):
-            live = watched.subscription.take_live()
-            portion.extend(stream.texts.of_tokens(debate_id, payload) for payload in live)
+            words = watched.subscription.take_words()
+            portion.extend(stream.texts.of_words(debate_id, piece) for piece in words)
             try:
                 events = watched.subscription.events(watched.cursor, stream.PORTION)
             except errors.NotFound as error:
@@ -200,7 +200,7 @@ class Session:
         if debate_id not in self._watched and len(self._watched) >= MAX_SUBSCRIPTIONS:
             raise Closed(TOO_MANY, f"at most {MAX_SUBSCRIPTIONS} debates on one connection")
         try:
-            subscription = self._here.debates.subscribe(debate_id, self._wake)
+            subscription = self._here.debates.subscribe(debate_id, self._wake, words=True)
         except errors.NotFound as error:
             # Other debates on this connection go on; without any there is nothing to stay for.
             told = [_failure(error, debate_id)]

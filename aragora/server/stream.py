@@ -24,7 +24,7 @@ from aragora.debate.events import Event, EventType
 from aragora.errors import AragoraError
 from aragora.server.process import Process
 from aragora.service import views
-from aragora.storage import DebateRecord, Subscription
+from aragora.storage import DebateRecord, Piece, Subscription
 
 log = logging.getLogger("aragora.server.stream")
 
@@ -32,7 +32,7 @@ HEARTBEAT_SECONDS = 15.0
 PORTION = 100  # events sent at once, so that many watchers take turns
 MAX_MESSAGE_BYTES = 65_536
 KEPT_BYTES = 8 << 20
-KEPT_TOKENS = 256
+KEPT_WORDS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,7 @@ class Texts:
         self._size = 0
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], str] = {}
-        # By identity; keeping the payload itself is what makes its identity its own.
-        self._passing: dict[int, tuple[dict[str, Any], str]] = {}
+        self._words: dict[tuple[str, int, int], str] = {}
 
     def of(self, debate_id: str, event: Event) -> str:
         """The text of one event, at most `MAX_MESSAGE_BYTES` long."""
@@ -99,17 +98,26 @@ class Texts:
                 self._size -= len(self._kept.pop(next(iter(self._kept))))
         return text
 
-    def of_tokens(self, debate_id: str, payload: dict[str, Any]) -> str:
-        """The text of a token delta, which every watcher is handed as the same object."""
-        found = self._passing.get(id(payload))
+    def of_words(self, debate_id: str, piece: Piece) -> str:
+        """The text of a `token_delta`. Watchers that keep up are handed the same pieces."""
+        key = (piece.answer, piece.offset, len(piece.text))
+        found = self._words.get(key)
         if found is not None:
-            return found[1]
-        named = {"debate_id": debate_id, "loop_id": debate_id, "agent": payload.get("agent")}
-        text = fitted({"type": "token_delta", **named, "data": payload})
+            return found
+        data = {
+            "agent": piece.agent,
+            "round": piece.round,
+            "purpose": piece.purpose,
+            "answer": piece.answer,
+            "offset": piece.offset,
+            "text": piece.text,
+        }
+        named = {"debate_id": debate_id, "loop_id": debate_id, "agent": piece.agent}
+        text = fitted({"type": "token_delta", **named, "data": data})
         with self._lock:
-            self._passing[id(payload)] = (payload, text)
-            while len(self._passing) > KEPT_TOKENS:
-                del self._passing[next(iter(self._passing))]
+            self._words[key] = text
+            while len(self._words) > KEPT_WORDS:
+                del self._words[next(iter(self._words))]
         return text
 
 

@@ -231,9 +231,9 @@ class Debates:
         self.feed.publish(debate_id, added.seq, [added])
         return added
 
-    def subscribe(self, debate_id: str, wake: Callable[[], None] | None = None) -> Subscription:
-        """Watch it live: a context manager; see `Subscription`."""
-        watch = self.feed.subscribe(debate_id, wake)
+    def subscribe(self, debate_id: str, wake: Callable[[], None] | None = None, *, words: bool = False) -> Subscription:
+        """Watch it live, and with `words` what agents are saying: a context manager; see `Subscription`."""
+        watch = self.feed.subscribe(debate_id, wake, words=words)
         try:
             self.feed.observe(debate_id, self.store.get(debate_id).last_seq)
         except BaseException:

@@ -116,7 +116,7 @@ class Settings:
         "ARAGORA_REDIS_URL",
         url("redis", "rediss", "unix"),
         "",
-        "carries change notifications and live tokens between processes; when it is lost they poll the database",
+        "carries changes and live tokens between machines; when it is lost they poll the database",
         group="Storage",
         secret=True,
     )
@@ -131,7 +131,7 @@ class Settings:
         "ARAGORA_POLL_INTERVAL",
         number(float, 0.01, 10),
         0.1,
-        "how often a process with watchers looks for changes made by other processes",
+        "how often a process with watchers looks for changes that nobody told it of",
         group="Storage",
         unit="seconds",
     )

@@ -1,12 +1,14 @@
 """Where debates live: one Store over SQLite or PostgreSQL, and the notification of changes."""
 
 from aragora.storage.backup import LastBackup, last_backup
-from aragora.storage.changes import ChangeFeed, FeedStatus, Subscription
+from aragora.storage.changes import ChangeFeed, FeedStatus
 from aragora.storage.engine import load_driver
 from aragora.storage.leases import Backlog
 from aragora.storage.ledger import Granted, Hold, Settlement, Shortage
 from aragora.storage.records import ApiToken, DayOfSpending, DebateRecord, Lease, Limits, Page, Spending
 from aragora.storage.store import Store
+from aragora.storage.topic import Subscription
+from aragora.storage.words import Piece
 
 __all__ = [
     "ApiToken",
@@ -21,6 +23,7 @@ __all__ = [
     "Lease",
     "Limits",
     "Page",
+    "Piece",
     "Settlement",
     "Shortage",
     "Spending",

@@ -92,6 +92,8 @@ export class DebateView {
     if (card.done) return;
     card.root.classList.add("busy");
     card.doing.textContent = data.purpose === "revise" ? "revises" : "proposes";
+    // A watcher that comes late, or again, is sent the answer from its beginning.
+    if (data.offset === 0) card.said.textContent = "";
     card.said.append(text(data.text));
   }
 

@@ -72,13 +72,12 @@ def test_tokens_reach_watchers_and_are_not_stored(process: Start) -> None:
     here = process()
     here.agent.hold.clear()
     record = ask(here)
-    tokens: list[dict[str, Any]] = []
-    with here.debates.subscribe(record.id) as watch:
-        until(lambda: tokens.extend(watch.take_live()) or tokens)
+    with here.debates.subscribe(record.id, words=True) as watch:
+        pieces = until(watch.take_words)
         here.agent.hold.set()
         ended(here, record)
-    assert tokens[0]["agent"].startswith("demo-")
-    assert "word" in tokens[0]["text"]
+    assert pieces[0].agent.startswith("demo-")
+    assert "word" in pieces[0].text
 
 
 def test_cancelling_stops_at_once_and_calls_nobody_any_more(process: Start) -> None:

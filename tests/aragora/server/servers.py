@@ -30,6 +30,7 @@ COMMANDS = {
         *(str(BIN / "uvicorn"), ASGI, "--fd", "{fd}"),
         *("--limit-concurrency", "1000", "--timeout-keep-alive", "60"),
     ],
+    "uvicorn-workers": [str(BIN / "uvicorn"), ASGI, "--workers", "3", "--fd", "{fd}"],
     "dev": [sys.executable, "-c", "from aragora.server import dev; dev.adopt({fd})"],
     "gunicorn-asgi": [str(BIN / "gunicorn"), "-k", "asgi", "--bind", "fd://{fd}", ASGI],
     "gunicorn-uvicorn": [str(BIN / "gunicorn"), "-k", "uvicorn_worker.UvicornWorker", "--bind", "fd://{fd}", ASGI],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aragora.settings import load
-from aragora.storage import ChangeFeed, Store
+from aragora.storage import ChangeFeed, Piece, Store
 from tests.aragora.storage.debates import append, message, spec
 from tests.conftest import program
 from tests.waiting import until
@@ -55,11 +55,13 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 @pytest.fixture
 def processes(redis: Redis, tmp_path: Path) -> Iterator[list[tuple[Store, ChangeFeed]]]:
-    """Two processes' parts on one store."""
-    environ = {"ARAGORA_DATA_DIR": str(tmp_path), "ARAGORA_REDIS_URL": f"unix://{redis.path}"}
-    settings = load(environ)
+    """The parts of two processes on one store that share no data directory."""
     parts = []
-    for _ in range(2):
+    for machine in ("one", "other"):
+        # Directories of their own: what crosses is not carried by the processes of one machine.
+        (tmp_path / machine).mkdir()
+        environ = {"ARAGORA_DATA_DIR": str(tmp_path / machine), "ARAGORA_REDIS_URL": f"unix://{redis.path}"}
+        settings = load(environ | {"DATABASE_URL": f"sqlite:///{tmp_path}/aragora.db"})
         store = Store.open(settings)
         feed = ChangeFeed(store, settings)
         feed.start()
@@ -74,20 +76,30 @@ def processes(redis: Redis, tmp_path: Path) -> Iterator[list[tuple[Store, Change
 def test_changes_and_tokens_cross_processes(processes: list[tuple[Store, ChangeFeed]]) -> None:
     (here, publisher), (_, receiver) = processes
     record = here.create(spec())
-    with receiver.subscribe(record.id) as watch:
+    with receiver.subscribe(record.id, words=True) as watch:
         added = append(here, record, message("a"))
         publisher.publish(record.id, 1, added)
         until(lambda: watch.last_seq == 1)
         assert watch.events(0) == added
 
-        publisher.publish_live(record.id, {"text": "tok"})
-        found: list[object] = []
-        until(lambda: bool(found.extend(watch.take_live()) or found))
-        assert found == [{"text": "tok"}]
+        piece = Piece("a", "demo-1", 1, "propose", 0, "Begin small.")
+        publisher.say(record.id, piece)
+        assert until(watch.take_words) == [piece]
 
         here.delete(record.id)
         publisher.publish_deleted(record.id)
         until(lambda: watch.deleted)
+
+
+def test_redis_brings_a_late_watcher_what_was_said_so_far(processes: list[tuple[Store, ChangeFeed]]) -> None:
+    (here, publisher), (_, receiver) = processes
+    record = here.create(spec())
+    with publisher.subscribe(record.id):
+        publisher.say(record.id, Piece("a", "demo-1", 1, "propose", 0, "Begin small, "))
+        with receiver.subscribe(record.id, words=True) as watch:
+            assert [piece.text for piece in until(watch.take_words)] == ["Begin small, "]
+            publisher.say(record.id, Piece("a", "demo-1", 1, "propose", 13, "then grow.", ended=True))
+            assert [(piece.offset, piece.text) for piece in until(watch.take_words)] == [(13, "then grow.")]
 
 
 def test_work_wakes_the_other_runner(processes: list[tuple[Store, ChangeFeed]]) -> None:
@@ -101,7 +113,7 @@ def test_work_wakes_the_other_runner(processes: list[tuple[Store, ChangeFeed]]) 
 def test_without_redis_polling_takes_over_and_back(redis: Redis, processes: list[tuple[Store, ChangeFeed]]) -> None:
     (here, publisher), (_, receiver) = processes
     record = here.create(spec())
-    with receiver.subscribe(record.id) as watch:
+    with receiver.subscribe(record.id, words=True) as watch:
         redis.kill()
         until(lambda: receiver.status().degraded)
         assert receiver.status().mode == "sqlite"
@@ -113,8 +125,8 @@ def test_without_redis_polling_takes_over_and_back(redis: Redis, processes: list
 
         redis.start()
         until(lambda: not receiver.status().degraded and not publisher.status().degraded)
-        publisher.publish_live(record.id, {"text": "again"})
-        until(lambda: bool(watch.take_live()))
+        publisher.say(record.id, Piece("a", "demo-1", 1, "propose", 0, "Again."))
+        until(watch.take_words)
 
 
 def test_process_starts_without_a_reachable_redis(tmp_path: Path) -> None:

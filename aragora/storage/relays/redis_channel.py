@@ -7,7 +7,6 @@ when it is full or Redis is away. Another thread listens and connects again, wit
 import json
 import logging
 import queue
-import secrets
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -25,10 +24,13 @@ LISTEN = 0.25  # seconds that the listener waits at a time; the longest that clo
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts to connect
 
 
-class Relay:
-    """Sends messages to the other processes' relays and calls `received` with theirs, from its own thread."""
+class RedisChannel:
+    """Carries everything, words too. Made by `aragora.storage.relays.open_relay`; raises `SettingsError`."""
 
-    def __init__(self, url: str, received: Callable[[dict[str, Any]], None]) -> None:
+    mode = "redis"
+    title = "Redis"
+
+    def __init__(self, url: str, name: str, received: Callable[[dict[str, Any]], None]) -> None:
         try:
             import redis
         except ImportError:
@@ -50,7 +52,7 @@ class Relay:
         except ValueError as error:
             raise SettingsError(f"ARAGORA_REDIS_URL: {error}; write redis://host:6379/0") from None
         self._received = received
-        self._sender = secrets.token_hex(8)
+        self._sender = name
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUE)
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []

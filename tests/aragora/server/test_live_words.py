@@ -1,0 +1,59 @@
+"""What agents say reaches every watcher of the machine, whichever worker serves it."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.aragora.server.servers import Server, running
+
+WATCHERS = 8
+PROSE = ("propose", "revise")
+
+Message = dict[str, Any]
+
+
+def over_websocket(server: Server, debate_id: str) -> list[Message]:
+    """Everything about the debate to its end."""
+    found = []
+    with server.greeted() as client:
+        client.send(type="subscribe", debate_id=debate_id, replay_from_seq=0)
+        while not found or found[-1]["type"] != "debate_end":
+            found.append(client.receive())
+    return found
+
+
+def check(messages: list[Message]) -> None:
+    """Every word of every answer has come, before the event that has it whole; no event is missing."""
+    spoken: dict[tuple[str, int], dict[str, str]] = {}
+    compared = 0
+    for message in messages:
+        data = message["data"]
+        if message["type"] == "token_delta" and data["purpose"] in PROSE:
+            answers = spoken.setdefault((data["agent"], data["round"]), {})
+            text = answers.setdefault(data["answer"], "")
+            assert data["offset"] == len(text)
+            answers[data["answer"]] = text + data["text"]
+        if message["type"] == "agent_message":
+            assert data["content"] in spoken[message["agent"], message["round"]].values()
+            compared += 1
+    assert compared == 6
+    seqs = [message["seq"] for message in messages if "seq" in message]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+@pytest.mark.parametrize("kind", ["gunicorn", "uvicorn-workers"])
+def test_every_watcher_hears_every_word_in_every_worker(kind: str, tmp_path: Path) -> None:
+    with (
+        running(kind, tmp_path, ARAGORA_WORKLOAD="4", ARAGORA_DEMO_DELAY="1") as server,
+        ThreadPoolExecutor(WATCHERS) as threads,
+    ):
+        debate_id = server.ask(rounds=1, early_stop=False)
+        # All come while the first answers are being given.
+        watching = [threads.submit(over_websocket, server, debate_id) for _ in range(WATCHERS)]
+        for watcher in watching:
+            check(watcher.result())
+        served_by = set(re.findall(r"\[(\d+)\] \[INFO\] aragora.server.websocket: websocket", server.log.read_text()))
+    assert len(served_by) > 1
