@@ -16,7 +16,7 @@ from gevent.pool import Pool
 from gevent.util import wrap_errors
 
 from proxy.acme.state import LONGEST_WAIT, Failures, State
-from proxy.net.keyring import KeyPair
+from proxy.net.certificate_set import KeyPair
 from proxy.settings import Settings
 
 _LOOK = 30.0

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.net.keyring import KeyPair
+from proxy.net.certificate_set import KeyPair
 from proxy.net.tls_contexts import validation_context
 
 LONGEST_WAIT = 7 * 86400.0

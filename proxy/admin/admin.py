@@ -10,7 +10,7 @@ from proxy.admin import access, status
 from proxy.admin.commands import Commands
 from proxy.admin.overrides import OverrideRecord
 from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
-from proxy.net.keyring import Faults
+from proxy.net.certificate_set import Faults
 from proxy.observe import prometheus
 from proxy.observe.metrics import Board, Gauge
 from proxy.observe.reports import Reports

@@ -14,7 +14,7 @@ from proxy import errors
 from proxy.admin.overrides import EVERY, Overrides
 from proxy.admin.routes import connections, routes
 from proxy.errors import Blame, Failure
-from proxy.net.keyring import Faults
+from proxy.net.certificate_set import Faults
 from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
 from proxy.observe.prometheus import certificate_expiries, failure_counts, peer_views
 from proxy.observe.recent import FAILED, SLOWEST

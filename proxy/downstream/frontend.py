@@ -13,7 +13,8 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
-from proxy.net.stream import Socket, Stream
+from proxy.net.sockets import Socket
+from proxy.net.stream import Stream
 from proxy.wire.fields import Clock
 
 if TYPE_CHECKING:

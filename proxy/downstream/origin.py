@@ -2,7 +2,7 @@
 
 from proxy.errors import ClientGone
 from proxy.exchange.route import Route, Tables
-from proxy.net.stream import Socket
+from proxy.net.sockets import Socket
 from proxy.observe.metrics import Counters
 from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival, Origin, origin_of

@@ -5,7 +5,8 @@ from time import monotonic
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection as Http1Connection
 from proxy.downstream.h2.connection import Connection as Http2Connection
-from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
+from proxy.net.stream import Stream
 from proxy.wire.h2_frames import PREFACE
 
 
@@ -51,7 +52,7 @@ class ProtocolDetection(Stream):
 
     def _let_go(self) -> None:
         """Leave the socket to another."""
-        self.give_up()
+        self.detach()
         self._front.connections.discard(self)
 
     def close(self) -> None:

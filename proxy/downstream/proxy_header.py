@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import Failure
-from proxy.net.stream import Socket, Stream
+from proxy.net.sockets import Socket
+from proxy.net.stream import Stream
 from proxy.wire.proxy_protocol import MAX_V2, ProxyHeaderError, parse_header
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class ProxyHeader(Stream):
 
     def _let_go(self) -> None:
         """Leave the socket to whoever serves it from now on."""
-        self.give_up()
+        self.detach()
         self._front.connections.discard(self)
 
     def close(self) -> None:

@@ -11,21 +11,20 @@ takes its place, and its watcher with it.
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.h2.connection import Connection as Http2Connection
 from proxy.errors import ExchangeError
-from proxy.exchange.downstream import TunnelEnded
 from proxy.exchange.request import Request
 from proxy.exchange.route import Tables
-from proxy.exchange.tunnel import Tunnel
-from proxy.net.stream import HEAD_RECEIVE_SIZE, READ, WRITE, Socket, Stream
-from proxy.net.tls import TlsSocket
+from proxy.exchange.tunnel_side import Side
+from proxy.net.event_loop import READ, WRITE, Watcher
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.net.tls_contexts import ACME_TLS, TlsContexts
-from proxy.settings import Settings
+from proxy.net.tls_socket import TlsSocket
 from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
 from proxy.wire.response import ResponseHead
 
@@ -64,7 +63,7 @@ class Handshake:
         self._received = b""
         self._tls: TlsSocket | None = None
         self.deadline = monotonic() + _TIMEOUT
-        self._watcher: Any = front.context.hub.loop.io(sock.fileno(), READ)
+        self._watcher: Watcher = front.context.hub.loop.io(sock.fileno(), READ)
         self._watcher.start(self._first_bytes)
         front.context.deadlines.streams.add(self)
         front.connections.add(self)
@@ -154,7 +153,7 @@ class Handshake:
         self._leave()
         self._front.context.counters.handshake(resumed=tls.resumed)
         if protocol == "h2":
-            Http2Connection(tls, self._front, self._client, reader=self._watcher)
+            Http2Connection(tls, self._front, self._client, watcher=self._watcher)
             return
         connection = TlsConnection(tls, self._front, self._client, self._watcher)
         if tls.buffered:
@@ -182,8 +181,8 @@ class TlsConnection(Connection):
 
     __slots__ = ("_tls",)
 
-    def __init__(self, tls: TlsSocket, front: Frontend, client: str, reader: Any) -> None:
-        super().__init__(cast(Socket, tls), front, client, reader)
+    def __init__(self, tls: TlsSocket, front: Frontend, client: str, watcher: Watcher) -> None:
+        super().__init__(cast(Socket, tls), front, client, watcher)
         self._tls = tls
 
     @property
@@ -204,7 +203,7 @@ class TlsConnection(Connection):
 
     def _park(self) -> None:
         super()._park()
-        if self.reader is not None and self._tls.buffered:
+        if not self.closed and self._tls.buffered:
             self.hub.loop.run_callback(self._again)
 
     def _again(self) -> None:
@@ -216,21 +215,21 @@ class TlsConnection(Connection):
         while not self.closed and self._tls.buffered:
             self._discard()
 
-    def tunnel(
-        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
-    ) -> Tunnel:
+    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
         while self._tls.buffered:
             data = self._tls.recv(HEAD_RECEIVE_SIZE)
             if not data:
                 break
             self.buffer += data
         self._tls.tell_end = self._end_inside
-        return super().tunnel(response, upstream, early, settings, ended)
+        return super().upgrade(response)
 
     def _end_inside(self) -> None:
         """Let the tunnel, which waits for the descriptor alone, read once more."""
         self.hub.loop.run_callback(self._read_end)
 
     def _read_end(self) -> None:
-        if not self.closed and self.reader.active:
-            self.reader.callback()
+        if not self.closed and self.read_watcher.active:
+            callback = self.read_watcher.callback
+            if callback is not None:
+                callback()

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from proxy.exchange.downstream import OpenTunnel, TunnelOrigin
 from proxy.limits import WorkerLimits
+from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.splice import Pipes
-from proxy.net.stream import Deadlines, Hub
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Counters
 from proxy.wire.fields import RequestIds

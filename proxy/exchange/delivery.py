@@ -13,8 +13,9 @@ from time import monotonic
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.net.disk import WINDOW, warm_up
+from proxy.net.event_loop import NEVER
 from proxy.net.spool import Spool, send_file
-from proxy.net.stream import NEVER, Sink, Stream, wait_either
+from proxy.net.stream import Sink, Stream, wait_either
 from proxy.upstream.upload import Upload
 
 _DISK_ERRORS = {errno.EIO, errno.ENODATA}  # the latter where a page has been cut off under sendfile

@@ -1,11 +1,10 @@
 """The client's side of an exchange, whatever its protocol: what a front offers, what it is told."""
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from proxy.errors import Blame
 from proxy.exchange.request import Request
-from proxy.net.stream import Sink, Stream
+from proxy.exchange.tunnel_side import Side
+from proxy.net.stream import Sink
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.response import ResponseHead
@@ -31,10 +30,6 @@ class TunnelOrigin(NamedTuple):
     target: bytes
     upstream: str
     since: float  # unix time
-
-
-TunnelEnded = Callable[[OpenTunnel, Blame, int, int], None]
-"""Called once: the tunnel, who ended it, bytes to the client, bytes to the upstream."""
 
 
 class Downstream(Protocol):
@@ -96,7 +91,8 @@ class Downstream(Protocol):
     def abort(self) -> None:
         """The answer cannot be completed, and the client does not take what was sent."""
 
-    def tunnel(
-        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
-    ) -> OpenTunnel:
-        """Accept the upgrade and relay both ways from now on; `early` is what the upstream sent behind its head."""
+    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
+        """Accept the upgrade: the client's side of the tunnel, and what it has sent already.
+
+        Raises `ExchangeError` or `ClientGone`.
+        """

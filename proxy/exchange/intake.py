@@ -9,9 +9,10 @@ from time import monotonic
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError, Failure, FramingError
+from proxy.net.sockets import RECEIVE_SIZE
 from proxy.net.splice import WORTHWHILE, Pipe
 from proxy.net.spool import Spool
-from proxy.net.stream import RECEIVE_SIZE, Stream
+from proxy.net.stream import Stream
 from proxy.net.watermark import LowWater
 from proxy.upstream.upload import Upload
 from proxy.wire.body import RESPONSE_SIZE, ChunkedDecoder, ClosedDecoder, Decoder, SizedDecoder

@@ -47,6 +47,7 @@ from proxy.exchange.states import (
     TUNNEL,
     Wait,
 )
+from proxy.exchange.tunnel import Tunnel
 from proxy.exchange.upstream_leg import HOLD_PAUSE, IDEMPOTENT, UpstreamLeg
 from proxy.filters.response import File, LocalResponse
 from proxy.net.spool import Spool
@@ -400,7 +401,18 @@ class Exchange(UpstreamLeg):
         self._lease.pool.answered()
         context = self._context
         self.state = TUNNEL
-        tunnel = self._downstream.tunnel(response, self._lease, rest, route.settings, self._tunnel_ended)
+        client, early = self._downstream.upgrade(response)
+        tunnel = Tunnel(
+            context.deadlines,
+            context.pipes,
+            context.buffer,
+            client,
+            self._lease,
+            idle_timeout=route.settings.websocket_timeout,
+            half_close_timeout=route.settings.half_close_timeout,
+            ended=self._tunnel_ended,
+        )
+        tunnel.start(early, rest)
         context.counters.tunnel()
         if not tunnel.closed:
             context.tunnels[tunnel] = TunnelOrigin(self._request.client, self._request.target, self._peer, time())

@@ -18,9 +18,10 @@ from proxy.errors import ClientGone, DeadlinePassed
 from proxy.exchange.delivery import PaceLimits, ReadPace
 from proxy.exchange.intake import Intake
 from proxy.net import splice
+from proxy.net.event_loop import NEVER
 from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER, Sink, Stream
+from proxy.net.stream import Sink, Stream
 from proxy.settings import Settings
 from proxy.upstream.upload import Upload
 

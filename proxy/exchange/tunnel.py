@@ -17,9 +17,10 @@ from collections.abc import Callable
 from time import monotonic
 
 from proxy.errors import Blame
-from proxy.exchange.tunnel_direction import Direction, Side
+from proxy.exchange.tunnel_direction import Direction
+from proxy.exchange.tunnel_side import Side
+from proxy.net.event_loop import NEVER, Deadlines
 from proxy.net.splice import Pipes
-from proxy.net.stream import NEVER, Deadlines, Hub
 from proxy.wire.frames import close_frame
 
 BUFFER_SIZE = 1 << 17
@@ -48,25 +49,22 @@ class Tunnel:
         "deadline",
         "deadlines",
         "downward",
-        "hub",
         "pipes",
         "upward",
     )
 
     def __init__(
         self,
-        hub: Hub,
         deadlines: Deadlines,
         pipes: Pipes,
         buffer: memoryview,
-        client: "Side",
-        upstream: "Side",
+        client: Side,
+        upstream: Side,
         *,
         idle_timeout: float,
         half_close_timeout: float,
         ended: Callable[["Tunnel", Blame, int, int], None],
     ) -> None:
-        self.hub = hub
         self.deadlines = deadlines
         self.pipes = pipes
         self.buffer = buffer
@@ -95,8 +93,8 @@ class Tunnel:
         self.deadlines.streams.add(self)
         for stream, direction in ((self._client, self.upward), (self._upstream, self.downward)):
             stream.deadline = NEVER
-            stream.reader.stop()
-            stream.reader.start(direction.relay)
+            stream.read_watcher.stop()
+            stream.read_watcher.start(direction.relay)
         for direction, early in ((self.upward, from_client), (self.downward, from_upstream)):
             if early and not self.closed:
                 direction.follow(memoryview(early))
@@ -138,15 +136,15 @@ class Tunnel:
         direction.sealed = True
         if direction.pending is None:
             direction.target.finish_sending()
-        if not direction.source.reader.active:
-            direction.source.reader.start(direction.relay)
+        if not direction.source.read_watcher.active:
+            direction.source.read_watcher.start(direction.relay)
 
     def half_closed(self, direction: Direction) -> None:
         """One side has ended. The other may finish what it is saying."""
         other = self.downward if direction is self.upward else self.upward
         if self.closed:
             return
-        if other.sealed and not other.source.reader.active and other.pending is None:
+        if other.sealed and not other.source.read_watcher.active and other.pending is None:
             self.close(Blame.NOBODY)
         elif not self.closing:
             self.deadline = monotonic() + self._half_close_timeout
@@ -156,7 +154,7 @@ class Tunnel:
         if self._lost is not None:
             self._cut_off(direction.target)
             return
-        direction.source.reader.start(direction.relay)
+        direction.source.read_watcher.start(direction.relay)
         self.at_boundary(direction)
         if direction.sealed:
             direction.target.finish_sending()
@@ -170,7 +168,7 @@ class Tunnel:
             return
         self._lost = side
         last, useless = (self.upward, self.downward) if side is self._client else (self.downward, self.upward)
-        side.reader.stop()
+        side.read_watcher.stop()
         useless.stop()
         last.sealed = useless.sealed = True
         self.deadline = monotonic() + self._half_close_timeout
@@ -180,8 +178,8 @@ class Tunnel:
     def _cut_off(self, side: Side) -> None:
         """End the side that is left, once it has everything, and wait for it to see that."""
         if side.cut_off():
-            side.reader.stop()
-            side.reader.start((self.upward if side is self._client else self.downward).relay)
+            side.read_watcher.stop()
+            side.read_watcher.start((self.upward if side is self._client else self.downward).relay)
         else:
             self.close()
 

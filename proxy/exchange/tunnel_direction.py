@@ -1,36 +1,11 @@
 """One direction of a tunnel: bytes on their way from one side to the other, and the frames that pass with them."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from proxy.exchange.tunnel_side import Side
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
 from proxy.wire.frames import LONGEST_HEADER, frame_size
-
-
-class Side(Protocol):
-    """One end of a tunnel: a connection, or a stream of one that looks like it."""
-
-    sock: Any
-    """Non-blocking: `recv_into` and `send`; what is sent goes as far as there is room."""
-    reader: Any
-    """A watcher: `start` with who is called when there is something to receive, `stop`, `active`."""
-    deadline: float
-
-    @property
-    def descriptor(self) -> int | None:
-        """For splicing; None if the bytes must pass through Python."""
-
-    def watch_writable(self, callback: Callable[[], object]) -> None: ...
-
-    def unwatch_writable(self) -> None: ...
-
-    def finish_sending(self) -> None: ...
-
-    def cut_off(self) -> bool:
-        """End the sending, so that what was sent cannot be taken for the whole; whether an answer may still come."""
-
-    def close(self) -> None: ...
 
 
 class TunnelHost(Protocol):
@@ -194,8 +169,10 @@ class Direction:
         except OSError:  # no descriptor is left: the same bytes through Python
             self._spliced = False
             return
+        descriptor = self.source.descriptor
+        assert descriptor is not None
         try:
-            moved = pipe.fill(self.source.sock.fileno(), self._left)
+            moved = pipe.fill(descriptor, self._left)
         except BlockingIOError:
             self._tunnel.pipes.give_back(pipe)
             return
@@ -212,9 +189,11 @@ class Direction:
         self._drain_pipe()
 
     def _drain_pipe(self) -> None:
+        descriptor = self.target.descriptor
         assert self.pipe is not None
+        assert descriptor is not None
         try:
-            self.moved += self.pipe.drain(self.target.sock.fileno())
+            self.moved += self.pipe.drain(descriptor)
         except OSError:
             self._tunnel.broken(self.target)
             return
@@ -225,7 +204,7 @@ class Direction:
             self.pipe = None
 
     def _wait_for_target(self) -> None:
-        self.source.reader.stop()
+        self.source.read_watcher.stop()
         self.target.watch_writable(self._target_ready)
 
     def _target_ready(self) -> None:
@@ -240,7 +219,7 @@ class Direction:
 
     def _ended(self) -> None:
         """EOF behind everything that was sent: pass it on."""
-        self.source.reader.stop()
+        self.source.read_watcher.stop()
         if not self.sealed:
             self.sealed = True
             self.target.finish_sending()
@@ -256,7 +235,7 @@ class Direction:
         except OSError:
             self._tunnel.close()
             return
-        self.source.reader.stop()
+        self.source.read_watcher.stop()
         self._tunnel.half_closed(self)
 
     def follow(self, data: memoryview) -> None:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 
 from proxy.exchange.relay import RelayLimits
+from proxy.net.event_loop import give_way
 from proxy.net.spool import Spool
-from proxy.net.stream import give_way
 from proxy.wire.coding import CODINGS, encoder
 from proxy.wire.fields import BODILESS, field_value, with_vary
 from proxy.wire.head import tokens

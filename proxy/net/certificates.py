@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
-from proxy.net.keyring import CertificateSet, KeyPair
+from proxy.net.certificate_set import CertificateSet, KeyPair
 from proxy.net.tls_contexts import context_of
 from proxy.settings.values.files import read_file
 

@@ -9,7 +9,7 @@ import ipaddress
 import socket
 from functools import cache, lru_cache
 
-from proxy.net.stream import Socket
+from proxy.net.sockets import Socket
 
 _PACING = b"bbr"  # and its later versions
 _PLAIN = b"reno"  # every kernel has it and lets everybody choose it

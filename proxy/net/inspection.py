@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
-from proxy.net.keyring import KeyPair, choices, names_of, wildcard
+from proxy.net.certificate_set import KeyPair, choices, names_of, wildcard
 
 _MOST_NAMED = 3
 

@@ -3,10 +3,10 @@
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from proxy.net.congestion import spare_pacing
-from proxy.net.stream import READ, Hub, Socket
+from proxy.net.event_loop import READ, Hub
+from proxy.net.sockets import Socket
 
 _PAUSE = 0.1
 """Seconds without accepting after descriptors ran out: long enough for connections to end, short enough to notice."""
@@ -49,9 +49,9 @@ class Listener:
         self._is_tcp = sock.family != socket.AF_UNIX
         # As plain numbers: a socket's own attributes make an enumeration's member each time.
         self._kind = int(sock.family), int(sock.type), sock.proto
-        self._watcher: Any = hub.loop.io(sock.fileno(), READ)
-        self._pause: Any = hub.loop.timer(_PAUSE)
-        self._courtesy: Any = hub.loop.timer(_COURTESY)
+        self._watcher = hub.loop.io(sock.fileno(), READ)
+        self._pause = hub.loop.timer(_PAUSE)
+        self._courtesy = hub.loop.timer(_COURTESY)
         sock.setblocking(False)
         if self._is_tcp:
             # Accepted sockets inherit both.

@@ -21,76 +21,31 @@ import sys
 import termios
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
-import gevent
-from gevent import get_hub
 from greenlet import getcurrent, greenlet
 
 from proxy.errors import DeadlinePassed
-
-READ, WRITE = 1, 2
-NEVER = float("inf")
-RECEIVE_SIZE = 65536
-
-HEAD_RECEIVE_SIZE = 16384
-"""Enough for nearly every head with what comes along; asking for more makes the allocator move the heap's end."""
-
-END_FOLLOWS: int = getattr(socket, "MSG_MORE", 0)
-"""Flag for `send`: the end of the connection follows at once, and travels with the data where the kernel can do that.
-
-It spares each end two segments of an answer over TLS (2.8 of 7.9 us here); if no end followed, the kernel would send
-after 200 ms."""
-
-Socket = socket.SocketType
+from proxy.net.event_loop import NEVER, READ, WRITE, Deadlines, Hub, Watcher
+from proxy.net.sockets import RECEIVE_SIZE, Socket
 
 
-class Hub:
-    """This process' event loop, looked up once: `switch` leaves the current greenlet until something wakes it."""
+class ClosedWatcher:
+    """The read watcher of a stream that is closed: its descriptor may be another connection's by now."""
 
-    def __init__(self) -> None:
-        hub = get_hub()
-        self.loop: Any = hub.loop
-        self.switch: Callable[[], Any] = hub.switch
-        self.greenlet = hub
+    callback: Callable[..., object] | None = None
+    events = READ
+    active = False
 
-    def spawn(self, run: Callable[..., object], *args: object) -> greenlet:
-        """A raw greenlet whose parent is the hub, started in the loop's next round."""
-        spawned = greenlet(run, self.greenlet)
-        self.loop.run_callback(spawned.switch, *args)
-        return spawned
+    def start(self, callback: Callable[..., object]) -> None:  # noqa: ARG002 - a watcher's signature
+        raise RuntimeError("the stream is closed")
 
+    def stop(self) -> None: ...
 
-def give_way() -> None:
-    """Let the loop see to its I/O before the calling greenlet goes on: between two stretches of long computing.
-
-    `gevent.sleep(0)` would not: the loop runs callbacks, new ones too, before it polls again. A hundred stretches of
-    half a millisecond went by with one look at I/O.
-    """
-    gevent.sleep(1e-6)
+    def close(self) -> None: ...
 
 
-class Expiring(Protocol):
-    """What has a deadline (monotonic seconds) and knows what its passing means."""
-
-    deadline: float
-
-    def expire(self) -> None: ...
-
-
-class Deadlines:
-    """All that may have a deadline; `sweep` ends what is over."""
-
-    def __init__(self) -> None:
-        self.streams: set[Expiring] = set()
-
-    def sweep(self) -> None:
-        now = monotonic()
-        for stream in [stream for stream in self.streams if stream.deadline < now]:
-            # One that ended before may have ended this one too, or given it more time.
-            if stream.deadline < now and stream in self.streams:
-                stream.deadline = NEVER
-                stream.expire()
+_CLOSED = ClosedWatcher()
 
 
 class Sink(Protocol):
@@ -125,27 +80,24 @@ class Sink(Protocol):
 class Stream:
     """A non-blocking connected socket. At most one greenlet waits for it at a time."""
 
-    __slots__ = ("__weakref__", "deadline", "deadlines", "hub", "reader", "sock", "waiter", "writer")
+    __slots__ = ("closed", "deadline", "deadlines", "hub", "read_watcher", "sock", "waiter", "write_watcher")
 
-    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines, reader: Any = None) -> None:
-        """`reader` is the socket's read watcher, active, if it has one already."""
+    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines, watcher: Watcher | None = None) -> None:
+        """`watcher` is the socket's read watcher, active, if it has one already."""
         self.sock = sock
         self.hub = hub
         self.deadlines = deadlines
         self.deadline = NEVER
+        self.closed = False
         self.waiter: greenlet | None = None
-        if reader is None:
-            self.reader: Any = hub.loop.io(sock.fileno(), READ)
-            self.reader.start(self.on_readable)
+        if watcher is None:
+            watcher = hub.loop.io(sock.fileno(), READ)
+            watcher.start(self.on_readable)
         else:
-            self.reader = reader
-            reader.callback = self.on_readable
-        self.writer: Any = None
+            watcher.callback = self.on_readable
+        self.read_watcher: Watcher = watcher
+        self.write_watcher: Watcher | None = None
         deadlines.streams.add(self)
-
-    @property
-    def closed(self) -> bool:
-        return self.reader is None
 
     @property
     def descriptor(self) -> int | None:
@@ -162,7 +114,7 @@ class Stream:
 
     def on_readable(self) -> None:
         """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
-        self.reader.stop()
+        self.read_watcher.stop()
 
     def expire(self) -> None:
         """The deadline passed: end the wait, or the connection if nobody waits."""
@@ -175,23 +127,24 @@ class Stream:
         """Return when data, EOF or an error can be read. Raises `DeadlinePassed`."""
         self.waiter = waiter = getcurrent()
         self.deadline = deadline
-        reader = self.reader
-        reader.callback = waiter.switch
-        if not reader.active:
-            reader.start(waiter.switch)
+        watcher = self.read_watcher
+        watcher.callback = waiter.switch
+        if not watcher.active:
+            watcher.start(waiter.switch)
         try:
             self.hub.switch()
         finally:
             self.waiter = None
             self.deadline = NEVER
-            reader.callback = self.on_readable
+            watcher.callback = self.on_readable
 
     def watch_readable(self, callback: Callable[[], object]) -> None:
         """Call back each time something can be read, until another callback takes this one's place."""
-        if self.reader is not None:
-            self.reader.callback = callback
-            if not self.reader.active:
-                self.reader.start(callback)
+        if self.closed:
+            return
+        self.read_watcher.callback = callback
+        if not self.read_watcher.active:
+            self.read_watcher.start(callback)
 
     def wait_writable(self, deadline: float) -> None:
         """Return when bytes can be sent. Raises `DeadlinePassed`."""
@@ -206,13 +159,13 @@ class Stream:
             self.unwatch_writable()
 
     def watch_writable(self, callback: Callable[[], object]) -> None:
-        if self.writer is None:
-            self.writer = self.hub.loop.io(self.sock.fileno(), WRITE)
-        self.writer.start(callback)
+        if self.write_watcher is None:
+            self.write_watcher = self.hub.loop.io(self.sock.fileno(), WRITE)
+        self.write_watcher.start(callback)
 
     def unwatch_writable(self) -> None:
-        if self.writer is not None:
-            self.writer.stop()
+        if self.write_watcher is not None:
+            self.write_watcher.stop()
 
     def receive(self, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
         """The next bytes, or b"" at EOF. Raises `DeadlinePassed` or `OSError`."""
@@ -240,30 +193,30 @@ class Stream:
             self.wait_writable(monotonic() + timeout)
             view = view[self.send(view) :]
 
-    def give_up(self) -> None:
-        """Stop watching the socket, and leave it open to whoever serves it from now on."""
-        self.reader.stop()
-        self.reader.close()
-        self.reader = None
-        self.deadlines.streams.discard(self)
+    def detach(self) -> None:
+        """Stop watching the socket, and leave it open to the object that serves it from now on."""
+        self._stop_watching()
 
     def close(self) -> None:
         """Close at once; closing twice is harmless. A greenlet that still waits is not woken."""
-        if self.reader is None:
-            return
-        self.reader.stop()
-        self.reader.close()
-        self.reader = None
-        if self.writer is not None:
-            self.writer.stop()
-            self.writer.close()
-            self.writer = None
+        if not self.closed:
+            self._stop_watching()
+            self.sock.close()
+
+    def _stop_watching(self) -> None:
+        self.closed = True
+        self.read_watcher.stop()
+        self.read_watcher.close()
+        self.read_watcher = _CLOSED
+        if self.write_watcher is not None:
+            self.write_watcher.stop()
+            self.write_watcher.close()
+            self.write_watcher = None
         self.deadlines.streams.discard(self)
-        self.sock.close()
 
     def reset(self) -> None:
         """Close with RST, so that the peer cannot take what it got for the whole."""
-        if self.reader is None:
+        if self.closed:
             return
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")

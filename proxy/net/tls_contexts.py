@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from proxy.net.certificate_set import CertificateSet, Choice, KeyPair, choices, next_change, served, wildcard
 from proxy.net.groups import restrict_groups
-from proxy.net.keyring import CertificateSet, Choice, KeyPair, choices, next_change, served, wildcard
 
 CIPHERS = ":".join(
     f"ECDHE-{signature}-{cipher}"

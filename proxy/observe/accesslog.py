@@ -19,7 +19,7 @@ from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
-from proxy.net.stream import give_way
+from proxy.net.event_loop import give_way
 from proxy.observe.destination import Destination
 
 CAPACITY = 16384  # entries: some megabytes, or a second at full load

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.acme.state import State
-from proxy.net.keyring import CertificateSet, KeyPair
+from proxy.net.certificate_set import CertificateSet, KeyPair
 from proxy.net.tls_contexts import TlsContexts
 from proxy.process.config_segment import ConfigSegment
 from proxy.process.privileges import acting_as, owner

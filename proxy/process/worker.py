@@ -34,11 +34,12 @@ from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
 from proxy.exchange.tunnel import BUFFER_SIZE, GOING_AWAY, SERVICE_RESTART
-from proxy.net.keyring import Faults, expiries
+from proxy.net.certificate_set import Faults, expiries
+from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.listener import Listener
+from proxy.net.sockets import Socket
 from proxy.net.splice import Pipes
 from proxy.net.spool import room
-from proxy.net.stream import Deadlines, Hub, Socket
 from proxy.net.tls_contexts import ignore_unreadable_names
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Gauge

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.exchange.request import Request, StreamedBody
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.net.spool import Spool
-from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket, Stream
+from proxy.net.stream import Stream
 from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import is_bodiless
 from proxy.wire.head import END, bare_line_feed
@@ -70,7 +71,7 @@ class UpstreamConnection(Stream):
         if self.idle_since:
             self.pool.disturbed(self)
         else:
-            self.reader.stop()
+            self.read_watcher.stop()
 
     def expire(self) -> None:
         if self.idle_since:
@@ -123,7 +124,7 @@ class UpstreamConnection(Stream):
         """Call back when the answer, or EOF, can be read, or when the deadline has passed."""
         self._callback = callback
         self.deadline = deadline
-        reader = self.reader
+        reader = self.read_watcher
         if reader.active:
             reader.callback = callback
         else:
@@ -132,7 +133,7 @@ class UpstreamConnection(Stream):
     def end_callback(self) -> None:
         """The answer is here, or the rest of it is for `first_head`."""
         self._callback = None
-        self.reader.callback = self.on_readable
+        self.read_watcher.callback = self.on_readable
 
     def whole_response(self, method: bytes, most: int) -> tuple[ResponseHead, bytes] | None:
         """A final response that came in one piece, with its body; anything else is left for `first_head`, and None."""

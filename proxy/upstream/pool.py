@@ -20,7 +20,8 @@ from gevent import socket as gevent_socket
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.congestion import spare_pacing
-from proxy.net.stream import NEVER, Deadlines, Hub, Socket
+from proxy.net.event_loop import NEVER, Deadlines, Hub
+from proxy.net.sockets import Socket
 from proxy.observe.metrics import PeerCounters
 from proxy.settings.values import Address
 from proxy.upstream.conduct import Conduct
@@ -176,8 +177,8 @@ class Pool:
         connection.idle_since = now
         connection.first_byte = 0.0
         connection.deadline = now + self._idle_limit
-        if not connection.reader.active:
-            connection.reader.start(connection.on_readable)
+        if not connection.read_watcher.active:
+            connection.read_watcher.start(connection.on_readable)
         if connection.private:
             self._private.add(connection)
         elif doubtful:

@@ -6,7 +6,7 @@ from greenlet import getcurrent, greenlet
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
-from proxy.net.stream import NEVER, Deadlines, Hub
+from proxy.net.event_loop import NEVER, Deadlines, Hub
 
 
 class _Waiter:

@@ -24,8 +24,8 @@ from greenlet import getcurrent, greenlet
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import StreamedBody, silent
+from proxy.net.event_loop import NEVER
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER
 from proxy.wire.body import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
 from proxy.exchange.request import Request, StreamedBody, silent
 from proxy.net import splice
+from proxy.net.sockets import RECEIVE_SIZE
 from proxy.net.spool import REQUESTS, Spool, room
-from proxy.net.stream import RECEIVE_SIZE
 from proxy.settings import Settings
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.request import check_trailers

@@ -12,7 +12,6 @@ was asked, in order, and parks it again.
 import logging
 import socket
 from time import monotonic
-from typing import Any
 
 from greenlet import getcurrent, greenlet
 
@@ -23,7 +22,8 @@ from proxy.downstream.h1.writer import Ending
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
-from proxy.net.stream import HEAD_RECEIVE_SIZE, NEVER, RECEIVE_SIZE, Socket
+from proxy.net.event_loop import NEVER, Watcher
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
 from proxy.wire.head import END
 from proxy.wire.outline import outline
 
@@ -48,8 +48,8 @@ class Connection(Reader):
         "owner",
     )
 
-    def __init__(self, sock: Socket, front: Frontend, client: str, reader: Any = None) -> None:
-        super().__init__(sock, front, client, reader)
+    def __init__(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
+        super().__init__(sock, front, client, watcher)
         self.owner: greenlet | None = None
         self.half_closed = False
         self._exchange: Exchange | None = None
@@ -136,11 +136,11 @@ class Connection(Reader):
         EOF alone does not tell a client that left from one that only finished sending. It gets a moment to turn out
         to be gone, then counts as gone unless half-closing is allowed.
         """
-        self.reader.stop()
+        self.read_watcher.stop()
         try:
             ended = not self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            self.reader.start(self.on_readable)
+            self.read_watcher.start(self.on_readable)
             return
         except OSError:
             self._abandon()
@@ -218,7 +218,7 @@ class Connection(Reader):
         elif not self._answered:
             return self._serve_one()
         self._answered = False
-        return self._keep and self.reader is not None and not self.detached
+        return self._keep and not self.closed and not self.detached
 
     def _park(self) -> None:
         if self.half_closed or self.front.draining:
@@ -226,8 +226,8 @@ class Connection(Reader):
             return
         timeout = self.front.tables.settings.keepalive_timeout
         self.deadline = monotonic() + (timeout if self._memo is None else min(_MEMO_LIFE, timeout))
-        if not self.reader.active:
-            self.reader.start(self.on_readable)
+        if not self.read_watcher.active:
+            self.read_watcher.start(self.on_readable)
 
     def _serve_one(self) -> bool:
         """Answer one request; whether the connection may carry another."""
@@ -247,7 +247,7 @@ class Connection(Reader):
             self._refuse(ExchangeError(errors.CLIENT_CLOSED), started)
             return False
         self.front.exchange(self, request, self._route)
-        return self._keep and self.reader is not None and not self.detached
+        return self._keep and not self.closed and not self.detached
 
     # Refusing, and closing so that the refusal is heard.
 
@@ -310,7 +310,7 @@ class Connection(Reader):
         now = monotonic()
         if self.ending is Ending.RESET:
             if not data:
-                self.reader.stop()
+                self.read_watcher.stop()
         elif not data or now >= self._lingers_until:
             self.close()
         else:

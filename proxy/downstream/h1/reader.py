@@ -1,7 +1,5 @@
 """The reading half of an HTTP/1 connection: heads, and bodies once they are wanted."""
 
-from typing import Any
-
 from proxy import errors
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.body import BodyStream, check_length, read_chunked_body, read_sized_body
@@ -10,7 +8,8 @@ from proxy.downstream.origin import read_origin, upstream_fields
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
-from proxy.net.stream import HEAD_RECEIVE_SIZE, Socket
+from proxy.net.event_loop import Watcher
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.settings import Settings
 from proxy.wire.forwarding import Arrival
 from proxy.wire.head import CRLF, END, bare_line_feed
@@ -23,8 +22,8 @@ class Reader(Responder):
 
     __slots__ = ("_memo", "_returning", "_route")
 
-    def __init__(self, sock: Socket, front: Frontend, client: str, reader: Any = None) -> None:
-        super().__init__(sock, front, client, reader)
+    def __init__(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
+        super().__init__(sock, front, client, watcher)
         self._returning = False
         self._route: Route | None = None
         self._memo: tuple[bytes, bytes, Request, Tables] | None = None

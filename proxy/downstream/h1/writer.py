@@ -1,17 +1,16 @@
 """The answering half of an HTTP/1 connection: framing and sending."""
 
 from enum import Enum, auto
-from typing import Any
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.origin import socket_names
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
-from proxy.exchange.downstream import TunnelEnded
 from proxy.exchange.request import Request, StreamedBody
-from proxy.exchange.tunnel import Tunnel
-from proxy.net.stream import END_FOLLOWS, Sink, Socket, Stream
-from proxy.settings import Settings
+from proxy.exchange.tunnel_side import Side
+from proxy.net.event_loop import Watcher
+from proxy.net.sockets import END_FOLLOWS, Socket
+from proxy.net.stream import Sink, Stream
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.body import LAST_CHUNK
 from proxy.wire.fields import informational
@@ -47,9 +46,9 @@ class Responder(Stream):
         "sent",
     )
 
-    def __init__(self, sock: Socket, front: Frontend, client: str, reader: Any = None) -> None:
+    def __init__(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
         context = front.context
-        super().__init__(sock, context.hub, context.deadlines, reader)
+        super().__init__(sock, context.hub, context.deadlines, watcher)
         self.front = front
         self.client = client
         self.buffer = b""
@@ -159,26 +158,11 @@ class Responder(Stream):
         self._keep = False
         self.reset()
 
-    def tunnel(
-        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
-    ) -> Tunnel:
+    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
         self.begun = True
         self._send_all(response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
         self.detached = True
-        context = self.front.context
-        tunnel = Tunnel(
-            context.hub,
-            context.deadlines,
-            context.pipes,
-            context.buffer,
-            self,
-            upstream,
-            idle_timeout=settings.websocket_timeout,
-            half_close_timeout=settings.half_close_timeout,
-            ended=ended,
-        )
-        tunnel.start(self.buffer, early)
-        return tunnel
+        return self, self.buffer
 
     def _send_all(self, data: bytes) -> None:
         try:

@@ -13,8 +13,8 @@ from proxy import errors
 from proxy.downstream.h1.body import Pace, check_length, new_spool, store, too_large
 from proxy.errors import ClientGone, DeadlinePassed
 from proxy.exchange.request import Request, StreamedBody
+from proxy.net.event_loop import NEVER
 from proxy.net.spool import Spool
-from proxy.net.stream import NEVER
 from proxy.settings import Settings
 from proxy.wire.h2_head import Malformed
 

@@ -36,8 +36,9 @@ from proxy.downstream.h2.output import (
 from proxy.downstream.h2.reader import RequestReader
 from proxy.downstream.h2.stream import ClientStream
 from proxy.errors import ExchangeError
-from proxy.net.stream import NEVER, RECEIVE_SIZE, Socket
-from proxy.net.tls import TlsSocket
+from proxy.net.event_loop import NEVER, Watcher
+from proxy.net.sockets import RECEIVE_SIZE, Socket
+from proxy.net.tls_socket import TlsSocket
 from proxy.wire.h2_frames import LAST_STREAM, ConnectionFault
 from proxy.wire.h2_head import (
     Malformed,
@@ -76,9 +77,14 @@ class Connection(Output):
     detached = False
 
     def __init__(
-        self, sock: Socket | TlsSocket, front: Frontend, client: str, received: bytes = b"", reader: Any = None
+        self,
+        sock: Socket | TlsSocket,
+        front: Frontend,
+        client: str,
+        received: bytes = b"",
+        watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(sock, front, client, reader)
+        super().__init__(sock, front, client, watcher)
         self._tls = sock if isinstance(sock, TlsSocket) else None
         self.streams: dict[int, ClientStream] = {}
         self._fresh: list[ClientStream] = []
@@ -105,7 +111,7 @@ class Connection(Output):
     def on_readable(self) -> None:
         self._read()
         # Plaintext may wait inside although the descriptor is not readable.
-        while self._tls is not None and not self.closed and self.reader.active and self._tls.buffered:
+        while self._tls is not None and not self.closed and self.read_watcher.active and self._tls.buffered:
             self._read()
 
     def _read(self) -> None:
@@ -335,7 +341,7 @@ class Connection(Output):
         if self.stage is LINGERING:
             self.lost()
             return
-        self.reader.stop()
+        self.read_watcher.stop()
         self.stage = LEFT
         self._abandon()
         self.schedule()

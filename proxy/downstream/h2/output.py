@@ -19,8 +19,10 @@ from h2.errors import ErrorCodes
 
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h2.library import new_library
-from proxy.net.stream import NEVER, Socket, Stream
-from proxy.net.tls import TlsSocket
+from proxy.net.event_loop import NEVER, Watcher
+from proxy.net.sockets import Socket
+from proxy.net.stream import Stream
+from proxy.net.tls_socket import TlsSocket
 from proxy.wire.h2_frames import FrameGuard, goaway
 
 QUANTUM = 32768
@@ -75,9 +77,9 @@ class Output(Stream):
         "stage",
     )
 
-    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, reader: Any = None) -> None:
+    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
         context = front.context
-        super().__init__(cast(Socket, sock), context.hub, context.deadlines, reader)
+        super().__init__(cast(Socket, sock), context.hub, context.deadlines, watcher)
         self.front = front
         self.client = client
         self.guard = FrameGuard(monotonic)
@@ -180,15 +182,15 @@ class Output(Stream):
         if sent == len(data):
             self._unsent = b""
             self.unwatch_writable()
-            if not self.reader.active and self.stage is not LEFT:
-                self.reader.start(self.on_readable)
+            if not self.read_watcher.active and self.stage is not LEFT:
+                self.read_watcher.start(self.on_readable)
                 self.hub.loop.run_callback(self.on_readable)
             return
         self._taken += sent
         self._unsent = data[sent:]
         self.watch_writable(self._flush)
         if len(self._unsent) > _MOST_UNREAD:
-            self.reader.stop()
+            self.read_watcher.stop()
 
     def _measure(self) -> None:
         """See whether the client holds the connection up, and whether it takes enough all the same."""

@@ -15,12 +15,10 @@ from proxy.downstream.h2.body import BodySource, Incoming
 from proxy.downstream.h2.tunnel import StreamSide
 from proxy.downstream.origin import socket_names
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
-from proxy.exchange.downstream import OpenTunnel, TunnelEnded
 from proxy.exchange.machine import Exchange
 from proxy.exchange.route import Route
-from proxy.exchange.tunnel import Tunnel
-from proxy.net.stream import Sink, Stream
-from proxy.settings import Settings
+from proxy.exchange.tunnel_side import Side
+from proxy.net.stream import Sink
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.fields import BODILESS
 from proxy.wire.h2_head import Field, field_tuples, response_section, upgrade_section
@@ -168,7 +166,7 @@ class ClientStream(BodySource):
         if self.owner is not None:
             self.owner.throw(ClientGone(failure))
         elif self.side is not None:
-            self.side.broken()
+            self.side.read_watcher.fail()
         else:
             if self._exchange is not None:
                 exchange, self._exchange = self._exchange, None
@@ -321,28 +319,12 @@ class ClientStream(BodySource):
 
     # The upgrade (RFC 8441).
 
-    def tunnel(
-        self, response: ResponseHead, upstream: Stream, early: bytes, settings: Settings, ended: TunnelEnded
-    ) -> OpenTunnel:
+    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
         self.begun = True
         self._send_section(upgrade_section(response), last=False)
         self.tunnelled = True
-        context = self.connection.front.context
         self.side = StreamSide(self)
-        tunnel = Tunnel(
-            context.hub,
-            context.deadlines,
-            context.pipes,
-            context.buffer,
-            self.side,
-            upstream,
-            idle_timeout=settings.websocket_timeout,
-            half_close_timeout=settings.half_close_timeout,
-            ended=ended,
-        )
-        self.side.tunnel = tunnel
-        tunnel.start(b"", early)
-        return tunnel
+        return self.side, b""
 
     def end_answer(self) -> None:
         """Send END_STREAM: the client's own half goes on."""

@@ -1,13 +1,14 @@
 """The client's side of a WebSocket that is one stream among others (RFC 8441)."""
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxy.net.stream import NEVER
+from proxy.downstream.h2.body import Incoming
+from proxy.net.event_loop import NEVER
 
 if TYPE_CHECKING:
     from proxy.downstream.h2.stream import ClientStream
-    from proxy.exchange.tunnel import Tunnel
 
 
 class StreamReader:
@@ -29,6 +30,11 @@ class StreamReader:
     def stop(self) -> None:
         self.active = False
 
+    def fail(self) -> None:
+        """The client reset the stream, or its connection is gone: receiving says so, also where reading has paused."""
+        if self._callback is not None:
+            self._callback()
+
     def tell(self) -> None:
         """Call back while there is something to read."""
         while self.active and self._callback is not None and (self._stream.has_data or self._stream.ended):
@@ -38,19 +44,20 @@ class StreamReader:
 class StreamSide:
     """A stream that looks like a connected socket to `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
 
-    __slots__ = ("_stream", "deadline", "descriptor", "reader", "sock", "tunnel")
+    __slots__ = ("_stream", "deadline", "descriptor", "read_watcher", "sock")
 
     def __init__(self, stream: "ClientStream") -> None:
         self._stream = stream
         self.sock = self
-        self.reader = StreamReader(stream)
+        self.read_watcher = StreamReader(stream)
         self.descriptor = None
         self.deadline = NEVER
-        self.tunnel: Tunnel | None = None
 
     def recv_into(self, buffer: memoryview) -> int:
-        """As a socket's: 0 at the end. Raises `BlockingIOError`."""
+        """As a socket's: 0 at the end. Raises `OSError`."""
         stream = self._stream
+        if stream.incoming is Incoming.LOST:
+            raise ConnectionResetError(errno.ECONNRESET, "the stream is gone")
         if stream.has_data:
             data = stream.pop()
             buffer[: len(data)] = data
@@ -71,12 +78,7 @@ class StreamSide:
 
     def readable(self) -> None:
         """Something has come from the client."""
-        self.reader.tell()
-
-    def broken(self) -> None:
-        """The client reset the stream, or its connection is gone."""
-        if self.tunnel is not None:
-            self.tunnel.broken(self)
+        self.read_watcher.tell()
 
     def finish_sending(self) -> None:
         self._stream.end_answer()
@@ -86,5 +88,5 @@ class StreamSide:
         return False
 
     def close(self) -> None:
-        self.reader.stop()
+        self.read_watcher.stop()
         self._stream.finish()

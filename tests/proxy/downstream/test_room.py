@@ -6,8 +6,8 @@ from proxy.downstream.frontend import Frontend
 from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.route import Tables
 from proxy.limits import Limits
+from proxy.net.sockets import Socket
 from proxy.net.splice import Pipes
-from proxy.net.stream import Socket
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
 from proxy.settings import Settings

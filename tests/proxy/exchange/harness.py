@@ -30,8 +30,8 @@ from proxy.exchange.route import Route
 from proxy.exchange.states import TRANSITIONS, State
 from proxy.exchange.tunnel import BUFFER_SIZE
 from proxy.limits import Limits
+from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.splice import Pipes
-from proxy.net.stream import Deadlines, Hub
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
 from proxy.process.assembly import Upstreams, build_tables

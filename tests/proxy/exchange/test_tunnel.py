@@ -42,7 +42,6 @@ class Ends:
         upstream, self.upstream = make()
         self.ended: list[tuple[Blame, int, int]] = []
         self.tunnel = Tunnel(
-            self.loop.hub,
             self.loop.deadlines,
             Pipes(),
             memoryview(bytearray(BUFFER_SIZE)),

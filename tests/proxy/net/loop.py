@@ -15,7 +15,8 @@ from typing import Any
 import gevent
 from gevent import socket as gevent_socket
 
-from proxy.net.stream import Deadlines, Hub, Stream
+from proxy.net.event_loop import Deadlines, Hub
+from proxy.net.stream import Stream
 from tests import waiting
 from tests.waiting import PATIENCE
 

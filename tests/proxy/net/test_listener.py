@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from proxy.net.listener import Listener
-from proxy.net.stream import Socket
+from proxy.net.sockets import Socket
 from tests.proxy.net.loop import Loop, in_loop
 
 BATCH = 8

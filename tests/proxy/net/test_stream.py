@@ -25,7 +25,7 @@ def test_bytes_wake_who_waits_for_them(loop: Loop) -> None:
 def test_bytes_that_come_while_nobody_waits_are_found_later(loop: Loop) -> None:
     stream, far = loop.pair()
     far.sendall(b"early")
-    until(lambda: not stream.reader.active)
+    until(lambda: not stream.read_watcher.active)
     assert stream.receive(float("inf")) == b"early"
     far.sendall(b"late")
     assert stream.receive(float("inf")) == b"late"

@@ -7,8 +7,9 @@ import gevent
 import pytest
 
 from proxy.net import splice, watermark
+from proxy.net.event_loop import NEVER, give_way
 from proxy.net.splice import WORTHWHILE
-from proxy.net.stream import NEVER, Stream, give_way
+from proxy.net.stream import Stream
 from proxy.net.watermark import MARK, LowWater
 from tests.proxy.net.loop import Loop, in_loop, until
 

@@ -10,7 +10,7 @@ from zlib import crc32
 
 import pytest
 
-from proxy.net.keyring import CertificateSet, KeyPair
+from proxy.net.certificate_set import CertificateSet, KeyPair
 from proxy.process.config_segment import ConfigSegment
 from proxy.settings import Address, Certificate, Peer, RouteSettings, Settings
 from proxy.settings.values.web import Key, Rate, Trusted

@@ -17,8 +17,8 @@ import websocket
 
 from proxy.acme.renewal import challenge_kinds, due, pause
 from proxy.acme.state import Failures, State
+from proxy.net.certificate_set import KeyPair
 from proxy.net.certificates import DAY, self_signed, write_private
-from proxy.net.keyring import KeyPair
 from proxy.settings import Address, Settings
 from tests.proxy.integration.gateway import ROOT
 from tests.proxy.tls.authority import Authority

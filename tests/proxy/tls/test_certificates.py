@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from proxy.net.certificate_set import CertificateSet, expiries
 from proxy.net.certificates import (
     DAY,
     CertificateError,
@@ -23,7 +24,6 @@ from proxy.net.certificates import (
     self_signed,
     write_private,
 )
-from proxy.net.keyring import CertificateSet, expiries
 from proxy.net.tls_contexts import TlsContexts
 from tests.proxy.tls.authority import Authority
 

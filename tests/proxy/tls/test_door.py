@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.net.certificate_set import CertificateSet, KeyPair
 from proxy.net.certificates import read_authorities, read_pair
-from proxy.net.keyring import CertificateSet, KeyPair
-from proxy.net.tls import TlsSocket
 from proxy.net.tls_contexts import TlsContexts, ignore_unreadable_names
+from proxy.net.tls_socket import TlsSocket
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.wire import Client, shake_hands
 

@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.net import groups
+from proxy.net.certificate_set import CertificateSet
 from proxy.net.certificates import read_authorities, read_pair, self_signed
-from proxy.net.keyring import CertificateSet
-from proxy.net.tls import TlsSocket
 from proxy.net.tls_contexts import TlsContexts, validation_context
+from proxy.net.tls_socket import TlsSocket
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.secure import SecureGateway
 from tests.proxy.tls.wire import HOST, hello, pair, shake_hands, vector

@@ -13,8 +13,8 @@ from proxy.downstream.tls_handshake import Handshakes, Validation
 from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.route import Tables
 from proxy.limits import Limits
+from proxy.net.certificate_set import CertificateSet
 from proxy.net.certificates import read_pair, self_signed
-from proxy.net.keyring import CertificateSet
 from proxy.net.splice import Pipes
 from proxy.net.tls_contexts import ACME_TLS, TlsContexts, validation_context
 from proxy.observe.accesslog import AccessLog

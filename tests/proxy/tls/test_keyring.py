@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.net.keyring import KeyPair, choices, expiries, next_change, served
+from proxy.net.certificate_set import KeyPair, choices, expiries, next_change, served
 
 NOW = 1000.0
 VALID, EXPIRED, COMING = (0, 2000), (0, 500), (1500, 2000)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from proxy.net.stream import END_FOLLOWS
-from proxy.net.tls import TlsSocket
+from proxy.net.sockets import END_FOLLOWS
+from proxy.net.tls_socket import TlsSocket
 from tests.proxy.tls.wire import Client, pair, shake_hands
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]

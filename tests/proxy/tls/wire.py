@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.net.tls import TlsSocket
+from proxy.net.tls_socket import TlsSocket
 
 HOST = "example.test"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.net.certificate_set import CertificateSet
 from proxy.net.certificates import self_signed
-from proxy.net.keyring import CertificateSet
 from proxy.net.tls_contexts import TlsContexts
 from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
 from tests.proxy.tls.wire import hello, hello_of, record, recut, vector

@@ -20,7 +20,7 @@ import ssl
 from collections.abc import Callable
 from typing import TypeAlias
 
-from proxy.net.stream import END_FOLLOWS, Socket
+from proxy.net.sockets import END_FOLLOWS, Socket
 
 Data: TypeAlias = bytes | bytearray | memoryview
 

@@ -1,0 +1,52 @@
+"""What a tunnel has at either end: a connection, or one HTTP/2 stream that behaves like one."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class SideSocket(Protocol):
+    """What bytes are received from and sent to: a socket, or something that looks like one."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """As a socket's: 0 at the end. Raises `BlockingIOError` or `OSError`."""
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        """Send as much as there is room for. Raises `OSError`."""
+
+
+class ReadWatcher(Protocol):
+    """Calls back while there is something to receive."""
+
+    @property
+    def active(self) -> bool: ...
+
+    def start(self, callback: Callable[[], object], /) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Side(Protocol):
+    """A connection, or a stream of one."""
+
+    deadline: float
+
+    @property
+    def sock(self) -> SideSocket: ...
+
+    @property
+    def read_watcher(self) -> ReadWatcher: ...
+
+    @property
+    def descriptor(self) -> int | None:
+        """For splicing; None if the bytes must pass through Python."""
+
+    def watch_writable(self, callback: Callable[[], object]) -> None: ...
+
+    def unwatch_writable(self) -> None: ...
+
+    def finish_sending(self) -> None: ...
+
+    def cut_off(self) -> bool:
+        """End the sending, so that what was sent cannot be taken for the whole; whether an answer may still come."""
+
+    def close(self) -> None: ...

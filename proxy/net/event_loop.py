@@ -1,0 +1,107 @@
+"""The process' event loop, what it watches, and deadlines.
+
+Deadlines are plain numbers (monotonic seconds). A sweeper compares them once a second, so a wait may last up to a
+second longer than asked, and neither setting nor clearing one costs anything.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, Protocol
+
+import gevent
+from gevent import get_hub
+from greenlet import greenlet
+
+READ: Final = 1
+WRITE: Final = 2
+NEVER: Final = float("inf")
+
+
+class Watcher(Protocol):
+    """Calls back each time a descriptor is ready, until it is stopped (gevent's `io` watcher)."""
+
+    callback: Callable[..., object] | None
+    events: int
+
+    @property
+    def active(self) -> bool: ...
+
+    def start(self, callback: Callable[..., object]) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Timer(Protocol):
+    """Calls back after its time, and again each time its period has passed (gevent's `timer`)."""
+
+    def start(self, callback: Callable[..., object]) -> None: ...
+
+    def again(self, callback: Callable[..., object]) -> None:
+        """As `start`, with the full time whatever was left of it."""
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Loop(Protocol):
+    """gevent's loop, as far as the gateway uses it."""
+
+    def io(self, descriptor: int, events: int) -> Watcher: ...
+
+    def timer(self, after: float, repeat: float = 0.0) -> Timer: ...
+
+    def signal(self, number: int) -> Any: ...
+
+    def run_callback(self, callback: Callable[..., object], *arguments: object) -> object:
+        """Call back in the loop's next round."""
+
+
+class Hub:
+    """This process' event loop, looked up once: `switch` leaves the current greenlet until something wakes it."""
+
+    def __init__(self) -> None:
+        hub = get_hub()
+        self.loop: Loop = hub.loop
+        self.switch: Callable[[], Any] = hub.switch
+        self.greenlet: greenlet = hub
+
+    def spawn(self, run: Callable[..., object], *args: object) -> greenlet:
+        """A raw greenlet whose parent is the hub, started in the loop's next round."""
+        spawned = greenlet(run, self.greenlet)
+        self.loop.run_callback(spawned.switch, *args)
+        return spawned
+
+
+def give_way() -> None:
+    """Let the loop see to its I/O before the calling greenlet goes on: between two stretches of long computing.
+
+    `gevent.sleep(0)` would not: the loop runs callbacks, new ones too, before it polls again. A hundred stretches of
+    half a millisecond went by with one look at I/O.
+    """
+    gevent.sleep(1e-6)
+
+
+class Expiring(Protocol):
+    """Has a deadline (monotonic seconds), and knows what its passing means."""
+
+    deadline: float
+
+    def expire(self) -> None: ...
+
+
+class Deadlines:
+    """Everything that may have a deadline; `sweep` expires what is overdue."""
+
+    def __init__(self) -> None:
+        self.streams: set[Expiring] = set()
+
+    def sweep(self) -> None:
+        now = monotonic()
+        for stream in [stream for stream in self.streams if stream.deadline < now]:
+            # One that expired earlier in this sweep may have ended this one too, or extended its deadline.
+            if stream.deadline < now and stream in self.streams:
+                stream.deadline = NEVER
+                stream.expire()
