@@ -156,7 +156,7 @@ class Commands:
         if overrides.mistakes:
             raise _Refused(
                 409,
-                "reload refused, the running settings stay: " + "; ".join(overrides.mistakes),
+                f"reload failed: {'; '.join(overrides.mistakes)}; keeping the current settings",
                 mistakes=list(overrides.mistakes),
             )
         return self._adopted("settings reloaded", overrides.version)

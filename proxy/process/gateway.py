@@ -1,11 +1,10 @@
-"""What master and workers of one gateway share, and what gunicorn is told of its settings."""
+"""The application as gunicorn knows it: its settings translated, and what happens at a start, a fork and an exit."""
 
 import os
 import secrets
 import signal
-import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from math import ceil
@@ -21,18 +20,18 @@ from proxy.admin.overrides import ENVIRONMENT, OverrideRecord
 from proxy.limits import Limits
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
-from proxy.process import fd_limits as descriptors
-from proxy.process import listeners
+from proxy.process import fd_limits, listeners
 from proxy.process.certificate_store import CertificateStore, warnings
 from proxy.process.config_segment import ConfigSegment
-from proxy.process.listeners import Kind, Listeners
+from proxy.process.listeners import Listeners, Role
 from proxy.process.log_files import Channel, LogFiles
+from proxy.process.open_listeners import OpenListeners
 from proxy.process.privileges import owner
-from proxy.process.unix_sockets import Permissions
-from proxy.settings import Address, Settings, SettingsError, load
+from proxy.process.shared import Seat, Shared
+from proxy.settings import Settings, SettingsError, load
 
 WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
-"""Those that are blocked in a worker until it has handlers for them."""
+"""Blocked in a worker until it has handlers for them."""
 
 _EARLY = 2.0  # seconds: a worker that ends sooner never worked
 _EARLY_DEATHS = 6  # of workers in a row, none of them alive: there is no point in going on
@@ -48,28 +47,34 @@ def version() -> str:
 
 
 class Gateway(BaseApplication):  # type: ignore[misc]
-    """What gunicorn calls the application: here the settings and what master and workers share."""
+    """One gateway in its master process. `shared` is what the next worker is handed."""
 
     def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: type, logs: LogFiles) -> None:
-        self.settings = settings
-        self.logs = logs
-        self.version = version()
-        self.board = Board()
-        self.reports = Reports()
-        self.overrides = OverrideRecord(os.environ.pop(ENVIRONMENT, ""))
-        self.limits = Limits(settings.rate_keys, SLOTS)
-        self.token = secrets.token_urlsafe(32).encode()
-        """What proves that one may command where no token was given: `python -m proxy token` prints it."""
+        self.shared = Shared(
+            version=version(),
+            admin_token=secrets.token_urlsafe(32).encode(),
+            settings=settings,
+            logs=logs,
+            listeners=Listeners(),
+            config=ConfigSegment(Settings),
+            certificates=CertificateStore(),
+            board=Board(),
+            reports=Reports(),
+            overrides=OverrideRecord(os.environ.pop(ENVIRONMENT, "")),
+            limits=Limits(settings.rate_keys, SLOTS),
+        )
         self.log: Any = None
         self._flags = flags
         self._worker = worker
-        self._config_segment = ConfigSegment(Settings)
-        self.certificate_store = CertificateStore()
-        self.listeners = Listeners()
+        self._listeners = OpenListeners()
         self._inherited = listeners.inherited()
         self._names = listeners.inherited_names()
         self._early_deaths = 0
         super().__init__(prog="proxy")
+
+    @property
+    def settings(self) -> Settings:
+        return self.shared.settings
 
     def load_config(self) -> None:
         """Translate `settings` for gunicorn; called by it."""
@@ -107,111 +112,63 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         """gunicorn asks for a WSGI callable; there is none behind a gateway."""
         return None
 
-    def is_admin(self, listener: Any) -> bool:
-        """Whether this listener is for the admin address, or for commands."""
-        return self.listeners.kind(listener) in (Kind.ADMIN, Kind.CONTROL)
+    # What the master does with it.
 
-    def is_private(self, listener: Any) -> bool:
-        """Whether those who can connect to it have proved thereby that they may command."""
-        if self.listeners.kind(listener) is Kind.CONTROL:
-            return True
-        settings = self.settings
-        closed = settings.admin_token_file is None and not settings.socket_mode & 0o006
-        return closed and bool(listener.FAMILY == socket.AF_UNIX)
-
-    def is_plain(self, listener: Any) -> bool:
-        """Whether this is a listener for plain HTTP beside TLS."""
-        return self.settings.secure and self.listeners.kind(listener) is Kind.PLAIN
+    def log_to(self, log: Any) -> None:
+        """Write the gateway's own messages to this log."""
+        self.log = log
+        self._listeners.log_to(log, self.cfg)
 
     def read_again(self) -> Settings:
         """The settings a reload would run with. Raises SettingsError."""
-        return load(self._flags, self.settings.config, self.certificate_store.files)
+        return load(self._flags, self.settings.config, self.shared.certificates.files)
 
     def adopt(self, settings: Settings) -> None:
-        """Run with other settings from now on; in the master, workers are handed them too when told."""
-        self.settings = settings
+        """Run with other settings from now on, and put them where running workers find them."""
+        self.shared = replace(self.shared, settings=settings)
         self.do_load_config()
-
-    def publish(self) -> None:
-        """Lay the current settings where running workers find them."""
-        self._config_segment.put(self.settings)
-
-    def reloaded(self) -> Settings:
-        """In a worker, on SIGHUP: the settings the master checked. The level of its messages follows them here."""
-        settings = self._config_segment.get()
-        if settings is not None:
-            self.adopt(settings)
-            self.log.setup(self.cfg)
-        return self.settings
+        self._listeners.log_to(self.log, self.cfg)
+        self.shared.config.put(settings)
 
     def write_to(self, logs: LogFiles) -> None:
-        """Log into other files from now on; a worker's access log sees to itself."""
-        before, self.logs = self.logs, logs
+        """Log to other files from now on."""
+        before = self.shared.logs
+        self.shared = replace(self.shared, logs=logs)
         self.log.write_to(logs.error)
         before.close()
 
     def warn_of_certificates(self) -> None:
-        """Log what is wrong with them, or soon will be."""
-        for warning in warnings(self.certificate_store.get(), self.settings):
+        """Log what is wrong with the certificates, or soon will be."""
+        for warning in warnings(self.shared.certificates.get(), self.settings):
             self.log.warning(warning)
 
-    def place(self, arbiter: Any) -> None:
-        """Make the arbiter's listeners those of the settings, keeping open every one that stays."""
-        before = self.listeners
-        self.listeners = listeners.place(self.settings, before, self._bound, self._adjust, activated=arbiter.systemd)
-        control = self._control(before.one(Kind.CONTROL))
-        if control is not None:
-            self.listeners = replace(self.listeners, of={**self.listeners.of, Kind.CONTROL: [control]})
-        for listener in before.all:
-            if listener not in self.listeners.all:
-                self.log.info("No longer listening at: %s", listener)
-                self._close(listener, before.kind(listener))
-        arbiter.LISTENERS = self.listeners.all
-
-    def _control(self, before: Any) -> Any:
+    def refresh_certificates(self) -> None:
+        """Read the certificates again if their files have changed."""
         try:
-            return listeners.control(self.settings, self.listeners, before, self._bound, self._adjust)
-        except OSError as problem:
-            self.log.warning(
-                "commands are taken with the token only (--admin-socket %s): %s: %s",
-                self.settings.admin_socket,
-                problem.filename or "its socket",
-                problem.strerror,
-            )
-            return None
+            if self.shared.certificates.refill(self.settings) is not None:
+                self.log.info("certificates read again")
+                self.warn_of_certificates()
+        except SettingsError as problem:
+            self.log.warning("certificate reload failed: %s; keeping the current certificates", problem)
 
-    def _bound(self, address: Address, allowed: Permissions) -> Any:
-        try:
-            listener = listeners.bound(address, allowed, self.cfg, self.log)
-        except OSError as problem:
-            self.log.error(listeners.mistake(address, problem))  # noqa: TRY400 - one line
-            return None
-        self.log.info("Listening at: %s", listener)
-        return listener
+    @property
+    def listeners(self) -> Listeners:
+        return self.shared.listeners
 
-    def _adjust(self, listener: Any, allowed: Permissions) -> None:
-        try:
-            listeners.adjust(listener, allowed)
-        except OSError as problem:
-            self.log.warning("permissions of %s stay as they are: %s", listener, problem.strerror)
+    def place(self, *, activated: bool) -> list[Any]:
+        """Open the listeners of the settings, keeping every one that stays. Returns them all."""
+        self._listeners.place(self.settings, activated=activated)
+        self.shared = replace(self.shared, listeners=self._listeners.open)
+        return self.listeners.all
 
-    def close(self, kinds: Sequence[Kind]) -> list[Any]:
-        """At the end of the service: listen no longer on unix sockets of these kinds; the listeners that are left."""
-        left = self.listeners.all
-        for listener in self.listeners.all:
-            if self.listeners.kind(listener) in kinds and isinstance(listener.getsockname(), str):
-                self._close(listener, self.listeners.kind(listener))
-                left.remove(listener)
-        return left
+    def close_unix_sockets(self, *roles: Role) -> list[Any]:
+        """At the end of the service: remove the unix sockets of these roles. Returns the listeners that are left."""
+        return self._listeners.close_unix_sockets(roles, self.settings)
 
-    def _close(self, listener: Any, kind: Kind) -> None:
-        try:
-            listeners.close(listener, None if kind is Kind.CONTROL else owner(self.settings))
-        except OSError as problem:
-            self.log.warning("%s is left behind: %s", listener, problem.strerror)
+    # gunicorn's hooks.
 
     def _on_starting(self, arbiter: Any) -> None:
-        """gunicorn would write its own pid file and bind the front itself, whatever is in their place."""
+        """Without this gunicorn would write its own pid file and bind the front itself, whatever is in its place."""
         arbiter.write_pidfile()
         if not self._inherited:
             allowed = listeners.permissions(self.settings)
@@ -223,47 +180,48 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _when_ready(self, arbiter: Any) -> None:
         if self._inherited:
-            self.listeners = listeners.adopt(arbiter.LISTENERS, self._names, self.settings)
+            self._listeners.open = listeners.adopt(arbiter.LISTENERS, self._names, self.settings)
         else:
-            self.listeners = Listeners({Kind.FRONT: arbiter.LISTENERS})
-        self.place(arbiter)
+            self._listeners.open = Listeners({Role.FRONT: arbiter.LISTENERS})
+        arbiter.LISTENERS = self.place(activated=arbiter.systemd)
         if not arbiter.systemd and listeners.added(self.settings, self.listeners):
-            raise HaltServer("not all addresses could be had", 1)
-        descriptors.raise_limit(self.settings, arbiter.log)
+            raise HaltServer("cannot listen on all addresses: see above", 1)
+        fd_limits.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")
         self.warn_of_certificates()
 
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
-        worker.born = monotonic()
-        worker.told = False  # to end
-        worker.channel = Channel()
-        worker.slot = self.board.take(other.slot for other in arbiter.WORKERS.values())
-        self.limits.begin(worker.slot)
+        slot = self.shared.board.take(other.seat.slot for other in arbiter.WORKERS.values())
+        worker.shared = self.shared
+        worker.seat = Seat(slot, Channel(), monotonic())
+        self.shared.limits.begin(slot)
 
     def _post_fork(self, arbiter: Any, worker: Any) -> None:
-        self._config_segment.read_only()
-        self.certificate_store.read_only()
-        worker.channel.in_worker()
+        self.shared.config.read_only()
+        self.shared.certificates.read_only()
+        worker.seat.channel.in_worker()
         for other in arbiter.WORKERS.values():
-            other.channel.close()
+            other.seat.channel.close()
         sys.stderr = self.log.stream()
         if os.geteuid() == 0 and owner(self.settings)[0] != 0:
             os.setsid()  # or it could type into the terminal that root has started the master from
 
     def _worker_starts(self, worker: Any) -> None:
-        self.board.counters(worker.slot).begin()
+        self.shared.board.counters(worker.seat.slot).begin()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
     def _child_exit(self, arbiter: Any, worker: Any) -> None:
-        worker.channel.close()
-        self.board.leave(worker.slot)
-        self.reports.clear(worker.slot)
-        self.limits.end(worker.slot)
-        if worker.told:
+        seat: Seat = worker.seat
+        seat.channel.close()
+        self.shared.board.leave(seat.slot)
+        self.shared.reports.clear(seat.slot)
+        self.shared.limits.end(seat.slot)
+        if seat.told_to_end:
             return
         now = monotonic()
-        if now - worker.born > _EARLY or any(now - other.born > _EARLY for other in arbiter.WORKERS.values()):
+        others = arbiter.WORKERS.values()
+        if now - seat.born > _EARLY or any(now - other.seat.born > _EARLY for other in others):
             self._early_deaths = 0
             return
         self._early_deaths += 1
@@ -272,6 +230,6 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
-        arbiter.cfg.env_orig[ENVIRONMENT] = self.overrides.get().lasting().encoded()
+        arbiter.cfg.env_orig[ENVIRONMENT] = self.shared.overrides.get().lasting().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)

@@ -17,6 +17,7 @@ from gunicorn import sock
 
 from proxy.process import runtime_directory as runtime
 from proxy.process import unix_sockets as unixsockets
+from proxy.process.gunicorn_contract import DESCRIPTORS_VARIABLE
 from proxy.process.privileges import owner
 from proxy.process.unix_sockets import Permissions, UnixSocket
 from proxy.settings import Address, Settings, SettingsError
@@ -34,7 +35,7 @@ _FIXES = {
 _PROBE = 1.0  # seconds to find out whether somebody serves a unix socket
 
 
-class Kind(Enum):
+class Role(Enum):
     """What a listener is for; the values are its names among sockets that are handed over."""
 
     FRONT = "front"
@@ -49,30 +50,45 @@ class Kind(Enum):
 class Listeners:
     """All that are open, by what they are for. `named` came with the name of plain ones: that counts, not `bind`."""
 
-    of: Mapping[Kind, Sequence[Any]] = field(default_factory=dict)
+    of: Mapping[Role, Sequence[Any]] = field(default_factory=dict)
     named: Sequence[Any] = ()
 
     @property
     def all(self) -> list[Any]:
-        return [listener for kind in Kind for listener in self.of.get(kind, ())]
+        return [listener for role in Role for listener in self.of.get(role, ())]
 
     @property
     def clients(self) -> list[Any]:
         """Those of the front, plain ones behind the others."""
-        return [*self.of.get(Kind.FRONT, ()), *self.of.get(Kind.PLAIN, ())]
+        return [*self.of.get(Role.FRONT, ()), *self.of.get(Role.PLAIN, ())]
 
-    def kind(self, listener: Any) -> Kind:
+    def role(self, listener: Any) -> Role:
         """What one of them is for."""
-        return next(kind for kind in Kind if any(listener is one for one in self.of.get(kind, ())))
+        return next(role for role in Role if any(listener is one for one in self.of.get(role, ())))
 
-    def one(self, kind: Kind) -> Any:
-        """The only one of its kind, or None."""
-        return next(iter(self.of.get(kind, ())), None)
+    def one(self, role: Role) -> Any:
+        """The only one with this role, or None."""
+        return next(iter(self.of.get(role, ())), None)
+
+    def is_admin(self, listener: Any) -> bool:
+        """Whether a listener is for the admin address, or for commands."""
+        return self.role(listener) in (Role.ADMIN, Role.CONTROL)
+
+    def is_plain(self, listener: Any, settings: Settings) -> bool:
+        """Whether a listener is for plain HTTP beside TLS."""
+        return settings.secure and self.role(listener) is Role.PLAIN
+
+    def is_private(self, listener: Any, settings: Settings) -> bool:
+        """Whether a client proves that it may send commands by being able to connect to a listener."""
+        if self.role(listener) is Role.CONTROL:
+            return True
+        closed = settings.admin_token_file is None and not settings.socket_mode & 0o006
+        return closed and bool(listener.FAMILY == socket.AF_UNIX)
 
     @property
     def names(self) -> str:
         """What `inherited_names` reads in the successor that inherits them, in the order of `all`."""
-        return ":".join(self.kind(listener).value for listener in self.all)
+        return ":".join(self.role(listener).value for listener in self.all)
 
 
 class Tcp6Socket(sock.TCP6Socket):  # type: ignore[misc]
@@ -98,7 +114,7 @@ def control_permissions(settings: Settings) -> Permissions:
 
 def inherited() -> bool:
     """Whether sockets came with the process: from systemd, or from the master this one upgrades."""
-    return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_FD" in os.environ
+    return os.environ.get("LISTEN_PID") == str(os.getpid()) or DESCRIPTORS_VARIABLE in os.environ
 
 
 def inherited_names() -> list[str]:
@@ -108,17 +124,17 @@ def inherited_names() -> list[str]:
 
 def adopt(listeners: Sequence[Any], names: Sequence[str], settings: Settings) -> Listeners:
     """Inherited listeners by their names; the admin's also by its address. Those without a known name are the front."""
-    kinds = {kind.value: kind for kind in Kind}
-    found: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
+    roles = {role.value: role for role in Role}
+    found: dict[Role, list[Any]] = {role: [] for role in Role}
     for listener, name in zip(listeners, names if len(names) == len(listeners) else [""] * len(listeners), strict=True):
-        found[kinds.get(name, Kind.FRONT)].append(listener)
+        found[roles.get(name, Role.FRONT)].append(listener)
         path = listener.getsockname()
         if isinstance(path, str):
             listener.identity = unixsockets.identity(path)
-    if settings.admin and not found[Kind.ADMIN]:
-        found[Kind.ADMIN] = [one for one in found[Kind.FRONT] if _at(one, settings.admin)][:1]
-        found[Kind.FRONT] = [one for one in found[Kind.FRONT] if one not in found[Kind.ADMIN]]
-    return Listeners(found, found[Kind.PLAIN])
+    if settings.admin and not found[Role.ADMIN]:
+        found[Role.ADMIN] = [one for one in found[Role.FRONT] if _at(one, settings.admin)][:1]
+        found[Role.FRONT] = [one for one in found[Role.FRONT] if one not in found[Role.ADMIN]]
+    return Listeners(found, found[Role.PLAIN])
 
 
 def check(addresses: Iterable[Address], settings: Settings) -> None:
@@ -155,9 +171,9 @@ def added(settings: Settings, listeners: Listeners) -> list[Address]:
     front = settings.bind + settings.bind_plain
     bound = _match(front, listeners.clients)
     missing = [address for address, listener in zip(front, bound, strict=True) if listener is None]
-    if settings.admin and not _serves(listeners.one(Kind.ADMIN), settings.admin):
+    if settings.admin and not _serves(listeners.one(Role.ADMIN), settings.admin):
         missing.append(settings.admin)
-    control = listeners.one(Kind.CONTROL)
+    control = listeners.one(Role.CONTROL)
     if settings.admin_socket not in ("auto", "off") and not _serves(control, Address(path=settings.admin_socket)):
         missing.append(Address(path=settings.admin_socket))
     return missing
@@ -176,7 +192,7 @@ def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, 
     With socket activation (`activated`) systemd's sockets are the front, whatever `bind` says.
     """
     allowed = permissions(settings)
-    admin = before.one(Kind.ADMIN)
+    admin = before.one(Role.ADMIN)
     if activated:
         plain = [*before.named, *filter(None, _match(settings.bind_plain, before.clients))]
         front = [listener for listener in before.clients if listener not in plain]
@@ -194,7 +210,7 @@ def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, 
     if settings.admin and admin is None:
         admin = bind(settings.admin, allowed)
     admins = [admin] if settings.admin and admin else []
-    return Listeners({Kind.FRONT: front, Kind.PLAIN: plain, Kind.ADMIN: admins}, before.named)
+    return Listeners({Role.FRONT: front, Role.PLAIN: plain, Role.ADMIN: admins}, before.named)
 
 
 def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adjust: Adjust) -> Any:
@@ -204,7 +220,7 @@ def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adju
         return None
     path = settings.admin_socket
     if path == "auto":
-        name = runtime.file_name(_address((placed.one(Kind.ADMIN) or placed.clients[0]).getsockname()))
+        name = runtime.file_name(_address((placed.one(Role.ADMIN) or placed.clients[0]).getsockname()))
         path = str(runtime.make_directory() / name)
     address, allowed = Address(path=path), control_permissions(settings)
     if before is not None and _at(before, address):
@@ -238,11 +254,6 @@ def close(listener: Any, account: tuple[int, int] | None) -> None:
             unixsockets.remove(listener, account)
     finally:
         listener.close()
-
-
-def lost(listeners: Listeners) -> bool:
-    """Whether the file of one is gone: a cleaner removed it, or another program has its path."""
-    return any(unixsockets.is_lost(listener) for listener in listeners.all)
 
 
 def _serves(listener: Any, address: Address) -> bool:

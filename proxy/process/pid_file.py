@@ -4,14 +4,49 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import Any
 
+from proxy.settings import Settings, SettingsError
 from proxy.settings.values.places import Place, place_of
 
 _LONGEST = 32  # bytes
 
 
+class MasterPidFile:
+    """The file that the settings name, through upgrades and reloads; none if they name none."""
+
+    def __init__(self) -> None:
+        self._file: PidFile | None = None
+
+    def write(self, settings: Settings, *, upgrading: bool) -> None:
+        """At the start; with `upgrading` beside that of the master that still serves. Raises SettingsError."""
+        path = settings.pidfile
+        if path is None:
+            return
+        try:
+            self._file = PidFile(path.with_name(f"{path.name}.2") if upgrading else path)
+        except OSError as problem:
+            raise SettingsError([f"--pidfile {path}: cannot be written: {problem.strerror}"]) from None
+
+    def move(self, settings: Settings, log: Any) -> None:
+        """To where these settings have it; a fault is logged."""
+        self.remove()
+        path = settings.pidfile
+        if path is not None:
+            try:
+                self._file = PidFile(path)
+            except (OSError, RuntimeError) as problem:
+                log.warning("pid file %s not written: %s", path, problem)
+
+    def remove(self) -> None:
+        """Raises nothing."""
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
+
+
 class PidFile:
-    """One that this process has written; it is replaced in one step, and only its own content is removed."""
+    """A file that this process has written; it is replaced in one step, and only its own content is removed."""
 
     def __init__(self, path: Path) -> None:
         """Write it. Raises RuntimeError when a process that lives is named there, and OSError."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aragora.settings import load
-from proxy.process.listeners import Kind
+from proxy.process.listeners import Role
 from proxy.settings import Settings
 from tests.conftest import program
 from tests.deployment.processes import CHECKOUT
@@ -70,7 +70,7 @@ def test_the_gateway_gets_both_ports_by_name() -> None:
     sockets = values("aragora-gateway.service", "Sockets")[0].split()
     named = {values(unit, "FileDescriptorName")[0]: values(unit, "ListenStream") for unit in sockets}
     assert named == {"https": ["443"], "plain": ["80"]}
-    assert Kind.ADMIN.value not in named
+    assert Role.ADMIN.value not in named
     assert all(values(unit, "Service") == ["aragora-gateway.service"] for unit in sockets)
 
 

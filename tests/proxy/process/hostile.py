@@ -18,7 +18,7 @@ class Worker(TinyWorker):
     def answer(self, lines: Any, line: str, is_admin: bool) -> None:
         word, _, rest = line.partition(" ")
         if word == "scribble":
-            written = sum(fill(memory, bytes.fromhex(rest)) for memory in self.shared())
+            written = sum(fill(memory, bytes.fromhex(rest)) for memory in self.memories())
             print(written, file=lines, flush=True)
         elif word == "record":
             self.record(rest.encode())
@@ -26,19 +26,20 @@ class Worker(TinyWorker):
         else:
             super().answer(lines, line, is_admin)
 
-    def shared(self) -> Iterator[Any]:
+    def memories(self) -> Iterator[Any]:
         """Everything that was mapped before the fork."""
-        app = self.app
+        shared = self.shared
         yield from (
-            app._config_segment._memory,
-            app.certificate_store._memory._memory,
-            app.overrides._memory,
-            app.reports._memory,
+            shared.config._memory,
+            shared.certificates._memory._memory,
+            shared.overrides._memory,
+            shared.reports._memory,
         )
-        yield from (app.board._words, app.limits.bucket_memory, app.limits.presence_memory, app.limits.lock.holder)
+        limits = shared.limits
+        yield from (shared.board._words, limits.bucket_memory, limits.presence_memory, limits.lock.holder)
 
     def record(self, content: bytes) -> None:
-        memory = self.app.overrides._memory
+        memory = self.shared.overrides._memory
         frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
         for start in (24, 24 + (120 << 10)):
             memory[start : start + len(frame)] = frame

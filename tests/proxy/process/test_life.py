@@ -99,7 +99,7 @@ def test_winch_stops_the_workers_and_hup_brings_them_back(start: Start) -> None:
         (
             "tests.proxy.process.absent:Worker",
             1,
-            "proxy: the worker cannot be loaded, is the installation whole? No module named",
+            "proxy: cannot load the worker: No module named",
         ),
     ],
 )

@@ -178,7 +178,7 @@ def test_unopenable_log_stays_while_the_other_is_reopened(begin: Begin, user: st
         logged.answered()
         logged.written_to(*((before, other) if path == logged.access else (other, before)))
         told = [line for file in logs.glob("error.log*") if file.is_file() for line in file.read_text().splitlines()]
-        assert sum(f"log not reopened, the file before is written to: --{path.stem}-log" in line for line in told) == 1
+        assert sum(f"log not reopened: --{path.stem}-log" in line for line in told) == 1
         path.rmdir()
         logged.usr1()
         until(path.exists, "the file")
@@ -213,7 +213,7 @@ def test_unopenable_log_stops_start_and_reload_in_one_line(begin: Begin, start: 
     lines = [line for line in TOML.format(logs=logged.logs, more="").splitlines() if not line.startswith(f"{which}_")]
     logged.gateway.configure("\n".join([wrong, *lines]))
     logged.gateway.signal(signal.SIGHUP)
-    logged.gateway.wait_for(f"reload refused, the running settings stay: --{which}-log /proc/nothing: cannot be")
+    logged.gateway.wait_for(f"reload failed: --{which}-log /proc/nothing: cannot be")
     logged.answered()
     logged.written_to(logged.access, logged.error)
 

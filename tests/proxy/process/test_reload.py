@@ -49,9 +49,9 @@ def test_a_worker_started_later_has_the_newest_settings(start: Start) -> None:
 def test_a_bad_file_changes_nothing_and_says_why_in_one_line(start: Start) -> None:
     gateway = start().ready()
     worker = gateway.who()["pid"]
-    hup(gateway, TOML + 'read_timeout = "soon"\nbnd = 1\n', "reload refused")
-    [line] = [line for line in gateway.log.splitlines() if "reload refused" in line]
-    assert "the running settings stay" in line
+    hup(gateway, TOML + 'read_timeout = "soon"\nbnd = 1\n', "reload failed")
+    [line] = [line for line in gateway.log.splitlines() if "reload failed" in line]
+    assert "keeping the current settings" in line
     assert 'proxy.toml:8: read_timeout = "soon"' in line
     assert "did you mean bind?" in line
     facts = gateway.who()
@@ -130,7 +130,7 @@ def test_unbindable_listener_refuses_the_whole_reload(start: Start) -> None:
         hup(
             gateway,
             TOML.replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"').replace("hold = 1", "hold = 2"),
-            "reload refused",
+            "reload failed",
         )
     assert f"cannot listen on 127.0.0.1:{port}" in gateway.log
     assert gateway.who()["hold"] == 1.0
@@ -138,7 +138,7 @@ def test_unbindable_listener_refuses_the_whole_reload(start: Start) -> None:
 
 def test_a_log_that_cannot_be_written_refuses_the_reload(start: Start) -> None:
     gateway = start().ready()
-    hup(gateway, TOML.replace('access_log = "off"', 'access_log = "/proc/nothing"'), "reload refused")
+    hup(gateway, TOML.replace('access_log = "off"', 'access_log = "/proc/nothing"'), "reload failed")
     assert "--access-log /proc/nothing: cannot be written" in gateway.log
 
 

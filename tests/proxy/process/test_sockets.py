@@ -15,7 +15,7 @@ from gunicorn.config import Config
 
 from proxy.process import listeners
 from proxy.process import unix_sockets as unixsockets
-from proxy.process.listeners import Kind, Listeners
+from proxy.process.listeners import Listeners, Role
 from proxy.process.pid_file import PidFile
 from proxy.process.unix_sockets import Permissions, UnixSocket
 from proxy.settings import Address, Settings, SettingsError
@@ -322,7 +322,7 @@ def test_listeners_are_told_apart_by_name_and_by_address() -> None:
         chosen = Settings(workers=1, admin=Address(*two.getsockname()))
         for names, admin, plain in ((["front", "plain"], None, two), (["x", "admin"], two, None), ([], two, None)):
             found = listeners.adopt([one, two], names, chosen)
-            assert found.one(Kind.FRONT) is one
-            assert (found.one(Kind.ADMIN), found.one(Kind.PLAIN)) == (admin, plain)
+            assert found.one(Role.FRONT) is one
+            assert (found.one(Role.ADMIN), found.one(Role.PLAIN)) == (admin, plain)
             assert found.names.split(":")[0] == "front"
     assert Listeners().all == []

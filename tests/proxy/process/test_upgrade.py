@@ -211,7 +211,7 @@ def test_failed_successor_changes_nothing(start: Start, tmp_path: Path) -> None:
     python.unlink()  # the release that this one was started from was removed
     with customers(gateway) as wrong:
         gateway.signal(signal.SIGUSR2)
-        gateway.wait_for("no successor was started, this master goes on: [Errno 2]")
+        gateway.wait_for("upgrade failed: [Errno 2]")
         master = gateway.process.pid
         children = Path(f"/proc/{master}/task/{master}/children")
         until(lambda: children.read_text().split() == [str(worker)], "the failed successor is gone")

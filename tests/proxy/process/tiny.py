@@ -23,10 +23,14 @@ from proxy.admin.response import AdminRequest
 from proxy.cli import main
 from proxy.observe.metrics import Gauge
 from proxy.process import supervisor
+from proxy.process.shared import Seat, Shared
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
     """Serves each connection in a thread; a drain waits for all of them."""
+
+    shared: Shared
+    seat: Seat
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -39,19 +43,18 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def reload(self) -> None:
         self.reload_wanted = False
-        self.settings = self.app.reloaded()
+        self.settings = self.shared.config.get() or self.settings
         self.adopt()
         self.log.info("worker runs with hold %g", self.settings.hold)
 
     def adopt(self) -> None:
-        self.counters.gauge(Gauge.OVERRIDES, self.app.overrides.get().version)
+        self.counters.gauge(Gauge.OVERRIDES, self.shared.overrides.get().version)
 
     def run(self) -> None:
-        self.settings = self.app.settings
-        self.counters = self.app.board.counters(self.slot)
-        self.admin = Admin(
-            self.app.board, self.app.reports, self.app.overrides, self.app.version, lambda: self.settings
-        )
+        self.settings = self.shared.settings
+        self.counters = self.shared.board.counters(self.seat.slot)
+        shared = self.shared
+        self.admin = Admin(shared.board, shared.reports, shared.overrides, shared.version, lambda: self.settings)
         self.adopt()
         threads: list[threading.Thread] = []
         for listener in self.sockets:
@@ -68,7 +71,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                     continue
                 self.counters.accepted()
                 thread = threading.Thread(
-                    target=self.serve, args=(connection, self.app.is_admin(listener)), daemon=True
+                    target=self.serve, args=(connection, shared.listeners.is_admin(listener)), daemon=True
                 )
                 thread.start()
                 threads.append(thread)
@@ -101,7 +104,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 "master": os.getppid(),
                 "hold": self.settings.hold,
                 "admin": is_admin,
-                "slot": self.slot,
+                "slot": self.seat.slot,
                 "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 "user": os.getuid(),
                 "groups": os.getgroups(),

@@ -1,0 +1,176 @@
+"""The frontends of one worker: for each listener what its connections share, and the accepting itself."""
+
+import socket
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from proxy.acme.state import State
+from proxy.downstream.frontend import Frontend
+from proxy.downstream.h1.connection import Connection
+from proxy.downstream.http_redirect import plain_tables
+from proxy.downstream.protocol_detection import ProtocolDetection
+from proxy.downstream.tls_handshake import Handshakes
+from proxy.exchange.context import ExchangeContext
+from proxy.exchange.downstream import Downstream
+from proxy.exchange.request import Request
+from proxy.exchange.route import Route, Tables
+from proxy.net.listener import Listener
+from proxy.net.sockets import Socket
+from proxy.process.shared import Shared
+
+Answer = Callable[[Downstream, Request, Route | None], None]
+"""Answers one request on one connection."""
+
+_SHORTAGE = 10.0  # seconds between two warnings that descriptors ran out
+_BATCH_ALONE, _BATCH_SHARED = 64, 2
+"""Connections that a listener may take at a turn: few where other workers wait on the same socket."""
+
+
+class Frontends:
+    """All of them. `sockets` are gunicorn's, open since before the fork."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        context: ExchangeContext,
+        sockets: Sequence[Any],
+        tables: Tables,
+        answer: Answer,
+        answer_admin: Callable[[Any], Answer],
+        log: Any,
+    ) -> None:
+        """`answer_admin` makes what answers the requests of one listener for the admin address or commands."""
+        self._shared = shared
+        self._context = context
+        self._sockets = sockets
+        self._log = log
+        self._workers = shared.board.alive()
+        self._shed = 0
+        self._warned = -_SHORTAGE
+        self._plain: list[Frontend] = []
+        self.all: list[Frontend] = []
+        self._listeners: list[Listener] = []
+        for wrapped in sockets:
+            is_admin = shared.listeners.is_admin(wrapped)
+            self._listen(wrapped, tables, answer_admin(wrapped) if is_admin else answer, is_admin=is_admin)
+
+    def _listen(self, wrapped: Any, tables: Tables, answer: Answer, *, is_admin: bool) -> None:
+        sock: socket.socket = wrapped.sock
+        is_plain = self._is_plain(wrapped)
+        secure = self._shared.settings.secure and not is_admin and not is_plain
+        protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
+        front = Frontend(
+            self._plain_tables(tables) if is_plain else tables,
+            self._context,
+            answer,
+            protocol,
+            scheme,
+            b"%d" % _port(sock, 443 if secure else 80),
+            at_once=not is_admin,
+            introduced=not is_admin,
+        )
+        self.all.append(front)
+        if is_plain:
+            self._plain.append(front)
+        batch = _batch(self._shared.settings.workers)
+        self._listeners.append(
+            Listener(sock, self._context.hub, front.accept, self._exhausted, self._has_more_than_its_share, batch)
+        )
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        for listener in self._listeners:
+            listener.start()
+
+    def serve(self, tables: Tables) -> None:
+        """Serve by other routes; exchanges under way keep those they began with."""
+        plain = self._plain_tables(tables) if self._plain else tables
+        for front in self.all:
+            front.tables = plain if front in self._plain else tables
+        for listener in self._listeners:
+            listener.batch = _batch(tables.settings.workers)
+
+    def trim(self) -> None:
+        """Once a second: look which siblings live, and let go of what a past peak has left."""
+        self._workers = self._shared.board.alive()
+        for front in self.all:
+            front.trim()
+
+    def drain(self) -> None:
+        """Accept the connections already in the backlog, then no more: closing a listener resets those queued on it."""
+        for listener, wrapped in zip(self._listeners, self._sockets, strict=True):
+            listener.finish()
+            wrapped.sock.close()
+        for front in self.all:
+            front.drain()
+
+    def break_off(self) -> None:
+        """The process ends: reset what the end of its sockets would make look complete."""
+        for front in self.all:
+            front.break_off()
+
+    def close_parked(self) -> None:
+        """Close all connections without a request in flight."""
+        for front in self.all:
+            front.shed(len(front.connections))
+
+    @property
+    def connections(self) -> int:
+        """Open connections, those that became tunnels included."""
+        return sum(len(front.connections) for front in self.all)
+
+    @property
+    def serving(self) -> int:
+        """Connections with a request in flight."""
+        return sum(front.serving for front in self.all)
+
+    def _is_plain(self, wrapped: Any) -> bool:
+        return self._shared.listeners.is_plain(wrapped, self._shared.settings)
+
+    def _plain_tables(self, tables: Tables) -> Tables:
+        """What is served without TLS beside it."""
+        listeners = self._shared.listeners
+        secure = [one.sock for one in self._sockets if not listeners.is_admin(one) and not self._is_plain(one)]
+        return plain_tables(tables, _port(secure[0], 443) if secure else 443)
+
+    def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Callable[[Socket, Frontend, str], object], bytes]:
+        """What a listener's connections begin with, and the scheme of their requests."""
+        settings = self._shared.settings
+        if secure:
+            state = State(settings.state_dir, settings.acme_directory) if settings.acme and settings.state_dir else None
+            contexts = self._shared.certificates.tls_contexts
+            return Handshakes(contexts, state.validation_context if state else None).begin, b"https"
+        return Connection if is_admin else _cleartext, b"http"
+
+    def _has_more_than_its_share(self) -> bool:
+        """Whether this worker has more connections than its siblings have on average."""
+        if len(self._workers) < 2:
+            return False
+        counts: list[int] = self._shared.board.open_connections(self._workers)
+        return self._context.counters.open_connections() * len(counts) > sum(counts)
+
+    def _exhausted(self) -> None:
+        """Descriptors ran out: idle connections make room. The warning comes now and then, however often it happens."""
+        self._shed += sum(front.shed() for front in self.all)
+        if monotonic() >= self._warned + _SHORTAGE:
+            self._warned = monotonic()
+            self._log.warning(
+                "out of file descriptors: closed %d idle connections; raise the limit (ulimit -n)", self._shed
+            )
+            self._shed = 0
+
+
+def _port(sock: socket.socket, default: int) -> int:
+    """The port that clients see; for a unix socket the default one of the proxy in front."""
+    return int(sock.getsockname()[1]) if sock.family != socket.AF_UNIX else default
+
+
+def _batch(workers: int) -> int:
+    return _BATCH_ALONE if workers == 1 else _BATCH_SHARED
+
+
+def _cleartext(sock: Socket, front: Frontend, client: str) -> None:
+    """Begin with a connection without TLS, as the settings of the moment say."""
+    protocol = ProtocolDetection if front.tables.settings.h2c else Connection
+    protocol(sock, front, client)

@@ -1,0 +1,50 @@
+"""What one worker shows of itself once a second: gauges, its peers, and reports while somebody reads them."""
+
+from time import time
+
+from proxy.admin.report import report
+from proxy.exchange.context import ExchangeContext
+from proxy.exchange.route import Tables
+from proxy.observe.metrics import Gauge
+from proxy.observe.recent import Recent
+from proxy.observe.reports import Reports
+from proxy.process.assembly import Upstreams
+from proxy.process.frontends import Frontends
+
+
+class Sampling:
+    """The parts that are looked at."""
+
+    def __init__(
+        self,
+        slot: int,
+        context: ExchangeContext,
+        frontends: Frontends,
+        upstreams: Upstreams,
+        recent: Recent,
+        reports: Reports,
+    ) -> None:
+        self._slot = slot
+        self._context = context
+        self._frontends = frontends
+        self._upstreams = upstreams
+        self._recent = recent
+        self._reports = reports
+
+    def sample(self, tables: Tables) -> None:
+        """Set the gauges, for the routes of `tables`."""
+        context, upstreams = self._context, self._upstreams
+        counters = context.counters
+        counters.sample()
+        connections, serving = self._frontends.connections, self._frontends.serving
+        counters.gauge(Gauge.TUNNELS, len(context.tunnels))
+        counters.gauge(Gauge.ACTIVE, serving)
+        counters.gauge(Gauge.PARKED, max(0, connections - serving - len(context.tunnels)))
+        counters.gauge(Gauge.HELD, context.held.count)
+        counters.gauge(Gauge.UPSTREAM_IDLE, sum(pool.idle_count for pool in upstreams.pools))
+        counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.busy for pool in upstreams.pools))
+        counters.gauge(Gauge.QUEUED, upstreams.queued(tables))
+        counters.see_peers(upstreams.snapshots(tables))
+        self._recent.forget(time())
+        if self._reports.wanted:
+            self._reports.publish(self._slot, report(context.tunnels, self._recent))
