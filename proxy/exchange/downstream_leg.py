@@ -59,7 +59,7 @@ class DownstreamLeg:
         response = self._response
         recoding = None
         if not response.chunked and response.content_length is None:
-            self._lease.spoiled = True  # the connection's end will be the body's
+            self._lease.reusable = False  # the connection's end will be the body's
         if coding != IDENTITY:
             flushes = response.unbuffered or response.event_stream or response.content_length is None
             recoding = Recoding(encoder(coding), flushes=flushes)

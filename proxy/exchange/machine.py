@@ -235,6 +235,7 @@ class Exchange(UpstreamLeg):
             self._repeatable = True
         else:
             self._prepare(route)
+        self._pool = pool
         lease = self._lease = pool.lease(now, repeatable=self._repeatable)
         if lease is None:
             return NEED_STACK
@@ -244,9 +245,11 @@ class Exchange(UpstreamLeg):
         return self._send_at_once(lease)
 
     def _send_at_once(self, lease: UpstreamConnection) -> Wait:
-        assert self._outgoing is not None
+        request = self._outgoing
+        assert request is not None
+        assert request.body is None or isinstance(request.body, bytes)
         try:
-            self._unsent = lease.send_at_once(self._outgoing)
+            self._unsent = lease.send_at_once(request.head(), request.body, request.length)
         except OSError:  # before the first byte: nothing was sent
             lease.close()
             self._lease = None
@@ -255,7 +258,7 @@ class Exchange(UpstreamLeg):
         if self._unsent:
             return NEED_STACK
         self.state = AWAIT
-        lease.await_callback(self.drive_inline, self._deadline)
+        lease.await_response(self, self._deadline)
         return AWAIT_RESPONSE
 
     def _send(self) -> Wait:
@@ -270,7 +273,7 @@ class Exchange(UpstreamLeg):
                 unsent, self._unsent = self._unsent, b""
                 lease.send_rest(unsent, timeout)
             else:
-                lease.send_request(request, timeout)
+                lease.send_request(request.head(), request.body, request.length, timeout)
         finally:
             self._upload = lease.upload  # it is closed with the exchange, though it failed at once
         self._deadline = monotonic() + route.settings.read_timeout
@@ -288,7 +291,6 @@ class Exchange(UpstreamLeg):
         else:
             found = lease.whole_response(self._request.method, route.settings.max_response_head)
             if found is None:
-                lease.end_callback()
                 return NEED_STACK
             response, rest = found
             self._first_byte = lease.first_byte - self._request.started
@@ -346,7 +348,9 @@ class Exchange(UpstreamLeg):
         status = response.status
         announced = response.chunked or bool(response.content_length)  # where it is in doubt, `close` is said
         if rest and self._lease is not None:
-            self._lease.spoiled = self._lease.pool.conduct.sends_bodies = True
+            assert self._pool is not None
+            self._lease.reusable = False
+            self._pool.conduct.sends_bodies = True
         self._release(response, clean=True, doubtful=announced)
         length = None
         if status == 205:
@@ -398,7 +402,8 @@ class Exchange(UpstreamLeg):
             raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
         self._status = 101
         assert self._lease is not None
-        self._lease.pool.answered()
+        assert self._pool is not None
+        self._pool.answered()
         context = self._context
         self.state = TUNNEL
         client, early = self._downstream.upgrade(response)
@@ -470,7 +475,8 @@ class Exchange(UpstreamLeg):
         else:
             counters.failed(failure.reason)
         if self._lease is not None and phase is Phase.RESPONSE and failure.blame in _UPSTREAM:
-            self._lease.pool.failed()
+            assert self._pool is not None
+            self._pool.failed()
 
     def _end(self) -> Wait:
         """Give back what it holds, and write its line."""

@@ -17,9 +17,10 @@ from proxy import errors
 from proxy.errors import ExchangeError, Phase
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
-from proxy.exchange.request import Request, StreamedBody
+from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.settings import Settings
+from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale, Upload
@@ -31,7 +32,6 @@ from proxy.wire.response import ResponseHead
 QUEUE, CONNECT = Phase.QUEUE, Phase.CONNECT
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
-_MOST_INFORMATIONAL = 16
 HOLD_PAUSE = 0.1
 """Seconds between two attempts: an upstream that is killed loses its connections a moment before its listener."""
 
@@ -50,6 +50,7 @@ class UpstreamLeg:
         "_outgoing",
         "_peer",
         "_peers",
+        "_pool",
         "_queue",
         "_repeatable",
         "_repeated",
@@ -76,6 +77,8 @@ class UpstreamLeg:
         self._lease: UpstreamConnection | None = None
         self._unsent = b""
         """What is left of a request that was sent in part."""
+        self._pool: Pool | None = None
+        """Where the leased connection came from."""
         self._upload: Upload | None = None
         """What sends the rest of the request, if it did not go out at once."""
         self._peers: Sequence[Pool] = ()
@@ -112,9 +115,10 @@ class UpstreamLeg:
         """The upstream closed without a word: why the exchange fails, or None to ask once more after `HOLD_PAUSE`."""
         lease, self._lease = self._lease, None
         assert lease is not None
+        assert self._pool is not None
         lease.close()
         if self._repeated or not self._repeatable:
-            lease.pool.failed()
+            self._pool.failed()
             return ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
         self._repeated = True
         self._context.counters.retry()
@@ -128,36 +132,38 @@ class UpstreamLeg:
         lease, self._lease = self._lease, None
         if lease is None:
             return
+        pool = self._pool
+        assert pool is not None
         if not clean:
-            lease.pool.overran(monotonic())
-        if clean and lease.reusable and not response.close:
+            pool.overran(monotonic())
+        if clean and lease.returnable and not response.close:
             if response.binding:
                 lease.private = True
-            lease.pool.give_back(lease, monotonic(), doubtful=doubtful)
+            pool.give_back(lease, monotonic(), doubtful=doubtful)
             if lease.private:
                 self._downstream.keep(lease)
         else:
-            lease.pool.answered()
+            pool.answered()
             lease.close()
 
     def _read_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
         """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
-        deadline = self._deadline
-        most, lenient = settings.max_response_head, settings.lenient_responses
-        response, rest = lease.first_head(deadline, most, lenient=lenient)
+        response, rest = lease.final_head(
+            self._deadline,
+            settings.read_timeout,
+            settings.max_response_head,
+            lenient=settings.lenient_responses,
+            inform=self._inform if self._request.minor else None,
+        )
         self._first_byte = lease.first_byte - self._request.started
-        informational = 0
-        fields = self._request.fields
-        while response.status < 200 and response.status != 101:
-            informational += 1
-            if informational > _MOST_INFORMATIONAL:
-                raise ExchangeError(errors.BAD_RESPONSE, f"over {_MOST_INFORMATIONAL} informational answers")
-            if self._request.minor and not (response.status == 100 and fields.expect):  # the gateway has sent that one
-                self._downstream.inform(response)
-            response, rest = lease.read_head(rest, monotonic() + settings.read_timeout, most, lenient=lenient)
         if response.fault and response.status != 101 and not is_bodiless(self._request.method, response.status):
             raise ExchangeError(errors.BAD_RESPONSE, response.fault)
         return response, rest
+
+    def _inform(self, response: ResponseHead) -> None:
+        """Pass on an informational response, but for the 100 that the gateway has sent itself."""
+        if response.status != 100 or not self._request.fields.expect:
+            self._downstream.inform(response)
 
     def _lease_or_connect(self, now: float, route: Route) -> UpstreamConnection:
         pools = self._peers or route.cluster.in_turn(self._request)
@@ -165,7 +171,8 @@ class UpstreamLeg:
         if not (self._repeated or self._request.fields.websocket):
             lease = self._resume_private(now, pools, repeatable=self._repeatable)
             if lease is None:
-                lease = pools[0].lease(now, repeatable=self._repeatable)
+                self._pool = pools[0]
+                lease = self._pool.lease(now, repeatable=self._repeatable)
             if lease is not None:
                 self._peer = lease.pool.name
                 return lease
@@ -176,8 +183,10 @@ class UpstreamLeg:
         kept = self._downstream.kept()
         if kept is None:
             return None
-        if kept.pool in pools:
-            return kept.pool.resume(kept, now, repeatable=repeatable)
+        for pool in pools:
+            if pool is kept.pool:
+                self._pool = pool
+                return pool.resume(kept, now, repeatable=repeatable)
         kept.pool.discard(kept)
         return None
 
@@ -188,6 +197,7 @@ class UpstreamLeg:
         held = False
         while True:
             for pool in pools:
+                self._pool = pool
                 self._peer = pool.name
                 self._connecting = CONNECT
                 try:

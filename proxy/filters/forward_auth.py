@@ -19,7 +19,6 @@ from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale
 from proxy.wire.fields import BODILESS
 from proxy.wire.head import CRLF
-from proxy.wire.request import RequestFields
 from proxy.wire.response import ResponseHead
 
 PATIENCE = 10.0
@@ -27,7 +26,6 @@ PATIENCE = 10.0
 
 _MOST_HEAD = 32 << 10
 _MOST_BODY = 256 << 10
-_MOST_INFORMATIONAL = 16
 _ABOUT = (b"x-forwarded-", b"x-real-ip:", b"forwarded:", b"via:")
 _PROOF = (b"cookie:", b"authorization:", b"user-agent:", b"accept:", b"accept-language:")
 _TO_CLIENT = frozenset({301, 302, 303, 307, 308, 401, 403})
@@ -48,9 +46,8 @@ class ForwardAuth:
 
         Raises `ExchangeError`: 503 if the service cannot be asked, 502 if its answer means nothing.
         """
-        question = self._question(request)
         try:
-            response, body = self._ask(question)
+            response, body = self._ask(self._head(request), bound=request.fields.binding)
         except (ConnectRefused, Stale) as problem:
             raise ExchangeError(errors.AUTH_UNAVAILABLE, str(problem)) from None
         except ExchangeError as problem:
@@ -65,7 +62,8 @@ class ForwardAuth:
             )
         raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
 
-    def _question(self, request: Request) -> Request:
+    def _head(self, request: Request) -> bytes:
+        """The head of the service's request, as `UpstreamConnection.send_request` takes it."""
         about = [line for line in request.block.split(CRLF) if line.lower().startswith(_ABOUT)]
         proof = [line for line in request.fields.lines if line.lower().startswith(_PROOF)]
         lines = [
@@ -76,36 +74,31 @@ class ForwardAuth:
             *proof,
             b"",
         ]
-        question = Request(b"GET", self._target, 1, RequestFields(), CRLF.join(lines), request.started)
-        question.fields.binding = request.fields.binding
-        question.id, question.trace = request.id, request.trace
-        return question
+        trace = b"" if request.trace is None else request.trace.lines
+        block = CRLF.join(lines)
+        return b"GET %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n" % (self._target, block, trace, request.id)
 
-    def _ask(self, question: Request) -> tuple[ResponseHead, bytes]:
-        """The final answer and its body. A kept connection that turns out closed is replaced once."""
+    def _ask(self, head: bytes, *, bound: bool) -> tuple[ResponseHead, bytes]:
+        """The final response and its body. A kept connection that turns out closed is replaced once."""
         connection = self._pool.lease(monotonic(), repeatable=True)
         if connection is not None:
             try:
-                return self._ask_on(connection, question)
+                return self._ask_on(connection, head, bound=bound)
             except Stale:
                 pass
-        return self._ask_on(self._pool.connect(PATIENCE), question)
+        return self._ask_on(self._pool.connect(PATIENCE), head, bound=bound)
 
-    def _ask_on(self, connection: UpstreamConnection, question: Request) -> tuple[ResponseHead, bytes]:
+    def _ask_on(self, connection: UpstreamConnection, head: bytes, *, bound: bool) -> tuple[ResponseHead, bytes]:
         clean = False
         try:
-            connection.send_request(question, PATIENCE)
-            response, rest = connection.first_head(monotonic() + PATIENCE, _MOST_HEAD)
-            informational = 0
-            while response.status < 200:
-                informational += 1
-                if informational > _MOST_INFORMATIONAL or response.status == 101:
-                    raise ExchangeError(errors.AUTH_ANSWER, f"status {response.status}")
-                response, rest = connection.read_head(rest, monotonic() + PATIENCE, _MOST_HEAD)
+            connection.send_request(head, None, None, PATIENCE)
+            response, rest = connection.final_head(monotonic() + PATIENCE, PATIENCE, _MOST_HEAD)
+            if response.status == 101:
+                raise ExchangeError(errors.AUTH_ANSWER, "status 101")
             body, clean = _read_body(connection, response, rest)
             # The next question may be about another client.
-            bound = response.binding or question.fields.binding
-            clean = clean and not bound and connection.reusable and not response.close
+            bound = bound or response.binding
+            clean = clean and not bound and connection.returnable and not response.close
         finally:
             if clean:
                 self._pool.give_back(connection, monotonic())

@@ -3,17 +3,26 @@
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from time import monotonic
+from typing import Final, Protocol
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.exchange.request import Request
 from proxy.observe.metrics import PeerSnapshot, PeerState
 from proxy.settings.values.web import Key
 from proxy.upstream.pool import Pool
 from proxy.upstream.queue import Queue
 from proxy.wire.fields import cookie_value, field_value
+from proxy.wire.request import RequestFields
 
-CLIENT = Key("client")
+CLIENT: Final = Key("client")
+
+
+class Balanced(Protocol):
+    """A request, as far as the choice of its peer depends on it."""
+
+    client: str
+    scheme: bytes
+    fields: RequestFields
 
 
 class Peer:
@@ -35,7 +44,7 @@ class Peer:
 
     @property
     def full(self) -> bool:
-        """Whether it has all the connections it may have."""
+        """Whether it has as many connections as it may have."""
         return bool(self.limit) and self.pool.busy >= self.limit
 
     def snapshot(self, now: float) -> PeerSnapshot:
@@ -48,8 +57,8 @@ class Peer:
 class Cluster:
     """Peers that serve the same application.
 
-    A peer that is down or ejected is left out while another is not; where none is left all are tried, because an
-    application that restarts is worth waiting for. A peer that drains by order is never tried.
+    A peer that is down or ejected is left out while another is not; if none is left, all are tried, because an
+    application that restarts is worth waiting for. A peer that an operator drains is never tried.
     """
 
     def __init__(
@@ -71,13 +80,14 @@ class Cluster:
         self._tokens = {_token(peer): peer for peer in self._candidates}
         limited = any(peer.limit for peer in self._candidates)
         plain = len(self._candidates) == 1 and not limited and not sticky
-        self._only = (self._candidates[0].pool,) if plain else None
+        self.only: Final = self._candidates[0].pool if plain else None
+        """The pool of every request, if there is nothing to choose and none has to wait for room."""
         self.successor: Cluster | None = None
         """The same route's cluster in the tables that replaced this one's."""
 
     @property
     def newest(self) -> "Cluster":
-        """The cluster that serves the route now: a request that waits for a peer need not wait for one that left."""
+        """The cluster that serves the route now, so that a waiting request does not wait for peers that are gone."""
         cluster = self
         while cluster.successor is not None:
             cluster = cluster.successor
@@ -87,14 +97,14 @@ class Cluster:
     def pools(self) -> Sequence[Pool]:
         return tuple(peer.pool for peer in self.peers)
 
-    def in_turn(self, request: Request) -> Sequence[Pool]:
-        """The peers this request should try, best first. Waits where all have the connections they may have.
+    def in_turn(self, request: Balanced) -> Sequence[Pool]:
+        """The peers this request should try, best first. Waits if all have as many connections as they may have.
 
         Raises `ExchangeError`.
         """
-        return self._only or [peer.pool for peer in self._with_room(request)]
+        return [peer.pool for peer in self._with_room(request)] if self.only is None else (self.only,)
 
-    def _with_room(self, request: Request) -> Sequence[Peer]:
+    def _with_room(self, request: Balanced) -> Sequence[Peer]:
         if not self._candidates:
             raise ExchangeError(errors.DRAINED)
         queue = self.queue
@@ -116,15 +126,15 @@ class Cluster:
             peer.weight = peer.full_weight * peer.pool.health.share(now)
         return usable
 
-    def _ordered(self, peers: Sequence[Peer], request: Request) -> Sequence[Peer]:
+    def _ordered(self, peers: Sequence[Peer], request: Balanced) -> Sequence[Peer]:
         if self.sticky:
-            kept = self._tokens.get(self._cookie(request))
-            if kept is not None and kept in peers:
-                return [kept, *(peer for peer in peers if peer is not kept)]
+            preferred = self._tokens.get(self._cookie(request))
+            if preferred is not None and preferred in peers:
+                return [preferred, *(peer for peer in peers if peer is not preferred)]
         return self._choose(peers, self._key_of(request)) if len(peers) > 1 else peers
 
-    def _key_of(self, request: Request) -> bytes:
-        """What tells this request's client from others; its address where the field or cookie is missing."""
+    def _key_of(self, request: Balanced) -> bytes:
+        """The key of this request's client; its address if the field or cookie is missing."""
         kind, name = self._key.kind, self._key.name.encode()
         value = None
         if kind == "header":
@@ -133,13 +143,13 @@ class Cluster:
             value = cookie_value(request.fields.lines, name)
         return value or request.client.encode()
 
-    # Sticky cookies: an opaque name of a peer, so that a browser comes back to it.
+    # Sticky cookies: an opaque name of a peer, so that a browser returns to it.
 
-    def _cookie(self, request: Request) -> bytes:
+    def _cookie(self, request: Balanced) -> bytes:
         return cookie_value(request.fields.lines, self.sticky) or b""
 
-    def sticky_line(self, request: Request, peer_name: str) -> bytes | None:
-        """The Set-Cookie line that keeps this client at the peer that served it, if it has no such cookie yet."""
+    def sticky_line(self, request: Balanced, peer_name: str) -> bytes | None:
+        """The Set-Cookie line that keeps this client at the peer that served it; None if it has that cookie."""
         token = next((token for token, peer in self._tokens.items() if peer.name == peer_name), None)
         if token is None or self._cookie(request) == token:
             return None

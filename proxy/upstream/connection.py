@@ -1,97 +1,135 @@
-"""One connection to a peer: sending a request on it, reading the heads that come back."""
+"""One connection to a peer: sending a request on it, reading the response heads that come back."""
 
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Final, Protocol
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
-from proxy.exchange.request import Request, StreamedBody
+from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
-from proxy.net.spool import Spool
 from proxy.net.stream import Stream
+from proxy.upstream.body import Body, StreamedBody, framing
 from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import is_bodiless
 from proxy.wire.head import END, bare_line_feed
 from proxy.wire.lenient import split_head
 from proxy.wire.response import ResponseHead, parse_response_head
 
-if TYPE_CHECKING:
-    from proxy.upstream.pool import Pool
+MOST_INFORMATIONAL: Final = 16
+"""Informational responses that may precede a final one."""
 
+_FIRST: Final = ord("H")  # of every HTTP/1 response
 
-_FIRST = ord("H")  # of every HTTP/1 answer
-
-_SETTINGS = b"\x04"
+_SETTINGS: Final = b"\x04"
 """The type of the frame with which an HTTP/2 server begins (RFC 9113 section 3.4), its fourth byte."""
 
-_TLS_ALERT = b"\x15\x03"
+_TLS_ALERT: Final = b"\x15\x03"
+
+
+class ConnectionPool(Protocol):
+    """The pool of a connection, as the connection sees it."""
+
+    @property
+    def name(self) -> str:
+        """The peer's address."""
+
+    def on_idle_readable(self, connection: "UpstreamConnection") -> None:
+        """The peer has closed an idle connection, or sent something on it."""
+
+    def on_closed(self, connection: "UpstreamConnection") -> None:
+        """The connection was closed."""
+
+    def discard(self, connection: "UpstreamConnection") -> None:
+        """Close an idle connection."""
+
+
+class Awaiting(Protocol):
+    """An exchange that waits for the response in the event loop's callbacks."""
+
+    def drive_inline(self) -> None:
+        """The response, or EOF, can be read, or the deadline has passed."""
+
+
+Inform = Callable[[ResponseHead], None]
+"""What passes on an informational response."""
+
+
+class LastHead:
+    """The head of a peer's last response to its last byte, which is often the next one's too, and what it says."""
+
+    __slots__ = ("data", "response")
+
+    def __init__(self) -> None:
+        self.data = END  # no response that can be read begins with it
+        self.response = ResponseHead(1, 502, b"")
 
 
 class UpstreamConnection(Stream):
-    """A connection, leased for one exchange at a time or idle in its pool.
-
-    `spoiled` says that it cannot carry another exchange; `first_byte` is when this one's answer began (monotonic
-    seconds, 0 before).
-    """
+    """A connection, leased for one exchange at a time or idle in its pool."""
 
     __slots__ = (
-        "_callback",
-        "_heard",
+        "_last",
+        "_received",
+        "awaiting",
         "first_byte",
         "idle_since",
         "pool",
         "preamble",
         "private",
-        "reused",
-        "spoiled",
+        "reusable",
         "upload",
     )
 
-    def __init__(self, sock: Socket, pool: "Pool") -> None:
-        super().__init__(sock, pool.hub, pool.deadlines)
-        self.pool = pool
-        pool.open += 1
-        self.reused = False
+    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines, pool: ConnectionPool, last: LastHead) -> None:
+        super().__init__(sock, hub, deadlines)
+        self.pool: Final = pool
+        self._last: Final = last
         self.idle_since = 0.0
-        """When its last answer ended (monotonic seconds); 0 while leased."""
-        self.spoiled = False
+        """When its last response ended (monotonic seconds); 0 while leased."""
+        self.reusable = True
+        """Whether another exchange may follow on it, as far as this one has come."""
         self.private = False
-        """One client has authenticated it, or is asked to: nobody else may have it."""
+        """One client has authenticated it, or may do so: nobody else may use it."""
         self.preamble = b""
         """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
+        """When the response began (monotonic seconds); 0 before."""
         self.upload: Upload | None = None
-        """What sends the rest of a request, where it did not go out at once."""
-        self._heard = b""  # bytes of the response that `whole_response` left
-        self._callback: Callable[[], None] | None = None
+        """What sends the rest of a request that did not go out at once."""
+        self._received = b""  # bytes of the response that `whole_response` left
+        self.awaiting: Awaiting | None = None
 
     def on_readable(self) -> None:
-        if self.idle_since:
-            self.pool.disturbed(self)
+        awaiting = self.awaiting
+        if awaiting is not None:
+            self.awaiting = None
+            awaiting.drive_inline()
+        elif self.idle_since:
+            self.pool.on_idle_readable(self)
         else:
             self.read_watcher.stop()
 
     def expire(self) -> None:
+        awaiting = self.awaiting
         if self.idle_since:
             self.pool.discard(self)
-        elif self._callback is not None:
-            self._callback()
+        elif awaiting is not None:
+            self.awaiting = None
+            awaiting.drive_inline()
         else:
             super().expire()
 
     def close(self) -> None:
         if not self.closed:
-            self.pool.open -= 1
             if self.upload is not None:
                 self.upload.stop()
             super().close()
-            if self.idle_since == 0.0:
-                self.pool.has_room()
+            self.pool.on_closed(self)
 
     def alive(self) -> bool:
-        """Whether the peer has neither closed nor spoken at this moment."""
+        """Whether the peer has neither closed nor sent anything at this moment."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -108,84 +146,87 @@ class UpstreamConnection(Stream):
 
     # Without waiting, for an exchange that runs in the loop's callbacks.
 
-    def send_at_once(self, request: Request) -> bytes:
-        """Send a request whose body, if it has one, is here; what was not taken at once is returned, for `send_rest`.
+    def send_at_once(self, head: bytes, body: bytes | None, length: int | None) -> bytes:
+        """Send a request as `send_request` does; what was not taken at once is returned, for `send_rest`.
 
         Raises `OSError` if nothing was sent, `ExchangeError` as `send_request`.
         """
-        body = request.body
-        data = _head(request, b"" if body is None and request.length is None else _framing(request))
-        if isinstance(body, bytes):
-            data += body
-        sent = self.sock.send(data)
-        return data[sent:]
-
-    def await_callback(self, callback: Callable[[], None], deadline: float) -> None:
-        """Call back when the answer, or EOF, can be read, or when the deadline has passed."""
-        self._callback = callback
-        self.deadline = deadline
-        reader = self.read_watcher
-        if reader.active:
-            reader.callback = callback
+        if body is None and length is None:
+            data = head + b"\r\n"
         else:
-            reader.start(callback)
+            data = b"%s%s\r\n%s" % (head, framing(body, length), body or b"")
+        sent = self.sock.send(data)
+        return b"" if sent == len(data) else data[sent:]
 
-    def end_callback(self) -> None:
-        """The answer is here, or the rest of it is for `first_head`."""
-        self._callback = None
-        self.read_watcher.callback = self.on_readable
+    def await_response(self, exchange: Awaiting, deadline: float) -> None:
+        """Call the exchange once, when the response or EOF can be read or the deadline has passed."""
+        self.awaiting = exchange
+        self.deadline = deadline
+        if not self.read_watcher.active:
+            self.read_watcher.start(self.on_readable)
 
     def whole_response(self, method: bytes, most: int) -> tuple[ResponseHead, bytes] | None:
-        """A final response that came in one piece, with its body; anything else is left for `first_head`, and None."""
+        """A final response that came in one piece, with its body; anything else is left for `final_head`, and None."""
         try:
             data = self.sock.recv(HEAD_RECEIVE_SIZE)
         except OSError:
             return None
-        if data:
-            self.first_byte = monotonic()
-            self._heard = data
-        pool = self.pool
-        if data.startswith(pool.last_head):
-            response = pool.last_response
-            size = len(pool.last_head)
+        last = self._last
+        if data.startswith(last.data):
+            response = last.response
+            size = len(last.data)
         else:
             size = data.find(END) + 4
-            if size < 4:
+            found = self._parse(data, size)
+            if found is None:
                 return None
+            response = found
+        body = data[size:]
+        if size > most + 4 or (response.content_length != len(body) and not is_bodiless(method, response.status)):
+            self._keep(data)
+            return None
+        self.first_byte = monotonic()
+        return response, body
+
+    def _parse(self, data: bytes, size: int) -> ResponseHead | None:
+        """The final head that is the first `size` bytes of what has come; None if it is none, which is then kept."""
+        if size >= 4:
             try:
                 response = parse_response_head(data[: size - 4])
             except ExchangeError:
-                return None
-            if not response.private:
-                pool.last_head, pool.last_response = data[:size], response
-        body = data[size:]
-        status = response.status
-        if status < 200 or size > most + 4:
-            return None
-        if (response.content_length != len(body) or response.fault) and not is_bodiless(method, status):
-            return None
-        self._heard = b""
-        self.end_callback()
-        return response, body
+                pass
+            else:
+                if response.status >= 200:
+                    if not response.private:
+                        self._last.data, self._last.response = data[:size], response
+                    return response
+        self._keep(data)
+        return None
+
+    def _keep(self, data: bytes) -> None:
+        """Leave what was received to `final_head`."""
+        if data:
+            self.first_byte = monotonic()
+            self._received = data
 
     # Sending the request.
 
-    def send_request(self, request: Request, timeout: float) -> None:
-        """Send head and body. What does not go at once is sent by `upload`, beside the reading of the answer.
+    def send_request(self, head: bytes, body: Body | None, length: int | None, timeout: float) -> None:
+        """Send a request; `upload` sends what does not go at once, while the response is read.
 
-        `timeout` is the longest time without progress, in seconds. Raises `Stale`, `ExchangeError` or, from a streamed
-        body, `ClientGone`: here, or in the greenlet that called. A body of another length than is announced is never
-        sent: the rest of it, or of the announcement, would be read as the next request (RFC 9112 section 6.3).
+        `head` is the request line and the fields, but for those of framing and the empty line. `length` is the body's,
+        None if there is none or it is not known; `timeout` the longest time without progress, in seconds. Raises
+        `Stale`, `ExchangeError` or, from a streamed body, `ClientGone`: here, or in the greenlet that called. A body of
+        another length than is announced is never sent.
         """
-        body = request.body
-        framing = _framing(request)
+        framed = framing(body, length)
         if body is not None and isinstance(body, StreamedBody) and body.expects_continue:
-            framing += b"Expect: 100-continue\r\n"
-        data = self.preamble + _head(request, framing)
+            framed += b"Expect: 100-continue\r\n"
+        data = b"%s%s%s\r\n" % (self.preamble, head, framed)
         if body is None or isinstance(body, bytes):
             self.send_rest(data + (body or b""), timeout)
         else:
-            self.upload = Upload(self, data, body, request.length, timeout)
+            self.upload = Upload(self, data, body, length, timeout)
             self.upload.start()
 
     def send_rest(self, data: bytes, timeout: float) -> None:
@@ -193,7 +234,7 @@ class UpstreamConnection(Stream):
         try:
             sent = self.send(data)
         except OSError as error:
-            self.spoiled = True
+            self.reusable = False
             if not self.has_spoken:
                 raise Stale(error.strerror or "") from None
             return
@@ -203,30 +244,48 @@ class UpstreamConnection(Stream):
 
     @property
     def has_spoken(self) -> bool:
-        """Whether bytes of an answer have come, read or not (RFC 9112 section 9.5)."""
+        """Whether bytes of a response have come, read or not (RFC 9112 section 9.5)."""
         return bool(self.first_byte) or self.has_bytes()
 
     @property
-    def reusable(self) -> bool:
-        """Whether it may carry another exchange once the answer to this one was read to its end."""
-        return not self.spoiled and (self.upload is None or self.upload.whole)
+    def returnable(self) -> bool:
+        """Whether it may carry another exchange once the response to this one was read to its end."""
+        return self.reusable and (self.upload is None or self.upload.whole)
 
     # Reading what comes back.
 
-    def first_head(self, deadline: float, most: int, *, lenient: bool = False) -> tuple[ResponseHead, bytes]:
-        """The first head of the answer and the bytes behind it; arguments and errors as for `read_head`."""
-        heard, self._heard = self._heard, b""
-        return self.read_head(heard, deadline, most, lenient=lenient)
-
-    def read_head(
-        self, data: bytes, deadline: float, most: int, *, lenient: bool = False
+    def final_head(
+        self,
+        deadline: float,
+        timeout: float,
+        most: int,
+        *,
+        lenient: bool = False,
+        inform: Inform | None = None,
     ) -> tuple[ResponseHead, bytes]:
-        """The next head and the bytes behind it; `data` was read before, a head over `most` bytes is refused.
+        """The final head of the response, or a 101, and the bytes behind it.
 
-        `lenient` takes those of old servers too (`proxy.wire.lenient`).
-        The time up to `deadline` begins anew when all of the request was sent, if that is later. Raises `Stale` if the
-        upstream closes without a byte, else `ExchangeError`; from a streamed body, `ClientGone`.
+        `inform` gets the informational ones before it (RFC 9110 section 15.2), each of which moves the deadline
+        `timeout` seconds from now if that is later. A head over `most` bytes is refused; `lenient` takes those of old
+        servers too (`proxy.wire.lenient`). The time up to `deadline` begins anew when all of the request was sent, if
+        that is later. Raises `Stale` if the upstream closes without a byte, else `ExchangeError`; from a streamed body,
+        `ClientGone`.
         """
+        data, self._received = self._received, b""
+        response, data = self._read_head(data, deadline, most, lenient=lenient)
+        informational = 0
+        while response.status < 200 and response.status != 101:
+            informational += 1
+            if informational > MOST_INFORMATIONAL:
+                raise ExchangeError(errors.BAD_RESPONSE, f"over {MOST_INFORMATIONAL} informational responses")
+            if inform is not None:
+                inform(response)
+            deadline = max(deadline, monotonic() + timeout)
+            response, data = self._read_head(data, deadline, most, lenient=lenient)
+        return response, data
+
+    def _read_head(self, data: bytes, deadline: float, most: int, *, lenient: bool) -> tuple[ResponseHead, bytes]:
+        """The next head and the bytes behind it; `data` was read before."""
         upload = self.upload
         silence = 0.0 if upload is None else deadline - monotonic()
         while True:
@@ -247,7 +306,7 @@ class UpstreamConnection(Stream):
             except OSError as error:
                 raise self._closed_early(data, error.strerror or "") from None
             if not more:
-                raise self._closed_early(data, "closed without an answer")
+                raise self._closed_early(data, "closed without a response")
             if not data:
                 self.first_byte = self.first_byte or monotonic()
                 data = more
@@ -255,7 +314,7 @@ class UpstreamConnection(Stream):
                 data += more
 
     def _deadline_after(self, silence: float) -> float:
-        """The deadline that follows one that has passed: for an answer whose request was still being sent."""
+        """The deadline that follows one that has passed while the request was still being sent."""
         upload = self.upload
         if upload is not None:
             if upload.held:
@@ -280,7 +339,7 @@ def _split_head(data: bytes, most: int, *, lenient: bool) -> tuple[bytes, bytes]
         end = data.find(END)
         found = None if end < 0 else (data[:end], data[end + 4 :])
     if data[0] != _FIRST or end > most or (end < 0 and not _may_become_head(data, most, lenient=lenient)):
-        raise ExchangeError(errors.BAD_RESPONSE, _spoken(data))
+        raise ExchangeError(errors.BAD_RESPONSE, _explained(data))
     return found
 
 
@@ -289,44 +348,10 @@ def _may_become_head(data: bytes, most: int, *, lenient: bool) -> bool:
     return len(data) <= most and data.startswith(b"HTTP/1."[: len(data)]) and (lenient or not bare_line_feed(data))
 
 
-def _spoken(data: bytes) -> str:
-    """What an answer is that is not HTTP/1, for the operator: usually the address is another service's."""
+def _explained(data: bytes) -> str:
+    """What a response is that is not HTTP/1, for the operator: usually the address is another service's."""
     if data[:2] == b"\0\0" and data[3:4] == _SETTINGS:
-        return "the application speaks HTTP/2 alone, as gRPC does; the gateway asks applications over HTTP/1.1"
+        return "the application speaks HTTP/2 only, as gRPC does; the gateway speaks HTTP/1.1 to applications"
     if data[:2] == _TLS_ALERT:
-        return "the application speaks TLS; the gateway asks applications without it"
+        return "the application speaks TLS; the gateway connects to applications without it"
     return f"its head begins with {data[:16]!r}"
-
-
-def _framing(request: Request) -> bytes:
-    """The field line that frames the body; the length of one that is streamed is seen to as it is sent.
-
-    Raises `ExchangeError` for a body at hand that is not as long as announced.
-    """
-    length, body = request.length, request.body
-    if body is None:
-        if length is None:
-            return b""
-        at_hand = 0
-    elif isinstance(body, bytes):
-        at_hand = len(body)
-    elif isinstance(body, Spool):
-        at_hand = body.length
-    else:
-        return b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
-    if length != at_hand:
-        raise ExchangeError(errors.INTERNAL, f"a body of {at_hand} bytes is announced with {length}")
-    return b"Content-Length: %d\r\n" % at_hand
-
-
-def _head(request: Request, framing: bytes) -> bytes:
-    """The head that the upstream is sent: `block` holds every field but the ones that differ each time."""
-    if request.trace is not None:
-        framing += request.trace.lines
-    return b"%s %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n\r\n" % (
-        request.method,
-        request.target,
-        request.block,
-        framing,
-        request.id,
-    )

@@ -1,12 +1,12 @@
 """Connections to one peer: leased for one exchange, then returned for the next or discarded.
 
-An idle connection's read watcher stays on. Whatever it reports, EOF or bytes that nobody asked for, the connection is
-of no use any more and leaves the pool before anybody leases it. Where it stands says which request may have it:
+An idle connection's read watcher stays on. Whatever it reports, EOF or bytes that were not asked for, the connection is
+unusable and leaves the pool before it can be leased. There are three kinds of idle connections:
 
-    idle       any. The last returned is leased first: it is the one least likely to be near the peer's idle limit, and
-               the surplus of a past peak ages out at the other end
-    doubtful   none: its last answer announced a body that it must not have. Idle after `_DOUBT` seconds
-    private    those of the client that it is authenticated for, or may become so (`resume`)
+    idle       for any request. The last returned is leased first: it is the least likely to be near the peer's idle
+               limit, and the surplus of a past peak ages out at the other end
+    doubtful   for none: its last response announced a body that it must not have. Idle after `_DOUBT` seconds
+    private    for requests of the client that has authenticated it, or may do so (`resume`)
 """
 
 import errno
@@ -25,17 +25,15 @@ from proxy.net.sockets import Socket
 from proxy.observe.metrics import PeerCounters
 from proxy.settings.values import Address
 from proxy.upstream.conduct import Conduct
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import LastHead, UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
-from proxy.wire.head import END
 from proxy.wire.proxy_protocol import endpoints_of, header
-from proxy.wire.response import ResponseHead
 
 HEALTH = HealthLimits()
 
 _DOUBT = 0.25
-"""Seconds after an answer in which more bytes are taken for a part of it; what comes later is a farewell (408)."""
+"""Seconds after a response in which more bytes count as a part of it; later ones announce the peer's close (408)."""
 
 # A unix socket whose backlog is full answers EAGAIN instead of waiting.
 _REFUSED = {
@@ -51,7 +49,7 @@ _REFUSED = {
 
 
 class ConnectRefused(Exception):  # noqa: N818 - names what happened
-    """Nobody accepts at the peer's address: nothing was sent, so any request may wait and try again."""
+    """The peer's address accepts no connection: nothing was sent, so any request may wait and try again."""
 
 
 class Pool:
@@ -83,15 +81,12 @@ class Pool:
         self._private: set[UpstreamConnection] = set()
         self.conduct = Conduct(self.name)
         self.open = 0
-        """Connections that stand, idle or leased."""
+        """Connections, idle or leased."""
         self.health = Health(health)
         self._proxy_protocol = proxy_protocol
         self._queues: list[Queue] = []
         self._closed = False
-        self.last_head = END  # no answer that can be read begins with it
-        """The head of the last answer to its last byte: often the next one's too."""
-        self.last_response = ResponseHead(1, 502, b"")
-        """What it says."""
+        self._last_head = LastHead()
 
     @property
     def idle_count(self) -> int:
@@ -140,7 +135,6 @@ class Pool:
                 continue
             connection.idle_since = 0.0
             connection.deadline = NEVER
-            connection.reused = True
             self.counters.reuse()
             return connection
         return None
@@ -190,8 +184,8 @@ class Pool:
         if self._queues:
             self.has_room()
 
-    def disturbed(self, connection: UpstreamConnection) -> None:
-        """The peer has closed an idle connection, or spoken on it unasked."""
+    def on_idle_readable(self, connection: UpstreamConnection) -> None:
+        """The peer has closed an idle connection, or sent something on it."""
         now = monotonic()
         doubtful = connection in self._doubtful
         overran = now - connection.idle_since < _DOUBT and connection.has_bytes()
@@ -200,6 +194,12 @@ class Pool:
             self.conduct.sends_bodies = True
         elif overran:
             self.overran(now)
+
+    def on_closed(self, connection: UpstreamConnection) -> None:
+        """A connection was closed."""
+        self.open -= 1
+        if connection.idle_since == 0.0:
+            self.has_room()
 
     def overran(self, now: float) -> None:
         """The peer has sent bytes behind an answer."""
@@ -238,15 +238,15 @@ class Pool:
         raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")
 
     def _introduce(self, connection: UpstreamConnection) -> None:
-        """Speak for ourselves; whoever makes a connection for a client says so instead.
+        """Send a PROXY header that names the gateway itself, for connections that are not made for one client.
 
-        A connection of nobody's (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an
+        A header without addresses (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an
         address of their peer.
         """
         own, peer = connection.sock.getsockname(), connection.sock.getpeername()
         client = own[0] if isinstance(own, tuple) else ""
         connection.preamble = header(self._proxy_protocol, endpoints_of(client, own, peer))
-        connection.spoiled = True  # it is one client's: nobody else's request may follow on it
+        connection.reusable = False  # it is one client's: no other client's request may follow on it
 
     def _addresses(self) -> list[tuple[int, object]]:
         """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's."""
@@ -269,7 +269,8 @@ class Pool:
             code = sock.connect_ex(address)  # type: ignore[arg-type]
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
-            connection = UpstreamConnection(sock, self)
+            connection = UpstreamConnection(sock, self.hub, self.deadlines, self, self._last_head)
+            self.open += 1
             if code:
                 connection.wait_writable(monotonic() + timeout)
                 failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -1,4 +1,4 @@
-"""Active health checks: asking a peer for a path, again and again."""
+"""Active health checks: requests for one path of a peer, at intervals."""
 
 import random
 from collections.abc import Callable
@@ -8,10 +8,8 @@ from time import monotonic, time
 import gevent
 
 from proxy.errors import ExchangeError
-from proxy.exchange.request import Request
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale
-from proxy.wire.request import RequestFields
 
 _MOST_HEAD = 16 << 10
 _SPREAD = 0.1
@@ -25,10 +23,10 @@ _NOT_KNOWN = (range(400, 401), range(421, 422))
 
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """What to ask for and how often. `interval` and `timeout` are seconds.
+    """What to request and how often. `interval` and `timeout` are seconds.
 
-    `host` empty: nobody has said under which name the application is served, so the peer's address stands in the Host
-    field, and an application that does not know that name lives all the same. `statuses` empty: the usual ones.
+    `host` empty: the name that the application is served under is not known, so the Host field has the peer's address,
+    and an application that refuses that name counts as healthy all the same. `statuses` empty: the usual ones.
     """
 
     path: str
@@ -57,7 +55,7 @@ class Probe:
 
     def _run(self) -> None:
         while True:
-            fault = ask(self.pool, self.probing)
+            fault = probe(self.pool, self.probing)
             health = self.pool.health
             health.last_probe = int(time())
             if health.probed(monotonic(), good=not fault):
@@ -65,20 +63,18 @@ class Probe:
             gevent.sleep(self.probing.interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311 - no secret
 
 
-def ask(pool: Pool, probing: Probing) -> str:
-    """Ask once, on a connection of its own; what is wrong with the answer, or nothing. Raises nothing."""
+def probe(pool: Pool, probing: Probing) -> str:
+    """Send one request, on a connection of its own; what is wrong with the response, or nothing. Raises nothing."""
     host = probing.host or ("localhost" if pool.address.path else pool.name)
-    lines = f"Host: {host}\r\nX-Forwarded-Proto: {probing.scheme}\r\nUser-Agent: aragora-proxy\r\nConnection: close\r\n"
-    request = Request(b"GET", probing.path.encode(), 1, RequestFields(), lines.encode(), monotonic())
-    request.id = b"probe"
+    head = (
+        f"GET {probing.path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {probing.scheme}\r\n"
+        "User-Agent: aragora-proxy\r\nConnection: close\r\nX-Request-ID: probe\r\n"
+    )
     connection = None
     try:
         connection = pool.connect(probing.timeout)
-        connection.send_request(request, probing.timeout)
-        deadline = monotonic() + probing.timeout  # of the final answer, whatever is said before it
-        response, rest = connection.first_head(deadline, _MOST_HEAD)
-        while response.status < 200:
-            response, rest = connection.read_head(rest, deadline, _MOST_HEAD)
+        connection.send_request(head.encode(), None, None, probing.timeout)
+        response, _ = connection.final_head(monotonic() + probing.timeout, 0.0, _MOST_HEAD)
     except (ConnectRefused, Stale, ExchangeError) as error:
         return str(error)
     finally:

@@ -17,19 +17,17 @@ import errno
 from collections.abc import Callable
 from enum import Enum, auto
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.exchange.request import StreamedBody, silent
-from proxy.net.event_loop import NEVER
+from proxy.net.event_loop import NEVER, Deadlines
 from proxy.net.spool import Spool
+from proxy.net.stream import Sink
+from proxy.upstream.body import StreamedBody, stalled
 from proxy.wire.body import LAST_CHUNK, chunk
-
-if TYPE_CHECKING:
-    from proxy.upstream.connection import UpstreamConnection
 
 _CONTINUE_PATIENCE = 1.0
 """Seconds that an upstream has to say whether it wants the body of a request with Expect: 100-continue."""
@@ -52,6 +50,16 @@ class Progress(Enum):
 
 
 HELD, HUNGRY, BLOCKED, WHOLE, STOPPED = Progress  # found faster than an attribute of the enumeration
+
+
+class Outlet(Sink, Protocol):
+    """The connection that a request is sent on."""
+
+    deadlines: Deadlines
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether bytes of a response have come, read or not."""
 
 
 class Upload:
@@ -77,7 +85,7 @@ class Upload:
 
     def __init__(
         self,
-        connection: "UpstreamConnection",
+        connection: Outlet,
         unsent: bytes,
         body: Spool | StreamedBody | None,
         length: int | None,
@@ -289,7 +297,7 @@ class Upload:
             return
         body = self._body
         if self._progress is HUNGRY and isinstance(body, StreamedBody):
-            limit, error = body.timeout, silent(body.timeout)
+            limit, error = body.timeout, stalled(body.timeout)
         else:
             limit, error = self._timeout, ExchangeError(errors.SEND_TIMEOUT)
         self.deadline = self.heard_at + limit

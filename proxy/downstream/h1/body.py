@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
-from proxy.exchange.request import Request, StreamedBody, silent
+from proxy.exchange.request import Request
 from proxy.net import splice
 from proxy.net.sockets import RECEIVE_SIZE
 from proxy.net.spool import REQUESTS, Spool, room
 from proxy.settings import Settings
+from proxy.upstream.body import StreamedBody, stalled
 from proxy.wire.body import ChunkedDecoder
 from proxy.wire.request import check_trailers
 
@@ -39,7 +40,7 @@ class Pace:
 
     def late(self) -> ExchangeError:
         """What it means that the deadline has passed."""
-        return silent(self._timeout)
+        return stalled(self._timeout)
 
     def took(self, count: int) -> None:
         self._received += count

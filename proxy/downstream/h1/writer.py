@@ -6,11 +6,12 @@ from proxy import errors
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.origin import socket_names
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
-from proxy.exchange.request import Request, StreamedBody
+from proxy.exchange.request import Request
 from proxy.exchange.tunnel_side import Side
 from proxy.net.event_loop import Watcher
 from proxy.net.sockets import END_FOLLOWS, Socket
 from proxy.net.stream import Sink, Stream
+from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.body import LAST_CHUNK
 from proxy.wire.fields import informational

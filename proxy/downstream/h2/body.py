@@ -12,10 +12,11 @@ from h2.exceptions import ProtocolError
 from proxy import errors
 from proxy.downstream.h1.body import Pace, check_length, new_spool, store, too_large
 from proxy.errors import ClientGone, DeadlinePassed
-from proxy.exchange.request import Request, StreamedBody
+from proxy.exchange.request import Request
 from proxy.net.event_loop import NEVER
 from proxy.net.spool import Spool
 from proxy.settings import Settings
+from proxy.upstream.body import StreamedBody
 from proxy.wire.h2_head import Malformed
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ SETTINGS = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"
 @pytest.mark.parametrize(
     ("spoken", "told"),
     [
-        (SETTINGS, "the application speaks HTTP/2 alone, as gRPC does"),
-        (SETTINGS + b"\0\0\x04\x08\0\0\0\0\0\0\r\n\r\n", "the application speaks HTTP/2 alone, as gRPC does"),
-        (b"\0\0\0\x04\0\0\0\0\0", "the application speaks HTTP/2 alone, as gRPC does"),
+        (SETTINGS, "the application speaks HTTP/2 only, as gRPC does"),
+        (SETTINGS + b"\0\0\x04\x08\0\0\0\0\0\0\r\n\r\n", "the application speaks HTTP/2 only, as gRPC does"),
+        (b"\0\0\0\x04\0\0\0\0\0", "the application speaks HTTP/2 only, as gRPC does"),
         (b"\x15\x03\x01\0\x02\x02\x46", "the application speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "its head begins with b'SSH-2.0-OpenSSH_"),
         (b"\0\x01\x02", "its head begins with b'\\x00\\x01\\x02'"),
@@ -45,7 +45,7 @@ def test_a_probe_names_it_too(manual: Manual, start: Callable[..., Gateway]) -> 
     gateway = start(manual.address, "--health-path", "/up", "--health-fall", "1", "--health-timeout", "20")
     manual.accept().sendall(SETTINGS)
     until(lambda: "is down: " in gateway.log, "the peer is down")
-    assert re.search(r"is down: .*: the application speaks HTTP/2 alone", gateway.log)
+    assert re.search(r"is down: .*: the application speaks HTTP/2 only", gateway.log)
 
 
 @pytest.mark.parametrize("sent", [PREFACE, PREFACE + SETTINGS, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"])

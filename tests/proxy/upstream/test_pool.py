@@ -12,13 +12,11 @@ import pytest
 from gevent import socket as gevent_socket
 
 from proxy.errors import ExchangeError
-from proxy.exchange.request import Request
 from proxy.observe.metrics import Board
 from proxy.settings.values import Address
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale
-from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, arrives, in_loop, until
 
 
@@ -68,7 +66,6 @@ def test_the_last_returned_is_leased_first(loop: Loop, peers: list[Peer]) -> Non
     peer.pool.give_back(first, 1.0)
     peer.pool.give_back(second, 1.0)
     assert peer.pool.lease(1.0, repeatable=True) is second
-    assert second.reused
     assert peer.pool.lease(1.0, repeatable=True) is first
     assert (peer.pool.open, peer.pool.idle_count) == (2, 0)
     first.close()
@@ -300,20 +297,18 @@ def test_what_was_not_taken_at_once_is_sent_later_and_whole(loop: Loop, peers: l
     peer = _peer(peers, loop)
     connection = peer.connect()
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    request = Request(b"POST", b"/", 1, RequestFields(), b"Host: a\r\n", 0.0)
-    request.body = bytes(range(256)) * 4096
-    request.length = len(request.body)
-    unsent = connection.send_at_once(request)
-    assert 0 < len(unsent) < len(request.body)
-    assert request.body.endswith(unsent)
+    body = bytes(range(256)) * 4096
+    unsent = connection.send_at_once(b"POST / HTTP/1.1\r\nHost: a\r\n", body, len(body))
+    assert 0 < len(unsent) < len(body)
+    assert body.endswith(unsent)
     connection.send_rest(unsent, 10.0)  # does not wait for the peer
     got = b""
-    while not got.endswith(request.body):
+    while not got.endswith(body):
         piece = peer.accepted[0].recv(65536)
         assert piece
         got += piece
     assert got.startswith(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n")
-    until(lambda: connection.reusable)
+    until(lambda: connection.returnable)
     peer.accepted[0].close()
     connection.close()
 
@@ -327,5 +322,5 @@ def test_the_rest_of_a_request_to_a_peer_that_left_is_stale(loop: Loop, peers: l
     arrives(connection)
     with pytest.raises(Stale):
         connection.send_rest(b"rest", 10.0)
-    assert connection.spoiled
+    assert not connection.reusable
     connection.close()

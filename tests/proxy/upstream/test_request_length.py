@@ -6,10 +6,9 @@ import pytest
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.exchange.request import Request, StreamedBody
 from proxy.net.spool import Spool
+from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
-from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, in_loop, read_all
 from tests.proxy.upstream.test_pool import Peer
 
@@ -75,10 +74,7 @@ RIGHT: dict[str, tuple[bytes | Spool | StreamedBody | None, int | None, bytes, b
 }
 
 
-def request(body: bytes | Spool | StreamedBody | None, length: int | None) -> Request:
-    made = Request(b"POST", b"/", 1, RequestFields(), b"Host: x\r\n", 0.0)
-    made.body, made.length, made.id = body, length, b"1"
-    return made
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nX-Request-ID: 1\r\n"
 
 
 def on_a_connection(test: Callable[[UpstreamConnection], None]) -> bytes:
@@ -106,7 +102,7 @@ def on_a_connection(test: Callable[[UpstreamConnection], None]) -> bytes:
 def test_nothing_is_sent_of_a_body_that_is_not_as_announced(way: Callable[..., object], name: str) -> None:
     def test(connection: UpstreamConnection) -> None:
         with pytest.raises(ExchangeError) as raised:
-            way(connection, request(*AT_HAND[name]), *([1.0] if way is UpstreamConnection.send_request else []))
+            way(connection, HEAD, *AT_HAND[name], *([1.0] if way is UpstreamConnection.send_request else []))
         assert raised.value.failure is errors.INTERNAL
 
     assert on_a_connection(test) == b""
@@ -118,9 +114,9 @@ def test_streamed_body_of_wrong_length_ends_the_connection(name: str) -> None:
 
     def test(connection: UpstreamConnection) -> None:
         with pytest.raises(ExchangeError) as raised:
-            connection.send_request(request(body, length), 1.0)
+            connection.send_request(HEAD, body, length, 1.0)
         assert raised.value.failure is errors.INTERNAL
-        assert not connection.reusable
+        assert not connection.returnable
 
     assert on_a_connection(test).partition(b"\r\n\r\n")[2] == passed_on
 
@@ -130,7 +126,7 @@ def test_a_body_is_sent_with_its_framing(name: str) -> None:
     body, length, framing, content = RIGHT[name]
 
     def test(connection: UpstreamConnection) -> None:
-        connection.send_request(request(body, length), 1.0)
-        assert connection.reusable
+        connection.send_request(HEAD, body, length, 1.0)
+        assert connection.returnable
 
-    assert on_a_connection(test) == b"POST / HTTP/1.1\r\nHost: x\r\n%sX-Request-ID: 1\r\n\r\n%s" % (framing, content)
+    assert on_a_connection(test) == HEAD + framing + b"\r\n" + content

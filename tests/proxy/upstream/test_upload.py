@@ -12,11 +12,10 @@ import pytest
 
 from proxy import errors
 from proxy.errors import ClientGone, ExchangeError
-from proxy.exchange.request import Request, StreamedBody
 from proxy.net.spool import Spool
+from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upload import Stale
-from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, in_loop, read_exactly, until
 from tests.proxy.upstream.test_pool import Peer
 
@@ -65,10 +64,7 @@ class Client(StreamedBody):
         self.asked = True
 
 
-def request(body: bytes | Spool | StreamedBody, length: int | None) -> Request:
-    made = Request(b"POST", b"/", 1, RequestFields(), b"Host: x\r\n", 0.0)
-    made.body, made.length, made.id = body, length, b"1"
-    return made
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nX-Request-ID: 1\r\n"
 
 
 def with_peer(test: Callable[..., None]) -> Callable[..., None]:
@@ -102,7 +98,7 @@ def read_until(sock: socket.socket, end: bytes, size: int = 65536) -> bytes:
 @with_peer
 def test_each_piece_goes_as_it_comes(loop: Loop, connection: UpstreamConnection, sock: socket.socket) -> None:
     client = Client()
-    connection.send_request(request(client, None), 5.0)
+    connection.send_request(HEAD, client, None, 5.0)
     upload = connection.upload
     assert upload is not None
     for piece in (b"one", b"two"):
@@ -120,13 +116,13 @@ def test_client_is_not_read_while_the_upstream_stalls(
     loop: Loop, connection: UpstreamConnection, sock: socket.socket
 ) -> None:
     client = Client()
-    connection.send_request(request(client, 2 * len(BODY)), 5.0)
+    connection.send_request(HEAD, client, 2 * len(BODY), 5.0)
     client.give(BODY)
     assert client.watched is None
     client.give(BODY, b"")
     read_until(sock, b"\r\n\r\n", 1)
     assert read_exactly(sock, 2 * len(BODY)) == BODY * 2
-    until(lambda: connection.reusable)
+    until(lambda: connection.returnable)
 
 
 @pytest.mark.parametrize("status", [100, 200, 299])
@@ -135,13 +131,16 @@ def test_a_held_body_is_asked_for_by_whatever_does_not_refuse_it(
     loop: Loop, connection: UpstreamConnection, sock: socket.socket, status: int
 ) -> None:
     client = Client(expects_continue=True)
-    connection.send_request(request(client, 5), 5.0)
+    connection.send_request(HEAD, client, 5, 5.0)
     assert b"Expect: 100-continue\r\n" in read_until(sock, b"\r\n\r\n")
     client.give(b"hello", b"")
     assert not client.asked
-    sock.sendall(b"HTTP/1.1 %d Well\r\n\r\n" % status)
-    response, _ = connection.first_head(float("inf"), 1000)
-    assert (response.status, client.asked) == (status, True)
+    sock.sendall(b"HTTP/1.1 %d Well\r\n\r\n" % status + (b"HTTP/1.1 200 OK\r\n\r\n" if status == 100 else b""))
+    informed: list[int] = []
+    response, _ = connection.final_head(
+        float("inf"), 0.0, 1000, inform=lambda response: informed.append(response.status)
+    )
+    assert ([*informed, response.status], client.asked) == ([100, 200] if status == 100 else [status], True)
     assert read_until(sock, b"hello") == b"hello"
 
 
@@ -151,11 +150,11 @@ def test_an_error_ends_it_and_the_rest_is_read_away(
     loop: Loop, connection: UpstreamConnection, sock: socket.socket, status: int
 ) -> None:
     client = Client()
-    connection.send_request(request(client, 100), 5.0)
+    connection.send_request(HEAD, client, 100, 5.0)
     read_until(sock, b"\r\n\r\n")
     sock.sendall(b"HTTP/1.1 %d No\r\n\r\n" % status)
-    connection.first_head(float("inf"), 1000)
-    assert not connection.reusable
+    connection.final_head(float("inf"), 0.0, 1000)
+    assert not connection.returnable
     client.give(b"unwanted")
     assert not client.ready
     client.give(b"")
@@ -177,8 +176,8 @@ def test_upload_failure_is_raised_at_the_sender(
 
     def exchange() -> None:
         try:
-            connection.send_request(request(client, 5), 5.0)
-            connection.first_head(float("inf"), 1000)
+            connection.send_request(HEAD, client, 5, 5.0)
+            connection.final_head(float("inf"), 0.0, 1000)
         except (ClientGone, ExchangeError) as error:
             caught.append(error)
         finally:
@@ -212,18 +211,18 @@ def test_broken_connection_is_stale_unless_a_response_came(
 
     gevent.spawn_later(0.02, fail)
     if spoken:
-        connection.send_request(request(spool, len(BODY)), 5.0)
-        assert connection.first_head(float("inf"), 1000)[0].status == 413
+        connection.send_request(HEAD, spool, len(BODY), 5.0)
+        assert connection.final_head(float("inf"), 0.0, 1000)[0].status == 413
     else:
         with pytest.raises(Stale):
             ask(connection, spool)
-    assert not connection.reusable
+    assert not connection.returnable
     spool.close()
 
 
 def ask(connection: UpstreamConnection, spool: Spool) -> None:
-    connection.send_request(request(spool, len(BODY)), 5.0)
-    connection.first_head(float("inf"), 1000)
+    connection.send_request(HEAD, spool, len(BODY), 5.0)
+    connection.final_head(float("inf"), 0.0, 1000)
 
 
 @with_peer
@@ -234,10 +233,10 @@ def test_a_disk_that_fails_is_not_the_upstream_that_left(
     spool.append(BODY)
     file = spool._file
     assert file is not None
-    connection.send_request(request(spool, len(BODY)), 5.0)
+    connection.send_request(HEAD, spool, len(BODY), 5.0)
     os.ftruncate(file.fileno(), 0)
     gevent.spawn(read_until, sock, b"never")
     with pytest.raises(ExchangeError) as failed:
-        connection.first_head(float("inf"), 1000)
+        connection.final_head(float("inf"), 0.0, 1000)
     assert failed.value.failure is errors.SPOOL
     spool.close()
