@@ -3,6 +3,7 @@
 from proxy.errors import ClientGone
 from proxy.exchange.route import Route, Tables
 from proxy.net.sockets import Socket
+from proxy.net.tls_socket import TlsSocket
 from proxy.observe.metrics import Counters
 from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival, Origin, origin_of
@@ -47,7 +48,7 @@ def upstream_fields(
     return upstream_block(fields, route.host if host is None else host, origin.lines, more)
 
 
-def socket_names(sock: Socket) -> tuple[object, object]:
+def socket_names(sock: Socket | TlsSocket) -> tuple[object, object]:
     """The names of the client's end of a connection and of ours. Raises `ClientGone`."""
     try:
         return sock.getpeername(), sock.getsockname()

@@ -20,13 +20,14 @@ class ProxyHeader(Stream):
     Any other peer than a trusted proxy is turned away: whoever can reach the port could pretend to be anybody.
     """
 
-    __slots__ = ("_front", "_peer", "_received")
+    __slots__ = ("_front", "_peer", "_received", "_sock")
 
     parked = True
     detached = False
 
     def __init__(self, sock: Socket, front: "Frontend", peer: str) -> None:
         super().__init__(sock, front.context.hub, front.context.deadlines)
+        self._sock = sock
         self._front = front
         self._peer = peer
         self._received = b""
@@ -57,7 +58,7 @@ class ProxyHeader(Stream):
         if found is not None:
             endpoints, _ = found
             self._let_go()
-            self._front.admit(self.sock, self._peer if endpoints is None else endpoints.source)
+            self._front.admit(self._sock, self._peer if endpoints is None else endpoints.source)
 
     def expire(self) -> None:
         self._refuse(errors.INTRODUCTION_TIMEOUT)

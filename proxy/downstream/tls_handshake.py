@@ -11,7 +11,6 @@ takes its place, and its watcher with it.
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import cast
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
@@ -20,13 +19,11 @@ from proxy.downstream.h2.connection import Connection as Http2Connection
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
 from proxy.exchange.route import Tables
-from proxy.exchange.tunnel_side import Side
 from proxy.net.event_loop import READ, WRITE, Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.net.tls_contexts import ACME_TLS, TlsContexts
 from proxy.net.tls_socket import TlsSocket
 from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
-from proxy.wire.response import ResponseHead
 
 _TIMEOUT = 10.0
 _HANDSHAKE = 0x16  # the first byte of a TLS connection (RFC 8446 section 5.1)
@@ -155,8 +152,8 @@ class Handshake:
         if protocol == "h2":
             Http2Connection(tls, self._front, self._client, watcher=self._watcher)
             return
-        connection = TlsConnection(tls, self._front, self._client, self._watcher)
-        if tls.buffered:
+        connection = Connection(tls, self._front, self._client, self._watcher)
+        if tls.readable:
             connection.on_readable()
 
     def _refuse_plain(self) -> None:
@@ -174,62 +171,3 @@ class PlaintextOnTls(Connection):
 
     def _read_request(self, _started: float, _tables: Tables) -> Request | None:
         raise ExchangeError(errors.TLS_EXPECTED)
-
-
-class TlsConnection(Connection):
-    """An HTTP/1 connection over TLS. Plaintext may wait inside although the descriptor is not readable."""
-
-    __slots__ = ("_tls",)
-
-    def __init__(self, tls: TlsSocket, front: Frontend, client: str, watcher: Watcher) -> None:
-        super().__init__(cast(Socket, tls), front, client, watcher)
-        self._tls = tls
-
-    @property
-    def descriptor(self) -> int | None:
-        return None
-
-    @property
-    def buffered(self) -> bool:
-        return self._tls.buffered
-
-    def wait_readable(self, deadline: float) -> None:
-        if not self._tls.buffered:
-            super().wait_readable(deadline)
-
-    def cut_off(self) -> bool:
-        self._tls.silence()  # a close_notify would deny that something is missing
-        return super().cut_off()
-
-    def _park(self) -> None:
-        super()._park()
-        if not self.closed and self._tls.buffered:
-            self.hub.loop.run_callback(self._again)
-
-    def _again(self) -> None:
-        if self.parked and not self.closed:
-            self.on_readable()
-
-    def _linger(self) -> None:
-        super()._linger()
-        while not self.closed and self._tls.buffered:
-            self._discard()
-
-    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
-        while self._tls.buffered:
-            data = self._tls.recv(HEAD_RECEIVE_SIZE)
-            if not data:
-                break
-            self.buffer += data
-        self._tls.tell_end = self._end_inside
-        return super().upgrade(response)
-
-    def _end_inside(self) -> None:
-        """Let the tunnel, which waits for the descriptor alone, read once more."""
-        self.hub.loop.run_callback(self._read_end)
-
-    def _read_end(self) -> None:
-        if not self.closed and self.read_watcher.active:
-            callback = self.read_watcher.callback
-            if callback is not None:
-                callback()

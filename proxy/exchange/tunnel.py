@@ -93,8 +93,7 @@ class Tunnel:
         self.deadlines.streams.add(self)
         for stream, direction in ((self._client, self.upward), (self._upstream, self.downward)):
             stream.deadline = NEVER
-            stream.read_watcher.stop()
-            stream.read_watcher.start(direction.relay)
+            stream.watch_readable(direction.relay)
         for direction, early in ((self.upward, from_client), (self.downward, from_upstream)):
             if early and not self.closed:
                 direction.follow(memoryview(early))
@@ -136,15 +135,15 @@ class Tunnel:
         direction.sealed = True
         if direction.pending is None:
             direction.target.finish_sending()
-        if not direction.source.read_watcher.active:
-            direction.source.read_watcher.start(direction.relay)
+        if not direction.source.watched:
+            direction.source.watch_readable(direction.relay)
 
     def half_closed(self, direction: Direction) -> None:
         """One side has ended. The other may finish what it is saying."""
         other = self.downward if direction is self.upward else self.upward
         if self.closed:
             return
-        if other.sealed and not other.source.read_watcher.active and other.pending is None:
+        if other.sealed and not other.source.watched and other.pending is None:
             self.close(Blame.NOBODY)
         elif not self.closing:
             self.deadline = monotonic() + self._half_close_timeout
@@ -154,7 +153,7 @@ class Tunnel:
         if self._lost is not None:
             self._cut_off(direction.target)
             return
-        direction.source.read_watcher.start(direction.relay)
+        direction.source.watch_readable(direction.relay)
         self.at_boundary(direction)
         if direction.sealed:
             direction.target.finish_sending()
@@ -168,7 +167,7 @@ class Tunnel:
             return
         self._lost = side
         last, useless = (self.upward, self.downward) if side is self._client else (self.downward, self.upward)
-        side.read_watcher.stop()
+        side.unwatch_readable()
         useless.stop()
         last.sealed = useless.sealed = True
         self.deadline = monotonic() + self._half_close_timeout
@@ -178,8 +177,7 @@ class Tunnel:
     def _cut_off(self, side: Side) -> None:
         """End the side that is left, once it has everything, and wait for it to see that."""
         if side.cut_off():
-            side.read_watcher.stop()
-            side.read_watcher.start((self.upward if side is self._client else self.downward).relay)
+            side.watch_readable((self.upward if side is self._client else self.downward).relay)
         else:
             self.close()
 

@@ -204,7 +204,7 @@ class Direction:
             self.pipe = None
 
     def _wait_for_target(self) -> None:
-        self.source.read_watcher.stop()
+        self.source.unwatch_readable()
         self.target.watch_writable(self._target_ready)
 
     def _target_ready(self) -> None:
@@ -219,7 +219,7 @@ class Direction:
 
     def _ended(self) -> None:
         """EOF behind everything that was sent: pass it on."""
-        self.source.read_watcher.stop()
+        self.source.unwatch_readable()
         if not self.sealed:
             self.sealed = True
             self.target.finish_sending()
@@ -235,7 +235,7 @@ class Direction:
         except OSError:
             self._tunnel.close()
             return
-        self.source.read_watcher.stop()
+        self.source.unwatch_readable()
         self._tunnel.half_closed(self)
 
     def follow(self, data: memoryview) -> None:

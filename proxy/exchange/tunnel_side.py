@@ -14,17 +14,6 @@ class SideSocket(Protocol):
         """Send as much as there is room for. Raises `OSError`."""
 
 
-class ReadWatcher(Protocol):
-    """Calls back while there is something to receive."""
-
-    @property
-    def active(self) -> bool: ...
-
-    def start(self, callback: Callable[[], object], /) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 class Side(Protocol):
     """A connection, or a stream of one."""
 
@@ -34,7 +23,13 @@ class Side(Protocol):
     def sock(self) -> SideSocket: ...
 
     @property
-    def read_watcher(self) -> ReadWatcher: ...
+    def watched(self) -> bool:
+        """Whether readiness calls back at all."""
+
+    def watch_readable(self, callback: Callable[[], object]) -> None:
+        """Call back each time something can be received, until `unwatch_readable`."""
+
+    def unwatch_readable(self) -> None: ...
 
     @property
     def descriptor(self) -> int | None:

@@ -1,18 +1,21 @@
 """A connected socket and the greenlet that waits for it.
 
 Theory of operation. Each socket has one read watcher that is started once and stays on: stopping and starting one
-costs two failed epoll_ctl calls per wait. Who is told of readiness is the watcher's callback, and changing that is
-one assignment:
+costs two failed epoll_ctl calls per wait. The watcher's callback decides what readiness means, and changing it is one
+assignment:
 
-    state            callback                     what readiness means
-    waiting          the greenlet's own switch    data or EOF for whoever waits
-    otherwise        `on_readable`                    by default: nobody asked, stop watching until somebody does
+    state            callback                      what readiness means
+    waiting          the waiting greenlet's switch  data or EOF for that greenlet
+    watched          set by `watch_readable`        data or EOF for the callback
+    otherwise        `on_readable`                  by default: nobody asked, so stop watching until somebody does
 
-Subclasses give `on_readable` its meaning: a parked client connection takes a greenlet, an idle upstream connection is
-discarded, a client that closes while its answer is pending ends the exchange.
+Subclasses give `on_readable` its meaning: an idle client connection begins a request, an idle upstream connection is
+discarded, a client that closes while its response is pending ends the exchange.
 
-The order is wait first, then read: a read that fails with EAGAIN costs a system call and an exception. Deadlines are
-numbers; one sweeper a second compares them (`Deadlines`), so a wait may last up to a second longer than asked.
+The order is wait first, then read: a read that fails with EAGAIN costs a system call and an exception.
+
+Over TLS, plaintext can be readable although the descriptor is not: it was decrypted together with what was read before.
+The socket says so (`TlsSocket.readable`), and a stream then calls back, or returns from a wait, without its watcher.
 """
 
 import fcntl
@@ -28,10 +31,13 @@ from greenlet import getcurrent, greenlet
 from proxy.errors import DeadlinePassed
 from proxy.net.event_loop import NEVER, READ, WRITE, Deadlines, Hub, Watcher
 from proxy.net.sockets import RECEIVE_SIZE, Socket
+from proxy.net.tls_socket import TlsSocket
+
+_RESET = b"\x01\0\0\0\0\0\0\0"  # SO_LINGER: on, for no time at all
 
 
 class ClosedWatcher:
-    """The read watcher of a stream that is closed: its descriptor may be another connection's by now."""
+    """The read watcher of a closed stream, whose descriptor may belong to another connection by now."""
 
     callback: Callable[..., object] | None = None
     events = READ
@@ -59,14 +65,14 @@ class Sink(Protocol):
 
     @property
     def starved(self) -> bool:
-        """While it is full: whether that is the client's doing, who gives it no room."""
+        """While it is full: whether only the client is to blame, by giving it no room."""
 
     @property
     def undelivered(self) -> int:
-        """Bytes that were sent and have not come to the client; 0 where that cannot be known."""
+        """Bytes that were sent and have not reached the client; 0 where that cannot be known."""
 
     def send(self, data: bytes | memoryview) -> int:
-        """What is taken at once, 0 if it is full; the rest is offered again, unchanged. Raises `OSError`."""
+        """Send what fits now, 0 bytes if it is full; the rest is offered again, unchanged. Raises `OSError`."""
 
     def wait_writable(self, deadline: float) -> None:
         """Return when bytes can be sent. Raises `DeadlinePassed`."""
@@ -78,13 +84,26 @@ class Sink(Protocol):
 
 
 class Stream:
-    """A non-blocking connected socket. At most one greenlet waits for it at a time."""
+    """A non-blocking connected socket, plain or TLS. At most one greenlet waits for it at a time."""
 
-    __slots__ = ("closed", "deadline", "deadlines", "hub", "read_watcher", "sock", "waiter", "write_watcher")
+    __slots__ = (
+        "closed",
+        "deadline",
+        "deadlines",
+        "hub",
+        "read_watcher",
+        "sock",
+        "tls",
+        "waiter",
+        "write_watcher",
+    )
 
-    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, sock: Socket | TlsSocket, hub: Hub, deadlines: Deadlines, watcher: Watcher | None = None
+    ) -> None:
         """`watcher` is the socket's read watcher, active, if it has one already."""
         self.sock = sock
+        self.tls: TlsSocket | None = None
         self.hub = hub
         self.deadlines = deadlines
         self.deadline = NEVER
@@ -97,11 +116,15 @@ class Stream:
             watcher.callback = self.on_readable
         self.read_watcher: Watcher = watcher
         self.write_watcher: Watcher | None = None
+        if isinstance(sock, TlsSocket):
+            self.tls = sock
+            sock.on_end = self._look_again
         deadlines.streams.add(self)
 
     @property
     def descriptor(self) -> int | None:
-        return self.sock.fileno()
+        """The descriptor on which bytes can be moved past Python; None over TLS."""
+        return self.sock.fileno() if self.tls is None else None
 
     @property
     def starved(self) -> bool:
@@ -109,8 +132,8 @@ class Stream:
 
     @property
     def buffered(self) -> bool:
-        """Whether something waits to be received that the descriptor does not tell of."""
-        return False
+        """Whether something can be received although the descriptor may not be readable."""
+        return self.tls is not None and self.tls.readable
 
     def on_readable(self) -> None:
         """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
@@ -123,8 +146,12 @@ class Stream:
         else:
             self.close()
 
+    # Receiving.
+
     def wait_readable(self, deadline: float) -> None:
         """Return when data, EOF or an error can be read. Raises `DeadlinePassed`."""
+        if self.tls is not None and self.tls.readable:
+            return
         self.waiter = waiter = getcurrent()
         self.deadline = deadline
         watcher = self.read_watcher
@@ -138,6 +165,11 @@ class Stream:
             self.deadline = NEVER
             watcher.callback = self.on_readable
 
+    @property
+    def watched(self) -> bool:
+        """Whether readiness calls back at all."""
+        return self.read_watcher.active
+
     def watch_readable(self, callback: Callable[[], object]) -> None:
         """Call back each time something can be read, until another callback takes this one's place."""
         if self.closed:
@@ -145,6 +177,33 @@ class Stream:
         self.read_watcher.callback = callback
         if not self.read_watcher.active:
             self.read_watcher.start(callback)
+        if self.tls is not None:
+            self._look_again()
+
+    def unwatch_readable(self) -> None:
+        self.read_watcher.stop()
+
+    def _look_again(self) -> None:
+        """Call back in the loop's next round if something is readable that the descriptor does not show."""
+        if self.buffered and self.read_watcher.active:
+            self.hub.loop.run_callback(self._tell_readable)
+
+    def _tell_readable(self) -> None:
+        watcher = self.read_watcher
+        if watcher.active and watcher.callback is not None and self.buffered:
+            watcher.callback()
+            self._look_again()
+
+    def receive(self, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
+        """The next bytes, or b"" at EOF. Raises `DeadlinePassed` or `OSError`."""
+        while True:
+            self.wait_readable(deadline)
+            try:
+                return self.sock.recv(size)
+            except BlockingIOError:
+                continue
+
+    # Sending.
 
     def wait_writable(self, deadline: float) -> None:
         """Return when bytes can be sent. Raises `DeadlinePassed`."""
@@ -167,17 +226,8 @@ class Stream:
         if self.write_watcher is not None:
             self.write_watcher.stop()
 
-    def receive(self, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
-        """The next bytes, or b"" at EOF. Raises `DeadlinePassed` or `OSError`."""
-        while True:
-            self.wait_readable(deadline)
-            try:
-                return self.sock.recv(size)
-            except BlockingIOError:
-                continue
-
     def send(self, data: bytes | memoryview) -> int:
-        """What the kernel takes at once, 0 if it is full. Raises `OSError`."""
+        """Send what the kernel takes now, 0 bytes if it is full; returns how many. Raises `OSError`."""
         try:
             return self.sock.send(data)
         except BlockingIOError:
@@ -193,6 +243,30 @@ class Stream:
             self.wait_writable(monotonic() + timeout)
             view = view[self.send(view) :]
 
+    @property
+    def undelivered(self) -> int:
+        """Bytes that were sent and that the peer's kernel has not acknowledged; 0 where that cannot be known."""
+        try:
+            return int.from_bytes(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
+
+    # Ending.
+
+    def finish_sending(self) -> None:
+        """Send FIN, after a close_notify over TLS, and keep reading."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut_off(self) -> bool:
+        """Send FIN behind a message that its framing shows to be incomplete; True: the peer may still send."""
+        if self.tls is not None:
+            self.tls.silence()  # a close_notify would deny that something is missing
+        self.finish_sending()
+        return True
+
     def detach(self) -> None:
         """Stop watching the socket, and leave it open to the object that serves it from now on."""
         self._stop_watching()
@@ -202,6 +276,16 @@ class Stream:
         if not self.closed:
             self._stop_watching()
             self.sock.close()
+
+    def reset(self) -> None:
+        """Close with RST, so that the peer cannot take what it got for the whole."""
+        if self.closed:
+            return
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        except OSError:
+            pass
+        self.close()
 
     def _stop_watching(self) -> None:
         self.closed = True
@@ -214,39 +298,9 @@ class Stream:
             self.write_watcher = None
         self.deadlines.streams.discard(self)
 
-    def reset(self) -> None:
-        """Close with RST, so that the peer cannot take what it got for the whole."""
-        if self.closed:
-            return
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        except OSError:
-            pass
-        self.close()
-
-    @property
-    def undelivered(self) -> int:
-        """Bytes that were sent and that the peer's kernel has not acknowledged; 0 where that cannot be known."""
-        try:
-            return int.from_bytes(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-        except OSError:
-            return 0
-
-    def finish_sending(self) -> None:
-        """Send FIN and keep reading."""
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def cut_off(self) -> bool:
-        """The same where what was sent is not the whole: its framing shows it. Whether an answer may come: it may."""
-        self.finish_sending()
-        return True
-
 
 def wait_either(reading: Stream, writing: Sink, deadline: float) -> None:
-    """Return when one can be read or the other written. Raises `DeadlinePassed`, told to `reading`."""
+    """Return when one can be read or the other written. Raises `DeadlinePassed`; the deadline is `reading`'s."""
     writing.watch_writable(getcurrent().switch)
     try:
         reading.wait_readable(deadline)

@@ -6,7 +6,7 @@ socket, so that one call costs at most one system call and nothing ever blocks:
     recv    socket ──ciphertext──► incoming ──► OpenSSL ──► plaintext
     send    plaintext ──► OpenSSL ──► outgoing ──ciphertext──► socket
 
-Two things differ from a socket. Plaintext may wait inside although the descriptor is not readable: `buffered` says so.
+Two things differ from a socket. Plaintext may wait inside although the descriptor is not readable: `readable` says so.
 And what was encrypted cannot be taken back: when the kernel does not take all of it, `send` keeps the ciphertext,
 remembers how many bytes of plaintext it stands for and raises `BlockingIOError`; the caller offers the same bytes
 again, as it would to a full socket, and is told that many as soon as the ciphertext is gone.
@@ -20,7 +20,7 @@ import ssl
 from collections.abc import Callable
 from typing import TypeAlias
 
-from proxy.net.sockets import END_FOLLOWS, Socket
+from proxy.net.sockets import END_FOLLOWS, RECEIVE_SIZE, Socket
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -30,9 +30,6 @@ RECORD = 16384
 _MOST_ENCRYPTED = 4 * RECORD
 _MOST_UNSENT = 1 << 17
 """Ciphertext kept for a peer that asks for answers (key updates) and does not read them; then it is given up."""
-
-# Filled and emptied within one call, so one buffer serves all connections of the process.
-_RECEIVED = memoryview(bytearray(1 << 16))
 
 
 class TlsSocket:
@@ -53,7 +50,7 @@ class TlsSocket:
         "_sock",
         "_tls",
         "_unsent",
-        "tell_end",
+        "on_end",
     )
 
     def __init__(self, sock: Socket, context: ssl.SSLContext, received: bytes = b"") -> None:
@@ -67,7 +64,7 @@ class TlsSocket:
         self._failure: OSError | None = None  # every later receive fails with it too
         self._unsent = b""
         self._owed = 0  # plaintext bytes in `_unsent` that no caller of `send` was told of
-        self.tell_end: Callable[[], None] | None = None
+        self.on_end: Callable[[], None] | None = None
         """Called when an end came behind data that is being received: the descriptor will not tell of it."""
         self._silent = True  # nothing is said at closing: before the handshake, and after a failure
         if received:
@@ -108,10 +105,10 @@ class TlsSocket:
         if self._unsent:
             self._flush()
         if not self._left:
-            count = self._sock.recv_into(_RECEIVED)
-            if not count:
+            received = self._sock.recv(RECEIVE_SIZE)
+            if not received:
                 raise ConnectionResetError(errno.ECONNRESET, "the client left during the handshake")
-            self._incoming.write(_RECEIVED[:count])
+            self._incoming.write(received)
         self._left = False
         try:
             self._tls.do_handshake()
@@ -140,7 +137,7 @@ class TlsSocket:
     # Receiving.
 
     @property
-    def buffered(self) -> bool:
+    def readable(self) -> bool:
         """Whether `recv` has something to give, be it the end, whatever the descriptor says."""
         if self._ahead or self._ended:
             return True
@@ -172,16 +169,16 @@ class TlsSocket:
                 raise self._failure
             return b""
         try:
-            count = self._sock.recv_into(_RECEIVED)
+            received = self._sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
             raise
         except OSError:
             self._silent = True
             raise
-        if not count:  # OpenSSL is not told: it would refuse to write after it
+        if not received:  # OpenSSL is not told: it would refuse to write after it
             self._ended = True
             return b""
-        self._incoming.write(_RECEIVED[:count])
+        self._incoming.write(received)
         return self._decrypt(size)
 
     def _recv_ahead(self, size: int, flags: int) -> bytes:
@@ -243,8 +240,8 @@ class TlsSocket:
         else:
             self._ended = True
             self._left = False
-            if self.tell_end is not None:
-                self.tell_end()
+            if self.on_end is not None:
+                self.on_end()
         return b"".join(pieces)
 
     def _without_data(self, error: ssl.SSLError) -> bytes:

@@ -24,6 +24,7 @@ from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
 from proxy.net.event_loop import NEVER, Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
+from proxy.net.tls_socket import TlsSocket
 from proxy.wire.head import END
 from proxy.wire.outline import outline
 
@@ -48,7 +49,7 @@ class Connection(Reader):
         "owner",
     )
 
-    def __init__(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
+    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
         super().__init__(sock, front, client, watcher)
         self.owner: greenlet | None = None
         self.half_closed = False
@@ -226,8 +227,8 @@ class Connection(Reader):
             return
         timeout = self.front.tables.settings.keepalive_timeout
         self.deadline = monotonic() + (timeout if self._memo is None else min(_MEMO_LIFE, timeout))
-        if not self.read_watcher.active:
-            self.read_watcher.start(self.on_readable)
+        if self.tls is not None or not self.read_watcher.active:
+            self.watch_readable(self.on_readable)
 
     def _serve_one(self) -> bool:
         """Answer one request; whether the connection may carry another."""

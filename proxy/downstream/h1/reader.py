@@ -10,6 +10,7 @@ from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
 from proxy.net.event_loop import Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
+from proxy.net.tls_socket import TlsSocket
 from proxy.settings import Settings
 from proxy.wire.forwarding import Arrival
 from proxy.wire.head import CRLF, END, bare_line_feed
@@ -22,7 +23,7 @@ class Reader(Responder):
 
     __slots__ = ("_memo", "_returning", "_route")
 
-    def __init__(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
+    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
         super().__init__(sock, front, client, watcher)
         self._returning = False
         self._route: Route | None = None

@@ -11,6 +11,7 @@ from proxy.exchange.tunnel_side import Side
 from proxy.net.event_loop import Watcher
 from proxy.net.sockets import END_FOLLOWS, Socket
 from proxy.net.stream import Sink, Stream
+from proxy.net.tls_socket import TlsSocket
 from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.body import LAST_CHUNK
@@ -47,7 +48,7 @@ class Responder(Stream):
         "sent",
     )
 
-    def __init__(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
+    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
         context = front.context
         super().__init__(sock, context.hub, context.deadlines, watcher)
         self.front = front

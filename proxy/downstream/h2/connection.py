@@ -70,7 +70,6 @@ class Connection(Output):
         "_lingers_until",
         "_reader",
         "_stalled",
-        "_tls",
         "streams",
     )
 
@@ -85,7 +84,6 @@ class Connection(Output):
         watcher: Watcher | None = None,
     ) -> None:
         super().__init__(sock, front, client, watcher)
-        self._tls = sock if isinstance(sock, TlsSocket) else None
         self.streams: dict[int, ClientStream] = {}
         self._fresh: list[ClientStream] = []
         self._early = received  # what was received before this connection was made
@@ -98,7 +96,7 @@ class Connection(Output):
         if front.draining:
             self.drain()
         self.settle()
-        if received or (self._tls is not None and self._tls.buffered):
+        if received or self.buffered:
             self.hub.loop.run_callback(self.on_readable)
 
     @property
@@ -111,7 +109,7 @@ class Connection(Output):
     def on_readable(self) -> None:
         self._read()
         # Plaintext may wait inside although the descriptor is not readable.
-        while self._tls is not None and not self.closed and self.read_watcher.active and self._tls.buffered:
+        while self.tls is not None and not self.closed and self.watched and self.buffered:
             self._read()
 
     def _read(self) -> None:
@@ -341,7 +339,7 @@ class Connection(Output):
         if self.stage is LINGERING:
             self.lost()
             return
-        self.read_watcher.stop()
+        self.unwatch_readable()
         self.stage = LEFT
         self._abandon()
         self.schedule()

@@ -12,7 +12,7 @@ that waits for its turn is not slow.
 
 from enum import Enum, auto
 from time import monotonic
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -79,7 +79,7 @@ class Output(Stream):
 
     def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
         context = front.context
-        super().__init__(cast(Socket, sock), context.hub, context.deadlines, watcher)
+        super().__init__(sock, context.hub, context.deadlines, watcher)
         self.front = front
         self.client = client
         self.guard = FrameGuard(monotonic)
@@ -182,15 +182,14 @@ class Output(Stream):
         if sent == len(data):
             self._unsent = b""
             self.unwatch_writable()
-            if not self.read_watcher.active and self.stage is not LEFT:
-                self.read_watcher.start(self.on_readable)
-                self.hub.loop.run_callback(self.on_readable)
+            if not self.watched and self.stage is not LEFT:
+                self.watch_readable(self.on_readable)
             return
         self._taken += sent
         self._unsent = data[sent:]
         self.watch_writable(self._flush)
         if len(self._unsent) > _MOST_UNREAD:
-            self.read_watcher.stop()
+            self.unwatch_readable()
 
     def _measure(self) -> None:
         """See whether the client holds the connection up, and whether it takes enough all the same."""

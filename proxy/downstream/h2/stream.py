@@ -166,7 +166,7 @@ class ClientStream(BodySource):
         if self.owner is not None:
             self.owner.throw(ClientGone(failure))
         elif self.side is not None:
-            self.side.read_watcher.fail()
+            self.side.fail()
         else:
             if self._exchange is not None:
                 exchange, self._exchange = self._exchange, None

@@ -11,45 +11,16 @@ if TYPE_CHECKING:
     from proxy.downstream.h2.stream import ClientStream
 
 
-class StreamReader:
-    """Tells whoever has started it that the stream can be read, as the loop's watcher tells of a socket."""
+class StreamSide:
+    """A stream that looks like a connected socket to `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
 
-    __slots__ = ("_callback", "_stream", "active")
+    __slots__ = ("_callback", "_stream", "deadline", "descriptor", "sock", "watched")
 
     def __init__(self, stream: "ClientStream") -> None:
         self._stream = stream
         self._callback: Callable[[], object] | None = None
-        self.active = False
-
-    def start(self, callback: Callable[[], object]) -> None:
-        self._callback = callback
-        self.active = True
-        if self._stream.has_data or self._stream.ended:
-            self._stream.connection.hub.loop.run_callback(self.tell)
-
-    def stop(self) -> None:
-        self.active = False
-
-    def fail(self) -> None:
-        """The client reset the stream, or its connection is gone: receiving says so, also where reading has paused."""
-        if self._callback is not None:
-            self._callback()
-
-    def tell(self) -> None:
-        """Call back while there is something to read."""
-        while self.active and self._callback is not None and (self._stream.has_data or self._stream.ended):
-            self._callback()
-
-
-class StreamSide:
-    """A stream that looks like a connected socket to `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
-
-    __slots__ = ("_stream", "deadline", "descriptor", "read_watcher", "sock")
-
-    def __init__(self, stream: "ClientStream") -> None:
-        self._stream = stream
         self.sock = self
-        self.read_watcher = StreamReader(stream)
+        self.watched = False
         self.descriptor = None
         self.deadline = NEVER
 
@@ -66,8 +37,27 @@ class StreamSide:
             return 0
         raise BlockingIOError
 
+    def watch_readable(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+        self.watched = True
+        if self._stream.has_data or self._stream.ended:
+            self._stream.connection.hub.loop.run_callback(self.readable)
+
+    def unwatch_readable(self) -> None:
+        self.watched = False
+
+    def readable(self) -> None:
+        """Something has come from the client: call back as long as there is something to receive."""
+        while self.watched and self._callback is not None and (self._stream.has_data or self._stream.ended):
+            self._callback()
+
+    def fail(self) -> None:
+        """The client reset the stream, or its connection is gone: receiving says so, also where it has paused."""
+        if self._callback is not None:
+            self._callback()
+
     def send(self, data: bytes | memoryview) -> int:
-        """As an outlet's: 0 when there is no room. Raises `OSError`."""
+        """As a sink's: 0 when there is no room. Raises `OSError`."""
         return self._stream.send(data)
 
     def watch_writable(self, callback: Callable[[], object]) -> None:
@@ -75,10 +65,6 @@ class StreamSide:
 
     def unwatch_writable(self) -> None:
         self._stream.unwatch_writable()
-
-    def readable(self) -> None:
-        """Something has come from the client."""
-        self.read_watcher.tell()
 
     def finish_sending(self) -> None:
         self._stream.end_answer()
@@ -88,5 +74,5 @@ class StreamSide:
         return False
 
     def close(self) -> None:
-        self.read_watcher.stop()
+        self.watched = False
         self._stream.finish()

@@ -88,7 +88,7 @@ def test_any_split_of_records_gives_the_same_plaintext(
             else:
                 got_up += near.recv(read_size)
         except BlockingIOError:
-            assert not near.buffered
+            assert not near.readable
         client.pull(piece)
         while data := client.read():
             got_down += data
@@ -127,9 +127,9 @@ def test_request_with_the_last_handshake_record_is_buffered(contexts: Contexts) 
     client.write(b"request")
     client.push()
     assert near.shake_hands()
-    assert near.buffered
+    assert near.readable
     assert near.recv(100, socket.MSG_PEEK) == near.recv(100) == b"request"
-    assert not near.buffered
+    assert not near.readable
     end(near, client)
 
 
@@ -140,13 +140,13 @@ def test_pending_plaintext_counts_and_partial_record_does_not(contexts: Contexts
     whole = client.outgoing.read()
     client.far.send(whole[:150])
     assert near.recv(40) == b"a" * 40
-    assert near.buffered
+    assert near.readable
     assert near.recv(100) == b"a" * 60
-    assert not near.buffered
+    assert not near.readable
     assert receive(near) is None
     client.far.send(whole[150:])
     assert near.recv(100) == b"b" * 100
-    assert not near.buffered
+    assert not near.readable
     end(near, client)
 
 
@@ -154,9 +154,9 @@ def test_a_keepalive_request_costs_one_system_call_each_way(contexts: Contexts) 
     calls: list[str] = []
 
     class Counting(socket.socket):
-        def recv_into(self, *arguments: object, **named: object) -> int:
+        def recv(self, *arguments: object) -> bytes:
             calls.append("recv")
-            return super().recv_into(*arguments, **named)  # type: ignore[arg-type]
+            return super().recv(*arguments)  # type: ignore[arg-type]
 
         def send(self, *arguments: object) -> int:
             calls.append("send")
@@ -173,7 +173,7 @@ def test_a_keepalive_request_costs_one_system_call_each_way(contexts: Contexts) 
         client.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         client.push()
         near.recv(16384)
-        assert not near.buffered
+        assert not near.readable
         near.send(b"x" * 1024)
     assert calls == ["recv", "send"] * 3
     end(near, client)
@@ -207,7 +207,7 @@ def test_close_notify_is_the_end_and_sending_goes_on(contexts: Contexts) -> None
         client.tls.unwrap()
     client.push()
     assert near.recv(100) == b"last"
-    assert near.buffered
+    assert near.readable
     assert near.recv(100) == b""
     assert near.recv(1, socket.MSG_PEEK) == b""
     assert near.send(b"answer") == 6
@@ -224,7 +224,7 @@ def test_an_end_without_close_notify_is_an_end(contexts: Contexts) -> None:
     assert near.recv(100) == b"last"
     assert near.recv(100) == b""
     assert near.recv(100) == b""
-    assert near.buffered
+    assert near.readable
     end(near, client)
 
 
@@ -270,7 +270,7 @@ def test_garbage_is_a_lasting_error_and_alerts_the_peer(contexts: Contexts) -> N
     client.push()
     client.far.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
     assert near.recv(100) == b"good"
-    assert near.buffered
+    assert near.readable
     for _ in range(2):
         with pytest.raises(ssl.SSLError):
             near.recv(100)
