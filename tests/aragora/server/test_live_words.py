@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.aragora.server.servers import Server, running
+from tests.waiting import until
 
 WATCHERS = 8
 PROSE = ("propose", "revise")
@@ -44,16 +45,17 @@ def check(messages: list[Message]) -> None:
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-@pytest.mark.parametrize("kind", ["gunicorn", "uvicorn-workers"])
-def test_every_watcher_hears_every_word_in_every_worker(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "workers"), [("gunicorn", 4), ("uvicorn-workers", 3)])
+def test_every_watcher_hears_every_word_in_every_worker(kind: str, workers: int, tmp_path: Path) -> None:
     with (
         running(kind, tmp_path, ARAGORA_WORKLOAD="4", ARAGORA_DEMO_DELAY="1") as server,
         ThreadPoolExecutor(WATCHERS) as threads,
     ):
+        until(lambda: server.metric("aragora_workers ") == workers)
         debate_id = server.ask(rounds=1, early_stop=False)
         # All come while the first answers are being given.
         watching = [threads.submit(over_websocket, server, debate_id) for _ in range(WATCHERS)]
         for watcher in watching:
             check(watcher.result())
-        served_by = set(re.findall(r"\[(\d+)\] \[INFO\] aragora.server.websocket: websocket", server.log.read_text()))
+    served_by = set(re.findall(r"\[(\d+)\] \[INFO\] aragora.server.websocket: websocket", server.log.read_text()))
     assert len(served_by) > 1
