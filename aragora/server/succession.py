@@ -1,8 +1,11 @@
-"""When a worker of gunicorn may leave: not before the workers that a reload brings serve, and when it holds too much.
+"""gunicorn's hooks: how the master begins and reloads, and when a worker may leave; `conf/gunicorn.conf.py` names them.
 
 On HUP gunicorn forks the new workers and ends the old ones at the same moment; whatever arrived while the new ones
 start would wait for them. So an old worker goes on serving until all of its successors have arrived. A reload that
-cannot succeed is not even begun.
+cannot succeed is not even begun. A worker that holds too much memory is replaced.
+
+The master reads this module with its configuration, before anything of the application, and keeps nothing else of it:
+all other imports stand in the hooks.
 """
 
 import importlib
@@ -15,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 PLACES = 4096
@@ -22,6 +26,10 @@ HEAD = struct.Struct("=QQ")
 MEBIBYTE = 1 << 20
 REHEARSAL_SECONDS = 30.0
 LOOK_SECONDS = 0.02
+DRAIN_CHECK_SECONDS = 0.2
+MEMORY_CHECK_SECONDS = 10.0
+LEAST_LIFE_SECONDS = 3600.0  # between two replacements for memory: a limit set too low must not become a loop
+SUCCESSION_SECONDS = 10.0  # how long a reload may take to bring new workers before the old ones leave without them
 
 _STATM = Path("/proc/self/statm")
 
@@ -125,3 +133,139 @@ def resident() -> int:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def patch() -> None:
+    """Give the libraries that the master imports gevent's blocking calls; the worker's own patching comes too late.
+
+    Not the calls that the master supervises by: under gevent's os.fork and os.waitpid nobody would learn of a worker's
+    end, because the master runs no event loop.
+    """
+    import warnings
+
+    from gevent import monkey
+
+    monkey.patch_all(os=False, signal=False)
+    warnings.filterwarnings("ignore", "Patching more than once", monkey.MonkeyPatchWarning)  # the worker adds these two
+
+
+def forget_the_application() -> None:
+    """The master must not keep the application's modules: its next workers would mix old modules with new ones."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == "aragora"]:
+        del sys.modules[module]
+
+
+def libraries() -> frozenset[tuple[str, str]]:
+    """The installed libraries and their versions, as they are on the disk now."""
+    from importlib import metadata
+
+    return frozenset((found.name, found.version) for found in metadata.distributions() if found.name != "aragora")
+
+
+def on_starting(server: Any) -> None:
+    """Load every library once, so that a worker starts with the application's own modules left to import.
+
+    Two thirds of a worker's start would go to libraries, and while all start at once the others wait for the
+    processors. Nothing happens at import time, so there is nothing that a fork could break.
+    """
+    import gc
+
+    patch()
+
+    from aragora.server import process, wsgi  # noqa: F401
+    from aragora.settings import load
+    from aragora.storage import load_driver
+
+    load_driver(load())
+    server.succession = Succession()
+    server.libraries = libraries()
+    # HUP with a mistake in the settings or in the code would end the master, and the service with it.
+    server.reload = rehearsed(server, ("aragora.server.wsgi", "aragora.server.process"))
+    if not server.cfg.preload_app:
+        forget_the_application()
+    # What all workers share they need not look through, nor copy.
+    gc.collect()
+    gc.freeze()
+
+
+def on_reload(server: Any) -> None:
+    """HUP: name the workers to come, so that the old ones can wait for them."""
+    server.succession.begin(server.worker_age, server.cfg.workers)
+    if libraries() != server.libraries:
+        server.log.warning("libraries were changed, which HUP does not bring: replace the master by USR2 or a restart")
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Hand the worker what it shares with the others."""
+    worker.succession = server.succession
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start the debates of this process, and watch for the end of its life."""
+    import gc
+
+    import gevent
+
+    from aragora.server import process
+
+    process.start()
+    # A full collection stops every greenlet: with a thousand debates in memory for 0.25 s, every three seconds, to find
+    # next to nothing. What was imported is looked at no more, what lives long ten times more rarely.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 100)
+    gevent.spawn(drain, worker)
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, worker.handle_exit)  # a second one does not wait
+        gevent.spawn(leave_to_successors, worker)
+
+    signal.signal(signal.SIGTERM, leave)
+    worker.succession.arrived(worker.age)
+
+
+def leave_to_successors(worker: Any) -> None:
+    """End this worker once those of a reload serve; at once where none are to come."""
+    import gevent
+
+    given_up = time.monotonic() + SUCCESSION_SECONDS
+    while not worker.succession.complete(worker.age) and time.monotonic() < given_up:
+        gevent.sleep(DRAIN_CHECK_SECONDS)
+    worker.alive = False
+
+
+def drain(worker: Any) -> None:
+    """Hand everything over as soon as the worker is to go: by TERM, HUP, after its last request, or grown too large.
+
+    gunicorn tells its hooks of QUIT only, and waits for every open connection first: WebSockets would hold
+    the worker for the whole graceful timeout, and its debates with it.
+    """
+    import gevent
+
+    from aragora.server import process
+    from aragora.settings import load
+
+    allowance = Allowance(load().max_memory, LEAST_LIFE_SECONDS)
+    looked = time.monotonic()
+    while worker.alive:
+        gevent.sleep(DRAIN_CHECK_SECONDS)
+        if time.monotonic() - looked >= MEMORY_CHECK_SECONDS:
+            looked = time.monotonic()
+            if held := allowance.exceeded():
+                worker.log.info("replaced at %d MiB, over ARAGORA_MAX_MEMORY", held // MEBIBYTE)
+                worker.alive = False
+    process.stop(worker.cfg.graceful_timeout)
+
+
+def worker_int(_worker: Any) -> None:
+    """QUIT or INT: stop now."""
+    from aragora.server import process
+
+    process.stop(0)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Whatever ended the worker, it leaves nothing behind. The master calls it too, for a vanished worker."""
+    process = sys.modules.get("aragora.server.process")
+    if process is not None and worker.pid == os.getpid():
+        process.discard()

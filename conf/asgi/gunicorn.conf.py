@@ -4,11 +4,12 @@ Its own worker, or uvicorn's with `--worker-class uvicorn_worker.UvicornWorker`.
 conf/gunicorn.conf.py, where each value has its reason; here stands what differs.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from aragora.errors import SettingsError
+from aragora.server import succession
+from aragora.server.sizing import loop_count
 from aragora.settings import load
 
 try:
@@ -21,8 +22,7 @@ bind = list(dict.fromkeys([settings.bind, settings.ws_bind]))
 worker_class = "asgi"
 
 # One event loop is one core's worth of work; a number in ARAGORA_WORKERS or ARAGORA_WORKLOAD overrides it.
-cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-workers = settings.workers or (int(settings.workload) if settings.workload.isdecimal() else max(2, cores))
+workers = loop_count(settings)
 
 # Connections of one of gunicorn's own workers; uvicorn's has no such limit under gunicorn.
 worker_connections = settings.worker_connections
@@ -42,9 +42,7 @@ pidfile = settings.pidfile or None
 preload_app = settings.preload or "--preload" in sys.argv
 
 if not preload_app:
-    # The master must not keep what this file imported: its next workers would mix old modules with new ones.
-    for module in [name for name in sys.modules if name.partition(".")[0] == "aragora"]:
-        del sys.modules[module]
+    succession.forget_the_application()
 
 forwarded_allow_ips = settings.forwarded_allow_ips
 forwarder_headers = ""

@@ -233,9 +233,9 @@ def test_a_worker_finds_its_libraries_loaded(tmp_path: Path) -> None:
 
 def test_a_worker_that_holds_too_much_is_replaced(tmp_path: Path) -> None:
     checkout = copied(tmp_path)
-    conf = checkout / "conf" / "gunicorn.conf.py"
-    hasty = conf.read_text().replace("LEAST_LIFE_SECONDS = 3600.0", "LEAST_LIFE_SECONDS = 0.0")
-    conf.write_text(hasty.replace("MEMORY_CHECK_SECONDS = 10.0", "MEMORY_CHECK_SECONDS = 0.2"))
+    hooks = checkout / "aragora" / "server" / "succession.py"
+    hasty = hooks.read_text().replace("LEAST_LIFE_SECONDS = 3600.0", "LEAST_LIFE_SECONDS = 0.0")
+    hooks.write_text(hasty.replace("MEMORY_CHECK_SECONDS = 10.0", "MEMORY_CHECK_SECONDS = 0.2"))
     with application(tmp_path, cwd=checkout, ARAGORA_MAX_MEMORY="1") as (running, http, _ws):
         until(lambda: running.output().count("Booting worker") > 2, "the replacement of a worker")
         assert "over ARAGORA_MAX_MEMORY" in running.output()
