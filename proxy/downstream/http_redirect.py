@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from proxy.acme.state import State
+from proxy.exchange.filter_chain import Filter, FilterChain, NonBlocking
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Match, Route, Tables
 from proxy.filters.build import NoRoute
-from proxy.filters.chain import Filter, FilterChain, NonBlocking
 from proxy.filters.redirect import Redirect
-from proxy.filters.response import LocalResponse
 from proxy.settings import Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import send_rest
 from proxy.exchange.downstream import Downstream
-from proxy.exchange.intake import Intake, Recoding, body_decoder, keep
-from proxy.exchange.local_response import send_kept
+from proxy.exchange.intake import Intake, body_decoder, keep
+from proxy.exchange.local_sender import send_kept
+from proxy.exchange.recoding import Recoding, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
-from proxy.filters.compression import may_be_kept
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upload import Upload
@@ -46,7 +46,7 @@ class DownstreamLeg:
         response = self._response
         length = response.content_length
         intake = self._intake(coding)
-        if coding != IDENTITY and length is not None and may_be_kept(response, length, self._limits):
+        if coding != IDENTITY and length is not None and may_be_stored(response, length, self._limits.spool_size):
             self._relay_compressed(intake, head, rest)
             return
         first = intake.begin(rest)

@@ -9,6 +9,7 @@ from time import monotonic
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError, Failure, FramingError
+from proxy.exchange.recoding import Recoding
 from proxy.net.sockets import RECEIVE_SIZE
 from proxy.net.splice import WORTHWHILE, Pipe
 from proxy.net.spool import Spool
@@ -16,7 +17,6 @@ from proxy.net.stream import Stream
 from proxy.net.watermark import LowWater
 from proxy.upstream.upload import Upload
 from proxy.wire.body import RESPONSE_SIZE, ChunkedDecoder, ClosedDecoder, Decoder, SizedDecoder
-from proxy.wire.coding import Encoder
 from proxy.wire.response import ResponseHead, response_trailers
 
 
@@ -46,26 +46,6 @@ def keep(intake: "Intake", rest: bytes, spool: Spool) -> bytes:
     if intake.fault is not None:
         raise intake.fault
     return b""
-
-
-class Recoding:
-    """A content coding that is applied on the way; `flushes` lets a client read each piece as soon as it came."""
-
-    __slots__ = ("_engine", "_flushes")
-
-    def __init__(self, engine: Encoder, *, flushes: bool) -> None:
-        self._engine = engine
-        self._flushes = flushes
-
-    def feed(self, payload: bytes) -> bytes:
-        if not payload:
-            return b""
-        ready = self._engine.feed(payload)
-        return ready + self._engine.flush() if self._flushes else ready
-
-    def finish(self, *, whole: bool) -> bytes:
-        """The end of the body, or what there is of a body that breaks off."""
-        return self._engine.finish() if whole else self._engine.flush()
 
 
 class Intake:

@@ -26,7 +26,8 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import send_rest
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
 from proxy.exchange.downstream_leg import DownstreamLeg
-from proxy.exchange.local_response import REFUSAL_PACE, local_heads, refusal, send_stored
+from proxy.exchange.local_response import File, LocalResponse
+from proxy.exchange.local_sender import REFUSAL_PACE, local_heads, refusal, send_stored
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.exchange.states import (
@@ -49,7 +50,6 @@ from proxy.exchange.states import (
 )
 from proxy.exchange.tunnel import Tunnel
 from proxy.exchange.upstream_leg import HOLD_PAUSE, IDEMPOTENT, UpstreamLeg
-from proxy.filters.response import File, LocalResponse
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upload import Stale

@@ -10,17 +10,19 @@ import logging
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.filter_chain import FilterChain
 from proxy.exchange.relay import RelayLimits
-from proxy.filters.chain import FilterChain
-from proxy.filters.rewrite import Rewrite
+from proxy.exchange.request import Request
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.request_line import HeadLimits
+from proxy.wire.response import ResponseHead
 from proxy.wire.target import has_dot_segment, is_confined, names, normalised
 from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
 from proxy.wire.via import NO_VIA, Via
@@ -29,6 +31,22 @@ _MOST_TOLD = 64
 _LONGEST_TOLD = 64
 
 log = logging.getLogger("gunicorn.error.proxy")
+
+
+class Rewrite(Protocol):
+    """What a route changes in requests and responses (`proxy.filters.rewrite`). Each change makes a new head."""
+
+    def outgoing(self, request: Request) -> Request:
+        """The request as the upstream gets it."""
+
+    def incoming(self, request: Request, response: ResponseHead) -> tuple[ResponseHead, bytes]:
+        """An upstream's response as the client gets it, and the content coding to apply to its body."""
+
+    def own(self, request: Request, response: ResponseHead) -> ResponseHead:
+        """A response of the gateway's own as the client gets it, but for a content coding."""
+
+    def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:
+        """Head and body of the response to a request that failed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

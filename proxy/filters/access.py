@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.filter_chain import NonBlocking
 from proxy.exchange.request import Request
-from proxy.filters.chain import NonBlocking
 from proxy.settings.values.web import Network
 from proxy.wire.forwarding import within
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.filter_chain import Filter, FilterChain
 from proxy.exchange.request import Request
-from proxy.filters.chain import Filter, FilterChain
 from proxy.filters.cors import Preflight
 from proxy.filters.files import Files
 from proxy.filters.limits import asking_steps, limiting_steps

@@ -9,10 +9,7 @@ with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 import re
 from collections.abc import Iterable
 
-from proxy.exchange.relay import RelayLimits
-from proxy.net.event_loop import give_way
-from proxy.net.spool import Spool
-from proxy.wire.coding import CODINGS, encoder
+from proxy.wire.coding import CODINGS
 from proxy.wire.fields import BODILESS, field_value, with_vary
 from proxy.wire.head import tokens
 from proxy.wire.negotiation import IDENTITY, choose_coding
@@ -20,12 +17,6 @@ from proxy.wire.response import ResponseHead
 
 WORTHWHILE = 1024
 """Below this many bytes the fields cost more than the coding saves."""
-
-_SLICE = 64 << 10
-"""Most bytes that are encoded before other connections get their turn, about a millisecond."""
-
-MOST_KEPT = 16 << 20
-"""Longest body that is compressed before its first byte goes to the client; longer ones are compressed as they come."""
 
 _DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
 
@@ -98,28 +89,3 @@ def restored(line: bytes) -> bytes:
     if line[:9].lower() != b"if-match:":
         return line
     return line[:9] + re.sub(rb'(?:W/)?("[^"]*")', rb"\1", line[9:])
-
-
-def may_be_kept(response: ResponseHead, length: int, limits: RelayLimits) -> bool:
-    """Whether an answer of `length` bytes may be compressed whole before its first byte goes to the client."""
-    return not (response.unbuffered or response.event_stream) and length <= min(limits.spool_size, MOST_KEPT)
-
-
-def encode(pieces: Iterable[bytes], coding: bytes, spool: Spool) -> bool:
-    """Put a body into the spool, compressed; whether there was room for it. Raises what `pieces` raise."""
-    engine = encoder(coding)
-    for piece in pieces:
-        for begin in range(0, len(piece), _SLICE):
-            if begin:
-                give_way()
-            if not _stored(spool, engine.feed(piece[begin : begin + _SLICE])):
-                return False
-    return _stored(spool, engine.finish())
-
-
-def _stored(spool: Spool, data: bytes) -> bool:
-    try:
-        spool.append(data)
-    except OSError:
-        return False
-    return True

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
-from proxy.filters.response import LocalResponse
 from proxy.wire.fields import field_value, with_vary
 
 _FAMILY = b"access-control-"

@@ -12,9 +12,9 @@ from time import time
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.local_response import File, LocalResponse
 from proxy.exchange.request import Request
 from proxy.filters.document_root import Found, find, find_encoded, names
-from proxy.filters.response import File, LocalResponse
 from proxy.net.disk import in_thread
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.intake import Intake, body_decoder
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
-from proxy.filters.response import LocalResponse
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale

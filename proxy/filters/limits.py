@@ -1,8 +1,8 @@
 """The steps that keep out who may not come in, or asks too much."""
 
+from proxy.exchange.filter_chain import Filter
 from proxy.filters.access import AccessList
 from proxy.filters.basic_auth import BasicAuth
-from proxy.filters.chain import Filter
 from proxy.filters.forward_auth import ForwardAuth
 from proxy.filters.rates import RateLimit, WebSocketLimit
 from proxy.limits import WorkerLimits

@@ -4,8 +4,8 @@ from math import ceil
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.filter_chain import NonBlocking
 from proxy.exchange.request import Request
-from proxy.filters.chain import NonBlocking
 from proxy.limits import WorkerLimits
 from proxy.limits.buckets import Bucket
 from proxy.limits.concurrency import Kept

@@ -2,9 +2,9 @@
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.filter_chain import NonBlocking
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
-from proxy.filters.chain import NonBlocking
-from proxy.filters.response import LocalResponse
 from proxy.settings.values.web import PLACEHOLDER
 from proxy.wire.authority import without_port
 from proxy.wire.target import normalised, without_prefix

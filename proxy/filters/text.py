@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
-from proxy.filters.response import LocalResponse
 from proxy.wire.fields import BODILESS
 
 

@@ -8,7 +8,8 @@ import pytest
 import zstandard
 
 from proxy.exchange.intake import Recoding
-from proxy.filters.compression import Compression, encode, restored
+from proxy.exchange.recoding import encode
+from proxy.filters.compression import Compression, restored
 from proxy.net.spool import Spool
 from proxy.wire.coding import CODINGS, encoder
 from proxy.wire.negotiation import IDENTITY

@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.errors import ExchangeError
+from proxy.exchange.local_response import LocalResponse
 from proxy.filters.cors import Cors
-from proxy.filters.response import LocalResponse
 
 APP = b"https://app.example"
 ASKS = b"Access-Control-Request-Method: PUT"

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
+from proxy.exchange.local_response import File, LocalResponse
 from proxy.filters.files import Files, content_type
-from proxy.filters.response import File, LocalResponse
 from tests.proxy.filters.requests import asked
 
 OLD = 1_700_000_000

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
+from proxy.exchange.local_response import File
 from proxy.filters.files import Files
-from proxy.filters.response import File
 from tests.proxy.filters.requests import asked
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="links are followed on Linux alone")
