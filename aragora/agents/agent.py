@@ -8,30 +8,48 @@ from aragora.debate.questions import Question, Reply
 from aragora.debate.usage import Usage
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """That a question is not being answered yet, for no fault of the agent's: `place` in the line before its provider,
+    from 1, or 0 where the provider is away; `message` says it to people."""
+
+    place: int
+    message: str
+
+
+def unwatched(_waiting: Waiting) -> None:
+    """For questions whose waits nobody follows."""
+
+
 class Agent(Protocol):
     """One participant of one debate. Several threads may call it at once."""
 
-    def ask(self, question: Question, on_token: Callable[[str], None], deadline: float) -> Reply:
-        """Answer before `deadline` (unix seconds); hand the text to `on_token` as it comes.
+    def ask(
+        self,
+        question: Question,
+        on_token: Callable[[str], None],
+        deadline: float,
+        on_wait: Callable[[Waiting], None] = unwatched,
+    ) -> Reply:
+        """Answer before `deadline` (unix seconds); hand the text to `on_token` as it comes, tell `on_wait` of waits.
 
-        Raises `AgentFailed`, and whatever `on_token` raises to break the answer off.
+        Raises `AgentFailed`, and whatever `on_token` or `on_wait` raise to break the answer off.
         """
 
 
 class AgentFailed(Exception):  # noqa: N818 - said of an agent; the caller records it and goes on
     """An agent gave no answer.
 
-    `kind` is one word for metrics (`auth`, `configuration`, `connection`, `protocol`, `quota`,
-    `rate_limit`, `refused`, `server`, `timeout`, `too_long`); `message` is for people and never holds a
-    key; `retry_after` are the seconds after which asking again makes sense, where the provider named them; `usage`
-    is what the vain attempt took nevertheless, where the provider said so.
+    `kind` is one word for metrics, one of `aragora.agents.complaints.Kind`; `message` is for people, holds the
+    provider's own words where there are any, and never a key; `final` says that asking again cannot succeed; `usage` is
+    what the vain attempt took nevertheless, where the provider said so.
     """
 
-    def __init__(self, kind: str, message: str, retry_after: float | None = None, usage: Usage | None = None) -> None:
+    def __init__(self, kind: str, message: str, *, final: bool = False, usage: Usage | None = None) -> None:
         super().__init__(f"{kind}: {message}")
-        self.kind = kind
+        self.kind = str(kind)
         self.message = message
-        self.retry_after = retry_after
+        self.final = final
         self.usage = usage
 
 

@@ -1,12 +1,9 @@
-"""One POST to a provider and its streamed answer: every wait ends, every size has a bound, no error holds a secret."""
+"""One request to a provider and its streamed answer: every wait ends, every size has a bound, no secret gets out."""
 
 import functools
 import http.client
-import json
-import logging
 import re
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,39 +16,64 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from aragora.agents import complaints
+from aragora.agents.account import Account
 from aragora.agents.agent import AgentFailed
-
-log = logging.getLogger(__name__)
+from aragora.agents.complaints import PASSING, Complaint, Kind, redacted
+from aragora.agents.watchdog import Until, Watchdog
 
 CONNECT = 10.0  # seconds for a connection
-SILENCE = 60.0  # seconds between two pieces of an answer, and before the first
-FAREWELL = 0.2  # seconds for what follows the end of an answer
+LINGER = 1.0  # seconds for the count of tokens that follows an answer
+FAREWELL = 0.2  # seconds for the end of the stream
 MAX_BYTES = 8 << 20  # of one answer; most of a stream is wrapping
 MAX_ERROR = 16_384  # bytes of an error that are read
-_MESSAGE = 200  # characters of a provider's own words
 _PIECE = 16_384
 _PROVIDERS = 16  # whose connections are kept
 _POOL = 1000  # idle connections that are kept for one of them
 _LOST = (requests.ConnectionError, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-# Providers quote part of a refused key.
-_KEYLIKE = re.compile(r"\b(?:sk|pk|gsk|key|bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
+# What a proxy or a balancer says while the server behind it restarts. A plain 500 is more often about the question.
+_AWAY = frozenset({0, 408, 425, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_AGAIN_IN = re.compile(r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,6})?)\s*(ms|s|m)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_ADVICE = {
+    Kind.AUTH: "check {key}",
+    Kind.QUOTA: "the account needs credit",
+    Kind.MODEL: "name a model that it offers in {model}",
+    Kind.CONTEXT: "give the model more room, or the debate a shorter context",
+    Kind.CONFIGURATION: "check {url}",
+}
 
 
 class Busy(AgentFailed):
-    """The provider could not answer now and may soon: worth trying again."""
+    """The provider could not answer now and may soon: worth trying again.
+
+    `away` says that it is not there at all, as while it restarts; `retry_after` are the seconds that it asks for.
+    """
+
+    def __init__(self, kind: str, message: str, *, away: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(kind, message)
+        self.away = away
+        self.retry_after = retry_after
+
+
+class Refused(AgentFailed):
+    """The provider will not answer this request, whenever it is made; another one perhaps."""
+
+    def __init__(self, kind: str, message: str, complaint: Complaint) -> None:
+        super().__init__(kind, message, final=True)
+        self.complaint = complaint
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question as a provider takes it. `title` names the provider in errors, `key` is kept out of them."""
+    """What is asked of a provider: a POST of `body`, or a GET without one. `streams` says that it is to be answered
+    bit by bit."""
 
-    title: str
+    account: Account
     url: str
     headers: Mapping[str, str] = field(repr=False)
-    body: Mapping[str, Any] = field(repr=False)
-    key: str = field(repr=False, default="")
+    body: Mapping[str, Any] | None = field(repr=False, default=None)
+    streams: bool = False
 
 
 @functools.cache
@@ -86,8 +108,8 @@ class Connections(HTTPAdapter):
 
 
 class Exchange:
-    """A context manager from the request to the end of the answer; raises AgentFailed, `Busy` where it may help
-    to try again. `deadline` and `clock` are in unix seconds."""
+    """A context manager from the request to the end of the answer; raises `AgentFailed`: `Busy` where it may help to
+    try again, `Refused` where another request may be answered. `deadline` and `clock` are in unix seconds."""
 
     def __init__(
         self,
@@ -96,11 +118,14 @@ class Exchange:
         deadline: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._account = request.account
         self._request = request
-        self._deadline = deadline
         self._clock = clock
+        self._over = Until(deadline, f"{self._account.title} did not finish in time")
+        self._last = self._first_word()
+        self._begun = False
         self._response = self._send(connections)
-        self._watchdog = self._watch(deadline - clock())
+        self._watchdog = Watchdog(self._last, self._break_off, clock)
         if not self._response.ok or self._response.is_redirect:
             with self:
                 raise self._refusal()
@@ -112,27 +137,20 @@ class Exchange:
         self._watchdog.cancel()
         self._response.close()
 
-    @property
-    def streams(self) -> bool:
-        """Whether the answer comes as server-sent events; a server may prefer to answer with one JSON object."""
-        return not self._response.headers.get("Content-Type", "").startswith("application/json")
+    def begin(self) -> None:
+        """Called with the first word of the answer, and at no ping before it: from now on it may take as long as
+        answers may, with pauses as long as those may be."""
+        if not self._begun:
+            self._begun = True
+            allowed = self._account.patience.answer
+            reason = f"{self._account.title} did not finish its answer within {allowed:g} s (ARAGORA_AGENT_TIMEOUT)"
+            self._last = self._sooner(allowed, reason)
+            self._hold()
 
-    def finish(self) -> None:
-        """Read what follows the end of the answer, if it comes at once: only then can the connection be used again."""
-        self._watchdog.cancel()
-        self._watchdog = self._watch(min(FAREWELL, self._deadline - self._clock()))
-        try:
-            for _ in self.pieces(MAX_ERROR):
-                pass
-        except AgentFailed:
-            self._response.close()
-
-    def _watch(self, seconds: float) -> threading.Timer:
-        """Break the answer off after so long: a timeout of the socket begins anew with every byte."""
-        watchdog = threading.Timer(max(0.0, seconds), _break_off, (self._response,))
-        watchdog.daemon = True
-        watchdog.start()
-        return watchdog
+    def end(self, seconds: float) -> None:
+        """Called when the answer has ended: what follows is read if it comes within so many seconds."""
+        self._last = self._sooner(seconds, "")
+        self._watchdog.hold(self._last)
 
     def pieces(self, limit: int = MAX_BYTES) -> Iterator[bytes]:
         """The body as it comes."""
@@ -142,88 +160,106 @@ class Exchange:
             try:
                 piece = raw.read1(_PIECE, decode_content=True)
             except (TimeoutError, urllib3.exceptions.TimeoutError):
-                raise self._late(SILENCE) from None
+                raise AgentFailed(Kind.TIMEOUT, self._last.reason) from None
             except _LOST:
-                self._wait(SILENCE)  # broken off by the watchdog
-                raise Busy("connection", f"{self._request.title} broke its answer off") from None
-            self._wait(SILENCE)
+                self._look_at_the_time()
+                raise Busy(Kind.CONNECTION, f"{self._account.title} broke its answer off") from None
+            self._look_at_the_time()
             if not piece:
                 return
+            self._hold()
             total += len(piece)
             if total > limit:
-                raise AgentFailed("too_long", f"{self._request.title} answered more than {limit} bytes")
+                raise AgentFailed(Kind.TOO_LONG, f"{self._account.title} answered more than {limit} bytes")
             yield piece
 
-    def _send(self, connections: requests.Session) -> requests.Response:
-        request = self._request
-        wait = self._wait(SILENCE)
+    def _first_word(self) -> Until:
+        patience = self._account.patience
+        allowed = patience.beginning if self._request.streams else patience.beginning + patience.answer
+        reason = f"{self._account.title} did not begin to answer within {allowed:g} s (ARAGORA_FIRST_BYTE_TIMEOUT)"
+        return self._sooner(allowed, reason)
+
+    def _sooner(self, seconds: float, reason: str) -> Until:
+        """So many seconds from now, or when the time is over."""
+        until = Until(self._clock() + seconds, reason)
+        return until if until.moment < self._over.moment else self._over
+
+    def _hold(self) -> None:
+        """Wait for the next piece."""
+        until = self._last
+        if self._begun:
+            allowed = self._account.patience.silence
+            reason = f"{self._account.title} was silent for {allowed:g} s (ARAGORA_SILENCE_TIMEOUT)"
+            until = min(until, Until(self._clock() + allowed, reason), key=lambda until: until.moment)
+        self._watchdog.hold(until)
+
+    def _look_at_the_time(self) -> None:
+        if self._watchdog.barked is not None:
+            raise AgentFailed(Kind.TIMEOUT, self._watchdog.barked.reason)
+        if self._over.moment <= self._clock():
+            raise AgentFailed(Kind.TIMEOUT, self._over.reason)
+
+    def _break_off(self) -> None:
+        """Wake whoever reads from a server that sends nothing, or a byte now and then, for ever."""
         try:
-            return connections.post(
-                request.url,
-                json=request.body,
+            self._response.raw.shutdown()
+        except (AttributeError, OSError, RuntimeError, ValueError):
+            pass  # it has just ended
+
+    def _send(self, connections: requests.Session) -> requests.Response:
+        title = self._account.title
+        wait = self._last.moment - self._clock()
+        if wait <= 0:
+            raise AgentFailed(Kind.TIMEOUT, self._over.reason)
+        try:
+            return connections.request(
+                "GET" if self._request.body is None else "POST",
+                self._request.url,
+                json=self._request.body,
                 # With an `auth` of its own a request never takes credentials from ~/.netrc.
-                auth=lambda prepared: _with(prepared, request.headers),
+                auth=lambda prepared: _with(prepared, self._request.headers),
                 timeout=(min(CONNECT, wait), wait),
                 stream=True,
                 allow_redirects=False,
             )
         except requests.ConnectTimeout:
-            raise Busy("connection", f"{request.title} cannot be reached: no connection in time") from None
+            raise Busy(Kind.CONNECTION, f"{title} cannot be reached: no connection in time", away=True) from None
         except requests.Timeout:
-            raise self._late(wait) from None
+            raise AgentFailed(Kind.TIMEOUT, self._last.reason) from None
         except requests.exceptions.SSLError:
-            raise AgentFailed("connection", f"{request.title}: its certificate is not trusted") from None
+            raise AgentFailed(Kind.CONNECTION, f"{title}: its certificate is not trusted", final=True) from None
         except requests.exceptions.ProxyError:
-            raise Busy(
-                "connection", f"{request.title} cannot be reached through the proxy of the environment"
-            ) from None
-        except requests.ConnectionError:
-            raise Busy("connection", f"{request.title} cannot be reached") from None
+            message = f"{title} cannot be reached through the proxy of the environment"
+            raise Busy(Kind.CONNECTION, message, away=True) from None
+        except requests.ConnectionError as error:
+            if any(isinstance(cause, urllib3.exceptions.ProtocolError) for cause in error.args):
+                raise Busy(Kind.CONNECTION, f"{title} broke the connection off") from None
+            raise Busy(Kind.CONNECTION, f"{title} cannot be reached at {self._place()}", away=True) from None
         except (requests.RequestException, ValueError):
-            raise AgentFailed("configuration", f"{request.title}: no request can be made of its settings") from None
+            message = f"{title}: no request can be made of its settings"
+            raise AgentFailed(Kind.CONFIGURATION, message, final=True) from None
 
-    def _wait(self, longest: float) -> float:
-        left = self._deadline - self._clock()
-        if left <= 0:
-            raise AgentFailed("timeout", f"{self._request.title} did not finish in time")
-        return min(longest, left)
-
-    def _late(self, waited: float) -> AgentFailed:
-        return AgentFailed("timeout", f"{self._request.title} was silent for {waited:.3g} s")
+    def _place(self) -> str:
+        """The server's address, which is no secret: it holds no key."""
+        return self._account.base_url.partition("://")[2].partition("/")[0]
 
     def _refusal(self) -> AgentFailed:
         """The failure that an error status stands for."""
         status = self._response.status_code
-        title = self._request.title
-        code = self._code()
-        said = f" ({code})" if code else ""
-        if status in (401, 403):
-            return AgentFailed("auth", f"{title} refused the key: {status}{said}")
         if self._response.is_redirect:
-            return AgentFailed("configuration", f"{title} answered with a redirection ({status}): mend its address")
-        reason = f"{title} answered {status}{said}"
-        if status == 402 or code in _SPENT:
-            return AgentFailed("quota", f"{reason}: the account has no credit")
-        if status == 429:
-            return Busy("rate_limit", reason, self._retry_after())
-        if status >= 500 or status in (408, 409, 425):
-            return Busy("server", reason, self._retry_after())
-        return AgentFailed("configuration" if status == 404 else "refused", reason)
-
-    def _code(self) -> str:
-        """The provider's short name of the failure, if it has one. Its words may name the account: they are logged."""
+            message = f"{self._account.title} answered with a redirection ({status}): correct "
+            return AgentFailed(Kind.CONFIGURATION, message + self._account.provider.url_variable, final=True)
         try:
             body = b"".join(self.pieces(MAX_ERROR))
         except AgentFailed:
-            return ""
-        found = parsed(body.decode("utf-8", "replace"))
-        words = next((text for path in _WORDS if isinstance(text := dig(found, *path), str)), "")
-        title, key = self._request.title, self._request.key
-        log.warning("%s answered %d: %s", title, self._response.status_code, redacted(words, key))
-        return code(found, key)
+            body = b""
+        return failure(self._account, complaints.read(status, body), self._retry_after())
 
     def _retry_after(self) -> float | None:
-        """Seconds, RFC 9110 section 10.2.3."""
+        """Seconds, RFC 9110 section 10.2.3; milliseconds where a provider has that field of its own."""
+        milliseconds = self._response.headers.get("Retry-After-Ms", "").strip()
+        if milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) < 10:
+            return float(milliseconds) / 1000
         value = self._response.headers.get("Retry-After", "").strip()
         if value.isascii() and value.isdecimal() and len(value) < 10:
             return float(value)
@@ -233,52 +269,25 @@ class Exchange:
             return None
 
 
-_WORDS = (("error", "message"), ("error",), ("message",), ("detail",))
-
-
-def code(complaint: Any, key: str) -> str:
-    """What an API calls the failure in `complaint`, as `insufficient_quota`; empty if it has no such word."""
-    for path in (("error", "code"), ("error", "type")):
-        word = dig(complaint, *path)
-        if isinstance(word, str) and _CODE.fullmatch(word) and redacted(word, key) == word:
-            return word
-    return ""
-
-
-def _break_off(response: requests.Response) -> None:
-    """Wake whoever reads from a server that sends a byte now and then, for ever."""
-    try:
-        response.raw.shutdown()
-    except (AttributeError, OSError, RuntimeError, ValueError):
-        pass  # it has just ended
+def failure(account: Account, complaint: Complaint, retry_after: float | None = None) -> AgentFailed:
+    """What a complaint amounts to, in its own words without keys."""
+    kind = complaints.kind(complaint)
+    words = redacted(complaint.words, account.key)
+    code = complaints.named(complaint, account.key)
+    answered = f"answered {complaint.status}" if complaint.status else "failed within its answer"
+    message = f"{account.title} {answered}" + (f" ({code})" if code else "") + (f": {words}" if words else "")
+    if kind in PASSING:
+        named = _AGAIN_IN.search(complaint.text)
+        if retry_after is None and named is not None:
+            retry_after = float(named[1]) * _UNITS[named[2] or ""]
+        return Busy(kind, message, away=complaint.status in _AWAY, retry_after=retry_after)
+    provider = account.provider
+    if kind in _ADVICE:
+        variables = {"key": provider.key_variable, "model": provider.model_variable, "url": provider.url_variable}
+        message = f"{message.rstrip('. ')}; {_ADVICE[kind].format(**variables)}"
+    return Refused(kind, message, complaint)
 
 
 def _with(prepared: requests.PreparedRequest, headers: Mapping[str, str]) -> requests.PreparedRequest:
     prepared.headers.update(headers)
     return prepared
-
-
-def redacted(words: str, key: str) -> str:
-    """One line of `words`, without `key` and whatever else looks like one."""
-    if key:
-        words = words.replace(key, "[key]")
-    words = _KEYLIKE.sub("[key]", " ".join(words.split()))
-    return words if len(words) <= _MESSAGE else words[:_MESSAGE] + " …"
-
-
-def parsed(text: str) -> Any:
-    """The JSON in `text`, None if it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def dig(value: Any, *path: str | int) -> Any:
-    """What lies at `path` in a JSON value; None where there is no such place."""
-    for step in path:
-        if isinstance(step, int):
-            value = value[step] if isinstance(value, list) and step < len(value) else None
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value

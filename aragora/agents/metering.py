@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aragora.agents.chat import TOKENS
+from aragora.agents.account import lengths
 from aragora.agents.prices import MICRODOLLARS, Price, Prices
 from aragora.agents.providers import PROVIDERS
 from aragora.debate.questions import Failure, Question, Reply
@@ -37,6 +37,10 @@ class Meter:
     def __init__(self, prices: Prices, environ: Mapping[str, str]) -> None:
         self._prices = prices
         self._environ = environ
+        try:
+            self._lengths = lengths(environ)
+        except ValueError:  # with such a variable no model is asked
+            self._lengths = lengths({})
 
     def is_counted(self, agent: AgentSpec) -> bool:
         """Whether asking it takes anything: the offline demo takes nothing."""
@@ -58,8 +62,9 @@ class Meter:
 
         No tokenizer makes more tokens of a text than it has bytes, and no answer is longer than what is asked for.
         """
-        read = _bytes(question.system) + _bytes(question.prompt) + FRAME
-        return read + TOKENS, self.price(question.agent).most(read, TOKENS)
+        read = _bytes(question.system + question.opening + question.prompt) + FRAME
+        written = self._lengths.most(question)
+        return read + written, self.price(question.agent).most(read, written)
 
     def bill(self, question: Question, result: Reply | Failure) -> Bill:
         """What the answer, or the vain attempt, took."""
@@ -72,7 +77,7 @@ class Meter:
 
     def _guess(self, question: Question, text: str, model: str | None) -> Bill:
         """What an answer of this `text` took, as far as lengths tell."""
-        read = -(-(_bytes(question.system) + _bytes(question.prompt)) // BYTES) + FRAME
+        read = -(-_bytes(question.system + question.opening + question.prompt) // BYTES) + FRAME
         return self._bill(question.agent, model, Usage(read, -(-_bytes(text) // BYTES)), estimated=True)
 
     def _bill(self, agent: AgentSpec, model: str | None, usage: Usage, *, estimated: bool) -> Bill:

@@ -2,20 +2,23 @@
 
 import time
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 import requests
 
+from aragora.agents.account import account
 from aragora.agents.agent import Agent, AgentFailed, AgentInfo
 from aragora.agents.anthropic import Messages
-from aragora.agents.chat import Account, ChatAgent, Dialect
+from aragora.agents.chat import ChatAgent
+from aragora.agents.complaints import Kind
 from aragora.agents.demo import DemoAgent, delay
+from aragora.agents.endpoint import Endpoints, process_endpoints
+from aragora.agents.inquiry import Dialect
 from aragora.agents.openai import ChatCompletions
-from aragora.agents.providers import PROVIDERS, TIMEOUT, TIMEOUT_DEFAULT, TIMEOUT_MOST, Provider, variables
+from aragora.agents.providers import PROVIDERS, find
 from aragora.debate.spec import AgentSpec
 
 DEMO = "demo"
-VARIABLES: tuple[str, ...] = tuple(variables())
+_DIALECTS: Mapping[str, Dialect] = {"openai": ChatCompletions(), "anthropic": Messages()}
 
 
 def available(environ: Mapping[str, str]) -> list[AgentInfo]:
@@ -32,25 +35,25 @@ def build(
     spec: AgentSpec,
     environ: Mapping[str, str],
     *,
+    endpoints: Endpoints | None = None,
     connections: requests.Session | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Agent:
     """The agent of `spec`; raises `AgentFailed` for an unknown type and a missing or wrong variable.
 
-    `connections` are those of the process by default; clock (unix seconds) and sleep may be replaced.
+    `endpoints` and `connections` are those of the process by default; clock (unix seconds) and sleep may be replaced.
     """
     if spec.type == DEMO:
         return DemoAgent(spec, delay(environ), clock=clock, sleep=sleep)
-    provider = next((provider for provider in PROVIDERS if provider.name == spec.type), None)
+    provider = find(spec.type)
     if provider is None:
-        raise AgentFailed("configuration", f"no agent {spec.type!r}")
-    missing = provider.missing(environ)
-    if missing is not None:
-        raise AgentFailed("configuration", f"{provider.title} needs {missing}")
+        raise AgentFailed(Kind.CONFIGURATION, f"no agent {spec.type!r}", final=True)
+    asked = account(provider, spec.model, environ)
     return ChatAgent(
-        _account(provider, spec.model, environ),
+        asked,
         _DIALECTS[provider.api],
+        (endpoints or process_endpoints()).of(asked),
         connections=connections,
         clock=clock,
         sleep=sleep,
@@ -58,58 +61,16 @@ def build(
 
 
 def _missing(name: str, environ: Mapping[str, str]) -> str | None:
-    """The variable to set, or to mend and how."""
-    provider = next((provider for provider in PROVIDERS if provider.name == name), None)
+    """The variable to set, or to correct and how."""
+    provider = find(name)
     missing = None if provider is None else provider.missing(environ)
-    if missing is None:
-        try:
-            build(AgentSpec(name, name), environ)
-        except AgentFailed as failed:
-            return failed.message
-    return missing
-
-
-_DIALECTS: Mapping[str, Dialect] = {"openai": ChatCompletions(), "anthropic": Messages()}
-
-
-def _account(provider: Provider, model: str | None, environ: Mapping[str, str]) -> Account:
-    key = environ.get(provider.key_variable, "")
-    # What else is in there came in by a slip of the clipboard, and would be shown by the error it causes.
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise AgentFailed("configuration", f"{provider.key_variable} holds characters that no key has")
-    return Account(
-        provider.title,
-        _address(provider, environ),
-        key,
-        model or environ.get(provider.model_variable) or provider.model,
-        _timeout(environ),
-        provider.limit,
-    )
-
-
-def _address(provider: Provider, environ: Mapping[str, str]) -> str:
-    """Where the API's paths begin: /v1 belongs to it for chat completions, not for Anthropic, whatever people write."""
-    address = environ.get(provider.url_variable) or provider.base_url
+    if missing is not None:
+        return missing
     try:
-        parts = urlsplit(address)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or parts.query or parts.fragment or "@" in parts.netloc:
-        raise AgentFailed(
-            "configuration", f"{provider.url_variable}: write an address as https://host/v1, without a key"
-        )
-    address = address.rstrip("/")
-    if provider.api == "anthropic":
-        return address.removesuffix("/v1")
-    return address if parts.path.strip("/") else f"{address}/v1"
-
-
-def _timeout(environ: Mapping[str, str]) -> float:
-    try:
-        seconds = float(environ.get(TIMEOUT) or TIMEOUT_DEFAULT)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= TIMEOUT_MOST:
-        raise AgentFailed("configuration", f"{TIMEOUT}: write seconds from 1 to {TIMEOUT_MOST:g}")
-    return seconds
+        if provider is None:
+            delay(environ)
+        else:
+            account(provider, None, environ)
+    except AgentFailed as failed:
+        return failed.message
+    return None

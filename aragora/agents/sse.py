@@ -1,12 +1,16 @@
 """Server-sent events, as far as language model APIs use them: bytes in, the data of each event out.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation; events end with an empty
-line, what follows the last one is an event too (some servers leave its empty line away), names and ids are not needed.
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation; lines end with CR, LF or
+both, events with an empty line. What follows the last one is an event too (some servers leave its empty line away);
+names and ids are not needed.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 MAX_EVENT = 1 << 20  # bytes
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BREAK = re.compile(b"\r\n|\n|\r")
 
 
 class TooLong(Exception):  # noqa: N818 - it is the event that is too long
@@ -31,11 +35,23 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
+    """Each line as soon as its end has come: behind a CR nobody waits for the LF that may belong to it."""
+    rest = bytearray()
+    begun = after_cr = False
     for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from (line.removesuffix(b"\r") for line in lines)
+        if after_cr and piece:
+            piece = piece.removeprefix(b"\n")  # noqa: PLW2901 - the other half of the line's end
+        if not piece:
+            continue
+        after_cr = piece.endswith(b"\r")
+        *ends, last = _BREAK.split(piece)
+        for end in ends:
+            line = bytes(rest + end)
+            rest.clear()
+            yield line if begun else line.removeprefix(BYTE_ORDER_MARK)
+            begun = True
+        rest += last
         if len(rest) > MAX_EVENT:
             raise TooLong
     if rest:
-        yield rest.removesuffix(b"\r")
+        yield bytes(rest) if begun else bytes(rest).removeprefix(BYTE_ORDER_MARK)

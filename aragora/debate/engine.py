@@ -20,6 +20,7 @@ from typing import Any
 from aragora.debate import consensus, convergence, prompts, replies
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import FEWEST_AGENTS
+from aragora.debate.passages import line
 from aragora.debate.questions import Failure, Kind, Passage, Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec, ConsensusMode, DebateSpec
 from aragora.debate.state import DebateState, QuestionId, fold
@@ -37,9 +38,11 @@ __all__ = [
     "deadline",
     "plan",
     "record",
+    "waiting",
 ]
 
 JUDGE = "judge"  # the role of an agent that judges and does not argue
+MAX_NOTICE = 300  # characters of what a question waits for
 LEAST = 0.05  # seconds that must be left for a question to be worth asking
 
 
@@ -74,6 +77,17 @@ def plan(spec: DebateSpec, history: Sequence[Event], now: float, spent: str | No
 def record(spec: DebateSpec, question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:  # noqa: ARG001
     """What one answer, or its absence, adds to the log. The next plan asks again where that is worth it."""
     return replies.drafts(question, reply)
+
+
+def waiting(question: Question, place: int, message: str) -> Draft:
+    """That a question is not being answered yet: its place in the line before its provider, from 1, or 0."""
+    data = {
+        "purpose": question.purpose.value,
+        "target": question.target,
+        "place": place,
+        "message": line(message, MAX_NOTICE),
+    }
+    return Draft(EventType.AGENT_WAITING, question.round, question.agent.name, data)
 
 
 def cancelled(spec: DebateSpec, history: Sequence[Event]) -> tuple[Draft, ...]:

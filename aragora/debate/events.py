@@ -18,6 +18,8 @@ class EventType(StrEnum):
     - `convergence`: similarity 0 to 1, status, method, threshold
     - `consensus`: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,
       cast), user_votes, cut_short (only when true)
+    - `agent_waiting`: purpose, target, place in the line before its provider (from 1; 0 where the provider is away),
+      message
     - `agent_error`: kind, message, purpose, target, attempt, retry
     - `user_vote`: choice, reasoning, user
     - `user_suggestion`: text, user
@@ -34,6 +36,7 @@ class EventType(StrEnum):
     VOTE = "vote"
     CONVERGENCE = "convergence"
     CONSENSUS = "consensus"
+    AGENT_WAITING = "agent_waiting"
     AGENT_ERROR = "agent_error"
     USER_VOTE = "user_vote"
     USER_SUGGESTION = "user_suggestion"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aragora.agents import Agent, AgentFailed
+from aragora.agents import Agent, AgentFailed, Waiting
 from aragora.agents.metering import Bill, Meter
 from aragora.debate import engine
 from aragora.debate.engine import Failure, Plan, Question, Reply
@@ -19,6 +19,7 @@ from aragora.debate.status import Status
 from aragora.errors import AragoraError, DebateEnded, LeaseLost, NotFound, SeqConflict, Unavailable
 from aragora.runner.purse import Purse
 from aragora.runner.tokens import Abandoned, Tokens
+from aragora.runner.waits import Waits
 from aragora.storage import ChangeFeed, DebateRecord, Lease, Limits, Settlement, Store
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,15 @@ class Answer:
     result: Reply | Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """That a question is not being answered yet, and why."""
+
+    step: int
+    question: Question
+    waiting: Waiting
+
+
 class Run:
     """One claimed debate."""
 
@@ -74,11 +84,10 @@ class Run:
         self._runner = runner
         self._store = runner.store
         self._stopped = threading.Event()
-        self._answers: queue.Queue[Answer | None] = queue.Queue()
+        self._answers: queue.Queue[Answer | Notice | None] = queue.Queue()
         self._agents: dict[str, Agent] = {}
         self._history: list[Event] = []
         self._step = 0
-        self._pauses: dict[str, float] = {}
         self._spent: str | None = None
         self._purse = Purse(runner.store, lease, runner.meter, runner.daily, runner.observer.billed)
         self._thread = threading.Thread(target=self._run, name=lease.debate_id, daemon=True)
@@ -175,19 +184,37 @@ class Run:
     def _wait(self, deadline: float) -> list[Answer]:
         """The next answers: all that are there, so that under load they are stored together; none when time is up."""
         answers: list[Answer] = []
+        notices: list[Notice] = []
         while not self._stopped.is_set():
             try:
-                left = 0.0 if answers else max(0.0, deadline - time.time())
-                answer = self._answers.get(timeout=left) if left else self._answers.get_nowait()
+                left = 0.0 if answers or notices else max(0.0, deadline - time.time())
+                found = self._answers.get(timeout=left) if left else self._answers.get_nowait()
             except queue.Empty:
+                if notices and not answers:
+                    self._note(notices)
+                    notices.clear()
+                    continue
                 break
-            if answer is None:
+            if found is None:
                 self._look()
-            elif answer.step == self._step:
-                answers.append(answer)
+            elif isinstance(found, Notice):
+                notices += [found] if found.step == self._step else []
+            elif found.step == self._step:
+                answers.append(found)
             else:
-                self._purse.release(answer.question, answer.result)
+                self._purse.release(found.question, found.result)
         return answers
+
+    def _note(self, notices: Sequence[Notice]) -> None:
+        """Store what questions wait for, if that can be done now: later it is no news."""
+        drafts = [engine.waiting(item.question, item.waiting.place, item.waiting.message) for item in notices]
+        try:
+            with self._runner.turn:
+                self._append(drafts)
+        except SeqConflict:
+            self._read_on()
+        except Unavailable as error:
+            log.info("%s does not say what it waits for: %s", self.lease.debate_id, error)
 
     def _record(self, spec: DebateSpec, answers: Sequence[Answer]) -> None:
         """Store answers, which have been paid for, however long the database is away."""
@@ -244,7 +271,6 @@ class Run:
     def _ask(self, question: Question, step: int, deadline: float) -> None:
         """Carry out one question; in a thread of its own."""
         name = question.agent.name
-        self._stopped.wait(min(self._pauses.get(name, 0.0), deadline) - time.time())
         if self._over(step):
             self._purse.release(question, None)
             return
@@ -254,14 +280,13 @@ class Run:
             agent = self._agents.get(name) or self._agents.setdefault(
                 name, self._runner.build(question.agent, self._runner.agents_environ)
             )
+            waits = Waits(lambda waiting: self._answers.put(Notice(step, question, waiting)))
             with Tokens(self._runner.feed, self.lease.debate_id, question, lambda: self._over(step)) as tokens:
-                result = agent.ask(question, tokens, deadline)
+                result = agent.ask(question, tokens, deadline, waits)
         except Abandoned:
             return
         except AgentFailed as error:
-            if error.retry_after:
-                self._pauses[name] = time.time() + error.retry_after
-            result = Failure(error.kind, error.message, error.usage)
+            result = Failure(error.kind, error.message, error.usage, error.final)
         except Exception:
             log.exception("agent %s of %s failed in an unknown way", name, self.lease.debate_id)
             result = Failure("internal", "the agent failed in an unknown way")

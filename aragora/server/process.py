@@ -4,6 +4,7 @@
 application that is served without such hooks starts its parts at the first request through `current()`.
 """
 
+import functools
 import logging
 import os
 import threading
@@ -11,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 
 from aragora import settings as settings_table
+from aragora.agents import build
+from aragora.agents.endpoint import Endpoints
 from aragora.errors import AragoraError, Unavailable
 from aragora.runner import Runner
 from aragora.server.audit import AuditLog
@@ -58,6 +61,7 @@ class Process:
         store = Store.open(settings)
         feed = ChangeFeed(store, settings)
         feed.start()
+        endpoints = Endpoints(settings.data_dir / "gates")
         runner = Runner(
             store,
             feed,
@@ -65,6 +69,7 @@ class Process:
             capacity=settings.max_debates,
             lease_ttl=settings.lease_ttl,
             observer=metrics,
+            build=functools.partial(build, endpoints=endpoints),
         )
         if settings.runner:
             runner.start()

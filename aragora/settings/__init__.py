@@ -5,9 +5,10 @@
 them: `ARAGORA_API_TOKEN_FILE=/run/secrets/token`.
 """
 
+from aragora.settings.agent_variables import AGENT_VARIABLES, AgentVariable
 from aragora.settings.environment import default_data_dir, load, unknown
 from aragora.settings.forms import Form, Setting
-from aragora.settings.table import AGENT_VARIABLES, SETTINGS, AgentVariable, Settings
+from aragora.settings.table import SETTINGS, Settings
 
 __all__ = [
     "AGENT_VARIABLES",

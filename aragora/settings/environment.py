@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from aragora.errors import SettingsError
+from aragora.settings.agent_variables import AGENT_VARIABLES, AgentVariable
 from aragora.settings.forms import Setting
-from aragora.settings.table import AGENT_VARIABLES, SETTINGS, AgentVariable, Settings
+from aragora.settings.table import SETTINGS, Settings
 
 _MAX_SECRET_FILE = 65_536
 # Read by the tests and the scripts, not by the application.

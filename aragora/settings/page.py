@@ -5,8 +5,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from aragora.settings.agent_variables import AGENT_VARIABLES, AgentVariable
 from aragora.settings.forms import Setting
-from aragora.settings.table import AGENT_VARIABLES, SETTINGS
+from aragora.settings.table import SETTINGS
 
 _HEAD = """# Settings
 
@@ -22,9 +23,10 @@ _AGENTS = """
 ## Agents
 
 An agent whose key is missing is listed as not available; naming it in a debate is answered with the variable it needs.
+So is one with a value that does not fit: the others go on. The table of these is `aragora/settings/agent_variables.py`.
 
-| variable | meaning |
-|---|---|
+| variable | form | default | meaning |
+|---|---|---|---|
 """
 
 
@@ -41,8 +43,8 @@ def _lines() -> Iterator[str]:
             yield f"| `{row.name}` | {row.form.name} | {_default(row)} | {_meaning(row)} |\n"
     yield _AGENTS
     for variable in AGENT_VARIABLES:
-        secret = " **secret**" if variable.secret else ""
-        yield f"| `{variable.name}` | {variable.help}{secret} |\n"
+        default = _shown(variable.default)
+        yield f"| `{variable.name}` | {variable.form.name} | {default} | {_meaning(variable)} |\n"
 
 
 def _default(row: Setting) -> str:
@@ -59,7 +61,7 @@ def _shown(value: Any) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def _meaning(row: Setting) -> str:
+def _meaning(row: Setting | AgentVariable) -> str:
     unit = f" ({row.unit})" if row.unit else ""
     secret = " **secret**" if row.secret else ""
     return f"{row.help}{unit}{secret}"

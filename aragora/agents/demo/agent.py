@@ -7,12 +7,13 @@ others missed in its own, gives up its extreme stance under hard critique, and v
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from aragora.agents.agent import AgentFailed
+from aragora.agents.agent import AgentFailed, Waiting, unwatched
+from aragora.agents.complaints import Kind
 from aragora.agents.demo.answers import Opinion
+from aragora.agents.providers import setting
 from aragora.debate.questions import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
 
-DELAY, MAX_DELAY = 0.3, 60.0  # seconds per answer
 PIECES = 12  # of an answer, as it streams
 MODEL = "offline demo"
 STUMBLING = "stumbling"  # the only other model: its critiques are prose at first, as those of real models may be
@@ -22,12 +23,9 @@ _STUMBLE = "The offline demo, told to stumble, first answers in prose, as langua
 def delay(environ: Mapping[str, str]) -> float:
     """Seconds per answer from ARAGORA_DEMO_DELAY; raises `AgentFailed` for anything but 0 to 60."""
     try:
-        value = float(environ.get("ARAGORA_DEMO_DELAY") or DELAY)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= MAX_DELAY:
-        raise AgentFailed("configuration", f"ARAGORA_DEMO_DELAY: write seconds from 0 to {MAX_DELAY:g}")
-    return value
+        return float(setting("ARAGORA_DEMO_DELAY", environ))
+    except ValueError as error:
+        raise AgentFailed(Kind.CONFIGURATION, str(error), final=True) from None
 
 
 class DemoAgent:
@@ -46,14 +44,20 @@ class DemoAgent:
         self._clock = clock
         self._sleep = sleep
 
-    def ask(self, question: Question, on_token: Callable[[str], None], deadline: float) -> Reply:
+    def ask(
+        self,
+        question: Question,
+        on_token: Callable[[str], None],
+        deadline: float,
+        on_wait: Callable[[Waiting], None] = unwatched,  # noqa: ARG002 - the demo waits for nobody
+    ) -> Reply:
         """See `aragora.agents.agent.Agent`."""
         stumbles = self._stumbling and question.purpose is Purpose.CRITIQUE and question.attempt == 1
         text = _STUMBLE if stumbles else Opinion(question).text()
         for piece in _pieces(text):
             left = deadline - self._clock()
             if left <= 0:
-                raise AgentFailed("timeout", "the time of the debate is over")
+                raise AgentFailed(Kind.TIMEOUT, "the time of the debate is over")
             if self._pause:
                 self._sleep(min(left, self._pause / PIECES))
             on_token(piece)

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from aragora.agents import Agent, build, exchange
+from aragora.agents.endpoint import Endpoints
 from aragora.debate.questions import Kind, Passage, Purpose, Question
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import Anthropic, Api, OpenAI
@@ -49,11 +50,14 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
 def agent(api: Api, naps: Naps, connections: requests.Session) -> Callable[..., Agent]:
     """Makes the agent that asks at `url`."""
 
+    endpoints = Endpoints()
+
     def make(url: str, extra: Mapping[str, str] | None = None, model: str | None = None) -> Agent:
         key, address, _ = api.variables
         environ = {key: KEY, address: url, **(extra or {})}
         spec = AgentSpec(f"{api.name}-1", api.name, model)
-        return build(spec, environ, connections=connections, clock=naps.clock, sleep=naps.sleep)
+        how = {"connections": connections, "clock": naps.clock, "sleep": naps.sleep}
+        return build(spec, environ, endpoints=endpoints, **how)
 
     return make
 

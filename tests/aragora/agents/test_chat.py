@@ -5,12 +5,14 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import requests
 
-from aragora.agents import Agent, AgentFailed, chat, exchange
+from aragora.agents import Agent, AgentFailed, exchange, inquiry
+from aragora.agents.endpoint import FIRST_CONTACT
+from aragora.agents.facts import Order, facts
 from aragora.debate.questions import Question
 from tests.aragora.agents.conftest import KEY, Naps
 from tests.aragora.agents.provider import (
@@ -37,10 +39,12 @@ def nothing(text: str) -> None:
     pass
 
 
-def failure(make: Make, question: Question, *acts: Act, within: float = LONG) -> tuple[AgentFailed, int]:
+def failure(
+    make: Make, question: Question, *acts: Act, within: float = LONG, environ: Mapping[str, str] | None = None
+) -> tuple[AgentFailed, int]:
     """How asking ends, and how often the provider was asked."""
     with provider(*acts) as server:
-        agent = make(server.url)
+        agent = make(server.url, environ)
         with pytest.raises(AgentFailed) as caught:
             agent.ask(question, nothing, time.time() + within)
         return caught.value, len(server.calls)
@@ -58,14 +62,13 @@ def test_the_question_is_put_in_the_words_of_the_api(agent: Make, api: Api, ques
             {"role": "system", "content": question.system},
             {"role": "user", "content": question.prompt},
         ]
-        assert body["max_completion_tokens"] == chat.TOKENS
+        assert body["stream_options"] == {"include_usage": True}
     else:
         assert fields["x-api-key"] == KEY
         assert fields["anthropic-version"] == "2023-06-01"
         assert "Authorization" not in fields
-        assert body["system"] == question.system
-        assert body["messages"] == [{"role": "user", "content": question.prompt}]
-        assert body["max_tokens"] == chat.TOKENS
+        assert [block["text"] for block in body["system"]] == [question.system]
+        assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": question.prompt}]}]
 
 
 def test_the_model_is_the_debates_or_the_settings(agent: Make, api: Api, question: Question) -> None:
@@ -141,7 +144,7 @@ def test_a_busy_provider_is_asked_again_when_it_says_so(agent: Make, api: Api, q
     with provider(limit, status(500), hangs_up, answers(api, "Now.")) as server:
         assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Now."
         assert len(server.calls) == 4
-    assert naps.taken == [1.0] * 6, "three seconds, one, two; it looks each second whether anybody still waits"
+    assert naps.taken == [1.0, 1.0, 1.0, 0.5, 1.0], "it looks each second whether anybody still waits"
 
 
 def test_retry_after_may_be_a_date(agent: Make, api: Api, question: Question, naps: Naps) -> None:
@@ -152,13 +155,22 @@ def test_retry_after_may_be_a_date(agent: Make, api: Api, question: Question, na
     assert 9 - (time.time() - began) < sum(naps.taken) <= 10
 
 
-@pytest.mark.parametrize(
-    ("seconds", "within"), [("31", 100.0), ("20", 10.0)], ids=["longer than is worth waiting", "beyond the deadline"]
-)
-def test_a_long_pause_is_the_callers(agent: Make, question: Question, naps: Naps, seconds: str, within: float) -> None:
-    failed, calls = failure(agent, question, status(429, Retry_After=seconds), within=within)
-    assert (failed.kind, failed.retry_after, calls) == ("rate_limit", float(seconds), 1)
-    assert naps.taken == []
+def test_a_pause_is_kept_while_the_debate_has_time(agent: Make, api: Api, question: Question, naps: Naps) -> None:
+    with provider(status(429, Retry_After="45"), answers(api, "Now.")) as server:
+        assert agent(server.url).ask(question, nothing, time.time() + 100).text == "Now."
+    assert sum(naps.taken) == 45
+
+
+def test_a_pause_beyond_the_debates_time_is_not_waited_for(agent: Make, question: Question, naps: Naps) -> None:
+    failed, calls = failure(agent, question, status(429, Retry_After="20"), within=10.0)
+    assert (failed.kind, calls, naps.taken) == ("rate_limit", 1, [])
+
+
+def test_a_pause_may_stand_in_the_words(agent: Make, api: Api, question: Question, naps: Naps) -> None:
+    words = {"error": {"message": "Rate limit reached. Please try again in 7.66s.", "code": "rate_limit_exceeded"}}
+    with provider(status(429, words), answers(api, "Now.")) as server:
+        agent(server.url).ask(question, nothing, time.time() + LONG)
+    assert len(naps.taken) == 8
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "1e9", "9" * 400, "Mon, 99 Foo 2026 99:99:99 GMT"])
@@ -169,15 +181,14 @@ def test_a_senseless_retry_after_is_ignored(agent: Make, api: Api, question: Que
 
 
 @pytest.mark.parametrize(
-    ("act", "kind"),
-    [(status(500), "server"), (status(529), "server"), (status(429), "rate_limit"), (hangs_up, "connection")],
+    ("act", "kind"), [(status(500), "server"), (status(429), "rate_limit"), (hangs_up, "connection")]
 )
-def test_a_provider_that_stays_busy_is_given_up(
+def test_a_provider_that_keeps_failing_is_given_up(
     agent: Make, question: Question, naps: Naps, act: Act, kind: str
 ) -> None:
     failed, calls = failure(agent, question, act)
-    assert (failed.kind, calls) == (kind, 4)
-    assert sum(naps.taken) == sum(chat.PAUSES)
+    assert (failed.kind, calls, failed.final) == (kind, 4, False)
+    assert sum(naps.taken) == sum(inquiry.PAUSES)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +196,9 @@ def test_a_provider_that_stays_busy_is_given_up(
     [(400, "refused"), (401, "auth"), (402, "quota"), (403, "auth"), (404, "configuration"), (422, "refused")],
 )
 def test_what_cannot_get_better_is_not_tried_again(agent: Make, question: Question, code: int, kind: str) -> None:
-    failed, calls = failure(agent, question, status(code, {"error": {"message": "no such model"}}))
-    assert (failed.kind, calls) == (kind, 1)
-    assert str(code) in failed.message
+    failed, calls = failure(agent, question, status(code, {"error": {"message": "It is Tuesday."}}))
+    assert (failed.kind, calls, failed.final) == (kind, 1, True)
+    assert f"{code}: It is Tuesday" in failed.message
 
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
@@ -196,13 +207,15 @@ def test_an_account_without_credit_is_not_tried_again(agent: Make, question: Que
     assert (failed.kind, calls) == ("quota", 1)
 
 
-def test_a_failure_is_named_by_its_code_and_the_words_are_logged(
-    agent: Make, question: Question, caplog: pytest.LogCaptureFixture
+def test_a_failure_has_the_providers_words_and_what_to_do(
+    agent: Make, api: Api, question: Question, caplog: pytest.LogCaptureFixture
 ) -> None:
-    body = {"error": {"message": "No model x for organization org-77", "type": "invalid", "code": "model_not_found"}}
-    failed, _ = failure(agent, question, status(404, body))
-    assert failed.message.endswith("answered 404 (model_not_found)")
-    assert "organization org-77" in caplog.text
+    body = {"error": {"message": "The model `x` does not exist.", "type": "invalid", "code": "model_not_found"}}
+    failed, calls = failure(agent, question, status(404, body))
+    assert (failed.kind, calls, failed.final) == ("model", 1, True)
+    assert "answered 404 (model_not_found): The model `x` does not exist" in failed.message
+    assert failed.message.endswith(f"name a model that it offers in {api.variables[2]}")
+    assert "The model `x` does not exist" in caplog.text
 
 
 @pytest.mark.parametrize("code", ["sk-abcdefghijk", KEY, "two words", "x" * 65, "", 7, None, ["list"]])
@@ -220,10 +233,50 @@ def test_a_redirection_is_not_followed_with_the_key(agent: Make, question: Quest
 
 def test_nobody_listens(agent: Make, question: Question, naps: Naps) -> None:
     (port,) = ports(1)
-    with pytest.raises(AgentFailed, match="cannot be reached") as caught:
+    with pytest.raises(AgentFailed, match=f"cannot be reached at 127.0.0.1:{port}") as caught:
         agent(f"http://127.0.0.1:{port}").ask(question, nothing, time.time() + LONG)
-    assert caught.value.kind == "connection"
-    assert sum(naps.taken) == sum(chat.PAUSES)
+    assert (caught.value.kind, caught.value.final) == ("connection", False)
+    assert LONG / 2 - inquiry.LONGEST_PAUSE <= sum(naps.taken) <= LONG / 2, "half of the time is left for others"
+
+
+def test_a_provider_that_never_answered_is_waited_for_a_while(agent: Make, question: Question, naps: Naps) -> None:
+    (port,) = ports(1)
+    with pytest.raises(AgentFailed):
+        agent(f"http://127.0.0.1:{port}").ask(question, nothing, time.time() + 100 * FIRST_CONTACT)
+    assert FIRST_CONTACT - inquiry.LONGEST_PAUSE <= sum(naps.taken) <= FIRST_CONTACT
+
+
+@pytest.mark.parametrize("code", [502, 503, 504, 529])
+def test_a_restart_is_waited_out(agent: Make, api: Api, question: Question, naps: Naps, code: int) -> None:
+    away = [status(code)] * 8
+    with provider(answers(api, "Before."), *away, answers(api, "After.")) as server:
+        asked = agent(server.url)
+        asked.ask(question, nothing, time.time() + LONG)
+        assert asked.ask(question, nothing, time.time() + 600).text == "After."
+    assert sum(naps.taken) > sum(inquiry.PAUSES)
+
+
+def test_whoever_asks_later_does_not_wait_anew(agent: Make, question: Question, naps: Naps) -> None:
+    with provider(status(503)) as server:
+        asked = agent(server.url, {"ARAGORA_OUTAGE_TIMEOUT": "20"})
+        deadline = naps.clock() + 600
+        with pytest.raises(AgentFailed):
+            asked.ask(question, nothing, deadline)
+        calls, waited = len(server.calls), sum(naps.taken)
+        with pytest.raises(AgentFailed):
+            asked.ask(question, nothing, deadline)
+        assert (len(server.calls), sum(naps.taken)) == (calls + 1, waited)
+    assert 10 < waited <= 20
+
+
+def test_whoever_waits_is_told_why(agent: Make, api: Api, question: Question) -> None:
+    told = []
+    with provider(status(503, {"error": {"message": "Loading model"}}), answers(api, "Now.")) as server:
+        agent(server.url).ask(question, nothing, time.time() + LONG, told.append)
+    (waiting,) = told
+    assert waiting.place == 0
+    assert "Loading model" in waiting.message
+    assert "asked again in 0.5 s" in waiting.message
 
 
 @pytest.mark.parametrize("part", ["before the head", "before the text", "in the text"])
@@ -268,17 +321,42 @@ def test_no_way_of_dawdling_outlasts_the_deadline(agent: Make, api: Api, questio
     assert time.monotonic() - began < STALL
 
 
-def test_silence_has_a_limit_of_its_own(agent: Make, question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "SILENCE", 0.2)
-    failed, _ = failure(agent, question, stalls())
-    assert (failed.kind, failed.message.endswith("was silent for 0.2 s")) == ("timeout", True)
+def test_the_first_byte_has_a_patience_of_its_own(agent: Make, question: Question) -> None:
+    failed, _ = failure(agent, question, stalls(), environ={"ARAGORA_FIRST_BYTE_TIMEOUT": "0.2"})
+    assert failed.kind == "timeout"
+    assert "within 0.2 s (ARAGORA_FIRST_BYTE_TIMEOUT)" in failed.message
 
 
-def test_one_answer_may_take_the_time_of_the_settings(agent: Make, api: Api, question: Question, naps: Naps) -> None:
-    with provider(status(503, Retry_After="2")) as server:
-        with pytest.raises(AgentFailed):
-            agent(server.url, {"ARAGORA_AGENT_TIMEOUT": "1"}).ask(question, nothing, time.time() + LONG)
-        assert len(server.calls) == 1
+def test_a_slow_start_is_not_held_against_the_answer(agent: Make, api: Api, question: Question) -> None:
+    def act(call: object) -> None:
+        call.begin()
+        for _ in range(8):
+            call.chunk(b": ping\n\n")
+            call.server.released.wait(0.1)
+        call.chunk(api.first() + api.text("Now.") + api.finish() + api.done())
+        call.wfile.write(b"0\r\n\r\n")
+
+    short = {"ARAGORA_SILENCE_TIMEOUT": "0.3", "ARAGORA_AGENT_TIMEOUT": "0.5"}
+    with provider(act) as server:
+        assert agent(server.url, short).ask(question, nothing, time.time() + LONG).text == "Now."
+
+
+def test_silence_has_a_limit_of_its_own(agent: Make, api: Api, question: Question) -> None:
+    act = stalls(api.first() + api.text("Yes"))
+    failed, _ = failure(agent, question, act, environ={"ARAGORA_SILENCE_TIMEOUT": "0.2"})
+    assert failed.kind == "timeout"
+    assert "was silent for 0.2 s (ARAGORA_SILENCE_TIMEOUT)" in failed.message
+
+
+def test_an_answer_has_a_time_of_its_own(agent: Make, api: Api, question: Question) -> None:
+    def act(call: object) -> None:
+        call.begin()
+        while not call.server.released.wait(0.02):
+            call.chunk(api.text("."))
+
+    failed, _ = failure(agent, question, act, environ={"ARAGORA_AGENT_TIMEOUT": "0.3"})
+    assert failed.kind == "timeout"
+    assert "within 0.3 s (ARAGORA_AGENT_TIMEOUT)" in failed.message
 
 
 def test_a_deadline_that_has_passed_asks_nobody(agent: Make, api: Api, question: Question) -> None:
@@ -299,9 +377,14 @@ def test_half_an_answer_is_none(agent: Make, api: Api, question: Question, how: 
     assert calls == 1, "part of the answer was shown already"
 
 
-def test_done_without_a_reason_is_no_end(agent: Make, api: Api, question: Question) -> None:
-    failed, _ = failure(agent, question, sends(api.first() + api.text("Yes, but") + b"data: [DONE]\n\n"))
-    assert failed.kind == "protocol"
+def test_done_is_an_end_without_a_reason(agent: Make, api: Api, question: Question) -> None:
+    with provider(sends(api.first() + api.text("Yes, and so on.") + b"data: [DONE]\n\n")) as server:
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Yes, and so on."
+
+
+def test_done_without_anything_is_tried_again(agent: Make, api: Api, question: Question) -> None:
+    with provider(sends(b"data: [DONE]\n\n"), answers(api, "Now.")) as server:
+        assert agent(server.url).ask(question, nothing, time.time() + LONG).text == "Now."
 
 
 def test_an_error_before_the_first_word_is_tried_again(agent: Make, api: Api, question: Question) -> None:
@@ -352,8 +435,32 @@ def test_events_of_another_shape_say_nothing(agent: Make, api: Api, question: Qu
 
 
 def test_an_endless_answer_is_broken_off(agent: Make, api: Api, question: Question) -> None:
-    failed, _ = failure(agent, question, repeats(api.text("la " * 1000), 1000))
+    texts = iter(range(10_000_000))
+
+    def act(call: object) -> None:
+        call.begin()
+        while not call.server.hung_up.is_set():
+            call.chunk(api.text(" ".join(str(next(texts)) for _ in range(500))))
+
+    failed, _ = failure(agent, question, act)
     assert failed.kind == "too_long"
+
+
+@pytest.mark.parametrize(
+    "circle", ["la ", "The risk is high. It must be weighed against the cost.\n", " ", "\n- a\n- b"]
+)
+def test_an_answer_that_runs_in_circles_is_broken_off(agent: Make, api: Api, question: Question, circle: str) -> None:
+    def act(call: object) -> None:
+        call.begin()
+        call.chunk(api.first() + api.text("Yes, gradually. "))
+        while not call.server.hung_up.is_set():
+            call.chunk(api.text(circle))
+
+    with provider(act) as server:
+        reply = agent(server.url).ask(question, nothing, time.time() + LONG)
+        assert server.hung_up.wait(LONG)
+    assert reply.cut == "circles"
+    assert reply.text.strip() == ("Yes, gradually. " + circle).strip()
 
 
 def test_an_endless_stream_without_text_is_broken_off(
@@ -449,14 +556,15 @@ def test_the_key_stays_secret_in_a_stream(
     agent: Make, api: Api, question: Question, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed, _ = failure(agent, question, sends(api.error(f"cannot use {KEY}\nnow")))
-    assert failed.message.endswith("failed within its answer")
+    assert failed.message.endswith("cannot use [key] now")
     assert caplog.messages[0].endswith("cannot use [key] now")
 
 
 def test_the_key_is_in_no_repr(agent: Make, api: Api, question: Question) -> None:
     made = agent("http://127.0.0.1:1")
-    request = made._dialect.request(made._account, question)
-    assert KEY in request.key
+    order = Order(question, facts(made._account), 100, streams=True)
+    request = made._dialect.request(made._account, order)
+    assert KEY in "".join(request.headers.values())
     for shown in (made, made._account, request, vars(made)):
         assert "verysecret" not in repr(shown)
 
@@ -474,14 +582,14 @@ def test_credentials_of_netrc_do_not_replace_the_key(
     assert "Basic" not in fields.get("Authorization", "")
 
 
-def test_the_connections_of_the_process_hold_no_cookies(api: Api, question: Question) -> None:
+def test_the_connections_of_the_process_hold_no_cookies(agent: Make, api: Api, question: Question) -> None:
     with provider(status(200, api.body("Yes."), Set_Cookie="who=me; Path=/")) as server:
+        asked = agent(server.url)
         shared = exchange.session.__wrapped__()
         with shared:
             for _ in range(2):
-                with exchange.Exchange(
-                    shared, exchange.Request("It", server.url, {}, {}), time.time() + LONG
-                ) as answer:
+                request = exchange.Request(asked._account, server.url, {}, {})
+                with exchange.Exchange(shared, request, time.time() + LONG) as answer:
                     assert b"".join(answer.pieces())
         assert not any("Cookie" in fields for _, fields, _ in server.calls)
         assert isinstance(shared, requests.Session)

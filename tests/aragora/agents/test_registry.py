@@ -3,15 +3,20 @@
 import pytest
 
 from aragora.agents import AgentFailed, available, build
+from aragora.agents.facts import Order, facts
 from aragora.agents.providers import PROVIDERS
-from aragora.agents.registry import VARIABLES
+from aragora.agents.register import Limits
 from aragora.debate.questions import Question
 from aragora.debate.spec import AgentSpec
 from aragora.settings import AGENT_VARIABLES, load
 
+VARIABLES = {row.name for row in AGENT_VARIABLES}
+
 
 def test_the_settings_know_every_variable() -> None:
-    assert sorted(VARIABLES) == sorted(row.name for row in AGENT_VARIABLES)
+    for provider in PROVIDERS:
+        own = {provider.variable(what) for what in ("CONCURRENCY", "CONTEXT", "STREAM", "TOKENS_PER_MINUTE")}
+        assert {provider.key_variable, provider.url_variable, provider.model_variable, *own} <= VARIABLES
     keys = {provider.key_variable for provider in PROVIDERS}
     assert {row.name for row in AGENT_VARIABLES if row.secret} == keys
 
@@ -78,10 +83,23 @@ def test_an_address_that_cannot_be_one_is_named(address: str) -> None:
     assert info.missing == caught.value.message
 
 
-@pytest.mark.parametrize("seconds", ["0", "soon", "nan", "1e9", "-3"])
-def test_a_senseless_timeout_is_named(seconds: str) -> None:
-    with pytest.raises(AgentFailed, match="ARAGORA_AGENT_TIMEOUT"):
-        build(AgentSpec("x", "openai"), {"OPENAI_API_KEY": "sk-1", "ARAGORA_AGENT_TIMEOUT": seconds})
+@pytest.mark.parametrize("value", ["0", "soon", "nan", "1e9", "-3"])
+@pytest.mark.parametrize("name", ["ARAGORA_AGENT_TIMEOUT", "ARAGORA_FIRST_BYTE_TIMEOUT", "ARAGORA_PROSE_TOKENS"])
+def test_a_senseless_value_is_named(name: str, value: str) -> None:
+    environ = {"OPENAI_API_KEY": "sk-1", name: value}
+    with pytest.raises(AgentFailed, match=f"{name}: write a"):
+        build(AgentSpec("x", "openai"), environ)
+    (info,) = (info for info in available(environ) if info.name == "openai")
+    assert name in info.missing
+
+
+def test_servers_of_ones_own_are_asked_one_question_at_a_time() -> None:
+    environ = {"OLLAMA_BASE_URL": "http://h", "ARAGORA_OLLAMA_MODEL": "m", "LLAMACPP_BASE_URL": "http://h"}
+    for name in ("ollama", "llamacpp"):
+        assert build(AgentSpec("x", name), environ)._account.limits == Limits(concurrency=1)
+    many = build(AgentSpec("x", "ollama"), environ | {"ARAGORA_OLLAMA_CONCURRENCY": "4"})
+    assert many._account.limits == Limits(concurrency=4)
+    assert build(AgentSpec("x", "openai"), {"OPENAI_API_KEY": "sk-1"})._account.limits.none
 
 
 def test_an_unknown_type_is_named() -> None:
@@ -92,7 +110,7 @@ def test_an_unknown_type_is_named() -> None:
 def test_a_demo_that_cannot_be_slowed_down_so_is_not_available() -> None:
     (info,) = (info for info in available({"ARAGORA_DEMO_DELAY": "soon"}) if info.name == "demo")
     assert not info.available
-    assert info.missing == "ARAGORA_DEMO_DELAY: write seconds from 0 to 60"
+    assert info.missing == "ARAGORA_DEMO_DELAY: write a number from 0 to 60"
 
 
 @pytest.mark.parametrize(
@@ -110,4 +128,5 @@ def test_addresses_may_end_as_people_write_them(
 ) -> None:
     environ = {variable: address, "ARAGORA_OLLAMA_MODEL": "tiny", "ANTHROPIC_API_KEY": "sk-1"}
     agent = build(AgentSpec("x", name), environ)
-    assert agent._dialect.request(agent._account, question).url == url
+    order = Order(question, facts(agent._account), 100, streams=True)
+    assert agent._dialect.request(agent._account, order).url == url

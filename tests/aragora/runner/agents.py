@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from aragora.agents import AgentFailed
+from aragora.agents import AgentFailed, Waiting
+from aragora.agents.agent import unwatched
 from aragora.debate.engine import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
 from aragora.debate.usage import Usage
@@ -23,13 +24,22 @@ class Scripted:
         self.hold = threading.Event()
         self.hold.set()
         self.failure: Callable[[Question], Exception | None] = lambda question: None
+        self.waits: Callable[[Question], Iterable[Waiting]] = lambda question: ()
         self._lock = threading.Lock()
 
     def build(self, spec: AgentSpec, environ: Mapping[str, str]) -> "Scripted":
         """One object plays every participant."""
         return self
 
-    def ask(self, question: Question, on_token: Callable[[str], None], deadline: float) -> Reply:
+    def ask(
+        self,
+        question: Question,
+        on_token: Callable[[str], None],
+        deadline: float,
+        on_wait: Callable[[Waiting], None] = unwatched,
+    ) -> Reply:
+        for waiting in self.waits(question):
+            on_wait(waiting)
         with self._lock:
             self.calls.append(question)
         self.called.set()

@@ -1,0 +1,113 @@
+"""What a refusal teaches about a model: each lesson is learnt once, and the question is put again by it."""
+
+import re
+
+from aragora.agents import thinking
+from aragora.agents.complaints import Complaint, Kind, kind
+from aragora.agents.facts import Facts, Form, Order
+from aragora.agents.json_values import count, dig
+from aragora.agents.pieces import Answer, End
+
+_NEXT = {Form.SCHEMA: Form.OBJECT_BY_SCHEMA, Form.OBJECT_BY_SCHEMA: Form.OBJECT, Form.OBJECT: Form.PLAIN}
+_OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+# What a refusal is about. The words are those of OpenAI, vLLM, llama.cpp, llama-cpp-python, Ollama, LiteLLM, Mistral.
+_COUNTS = re.compile(r"stream_options|include_usage")
+_STREAM = re.compile(r"verified to stream|stream(?:ing)?[^.]{0,60}(?:not (?:supported|available|allowed)|unsupported)")
+_LIMIT = re.compile(r"max_tokens|max_completion_tokens")
+_MISNAMED = re.compile(r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|extra|use .max_")
+_LONGEST = re.compile(r"(?:at most|less than or equal to|maximum[^\d]{0,60}|<=? ?)(\d+)")
+_FORM = re.compile(
+    r"response_format|json_schema|json_object|output_config|structured|guided|grammar|json[ _](?:mode|schema)"
+)
+_SYSTEM = re.compile(r"system (?:role|message)|roles? must alternate|developer instruction|system.{0,20}not supported")
+_EXTRA = re.compile(
+    r"extra (?:inputs?|fields?)|unknown (?:field|parameter|argument)|unrecogni[sz]ed|unexpected (?:keyword|field)"
+)
+_WINDOWS = (
+    re.compile(r"(?:context (?:length|window|size)|max_model_len|n_ctx)[^\d]{0,24}?(\d{3,8})"),
+    re.compile(r"(\d{3,8}) (?:tokens? )?(?:maximum|context)"),
+    re.compile(r"limit[^\d]{0,12}(\d{3,8})"),
+)
+_PROMPTS = (
+    re.compile(r"(\d{2,8}) (?:input tokens|in the messages|tokens from the input|prompt tokens)"),
+    re.compile(r"(?:prompt|input|request)[^\d]{0,40}?\(?(\d{2,8}) (?:input )?tokens"),
+)
+
+
+def learn(known: Facts, complaint: Complaint, order: Order) -> bool:
+    """Take the lesson of a refusal in; whether the question is worth putting again by it."""
+    text = complaint.text
+    if kind(complaint) is Kind.CONTEXT:
+        return _learn_room(known, complaint, order)
+    if order.streams and _COUNTS.search(text):
+        found, known.counts = known.counts, False
+        return found
+    if order.streams and (_STREAM.search(text) or dig(complaint.body, "error", "param") == "stream"):
+        found, known.streams = known.streams, False
+        return found
+    if _LIMIT.search(text):
+        return _learn_limit(known, text, order)
+    if known.system_role and _SYSTEM.search(text):
+        known.system_role = False
+        return True
+    demands = order.question.schema is not None and known.form in _NEXT
+    if demands and _FORM.search(text):
+        known.form = _NEXT[known.form]
+        return True
+    if _EXTRA.search(text) and (demands or (order.streams and known.counts)):
+        known.form, known.counts = Form.PLAIN, False
+        return True
+    return False
+
+
+def observe(known: Facts, answer: Answer, order: Order) -> bool:
+    """Learn from an answer; whether the question is worth putting again because it came to nothing.
+
+    A model that thinks needs room for that; one whose server forces JSON on it may find no way into it.
+    """
+    raw, said = answer.raw, answer.text.strip()
+    thought = answer.thought or len(said) < len(raw.strip()) or bool(answer.usage and answer.usage.thought)
+    known.begins_in_thought = known.begins_in_thought or thinking.unopened(raw)
+    if said:
+        known.thinks = known.thinks or thought
+        return False
+    forced = order.question.schema is not None and known.form in _NEXT
+    if answer.end in (End.DONE, End.LENGTH, End.CIRCLES) and forced and not thought and not raw.strip():
+        known.form = _NEXT[known.form]
+        return True
+    if answer.end is End.LENGTH and not known.thinks:
+        known.thinks = True
+        return True
+    known.thinks = known.thinks or thought
+    return False
+
+
+def _learn_limit(known: Facts, text: str, order: Order) -> bool:
+    """That the limit has another name there, or may not be as high."""
+    longest = _LONGEST.search(text)
+    if longest is not None and 0 < int(longest[1]) < order.tokens:
+        known.longest = int(longest[1])
+        return True
+    if known.limit in _OTHER_NAMES and _MISNAMED.search(text) and known.limit == order.facts.limit:
+        known.limit = _OTHER_NAMES[known.limit]
+        return True
+    return False
+
+
+def _learn_room(known: Facts, complaint: Complaint, order: Order) -> bool:
+    """How much prompt and answer may be together: said in fields, in words, or at least less than this."""
+    question = order.question
+    prompt = count(dig(complaint.body, "error", "n_prompt_tokens")) or _number(_PROMPTS, complaint.text)
+    known.measured(question, prompt)
+    tried = known.count(question.system + question.opening + question.prompt) + order.tokens
+    window = count(dig(complaint.body, "error", "n_ctx")) or _number(_WINDOWS, complaint.text)
+    if not window or (known.window is not None and window >= known.window and not prompt):
+        window = round(0.6 * min(tried, known.window or tried))
+    known.window = window
+    return True
+
+
+def _number(patterns: tuple[re.Pattern[str], ...], text: str) -> int:
+    found = next((match for pattern in patterns if (match := pattern.search(text)) is not None), None)
+    return int(found[1]) if found is not None else 0
