@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.deployment.processes import GUNICORN, Running, accepts, get, ports
-from tests.proxy.integration.gateway import Gateway
-from tests.proxy.tls.secure import SecureGateway
+from tests.proxy.gateway import Gateway, serve
+from tests.proxy.tls.secure import serve_tls
 from tests.waiting import until
 
 DJANGO = """
@@ -72,9 +72,9 @@ ROUTE = '[[route]]\nhost = ["shop.example", "other.example"]\nupstream = "{djang
 def test_the_application_is_up(tmp_path: Path, config: Any, text: str, tls: bool) -> None:
     upstream, *flags = config(text)
     gateway = (
-        SecureGateway(tmp_path / "gateway", upstream, "--tls", "self-signed", *flags)
+        serve_tls(tmp_path / "gateway", upstream, "--tls", "self-signed", *flags)
         if tls
-        else Gateway(tmp_path / "gateway", upstream, *flags, admin=True)
+        else serve(tmp_path / "gateway", upstream, *flags, admin=True)
     )
     try:
         peer = until(lambda: probed(gateway), "the application was probed")
@@ -95,7 +95,7 @@ def test_the_application_is_up(tmp_path: Path, config: Any, text: str, tls: bool
 )
 def test_what_is_expected_can_be_said(tmp_path: Path, config: Any, django: str, text: str, fault: str) -> None:
     upstream, *flags = config(text)
-    gateway = Gateway(tmp_path / "gateway", upstream, *flags, admin=True)
+    gateway = serve(tmp_path / "gateway", upstream, *flags, admin=True)
     try:
         told = f"upstream {django} is down: " + fault.replace("{django}", django)
         until(lambda: told in gateway.log, told)
@@ -110,4 +110,4 @@ def probed(gateway: Gateway) -> dict[str, Any] | None:
 
 
 def status(gateway: Gateway) -> dict[str, Any]:
-    return dict(get(gateway.admin, "/status.json").json())
+    return dict(get(gateway.admin[1], "/status.json").json())

@@ -16,9 +16,9 @@ import pytest
 
 from tests.deployment.processes import GUNICORN, Running, accepts, ports
 from tests.deployment.protected import GATES, SECRET
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Answer, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.waiting import until
 
 SERVERS = {
@@ -125,7 +125,7 @@ def gateway(
         address = str(application) if listen == "--port" else f"127.0.0.1:{application}"
         server = running.enter_context(Running(*command, listen, address, log=directory / "application.log"))
         until(partial(accepts, application), "the application listens")
-        front = Gateway(directory / "gateway", "", "--config", str(config))
+        front = serve(directory / "gateway", "", "--config", str(config))
         running.callback(front.close)
         yield front
         assert "failed inside" not in front.log, front.log

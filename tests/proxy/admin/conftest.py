@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import threading
 import urllib.error
 import urllib.request
@@ -18,8 +17,8 @@ from proxy.cli import main
 from proxy.commands.client import connect
 from proxy.settings.values import Address
 from tests.proxy.admin.applications import Application, application
-from tests.proxy.process.running import PATIENCE, Gateway
-from tests.waiting import until
+from tests.proxy.gateway import Gateway
+from tests.waiting import PATIENCE, until
 
 TOML = """\
 bind = "127.0.0.1:0"
@@ -38,30 +37,20 @@ class Done(NamedTuple):
     stderr: str
 
 
-class Face(Gateway):
+class AdminGateway(Gateway):
     """A gateway of the real kind, and what its admin address says."""
 
     def __init__(self, directory: Path, toml: str) -> None:
-        super().__init__(directory, toml.replace('"access.log"', f'"{directory}/access.log"'), program=("-m", "proxy"))
+        super().__init__(directory, toml=toml.replace('"access.log"', f'"{directory}/access.log"'))
 
-    def up(self, workers: int = 2, *, control: bool = True) -> "Face":
-        until(lambda: len(self.listening()) == 2 or self.process.poll() is not None, "listening")
-        assert self.process.poll() is None, self.log
-        self.front, self.admin = self.listening()
+    def up(self, workers: int = 2, *, control: bool = True) -> "AdminGateway":
+        self.address, self.admin = self.announced(2)
         if not control:
             self.wait_for("Booting worker", workers)
             return self
         self.wait_for(f"Listening at: unix:{self.control}")
         until(lambda: len(self.workers()) == workers, "workers")
         return self
-
-    @property
-    def url(self) -> str:
-        return "http://{}:{}".format(*self.front)
-
-    @property
-    def admin_address(self) -> str:
-        return "{}:{}".format(*self.admin)
 
     def get(self, path: str = "/", host: str = "") -> tuple[int, str]:
         """Status and body of an answer at the front."""
@@ -72,17 +61,11 @@ class Face(Gateway):
         """Who answers, over so many requests."""
         return {self.get()[1] for _ in range(count)}
 
-    @property
-    def control(self) -> Path:
-        """The socket for commands."""
-        return Path(os.environ["RUNTIME_DIRECTORY"], f"{self.admin_address}.sock")
-
     def status(self) -> dict[str, Any]:
         return self.asked("GET", "/status.json")[1]
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://{self.admin_address}/metrics", timeout=PATIENCE) as answer:
-            return str(answer.read().decode())
+        return self.admin_text("/metrics")
 
     def workers(self) -> list[int]:
         return [worker["pid"] for worker in self.status()["workers"] if not worker["draining"]]
@@ -131,14 +114,14 @@ def applications() -> Iterator[Callable[[str], Application]]:
 
 
 @pytest.fixture
-def face(tmp_path: Path) -> Iterator[Callable[..., Face]]:
+def face(tmp_path: Path) -> Iterator[Callable[..., AdminGateway]]:
     """Start a gateway; `more` is appended to a file that listens on ports of the kernel's choice."""
-    started: list[Face] = []
+    started: list[AdminGateway] = []
 
-    def begin(more: str, *, toml: str = TOML, workers: int = 2, control: bool = True) -> Face:
+    def begin(more: str, *, toml: str = TOML, workers: int = 2, control: bool = True) -> AdminGateway:
         directory = tmp_path / str(len(started))
         directory.mkdir()
-        started.append(Face(directory, toml + more))
+        started.append(AdminGateway(directory, toml + more))
         return started[-1].up(workers, control=control)
 
     yield begin
@@ -147,11 +130,11 @@ def face(tmp_path: Path) -> Iterator[Callable[..., Face]]:
 
 
 @pytest.fixture
-def held() -> Iterator[Callable[[Face, Application], threading.Thread]]:
+def held() -> Iterator[Callable[[AdminGateway, Application], threading.Thread]]:
     """A request that an application holds until it is told."""
     threads: list[threading.Thread] = []
 
-    def begin(gateway: Face, target: Application) -> threading.Thread:
+    def begin(gateway: AdminGateway, target: Application) -> threading.Thread:
         threads.append(threading.Thread(target=gateway.get, args=("/hold",)))
         threads[-1].start()
         assert target.held.acquire(timeout=PATIENCE)

@@ -13,11 +13,10 @@ import pytest
 
 from proxy.commands.client import FAILED, FINE, PARTLY, USAGE
 from tests.proxy.admin.applications import Application, unused_address
-from tests.proxy.admin.conftest import TOML, Face, command
-from tests.proxy.process.running import PATIENCE
-from tests.waiting import until
+from tests.proxy.admin.conftest import TOML, AdminGateway, command
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Face]
+Start = Callable[..., AdminGateway]
 Applications = Callable[[str], Application]
 
 
@@ -173,7 +172,7 @@ def test_waiting_requests_are_served_after_a_switch(face: Start, applications: A
 
 def test_client_at_its_limit_can_still_reach_admin(face: Start, applications: Applications) -> None:
     gateway = face(upstream(applications("one")) + "max_client_connections = 1\n")
-    with socket.create_connection(gateway.front, timeout=10) as held:
+    with socket.create_connection(gateway.address, timeout=10) as held:
         held.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert held.recv(4096).startswith(b"HTTP/1.1 200")
         assert gateway.get()[0] == 429
@@ -196,7 +195,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
     token = tmp_path / "token"
     token.write_text("0123456789abcdef0123456789abcdef\n")
     toml = f'bind = "127.0.0.1:0"\nadmin = "unix:{tmp_path}/admin.sock"\nadmin_socket = "off"\nworkers = 1\n'
-    gateway = Face(tmp_path, toml + f'admin_token_file = "{token}"\naccess_log = "off"\n' + upstream(one))
+    gateway = AdminGateway(tmp_path, toml + f'admin_token_file = "{token}"\naccess_log = "off"\n' + upstream(one))
     try:
         gateway.wait_for("Booting worker")
         ask = ("status", "--json", "--config", str(gateway.config))

@@ -17,11 +17,11 @@ from proxy.commands.client import FAILED, FINE, USAGE
 from proxy.process import runtime_directory as runtime
 from proxy.settings.values import Address
 from tests.proxy.admin.applications import Application
-from tests.proxy.admin.conftest import TOML, Face, command
-from tests.proxy.process.running import PATIENCE, ROOT
-from tests.waiting import until
+from tests.proxy.admin.conftest import TOML, AdminGateway, command
+from tests.proxy.gateway import ROOT
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Face]
+Start = Callable[..., AdminGateway]
 Applications = Callable[[str], Application]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other accounts")
 RESPOND = 'respond = "hello"\n'
@@ -36,7 +36,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(name)
 
 
-def post(gateway: Face, where: str, body: object) -> int:
+def post(gateway: AdminGateway, where: str, body: object) -> int:
     """What a request of the application that somebody else has chosen comes to."""
     asked = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-H", "Content-Type: application/json"]
     url = f"http://{gateway.admin_address}{where}"
@@ -85,7 +85,9 @@ def test_of_several_the_choices_are_named(face: Start, directory: Path, tmp_path
     one = face(RESPOND)
     front = tmp_path / "front.sock"
     (tmp_path / "two").mkdir()
-    two = Face(tmp_path / "two", f'bind = ["unix:{front}"]\nadmin = "off"\nworkers = 1\naccess_log = "off"\n' + RESPOND)
+    two = AdminGateway(
+        tmp_path / "two", f'bind = ["unix:{front}"]\nadmin = "off"\nworkers = 1\naccess_log = "off"\n' + RESPOND
+    )
     try:
         other = directory / runtime.file_name(Address(path=str(front)))
         until(other.exists, "the other's socket")

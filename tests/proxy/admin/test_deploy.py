@@ -15,9 +15,8 @@ import pytest
 
 from tests.deployment.pages import blocks
 from tests.deployment.processes import CHECKOUT
-from tests.proxy.admin.conftest import Face
-from tests.proxy.process.running import PATIENCE
-from tests.waiting import until
+from tests.proxy.admin.conftest import AdminGateway
+from tests.waiting import PATIENCE, until
 
 PAGE = CHECKOUT / "docs" / "howto" / "deploy-without-downtime.md"
 SHOP = """\
@@ -35,7 +34,7 @@ def application(environ, start_response):
 class Customers:
     """Who asks the gateway all the time; `seen` are the versions that answered, `wrong` what else came."""
 
-    def __init__(self, gateway: Face) -> None:
+    def __init__(self, gateway: AdminGateway) -> None:
         self.seen: list[str] = []
         self.wrong: list[object] = []
         self._gateway = gateway
@@ -96,7 +95,7 @@ def install(place: Path, version: str, *, broken: bool = False, start: float = 0
     (place / "shop.py").write_text(SHOP.format(version=version, broken=broken, start=start))
 
 
-def test_deploy_guide_works_under_load_and_survives_failure(face: Callable[..., Face], place: Path) -> None:
+def test_deploy_guide_works_under_load_and_survives_failure(face: Callable[..., AdminGateway], place: Path) -> None:
     install(place, "one")
     blue = steps(place, "")[0]
     assert run(blue, place).returncode == 0

@@ -11,11 +11,11 @@ import websocket
 
 from tests.aragora.server.browser import Page, browser
 from tests.proxy.admin.applications import Application
-from tests.proxy.admin.conftest import Face
+from tests.proxy.admin.conftest import AdminGateway
 from tests.waiting import until
 
 pytestmark = pytest.mark.component("chromium")
-Start = Callable[..., Face]
+Start = Callable[..., AdminGateway]
 Applications = Callable[[str], Application]
 HOSTILE = "/fail?<img%20src=x%20onerror=window.pwned=1>"
 STATES = "Object.fromEntries([...document.querySelectorAll('.peer')].map((row) => [row.peer.peer, row.peer.state]))"
@@ -27,7 +27,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield page
 
 
-def opened(page: Page, gateway: Face, *, token: bool = True) -> Page:
+def opened(page: Page, gateway: AdminGateway, *, token: bool = True) -> Page:
     page.look(1280, 900)
     page.go("about:blank")
     page.go(f"http://{gateway.admin_address}/favicon.svg")
@@ -147,7 +147,7 @@ def test_a_question_is_not_answered_by_the_one_before(chromium: Page, face: Star
 def test_open_websockets_are_listed_with_what_they_carried(chromium: Page, face: Start, echo: str) -> None:
     gateway = face(f'upstream = "{echo}"\n')
     page = opened(chromium, gateway)
-    connection = websocket.create_connection(f"ws://127.0.0.1:{gateway.front[1]}/rooms/7", timeout=10)
+    connection = websocket.create_connection(f"ws://127.0.0.1:{gateway.port}/rooms/7", timeout=10)
     connection.send("hello" * 20)
     assert connection.recv() == "hello" * 20
     page.wait("document.querySelector('#tunnels tbody tr')?.textContent.includes('/rooms/7')")
@@ -216,14 +216,14 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(
     (tmp_path / "token").write_text(token)
     directory = tmp_path / "closed"
     directory.mkdir()
-    gateway = Face(
+    gateway = AdminGateway(
         directory,
         'bind = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\naccess_log = "off"\nworkers = 1\n'
         f'admin_token_file = "{tmp_path}/token"\nupstream = "{applications("one").address}"\n',
     )
     try:
         until(lambda: len(gateway.listening()) == 2, "listening")
-        gateway.front, gateway.admin = gateway.listening()
+        gateway.address, gateway.admin = gateway.listening()
         page = chromium
         page.go(f"http://{gateway.admin_address}/")
         for given in ("not the token of this gateway", token):

@@ -21,8 +21,8 @@ from proxy.settings import load, notes
 from proxy.settings.users import read_users
 from proxy.wire.request import RequestFields
 from tests.ports import ports
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import Answer, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
@@ -95,7 +95,7 @@ path = "/asked"
 forward_auth = "http://{judge.address}/judge?by=gateway"
 forward_auth_fields = ["X-User", "X-Groups"]
 """)
-    running = Gateway(directory / "gateway", scripted.address, "--config", str(config), workers=2)
+    running = serve(directory / "gateway", scripted.address, "--config", str(config), workers=2)
     yield running
     running.close()
     assert "failed inside the gateway" not in running.log, running.log
@@ -191,7 +191,7 @@ def test_counts_outlive_a_reload_and_a_killed_worker(
 
 
 def shown(gateway: Gateway) -> dict[str, Any]:
-    with Client(("127.0.0.1", gateway.admin)) as client:
+    with Client(gateway.admin) as client:
         client.send(b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         return dict(json.loads(client.answer().body))
 

@@ -8,10 +8,11 @@ from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from proxy.wire.h2_frames import PREFACE
 from proxy.wire.proxy_protocol import Endpoints, make_v2
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import CONNECT, GET, Raw
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import SecureGateway
+from tests.proxy.tls.secure import serve_tls
 from tests.waiting import until
 
 NAME = "127.0.0.1"
@@ -25,13 +26,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def secure(
     authority: Authority, scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SecureGateway]:
+) -> Iterator[Gateway]:
     """A gateway with TLS behind a balancer that introduces clients: the test."""
     cert, key = authority.issue(NAME)
-    running = SecureGateway(
+    running = serve_tls(
         tmp_path_factory.mktemp("secure"), scripted.address, "--tls-cert", str(cert), "--tls-key", str(key),
         "--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1", "--rate", "1/h", "--burst", "3",
-        "--max-client-connections", "2", "--max-client-websockets", "1", workers=2,
+        "--max-client-connections", "2", "--max-client-websockets", "1", workers=2
     )  # fmt: skip
     yield running
     running.close()
@@ -45,7 +46,7 @@ def trust(authority: Authority) -> ssl.SSLContext:
     return context
 
 
-def introduced(secure: SecureGateway, trust: ssl.SSLContext, client: str) -> Raw:
+def introduced(secure: Gateway, trust: ssl.SSLContext, client: str) -> Raw:
     """A connection that a balancer makes for `client`."""
     raw = Raw(secure.port, greet=False)
     raw.send(make_v2(Endpoints(client, 4711, "198.51.100.1", 443)))
@@ -60,7 +61,7 @@ def ask(raw: Raw, stream: int, *more: tuple[str, str]) -> dict[str, str]:
 
 
 def test_streams_of_an_introduced_client_are_counted(
-    secure: SecureGateway, trust: ssl.SSLContext, scripted: ScriptedUpstream
+    secure: Gateway, trust: ssl.SSLContext, scripted: ScriptedUpstream
 ) -> None:
     scripted.expect()
     with introduced(secure, trust, "192.0.2.1") as raw:
@@ -79,7 +80,7 @@ def test_streams_of_an_introduced_client_are_counted(
 
 
 def test_connections_of_an_introduced_client_are_counted(
-    secure: SecureGateway, trust: ssl.SSLContext, scripted: ScriptedUpstream
+    secure: Gateway, trust: ssl.SSLContext, scripted: ScriptedUpstream
 ) -> None:
     scripted.expect()
 
@@ -100,7 +101,7 @@ def test_connections_of_an_introduced_client_are_counted(
 
 
 def test_websockets_of_an_introduced_client_are_counted(
-    secure: SecureGateway, trust: ssl.SSLContext, scripted: ScriptedUpstream
+    secure: Gateway, trust: ssl.SSLContext, scripted: ScriptedUpstream
 ) -> None:
     with introduced(secure, trust, "192.0.2.4") as raw:
         raw.until(SettingsFrame)

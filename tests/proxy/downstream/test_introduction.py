@@ -13,11 +13,11 @@ import pytest
 
 from proxy.wire.proxy_protocol import Endpoints, make_v1, make_v2, parse_header
 from tests.conftest import program
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import PATIENCE, Gateway
 from tests.proxy.integration.scripted import Manual, ScriptedUpstream
 from tests.proxy.integration.upstreams import Upstream
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 SEEN = Endpoints("192.0.2.1", 4711, "198.51.100.1", 443)
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -26,7 +26,7 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 @pytest.fixture(scope="module")
 def behind(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway behind a load balancer that introduces clients: the test."""
-    running = Gateway(
+    running = serve(
         tmp_path_factory.mktemp("behind"), scripted.address, "--proxy-protocol", "on", "--trusted-proxies",
         "127.0.0.1", "--head-timeout", "1",
     )  # fmt: skip

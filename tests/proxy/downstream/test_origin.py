@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.waiting import until
 
@@ -19,7 +19,7 @@ PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 @pytest.fixture(scope="module")
 def trusting(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway behind a trusted proxy: the test."""
-    running = Gateway(tmp_path_factory.mktemp("trusting"), scripted.address, "--trusted-proxies", "127.0.0.0/8")
+    running = serve(tmp_path_factory.mktemp("trusting"), scripted.address, "--trusted-proxies", "127.0.0.0/8")
     yield running
     running.close()
     assert "failed inside the gateway" not in running.log, running.log

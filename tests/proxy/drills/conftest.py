@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.ports import ports
-from tests.proxy.integration.gateway import PATIENCE, ROOT, Gateway
-from tests.waiting import until
+from tests.proxy.gateway import ROOT, Gateway, serve
+from tests.waiting import PATIENCE, until
 
 FACTOR = max(1, int(os.environ.get("ARAGORA_DRILL", "1")))
 
@@ -57,7 +57,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     started: list[Gateway] = []
 
     def begin(upstream: str, *flags: str, **how: object) -> Gateway:
-        started.append(Gateway(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
+        started.append(serve(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
         return started[-1]
 
     yield begin

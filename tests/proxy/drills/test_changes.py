@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.commands.client import FINE, PARTLY
-from tests.proxy.admin.conftest import Face
+from tests.proxy.admin.conftest import AdminGateway
 from tests.proxy.drills.conftest import Origin
 from tests.proxy.drills.load import Load, load
 from tests.proxy.drills.sockets import WebSocket
@@ -33,10 +33,10 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def gateway(origin: Origin, second: Origin, authority: Authority, tmp_path: Path) -> Iterator[Face]:
+def gateway(origin: Origin, second: Origin, authority: Authority, tmp_path: Path) -> Iterator[AdminGateway]:
     """Two workers before two peers, with TLS at its first address and without at its second."""
     cert, key = authority.issue(HOST)
-    running = Face(
+    running = AdminGateway(
         tmp_path,
         f"""\
 bind = "127.0.0.1:0"
@@ -51,9 +51,7 @@ upstream = ["{origin.address}", "{second.address}"]
 """,
     )
     try:
-        until(lambda: len(running.listening()) == 3 or running.process.poll() is not None, "listening")
-        assert running.process.poll() is None, running.log
-        running.secure, running.front, running.admin = running.listening()  # type: ignore[attr-defined]
+        running.address, running.plain, running.admin = running.announced(3)
         until(lambda: len(running.workers()) == 2, "workers")
         yield running
     finally:
@@ -71,7 +69,7 @@ def serial(port: int, trust: ssl.SSLContext) -> str:
         return str(certificate["serialNumber"])
 
 
-def change(gateway: Face, *rewrite: tuple[str, str]) -> None:
+def change(gateway: AdminGateway, *rewrite: tuple[str, str]) -> None:
     """Edit the file and have it read again."""
     text = gateway.config.read_text()
     for old, new in rewrite:
@@ -82,11 +80,11 @@ def change(gateway: Face, *rewrite: tuple[str, str]) -> None:
 
 
 def test_runtime_changes_lose_no_request_or_websocket(
-    gateway: Face, origin: Origin, second: Origin, authority: Authority
+    gateway: AdminGateway, origin: Origin, second: Origin, authority: Authority
 ) -> None:
     trust = authority.trust()
-    secure = gateway.secure[1]  # type: ignore[attr-defined]
-    tunnels = [WebSocket(secure, trust, HOST) if number % 2 else WebSocket(gateway.front[1]) for number in range(100)]
+    secure = gateway.address[1]  # type: ignore[attr-defined]
+    tunnels = [WebSocket(secure, trust, HOST) if number % 2 else WebSocket(gateway.plain[1]) for number in range(100)]
     before = serial(secure, trust)
 
     def order(code: int, *arguments: str) -> None:
@@ -106,7 +104,7 @@ def test_runtime_changes_lose_no_request_or_websocket(
         lambda: (authority.issue(HOST), change(gateway)),
     ]
     running: Load
-    with load(gateway.front[1]) as running:
+    with load(gateway.plain[1]) as running:
         for number, step in enumerate(steps):
             step()
             assert all(tunnel.echoes(b"%d" % number) for tunnel in tunnels), f"a WebSocket was lost in step {number}"

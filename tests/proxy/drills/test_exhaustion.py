@@ -15,8 +15,8 @@ import pytest
 
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.waiting import until
 
 pytestmark = [pytest.mark.drill, pytest.mark.alone]
@@ -118,7 +118,7 @@ def test_full_log_loses_lines_not_requests(origin: Origin, start: Callable[..., 
     assert traffic.account.clean, traffic.account
 
     def lost() -> float:
-        with Client(("127.0.0.1", gateway.admin)) as client:
+        with Client(gateway.admin) as client:
             client.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             found = re.search(rb"(?m)^aragora_proxy_access_log_lost_lines_total (\S+)", client.answer().body)
             return float(found[1]) if found else 0.0

@@ -12,8 +12,8 @@ import pytest
 
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import load
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
@@ -41,7 +41,7 @@ def causes(gateway: Gateway) -> Counter[tuple[int, str | None, str]]:
 
 def cost(gateway: Gateway, peer: Origin) -> int:
     """Requests that ran into their deadline, once the peer is left out and nothing is on its way there; 0 before."""
-    with Client(("127.0.0.1", gateway.admin)) as client:
+    with Client(gateway.admin) as client:
         client.send(b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         shown = json.loads(client.answer().body)
     [found] = [one for one in shown["routes"][0]["peers"] if one["peer"] == peer.address]

@@ -12,8 +12,8 @@ import pytest
 from tests.proxy.drills.conftest import FACTOR, Origin
 from tests.proxy.drills.load import GET, PATIENCE, POST, load
 from tests.proxy.drills.sockets import WebSocket
+from tests.proxy.gateway import Gateway, children
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway, children
 from tests.waiting import until
 
 pytestmark = pytest.mark.drill
@@ -51,7 +51,7 @@ def test_held_requests_of_any_method_succeed(origin: Origin, start: Callable[...
 
 def serving(gateway: Gateway) -> list[object]:
     """The workers that have begun to serve."""
-    with Client(("127.0.0.1", gateway.admin)) as client:
+    with Client(gateway.admin) as client:
         client.send(b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         found: list[object] = json.loads(client.answer().body)["workers"]
         return found
@@ -105,7 +105,7 @@ def test_upgrade_refuses_nobody(origin: Origin, start: Callable[..., Gateway]) -
         assert all(tunnel.echoes(b"old and new") for tunnel in tunnels)
         os.kill(old, signal.SIGTERM)
         gateway.process.wait(20)
-        gateway.master = new
+        gateway.masters.append(new)
         pause(0.5)
     print(traffic.account)
     assert traffic.account.clean, traffic.account

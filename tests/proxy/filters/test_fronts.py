@@ -11,7 +11,7 @@ import pytest
 from tests.proxy.filters import origin
 from tests.proxy.filters.origin import BODY, LONG
 from tests.proxy.filters.test_routes import CONFIG
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import Gateway, serve
 
 pytestmark = pytest.mark.component("curl")
 LARGE = bytes(range(256)) * 8192
@@ -28,7 +28,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     config = directory / "gateway.toml"
     with origin.origin() as port:
         config.write_text(CONFIG.format(port=port, root=root, pages=pages))
-        running = Gateway(directory / "run", "", "--config", str(config), "--tls", "self-signed", "--hsts", "1d")
+        running = serve(directory / "run", "", "--config", str(config), "--tls", "self-signed", "--hsts", "1d")
         try:
             yield running
         finally:

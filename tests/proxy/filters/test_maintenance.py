@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.integration.gateway import ROOT, Gateway
+from tests.proxy.gateway import ROOT, Gateway, serve
 
 CONFIG = """
 respond = "at work\\n"
@@ -29,7 +29,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     page.write_text("<h1>back soon</h1>")
     config = tmp_path / "gateway.toml"
     config.write_text(CONFIG.format(page=page))
-    running = Gateway(tmp_path / "run", "", "--config", str(config), admin=True, workers=2)
+    running = serve(tmp_path / "run", "", "--config", str(config), admin=True, workers=2)
     try:
         yield running
     finally:
@@ -48,7 +48,7 @@ def ask(gateway: Gateway, path: str = "/", source: str = "127.0.0.1", **fields: 
 
 def maintain(gateway: Gateway, *arguments: str) -> None:
     """As an operator does it; the command ends when every worker has followed."""
-    command = [sys.executable, "-m", "proxy", "maintenance", *arguments, "--admin", f"127.0.0.1:{gateway.admin}"]
+    command = [sys.executable, "-m", "proxy", "maintenance", *arguments, "--admin", gateway.admin_address]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
 
 

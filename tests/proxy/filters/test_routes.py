@@ -15,7 +15,7 @@ import pytest
 
 from tests.proxy.filters import origin
 from tests.proxy.filters.origin import BODY, EVENTS, LONG, NOISE, NOISE_TAKEN
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import Gateway, serve
 from tests.waiting import until
 
 CONFIG = """
@@ -98,7 +98,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     config = directory / "gateway.toml"
     with origin.origin() as port:
         config.write_text(CONFIG.format(port=port, root=root, pages=pages))
-        running = Gateway(directory, f"127.0.0.1:{port}", "--config", str(config))
+        running = serve(directory, f"127.0.0.1:{port}", "--config", str(config))
         try:
             yield running
         finally:
@@ -358,7 +358,7 @@ def test_errors_in_the_operators_words(gateway: Gateway) -> None:
 def test_what_no_route_takes_is_nowhere(tmp_path: Path) -> None:
     config = tmp_path / "gateway.toml"
     config.write_text('[[route]]\nhost = "a.example"\nrespond = "a"\n')
-    running = Gateway(tmp_path / "run", "", "--config", str(config))
+    running = serve(tmp_path / "run", "", "--config", str(config))
     try:
         assert ask(running, "/", Host="a.example").body == b"a"
         assert json.loads(ask(running, "/", Host="b.example").body)["error"]["code"] == "no_route"

@@ -16,7 +16,7 @@ from tests.proxy.fuzz.h1_round import run_h1
 from tests.proxy.fuzz.h2_round import run_h2
 from tests.proxy.fuzz.ledger import Ledger
 from tests.proxy.fuzz.reader import Reader
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import Gateway, serve
 
 _REMEMBERED_ROUNDS = 400
 _ROUNDS = {"h1": run_h1, "h2": run_h2}
@@ -30,7 +30,7 @@ class Site:
         self.ledger = Ledger()
         self._reader = Reader(self.ledger)
         self.gateways = [
-            Gateway(folder / buffering, self._reader.address, "--h2c", "on", "--request-buffering", buffering)
+            serve(folder / buffering, self._reader.address, "--h2c", "on", "--request-buffering", buffering)
             for buffering in ("on", "off")
         ]
 

@@ -16,7 +16,7 @@ from tests.proxy.fuzz.canary import ask_as_canary
 from tests.proxy.fuzz.h2_round import run_h2
 from tests.proxy.fuzz.ledger import Ledger
 from tests.proxy.fuzz.reader import Reader
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import serve
 
 EXAMPLES = 150
 
@@ -25,7 +25,7 @@ EXAMPLES = 150
 def test_h1_reader_sees_exactly_the_legitimate_requests(tmp_path: Path, streamed: bool) -> None:
     ledger = Ledger()
     reader = Reader(ledger)
-    gateway = Gateway(
+    gateway = serve(
         tmp_path / "gateway", reader.address, "--h2c", "on", "--request-buffering", "off" if streamed else "on",
     )  # fmt: skip
     numbers = count()

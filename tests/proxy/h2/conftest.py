@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.scripted import Manual, ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
@@ -22,7 +22,7 @@ def origin() -> Iterator[ScriptedUpstream]:
 @pytest.fixture(scope="session")
 def gateway(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One worker, small bodies, short patience."""
-    running = Gateway(
+    running = serve(
         tmp_path_factory.mktemp("gateway"), origin.address, "--h2c", "on", "--max-body", str(BODY_LIMIT),
         "--hold", "1", "--read-timeout", "20", "--body-memory", "65536", "--max-streams", "20", "--linger-timeout", "1",
     )  # fmt: skip
@@ -35,7 +35,7 @@ def gateway(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def impatient(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One that waits for nobody longer than a second."""
-    running = Gateway(
+    running = serve(
         tmp_path_factory.mktemp("impatient"), origin.address, "--h2c", "on", "--keepalive-timeout", "1s",
         "--head-timeout", "1s", "--body-timeout", "1s", "--write-timeout", "1s",
     )  # fmt: skip
@@ -50,7 +50,7 @@ def start(tmp_path: Path) -> Iterator[object]:
     started: list[Gateway] = []
 
     def begin(upstream: str, *flags: str) -> Gateway:
-        started.append(Gateway(tmp_path / f"gateway-{len(started)}", upstream, "--h2c", "on", *flags))
+        started.append(serve(tmp_path / f"gateway-{len(started)}", upstream, "--h2c", "on", *flags))
         return started[-1]
 
     yield begin

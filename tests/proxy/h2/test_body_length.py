@@ -9,8 +9,8 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.h2.raw import GET, POST, Raw
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual, ScriptedUpstream
 from tests.waiting import until
 
@@ -71,7 +71,7 @@ def lengths(
     request: pytest.FixtureRequest, origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("lengths")
-    running = Gateway(directory, origin.address, "--h2c", "on", "--request-buffering", request.param)
+    running = serve(directory, origin.address, "--h2c", "on", "--request-buffering", request.param)
     yield running
     running.close()
     assert "Traceback" not in running.log, running.log

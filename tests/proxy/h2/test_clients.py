@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from tests.conftest import program
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import content, read_events
 from tests.proxy.integration.exchange import PATIENCE
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.waiting import until
 
@@ -23,7 +23,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> object:
     """A gateway before gunicorn."""
     folder = tmp_path_factory.mktemp("application")
     behind = upstreams.application("gthread", folder)
-    running = Gateway(folder / "gateway", behind.address, "--h2c", "on")
+    running = serve(folder / "gateway", behind.address, "--h2c", "on")
     yield running
     running.close()
     behind.close()

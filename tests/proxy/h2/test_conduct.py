@@ -17,10 +17,10 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.conftest import BODY_LIMIT
 from tests.proxy.h2.raw import GET, POST, Raw
 from tests.proxy.integration.exchange import PATIENCE
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream, read_request
 from tests.waiting import until
 

@@ -22,8 +22,8 @@ from hyperframe.frame import (
 )
 
 from proxy.wire.h2_frames import PREFACE
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import CONNECT, GET, POST, Raw, frame
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)

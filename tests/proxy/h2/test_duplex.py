@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import Raw
 from tests.proxy.integration.duplex import Echo
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual, read_request
 from tests.waiting import until
 

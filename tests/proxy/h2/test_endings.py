@@ -13,11 +13,11 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.h2.raw import Raw, frame
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import SecureGateway
+from tests.proxy.tls.secure import serve_tls
 from tests.waiting import until
 
 SIZE = 1 << 20
@@ -51,13 +51,13 @@ def site(
     request: pytest.FixtureRequest, origin: ScriptedUpstream, authority: Authority, tmp_path: Path
 ) -> Iterator[Site]:
     if request.param == "clear":
-        made = Site(Gateway(tmp_path / "gateway", origin.address, "--h2c", "on"), None)
+        made = Site(serve(tmp_path / "gateway", origin.address, "--h2c", "on"), None)
     else:
         cert, key = authority.issue("127.0.0.1")
         trust = authority.trust()
         trust.set_alpn_protocols(["h2"])
         flags = ("--tls-cert", str(cert), "--tls-key", str(key))
-        made = Site(SecureGateway(tmp_path / "gateway", origin.address, *flags), trust)
+        made = Site(serve_tls(tmp_path / "gateway", origin.address, *flags), trust)
     yield made
     made.gateway.close()
     assert "Traceback" not in made.gateway.log, made.gateway.log

@@ -21,8 +21,8 @@ from proxy.downstream.h2.connection import Connection
 from proxy.downstream.h2.library import STREAM_WINDOW
 from proxy.exchange.request import Request
 from proxy.wire.request import RequestFields
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import GET, POST, Raw
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 

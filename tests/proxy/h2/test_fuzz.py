@@ -17,8 +17,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import CONNECT, GET, POST, Raw, frame
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 
 CONNECTIONS = 120

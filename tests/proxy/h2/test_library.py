@@ -9,8 +9,8 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame
 
 from proxy.downstream.h2.library import new_library
 from proxy.wire.h2_frames import PREFACE
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import GET, POST, Raw
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 
 

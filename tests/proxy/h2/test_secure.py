@@ -16,13 +16,12 @@ from wsproto.events import BytesMessage, TextMessage
 
 from tests.aragora.server.browser import browser
 from tests.conftest import program
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.h2.raw import Raw
 from tests.proxy.h2.test_websocket import Socket
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import content
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import SecureGateway
 from tests.waiting import until
 
 NAME = "127.0.0.1"
@@ -35,12 +34,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureGateway]:
+def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with TLS before uvicorn."""
     folder = tmp_path_factory.mktemp("secure")
     cert, key = authority.issue(NAME)
     with contextlib.closing(upstreams.application("uvicorn", folder)) as behind:
-        running = SecureGateway(folder / "gateway", behind.address, "--tls-cert", str(cert), "--tls-key", str(key))
+        running = serve(
+            folder / "gateway", behind.address, "--tls-cert", str(cert), "--tls-key", str(key), plain=True, admin=True
+        )
         yield running
         running.close()
         assert "Traceback" not in running.log, running.log
@@ -66,7 +67,7 @@ def run(*command: str) -> str:
 
 
 @pytest.mark.component("curl")
-def test_curl(secure: SecureGateway, authority: Authority, tmp_path: Path) -> None:
+def test_curl(secure: Gateway, authority: Authority, tmp_path: Path) -> None:
     curl = ("curl", "-sS", "--http2", "--cacert", str(authority.file))
     upload = tmp_path / "upload"
     upload.write_bytes(content(3_000_000))
@@ -81,12 +82,12 @@ def test_curl(secure: SecureGateway, authority: Authority, tmp_path: Path) -> No
 
 
 @pytest.mark.component("h2load")
-def test_h2load(secure: SecureGateway) -> None:
+def test_h2load(secure: Gateway) -> None:
     assert "300 succeeded, 0 failed" in run("h2load", "-n300", "-c6", "-m10", url(secure, "/bytes?n=1024"))
     assert "40 succeeded, 0 failed" in run("h2load", "-n40", "-c2", "-m10", url(secure, "/bytes?n=300000"))
 
 
-def test_httpx(secure: SecureGateway, authority: Authority) -> None:
+def test_httpx(secure: Gateway, authority: Authority) -> None:
     with httpx.Client(http2=True, verify=authority.trust(), timeout=20) as client:
         for _ in range(3):
             response = client.post(url(secure, "/post"), content=b"b" * 100_000)
@@ -94,7 +95,7 @@ def test_httpx(secure: SecureGateway, authority: Authority) -> None:
             assert response.json()["length"] == 100_000
 
 
-def test_slow_and_fast_readers_share_a_connection(secure: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_slow_and_fast_readers_share_a_connection(secure: Gateway, trust: ssl.SSLContext) -> None:
     fields = [(":method", "GET"), (":scheme", "https"), (":authority", NAME)]
     with Raw(secure.port, tls=trust, settings={4: 1000}) as client:
         client.send(client.widen(0, 1 << 30))
@@ -106,7 +107,7 @@ def test_slow_and_fast_readers_share_a_connection(secure: SecureGateway, trust: 
         assert body[-1000:] == content(400_000)[-1000:]
 
 
-def test_websockets_beside_requests(secure: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_websockets_beside_requests(secure: Gateway, trust: ssl.SSLContext) -> None:
     with Raw(secure.port, tls=trust) as client:
         sockets = [Socket(client, 1 + 2 * n) for n in range(3)]
         for sock in sockets:
@@ -120,7 +121,7 @@ def test_websockets_beside_requests(secure: SecureGateway, trust: ssl.SSLContext
         assert sockets[1].receive() == BytesMessage(data=payload)
 
 
-def test_http_1_websockets_go_on_beside(secure: SecureGateway, authority: Authority) -> None:
+def test_http_1_websockets_go_on_beside(secure: Gateway, authority: Authority) -> None:
     connection = websocket.create_connection(
         f"wss://{NAME}:{secure.port}/ws", timeout=10, sslopt={"ca_certs": str(authority.file)}
     )
@@ -129,7 +130,7 @@ def test_http_1_websockets_go_on_beside(secure: SecureGateway, authority: Author
     connection.close()
 
 
-def test_client_pausing_mid_response_gets_all_of_it(secure: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_client_pausing_mid_response_gets_all_of_it(secure: Gateway, trust: ssl.SSLContext) -> None:
     fields = [(":method", "GET"), (":scheme", "https"), (":authority", NAME), (":path", "/bytes?n=3000000")]
     with Raw(secure.port, tls=trust, settings={4: 1 << 24}) as client:
         client.send(client.widen(0, 1 << 24), client.headers(1, fields))
@@ -141,7 +142,7 @@ def test_client_pausing_mid_response_gets_all_of_it(secure: SecureGateway, trust
 
 
 @pytest.mark.component("chromium")
-def test_chromium_loads_and_opens_websockets_over_http_2(secure: SecureGateway, tmp_path: Path) -> None:
+def test_chromium_loads_and_opens_websockets_over_http_2(secure: Gateway, tmp_path: Path) -> None:
     chromium = tmp_path / "chromium"
     chromium.write_text(f'#!/bin/sh\nexec {program("chromium")} --ignore-certificate-errors "$@"\n')
     chromium.chmod(0o755)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import Raw
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream
 from tests.waiting import until
 

@@ -16,9 +16,9 @@ from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Message, TextMessage
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import CONNECT, GET, Raw
 from tests.proxy.integration import upstreams
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual
 
 Start = Callable[..., Gateway]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.scripted import Manual, ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
@@ -22,7 +22,7 @@ def scripted() -> Iterator[ScriptedUpstream]:
 @pytest.fixture(scope="session")
 def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One worker, small bodies, short patience."""
-    running = Gateway(
+    running = serve(
         tmp_path_factory.mktemp("gateway"), scripted.address, "--max-body", str(BODY_LIMIT), "--linger-timeout", "1",
         "--hold", "1", "--read-timeout", "20", "--upstream-keepalive", "60",
     )  # fmt: skip
@@ -37,7 +37,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     started: list[Gateway] = []
 
     def begin(upstream: str, *flags: str, **how: object) -> Gateway:
-        started.append(Gateway(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
+        started.append(serve(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
         return started[-1]
 
     yield begin

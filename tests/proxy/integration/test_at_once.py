@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import serve
 from tests.proxy.integration.exchange import PATIENCE
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import OK, Manual
 from tests.waiting import until
 
@@ -22,7 +22,7 @@ class Warm:
     def __init__(self, directory: Path, *flags: str) -> None:
         self.upstream = Manual()
         kept = ("--upstream-keepalive", "60", "--reuse-unsafe", "60")
-        self.gateway = Gateway(directory, self.upstream.address, *kept, *flags)
+        self.gateway = serve(directory, self.upstream.address, *kept, *flags)
         self.client = socket.create_connection(self.gateway.address, timeout=PATIENCE)
         self.client.sendall(GET % 0)
         self.far = self.upstream.accept()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.integration.gateway import ROOT
+from tests.proxy.gateway import ROOT
 
 pytestmark = pytest.mark.component("nginx")
 

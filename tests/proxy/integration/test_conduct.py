@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from proxy.wire.body import ChunkedDecoder
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import PATIENCE, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import OK, Manual, Script, ScriptedUpstream, read_request
 from tests.waiting import until
 
@@ -80,7 +80,7 @@ def test_idle_connection_is_closed_without_a_word(gateway_quick: Gateway) -> Non
 @pytest.fixture(scope="module")
 def gateway_quick(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway without patience for clients."""
-    running = Gateway(
+    running = serve(
         tmp_path_factory.mktemp("quick"), scripted.address, "--head-timeout", "0.5s", "--body-timeout", "0.5s",
         "--keepalive-timeout", "1s",
     )  # fmt: skip

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 
 PASSED = (
@@ -38,7 +38,7 @@ def passing(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
         respond_status = 403
         """
     )
-    running = Gateway(directory, "", "--config", str(file))
+    running = serve(directory, "", "--config", str(file))
     yield running
     running.close()
 
@@ -80,7 +80,7 @@ def test_a_prefix_is_stripped_from_them(scripted: ScriptedUpstream, tmp_path: Pa
     flags = ("--dot-segments", "pass")
     file = tmp_path / "gateway.toml"
     file.write_text(f'[[route]]\npath = "/store"\nstrip_prefix = true\nupstream = "{scripted.address}"\n')
-    running = Gateway(tmp_path, "", "--config", str(file), *flags)
+    running = serve(tmp_path, "", "--config", str(file), *flags)
     try:
         scripted.expect()
         assert ask(running, "/store/a/../b", "1.1") == 200

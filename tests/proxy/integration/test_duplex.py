@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.duplex import Echo
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual
 from tests.waiting import until
 
@@ -32,7 +32,7 @@ def echo() -> Iterator[Echo]:
 
 @pytest.fixture(scope="module", params=["on", "off"], ids=["buffered", "streamed"])
 def echoing(request: pytest.FixtureRequest, echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    running = Gateway(
+    running = serve(
         tmp_path_factory.mktemp("echoing"), echo.address, "--request-buffering", request.param, "--h2c", "on",
         "--upstream-keepalive", "60", "--linger-timeout", "1",
     )  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import PATIENCE
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream
 from tests.waiting import until
 
@@ -34,7 +34,7 @@ def _run(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     with contextlib.ExitStack() as started:
 
         def run(*flags: str) -> Gateway:
-            gateway = Gateway(tmp_path, flags[0], *flags[1:], admin=True)
+            gateway = serve(tmp_path, flags[0], *flags[1:], admin=True)
             started.callback(gateway.close)
             return gateway
 
@@ -81,7 +81,7 @@ def test_a_peer_that_is_gone_costs_no_request(run: Callable[..., Gateway], peers
     gateway = run(*addresses(peers[:2], "--eject-after", "2", "--eject-time", "60"))
     peers[1].close()
     assert Counter(ask(gateway)[1] for _ in range(12)) == {"a": 12}
-    scraped = http.client.HTTPConnection("127.0.0.1", gateway.admin, timeout=PATIENCE)
+    scraped = http.client.HTTPConnection(*gateway.admin, timeout=PATIENCE)
     with contextlib.closing(scraped):
         scraped.request("GET", "/metrics")
         text = scraped.getresponse().read().decode()
@@ -133,7 +133,7 @@ def test_a_full_peer_makes_requests_wait_in_order(run: Callable[..., Gateway], p
 
 
 def _waiting(gateway: Gateway) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(*gateway.admin, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from proxy.wire.h2_frames import PREFACE
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream
 from tests.waiting import until
 

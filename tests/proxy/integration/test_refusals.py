@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.waiting import until
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import PATIENCE, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import OK, Manual, read_request
 from tests.waiting import until
 
@@ -131,7 +131,7 @@ def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gat
 
 
 def scrape(gateway: Gateway) -> bytes:
-    with Client(("127.0.0.1", gateway.admin)) as client:
+    with Client(gateway.admin) as client:
         client.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         return client.answer().body
 

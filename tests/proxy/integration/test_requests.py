@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration import cases
 from tests.proxy.integration.exchange import SENDERS, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 
 BEFORE = b"GET /before HTTP/1.1\r\nHost: case.example\r\n\r\n"

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import cases
 from tests.proxy.integration.exchange import Answer, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
@@ -38,7 +38,7 @@ def comparable(answer: Answer) -> list[bytes]:
 @pytest.fixture(scope="module")
 def lenient(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One that takes answers of old servers too."""
-    running = Gateway(tmp_path_factory.mktemp("lenient"), scripted.address, "--lenient-responses", "on", "--hold", "1")
+    running = serve(tmp_path_factory.mktemp("lenient"), scripted.address, "--lenient-responses", "on", "--hold", "1")
     yield running
     running.close()
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hyperframe.frame import DataFrame
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import POST, Raw
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import OK, Script, ScriptedUpstream, read_request
 from tests.waiting import until
 
@@ -32,7 +32,7 @@ def spooled(gateway: Gateway) -> int:
 
 
 def _metric(gateway: Gateway, name: str) -> float:
-    with Client(("127.0.0.1", gateway.admin)) as client:
+    with Client(gateway.admin) as client:
         client.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         found = re.search(rf"(?m)^aragora_proxy_{name} (\S+)$", client.answer().body.decode())
     assert found, name

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import OK, Manual, Script, ScriptedUpstream, read_request
 
 Start = Callable[..., Gateway]

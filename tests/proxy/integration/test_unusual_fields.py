@@ -5,9 +5,9 @@ from http.client import HTTPConnection
 
 import pytest
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Client
-from tests.proxy.integration.gateway import Gateway
 from tests.proxy.integration.scripted import Received, ScriptedUpstream
 
 FIELDS = {"x-amz-meta-my_key": "v", "x-amz-meta-do.t": "z", "x_real_ip": "192.0.2.1", "content_length": "7"}
@@ -31,7 +31,7 @@ def ask(gateway: Gateway, upstream: ScriptedUpstream, protocol: str, times: int 
 
 
 def counted(gateway: Gateway) -> float:
-    connection = HTTPConnection("127.0.0.1", gateway.admin, timeout=10)
+    connection = HTTPConnection(*gateway.admin, timeout=10)
     try:
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()

@@ -14,10 +14,10 @@ import httpx
 import pytest
 import requests
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import EVENTS, content, read_events
 from tests.proxy.integration.exchange import PATIENCE, Client
-from tests.proxy.integration.gateway import Gateway
 
 LARGE = 3_000_000
 
@@ -35,7 +35,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Each server in turn."""
     folder = tmp_path_factory.mktemp(request.param)
     with contextlib.closing(upstreams.application(request.param, folder)) as behind:
-        gateway = Gateway(folder / "gateway", behind.address)
+        gateway = serve(folder / "gateway", behind.address)
         yield Service(request.param, gateway)
         gateway.close()
 
@@ -148,7 +148,7 @@ def test_nginx_serves_files_ranges_and_validators(tmp_path: Path) -> None:
     assert shutil.which("nginx")
     body = content(LARGE)
     with contextlib.closing(upstreams.nginx(tmp_path / "nginx", {"file": body})) as behind:
-        gateway = Gateway(tmp_path / "gateway", behind.address)
+        gateway = serve(tmp_path / "gateway", behind.address)
         try:
             with requests.Session() as session:
                 whole = session.get(f"{gateway.url}/file", timeout=PATIENCE)

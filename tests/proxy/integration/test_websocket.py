@@ -14,9 +14,9 @@ import pytest
 import websocket
 import websockets
 
+from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.exchange import PATIENCE, Client
-from tests.proxy.integration.gateway import Gateway
 from tests.waiting import until
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -36,7 +36,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway before uvicorn."""
     folder = tmp_path_factory.mktemp("echo")
     with contextlib.closing(upstreams.application("uvicorn", folder)) as behind:
-        gateway = Gateway(folder / "gateway", behind.address)
+        gateway = serve(folder / "gateway", behind.address)
         yield gateway
         gateway.close()
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from tests.ports import ports
-from tests.proxy.integration.gateway import PATIENCE, ROOT
-from tests.waiting import until
+from tests.proxy.gateway import ROOT
+from tests.waiting import PATIENCE, until
 
 APPLICATIONS = "tests.proxy.integration.applications"
 GUNICORN = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.process.running import Gateway
+from tests.proxy.process.running import TINY, TinyGateway
 
 TOML = """\
 upstream = "127.0.0.1:1"
@@ -19,14 +19,14 @@ hold = 1
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., TinyGateway]]:
     """Start a gateway; `more` is appended to a file that listens on ports of the kernel's choice."""
-    started: list[Gateway] = []
+    started: list[TinyGateway] = []
 
-    def begin(more: str = "", toml: str = TOML, **options: object) -> Gateway:
+    def begin(more: str = "", toml: str = TOML, **options: object) -> TinyGateway:
         directory = tmp_path / str(len(started))
         directory.mkdir()
-        started.append(Gateway(directory, toml + more, **options))  # type: ignore[arg-type]
+        started.append(TinyGateway(directory, toml=toml + more, **{"program": TINY, **options}))  # type: ignore[arg-type]
         return started[-1]
 
     yield begin

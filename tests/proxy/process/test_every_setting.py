@@ -14,10 +14,11 @@ import pytest
 
 from proxy.settings import Reload, Setting, table
 from tests.ports import ports
-from tests.proxy.process.running import PATIENCE, Gateway
-from tests.waiting import until
+from tests.proxy.gateway import children
+from tests.proxy.process.running import TinyGateway
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 ROWS = {row.name: row for row in table()}
 BASE = {
     "bind": '"127.0.0.1:{front}"',
@@ -163,7 +164,7 @@ def test_each_row_says_rightly_what_a_reload_does_about_it(start: Start, places:
     rows = [row for row in table() if row.name != "config" and (os.geteuid() == 0 or row.name not in AS_ROOT)]
     for row in rows:
         settled(gateway, places)
-        before = children(gateway)
+        before = set(children(gateway.process.pid))
         seen = [len(text) for text in told(gateway, places)]
         reload(gateway, places, changed(row, places))
         said = "".join(text[start:] for text, start in zip(told(gateway, places), seen, strict=True))
@@ -175,25 +176,21 @@ def test_each_row_says_rightly_what_a_reload_does_about_it(start: Start, places:
         if row.reload is Reload.NEW_WORKERS or (switches_tls and row.name not in ("tls_min", "tls_client_auth")):
             gone(gateway, before, f"{row.name}: the workers from before are still there")
         else:
-            assert before <= children(gateway), f"{row.name}: workers were replaced"
+            assert before <= set(children(gateway.process.pid)), f"{row.name}: workers were replaced"
 
 
-def gone(gateway: Gateway, workers: set[int], otherwise: str) -> None:
+def gone(gateway: TinyGateway, workers: set[int], otherwise: str) -> None:
     """Wait until these have drained, and others have taken their place."""
-    until(lambda: (now := children(gateway)) and not workers & now, otherwise)
+    until(lambda: (now := set(children(gateway.process.pid))) and not workers & now, otherwise)
 
 
-def told(gateway: Gateway, places: dict[str, object]) -> tuple[str, str]:
+def told(gateway: TinyGateway, places: dict[str, object]) -> tuple[str, str]:
     """What the gateway has said so far: to standard error, and to the log that a setting named."""
     other = Path(str(places["files"]), "error.log")
     return gateway.log, other.read_text() if other.exists() else ""
 
 
-def children(gateway: Gateway) -> set[int]:
-    return set(map(int, Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()))
-
-
-def reload(gateway: Gateway, places: dict[str, object], toml: str) -> None:
+def reload(gateway: TinyGateway, places: dict[str, object], toml: str) -> None:
     """Reload, until the master has done with it: it takes one signal after the other."""
 
     def others() -> int:
@@ -206,10 +203,10 @@ def reload(gateway: Gateway, places: dict[str, object], toml: str) -> None:
     until(lambda: others() > count, "the signal behind the reload")
 
 
-def settled(gateway: Gateway, places: dict[str, object]) -> None:
+def settled(gateway: TinyGateway, places: dict[str, object]) -> None:
     """Back to the base, with one worker."""
     reload(gateway, places, base(places))
-    until(lambda: len(children(gateway)) == 1, "one worker")
+    until(lambda: len(set(children(gateway.process.pid))) == 1, "one worker")
 
 
 @pytest.mark.component("openssl")
@@ -242,11 +239,11 @@ def test_what_was_read_of_the_settings_before_is_read_again(
         return True
 
     until(serves, "a worker")
-    worker = children(gateway)
+    worker = set(children(gateway.process.pid))
     gateway.configure(base(places, **{**more, "hold": "2"}))
     gateway.signal(signal.SIGHUP)
     gateway.wait_for("settings reloaded")
-    assert children(gateway) == worker
+    assert set(children(gateway.process.pid)) == worker
 
     def read() -> dict[str, dict[str, set[str]]]:
         found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

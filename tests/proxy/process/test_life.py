@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import ROOT, alive
 from tests.proxy.process.conftest import TOML
-from tests.proxy.process.running import PATIENCE, ROOT, TINY, Gateway, alive
-from tests.waiting import until
+from tests.proxy.process.running import TINY, TinyGateway
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 
 
 def test_term_lets_requests_finish_and_exits_with_0(start: Start) -> None:

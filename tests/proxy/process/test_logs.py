@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.ports import ports
-from tests.proxy.process.running import PATIENCE, Gateway
-from tests.waiting import until
+from tests.proxy.gateway import children
+from tests.proxy.process.running import TinyGateway
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run workers as another user")
 NOBODY = pwd.getpwnam("nobody")
 TOML = """\
@@ -46,7 +47,7 @@ def logs() -> Iterator[Path]:
 class Logged:
     """A gateway that writes both logs to one directory; the client's side of it."""
 
-    def __init__(self, gateway: Gateway, logs: Path) -> None:
+    def __init__(self, gateway: TinyGateway, logs: Path) -> None:
         self.gateway = gateway
         self.logs = logs
         self.access, self.error = logs / "access.log", logs / "error.log"
@@ -58,7 +59,7 @@ class Logged:
         return self
 
     def addresses(self) -> list[tuple[str, int]]:
-        self.gateway.log_path = self.error
+        self.gateway.error_log = self.error
         return self.gateway.listening()
 
     def status(self, path: str) -> int:
@@ -156,14 +157,10 @@ def test_a_directory_that_only_root_may_enter_is_no_hindrance(begin: Begin, logs
     logged.answered()
     logged.written_to(logged.access, logged.error)
     booted = logged.error.read_text().count("Booting worker")
-    os.kill(int(children(logged.gateway)[0]), signal.SIGKILL)
+    os.kill(children(logged.gateway.process.pid)[0], signal.SIGKILL)
     until(lambda: logged.error.read_text().count("Booting worker") > booted, "another worker")
     until(lambda: logged.status("/live") == 200, "it serves")
     logged.written_to(logged.access, logged.error)
-
-
-def children(gateway: Gateway) -> list[str]:
-    return Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
 
 
 @pytest.mark.parametrize("user", ["", pytest.param(USER, marks=AS_ROOT)])

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from proxy.admin.overrides import Overrides
+from tests.proxy.gateway import alive
 from tests.proxy.process.conftest import TOML
-from tests.proxy.process.running import Gateway, alive
+from tests.proxy.process.running import TinyGateway
 from tests.proxy.process.test_reload import hup
 from tests.waiting import until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 HOSTILE = {"TINY_WORKER": "tests.proxy.process.hostile:Worker"}
 
 
-def replaced(gateway: Gateway, worker: int) -> None:
+def replaced(gateway: TinyGateway, worker: int) -> None:
     """The worker's death is noticed and another one serves."""
     booted = gateway.log.count("Booting worker")
     os.kill(worker, signal.SIGKILL)
@@ -27,7 +28,7 @@ def replaced(gateway: Gateway, worker: int) -> None:
     until(lambda: answering(gateway) not in (0, worker), "another worker")
 
 
-def answering(gateway: Gateway) -> int:
+def answering(gateway: TinyGateway) -> int:
     """The worker that answers; 0 if it died meanwhile."""
     try:
         return int(gateway.who()["pid"])

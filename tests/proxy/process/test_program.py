@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.process.running import PATIENCE, Gateway
-from tests.waiting import until
+from tests.proxy.process.running import TinyGateway
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 
 
 class Application(BaseHTTPRequestHandler):
@@ -44,7 +44,7 @@ def application() -> Iterator[int]:
 
 
 @pytest.fixture
-def gateway(application: int, start: Start, tmp_path: Path) -> Gateway:
+def gateway(application: int, start: Start, tmp_path: Path) -> TinyGateway:
     toml = f"""\
 upstream = "127.0.0.1:{application}"
 bind = "127.0.0.1:0"
@@ -56,7 +56,7 @@ hold = 0
 """
     gateway = start(toml=toml, program=("-m", "proxy"))
     gateway.wait_for("Booting worker", 2)
-    gateway.front, gateway.admin = gateway.listening()[:2]
+    gateway.address, gateway.admin = gateway.listening()[:2]
     until(lambda: len(page(gateway)["workers"]) == 2, "two workers")
     return gateway
 
@@ -68,21 +68,21 @@ def get(address: tuple[str, int], path: str = "/") -> bytes:
     return content
 
 
-def page(gateway: Gateway) -> dict[str, list[dict[str, int]]]:
+def page(gateway: TinyGateway) -> dict[str, list[dict[str, int]]]:
     found = json.loads(get(gateway.admin, "/status.json"))
     assert isinstance(found, dict)
     return found
 
 
-def served(gateway: Gateway) -> float:
+def served(gateway: TinyGateway) -> float:
     """GET requests answered 2xx, as the metrics tell."""
     text = get(gateway.admin, "/metrics").decode()
     return float(text.partition('requests_total{code="2xx",method="GET"} ')[2].partition("\n")[0] or 0)
 
 
-def test_requests_are_served_logged_and_counted_once(gateway: Gateway, tmp_path: Path) -> None:
+def test_requests_are_served_logged_and_counted_once(gateway: TinyGateway, tmp_path: Path) -> None:
     for number in range(10):
-        assert get(gateway.front, f"/{number}?q=1") == b"hello"
+        assert get(gateway.address, f"/{number}?q=1") == b"hello"
     log = tmp_path / "access.log"
     until(lambda: log.read_bytes().count(b"\n") >= 10, "the lines")
     records = [json.loads(line) for line in log.read_text().splitlines()]
@@ -92,7 +92,7 @@ def test_requests_are_served_logged_and_counted_once(gateway: Gateway, tmp_path:
     assert get(gateway.admin, "/healthz") == b"ok\n"
 
 
-def test_a_reload_reaches_every_worker_and_replaces_none(gateway: Gateway) -> None:
+def test_a_reload_reaches_every_worker_and_replaces_none(gateway: TinyGateway) -> None:
     before = [worker["pid"] for worker in page(gateway)["workers"]]
     gateway.configure(gateway.config.read_text().replace("hold = 0", "hold = 0\nmax_request_line = 100"))
     gateway.signal(signal.SIGHUP)
@@ -100,7 +100,7 @@ def test_a_reload_reaches_every_worker_and_replaces_none(gateway: Gateway) -> No
 
     def refused() -> bool:
         try:
-            get(gateway.front, "/" + "x" * 200)
+            get(gateway.address, "/" + "x" * 200)
         except urllib.error.HTTPError as error:
             return error.code == 414
         return False
@@ -109,19 +109,19 @@ def test_a_reload_reaches_every_worker_and_replaces_none(gateway: Gateway) -> No
     assert [worker["pid"] for worker in page(gateway)["workers"]] == before
 
 
-def test_rotated_logs_lose_no_line(gateway: Gateway, tmp_path: Path) -> None:
+def test_rotated_logs_lose_no_line(gateway: TinyGateway, tmp_path: Path) -> None:
     log, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
     for number in range(30):
-        get(gateway.front, f"/{number}")
+        get(gateway.address, f"/{number}")
         if number == 15:
             log.rename(rotated)
             gateway.signal(signal.SIGUSR1)
             until(log.exists, "a new file")
     until(lambda: (log.read_bytes() + rotated.read_bytes()).count(b"\n") == 30, "all lines")
-    until(lambda: get(gateway.front) and log.stat().st_size, "the new file is written to")
+    until(lambda: get(gateway.address) and log.stat().st_size, "the new file is written to")
 
 
-def test_an_upgrade_and_a_stop_fail_no_request(gateway: Gateway) -> None:
+def test_an_upgrade_and_a_stop_fail_no_request(gateway: TinyGateway) -> None:
     wrong: list[str] = []
     served = 0
     ended = threading.Event()
@@ -130,7 +130,7 @@ def test_an_upgrade_and_a_stop_fail_no_request(gateway: Gateway) -> None:
         nonlocal served
         while not ended.is_set():
             try:
-                assert get(gateway.front) == b"hello"
+                assert get(gateway.address) == b"hello"
                 served += 1
             except (OSError, AssertionError) as problem:
                 wrong.append(repr(problem))
@@ -163,15 +163,15 @@ def child_master(master: int) -> int:
     return 0
 
 
-def test_a_killed_worker_costs_its_own_connections_only(gateway: Gateway) -> None:
+def test_a_killed_worker_costs_its_own_connections_only(gateway: TinyGateway) -> None:
     victim = page(gateway)["workers"][0]["pid"]
     for _ in range(5):
-        get(gateway.front)
+        get(gateway.address)
     until(lambda: served(gateway) == 5, "an exchange is counted after its last byte is sent")
     os.kill(victim, signal.SIGKILL)
     gateway.wait_for("Booting worker", 3)
     for _ in range(5):
-        assert get(gateway.front) == b"hello"
+        assert get(gateway.address) == b"hello"
     until(lambda: len(page(gateway)["workers"]) == 2, "two workers")
     assert victim not in [worker["pid"] for worker in page(gateway)["workers"]]
     until(lambda: served(gateway) == 10, "all counted, the dead worker's too")

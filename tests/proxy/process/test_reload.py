@@ -8,14 +8,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.ports import ports
+from tests.proxy.gateway import alive
 from tests.proxy.process.conftest import TOML
-from tests.proxy.process.running import Gateway, alive
+from tests.proxy.process.running import TinyGateway
 from tests.waiting import until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 
 
-def hup(gateway: Gateway, toml: str, done: str = "settings reloaded") -> None:
+def hup(gateway: TinyGateway, toml: str, done: str = "settings reloaded") -> None:
     """Reload with another file and wait until the master says so."""
     count = gateway.log.count(done)
     gateway.configure(toml)
@@ -97,7 +98,7 @@ def test_an_added_listener_leaves_the_others_open(start: Start) -> None:
         )
         assert finish() == "done\n"
     until(lambda: not alive(old), "the old worker is gone")
-    for address in (gateway.front, ("127.0.0.1", port)):
+    for address in (gateway.address, ("127.0.0.1", port)):
         facts = gateway.who(address)
         assert (facts["pid"] != old, facts["admin"]) == (True, False)
     assert gateway.who(gateway.admin)["admin"] is True

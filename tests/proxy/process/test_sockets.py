@@ -19,13 +19,14 @@ from proxy.process.listeners import Listeners, Role
 from proxy.process.pid_file import PidFile
 from proxy.process.unix_sockets import Permissions, UnixSocket
 from proxy.settings import Address, Settings, SettingsError
+from tests.proxy.gateway import alive
 from tests.proxy.process.conftest import TOML
-from tests.proxy.process.running import PATIENCE, Gateway, alive
+from tests.proxy.process.running import TinyGateway
 from tests.proxy.process.test_life import run_to_its_end
 from tests.proxy.process.test_reload import hup
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 OTHER = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other accounts")
 WORKERS = Permissions(0o660, OTHER, OTHER, (OTHER, OTHER))

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from proxy.admin.overrides import ENVIRONMENT, OverrideRecord
 from tests.ports import ports
+from tests.proxy.gateway import ROOT, alive
 from tests.proxy.process.conftest import TOML
-from tests.proxy.process.running import PATIENCE, ROOT, Gateway, alive
-from tests.waiting import until
+from tests.proxy.process.running import TinyGateway
+from tests.waiting import PATIENCE, until
 
-Start = Callable[..., Gateway]
+Start = Callable[..., TinyGateway]
 # Puts the descriptors it is given at 3, 4 ... and becomes the program, as systemd's own launcher does.
 LAUNCHER = """
 import fcntl, os, sys
@@ -28,7 +29,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def upgrade(gateway: Gateway) -> int:
+def upgrade(gateway: TinyGateway) -> int:
     """USR2; give back the new master's process id once its worker serves."""
     booted = gateway.log.count("Booting worker")
     gateway.signal(signal.SIGUSR2)
@@ -41,7 +42,7 @@ def upgrade(gateway: Gateway) -> int:
 
 
 @contextmanager
-def customers(gateway: Gateway) -> Iterator[list[str]]:
+def customers(gateway: TinyGateway) -> Iterator[list[str]]:
     """Connections, one after the other, until the block ends; what went wrong is in the list."""
     wrong: list[str] = []
     served = 0
@@ -108,7 +109,7 @@ def test_upgrade_that_fails_leaves_the_old_master_working(start: Start) -> None:
     upgrade(gateway)
 
 
-def children_but(gateway: Gateway, known: list[int]) -> set[int]:
+def children_but(gateway: TinyGateway, known: list[int]) -> set[int]:
     listed = Path(f"/proc/{gateway.masters[0]}/task/{gateway.masters[0]}/children").read_text()
     return {int(pid) for pid in listed.split()} - set(known)
 
@@ -131,7 +132,7 @@ def test_an_upgrade_takes_up_listeners_added_to_the_file(start: Start) -> None:
     assert gateway.who(("127.0.0.1", port))["master"] == new
 
 
-def activated(start: Start, *listeners: socket.socket, **options: object) -> Gateway:
+def activated(start: Start, *listeners: socket.socket, **options: object) -> TinyGateway:
     """Start with the listeners as descriptors 3, 4 and so on."""
     numbers = [listener.fileno() for listener in listeners]
     return start(before=(sys.executable, "-c", LAUNCHER, ",".join(map(str, numbers))), pass_fds=numbers, **options)
@@ -141,7 +142,7 @@ def test_systemd_s_sockets_are_served_whatever_bind_says(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         front = listener.getsockname()
         gateway = activated(start, listener).ready()
-    assert gateway.front == front
+    assert gateway.address == front
     assert gateway.who()["admin"] is False
     assert gateway.who(gateway.admin)["admin"] is True
     gateway.configure(TOML.replace("hold = 1", "hold = 2"))
@@ -154,15 +155,15 @@ def test_systemd_socket_at_the_admin_address_serves_admin(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as front, socket.create_server(("127.0.0.1", 0)) as back:
         toml = TOML.replace('admin = "127.0.0.1:0"', f'admin = "127.0.0.1:{back.getsockname()[1]}"')
         gateway = activated(start, front, back, toml=toml).ready()
-        gateway.front, gateway.admin = front.getsockname(), back.getsockname()
-    assert [gateway.who(address)["admin"] for address in (gateway.front, gateway.admin)] == [False, True]
+        gateway.address, gateway.admin = front.getsockname(), back.getsockname()
+    assert [gateway.who(address)["admin"] for address in (gateway.address, gateway.admin)] == [False, True]
 
 
 def test_a_socket_that_systemd_names_admin_is_the_admin_s(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as front, socket.create_server(("127.0.0.1", 0)) as back:
         gateway = activated(start, back, front, environ={"LISTEN_FDNAMES": "admin:web"}).ready()
-        gateway.front, gateway.admin = front.getsockname(), back.getsockname()
-    assert [gateway.who(address)["admin"] for address in (gateway.front, gateway.admin)] == [False, True]
+        gateway.address, gateway.admin = front.getsockname(), back.getsockname()
+    assert [gateway.who(address)["admin"] for address in (gateway.address, gateway.admin)] == [False, True]
     assert len(gateway.listening()) == 2
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.proxy.integration.gateway import ROOT
+from tests.proxy.gateway import ROOT
 from tests.waiting import PATIENCE, until
 
 AUTHORITY_NAME = "ca.test"

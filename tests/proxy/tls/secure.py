@@ -1,41 +1,18 @@
 """A gateway that speaks TLS, and clients that trust its authority."""
 
-import json
-import re
 import socket
 import ssl
-import urllib.request
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from tests.proxy.integration.gateway import Gateway
-from tests.waiting import PATIENCE, until
+from tests.proxy.gateway import Gateway, serve
+from tests.waiting import PATIENCE
 
 
-class SecureGateway(Gateway):
-    """A gateway with TLS on `port`, plain HTTP beside it on `plain`, and the admin address on `admin`."""
-
-    def __init__(self, directory: Path, upstream: str, *flags: str, workers: int = 1) -> None:
-        super().__init__(
-            directory, upstream, "--bind-plain", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, workers=workers
-        )
-        self.port, self.plain, self.admin = until(self._ports, "all listen")
-
-    def _ports(self) -> list[int]:
-        found = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", self.log)]
-        return found if len(found) == 3 else []
-
-    def admin_text(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=PATIENCE) as answer:
-            return str(answer.read().decode())
-
-    def status(self) -> dict[str, Any]:
-        return dict(json.loads(self.admin_text("/status.json")))
-
-    def metric(self, name: str) -> float:
-        found = re.search(rf"^aragora_proxy_{re.escape(name)} (\S+)$", self.admin_text("/metrics"), re.MULTILINE)
-        return float(found[1]) if found else 0.0
+def serve_tls(directory: Path, upstream: str, *flags: str, workers: int = 1) -> Gateway:
+    """A gateway with TLS at `address`, without it at `plain`, and with an admin address."""
+    return serve(directory, upstream, *flags, plain=True, admin=True, workers=workers)
 
 
 def connect(

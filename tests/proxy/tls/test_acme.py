@@ -20,7 +20,7 @@ from proxy.acme.state import Failures, State
 from proxy.net.certificate_set import KeyPair
 from proxy.net.certificates import DAY, self_signed, write_private
 from proxy.settings import Address, Settings
-from tests.proxy.integration.gateway import ROOT
+from tests.proxy.gateway import ROOT
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.network import AcmeServer, Network, Obtaining
 from tests.waiting import until

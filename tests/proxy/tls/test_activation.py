@@ -7,7 +7,7 @@ import sys
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.proxy.integration.gateway import ROOT
+from tests.proxy.gateway import ROOT
 from tests.proxy.process.test_upgrade import LAUNCHER
 from tests.proxy.tls.authority import Authority
 from tests.waiting import until

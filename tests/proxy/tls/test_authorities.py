@@ -17,10 +17,10 @@ from proxy.acme.order import Authority as AdminRequest
 from proxy.acme.order import NotObtained, obtain, register
 from proxy.acme.renewal import pause
 from proxy.acme.state import LONGEST_WAIT, Failures, State
-from tests.proxy.integration.gateway import Gateway
+from tests.proxy.gateway import serve
 from tests.proxy.tls.authority import Authority
 from tests.proxy.tls.pebble import NAME, Pebble, Refusal, pebble, refusing
-from tests.proxy.tls.secure import SecureGateway, connect
+from tests.proxy.tls.secure import connect, serve_tls
 from tests.waiting import until
 
 real = pytest.mark.component("pebble")
@@ -125,7 +125,7 @@ def test_changed_contact_is_sent_before_a_renewal_is_due(
     flags = ("--acme-directory", server.directory, "--acme-ca", str(server.ca), "--state-dir", str(tmp_path))
     for address in ("new@site.test", "newest@site.test"):
         more = ("--acme", address, "--domain", "site.test")
-        with contextlib.closing(SecureGateway(tmp_path / address, "127.0.0.1:9", *flags, *more, workers=2)) as gateway:
+        with contextlib.closing(serve_tls(tmp_path / address, "127.0.0.1:9", *flags, *more, workers=2)) as gateway:
             until(lambda address=address: state.contact() == address, "the authority was told")
             assert "obtaining" not in gateway.log
         assert Account(server, state).contact() == (f"mailto:{address}",)
@@ -149,7 +149,7 @@ def test_nonces_may_be_refused_and_the_authority_slow(authority: Authority, tmp_
                 return True
             return False
 
-        with contextlib.closing(Gateway(tmp_path / "gateway", "127.0.0.1:9", *flags)) as gateway:
+        with contextlib.closing(serve(tmp_path / "gateway", "127.0.0.1:9", *flags)) as gateway:
             until(trusted, "a certificate that the authority's clients trust", 60)
             assert "no certificate for" not in gateway.log
 
@@ -162,7 +162,13 @@ class TestRefusals:
         with refusing(refusal) as directory:
             flags = ("--acme", "a@site.test", "--acme-directory", directory, "--domain", "site.test")
             with contextlib.closing(
-                SecureGateway(tmp_path / "gateway", "127.0.0.1:9", *flags, "--state-dir", str(tmp_path / "state"))
+                serve_tls(
+                    tmp_path / "gateway",
+                    "127.0.0.1:9",
+                    *flags,
+                    "--state-dir",
+                    str(tmp_path / "state"),
+                )
             ) as gateway:
                 until(lambda: "no certificate for site.test" in gateway.log, "the refusal is told")
                 line = next(line for line in gateway.log.splitlines() if "no certificate for" in line)

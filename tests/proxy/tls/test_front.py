@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import websocket
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import content
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import Browser, SecureGateway, connect
+from tests.proxy.tls.secure import Browser, connect, serve_tls
 from tests.waiting import until
 
 NAME = "front.test"
@@ -32,12 +33,12 @@ def trust(authority: Authority) -> ssl.SSLContext:
 
 
 @pytest.fixture(scope="module")
-def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureGateway]:
+def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Two workers before uvicorn."""
     folder = tmp_path_factory.mktemp("front")
     cert, key = authority.issue(NAME, "other.test")
     with contextlib.closing(upstreams.application("uvicorn", folder)) as behind:
-        running = SecureGateway(
+        running = serve_tls(
             folder / "gateway", behind.address, "--tls-cert", str(cert), "--tls-key", str(key), "--hsts", "1d",
             workers=2)  # fmt: skip
         yield running
@@ -45,7 +46,7 @@ def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> I
         assert "failed inside the gateway" not in running.log, running.log
 
 
-def test_the_application_is_told_that_the_client_uses_https(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_the_application_is_told_that_the_client_uses_https(gateway: Gateway, trust: ssl.SSLContext) -> None:
     browser = Browser(gateway, trust, NAME)
     for _ in range(3):
         status, body = browser.ask("GET", "/a")
@@ -57,7 +58,7 @@ def test_the_application_is_told_that_the_client_uses_https(gateway: SecureGatew
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 200_000, 5_000_000])
-def test_bodies_of_any_size_pass_both_ways(gateway: SecureGateway, trust: ssl.SSLContext, size: int) -> None:
+def test_bodies_of_any_size_pass_both_ways(gateway: Gateway, trust: ssl.SSLContext, size: int) -> None:
     body = content(size)
     browser = Browser(gateway, trust, NAME)
     status, answer = browser.ask("POST", "/up", body)
@@ -70,14 +71,14 @@ def test_bodies_of_any_size_pass_both_ways(gateway: SecureGateway, trust: ssl.SS
     browser.close()
 
 
-def test_a_stream_comes_whole(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_a_stream_comes_whole(gateway: Gateway, trust: ssl.SSLContext) -> None:
     browser = Browser(gateway, trust, NAME)
     status, body = browser.ask("GET", "/stream")
     assert (status, len(body)) == (200, 200_000)
     browser.close()
 
 
-def test_requests_in_one_record_are_answered_in_order(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_requests_in_one_record_are_answered_in_order(gateway: Gateway, trust: ssl.SSLContext) -> None:
     sock = connect(gateway, trust, NAME)
     ask = b"GET /%d HTTP/1.1\r\nHost: front.test\r\n%s\r\n"
     sock.sendall(b"".join(ask % (number, b"") for number in range(9)) + ask % (9, b"Connection: close\r\n"))
@@ -90,7 +91,7 @@ def test_requests_in_one_record_are_answered_in_order(gateway: SecureGateway, tr
     sock.close()
 
 
-def test_requests_in_coalesced_records_are_answered(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_requests_in_coalesced_records_are_answered(gateway: Gateway, trust: ssl.SSLContext) -> None:
     """What OpenSSL still holds when a request is answered is not forgotten."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
@@ -114,7 +115,7 @@ def test_requests_in_coalesced_records_are_answered(gateway: SecureGateway, trus
     assert b'"path": "/19"' in heard
 
 
-def test_a_slow_reader_gets_everything(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_a_slow_reader_gets_everything(gateway: Gateway, trust: ssl.SSLContext) -> None:
     """More than the socket's buffers hold: the gateway spools what the client has not taken."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -129,7 +130,7 @@ def test_a_slow_reader_gets_everything(gateway: SecureGateway, trust: ssl.SSLCon
     sock.close()
 
 
-def test_websockets_both_ways(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_websockets_both_ways(gateway: Gateway, trust: ssl.SSLContext) -> None:
     connection = websocket.create_connection(f"wss://{NAME}/ws", timeout=20, socket=connect(gateway, trust, NAME))
     for message in ("hello", "ü" * 1000, "x" * 300_000):
         connection.send(message)
@@ -142,7 +143,7 @@ def test_websockets_both_ways(gateway: SecureGateway, trust: ssl.SSLContext) -> 
     connection.shutdown()
 
 
-def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: Gateway, trust: ssl.SSLContext) -> None:
     """A frame and close_notify in one segment, and no FIN: as asyncio's clients close."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
@@ -174,11 +175,11 @@ def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: SecureGateway, tru
             incoming.write(data)
 
 
-def parked_by_worker(gateway: SecureGateway) -> list[int]:
+def parked_by_worker(gateway: Gateway) -> list[int]:
     return [worker["connections"]["idle"] for worker in gateway.status()["workers"]]
 
 
-def test_session_resumes_at_any_worker_and_after_reload(gateway: SecureGateway, authority: Authority) -> None:
+def test_session_resumes_at_any_worker_and_after_reload(gateway: Gateway, authority: Authority) -> None:
     context = authority.trust()
     with connect(gateway, context, NAME) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: front.test\r\nConnection: close\r\n\r\n")
@@ -198,7 +199,7 @@ def test_session_resumes_at_any_worker_and_after_reload(gateway: SecureGateway, 
         until(lambda seen=reloads: gateway.status()["totals"]["reloads"] == seen + 2, "both have reloaded")
 
 
-def test_plain_http_is_told_to_use_https(gateway: SecureGateway) -> None:
+def test_plain_http_is_told_to_use_https(gateway: Gateway) -> None:
     plain = HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     plain.request("GET", "/")
     answer = plain.getresponse()
@@ -207,20 +208,20 @@ def test_plain_http_is_told_to_use_https(gateway: SecureGateway) -> None:
     plain.close()
 
 
-def test_answers_over_tls_ask_for_tls_from_now_on(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_answers_over_tls_ask_for_tls_from_now_on(gateway: Gateway, trust: ssl.SSLContext) -> None:
     browser = Browser(gateway, trust, NAME)
     browser.request("GET", "/")
     assert browser.getresponse().getheader("Strict-Transport-Security") == "max-age=86400"
     browser.close()
-    plain = HTTPConnection("127.0.0.1", gateway.plain, timeout=10)
+    plain = HTTPConnection(*gateway.plain, timeout=10)
     plain.request("GET", "/")
     assert plain.getresponse().getheader("Strict-Transport-Security") is None
     plain.close()
 
 
-def test_the_plain_port_redirects(gateway: SecureGateway) -> None:
+def test_the_plain_port_redirects(gateway: Gateway) -> None:
     def location(host: str, target: str = "/a/b?c=d&e") -> tuple[int, str | None]:
-        plain = HTTPConnection("127.0.0.1", gateway.plain, timeout=10)
+        plain = HTTPConnection(*gateway.plain, timeout=10)
         plain.putrequest("GET", target, skip_host=True)
         plain.putheader("Host", host)
         plain.endheaders()
@@ -238,7 +239,7 @@ def test_the_plain_port_redirects(gateway: SecureGateway) -> None:
     assert location("front.test/evil")[0] == 400
 
 
-def test_garbage_and_silence_are_counted_and_harm_nobody(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_garbage_and_silence_are_counted_and_harm_nobody(gateway: Gateway, trust: ssl.SSLContext) -> None:
     failures = 'requests_rejected_total{reason="tls_handshake"}'
     before = gateway.metric(failures)
     with socket.create_connection(gateway.address, timeout=10) as sock:
@@ -255,7 +256,7 @@ def test_garbage_and_silence_are_counted_and_harm_nobody(gateway: SecureGateway,
 
 
 @pytest.mark.component("openssl")
-def test_key_updates_and_attempts_to_renegotiate_are_harmless(gateway: SecureGateway, authority: Authority) -> None:
+def test_key_updates_and_attempts_to_renegotiate_are_harmless(gateway: Gateway, authority: Authority) -> None:
     def session(version: str, command: bytes) -> bytes:
         client = subprocess.Popen(
             ["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-servername", NAME, "-CAfile",
@@ -295,7 +296,7 @@ def test_key_updates_and_attempts_to_renegotiate_are_harmless(gateway: SecureGat
     browser.close()
 
 
-def test_certificates_and_handshakes_are_in_the_metrics(gateway: SecureGateway, trust: ssl.SSLContext) -> None:
+def test_certificates_and_handshakes_are_in_the_metrics(gateway: Gateway, trust: ssl.SSLContext) -> None:
     text = gateway.admin_text("/metrics")
     assert f'aragora_proxy_certificate_expiry_seconds{{name="{NAME}"}}' in text
     with connect(gateway, trust, NAME):
@@ -304,7 +305,7 @@ def test_certificates_and_handshakes_are_in_the_metrics(gateway: SecureGateway, 
 
 def test_a_proxy_protocol_header_comes_before_the_handshake(authority: Authority, tmp_path: Path) -> None:
     cert, key = authority.issue("introduced.test")
-    with contextlib.closing(SecureGateway(
+    with contextlib.closing(serve_tls(
             tmp_path, "127.0.0.1:9", "--tls-cert", str(cert), "--tls-key", str(key), "--proxy-protocol", "on",
             "--trusted-proxies", "127.0.0.1", "--hold", "0")) as running:  # fmt: skip
         with socket.create_connection(running.address, timeout=20) as raw:
@@ -320,7 +321,7 @@ def test_a_client_may_be_asked_for_its_certificate(
 ) -> None:
     clients = Authority(tmp_path_factory.mktemp("clients"), "clients")
     cert, key = authority.issue("mutual.test")
-    running = SecureGateway(
+    running = serve_tls(
         tmp_path, "127.0.0.1:9", "--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(clients.file),
         "--hold", "0")  # fmt: skip
     try:
@@ -338,7 +339,7 @@ def test_a_client_may_be_asked_for_its_certificate(
 
 
 @pytest.mark.component("curl")
-def test_http2_is_spoken_where_the_client_asks_for_it(gateway: SecureGateway, authority: Authority) -> None:
+def test_http2_is_spoken_where_the_client_asks_for_it(gateway: Gateway, authority: Authority) -> None:
     shown = subprocess.run(
         ["curl", "--silent", "--show-error", "--http2", "--cacert", authority.file, "--resolve",
          f"{NAME}:{gateway.port}:127.0.0.1", "--write-out", "\n%{http_version} %{http_code}\n", "--data-binary", "@-",

@@ -16,8 +16,8 @@ from proxy.net.certificate_set import CertificateSet
 from proxy.net.certificates import read_authorities, read_pair, self_signed
 from proxy.net.tls_contexts import TlsContexts, validation_context
 from proxy.net.tls_socket import TlsSocket
+from tests.proxy.gateway import serve
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import SecureGateway
 from tests.proxy.tls.wire import HOST, hello, pair, shake_hands, vector
 
 CURVES = {"X25519": 29, "P-256": 23, "P-384": 24}
@@ -149,7 +149,17 @@ def test_openssls_own_client_is_refused_a_finite_field(authority: Authority, tmp
             stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)  # fmt: skip
         return b"Verify return code" in client.stdout and client.returncode == 0
 
-    running = SecureGateway(tmp_path / "gateway", "127.0.0.1:9", "--tls-cert", str(cert), "--tls-key", str(key), *flags)
+    running = serve(
+        tmp_path / "gateway",
+        "127.0.0.1:9",
+        "--tls-cert",
+        str(cert),
+        "--tls-key",
+        str(key),
+        *flags,
+        plain=True,
+        admin=True,
+    )
     with contextlib.closing(running) as gateway:
         assert shaken("-tls1_3", "-groups", "X25519")
         assert shaken("-tls1_3", "-groups", "P-256")

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import SecureGateway, connect
+from tests.proxy.tls.secure import connect, serve_tls
 from tests.waiting import until
 
 NAME = "linger.test"
 
 
 @pytest.fixture(scope="module")
-def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureGateway]:
+def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     upstream = ScriptedUpstream()
     cert, key = authority.issue(NAME)
-    running = SecureGateway(
+    running = serve_tls(
         tmp_path_factory.mktemp("linger"), upstream.address, "--tls-cert", str(cert), "--tls-key", str(key),
         "--max-body", "1000", "--linger-timeout", "1")  # fmt: skip
     yield running
@@ -36,7 +37,7 @@ def received(sock: ssl.SSLSocket) -> bytes:
     return heard
 
 
-def test_a_refusal_is_heard_while_the_body_is_still_sent(gateway: SecureGateway, authority: Authority) -> None:
+def test_a_refusal_is_heard_while_the_body_is_still_sent(gateway: Gateway, authority: Authority) -> None:
     with connect(gateway, authority.trust(), NAME) as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nHost: linger.test\r\nContent-Length: 400000\r\n\r\n")
         for _ in range(20):
@@ -44,7 +45,7 @@ def test_a_refusal_is_heard_while_the_body_is_still_sent(gateway: SecureGateway,
         assert received(sock).startswith(b"HTTP/1.1 413")
 
 
-def test_a_refusal_is_heard_after_a_body_of_any_size(gateway: SecureGateway, authority: Authority) -> None:
+def test_a_refusal_is_heard_after_a_body_of_any_size(gateway: Gateway, authority: Authority) -> None:
     """Many clients send everything before they read, and over TLS an error of sending hides the answer."""
     size, piece = 80 << 20, bytes(1 << 20)
     with connect(gateway, authority.trust(), NAME) as sock:
@@ -54,7 +55,7 @@ def test_a_refusal_is_heard_after_a_body_of_any_size(gateway: SecureGateway, aut
         assert received(sock).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_never_ends_is_left_after_a_while(gateway: SecureGateway, authority: Authority) -> None:
+def test_a_client_that_never_ends_is_left_after_a_while(gateway: Gateway, authority: Authority) -> None:
     sock = connect(gateway, authority.trust(), NAME)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
     assert b"200 OK" in received(sock)
@@ -63,7 +64,7 @@ def test_a_client_that_never_ends_is_left_after_a_while(gateway: SecureGateway, 
     sock.close()
 
 
-def test_an_end_that_came_with_the_request_is_seen(gateway: SecureGateway, authority: Authority) -> None:
+def test_an_end_that_came_with_the_request_is_seen(gateway: Gateway, authority: Authority) -> None:
     """close_notify in the same segment as the request, and no FIN."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = authority.trust().wrap_bio(incoming, outgoing, server_hostname=NAME)
@@ -93,7 +94,7 @@ def test_only_a_whole_answer_ends_with_a_word_of_tls(authority: Authority, tmp_p
     length = len(body) + (0 if whole else 100)
     upstream.expect(Script(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + body, "closes"))
     cert, key = authority.issue(NAME)
-    gateway = SecureGateway(tmp_path, upstream.address, "--tls-cert", str(cert), "--tls-key", str(key))
+    gateway = serve_tls(tmp_path, upstream.address, "--tls-cert", str(cert), "--tls-key", str(key))
     trust = authority.trust()
     trust.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     raw = socket.create_connection(gateway.address, timeout=10)
@@ -109,7 +110,7 @@ def test_only_a_whole_answer_ends_with_a_word_of_tls(authority: Authority, tmp_p
     upstream.close()
 
 
-def connections(gateway: SecureGateway) -> int:
+def connections(gateway: Gateway) -> int:
     """Client connections, but for the one that asks: -1 if that was not counted yet."""
     shown = gateway.status()["workers"][0]["connections"]
     return int(shown["idle"] + shown["active"] + shown["tunnel"]) - 1

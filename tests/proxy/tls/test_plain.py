@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy.acme.state import State
+from tests.proxy.gateway import Gateway
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import SecureGateway
+from tests.proxy.tls.secure import serve_tls
 
 DIRECTORY = "http://127.0.0.1:9/directory"
 TOKEN = "t" * 43
@@ -29,14 +30,14 @@ def origin() -> Iterator[ScriptedUpstream]:
 class Plain:
     """A gateway with a plain port; `ask` gives the status of its answer."""
 
-    def __init__(self, gateway: SecureGateway) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
 
     def ask(self, path: str, method: str = "GET", host: str = "own.test", **fields: str) -> int:
         return self.answer(path, method, host, **fields)[0]
 
     def answer(self, path: str, method: str = "GET", host: str = "own.test", **fields: str) -> tuple[int, bytes]:
-        client = HTTPConnection("127.0.0.1", self.gateway.plain, timeout=20)
+        client = HTTPConnection(*self.gateway.plain, timeout=20)
         sent = {name.replace("_", "-"): value for name, value in fields.items()}
         client.request(method, path, headers={"Host": host} | sent)
         answer = client.getresponse()
@@ -49,7 +50,7 @@ class Plain:
 def gateway(authority: Authority, origin: ScriptedUpstream, directory: Path, *flags: str) -> Iterator[Plain]:
     cert, key = authority.issue("own.test")
     own = ("--tls-cert", str(cert), "--tls-key", str(key), "--state-dir", str(directory / "state"))
-    with contextlib.closing(SecureGateway(directory / "gateway", origin.address, *own, *flags)) as running:
+    with contextlib.closing(serve_tls(directory / "gateway", origin.address, *own, *flags)) as running:
         yield Plain(running)
 
 

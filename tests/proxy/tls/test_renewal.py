@@ -18,7 +18,7 @@ from proxy.settings import load
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.secure import Browser, SecureGateway, connect, shown_serial
+from tests.proxy.tls.secure import Browser, connect, serve_tls, shown_serial
 from tests.waiting import until
 
 NAME = "renewal.test"
@@ -38,7 +38,7 @@ def test_files_that_change_are_served_and_broken_ones_are_not(
     cert, key = authority.issue(NAME)
     trust = authority.trust()
     with contextlib.closing(
-        SecureGateway(tmp_path, origin.address, "--tls-cert", str(cert), "--tls-key", str(key))
+        serve_tls(tmp_path, origin.address, "--tls-cert", str(cert), "--tls-key", str(key))
     ) as gateway:
         kept = Browser(gateway, trust, NAME)
         assert kept.ask("GET", "/")[0] == 200
@@ -75,7 +75,7 @@ def test_keys_of_root_serve_workers_that_cannot_read_them(
     assert (key.stat().st_uid, key.stat().st_mode & 0o777) == (0, 0o600)
     trust = authority.trust()
     with contextlib.closing(
-        SecureGateway(
+        serve_tls(
             tmp_path,
             origin.address,
             "--tls-cert",
@@ -103,8 +103,14 @@ def test_a_renewal_under_load_loses_no_request_and_no_websocket(authority: Autho
         behind = stack.enter_context(contextlib.closing(upstreams.application("uvicorn", tmp_path)))
         gateway = stack.enter_context(
             contextlib.closing(
-                SecureGateway(
-                    tmp_path / "gateway", behind.address, "--tls-cert", str(cert), "--tls-key", str(key), workers=2
+                serve_tls(
+                    tmp_path / "gateway",
+                    behind.address,
+                    "--tls-cert",
+                    str(cert),
+                    "--tls-key",
+                    str(key),
+                    workers=2,
                 )
             )
         )
@@ -148,7 +154,7 @@ def test_a_renewal_under_load_loses_no_request_and_no_websocket(authority: Autho
 def test_self_signed_is_kept_and_covers_local_names(origin: ScriptedUpstream, tmp_path: Path) -> None:
     state = tmp_path / "state"
     with contextlib.closing(
-        SecureGateway(
+        serve_tls(
             tmp_path,
             origin.address,
             "--tls",
