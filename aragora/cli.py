@@ -1,4 +1,4 @@
-"""`aragora`: ask, watch, list, export, and look after the service."""
+"""`aragora`: ask, watch, list, export, share, and look after the service."""
 
 import argparse
 import os
@@ -23,6 +23,9 @@ COMMANDS = {
     "list": ("debates", "list debates, newest first"),
     "export": ("debates", "download a debate"),
     "cancel": ("debates", "end a debate for good"),
+    "share": ("sharing", "give a debate an address that everybody may read, or withdraw it"),
+    "usage": ("sharing", "what was spent on each of the last days, or by a debate"),
+    "tokens": ("tokens", "make, list, renew and remove API tokens, with scopes and limits"),
     "serve": ("serve", "serve for development, reloading changed code"),
     "doctor": ("doctor", "check everything the service needs, and say what to do"),
     "migrate": ("maintenance", "bring the database's tables up to date"),

@@ -42,6 +42,11 @@ class Meter:
         except ValueError:  # with such a variable no model is asked
             self._lengths = lengths({})
 
+    @property
+    def checked(self) -> str:
+        """When the built-in prices were checked, as 2026-01-31."""
+        return self._prices.checked
+
     def is_counted(self, agent: AgentSpec) -> bool:
         """Whether asking it takes anything: the offline demo takes nothing."""
         return any(provider.name == agent.type for provider in PROVIDERS)
@@ -62,7 +67,7 @@ class Meter:
 
         No tokenizer makes more tokens of a text than it has bytes, and no answer is longer than what is asked for.
         """
-        read = _bytes(question.system + question.opening + question.prompt) + FRAME
+        read = _told(question) + FRAME
         written = self._lengths.most(question)
         return read + written, self.price(question.agent).most(read, written)
 
@@ -77,7 +82,7 @@ class Meter:
 
     def _guess(self, question: Question, text: str, model: str | None) -> Bill:
         """What an answer of this `text` took, as far as lengths tell."""
-        read = -(-_bytes(question.system + question.opening + question.prompt) // BYTES) + FRAME
+        read = -(-_told(question) // BYTES) + FRAME
         return self._bill(question.agent, model, Usage(read, -(-_bytes(text) // BYTES)), estimated=True)
 
     def _bill(self, agent: AgentSpec, model: str | None, usage: Usage, *, estimated: bool) -> Bill:
@@ -86,6 +91,11 @@ class Meter:
         if model is not None and not (answered := self._prices.of(agent.type, model)).assumed:
             price = answered
         return Bill(usage, price.of(usage), estimated)
+
+
+def _told(question: Question) -> int:
+    """Bytes of all that the agent is told."""
+    return _bytes(question.system) + _bytes(question.opening) + _bytes(question.prompt)
 
 
 def _bytes(text: str) -> int:

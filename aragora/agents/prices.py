@@ -57,13 +57,16 @@ Rows = Mapping[str, Mapping[str, Price]]
 class Prices:
     """Tables of prices, the one that is looked at first in front."""
 
-    def __init__(self, *tables: Rows) -> None:
+    def __init__(self, *tables: Rows, checked: str = "") -> None:
+        """`checked` says when the last of the tables was, as 2026-01-31."""
         self._tables = tables
+        self.checked = checked
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Prices":
         """The built-in table behind that of `path`; raises `SettingsError` naming the file, the row and the mend."""
-        return cls(*([_read(path)] if path is not None else []), _read(DEFAULTS))
+        defaults = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
+        return cls(*([_read(path)] if path is not None else []), _read(DEFAULTS), checked=str(defaults["checked"]))
 
     def of(self, provider: str, model: str) -> Price:
         """What `model` costs at `provider`; nothing where the provider has no table, as the offline demo."""

@@ -47,6 +47,27 @@ class Client:
         """Begin a debate."""
         return self._json("POST", "/api/debates", json=body)
 
+    def estimate(self, body: Row) -> Row:
+        """What a debate would take."""
+        return self._json("POST", "/api/debates/estimate", json=body)
+
+    def usage(self, debate_id: str) -> Row:
+        """What a debate took, and each of its agents."""
+        return self._json("GET", f"/api/debates/{quote(debate_id, safe='')}/usage")
+
+    def spending(self, days: int) -> Row:
+        """What was spent on each of the last days."""
+        return self._json("GET", "/api/usage", params={"days": days})
+
+    def share(self, debate_id: str) -> str:
+        """The address at which everybody may read the debate from now on."""
+        shared = self._json("POST", f"/api/debates/{quote(debate_id, safe='')}/share")
+        return self.url + str(shared["share"])
+
+    def unshare(self, debate_id: str) -> None:
+        """Withdraw that address."""
+        self._request("DELETE", f"/api/debates/{quote(debate_id, safe='')}/share")
+
     def debate(self, debate_id: str) -> Row:
         """One debate with its messages."""
         return self._json("GET", f"/api/debates/{quote(debate_id, safe='')}")

@@ -19,7 +19,7 @@ from aragora.text import printable
 
 def add_ask(ask: Parser) -> None:
     """The arguments of `ask`."""
-    _add_server(ask)
+    add_server(ask)
     ask.add_argument("question", help=f"{limits.SHORTEST_QUESTION} to {limits.LONGEST_QUESTION} characters")
     ask.add_argument(
         "--agents",
@@ -36,6 +36,10 @@ def add_ask(ask: Parser) -> None:
     ask.add_argument("--context", metavar="TEXT|@FILE", help="what the agents should know")
     ask.add_argument("--timeout", type=float, metavar="SECONDS", help=f"up to {limits.LONGEST_TIMEOUT}")
     ask.add_argument("--title", help="name in lists")
+    ask.add_argument("--budget", type=float, metavar="DOLLARS", help="the most that the debate may cost")
+    ask.add_argument("--budget-tokens", type=int, metavar="N", help="the most tokens that it may take")
+    ask.add_argument("--budget-questions", type=int, metavar="N", help="the most questions that it may ask")
+    ask.add_argument("--estimate", action="store_true", help="only say what it would take")
     ask.add_argument("--no-early-stop", action="store_true", help="go through every round")
     ask.add_argument("--detach", action="store_true", help="print the id and do not watch")
     ask.set_defaults(run=run_ask)
@@ -43,7 +47,7 @@ def add_ask(ask: Parser) -> None:
 
 def add_watch(watch: Parser) -> None:
     """The arguments of `watch`."""
-    _add_server(watch)
+    add_server(watch)
     watch.add_argument("id")
     watch.add_argument("--since", type=int, default=0, metavar="SEQ", help="begin behind this event")
     watch.set_defaults(run=run_watch)
@@ -51,7 +55,7 @@ def add_watch(watch: Parser) -> None:
 
 def add_list(listing: Parser) -> None:
     """The arguments of `list`."""
-    _add_server(listing)
+    add_server(listing)
     listing.add_argument(
         "--limit",
         type=int,
@@ -67,7 +71,7 @@ def add_list(listing: Parser) -> None:
 
 def add_export(export: Parser) -> None:
     """The arguments of `export`."""
-    _add_server(export)
+    add_server(export)
     export.add_argument("id")
     export.add_argument("--format", choices=[form.value for form in Format], default="md", dest="form")
     export.add_argument("--table", choices=[table.value for table in Table], default="messages")
@@ -77,12 +81,13 @@ def add_export(export: Parser) -> None:
 
 def add_cancel(cancel: Parser) -> None:
     """The arguments of `cancel`."""
-    _add_server(cancel)
+    add_server(cancel)
     cancel.add_argument("id")
     cancel.set_defaults(run=run_cancel)
 
 
-def _add_server(command: Parser) -> None:
+def add_server(command: Parser) -> None:
+    """The arguments of every command that talks to a server."""
     command.add_argument("--url", help="server (default: ARAGORA_URL, else http://127.0.0.1:8000)")
     command.add_argument("--json", action="store_true", help="JSON instead of words")
 
@@ -99,12 +104,26 @@ def run_ask(given: argparse.Namespace, settings: Settings) -> int:
         body["context"] = _context(given.context)
     if given.no_early_stop:
         body["early_stop"] = False
+    budget = {"money": given.budget, "tokens": given.budget_tokens, "questions": given.budget_questions}
+    if any(bound is not None for bound in budget.values()):
+        body["budget"] = {name: bound for name, bound in budget.items() if bound is not None}
     client = Client(settings, given.url)
+    estimate = client.estimate(body)
+    if given.estimate:
+        print(json.dumps(estimate) if given.json else _told(estimate))
+        return FINE
+    if estimate["tokens"] and not given.json:
+        print(_told(estimate), file=sys.stderr)
     created = client.create(body)
     if given.detach:
         print(json.dumps(created) if given.json else created["debate_id"])
         return FINE
     return _follow(client, created["debate_id"], 0, as_json=given.json)
+
+
+def _told(estimate: dict[str, Any]) -> str:
+    assumed = ", ".join(estimate["assumed"])
+    return f"{estimate['summary']}{f' (price assumed: {assumed})' if assumed else ''}"
 
 
 def run_watch(given: argparse.Namespace, settings: Settings) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from aragora.agents import available
+from aragora.agents.prices import Prices
 from aragora.commands import exposure
 from aragora.commands.exit_codes import FAILED, FINE, Parser
 from aragora.commands.findings import Finding
@@ -97,6 +98,18 @@ def _access(settings: Settings, production: bool) -> Iterator[Finding]:
         )
     else:
         yield Finding("token", "ok", f"{len(settings.api_tokens)} set")
+
+
+def _spending(settings: Settings, production: bool) -> Iterator[Finding]:
+    prices = Prices.load(settings.prices if settings.prices != Path() else None)
+    ready = [info.name for info in available(settings.agents_environ) if info.available]
+    paid = [name for name in ready if prices.of(name, "").output]
+    if paid and not (settings.daily_money or settings.daily_tokens or settings.daily_questions):
+        state: Literal["warning", "ok"] = "warning" if production else "ok"
+        mend = "set ARAGORA_DAILY_MONEY, and give others tokens of their own: aragora tokens add NAME"
+        yield Finding("spending", state, f"unbounded for administrators: {', '.join(paid)}", mend if production else "")
+    else:
+        yield Finding("spending", "ok", "bounded, or free")
 
 
 def _data_directory(settings: Settings, production: bool) -> Iterator[Finding]:
@@ -237,6 +250,7 @@ def _agents(settings: Settings, _production: bool) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     _access,
+    _spending,
     exposure.way_in,
     exposure.ports,
     _audit_log,

@@ -230,10 +230,13 @@ def _points(data: Row) -> str:
 
 
 def verdict(debate: Row) -> str:
-    """The result in one line."""
+    """The result in one line, and what it cost where it cost something."""
     result = "consensus" if debate["consensus_reached"] else "no consensus"
     seconds = debate.get("duration_seconds") or 0
+    usage = debate.get("usage") or {}
+    cost = f", {usage['input'] + usage['output']:,} tokens, {usage['cost']:.4f} $" if usage.get("questions") else ""
+    reason = f" ({debate['reason']})" if debate.get("reason") else ""
     return (
         f"{debate['status']}: {result}, confidence {debate['confidence']:.0%}, "
-        f"{debate['rounds_used']} of {debate['rounds']} rounds, {seconds:.1f} s"
+        f"{debate['rounds_used']} of {debate['rounds']} rounds, {seconds:.1f} s{cost}{reason}"
     )

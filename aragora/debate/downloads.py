@@ -20,3 +20,4 @@ class Table(StrEnum):
     MESSAGES = "messages"
     CRITIQUES = "critiques"
     VOTES = "votes"
+    USAGE = "usage"

@@ -25,3 +25,8 @@ MOST_OFFSET = 1_000_000
 EVENTS_PAGE = 500
 LONGEST_WAIT = 60  # for the next event
 LONGEST_WAIT_FOR_END = 300  # for a debate that was just created
+
+MOST_MONEY = 1_000_000  # dollars of a budget
+MOST_TOKENS = 1_000_000_000
+MOST_QUESTIONS = 100_000
+MOST_DAYS, DAYS_DEFAULT = 366, 30  # of spending that are shown

@@ -195,7 +195,7 @@ class AsyncSession:
         except Closed as refusal:
             end = refusal
         here = process.current()
-        caller = Caller.of(environ, here.settings.api_tokens, token)
+        caller = Caller.of(environ, token)
         headers = [(b"x-request-id", request_id.encode())]
         await self._deliver({"type": "websocket.accept", "subprotocol": token, "headers": headers})
         served = end is None
@@ -251,7 +251,7 @@ class AsyncSession:
                 raise Closed(GOING_AWAY, "going away")
             if time.monotonic() >= beat:
                 beat = time.monotonic() + stream.HEARTBEAT_SECONDS
-                await self._write(here, [session.heartbeat()])
+                await self._write(here, [await self._pool.run(session.heartbeat)])
 
     async def _answer(self, here: process.Process, session: Session) -> bool:
         """Work off what was heard and send what is new; whether there was anything."""

@@ -19,6 +19,7 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from aragora.server import auth
+from aragora.service import Principal
 
 log = logging.getLogger("aragora.server.audit")
 
@@ -35,22 +36,26 @@ PATIENCE = 1.0  # seconds that the end of a process waits for a log that does no
 
 
 class Caller(NamedTuple):
-    """Whose call it is, as far as we know."""
+    """Whose call it is, as far as we know; `principal` is None for those who were not let in."""
 
     client: str
+    principal: Principal | None
     who: str
     request_id: str
     trace_id: str | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any], tokens: tuple[str, ...], subprotocol: str | None = None) -> "Caller":
+    def of(cls, environ: Mapping[str, Any], subprotocol: str | None = None) -> "Caller":
         """The caller of a request; the address is the gateway's word where there is a gateway."""
         told = environ.get("HTTP_X_REAL_IP") or environ.get("HTTP_X_FORWARDED_FOR")
         client = told or environ.get("REMOTE_ADDR") or "-"
         given = auth.given_token(environ.get("HTTP_AUTHORIZATION"), subprotocol)
         trace = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
         request_id = environ.get("aragora.request_id", "-")
-        return cls(client, auth.who(given, tokens), request_id, trace[1] if trace else None)
+        principal = environ.get("aragora.principal")
+        stranger = "nobody" if given is None else "unknown token"
+        who = stranger if principal is None else principal.label
+        return cls(client, principal, who, request_id, trace[1] if trace else None)
 
 
 class Denials:
@@ -97,7 +102,7 @@ class AuditLog:
         if path:
             self._thread.start()
 
-    def request(self, environ: Mapping[str, Any], status: int, tokens: tuple[str, ...]) -> None:
+    def request(self, environ: Mapping[str, Any], status: int) -> None:
         """Record an answered request, if it would have changed something or was denied."""
         environ = environ.get("aragora.asked", environ)  # what the client asked, where we answered by another resource
         method = environ["REQUEST_METHOD"]
@@ -105,7 +110,7 @@ class AuditLog:
             path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
             made = environ.get("aragora.made") or path
             what, target = environ.get("aragora.action") or (f"{method} {path[:LONGEST]}", made)
-            self.record(Caller.of(environ, tokens), what, target, status)
+            self.record(Caller.of(environ), what, target, status)
 
     def record(self, caller: Caller, what: str, target: str, status: int) -> None:
         """Put one line on the queue; `status` is HTTP's, for a message on a WebSocket the one it would have had."""

@@ -8,8 +8,6 @@ of our origin. So without tokens the Host field has to be an address, or a name 
 DNS: localhost, one without a dot, or the one that `ARAGORA_URL` names.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -21,11 +19,12 @@ _UNOWNED = re.compile(r"\[.+\]|\d{1,3}(?:\.\d{1,3}){3}|(?:[a-z0-9_-]+\.)*localho
 
 SUBPROTOCOL_PREFIX = "access_token."
 
-# What answers without a token: probes, the page that asks for the token, and the description of the API.
+# What answers without a token: probes, the page that asks for the token, the description of the API, and debates under
+# addresses that nobody can guess.
 OPEN_PATHS = frozenset(
     {"/", "/healthz", "/ready", "/readyz", "/health", "/metrics", "/favicon.svg", "/api/openapi.json", "/api/docs"}
 )
-OPEN_PREFIXES = ("/console/",)
+OPEN_PREFIXES = ("/console/", "/shared/")
 
 
 def is_open(path: str) -> bool:
@@ -33,33 +32,25 @@ def is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_PREFIXES)
 
 
-def host_served(host: str | None, tokens: tuple[str, ...], url: str) -> bool:
-    """Whether requests for `host` are answered; with tokens for any, and any without a Host, which no browser omits.
+def host_served(host: str | None, url: str, *, guarded: bool) -> bool:
+    """Whether requests for `host` are answered: any where a token is needed, and any without a Host, which no browser
+    omits.
 
     `url` is the configured address; its port does not count, as a gateway may listen on another one.
     """
-    if tokens or host is None:
+    if guarded or host is None:
         return True
     found = _HOST.fullmatch(host.lower())
     return found is not None and (bool(_UNOWNED.fullmatch(found[1])) or found[1] == urlsplit(url).hostname)
 
 
-def check_host(host: str | None, tokens: tuple[str, ...], url: str) -> None:
+def check_host(host: str | None, url: str, *, guarded: bool) -> None:
     """Raise `Forbidden` unless requests for `host` are answered."""
-    if not host_served(host, tokens, url):
+    if not host_served(host, url, guarded=guarded):
         raise Forbidden(
             "this Host is not served without a token: use localhost or an IP address, name the host in ARAGORA_URL, "
             "or set ARAGORA_API_TOKEN"
         )
-
-
-def is_known(token: str, tokens: Iterable[str]) -> bool:
-    """Whether `token` is one of `tokens`; every one is compared, so that time tells nothing."""
-    given = token.encode(errors="surrogateescape")
-    found = False
-    for known in tokens:
-        found |= hmac.compare_digest(given, known.encode())
-    return found
 
 
 def bearer(field: str | None) -> str | None:
@@ -74,45 +65,14 @@ def given_token(field: str | None, subprotocol: str | None) -> str | None:
     return subprotocol.removeprefix(SUBPROTOCOL_PREFIX) if token is None and subprotocol is not None else token
 
 
-def who(token: str | None, tokens: tuple[str, ...]) -> str:
-    """How logs name whoever brought `token`: by eight digits of its hash, enough to tell ours apart and no more."""
-    if not tokens:
-        return "anyone"
-    if token is None:
-        return "nobody"
-    if not is_known(token, tokens):
-        return "unknown token"
-    return f"token {hashlib.sha256(token.encode()).hexdigest()[:8]}"
-
-
-def identity(field: str | None, tokens: tuple[str, ...]) -> str:
-    """What tells the holder of an admitted token from those of others, without being it; empty where none is asked."""
-    token = bearer(field)
-    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest() if tokens and token is not None else ""
-
-
-def check(field: str | None, tokens: tuple[str, ...]) -> None:
-    """Raise `Unauthorized` unless the Authorization field carries a known token, or none is needed."""
-    if not tokens:
-        return
-    token = bearer(field)
-    if token is None:
-        raise Unauthorized("a token is needed: Authorization: Bearer TOKEN")
-    if not is_known(token, tokens):
-        raise Unauthorized("the token is not known")
+def unknown(token: str | None) -> Unauthorized:
+    """The error of a request without a token that is known."""
+    return Unauthorized("a token is needed: Authorization: Bearer TOKEN" if token is None else "the token is not known")
 
 
 def token_subprotocol(offered: Iterable[str]) -> str | None:
     """The offered `access_token.…` subprotocol; browsers can send a token on a WebSocket in no other way."""
     return next((name for name in offered if name.startswith(SUBPROTOCOL_PREFIX)), None)
-
-
-def may_open_websocket(field: str | None, subprotocol: str | None, tokens: tuple[str, ...]) -> bool:
-    """Whether a WebSocket handshake carries a known token, in the Authorization field or as a subprotocol."""
-    if not tokens:
-        return True
-    token = given_token(field, subprotocol)
-    return token is not None and is_known(token, tokens)
 
 
 def origin_allowed(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> bool:

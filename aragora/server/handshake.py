@@ -4,7 +4,6 @@ A program is refused by an HTTP status in place of the 101. A page cannot see th
 the connection is accepted and closed at once with a code that it can show.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import falcon
@@ -43,21 +42,23 @@ class NoUpgrade:
         raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
 
 
-def admit(environ: Mapping[str, Any], token: str | None) -> None:
+def admit(environ: dict[str, Any], token: str | None) -> None:
     """Return if the client of this handshake may speak with us; `token` is the offered subprotocol that has one.
 
-    Raises `AragoraError` where HTTP is to answer in place of the 101, and `Closed` where the connection is to be
-    accepted and closed.
+    Leaves who it is in `environ`. Raises `AragoraError` where HTTP is to answer in place of the 101, and `Closed` where
+    the connection is to be accepted and closed.
     """
     here = process.current()
     settings = here.settings
     host, origin = environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN")
-    caller = Caller.of(environ, settings.api_tokens, token)
-    auth.check_host(host, settings.api_tokens, settings.url)
+    principal = here.access.principal(auth.given_token(environ.get("HTTP_AUTHORIZATION"), token))
+    environ["aragora.principal"] = principal
+    caller = Caller.of(environ, token)
+    auth.check_host(host, settings.url, guarded=here.access.needs_token())
     if not auth.origin_allowed(origin, host, settings.allowed_origins):
         here.audit.record(caller, OPEN, origin or "-", Forbidden.http_status)
         raise Closed(FORBIDDEN_ORIGIN, "origin not allowed")
-    if not auth.may_open_websocket(environ.get("HTTP_AUTHORIZATION"), token, settings.api_tokens):
+    if principal is None:
         if origin is None:
             raise Unauthorized("a known token is needed: Authorization: Bearer TOKEN")
         here.audit.record(caller, OPEN, origin, Unauthorized.http_status)

@@ -9,9 +9,10 @@ import time
 import falcon
 
 from aragora.errors import AragoraError, NotFound
-from aragora.server import auth, build, forwarding, models, process
+from aragora.server import build, forwarding, models, process
 from aragora.server.process import Process
 from aragora.server.resources import Resource, answer
+from aragora.storage import Scope
 
 _imported = time.monotonic()
 
@@ -56,11 +57,11 @@ class Scrape(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """What Prometheus reads, directly: whoever comes through a proxy is outside, and finds nothing here.
 
-        A known token opens it from anywhere.
+        An administrator's token opens it from anywhere.
         """
         if forwarding.is_forwarded(req.env):
-            token = auth.bearer(req.auth)
-            if token is None or not auth.is_known(token, process.current().settings.api_tokens):
+            principal = req.env.get("aragora.principal")
+            if principal is None or not (principal.name and principal.may(Scope.ADMIN)):
                 raise NotFound("there is nothing at this address")
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
         resp.data = process.current().metrics.render()

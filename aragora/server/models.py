@@ -54,6 +54,35 @@ class Message(BaseModel):
     content: str | None
     round: int
     timestamp: str = Field(description="ISO 8601, UTC.")
+    model: str | None = Field(description="The one that answered, where it is known.")
+    usage: dict[str, Any] | None = Field(description="What the answer took: tokens, and `cost` in dollars.")
+
+
+class Tokens(BaseModel):
+    """What answers took. `cached` and `written` are parts of `input`, `thought` is one of `output`."""
+
+    input: int = Field(description="Tokens that models read.")
+    output: int = Field(description="Tokens that they wrote.")
+    cached: int = Field(description="Of the input: read from a prompt cache.")
+    written: int = Field(description="Of the input: stored into a prompt cache.")
+    thought: int = Field(description="Of the output: reasoning.")
+    cost: float = Field(description="Dollars, by the price table.")
+
+
+class SpentTokens(Tokens):
+    """What was spent. What is held belongs to questions without an answer and counts as the most that they may take."""
+
+    questions: int = Field(description="Asked of language models; the offline demo's are not counted.")
+    held_tokens: int
+    held_cost: float = Field(description="Dollars.")
+
+
+class Budget(BaseModel):
+    """The most that the debate may take; null is no bound."""
+
+    money: float | None = Field(description="Dollars.")
+    tokens: int | None
+    questions: int | None
 
 
 class DebateSummary(BaseModel):
@@ -76,6 +105,13 @@ class DebateSummary(BaseModel):
     confidence: float
     final_answer: str | None
     conclusion: str | None = Field(description="The same as `final_answer`.")
+    reason: str | None = Field(description="Why it ended as it did, where the status does not say.")
+    budget: Budget
+    usage: SpentTokens
+    owner: str | None = Field(
+        description="Name of the token that made it, empty where none was needed; null for those it does not belong to."
+    )
+    share: str | None = Field(description="Address of its share link on this server, for its owner.")
     is_public: bool = Field(description="Whether it may be read without a token, by whoever knows its id.")
     metadata: dict[str, Any]
     last_seq: int = Field(description="Number of its newest event.")
@@ -89,6 +125,82 @@ class Debate(DebateSummary):
     """A debate with its messages."""
 
     messages: list[Message]
+
+
+class SharedDebate(BaseModel):
+    """A debate as its share link shows it."""
+
+    slug: str
+    task: str
+    title: str
+    agents: list[str]
+    consensus: ConsensusMode
+    threshold: float | None
+    rounds: int
+    rounds_used: int
+    status: Status
+    in_progress: bool
+    consensus_reached: bool
+    confidence: float
+    final_answer: str | None
+    created_at: str
+    ended_at: str | None
+    duration_seconds: float
+    messages: list[Message]
+    critiques: list["CritiqueAnswer"]
+    votes: list["VoteAnswer"]
+
+
+class Shared(BaseModel):
+    """The debate may be read by whoever has the address."""
+
+    debate_id: str
+    share: str = Field(description="Path on this server; with `/json` behind it as JSON.")
+
+
+class EstimateAnswer(BaseModel):
+    """What the debate would take: at most so many questions, unless answers fail, and about so many tokens."""
+
+    questions: int
+    input: int
+    output: int
+    tokens: int
+    cost: float = Field(description="Dollars, by the price table.")
+    summary: str = Field(examples=["at most 39 questions, about 210,000 tokens, 0.63 $"])
+    assumed: list[str] = Field(
+        description="Models without a row in the price table, as `type/model`: a price is assumed."
+    )
+    prices_checked: str = Field(description="When the built-in price table was checked.")
+    budget: Budget = Field(description="What the debate may take in any case.")
+
+
+class AgentUsage(Tokens):
+    """What the answers of one agent took."""
+
+    agent: str
+    answers: int
+
+
+class UsageAnswer(BaseModel):
+    """What a debate took, and each of its agents whose answers are counted."""
+
+    debate_id: str
+    total: SpentTokens
+    agents: list[AgentUsage]
+
+
+class DayAnswer(SpentTokens):
+    """What the debates of one owner spent on one day."""
+
+    day: str = Field(description="In UTC.")
+    owner: str = Field(description="Name of the token; empty where none was needed.")
+
+
+class SpendingAnswer(BaseModel):
+    """Newest day first; administrators see every owner."""
+
+    days: list[DayAnswer]
+    count: int
 
 
 class DebateList(BaseModel):

@@ -23,12 +23,13 @@ EXPORTS = ("application/json", "text/csv", "text/html", "text/plain", "text/mark
 REFUSALS = {
     400: "The request breaks a rule; `details` names each field.",
     401: "A token is needed, or the one given is not known.",
+    403: "The token may not do this, or the host is not served without a token.",
     404: "No such debate.",
     405: "This address does not take this method.",
     409: "The debate has ended, or the Idempotency-Key was used for another request.",
     413: "The body is too long.",
     415: "The body does not say that it is JSON.",
-    429: "Too many watchers, or the debate is full.",
+    429: "Too many watchers or debates, the debate is full, or the token has spent what it may on a day.",
     503: "Not available at the moment; try again after Retry-After.",
 }
 
@@ -138,6 +139,54 @@ OPERATIONS = (
         (400, 404),
         query=queries.ExportQuery,
     ),
+    Operation(
+        "get", f"{DEBATE}/usage", "getUsage", "What the debate took, and each agent.", {200: models.UsageAnswer}, (404,)
+    ),
+    Operation(
+        "post",
+        f"{DEBATE}/share",
+        "shareDebate",
+        "Give the debate an address that nobody can guess and everybody may read; a second call changes nothing.",
+        {200: models.Shared},
+        (404,),
+    ),
+    Operation("delete", f"{DEBATE}/share", "unshareDebate", "Withdraw that address for good.", {204: None}, (403, 404)),
+    Operation(
+        "post",
+        "/api/debates/estimate",
+        "estimateDebate",
+        "What a debate would take: questions, tokens, money. Nothing is begun.",
+        {200: models.EstimateAnswer},
+        (400, 413, 415),
+        body=NewDebate,
+    ),
+    Operation(
+        "get",
+        "/api/usage",
+        "listSpending",
+        "What was spent on each of the last days.",
+        {200: models.SpendingAnswer},
+        (400,),
+        query=queries.SpendingQuery,
+    ),
+    Operation(
+        "get",
+        "/shared/{key}",
+        "getSharedPage",
+        "A shared debate as a page.",
+        {200: "text/html"},
+        (404, 503),
+        is_open=True,
+    ),
+    Operation(
+        "get",
+        "/shared/{key}/json",
+        "getSharedDebate",
+        "A shared debate.",
+        {200: models.SharedDebate},
+        (404, 503),
+        is_open=True,
+    ),
     Operation("get", "/api/agents", "listAgents", "Every type of agent.", {200: models.AgentList}),
     Operation(
         "get",
@@ -234,7 +283,7 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
     if operation.is_open:
         described["security"] = []
     responses = {str(status): _answer(item, references) for status, item in operation.answers.items()}
-    refusals = operation.refusals if operation.is_open else (*operation.refusals, 401, 503)
+    refusals = operation.refusals if operation.is_open else (*operation.refusals, 401, 403, 503)
     for status in sorted(refusals):
         content = {"application/json": {"schema": references[models.ErrorAnswer]}}
         responses[str(status)] = {"description": REFUSALS[status], "content": content}
@@ -262,8 +311,11 @@ def _answer(item: type[BaseModel] | str | None, references: dict[type[BaseModel]
 
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
-    debate = {"type": "string", "examples": ["adhoc_0123456789abcdef0123456789"]}
-    yield {"name": "debate_id", "in": "path", "required": True, "schema": debate}
+    if "{key}" in path:
+        yield {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
+    if "{debate_id}" in path:
+        debate = {"type": "string", "examples": ["adhoc_0123456789abcdef0123456789"]}
+        yield {"name": "debate_id", "in": "path", "required": True, "schema": debate}
     if "{form}" in path:
         yield {
             "name": "form",

@@ -10,16 +10,18 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aragora import settings as settings_table
 from aragora.agents import build
 from aragora.agents.endpoint import Endpoints
+from aragora.agents.prices import Prices
 from aragora.errors import AragoraError, Unavailable
 from aragora.runner import Runner
 from aragora.server.audit import AuditLog
 from aragora.server.metrics import Metrics
 from aragora.server.watchers import Watchers
-from aragora.service import Debates
+from aragora.service import Access, Debates, Policy, daily_limits
 from aragora.settings import Settings
 from aragora.storage import ChangeFeed, DebateRecord, Store, last_backup
 
@@ -41,6 +43,7 @@ class Process:
     feed: ChangeFeed
     runner: Runner
     debates: Debates
+    access: Access
     metrics: Metrics
     watchers: Watchers
     audit: AuditLog
@@ -56,6 +59,7 @@ class Process:
     def build(cls, settings: Settings) -> "Process":
         """Open the store and start every part; raises `SettingsError` or `Unavailable`."""
         _log_as_set(settings.log_level)
+        prices = Prices.load(settings.prices if settings.prices != Path() else None)
         metrics = Metrics(settings.data_dir / "metrics")
         metrics.capacity.set(settings.worker_connections)
         store = Store.open(settings)
@@ -70,12 +74,15 @@ class Process:
             lease_ttl=settings.lease_ttl,
             observer=metrics,
             build=functools.partial(build, endpoints=endpoints),
+            prices=prices,
+            daily=daily_limits(settings),
         )
         if settings.runner:
             runner.start()
         audit = AuditLog(settings.audit_log, metrics.audit_lost.inc)
-        debates = Debates(store, feed, settings.agents_environ)
-        here = cls(settings, store, feed, runner, debates, metrics, Watchers(settings.max_watchers), audit)
+        debates = Debates(store, feed, settings.agents_environ, prices=prices, policy=Policy.of(settings))
+        access = Access(settings, store.tokens)
+        here = cls(settings, store, feed, runner, debates, access, metrics, Watchers(settings.max_watchers), audit)
         threading.Thread(target=here.sample, name="aragora-gauges", daemon=True).start()
         return here
 
@@ -100,9 +107,9 @@ class Process:
         except AragoraError as error:
             log.debug("the backlog stays as it was: %s", error.message)
 
-    def cancel(self, debate_id: str) -> DebateRecord:
-        """End a debate for good, and count it: no runner sees this end."""
-        record = self.debates.cancel(debate_id)
+    def cancel(self, debates: Debates, debate_id: str) -> DebateRecord:
+        """End one of the caller's `debates` for good, and count it: no runner sees this end."""
+        record = debates.cancel(debate_id)
         self.metrics.ended(record.status, record.updated_at - record.created_at)
         return record
 

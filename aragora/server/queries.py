@@ -61,6 +61,12 @@ class EventsQuery(Query):
     wait: float = Field(0, ge=0, le=limits.LONGEST_WAIT, description="Wait up to so many seconds for the first one.")
 
 
+class SpendingQuery(Query):
+    """`GET /api/usage`."""
+
+    days: int = Field(limits.DAYS_DEFAULT, ge=1, le=limits.MOST_DAYS, description="So many days, up to today (UTC).")
+
+
 class ExportQuery(Query):
     """`GET /api/debates/{id}/export/{format}`."""
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from aragora.debate.limits import LONGEST_KEY
 from aragora.errors import BadRequest
-from aragora.server import auth, body, models, process, queries, stream
-from aragora.service import views
+from aragora.server import body, models, process, queries, stream
+from aragora.service import Debates, views
 from aragora.service.requests import DebateChanges, NewDebate
 
 PORTION_BYTES = 65_536
@@ -94,8 +94,8 @@ class DebateCollection(Resource):
         here = process.current()
         wait = queries.parse(queries.CreateQuery, req).wait
         new = NewDebate.parse(body.read(req, here.settings.max_body))
-        caller = auth.identity(req.auth, here.settings.api_tokens)
-        record = here.debates.create(new, idempotency_key=idempotency_key(req), caller=caller)
+        debates = debates_of(req)
+        record = debates.create(new, idempotency_key=idempotency_key(req))
         resp.set_header("Location", f"/api/debates/{record.id}")
         if wait > 0 and not record.ended:
             req.env["aragora.waits"] = True
@@ -104,7 +104,7 @@ class DebateCollection(Resource):
             else:
                 record = stream.await_end(here, record.id, wait)
         if wait > 0 and record.ended:
-            answer(resp, models.Debate, here.debates.view(record.id))
+            answer(resp, models.Debate, debates.view(record.id))
             return
         resp.status = falcon.HTTP_202
         created = {"debate_id": record.id, "status": record.status, "task": record.spec.question}
@@ -112,39 +112,39 @@ class DebateCollection(Resource):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of debates, newest first."""
-        here = process.current()
+        debates = debates_of(req)
         query = queries.parse(queries.ListQuery, req)
-        page = here.debates.page(query.limit, query.cursor, query.status, query.q)
-        debates = map(views.debate, page.debates)
-        answer_list(req, resp, ("debates", models.DebateSummary, debates), next_cursor=page.next_cursor)
+        page = debates.page(query.limit, query.cursor, query.status, query.q)
+        rows = map(debates.summary, page.debates)
+        answer_list(req, resp, ("debates", models.DebateSummary, rows), next_cursor=page.next_cursor)
 
 
 class DebateItem(Resource):
     """`/api/debates/{debate_id}`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """One debate with its messages, also while it runs."""
-        answer(resp, models.Debate, process.current().debates.view(debate_id))
+        answer(resp, models.Debate, debates_of(req).view(debate_id))
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """Change title, metadata, or whether it may be read without a token."""
-        here = process.current()
-        changes = DebateChanges.parse(body.read(req, here.settings.max_body))
-        here.debates.update(debate_id, changes)
-        answer(resp, models.Debate, here.debates.view(debate_id))
+        changes = DebateChanges.parse(body.read(req, process.current().settings.max_body))
+        debates = debates_of(req)
+        debates.update(debate_id, changes)
+        answer(resp, models.Debate, debates.view(debate_id))
 
-    def on_delete(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """Remove a debate and its events."""
-        process.current().debates.delete(debate_id)
+        debates_of(req).delete(debate_id)
         resp.status = falcon.HTTP_204
 
 
 class Cancellation:
     """`/api/debates/{debate_id}/cancel`."""
 
-    def on_post(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+    def on_post(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """End a debate for good."""
-        record = process.current().cancel(debate_id)
+        record = process.current().cancel(debates_of(req), debate_id)
         answer(resp, models.Cancelled, {"debate_id": record.id, "status": record.status})
 
 
@@ -154,7 +154,7 @@ class Messages(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """A page of what was said."""
         query = queries.parse(queries.MessagesQuery, req)
-        messages, total = process.current().debates.messages(debate_id, query.limit, query.offset)
+        messages, total = debates_of(req).messages(debate_id, query.limit, query.offset)
         content = {
             "debate_id": debate_id,
             "messages": messages,
@@ -172,11 +172,13 @@ class Events(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """A page of the log, a long poll for its next events, or a stream of them."""
         here = process.current()
+        debates = debates_of(req)
         query = queries.parse(queries.EventsQuery, req)
         if wants_stream(req):
             self._stream(here, req, resp, debate_id, query.since)
             return
         if query.wait:
+            debates.get(debate_id)
             req.env["aragora.waits"] = True
         wait = 0 if req.env.get("aragora.waited") else query.wait
         if wait and stream.defer(req, stream.AwaitEvents(debate_id, query.since, wait)):
@@ -184,7 +186,7 @@ class Events(Resource):
         if wait:
             events = stream.await_events(here, debate_id, query.since, query.limit, wait)
         else:
-            events = here.debates.events(debate_id, query.since, query.limit)
+            events = debates.events(debate_id, query.since, query.limit)
         content = {
             "events": [stream.describe(debate_id, event) for event in events],
             "next_seq": events[-1].seq if events else query.since,
@@ -199,7 +201,7 @@ class Events(Resource):
             if not last.isdecimal() or len(last) > 16:
                 raise BadRequest("Last-Event-ID: write the seq of the last event you saw")
             since = int(last)
-        record = here.debates.get(debate_id)
+        record = debates_of(req).get(debate_id)
         if record.ended and since >= record.last_seq:
             # Nothing will follow: 204 is what tells an EventSource not to connect again (HTML standard, 9.2.2).
             resp.status = falcon.HTTP_204
@@ -221,7 +223,7 @@ class Votes(Resource):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """Who chose whom."""
-        votes = process.current().debates.votes(debate_id)
+        votes = debates_of(req).votes(debate_id)
         answer_list(req, resp, ("votes", models.VoteAnswer, votes), debate_id=debate_id)
 
 
@@ -230,16 +232,16 @@ class Critiques(Resource):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """What the agents hold against each other's answers."""
-        critiques = process.current().debates.critiques(debate_id)
+        critiques = debates_of(req).critiques(debate_id)
         answer_list(req, resp, ("critiques", models.CritiqueAnswer, critiques), debate_id=debate_id)
 
 
 class Convergence(Resource):
     """`/api/debates/{debate_id}/convergence`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """How near the answers came, round by round."""
-        rounds = list(process.current().debates.convergence(debate_id))
+        rounds = list(debates_of(req).convergence(debate_id))
         answer(resp, models.ConvergenceAnswer, {"debate_id": debate_id, "rounds": rounds})
 
 
@@ -249,28 +251,103 @@ class Export(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str, form: str) -> None:
         """Download a debate."""
         query = queries.parse(queries.ExportQuery, req)
-        export = process.current().debates.export(debate_id, form, query.table)
+        export = debates_of(req).export(debate_id, form, query.table)
         send_parts(req, resp, export.content_type, export.parts)
         resp.downloadable_as = export.filename
         # The HTML form holds other people's words: even if a browser shows it in place, nothing in it may run.
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
 
 
+class Estimation:
+    """`/api/debates/estimate`."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Say what a debate would take; nothing is begun."""
+        new = NewDebate.parse(body.read(req, process.current().settings.max_body))
+        found = debates_of(req).estimate(new)
+        answer(resp, models.EstimateAnswer, views.estimate(found))
+
+
+class Usage(Resource):
+    """`/api/debates/{debate_id}/usage`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """What the debate took, and each of its agents."""
+        debates = debates_of(req)
+        total = views.spending(debates.get(debate_id).spending)
+        agents = list(debates.usage(debate_id))
+        answer(resp, models.UsageAnswer, {"debate_id": debate_id, "total": total, "agents": agents})
+
+
+class Spending(Resource):
+    """`/api/usage`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """What was spent on each of the last days, by each owner that the caller may see."""
+        days = debates_of(req).spending(queries.parse(queries.SpendingQuery, req).days)
+        answer(resp, models.SpendingAnswer, {"days": days, "count": len(days)})
+
+
+class Share:
+    """`/api/debates/{debate_id}/share`."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """Give the debate an address at which everybody may read it."""
+        record = debates_of(req).share(debate_id)
+        answer(resp, models.Shared, {"debate_id": record.id, "share": views.share(record)})
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
+        """Withdraw that address."""
+        debates_of(req).unshare(debate_id)
+        resp.status = falcon.HTTP_204
+
+
+class SharedDebate(Resource):
+    """`/shared/{key}/json`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, key: str) -> None:
+        """A shared debate, with whoever has its address."""
+        answer(resp, models.SharedDebate, process.current().debates.shared(key))
+        _keep_address_secret(resp)
+
+
+class SharedPage(Resource):
+    """`/shared/{key}`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
+        """A page that shows a shared debate; nothing on it leads anywhere."""
+        page = process.current().debates.shared_page(key)
+        send_parts(req, resp, page.content_type, page.parts)
+        resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+        _keep_address_secret(resp)
+
+
+def _keep_address_secret(resp: falcon.Response) -> None:
+    """Neither other sites nor search engines are told an address that opens what is behind it."""
+    resp.set_header("Referrer-Policy", "no-referrer")
+    resp.set_header("X-Robots-Tag", "noindex, nofollow")
+
+
 class Agents(Resource):
     """`/api/agents`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Every type of agent."""
-        agents = process.current().debates.agents()
+        agents = debates_of(req).agents()
         answer(resp, models.AgentList, {"agents": agents, "count": len(agents)})
 
 
 class AgentAvailability(Resource):
     """`/api/agents/availability`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Which types can run now, and what the others lack."""
-        answer(resp, models.Availability, process.current().debates.availability())
+        answer(resp, models.Availability, debates_of(req).availability())
+
+
+def debates_of(req: falcon.Request) -> Debates:
+    """The debates as the caller of `req` may see and change them."""
+    return process.current().debates.on_behalf_of(req.env["aragora.principal"])
 
 
 def idempotency_key(req: falcon.Request) -> str | None:

@@ -18,8 +18,8 @@ from aragora.debate.status import Status
 from aragora.server import body, stream
 from aragora.server.audit import Caller
 from aragora.server.process import Process
-from aragora.service import views
-from aragora.storage import Subscription
+from aragora.service import STRANGER
+from aragora.storage import Scope, Subscription
 
 log = logging.getLogger("aragora.server.websocket")
 
@@ -81,8 +81,9 @@ class Session:
     def __init__(self, here: Process, wake: Callable[[], None], caller: Caller) -> None:
         self._here = here
         self._caller = caller
+        self._principal = caller.principal or STRANGER
+        self._debates = here.debates.on_behalf_of(self._principal)
         self._wake = wake
-        self._authenticated = bool(here.settings.api_tokens)
         self._client_id = secrets.token_hex(8)
         self._watched: dict[str, Watched] = {}
         self._allowance = float(BURST)
@@ -101,8 +102,8 @@ class Session:
         """What every client is told first."""
         facts = {
             "client_id": self._client_id,
-            "authenticated": self._authenticated,
-            "write_access": True,
+            "authenticated": bool(self._principal.name),
+            "write_access": self._principal.may(Scope.CREATE),
             "heartbeat_seconds": stream.HEARTBEAT_SECONDS,
             "max_message_bytes": stream.MAX_MESSAGE_BYTES,
         }
@@ -172,7 +173,12 @@ class Session:
         return portion
 
     def heartbeat(self) -> str:
-        """The sign of life, with the newest `seq` of each subscribed debate."""
+        """The sign of life, with the newest `seq` of each subscribed debate.
+
+        Raises `Closed` once the client's token is not known any more.
+        """
+        if not self._here.access.is_current(self._principal):
+            raise Closed(UNAUTHORIZED, "the token is not known any more")
         newest = {debate_id: watched.subscription.last_seq for debate_id, watched in self._watched.items()}
         return _message("heartbeat", {"timestamp": time.time(), "last_seq": newest})
 
@@ -200,7 +206,7 @@ class Session:
         if debate_id not in self._watched and len(self._watched) >= MAX_SUBSCRIPTIONS:
             raise Closed(TOO_MANY, f"at most {MAX_SUBSCRIPTIONS} debates on one connection")
         try:
-            subscription = self._here.debates.subscribe(debate_id, self._wake, words=True)
+            subscription = self._debates.subscribe(debate_id, self._wake, words=True)
         except errors.NotFound as error:
             # Other debates on this connection go on; without any there is nothing to stay for.
             told = [_failure(error, debate_id)]
@@ -224,7 +230,7 @@ class Session:
 
     def _sync(self, debate_id: str, newest: int) -> str:
         """How the debate stands, without what was said in it."""
-        state = views.debate(self._here.debates.get(debate_id))
+        state = self._debates.summary(self._debates.get(debate_id))
         return stream.fitted(
             {"type": "sync", "debate_id": debate_id, "loop_id": debate_id, "data": {**state, "last_seq": newest}}
         )
@@ -241,7 +247,7 @@ class Session:
         return [_message("ack", {"action": "unsubscribe"}, debate_id)]
 
     def _loops(self, _message_in: dict[str, Any]) -> list[str]:
-        page = self._here.debates.page
+        page = self._debates.page
         active = [*page(MAX_LOOPS, status=Status.RUNNING).debates, *page(MAX_LOOPS, status=Status.CREATED).debates]
         loops = [
             {
@@ -262,13 +268,13 @@ class Session:
         return [_message("pong", {"ts": stamp, "timestamp": time.time()}, ts=stamp)]
 
     def _cancel(self, message: dict[str, Any]) -> list[str]:
-        record = self._here.cancel(_debate_id(message))
+        record = self._here.cancel(self._debates, _debate_id(message))
         return [_message("ack", {"action": "cancel", "status": record.status}, record.id)]
 
     def _user_vote(self, message: dict[str, Any]) -> list[str]:
         debate_id = _debate_id(message)
         given = _payload(message)
-        event = self._here.debates.user_vote(
+        event = self._debates.user_vote(
             debate_id, _text(given, "choice"), _text(given, "reasoning", optional=True), self._client_id
         )
         return [_message("ack", {"action": "user_vote", "seq": event.seq}, debate_id)]
@@ -277,7 +283,7 @@ class Session:
         debate_id = _debate_id(message)
         given = _payload(message)
         field = "text" if "text" in given else "suggestion"
-        event = self._here.debates.user_suggestion(debate_id, _text(given, field), self._client_id)
+        event = self._debates.user_suggestion(debate_id, _text(given, field), self._client_id)
         return [_message("ack", {"action": "user_suggestion", "seq": event.seq}, debate_id)]
 
     def _forget(self, debate_id: str) -> None:

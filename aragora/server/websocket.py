@@ -126,7 +126,7 @@ def _take_over(
     begun = time.monotonic()
     code = ABNORMAL
     here = process.current()
-    caller = Caller.of(environ, here.settings.api_tokens, token)
+    caller = Caller.of(environ, token)
     try:
         with _ours_alone(sock):
             accepted = AcceptConnection(

@@ -16,10 +16,11 @@ import falcon
 
 from aragora.errors import AragoraError, NotFound
 from aragora.server import auth, console, handshake, health, openapi, problems, process, resources, websocket
+from aragora.service import STRANGER
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 ALIAS = "/api/v1/"
-PUBLIC = re.compile(r"/api/debates/([^/]+)(?:/(?:messages|events|convergence|votes|critiques|export/\w+))?/?")
+PUBLIC = re.compile(r"/api/debates/([^/]+)(?:/(?:messages|events|convergence|votes|critiques|usage|export/\w+))?/?")
 UNNAMED = "unmatched"
 
 StartResponse = Callable[..., Any]
@@ -40,8 +41,11 @@ class Gate:
         if req.path in ("/healthz", "/ready", "/readyz"):
             # Probes are answered even when nothing could be started.
             return
-        settings = process.current().settings
-        auth.check_host(req.get_header("Host"), settings.api_tokens, settings.url)
+        here = process.current()
+        settings = here.settings
+        token = auth.bearer(req.auth)
+        req.env["aragora.principal"] = here.access.principal(token)
+        auth.check_host(req.get_header("Host"), settings.url, guarded=here.access.needs_token())
         origin = req.get_header("Origin")
         for name, value in auth.cors_fields(origin, settings.allowed_origins):
             resp.set_header(name, value)
@@ -49,8 +53,10 @@ class Gate:
             for name, value in auth.preflight_fields(origin, settings.allowed_origins):
                 resp.set_header(name, value)
             return
-        if settings.api_tokens and not auth.is_open(req.path) and not _is_public(req):
-            auth.check(req.get_header("Authorization"), settings.api_tokens)
+        if req.env["aragora.principal"] is None and not auth.is_open(req.path):
+            if not _is_public(req):
+                raise auth.unknown(token)
+            req.env["aragora.principal"] = STRANGER
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
         """Leave the route's template, and the address of what was made, to whoever counts."""
@@ -87,6 +93,12 @@ def routes() -> dict[str, object]:
         f"{item}/votes": resources.Votes(),
         f"{item}/critiques": resources.Critiques(),
         f"{item}/export/{{form}}": resources.Export(),
+        f"{item}/usage": resources.Usage(),
+        f"{item}/share": resources.Share(),
+        "/api/debates/estimate": resources.Estimation(),
+        "/api/usage": resources.Spending(),
+        "/shared/{key}": resources.SharedPage(),
+        "/shared/{key}/json": resources.SharedDebate(),
         "/api/agents": resources.Agents(),
         "/api/agents/availability": resources.AgentAvailability(),
         "/api/openapi.json": openapi.Document(),
@@ -179,4 +191,4 @@ def count(environ: dict[str, Any], status: str) -> None:
         route = environ.get("aragora.route", UNNAMED)
         seconds = None if "aragora.waits" in environ else elapsed
         here.metrics.http(environ["REQUEST_METHOD"], route, status, seconds)
-        here.audit.request(environ, int(status), here.settings.api_tokens)
+        here.audit.request(environ, int(status))

@@ -1,7 +1,22 @@
 """The use cases of the application, without HTTP."""
 
+from aragora.service.access import Access
 from aragora.service.debates import Debates
 from aragora.service.exports import Export
+from aragora.service.policy import Policy, daily_limits
+from aragora.service.principal import EVERYBODY, STRANGER, Principal
 from aragora.service.requests import DebateChanges, NewAgent, NewDebate
 
-__all__ = ["DebateChanges", "Debates", "Export", "NewAgent", "NewDebate"]
+__all__ = [
+    "EVERYBODY",
+    "STRANGER",
+    "Access",
+    "DebateChanges",
+    "Debates",
+    "Export",
+    "NewAgent",
+    "NewDebate",
+    "Policy",
+    "Principal",
+    "daily_limits",
+]

@@ -1,15 +1,19 @@
 """The use cases: create, read, watch, cancel, export. Every door (HTTP, WebSocket, SSE) leads through here."""
 
+import copy
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aragora.agents import AgentInfo, available
+from aragora.agents.metering import Meter
+from aragora.agents.prices import Prices
 from aragora.debate import engine
 from aragora.debate.downloads import Format, Table
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import (
+    DAYS_DEFAULT,
     DEBATES_PAGE,
     DEBATES_PAGE_DEFAULT,
     EVENTS_PAGE,
@@ -18,43 +22,101 @@ from aragora.debate.limits import (
     LONGEST_SEARCH,
     MESSAGES_PAGE,
     MESSAGES_PAGE_DEFAULT,
-    MOST_AGENTS,
+    MOST_DAYS,
     MOST_EVENTS,
     MOST_OFFSET,
 )
-from aragora.debate.spec import AgentSpec, DebateSpec
+from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
-from aragora.errors import DebateEnded, NotFound, Problem, SeqConflict, TooManyRequests, Unavailable, ValidationFailed
+from aragora.errors import (
+    DebateEnded,
+    Forbidden,
+    NotFound,
+    Problem,
+    SeqConflict,
+    TooManyRequests,
+    Unavailable,
+    ValidationFailed,
+)
 from aragora.service import views
-from aragora.service.exports import COLUMNS, Export, Sheet, export
-from aragora.service.requests import DebateChanges, NewAgent, NewDebate, is_storable
-from aragora.storage import ChangeFeed, DebateRecord, Page, Store, Subscription
-
-DEMO = "demo"
+from aragora.service.estimates import Estimate, estimate
+from aragora.service.exports import Export, Sheet, export
+from aragora.service.participants import participants
+from aragora.service.policy import EVERYTHING, Policy
+from aragora.service.principal import EVERYBODY, Principal
+from aragora.service.requests import DebateChanges, NewDebate, is_storable
+from aragora.storage import ChangeFeed, DebateRecord, Hold, Page, Scope, Store, Subscription
+from aragora.storage.ledger import DAY, day_of
+from aragora.storage.rows import no_such
 
 
 class Debates:
     """Every use case of a debate. Raises the errors of `aragora.errors`; NotFound wherever an id is unknown."""
 
-    def __init__(self, store: Store, feed: ChangeFeed, agents_environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        feed: ChangeFeed,
+        agents_environ: Mapping[str, str],
+        *,
+        prices: Prices | None = None,
+        policy: Policy = EVERYTHING,
+        principal: Principal = EVERYBODY,
+    ) -> None:
+        """`principal` is on whose behalf everything is done; `prices` are the built-in ones by default."""
         self.store = store
         self.feed = feed
         self.agents_environ = agents_environ
+        self.principal = principal
+        self._policy = policy
+        self._meter = Meter(prices or Prices.load(), agents_environ)
 
-    def create(self, new: NewDebate, *, idempotency_key: str | None = None, caller: str = "") -> DebateRecord:
+    def on_behalf_of(self, principal: Principal) -> "Debates":
+        """The same debates as `principal` sees them."""
+        bound = copy.copy(self)
+        bound.principal = principal
+        return bound
+
+    def create(self, new: NewDebate, *, idempotency_key: str | None = None) -> DebateRecord:
         """Store a debate; a runner, here or elsewhere, begins with it at once.
 
-        An idempotency key is its caller's own: another caller's same key is another one. `caller` is empty where
-        callers are not told apart. Raises ValidationFailed (unknown agent, missing credentials), Conflict (the key was
-        used for another request).
+        An idempotency key is its caller's own: another caller's same key is another one. Raises ValidationFailed
+        (unknown agent, missing credentials, model or size not allowed), Conflict (the key was used for another
+        request), TooManyRequests (the caller has begun, or spent, as much as it may), Forbidden.
         """
+        self.principal.demand(Scope.CREATE)
         if idempotency_key is not None and not (
             1 <= len(idempotency_key) <= LONGEST_KEY and is_storable(idempotency_key)
         ):
             raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {LONGEST_KEY} characters"))
-        agents = self._participants(new.agents)
+        spec = self._spec(new)
+        body = new.model_dump_json() if idempotency_key is not None else ""
+        record = self.store.create(
+            spec,
+            title=new.title,
+            metadata=new.metadata,
+            idempotency_key=_own(idempotency_key, self.principal.key),
+            request_hash=hashlib.sha256(body.encode()).hexdigest() if body else None,
+            owner=self.principal.name,
+            limits=self.principal.limits,
+            least=self._least(spec),
+        )
+        self.feed.publish_work()
+        return record
+
+    def estimate(self, new: NewDebate) -> Estimate:
+        """What the debate would take; nothing is stored and nobody is asked. Raises ValidationFailed."""
+        return estimate(self._spec(new), self._meter)
+
+    def _spec(self, new: NewDebate) -> DebateSpec:
+        allowed = (self._policy.models, self.principal.models)
+        agents = participants(new.agents, self.agents_environ, self._meter, allowed)
+        models = sum(self._meter.is_counted(agent) for agent in agents)
+        if models * new.rounds > self._policy.agent_rounds:
+            most = self._policy.agent_rounds
+            raise ValidationFailed.of(Problem("rounds", f"{models} models x {new.rounds} rounds, at most {most}"))
         try:
-            spec = DebateSpec(
+            return DebateSpec(
                 question=new.question,
                 agents=agents,
                 rounds=new.rounds,
@@ -63,48 +125,43 @@ class Debates:
                 context=new.context,
                 early_stop=new.early_stop,
                 timeout=new.timeout,
+                budget=self._policy.bounded(new.budget),
             )
         except ValueError as error:
             field, _, problem = str(error).partition(": ")
             raise ValidationFailed.of(Problem(field, problem)) from None
-        body = new.model_dump_json() if idempotency_key is not None else ""
-        record = self.store.create(
-            spec,
-            title=new.title,
-            metadata=new.metadata,
-            idempotency_key=_own(idempotency_key, caller),
-            request_hash=hashlib.sha256(body.encode()).hexdigest() if body else None,
-        )
-        self.feed.publish_work()
-        return record
 
-    def _participants(self, wanted: Sequence[str | NewAgent] | None) -> tuple[AgentSpec, ...]:
-        infos = {info.name: info for info in available(self.agents_environ)}
-        if wanted is None:
-            ready = [info.name for info in infos.values() if info.available and info.name != DEMO]
-            wanted = ready[:MOST_AGENTS] if len(ready) > 1 else ready * 2 or [DEMO] * 3
-        asked = [NewAgent(type=item) if isinstance(item, str) else item for item in wanted]
-        problems = [
-            Problem(f"agents.{index}", problem)
-            for index, agent in enumerate(asked)
-            if (problem := _unusable(agent, infos)) is not None
-        ]
-        named = [agent.name for agent in asked if agent.name is not None]
-        if len(set(named)) < len(named):
-            problems.append(Problem("agents", "each name may appear once"))
-        if problems:
-            raise ValidationFailed.of(*problems)
-        return _distinct(asked)
+    def _least(self, spec: DebateSpec) -> Hold | None:
+        """What the first question takes at the very least; None where none takes anything."""
+        counted = [agent for agent in spec.agents if self._meter.is_counted(agent)]
+        costs = any(self._meter.price(agent).output for agent in counted)
+        return Hold(1, int(costs)) if counted else None
 
     def get(self, debate_id: str) -> DebateRecord:
-        """One debate."""
-        return self.store.get(debate_id)
+        """One debate; to callers who may not see it there is none."""
+        self.principal.demand(Scope.READ)
+        record = self.store.get(debate_id)
+        if not self.principal.sees(record):
+            raise no_such(debate_id)
+        return record
+
+    def _own(self, debate_id: str) -> DebateRecord:
+        """One debate that the caller may change; raises Forbidden where it may only read."""
+        record = self.get(debate_id)
+        self.principal.demand(Scope.CREATE)
+        if not self.principal.owns(record):
+            raise Forbidden("the debate belongs to another token: it may only be read")
+        return record
 
     def view(self, debate_id: str) -> views.Row:
         """The debate as the API shows it, messages included."""
-        record = self.store.get(debate_id)
+        record = self.get(debate_id)
         said = self.store.each(record, [EventType.AGENT_MESSAGE])
-        return views.debate(record) | {"messages": list(views.messages(said))}
+        return self.summary(record) | {"messages": list(views.messages(said))}
+
+    def summary(self, record: DebateRecord) -> views.Row:
+        """The debate as the caller may see it, without what was said."""
+        return views.debate(record, owned=self.principal.owns(record))
 
     def page(
         self,
@@ -118,21 +175,23 @@ class Debates:
             raise ValidationFailed.of(Problem("limit", f"1 to {DEBATES_PAGE}"))
         if q is not None and len(q) > LONGEST_SEARCH:
             raise ValidationFailed.of(Problem("q", f"at most {LONGEST_SEARCH} characters"))
-        return self.store.page(limit, cursor, status, q)
+        self.principal.demand(Scope.READ)
+        return self.store.page(limit, cursor, status, q, self.principal.reads)
 
     def update(self, debate_id: str, changes: DebateChanges) -> DebateRecord:
         """Change title, metadata or is_public."""
+        self._own(debate_id)
         return self.store.update(debate_id, title=changes.title, metadata=changes.metadata, is_public=changes.is_public)
 
     def delete(self, debate_id: str) -> None:
         """Remove it with its events; a running one stops at once."""
-        self.store.get(debate_id)
+        self._own(debate_id)
         self.store.delete(debate_id)
         self.feed.publish_deleted(debate_id)
 
     def cancel(self, debate_id: str) -> DebateRecord:
         """End it for good: no agent is called any more. Raises DebateEnded (409) when it already has ended."""
-        record = self.store.get(debate_id)
+        record = self._own(debate_id)
         for _ in range(100):
             if record.ended:
                 raise DebateEnded(f"the debate has ended: {record.status}")
@@ -152,6 +211,7 @@ class Debates:
         """Events with seq > `since`."""
         if since < 0 or not 1 <= limit <= EVENTS_PAGE:
             raise ValidationFailed.of(Problem("since, limit", f"since ≥ 0, limit 1 to {EVENTS_PAGE}"))
+        self._demand_sight(debate_id)
         return self.store.events(debate_id, since, limit)
 
     def messages(
@@ -162,6 +222,7 @@ class Debates:
             raise ValidationFailed.of(
                 Problem("limit, offset", f"limit 1 to {MESSAGES_PAGE}, offset 0 to {MOST_OFFSET}")
             )
+        self._demand_sight(debate_id)
         said, total = self.store.select(debate_id, [EventType.AGENT_MESSAGE], limit, offset)
         return list(views.messages(said, offset)), total
 
@@ -177,8 +238,53 @@ class Debates:
         """Similarity of the answers, measure by measure, as it is read."""
         return views.findings(self._each(debate_id, EventType.CONVERGENCE))
 
+    def usage(self, debate_id: str) -> Iterator[views.Row]:
+        """What the answers of each agent took, as it is read."""
+        return views.usage(self._each(debate_id, *EventType))
+
+    def spending(self, days: int = DAYS_DEFAULT) -> list[views.Row]:
+        """What the caller's debates spent on each of the last days; administrators see everybody's."""
+        self.principal.demand(Scope.READ)
+        if not 1 <= days <= MOST_DAYS:
+            raise ValidationFailed.of(Problem("days", f"1 to {MOST_DAYS}"))
+        since = day_of(time.time() - (days - 1) * DAY)
+        return [views.day(spent) for spent in self.store.ledger.days(self.principal.reads, since)]
+
+    def share(self, debate_id: str) -> DebateRecord:
+        """Give the debate an address at which everybody may read it; a second call changes nothing."""
+        self._own(debate_id)
+        self.store.share(debate_id)
+        return self.store.get(debate_id)
+
+    def unshare(self, debate_id: str) -> None:
+        """Withdraw that address for good."""
+        self._own(debate_id)
+        self.store.unshare(debate_id)
+
+    def shared(self, key: str) -> views.Row:
+        """The debate that is shared under this key, with whoever has it; raises NotFound."""
+        record = self.store.shared(key)
+        found = views.shared(record)
+        found["messages"] = list(views.messages(self.store.each(record, [EventType.AGENT_MESSAGE])))
+        found["critiques"] = list(views.findings(self.store.each(record, [EventType.CRITIQUE])))
+        votes = self.store.each(record, [EventType.VOTE, EventType.USER_VOTE])
+        found["votes"] = list(views.findings(votes, typed=True))
+        return found
+
+    def shared_page(self, key: str) -> Export:
+        """The same as an HTML page; raises NotFound."""
+        record = self.store.shared(key)
+        said = views.messages(self.store.each(record, [EventType.AGENT_MESSAGE]))
+        return export(Sheet(views.shared(record), Table.MESSAGES, said), Format.HTML)
+
+    def _demand_sight(self, debate_id: str) -> None:
+        """Raise NotFound unless the caller may read the debate, if there is one: who sees all is spared the look."""
+        self.principal.demand(Scope.READ)
+        if self.principal.reads is not None:
+            self.get(debate_id)
+
     def _each(self, debate_id: str, *types: EventType) -> Iterator[Event]:
-        return self.store.each(self.store.get(debate_id), types)
+        return self.store.each(self.get(debate_id), types)
 
     def export(self, debate_id: str, form: str, table: Table = Table.SUMMARY) -> Export:
         """The download in a format of that name; raises NotFound for a name that is none."""
@@ -186,13 +292,18 @@ class Debates:
             known = Format(form)
         except ValueError:
             raise NotFound(f"no format {form[:20]!r}: take one of {', '.join(Format)}") from None
-        record = self.store.get(debate_id)
+        record = self.get(debate_id)
         rows: Iterable[views.Row] = ()
-        if table is Table.MESSAGES:
-            rows = views.messages(self._each(debate_id, EventType.AGENT_MESSAGE))
-        elif table in COLUMNS:
-            rows = self.critiques(debate_id) if table is Table.CRITIQUES else self.votes(debate_id)
-        return export(Sheet(views.debate(record), table, rows), known)
+        match table:
+            case Table.MESSAGES:
+                rows = views.messages(self._each(debate_id, EventType.AGENT_MESSAGE))
+            case Table.CRITIQUES:
+                rows = self.critiques(debate_id)
+            case Table.VOTES:
+                rows = self.votes(debate_id)
+            case Table.USAGE:
+                rows = self.usage(debate_id)
+        return export(Sheet(self.summary(record), table, rows), known)
 
     def agents(self) -> list[AgentInfo]:
         """Every kind of agent: whether it can run now, and which variable it misses."""
@@ -208,7 +319,7 @@ class Debates:
 
     def user_vote(self, debate_id: str, choice: str, reasoning: str = "", user: str | None = None) -> Event:
         """Record a person's vote for one of the agents; raises DebateEnded."""
-        names = [agent.name for agent in self.store.get(debate_id).spec.agents]
+        names = [agent.name for agent in self.get(debate_id).spec.agents]
         if choice not in names:
             raise ValidationFailed.of(Problem("choice", f"one of {', '.join(names)}"))
         return self._add(debate_id, EventType.USER_VOTE, {"choice": choice, "reasoning": reasoning, "user": user})
@@ -223,7 +334,7 @@ class Debates:
         for name, value in data.items():
             if isinstance(value, str) and len(value) > LONGEST_COMMENT:
                 raise ValidationFailed.of(Problem(name, f"at most {LONGEST_COMMENT} characters"))
-        record = self.store.get(debate_id)
+        record = self._own(debate_id)
         if record.last_seq >= MOST_EVENTS:
             raise TooManyRequests("this debate has taken as many votes and suggestions as it can")
         draft = Draft(kind, record.rounds_used, None, data)
@@ -233,6 +344,7 @@ class Debates:
 
     def subscribe(self, debate_id: str, wake: Callable[[], None] | None = None, *, words: bool = False) -> Subscription:
         """Watch it live, and with `words` what agents are saying: a context manager; see `Subscription`."""
+        self._demand_sight(debate_id)
         watch = self.feed.subscribe(debate_id, wake, words=words)
         try:
             self.feed.observe(debate_id, self.store.get(debate_id).last_seq)
@@ -247,27 +359,3 @@ def _own(key: str | None, caller: str) -> str | None:
     if key is None or not caller:
         return key
     return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
-
-
-def _unusable(agent: NewAgent, infos: Mapping[str, AgentInfo]) -> str | None:
-    info = infos.get(agent.type)
-    if info is None:
-        return f"no agent {agent.type!r}: take one of {', '.join(infos)}"
-    if not info.available:
-        return f"agent {agent.type!r} needs {info.missing}"
-    return None
-
-
-def _distinct(asked: Sequence[NewAgent]) -> tuple[AgentSpec, ...]:
-    """Name the unnamed: demo-1, demo-2, ... beside any name that was asked for."""
-    taken = {agent.name for agent in asked if agent.name is not None}
-    named = []
-    for agent in asked:
-        name, number = agent.name, 0
-        while name is None:
-            number += 1
-            if f"{agent.type}-{number}" not in taken:
-                name = f"{agent.type}-{number}"
-        taken.add(name)
-        named.append(AgentSpec(name, agent.type, agent.model, agent.role))
-    return tuple(named)

@@ -23,6 +23,7 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     Table.MESSAGES: ("index", "round", "agent", "role", "timestamp", "content"),
     Table.CRITIQUES: ("seq", "round", "agent", "target", "severity", "issues", "suggestions", "reasoning", "timestamp"),
     Table.VOTES: ("seq", "round", "agent", "choice", "confidence", "reasoning", "timestamp"),
+    Table.USAGE: ("agent", "answers", "input", "output", "cached", "written", "thought", "cost"),
 }
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -110,14 +111,21 @@ def _outline(debate: Row) -> list[tuple[str, str]]:
     """The few facts that head every readable export."""
     result = "reached" if debate["consensus_reached"] else "not reached"
     return [
-        ("Debate", debate["id"]),
+        *([("Debate", debate["id"])] if "id" in debate else []),
         ("Agents", ", ".join(debate["agents"])),
         ("Rounds", f"{debate['rounds_used']} of {debate['rounds']}"),
         ("Status", debate["status"]),
         ("Consensus", f"{debate['consensus']}: {result}, confidence {debate['confidence']:.0%}"),
         ("Began", debate["created_at"]),
         ("Took", f"{debate['duration_seconds']:g} s"),
+        *([("Because", debate["reason"])] if debate.get("reason") else []),
+        *([("Cost", spent(debate["usage"]))] if debate.get("usage", {}).get("questions") else []),
     ]
+
+
+def spent(usage: Row) -> str:
+    """Tokens and money in words."""
+    return f"{usage['input'] + usage['output']:,} tokens in {usage['questions']} questions, {usage['cost']:.4f} $"
 
 
 def _heading(row: Row) -> str:
@@ -130,7 +138,7 @@ def _body(row: Row) -> list[tuple[str, str]]:
     """Label and text of each part of one row; the main text has no label."""
     if "content" in row:
         return [("", _text(row["content"]))]
-    skipped = {"seq", "round", "agent", "timestamp", "target", "index"}
+    skipped = {"seq", "round", "agent", "timestamp", "target", "index", "usage"}
     return [(name, _text(value)) for name, value in row.items() if name not in skipped and value not in (None, "", [])]
 
 

@@ -82,6 +82,18 @@ Participant = Annotated[
 ]
 
 
+class NewBudget(_Model):
+    """The most that the debate may take; what is left out is bounded by the server's settings alone."""
+
+    money: Annotated[float, Field(gt=0, le=limits.MOST_MONEY)] | None = Field(
+        default=None, description="dollars, by the server's price table"
+    )
+    tokens: Annotated[int, Field(ge=1, le=limits.MOST_TOKENS)] | None = Field(
+        default=None, description="read and written by the models"
+    )
+    questions: Annotated[int, Field(ge=1, le=limits.MOST_QUESTIONS)] | None = None
+
+
 class NewDebate(_Model):
     """The body of `POST /api/debates`."""
 
@@ -110,6 +122,9 @@ class NewDebate(_Model):
     early_stop: bool = True
     timeout: Annotated[float, Field(ge=limits.SHORTEST_TIMEOUT, le=limits.LONGEST_TIMEOUT)] = Field(
         default=limits.TIMEOUT_DEFAULT, description="seconds"
+    )
+    budget: NewBudget | None = Field(
+        default=None, description="ends the debate as its timeout does, before the first question that would pass it"
     )
     title: Title | None = None
     metadata: Metadata = Field(default_factory=dict)

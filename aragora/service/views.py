@@ -1,11 +1,15 @@
 """How a debate is shown: the same shapes for HTTP, exports and the command line. Times are ISO 8601 in UTC."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from aragora.agents.prices import MICRODOLLARS
 from aragora.debate.events import Event
-from aragora.storage import DebateRecord
+from aragora.debate.usage import Usage
+from aragora.service.estimates import Estimate
+from aragora.storage import DayOfSpending, DebateRecord, Spending
 
 Row = dict[str, Any]
 
@@ -17,8 +21,8 @@ def moment(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def debate(record: DebateRecord) -> Row:
-    """One debate without its messages."""
+def debate(record: DebateRecord, *, owned: bool = True) -> Row:
+    """One debate without its messages; `owned` shows what only its owner and administrators see."""
     spec = record.spec
     return {
         "id": record.id,
@@ -38,6 +42,11 @@ def debate(record: DebateRecord) -> Row:
         "confidence": record.confidence,
         "final_answer": record.final_answer,
         "conclusion": record.final_answer,
+        "reason": record.reason,
+        "budget": asdict(spec.budget),
+        "usage": spending(record.spending),
+        "owner": record.owner if owned else None,
+        "share": share(record) if owned else None,
         "is_public": record.is_public,
         "metadata": dict(record.metadata),
         "last_seq": record.last_seq,
@@ -46,6 +55,80 @@ def debate(record: DebateRecord) -> Row:
         "ended_at": moment(record.ended_at),
         "duration_seconds": round((record.ended_at or record.updated_at) - record.created_at, 3),
     }
+
+
+SHARED = (
+    "slug",
+    "task",
+    "title",
+    "agents",
+    "consensus",
+    "threshold",
+    "rounds",
+    "rounds_used",
+    "status",
+    "in_progress",
+    "consensus_reached",
+    "confidence",
+    "final_answer",
+    "created_at",
+    "ended_at",
+    "duration_seconds",
+)
+
+
+def shared(record: DebateRecord) -> Row:
+    """What a share link shows: not whose the debate is, what it was told in confidence, and what it cost."""
+    whole = debate(record, owned=False)
+    return {name: whole[name] for name in SHARED}
+
+
+def share(record: DebateRecord) -> str | None:
+    """The address of the debate's share link, without the server's."""
+    return None if record.share_key is None else f"/shared/{record.share_key}"
+
+
+def spending(spent: Spending) -> Row:
+    """What was spent: tokens, and dollars. What is held belongs to questions without an answer, counted at the most
+    that they may have taken."""
+    return {
+        "questions": spent.questions,
+        **spent.usage.to_json(),
+        "cost": spent.cost / MICRODOLLARS,
+        "held_tokens": spent.held_tokens,
+        "held_cost": spent.held_cost / MICRODOLLARS,
+    }
+
+
+def day(spent: DayOfSpending) -> Row:
+    """What one owner spent on one day."""
+    return {"day": spent.day, "owner": spent.owner, **spending(spent.spending)}
+
+
+def estimate(found: Estimate) -> Row:
+    """What a debate would take."""
+    return {
+        "questions": found.questions,
+        "input": found.usage.input,
+        "output": found.usage.output,
+        "tokens": found.usage.total,
+        "cost": found.cost / MICRODOLLARS,
+        "summary": found.summary,
+        "assumed": list(found.assumed),
+        "prices_checked": found.checked,
+        "budget": asdict(found.budget),
+    }
+
+
+def usage(stored: Iterable[Event]) -> Iterator[Row]:
+    """What each agent's answers took, in the order in which the agents first answered."""
+    sums: dict[str, tuple[int, Usage, float]] = {}
+    for item in stored:
+        if isinstance(took := item.data.get("usage"), dict):
+            answers, tokens, cost = sums.get(item.agent or "", (0, Usage(), 0.0))
+            sums[item.agent or ""] = (answers + 1, tokens + Usage.from_json(took), cost + float(took.get("cost", 0)))
+    for agent, (answers, tokens, cost) in sums.items():
+        yield {"agent": agent, "answers": answers, **tokens.to_json(), "cost": round(cost, 6)}
 
 
 def event(stored: Event) -> Row:
@@ -70,6 +153,8 @@ def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
             "content": item.data.get("content"),
             "round": item.round,
             "timestamp": moment(item.at),
+            "model": item.data.get("model"),
+            "usage": item.data.get("usage"),
         }
 
 

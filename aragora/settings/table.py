@@ -157,6 +157,72 @@ class Settings:
         group="Debates",
         unit="seconds",
     )
+    prices: Path = row(
+        "ARAGORA_PRICES",
+        PATH,
+        Path(),
+        "TOML file with prices of models, looked at before the built-in table (`aragora/agents/prices.toml`)",
+        group="Spending",
+    )
+    models: tuple[str, ...] = row(
+        "ARAGORA_MODELS",
+        LIST,
+        (),
+        "models that may be asked, as `openai/gpt-5.6`, `anthropic/*` or `ollama`; empty: all",
+        group="Spending",
+    )
+    max_agent_rounds: int = row(
+        "ARAGORA_MAX_AGENT_ROUNDS",
+        number(int, 2, 100),
+        50,
+        "most that agents times rounds of one debate may be; the offline demo is not counted",
+        group="Spending",
+    )
+    debate_money: float = row(
+        "ARAGORA_DEBATE_MONEY",
+        number(float, 0, 1_000_000),
+        10.0,
+        "most that one debate may cost, whatever budget it asks for; 0: no limit",
+        group="Spending",
+        unit="dollars",
+    )
+    debate_tokens: int = row(
+        "ARAGORA_DEBATE_TOKENS",
+        number(int, 0, 1_000_000_000),
+        5_000_000,
+        "most tokens that one debate may take; 0: no limit",
+        group="Spending",
+    )
+    debates_at_once: int = row(
+        "ARAGORA_DEBATES_AT_ONCE",
+        number(int, 0, 1_000_000),
+        0,
+        "unfinished debates of one token of ARAGORA_API_TOKEN, or of everybody where no token is needed; 0: no limit. "
+        "Tokens of `aragora tokens` have limits of their own",
+        group="Spending",
+    )
+    daily_questions: int = row(
+        "ARAGORA_DAILY_QUESTIONS",
+        number(int, 0, 1_000_000_000),
+        0,
+        "questions to language models that such a token may ask on a day (UTC); 0: no limit",
+        group="Spending",
+    )
+    daily_tokens: int = row(
+        "ARAGORA_DAILY_TOKENS",
+        number(int, 0, 1_000_000_000_000),
+        0,
+        "tokens of language models that it may take on a day; 0: no limit",
+        group="Spending",
+    )
+    daily_money: float = row(
+        "ARAGORA_DAILY_MONEY",
+        number(float, 0, 1_000_000),
+        0.0,
+        "what it may spend on a day by the price table; 0: no limit",
+        group="Spending",
+        unit="dollars",
+    )
     bind: str = row("ARAGORA_BIND", ADDRESS, "127.0.0.1:8080", "address of the HTTP server", group="Server")
     ws_bind: str = row(
         "ARAGORA_WS_BIND",

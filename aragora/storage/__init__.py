@@ -5,7 +5,7 @@ from aragora.storage.changes import ChangeFeed, FeedStatus
 from aragora.storage.engine import load_driver
 from aragora.storage.leases import Backlog
 from aragora.storage.ledger import Granted, Hold, Settlement, Shortage
-from aragora.storage.records import ApiToken, DayOfSpending, DebateRecord, Lease, Limits, Page, Spending
+from aragora.storage.records import ApiToken, DayOfSpending, DebateRecord, Lease, Limits, Page, Scope, Spending
 from aragora.storage.store import Store
 from aragora.storage.topic import Subscription
 from aragora.storage.words import Piece
@@ -24,6 +24,7 @@ __all__ = [
     "Limits",
     "Page",
     "Piece",
+    "Scope",
     "Settlement",
     "Shortage",
     "Spending",

@@ -26,7 +26,7 @@ from aragora.storage.tables import RUNNABLE, SUMS, debates, spending
 
 CONFIGURED = "@"  # how the names of owners begin that are no stored tokens; nobody's is empty
 AGAIN = 5.0  # seconds after which a token with too many debates may ask again
-_DAY = 86_400
+DAY = 86_400  # seconds
 
 # Both databases know ON CONFLICT; the counts begin at their defaults.
 _OPEN_DAY = sa.text("INSERT INTO spending (owner, day) VALUES (:owner, :day) ON CONFLICT (owner, day) DO NOTHING")
@@ -148,7 +148,7 @@ def admit(connection: Connection, owner: str, limits: Limits, least: Hold | None
             )
     shortage = None if least is None else _exceeded(today, (1, least.tokens, least.cost), limits)
     if shortage is not None:
-        raise TooManyRequests(str(Shortage("token", *shortage)), retry_after=_DAY - at % _DAY)
+        raise TooManyRequests(str(Shortage("token", *shortage)), retry_after=DAY - at % DAY)
 
 
 def settled(connection: Connection, debate_id: str, owner: str, settlements: Sequence[Settlement]) -> None:

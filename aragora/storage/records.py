@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 from aragora.debate.usage import Usage
 
-READ, CREATE, ADMIN = "read", "create", "admin"
-SCOPES = frozenset({READ, CREATE, ADMIN})
+
+class Scope(StrEnum):
+    """What a caller may do; each includes those before it. ADMIN alone sees what belongs to others."""
+
+    READ = "read"
+    CREATE = "create"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,15 @@ UNBOUNDED = Limits()
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A caller. `models` are patterns of `type/model`, none for all; `limits` hold for a day, in UTC."""
+    """A caller. `owner` is whose debates it reads, its own name unless it may only read.
+
+    `models` are patterns of `type/model`, none for all; `limits` hold for a day, in UTC.
+    """
 
     name: str
-    scopes: frozenset[str]
+    owner: str
+    digest: str
+    scopes: frozenset[Scope]
     models: tuple[str, ...]
     limits: Limits
     created_at: float

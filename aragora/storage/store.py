@@ -6,6 +6,7 @@ runners, two cancellations or a runner and a cancellation, exactly one passes; t
 key (debate_id, seq) would stop them even if that row were wrong.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ from aragora.storage.rows import (
 from aragora.storage.tables import RUNNABLE, debates, events
 from aragora.storage.tokens import ApiTokens
 
+SHARE_KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 _ID_BATCH = 500
 PIECE = 50  # events that are read without a pause
 
@@ -257,6 +259,8 @@ class Store:
 
     def shared(self, key: str) -> DebateRecord:
         """The debate with this share link; raises `NotFound`."""
+        if not SHARE_KEY.fullmatch(key):
+            raise NotFound("nothing is shared at this address")
         with self.database.reading() as connection:
             row = connection.execute(sa.select(*LISTED).where(debates.c.share_key == key)).one_or_none()
         if row is None:

@@ -81,6 +81,7 @@ api_tokens = sa.Table(
     "api_tokens",
     metadata,
     sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(64), nullable=False),
     # SHA-256 of the secret, which is random and long: nothing slower is needed to keep it from being found.
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
     sa.Column("scopes", sa.JSON, nullable=False),

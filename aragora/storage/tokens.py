@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from aragora.errors import Conflict, NotFound, Problem, ValidationFailed
 from aragora.storage.engine import Database
-from aragora.storage.records import SCOPES, ApiToken, Limits
+from aragora.storage.records import UNBOUNDED, ApiToken, Limits, Scope
 from aragora.storage.tables import api_tokens
 
 PREFIX = "ara_"
@@ -33,22 +33,32 @@ class ApiTokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, name: str, scopes: Iterable[str], limits: Limits, models: Iterable[str] = ()) -> str:
+    def add(
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        limits: Limits = UNBOUNDED,
+        models: Iterable[str] = (),
+        owner: str | None = None,
+    ) -> str:
         """Make a token and return its secret, which is shown nowhere again.
 
-        `models` are patterns of `type/model`; none allows all. Raises `ValidationFailed`, and `Conflict` for a name
-        that is taken.
+        `models` are patterns of `type/model`; none allows all. `owner` is whose debates it reads, where that is not
+        itself and it may only read. Raises `ValidationFailed`, and `Conflict` for a name that is taken.
         """
         chosen = tuple(dict.fromkeys(scopes))
-        if not NAME.fullmatch(name):
+        if not NAME.fullmatch(name) or (owner is not None and not NAME.fullmatch(owner)):
             raise ValidationFailed.of(Problem("name", "1 to 64 letters, digits and . _ -, a letter or digit first"))
-        if not chosen or not SCOPES.issuperset(chosen):
-            raise ValidationFailed.of(Problem("scopes", f"some of {', '.join(sorted(SCOPES))}"))
+        if not chosen:
+            raise ValidationFailed.of(Problem("scopes", f"some of {', '.join(Scope)}"))
+        if owner is not None and chosen != (Scope.READ,):
+            raise ValidationFailed.of(Problem("owner", "another token's debates may only be read"))
         secret = PREFIX + secrets.token_urlsafe(32)
         row = {
             "name": name,
+            "owner": owner or name,
             "digest": digest(secret),
-            "scopes": list(chosen),
+            "scopes": [scope.value for scope in chosen],
             "models": list(models),
             "limits": limits.to_json(),
             "created_at": time.time(),
@@ -89,6 +99,11 @@ class ApiTokens:
             row = connection.execute(_BY_DIGEST, {"b_digest": digest(secret)}).one_or_none()
         return None if row is None else _token(row)
 
+    def is_current(self, token: ApiToken) -> bool:
+        """Whether it is still there, with this secret."""
+        with self._database.reading() as connection:
+            return connection.execute(_BY_DIGEST, {"b_digest": token.digest}).first() is not None
+
     def exist(self) -> bool:
         """Whether there is any token."""
         with self._database.reading() as connection:
@@ -107,7 +122,9 @@ def digest(secret: str) -> str:
 
 
 def _token(row: sa.Row[Any]) -> ApiToken:
-    return ApiToken(row.name, frozenset(row.scopes), tuple(row.models), Limits.from_json(row.limits), row.created_at)
+    scopes = frozenset(map(Scope, row.scopes))
+    limits = Limits.from_json(row.limits)
+    return ApiToken(row.name, row.owner, row.digest, scopes, tuple(row.models), limits, row.created_at)
 
 
 def _no_such(name: str) -> NotFound:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -322,3 +323,32 @@ def test_backup_of_a_database_that_is_away_is_a_failure(environ: dict[str, str],
     error = aragora(away, "backup", str(tmp_path / "copy"), code=1).stderr
     assert "sesame" not in error
     assert not (tmp_path / "copy").exists()
+
+
+def test_an_estimate_is_printed_and_nothing_begun(server: dict[str, str]) -> None:
+    before = json.loads(aragora(server, "list", "--json").stdout)["count"]
+    told = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1", "--estimate").stdout
+    assert re.fullmatch(r"at most \d+ questions, which cost nothing\n", told)
+    given = ("--agents", "demo,demo", "--budget", "0.5", "--budget-tokens", "9", "--budget-questions", "8")
+    found = json.loads(aragora(server, "ask", QUESTION, *given, "--estimate", "--json").stdout)
+    assert found["budget"] == {"money": 0.5, "tokens": 9, "questions": 8}
+    assert json.loads(aragora(server, "list", "--json").stdout)["count"] == before
+
+
+def test_a_share_link_is_printed_and_withdrawn(server: dict[str, str]) -> None:
+    asked = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1", "--detach").stdout.strip()
+    address = aragora(server, "share", asked).stdout.strip()
+    with urllib.request.urlopen(address, timeout=DEADLINE) as page:
+        assert QUESTION in page.read().decode()
+    assert aragora(server, "share", asked, "--json").stdout == json.dumps({"share": address}) + "\n"
+    assert "any more" in aragora(server, "share", asked, "--revoke").stdout
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(address, timeout=DEADLINE)
+
+
+def test_usage_is_printed_by_agent_and_by_day(server: dict[str, str]) -> None:
+    asked = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1", "--detach").stdout.strip()
+    columns = ["agent", "answers", "input", "output", "cached", "thought", "cost"]
+    assert aragora(server, "usage", asked).stdout.split() == columns
+    assert json.loads(aragora(server, "usage", "--json").stdout) == {"days": [], "count": 0}
+    assert "days" in aragora(server, "usage", "--days", "0", code=1).stderr

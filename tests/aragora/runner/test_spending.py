@@ -13,7 +13,7 @@ from aragora.debate.events import Event, EventType
 from aragora.debate.spec import AgentSpec, Budget, DebateSpec
 from aragora.debate.usage import Usage
 from aragora.runner.runner import Unobserved
-from aragora.storage import DebateRecord, Limits
+from aragora.storage import DebateRecord, Limits, Scope
 from tests.aragora.runner.conftest import Parts
 from tests.aragora.runner.test_runner import ended
 from tests.waiting import until
@@ -121,7 +121,7 @@ def test_questions_that_do_not_fit_yet_wait_for_answers(here: Parts) -> None:
 
 def test_processes_together_spend_no_more_than_a_token_may(process: Start) -> None:
     here, there = process(prices=PRICES, capacity=2), process(prices=PRICES, capacity=2)
-    here.store.tokens.add("guest", ["create"], Limits(questions=10))
+    here.store.tokens.add("guest", [Scope.CREATE], Limits(questions=10))
     records = [begin(here, owner="guest") for _ in range(4)]
     states = [ended(here, record) for record in records]
     assert len(here.agent.calls) + len(there.agent.calls) == 10
@@ -137,7 +137,7 @@ def test_configured_tokens_have_the_limits_of_the_settings(process: Start) -> No
 
 def test_a_token_that_is_removed_asks_nothing_more(process: Start) -> None:
     here = process(prices=PRICES)
-    here.store.tokens.add("guest", ["create"], Limits())
+    here.store.tokens.add("guest", [Scope.CREATE], Limits())
     here.agent.hold.clear()
     record = begin(here, owner="guest")
     until(lambda: len(here.agent.calls) == 3)

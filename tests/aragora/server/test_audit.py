@@ -22,7 +22,7 @@ from tests.waiting import until
 TOKEN = "a-token-of-the-tests"
 KNOWN = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.9"}
 Q1 = {"X-Request-ID": "q1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
-CALLER = Caller("203.0.113.9", "token 01234567", "r1")
+CALLER = Caller("203.0.113.9", None, "token 01234567", "r1")
 
 
 @pytest.fixture(scope="module", params=KINDS)

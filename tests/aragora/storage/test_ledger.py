@@ -10,7 +10,7 @@ import pytest
 from aragora.debate.usage import Usage
 from aragora.errors import LeaseLost, SeqConflict, TooManyRequests
 from aragora.settings import Settings
-from aragora.storage import Granted, Hold, Lease, Limits, Settlement, Shortage, Spending, Store
+from aragora.storage import Granted, Hold, Lease, Limits, Scope, Settlement, Shortage, Spending, Store
 from aragora.storage.ledger import day_of
 from aragora.storage.records import UNBOUNDED, DebateRecord
 from tests.aragora.storage.debates import END, START, message, spec
@@ -112,7 +112,7 @@ def test_unanswered_question_keeps_its_estimated_tokens(store: Store) -> None:
 
 
 def test_a_token_s_own_limits_hold_over_all_its_debates_of_a_day(store: Store) -> None:
-    store.tokens.add("guest", ["create"], Limits(questions=3))
+    store.tokens.add("guest", [Scope.CREATE], Limits(questions=3))
     _, first = claimed(store, "guest")
     _, second = claimed(store, "guest")
     assert hold(store, first, 2).count == 2
@@ -124,7 +124,7 @@ def test_a_token_s_own_limits_hold_over_all_its_debates_of_a_day(store: Store) -
 
 
 def test_a_removed_token_asks_nothing_more(store: Store) -> None:
-    store.tokens.add("guest", ["create"], UNBOUNDED)
+    store.tokens.add("guest", [Scope.CREATE], UNBOUNDED)
     _, lease = claimed(store, "guest")
     assert hold(store, lease).count == 1
     store.tokens.remove("guest")

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from aragora.errors import SettingsError, Unavailable
 from aragora.settings import Settings, load
-from aragora.storage import Hold, Limits, Spending, Store, migrations
+from aragora.storage import Hold, Limits, Scope, Spending, Store, migrations
 from aragora.storage.engine import open_database
 from aragora.storage.tables import metadata
 from tests.aragora.storage.debates import END, START, spec
@@ -132,7 +132,7 @@ def test_debates_of_the_oldest_tables_go_on_in_the_newest(store: Store) -> None:
 def test_older_tables_keep_the_debates_of_newer_ones(store: Store) -> None:
     record = store.create(spec(), owner="guest")
     store.append(record.id, 0, [START, END], lease=None, at=3.0)
-    store.tokens.add("guest", ["read"], Limits())
+    store.tokens.add("guest", [Scope.READ], Limits())
     store.share(record.id)
     assert migrations.downgrade(store.database, migrations.OLDEST) is True
     assert migrations.downgrade(store.database, migrations.OLDEST) is False

@@ -28,6 +28,7 @@ def upgrade() -> None:
     op.create_table(
         "api_tokens",
         sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("owner", sa.String(64), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False, unique=True),
         sa.Column("scopes", sa.JSON, nullable=False),
         sa.Column("models", sa.JSON, nullable=False),
