@@ -7,7 +7,7 @@ from proxy.downstream.h1.connection import Connection as Http1Connection
 from proxy.downstream.h2.connection import Connection as Http2Connection
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.net.stream import Stream
-from proxy.wire.h2_frames import PREFACE
+from proxy.wire.h2.frames import PREFACE
 
 
 class ProtocolDetection(Stream):

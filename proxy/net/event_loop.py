@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol
 
 import gevent
 from gevent import get_hub
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
+
+from proxy.errors import DeadlinePassed
 
 READ: Final = 1
 WRITE: Final = 2
@@ -105,3 +107,28 @@ class Deadlines:
             if stream.deadline < now and stream in self.streams:
                 stream.deadline = NEVER
                 stream.expire()
+
+    def pause(self, hub: Hub, deadline: float) -> None:
+        """Leave the current greenlet until something switches to it. Raises `DeadlinePassed`.
+
+        For a wait that concerns no socket of its own.
+        """
+        pause = _Pause(getcurrent(), deadline)
+        self.streams.add(pause)
+        try:
+            hub.switch()
+        finally:
+            self.streams.discard(pause)
+
+
+class _Pause:
+    """A greenlet that waits for no longer than a deadline."""
+
+    __slots__ = ("_waiter", "deadline")
+
+    def __init__(self, waiter: greenlet, deadline: float) -> None:
+        self._waiter = waiter
+        self.deadline = deadline
+
+    def expire(self) -> None:
+        self._waiter.throw(DeadlinePassed)

@@ -1,91 +1,54 @@
 """Request bodies that come on an HTTP/2 stream: read to their end, or passed on while they come."""
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import Final
 
-from greenlet import getcurrent, greenlet
-from h2.exceptions import ProtocolError
+from greenlet import getcurrent
 
 from proxy import errors
 from proxy.downstream.h1.body import Pace, check_length, new_spool, store, too_large
-from proxy.errors import ClientGone, DeadlinePassed
+from proxy.downstream.h2.output import Output
+from proxy.errors import ClientGone, DeadlinePassed, Failure
 from proxy.exchange.request import Request
-from proxy.net.event_loop import NEVER
 from proxy.net.spool import Spool
 from proxy.settings import Settings
 from proxy.upstream.body import StreamedBody
-from proxy.wire.h2_head import Malformed
+from proxy.wire.h2.request import Malformed
+from proxy.wire.h2.streams import Stream as WireStream
 
-if TYPE_CHECKING:
-    from proxy.downstream.h2.connection import Connection
-
-
-_COALESCED = 1024
+_COALESCED: Final = 1024
 """Bytes below which a piece of a body that waits to be read is joined with the next."""
 
 
-class Incoming(Enum):
-    """How far the client has come with its half of a stream (RFC 9113 section 5.1)."""
+class Arrival(Enum):
+    """How far a body has come."""
 
-    OPEN = auto()  # more may come
+    UNDER_WAY = auto()  # more may come
     COMPLETE = auto()  # END_STREAM has come, behind as much as was announced
-    LOST = auto()  # reset, by either side, or the connection is gone: what has come is not the whole
+    LOST = auto()  # the stream was reset, by either side, or the connection is gone: what has come is not the whole
 
 
-class BodySource(ABC):
-    """The receiving half of a stream. At most one greenlet waits for the stream at a time."""
+class IncomingBody:
+    """The body of one request, from the frames to whoever reads it. At most one greenlet does."""
 
-    __slots__ = (
-        "_came",
-        "_inbox",
-        "_tell",
-        "_waiter",
-        "connection",
-        "deadline",
-        "id",
-        "incoming",
-        "lost_by",
-        "request",
-    )
+    __slots__ = ("_came", "_failure", "_inbox", "_output", "_pause", "_request", "_tell", "_wire", "arrival")
 
-    request: Request
-
-    def __init__(self, connection: "Connection", number: int, *, ended: bool) -> None:
-        self.connection = connection
-        self.id = number
-        self.incoming = Incoming.COMPLETE if ended else Incoming.OPEN
-        self.lost_by = errors.CLIENT_CLOSED
-        """Why the body is not the whole, where it is `Incoming.LOST`."""
+    def __init__(self, request: Request, wire: WireStream, output: Output, pause: Callable[[float], None]) -> None:
+        """`pause` leaves the greenlet until it is switched to, or raises `DeadlinePassed`."""
+        self._request = request
+        self._wire = wire
+        self._output = output
+        self._pause = pause
+        self.arrival = Arrival.UNDER_WAY
+        self._failure = errors.CLIENT_CLOSED
+        """Why the body is not the whole, where it is `Arrival.LOST`."""
         self._came = 0  # bytes of the body, read or not
-        self.deadline = NEVER
         self._inbox: deque[tuple[bytes, int]] = deque()  # what came of the body, and what it took of the window
         self._tell: Callable[[], object] | None = None
-        self._waiter: greenlet | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more comes from the client."""
-        return self.incoming is not Incoming.OPEN
-
-    def _wait(self, deadline: float) -> None:
-        """Return when the greenlet is switched to. Raises `DeadlinePassed`."""
-        connection = self.connection
-        self._waiter = getcurrent()
-        self.deadline = deadline
-        connection.deadlines.streams.add(self)
-        try:
-            connection.hub.switch()
-        finally:
-            self._waiter = None
-            self.deadline = NEVER
-            connection.deadlines.streams.discard(self)
-
-    def expire(self) -> None:
-        if self._waiter is not None:
-            self._waiter.throw(DeadlinePassed)
+    # What comes.
 
     def take(self, data: bytes, size: int, *, ended: bool) -> None:
         """Bytes of the body have come, which took `size` of the window; it is given back when they are read.
@@ -102,86 +65,74 @@ class BodySource(ABC):
                 data, size = last + data, taken + size
             inbox.append((data, size))
         elif size:
-            self._acknowledge(size)  # nothing but padding
-        length = self.request.fields.content_length
+            self._output.give_back(self._wire, size)  # nothing but padding
+        length = self._request.fields.content_length
         if length is not None and (self._came > length or (ended and self._came < length)):
             raise Malformed("another body than its content-length announces")
         if ended:
-            self.incoming = Incoming.COMPLETE
+            self.arrival = Arrival.COMPLETE
         if self._tell is not None and (data or ended):
             self._tell()
 
-    def _acknowledge(self, size: int) -> None:
-        try:
-            self.connection.h2.acknowledge_received_data(size, self.id)
-        except ProtocolError:
-            return  # the connection has ended
-        self.connection.schedule()
+    def lose(self, failure: Failure) -> None:
+        """Nothing more comes, and what has come is not the whole, for this reason."""
+        self.arrival = Arrival.LOST
+        self._failure = failure
+
+    # What is read.
 
     @property
     def has_data(self) -> bool:
         """Whether bytes of the body wait to be read."""
         return bool(self._inbox)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes from the client."""
+        return self.arrival is not Arrival.UNDER_WAY
+
     def pop(self) -> bytes:
         """Bytes of the body that have come; their room in the window is given back."""
         data, size = self._inbox.popleft()
-        self._acknowledge(size)
-        self.request.received += len(data)
+        self._output.give_back(self._wire, size)
+        self._request.received += len(data)
         return data
 
     def check_whole(self) -> None:
         """Raises `ClientGone` if the body ended before its end."""
-        if self.incoming is Incoming.LOST:
-            raise ClientGone(self.lost_by)
-
-    def _receive(self, pace: Pace) -> bytes:
-        """The next bytes of the body, b"" at its end. Raises `ExchangeError` or `ClientGone`."""
-        while not self._inbox:
-            if self.ended:
-                self.check_whole()
-                return b""
-            self._wait_for_data(pace)
-        data = self.pop()
-        pace.took(len(data))
-        return data
+        if self.arrival is Arrival.LOST:
+            raise ClientGone(self._failure)
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back each time more of the body, or its end, has come; None: no more."""
         self._tell = callback
 
-    def _wait_for_data(self, pace: Pace) -> None:
-        """Return when more of the body has come. Raises `ExchangeError`."""
-        self.watch(getcurrent().switch)
-        try:
-            self._wait(pace.deadline())
-        except DeadlinePassed:
-            raise pace.late() from None
-        finally:
-            self.watch(None)
+    def discard(self) -> None:
+        """Forget what nobody will read, and give its room in the window back."""
+        while self._inbox:
+            self._output.give_back(self._wire, self._inbox.popleft()[1])
 
-    def take_body(self, request: Request, settings: Settings) -> bool:
-        """Set the request's body if all of it has come; whether nothing of it is still to come.
+    # The whole of it.
 
-        Raises `ExchangeError` or `ClientGone`.
+    def is_here(self, settings: Settings) -> bool:
+        """Whether all of it has come, and it is small enough to be kept in memory."""
+        return self.ended and sum(len(data) for data, _ in self._inbox) <= settings.body_memory
+
+    def read(self, settings: Settings, proceed: Callable[[], None]) -> None:
+        """Set the request's body and its length: read to the end, or a stream where buffering is off.
+
+        `proceed` tells the client to send it. Raises `ExchangeError` or `ClientGone`.
         """
-        fields = request.fields
-        if not fields.chunked and fields.content_length is None:
-            return True
-        if not self.ended or sum(len(data) for data, _ in self._inbox) > settings.body_memory:
-            return False
-        self.read_body(request, settings)
-        return True
-
-    def read_body(self, request: Request, settings: Settings) -> None:
+        request = self._request
         length = request.length = request.fields.content_length
         if length is not None:
             check_length(length, settings)
+        expected = request.fields.expect and not self._inbox
         if not settings.request_buffering and not self.ended:
-            request.body = _BodyStream(self, settings)
+            request.body = _BodyStream(self, settings, proceed, expects_continue=expected)
             return
-        if request.fields.expect and not self.ended and not self._inbox:
-            self.proceed()
+        if expected and not self.ended:
+            proceed()
         request.body = self._collect(settings)
         if request.length is None:
             request.length = len(request.body) if isinstance(request.body, bytes) else request.body.length
@@ -213,49 +164,64 @@ class BodySource(ABC):
             raise
         return spool if spool is not None else bytes(kept)
 
-    def discard(self) -> None:
-        """Forget what nobody will read, and give its room in the window back."""
-        while self._inbox:
-            self._acknowledge(self._inbox.popleft()[1])
+    def _receive(self, pace: Pace) -> bytes:
+        """The next bytes of the body, b"" at its end. Raises `ExchangeError` or `ClientGone`."""
+        while not self._inbox:
+            if self.ended:
+                self.check_whole()
+                return b""
+            self._wait_for_data(pace)
+        data = self.pop()
+        pace.took(len(data))
+        return data
 
-    @abstractmethod
-    def proceed(self) -> None:
-        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
+    def _wait_for_data(self, pace: Pace) -> None:
+        """Return when more of the body has come. Raises `ExchangeError`."""
+        self.watch(getcurrent().switch)
+        try:
+            self._pause(pace.deadline())
+        except DeadlinePassed:
+            raise pace.late() from None
+        finally:
+            self.watch(None)
 
 
 class _BodyStream(StreamedBody):
     """A body passed on while it comes, where buffering is switched off."""
 
-    def __init__(self, stream: BodySource, settings: Settings) -> None:
-        self._stream = stream
+    def __init__(
+        self, body: IncomingBody, settings: Settings, proceed: Callable[[], None], *, expects_continue: bool
+    ) -> None:
+        self._body = body
+        self._proceed = proceed
         self.timeout = settings.body_timeout
         self._max_body = settings.max_body
         self._total = 0
         self.done = False
-        self.expects_continue = stream.request.fields.expect and not stream.has_data
+        self.expects_continue = expects_continue
 
     def proceed(self) -> None:
-        self._stream.proceed()
+        self._proceed()
 
     @property
     def ready(self) -> bool:
-        return self._stream.has_data or self._stream.ended
+        return self._body.has_data or self._body.ended
 
     def watch(self, callback: Callable[[], object]) -> None:
-        self._stream.watch(callback)
+        self._body.watch(callback)
 
     def unwatch(self) -> None:
-        self._stream.watch(None)
+        self._body.watch(None)
 
     def take(self) -> bytes | None:
-        stream = self._stream
-        if not stream.has_data:
-            if not stream.ended:
+        body = self._body
+        if not body.has_data:
+            if not body.ended:
                 return None
-            stream.check_whole()
+            body.check_whole()
             self.done = True
             return b""
-        data = stream.pop()
+        data = body.pop()
         self._total += len(data)
         if self._total > self._max_body:
             raise too_large(self._max_body)

@@ -1,7 +1,7 @@
 """The client's side of HTTP/2: one connection, the events on it, the streams it carries.
 
-The connection has no greenlet: its read watcher feeds the `h2` library, whose events go to the streams. A stream
-runs the same exchange as HTTP/1 does: in the loop's callbacks, and in a greenlet of the front's once it has to wait.
+The connection has no greenlet: its read watcher feeds the session, whose events go to the streams. A stream runs the
+same exchange as HTTP/1 does: in the loop's callbacks, and in a greenlet of the frontend's once it has to wait.
 
     OPEN ──drain──► LEAVING ──a round trip──► REFUSING ──no stream is left──► ENDED ──all is sent──► LINGERING
       ├──broken rule, flood, no stream for too long──► ENDED
@@ -14,62 +14,63 @@ From ENDED and LEFT on every exchange is told that its client is gone; what it h
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
-
-from h2 import events
-from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError, TooManyStreamsError
-from hpack.exceptions import HPACKError
+from typing import Final
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
-from proxy.downstream.h2.output import (
-    ENDED,
-    LEAVING,
-    LEFT,
-    LINGERING,
-    OPEN,
-    REFUSING,
-    Output,
-    bound_table,
-)
+from proxy.downstream.h2.output import Output
 from proxy.downstream.h2.reader import RequestReader
-from proxy.downstream.h2.stream import ClientStream
+from proxy.downstream.h2.states import CONNECTION_TRANSITIONS, ConnectionState
+from proxy.downstream.h2.stream import TUNNEL, ClientStream
 from proxy.errors import ExchangeError
 from proxy.net.event_loop import NEVER, Watcher
 from proxy.net.sockets import RECEIVE_SIZE, Socket
+from proxy.net.stream import Stream
 from proxy.net.tls_socket import TlsSocket
-from proxy.wire.h2_frames import LAST_STREAM, ConnectionFault
-from proxy.wire.h2_head import (
-    Malformed,
-    check_request_trailers,
+from proxy.wire.h2 import frames
+from proxy.wire.h2.events import (
+    DataReceived,
+    Event,
+    PingAcknowledged,
+    RequestReceived,
+    StreamReset,
+    TrailersReceived,
 )
+from proxy.wire.h2.faults import ConnectionFault, ErrorCode
+from proxy.wire.h2.request import Malformed, check_request_trailers
+from proxy.wire.h2.session import ServerSession
 
-_GOAWAY_SIZE = 17
-_LINGER_SECONDS = 30.0
-_DRAIN_PING = b"draining"
-_HEAD = (b":method", b"HEAD")
-_HIGHEST_STREAM = LAST_STREAM - 2000
+OPEN, LEAVING, REFUSING, ENDED, LINGERING, LEFT = ConnectionState  # found faster than an attribute of the enumeration
+
+_LINGER_SECONDS: Final = 30.0
+_DRAIN_PING: Final = b"draining"
+_HIGHEST_STREAM: Final = frames.LAST_STREAM - 2000
 """Stream numbers are used up some time: the client is asked for a new connection a little before."""
 
-_ENDING = (ENDED, LINGERING, LEFT)
+_ENDING: Final = (ENDED, LINGERING, LEFT)
 
-_MOST_STALLED = 8
+_MOST_STALLED: Final = 8
 """Streams of one connection that may end because their client gave them no room, before it does if no other lives."""
 
 log = logging.getLogger("gunicorn.error.proxy")
 
 
-class Connection(Output):
+class Connection(Stream):
     """One client's connection."""
 
     __slots__ = (
         "_early",
         "_fresh",
         "_idle_since",
+        "_last_stream",
         "_lingers_until",
         "_reader",
+        "_session",
         "_stalled",
+        "client",
+        "front",
+        "output",
+        "state",
         "streams",
     )
 
@@ -83,26 +84,38 @@ class Connection(Output):
         received: bytes = b"",
         watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(sock, front, client, watcher)
+        context = front.context
+        super().__init__(sock, context.hub, context.deadlines, watcher)
+        self.front = front
+        self.client = client
+        self.state = OPEN
         self.streams: dict[int, ClientStream] = {}
+        self._session = ServerSession(front.tables.settings.max_streams, front.tables.head_limits.block, monotonic)
+        self.output = Output(self, self._session, context.hub.loop)
+        self._reader = RequestReader(front, client)
         self._fresh: list[ClientStream] = []
         self._early = received  # what was received before this connection was made
+        self._last_stream = 0  # the latest that was acted upon
         self._idle_since = monotonic()
         self._lingers_until = NEVER  # when a connection is closed that was ended, at the latest
-        self._reader = RequestReader(front, client)
         self._stalled = 0
         front.connections.add(self)
         front.multiplexed.add(self)
         if front.draining:
             self.drain()
+        self.output.schedule()
         self.settle()
         if received or self.buffered:
-            self.hub.loop.run_callback(self.on_readable)
+            self.later(self.on_readable)
+
+    def _become(self, state: ConnectionState) -> None:
+        assert state in CONNECTION_TRANSITIONS[self.state], (self.state, state)
+        self.state = state
 
     @property
     def parked(self) -> bool:
-        """Whether no request is in flight, and every answer has gone out."""
-        return not (self.streams or self._unsent) and self.stage not in _ENDING
+        """Whether no request is in flight, and every response has gone out."""
+        return not (self.streams or self.output.unsent) and self.state not in _ENDING
 
     # Receiving.
 
@@ -111,6 +124,13 @@ class Connection(Output):
         # Plaintext may wait inside although the descriptor is not readable.
         while self.tls is not None and not self.closed and self.watched and self.buffered:
             self._read()
+
+    def pause_reading(self) -> None:
+        self.unwatch_readable()
+
+    def resume_reading(self) -> None:
+        if not self.watched and self.state is not LEFT:
+            self.watch_readable(self.on_readable)
 
     def _read(self) -> None:
         data, self._early = self._early, b""
@@ -123,153 +143,129 @@ class Connection(Output):
             return
         if not data:
             self._leave()
-        elif self.stage is LINGERING:
+        elif self.state is LINGERING:
             self._linger()
-        elif self.stage not in _ENDING:
+        elif self.state not in _ENDING:
             self._receive(data)
 
     def _receive(self, data: bytes) -> None:
         try:
-            frames = self.guard.cut(data)
-            if frames:
-                for event in self.h2.receive_data(frames):
-                    taken = _EVENTS.get(event.__class__)
-                    if taken is not None:
-                        taken(self, event)
+            for event in self._session.receive(data):
+                self._handle(event)
         except ConnectionFault as fault:
-            self.end(fault.code, fault.detail)
-        except ProtocolError as error:
-            self._end_by_library(error)
+            self._end(fault.code, fault.detail)
         except Exception:
             log.exception("an HTTP/2 connection failed inside the gateway")
-            self.end(ErrorCodes.INTERNAL_ERROR, "")
+            self._end(ErrorCode.INTERNAL_ERROR, "")
         fresh, self._fresh = self._fresh, []
         for stream in fresh:
-            if stream.id in self.streams:
+            if stream.wire.number in self.streams:
                 stream.begin_exchange()
-        if not self.closed:
-            self.schedule()
-
-    def _end_by_library(self, error: ProtocolError) -> None:
-        """The library has queued a GOAWAY of its own: ours knows what was acted upon, and the code of RFC 9113."""
-        code = ErrorCodes.ENHANCE_YOUR_CALM if isinstance(error, TooManyStreamsError) else error.error_code
-        if code is ErrorCodes.PROTOCOL_ERROR and isinstance(error.__cause__, HPACKError):
-            code = ErrorCodes.COMPRESSION_ERROR
-        queued = self.h2.data_to_send()
-        self._unsent += queued[:-_GOAWAY_SIZE]
-        self.end(code, str(error))
+        self.output.schedule()
 
     # Events.
 
-    def requested(self, event: events.RequestReceived) -> None:
-        number = event.stream_id
-        stage = self.stage
-        if (stage is not OPEN and stage is not LEAVING) or self._is_full():
-            self.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            self.guard.reset()
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            self._open(event)
+        elif isinstance(event, DataReceived):
+            self._take_data(event)
+        elif isinstance(event, StreamReset):
+            stream = self.streams.get(event.stream.number)
+            if stream is not None:
+                stream.gone()
+        elif isinstance(event, TrailersReceived):
+            self._take_trailers(event)
+        else:
+            self._take_ping(event)
+
+    def _open(self, event: RequestReceived) -> None:
+        wire = event.stream
+        front = self.front
+        if self.state not in (OPEN, LEAVING) or front.streams >= front.tables.settings.max_connections:
+            self._session.reject(wire, ErrorCode.REFUSED_STREAM)
             return
-        self.last_stream = number
-        stream = ClientStream(self, number, ended=event.stream_ended is not None)
-        stream.head_only = _HEAD in event.headers
+        self._last_stream = wire.number
         reader = self._reader
         try:
-            if self.front.connection_limit.refused(self.sock.fileno()):
+            if front.connection_limit.refused(self.sock.fileno()):
                 raise ExchangeError(errors.CONNECTIONS)
-            stream.request, stream.route = reader.read(event.headers, whole=stream.ended)
+            request, route = reader.read(event.section, whole=event.ended)
+            stream = ClientStream(self, wire, request, route, whole=event.ended)
         except Malformed:
-            self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
-            self.guard.reset()
-            stream.request = reader.outline(event.headers)
-            stream.refuse_unheard()
+            ClientStream(self, wire, reader.outline(event.section), None, whole=event.ended).refuse_unheard()
+            self._session.reject(wire, ErrorCode.PROTOCOL_ERROR)
             return
         except ExchangeError as error:
-            stream.request = reader.outline(event.headers)
-            stream.refusal = error
-        self.streams[number] = stream
-        self.front.streams += 1
+            request = reader.outline(event.section)
+            stream = ClientStream(self, wire, request, None, whole=event.ended, refusal=error)
+        self.streams[wire.number] = stream
+        front.streams += 1
         self._fresh.append(stream)
-        if number >= _HIGHEST_STREAM:
+        if wire.number >= _HIGHEST_STREAM:
             self.drain()
 
-    def _is_full(self) -> bool:
-        """Whether one more stream is too many, for this connection or for the process."""
-        settings = self.front.tables.settings
-        return len(self.streams) >= settings.max_streams or self.front.streams >= settings.max_connections
+    def _take_data(self, event: DataReceived) -> None:
+        stream = self.streams.get(event.stream.number)
+        if stream is None:
+            self._session.give_back(event.stream, event.size)
+            return
+        try:
+            stream.take(event)
+        except Malformed:
+            self._refuse_malformed(stream)
 
-    def _refuse_malformed(self, number: int, stream: ClientStream | None) -> None:
+    def _take_trailers(self, event: TrailersReceived) -> None:
+        stream = self.streams.get(event.stream.number)
+        if stream is None:
+            return
+        try:
+            check_request_trailers(event.section)
+            if not event.ended:
+                raise Malformed("a second field section that does not end the stream")
+            stream.end_body()
+        except Malformed:
+            self._refuse_malformed(stream)
+
+    def _refuse_malformed(self, stream: ClientStream) -> None:
         """Reset a stream whose request is malformed (RFC 9113 section 8.1.1); the others go on."""
         self.front.context.counters.rejected("malformed")
-        self.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
-        if stream is not None:
-            stream.gone(errors.MALFORMED_BODY)
-        self.guard.reset()
+        wire = stream.wire
+        stream.gone(errors.MALFORMED_BODY)
+        self._session.reject(wire, ErrorCode.PROTOCOL_ERROR)
 
-    def came_data(self, event: events.DataReceived) -> None:
-        stream = self.streams.get(event.stream_id)
-        if stream is not None:
-            try:
-                stream.take(event.data, event.flow_controlled_length, ended=event.stream_ended is not None)
-            except Malformed:
-                self._refuse_malformed(event.stream_id, stream)
-        elif event.flow_controlled_length:
-            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-
-    def came_trailers(self, event: events.TrailersReceived) -> None:
-        stream = self.streams.get(event.stream_id)
-        try:
-            check_request_trailers(event.headers)
-            if event.stream_ended is None:
-                raise Malformed("a second field section that does not end the stream")
-            if stream is not None:
-                stream.take(b"", 0, ended=True)
-        except Malformed:
-            self._refuse_malformed(event.stream_id, stream)
-
-    def was_reset(self, event: events.StreamReset) -> None:
-        if not event.remote_reset:
-            self.guard.reset()
-        stream = self.streams.get(event.stream_id)
-        if stream is not None:
-            stream.gone()
-
-    def changed_settings(self, _event: events.RemoteSettingsChanged) -> None:
-        bound_table(self.h2)
-
-    def answered_ping(self, event: events.PingAckReceived) -> None:
-        if event.ping_data == _DRAIN_PING and self.stage is LEAVING:
-            self.stage = REFUSING
-            self.say_goaway(self.last_stream, ErrorCodes.NO_ERROR)
+    def _take_ping(self, event: PingAcknowledged) -> None:
+        if event.opaque == _DRAIN_PING and self.state is LEAVING:
+            self._become(REFUSING)
+            self.output.goaway(self._last_stream, ErrorCode.NO_ERROR)
 
     # Streams.
 
-    def reset_stream(self, number: int, code: ErrorCodes) -> None:
-        """Queue a RST_STREAM, unless the stream is over."""
-        try:
-            self.h2.reset_stream(number, code)
-        except ProtocolError:
-            return
-        self.schedule()
+    def pause(self, deadline: float) -> None:
+        self.deadlines.pause(self.hub, deadline)
 
-    def reset_stalled(self, number: int) -> None:
-        """Reset a stream whose client does not take its answer.
+    def later(self, callback: Callable[[], object]) -> None:
+        self.hub.loop.run_callback(callback)
+
+    def stalled(self, stream: ClientStream) -> None:
+        """Reset a stream whose client does not take its response.
 
         Where that happens to too many, and nothing else lives, it is a fault of the connection.
         """
-        self.reset_stream(number, ErrorCodes.CANCEL)
+        self.output.reset(stream.wire, ErrorCode.CANCEL)
         self._stalled += 1
-        others = (stream for stream in self.streams.values() if stream.id != number)
-        if self._stalled > _MOST_STALLED and all(stream.starved for stream in others):
-            self.hub.loop.run_callback(self.end, ErrorCodes.ENHANCE_YOUR_CALM, "too many stalled streams")
+        others = (other for other in self.streams.values() if other is not stream)
+        if self._stalled > _MOST_STALLED and all(other.starved for other in others):
+            self.hub.loop.run_callback(self._end, ErrorCode.ENHANCE_YOUR_CALM, "too many stalled streams")
 
     def finished(self, stream: ClientStream) -> None:
         """An exchange, or a tunnel, is over."""
-        if self.streams.pop(stream.id, None) is not None:
+        if self.streams.pop(stream.wire.number, None) is not None:
             self.front.streams -= 1
         if not self.streams:
             self._idle_since = monotonic()
             self._stalled = 0
-            _ = self.h2.open_inbound_streams  # counting them, the library forgets those that are closed
-        self.schedule()
+            self.output.schedule()
 
     # The end.
 
@@ -277,56 +273,58 @@ class Connection(Output):
         if self.closed:
             return
         settings = self.front.tables.settings
-        if self._held_since is not NEVER:
-            self.deadline = self._held_since + settings.write_timeout
-        elif self.stage is LEFT:
+        output = self.output
+        output.measure(settings)
+        if output.held_since is not NEVER:
+            self.deadline = output.held_since + settings.write_timeout
+        elif self.state is LEFT:
             self.lost()
-        elif self.stage is ENDED:
-            self.stage = LINGERING
+        elif self.state is ENDED:
+            self._become(LINGERING)
             self._lingers_until = monotonic() + _LINGER_SECONDS
             self._linger()
             self.finish_sending()
-        elif self.stage is LINGERING:
+        elif self.state is LINGERING:
             pass
         elif self.streams:
             self.deadline = NEVER
-        elif self.guard.leaving or self.stage is REFUSING:
-            self.end(ErrorCodes.NO_ERROR, "")
+        elif self._session.leaving or self.state is REFUSING:
+            self._end(ErrorCode.NO_ERROR, "")
         else:
-            timeout = settings.head_timeout if self.guard.unfinished else settings.first_request_timeout
+            timeout = settings.head_timeout if self._session.unfinished else settings.first_request_timeout
             self.deadline = self._idle_since + timeout
 
     def expire(self) -> None:
-        if self._unsent or self.stage in _ENDING:
+        if self.output.unsent or self.state in _ENDING:
             self.lost()
-        elif self._held_since is not NEVER:
+        elif self.output.held_since is not NEVER:
             self._end_waiting()
         elif not self.streams:
-            self.end(ErrorCodes.NO_ERROR, "")
+            self._end(ErrorCode.NO_ERROR, "")
 
     def _end_waiting(self) -> None:
         """The client gives the connection no room: end what waits for it, and the connection if nothing else is left.
 
         What waits for the application costs no more than elsewhere; the client may make room before it is answered.
         """
-        for waiting in list(self._waiting):
-            self.reset_stream(waiting.id, ErrorCodes.CANCEL)
-            stream = self.streams.get(waiting.id)
-            if stream is not None:
+        waiting = self.output.waiting()
+        for stream in list(self.streams.values()):
+            if stream in waiting:
+                self.output.reset(stream.wire, ErrorCode.CANCEL)
                 stream.gone(errors.CLIENT_STALLED)
         if not self.streams:
-            self.end(ErrorCodes.ENHANCE_YOUR_CALM, "the window of the connection stays closed")
+            self._end(ErrorCode.ENHANCE_YOUR_CALM, "the window of the connection stays closed")
 
-    def end(self, code: ErrorCodes, reason: str) -> None:
+    def _end(self, code: ErrorCode, reason: str) -> None:
         """Say why, end what is under way, and close once that was sent."""
-        if self.closed or self.stage in _ENDING:
+        if self.closed or self.state in _ENDING:
             return
-        self.stage = ENDED
-        if code is not ErrorCodes.NO_ERROR:
+        self._become(ENDED)
+        if code is not ErrorCode.NO_ERROR:
             self.front.context.counters.rejected("http2_" + code.name.lower())
-            if code is ErrorCodes.ENHANCE_YOUR_CALM:
+            if code is ErrorCode.ENHANCE_YOUR_CALM:
                 log.warning("HTTP/2 connection of %s ended: %s", self.client or "a local client", reason)
-        self.say_goaway(self.last_stream, code, reason[:200])
+        self.output.goaway(self._last_stream, code, reason[:200])
         self._abandon()
 
     def _linger(self) -> None:
@@ -336,13 +334,13 @@ class Connection(Output):
 
     def _leave(self) -> None:
         """The client sends nothing more."""
-        if self.stage is LINGERING:
+        if self.state is LINGERING:
             self.lost()
             return
         self.unwatch_readable()
-        self.stage = LEFT
+        self._become(LEFT)
         self._abandon()
-        self.schedule()
+        self.output.schedule()
 
     def _abandon(self) -> None:
         for stream in list(self.streams.values()):
@@ -358,24 +356,23 @@ class Connection(Output):
 
         A client that has WebSockets here is not told: some end them at once. Its new streams are refused.
         """
-        if self.closed or self.stage is not OPEN:
+        if self.closed or self.state is not OPEN:
             return
-        if any(stream.tunnelled for stream in self.streams.values()):
-            self.stage = REFUSING
+        if any(stream.state is TUNNEL for stream in self.streams.values()):
+            self._become(REFUSING)
             return
-        self.stage = LEAVING
-        self.say_goaway(LAST_STREAM, ErrorCodes.NO_ERROR)
-        self.h2.ping(_DRAIN_PING)  # the answer tells that the client has seen it
+        self._become(LEAVING)
+        self.output.goaway(frames.LAST_STREAM, ErrorCode.NO_ERROR)
+        self._session.sender.send_frame(
+            frames.ping(_DRAIN_PING, ack=False)
+        )  # its answer says that the client has seen it
 
     def close(self) -> None:
         """Close a connection that carries nothing, with a GOAWAY if it can be sent at once."""
-        if not self.closed and self.stage not in _ENDING:
-            self.stage = ENDED
-            self.say_goaway(self.last_stream, ErrorCodes.NO_ERROR)
-            try:
-                self.send(self._unsent)
-            except OSError:
-                pass
+        if not self.closed and self.state not in _ENDING:
+            self._become(ENDED)
+            self.output.goaway(self._last_stream, ErrorCode.NO_ERROR)
+            self.output.send_last()
         self._drop()
 
     def _drop(self) -> None:
@@ -384,13 +381,3 @@ class Connection(Output):
             self.front.multiplexed.discard(self)
             self.front.ended(self.sock.fileno())
         super().close()
-
-
-_EVENTS: dict[type[events.Event], Callable[[Connection, Any], None]] = {
-    events.RequestReceived: Connection.requested,
-    events.DataReceived: Connection.came_data,
-    events.TrailersReceived: Connection.came_trailers,
-    events.StreamReset: Connection.was_reset,
-    events.RemoteSettingsChanged: Connection.changed_settings,
-    events.PingAckReceived: Connection.answered_ping,
-}

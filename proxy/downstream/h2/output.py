@@ -1,129 +1,147 @@
 """The sending half of an HTTP/2 connection: one buffer, one send per round of the loop, streams in turn.
 
-Frames collect in the `h2` library's buffer while greenlets of many streams run; a callback at the end of the loop's
-round sends them together. What the kernel does not take is kept, and while more than `_MOST_QUEUED` bytes are kept no
-stream is given room: its body then waits where it came from. Streams that wait for room are woken in turn, each for
-one `QUANTUM`, so that a long answer never holds up a short one.
+Frames collect while the exchanges of many streams run; a callback at the end of the loop's round sends them together.
+What the kernel does not take is kept, and while more than `_MOST_QUEUED` bytes are kept no stream is given room: its
+body then waits where it came from. Streams that wait for room are woken in turn, each for one `QUANTUM`, so that a
+long response never holds up a short one.
 
 A client may hold up one stream by that stream's window: it is the relay that loses patience with it then. It holds up
 the connection by its window or by not reading: the connection measures that itself, by the same rule, since a stream
 that waits for its turn is not slow.
 """
 
-from enum import Enum, auto
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Final, Protocol
 
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
+from proxy.net.event_loop import NEVER, Loop
+from proxy.settings import Settings
+from proxy.wire.h2 import frames
+from proxy.wire.h2.faults import ErrorCode
+from proxy.wire.h2.frames import MAX_FRAME_SIZE
+from proxy.wire.h2.session import ServerSession
+from proxy.wire.h2.streams import Stream as WireStream
 
-from proxy.downstream.frontend import Frontend
-from proxy.downstream.h2.library import new_library
-from proxy.net.event_loop import NEVER, Watcher
-from proxy.net.sockets import Socket
-from proxy.net.stream import Stream
-from proxy.net.tls_socket import TlsSocket
-from proxy.wire.h2_frames import FrameGuard, goaway
-
-QUANTUM = 32768
+QUANTUM: Final = 32768
 """Bytes of a body that a stream may send before others have their turn."""
 
-_MOST_QUEUED = 1 << 17
-_MOST_UNREAD = 1 << 18
-"""Bytes of heads and answers to control frames kept for a client that does not read: it is not read either then."""
-
-_MOST_FRAME = 16384
-_TABLE_SIZE = 4096
-"""Bytes of the compression context: the encoder compares its entries one by one, so a client may not have more."""
-
-
-class Stage(Enum):
-    """How far a connection has come. What is queued is sent in every one of them."""
-
-    OPEN = auto()  # new streams are taken
-    LEAVING = auto()  # the client was told to open no more, and those that were on their way are taken
-    REFUSING = auto()  # new streams are refused; it ends when none is left
-    ENDED = auto()  # the last GOAWAY is queued; nothing is acted upon any more
-    LINGERING = auto()  # all was sent, our side is closed; what still comes is read away for a moment
-    LEFT = auto()  # the client's end has come; it is closed when all was sent
-
-
-OPEN, LEAVING, REFUSING, ENDED, LINGERING, LEFT = Stage  # found faster than an attribute of the enumeration
+_MOST_QUEUED: Final = 1 << 17
+_MOST_UNREAD: Final = 1 << 18
+"""Bytes of heads and of answers to control frames kept for a client that does not read: it is not read either then."""
 
 
 class Waiting(Protocol):
     """A stream that waits for room."""
 
-    id: int
+    @property
+    def wire(self) -> WireStream: ...
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        """It is its turn to send."""
 
 
-class Output(Stream):
-    """A connection as its streams see it when they send."""
+class Carrier(Protocol):
+    """The connection whose output this is."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def send(self, data: bytes | memoryview) -> int:
+        """What the kernel takes at once. Raises `OSError`."""
+
+    def watch_writable(self, callback: Callable[[], object]) -> None: ...
+
+    def unwatch_writable(self) -> None: ...
+
+    def pause_reading(self) -> None:
+        """The client does not read what its frames are answered with."""
+
+    def resume_reading(self) -> None:
+        """It has read all of it."""
+
+    def lost(self) -> None:
+        """The connection is gone: so are its streams."""
+
+    def settle(self) -> None:
+        """Something has changed: set the deadline, or close what has come to its end."""
+
+
+class Output:
+    """What a connection's streams send through. `loop` is the event loop."""
 
     __slots__ = (
-        "_held_since",
+        "_carrier",
+        "_loop",
         "_queued",
         "_scheduled",
+        "_served",
         "_taken",
-        "_unsent",
         "_waiting",
-        "client",
-        "front",
-        "guard",
-        "h2",
-        "last_stream",
-        "stage",
+        "held_since",
+        "sender",
+        "session",
+        "unsent",
     )
 
-    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
-        context = front.context
-        super().__init__(sock, context.hub, context.deadlines, watcher)
-        self.front = front
-        self.client = client
-        self.guard = FrameGuard(monotonic)
-        self.h2 = new_library(front.tables.settings.max_streams, front.tables.head_limits.block)
-        self.last_stream = 0
-        """The latest stream that was acted upon."""
-        self.stage = OPEN
-        self._unsent = b""
-        self._queued = 0  # bytes in the library's buffer, about
+    def __init__(self, carrier: Carrier, session: ServerSession, loop: Loop) -> None:
+        self._carrier = carrier
+        self._loop = loop
+        self.session = session
+        self.sender = session.sender
+        self.unsent = b""
+        """What the kernel has not taken."""
+        self._queued = 0  # bytes of bodies that were queued since the last send
         self._scheduled = False
-        self._held_since = NEVER
+        self.held_since = NEVER
         """Since when the client holds the connection up, counted anew whenever it has taken enough meanwhile."""
         self._taken = 0  # bytes that it took since then
         self._waiting: dict[Waiting, None] = {}
-        self.schedule()
+        self._served: set[Waiting] = set()
+        """Those that have had their turn while others wait for theirs."""
 
     @property
     def room(self) -> int:
         """Bytes that may be queued now, perhaps less than none."""
-        return _MOST_QUEUED - self._queued - len(self._unsent)
+        return _MOST_QUEUED - self._queued - len(self.unsent)
 
-    def queue_data(self, stream: int, data: bytes | memoryview, *, last: bool) -> int:
+    # What streams send.
+
+    def send_data(self, stream: WireStream, data: bytes | memoryview, *, last: bool) -> int:
         """Queue what windows and buffer allow of a body, at most `QUANTUM`; `last` ends the stream behind all of it.
 
-        Raises `h2.exceptions.ProtocolError` if the stream is gone.
+        Raises `StreamClosed`.
         """
-        h2 = self.h2
+        sender = self.sender
         size = len(data)
-        allowed = min(size, QUANTUM, self.room, h2.local_flow_control_window(stream))
+        allowed = min(size, QUANTUM, self.room, sender.room(stream))
         if allowed <= 0:
             return 0
-        most = min(_MOST_FRAME, h2.max_outbound_frame_size)
         sent = 0
         while sent < allowed:
-            until = min(allowed, sent + most)
-            h2.send_data(stream, data[sent:until], end_stream=last and until == size)
+            until = min(allowed, sent + MAX_FRAME_SIZE)
+            sender.send_data(stream, bytes(data[sent:until]), ends=last and until == size)
             sent = until
         self._queued += sent
         self._taken += sent
-        self.guard.sent(sent)
         self.schedule()
         return sent
 
-    # Waiting for room.
+    def reset(self, stream: WireStream, code: ErrorCode) -> None:
+        """Queue a RST_STREAM, unless the stream is over."""
+        self.sender.reset(stream, code)
+        self.schedule()
+
+    def give_back(self, stream: WireStream, size: int) -> None:
+        """So much of a request's body was read, or nobody will: the client may send as much again."""
+        if self.session.give_back(stream, size):
+            self.schedule()
+
+    def goaway(self, last_stream: int, code: ErrorCode, reason: str = "") -> None:
+        """Queue a GOAWAY behind everything that is queued."""
+        self.sender.send_frame(frames.goaway(last_stream, code, reason))
+        self.schedule()
+
+    # Streams in turn.
 
     def wait_for_room(self, stream: Waiting) -> None:
         """Wake the stream each time there is room for it, until `leave_room`."""
@@ -131,96 +149,90 @@ class Output(Stream):
         self.schedule()
 
     def leave_room(self, stream: Waiting) -> None:
+        """It waits no more."""
         self._waiting.pop(stream, None)
+        self._served.discard(stream)
 
-    @property
-    def contended(self) -> bool:
-        """Whether streams wait for their turn."""
-        return bool(self._waiting)
+    def waiting(self) -> list[Waiting]:
+        """The streams that wait for room."""
+        return list(self._waiting)
+
+    def has_turn(self, stream: Waiting) -> bool:
+        """Whether a stream may send now: once, while others wait."""
+        if not self._waiting:
+            return True
+        if stream in self._served:
+            return False
+        self._served.add(stream)
+        return True
 
     def _wake(self) -> None:
+        sender = self.sender
         for stream in list(self._waiting):
-            if self.room <= 0 or self.h2.outbound_flow_control_window <= 0 or self.closed:
+            if self.room <= 0 or sender.window <= 0 or self._carrier.closed:
                 return
-            if stream in self._waiting and self.h2.local_flow_control_window(stream.id) > 0:
+            if stream in self._waiting and sender.room(stream.wire) > 0:
                 del self._waiting[stream]
                 self._waiting[stream] = None
+                self._served.discard(stream)
                 stream.wake()
+        if not self._waiting:
+            self._served.clear()
 
     # Sending.
 
     def schedule(self) -> None:
-        """Send what is queued, and wake who waits, when the loop's round is over."""
-        if not self._scheduled and not self.closed:
+        """Send what is queued, and wake whatever waits, when the loop's round is over."""
+        if not self._scheduled:
             self._scheduled = True
-            self.hub.loop.run_callback(self._flush)
+            self._loop.run_callback(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self.closed:
+        carrier = self._carrier
+        if carrier.closed:
             return
         self._queued = 0
-        data = self.h2.data_to_send()
-        if self._unsent:
-            data = self._unsent + data
+        data = self.unsent + self.sender.take()
         if data:
             try:
-                sent = taken = self.send(data)
+                sent = taken = carrier.send(data)
                 while taken and sent < len(data):
-                    taken = self.send(memoryview(data)[sent:])
+                    taken = carrier.send(memoryview(data)[sent:])
                     sent += taken
             except OSError:
-                self.lost()
+                carrier.lost()
                 return
             self._sent(data, sent)
-        if not self._unsent:
+        if self._waiting and not self.unsent:
             self._wake()
-        self._measure()
-        self.settle()
+        carrier.settle()
 
     def _sent(self, data: bytes, sent: int) -> None:
+        carrier = self._carrier
         if sent == len(data):
-            self._unsent = b""
-            self.unwatch_writable()
-            if not self.watched and self.stage is not LEFT:
-                self.watch_readable(self.on_readable)
+            if self.unsent:
+                self.unsent = b""
+                carrier.unwatch_writable()
+                carrier.resume_reading()
             return
         self._taken += sent
-        self._unsent = data[sent:]
-        self.watch_writable(self._flush)
-        if len(self._unsent) > _MOST_UNREAD:
-            self.unwatch_readable()
+        self.unsent = data[sent:]
+        carrier.watch_writable(self._flush)
+        if len(self.unsent) > _MOST_UNREAD:
+            carrier.pause_reading()
 
-    def _measure(self) -> None:
+    def send_last(self) -> None:
+        """Send as much of what is queued as goes at once; the connection is closed next."""
+        try:
+            self._carrier.send(self.unsent + self.sender.take())
+        except OSError:
+            pass
+
+    def measure(self, settings: Settings) -> None:
         """See whether the client holds the connection up, and whether it takes enough all the same."""
-        if not self._unsent and not (self._waiting and self.h2.outbound_flow_control_window <= 0):
-            self._held_since = NEVER
-            return
-        settings = self.front.tables.settings
-        if self._held_since is NEVER or self._taken >= max(1, settings.min_read_rate * settings.write_timeout):
-            self._held_since = monotonic()
+        if not self.unsent and not (self._waiting and self.sender.window <= 0):
+            self.held_since = NEVER
+        elif self.held_since is NEVER or self._taken >= max(1, settings.min_read_rate * settings.write_timeout):
+            self.held_since = monotonic()
             self._taken = 0
-
-    def say_goaway(self, last_stream: int, code: ErrorCodes, reason: str = "") -> None:
-        """Queue a GOAWAY behind everything that is queued."""
-        self._unsent += self.h2.data_to_send() + goaway(last_stream, code, reason)
-        self.schedule()
-
-    # What the receiving half makes of it.
-
-    def lost(self) -> None:
-        """The connection is gone: so are its streams."""
-        raise NotImplementedError
-
-    def settle(self) -> None:
-        """Something has changed: set the deadline, or close what has come to its end."""
-        raise NotImplementedError
-
-
-def bound_table(h2: H2Connection) -> None:
-    """Keep the compression context small, whatever the client would keep of it (RFC 7541 section 4.2)."""
-    encoder: Any = h2.encoder
-    if encoder.header_table_size > _TABLE_SIZE:
-        encoder.header_table_size = _TABLE_SIZE
-        # Sizes that were never used need not be announced.
-        encoder.table_size_changes = [size for size in encoder.table_size_changes if size <= _TABLE_SIZE]

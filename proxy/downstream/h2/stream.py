@@ -1,92 +1,155 @@
-"""One HTTP/2 stream as its exchange sees it: where the request's body comes from, where the answer goes."""
+"""One HTTP/2 stream as its exchange sees it: where the request's body comes from, where the response goes.
+
+EXCHANGE ──101──► TUNNEL ──its end──► CLOSED
+  ├──answered──► CLOSED
+  ├──answered before the request's end──► LINGERING ──its end, or too late──► CLOSED
+  └──in all of them: reset, or the connection is gone──► GONE ──its exchange or tunnel has ended──► CLOSED
+"""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Final, Protocol
 
 from greenlet import getcurrent, greenlet
-from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
-from hpack import HeaderTuple
 
 from proxy import errors
-from proxy.downstream.h2.body import BodySource, Incoming
+from proxy.downstream.frontend import Frontend
+from proxy.downstream.h2.body import IncomingBody
+from proxy.downstream.h2.output import Output
+from proxy.downstream.h2.states import STREAM_TRANSITIONS, StreamState
 from proxy.downstream.h2.tunnel import StreamSide
 from proxy.downstream.origin import socket_names
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
 from proxy.exchange.machine import Exchange
+from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.exchange.tunnel_side import Side
+from proxy.net.event_loop import NEVER
+from proxy.net.sockets import Socket
 from proxy.net.stream import Sink
+from proxy.net.tls_socket import TlsSocket
+from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.fields import BODILESS
-from proxy.wire.h2_head import Field, field_tuples, response_section, upgrade_section
+from proxy.wire.h2.events import DataReceived
+from proxy.wire.h2.faults import ErrorCode
+from proxy.wire.h2.response import CONTINUE, response_section, section_of, upgrade_section
+from proxy.wire.h2.sending import StreamClosed
+from proxy.wire.h2.streams import Stream as WireStream
+from proxy.wire.h2.tables import Section
 from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
 
-if TYPE_CHECKING:
-    from proxy.downstream.h2.connection import Connection
+_LINGER_SECONDS: Final = 30.0
 
-_LINGER_SECONDS = 30.0
-_CONTINUE: list[Field] = [HeaderTuple(b":status", b"100")]
+EXCHANGE, TUNNEL, LINGERING, GONE, CLOSED = StreamState  # found faster than an attribute of the enumeration
 
 log = logging.getLogger("gunicorn.error.proxy")
 
 
-class ClientStream(BodySource):
-    """A request and its answer on a connection that others share: a `Downstream`, and its own `Sink`."""
+class Host(Protocol):
+    """The connection that carries a stream among others."""
+
+    front: Frontend
+    output: Output
+    sock: Socket | TlsSocket
+
+    def pause(self, deadline: float) -> None:
+        """Leave the greenlet until something switches to it. Raises `DeadlinePassed`."""
+
+    def later(self, callback: Callable[[], object]) -> None:
+        """Call back in the loop's next round."""
+
+    def stalled(self, stream: "ClientStream") -> None:
+        """The client does not take the response: the stream is to be reset."""
+
+    def finished(self, stream: "ClientStream") -> None:
+        """The stream is over, and has nothing to do with the connection any more."""
+
+
+class ClientStream:
+    """A request and its response on a connection that others share: a `Downstream`, and its own `Sink`."""
 
     __slots__ = (
         "_exchange",
         "_left",
         "_lingers_until",
-        "_over",
-        "_served",
+        "_owner",
+        "_refusal",
+        "_route",
+        "_side",
         "_writable",
         "begun",
-        "head_only",
-        "owner",
-        "refusal",
-        "route",
+        "body",
+        "deadline",
+        "host",
+        "output",
+        "request",
         "sent",
-        "side",
-        "tunnelled",
+        "state",
+        "wire",
     )
 
-    def __init__(self, connection: "Connection", number: int, *, ended: bool) -> None:
-        super().__init__(connection, number, ended=ended)
-        self.head_only = False
-        self.route: Route | None = None
-        self.refusal: ExchangeError | None = None
-        """Why the request goes no further than its head."""
-        self.owner: greenlet | None = None
+    private = None
+
+    def __init__(
+        self,
+        host: Host,
+        wire: WireStream,
+        request: Request,
+        route: Route | None,
+        *,
+        whole: bool,
+        refusal: ExchangeError | None = None,
+    ) -> None:
+        """`whole`: no body follows the head. `refusal`: why the request goes no further than its head, if it does not.
+
+        What else came with the head is known to `wire` already, and told afterwards.
+        """
+        self.host = host
+        self.output = host.output
+        self.wire = wire
+        self.state = EXCHANGE
+        self.request = request
+        self._route = route
+        self._refusal = refusal
+        self.body: IncomingBody | None = None
+        """None where the request has ended with its head."""
+        if not whole or request.fields.websocket:
+            self.body = IncomingBody(request, wire, host.output, host.pause)
+        self._owner: greenlet | None = None
         self._exchange: Exchange | None = None
         """One that was begun in the loop's callbacks."""
-        self.tunnelled = False
-        self.side: StreamSide | None = None
+        self._side: StreamSide | None = None
         """The client's side of the tunnel, if this is one."""
         self.sent = 0
         self.begun = False
-        self._left: int | None = None  # bytes of the answer still to be sent, once its length is known
-        self._lingers_until = 0.0  # when a request that was answered before its end is cut off; 0 if it was not
-        self._over = False  # the answer is complete, or will never be
-        self._served = False
+        self._left: int | None = None  # bytes of the response still to be sent, once its length is known
+        self._lingers_until = 0.0  # in LINGERING: when the request is cut off at the latest
+        self.deadline = NEVER
         self._writable: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.wire.number} {self.state.name}, {self.wire.state.name}>"
+
+    def _become(self, state: StreamState) -> None:
+        assert state in STREAM_TRANSITIONS[self.state], (self, state)
+        self.state = state
 
     # Serving.
 
     def begin_exchange(self) -> None:
         """Answer the request in the event loop's callbacks, as far as nothing has to wait."""
-        front = self.connection.front
-        if self.refusal is not None or not front.at_once:
+        front = self.host.front
+        if self._refusal is not None or not front.at_once:
             front.resume(self)
             return
-        self._exchange = Exchange(self.route, front.context, self, self.request)
+        self._exchange = Exchange(self._route, front.context, self, self.request)
         self._exchange.drive_inline()
 
     def resume_exchange(self) -> None:
-        self.connection.front.resume(self)
+        self.host.front.resume(self)
 
     def exchange_ended(self) -> None:
         self._exchange = None
@@ -94,25 +157,28 @@ class ClientStream(BodySource):
 
     def serve(self) -> None:
         """Answer the request. Raises nothing."""
-        self.owner = getcurrent()
-        connection = self.connection
-        front = connection.front
+        self._owner = getcurrent()
+        front = self.host.front
         try:
             if self._exchange is not None:
                 self._exchange.drive_blocking()
-            elif self.refusal is not None:
-                Exchange(None, front.context, self, self.request).refuse(self.refusal)
+            elif self._refusal is not None:
+                Exchange(None, front.context, self, self.request).refuse(self._refusal)
             else:
-                front.exchange(self, self.request, self.route)
+                front.exchange(self, self.request, self._route)
         except (ClientGone, DeadlinePassed, OSError):
             pass
         except Exception:
             log.exception("a request failed inside the gateway")
-        self.owner = self._exchange = None
-        if not self.tunnelled:
+        self._owner = self._exchange = None
+        if self._side is None:
             self.finish()
 
-    private = None
+    def refuse_unheard(self) -> None:
+        """Log a request that is malformed: its stream was reset, so nobody can be told."""
+        self._become(GONE)
+        self.begun = True
+        Exchange(None, self.host.front.context, self, self.request).refuse(ExchangeError(errors.MALFORMED))
 
     def keep(self, connection: UpstreamConnection) -> None:
         # Streams run side by side, each with an upstream connection of its own: none of them is the client's.
@@ -121,70 +187,106 @@ class ClientStream(BodySource):
     def kept(self) -> None:
         return None
 
+    # The end.
+
     def finish(self) -> None:
         """Nothing more is sent: end what is not complete, forget the rest."""
-        if not self._over:
-            self._over = True
-            code = ErrorCodes.CANCEL if self.tunnelled else ErrorCodes.INTERNAL_ERROR
-            self.connection.reset_stream(self.id, code)
-        elif not self.ended and not self.tunnelled and not self._lingers_until:
-            self._lingers_until = monotonic() + _LINGER_SECONDS
-            self.discard()
-            self._wait_for_end()
-            return
-        elif not self.ended:
-            self.connection.reset_stream(self.id, ErrorCodes.NO_ERROR)
-        self.connection.deadlines.streams.discard(self)
-        self.discard()
-        self.connection.finished(self)
+        if self.state is GONE:
+            pass
+        elif self.wire.writable:
+            self.output.reset(self.wire, ErrorCode.CANCEL if self.state is TUNNEL else ErrorCode.INTERNAL_ERROR)
+        elif self.wire.readable:
+            if self.state is EXCHANGE:
+                self._linger()
+                return
+            self.output.reset(self.wire, ErrorCode.NO_ERROR)
+        if self._lingers_until:
+            self.host.front.context.deadlines.streams.discard(self)
+        self._become(CLOSED)
+        if self.body is not None:
+            self.body.discard()
+        self.host.finished(self)
 
-    def _wait_for_end(self) -> None:
+    def _linger(self) -> None:
         """Let the client go on for a moment with a request that was answered before its end.
 
         RFC 9113 section 8.1 has the gateway ask it to stop, by RST_STREAM with NO_ERROR, but clients that are busy
-        sending take that for a failure and do not look at the answer.
+        sending take that for a failure and do not look at the response.
         """
-        self.deadline = min(self._lingers_until, monotonic() + self.connection.front.tables.settings.linger_timeout)
-        self.connection.deadlines.streams.add(self)
+        assert self.body is not None
+        self._become(LINGERING)
+        self._lingers_until = monotonic() + _LINGER_SECONDS
+        self.host.front.context.deadlines.streams.add(self)
+        self.body.discard()
+        self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
+        timeout = self.host.front.tables.settings.linger_timeout
+        self.deadline = min(self._lingers_until, monotonic() + timeout)
 
     def expire(self) -> None:
-        if self._lingers_until:
-            self.finish()
-        else:
-            super().expire()
-
-    def refuse_unheard(self) -> None:
-        """Log a request that is malformed: its stream was reset, so nobody can be told."""
-        self._over = self.begun = True
-        Exchange(None, self.connection.front.context, self, self.request).refuse(ExchangeError(errors.MALFORMED))
+        self.finish()
 
     def gone(self, failure: Failure = errors.CLIENT_CLOSED) -> None:
-        """The stream was reset, or the client is gone: the exchange on it is told why."""
-        self._over = True
-        self.incoming = Incoming.LOST
-        self.lost_by = failure
-        if self.owner is not None:
-            self.owner.throw(ClientGone(failure))
-        elif self.side is not None:
-            self.side.fail()
+        """The stream was reset, or the client is gone: what works on it is told why."""
+        if self.state is not GONE:
+            self._become(GONE)
+        if self.body is not None:
+            self.body.lose(failure)
+        if self._owner is not None:
+            self._owner.throw(ClientGone(failure))
+        elif self._side is not None:
+            self._side.fail()
         else:
             if self._exchange is not None:
                 exchange, self._exchange = self._exchange, None
                 exchange.abandon(failure)
             self.finish()
 
-    def take(self, data: bytes, size: int, *, ended: bool) -> None:
-        super().take(data, size, ended=ended)
-        if self.side is not None:
-            self.side.readable()
-        elif self._lingers_until:
-            self.discard()
-            if self.ended:
+    # The request's body.
+
+    def take(self, event: DataReceived) -> None:
+        """A piece of the body has come. Raises `Malformed`."""
+        self._take(event.data, event.size, ended=event.ended)
+
+    def end_body(self) -> None:
+        """The body has ended, before trailers. Raises `Malformed`."""
+        self._take(b"", 0, ended=True)
+
+    def _take(self, data: bytes, size: int, *, ended: bool) -> None:
+        body = self.body
+        assert body is not None
+        body.take(data, size, ended=ended)
+        if self._side is not None:
+            self._side.readable()
+        elif self.state is LINGERING:
+            body.discard()
+            if ended:
                 self.finish()
             else:
                 self._wait_for_end()
 
-    # The outlet.
+    def take_body(self, request: Request, settings: Settings) -> bool:
+        fields = request.fields
+        if self.body is None:
+            request.length = fields.content_length
+            return True
+        if not fields.chunked and fields.content_length is None:
+            return True
+        if not self.body.is_here(settings):
+            return False
+        self.read_body(request, settings)
+        return True
+
+    def read_body(self, _request: Request, settings: Settings) -> None:
+        if self.body is not None:
+            self.body.read(settings, self.proceed)
+
+    def proceed(self) -> None:
+        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
+        self._send_section(CONTINUE, last=False)
+
+    # The sink.
 
     @property
     def sink(self) -> Sink:
@@ -197,136 +299,126 @@ class ClientStream(BodySource):
     @property
     def starved(self) -> bool:
         """Whether it is the stream's own window that is closed: then nobody but the client holds it up."""
-        stream = self.connection.h2.streams.get(self.id)
-        return stream is not None and stream.outbound_flow_control_window <= 0
+        return self.wire.writable and self.wire.window <= 0
 
     @property
     def undelivered(self) -> int:
         return 0  # its bytes stand among those of others
 
     def send(self, data: bytes | memoryview) -> int:
-        connection = self.connection
-        if self._over or (self._served and connection.contended):
-            if self._over and data:
+        if self.state is GONE or not self.wire.writable:
+            if data:
                 raise BrokenPipeError("the stream is closed")
             return 0
-        last = self._left == len(data)
-        try:
-            sent = connection.queue_data(self.id, data, last=last)
-        except ProtocolError as error:
-            raise BrokenPipeError("the stream is closed") from error
-        self._served = True
-        if self._left is not None:
-            self._left -= sent
-            self._over = not self._left
+        output = self.output
+        if not output.has_turn(self):
+            return 0
+        left = self._left
+        sent = output.send_data(self.wire, data, last=left == len(data))
+        if left is not None:
+            self._left = left - sent
         return sent
 
     def wait_writable(self, deadline: float) -> None:
         self.watch_writable(getcurrent().switch)
         try:
-            self._wait(deadline)
+            self.host.pause(deadline)
         finally:
             self.unwatch_writable()
 
     def watch_writable(self, callback: Callable[[], object]) -> None:
         self._writable = callback
-        self.connection.wait_for_room(self)
+        self.output.wait_for_room(self)
 
     def unwatch_writable(self) -> None:
         self._writable = None
-        self.connection.leave_room(self)
+        self.output.leave_room(self)
 
     def wake(self) -> None:
         """It is this stream's turn to send."""
-        self._served = False
         if self._writable is not None:
             self._writable()
 
-    # The answer.
+    # The response.
 
-    def proceed(self) -> None:
-        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
-        self._send_section(_CONTINUE, last=False)
-
-    def _send_section(self, section: Sequence[Field], *, last: bool) -> None:
+    def _send_section(self, section: Section, *, last: bool) -> None:
+        if self.state is GONE:
+            raise ClientGone
         try:
-            self.connection.h2.send_headers(self.id, section, end_stream=last)
-        except ProtocolError as error:
+            self.output.sender.send_section(self.wire, section, ends=last)
+        except StreamClosed as error:
             raise ClientGone from error
-        if last:
-            self._over = True
-        self.connection.schedule()
+        self.output.schedule()
 
     def names(self) -> tuple[object, object]:
-        return socket_names(self.connection.sock)
+        return socket_names(self.host.sock)
 
     def inform(self, response: ResponseHead) -> None:
         self._send_section(response_section(response, None, None), last=False)
 
     def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
         self.begun = True
-        date = None if response.dated else self.connection.front.clock.date()
-        bare = self.head_only or response.status in BODILESS or length == 0
+        request = self.request
+        date = None if response.dated else self.host.front.clock.date()
         section = response_section(response, length, date)
-        if stream and response.trailer is not None and self.request.fields.te_trailers:
-            section = [*section, (b"trailer", response.trailer)]
-        if self.request.told:
-            section = [*section, *field_tuples(self.request.told.split(CRLF)[:-1])]
-        self._send_section(section, last=bare and not stream)
-        if bare and not stream:
+        if stream and response.trailer is not None and request.fields.te_trailers:
+            section = (*section, (b"trailer", response.trailer))
+        if request.told:
+            section = (*section, *section_of(request.told.split(CRLF)[:-1]))
+        bare = not stream and (length == 0 or request.method == b"HEAD" or response.status in BODILESS)
+        self._send_section(section, last=bare)
+        if bare:
             return b""
         self._left = length
-        sent = self._send_first(body)
-        self.sent += sent
-        return body[sent:]
-
-    def _send_first(self, body: bytes) -> int:
         try:
-            return self.send(body)
+            sent = self.send(body)
         except OSError as error:
             raise ClientGone from error
+        self.sent += sent
+        return body[sent:]
 
     def framed(self, data: bytes) -> bytes:
         return data
 
     def end(self, trailers: list[bytes]) -> None:
         if trailers and self.request.fields.te_trailers:
-            self._send_section(field_tuples(trailers), last=True)
+            self._send_section(section_of(trailers), last=True)
             return
+        if self.state is GONE:
+            raise ClientGone
         try:
-            self.connection.h2.end_stream(self.id)
-        except ProtocolError as error:
+            self.output.sender.send_data(self.wire, b"", ends=True)
+        except StreamClosed as error:
             raise ClientGone from error
-        self._over = True
-        self.connection.schedule()
+        self.output.schedule()
 
     def break_off(self) -> None:
         """Reset the stream behind what was queued (RFC 9113 section 8.1)."""
-        if not self._over:
-            self._over = True
-            self.connection.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
+        self._reset(ErrorCode.INTERNAL_ERROR)
 
     def abort(self) -> None:
-        if not self._over:
-            self._over = True
-            self.connection.reset_stalled(self.id)
+        if self.state is not GONE and self.wire.writable:
+            self.host.stalled(self)
 
-    def cancel(self) -> None:
-        """What a reset of a connection of its own would be to a tunnel (RFC 8441 section 5)."""
-        if not self._over:
-            self._over = True
-            self.connection.reset_stream(self.id, ErrorCodes.CANCEL)
+    def _reset(self, code: ErrorCode) -> None:
+        if self.state is not GONE and self.wire.writable:
+            self.output.reset(self.wire, code)
 
     # The upgrade (RFC 8441).
 
     def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
+        assert self.body is not None
         self.begun = True
         self._send_section(upgrade_section(response), last=False)
-        self.tunnelled = True
-        self.side = StreamSide(self)
-        return self.side, b""
+        self._become(TUNNEL)
+        self._side = StreamSide(self, self.body, self.host.later)
+        return self._side, b""
 
-    def end_answer(self) -> None:
+    def end_response(self) -> None:
         """Send END_STREAM: the client's own half goes on."""
-        if not self._over:
+        if self.state is not GONE and self.wire.writable:
             self.end([])
+
+    def cancel(self) -> None:
+        """What a reset of a connection of its own would be to a tunnel (RFC 8441 section 5)."""
+        self._reset(ErrorCode.CANCEL)

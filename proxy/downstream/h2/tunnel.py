@@ -2,22 +2,40 @@
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from proxy.downstream.h2.body import Incoming
+from proxy.downstream.h2.body import Arrival, IncomingBody
 from proxy.net.event_loop import NEVER
 
-if TYPE_CHECKING:
-    from proxy.downstream.h2.stream import ClientStream
+Later = Callable[[Callable[[], object]], None]
+"""Calls back in the loop's next round."""
+
+
+class Upgraded(Protocol):
+    """The stream of a tunnel, as what is sent on it needs it."""
+
+    def send(self, data: bytes | memoryview) -> int: ...
+
+    def watch_writable(self, callback: Callable[[], object]) -> None: ...
+
+    def unwatch_writable(self) -> None: ...
+
+    def end_response(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+    def finish(self) -> None: ...
 
 
 class StreamSide:
     """A stream that looks like a connected socket to `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
 
-    __slots__ = ("_callback", "_stream", "deadline", "descriptor", "sock", "watched")
+    __slots__ = ("_body", "_callback", "_later", "_stream", "deadline", "descriptor", "sock", "watched")
 
-    def __init__(self, stream: "ClientStream") -> None:
+    def __init__(self, stream: Upgraded, body: IncomingBody, later: Later) -> None:
         self._stream = stream
+        self._body = body
+        self._later = later
         self._callback: Callable[[], object] | None = None
         self.sock = self
         self.watched = False
@@ -26,29 +44,29 @@ class StreamSide:
 
     def recv_into(self, buffer: memoryview) -> int:
         """As a socket's: 0 at the end. Raises `OSError`."""
-        stream = self._stream
-        if stream.incoming is Incoming.LOST:
+        body = self._body
+        if body.arrival is Arrival.LOST:
             raise ConnectionResetError(errno.ECONNRESET, "the stream is gone")
-        if stream.has_data:
-            data = stream.pop()
+        if body.has_data:
+            data = body.pop()
             buffer[: len(data)] = data
             return len(data)
-        if stream.ended:
+        if body.ended:
             return 0
         raise BlockingIOError
 
     def watch_readable(self, callback: Callable[[], object]) -> None:
         self._callback = callback
         self.watched = True
-        if self._stream.has_data or self._stream.ended:
-            self._stream.connection.hub.loop.run_callback(self.readable)
+        if self._body.has_data or self._body.ended:
+            self._later(self.readable)
 
     def unwatch_readable(self) -> None:
         self.watched = False
 
     def readable(self) -> None:
         """Something has come from the client: call back as long as there is something to receive."""
-        while self.watched and self._callback is not None and (self._stream.has_data or self._stream.ended):
+        while self.watched and self._callback is not None and (self._body.has_data or self._body.ended):
             self._callback()
 
     def fail(self) -> None:
@@ -67,7 +85,7 @@ class StreamSide:
         self._stream.unwatch_writable()
 
     def finish_sending(self) -> None:
-        self._stream.end_answer()
+        self._stream.end_response()
 
     def cut_off(self) -> bool:
         self._stream.cancel()

@@ -68,9 +68,15 @@ class RequestHead:
         self.host = host
         self.fields = fields
 
+    def is_framed_alike(self, *, whole: bool) -> bool:
+        """Whether the same fields frame the body of another request in the same way."""
+        return self.fields.content_length is not None or self.fields.chunked != whole
 
-def parse_request_head(pseudo: PseudoFields, limits: HeadLimits, known: RequestHead | None) -> RequestHead:
-    """The head that a request's field section makes.
+
+def parse_request_head(
+    pseudo: PseudoFields, limits: HeadLimits, known: RequestHead | None = None, *, whole: bool
+) -> RequestHead:
+    """The head that a request's field section makes; `whole` says that no body follows.
 
     `known` is the last one that the same client sent with the same regular fields and authority, or None: then the
     fields need not be read again. Raises `Malformed` or `ExchangeError`.
@@ -90,12 +96,17 @@ def parse_request_head(pseudo: PseudoFields, limits: HeadLimits, known: RequestH
     method, target, _ = parse_request_line(b"%s %s HTTP/1.1" % (method, path), limits)
     if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
         raise ExchangeError(errors.TARGET)
-    if known is not None and not websocket and known.scheme == scheme:
-        return RequestHead(method, target, scheme, known.host, known.fields)
-    fields = _parse_fields(pseudo.regular, limits)
-    host = _host(scheme, pseudo.authority, fields.host)
-    if websocket:
-        _prepare_websocket(fields)
+    if known is not None and not websocket and known.scheme == scheme and known.is_framed_alike(whole=whole):
+        fields, host = known.fields, known.host
+    else:
+        fields = _parse_fields(pseudo.regular, limits)
+        host = _host(scheme, pseudo.authority, fields.host)
+        if websocket:
+            _prepare_websocket(fields)
+        else:
+            fields.chunked = not whole and fields.content_length is None
+    if whole and fields.content_length:
+        raise Malformed("a length without a body")
     return RequestHead(method, target, scheme, host, fields)
 
 

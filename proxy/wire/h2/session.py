@@ -346,18 +346,24 @@ class ServerSession:
         else:
             self.sender.send_frame(frames.ping(payload, ack=True))
 
-    def _give_back(self, size: int) -> None:
+    def _give_back(self, size: int) -> bool:
         increment = self._incoming.give_back(size)
         if increment:
             self.sender.send_frame(frames.window_update(0, increment))
+        return increment > 0
 
-    def give_back(self, stream: Stream, size: int) -> None:
-        """So much of what came on a stream was read, or will not be: the client may send as much again."""
-        self._give_back(size)
+    def give_back(self, stream: Stream, size: int) -> bool:
+        """So much of what came on a stream was read, or will not be: the client may send as much again.
+
+        Whether it is told so now, by what is to be sent.
+        """
+        told = self._give_back(size)
         if stream.incoming is not None and stream.readable:
             increment = stream.incoming.give_back(size)
             if increment:
                 self.sender.send_frame(frames.window_update(stream.number, increment))
+                return True
+        return told
 
     def reject(self, stream: Stream, code: ErrorCode) -> None:
         """Reset a stream for what the client did. Raises `ConnectionFault` where that happens too often."""

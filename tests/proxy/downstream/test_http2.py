@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hyperframe.frame import HeadersFrame, SettingsFrame
 
-from proxy.wire.h2_frames import PREFACE
+from proxy.wire.h2.frames import PREFACE
 from proxy.wire.proxy_protocol import Endpoints, make_v2
 from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import CONNECT, GET, Raw

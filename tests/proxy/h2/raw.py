@@ -18,7 +18,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from proxy.wire.h2_frames import PREFACE
+from proxy.wire.h2.frames import PREFACE
 from tests.proxy.integration.exchange import PATIENCE
 
 GET = [(":method", "GET"), (":scheme", "http"), (":authority", "example.org"), (":path", "/")]

@@ -21,7 +21,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from proxy.wire.h2_frames import PREFACE
+from proxy.wire.h2.frames import PREFACE
 from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import CONNECT, GET, POST, Raw, frame
 from tests.proxy.integration.scripted import Script, ScriptedUpstream

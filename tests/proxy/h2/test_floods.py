@@ -16,10 +16,12 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from proxy.downstream.h2.body import BodySource
-from proxy.downstream.h2.connection import Connection
-from proxy.downstream.h2.library import STREAM_WINDOW
+from proxy.downstream.h2.body import IncomingBody
+from proxy.downstream.h2.output import Output
 from proxy.exchange.request import Request
+from proxy.wire.h2.session import STREAM_WINDOW
+from proxy.wire.h2.streams import OPEN
+from proxy.wire.h2.streams import Stream as WireStream
 from proxy.wire.request import RequestFields
 from tests.proxy.gateway import Gateway
 from tests.proxy.h2.raw import GET, POST, Raw
@@ -84,20 +86,14 @@ def test_a_client_that_reads_nothing_is_let_go(impatient: Gateway, origin: Scrip
         until(lambda: impatient.access_log.read_text().count('"method":"POST"') >= 50, "the exchanges to end")
 
 
-class _Unread(BodySource):
-    """The receiving half of a stream that nobody reads yet."""
-
-    def proceed(self) -> None:
-        raise AssertionError("the client did not ask")
-
-
 def test_body_in_tiny_frames_needs_no_more_than_its_window(gateway: Gateway, origin: ScriptedUpstream) -> None:
-    stream = _Unread(cast(Connection, None), 1, ended=False)
-    stream.request = Request(b"POST", b"/", 2, RequestFields(), b"", 0.0)
+    request = Request(b"POST", b"/", 2, RequestFields(), b"", 0.0)
+    wire = WireStream(1, OPEN, STREAM_WINDOW)
+    unread = IncomingBody(request, wire, cast(Output, None), lambda _deadline: None)
     tracemalloc.start()
     try:
         for _ in range(STREAM_WINDOW // 2):
-            stream.take(b"ab", 2, ended=False)
+            unread.take(b"ab", 2, ended=False)
         assert tracemalloc.get_traced_memory()[0] < 2 * STREAM_WINDOW
     finally:
         tracemalloc.stop()

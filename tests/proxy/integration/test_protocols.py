@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.wire.h2_frames import PREFACE
+from proxy.wire.h2.frames import PREFACE
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
 from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream

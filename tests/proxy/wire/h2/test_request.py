@@ -24,8 +24,8 @@ CONNECT = [
 ]
 
 
-def read(section: list[Field], known: RequestHead | None = None, limits: HeadLimits = LIMITS) -> RequestHead:
-    return parse_request_head(PseudoFields(tuple(section)), limits, known)
+def read(section: list[Field], known: RequestHead | None = None, *, whole: bool = False) -> RequestHead:
+    return parse_request_head(PseudoFields(tuple(section)), LIMITS, known, whole=whole)
 
 
 def verdict(section: list[Field]) -> str:
@@ -205,6 +205,25 @@ def test_known_fields_are_not_read_again() -> None:
     assert second.target == b"/other"
     with pytest.raises(Malformed):
         read([*replaced(b":path", None), (b"x", b"1")], first)
+
+
+@pytest.mark.parametrize(
+    ("extra", "first", "second"),
+    [([], True, False), ([], False, True), ([(b"content-length", b"0")], False, True)],
+)
+def test_the_same_fields_frame_a_body_or_none(extra: list[Field], first: bool, second: bool) -> None:
+    known = read([*START, *extra], whole=first)
+    assert known.fields.chunked == (not first and not extra)
+    again = read([*START, *extra], known, whole=second)
+    assert (again.fields is known.fields) == bool(extra)
+    assert again.fields.chunked == (not second and not extra)
+
+
+def test_a_length_without_a_body_is_malformed() -> None:
+    known = read([*START, (b"content-length", b"5")])
+    for before in (None, known):
+        with pytest.raises(Malformed):
+            read([*START, (b"content-length", b"5")], before, whole=True)
 
 
 def test_regular_fields_stand_behind_the_others() -> None:
