@@ -52,6 +52,7 @@ upstream = ["{origin.address}", "{second.address}"]
     )
     try:
         running.address, running.plain, running.admin = running.announced(3)
+        running.wait_for(f"Listening at: unix:{running.control}")
         until(lambda: len(running.workers()) == 2, "workers")
         yield running
     finally:
