@@ -47,7 +47,7 @@ class _UsageError(Exception):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         found = re.fullmatch(r"argument (--[a-z-]+)\S*: expected one argument", message)
-        raise _UsageError(f"{found[1]}: its value is missing; put one after it" if found else message)
+        raise _UsageError(f"{found[1]}: missing value; add one" if found else message)
 
 
 def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], int] = supervisor.run) -> int:
@@ -122,12 +122,12 @@ def _config(flags: Flags) -> Path | None:
 def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
     """Flags by setting name, as typed, and what is not a flag."""
     parser = _Parser(prog=_PROG, add_help=False, allow_abbrev=False)
-    known: list[str] = []
+    known: dict[str, str] = {}
     for row in table():
         if not row.has_flag:
             continue
         spellings = [row.flag, *("--" + alias.replace("_", "-") for alias in row.aliases)]
-        known += spellings
+        known |= dict.fromkeys(spellings, row.flag)
         parser.add_argument(
             *spellings, dest=row.name, default=argparse.SUPPRESS, action="append" if row.kind.repeatable else "store"
         )
@@ -135,7 +135,7 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
     found, unknown = parser.parse_known_args(arguments)
     for argument in unknown:
         name = argument.partition("=")[0]
-        raise _UsageError(f"{name}: there is no such flag; {nearest(name, known)}")
+        raise _UsageError(f"{name}: unknown flag; {nearest(name, known)}")
     flags: dict[str, Any] = vars(found)
     return flags, flags.pop("rest")
 
@@ -208,7 +208,7 @@ def reference() -> str:
 _REFERENCE = """\
 # Settings of the gateway
 
-Generated from the table in `proxy/settings/table.py`; a test fails when this page differs from it.
+Generated from the table in `proxy/settings/table/`; a test fails when this page differs from it.
 
 A value comes from the flag, else from the TOML file named by `--config`, else from the default. Keys stand at the top
 level of the file; those marked · may also stand in a route, which then differs from the top level in them:

@@ -123,8 +123,8 @@ TLS_HANDSHAKE = _client("tls_handshake", 0, "The TLS handshake failed")
 TLS_TIMEOUT = Failure("tls_timeout", Blame.CLIENT_SLOW, 0, "The TLS handshake took too long")
 
 # The PROXY protocol: what comes before HTTP cannot be answered in it.
-PROXY_HEADER = _client("introduction", 0, "A PROXY protocol header is malformed")
-INTRODUCTION_TIMEOUT = Failure("introduction_timeout", Blame.CLIENT_SLOW, 0, "A PROXY protocol header came too slowly")
+PROXY_HEADER = _client("proxy_header", 0, "A PROXY protocol header is malformed")
+PROXY_HEADER_TIMEOUT = Failure("proxy_header_timeout", Blame.CLIENT_SLOW, 0, "A PROXY protocol header came too slowly")
 NOT_TRUSTED = _client("not_trusted", 0, "Only trusted proxies may connect where the PROXY protocol is spoken")
 
 # Who may not come in, or asks too much.

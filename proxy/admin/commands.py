@@ -118,7 +118,7 @@ class Commands:
             raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
         for peer in peers:
             if leads_here(peer.address, self._settings()):
-                raise _Refused(409, f"{peer.address} is an address of the gateway itself; name the application's")
+                raise _Refused(409, f"{peer.address} is the gateway's own address; use the application's")
         by = tuple(map(str, peers))
         if "peer" in given:
             views = self._having(given["peer"], EVERY)

@@ -63,7 +63,8 @@ def status(
             if name not in in_use and view.snapshot.busy
         ],
         "maintenance": {"all": EVERY in overrides.maintained, "routes": sorted(overrides.maintained - {EVERY})},
-        "orders": overrides.version,
+        "overrides": overrides.version,
+        "orders": overrides.version,  # the name before
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
@@ -126,7 +127,8 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
 
     return {
         "connections": {"idle": total(Gauge.PARKED), "active": total(Gauge.ACTIVE), "tunnel": total(Gauge.TUNNELS)},
-        "requests_held": total(Gauge.HELD),
+        "requests_retry_waiting": total(Gauge.RETRY_WAITING),
+        "requests_held": total(Gauge.RETRY_WAITING),  # the name before
         "requests_queued": total(Gauge.QUEUED),
         "spooled_bytes": total(Gauge.SPOOLED),
     }
@@ -199,6 +201,6 @@ def _worker(slot: Slot, overrides: Overrides) -> dict[str, Any]:
         },
         "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
         "requests": sum(slot.durations()),
-        "requests_held": slot.gauge(Gauge.HELD),
+        "requests_retry_waiting": slot.gauge(Gauge.RETRY_WAITING),
         "spooled_bytes": slot.gauge(Gauge.SPOOLED),
     }

@@ -68,7 +68,7 @@ def _traffic(before: Reading | None, now: Reading) -> Table:
         ("in", f"{size(rate(since, now, 'totals', 'received'))}/s"),
         ("out", f"{size(rate(since, now, 'totals', 'sent'))}/s"),
         ("connections", f"{open_now['active']} active, {open_now['idle']} idle, {open_now['tunnel']} WebSockets"),
-        ("waiting", f"{now['requests_held'] + now['requests_queued']}"),
+        ("waiting", f"{now['requests_retry_waiting'] + now['requests_queued']}"),
     )
     for _ in cells:
         table.add_column()

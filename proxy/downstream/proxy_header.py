@@ -61,7 +61,7 @@ class ProxyHeader(Stream):
             self._front.admit(self._sock, self._peer if endpoints is None else endpoints.source)
 
     def expire(self) -> None:
-        self._refuse(errors.INTRODUCTION_TIMEOUT)
+        self._refuse(errors.PROXY_HEADER_TIMEOUT)
 
     def _refuse(self, failure: Failure) -> None:
         self._front.context.counters.rejected(failure.reason)

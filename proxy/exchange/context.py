@@ -36,6 +36,6 @@ class ExchangeContext:
     access_log: AccessLog
     request_ids: RequestIds
     tunnels: dict[OpenTunnel, TunnelOrigin]
-    held: Waiting
-    """Requests that wait for an upstream."""
+    retry_waiting: Waiting
+    """Requests that wait for an upstream that refuses connections."""
     limits: WorkerLimits

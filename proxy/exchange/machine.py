@@ -49,7 +49,7 @@ from proxy.exchange.states import (
     Wait,
 )
 from proxy.exchange.tunnel import Tunnel
-from proxy.exchange.upstream_leg import HOLD_PAUSE, IDEMPOTENT, UpstreamLeg
+from proxy.exchange.upstream_leg import IDEMPOTENT, RETRY_PAUSE, UpstreamLeg
 from proxy.net.spool import Spool
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upload import Stale
@@ -132,7 +132,7 @@ class Exchange(UpstreamLeg):
                 error = self._stale(stale)
                 if error is None:
                     self.state = LEASE
-                    gevent.sleep(HOLD_PAUSE)
+                    gevent.sleep(RETRY_PAUSE)
                     continue
                 self._fail(error)
             except (ExchangeError, ClientGone) as error:

@@ -32,7 +32,7 @@ from proxy.wire.response import ResponseHead
 QUEUE, CONNECT = Phase.QUEUE, Phase.CONNECT
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
-HOLD_PAUSE = 0.1
+RETRY_PAUSE = 0.1
 """Seconds between two attempts: an upstream that is killed loses its connections a moment before its listener."""
 
 
@@ -112,7 +112,7 @@ class UpstreamLeg:
         return self._repeatable
 
     def _stale(self, stale: Stale) -> ExchangeError | None:
-        """The upstream closed without a word: why the exchange fails, or None to ask once more after `HOLD_PAUSE`."""
+        """The upstream closed without a word: why the exchange fails, or None to ask once more after `RETRY_PAUSE`."""
         lease, self._lease = self._lease, None
         assert lease is not None
         assert self._pool is not None
@@ -210,13 +210,13 @@ class UpstreamLeg:
                     self._queue = begun - started
                     return lease
             self._connecting = QUEUE
-            if monotonic() - started + HOLD_PAUSE > settings.hold:
-                raise ExchangeError(errors.UNAVAILABLE if settings.hold else errors.CONNECT_REFUSED, detail)
+            if monotonic() - started + RETRY_PAUSE > settings.retry_wait:
+                raise ExchangeError(errors.UNAVAILABLE if settings.retry_wait else errors.CONNECT_REFUSED, detail)
             if not held:
                 held = True
-                self._context.counters.hold()
-            with self._context.held:
-                gevent.sleep(HOLD_PAUSE)
+                self._context.counters.retry_waited()
+            with self._context.retry_waiting:
+                gevent.sleep(RETRY_PAUSE)
             pools = route.cluster.newest.in_turn(self._request)
             begun = monotonic()
 

@@ -36,7 +36,7 @@ class Total(IntEnum):
     SENT = 2  # bytes to clients
     ACCEPTED = 3  # client connections
     RETRIES = 4
-    HOLDS = 5
+    RETRY_WAITS = 5  # requests that waited for an upstream that refused connections
     LOG_LOST = 6  # lines
     TUNNELS = 7  # upgrades that succeeded
     TUNNEL_RECEIVED = 8
@@ -56,7 +56,7 @@ class Gauge(IntEnum):
     PARKED = 0  # client connections without a request in flight
     ACTIVE = 1  # client connections with one
     TUNNELS = 2
-    HELD = 3  # requests waiting for an upstream
+    RETRY_WAITING = 3  # requests waiting for an upstream that refuses connections
     UPSTREAM_IDLE = 4
     UPSTREAM_BUSY = 5
     UTILISATION = 6  # millionths of a core over the last sample
@@ -209,8 +209,8 @@ class Counters:
     def fields_dropped(self, count: int) -> None:
         self._words[Total.FIELDS_DROPPED] += count
 
-    def hold(self) -> None:
-        self._words[Total.HOLDS] += 1
+    def retry_waited(self) -> None:
+        self._words[Total.RETRY_WAITS] += 1
 
     def log_lost(self, lines: int) -> None:
         self._words[Total.LOG_LOST] += lines

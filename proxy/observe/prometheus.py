@@ -1,4 +1,4 @@
-"""The board as Prometheus text."""
+"""Metrics of all workers in the Prometheus text format."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,17 +17,18 @@ _MICRO = 1e6
 _TOTALS = (
     (Total.ACCEPTED, "connections_accepted", "Client connections accepted"),
     (Total.RECEIVED, "received_bytes", "Bytes received from clients with requests"),
-    (Total.SENT, "sent_bytes", "Bytes sent to clients with answers"),
-    (Total.RETRIES, "retries", "Requests sent again on a fresh upstream connection"),
-    (Total.FIELDS_DROPPED, "request_fields_dropped", "Request fields that were not passed on for their names"),
-    (Total.HOLDS, "holds", "Requests that waited for an upstream that refused connections"),
-    (Total.TUNNELS, "tunnels_opened", "Upgrades that succeeded"),
+    (Total.SENT, "sent_bytes", "Bytes sent to clients with responses"),
+    (Total.RETRIES, "retries", "Requests retried on a new upstream connection"),
+    (Total.FIELDS_DROPPED, "request_fields_dropped", "Request fields dropped because of their names"),
+    (Total.RETRY_WAITS, "retry_waits", "Requests that waited for an upstream that refused connections"),
+    (Total.RETRY_WAITS, "holds", "Former name of aragora_proxy_retry_waits_total"),
+    (Total.TUNNELS, "tunnels_opened", "Successful upgrades"),
     (Total.TUNNEL_RECEIVED, "tunnel_received_bytes", "Bytes received from clients through tunnels"),
     (Total.TUNNEL_SENT, "tunnel_sent_bytes", "Bytes sent to clients through tunnels"),
     (Total.HANDSHAKES, "tls_handshakes", "TLS handshakes completed"),
-    (Total.RESUMED, "tls_resumptions", "TLS handshakes that a session ticket shortened"),
-    (Total.SPOOLS_REFUSED, "spools_refused", "Bodies that got no room on disk, or no more of it"),
-    (Total.STARTS, "worker_starts", "Worker processes started, those that replaced dead ones included"),
+    (Total.RESUMED, "tls_resumptions", "TLS handshakes resumed with a session ticket"),
+    (Total.SPOOLS_REFUSED, "spools_refused", "Request or response bodies that found no room on disk"),
+    (Total.STARTS, "worker_starts", "Worker processes started, including replacements"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
 )
 
@@ -46,9 +47,16 @@ _GAUGES = (
     ),
 )
 
+_SUMS = (
+    (Gauge.RETRY_WAITING, "retry_waiting", "Requests waiting for an upstream that refuses connections"),
+    (Gauge.RETRY_WAITING, "requests_held", "Former name of aragora_proxy_retry_waiting"),
+    (Gauge.QUEUED, "queue_waiting", "Requests queued for a peer that is at its connection limit"),
+    (Gauge.SPOOLED, "spooled_bytes", "Bytes of request and response bodies on disk"),
+)
+
 
 def render(board: Board, version: str) -> bytes:
-    """Everything all workers counted, in the Prometheus text format."""
+    """The body of a scrape."""
     registry = CollectorRegistry()
     registry.register(_BoardCollector(board, version))
     return generate_latest(registry)
@@ -73,25 +81,12 @@ class _BoardCollector(Collector):
             for which, state in members:
                 family.add_metric([state], sum(slot.gauge(which) for slot in alive))
             yield family
-        yield GaugeMetricFamily(
-            _PREFIX + "requests_held",
-            "Requests waiting for an upstream now",
-            sum(slot.gauge(Gauge.HELD) for slot in alive),
-        )
-        yield GaugeMetricFamily(
-            _PREFIX + "queue_waiting",
-            "Requests waiting for a peer that is full now",
-            sum(slot.gauge(Gauge.QUEUED) for slot in alive),
-        )
-        yield GaugeMetricFamily(
-            _PREFIX + "spooled_bytes",
-            "Bytes of request and response bodies on disk now",
-            sum(slot.gauge(Gauge.SPOOLED) for slot in alive),
-        )
+        for which, name, doc in _SUMS:
+            yield GaugeMetricFamily(_PREFIX + name, doc, sum(slot.gauge(which) for slot in alive))
         yield _certificates(alive)
         yield GaugeMetricFamily(
             _PREFIX + "certificate_faults",
-            "Files of certificates that cannot be used now; those read before are served on",
+            "Certificate files that cannot be used; the gateway keeps serving the previous ones",
             max((slot.gauge(Gauge.CERTIFICATE_FAULTS) for slot in alive), default=0),
         )
         yield from _workers(slots, alive)
@@ -99,7 +94,7 @@ class _BoardCollector(Collector):
             _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started
         )
         build = GaugeMetricFamily(
-            _PREFIX + "build_info", "Always 1; the label says which version runs", labels=["version"]
+            _PREFIX + "build_info", "Always 1; the label is the running version", labels=["version"]
         )
         build.add_metric([self._version], 1)
         yield build
@@ -111,7 +106,7 @@ def _requests(slots: list[Slot]) -> Metric:
         for method, status_class, count in slot.requests():
             counts[method, status_class] += count
     family = CounterMetricFamily(
-        _PREFIX + "requests", "Finished exchanges; code 0xx: the client got no answer", labels=["method", "code"]
+        _PREFIX + "requests", "Finished exchanges; code 0xx: no response was sent", labels=["method", "code"]
     )
     for (method, status_class), count in counts.items():
         if count:
@@ -122,7 +117,8 @@ def _requests(slots: list[Slot]) -> Metric:
 def _durations(slots: list[Slot]) -> Metric:
     buckets = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
     family = HistogramMetricFamily(
-        _PREFIX + "request_duration_seconds", "From the first byte of a request to the last byte of its answer"
+        _PREFIX + "request_duration_seconds",
+        "Seconds from the first byte of a request to the last byte of its response",
     )
     cumulative: list[tuple[str, float]] = []
     seen = 0
@@ -134,7 +130,7 @@ def _durations(slots: list[Slot]) -> Metric:
 
 
 def peer_views(slots: list[Slot]) -> dict[str, PeerView]:
-    """All peers: counters of all slots together, connections too, and the worst that any worker sees."""
+    """All peers: counters and connections summed over the slots, and the worst state that any worker sees."""
     known: dict[str, PeerView] = {}
     for slot in slots:
         for name, view in slot.peers():
@@ -162,15 +158,15 @@ def _peers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
     views = peer_views(slots)
     for field, metric, doc in (
         ("connects", "upstream_connects", "Connections opened to a peer"),
-        ("reuses", "upstream_reuses", "Requests sent on a connection that was already open"),
-        ("failures", "upstream_failures", "Connects and exchanges that failed at a peer"),
+        ("reuses", "upstream_reuses", "Requests sent on an open connection"),
+        ("failures", "upstream_failures", "Failed connects and exchanges of a peer"),
     ):
         family = CounterMetricFamily(_PREFIX + metric, doc, labels=["peer"])
         for peer, view in views.items():
             family.add_metric([peer], getattr(view, field))
         yield family
     up = GaugeMetricFamily(
-        _PREFIX + "peer_up", "1 while every worker sends requests to a peer, 0 while one does not", labels=["peer"]
+        _PREFIX + "peer_up", "1 if all workers send requests to a peer, 0 if any does not", labels=["peer"]
     )
     for peer, view in peer_views(alive).items():
         if view.snapshot.state is not PeerState.UNKNOWN:
@@ -179,7 +175,7 @@ def _peers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
 
 
 def failure_counts(slots: list[Slot]) -> dict[str, tuple[int, int]]:
-    """By reason: heads refused, exchanges that failed later."""
+    """By reason: refused heads, and exchanges that failed later."""
     counts: dict[str, tuple[int, int]] = {}
     for slot in slots:
         for reason, refused, failed in slot.reasons():
@@ -191,9 +187,9 @@ def failure_counts(slots: list[Slot]) -> dict[str, tuple[int, int]]:
 def _failures(slots: list[Slot]) -> Iterator[Metric]:
     counts = failure_counts(slots)
     refusals = CounterMetricFamily(
-        _PREFIX + "requests_rejected", "Requests refused before any upstream saw them", labels=["reason"]
+        _PREFIX + "requests_rejected", "Requests refused before they reached an upstream", labels=["reason"]
     )
-    failures = CounterMetricFamily(_PREFIX + "failures", "Requests refused or failed, by cause", labels=["reason"])
+    failures = CounterMetricFamily(_PREFIX + "failures", "Requests refused or failed, by reason", labels=["reason"])
     for reason, (refused, failed) in counts.items():
         if refused:
             refusals.add_metric([reason], refused)
@@ -202,13 +198,13 @@ def _failures(slots: list[Slot]) -> Iterator[Metric]:
     yield failures
     yield CounterMetricFamily(
         _PREFIX + "rate_limited",
-        "Requests refused because their client asks too often",
+        "Requests refused by a rate limit",
         sum(counts.get(RATE_LIMITED, (0, 0))),
     )
 
 
 def certificate_expiries(alive: list[Slot]) -> dict[str, int]:
-    """Certificates being served, and the unix second of expiry; of two views the earlier."""
+    """Unix time at which each served certificate expires; of two views the earlier."""
     known: dict[str, int] = {}
     for slot in alive:
         for name, expiry in slot.certificates():
@@ -227,13 +223,15 @@ def _certificates(alive: list[Slot]) -> Metric:
 
 def _workers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:
     yield GaugeMetricFamily(_PREFIX + "workers", "Worker processes alive", len(alive))
-    cpu = CounterMetricFamily(_PREFIX + "worker_cpu_seconds", "Processor time by worker slot", labels=["worker"])
+    cpu = CounterMetricFamily(
+        _PREFIX + "worker_cpu_seconds", "Processor time by worker slot, in seconds", labels=["worker"]
+    )
     for slot in slots:
         cpu.add_metric([str(slot.index)], slot.total(Total.CPU) / _MICRO)
     yield cpu
     for which, name, doc, scale in (
-        (Gauge.UTILISATION, "worker_utilisation_ratio", "Share of a core used over the last second", _MICRO),
-        (Gauge.DRAINING, "worker_draining", "1 while a worker finishes what it has and takes nothing new", 1.0),
+        (Gauge.UTILISATION, "worker_utilisation_ratio", "Fraction of a core used over the last second", _MICRO),
+        (Gauge.DRAINING, "worker_draining", "1 while a worker drains", 1.0),
     ):
         family = GaugeMetricFamily(_PREFIX + name, doc, labels=["worker"])
         for slot in alive:

@@ -60,8 +60,8 @@ class Upstreams:
             settings.health_fall,
             settings.slow_start,
         )
-        introduction = settings.proxy_protocol_out
-        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health, introduction)
+        proxy_protocol = settings.proxy_protocol_out
+        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health, proxy_protocol)
         pool = self._pools.get(key)
         if pool is None:
             context = self._context
@@ -74,7 +74,7 @@ class Upstreams:
                 idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
                 reuse_unsafe=settings.reuse_unsafe,
                 health=health,
-                proxy_protocol=introduction,
+                proxy_protocol=proxy_protocol,
             )
         return pool
 

@@ -40,7 +40,7 @@ class Sampling:
         counters.gauge(Gauge.TUNNELS, len(context.tunnels))
         counters.gauge(Gauge.ACTIVE, serving)
         counters.gauge(Gauge.PARKED, max(0, connections - serving - len(context.tunnels)))
-        counters.gauge(Gauge.HELD, context.held.count)
+        counters.gauge(Gauge.RETRY_WAITING, context.retry_waiting.count)
         counters.gauge(Gauge.UPSTREAM_IDLE, sum(pool.idle_count for pool in upstreams.pools))
         counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.busy for pool in upstreams.pools))
         counters.gauge(Gauge.QUEUED, upstreams.queued(tables))

@@ -133,7 +133,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             access_log=access_log,
             request_ids=RequestIds(),
             tunnels={},
-            held=Waiting(),
+            retry_waiting=Waiting(),
             limits=shared.limits.worker(slot),
         )
         room.share(counters.spooled, shared.board.spooled, counters.spool_refused)

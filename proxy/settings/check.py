@@ -53,11 +53,11 @@ def _own(settings: Settings) -> list[Address]:
 def _upstream_problems(settings: Settings) -> list[str]:
     found = []
     if not settings.upstream and not settings.routes and not serves_itself(settings):
-        found.append("--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080")
+        found.append("--upstream is missing: set the application's address, such as --upstream 127.0.0.1:8080")
     everywhere = (settings, *(route.settings for route in settings.routes))
     peers = {peer.address for one in everywhere for peer in one.upstream}
     found += [
-        f"--upstream {address}: is an address of the gateway itself; name the application's"
+        f"--upstream {address}: is the gateway's own address; use the application's"
         for address in peers
         if leads_here(address, settings)
     ]
@@ -76,26 +76,26 @@ def _leads_to(address: Address, listener: Address) -> bool:
 def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
     found = []
     if settings.admin in (*settings.bind, *settings.bind_plain) and settings.admin in own:
-        found.append(f"--admin {settings.admin}: is also a --bind address; give it its own port, or 'off'")
+        found.append(f"--admin {settings.admin}: is also a --bind address; choose another port, or 'off'")
     found += [
-        f"--bind-plain {address}: is also a --bind address; leave one of them out"
+        f"--bind-plain {address}: is also a --bind address; remove one of them"
         for address in settings.bind_plain
         if address in settings.bind and address in own
     ]
     found += [
-        f"--{'admin' if address == settings.admin else 'bind'} {address}: {other} takes what comes there too; "
-        "leave one of them out"
+        f"--{'admin' if address == settings.admin else 'bind'} {address}: {other} accepts the same connections; "
+        "remove one of them"
         for address in own
         for other in own
         if address != other and _leads_to(address, other)
     ]
     if settings.admin and not settings.admin.loopback and not settings.admin_token_file:
         found.append(
-            f"--admin {settings.admin}: other machines can reach it; give --admin-token-file, a loopback "
+            f"--admin {settings.admin}: reachable from other machines; add --admin-token-file, or use a loopback "
             "address such as 127.0.0.1:9180, or a unix socket"
         )
     if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
-        found.append("--proxy-protocol on: names nobody who may send it; add --trusted-proxies")
+        found.append("--proxy-protocol needs --trusted-proxies")
     return found
 
 
@@ -103,25 +103,25 @@ def _tls_problems(settings: Settings) -> list[str]:
     found = []
     if bool(settings.tls_cert) != bool(settings.tls_key):
         given, missing = ("cert", "key") if settings.tls_cert else ("key", "cert")
-        found.append(f"--tls-{given}: needs --tls-{missing} beside it")
+        found.append(f"--tls-{given} needs --tls-{missing}")
     if settings.bind_plain and not settings.secure:
-        found.append("--bind-plain is for plain HTTP beside TLS; without a certificate --bind is plain already")
+        found.append("--bind-plain needs TLS on --bind; without a certificate --bind already serves plain HTTP")
     found += [
-        f"--domain {name}: certificates for wildcards are not obtained here; name each host, or give one with "
+        f"--domain {name}: ACME cannot obtain wildcard certificates here; list each host, or provide one with "
         "--tls-cert"
         for name in settings.domain
         if settings.acme and name.startswith("*.")
     ]
     if settings.acme and not settings.domain:
-        found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
+        found.append(f"--acme {settings.acme} needs the names to obtain certificates for; add --domain")
     if settings.domain and not settings.acme and settings.tls == "off":
-        found.append("--domain: is for certificates that are obtained; add --acme EMAIL, or remove it")
+        found.append("--domain has no effect without ACME; add --acme EMAIL, or remove it")
     if settings.acme and not settings.state_dir:
-        found.append("--acme: needs a directory for the account and the keys; add --state-dir")
+        found.append("--acme needs a directory for the account and the keys; add --state-dir")
     if settings.tls_client_ca and not settings.secure:
         found.append(
-            f"--tls-client-ca {settings.tls_client_ca}: clients show certificates over TLS alone, which is "
-            "not spoken here; add --tls-cert and --tls-key, or --acme"
+            f"--tls-client-ca {settings.tls_client_ca}: client certificates need TLS; "
+            "add --tls-cert and --tls-key, or --acme"
         )
     return found
 
@@ -146,7 +146,7 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
     settings = route.settings
     found = []
     if not settings.upstream and not serves_itself(settings):
-        found.append("answers nothing; give it upstream, redirect, respond, root or gateway_health")
+        found.append("does not say how to respond; add upstream, redirect, respond, root or gateway_health")
     found += _answer_problems(settings, top)
     for key in ("basic_auth", "root"):
         path = getattr(settings, key)
@@ -161,14 +161,16 @@ def _answer_problems(settings: Settings, known: Settings | None = None) -> list[
     unlike = settings.dot_segments == "pass" and settings.forward_auth
     if unlike and not (known and known.dot_segments == "pass" and known.forward_auth):
         found.append(
-            "dot_segments and forward_auth: the service may read another path than the application; remove one"
+            "dot_segments and forward_auth: the service and the application may see different paths; remove one"
         )
     ways = [key for key in ANSWERS if getattr(settings, key)]
     if len(ways) > 1:
-        found.append(f"{ways[0]} and {ways[1]} both say how requests are answered; remove one")
+        found.append(f"{ways[0]} and {ways[1]} exclude each other; remove one")
     every_page = settings.cors_credentials and "*" in settings.cors_origins
     if every_page and not (known and known.cors_credentials and known.cors_origins == settings.cors_origins):
-        found.append('cors_credentials with cors_origins = "*" would let every page act for its visitor; list them')
+        found.append(
+            'cors_credentials with cors_origins = "*" would let any page act for its visitors; list the origins'
+        )
     pages = (settings.error_pages, settings.maintenance_page)
     if known is None or pages != (known.error_pages, known.maintenance_page):
         found += _page_problems(settings)
@@ -197,7 +199,7 @@ def _auth_problems(settings: Settings) -> list[str]:
         except ValueError as problem:
             found.append(f"--basic-auth {path}: {problem}")
     found += [
-        f"--forward-auth {url}: asked over http only; name an address of this machine"
+        f"--forward-auth {url}: https is not supported here; use an http address on this machine"
         for url in {one.forward_auth for one in everywhere}
         if url.startswith("https:")
     ]
@@ -207,14 +209,14 @@ def _auth_problems(settings: Settings) -> list[str]:
 def _unreadable(key: str, path: Path) -> list[str]:
     kind = "directory" if key == "root" else "file"
     if not (path.is_dir() if kind == "directory" else path.is_file()):
-        return [f"{key} {path}: there is no such {kind}; create it"]
+        return [f"{key} {path}: no such {kind}; create it"]
     return [] if os.access(path, os.R_OK) else [f"{key} {path}: cannot be read; change its permissions"]
 
 
 def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
     found: list[str] = []
     if settings.spool_dir is not None and not os.access(settings.spool_dir, os.W_OK | os.X_OK):
-        found.append(f"--spool-dir {settings.spool_dir}: not a directory that can be written to; create it")
+        found.append(f"--spool-dir {settings.spool_dir}: not a writable directory; create it")
     for flag, file in (
         ("--pidfile", settings.pidfile),
         ("--access-log", settings.access_log),
@@ -222,7 +224,7 @@ def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
     ):
         if file and file not in ("-", "off"):
             if not Path(file).parent.is_dir():
-                found.append(f"{flag} {file}: there is no directory {Path(file).parent}; create it")
+                found.append(f"{flag} {file}: no directory {Path(file).parent}; create it")
             elif Path(file).is_dir():
                 found.append(f"{flag} {file}: is a directory; name a file")
     for key in ("basic_auth", "root", "tls_cert", "tls_key", "tls_client_ca", "acme_ca"):
@@ -238,13 +240,13 @@ def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
         ("--admin-group", settings.admin_group, "group", _known_group),
     ):
         if name and not known(name):
-            found.append(f"{flag} {name}: there is no such {kind} on this machine; create it or name another")
+            found.append(f"{flag} {name}: no such {kind} on this machine; create it or use another")
     if (
         (settings.user or settings.group)
         and os.geteuid() != 0
         and (settings.user != pwd.getpwuid(os.geteuid()).pw_name)
     ):
-        found.append("--user/--group: only root can change user; start as root or leave them out")
+        found.append("--user/--group: only root can change user; start as root or remove them")
     return found
 
 

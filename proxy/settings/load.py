@@ -1,4 +1,4 @@
-"""Reading settings: flags over the TOML file over the defaults, every mistake named."""
+"""Reading settings: flags over the TOML file over the defaults. All mistakes are reported together."""
 
 import difflib
 import re
@@ -18,22 +18,23 @@ from proxy.settings.values.files import read_file
 MAX_FILE = 1 << 20
 _MOST_TABLES = 256
 _MATCHING = ("name", "host", "path", "exact")
-_KNOWN = (*_MATCHING, "route", "certificate")
-_UNREAD = re.compile(r"%|//|/\.{1,2}(?:/|$)")  # what a request's path has no more when routes are compared with it
+_TABLES = ("route", "certificate")
+_SPELLINGS = {name: row.name for name, row in NAMES.items()} | {name: name for name in (*_MATCHING, *_TABLES)}
+_UNREAD = re.compile(r"%|//|/\.{1,2}(?:/|$)")  # absent from a decoded request path, which routes are compared with
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """The mend of a misspelt name: the nearest known one, or where all are listed."""
+def nearest(name: str, names: Mapping[str, str]) -> str:
+    """The fix for a misspelt name: the nearest of `names` (the current name by spelling), or where all are listed."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else "python -m proxy --help lists all settings"
+    return f"did you mean {names[close[0]]}?" if close else "python -m proxy --help lists all settings"
 
 
 def load(flags: Mapping[str, str | list[str]], path: Path | None = None, served: Container[Path] = ()) -> Settings:
     """Read flags (by setting name, as typed) over the file at `path` over the defaults.
 
-    Files of certificates that are `served` already need not be there any more. Raises `SettingsError` with every
-    mistake found, not the first only.
+    Certificate files that are `served` already need not exist any more. Raises `SettingsError` with every mistake
+    found, not only the first.
     """
     mistakes: list[str] = []
     chosen: dict[str, Any] = {}
@@ -96,7 +97,7 @@ class _File:
 
     def values(self) -> dict[str, Any]:
         """The top level's settings, checked one by one."""
-        own = {key: value for key, value in self._document.items() if key not in ("route", "certificate")}
+        own = {key: value for key, value in self._document.items() if key not in _TABLES}
         return self._settings(own, f"{self._path}", 0)
 
     def routes(self, top: Settings) -> tuple[RouteSettings, ...]:
@@ -105,10 +106,10 @@ class _File:
         found = [self._route(base, *table) for table in self._tables("route")]
         names = [route.name for route in found]
         for name in {name for name in names if names.count(name) > 1}:
-            self._mistakes.append(f"{self._path}: two routes are called {name}; give one another 'name'")
+            self._mistakes.append(f"{self._path}: duplicate route name {name}; rename one")
         if replace(top, routes=()).all_routes and "default" in names:
             self._mistakes.append(
-                f"{self._path}: route default: is the name of what the top of the file serves; give it another 'name'"
+                f"{self._path}: route default: the name is reserved for what the top level serves; rename it"
             )
         self._check_reached(found)
         return tuple(found)
@@ -120,7 +121,7 @@ class _File:
                 other = first.setdefault((host, route.path, route.exact), route.name)
                 if other != route.name:
                     self._mistakes.append(
-                        f"{self._path}: route {route.name}: takes the same requests as route {other}:"
+                        f"{self._path}: route {route.name}: matches the same requests as route {other}:"
                         f" {host or 'any host'}, {route.path}; change one or remove it"
                     )
 
@@ -132,7 +133,9 @@ class _File:
             for key, raw in values.items():
                 if key not in ("cert", "key"):
                     at = self._at(place, start, key)
-                    self._mistakes.append(f"{at}: a certificate has 'cert' and 'key'; remove it")
+                    self._mistakes.append(
+                        f"{at}: unknown key of [[certificate]], which takes 'cert' and 'key'; remove it"
+                    )
                     continue
                 try:
                     paths[key] = kinds.PATH.read(raw)
@@ -141,7 +144,7 @@ class _File:
             if len(paths) == 2:
                 found.append(Certificate(paths["cert"], paths["key"]))
             elif not {"cert", "key"} <= values.keys():
-                self._mistakes.append(f"{place}: needs both cert and key, paths of PEM files")
+                self._mistakes.append(f"{place}: needs both 'cert' and 'key', paths of PEM files")
         return tuple(found)
 
     def placed(self, problem: str, flags: Mapping[str, object]) -> str:
@@ -189,7 +192,7 @@ class _File:
             try:
                 hosts = web.DOMAINS.read(values["host"])
                 if not hosts:
-                    raise ValueError("names no host; leave it out for all of them")
+                    raise ValueError("empty list; leave it out to match all hosts")
             except ValueError as problem:
                 self._mistakes.append(f"{self._at(place, start, 'host')} = {kinds.toml(values['host'])}: {problem}")
         if "path" in values and "exact" in values:
@@ -203,7 +206,7 @@ class _File:
         elif _UNREAD.search(path):
             at = self._at(place, start, key)
             self._mistakes.append(
-                f"{at} = {kinds.toml(path)}: no request has such a path once it is decoded; "
+                f"{at} = {kinds.toml(path)}: never matches, since requests are compared after decoding; "
                 "write it without %, // and dot segments"
             )
         return hosts, path, key == "exact"
@@ -214,11 +217,11 @@ class _File:
             row = NAMES.get(key)
             at = self._at(place, start, key)
             if row is None:
-                self._mistakes.append(f"{at}: there is no such setting; {nearest(key, [*NAMES, *_KNOWN])}")
+                self._mistakes.append(f"{at}: unknown setting; {nearest(key, _SPELLINGS)}")
             elif row.name == "config":
-                self._mistakes.append(f"{at}: a file cannot name another; remove it")
+                self._mistakes.append(f"{at}: not allowed in a file; remove it")
             elif routed_only and not row.routed:
-                self._mistakes.append(f"{at}: is not a route's to say; move it to the top of the file")
+                self._mistakes.append(f"{at}: not allowed inside [[route]]; move it to the top level")
             elif row.name in chosen:
                 self._mistakes.append(f"{at}: given twice, as {row.name} and as an alias of it; remove one")
             else:

@@ -56,19 +56,19 @@ def load_pages(directory: Path | None, maintenance: Path | None) -> ErrorPages:
         try:
             files = sorted(path for path in directory.iterdir() if path.suffix in (".html", ".json"))
         except OSError as error:
-            raise ValueError(f"{directory}: {error.strerror}; name a directory of pages such as 404.html") from None
+            raise ValueError(f"{directory}: {error.strerror}; expected a directory of pages such as 404.html") from None
         if len(files) > _MOST_PAGES:
-            raise ValueError(f"{directory}: holds {len(files)} pages; at most {_MOST_PAGES} are read, remove the rest")
+            raise ValueError(f"{directory}: {len(files)} pages, more than {_MOST_PAGES}; remove some")
         for path in files:
             if not _NAME.fullmatch(path.name):
                 raise ValueError(
-                    f"{path}: is named neither for a status (404.html), a class (5xx.json) nor a reason "
-                    "(maintenance.html); rename it"
+                    f"{path}: unexpected name; name it after a status (404.html), a class (5xx.json) or a reason "
+                    "(maintenance.html)"
                 )
             templates[path.name] = _read(path)
     if maintenance is not None:
         if maintenance.suffix not in (".html", ".json"):
-            raise ValueError(f"{maintenance}: expected a page that ends in .html or .json")
+            raise ValueError(f"{maintenance}: expected a file name that ends in .html or .json")
         templates[f"maintenance{maintenance.suffix}"] = _read(maintenance)
     return ErrorPages(templates)
 
@@ -77,7 +77,7 @@ def _read(path: Path) -> str:
     try:
         text = read_file(path, MAX_PAGE).decode()
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+        raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
     if path.suffix == ".json":

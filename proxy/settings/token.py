@@ -13,7 +13,7 @@ def read_token(path: Path) -> bytes:
     token = read_file(path, MOST).strip()
     if len(token) < LEAST or not token.isascii() or not token.decode().isprintable():
         raise ValueError(
-            f"holds no token: write at least {LEAST} printable characters on one line, such as "
+            f"no token found: write at least {LEAST} printable characters on one line, such as "
             "openssl rand -hex 32 makes"
         )
     return token

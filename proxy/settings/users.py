@@ -29,8 +29,8 @@ def read_users(path: Path) -> dict[bytes, bytes]:
         if int(found[1]) > _HIGHEST_COST:
             raise ValueError(f"line {number}: cost {int(found[1])} takes too long; at most {_HIGHEST_COST}")
         if user in users:
-            raise ValueError(f"line {number}: user stands there twice; remove one line")
+            raise ValueError(f"line {number}: duplicate user; remove one line")
         users[user] = hashed
     if not users:
-        raise ValueError("names no user; add one with htpasswd -B FILE USER")
+        raise ValueError("no users; add one with htpasswd -B FILE USER")
     return users

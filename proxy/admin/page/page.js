@@ -138,7 +138,7 @@ function tiles(now, reading) {
   write($("now-failed"), `${count(now.failures)} in all`);
   mark($("tile-failing"), "data-kind", now.failing >= 0.01 ? "bad" : "calm");
   write($("now-open"), count(open.active + open.idle + open.tunnel));
-  const waiting = reading.requests_held + reading.requests_queued;
+  const waiting = reading.requests_retry_waiting + reading.requests_queued;
   write($("now-kinds"), `${count(open.active)} active, ${count(open.idle)} idle, ${count(open.tunnel)} WebSockets`
     + (waiting ? `, ${count(waiting)} waiting` : ""));
 }

@@ -37,9 +37,9 @@ class Address:
             try:
                 return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
             except ValueError:
-                raise ValueError("what stands in brackets is not an IPv6 address") from None
+                raise ValueError("no IPv6 address in the brackets") from None
         if ":" in host:
-            raise ValueError("an IPv6 address stands in brackets, such as [::1]:8000")
+            raise ValueError("IPv6 addresses need brackets, such as [::1]:8000")
         if host in ("", "localhost"):
             return cls("127.0.0.1", int(port))
         try:
@@ -104,7 +104,7 @@ class Peer:
             raise ValueError('expected ADDRESS or "ADDRESS weight=N", with a weight from 1')
         address = Address.parse(found[1])
         if not address.path and not address.port:
-            raise ValueError("port 0 cannot be connected to; name the application's port")
+            raise ValueError("port 0 is not allowed here; use the application's port")
         return cls(address, int(found[2] or 1))
 
     def __str__(self) -> str:

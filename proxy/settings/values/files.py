@@ -44,7 +44,7 @@ def _read_pipe(descriptor: int, size: int) -> bytes:
     content = b""
     while len(content) < size:
         if not ready.poll(1000 * max(0.0, end - monotonic())):
-            raise TimeoutError(errno.ETIMEDOUT, f"it is a pipe whose end did not come within {_PATIENCE:.0f} s")
+            raise TimeoutError(errno.ETIMEDOUT, f"pipe not closed by its writer within {_PATIENCE:.0f} s")
         piece = os.read(descriptor, _PIECE)
         if not piece:
             break

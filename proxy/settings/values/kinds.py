@@ -90,9 +90,7 @@ def _limit(raw: Any) -> int:
 def _bound(raw: Any) -> int:
     size = _size(raw, _SIZE_MEND)
     if not size:
-        raise ValueError(
-            "0 is not 'no limit': nothing would be let through, and this limit cannot be off; " + _SIZE_MEND
-        )
+        raise ValueError("0 does not mean 'no limit' here, and this limit cannot be off; " + _SIZE_MEND)
     return size
 
 
@@ -123,7 +121,7 @@ def _age(raw: Any) -> float:
 def _wait(raw: Any) -> float:
     seconds = _duration(raw)
     if not seconds:
-        raise ValueError("0 is not 'never' but at once; expected a duration above it, such as 30s (at most 30d)")
+        raise ValueError("0 does not mean 'never' here; expected a longer duration, such as 30s (at most 30d)")
     return seconds
 
 
@@ -166,7 +164,7 @@ def _texts(raw: Any) -> list[str]:
 def _check_unique(found: tuple[Address, ...]) -> None:
     for address in found:
         if found.count(address) > 1 and (address.port or address.path):
-            raise ValueError(f"{address} stands there twice; remove one")
+            raise ValueError(f"duplicate address {address}; remove one")
 
 
 def _peers(raw: Any) -> tuple[Peer, ...]:
@@ -180,9 +178,9 @@ def _listeners(raw: Any) -> tuple[Address, ...]:
     _check_unique(found)
     for address in found:
         if address.family == socket.AF_UNSPEC:
-            raise ValueError(f"'{address.host}' is a name; listen on an IP address, such as 0.0.0.0 for all")
+            raise ValueError(f"'{address.host}' is a host name; listen on an IP address, or on 0.0.0.0 for all")
         if address.path.startswith("@"):
-            raise ValueError("listen on the path of a file, which has permissions, such as unix:/run/proxy.sock")
+            raise ValueError("abstract sockets have no permissions; use a path such as unix:/run/proxy.sock")
     return found
 
 
@@ -202,7 +200,7 @@ def _admin_socket(raw: Any) -> str:
     text = _text(raw)
     address = Address.parse(text if text.startswith("unix:") else f"unix:{text}")
     if address.path.startswith("@"):
-        raise ValueError("name the path of a file, which has permissions, such as /run/proxy/admin.sock")
+        raise ValueError("abstract sockets have no permissions; use a path such as /run/proxy/admin.sock")
     return address.path
 
 
@@ -215,7 +213,7 @@ def _log(raw: Any) -> str:
 
 def _error_log(raw: Any) -> str:
     if raw in OFF:
-        raise ValueError("expected the path of a file, or '-'; log_level says how little is written")
+        raise ValueError("expected the path of a file, or '-'; to log less, set log_level")
     return "-" if raw == "-" else str(_path(raw))
 
 

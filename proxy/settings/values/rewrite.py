@@ -97,7 +97,7 @@ def _check_request_field(name: str, value: str) -> None:
 
 def _check_response_field(name: str, _value: str) -> None:
     if name.lower() == "host":
-        raise ValueError("'Host' is a field of requests; remove it")
+        raise ValueError("'Host' is a request field; remove it")
 
 
 def _show(found: Fields) -> str:

@@ -166,7 +166,7 @@ def _domains(raw: Any) -> tuple[str, ...]:
     for name in found:
         if not _DOMAIN.fullmatch(name) or len(name) > 253:
             if written := _ascii_name(name):
-                raise ValueError(f"'{name}': requests and certificates spell this name '{written}'; write that")
+                raise ValueError(f"'{name}' is spelt '{written}' in requests and certificates; write that")
             raise ValueError(f"'{name}' is not a host name such as api.example.com or *.example.com")
     return tuple(dict.fromkeys(name.lower() for name in found))
 
@@ -194,13 +194,13 @@ def _origin(text: str) -> str:
         raise ValueError(f"'{text}' is not an origin: scheme://host or scheme://host:port, without a path, or *")
     scheme, host, port = found.groups()
     if "*" in host:
-        raise ValueError(f"'{text}': a * stands for all origins and for no part of one; list each of them")
+        raise ValueError(f"'{text}': * stands for all origins, not for part of one; list each origin")
     if scheme in _DEFAULT_PORTS:
         host = _web_host(text, host)
         port = "" if port is None or port.lstrip("0") in ("", _DEFAULT_PORTS[scheme]) else f":{int(port)}"
         written = f"{scheme}://{host}{port}"
         if written != text.lower():
-            raise ValueError(f"'{text}' is not how browsers write that origin; write {written}")
+            raise ValueError(f"'{text}' is not the form browsers use; write {written}")
     return text.lower()
 
 
@@ -215,14 +215,14 @@ def _web_host(text: str, host: str) -> str:
     except ValueError:
         host = ""
     if not _HOST.fullmatch(host):
-        raise ValueError(f"'{text}' names no host as a browser writes it")
+        raise ValueError(f"'{text}' has no valid host")
     return host
 
 
 def _email(raw: Any) -> str:
     if raw == "" or (isinstance(raw, str) and _EMAIL.fullmatch(raw)):
         return str(raw)
-    raise ValueError("expected an e-mail address; the certificate authority writes to it before a certificate expires")
+    raise ValueError("expected an e-mail address; the CA sends expiry warnings to it")
 
 
 def _status(raw: Any) -> int:
@@ -243,7 +243,7 @@ def _statuses(raw: Any) -> tuple[range, ...]:
             raise ValueError(f"'{text}' is not a status from 200 to 599, such as 204, nor a span such as 200-399")
         found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
     if not found:
-        raise ValueError('names no status; expected statuses such as "200-399", or auto')
+        raise ValueError('no status given; expected statuses such as "200-399", or auto')
     return tuple(found)
 
 
@@ -272,11 +272,13 @@ def _redirect(raw: Any) -> str:
         return ""
     for name in PLACEHOLDER.findall(raw) if isinstance(raw, str) else ():
         if name not in _PLACEHOLDERS:
-            raise ValueError(f"{{{name}}} is unknown; there are " + ", ".join(f"{{{one}}}" for one in _PLACEHOLDERS))
+            raise ValueError(
+                f"unknown placeholder {{{name}}}; known are " + ", ".join(f"{{{one}}}" for one in _PLACEHOLDERS)
+            )
     if not isinstance(raw, str) or not _TEMPLATE.fullmatch(raw):
         raise ValueError('expected a URL such as "https://{host}{path}{query}", or a path such as "/new{rest}{query}"')
     if re.search(r"[{}]", PLACEHOLDER.sub("", raw)):
-        raise ValueError("a brace stands alone; braces surround the name of a placeholder")
+        raise ValueError("single brace; braces must enclose the name of a placeholder")
     return raw
 
 

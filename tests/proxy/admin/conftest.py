@@ -25,7 +25,7 @@ bind = "127.0.0.1:0"
 admin = "127.0.0.1:0"
 access_log = "access.log"
 workers = 2
-hold = "1s"
+retry_wait = "1s"
 """
 
 

@@ -272,8 +272,8 @@ def test_health_is_503_without_a_worker_that_takes_requests() -> None:
         ("switch", {"route": "*", "upstream": ONE}, 404, "name one route"),
         ("switch", {"route": "api", "upstream": []}, 400, "at least one"),
         ("switch", {"route": "api", "upstream": ["nowhere"]}, 400, "HOST:PORT"),
-        ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "b:1 stands there twice; remove one"),
-        ("switch", {"route": "api", "upstream": "localhost:8000"}, 409, "127.0.0.1:8000 is an address of the gateway"),
+        ("switch", {"route": "api", "upstream": ["b:1", "b:1 weight=2"]}, 400, "duplicate address b:1; remove one"),
+        ("switch", {"route": "api", "upstream": "localhost:8000"}, 409, "127.0.0.1:8000 is the gateway's own address"),
         ("reload", {"now": True}, 400, "takes nothing"),
     ],
 )

@@ -108,13 +108,13 @@ def test_maintenance_of_one_route_or_all_until_it_ends(face: Start, applications
 
 def test_a_switch_to_nobody_changes_nothing(face: Start, applications: Applications) -> None:
     gateway = face(upstream(applications("old")))
-    before = gateway.status()["orders"]
+    before = gateway.status()["overrides"]
     refused = gateway.run("switch", "default", unused_address(), "--timeout", "0.3")
     assert refused.returncode == FAILED
     assert "refused" in refused.stderr
     unknown = gateway.run("switch", "shop", unused_address())
     assert (unknown.returncode, "routes are default" in unknown.stderr) == (FAILED, True)
-    assert gateway.status()["orders"] == before
+    assert gateway.status()["overrides"] == before
     assert gateway.names(2) == {"old"}
 
 
@@ -151,19 +151,19 @@ def test_reload_reports_completion_or_the_mistake(face: Start, applications: App
     gateway.configure(toml + "nonsense = 1\n")
     refused = gateway.run("reload")
     assert refused.returncode == FAILED
-    assert "nonsense: there is no such setting" in refused.stderr
+    assert "nonsense: unknown setting" in refused.stderr
     assert gateway.names() == {"two"}
     assert all(worker["current"] for worker in gateway.status()["workers"])
 
 
 def test_waiting_requests_are_served_after_a_switch(face: Start, applications: Applications) -> None:
     dead = unused_address()
-    gateway = face(f'upstream = "{dead}"\n', toml=TOML.replace('hold = "1s"', 'hold = "30s"'))
+    gateway = face(f'upstream = "{dead}"\n', toml=TOML.replace('retry_wait = "1s"', 'retry_wait = "30s"'))
     found: list[tuple[int, str]] = []
     threads = [threading.Thread(target=lambda: found.append(gateway.get())) for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: gateway.status()["requests_held"] == 4, "requests wait")
+    until(lambda: gateway.status()["requests_retry_waiting"] == 4, "requests wait")
     assert gateway.run("switch", dead, applications("new").address).returncode == FINE
     for thread in threads:
         thread.join(PATIENCE)
@@ -213,7 +213,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         until(lambda: "there is no peer" in command(*drain).stderr, "the new token")
         token.write_text("short\n")
         short = command("status", "--config", str(gateway.config))
-        assert (short.returncode, "holds no token" in short.stderr) == (USAGE, True)
+        assert (short.returncode, "no token found" in short.stderr) == (USAGE, True)
     finally:
         gateway.close()
 

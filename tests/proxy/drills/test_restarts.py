@@ -25,7 +25,7 @@ def pause(seconds: float) -> None:
 
 
 def test_upstream_killed_and_restarted(origin: Origin, start: Callable[..., Gateway]) -> None:
-    gateway = start(origin.address, "--hold", "30s")
+    gateway = start(origin.address, "--retry-wait", "30s")
     with load(gateway.port) as traffic:
         for _ in range(3 * FACTOR):
             time.sleep(0.5)
@@ -39,7 +39,7 @@ def test_upstream_killed_and_restarted(origin: Origin, start: Callable[..., Gate
 
 def test_held_requests_of_any_method_succeed(origin: Origin, start: Callable[..., Gateway]) -> None:
     """Requests that come while the upstream is down are held; only those in flight at the kill may fail."""
-    gateway = start(origin.address, "--hold", "30s", "--reuse-unsafe", "0")
+    gateway = start(origin.address, "--retry-wait", "30s", "--reuse-unsafe", "0")
     origin.kill()
     with load(gateway.port, requests=(GET, POST)) as traffic:
         pause(0.5)

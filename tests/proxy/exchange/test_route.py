@@ -104,7 +104,7 @@ def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> N
         host = ["A.example", "*.b.example"]
         path = "/x/"
         upstream = ["127.0.0.1:2 weight=3", "unix:/run/x.sock"]
-        hold = 0
+        retry_wait = 0
         [[route]]
         name = "old"
         exact = "/old"
@@ -116,7 +116,7 @@ def test_a_route_differs_from_the_top_level_in_what_it_says(tmp_path: Path) -> N
     assert (first.name, first.hosts) == ("a.example/x/", ("a.example", "*.b.example"))
     assert (first.path, first.exact) == ("/x/", False)
     assert [str(peer) for peer in first.settings.upstream] == ["127.0.0.1:2 weight=3", "unix:/run/x.sock"]
-    assert (first.settings.hold, first.settings.read_timeout, settings.hold) == (0.0, 7.0, 10.0)
+    assert (first.settings.retry_wait, first.settings.read_timeout, settings.retry_wait) == (0.0, 7.0, 10.0)
     assert (second.name, second.exact, second.settings.redirect) == ("old", True, "https://new.example/")
 
 
@@ -160,28 +160,28 @@ def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("text", "mistake"), [
     ('[[route]]\npath = "x"\nupstream = "a:1"', 'FILE:2: route 1: path = "x": expected a path'),
-    ('hold = 1\n[[route]]\nname = "w"\nhodl = 1\nupstream = "a:1"', "FILE:4: route w: hodl: there is no such setting"),
-    ('[[route]]\nupstream = "a:1"\nworkers = 2', "FILE:3: route 1: workers: is not a route's to say"),
+    ('burst = 1\n[[route]]\nname = "w"\nbrust = 1\nupstream = "a:1"', "FILE:4: route w: brust: unknown setting"),
+    ('[[route]]\nupstream = "a:1"\nworkers = 2', "FILE:3: route 1: workers: not allowed inside [[route]]"),
     ('[[route]]\npath = "/a"\nexact = "/a"\nupstream = "a:1"', "FILE: route 1: has both path and exact; remove one"),
-    ('[[route]]\npath = "/a"\n[[route]]\npath = "/a"', "two routes are called /a; give one another 'name'"),
-    ('[[route]]\nexact = "/a"\n[[route]]\nexact = "/a"', "two routes are called = /a; give one another 'name'"),
-    ('[[route]]\npath = "/a"', "route /a: answers nothing; give it upstream, redirect"),
-    ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": no request has such a path once it is decoded'),
+    ('[[route]]\npath = "/a"\n[[route]]\npath = "/a"', "duplicate route name /a; rename one"),
+    ('[[route]]\nexact = "/a"\n[[route]]\nexact = "/a"', "duplicate route name = /a; rename one"),
+    ('[[route]]\npath = "/a"', "route /a: does not say how to respond; add upstream, redirect"),
+    ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": never matches'),
     ('[[route]]\nexact = "/a//b"', "write it without %, // and dot segments"),
     ('[[route]]\npath = "/a/../b"', "write it without %, // and dot segments"),
     ('[[route]]\nhost = "https://a.b"', "'https://a.b' is not a host name such as api.example.com or *.example.com"),
-    ('[[route]]\nhost = ""\npath = "/a"', 'FILE:2: route 1: host = "": names no host; leave it out for all of them'),
+    ('[[route]]\nhost = ""\npath = "/a"', 'FILE:2: route 1: host = "": empty list; leave it out to match all hosts'),
     ('upstream = "a:1"\nsticky_cookie = "a; b"', 'FILE:2: sticky_cookie = "a; b": expected a cookie\'s name'),
     ('upstream = "a:1"\nhealth_path = "ready"', 'FILE:2: health_path = "ready": expected a path that begins with /'),
     ("[route]\npath = '/a'", "FILE:1: route: write [[route]], in double brackets"),
-    ('upstream = "a:1"\n[[certificate]]\ncert = "x"', "FILE: certificate 1: needs both cert and key"),
-    ('upstream = "a:1"\nacme = "x@y"', "--acme x@y: needs the names to obtain certificates for; add --domain"),
-    ('upstream = "a:1"\nadmin = "0.0.0.0:1"', "--admin 0.0.0.0:1: other machines can reach it"),
+    ('upstream = "a:1"\n[[certificate]]\ncert = "x"', "FILE: certificate 1: needs both 'cert' and 'key'"),
+    ('upstream = "a:1"\nacme = "x@y"', "--acme x@y needs the names to obtain certificates for; add --domain"),
+    ('upstream = "a:1"\nadmin = "0.0.0.0:1"', "--admin 0.0.0.0:1: reachable from other machines"),
     ('upstream = "a:1"\nset_request_fields = { X-Forwarded-For = "x" }', "'X-Forwarded-For' is the gateway's own"),
     ('upstream = "a:1"\nset_request_fields = { Host = "{host}" }', "Host: expected a host such as app.internal:8080"),
     ('upstream = "a:1"\nset_request_fields = { host = "" }', "host: expected a host such as app.internal:8080"),
     ('upstream = "a:1"\nremove_request_fields = "Host"', "'Host' cannot be missing"),
-    ('upstream = "a:1"\nset_response_fields = { Host = "x" }', "'Host' is a field of requests; remove it"),
+    ('upstream = "a:1"\nset_response_fields = { Host = "x" }', "'Host' is a request field; remove it"),
 ])  # fmt: skip
 def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) -> None:
     path = written(tmp_path, text)

@@ -81,7 +81,7 @@ gateway_health = true
 [[route]]
 path = "/gone"
 upstream = "127.0.0.1:9"
-hold = 0
+retry_wait = 0
 """
 
 

@@ -24,7 +24,8 @@ def gateway(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) 
     """One worker, small bodies, short patience."""
     running = serve(
         tmp_path_factory.mktemp("gateway"), origin.address, "--h2c", "on", "--max-body", str(BODY_LIMIT),
-        "--hold", "1", "--read-timeout", "20", "--body-memory", "65536", "--max-streams", "20", "--linger-timeout", "1",
+        "--retry-wait", "1", "--read-timeout", "20", "--body-memory", "65536", "--max-streams", "20",
+        "--linger-timeout", "1",
     )  # fmt: skip
     yield running
     running.close()

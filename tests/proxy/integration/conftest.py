@@ -24,7 +24,7 @@ def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
     """One worker, small bodies, short patience."""
     running = serve(
         tmp_path_factory.mktemp("gateway"), scripted.address, "--max-body", str(BODY_LIMIT), "--linger-timeout", "1",
-        "--hold", "1", "--read-timeout", "20", "--upstream-keepalive", "60",
+        "--retry-wait", "1", "--read-timeout", "20", "--upstream-keepalive", "60",
     )  # fmt: skip
     yield running
     running.close()

@@ -117,10 +117,10 @@ def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gat
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(("127.0.0.1", 0))
         port = place.getsockname()[1]
-        gateway = start(f"127.0.0.1:{port}", "--hold", "60", admin=True)
+        gateway = start(f"127.0.0.1:{port}", "--retry-wait", "60", admin=True)
         with Client(gateway.address) as client:
             client.send(POST)
-            until(lambda: b"\naragora_proxy_holds_total 1.0" in scrape(gateway), "the request is held")
+            until(lambda: b"\naragora_proxy_retry_waits_total 1.0" in scrape(gateway), "the request is held")
             place.listen()
             place.settimeout(PATIENCE)
             sock, _ = place.accept()
@@ -139,7 +139,7 @@ def scrape(gateway: Gateway) -> bytes:
 def test_no_upstream_is_503_with_retry_after(start: Callable[..., Gateway]) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        gateway = start(f"127.0.0.1:{closed.getsockname()[1]}", "--hold", "0.3s")
+        gateway = start(f"127.0.0.1:{closed.getsockname()[1]}", "--retry-wait", "0.3s")
         with Client(gateway.address) as client:
             client.send(GET)
             answer = client.answer()

@@ -38,7 +38,9 @@ def comparable(answer: Answer) -> list[bytes]:
 @pytest.fixture(scope="module")
 def lenient(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One that takes answers of old servers too."""
-    running = serve(tmp_path_factory.mktemp("lenient"), scripted.address, "--lenient-responses", "on", "--hold", "1")
+    running = serve(
+        tmp_path_factory.mktemp("lenient"), scripted.address, "--lenient-responses", "on", "--retry-wait", "1"
+    )
     yield running
     running.close()
 

@@ -228,7 +228,7 @@ def test_stopping_puts_close_frames_between_frames_only(tunnel: Callable[..., Op
 def test_dead_upstream_is_told_to_the_client_as_http(start: Callable[..., Gateway]) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        gateway = start(f"127.0.0.1:{closed.getsockname()[1]}", "--hold", "0")
+        gateway = start(f"127.0.0.1:{closed.getsockname()[1]}", "--retry-wait", "0")
         with Client(gateway.address) as client:
             client.send(HANDSHAKE)
             assert client.answer().status == 502

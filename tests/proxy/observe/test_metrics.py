@@ -65,7 +65,7 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
     board = Board()
     counters = board.counters(board.take([]))
     counters.begin()
-    for count in (counters.accepted, counters.retry, counters.hold, counters.tunnel, counters.reloaded):
+    for count in (counters.accepted, counters.retry, counters.retry_waited, counters.tunnel, counters.reloaded):
         count()
     counters.log_lost(3)
     counters.tunnel_bytes(5, 6)
@@ -77,7 +77,8 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
     peer.reuse()
     peer.reuse()
     peer.failure()
-    for number, which in enumerate((Gauge.PARKED, Gauge.ACTIVE, Gauge.TUNNELS, Gauge.HELD, Gauge.UPSTREAM_IDLE), 10):
+    gauges = (Gauge.PARKED, Gauge.ACTIVE, Gauge.TUNNELS, Gauge.RETRY_WAITING, Gauge.UPSTREAM_IDLE)
+    for number, which in enumerate(gauges, 10):
         counters.gauge(which, number)
     counters.sample()
     found = samples(board)
@@ -85,7 +86,8 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
     expected = {
         ("connections_accepted_total", ()): 1,
         ("retries_total", ()): 1,
-        ("holds_total", ()): 1,
+        ("retry_waits_total", ()): 1,
+        ("holds_total", ()): 1,  # the former name
         ("tunnels_opened_total", ()): 1,
         ("access_log_lost_lines_total", ()): 3,
         ("tunnel_received_bytes_total", ()): 5,
@@ -98,7 +100,8 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
         ("connections", ("idle",)): 10,
         ("connections", ("active",)): 11,
         ("connections", ("tunnel",)): 12,
-        ("requests_held", ()): 13,
+        ("retry_waiting", ()): 13,
+        ("requests_held", ()): 13,  # the former name
         ("upstream_connections", ("idle",)): 14,
         ("workers", ()): 1,
         ("build_info", ("1.2.3",)): 1,

@@ -14,7 +14,7 @@ admin = "127.0.0.1:0"
 access_log = "off"
 workers = 1
 graceful = 60
-hold = 1
+retry_wait = 1
 """
 
 

@@ -215,7 +215,7 @@ def test_what_was_read_of_the_settings_before_is_read_again(
     start: Start, places: dict[str, object], tmp_path: Path, kind: str
 ) -> None:
     """What a process keeps of the settings that it began with, and never looks at again, a reload has not reached."""
-    more = {"health_path": '"/up"', "hold": "1"}
+    more = {"health_path": '"/up"', "retry_wait": "1"}
     if kind == "TLS":
         more |= {"tls_cert": '"{files}/one.crt"', "tls_key": '"{files}/one.key"', "bind_plain": '"127.0.0.1:{more}"'}
         more |= {"state_dir": '"{files}/state"', "tls_client_ca": '"{files}/one.crt"', "tls_client_auth": '"optional"'}
@@ -240,7 +240,7 @@ def test_what_was_read_of_the_settings_before_is_read_again(
 
     until(serves, "a worker")
     worker = set(children(gateway.process.pid))
-    gateway.configure(base(places, **{**more, "hold": "2"}))
+    gateway.configure(base(places, **{**more, "retry_wait": "2"}))
     gateway.signal(signal.SIGHUP)
     gateway.wait_for("settings reloaded")
     assert set(children(gateway.process.pid)) == worker
@@ -248,8 +248,8 @@ def test_what_was_read_of_the_settings_before_is_read_again(
     def read() -> dict[str, dict[str, set[str]]]:
         found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for line in trace.read_text().splitlines():
-            process, hold, name = line.split()
-            found[process][hold].add(name)
+            process, retry_wait, name = line.split()
+            found[process][retry_wait].add(name)
         return found
 
     until(lambda: all(read()[str(pid)]["2"] for pid in worker), "the workers have followed")

@@ -22,8 +22,8 @@ def test_nothing_is_there_before_anything_is_published() -> None:
 
 def test_the_newest_is_found() -> None:
     config_segment = ConfigSegment(Settings)
-    for hold in range(5):
-        settings = Settings(upstream=(Address(path="/run/app.sock"),), workers=1, hold=float(hold))
+    for retry_wait in range(5):
+        settings = Settings(upstream=(Address(path="/run/app.sock"),), workers=1, retry_wait=float(retry_wait))
         config_segment.put(settings)
         assert config_segment.get() == settings
 
@@ -124,13 +124,13 @@ def test_worker_cannot_write_the_shared_segment(
     attempt: Callable[[ConfigSegment[Settings]], object],
 ) -> None:
     config_segment = ConfigSegment(Settings)
-    config_segment.put(Settings(workers=1, hold=7))
+    config_segment.put(Settings(workers=1, retry_wait=7))
 
     def refused() -> bool:
         try:
             attempt(config_segment)
         except (OSError, TypeError, ValueError):
-            return config_segment.get() == Settings(workers=1, hold=7)
+            return config_segment.get() == Settings(workers=1, retry_wait=7)
         return False
 
     assert in_a_worker(config_segment, refused) == 1
@@ -149,11 +149,11 @@ def copies(_config_segment: object) -> int:
 
 def test_the_master_reads_nothing_back() -> None:
     config_segment = ConfigSegment(Settings)
-    config_segment.put(Settings(workers=1, hold=7))
+    config_segment.put(Settings(workers=1, retry_wait=7))
     config_segment._memory[:] = b"\xff" * len(config_segment._memory)
-    assert config_segment.get() == Settings(workers=1, hold=7)
-    config_segment.put(Settings(workers=1, hold=8))
-    assert (config_segment.turn, config_segment.get()) == (2, Settings(workers=1, hold=8))
+    assert config_segment.get() == Settings(workers=1, retry_wait=7)
+    config_segment.put(Settings(workers=1, retry_wait=8))
+    assert (config_segment.turn, config_segment.get()) == (2, Settings(workers=1, retry_wait=8))
 
 
 class Payload:

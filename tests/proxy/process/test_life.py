@@ -159,7 +159,7 @@ def test_an_address_that_cannot_be_used_is_one_line(bind: str, part: str, tmp_pa
 def test_a_mistake_in_the_file_is_one_line_and_exit_2(tmp_path: Path) -> None:
     ended = run_to_its_end(TOML + "holds = 3\n", tmp_path)
     assert ended.returncode == 2
-    assert ended.stderr == f"proxy: {tmp_path}/proxy.toml:8: holds: there is no such setting; did you mean hold?\n"
+    assert ended.stderr == f"proxy: {tmp_path}/proxy.toml:8: holds: unknown setting; did you mean retry_wait?\n"
 
 
 def test_a_second_start_with_the_same_pid_file_is_refused(start: Start, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ error_log = "{logs}/error.log"
 [[route]]
 path = "/dead"
 upstream = "127.0.0.1:1"
-hold = 0
+retry_wait = 0
 """
 USER = 'user = "nobody"\ngroup = "nogroup"'
 

@@ -39,14 +39,14 @@ def answering(gateway: TinyGateway) -> int:
 @pytest.mark.parametrize("pattern", ["ff", "7f", "ff" * 7 + "7f", "00", "01"])
 def test_no_scribble_over_the_shared_memory_stops_the_master(start: Start, pattern: str) -> None:
     gateway = start(environ=HOSTILE).ready()
-    for hold in range(2, 5):
+    for retry_wait in range(2, 5):
         worker = gateway.who()["pid"]
         assert 0 < int(gateway.ask(f"scribble {pattern}")) < 100 << 20
-        gateway.configure(TOML.replace("hold = 1", f"hold = {hold}"))
+        gateway.configure(TOML.replace("retry_wait = 1", f"retry_wait = {retry_wait}"))
         gateway.signal(signal.SIGHUP)
-        gateway.wait_for(f"worker runs with hold {hold}")
+        gateway.wait_for(f"worker runs with retry_wait {retry_wait}")
         replaced(gateway, worker)
-        assert gateway.who()["hold"] == hold, "settings were not taken from what the worker wrote"
+        assert gateway.who()["retry_wait"] == retry_wait, "settings were not taken from what the worker wrote"
     assert alive(gateway.process.pid)
     assert "Traceback" not in gateway.log
     assert gateway.end() == 0
@@ -70,9 +70,9 @@ def test_no_record_of_orders_stops_the_master(start: Start, raw: str) -> None:
     gateway = start(environ=HOSTILE).ready()
     worker = gateway.who()["pid"]
     assert gateway.ask("record " + raw.encode(errors="surrogatepass").decode("latin-1")) == "done\n"
-    hup(gateway, TOML.replace("hold = 1", "hold = 2"))
+    hup(gateway, TOML.replace("retry_wait = 1", "retry_wait = 2"))
     replaced(gateway, worker)
-    assert gateway.who()["hold"] == 2.0
+    assert gateway.who()["retry_wait"] == 2.0
     old = gateway.masters[0]
     booted = gateway.log.count("Booting worker")
     gateway.signal(signal.SIGUSR2)

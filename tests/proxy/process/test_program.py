@@ -52,7 +52,7 @@ admin = "127.0.0.1:0"
 access_log = "{tmp_path}/access.log"
 log_format = "json"
 workers = 2
-hold = 0
+retry_wait = 0
 """
     gateway = start(toml=toml, program=("-m", "proxy"))
     gateway.wait_for("Booting worker", 2)
@@ -94,7 +94,7 @@ def test_requests_are_served_logged_and_counted_once(gateway: TinyGateway, tmp_p
 
 def test_a_reload_reaches_every_worker_and_replaces_none(gateway: TinyGateway) -> None:
     before = [worker["pid"] for worker in page(gateway)["workers"]]
-    gateway.configure(gateway.config.read_text().replace("hold = 0", "hold = 0\nmax_request_line = 100"))
+    gateway.configure(gateway.config.read_text().replace("retry_wait = 0", "retry_wait = 0\nmax_request_line = 100"))
     gateway.signal(signal.SIGHUP)
     gateway.wait_for("settings reloaded")
 

@@ -30,21 +30,21 @@ def test_new_settings_reach_running_workers(start: Start) -> None:
     until(lambda: len(gateway.workers()) == 2, "two workers")
     before = gateway.workers()
     with gateway.waiting() as finish:
-        for hold in range(2, 6):
-            hup(gateway, two.replace("hold = 1", f"hold = {hold}"))
-            gateway.wait_for(f"worker runs with hold {hold}", 2)
+        for retry_wait in range(2, 6):
+            hup(gateway, two.replace("retry_wait = 1", f"retry_wait = {retry_wait}"))
+            gateway.wait_for(f"worker runs with retry_wait {retry_wait}", 2)
         assert finish() == "done\n"
-    assert {gateway.who()["hold"] for _ in range(6)} == {5.0}
+    assert {gateway.who()["retry_wait"] for _ in range(6)} == {5.0}
     assert gateway.workers() == before
 
 
 def test_a_worker_started_later_has_the_newest_settings(start: Start) -> None:
     gateway = start().ready()
-    hup(gateway, TOML.replace("hold = 1", "hold = 2"))
+    hup(gateway, TOML.replace("retry_wait = 1", "retry_wait = 2"))
     with pytest.raises(json.JSONDecodeError):
         json.loads(gateway.ask("die"))
     gateway.wait_for("Booting worker", 2)
-    assert gateway.who()["hold"] == 2.0
+    assert gateway.who()["retry_wait"] == 2.0
 
 
 def test_a_bad_file_changes_nothing_and_says_why_in_one_line(start: Start) -> None:
@@ -56,15 +56,15 @@ def test_a_bad_file_changes_nothing_and_says_why_in_one_line(start: Start) -> No
     assert 'proxy.toml:8: read_timeout = "soon"' in line
     assert "did you mean bind?" in line
     facts = gateway.who()
-    assert (facts["pid"], facts["hold"]) == (worker, 1.0)
-    hup(gateway, TOML.replace("hold = 1", "hold = 3"))
-    gateway.wait_for("worker runs with hold 3")
+    assert (facts["pid"], facts["retry_wait"]) == (worker, 1.0)
+    hup(gateway, TOML.replace("retry_wait = 1", "retry_wait = 3"))
+    gateway.wait_for("worker runs with retry_wait 3")
 
 
 def test_flags_still_win_after_a_reload(start: Start) -> None:
-    gateway = start(arguments=["--hold", "9"]).ready()
-    hup(gateway, TOML.replace("hold = 1", "hold = 2"))
-    gateway.wait_for("worker runs with hold 9")
+    gateway = start(arguments=["--retry-wait", "9"]).ready()
+    hup(gateway, TOML.replace("retry_wait = 1", "retry_wait = 2"))
+    gateway.wait_for("worker runs with retry_wait 9")
 
 
 def test_more_and_fewer_workers_leave_the_others_alone(start: Start) -> None:
@@ -81,8 +81,8 @@ def test_a_count_changed_by_signal_survives_a_reload(start: Start) -> None:
     gateway = start().ready()
     gateway.signal(signal.SIGTTIN)
     until(lambda: len(gateway.workers()) == 2, "two workers")
-    hup(gateway, TOML.replace("hold = 1", "hold = 2"))
-    gateway.wait_for("worker runs with hold 2", 2)
+    hup(gateway, TOML.replace("retry_wait = 1", "retry_wait = 2"))
+    gateway.wait_for("worker runs with retry_wait 2", 2)
     assert len(gateway.workers()) == 2
 
 
@@ -130,11 +130,13 @@ def test_unbindable_listener_refuses_the_whole_reload(start: Start) -> None:
         port = other.getsockname()[1]
         hup(
             gateway,
-            TOML.replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"').replace("hold = 1", "hold = 2"),
+            TOML.replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"').replace(
+                "retry_wait = 1", "retry_wait = 2"
+            ),
             "reload failed",
         )
     assert f"cannot listen on 127.0.0.1:{port}" in gateway.log
-    assert gateway.who()["hold"] == 1.0
+    assert gateway.who()["retry_wait"] == 1.0
 
 
 def test_a_log_that_cannot_be_written_refuses_the_reload(start: Start) -> None:
@@ -162,14 +164,14 @@ def test_many_reloads_in_a_row_settle_on_the_last(start: Start) -> None:
     gateway = start().ready()
     worker = gateway.who()["pid"]
     with gateway.waiting() as finish:
-        for hold in range(2, 60):
-            gateway.configure(TOML.replace("hold = 1", f"hold = {hold}"))
+        for retry_wait in range(2, 60):
+            gateway.configure(TOML.replace("retry_wait = 1", f"retry_wait = {retry_wait}"))
             gateway.signal(signal.SIGHUP)
         gateway.signal(signal.SIGHUP)
-        gateway.wait_for("worker runs with hold 59")
+        gateway.wait_for("worker runs with retry_wait 59")
         assert finish() == "done\n"
     facts = gateway.who()
-    assert (facts["pid"], facts["hold"]) == (worker, 59.0)
+    assert (facts["pid"], facts["retry_wait"]) == (worker, 59.0)
 
 
 def test_workers_ended_early_do_not_end_the_master(start: Start) -> None:

@@ -92,9 +92,9 @@ def test_a_new_master_upgrades_again(start: Start) -> None:
         upgrade(gateway)
         os.kill(old, signal.SIGTERM)
         gateway.wait_for("Master has been promoted", len(gateway.masters) - 1)
-    gateway.configure(TOML.replace("hold = 1", "hold = 4"))
+    gateway.configure(TOML.replace("retry_wait = 1", "retry_wait = 4"))
     gateway.signal(signal.SIGHUP)
-    gateway.wait_for("worker runs with hold 4")
+    gateway.wait_for("worker runs with retry_wait 4")
     assert gateway.who(gateway.admin)["admin"] is True
 
 
@@ -102,7 +102,7 @@ def test_upgrade_that_fails_leaves_the_old_master_working(start: Start) -> None:
     gateway = start().ready()
     gateway.configure(TOML + "nonsense = 1\n")
     gateway.signal(signal.SIGUSR2)
-    gateway.wait_for("nonsense: there is no such setting")
+    gateway.wait_for("nonsense: unknown setting")
     gateway.who()
     gateway.configure(TOML)
     until(lambda: not children_but(gateway, gateway.workers()), "the failed master is gone")
@@ -145,9 +145,9 @@ def test_systemd_s_sockets_are_served_whatever_bind_says(start: Start) -> None:
     assert gateway.address == front
     assert gateway.who()["admin"] is False
     assert gateway.who(gateway.admin)["admin"] is True
-    gateway.configure(TOML.replace("hold = 1", "hold = 2"))
+    gateway.configure(TOML.replace("retry_wait = 1", "retry_wait = 2"))
     gateway.signal(signal.SIGHUP)
-    gateway.wait_for("worker runs with hold 2")
+    gateway.wait_for("worker runs with retry_wait 2")
     assert gateway.end() == 0
 
 

@@ -45,7 +45,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.reload_wanted = False
         self.settings = self.shared.config.get() or self.settings
         self.adopt()
-        self.log.info("worker runs with hold %g", self.settings.hold)
+        self.log.info("worker runs with retry_wait %g", self.settings.retry_wait)
 
     def adopt(self) -> None:
         self.counters.gauge(Gauge.OVERRIDES, self.shared.overrides.get().version)
@@ -102,7 +102,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             facts = {
                 "pid": os.getpid(),
                 "master": os.getppid(),
-                "hold": self.settings.hold,
+                "retry_wait": self.settings.retry_wait,
                 "admin": is_admin,
                 "slot": self.seat.slot,
                 "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],

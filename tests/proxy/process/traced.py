@@ -1,8 +1,8 @@
 """The gateway as it is, noting which settings are read: run as `python -m tests.proxy.process.traced`.
 
-Each first reading is a line of the file that $TRACE names: process id, the value of `hold` in the settings that were
-read (which tells one configuration from the next), name of the setting. What compares, copies or checks whole settings
-is no use of them.
+Each first reading is a line of the file that $TRACE names: process id, the value of `retry_wait` in the settings that
+were read (which tells one configuration from the next), name of the setting. What compares, copies or checks whole
+settings is no use of them.
 """
 
 import os
@@ -24,7 +24,7 @@ def trace() -> None:
         value = object.__getattribute__(settings, name)
         if name in _NAMES:
             code = sys._getframe(1).f_code
-            entry = os.getpid(), object.__getattribute__(settings, "hold"), name
+            entry = os.getpid(), object.__getattribute__(settings, "retry_wait"), name
             uses = code.co_name not in ("__eq__", "_fixed", "_out_of_reach")
             if uses and entry not in seen and not any(part in code.co_filename for part in _NO_USE):
                 seen.add(entry)

@@ -13,11 +13,11 @@ from proxy.settings import Settings, table
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "--upstream is missing: say where the application listens, such as --upstream 127.0.0.1:8080"),
-        (["--upstrem", "a:1"], "--upstrem: there is no such flag; did you mean --upstream?"),
-        (["--zzz=1"], "--zzz: there is no such flag; python -m proxy --help lists all settings"),
-        (["--upstream"], "--upstream: its value is missing; put one after it"),
-        (["--hold"], "--hold: its value is missing; put one after it"),
+        ([], "--upstream is missing: set the application's address, such as --upstream 127.0.0.1:8080"),
+        (["--upstrem", "a:1"], "--upstrem: unknown flag; did you mean --upstream?"),
+        (["--zzz=1"], "--zzz: unknown flag; python -m proxy --help lists all settings"),
+        (["--upstream"], "--upstream: missing value; add one"),
+        (["--retry-wait"], "--retry-wait: missing value; add one"),
         (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
         (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
         (["a:1"], "a:1: not understood; settings are flags, such as --upstream a:1"),
@@ -37,17 +37,17 @@ def test_a_wrong_command_line_gets_one_line_and_exit_2(
 
 def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
-    path.write_text('upstream = ["127.0.0.1:8080", "unix:/run/app.sock"]\nhold = "2s"\n')
+    path.write_text('upstream = ["127.0.0.1:8080", "unix:/run/app.sock"]\nretry_wait = "2s"\n')
     assert main(["check", str(path), "--max-body", "1g"]) == 0
     out = capsys.readouterr().out
     assert f"{path}: good" in out
     assert "  upstream = 127.0.0.1:8080, unix:/run/app.sock\n" in out
-    assert "  hold = 2s\n" in out
+    assert "  retry_wait = 2s\n" in out
     assert "  max_body = 1g\n" in out
     assert "(default)" not in out
     assert main(["check", "--config", str(path), "--all"]) == 0
     out = capsys.readouterr().out
-    assert "  hold = 2s\n" in out
+    assert "  retry_wait = 2s\n" in out
     assert "  linger_timeout = 5s  (default)\n" in out
     assert f"  config = {path}\n" in out
 
@@ -76,10 +76,10 @@ def test_check_notes_braces_that_stand_for_nothing(tmp_path: Path, capsys: pytes
     assert main(["check", str(path)]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(said) == 4
-    assert said[0].endswith("X-A has {usr}, which is sent as it stands; did you mean {user}?")
-    assert "X-B has {nothing}, which is sent as it stands; the placeholders are {user}, {client}," in said[1]
-    assert said[2].endswith("X-Path has {path}, which is sent as it stands: only fields of requests are filled in")
-    assert "X-D has {user}: no user is asked for here" in said[3]
+    assert said[0].endswith("X-A has {usr}, which is sent literally; did you mean {user}?")
+    assert "X-B has {nothing}, which is sent literally; the placeholders are {user}, {client}," in said[1]
+    assert said[2].endswith("X-Path has {path}, which is sent literally: only request fields have placeholders")
+    assert "X-D has {user}: no user is known here" in said[3]
     (tmp_path / "users").write_bytes(b"ann:" + bcrypt.hashpw(b"x", bcrypt.gensalt(4)))
     path.write_text(
         f'upstream = "a:1"\n[[route]]\nupstream = "a:1"\npath = "/a"\nbasic_auth = "{tmp_path}/users"\n'
@@ -93,7 +93,8 @@ def test_check_notes_braces_that_stand_for_nothing(tmp_path: Path, capsys: pytes
 
 def test_check_shows_what_each_route_does_differently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
-    path.write_text('upstream = "a:1"\nhold = "2s"\n[[route]]\nname = "up"\nexact = "/up"\ngateway_health = true\n')
+    route = 'name = "up"\nexact = "/up"\ngateway_health = true\n'
+    path.write_text(f'upstream = "a:1"\nretry_wait = "2s"\n[[route]]\n{route}')
     assert main(["check", str(path)]) == 0
     out = capsys.readouterr().out
     assert "  route up: any host, exactly /up\n    upstream = none\n    gateway_health = on\n" in out
@@ -107,15 +108,15 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
     )
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert f"{path}: route x: redirect and respond both say how requests are answered; remove one" in said
-    assert "route y: error_pages /nowhere: No such file or directory; name a directory of pages" in said
+    assert f"{path}: route x: redirect and respond exclude each other; remove one" in said
+    assert "route y: error_pages /nowhere: No such file or directory; expected a directory of pages" in said
     path.write_text('upstream = "a:1"\nadmin = "0.0.0.0:9180"\n[[route]]\nforward_auth = "https://auth.example/"\n')
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert f"{path}:2: --admin 0.0.0.0:9180: other machines can reach it; give --admin-token-file" in said
-    assert f"{path}:4: --forward-auth https://auth.example/: asked over http only" in said
+    assert f"{path}:2: --admin 0.0.0.0:9180: reachable from other machines; add --admin-token-file" in said
+    assert f"{path}:4: --forward-auth https://auth.example/: https is not supported here" in said
     assert main(["check", str(path), "--admin", "0.0.0.0:1"]) == 2
-    assert "proxy: --admin 0.0.0.0:1: other machines can reach it" in capsys.readouterr().err, "not from the file"
+    assert "proxy: --admin 0.0.0.0:1: reachable from other machines" in capsys.readouterr().err, "not from the file"
 
 
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +129,7 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert main(["check", str(path)]) == 0
     said = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith(("note: ", "risk: "))]
-    assert [word for kind, word in said if kind == "risk:"] == ["bind", "no", "access_log"]
+    assert [word for kind, word in said if kind == "risk:"] == ["bind:", "rate:", "access_log"]
     assert [word for kind, word in said if kind == "note:"] == ["graceful", "upstream_keepalive", "admin"]
     path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\ntrusted_proxies = "127.0.0.1"\n')
     assert main(["check", str(path)]) == 0
@@ -138,10 +139,10 @@ def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text('upstream = "a:1"\nread_timeout = 30\nburst = 5\nhsts = "1d"\n')
     assert main(["check", str(path)]) == 0
     said = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert said == ["hsts", "burst"]
+    assert said == ["hsts:", "burst"]
     path.write_text('upstream = "a:1"\nread_timeout = 30\nrate = "20/s"\nhealth_path = "/up"\n')
     assert main(["check", str(path), "--trusted-proxies", "127.0.0.1"]) == 0
-    assert "note: health_path: probes name the peer's address as their Host" in capsys.readouterr().out
+    assert "note: health_path: probes send the peer's address as Host" in capsys.readouterr().out
     path.write_text('health_path = "/up"\n[[route]]\nhost = "a.example"\nupstream = "a:1"\nread_timeout = 30\n')
     assert main(["check", str(path)]) == 0
     assert "note: health_path" not in capsys.readouterr().out
@@ -153,24 +154,24 @@ def test_check_notes_who_may_command(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_text(f'upstream = "a:1"\nadmin_token_file = "{tmp_path}/token"\n')
     (tmp_path / "token").chmod(0o644)
     assert main(["check", str(path)]) == 0
-    assert "everybody on this machine can read it, and command with it; chmod 600" in capsys.readouterr().out
+    assert "every account on this machine can read it and send commands; chmod 600" in capsys.readouterr().out
     path.write_text('upstream = "a:1"\nadmin_socket = "off"\n')
     assert main(["check", str(path)]) == 0
-    assert "note: admin_socket is off and there is no admin_token_file" in capsys.readouterr().out
+    assert "note: admin_socket is off and admin_token_file is not set" in capsys.readouterr().out
     path.write_text(f'upstream = "a:1"\nadmin = "unix:{tmp_path}/admin.sock"\nsocket_mode = "666"\n')
     assert main(["check", str(path)]) == 0
-    assert "socket_mode lets everybody connect, so commands there ask for the token" in capsys.readouterr().out
+    assert "every account may connect (socket_mode), so commands there need the token" in capsys.readouterr().out
     path.write_text('upstream = "a:1"\nadmin_group = "nowhere"\nadmin_socket = "unix:@name"\n')
     assert main(["check", str(path)]) == 2
-    assert "name the path of a file, which has permissions" in capsys.readouterr().err
+    assert "abstract sockets have no permissions" in capsys.readouterr().err
     path.write_text('upstream = "a:1"\nadmin_group = "nowhere"\n')
     assert main(["check", str(path)]) == 2
-    assert "--admin-group nowhere: there is no such group on this machine" in capsys.readouterr().err
+    assert "--admin-group nowhere: no such group on this machine" in capsys.readouterr().err
 
 
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
-    path.write_text('upstream = "x"\nhould = 1\nhold = "x"\n')
+    path.write_text('upstream = "x"\nhould = 1\nretry_wait = "x"\n')
     assert main(["check", str(path)]) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 3
@@ -212,7 +213,10 @@ def test_a_service_that_is_asked_must_read_the_path_that_passes(
         'upstream = "a:1"\ndot_segments = "pass"\n[[route]]\nname = "x"\npath = "/x"\nforward_auth = "http://a/"\n'
     )
     assert main(["check", str(path)]) == 2
-    assert f"{path}: route x: dot_segments and forward_auth: the service may read" in capsys.readouterr().err
+    assert (
+        f"{path}: route x: dot_segments and forward_auth: the service and the application may see"
+        in capsys.readouterr().err
+    )
     path.write_text('upstream = "a:1"\ndot_segments = "up"\n')
     assert main(["check", str(path)]) == 2
     assert "expected refuse or pass" in capsys.readouterr().err

@@ -35,9 +35,9 @@ def test_defaults_listen_on_loopback_only() -> None:
 
 def test_flag_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
     path = tmp_path / "proxy.toml"
-    path.write_text('upstream = "127.0.0.1:8080"\nhold = 3\nread_timeout = "2m"\n')
-    settings = load({"hold": "4"}, path)
-    assert (settings.hold, settings.read_timeout, settings.send_timeout) == (4.0, 120.0, 300.0)
+    path.write_text('upstream = "127.0.0.1:8080"\nretry_wait = 3\nread_timeout = "2m"\n')
+    settings = load({"retry_wait": "4"}, path)
+    assert (settings.retry_wait, settings.read_timeout, settings.send_timeout) == (4.0, 120.0, 300.0)
     assert settings.config == path
 
 
@@ -59,36 +59,36 @@ def test_an_alias_names_the_same_setting(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed_and_survive_pickling() -> None:
     settings = load(UPSTREAM)
     with pytest.raises(FrozenInstanceError):
-        settings.hold = 1.0  # type: ignore[misc]
+        settings.retry_wait = 1.0  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(settings)) == settings
 
 
 def test_file_mistakes_name_line_value_and_fix(tmp_path: Path) -> None:
     assert mistakes(
-        '# gateway\nupstream = "127.0.0.1"\nconnect_timout = 5\nhold = "soon"\n\nmax_body = true\nworkers = 0\n',
+        '# gateway\nupstream = "127.0.0.1"\nconnect_timout = 5\nretry_wait = "soon"\n\nmax_body = true\nworkers = 0\n',
         tmp_path,
     ) == [
         'FILE:2: upstream = "127.0.0.1": expected HOST:PORT or unix:PATH, with a port from 0 to 65535',
-        "FILE:3: connect_timout: there is no such setting; did you mean connect_timeout?",
-        'FILE:4: hold = "soon": expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most 30d)',
+        "FILE:3: connect_timout: unknown setting; did you mean connect_timeout?",
+        'FILE:4: retry_wait = "soon": expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most 30d)',
         "FILE:6: max_body = true: expected a size in bytes, or with k, m or g, such as 64k or 50m, or off for no limit",
         "FILE:7: workers = 0: expected a whole number from 1 to 128",
     ]
 
 
 def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
-    found = mistakes('hold = "x"\n', tmp_path, {"workers": "many"})
+    found = mistakes('retry_wait = "x"\n', tmp_path, {"workers": "many"})
     assert [line.partition(":")[0] for line in found] == ["FILE", "--workers many"]
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("hold = = 3", "not valid TOML"),
-        ("nothing = 1", "there is no such setting; python -m proxy --help lists"),
-        ("[timeouts]\nhold = 3", "FILE:1: timeouts: there is no such setting"),
-        ('[[routes]]\nrespond = "x"', "FILE:1: routes: there is no such setting; did you mean route?"),
-        ('config = "other.toml"', "a file cannot name another"),
+        ("retry_wait = = 3", "not valid TOML"),
+        ("nothing = 1", "unknown setting; python -m proxy --help lists"),
+        ("[timeouts]\nretry_wait = 3", "FILE:1: timeouts: unknown setting"),
+        ('[[routes]]\nrespond = "x"', "FILE:1: routes: unknown setting; did you mean route?"),
+        ('config = "other.toml"', "not allowed in a file"),
         ("graceful = 1\ngraceful_timeout = 2", "given twice"),
     ],
 )
@@ -101,8 +101,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=part):
             load({}, path)
     binary = tmp_path / "binary"
-    binary.write_bytes(b"hold = 1 # \xff")
-    with pytest.raises(SettingsError, match="not UTF-8 at byte 11"):
+    binary.write_bytes(b"retry_wait = 1 # \xff")
+    with pytest.raises(SettingsError, match="not UTF-8 at byte 17"):
         load({}, binary)
     huge = tmp_path / "huge"
     huge.write_bytes(b"#" * (1 << 21))
@@ -122,33 +122,33 @@ def test_no_file_raises_anything_but_a_settings_error(tmp_path_factory: pytest.T
     ("flags", "part"),
     [
         ({}, "--upstream is missing"),
-        ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is an address of the gateway itself"),
+        ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is the gateway's own address"),
         (UPSTREAM | {"bind": ["unix:/x/s"], "admin": "unix:/x/s"}, "--admin unix:/x/s: is also a --bind address"),
         (
             {"upstream": ["127.0.0.1:80"], "bind": ["0.0.0.0:80"]},
-            "--upstream 127.0.0.1:80: is an address of the gateway",
+            "--upstream 127.0.0.1:80: is the gateway's own address",
         ),
         (
             {"upstream": ["0.0.0.0:80"], "bind": ["[::]:80"]},
-            "--upstream 0.0.0.0:80: is an address of the gateway itself",
+            "--upstream 0.0.0.0:80: is the gateway's own address",
         ),
-        (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "--bind 0.0.0.0:80: [::]:80 takes what comes there too"),
+        (UPSTREAM | {"bind": ["0.0.0.0:80", "[::]:80"]}, "--bind 0.0.0.0:80: [::]:80 accepts the same connections"),
         (
             UPSTREAM | {"bind": ["127.0.0.1:80", "0.0.0.0:80"]},
-            "--bind 127.0.0.1:80: 0.0.0.0:80 takes what comes there too",
+            "--bind 127.0.0.1:80: 0.0.0.0:80 accepts the same connections",
         ),
-        (UPSTREAM | {"bind": ["0.0.0.0:9180"]}, "--admin 127.0.0.1:9180: 0.0.0.0:9180 takes what comes there too"),
+        (UPSTREAM | {"bind": ["0.0.0.0:9180"]}, "--admin 127.0.0.1:9180: 0.0.0.0:9180 accepts the same connections"),
         (
             UPSTREAM | {"tls_client_ca": __file__},
-            f"--tls-client-ca {__file__}: clients show certificates over TLS alone",
+            f"--tls-client-ca {__file__}: client certificates need TLS",
         ),
         (UPSTREAM | {"websocket_drain": "31"}, "longer than --graceful 30s"),
         (UPSTREAM | {"max_field": "64k"}, "--max-field 65536: larger than --max-head 32768"),
         (UPSTREAM | {"spool_dir": "/nowhere"}, "--spool-dir /nowhere"),
-        (UPSTREAM | {"access_log": "/nowhere/log"}, "there is no directory /nowhere; create it"),
+        (UPSTREAM | {"access_log": "/nowhere/log"}, "no directory /nowhere; create it"),
         (UPSTREAM | {"pidfile": "/"}, "is a directory; name a file"),
-        (UPSTREAM | {"user": "no-such-user"}, "there is no such user"),
-        (UPSTREAM | {"group": "no-such-group"}, "there is no such group"),
+        (UPSTREAM | {"user": "no-such-user"}, "no such user"),
+        (UPSTREAM | {"group": "no-such-group"}, "no such group"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(flags: dict[str, str | list[str]], part: str) -> None:
@@ -177,8 +177,8 @@ def test_a_route_that_could_not_be_told_from_another_is_named(tmp_path: Path) ->
         'exact = "/"\n',
         tmp_path,
     ) == [
-        "FILE: route default: is the name of what the top of the file serves; give it another 'name'",
-        "FILE: route x: takes the same requests as route default: b.example, /; change one or remove it",
+        "FILE: route default: the name is reserved for what the top level serves; rename it",
+        "FILE: route x: matches the same requests as route default: b.example, /; change one or remove it",
     ]
 
 
@@ -188,10 +188,10 @@ def test_a_certificate_that_is_not_there_is_named_with_its_place(tmp_path: Path)
         '[[certificate]]\ncert = "/no2.crt"\nkey = "/no2.key"\n',
         tmp_path,
     ) == [
-        "FILE:2: --tls-cert /no.crt: there is no such file; create it",
-        "FILE:3: --tls-key /no.key: there is no such file; create it",
-        "FILE: certificate 1: cert /no2.crt: there is no such file; create it",
-        "FILE: certificate 1: key /no2.key: there is no such file; create it",
+        "FILE:2: --tls-cert /no.crt: no such file; create it",
+        "FILE:3: --tls-key /no.key: no such file; create it",
+        "FILE: certificate 1: cert /no2.crt: no such file; create it",
+        "FILE: certificate 1: key /no2.key: no such file; create it",
     ]
 
 
@@ -202,7 +202,7 @@ def test_mistakes_of_several_settings_name_the_line_of_the_first(tmp_path: Path)
         tmp_path,
     )
     assert [line.partition(" ")[0] for line in found] == ["FILE:3:", "FILE:5:", "FILE:4:"]
-    assert "maintenance_page /nowhere: expected a page" in found[2]
+    assert "maintenance_page /nowhere: expected a file name" in found[2]
 
 
 def test_names_of_upstreams_are_left_to_be_resolved() -> None:

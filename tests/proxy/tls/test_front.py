@@ -307,7 +307,7 @@ def test_a_proxy_protocol_header_comes_before_the_handshake(authority: Authority
     cert, key = authority.issue("introduced.test")
     with contextlib.closing(serve_tls(
             tmp_path, "127.0.0.1:9", "--tls-cert", str(cert), "--tls-key", str(key), "--proxy-protocol", "on",
-            "--trusted-proxies", "127.0.0.1", "--hold", "0")) as running:  # fmt: skip
+            "--trusted-proxies", "127.0.0.1", "--retry-wait", "0")) as running:  # fmt: skip
         with socket.create_connection(running.address, timeout=20) as raw:
             raw.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 1111 443\r\n")
             with authority.trust().wrap_socket(raw, server_hostname="introduced.test") as sock:
@@ -323,7 +323,7 @@ def test_a_client_may_be_asked_for_its_certificate(
     cert, key = authority.issue("mutual.test")
     running = serve_tls(
         tmp_path, "127.0.0.1:9", "--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(clients.file),
-        "--hold", "0")  # fmt: skip
+        "--retry-wait", "0")  # fmt: skip
     try:
         context = authority.trust()
         context.load_cert_chain(*clients.issue("somebody"))

@@ -1,0 +1,30 @@
+"""Everything the gateway can be told, in one table that is written by topic.
+
+The fields of the topics' classes are the table: flag (`--connect-timeout`), key of the TOML file (`connect_timeout`),
+type, default, unit and help. The command line, the file, the reference page and every error message are made from it.
+"""
+
+from proxy.settings.table.row import Reload, Setting
+from proxy.settings.table.settings import (
+    ANSWERS,
+    NAMES,
+    TABLE,
+    Certificate,
+    RouteSettings,
+    Settings,
+    serves_itself,
+    table,
+)
+
+__all__ = [
+    "ANSWERS",
+    "NAMES",
+    "TABLE",
+    "Certificate",
+    "Reload",
+    "RouteSettings",
+    "Setting",
+    "Settings",
+    "serves_itself",
+    "table",
+]

@@ -1,0 +1,154 @@
+"""What requests and responses look like on the way through, and what the gateway answers itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from proxy.settings.table.row import routed
+from proxy.settings.values import kinds, rewrite, web
+from proxy.settings.values.web import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Fields and paths, rewritten or checked."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Fields"
+
+    strip_prefix: Annotated[
+        bool,
+        routed(kinds.SWITCH, "remove the route's path from the target; X-Forwarded-Prefix tells the upstream"),
+    ] = False
+    set_request_fields: Annotated[
+        tuple[tuple[str, str], ...],
+        routed(
+            rewrite.OF_REQUESTS,
+            "request fields to set for the upstream; {user} (from basic_auth, or the X-Forwarded-User that "
+            "forward_auth returned), {client}, {scheme}, {host} (without port), {method}, {path}, {rest}, {query}, "
+            "{request_id} and {upstream} (address of the first one) are replaced",
+            has_flag=False,
+        ),
+    ] = ()
+    remove_request_fields: Annotated[tuple[str, ...], routed(rewrite.NAMES, "request fields to remove")] = ()
+    set_response_fields: Annotated[
+        tuple[tuple[str, str], ...], routed(rewrite.OF_ANSWERS, "response fields to set", has_flag=False)
+    ] = ()
+    remove_response_fields: Annotated[tuple[str, ...], routed(rewrite.NAMES, "response fields to remove")] = ()
+    forwarded: Annotated[
+        bool, routed(kinds.SWITCH, "send the upstream Forwarded (RFC 7239) in addition to X-Forwarded-*")
+    ] = True
+    dot_segments: Annotated[
+        str,
+        routed(kinds.DOT_SEGMENTS, "'pass': accept paths with . and .. segments unless they lead to another route"),
+    ] = "refuse"
+    underscores_in_fields: Annotated[
+        bool,
+        routed(
+            kinds.SWITCH,
+            "forward request fields with _, . and the like in their names, except those that imitate the gateway's own",
+        ),
+    ] = False
+    lenient_responses: Annotated[
+        bool,
+        routed(
+            kinds.SWITCH,
+            "accept faults of old servers: bare LF, folded lines, repeated equal lengths, chunks in HTTP/1.0",
+        ),
+    ] = False
+    via: Annotated[
+        bool, routed(kinds.SWITCH, "add the gateway to Via for the upstream, and answer 508 to requests that loop")
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalResponses:
+    """What is answered without an upstream."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Local responses"
+
+    redirect: Annotated[
+        str,
+        routed(
+            web.REDIRECT,
+            "redirect to this URL; {scheme}, {host} (without port), {path}, {rest} (the path after the route's) and "
+            "{query} (with its question mark) are replaced",
+        ),
+    ] = ""
+    redirect_status: Annotated[int, routed(web.REDIRECT_STATUS, "status of that redirect")] = 308
+    respond: Annotated[str, routed(web.CONTENT, "respond with this text")] = ""
+    respond_status: Annotated[int, routed(web.STATUS, "status of that response")] = 200
+    respond_type: Annotated[str, routed(web.CONTENT_TYPE, "content type of that response")] = (
+        "text/plain; charset=utf-8"
+    )
+    root: Annotated[Path | None, routed(kinds.PATH, "directory of files to serve")] = None
+    index: Annotated[str, routed(web.FILE_NAME, "file to serve for a directory")] = "index.html"
+    gateway_health: Annotated[
+        bool, routed(kinds.SWITCH, "respond 200 while the gateway serves, 503 while it stops")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Which clients, users and origins may send requests."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Access"
+
+    allow: Annotated[tuple[Network, ...], routed(web.NETWORKS, "client addresses that have access; default: all")] = ()
+    deny: Annotated[tuple[Network, ...], routed(web.NETWORKS, "client addresses that have none")] = ()
+    basic_auth: Annotated[
+        Path | None,
+        routed(
+            kinds.OPTIONAL_PATH,
+            "htpasswd file (bcrypt, htpasswd -B); requests must authenticate as one of its users",
+        ),
+    ] = None
+    forward_auth: Annotated[str, routed(web.URL, "URL of the service that authorises each request")] = ""
+    forward_auth_fields: Annotated[
+        tuple[str, ...], routed(rewrite.NAMES, "fields of its response to pass to the upstream")
+    ] = ()
+    cors_origins: Annotated[tuple[str, ...], routed(web.ORIGINS, "origins whose pages may read responses; *: all")] = ()
+    cors_methods: Annotated[tuple[str, ...], routed(web.TOKENS, "methods that such pages may use")] = (
+        "GET",
+        "HEAD",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+    )
+    cors_fields: Annotated[tuple[str, ...], routed(web.TOKENS, "fields that such pages may send")] = (
+        "Authorization",
+        "Content-Type",
+    )
+    cors_credentials: Annotated[bool, routed(kinds.SWITCH, "such pages may send cookies")] = False
+    cors_max_age: Annotated[float, routed(kinds.DURATION, "how long browsers may cache preflight responses")] = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Responses:
+    """What happens to responses, and what clients see of failures."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Responses"
+
+    compress: Annotated[bool, routed(kinds.SWITCH, "compress responses for clients that accept it")] = False
+    compress_types: Annotated[
+        tuple[str, ...],
+        routed(web.MEDIA_TYPES, "content types to compress; * after a slash stands for all"),
+    ] = ("text/*", "application/json", "application/javascript", "application/xml", "image/svg+xml")
+    error_pages: Annotated[
+        Path | None,
+        routed(
+            kinds.OPTIONAL_PATH,
+            "directory of pages for the gateway's own errors: 404.html, 5xx.html, 5xx.json",
+        ),
+    ] = None
+    maintenance_page: Annotated[
+        Path | None,
+        routed(kinds.OPTIONAL_PATH, "page to show during maintenance; default: the gateway's own"),
+    ] = None
+    maintenance_allow: Annotated[
+        tuple[Network, ...], routed(web.NETWORKS, "client addresses that are served during maintenance")
+    ] = ()

@@ -1,0 +1,60 @@
+"""The processes and their logs."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from proxy.settings.table.row import Setting, fixed
+from proxy.settings.values import kinds
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity mask, cut by a cgroup's processor quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, -(-int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        pass
+    return max(1, cores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """Master and workers."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Process"
+
+    config: Annotated[Path | None, Setting(kinds.PATH, "TOML file; read again on HUP")] = None
+    workers: Annotated[int, Setting(kinds.WORKERS, "worker processes; default: one for each available core")] = field(
+        default_factory=available_cores
+    )
+    user: Annotated[str, fixed(kinds.TEXT, "user that workers run as; the master must start as root")] = ""
+    group: Annotated[str, fixed(kinds.TEXT, "group that workers run as")] = ""
+    pidfile: Annotated[Path | None, Setting(kinds.PATH, "file for the master's process id")] = None
+    state_dir: Annotated[
+        Path | None,
+        fixed(kinds.PATH, "directory for state that outlives the process: ACME account, keys, certificates"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logs:
+    """Access log and error log."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Logs"
+
+    access_log: Annotated[
+        str, Setting(kinds.LOG, "file for one line per request; '-': standard output, 'off': none")
+    ] = "-"
+    log_format: Annotated[str, Setting(kinds.LOG_FORMAT, "format of access log lines")] = "combined"
+    error_log: Annotated[str, Setting(kinds.ERROR_LOG, "file for the gateway's own messages; '-': standard error")] = (
+        "-"
+    )
+    log_level: Annotated[str, Setting(kinds.LOG_LEVEL, "least severe message that is logged")] = "info"
+    tracing: Annotated[
+        bool, Setting(kinds.SWITCH, "start a trace (traceparent) for requests without one, and continue existing ones")
+    ] = False

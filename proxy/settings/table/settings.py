@@ -1,0 +1,136 @@
+"""`Settings`: all topics of the table in one frozen value, and the table read off it.
+
+A setting that is `routed` may also stand in a `[[route]]` of the file. The top level then gives the default of all
+routes, and a route's `settings` are the top level's with its own values laid over them: code that serves a request
+reads one `Settings`, its route's, and need not know where a value was written.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import get_type_hints
+
+from proxy.settings.table.addresses import Addresses
+from proxy.settings.table.limits import Buffers, Limits
+from proxy.settings.table.messages import Access, Fields, LocalResponses, Responses
+from proxy.settings.table.process import Logs, Process
+from proxy.settings.table.row import Setting
+from proxy.settings.table.timeouts import Timeouts
+from proxy.settings.table.tls import Tls
+from proxy.settings.table.upstreams import Balancing, Health, UpstreamConnections
+
+TOPICS = (
+    Addresses,
+    Process,
+    Logs,
+    Tls,
+    Timeouts,
+    Limits,
+    Buffers,
+    UpstreamConnections,
+    Balancing,
+    Health,
+    Fields,
+    LocalResponses,
+    Access,
+    Responses,
+)
+"""In the order of the reference page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate chain and its key, both PEM files."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """Requests that are served alike: which (`hosts`, then the longest `path` or the `exact` one), and how.
+
+    Without hosts a route serves every host. The name is the one that commands, metrics and logs use.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    path: str
+    exact: bool
+    settings: "Settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(
+    Addresses,
+    Process,
+    Logs,
+    Tls,
+    Timeouts,
+    Limits,
+    Buffers,
+    UpstreamConnections,
+    Balancing,
+    Health,
+    Fields,
+    LocalResponses,
+    Access,
+    Responses,
+):
+    """All settings. Durations are seconds, sizes bytes."""
+
+    certificates: tuple[Certificate, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+    admin_token: bytes = field(default=b"", repr=False)
+    """What the file of that name holds: read by the master, which may read more than its workers."""
+
+    @property
+    def upstream_host(self) -> str:
+        """The first upstream's address as a Host field has it."""
+        if not self.upstream:
+            return ""
+        address = self.upstream[0].address
+        return "localhost" if address.path else str(address)
+
+    @property
+    def first_request_timeout(self) -> float:
+        """How long a new connection may wait with its first request; one that asks several at once, with the next."""
+        return self.keepalive_timeout or self.head_timeout
+
+    @property
+    def secure(self) -> bool:
+        """Whether the `bind` addresses speak TLS."""
+        return bool(self.certificates or self.acme or self.tls == "self-signed")
+
+    @property
+    def all_routes(self) -> tuple[RouteSettings, ...]:
+        """The file's routes, and the one for all other requests that the top level makes if it says how."""
+        if self.upstream or serves_itself(self):
+            return (*self.routes, RouteSettings("default", (), "/", False, self))
+        return self.routes
+
+
+def serves_itself(settings: Settings) -> bool:
+    """Whether requests are answered here, without an upstream."""
+    return bool(settings.redirect or settings.respond or settings.root or settings.gateway_health)
+
+
+def _read_table() -> dict[str, Setting]:
+    rows: dict[str, Setting] = {}
+    for topic in TOPICS:
+        hints = get_type_hints(topic, include_extras=True)
+        for column in fields(topic):
+            row: Setting = hints[column.name].__metadata__[0]
+            rows[column.name] = replace(row, name=column.name, group=topic.GROUP, default=column.default)
+    return rows
+
+
+ANSWERS = ("upstream", "redirect", "respond", "root", "gateway_health")
+"""The settings that say how a request is answered: a route has one of them."""
+
+TABLE = _read_table()
+NAMES = {spelling: row for row in TABLE.values() for spelling in (row.name, *row.aliases)}
+
+
+def table() -> list[Setting]:
+    """The rows in the order of the reference page."""
+    return list(TABLE.values())

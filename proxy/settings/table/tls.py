@@ -1,0 +1,69 @@
+"""TLS, HTTP/2 and certificates."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from proxy.settings.table.row import Setting, fixed, routed
+from proxy.settings.values import kinds, web
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """What the listeners with TLS use and offer."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "TLS"
+
+    tls_cert: Annotated[
+        Path | None,
+        Setting(
+            kinds.PATH, "certificate chain (PEM) for the --bind addresses; add more as [[certificate]] in the file"
+        ),
+    ] = None
+    tls_key: Annotated[Path | None, Setting(kinds.PATH, "private key (PEM) of that certificate")] = None
+    tls: Annotated[str, Setting(kinds.TLS, "'self-signed': generate a certificate, for development")] = "off"
+    tls_min: Annotated[str, Setting(kinds.TLS_VERSION, "oldest TLS version to accept")] = "1.2"
+    tls_client_ca: Annotated[
+        Path | None,
+        Setting(
+            kinds.PATH,
+            "CA certificates (PEM), up to a self-signed root, that client certificates must chain to; the application "
+            "does not learn the client's identity",
+        ),
+    ] = None
+    tls_client_auth: Annotated[
+        str,
+        Setting(
+            kinds.CLIENT_AUTH,
+            "whether clients must present a certificate if tls_client_ca is set; 'optional' rejects only invalid ones",
+        ),
+    ] = "required"
+    https_redirect: Annotated[
+        bool,
+        Setting(
+            kinds.SWITCH,
+            "redirect requests on the --bind-plain addresses to https, except ACME challenges and requests that a "
+            "trusted proxy received over https",
+        ),
+    ] = True
+    hsts: Annotated[
+        float, routed(kinds.AGE, "max-age of Strict-Transport-Security on responses over TLS; 0: not sent")
+    ] = 0.0
+    acme: Annotated[
+        str,
+        Setting(web.EMAIL, "obtain and renew certificates for the domains; the CA sends its warnings to this address"),
+    ] = ""
+    domain: Annotated[
+        tuple[str, ...], Setting(web.DOMAINS, "name to obtain a certificate for; repeat for several")
+    ] = ()
+    acme_directory: Annotated[str, fixed(web.URL, "the CA's ACME directory")] = LETS_ENCRYPT
+    acme_ca: Annotated[
+        Path | None,
+        Setting(kinds.PATH, "CA certificates (PEM) to verify the ACME directory with; default: the system's"),
+    ] = None
+    http2: Annotated[bool, Setting(kinds.SWITCH, "offer HTTP/2 over TLS")] = True
+    h2c: Annotated[bool, Setting(kinds.SWITCH, "accept HTTP/2 without TLS (prior knowledge)")] = False
+    max_streams: Annotated[int, Setting(kinds.COUNT, "most concurrent requests on one HTTP/2 connection")] = 100
