@@ -1,20 +1,25 @@
-"""Who won: votes are counted, never interpreted."""
+"""Who won: ballots are counted, never interpreted.
+
+An answer's share is what it got of what it could have got: of the ballots on which it stood, since voters do not vote
+for their own. Answers that are alike count as one.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from aragora.debate.ballots import distinct, shuffled
 from aragora.debate.spec import ConsensusMode, DebateSpec
 from aragora.debate.state import DebateState, UserVote, Vote
 
 SUPERMAJORITY = 2 / 3
 # More than half; the others are reached by equality.
-_MAJORITY: tuple[ConsensusMode, ...] = (ConsensusMode.MAJORITY, ConsensusMode.WEIGHTED)
+_MAJORITY = (ConsensusMode.MAJORITY, ConsensusMode.WEIGHTED, ConsensusMode.BORDA)
 _THRESHOLDS = {
     ConsensusMode.MAJORITY: 0.5,
     ConsensusMode.WEIGHTED: 0.5,
+    ConsensusMode.BORDA: 0.5,
     ConsensusMode.SUPERMAJORITY: SUPERMAJORITY,
     ConsensusMode.UNANIMOUS: 1.0,
 }
@@ -23,41 +28,86 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """Whose answers stand for election, how many agents may vote, and what they voted."""
+    """Which answers stand for election, whose they are, how many agents may vote, and what they voted.
+
+    `alike` names for each author who stands for its answer; `votes` name, and were shown, only those.
+    """
 
     spec: DebateSpec
-    choices: tuple[str, ...]
+    alike: Mapping[str, str]
     voters: int
     votes: tuple[Vote, ...]
 
     @property
-    def quorum(self) -> int:
-        """Votes that must be cast for a decision: more than half of all agents, left out or not; one judge."""
-        return 1 if self.spec.consensus == ConsensusMode.JUDGE else self.voters // 2 + 1
+    def choices(self) -> tuple[str, ...]:
+        """Those who stand for an answer, in the order of the agents."""
+        return tuple(dict.fromkeys(self.alike.values()))
 
     @property
-    def tally(self) -> dict[str, float]:
-        """What each answer got: votes, or the sum of their confidences when weighted."""
-        weights = dict.fromkeys(self.choices, 0.0)
-        for vote in self.votes:
-            weights[vote.choice] += vote.confidence if self.spec.consensus == ConsensusMode.WEIGHTED else 1.0
-        return weights
+    def by_judge(self) -> bool:
+        """Whether one judge decides."""
+        return self.spec.consensus == ConsensusMode.JUDGE
 
-    @property
-    def unanimous(self) -> bool:
-        """Whether everybody who voted chose the same."""
-        return len({vote.choice for vote in self.votes}) == 1
+    def stood(self, choice: str) -> list[Vote]:
+        """The votes that might have been for `choice`."""
+        return [vote for vote in self.votes if not vote.shown or choice in vote.shown]
+
+    def quorum(self, choice: str) -> int:
+        """How many of those must have been cast for a decision: more than half of those who may; one judge."""
+        if self.by_judge:
+            return 1
+        excluded = any(vote.shown and choice not in vote.shown for vote in self.votes)
+        return (self.voters - excluded) // 2 + 1
+
+    def tally(self, choice: str) -> float:
+        """What it got: votes; the sum of their confidences when weighted; points when ranked."""
+        match self.spec.consensus:
+            case ConsensusMode.WEIGHTED:
+                return math.fsum(vote.confidence for vote in self.votes if vote.choice == choice)
+            case ConsensusMode.BORDA:
+                return math.fsum(self._points(vote, choice) for vote in self.stood(choice))
+        return float(sum(vote.choice == choice for vote in self.votes))
+
+    def share(self, choice: str) -> float:
+        """What it got of what it could have got, 0 to 1."""
+        stood = self.stood(choice)
+        match self.spec.consensus:
+            case ConsensusMode.WEIGHTED:
+                most = math.fsum(vote.confidence for vote in stood)
+            case ConsensusMode.BORDA:
+                most = math.fsum(self._most_points(vote) for vote in stood)
+            case _:
+                most = float(len(stood))
+        return self.tally(choice) / most if most else 0.0
+
+    def unanimous(self, choice: str) -> bool:
+        """Whether everybody who could vote for it did."""
+        return bool(stood := self.stood(choice)) and all(vote.choice == choice for vote in stood)
+
+    def _most_points(self, vote: Vote) -> float:
+        return max(1.0, len(vote.shown or self.choices) - 1.0)
+
+    def _points(self, vote: Vote, choice: str) -> float:
+        """Borda's: one for each answer ranked below. Those that were not ranked share what is left evenly."""
+        shown, ranking = vote.shown or self.choices, vote.ranking or (vote.choice,)
+        if choice in ranking:
+            return self._most_points(vote) - ranking.index(choice)
+        return (len(shown) - len(ranking) - 1) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`share` is the choice's part of the votes, 0 to 1; `tied` when another one has as many."""
+    """`share` is the choice's part of what it could have got, 0 to 1.
+
+    `tied` when another one got as much; then `tie_break` says by what rule this one comes first.
+    """
 
     reached: bool
     choice: str
     share: float
     confidence: float
     tied: bool
+    tie_break: str | None
 
 
 def threshold(spec: DebateSpec) -> float:
@@ -69,62 +119,69 @@ def threshold(spec: DebateSpec) -> float:
 
 def election(state: DebateState, choices: Sequence[str], voters: int) -> Election:
     """This round's votes; of several by one agent the last counts, and none for an answer that does not stand."""
+    by_judge = state.spec.consensus == ConsensusMode.JUDGE
+    alike = distinct({name: state.answers[name] for name in choices})
     cast = {
-        vote.agent: vote
+        vote.agent: _merged(vote, alike)
         for vote in state.votes
-        if vote.round == state.round
-        and vote.choice in choices
-        and vote.judge == (state.spec.consensus == ConsensusMode.JUDGE)
+        if vote.round == state.round and vote.choice in choices and vote.judge == by_judge
     }
-    return Election(state.spec, tuple(choices), voters, tuple(cast.values()))
+    in_order = [cast[agent.name] for agent in state.spec.agents if agent.name in cast]
+    return Election(state.spec, alike, voters, tuple(in_order))
+
+
+def _merged(vote: Vote, alike: Mapping[str, str]) -> Vote:
+    """The vote in terms of those who stand for an answer."""
+    return replace(
+        vote,
+        choice=alike[vote.choice],
+        shown=tuple(dict.fromkeys(alike[name] for name in vote.shown if name in alike)),
+        ranking=tuple(dict.fromkeys(alike[name] for name in vote.ranking if name in alike)),
+    )
 
 
 def result(state: DebateState, held: Election) -> Result:
-    """The outcome. Without a decision it names the answer that is ahead: by votes, then by the supporters'
-    confidence, then by the mildest criticism, then by the order of the agents."""
-    tally = held.tally
-    supporters = {choice: [vote for vote in held.votes if vote.choice == choice] for choice in held.choices}
-    sureness = {choice: math.fsum(vote.confidence for vote in votes) for choice, votes in supporters.items()}
-    severities = _severities(state, held.choices)
-    best = max(
-        held.choices,
-        key=lambda choice: (tally[choice], sureness[choice], -severities[choice], -held.choices.index(choice)),
-    )
-    total = math.fsum(tally.values())
-    share = tally[best] / total if total else 0.0
-    tied = sum(math.isclose(weight, tally[best]) for weight in tally.values()) > 1
-    sure = sureness[best] / len(supporters[best]) if supporters[best] else 0.0
-    decided = share * sure if held.spec.consensus == ConsensusMode.JUDGE else share
+    """The outcome. The rules by which one is ahead: votes, the supporters' confidence, the mildest criticism, the lot.
+
+    A tie that only the lot resolves decides nothing.
+    """
+    if len(held.choices) == 1 and held.spec.consensus != ConsensusMode.NONE:
+        share = round(len(held.alike) / held.voters, 4)
+        return Result(share > 1 / 2, held.choices[0], share, share, tied=False, tie_break=None)
+    lot = shuffled(held.spec, held.choices, "lot", state.round)
+    tally = {choice: held.tally(choice) for choice in held.choices}
+    sureness = {choice: _sureness(held, choice) for choice in held.choices}
+    mildness = {choice: -severity for choice, severity in _severities(state, held.choices).items()}
+    best = max(lot, key=lambda choice: (tally[choice], sureness[choice], mildness[choice], -lot.index(choice)))
+    rivals = [choice for choice in lot if choice != best and math.isclose(tally[choice], tally[best])]
+    tie_break = _tie_break(best, rivals, {"confidence": sureness, "criticism": mildness})
+    share = held.share(best)
+    supporters = [vote for vote in held.votes if vote.choice == best] or held.stood(best)
+    sure = math.fsum(vote.confidence for vote in supporters) / max(1, len(supporters))
     reached = (
         held.spec.consensus != ConsensusMode.NONE
-        and len(held.votes) >= held.quorum
+        and len(held.stood(best)) >= held.quorum(best)
         and share > 0
-        and not tied
-        and _enough(held.spec, decided)
+        and tie_break != "lot"
+        and _enough(held.spec, share * sure if held.by_judge else share)
     )
-    return Result(reached, best, round(share, 4), round(share * sure, 4), tied)
+    return Result(reached, best, round(share, 4), round(share * sure, 4), bool(rivals), tie_break)
 
 
-def outcome(state: DebateState, held: Election, *, cut_short: bool = False) -> dict[str, Any]:
-    """The data of the consensus event. What people voted is reported beside the agents' votes, never among them."""
-    found = result(state, held)
-    nobody = held.spec.consensus == ConsensusMode.NONE
-    data: dict[str, Any] = {
-        "reached": found.reached and not cut_short,
-        "confidence": 0.0 if nobody else found.confidence,
-        "answer": _side_by_side(state, held.choices) if nobody else state.answers[found.choice],
-        "method": str(held.spec.consensus),
-        "choice": None if nobody else found.choice,
-        "share": found.share,
-        "threshold": round(threshold(held.spec), 4),
-        "tied": bool(held.votes) and found.tied,
-        "votes": {} if nobody else {choice: round(weight, 3) for choice, weight in held.tally.items()},
-        "quorum": {"needed": 0 if nobody else held.quorum, "cast": len(held.votes)},
-        "user_votes": user_tally(state.user_votes, held.choices),
-    }
-    if cut_short:
-        data["cut_short"] = True
-    return data
+def _sureness(held: Election, choice: str) -> float:
+    """The confidence of all who put it first, together."""
+    return math.fsum(vote.confidence for vote in held.votes if vote.choice == choice)
+
+
+def _tie_break(best: str, rivals: Sequence[str], rules: Mapping[str, Mapping[str, float]]) -> str | None:
+    """The first rule by which the best one is ahead of each rival that is as far by the rules before."""
+    left = list(rivals)
+    used = None
+    for name, values in rules.items():
+        if left and any(not math.isclose(values[rival], values[best], abs_tol=_ROUNDING) for rival in left):
+            left = [rival for rival in left if math.isclose(values[rival], values[best], abs_tol=_ROUNDING)]
+            used = name
+    return "lot" if left else used
 
 
 def user_tally(votes: Sequence[UserVote], choices: Sequence[str]) -> dict[str, int]:
@@ -149,7 +206,3 @@ def _severities(state: DebateState, choices: Sequence[str]) -> dict[str, float]:
     means = {choice: math.fsum(found) / len(found) for choice, found in said.items() if found}
     usual = math.fsum(means.values()) / len(means) if means else 0.0
     return {choice: means.get(choice, usual) for choice in choices}
-
-
-def _side_by_side(state: DebateState, choices: Sequence[str]) -> str:
-    return "\n\n".join(f"{choice}:\n{state.answers[choice]}" for choice in choices)

@@ -1,30 +1,30 @@
 """From a debate's history to its next steps.
 
-    debate_start ► round_start ► propose ► critique ► revise ► convergence ► vote ─┬► consensus ► debate_end
-                        ▲        (who has no answer yet)                           │
+    debate_start ► round_start ► propose ► critique ► revise ► convergence ► vote ─┬► synthesis ► consensus ► debate_end
+                        ▲        (who has no answer yet)                           │  (if wanted)
                         └──────────────────────────────────────────────────────────┘
 
 `plan` looks at the log alone, so any process may continue any debate after any event; what nobody answered is
 asked again. Votes are taken in the last round; with early stop in each, because a unanimous vote ends the debate, as do
-answers that have converged. A judge is asked at the end only.
+answers that have converged. A judge and a chairman are asked at the end only.
 
-An agent whose call fails is asked once more and then left out until the next round; when fewer than two are left the
-debate has failed. An answer that came but cannot be read is asked for once more and then missing, which costs its
-author a vote or a critique, not the round.
+A question that fails is asked once more and then missing; `aragora.debate.phases` says what that costs. When fewer than
+two agents are left before the votes, the debate has failed.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aragora.debate import consensus, convergence, prompts, replies
+from aragora.debate import convergence, phases, prompts, replies
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import FEWEST_AGENTS
 from aragora.debate.passages import line
 from aragora.debate.questions import Failure, Kind, Passage, Purpose, Question, Reply
-from aragora.debate.spec import AgentSpec, ConsensusMode, DebateSpec
+from aragora.debate.spec import DebateSpec
 from aragora.debate.state import DebateState, QuestionId, fold
 from aragora.debate.status import Status
+from aragora.debate.verdict import verdict
 
 __all__ = [
     "Failure",
@@ -41,14 +41,14 @@ __all__ = [
     "waiting",
 ]
 
-JUDGE = "judge"  # the role of an agent that judges and does not argue
 MAX_NOTICE = 300  # characters of what a question waits for
+LONGEST_REASON = 600  # characters of why a debate ended
 LEAST = 0.05  # seconds that must be left for a question to be worth asking
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Append `drafts` first; then carry out all `asks` in parallel; then plan again, unless `finished`."""
+    """Append `drafts` first; then ask all `questions` in parallel; then plan again, unless `finished`."""
 
     drafts: tuple[Draft, ...]
     questions: tuple[Question, ...]
@@ -64,11 +64,11 @@ def plan(spec: DebateSpec, history: Sequence[Event], now: float, spent: str | No
     state = fold(spec, history)
     drafts: list[Draft] = []
     while not state.ended:
-        questions = [] if state.status is Status.CREATED else _open(state)
-        if questions and spent is None and not _late(state, now):
-            return Plan(tuple(drafts), tuple(_questions(state, questions)), finished=False)
-        over = spent or f"not done within {spec.timeout:g} s"
-        draft = _cut_short(state, now, over) if questions else _transition(state, now, over)
+        over = spent or (f"not done within {spec.timeout:g} s" if _late(state, now) else None)
+        wanted = phases.open_questions(state, over=over is not None)
+        if wanted and over is None:
+            return Plan(tuple(drafts), tuple(_questions(state, wanted)), finished=False)
+        draft = _cut_short(state, now, over) if wanted else _transition(state, now, over)
         drafts.append(draft)
         state.add(Event(state.last_seq + 1, draft.type, now, draft.round, draft.agent, draft.data))
     return Plan(tuple(drafts), (), finished=True)
@@ -108,41 +108,24 @@ def _late(state: DebateState, now: float) -> bool:
     return state.started_at is not None and now + LEAST >= state.started_at + state.spec.timeout
 
 
-def _open(state: DebateState) -> list[QuestionId]:
-    """What is open in the current phase; nothing when the next thing to happen needs no agent."""
-    if state.round == 0 or state.consensus is not None or len(_present(state)) < FEWEST_AGENTS:
-        return []
-    for phase in (_proposals, _critiques, _revisions):
-        if found := [question for question in phase(state) if state.open(question)]:
-            return found
-    if not _measured(state):
-        return []
-    return [question for question in _ballots(state) if state.open(question)]
-
-
-def _questions(state: DebateState, questions: Sequence[QuestionId]) -> Iterator[Question]:
+def _questions(state: DebateState, wanted: Sequence[QuestionId]) -> Iterator[Question]:
     agents = {agent.name: agent for agent in state.spec.agents}
-    for question in questions:
-        choices: Sequence[str] = ()
-        if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
-            choices = _rotated(_standing(state), list(agents).index(question.agent))
-        yield prompts.question(state, agents[question.agent], question, choices)
+    for which in wanted:
+        yield prompts.question(state, agents[which.agent], which, phases.choices(state, which))
 
 
-def _transition(state: DebateState, now: float, over: str) -> Draft:
-    """The next event when no agent is to be asked; `over` is why the debate ends if it is cut short."""
+def _transition(state: DebateState, now: float, over: str | None) -> Draft:
+    """The next event when no agent is to be asked; `over` is why none may be asked any more, if so."""
     if state.status is Status.CREATED:
         return Draft(EventType.DEBATE_START, 0, None, _rules(state.spec))
     if state.consensus is not None:
-        if state.consensus.cut_short:
-            return _end(state, Status.TIMEOUT, now, over)
-        return _end(state, Status.COMPLETED, now, _early(state))
+        return _after_consensus(state, now, over)
     if state.round == 0:
         return _round(state, 1)
-    if len(_present(state)) < FEWEST_AGENTS:
-        return _end(state, Status.FAILED, now, f"fewer than {FEWEST_AGENTS} agents are left in round {state.round}")
-    if not _measured(state):
-        value = convergence.similarity([state.answers[name] for name in _standing(state)])
+    if phases.short_handed(state):
+        return _result_so_far(state) or _end(state, Status.FAILED, now, _who_is_missing(state))
+    if not phases.measured(state):
+        value = convergence.similarity([state.answers[name] for name in phases.standing(state)])
         data = {
             "similarity": value,
             "status": convergence.status(value),
@@ -150,16 +133,51 @@ def _transition(state: DebateState, now: float, over: str) -> Draft:
             "threshold": convergence.CONVERGED,
         }
         return Draft(EventType.CONVERGENCE, state.round, None, data)
-    if _last_round(state) or _agreed(state):
-        return Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, _election(state)))
-    return _cut_short(state, now, over) if _late(state, now) else _round(state, state.round + 1)
+    if phases.decided(state):
+        return _verdict(state, stopped_early=_stopped_early(state))
+    return _cut_short(state, now, over) if over else _round(state, state.round + 1)
 
 
-def _cut_short(state: DebateState, now: float, over: str) -> Draft:
+def _after_consensus(state: DebateState, now: float, over: str | None) -> Draft:
+    if state.consensus is None or not state.consensus.cut_short:
+        early = _stopped_early(state)
+        return _end(state, Status.COMPLETED, now, None if early is None else f"stopped early: {early}")
+    if phases.short_handed(state):
+        return _end(state, Status.FAILED, now, _who_is_missing(state))
+    return _end(state, Status.TIMEOUT, now, over)
+
+
+def _cut_short(state: DebateState, now: float, over: str | None) -> Draft:
     """The answer that is ahead; the end at once when there is none."""
-    if not _standing(state):
-        return _end(state, Status.TIMEOUT, now, over)
-    return Draft(EventType.CONSENSUS, state.round, None, consensus.outcome(state, _election(state), cut_short=True))
+    return _result_so_far(state) or _end(state, Status.TIMEOUT, now, over)
+
+
+def _result_so_far(state: DebateState) -> Draft | None:
+    return _verdict(state, cut_short=True) if phases.standing(state) else None
+
+
+def _verdict(state: DebateState, *, stopped_early: str | None = None, cut_short: bool = False) -> Draft:
+    data = verdict(
+        state,
+        phases.election(state),
+        phases.debaters(state.spec),
+        stopped_early=stopped_early,
+        cut_short=cut_short,
+    )
+    return Draft(EventType.CONSENSUS, state.round, None, data)
+
+
+def _who_is_missing(state: DebateState) -> str:
+    """Why the debate cannot go on, with each agent's last failure."""
+    failures = {agent: failed for (number, agent), failed in state.lost.items() if number == state.round}
+    failures |= {
+        question.agent: failed
+        for question, failed in state.failures.items()
+        if question.round == state.round and question.purpose is Purpose.PROPOSE and failed.given_up
+    }
+    details = "; ".join(f"{agent}: {failed.message}" for agent, failed in failures.items())
+    reason = f"fewer than {FEWEST_AGENTS} agents are left in round {state.round}"
+    return line(f"{reason}: {details}" if details else reason, LONGEST_REASON)
 
 
 def _round(state: DebateState, number: int) -> Draft:
@@ -174,124 +192,27 @@ def _end(state: DebateState, status: Status, now: float, reason: str | None = No
     return Draft(EventType.DEBATE_END, state.round, None, data)
 
 
-def _early(state: DebateState) -> str | None:
+def _stopped_early(state: DebateState) -> str | None:
     """Why rounds were left over."""
     if state.round >= state.spec.rounds:
         return None
-    return f"the answers converged in round {state.round}" if _last_round(state) else "all votes agree"
+    if phases.last_round(state):
+        return f"the answers are {state.convergence[-1].similarity:.0%} alike"
+    return "all votes agree"
 
 
 def _rules(spec: DebateSpec) -> dict[str, Any]:
-    names = ("question", "agents", "rounds", "consensus", "threshold", "early_stop", "timeout", "budget")
+    names = (
+        "question",
+        "agents",
+        "rounds",
+        "consensus",
+        "threshold",
+        "early_stop",
+        "timeout",
+        "budget",
+        "criteria",
+        "synthesis",
+    )
     stored = spec.to_json()
     return {name: stored[name] for name in names}
-
-
-# Who takes part. Proposals are revised, voted for and counted only while their authors are in the round.
-
-
-def _judges(spec: DebateSpec) -> list[AgentSpec]:
-    """Agents that judge and do not argue, as long as two others do."""
-    if spec.consensus != ConsensusMode.JUDGE:
-        return []
-    found = [agent for agent in spec.agents if (agent.role or "").strip().casefold() == JUDGE]
-    return found if len(spec.agents) - len(found) >= FEWEST_AGENTS else []
-
-
-def _debaters(spec: DebateSpec) -> list[str]:
-    judges = _judges(spec)
-    return [agent.name for agent in spec.agents if agent not in judges]
-
-
-def _present(state: DebateState) -> list[str]:
-    """Debaters who were not left out of the round and have, or may still make, a proposal."""
-    return [
-        name
-        for name in _debaters(state.spec)
-        if (state.round, name) not in state.left_out
-        and (name in state.answers or state.open(QuestionId(state.round, Purpose.PROPOSE, name)))
-    ]
-
-
-def _standing(state: DebateState) -> list[str]:
-    """Whose answers stand for election: an agent that fails while voting loses its vote, not its answer."""
-    voting = (None, Purpose.VOTE, Purpose.JUDGE)
-    return [
-        name
-        for name in _debaters(state.spec)
-        if name in state.answers and state.left_out.get((state.round, name)) in voting
-    ]
-
-
-# The phases of a round, each as its questions, answered or not.
-
-
-def _proposals(state: DebateState) -> Iterator[QuestionId]:
-    """From everybody who has none: all at first, later those who were left out."""
-    for name in _present(state):
-        if name not in state.answers:
-            yield QuestionId(state.round, Purpose.PROPOSE, name)
-
-
-def _critiques(state: DebateState) -> Iterator[QuestionId]:
-    """Of everybody's answer, even that of an agent which is left out meanwhile: who fails at a critique must not depend
-    on the order in which the critiques come in, or a debate that was interrupted would end otherwise."""
-    targets = [name for name in _debaters(state.spec) if name in state.answers]
-    for name in _present(state):
-        for target in targets:
-            if target != name:
-                yield QuestionId(state.round, Purpose.CRITIQUE, name, target)
-
-
-def _revisions(state: DebateState) -> Iterator[QuestionId]:
-    for name in _present(state):
-        yield QuestionId(state.round, Purpose.REVISE, name)
-
-
-def _ballots(state: DebateState) -> Iterator[QuestionId]:
-    mode = state.spec.consensus
-    if mode == ConsensusMode.NONE:
-        return
-    if mode != ConsensusMode.JUDGE:
-        if _last_round(state) or state.spec.early_stop:
-            for name in _present(state):
-                yield QuestionId(state.round, Purpose.VOTE, name)
-        return
-    if _last_round(state) and not any(vote.judge and vote.round == state.round for vote in state.votes):
-        bench = [*(agent.name for agent in _judges(state.spec)), *_present(state)]
-        candidates = [QuestionId(state.round, Purpose.JUDGE, name) for name in bench]
-        yield from [question for question in candidates if state.open(question)][:1]
-
-
-# Where the round stands.
-
-
-def _measured(state: DebateState) -> bool:
-    return bool(state.convergence) and state.convergence[-1].round == state.round
-
-
-def _last_round(state: DebateState) -> bool:
-    """Whether there is none after it: by the rules, or because the answers have converged."""
-    converged = _measured(state) and state.convergence[-1].similarity >= convergence.CONVERGED
-    return state.round >= state.spec.rounds or (state.spec.early_stop and converged)
-
-
-def _agreed(state: DebateState) -> bool:
-    """Whether all who are in the round voted, for the same, and that decides."""
-    held = _election(state)
-    return (
-        state.spec.early_stop
-        and held.unanimous
-        and {vote.agent for vote in held.votes} >= set(_present(state))
-        and consensus.result(state, held).reached
-    )
-
-
-def _election(state: DebateState) -> consensus.Election:
-    return consensus.election(state, _standing(state), len(_debaters(state.spec)))
-
-
-def _rotated(names: list[str], by: int) -> list[str]:
-    """Each voter reads the answers in another order, so that none gains from standing first."""
-    by %= len(names)
-    return names[by:] + names[:by]

@@ -9,18 +9,23 @@ class EventType(StrEnum):
     """The kinds of event, named as they travel, and what their `data` holds.
 
     - `debate_start`: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout,
-      budget (money, tokens, questions)
+      budget (money, tokens, questions), criteria, synthesis
     - `round_start`: round, rounds
     - `agent_message`: role (`proposer` or `reviser`), content, model (when known), cut (why it is not whole, if so),
       omitted (what the agent was not shown for want of room, if anything; so in `critique` and `vote`)
-    - `critique`: target, issues, suggestions, severity 0 to 10 or None, reasoning
-    - `vote`: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true)
+    - `critique`: target, issues, suggestions, severity 0 to 10 or None, reasoning, shown (whose answers the critic
+      knew as A, B, C)
+    - `vote`: choice (an agent's name), confidence 0 to 1, reasoning, judge (only when true), shown (as above), ranking
+      (names, the best first; only where it was asked for)
     - `convergence`: similarity 0 to 1, status, method, threshold
+    - `synthesis`: answer, agreements, disputes, minority
     - `consensus`: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,
-      cast), user_votes, cut_short (only when true)
+      cast), user_votes, reasons and dissent (agent, choice, confidence, reasoning, judge), support (for, of); only
+      where there is something to say: tie_break, alike (whose answers are the same), synthesis, stopped_early,
+      degraded (agent, purpose, kind, message), cut_short
     - `agent_waiting`: purpose, target, place in the line before its provider (from 1; 0 where the provider is away),
       message
-    - `agent_error`: kind, message, purpose, target, attempt, retry
+    - `agent_error`: kind, message, purpose, target, attempt, retry, excerpt (how an unusable answer begins)
     - `user_vote`: choice, reasoning, user
     - `user_suggestion`: text, user
     - `debate_end`: status, rounds, duration in seconds, reason (unless completed or cancelled)
@@ -35,6 +40,7 @@ class EventType(StrEnum):
     CRITIQUE = "critique"
     VOTE = "vote"
     CONVERGENCE = "convergence"
+    SYNTHESIS = "synthesis"
     CONSENSUS = "consensus"
     AGENT_WAITING = "agent_waiting"
     AGENT_ERROR = "agent_error"

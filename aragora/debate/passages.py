@@ -1,21 +1,23 @@
-"""Other people's words inside a prompt: cleaned, bounded, and between marks that they cannot imitate."""
+"""Other people's words inside a prompt: cleaned, bounded, and between tags that they cannot imitate."""
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aragora.debate.ballots import digest
 from aragora.debate.questions import Kind, Passage
+from aragora.debate.spec import DebateSpec
 
 BUDGET = 48_000  # characters of one prompt for what agents and people said
 SHORTEST = 500  # characters that each of them keeps however many there are
 CUT = " […]"
+MARK = 12  # characters of the mark; nobody outside the debate sees one, so a guess is one of 2**48
 
 # Half a surrogate pair is no text and NUL no database column's; the other controls only steer terminals.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAKS = re.compile("\r\n?|[\u2028\u2029]")
-_WHOLE = (Kind.QUESTION, Kind.CONTEXT, Kind.STANDPOINT)  # bounded when the debate is created
+_WHOLE = (Kind.QUESTION, Kind.CONTEXT, Kind.CRITERIA, Kind.STANDPOINT)  # bounded when the debate is created
+_HIDDEN = "…"  # what a mark becomes in a text that holds it
 
 
 def clean(text: str, limit: int) -> str:
@@ -38,28 +40,39 @@ def fitted(passages: Sequence[Passage]) -> tuple[Passage, ...]:
     )
 
 
-def mark(passages: Sequence[Passage]) -> str:
-    """A word that occurs in no passage and that none of their authors could have foreseen.
+def mark(spec: DebateSpec) -> str:
+    """The word on the tags of every prompt of a debate: no author can foresee it.
 
-    It is a digest of all of them together: to hold it, a text would have to contain a digest of itself.
+    Agents see it and may repeat it. Therefore what they answer is `stripped` of it, and no passage holds it.
     """
-    texts = [[passage.kind, passage.author, passage.text] for passage in passages]
-    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-    while any(digest[:16] in passage.text for passage in passages):
-        digest = hashlib.sha256(digest.encode()).hexdigest()
-    return f"DATA-{digest[:16]}"
+    return digest(spec, "mark")[:MARK]
 
 
 def quoted(passages: Sequence[Passage], word: str) -> str:
-    """The passages between marks; answers are numbered in their order."""
+    """The passages between tags that carry `word`."""
+    found = re.compile(re.escape(word), re.IGNORECASE)
     blocks = []
-    number = 0
     for passage in passages:
-        title = passage.kind.value
-        if passage.kind is Kind.ANSWER:
-            number += 1
-            title = f"{title} {number}"
-        if passage.author is not None:
-            title = f"{title} by {passage.author}"
-        blocks.append(f"<<<{word} {title}\n{passage.text}\n{word}>>>")
+        title = _title(passage)
+        blocks.append(f"<{title} {word}>\n{found.sub(_HIDDEN, passage.text)}\n</{title} {word}>")
     return "\n\n".join(blocks)
+
+
+def _title(passage: Passage) -> str:
+    match passage.kind:
+        case Kind.ANSWER:
+            return f"answer {passage.label}"
+        case Kind.CRITIQUE:
+            return f"critique of answer {passage.label}" if passage.label else "critique of your answer"
+        case kind:
+            return kind.value
+
+
+def stripped(text: str, word: str) -> str:
+    """`text` without the lines that repeat tags of its prompt; without the tags alone where nothing else is left."""
+    if not word or word.casefold() not in text.casefold():
+        return text
+    kept = [part for part in text.splitlines() if word.casefold() not in part.casefold()]
+    if any(part.strip() for part in kept):
+        return "\n".join(kept)
+    return re.sub(rf"</?[^<>\n]*{re.escape(word)}>?", "", text, flags=re.IGNORECASE)

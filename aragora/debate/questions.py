@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     REVISE = "revise"
     VOTE = "vote"
     JUDGE = "judge"
+    SYNTHESIZE = "synthesize"
 
 
 class Kind(StrEnum):
@@ -24,30 +25,39 @@ class Kind(StrEnum):
 
     QUESTION = "question"
     CONTEXT = "context"
+    CRITERIA = "criteria"
     STANDPOINT = "standpoint"
-    OWN = "own answer"
+    OWN = "your answer"
     ANSWER = "answer"
     CRITIQUE = "critique"
+    RESULT = "result of the vote"
     SUGGESTION = "suggestion"
+    REPLY = "your last reply"
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One text that a prompt quotes as data; `author` is an agent's name, or None for people."""
+    """One text that a prompt quotes as data.
+
+    `author` is an agent's name, for agents that need no prompt; None for people. It is never shown: an answer has a
+    `label`, and a critique that of the answer it is about, None where that is the reader's own.
+    """
 
     kind: Kind
     text: str
     author: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question to one agent. `attempt` counts from 1.
 
-    `target` is the agent whose answer is to be criticised, `choices` are the agents whose answers may be voted for.
-    `passages` are the texts quoted in the prompt, for agents that need no prompt. What an agent is told is `system`,
-    then `opening`, then `prompt`: `opening` is the same for many questions of a debate, so that providers keep it in
-    their caches, and may be empty. `schema` is the JSON schema of an answer that is not prose.
+    `choices` are the agents whose answers are to be criticised or may be voted for, in the order of their letters;
+    `ranks` asks for all of them, the best first. `passages` are the texts quoted in the prompt, for agents that need no
+    prompt. What an agent is told is `system`, then `opening` and `prompt` in one: the first two are the same for all
+    questions of a debate, so that providers keep them in their caches. `mark` is what the prompt sets texts off with.
+    `schema` is the JSON schema of an answer that is not prose.
     """
 
     agent: AgentSpec
@@ -60,6 +70,8 @@ class Question:
     choices: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()
     opening: str = ""
+    mark: str = ""
+    ranks: bool = False
     schema: Mapping[str, Any] | None = None
 
 

@@ -1,39 +1,37 @@
 """What agents answered, as drafts. Models are not trusted: every value is searched for, checked, clamped and cut.
 
-Nor are the texts that they were shown: an answer may hold a vote of its own, for whoever quotes it to cast. So nothing
-that stands in the prompt is an answer; of several objects the last counts that answers the question; and a reply that
-begins with one and goes on with one that says something else answers nothing.
+Nothing that stands in the prompt is an answer, nor is the example that it shows, nor what a model thinks aloud. Of
+several objects the last counts that answers the question; and a reply that begins with one vote and goes on with
+another casts none.
 """
 
-import json
-import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from aragora.debate.ballots import LABELS, labelled
 from aragora.debate.events import Draft, EventType
-from aragora.debate.passages import clean, line
-from aragora.debate.questions import Failure, Purpose, Question, Reply
+from aragora.debate.forms import is_placeholder
+from aragora.debate.json_text import MAX_JSON, Json, folded, number, objects, plain, points, words
+from aragora.debate.passages import clean, line, stripped
+from aragora.debate.questions import Failure, Kind, Purpose, Question, Reply
 from aragora.debate.state import ATTEMPTS, UNUSABLE, Role
 
-MAX_ANSWER = 12_000  # characters of a proposal or revision
+MAX_ANSWER = 12_000  # characters of a proposal, a revision or a synthesis
 MAX_REASONING = 2000
 MAX_POINT = 500  # characters of one issue or suggestion
 MAX_POINTS = 10
-MAX_JSON = 64_000  # characters of a reply that are searched for JSON
-MAX_STARTS = 256  # braces at which JSON is tried, the last ones
+MAX_EXCERPT = 400  # characters of an unusable reply that are kept
 UNKNOWN_CONFIDENCE = 0.5
 
-_NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _SEVERITIES = {"none": 0.0, "minor": 2.0, "low": 2.0, "medium": 5.0, "moderate": 5.0, "major": 7.0, "high": 8.0}
 _SEVERITIES |= {"severe": 9.0, "critical": 10.0}
 _CRITIQUE = ("issues", "suggestions", "severity")
-_VOTE = ("choice", "vote", "winner")
-_PLACEHOLDERS = frozenset({"one or two sentences", "one to three sentences"})  # of the form that the prompt shows
-_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+_ABOUT = ("answer", "target", "label", "id")
+_VOTE = ("choice", "vote", "winner", "ranking")
+_SYNTHESIS = ("answer", "synthesis", "agreements", "disputes")
 
-# How prose says whom it is for: by a label, or in so many words at the beginning of a clause. A name that is merely
-# mentioned ("I cannot vote for gpt-1") is no vote.
+# How prose says which answer it is for: by a label, or in so many words at the beginning of a clause, and then a letter
+# with which the clause ends. A letter that is merely mentioned ("I cannot vote for B") is no vote, nor is an article.
 _LABEL = (
     r"\b(?:choice|vote|winner|decision|verdict|selection|selected|answer)\b"
     r"\W{0,4}(?:[:=]|\bis\b|\bgoes to\b)\W{0,6}"
@@ -43,25 +41,37 @@ _IN_WORDS = (
     r"i(?:'ll|\u2019ll| will| do)?\s+(?:\w+ly\s+)?"
     r"(?:vote(?:\s+for)?|choose|pick|select|take|prefer|favou?r|support|go with)\W{1,6}(?:the\s+)?"
 )
-_BY = r"(?:answer\s+(?:\d+\s+)?(?:by|of)\W{1,4})?"
-
-Json = dict[str, Any]
+_ENDS = r"(?=[\"'`*)\]]*\s*(?:$|[.,;:!)}]|\b(?:because|since|as|for|over|with)\b))"
+_NAMED = r"(?:(?i:answer|option|proposal)\s+)?[#\"'`*(\[]*"
+_TOLD = re.compile(rf"(?i:{_LABEL}|{_IN_WORDS}){_NAMED}([{LABELS}]){_ENDS}", re.MULTILINE)
+# A letter as the value of a member: alone, before an explanation, or named as an answer's.
+_CHOSEN = re.compile(
+    rf"[#(\[]*([{LABELS}])(?:[\"'`*)\].:,;]|\s+[-\u2013\u2014(]|$)"
+    rf"|(?:answer|option|proposal)\s+[#(\[\"'`*]*([{LABELS}])(?![\w'\u2019-])(?!\s*(?:or|and|&|/)\b)",
+    re.IGNORECASE,
+)
+_SECTION = re.compile(rf"^\W{{0,4}}(?:(?i:answer|option|proposal)\s+)?([{LABELS}])\W*(?:[:.)]|$)", re.MULTILINE)
+_NUMBERED = re.compile(r"(?i:answer|proposal|option)?\s*#?(\d{1,2})\.?")
 
 
 def drafts(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
-    """What one answer, or its absence, adds to the log: always exactly one draft."""
+    """What one answer, or its absence, adds to the log: one draft at least, a critic's one for each answer."""
     if isinstance(reply, Failure):
         return (_error(question, line(reply.kind, 40) or "failed", line(reply.message, 500), final=reply.final),)
-    text = _said(reply.text)
+    text = stripped(_said(reply.text), question.mark)
+    found: tuple[Draft, ...]
     match question.purpose:
         case Purpose.PROPOSE | Purpose.REVISE:
-            draft = _message(question, text, reply.model)
+            found = (_message(question, text, reply.model),)
         case Purpose.CRITIQUE:
-            draft = _critique(question, text)
+            found = _critiques(question, text)
         case Purpose.VOTE | Purpose.JUDGE:
-            draft = _vote(question, text)
-    draft.data.update(_shortcomings(reply))
-    return (draft,)
+            found = (_vote(question, text),)
+        case Purpose.SYNTHESIZE:
+            found = (_synthesis(question, text),)
+    for draft in found:
+        draft.data.update(_shortcomings(reply))
+    return found
 
 
 def _shortcomings(reply: Reply) -> Json:
@@ -80,7 +90,7 @@ def _said(text: str) -> str:
 
 
 def _error(question: Question, kind: str, message: str, *, final: bool = False) -> Draft:
-    data = {
+    data: Json = {
         "kind": kind,
         "message": message,
         "purpose": question.purpose.value,
@@ -91,202 +101,208 @@ def _error(question: Question, kind: str, message: str, *, final: bool = False) 
     return Draft(EventType.AGENT_ERROR, question.round, question.agent.name, data)
 
 
+def _unusable(question: Question, message: str, text: str) -> Draft:
+    draft = _error(question, UNUSABLE, message)
+    draft.data["excerpt"] = clean(text, MAX_EXCERPT)
+    return draft
+
+
 def _message(question: Question, text: str, model: str | None) -> Draft:
     content = clean(text, MAX_ANSWER)
     if not content:
-        return _error(question, UNUSABLE, "the answer is empty")
+        return _unusable(question, "the answer is empty", text)
+    if any(passage.kind is Kind.QUESTION and plain(passage.text) == plain(content) for passage in question.passages):
+        return _unusable(question, "the answer repeats the question", text)
     role = Role.PROPOSER if question.purpose is Purpose.PROPOSE else Role.REVISER
-    data = {"role": role.value, "content": content}
+    data: Json = {"role": role.value, "content": content}
     if model:
         data["model"] = line(model, 128)
     return Draft(EventType.AGENT_MESSAGE, question.round, question.agent.name, data)
 
 
-def _critique(question: Question, text: str) -> Draft:
-    objects = _objects(question, text)
-    usable = [item for item in objects if any(key in item for key in _CRITIQUE) and not _is_form(item)]
-    if not usable:
-        said = [item for item in objects if "reasoning" in item and not any(key in item for key in _VOTE)]
-        prose = _reasoning(said[-1]) if said else clean(text, MAX_REASONING)
-        if question.attempt < ATTEMPTS or not prose:
-            return _error(question, UNUSABLE, "the critique is not the JSON that was asked for")
-        usable = [{"reasoning": prose}]
-    found = usable[-1]
-    data = {
-        "target": question.target,
+def _critiques(question: Question, text: str) -> tuple[Draft, ...]:
+    """The critique of each answer, the last that says something; and an error if some are missing."""
+    found: dict[str, Json] = {}
+    seen = objects(text, question.prompt, ("critiques", *_CRITIQUE))
+    for item in (part for value in seen for part in _listed(value)):
+        name = _criticised(item, question.choices)
+        if name is not None and any(key in item for key in _CRITIQUE) and not _is_form(item):
+            found[name] = item
+    if not found and question.attempt >= ATTEMPTS:
+        found = _prose(question, seen, text)
+    given = tuple(_critique(question, name, found[name]) for name in question.choices if name in found)
+    missing = [label for name, label in labelled(question.choices).items() if name not in found]
+    if not missing:
+        return given
+    no_json = "the critique is not the JSON that was asked for"
+    return (*given, _unusable(question, f"there is no critique of {', '.join(missing)}" if given else no_json, text))
+
+
+def _listed(value: Json) -> list[Json]:
+    """The critiques in one object: a list of them, one by the letter of its answer, or the object itself."""
+    many = value.get("critiques")
+    if isinstance(many, list):
+        return [folded(item) for item in many if isinstance(item, dict)]
+    if isinstance(many, dict):
+        return [{"answer": key, **folded(item)} for key, item in many.items() if isinstance(item, dict)]
+    by_letter = [{"answer": key, **folded(item)} for key, item in value.items() if isinstance(item, dict)]
+    return [value, *(item for item in by_letter if any(key in item for key in _CRITIQUE))]
+
+
+def _criticised(item: Json, choices: Sequence[str]) -> str | None:
+    """Whose answer a critique is about: the only one there is, where it does not say."""
+    name = next((name for key in _ABOUT if (name := _chosen(item.get(key), choices)) is not None), None)
+    return choices[0] if name is None and len(choices) == 1 else name
+
+
+def _prose(question: Question, seen: Sequence[Json], text: str) -> dict[str, Json]:
+    """Critiques without JSON, taken as reasoning on the last try: of one answer, or under the letter of each."""
+    said = [item for item in seen if "reasoning" in item and not any(key in item for key in _VOTE)]
+    if len(question.choices) == 1:
+        sections = {question.choices[0]: _reasoning(said[-1]) if said else "" if seen else text}
+    else:
+        parts = _SECTION.split(text[:MAX_JSON])
+        sections = {
+            name: body
+            for label, body in zip(parts[1::2], parts[2::2], strict=True)
+            if (name := _chosen(label, question.choices)) is not None
+        }
+    shown = plain(question.prompt)
+    found = {name: clean(body, MAX_REASONING) for name, body in sections.items()}
+    return {name: {"reasoning": body} for name, body in found.items() if body and plain(body) not in shown}
+
+
+def _critique(question: Question, name: str, found: Json) -> Draft:
+    data: Json = {
+        "target": name,
         "issues": _points(found.get("issues")),
         "suggestions": _points(found.get("suggestions")),
         "severity": _severity(found.get("severity")),
         "reasoning": _reasoning(found),
+        "shown": list(question.choices),
     }
     return Draft(EventType.CRITIQUE, question.round, question.agent.name, data)
 
 
 def _is_form(found: Json) -> bool:
-    """Whether these are the placeholders that the prompt shows, in place of points."""
-    points = found.get("issues")
-    return bool(points) and isinstance(points, list) and not _points(points)
+    """Whether these are the example's texts, or dots, in place of points."""
+    said = found.get("issues")
+    return isinstance(said, list) and bool(said) and not _points(said)
 
 
 def _vote(question: Question, text: str) -> Draft:
-    cast = [item for item in _objects(question, text) if any(key in item for key in _VOTE)]
-    chosen = [(choice, item) for item in cast if (choice := _choice(item, question.choices)) is not None]
+    cast = [item for item in objects(text, question.prompt, _VOTE) if any(key in item for key in _VOTE)]
+    cast = [item for item in cast if not is_placeholder(words(item.get("reasoning")) or "?")]
+    chosen = [(ranked, item) for item in cast if (ranked := _ranked(item, question))]
     if not chosen and question.attempt >= ATTEMPTS and (told := _told(question, text)) is not None:
-        chosen = [(told, {"reasoning": text})]
+        chosen = [((told,), {"reasoning": text})]
     if not chosen:
         nobody = "the vote names no answer that stands for election"
-        return _error(question, UNUSABLE, nobody if cast else "the vote is not the JSON that was asked for")
-    if _begins_with_object(text) and len({choice for choice, _ in chosen}) > 1:
-        return _error(question, UNUSABLE, "the vote is followed by another one")
-    choice, found = chosen[-1]
-    data: Json = {"choice": choice, "confidence": _confidence(found.get("confidence")), "reasoning": _reasoning(found)}
+        return _unusable(question, nobody if cast else "the vote is not the JSON that was asked for", text)
+    if _begins_with_object(text) and len({ranked[0] for ranked, _ in chosen}) > 1:
+        return _unusable(question, "the vote is followed by another one", text)
+    ranked, found = chosen[-1]
+    data: Json = {
+        "choice": ranked[0],
+        "confidence": _confidence(found.get("confidence")),
+        "reasoning": _reasoning(found),
+        "shown": list(question.choices),
+    }
+    if question.ranks:
+        data["ranking"] = list(ranked)
     if question.purpose is Purpose.JUDGE:
         data["judge"] = True
     return Draft(EventType.VOTE, question.round, question.agent.name, data)
 
 
-def _choice(found: Json, choices: Sequence[str]) -> str | None:
-    return next((name for key in _VOTE if (name := _chosen(found.get(key), choices)) is not None), None)
+def _ranked(found: Json, question: Question) -> tuple[str, ...]:
+    """The answers in the order of the vote: those it ranks, each once; else the one it chooses; nothing for neither."""
+    ranking = found.get("ranking")
+    names = [_chosen(item, question.choices) for item in ranking] if isinstance(ranking, list) else []
+    ranked = tuple(dict.fromkeys(name for name in names if name is not None))
+    if ranked and None not in names and len(ranked) == len(names):
+        return ranked
+    choice = next((name for key in _VOTE if (name := _chosen(found.get(key), question.choices)) is not None), None)
+    return () if choice is None else (choice,)
 
 
 def _told(question: Question, text: str) -> str | None:
-    """Whom prose votes for, if it says so and of one only; what it repeats of the prompt says nothing."""
-    text = text[:MAX_JSON]
-    shown = _plain(question.prompt)
-    names = "|".join(re.escape(name) for name in sorted(question.choices, key=len, reverse=True))
-    if not names:
-        return None
-    said = re.compile(
-        rf"(?:{_LABEL}|{_IN_WORDS}){_BY}(?P<name>{names})(?![\w-])(?!\s*\?)", re.IGNORECASE | re.MULTILINE
-    )
-    found = {match["name"].casefold() for match in said.finditer(text) if _plain(match[0]) not in shown}
-    meant = [name for name in question.choices if name.casefold() in found]
-    return meant[0] if len(meant) == 1 else None
+    """Which answer prose votes for, if it says so and of one only; what it repeats of the prompt says nothing."""
+    shown = plain(question.prompt)
+    names = {label: name for name, label in labelled(question.choices).items()}
+    matches = [match for match in _TOLD.finditer(text[:MAX_JSON]) if plain(match[0]) not in shown]
+    found = {names[match[1]] for match in matches if match[1] in names}
+    return found.pop() if len(found) == 1 and all(match[1] in names for match in matches) else None
 
 
 def _begins_with_object(text: str) -> bool:
     return re.sub(r"```\w*", "", text.lstrip(), count=1).lstrip().startswith("{")
 
 
+def _chosen(value: object, choices: Sequence[str]) -> str | None:
+    """Which of `choices` is meant: by its letter, alone or before an explanation, by its number, or by its name."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    exact = value[:MAX_JSON].strip().strip("\"'`*")
+    lettered = _CHOSEN.match(exact)
+    if lettered and (place := LABELS.index((lettered[1] or lettered[2]).upper())) < len(choices):
+        return choices[place]
+    numbered = _NUMBERED.fullmatch(exact)
+    if numbered and 0 < int(numbered[1]) <= len(choices):
+        return choices[int(numbered[1]) - 1]
+    if exact in choices:
+        return exact
+    return next((name for name in choices if name.casefold() == exact.casefold()), None)
+
+
+def _synthesis(question: Question, text: str) -> Draft:
+    """The last object that sums up; on the last try prose will do."""
+    seen = [item for item in objects(text, question.prompt, _SYNTHESIS) if any(key in item for key in _SYNTHESIS)]
+    said = [item for item in seen if not is_placeholder(_summary(item) or "…")]
+    if not said and question.attempt >= ATTEMPTS and not _begins_with_object(text):
+        prose = clean(text, MAX_ANSWER)
+        said = [{"answer": prose}] if prose and plain(prose) not in plain(question.prompt) else []
+    if not said:
+        return _unusable(question, "the synthesis is not the JSON that was asked for", text)
+    found = said[-1]
+    minority = clean(words(found.get("minority")), MAX_REASONING)
+    data: Json = {
+        "answer": clean(_summary(found), MAX_ANSWER),
+        "agreements": _points(found.get("agreements")),
+        "disputes": _points(found.get("disputes")),
+        "minority": "" if is_placeholder(minority or "…") else minority,
+    }
+    return Draft(EventType.SYNTHESIS, question.round, question.agent.name, data)
+
+
+def _summary(found: Json) -> str:
+    return words(found.get("answer")) or words(found.get("synthesis"))
+
+
 def _reasoning(found: Json) -> str:
-    text = clean(_words(found.get("reasoning")), MAX_REASONING)
-    return "" if text.casefold().rstrip(".") in _PLACEHOLDERS else text
-
-
-def _objects(question: Question, text: str) -> list[Json]:
-    """The JSON objects that `text` is, or that stand in it whole, in order and with their keys folded.
-
-    Those within another stand for it where it is only their wrapping. What stands in the prompt as well is left out.
-    """
-    text = text[:MAX_JSON]
-    repaired = _TRAILING_COMMA.sub("", text)
-    shown = _plain(question.prompt)
-    for candidate in (text, repaired) if repaired != text else (text,):
-        found = [item for source, value in _values(candidate) if _plain(source) not in shown for item in _inner(value)]
-        if found:
-            return found
-    return []
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _values(text: str) -> Iterator[tuple[str, object]]:
-    """Each object that stands in `text`, with its source; none of those that stand within another."""
-    decoder = json.JSONDecoder(strict=False)
-    starts = [match.start() for match in re.finditer("{", text)][-MAX_STARTS:]
-    end = 0
-    for start in starts:
-        if start < end:
-            continue
-        try:
-            value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        yield text[start:end], value
-
-
-def _inner(value: object, depth: int = 3) -> Iterator[Json]:
-    """The object with folded keys; behind it those it wraps, as in `{"vote": {"choice": ...}}`."""
-    if not isinstance(value, dict):
-        return
-    folded = {key.casefold().strip(): item for key, item in value.items()}
-    yield folded
-    if depth and all(isinstance(folded.get(key), dict | None) for key in (*_CRITIQUE, *_VOTE)):
-        for item in value.values():
-            yield from _inner(item, depth - 1)
-
-
-def _words(value: object) -> str:
-    """Text in whatever a model made of it; empty for what holds none."""
-    match value:
-        case str():
-            return value
-        case bool() | None:
-            return ""
-        case int() | float():
-            return f"{value:.15g}" if abs(value) < 1e15 else ""
-        case dict():
-            return "; ".join(part for part in value.values() if isinstance(part, str))
-        case list():
-            return " ".join(part for part in value if isinstance(part, str))
-    return ""
+    text = clean(words(found.get("reasoning")), MAX_REASONING)
+    return "" if is_placeholder(text or "…") else text
 
 
 def _points(value: object) -> list[str]:
-    items = value if isinstance(value, list) else _words(value).split("\n")
-    points = (line(_words(item)[: 4 * MAX_POINT].lstrip("-*• "), MAX_POINT) for item in items[: 10 * MAX_POINTS])
-    return list(dict.fromkeys(point for point in points if point.strip(".… ")))[:MAX_POINTS]
-
-
-def _number(value: object) -> float | None:
-    """A finite number, or the first one that a text contains."""
-    if isinstance(value, str):
-        found = _NUMBER.search(value[:100])
-        return float(found[0]) if found else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    return [point for point in points(value, MAX_POINTS, MAX_POINT) if not is_placeholder(point)]
 
 
 def _severity(value: object) -> float | None:
     """0 to 10, or None where the critique says none: severity decides ties, and must not be ours."""
     if isinstance(value, str) and value.strip().casefold() in _SEVERITIES:
         return _SEVERITIES[value.strip().casefold()]
-    number = _number(value)
-    return None if number is None else round(min(10.0, max(0.0, number)), 1)
+    found = number(value)
+    return None if found is None else round(min(10.0, max(0.0, found)), 1)
 
 
 def _confidence(value: object) -> float:
     """Models write 0.8, 80 and "80 %"."""
-    number = _number(value)
-    if number is None:
+    found = number(value)
+    if found is None:
         return UNKNOWN_CONFIDENCE
-    if number >= 2 or (isinstance(value, str) and "%" in value):
-        number /= 100
-    return round(min(1.0, max(0.0, number)), 3)
-
-
-def _chosen(value: object, choices: Sequence[str]) -> str | None:
-    """Which of `choices` is meant: its name, its number in the prompt, or the only name that a text mentions."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value) if 0 < value <= len(choices) else ""
-    if not isinstance(value, str):
-        return None
-    exact = value[:MAX_JSON].strip().strip("\"'`*")
-    if exact in choices:
-        return exact
-    wanted = exact.casefold()
-    for name in choices:
-        if wanted == name.casefold():
-            return name
-    numbered = re.fullmatch(r"(?:answer|proposal|option)?\s*#?(\d{1,2})\.?", wanted)
-    if numbered and 0 < int(numbered[1]) <= len(choices):
-        return choices[int(numbered[1]) - 1]
-    named = [name for name in choices if re.search(rf"(?<![\w-]){re.escape(name.casefold())}(?![\w-])", wanted)]
-    return named[0] if len(named) == 1 else None
+    if found >= 2 or (isinstance(value, str) and "%" in value):
+        found /= 100
+    return round(min(1.0, max(0.0, found)), 3)

@@ -1,7 +1,7 @@
 """What is debated, by whom and under which rules; fixed when the debate is created."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -9,12 +9,13 @@ from aragora.debate.limits import FEWEST_AGENTS, LONGEST_NAME, ROUNDS_DEFAULT, T
 
 
 class ConsensusMode(StrEnum):
-    """How a debate is decided: by the agents' votes, by one judge, or not at all."""
+    """How a debate is decided: by the agents' votes or rankings, by one judge, or not at all."""
 
     MAJORITY = "majority"
     SUPERMAJORITY = "supermajority"
     UNANIMOUS = "unanimous"
     WEIGHTED = "weighted"
+    BORDA = "borda"
     JUDGE = "judge"
     NONE = "none"
 
@@ -56,7 +57,9 @@ class DebateSpec:
     """Raises ValueError, naming the field, when the rules contradict themselves.
 
     `threshold` is the share of the votes that decides (None: the mode's own); `timeout` is in seconds. What passes the
-    `budget` is not asked.
+    `budget` is not asked. `criteria` are what the asker wants answers judged by. `synthesis` asks a chairman for one at
+    the end. `secret` is random and the debate's own: marks and orders that nobody can foresee are made of it; it is
+    empty in debates of older versions.
     """
 
     question: str
@@ -68,6 +71,9 @@ class DebateSpec:
     early_stop: bool = True
     timeout: float = TIMEOUT_DEFAULT
     budget: Budget = NO_BUDGET
+    criteria: str = ""
+    synthesis: bool = False
+    secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         names = {agent.name for agent in self.agents}

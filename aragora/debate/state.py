@@ -35,7 +35,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Critique:
-    """What `agent` holds against the answer of `target`; severity 0 to 10, None where it said none."""
+    """What `agent` holds against the answer of `target`; severity 0 to 10, None where it said none.
+
+    `shown` are the authors of the answers that it knew as A, B, C; empty in debates of older versions.
+    """
 
     round: int
     agent: str
@@ -44,11 +47,16 @@ class Critique:
     suggestions: tuple[str, ...]
     severity: float | None
     reasoning: str
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """Whose answer `agent` takes, and how sure it is, 0 to 1; `judge` when its word alone decides."""
+    """Whose answer `agent` takes, and how sure it is, 0 to 1; `judge` when its word alone decides.
+
+    `shown` are the authors of the answers between which it chose, known to it as A, B, C (empty in debates of older
+    versions: between all); `ranking` all of them, the best first, where it was asked to rank.
+    """
 
     round: int
     agent: str
@@ -56,6 +64,8 @@ class Vote:
     confidence: float
     reasoning: str
     judge: bool = False
+    shown: tuple[str, ...] = ()
+    ranking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,24 @@ class UserVote:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """The last of a question's failures, and whether the question was given up.
+
+    `excerpt` is how an answer begins that came but could not be read; None where none came.
+    """
+
+    kind: str
+    message: str
+    excerpt: str | None
+    given_up: bool
+
+
+@dataclass(frozen=True, slots=True)
 class QuestionId:
-    """Which question an answer or an error belongs to."""
+    """Which question an answer or an error belongs to.
+
+    A critic is asked once for all answers (`target` is None); in debates of older versions, for each of them.
+    """
 
     round: int
     purpose: Purpose
@@ -99,8 +125,8 @@ class QuestionId:
 class DebateState:
     """The debate as its log tells it. Times are unix seconds, None until then.
 
-    `answers` holds the newest proposal or revision of each agent, `errors` how often a question failed, and
-    `left_out` who failed for good in which round, and at what.
+    `answers` holds the newest proposal or revision of each agent, and `cut` why that is not whole, where it is not;
+    `errors` how often a question failed, `failures` how it did last, and `lost` who is not asked any more in a round.
     """
 
     spec: DebateSpec
@@ -116,10 +142,13 @@ class DebateState:
     consensus: Consensus | None = None
     user_votes: list[UserVote] = field(default_factory=list)
     suggestions: list[str] = field(default_factory=list)
+    synthesis: dict[str, Any] | None = None
     answers: dict[str, str] = field(default_factory=dict)
+    cut: dict[str, str] = field(default_factory=dict)
     answered: set[QuestionId] = field(default_factory=set)
     errors: dict[QuestionId, int] = field(default_factory=dict)
-    left_out: dict[tuple[int, str], Purpose] = field(default_factory=dict)
+    failures: dict[QuestionId, Failed] = field(default_factory=dict)
+    lost: dict[tuple[int, str], Failed] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -146,7 +175,7 @@ class DebateState:
         return (
             question not in self.answered
             and self.errors.get(question, 0) < ATTEMPTS
-            and (question.round, question.agent) not in self.left_out
+            and (question.round, question.agent) not in self.lost
         )
 
     def critiques_of(self, target: str, number: int) -> list[Critique]:
@@ -163,8 +192,10 @@ class DebateState:
                 self.started_at = event.at
             case EventType.ROUND_START:
                 self.round = event.round
-            case EventType.AGENT_MESSAGE | EventType.CRITIQUE | EventType.VOTE | EventType.AGENT_ERROR:
+            case EventType.AGENT_MESSAGE | EventType.CRITIQUE | EventType.VOTE | EventType.SYNTHESIS:
                 self._add_answer(event, event.agent or "")
+            case EventType.AGENT_ERROR:
+                self._add_failure(event, event.agent or "")
             case EventType.CONVERGENCE:
                 self.convergence.append(Convergence(event.round, data["similarity"], data["status"]))
             case EventType.CONSENSUS:
@@ -186,6 +217,9 @@ class DebateState:
                 message = Message(event.seq, event.at, event.round, agent, data["role"], data["content"])
                 self.messages.append(message)
                 self.answers[agent] = message.content
+                self.cut.pop(agent, None)
+                if data.get("cut"):
+                    self.cut[agent] = data["cut"]
                 purpose = Purpose.PROPOSE if message.role == Role.PROPOSER else Purpose.REVISE
                 self.answered.add(QuestionId(event.round, purpose, agent))
             case EventType.CRITIQUE:
@@ -193,16 +227,47 @@ class DebateState:
                 self.answered.add(QuestionId(event.round, Purpose.CRITIQUE, agent, data["target"]))
             case EventType.VOTE:
                 judge = data.get("judge", False)
-                self.votes.append(
-                    Vote(event.round, agent, data["choice"], data["confidence"], data["reasoning"], judge)
-                )
+                self.votes.append(_vote(event.round, agent, data))
                 self.answered.add(QuestionId(event.round, Purpose.JUDGE if judge else Purpose.VOTE, agent))
-            case _:
-                question = QuestionId(event.round, Purpose(data["purpose"]), agent, data["target"])
-                spent = data["attempt"] if data["retry"] else ATTEMPTS
-                self.errors[question] = max(spent, self.errors.get(question, 0))
-                if self.errors[question] >= ATTEMPTS and data["kind"] != UNUSABLE:
-                    self.left_out.setdefault((event.round, agent), question.purpose)
+            case EventType.SYNTHESIS:
+                self.synthesis = {"agent": agent, **data}
+                self.answered.add(QuestionId(event.round, Purpose.SYNTHESIZE, agent))
+
+    def _add_failure(self, event: Event, agent: str) -> None:
+        """Count it. A failed question costs that question; whoever proposes nothing, or fails at two questions of
+        different kinds in one round, is lost to that round."""
+        data = event.data
+        question = QuestionId(event.round, Purpose(data["purpose"]), agent, data["target"])
+        spent = data["attempt"] if data["retry"] else ATTEMPTS
+        self.errors[question] = max(spent, self.errors.get(question, 0))
+        given_up = self.errors[question] >= ATTEMPTS
+        failed = Failed(data["kind"], data["message"], data.get("excerpt"), given_up)
+        self.failures[question] = failed
+        if not given_up or failed.kind == UNUSABLE:
+            return
+        if question.purpose is Purpose.PROPOSE or self._failed_elsewhere(question):
+            self.lost.setdefault((event.round, agent), failed)
+
+    def _failed_elsewhere(self, question: QuestionId) -> bool:
+        """Whether the agent was given up at a question of another kind in the same round."""
+        return any(
+            other.round == question.round and other.agent == question.agent and other.purpose is not question.purpose
+            for other, failed in self.failures.items()
+            if failed.given_up and failed.kind != UNUSABLE
+        )
+
+
+def _vote(number: int, agent: str, data: dict[str, Any]) -> Vote:
+    return Vote(
+        round=number,
+        agent=agent,
+        choice=data["choice"],
+        confidence=data["confidence"],
+        reasoning=data["reasoning"],
+        judge=data.get("judge", False),
+        shown=tuple(data.get("shown", ())),
+        ranking=tuple(data.get("ranking", ())),
+    )
 
 
 def _critique(number: int, agent: str, data: dict[str, Any]) -> Critique:
@@ -214,6 +279,7 @@ def _critique(number: int, agent: str, data: dict[str, Any]) -> Critique:
         suggestions=tuple(data["suggestions"]),
         severity=data["severity"],
         reasoning=data["reasoning"],
+        shown=tuple(data.get("shown", ())),
     )
 
 

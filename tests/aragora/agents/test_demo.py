@@ -19,9 +19,7 @@ def said(question: Question) -> str:
 def test_default_debate_moves_from_dispute_to_agreement():
     history = debate()
     first = {event.data["choice"] for event in of(history, EventType.VOTE, 1)}
-    last = {event.data["choice"] for event in of(history, EventType.VOTE, 3)}
-    assert len(first) > 1
-    assert len(last) == 1
+    assert len(first) > 2
     similarity = [event.data["similarity"] for event in of(history, EventType.CONVERGENCE)]
     assert similarity == sorted(similarity)
     assert similarity[0] < 0.6 < 0.85 <= similarity[-1]
@@ -30,6 +28,7 @@ def test_default_debate_moves_from_dispute_to_agreement():
     assert min(severities) <= 3
     outcome = of(history, EventType.CONSENSUS)[0].data
     assert outcome["reached"]
+    assert outcome["support"]["for"] == outcome["support"]["of"]
     assert history[-1].data["status"] == "completed"
 
 
@@ -40,7 +39,7 @@ def test_demo_debate_has_every_unattended_event_type():
         EventType.AGENT_ERROR,
         EventType.AGENT_WAITING,
     }
-    assert {event.type for event in debate()} == set(EventType) - people_and_failures
+    assert {event.type for event in debate(synthesis=True)} == set(EventType) - people_and_failures
 
 
 def test_stumbling_agent_shows_a_repeated_question():
@@ -85,7 +84,13 @@ def test_every_answer_says_that_it_is_the_demo_and_no_model():
 
 def test_six_agents_say_six_different_things():
     assert len({said(proposal(agent)) for agent in agents(6)}) == 6
-    assert len({said(proposal(agent)).replace(agent.name, "") for agent in agents(6)}) == 6
+
+
+def test_no_answer_says_who_wrote_it():
+    for event in debate(synthesis=True):
+        if event.type in (EventType.AGENT_MESSAGE, EventType.CRITIQUE, EventType.VOTE):
+            said = " ".join(str(event.data.get(name)) for name in ("content", "reasoning", "issues", "suggestions"))
+            assert "demo-" not in said
 
 
 def test_names_without_a_number_are_agents_too():
@@ -128,11 +133,11 @@ def test_nobody_moves_without_critique():
 
 def test_demo_criticises_and_votes_for_other_agents():
     agent = AgentSpec("demo-1", "demo")
-    passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.ANSWER, "It depends on many things.", "gpt"))
-    critique = Question(agent, Purpose.CRITIQUE, 1, "gpt", 1, "", "", passages=passages)
+    passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.ANSWER, "It depends on many things.", "gpt", "A"))
+    critique = Question(agent, Purpose.CRITIQUE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
     assert "takes no side" in said(critique)
     vote = Question(agent, Purpose.VOTE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
-    assert '"choice": "gpt"' in said(vote)
+    assert '"choice": "A"' in said(vote)
 
 
 @settings(max_examples=60, deadline=None)

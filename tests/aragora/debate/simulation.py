@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from aragora.debate import engine
+from aragora.debate import ballots, engine
 from aragora.debate.engine import Failure, Purpose, Question, Reply
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.spec import AgentSpec, DebateSpec
@@ -61,15 +61,28 @@ def well(question: Question) -> Reply:
     """Everybody keeps an opinion of its own and votes for the first agent."""
     match question.purpose:
         case Purpose.CRITIQUE:
-            return Reply(json.dumps({"issues": ["vague"], "suggestions": [], "severity": 4, "reasoning": "because"}))
+            return critiques(question)
         case Purpose.VOTE | Purpose.JUDGE:
-            return vote(min(question.choices))
+            return vote(question, min(question.choices))
+        case Purpose.SYNTHESIZE:
+            return Reply(json.dumps({"answer": "Begin small.", "agreements": [], "disputes": [], "minority": ""}))
         case _:
             return Reply(f"{question.purpose} {question.agent.name} " + f"opinion{question.agent.name[-1]} " * 5)
 
 
-def vote(choice: str, confidence: float = 0.8) -> Reply:
-    return Reply(json.dumps({"choice": choice, "confidence": confidence, "reasoning": "the best"}))
+def critiques(question: Question) -> Reply:
+    said = {"issues": ["vague"], "suggestions": [], "severity": 4, "reasoning": "because"}
+    letters = ballots.labelled(question.choices).values()
+    return Reply(json.dumps({"critiques": [{"answer": letter} | said for letter in letters]}))
+
+
+def vote(question: Question, choice: str, confidence: float = 0.8) -> Reply:
+    """For `choice`, or the first answer on the ballot where that is the voter's own."""
+    letters = ballots.labelled(question.choices)
+    chosen = letters.get(choice, "A")
+    ranking = [chosen, *(letter for letter in letters.values() if letter != chosen)]
+    said = {"ranking": ranking} if question.ranks else {"choice": chosen}
+    return Reply(json.dumps({**said, "confidence": confidence, "reasoning": "the best"}))
 
 
 def voting(votes: dict[str, str], confidences: dict[str, float] | None = None) -> Answer:
@@ -78,7 +91,7 @@ def voting(votes: dict[str, str], confidences: dict[str, float] | None = None) -
     def answer(question: Question) -> Reply:
         if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
             name = question.agent.name
-            return vote(votes[name], (confidences or {}).get(name, 0.8))
+            return vote(question, votes[name], (confidences or {}).get(name, 0.8))
         return well(question)
 
     return answer

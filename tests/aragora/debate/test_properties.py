@@ -15,9 +15,10 @@ from aragora.debate.spec import MODES, AgentSpec, DebateSpec
 from aragora.debate.state import ATTEMPTS, fold
 from tests.aragora.debate.simulation import end, of, run, vote, well
 
-ROLES = st.sampled_from([None, None, "judge", "security skeptic"])
+ROLES = st.sampled_from([None, None, "judge", "chairman", "security skeptic"])
 OUTCOMES = {"completed", "failed", "timeout"}
-GARBAGE = ["", "{", "no idea", '{"choice": "nobody"}', '{"issues": 7}', "\x00\ud800", '{"choice": "agent-1"}', "[]"]
+GARBAGE = ["", "{", "no idea", '{"choice": "nobody"}', '{"issues": 7}', "\x00\ud800", '{"choice": "A"}', "[]"]
+GARBAGE += ['{"critiques": [{"answer": "A", "issues": ["x"]}]}', '{"ranking": ["B", "A"]}', '{"answer": "so"}']
 
 
 @st.composite
@@ -31,6 +32,8 @@ def specs(draw: st.DrawFn) -> DebateSpec:
         threshold=draw(st.none() | st.floats(0.01, 1)),
         early_stop=draw(st.booleans()),
         timeout=draw(st.sampled_from([5.0, 40.0, 100_000.0])),
+        synthesis=draw(st.booleans()),
+        secret=draw(st.sampled_from(["", "a", "b", "c"])),
     )
 
 
@@ -47,7 +50,7 @@ class Agents:
         if chance.random() < self.trouble:
             return chance.choice([Failure("timeout", "no answer in time"), Reply(chance.choice(GARBAGE))])
         if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
-            return vote(chance.choice(sorted(question.choices)), chance.random())
+            return vote(question, chance.choice(sorted(question.choices)), chance.random())
         if question.purpose is Purpose.REVISE and chance.random() < 0.5:
             return Reply("We all agree in the end")
         return well(question)
@@ -79,13 +82,16 @@ def check(rules: DebateSpec, log: list[Event]) -> None:
     assert end(log)["rounds"] <= rules.rounds
     begun = [event.round for event in of(log, EventType.ROUND_START)]
     assert begun == list(range(1, len(begun) + 1))
-    assert len(of(log, EventType.CONSENSUS)) == (end(log)["status"] == "completed") or end(log)["status"] == "timeout"
+    assert len(of(log, EventType.CONSENSUS)) == 1 or end(log)["status"] != "completed"
+    assert len(of(log, EventType.SYNTHESIS)) <= rules.synthesis
     json.dumps([event.data for event in log], allow_nan=False)
     for position, event in enumerate(log):
         if event.type is EventType.VOTE:
             check_vote(rules, log[:position], event)
         if event.type is EventType.CRITIQUE:
             assert event.data["target"] != event.agent
+            assert event.data["target"] in event.data["shown"]
+            assert event.agent not in event.data["shown"]
     check_attempts(log)
     check_outcome(log)
 
@@ -93,9 +99,12 @@ def check(rules: DebateSpec, log: list[Event]) -> None:
 def check_vote(rules: DebateSpec, before: list[Event], event: Event) -> None:
     state = fold(rules, before)
     assert event.round == state.round
-    assert event.data["choice"] in state.answers
-    failed_at = state.left_out.get((event.round, event.data["choice"]))
-    assert failed_at in (None, Purpose.VOTE, Purpose.JUDGE)
+    shown = event.data["shown"]
+    assert event.data["choice"] in shown
+    assert len(set(shown)) == len(shown) >= 2
+    assert set(shown) <= set(state.answers)
+    assert event.agent not in shown or len(shown) == 2 or event.data.get("judge")
+    assert set(event.data.get("ranking", [])) <= set(shown)
     assert 0 <= event.data["confidence"] <= 1
 
 
@@ -119,9 +128,11 @@ def check_outcome(log: list[Event]) -> None:
         assert 0 <= data["confidence"] <= 1
         assert 0 <= data["share"] <= 1
         assert data["answer"]
+        assert data["support"]["for"] <= data["support"]["of"]
         if data["reached"]:
             assert data["quorum"]["cast"] >= data["quorum"]["needed"]
             assert data["votes"][data["choice"]] == max(data["votes"].values())
+            assert data.get("tie_break") != "lot"
 
 
 @settings(max_examples=250, deadline=None)
@@ -162,6 +173,9 @@ def test_a_crash_repeats_only_what_was_not_answered(rules, agents):
             which = engine.QuestionId(question.round, question.purpose, question.agent.name, question.target)
             assert which not in state.answered
             assert question.attempt == state.errors.get(which, 0) + 1 <= ATTEMPTS
+            for name in question.choices if question.purpose is Purpose.CRITIQUE else ():
+                one = engine.QuestionId(question.round, question.purpose, question.agent.name, name)
+                assert one not in state.answered
 
 
 @settings(max_examples=60, deadline=None)
@@ -191,14 +205,17 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(
-    ["issues", "suggestions", "severity", "reasoning", "choice", "vote", "winner", "confidence", "x"]
+    [
+        *("issues", "suggestions", "severity", "reasoning", "choice", "vote", "winner", "confidence", "x"),
+        *("critiques", "answer", "ranking", "agreements", "disputes", "minority"),
+    ]
 )
 REPLIES = st.one_of(
     st.text(),
     st.text(alphabet='{}[]",:\\ \n10eé\ud800\x00'),
     st.dictionaries(KEYS, JSON).map(json.dumps),
     st.dictionaries(KEYS, JSON).map(lambda value: f"```json\n{json.dumps(value)}\n``` " + "x" * 70_000),
-    st.sampled_from(["{" * 5000, '{"issues":' * 3000, "<think>", "null", '{"choice": "agent-2"}', "\n" * 20_000]),
+    st.sampled_from(["{" * 5000, '{"issues":' * 3000, "<think>", "null", '{"choice": "A"}', "\n" * 20_000]),
 )
 
 
@@ -214,10 +231,17 @@ def strings(value: object) -> list[str]:
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=REPLIES, attempt=st.integers(1, ATTEMPTS))
 def test_any_reply_gives_valid_drafts_only(purpose, text, attempt):
-    choices = ("agent-2", "agent-1") if purpose in (Purpose.VOTE, Purpose.JUDGE) else ()
-    target = "agent-2" if purpose is Purpose.CRITIQUE else None
-    question = Question(AgentSpec("agent-1", "demo"), purpose, 1, target, attempt, "", "", choices)
-    (draft,) = replies.drafts(question, Reply(text))
+    choices = ("agent-2", "agent-3")
+    question = Question(AgentSpec("agent-1", "demo"), purpose, 1, None, attempt, "", "", choices)
+    found = replies.drafts(question, Reply(text))
+    assert len(found) == 1 or purpose is Purpose.CRITIQUE
+    targets = [draft.data["target"] for draft in found if draft.type is EventType.CRITIQUE]
+    assert len(set(targets)) == len(targets)
+    for draft in found:
+        check_draft(draft, attempt, choices)
+
+
+def check_draft(draft: Draft, attempt: int, choices: tuple[str, ...]) -> None:
     assert (draft.round, draft.agent) == (1, "agent-1")
     stored = json.dumps(draft.data, allow_nan=False, ensure_ascii=False)
     stored.encode()
@@ -231,7 +255,7 @@ def test_any_reply_gives_valid_drafts_only(purpose, text, attempt):
         case EventType.AGENT_MESSAGE:
             assert 0 < len(data["content"]) <= replies.MAX_ANSWER
         case EventType.CRITIQUE:
-            assert data["target"] == target
+            assert data["target"] in choices
             assert data["severity"] is None or 0 <= data["severity"] <= 10
             assert all(isinstance(point, str) and point for point in data["issues"] + data["suggestions"])
             assert isinstance(data["reasoning"], str)
@@ -239,5 +263,8 @@ def test_any_reply_gives_valid_drafts_only(purpose, text, attempt):
             assert data["choice"] in choices
             assert 0 <= data["confidence"] <= 1
             assert isinstance(data["reasoning"], str)
+        case EventType.SYNTHESIS:
+            assert 0 < len(data["answer"]) <= replies.MAX_ANSWER
+            assert all(isinstance(point, str) and point for point in data["agreements"] + data["disputes"])
         case other:
             raise AssertionError(other)

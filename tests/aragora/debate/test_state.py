@@ -19,7 +19,7 @@ def test_the_whole_debate():
     assert state.rounds_used == 1
     assert [message.role for message in state.messages] == [Role.PROPOSER] * 3 + [Role.REVISER] * 3
     assert len(state.critiques) == 6
-    assert [vote.choice for vote in state.votes] == ["agent-1"] * 3
+    assert [vote.choice for vote in state.votes] == ["agent-2", "agent-1", "agent-1"]
     assert [point.status for point in state.convergence] == ["diverging"]
     assert state.consensus == Consensus(True, 0.8, state.answers["agent-1"])
     assert state.final_answer == state.answers["agent-1"]
@@ -36,5 +36,5 @@ def test_errors_are_counted_and_the_second_leaves_out():
     log = run(rules, failing(lambda question: question.agent.name == "agent-2"))
     state = fold(rules, log)
     assert list(state.errors.values()) == [2]
-    assert list(state.left_out) == [(1, "agent-2")]
+    assert list(state.lost) == [(1, "agent-2")]
     assert "agent-2" not in state.answers
