@@ -202,17 +202,5 @@ def _stopped_early(state: DebateState) -> str | None:
 
 
 def _rules(spec: DebateSpec) -> dict[str, Any]:
-    names = (
-        "question",
-        "agents",
-        "rounds",
-        "consensus",
-        "threshold",
-        "early_stop",
-        "timeout",
-        "budget",
-        "criteria",
-        "synthesis",
-    )
-    stored = spec.to_json()
-    return {name: stored[name] for name in names}
+    """All but the context, which may be long, and the secret."""
+    return {name: value for name, value in spec.to_json().items() if name not in ("context", "secret")}

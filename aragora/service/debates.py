@@ -2,8 +2,9 @@
 
 import copy
 import hashlib
+import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aragora.agents import AgentInfo, available
@@ -26,7 +27,8 @@ from aragora.debate.limits import (
     MOST_EVENTS,
     MOST_OFFSET,
 )
-from aragora.debate.spec import DebateSpec
+from aragora.debate.phases import Office
+from aragora.debate.spec import AgentSpec, DebateSpec
 from aragora.debate.status import Status
 from aragora.errors import (
     DebateEnded,
@@ -90,7 +92,7 @@ class Debates:
         ):
             raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {LONGEST_KEY} characters"))
         spec = self._spec(new)
-        body = new.model_dump_json() if idempotency_key is not None else ""
+        body = new.model_dump_json(exclude_defaults=True) if idempotency_key is not None else ""
         record = self.store.create(
             spec,
             title=new.title,
@@ -126,6 +128,9 @@ class Debates:
                 early_stop=new.early_stop,
                 timeout=new.timeout,
                 budget=self._policy.bounded(new.budget),
+                criteria=new.criteria,
+                synthesis=_has_chairman(agents) if new.synthesis is None else new.synthesis,
+                secret=secrets.token_hex(16),
             )
         except ValueError as error:
             field, _, problem = str(error).partition(": ")
@@ -352,6 +357,10 @@ class Debates:
             watch.close()
             raise
         return watch
+
+
+def _has_chairman(agents: Sequence[AgentSpec]) -> bool:
+    return any((agent.role or "").strip().casefold() == Office.CHAIRMAN for agent in agents)
 
 
 def _own(key: str | None, caller: str) -> str | None:

@@ -86,6 +86,7 @@ def _typical(question: Question) -> Reply:
     text = DemoAgent(replace(question.agent, model=None), 0.0).ask(question, lambda _: None, float("inf")).text
     if question.purpose in PROSE:
         text = (text + " " + text * (LENGTH // max(1, len(text))))[: max(LENGTH, len(text))]
+        text = f"{question.agent.name}: {text}"  # answers that are alike would need no vote
     return Reply(text)
 
 

@@ -119,6 +119,13 @@ class NewDebate(_Model):
         default=None, description="share of the votes that decides; default by the kind of consensus"
     )
     context: Annotated[str, StringConstraints(max_length=limits.LONGEST_CONTEXT)] = ""
+    criteria: Annotated[str, StringConstraints(max_length=limits.LONGEST_CRITERIA)] = Field(
+        default="", description="what answers are to be judged by"
+    )
+    synthesis: bool | None = Field(
+        default=None,
+        description="whether a chairman sums the debate up; default: if an agent has the role `chairman`",
+    )
     early_stop: bool = True
     timeout: Annotated[float, Field(ge=limits.SHORTEST_TIMEOUT, le=limits.LONGEST_TIMEOUT)] = Field(
         default=limits.TIMEOUT_DEFAULT, description="seconds"

@@ -1,11 +1,13 @@
 """Participants whose behaviour a test decides; they keep the contract of `aragora.agents.Agent`."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from aragora.agents import AgentFailed, Waiting
 from aragora.agents.agent import unwatched
+from aragora.debate.ballots import labelled
 from aragora.debate.engine import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
 from aragora.debate.usage import Usage
@@ -64,8 +66,10 @@ class Scripted:
 
 def answer(question: Question) -> str:
     if question.purpose is Purpose.CRITIQUE:
-        return '{"issues": ["vague"], "suggestions": ["measure it"], "severity": 4, "reasoning": "no figures"}'
+        said = {"issues": ["vague"], "suggestions": ["measure it"], "severity": 4, "reasoning": "no figures"}
+        letters = labelled(question.choices).values()
+        return json.dumps({"critiques": [{"answer": letter} | said for letter in letters]})
     if question.purpose in (Purpose.VOTE, Purpose.JUDGE):
-        choice = question.choices[0] if question.choices else "1"
-        return f'{{"choice": "{choice}", "confidence": 0.8, "reasoning": "the clearest"}}'
+        choice = labelled(question.choices)[min(question.choices)]
+        return json.dumps({"choice": choice, "confidence": 0.8, "reasoning": "the clearest"})
     return f"{question.agent.name} proposes to measure it first, in round {question.round}."
