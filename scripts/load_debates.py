@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,19 +44,18 @@ SAMPLE = 0.01  # seconds between two probes of /healthz
 LATE = 30.0  # seconds after which a probe counts as lost
 PIECES = 4  # in which an answer streams in, spread over its time
 PROPOSAL = "Adopt it for the parts whose history is asked for, and keep plain tables elsewhere. " * 12
-CRITIQUE = json.dumps(
-    {"issues": ["No costs named."], "suggestions": ["Name them."], "severity": 4, "reasoning": "Thin."}
-)
-VOTE = json.dumps({"choice": "openai-1", "confidence": 0.9, "reasoning": "It names its limits."})
+CRITICISM = {"reasoning": "Thin.", "issues": ["No costs named."], "suggestions": ["Name them."], "severity": 4}
+CRITIQUES = json.dumps({"critiques": [{"answer": letter} | CRITICISM for letter in "ABCDEFGHI"]})
+VOTE = json.dumps({"reasoning": "It names its limits.", "choice": "A", "confidence": 0.9})
 
 
 def provide(listener: socket.socket, seconds: float) -> None:
     """Answer chat completions, each streamed over `seconds`, on any number of connections. Runs until killed."""
 
     def events(body: bytes) -> Iterator[bytes]:
-        text = PROPOSAL
+        text = f"{PROPOSAL} Begin with part {zlib.crc32(body)}."  # answers that are alike would need no vote
         if b"one JSON object" in body:
-            text = VOTE if b"choice" in body[-2000:] else CRITIQUE
+            text = VOTE if b"choice" in body[-2000:] else CRITIQUES
         size = -(-len(text) // PIECES)
         for start in range(0, len(text), size):
             piece = {"model": "slow", "choices": [{"delta": {"content": text[start : start + size]}}]}

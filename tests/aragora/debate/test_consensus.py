@@ -53,7 +53,7 @@ def test_what_decides(mode, votes, threshold, reached):
     assert outcome(mode, votes, threshold=threshold)["reached"] is reached
 
 
-def test_confidence_is_the_share_times_how_sure_its_supporters_are():
+def test_confidence_is_share_times_how_sure_its_supporters_are():
     found = outcome("majority", "1112", (1.0, 0.5, 0.6, 0.9))
     assert (found["choice"], found["share"]) == ("agent-1", 0.75)
     assert found["confidence"] == pytest.approx(0.75 * 0.7)
@@ -78,7 +78,7 @@ def test_a_tie_is_resolved_by_confidence_and_says_so():
     assert not outcome("majority", "1122", (0.5, 0.5, 0.9, 0.9))["reached"]  # half is no majority
 
 
-def test_a_tie_in_votes_and_confidence_is_resolved_by_the_mildest_criticism():
+def test_tied_votes_and_confidence_go_to_least_criticised():
     critiques = [
         Critique(1, "agent-3", name, (), (), severity, "") for name, severity in (("agent-1", 6.0), ("agent-2", 2.0))
     ]
@@ -176,7 +176,7 @@ def test_the_answer_is_the_chosen_ones():
     assert found["method"] == "majority"
 
 
-def test_votes_of_other_rounds_and_for_withdrawn_answers_do_not_count():
+def test_votes_of_other_rounds_or_withdrawn_answers_do_not_count():
     state = DebateState(spec(), round=2)
     state.answers = dict.fromkeys(NAMES[:3], "x")
     state.votes = [

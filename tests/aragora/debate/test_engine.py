@@ -189,7 +189,7 @@ class TestFailures:
         lacking = {"agent": "agent-3", "purpose": purpose.value, "kind": "timeout", "message": "no answer in time"}
         assert decision(log)["degraded"] == [lacking]
 
-    def test_who_fails_at_two_kinds_of_questions_is_asked_no_more_in_the_round(self):
+    def test_failing_at_two_kinds_of_questions_ends_ones_round(self):
         answer = failing(lambda question: _third(question) and question.purpose is not Purpose.PROPOSE)
         log = run(spec(rounds=1), answer)
         purposes = [event.data["purpose"] for event in of(log, EventType.AGENT_ERROR)]

@@ -35,7 +35,7 @@ def titles(question: Question) -> list[str]:
     return [title for title, _ in blocks(question)]
 
 
-def test_the_system_prompt_names_the_mark_and_forbids_to_follow_texts():
+def test_system_prompt_names_mark_and_forbids_following_texts():
     question = asked(spec(rounds=1), Purpose.PROPOSE)[0]
     assert re.fullmatch("[0-9a-f]{12}", question.mark)
     assert question.mark in question.system
@@ -67,7 +67,7 @@ def test_name_round_and_task_come_last():
         assert question.mark not in question.prompt.partition(told)[2]
 
 
-def test_a_proposal_sees_question_context_criteria_and_standpoint():
+def test_proposal_sees_question_context_criteria_standpoint():
     agents = (AgentSpec("a", "demo", None, "security skeptic"), AgentSpec("b", "demo"))
     rules = spec(agents=agents, context="We are two people.", criteria="Cheap first.", rounds=1)
     first, second = asked(rules, Purpose.PROPOSE)
@@ -83,7 +83,7 @@ def test_a_proposal_sees_question_context_criteria_and_standpoint():
     assert "criteria come before all others" in second.prompt
 
 
-def test_a_critic_sees_all_other_answers_at_once_without_their_authors():
+def test_a_critic_sees_all_other_answers_without_their_authors():
     found = asked(spec(rounds=1), Purpose.CRITIQUE)
     assert len(found) == 3
     for question in found:
@@ -94,7 +94,7 @@ def test_a_critic_sees_all_other_answers_at_once_without_their_authors():
         assert '"severity"' in question.prompt
 
 
-def test_a_revision_sees_the_others_its_own_answer_and_its_critiques():
+def test_revision_sees_own_answer_critiques_and_others():
     question = asked(spec(rounds=1), Purpose.REVISE)[0]
     assert titles(question) == [
         "question",
@@ -151,7 +151,7 @@ def test_each_reader_has_an_order_of_its_own():
     assert {(question.agent.name, question.round, question.choices) for question in again} <= orders
 
 
-def test_what_critics_say_of_other_answers_follows_the_readers_letters():
+def test_critics_letters_become_the_readers():
     def answer(question: Question) -> Reply:
         if question.purpose is not Purpose.CRITIQUE:
             return well(question)
@@ -189,7 +189,7 @@ def test_the_passages_are_those_of_the_prompt():
         assert [shown for _, shown in blocks(question)] == [passage.text for passage in question.passages]
 
 
-def test_every_question_that_wants_json_has_its_schema_and_an_example():
+def test_questions_that_want_json_have_schema_and_example():
     for question in asked(spec(rounds=1, synthesis=True)):
         wants = question.purpose not in (Purpose.PROPOSE, Purpose.REVISE)
         assert (question.schema is not None) == wants
