@@ -2,11 +2,11 @@
 
 import re
 
-from aragora.agents import thinking
 from aragora.agents.complaints import Complaint, Kind, kind
 from aragora.agents.facts import Facts, Form, Order
 from aragora.agents.json_values import count, dig
 from aragora.agents.pieces import Answer, End
+from aragora.debate import thinking
 
 _NEXT = {Form.SCHEMA: Form.OBJECT_BY_SCHEMA, Form.OBJECT_BY_SCHEMA: Form.OBJECT, Form.OBJECT: Form.PLAIN}
 _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}

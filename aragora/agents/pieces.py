@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aragora.agents import thinking
 from aragora.agents.account import Account
 from aragora.agents.agent import AgentFailed
 from aragora.agents.complaints import Complaint, Kind, redacted
 from aragora.agents.exchange import Busy, failure
+from aragora.debate import thinking
 from aragora.debate.usage import Usage
 
 MAX_TEXT = 100_000  # characters; an answer that goes on longer is running in circles

@@ -8,6 +8,7 @@ another casts none.
 import re
 from collections.abc import Sequence
 
+from aragora.debate import thinking
 from aragora.debate.ballots import LABELS, labelled
 from aragora.debate.events import Draft, EventType
 from aragora.debate.forms import is_placeholder
@@ -58,7 +59,7 @@ def drafts(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
     """What one answer, or its absence, adds to the log: one draft at least, a critic's one for each answer."""
     if isinstance(reply, Failure):
         return (_error(question, line(reply.kind, 40) or "failed", line(reply.message, 500), final=reply.final),)
-    text = stripped(_said(reply.text), question.mark)
+    text = stripped(thinking.answer(reply.text), question.mark)
     found: tuple[Draft, ...]
     match question.purpose:
         case Purpose.PROPOSE | Purpose.REVISE:
@@ -82,11 +83,6 @@ def _shortcomings(reply: Reply) -> Json:
     if reply.omitted:
         found["omitted"] = [line(part, MAX_POINT) for part in reply.omitted]
     return found
-
-
-def _said(text: str) -> str:
-    """Without the thinking aloud that some models put first; nothing when they never came to an end of it."""
-    return text.partition("</think>")[2] if text.lstrip().startswith("<think>") else text
 
 
 def _error(question: Question, kind: str, message: str, *, final: bool = False) -> Draft:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aragora.agents import thinking
+from aragora.debate import thinking
 
 ANSWER = '{"choice": "gpt-1", "confidence": 0.8}'
 THOUGHT = 'Hmm, perhaps {"choice": "nobody"}?\nLet me see. [1] a < b'
