@@ -51,7 +51,7 @@ upstream = ["{origin.address}", "{second.address}"]
 """,
     )
     try:
-        running.address, running.plain, running.admin = running.announced(3)
+        _secure, running.address, running.admin = running.announced(3)
         running.wait_for(f"Listening at: unix:{running.control}")
         until(lambda: len(running.workers()) == 2, "workers")
         yield running
@@ -84,8 +84,8 @@ def test_runtime_changes_lose_no_request_or_websocket(
     gateway: AdminGateway, origin: Origin, second: Origin, authority: Authority
 ) -> None:
     trust = authority.trust()
-    secure = gateway.address[1]  # type: ignore[attr-defined]
-    tunnels = [WebSocket(secure, trust, HOST) if number % 2 else WebSocket(gateway.plain[1]) for number in range(100)]
+    _host, secure = gateway.listening()[0]
+    tunnels = [WebSocket(secure, trust, HOST) if number % 2 else WebSocket(gateway.port) for number in range(100)]
     before = serial(secure, trust)
 
     def order(code: int, *arguments: str) -> None:
@@ -105,7 +105,7 @@ def test_runtime_changes_lose_no_request_or_websocket(
         lambda: (authority.issue(HOST), change(gateway)),
     ]
     running: Load
-    with load(gateway.plain[1]) as running:
+    with load(gateway.port) as running:
         for number, step in enumerate(steps):
             step()
             assert all(tunnel.echoes(b"%d" % number) for tunnel in tunnels), f"a WebSocket was lost in step {number}"
