@@ -19,13 +19,14 @@ import requests
 import websocket
 import yaml
 
+from tests.aragora.agents.provider import OpenAI, Provider, answers, provider
 from tests.conftest import program
 from tests.deployment.pages import blocks, certify
 from tests.deployment.processes import CHECKOUT, Running, application, get, ports
 
 CONF = CHECKOUT / "conf" / "prometheus"
 DASHBOARDS = sorted((CHECKOUT / "conf" / "grafana").glob("*.json"))
-QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo", "demo", "openai"], "rounds": 1}
+QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo", "demo", "openai", "mistral"], "rounds": 1}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -198,13 +199,21 @@ def relaxed(expression: str) -> str:
     return re.sub(r"(?<![=!<>~])(==|>|<)(?=\s)", r"\1 bool", expression)
 
 
+@pytest.fixture
+def models() -> Iterator[Provider]:
+    with provider(answers(OpenAI(), "Measure first.")) as found:
+        yield found
+
+
 @pytest.mark.component("prometheus", "openssl")
 @pytest.mark.timeout(240)
-def test_every_expression_has_data_under_load(tmp_path: Path) -> None:
+def test_every_expression_has_data_under_load(tmp_path: Path, models: Provider) -> None:
     (nobody,) = ports(1)
     environ = {
         "OPENAI_API_KEY": "key-of-nobody",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{nobody}",  # an agent that fails
+        "MISTRAL_API_KEY": "key-of-nobody",
+        "MISTRAL_BASE_URL": models.url,  # one that answers, and costs
         "ARAGORA_DEMO_DELAY": "0.05",
         "ARAGORA_AUDIT_LOG": str(tmp_path / "audit.log"),
     }
