@@ -34,6 +34,8 @@ def add_ask(ask: Parser) -> None:
         "--threshold", type=float, metavar="SHARE", help="share of the votes that decides, above 0 up to 1"
     )
     ask.add_argument("--context", metavar="TEXT|@FILE", help="what the agents should know")
+    ask.add_argument("--criteria", metavar="TEXT|@FILE", help="what answers are to be judged by")
+    ask.add_argument("--synthesis", action="store_true", help="let a chairman sum the debate up")
     ask.add_argument("--timeout", type=float, metavar="SECONDS", help=f"up to {limits.LONGEST_TIMEOUT}")
     ask.add_argument("--title", help="name in lists")
     ask.add_argument("--budget", type=float, metavar="DOLLARS", help="the most that the debate may cost")
@@ -100,8 +102,11 @@ def run_ask(given: argparse.Namespace, settings: Settings) -> int:
     for name in ("rounds", "consensus", "threshold", "timeout", "title"):
         if getattr(given, name) is not None:
             body[name] = getattr(given, name)
-    if given.context is not None:
-        body["context"] = _context(given.context)
+    for name, longest in (("context", limits.LONGEST_CONTEXT), ("criteria", limits.LONGEST_CRITERIA)):
+        if getattr(given, name) is not None:
+            body[name] = _text(name, getattr(given, name), longest)
+    if given.synthesis:
+        body["synthesis"] = True
     if given.no_early_stop:
         body["early_stop"] = False
     budget = {"money": given.budget, "tokens": given.budget_tokens, "questions": given.budget_questions}
@@ -194,11 +199,12 @@ def run_cancel(given: argparse.Namespace, settings: Settings) -> int:
     return FINE
 
 
-def _context(text: str) -> str:
+def _text(option: str, text: str, longest: int) -> str:
+    """What stands in the file that `text` names, or `text` itself."""
     if not text.startswith("@"):
         return text
     try:
         with Path(text[1:]).open(encoding="utf-8") as file:
-            return file.read(limits.LONGEST_CONTEXT + 1)  # one more, for the server to refuse
+            return file.read(longest + 1)  # one more, for the server to refuse
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--context: cannot read {text[1:]}: {getattr(error, 'strerror', 'not UTF-8')}") from None
+        raise UsageError(f"--{option}: cannot read {text[1:]}: {getattr(error, 'strerror', 'not UTF-8')}") from None

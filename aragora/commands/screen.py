@@ -18,6 +18,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from aragora.debate import wording
+from aragora.debate.ballots import named
 from aragora.text import printable
 
 Row = dict[str, Any]
@@ -106,6 +108,8 @@ class Plain:
         self._print(f"\n{verdict(debate)}")
         if debate.get("final_answer"):
             self._print(textwrap.indent(str(debate["final_answer"]), "    "))
+        for label, text in _details(debate):
+            self._print(f"{label}\n{textwrap.indent(text, '    ')}")
 
     def _print(self, text: str) -> None:
         print(printable(text), flush=True)
@@ -170,6 +174,8 @@ class Terminal:
         colour = "green" if debate["consensus_reached"] else "yellow"
         answer = Text(printable(str(debate.get("final_answer") or "no answer")))
         self._print(Panel(answer, title=Text(printable(verdict(debate))), title_align="left", border_style=colour))
+        for label, text in _details(debate):
+            self._print(Panel(Text(printable(text)), title=label, title_align="left", border_style="dim"))
 
     def _print(self, what: RenderableType) -> None:
         self._console.print(what)
@@ -204,14 +210,19 @@ def described(message: Row) -> tuple[str, str]:
             return f"{agent} ({data.get('role', 'agent')})", str(data.get("content", ""))
         case "critique":
             severity = "" if data.get("severity") is None else f", severity {data['severity']}"
-            return f"{agent} on {data.get('target')}{severity}", _points(data)
+            return f"{agent} on {data.get('target')}{severity}", named(_points(data), data.get("shown") or ())
         case "vote":
             share = f", {data['confidence']:.0%} sure" if isinstance(data.get("confidence"), int | float) else ""
-            return f"{agent} votes for {data.get('choice')}{share}", str(data.get("reasoning") or "")
+            reasoning = named(str(data.get("reasoning") or ""), data.get("shown") or ())
+            voter = f"{agent}, the judge," if data.get("judge") else agent
+            return f"{voter} votes for {data.get('choice')}{share}", reasoning
+        case "synthesis":
+            return f"{agent} sums up", str(data.get("answer") or "")
         case "convergence":
             return f"Answers are {data.get('similarity', 0):.0%} alike: {data.get('status', '')}", ""
         case "agent_error":
-            return f"{agent} failed: {data.get('message') or data.get('error') or data.get('kind')}", ""
+            again = "; it is asked again" if data.get("retry") else ""
+            return f"{agent} failed: {data.get('message') or data.get('kind')}{again}", ""
         case "user_vote":
             return f"A person votes for {data.get('choice')}", str(data.get("reasoning") or "")
         case "user_suggestion":
@@ -229,6 +240,12 @@ def _points(data: Row) -> str:
     return "\n".join([*parts, str(data.get("reasoning") or "")]).strip()
 
 
+def _details(debate: Row) -> list[tuple[str, str]]:
+    """What is to be known of the verdict; nothing of a server that does not say it."""
+    found = debate.get("verdict")
+    return wording.details(found) if found else []
+
+
 def verdict(debate: Row) -> str:
     """The result in one line, and what it cost where it cost something."""
     result = "consensus" if debate["consensus_reached"] else "no consensus"
@@ -236,7 +253,8 @@ def verdict(debate: Row) -> str:
     usage = debate.get("usage") or {}
     cost = f", {usage['input'] + usage['output']:,} tokens, {usage['cost']:.4f} $" if usage.get("questions") else ""
     reason = f" ({debate['reason']})" if debate.get("reason") else ""
+    whose = f", {debate['verdict']['summary']}" if debate.get("verdict") else ""
     return (
-        f"{debate['status']}: {result}, confidence {debate['confidence']:.0%}, "
+        f"{debate['status']}: {result}{whose}, confidence {debate['confidence']:.0%}, "
         f"{debate['rounds_used']} of {debate['rounds']} rounds, {seconds:.1f} s{cost}{reason}"
     )

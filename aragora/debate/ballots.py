@@ -39,6 +39,16 @@ def distinct(answers: Mapping[str, str]) -> dict[str, str]:
     return {name: first.setdefault(tuple(terms(text)) or (text,), name) for name, text in answers.items()}
 
 
+def named(text: str, shown: Sequence[str]) -> str:
+    """`text` of somebody who was `shown` answers as A, B, C, with their authors behind the letters."""
+
+    def known(match: re.Match[str]) -> str:
+        place = LABELS.index(match[3])
+        return f"{match[0]} ({shown[place]})" if place < len(shown) else match[0]
+
+    return _MENTION.sub(known, text)
+
+
 def relabelled(text: str, shown: Sequence[str], labels: Mapping[str, str], reader: str) -> str:
     """`text` of somebody who was `shown` answers as A, B, C, for a `reader` who knows them by other `labels`."""
 

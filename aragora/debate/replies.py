@@ -28,7 +28,7 @@ _SEVERITIES = {"none": 0.0, "minor": 2.0, "low": 2.0, "medium": 5.0, "moderate":
 _SEVERITIES |= {"severe": 9.0, "critical": 10.0}
 _CRITIQUE = ("issues", "suggestions", "severity")
 _ABOUT = ("answer", "target", "label", "id")
-_VOTE = ("choice", "vote", "winner", "ranking")
+_VOTE = ("choice", "vote", "winner", "ranking", "selected", "selection", "best", "answer")
 _SYNTHESIS = ("answer", "synthesis", "agreements", "disputes")
 
 # How prose says which answer it is for: by a label, or in so many words at the beginning of a clause, and then a letter

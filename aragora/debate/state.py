@@ -11,6 +11,7 @@ from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 
 ATTEMPTS = 2  # of one question: an agent that fails is asked once more
+SYNTHESIS = ("answer", "agreements", "disputes", "minority")
 UNUSABLE = "unusable"  # the kind of agent_error of an answer that came but cannot be read
 
 
@@ -230,7 +231,7 @@ class DebateState:
                 self.votes.append(_vote(event.round, agent, data))
                 self.answered.add(QuestionId(event.round, Purpose.JUDGE if judge else Purpose.VOTE, agent))
             case EventType.SYNTHESIS:
-                self.synthesis = {"agent": agent, **data}
+                self.synthesis = {"agent": agent} | {name: data[name] for name in SYNTHESIS}
                 self.answered.add(QuestionId(event.round, Purpose.SYNTHESIZE, agent))
 
     def _add_failure(self, event: Event, agent: str) -> None:

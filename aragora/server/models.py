@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from aragora.debate.events import EventType
 from aragora.debate.spec import ConsensusMode
 from aragora.debate.status import Status
+from aragora.server.verdicts import Verdict
 
 
 class Problem(BaseModel):
@@ -106,6 +107,8 @@ class DebateSummary(BaseModel):
     final_answer: str | None
     conclusion: str | None = Field(description="The same as `final_answer`.")
     reason: str | None = Field(description="Why it ended as it did, where the status does not say.")
+    criteria: str = Field(description="What answers are to be judged by.")
+    synthesis: bool = Field(description="Whether a chairman sums it up.")
     budget: Budget
     usage: SpentTokens
     owner: str | None = Field(
@@ -122,8 +125,9 @@ class DebateSummary(BaseModel):
 
 
 class Debate(DebateSummary):
-    """A debate with its messages."""
+    """A debate with its verdict and its messages."""
 
+    verdict: Verdict | None = Field(description="Null until there is one.")
     messages: list[Message]
 
 
@@ -146,6 +150,7 @@ class SharedDebate(BaseModel):
     created_at: str
     ended_at: str | None
     duration_seconds: float
+    verdict: Verdict | None
     messages: list[Message]
     critiques: list["CritiqueAnswer"]
     votes: list["VoteAnswer"]

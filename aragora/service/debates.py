@@ -162,7 +162,16 @@ class Debates:
         """The debate as the API shows it, messages included."""
         record = self.get(debate_id)
         said = self.store.each(record, [EventType.AGENT_MESSAGE])
-        return self.summary(record) | {"messages": list(views.messages(said))}
+        return self.summary(record) | {"verdict": self._verdict(record), "messages": list(views.messages(said))}
+
+    def _verdict(self, record: DebateRecord) -> views.Row | None:
+        """What the debate came to, as the caller may see it."""
+        return views.verdict(self._consensus(record), owned=self.principal.owns(record))
+
+    def _consensus(self, record: DebateRecord) -> Event | None:
+        """The event that says it: the last but one of a debate that has ended by itself."""
+        found, _ = self.store.select(record.id, [EventType.CONSENSUS], 1) if record.ended else ([], 0)
+        return found[0] if found else None
 
     def summary(self, record: DebateRecord) -> views.Row:
         """The debate as the caller may see it, without what was said."""
@@ -269,7 +278,7 @@ class Debates:
     def shared(self, key: str) -> views.Row:
         """The debate that is shared under this key, with whoever has it; raises NotFound."""
         record = self.store.shared(key)
-        found = views.shared(record)
+        found = views.shared(record) | {"verdict": views.verdict(self._consensus(record), owned=False)}
         found["messages"] = list(views.messages(self.store.each(record, [EventType.AGENT_MESSAGE])))
         found["critiques"] = list(views.findings(self.store.each(record, [EventType.CRITIQUE])))
         votes = self.store.each(record, [EventType.VOTE, EventType.USER_VOTE])
@@ -280,7 +289,8 @@ class Debates:
         """The same as an HTML page; raises NotFound."""
         record = self.store.shared(key)
         said = views.messages(self.store.each(record, [EventType.AGENT_MESSAGE]))
-        return export(Sheet(views.shared(record), Table.MESSAGES, said), Format.HTML)
+        shown = views.shared(record) | {"verdict": views.verdict(self._consensus(record), owned=False)}
+        return export(Sheet(shown, Table.MESSAGES, said), Format.HTML)
 
     def _demand_sight(self, debate_id: str) -> None:
         """Raise NotFound unless the caller may read the debate, if there is one: who sees all is spared the look."""
@@ -308,7 +318,7 @@ class Debates:
                 rows = self.votes(debate_id)
             case Table.USAGE:
                 rows = self.usage(debate_id)
-        return export(Sheet(self.summary(record), table, rows), known)
+        return export(Sheet(self.summary(record) | {"verdict": self._verdict(record)}, table, rows), known)
 
     def agents(self) -> list[AgentInfo]:
         """Every kind of agent: whether it can run now, and which variable it misses."""

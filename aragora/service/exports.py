@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aragora.debate import wording
+from aragora.debate.ballots import named
 from aragora.debate.downloads import Format, Table
 from aragora.service import markdown
 from aragora.service.views import Row
@@ -116,11 +118,18 @@ def _outline(debate: Row) -> list[tuple[str, str]]:
         ("Rounds", f"{debate['rounds_used']} of {debate['rounds']}"),
         ("Status", debate["status"]),
         ("Consensus", f"{debate['consensus']}: {result}, confidence {debate['confidence']:.0%}"),
+        *([("Verdict", debate["verdict"]["summary"])] if debate.get("verdict") else []),
         ("Began", debate["created_at"]),
         ("Took", f"{debate['duration_seconds']:g} s"),
         *([("Because", debate["reason"])] if debate.get("reason") else []),
         *([("Cost", spent(debate["usage"]))] if debate.get("usage", {}).get("questions") else []),
     ]
+
+
+def _verdict(debate: Row) -> list[tuple[str, str]]:
+    """Label and text of what is to be known of the result."""
+    found = debate.get("verdict")
+    return [] if found is None else [(label, _text(text)) for label, text in wording.details(found)]
 
 
 def spent(usage: Row) -> str:
@@ -138,8 +147,10 @@ def _body(row: Row) -> list[tuple[str, str]]:
     """Label and text of each part of one row; the main text has no label."""
     if "content" in row:
         return [("", _text(row["content"]))]
-    skipped = {"seq", "round", "agent", "timestamp", "target", "index", "usage"}
-    return [(name, _text(value)) for name, value in row.items() if name not in skipped and value not in (None, "", [])]
+    skipped = {"seq", "round", "agent", "timestamp", "target", "index", "usage", "shown"}
+    shown = row.get("shown") or ()
+    found = {name: value for name, value in row.items() if name not in skipped and value not in (None, "", [])}
+    return [(name, named(_text(value), shown)) for name, value in found.items()]
 
 
 def _txt(sheet: Sheet) -> Iterator[str]:
@@ -147,6 +158,8 @@ def _txt(sheet: Sheet) -> Iterator[str]:
     lines = [_text(debate["task"]), "=" * 72, ""]
     lines += [f"{label + ':':<11} {value}" for label, value in _outline(debate)]
     lines += ["", "Answer", "-" * 72, _text(debate["final_answer"]) or "none", ""]
+    for label, text in _verdict(debate):
+        lines += [label, "-" * 72, text, ""]
     yield "\n".join(lines)
     for row in sheet.rows:
         lines = ["", "-" * 72, _heading(row), ""]
@@ -159,6 +172,8 @@ def _md(sheet: Sheet) -> Iterator[str]:
     lines = ["# Debate", "", *markdown.quoted(_text(debate["task"])), ""]
     lines += [f"- **{label}:** {markdown.inline(str(value))}" for label, value in _outline(debate)]
     lines += ["", "## Answer", "", *markdown.quoted(_text(debate["final_answer"]) or "none"), ""]
+    for label, text in _verdict(debate):
+        lines += [f"## {label}", "", *markdown.quoted(text), ""]
     if sheet.table is not Table.SUMMARY:
         lines += [f"## {sheet.table.capitalize()}", ""]
     yield "\n".join(lines)
@@ -187,7 +202,7 @@ article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} p {{ white-space: pre
 <dl>{outline}</dl>
 <h2>Answer</h2>
 <p>{answer}</p>
-"""
+{verdict}"""
 
 
 def _html(sheet: Sheet) -> Iterator[str]:
@@ -198,6 +213,7 @@ def _html(sheet: Sheet) -> Iterator[str]:
             f"<dt>{html.escape(label)}</dt><dd>{html.escape(str(value))}</dd>" for label, value in _outline(debate)
         ),
         answer=html.escape(_text(debate["final_answer"]) or "none"),
+        verdict="".join(f"<h2>{label}</h2>\n<p>{html.escape(text)}</p>\n" for label, text in _verdict(debate)),
     )
     if sheet.table is not Table.SUMMARY:
         yield f"<h2>{sheet.table.capitalize()}</h2>\n"

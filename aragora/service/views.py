@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aragora.agents.prices import MICRODOLLARS
+from aragora.debate import wording
 from aragora.debate.events import Event
 from aragora.debate.usage import Usage
 from aragora.service.estimates import Estimate
@@ -43,6 +44,8 @@ def debate(record: DebateRecord, *, owned: bool = True) -> Row:
         "final_answer": record.final_answer,
         "conclusion": record.final_answer,
         "reason": record.reason,
+        "criteria": spec.criteria,
+        "synthesis": spec.synthesis,
         "budget": asdict(spec.budget),
         "usage": spending(record.spending),
         "owner": record.owner if owned else None,
@@ -57,6 +60,26 @@ def debate(record: DebateRecord, *, owned: bool = True) -> Row:
     }
 
 
+def verdict(stored: Event | None, *, owned: bool = True) -> Row | None:
+    """What the debate came to and why, from its consensus event; None before it.
+
+    `owned` shows what providers said of their failures. Debates of older versions lack some of it.
+    """
+    if stored is None:
+        return None
+    data = stored.data
+    found = {name: data.get(name) for name in VERDICT} | {name: data.get(name) or [] for name in ("reasons", "dissent")}
+    lacking = data.get("degraded") or []
+    found["degraded"] = lacking if owned else [{**item, "message": ""} for item in lacking]
+    found |= {"reached": bool(data.get("reached")), "tied": bool(data.get("tied"))}
+    found["votes"] = data.get("votes") or {}
+    return found | {"summary": wording.headline(found)}
+
+
+VERDICT = (
+    *("reached", "choice", "support", "share", "threshold", "confidence", "method", "quorum", "tie_break", "alike"),
+    *("synthesis", "stopped_early", "user_votes", "cut_short"),
+)
 SHARED = (
     "slug",
     "task",

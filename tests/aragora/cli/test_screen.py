@@ -20,6 +20,28 @@ DEBATE = {
     "confidence": 0.5,
     "duration_seconds": 1.25,
     "final_answer": HOSTILE,
+    "reason": "stopped early: all votes agree",
+    "verdict": {
+        "summary": HOSTILE,
+        "reached": True,
+        "choice": "demo-2",
+        "support": {"for": 1, "of": 1},
+        "votes": {"demo-1": 1.0, "demo-2": 1.0},
+        "tied": True,
+        "tie_break": "confidence",
+        "reasons": [],
+        "dissent": [
+            {
+                "agent": "demo-2",
+                "choice": "demo-1",
+                "confidence": 0.5,
+                "reasoning": f"Answer A {HOSTILE}",
+                "shown": ["demo-1"],
+            }
+        ],
+        "degraded": [{"agent": "demo-3", "purpose": "vote", "kind": "timeout", "message": HOSTILE}],
+        "synthesis": {"agent": "x", "answer": HOSTILE, "agreements": [HOSTILE], "disputes": [], "minority": ""},
+    },
 }
 
 
@@ -35,6 +57,7 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
             ("token_delta", {"purpose": "vote", "text": "{"}),
             ("agent_message", {"role": "proposer", "content": HOSTILE}),
             ("critique", critique),
+            ("synthesis", {"answer": HOSTILE}),
             ("vote", {"choice": HOSTILE, "confidence": 0.5, "reasoning": HOSTILE}),
             ("convergence", {"similarity": 0.5, "status": HOSTILE}),
             ("agent_error", {"message": HOSTILE}),
@@ -60,5 +83,10 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
         "failed:",
         "A person suggests",
         "completed:",
+        "ahead by the voters' confidence",
+        "demo-2 for demo-1 (50% sure): Answer A (demo-1)",
+        "demo-3 failed at voting",
+        "Synthesis",
+        "Agreed",
     ):
         assert words in plain

@@ -14,6 +14,7 @@ import pytest
 from aragora.debate.downloads import Format, Table
 from aragora.debate.events import Draft, EventType
 from aragora.errors import Conflict, DebateEnded, NotFound, TooManyRequests, ValidationFailed, render
+from aragora.server import verdicts as models
 from aragora.service import DebateChanges, Debates, NewDebate
 from aragora.service import debates as service
 from aragora.settings import load
@@ -43,6 +44,29 @@ def say(debates: Debates, record: DebateRecord, *drafts: Draft) -> None:
     debates.feed.publish(record.id, added[-1].seq, added)
 
 
+def consensus(text: str) -> dict[str, Any]:
+    voice = {"agent": "demo-2", "choice": "demo-1", "confidence": 0.5, "reasoning": text, "shown": ["demo-1"]}
+    return {
+        "reached": True,
+        "confidence": 0.5,
+        "answer": text,
+        "method": "majority",
+        "choice": "demo-1",
+        "support": {"for": 1, "of": 1},
+        "votes": {"demo-1": 1.0, "demo-2": 0.0},
+        "share": 1.0,
+        "threshold": 0.5,
+        "tied": False,
+        "quorum": {"needed": 1, "cast": 1},
+        "user_votes": {"demo-1": 1},
+        "reasons": [voice],
+        "dissent": [voice],
+        "degraded": [{"agent": "demo-2", "purpose": "revise", "kind": "timeout", "message": text}],
+        "stopped_early": "all votes agree",
+        "synthesis": {"agent": "demo-1", "answer": text, "agreements": [text], "disputes": [text], "minority": text},
+    }
+
+
 def finished(debates: Debates, text: str = "Let us measure first.") -> DebateRecord:
     """A debate with one of everything, in which every text is `text`."""
     record = ask(debates, question=f"Is this so? {text}")
@@ -59,7 +83,7 @@ def finished(debates: Debates, text: str = "Let us measure first.") -> DebateRec
         Draft(EventType.CONVERGENCE, 1, None, {"similarity": 0.4, "status": "diverging"}),
         Draft(EventType.VOTE, 1, "demo-2", vote),
         Draft(EventType.USER_VOTE, 1, None, vote),
-        Draft(EventType.CONSENSUS, 1, None, {"reached": True, "confidence": 0.5, "answer": text}),
+        Draft(EventType.CONSENSUS, 1, None, consensus(text)),
         Draft(EventType.DEBATE_END, 1, None, {"status": "completed", "rounds": 1, "duration": 2.0}),
     )
     return debates.get(record.id)
@@ -190,6 +214,33 @@ def test_people_join_in_within_limits(debates: Debates, monkeypatch: pytest.Monk
     monkeypatch.setattr(service, "MOST_EVENTS", 2)
     with pytest.raises(TooManyRequests):
         debates.user_suggestion(record.id, "one more")
+
+
+def test_the_view_says_whose_answer_won_and_why(debates: Debates) -> None:
+    verdict = debates.view(finished(debates).id)["verdict"]
+    assert verdict["summary"] == "demo-1's answer, by 1 of 1 votes"
+    assert verdict["reasons"][0]["reasoning"] == "Let us measure first."
+    assert verdict["degraded"][0]["message"] == "Let us measure first."
+    assert debates.view(ask(debates).id)["verdict"] is None
+
+
+def test_a_verdict_of_an_older_version_says_what_it_has(debates: Debates) -> None:
+    record = ask(debates)
+    old = {"reached": False, "confidence": 0.2, "answer": "Wait.", "choice": "demo-1", "method": "weighted"}
+    end = {"status": "completed", "rounds": 1, "duration": 2.0}
+    say(debates, record, Draft(EventType.CONSENSUS, 1, None, old), Draft(EventType.DEBATE_END, 1, None, end))
+    verdict = debates.view(record.id)["verdict"]
+    assert (verdict["summary"], verdict["reasons"], verdict["degraded"]) == ("demo-1's answer", [], [])
+    models.Verdict.model_validate(verdict)
+    assert debates.export(record.id, "txt").body
+
+
+@pytest.mark.parametrize("form", [Format.HTML, Format.TXT, Format.MD])
+def test_readable_exports_say_why(debates: Debates, form: Format) -> None:
+    text = debates.export(finished(debates, "Answer A is best").id, form).body.decode()
+    for words in ("by 1 of 1 votes", "Degraded", "failed at revising", "Dissent", "Synthesis", "Agreed", "Disputed"):
+        assert words in text
+    assert "Answer A (demo-1) is best" in text.replace("\\", "")
 
 
 def test_the_view_has_the_shape_of_the_contract(debates: Debates) -> None:
