@@ -21,8 +21,10 @@ from typing import Any, cast
 from a2wsgi.wsgi import Body, build_environ
 
 from aragora.errors import AragoraError, BadRequest, SettingsError
-from aragora.server import async_watchers, handshake, process, stream, wsgi
+from aragora.server import async_watchers, handshake, process, wsgi
 from aragora.server.async_watchers import Message, Receive, Send
+from aragora.server.context import KEY, RequestContext
+from aragora.server.stream import Wait
 
 log = logging.getLogger("aragora.server")
 
@@ -128,26 +130,27 @@ async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     here = _loop()
     body, whole = await _body(receive)
     environ = cast(dict[str, Any], build_environ(cast(Any, scope), cast(Body, io.BytesIO(body))))
-    environ["aragora.asynchronous"] = True
+    context = environ[KEY] = RequestContext(asynchronous=True)
     if not whole:
-        environ["aragora.error"] = BadRequest("the body broke off on the way")
+        context.error = BadRequest("the body broke off on the way")
     # The length that counts is that of what was read: a longer body was cut just above the limit.
     environ["CONTENT_LENGTH"] = str(max(len(body), int(environ.get("CONTENT_LENGTH") or 0)))
     start, content = await here.pool.run(_call, environ)
-    if isinstance(content, Streamed):
-        await _send_parts(start, content, send, here)
-        return
-    wanted = environ.get("aragora.deferred")
+    wanted, context.deferred = context.deferred, None
     try:
-        if isinstance(wanted, stream.StreamEvents):
+        if isinstance(wanted, Wait):
+            context.outcome = await async_watchers.wait(wanted, here.wakeup, here.pool)
+        elif wanted is not None:
             await async_watchers.send_stream(wanted, start, receive, send, here.wakeup, here.pool)
             wsgi.count(environ, "200")
             return
-        if wanted is not None:
-            start, content = await _waited(wanted, start, content, environ, here)
     except AragoraError as error:
-        del environ["aragora.deferred"]
-        start, content = await here.pool.run(_call, {**environ, "aragora.error": error})
+        context.error = error
+    if wanted is not None:
+        start, content = await here.pool.run(_call, {**environ, "wsgi.input": io.BytesIO(b"")})
+    if isinstance(content, Streamed):
+        await _send_parts(start, content, send, here)
+        return
     await send(start)
     await send({"type": "http.response.body", "body": content, "more_body": False})
 
@@ -175,26 +178,6 @@ async def _send_parts(start: Message, body: Streamed, send: Send, here: Loop) ->
         await here.pool.run(body.close)
 
 
-async def _waited(
-    wanted: stream.AwaitEvents | stream.AwaitEnd,
-    start: Message,
-    content: bytes,
-    environ: dict[str, Any],
-    here: Loop,
-) -> tuple[Message, bytes | Streamed]:
-    """The answer after the wait, or the one given before it where that still stands."""
-    ended = await async_watchers.await_change(wanted, here.wakeup, here.pool)
-    if isinstance(wanted, stream.AwaitEnd) and not ended:
-        wsgi.count(environ, str(start["status"]))
-        return start, content
-    again = {**environ, "aragora.waited": True, "wsgi.input": io.BytesIO(b"")}
-    del again["aragora.deferred"]
-    if isinstance(wanted, stream.AwaitEnd):
-        again |= {"REQUEST_METHOD": "GET", "PATH_INFO": f"/api/debates/{wanted.debate_id}", "QUERY_STRING": ""}
-        again["aragora.asked"] = environ
-    return await here.pool.run(_call, again)
-
-
 def _call(environ: dict[str, Any]) -> tuple[Message, bytes | Streamed]:
     """The WSGI application's answer as an ASGI start message and a body."""
     started: list[Message] = []
@@ -204,7 +187,7 @@ def _call(environ: dict[str, Any]) -> tuple[Message, bytes | Streamed]:
         started.append({"type": "http.response.start", "status": int(status[:3]), "headers": fields})
 
     answer = wsgi.application(environ, start_response)
-    if environ.get("aragora.streamed"):
+    if RequestContext.of(environ).streamed:
         return started[-1], Streamed(answer)
     try:
         content = b"".join(answer)
@@ -218,7 +201,8 @@ async def _deny(scope: Message, send: Send, error: AragoraError, here: Loop) -> 
     """Answer a handshake by HTTP where the server can (ASGI's WebSocket Denial Response); all others answer 403."""
     asked = {**scope, "type": "http", "method": "GET"}
     environ = cast(dict[str, Any], build_environ(cast(Any, asked), cast(Body, io.BytesIO())))
-    start, content = await here.pool.run(_call, handshake.refused(environ, error))
+    handshake.refuse(environ, error)
+    start, content = await here.pool.run(_call, environ)
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await send({**start, "type": "websocket.http.response.start"})
         await send({"type": "websocket.http.response.body", "body": content})

@@ -8,18 +8,27 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Executor
-from typing import Any, Never, TypeVar
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, TypeVar
 
 from aragora.errors import AragoraError
-from aragora.server import auth, handshake, process, stream
+from aragora.server import auth, handshake, process
 from aragora.server.audit import Caller
+from aragora.server.context import KEY, RequestContext
+from aragora.server.conversation import Conversation
+from aragora.server.cursor import PORTION, News
+from aragora.server.following import HEARTBEAT_SECONDS, Following, Pause, Portion, Signal
 from aragora.server.session import GOING_AWAY, TOO_BIG, TRY_AGAIN, UNSUPPORTED, Closed, Session, ending
-from aragora.server.websocket import ABNORMAL, INBOX, STALL_SECONDS
+from aragora.server.stream import SSE_HEARTBEAT, Outcome, ServerSent, Wait
+from aragora.server.texts import MAX_MESSAGE_BYTES
+from aragora.server.websocket import ABNORMAL, STALL_SECONDS
 from aragora.storage import Subscription
 
 log = logging.getLogger("aragora.server.websocket")
+
+FULL_SECONDS = 0.05  # between looks whether a client that says too much at once may go on
 
 # Fields of a handshake that decide who may speak with us.
 HANDSHAKE = ("ORIGIN", "HOST", "AUTHORIZATION", "X_FORWARDED_FOR")
@@ -28,6 +37,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Result = TypeVar("Result")
+Watched = TypeVar("Watched")
 
 
 class Wakeup:
@@ -71,91 +81,85 @@ class Pool:
         """Bring what follows `since` into the memory that the debate's watchers share."""
         key = subscription.debate_id
         if key not in self._fetching:
-            self._fetching[key] = asyncio.ensure_future(self.run(subscription.events, since, stream.PORTION))
+            self._fetching[key] = asyncio.ensure_future(self.run(subscription.events, since, PORTION))
             self._fetching[key].add_done_callback(lambda _: self._fetching.pop(key, None))
         await asyncio.wait([self._fetching[key]])
 
 
+async def follow(following: Following[Portion], changed: asyncio.Event, pool: Pool) -> AsyncIterator[Portion | Signal]:
+    """Each portion as it comes, and beats; the store is asked in a thread, and once for all who wait."""
+    source = following.source
+    while True:
+        changed.clear()
+        for subscription, cursor in source.missing():
+            await pool.fetch(subscription, cursor)
+        step = following.step() if source.at_hand() else await pool.run(following.step)
+        if isinstance(step, Pause):
+            await _wait(changed, step.seconds)
+        elif step is Signal.OVER:
+            return
+        else:
+            yield step
+
+
+@asynccontextmanager
+async def opened(watching: AbstractContextManager[Watched], pool: Pool) -> AsyncIterator[Watched]:
+    """Enter `watching`, which asks the store, in a thread."""
+    source = await pool.run(watching.__enter__)
+    try:
+        yield source
+    finally:
+        watching.__exit__(None, None, None)
+
+
 async def send_stream(
-    wanted: stream.StreamEvents, start: Message, receive: Receive, send: Send, wakeup: Wakeup, pool: Pool
+    sent: ServerSent, start: Message, receive: Receive, send: Send, wakeup: Wakeup, pool: Pool
 ) -> None:
-    """Answer with the debate's events until it has ended, the client is gone, or this process drains."""
-    here = process.current()
+    """Answer with a stream until its source has ended, the client is gone, or this process drains."""
+    watchers = process.current().watchers
     changed = asyncio.Event()
-    since = wanted.since
     start["headers"] = [(name, value) for name, value in start["headers"] if name != b"content-length"]
 
     def wake() -> None:
         wakeup.ring(changed)
 
-    with here.watchers.admit(wake), await pool.run(here.debates.subscribe, wanted.debate_id, wake) as subscription:
+    async with opened(sent.watching(watchers, wake), pool) as source:
         await send(start)
-        await _send_part(send, stream.SSE_OPENING)
+        await _send_part(send, sent.opening)
         gone = asyncio.ensure_future(_until_gone(receive, wake))
+        following = Following(source, HEARTBEAT_SECONDS, lambda: watchers.draining or gone.done())
+        last = b""
         try:
-            while not (here.draining or gone.done()):
-                changed.clear()
-                events = await following(subscription, since, pool)
-                if events:
-                    since = events[-1].seq
-                    here.metrics.fanout_seconds.observe(max(0.0, time.time() - events[0].at))
-                    await _send_part(send, b"".join(stream.sse_event(wanted.debate_id, event) for event in events))
-                    if stream.is_last(events[-1]):
-                        break
-                elif not await _wait(changed, stream.HEARTBEAT_SECONDS):
-                    await _send_part(send, stream.SSE_HEARTBEAT)
+            async for step in follow(following, changed, pool):
+                await _send_part(send, SSE_HEARTBEAT if isinstance(step, Signal) else step)
+            if not source.ended:
+                last = sent.cut_short()
         except AragoraError as error:
-            # Deleted, or the database is away: an EventSource connects again, and learns it from the status.
-            log.info("the stream of %s ends: %s", wanted.debate_id, error.message)
+            last = sent.failed(error)
         finally:
             gone.cancel()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
-async def await_change(wanted: stream.AwaitEvents | stream.AwaitEnd, wakeup: Wakeup, pool: Pool) -> bool:
-    """Wait for what a resource left to us; whether the debate has ended, as far as that was asked."""
-    here = process.current()
+async def wait(wanted: Wait, wakeup: Wakeup, pool: Pool) -> Outcome:
+    """Wait for what a resource left to us; raises `AragoraError`."""
+    watchers = process.current().watchers
     changed = asyncio.Event()
-
-    def wake() -> None:
-        wakeup.ring(changed)
-
-    deadline = time.monotonic() + wanted.timeout
-    with here.watchers.admit(wake), await pool.run(here.debates.subscribe, wanted.debate_id, wake) as subscription:
-        record = await pool.run(here.debates.get, wanted.debate_id)
-        if isinstance(wanted, stream.AwaitEvents):
-            since, ended = wanted.since, record.ended
-        else:
-            since, ended = record.last_seq, record.ended
-        while not (ended or here.draining):
-            changed.clear()
-            events = await following(subscription, since, pool)
-            if events and isinstance(wanted, stream.AwaitEvents):
+    last: News | Signal | None = None
+    async with opened(wanted.watching(watchers, lambda: wakeup.ring(changed)), pool) as cursor:
+        async for step in follow(Following(cursor, wanted.timeout, lambda: watchers.draining), changed, pool):
+            if wanted.satisfied(step):
+                last = step
                 break
-            if events:
-                since = events[-1].seq
-                ended = stream.is_last(events[-1])
-            elif not await _wait(changed, deadline - time.monotonic()):
-                break
-        return ended
+    return wanted.outcome(last)
 
 
-async def following(subscription: Subscription, since: int, pool: Pool) -> list[Any]:
-    """The next events after `since`; the store is asked in a thread, and once for all who wait."""
-    if not subscription.at_hand(since):
-        await pool.fetch(subscription, since)
-    if not subscription.at_hand(since):
-        return await pool.run(subscription.events, since, stream.PORTION)
-    return subscription.events(since, stream.PORTION)
-
-
-async def _wait(changed: asyncio.Event, seconds: float) -> bool:
+async def _wait(changed: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(max(0.0, seconds)):
             await changed.wait()
     except TimeoutError:
-        return False
-    return True
+        pass
 
 
 async def _send_part(send: Send, part: bytes) -> None:
@@ -178,7 +182,6 @@ class AsyncSession:
         self._wakeup = wakeup
         self._pool = pool
         self._changed = asyncio.Event()
-        self._inbox: asyncio.Queue[str | Closed] = asyncio.Queue(INBOX)
         self._gone = False
 
     async def run(self, request_id: str) -> AragoraError | None:
@@ -217,82 +220,65 @@ class AsyncSession:
     def _environ(self, request_id: str) -> dict[str, Any]:
         """What the handshake says, under the names that WSGI gives it."""
         said = {f"HTTP_{name}": self._header(name.lower().replace("_", "-").encode()) for name in HANDSHAKE}
-        return {**said, "REMOTE_ADDR": (self._scope.get("client") or [""])[0], "aragora.request_id": request_id}
+        return {
+            **said,
+            "REMOTE_ADDR": (self._scope.get("client") or [""])[0],
+            KEY: RequestContext(request_id=request_id),
+        }
 
     def _header(self, name: bytes) -> str | None:
         found: bytes | None = next((value for key, value in self._scope["headers"] if key == name), None)
         return None if found is None else found.decode("latin-1")
 
     async def _serve(self, here: process.Process, caller: Caller) -> Closed:
-        session = Session(here, self._wake, caller)
-        listener = asyncio.ensure_future(self._listen())
+        conversation = Conversation(Session(here, self._wake, caller))
+        listener = asyncio.ensure_future(self._listen(conversation))
         here.metrics.sockets.inc()
         here.metrics.active.inc()
         try:
             with here.watchers.admit(self._wake):
-                await self._converse(here, session)
+                return await self._converse(here, conversation)
         except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
             return ending(error)
         finally:
             listener.cancel()
-            session.close()
+            conversation.session.close()
             here.metrics.sockets.dec()
             here.metrics.active.dec()
 
-    async def _converse(self, here: process.Process, session: Session) -> Never:
+    async def _converse(self, here: process.Process, conversation: Conversation) -> Closed:
+        """Answer, send what is new, give signs of life; why that ends, which `Closed` may also be raised for."""
+        session = conversation.session
         await self._write(here, await self._pool.run(session.greeting))
-        beat = time.monotonic() + stream.HEARTBEAT_SECONDS
-        while True:
-            await _wait(self._changed, beat - time.monotonic())
-            self._changed.clear()
-            while await self._answer(here, session):
-                pass
-            if here.draining:
-                raise Closed(GOING_AWAY, "going away")
-            if time.monotonic() >= beat:
-                beat = time.monotonic() + stream.HEARTBEAT_SECONDS
-                await self._write(here, [await self._pool.run(session.heartbeat)])
+        following = Following(conversation, HEARTBEAT_SECONDS, lambda: here.draining)
+        async for step in follow(following, self._changed, self._pool):
+            await self._write(here, [await self._pool.run(session.heartbeat)] if isinstance(step, Signal) else step)
+        return Closed(GOING_AWAY, "going away")
 
-    async def _answer(self, here: process.Process, session: Session) -> bool:
-        """Work off what was heard and send what is new; whether there was anything."""
-        answers: list[str] = []
-        while not self._inbox.empty():
-            item = self._inbox.get_nowait()
-            if isinstance(item, Closed):
-                raise item
-            answers.extend(await self._pool.run(session.receive, item))
-        for subscription, cursor in session.missing():
-            await self._pool.fetch(subscription, cursor)
-        at_hand = not session.missing()
-        answers.extend(session.pending() if at_hand else await self._pool.run(session.pending))
-        await self._write(here, answers)
-        return bool(answers)
-
-    async def _write(self, here: process.Process, texts: list[str]) -> None:
+    async def _write(self, here: process.Process, texts: Iterable[str | bytes]) -> None:
         """Send messages; the server holds us back while the client does not read. Raises `Closed` when it stalls."""
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 for text in texts:
                     await self._deliver({"type": "websocket.send", "text": text})
+                    here.metrics.messages.labels("out").inc()
         except TimeoutError:
             raise Closed(TRY_AGAIN, "too slow; reconnect with replay_from_seq") from None
         except (OSError, RuntimeError):
             # uvicorn raises the first, and the second once it has noticed.
             self._gone = True
             raise Closed(ABNORMAL, "the client is gone") from None
-        if texts:
-            here.metrics.messages.labels("out").inc(len(texts))
 
-    async def _listen(self) -> None:
+    async def _listen(self, conversation: Conversation) -> None:
         """Hand over what the client says, until it has said its last, or we fail to hear it."""
         try:
-            await self._hear()
+            await self._hear(conversation)
         except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
-            await self._inbox.put(ending(error))
+            conversation.hear(ending(error))
             self._changed.set()
 
-    async def _hear(self) -> None:
-        """Fill the inbox; while it is full, the client's next words wait in its socket."""
+    async def _hear(self, conversation: Conversation) -> None:
+        """Fill the conversation; while it is full, the client's next words wait in its socket."""
         end: Closed | None = None
         while end is None:
             message = await self._receive()
@@ -301,9 +287,10 @@ class AsyncSession:
                 end = Closed(message.get("code") or ABNORMAL, "the client has closed")
             elif message.get("text") is None:
                 end = Closed(UNSUPPORTED, "text messages only")
-            elif len(message["text"].encode()) > stream.MAX_MESSAGE_BYTES:
-                end = Closed(TOO_BIG, f"at most {stream.MAX_MESSAGE_BYTES} bytes a message")
-            await self._inbox.put(end or message["text"])
+            elif len(message["text"].encode()) > MAX_MESSAGE_BYTES:
+                end = Closed(TOO_BIG, f"at most {MAX_MESSAGE_BYTES} bytes a message")
+            while not conversation.hear(end or message["text"]):
+                await asyncio.sleep(FULL_SECONDS)
             self._changed.set()
 
     def _wake(self) -> None:

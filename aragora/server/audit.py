@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from aragora.server import auth
+from aragora.server.context import RequestContext
 from aragora.service import Principal
 
 log = logging.getLogger("aragora.server.audit")
@@ -45,17 +46,17 @@ class Caller(NamedTuple):
     trace_id: str | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any], subprotocol: str | None = None) -> "Caller":
+    def of(cls, environ: MutableMapping[str, Any], subprotocol: str | None = None) -> "Caller":
         """The caller of a request; the address is the gateway's word where there is a gateway."""
         told = environ.get("HTTP_X_REAL_IP") or environ.get("HTTP_X_FORWARDED_FOR")
         client = told or environ.get("REMOTE_ADDR") or "-"
         given = auth.given_token(environ.get("HTTP_AUTHORIZATION"), subprotocol)
         trace = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
-        request_id = environ.get("aragora.request_id", "-")
-        principal = environ.get("aragora.principal")
+        context = RequestContext.of(environ)
+        principal = context.principal
         stranger = "nobody" if given is None else "unknown token"
         who = stranger if principal is None else principal.label
-        return cls(client, principal, who, request_id, trace[1] if trace else None)
+        return cls(client, principal, who, context.request_id or "-", trace[1] if trace else None)
 
 
 class Denials:
@@ -102,14 +103,13 @@ class AuditLog:
         if path:
             self._thread.start()
 
-    def request(self, environ: Mapping[str, Any], status: int) -> None:
+    def request(self, environ: MutableMapping[str, Any], status: int) -> None:
         """Record an answered request, if it would have changed something or was denied."""
-        environ = environ.get("aragora.asked", environ)  # what the client asked, where we answered by another resource
         method = environ["REQUEST_METHOD"]
         if self._path and (method in CHANGING or status in DENIED):
             path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
-            made = environ.get("aragora.made") or path
-            what, target = environ.get("aragora.action") or (f"{method} {path[:LONGEST]}", made)
+            context = RequestContext.of(environ)
+            what, target = context.action or (f"{method} {path[:LONGEST]}", context.made or path)
             self.record(Caller.of(environ), what, target, status)
 
     def record(self, caller: Caller, what: str, target: str, status: int) -> None:

@@ -28,6 +28,7 @@ from urllib.parse import unquote
 import aragora
 from aragora.errors import SettingsError
 from aragora.server import forwarding, process, wsgi
+from aragora.server.context import KEY, RequestContext
 from aragora.settings import Settings
 
 log = logging.getLogger("aragora.server.dev")
@@ -107,7 +108,7 @@ class Connection(BaseHTTPRequestHandler):
         parts: Iterable[bytes] = ()
         try:
             parts = wsgi.application(environ, answer.start)
-            if environ.get("aragora.upgraded"):
+            if RequestContext.of(environ).upgraded:
                 self.close_connection = True
                 return
             if not body.drain(MOST_DRAINED):
@@ -143,8 +144,7 @@ class Connection(BaseHTTPRequestHandler):
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
-            "aragora.socket": self.connection,
-            "aragora.debug": True,
+            KEY: RequestContext(debug=True, connection=self.connection),
         }
         for name, value in self.headers.items():
             key = "HTTP_" + name.upper().replace("-", "_")

@@ -4,6 +4,7 @@ A program is refused by an HTTP status in place of the 101. A page cannot see th
 the connection is accepted and closed at once with a code that it can show.
 """
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import falcon
@@ -11,6 +12,7 @@ import falcon
 from aragora.errors import AragoraError, Forbidden, Unauthorized
 from aragora.server import auth, forwarding, process
 from aragora.server.audit import OPEN, Caller
+from aragora.server.context import RequestContext
 from aragora.server.session import FORBIDDEN_ORIGIN, GOING_AWAY, UNAUTHORIZED, Closed
 
 PATHS = frozenset({"/ws", "/"})
@@ -18,7 +20,7 @@ PATHS = frozenset({"/ws", "/"})
 
 def is_handshake(environ: dict[str, Any]) -> bool:
     """Whether the request asks for a WebSocket where there is one, and has not been refused it."""
-    if "aragora.error" in environ:
+    if RequestContext.of(environ).error is not None:
         return False
     asked = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"] in PATHS
     return asked and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
@@ -42,17 +44,17 @@ class NoUpgrade:
         raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
 
 
-def admit(environ: dict[str, Any], token: str | None) -> None:
+def admit(environ: MutableMapping[str, Any], token: str | None) -> None:
     """Return if the client of this handshake may speak with us; `token` is the offered subprotocol that has one.
 
-    Leaves who it is in `environ`. Raises `AragoraError` where HTTP is to answer in place of the 101, and `Closed` where
-    the connection is to be accepted and closed.
+    Leaves the caller in the request's context. Raises `AragoraError` where HTTP is to answer in place of the 101, and
+    `Closed` where the connection is to be accepted and closed.
     """
     here = process.current()
     settings = here.settings
     host, origin = environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN")
     principal = here.access.principal(auth.given_token(environ.get("HTTP_AUTHORIZATION"), token))
-    environ["aragora.principal"] = principal
+    RequestContext.of(environ).principal = principal
     caller = Caller.of(environ, token)
     auth.check_host(host, settings.url, guarded=here.access.needs_token())
     if not auth.origin_allowed(origin, host, settings.allowed_origins):
@@ -67,6 +69,8 @@ def admit(environ: dict[str, Any], token: str | None) -> None:
         raise Closed(GOING_AWAY, "going away")
 
 
-def refused(environ: dict[str, Any], error: AragoraError) -> dict[str, Any]:
-    """The environ of a handshake that is answered with `error`, as an ordinary request."""
-    return environ | {"aragora.error": error, "aragora.action": (OPEN, environ.get("HTTP_ORIGIN") or "-")}
+def refuse(environ: dict[str, Any], error: AragoraError) -> None:
+    """Let this handshake be answered with `error`, as an ordinary request."""
+    context = RequestContext.of(environ)
+    context.error = error
+    context.action = (OPEN, environ.get("HTTP_ORIGIN") or "-")

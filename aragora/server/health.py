@@ -10,6 +10,7 @@ import falcon
 
 from aragora.errors import AragoraError, NotFound
 from aragora.server import build, forwarding, models, process
+from aragora.server.context import RequestContext
 from aragora.server.process import Process
 from aragora.server.resources import Resource, answer
 from aragora.storage import Scope
@@ -60,7 +61,7 @@ class Scrape(Resource):
         An administrator's token opens it from anywhere.
         """
         if forwarding.is_forwarded(req.env):
-            principal = req.env.get("aragora.principal")
+            principal = RequestContext.of(req.env).principal
             if principal is None or not (principal.name and principal.may(Scope.ADMIN)):
                 raise NotFound("there is nothing at this address")
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"

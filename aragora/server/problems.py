@@ -7,6 +7,7 @@ import traceback
 import falcon
 
 from aragora import errors
+from aragora.server.context import RequestContext
 
 log = logging.getLogger("aragora.server")
 
@@ -37,7 +38,8 @@ class UnsupportedMediaType(errors.BadRequest):
 
 def reply(req: falcon.Request, resp: falcon.Response, error: BaseException) -> None:
     """Answer `error` in the one shape; an unexpected one is logged with its trace, and told nothing of."""
-    trace_id = req.env["aragora.request_id"]
+    context = RequestContext.of(req.env)
+    trace_id = context.request_id
     body = errors.render(error, trace_id)
     resp.status = errors.status_of(error)
     if isinstance(error, errors.AragoraError) and error.http_status >= 500:
@@ -46,7 +48,7 @@ def reply(req: falcon.Request, resp: falcon.Response, error: BaseException) -> N
         body["error"]["message"] = UNAVAILABLE if error.http_status == 503 else errors.INTERNAL_MESSAGE
     if not isinstance(error, errors.AragoraError):
         log.error("request %s: %s %s failed", trace_id, req.method, req.path, exc_info=error)
-        if req.env.get("aragora.debug"):
+        if context.debug:
             body["error"]["traceback"] = "".join(traceback.format_exception(error)).splitlines()
     elif error.retry_after is not None:
         resp.set_header("Retry-After", str(max(1, round(error.retry_after))))
@@ -66,7 +68,7 @@ def reply_refusal(req: falcon.Request, resp: falcon.Response, error: falcon.HTTP
     resp.status = error.status_code
     for name, value in dict(error.headers or {}).items():
         resp.set_header(name, value)
-    write(resp, {"error": {"code": code, "message": message, "trace_id": req.env["aragora.request_id"]}})
+    write(resp, {"error": {"code": code, "message": message, "trace_id": RequestContext.of(req.env).request_id}})
 
 
 def write(resp: falcon.Response, body: object) -> None:

@@ -11,9 +11,12 @@ from pydantic import BaseModel
 
 from aragora.debate.limits import LONGEST_KEY
 from aragora.errors import BadRequest
-from aragora.server import body, models, process, queries, stream
-from aragora.service import Debates, views
+from aragora.server import body, models, process, queries, stream, waiting
+from aragora.server.context import RequestContext
+from aragora.server.texts import describe
+from aragora.service import STRANGER, Debates, views
 from aragora.service.requests import DebateChanges, NewDebate
+from aragora.storage import DebateRecord
 
 PORTION_BYTES = 65_536
 
@@ -58,7 +61,7 @@ def send_parts(req: falcon.Request, resp: falcon.Response, content_type: str, pa
     if len(first) < PORTION_BYTES:
         resp.data = first  # all of it, with its length
         return
-    req.env["aragora.streamed"] = True
+    RequestContext.of(req.env).streamed = True
     resp.stream = iter(()) if req.method == "HEAD" else chain([first], made)
 
 
@@ -91,24 +94,26 @@ class DebateCollection(Resource):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin a debate: 202, or 200 with the finished one when `?wait=` was long enough."""
-        here = process.current()
         wait = queries.parse(queries.CreateQuery, req).wait
-        new = NewDebate.parse(body.read(req, here.settings.max_body))
         debates = debates_of(req)
-        record = debates.create(new, idempotency_key=idempotency_key(req))
+        waited = RequestContext.of(req.env).outcome
+        record = self._create(req, debates) if waited is None else debates.get(waited.debate_id)
         resp.set_header("Location", f"/api/debates/{record.id}")
-        if wait > 0 and not record.ended:
-            req.env["aragora.waits"] = True
-            if stream.defer(req, stream.AwaitEnd(record.id, wait)):
-                wait = 0
-            else:
-                record = stream.await_end(here, record.id, wait)
+        if wait > 0 and not record.ended and waited is None:
+            waited = waiting.wait(req, stream.Wait(debates, record.id, wait))
+            if waited is None:
+                return
+            record = debates.get(record.id)
         if wait > 0 and record.ended:
             answer(resp, models.Debate, debates.view(record.id))
             return
         resp.status = falcon.HTTP_202
         created = {"debate_id": record.id, "status": record.status, "task": record.spec.question}
         answer(resp, models.Created, created)
+
+    def _create(self, req: falcon.Request, debates: Debates) -> DebateRecord:
+        new = NewDebate.parse(body.read(req, process.current().settings.max_body))
+        return debates.create(new, idempotency_key=idempotency_key(req))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of debates, newest first."""
@@ -171,51 +176,35 @@ class Events(Resource):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
         """A page of the log, a long poll for its next events, or a stream of them."""
-        here = process.current()
         debates = debates_of(req)
         query = queries.parse(queries.EventsQuery, req)
         if wants_stream(req):
-            self._stream(here, req, resp, debate_id, query.since)
+            self._stream(req, resp, debate_id, query.since)
             return
-        if query.wait:
-            debates.get(debate_id)
-            req.env["aragora.waits"] = True
-        wait = 0 if req.env.get("aragora.waited") else query.wait
-        if wait and stream.defer(req, stream.AwaitEvents(debate_id, query.since, wait)):
-            wait = 0
-        if wait:
-            events = stream.await_events(here, debate_id, query.since, query.limit, wait)
-        else:
-            events = debates.events(debate_id, query.since, query.limit)
+        wait = stream.Wait(debates, debate_id, query.wait, query.since, query.limit)
+        waited = waiting.wait(req, wait) if query.wait else None
+        if query.wait and waited is None:
+            return
+        events = debates.events(debate_id, query.since, query.limit) if waited is None else waited.events
         content = {
-            "events": [stream.describe(debate_id, event) for event in events],
+            "events": [describe(debate_id, event) for event in events],
             "next_seq": events[-1].seq if events else query.since,
         }
         answer(resp, models.EventList, content)
 
-    def _stream(
-        self, here: process.Process, req: falcon.Request, resp: falcon.Response, debate_id: str, since: int
-    ) -> None:
+    def _stream(self, req: falcon.Request, resp: falcon.Response, debate_id: str, since: int) -> None:
         last = req.get_header("Last-Event-ID")
         if last is not None:
             if not last.isdecimal() or len(last) > 16:
                 raise BadRequest("Last-Event-ID: write the seq of the last event you saw")
             since = int(last)
-        record = debates_of(req).get(debate_id)
+        debates = debates_of(req)
+        record = debates.get(debate_id)
         if record.ended and since >= record.last_seq:
             # Nothing will follow: 204 is what tells an EventSource not to connect again (HTML standard, 9.2.2).
             resp.status = falcon.HTTP_204
             return
-        req.env["aragora.waits"] = True
-        resp.content_type = "text/event-stream"
-        resp.set_header("Cache-Control", "no-store")
-        # Gateways that buffer answers pass this one on as it comes.
-        resp.set_header("X-Accel-Buffering", "no")
-        if req.method == "HEAD" or stream.defer(req, stream.StreamEvents(debate_id, since)):
-            # Not the empty body, which has a length: a stream has none to tell.
-            resp.stream = iter(())
-            return
-        resp.stream = stream.EventStream(here, debate_id, since)
+        waiting.send(req, resp, stream.DebateEvents(debates, process.current().metrics, debate_id, since))
 
 
 class Votes(Resource):
@@ -347,7 +336,7 @@ class AgentAvailability(Resource):
 
 def debates_of(req: falcon.Request) -> Debates:
     """The debates as the caller of `req` may see and change them."""
-    return process.current().debates.on_behalf_of(req.env["aragora.principal"])
+    return process.current().debates.on_behalf_of(RequestContext.of(req.env).principal or STRANGER)
 
 
 def idempotency_key(req: falcon.Request) -> str | None:

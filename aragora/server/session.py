@@ -2,7 +2,7 @@
 
 The WSGI, ASGI and development servers move the messages; what they mean is decided here, once. `receive` and `pending`
 may read the store; nothing here waits for the client. A subscription is a cursor into the debate's log (see
-`aragora.server.stream`): `pending` is asked for the next portion whenever the transport has got rid of the last one, so
+`aragora.server.cursor`): `pending` is asked for the next portion whenever the transport has got rid of the last one, so
 that a slow client is held back by its own socket and by nothing else.
 """
 
@@ -15,9 +15,12 @@ from typing import Any
 
 from aragora import errors
 from aragora.debate.status import Status
-from aragora.server import body, stream
+from aragora.server import body
 from aragora.server.audit import Caller
+from aragora.server.cursor import Cursor
+from aragora.server.following import HEARTBEAT_SECONDS
 from aragora.server.process import Process
+from aragora.server.texts import MAX_MESSAGE_BYTES, fitted, texts
 from aragora.service import STRANGER
 from aragora.storage import Scope, Subscription
 
@@ -69,8 +72,7 @@ def ending(error: Exception) -> Closed:
 class Watched:
     """One subscribed debate: where its client is in the log."""
 
-    subscription: Subscription
-    cursor: int
+    cursor: Cursor
     replay_until: int | None = None
     replayed: int = 0
 
@@ -104,8 +106,8 @@ class Session:
             "client_id": self._client_id,
             "authenticated": bool(self._principal.name),
             "write_access": self._principal.may(Scope.CREATE),
-            "heartbeat_seconds": stream.HEARTBEAT_SECONDS,
-            "max_message_bytes": stream.MAX_MESSAGE_BYTES,
+            "heartbeat_seconds": HEARTBEAT_SECONDS,
+            "max_message_bytes": MAX_MESSAGE_BYTES,
         }
         return [_message("connection_info", facts), *self._loops({})]
 
@@ -140,34 +142,27 @@ class Session:
 
     def missing(self) -> list[tuple[Subscription, int]]:
         """The subscriptions, with their cursors, whose next events only the store has."""
-        return [
-            (watched.subscription, watched.cursor)
-            for watched in self._watched.values()
-            if not watched.subscription.at_hand(watched.cursor)
-        ]
+        return [missing for watched in self._watched.values() for missing in watched.cursor.missing()]
 
     def pending(self) -> list[str]:
         """The next portion of what is subscribed to, in order; empty when the client has everything."""
         portion: list[str] = []
         for debate_id, watched in list(self._watched.items()):
-            words = watched.subscription.take_words()
-            portion.extend(stream.texts.of_words(debate_id, piece) for piece in words)
             try:
-                events = watched.subscription.events(watched.cursor, stream.PORTION)
+                news = watched.cursor.take()
             except errors.NotFound as error:
                 self._forget(debate_id)
                 portion.append(_failure(error, debate_id))
                 if not self._watched:
                     raise Closed(NO_SUCH_DEBATE, "the debate was deleted", portion) from None
                 continue
-            if events:
-                portion.extend(stream.texts.of(debate_id, event) for event in events)
-                watched.cursor = events[-1].seq
-                if watched.replay_until is None:
-                    self._here.metrics.fanout_seconds.observe(max(0.0, time.time() - events[0].at))
-                else:
-                    watched.replayed += len(events)
-            if watched.replay_until is not None and watched.cursor >= watched.replay_until:
+            portion.extend(texts.of_words(debate_id, piece) for piece in news.words)
+            portion.extend(texts.of(debate_id, event) for event in news.events)
+            if watched.replay_until is not None:
+                watched.replayed += len(news.events)
+            elif news.events:
+                self._here.metrics.fanout_seconds.observe(max(0.0, time.time() - news.events[0].at))
+            if watched.replay_until is not None and watched.cursor.seq >= watched.replay_until:
                 watched.replay_until = None
                 portion.append(self._replayed(debate_id, watched))
         return portion
@@ -179,7 +174,7 @@ class Session:
         """
         if not self._here.access.is_current(self._principal):
             raise Closed(UNAUTHORIZED, "the token is not known any more")
-        newest = {debate_id: watched.subscription.last_seq for debate_id, watched in self._watched.items()}
+        newest = {debate_id: watched.cursor.subscription.last_seq for debate_id, watched in self._watched.items()}
         return _message("heartbeat", {"timestamp": time.time(), "last_seq": newest})
 
     def close(self) -> None:
@@ -215,7 +210,7 @@ class Session:
             return told
         self._forget(debate_id)
         newest = subscription.last_seq
-        watched = self._watched[debate_id] = Watched(subscription, cursor=newest if since is None else since)
+        watched = self._watched[debate_id] = Watched(Cursor(subscription, newest if since is None else since))
         answer = [self._sync(debate_id, newest)]
         if since is not None:
             watched.replay_until = newest
@@ -223,7 +218,7 @@ class Session:
             answer.append(_message("replay_start", facts, debate_id))
             if since >= newest:
                 # Nothing to replay; a client ahead of the log (restored from a backup) follows from its end.
-                watched.cursor = newest
+                watched.cursor.seq = newest
                 watched.replay_until = None
                 answer.append(self._replayed(debate_id, watched))
         return answer
@@ -231,12 +226,12 @@ class Session:
     def _sync(self, debate_id: str, newest: int) -> str:
         """How the debate stands, without what was said in it."""
         state = self._debates.summary(self._debates.get(debate_id))
-        return stream.fitted(
+        return fitted(
             {"type": "sync", "debate_id": debate_id, "loop_id": debate_id, "data": {**state, "last_seq": newest}}
         )
 
     def _replayed(self, debate_id: str, watched: Watched) -> str:
-        facts = {"replayed_count": watched.replayed, "latest_seq": watched.cursor}
+        facts = {"replayed_count": watched.replayed, "latest_seq": watched.cursor.seq}
         return _message("replay_end", facts, debate_id)
 
     def _unsubscribe(self, message: dict[str, Any]) -> list[str]:
@@ -289,12 +284,12 @@ class Session:
     def _forget(self, debate_id: str) -> None:
         watched = self._watched.pop(debate_id, None)
         if watched is not None:
-            watched.subscription.close()
+            watched.cursor.subscription.close()
 
 
 def _message(kind: str, data: dict[str, Any], debate_id: str | None = None, **more: Any) -> str:
     named = {} if debate_id is None else {"debate_id": debate_id, "loop_id": debate_id}
-    return stream.fitted({"type": kind, **named, **more, "data": data})
+    return fitted({"type": kind, **named, **more, "data": data})
 
 
 def _failure(error: errors.AragoraError, debate_id: str | None) -> str:

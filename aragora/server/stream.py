@@ -1,246 +1,176 @@
-"""A debate's log as it grows: what long poll, SSE and WebSocket share.
+"""A debate's log as it grows, for those who wait for it over HTTP: a long poll, or a stream of server-sent events.
 
-Every watcher has a cursor (the last `seq` it was sent) and nothing else: what it has not been sent yet stays in the
-feed's memory or in the store, never in a queue of its own. A slow watcher therefore costs no memory and misses nothing;
-it is sent the next portion when it has taken the last one. Each event is serialised once per process, however many
-watch.
-
-An asynchronous server must not hold a thread per watcher: it sets `aragora.asynchronous` in the environ, and a
-resource that would wait describes the wait with `defer` instead.
+An asynchronous server must not hold a thread per watcher: a resource that would wait leaves it what to wait for.
 """
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
-import falcon
-
-from aragora.debate.events import Event, EventType
+from aragora.debate.events import Event
 from aragora.errors import AragoraError
-from aragora.server.process import Process
-from aragora.service import views
-from aragora.storage import DebateRecord, Piece, Subscription
+from aragora.server.cursor import PORTION, Cursor, News
+from aragora.server.following import HEARTBEAT_SECONDS, Following, Signal, Source, follow
+from aragora.server.metrics import Metrics
+from aragora.server.texts import texts
+from aragora.server.watchers import Watchers
+from aragora.service import Debates
 
 log = logging.getLogger("aragora.server.stream")
 
-HEARTBEAT_SECONDS = 15.0
-PORTION = 100  # events sent at once, so that many watchers take turns
-MAX_MESSAGE_BYTES = 65_536
-KEPT_BYTES = 8 << 20
-KEPT_WORDS = 256
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a wait for a debate ended."""
+
+    debate_id: str
+    events: list[Event]
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitEnd:
-    """Answer again as `GET` of the debate once it ended, or as answered now after `timeout` seconds."""
+class Wait:
+    """Wait up to `timeout` seconds for events after `since`, or, when that is None, for the debate's end."""
 
+    debates: Debates
     debate_id: str
     timeout: float
+    since: int | None = None
+    limit: int = PORTION
+
+    @contextmanager
+    def watching(self, watchers: Watchers, wake: Callable[[], None]) -> Iterator[Cursor]:
+        """The cursor of this wait, whose `wake` is called when something may be new. Raises `TooManyRequests`."""
+        with watchers.admit(wake), self.debates.subscribe(self.debate_id, wake) as subscription:
+            record = self.debates.get(self.debate_id)
+            cursor = Cursor(subscription, record.last_seq if self.since is None else self.since, self.limit)
+            cursor.ended = record.ended
+            yield cursor
+
+    def satisfied(self, step: News | Signal) -> bool:
+        """Whether the wait is over with this step: the time is up, or there is what was waited for."""
+        return isinstance(step, Signal) or self.since is not None
+
+    def outcome(self, last: News | Signal | None) -> Outcome:
+        """What came of it; `last` is the step that ended it."""
+        return Outcome(self.debate_id, last.events if isinstance(last, News) else [])
+
+    def block(self, watchers: Watchers) -> Outcome:
+        """Wait in this thread."""
+        changed = threading.Event()
+        last: News | Signal | None = None
+        with self.watching(watchers, changed.set) as cursor:
+            for step in follow(Following(cursor, self.timeout, lambda: watchers.draining), changed):
+                if self.satisfied(step):
+                    last = step
+                    break
+        return self.outcome(last)
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitEvents:
-    """Ask the same again, without `wait`, once there are events after `since`, or after `timeout` seconds."""
+class ServerSent(Protocol):
+    """A response of server-sent events (HTML standard, section 9.2)."""
 
-    debate_id: str
-    since: int
-    timeout: float
+    @property
+    def opening(self) -> bytes:
+        """What is sent at once."""
 
+    def watching(self, watchers: Watchers, wake: Callable[[], None]) -> AbstractContextManager[Source[bytes]]:
+        """Where the rest comes from. Raises `AragoraError` where an ordinary response shall say why not."""
 
-@dataclass(frozen=True, slots=True)
-class StreamEvents:
-    """Answer with a stream of the events after `since`."""
+    def failed(self, error: AragoraError) -> bytes:
+        """What is sent last when the source fails."""
 
-    debate_id: str
-    since: int
-
-
-def defer(req: falcon.Request, what: AwaitEnd | AwaitEvents | StreamEvents) -> bool:
-    """Leave a wait to an asynchronous server; whether there is one."""
-    if not req.env.get("aragora.asynchronous"):
-        return False
-    req.env["aragora.deferred"] = what
-    return True
+    def cut_short(self) -> bytes:
+        """What is sent last when this process drains."""
 
 
-def describe(debate_id: str, event: Event) -> dict[str, Any]:
-    """An event with the debate it belongs to, as it travels."""
-    return views.event(event) | {"debate_id": debate_id, "loop_id": debate_id}
-
-
-class Texts:
-    """Events as JSON text, made once for all watchers of this process; the oldest are forgotten first."""
-
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
-        self._limit = limit
-        self._size = 0
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[str, int], str] = {}
-        self._words: dict[tuple[str, int, int], str] = {}
-
-    def of(self, debate_id: str, event: Event) -> str:
-        """The text of one event, at most `MAX_MESSAGE_BYTES` long."""
-        key = (debate_id, event.seq)
-        found = self._kept.get(key)
-        if found is not None:
-            return found
-        text = fitted(describe(debate_id, event))
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = text
-                self._size += len(text)
-            while self._size > self._limit:
-                self._size -= len(self._kept.pop(next(iter(self._kept))))
-        return text
-
-    def of_words(self, debate_id: str, piece: Piece) -> str:
-        """The text of a `token_delta`. Watchers that keep up are handed the same pieces."""
-        key = (piece.answer, piece.offset, len(piece.text))
-        found = self._words.get(key)
-        if found is not None:
-            return found
-        data = {
-            "agent": piece.agent,
-            "round": piece.round,
-            "purpose": piece.purpose,
-            "answer": piece.answer,
-            "offset": piece.offset,
-            "text": piece.text,
-        }
-        named = {"debate_id": debate_id, "loop_id": debate_id, "agent": piece.agent}
-        text = fitted({"type": "token_delta", **named, "data": data})
-        with self._lock:
-            self._words[key] = text
-            while len(self._words) > KEPT_WORDS:
-                del self._words[next(iter(self._words))]
-        return text
-
-
-def fitted(message: dict[str, Any]) -> str:
-    """The JSON of `message`; text that does not fit one frame is cut, and the message says so.
-
-    The whole text is always to be had from `GET /api/debates/{id}/events`.
-    """
-    text = json.dumps(message, separators=(",", ":"))
-    if len(text) <= MAX_MESSAGE_BYTES:
-        return text
-    # ASCII escapes take up to six characters for one: an eighth of the frame always fits.
-    data = {name: _cut(value, MAX_MESSAGE_BYTES // 8) for name, value in list(message["data"].items())[:6]}
-    return json.dumps({**message, "data": {**data, "truncated": True}}, separators=(",", ":"))
-
-
-def _cut(value: Any, limit: int) -> Any:
-    if isinstance(value, str):
-        return value[: limit // 6]
-    text = json.dumps(value)
-    return value if len(text) <= limit else text[: limit // 6]
-
-
-texts = Texts()
-
-
-@contextmanager
-def watching(here: Process, debate_id: str) -> Iterator[tuple[Subscription, threading.Event]]:
-    """Watch a debate from this thread: the subscription, and what is set when something may be new."""
-    changed = threading.Event()
-    with here.watchers.admit(changed.set), here.debates.subscribe(debate_id, changed.set) as subscription:
-        yield subscription, changed
-
-
-def is_last(event: Event) -> bool:
-    """Whether nothing follows this event."""
-    return event.type == EventType.DEBATE_END
-
-
-def await_events(here: Process, debate_id: str, since: int, limit: int, timeout: float) -> list[Event]:
-    """Events after `since`, waiting up to `timeout` seconds for the first; an ended debate is not waited for."""
-    deadline = time.monotonic() + timeout
-    with watching(here, debate_id) as (subscription, changed):
-        ended = here.debates.get(debate_id).ended
-        while True:
-            changed.clear()
-            events = subscription.events(since, limit)
-            remaining = deadline - time.monotonic()
-            if events or ended or here.draining or remaining <= 0:
-                return events
-            changed.wait(remaining)
-
-
-def await_end(here: Process, debate_id: str, timeout: float) -> DebateRecord:
-    """The debate once it ended, or as it is after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    with watching(here, debate_id) as (subscription, changed):
-        record = here.debates.get(debate_id)
-        seen = record.last_seq
-        ended = record.ended
-        while not ended:
-            changed.clear()
-            events = subscription.events(seen, PORTION)
-            if events:
-                seen = events[-1].seq
-                ended = is_last(events[-1])
-                continue
-            remaining = deadline - time.monotonic()
-            if remaining <= 0 or here.draining:
-                break
-            changed.wait(remaining)
-    return here.debates.get(debate_id)
-
-
-SSE_OPENING = b"retry: 2000\n\n"
 SSE_HEARTBEAT = b": heartbeat\n\n"
 
 
-def sse_event(debate_id: str, event: Event) -> bytes:
-    """One event of an event stream (HTML standard, section 9.2)."""
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {texts.of(debate_id, event)}\n\n".encode()
+class SentEvents:
+    """Events and words as server-sent events; what a `Cursor` takes, written down."""
+
+    def __init__(self, cursor: Cursor, metrics: Metrics) -> None:
+        self._cursor = cursor
+        self._metrics = metrics
+        self.missing = cursor.missing
+        self.at_hand = cursor.at_hand
+
+    @property
+    def ended(self) -> bool:
+        """Whether the debate has ended."""
+        return self._cursor.ended
+
+    def take(self) -> bytes:
+        """The next portion."""
+        news = self._cursor.take()
+        if news.events:
+            self._metrics.fanout_seconds.observe(max(0.0, time.time() - news.events[0].at))
+        debate_id = self._cursor.subscription.debate_id
+        words = "".join(f"event: token_delta\ndata: {texts.of_words(debate_id, piece)}\n\n" for piece in news.words)
+        events = "".join(
+            f"id: {event.seq}\nevent: {event.type}\ndata: {texts.of(debate_id, event)}\n\n" for event in news.events
+        )
+        return (words + events).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class DebateEvents:
+    """The stream of a debate's events after `since`, and of what is said meanwhile, until the debate has ended."""
+
+    debates: Debates
+    metrics: Metrics
+    debate_id: str
+    since: int
+    opening: bytes = b"retry: 2000\n\n"
+
+    @contextmanager
+    def watching(self, watchers: Watchers, wake: Callable[[], None]) -> Iterator[SentEvents]:
+        """As a source of bytes; raises `TooManyRequests` and `NotFound`."""
+        with watchers.admit(wake), self.debates.subscribe(self.debate_id, wake, words=True) as subscription:
+            yield SentEvents(Cursor(subscription, self.since), self.metrics)
+
+    def failed(self, error: AragoraError) -> bytes:
+        """Nothing: deleted, or the database is away. An EventSource connects again, and learns it from the status."""
+        log.info("the stream of %s ends: %s", self.debate_id, error.message)
+        return b""
+
+    def cut_short(self) -> bytes:
+        """Nothing: an EventSource connects again."""
+        return b""
 
 
 class EventStream:
-    """The events after `since` as a server-sent stream, until the debate has ended or is deleted, or this process
-    drains.
+    """A stream as WSGI wants it: an iterator of bytes that is closed in the end.
 
-    Made before the response begins, so that a refusal is still an ordinary answer; whoever iterates it closes it.
+    Made before the response begins, so that a refusal is still an ordinary answer.
     """
 
-    def __init__(self, here: Process, debate_id: str, since: int) -> None:
-        self._here = here
-        self._debate_id = debate_id
-        self._since = since
-        self._opened = False
-        self._ended = False
+    def __init__(self, watchers: Watchers, sent: ServerSent) -> None:
+        self._watchers = watchers
+        self._sent = sent
+        self._changed = threading.Event()
         self._watch = ExitStack()
-        self._subscription, self._changed = self._watch.enter_context(watching(here, debate_id))
+        self._source = self._watch.enter_context(sent.watching(watchers, self._changed.set))
 
-    def __iter__(self) -> "EventStream":
-        return self
-
-    def __next__(self) -> bytes:
-        if not self._opened:
-            self._opened = True
-            return SSE_OPENING
-        while not (self._ended or self._here.draining):
-            self._changed.clear()
-            try:
-                events = self._subscription.events(self._since, PORTION)
-            except AragoraError as error:
-                # Deleted, or the database is away: an EventSource connects again, and learns it from the status.
-                log.info("the stream of %s ends: %s", self._debate_id, error.message)
-                break
-            if events:
-                self._since = events[-1].seq
-                self._ended = is_last(events[-1])
-                self._here.metrics.fanout_seconds.observe(max(0.0, time.time() - events[0].at))
-                return b"".join(sse_event(self._debate_id, event) for event in events)
-            if not self._changed.wait(HEARTBEAT_SECONDS):
-                return SSE_HEARTBEAT
-        self.close()
-        raise StopIteration
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._sent.opening
+        following = Following(self._source, HEARTBEAT_SECONDS, lambda: self._watchers.draining)
+        last = b""
+        try:
+            for step in follow(following, self._changed):
+                yield SSE_HEARTBEAT if isinstance(step, Signal) else step
+            if not self._source.ended:
+                last = self._sent.cut_short()
+        except AragoraError as error:
+            last = self._sent.failed(error)
+        finally:
+            self.close()
+        if last:
+            yield last
 
     def close(self) -> None:
         """Watch no longer."""

@@ -15,11 +15,10 @@ import logging
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Never
+from typing import Any
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
@@ -36,8 +35,11 @@ from wsproto.events import (
 from wsproto.frame_protocol import FrameProtocol
 from wsproto.utilities import RemoteProtocolError
 
-from aragora.server import auth, handshake, process, stream
+from aragora.server import auth, handshake, process
 from aragora.server.audit import Caller
+from aragora.server.context import RequestContext
+from aragora.server.conversation import Conversation
+from aragora.server.following import HEARTBEAT_SECONDS, Following, Signal, follow
 from aragora.server.session import (
     GOING_AWAY,
     TOO_BIG,
@@ -47,6 +49,7 @@ from aragora.server.session import (
     Session,
     ending,
 )
+from aragora.server.texts import MAX_MESSAGE_BYTES
 
 log = logging.getLogger("aragora.server.websocket")
 
@@ -55,7 +58,6 @@ GOODBYE_SECONDS = 2.0
 REFUSED_AT_ONCE = 32  # refused clients of one process that are given time to read why
 SEND_BUFFER = 131_072
 LAST_SEND_BUFFER = 524_288
-INBOX = 16
 READ = 16_384
 ABNORMAL = 1006
 PROTOCOL_ERROR = 1002
@@ -80,7 +82,8 @@ def serve(environ: dict[str, Any], start_response: StartResponse) -> Iterable[by
 
     Under gunicorn the end is StopIteration: its worker then closes the socket and answers nothing.
     """
-    sock = environ.get("aragora.socket") or environ.get("gunicorn.socket")
+    context = RequestContext.of(environ)
+    sock = context.connection or environ.get("gunicorn.socket")
     if sock is None:
         start_response("501 Not Implemented", [("Content-Type", "text/plain"), ("Content-Length", "0")])
         return []
@@ -98,9 +101,9 @@ def serve(environ: dict[str, Any], start_response: StartResponse) -> Iterable[by
         except Closed as refusal:
             closed = refusal
         _take_over(sock, protocol, environ, token, closed)
-    environ["aragora.upgraded"] = True
+    context.upgraded = True
     if "gunicorn.socket" in environ:
-        raise StopIteration
+        raise StopIteration  # the one end for which gunicorn's worker writes nothing more
     return []
 
 
@@ -124,14 +127,13 @@ def _take_over(
 ) -> None:
     """Answer 101, and converse, or tell a page why not."""
     begun = time.monotonic()
+    request_id = RequestContext.of(environ).request_id
     code = ABNORMAL
     here = process.current()
     caller = Caller.of(environ, token)
     try:
         with _ours_alone(sock):
-            accepted = AcceptConnection(
-                subprotocol=token, extra_headers=[(b"X-Request-ID", environ["aragora.request_id"].encode())]
-            )
+            accepted = AcceptConnection(subprotocol=token, extra_headers=[(b"X-Request-ID", request_id.encode())])
             sock.settimeout(STALL_SECONDS)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             if refusal is not None:
@@ -145,7 +147,7 @@ def _take_over(
         log.log(
             logging.INFO if refusal is None else logging.DEBUG,
             "websocket %s from %s closed with %d after %.3f s",
-            environ["aragora.request_id"],
+            request_id,
             caller.client,
             code,
             time.monotonic() - begun,
@@ -207,80 +209,56 @@ class Connection:
         self._protocol = protocol
         self._here = here
         self._caller = caller
-        self._wake = threading.Event()
-        self._inbox: deque[str | Ping | Closed] = deque()
-        self._room = threading.Semaphore(INBOX)
+        self._changed = threading.Event()
+        self._conversation = Conversation(Session(here, self._changed.set, caller))
         self._heard = time.monotonic()
         self._finished = False
 
     def run(self) -> int:
         """Serve the client until one side ends; the code it ended with."""
         metrics = self._here.metrics
-        session = Session(self._here, self._wake.set, self._caller)
         listener = self._listen()
         metrics.sockets.inc()
         metrics.active.inc()
         try:
-            with self._here.watchers.admit(self._wake.set):
-                self._converse(session)
+            with self._here.watchers.admit(self._changed.set):
+                end = self._converse()
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 - told by a close code, and logged there
             end = ending(error)
         finally:
-            session.close()
+            self._conversation.session.close()
             metrics.sockets.dec()
             metrics.active.dec()
         self._say_goodbye(end, listener)
         return end.code
 
-    def _converse(self, session: Session) -> Never:
-        """Answer, send what is new, give signs of life; ends by `Closed`."""
+    def _converse(self) -> Closed:
+        """Answer, send what is new, give signs of life; why that ends, which `Closed` may also be raised for."""
+        session = self._conversation.session
         self._write(session.greeting())
-        beat = time.monotonic() + stream.HEARTBEAT_SECONDS
-        while True:
-            self._wake.wait(max(0.0, beat - time.monotonic()))
-            self._wake.clear()
-            while self._answer(session):
-                pass
-            if self._here.draining:
-                raise Closed(GOING_AWAY, "going away")
-            if time.monotonic() < beat:
-                continue
-            beat = time.monotonic() + stream.HEARTBEAT_SECONDS
-            if time.monotonic() - self._heard > self._here.settings.ws_timeout:
-                raise Closed(GOING_AWAY, "idle")
-            self._write([session.heartbeat()], PING)
-
-    def _answer(self, session: Session) -> bool:
-        """Work off what was heard and send what is new; whether there was anything."""
-        answers: list[str] = []
-        control = b""
-        while self._inbox:
-            item = self._inbox.popleft()
-            if isinstance(item, Closed):
-                raise item
-            self._room.release()
-            if isinstance(item, Ping):
-                control += _framer.pong(bytes(item.payload))
+        following = Following(self._conversation, HEARTBEAT_SECONDS, lambda: self._here.draining)
+        for step in follow(following, self._changed):
+            if not isinstance(step, Signal):
+                self._write(step)
+            elif time.monotonic() - self._heard > self._here.settings.ws_timeout:
+                return Closed(GOING_AWAY, "idle")
             else:
-                answers.extend(session.receive(item))
-        answers.extend(session.pending())
-        self._write(answers, control)
-        return bool(answers or control)
+                self._write([session.heartbeat(), PING])
+        return Closed(GOING_AWAY, "going away")
 
-    def _write(self, texts: list[str], control: bytes = b"") -> None:
-        """Send frames in portions of about one message; raises `Closed` when the client takes nothing."""
-        portion = bytearray(control)
-        for text in texts:
-            portion += frame(text)
-            if len(portion) >= stream.MAX_MESSAGE_BYTES:
+    def _write(self, items: Sequence[str | bytes]) -> None:
+        """Send texts and frames in portions of about one message; raises `Closed` when the client takes nothing."""
+        portion = bytearray()
+        for item in items:
+            portion += frame(item) if isinstance(item, str) else item
+            if len(portion) >= MAX_MESSAGE_BYTES:
                 self._send(portion)
                 portion = bytearray()
         if portion:
             self._send(portion)
-        if texts:
-            self._here.metrics.messages.labels("out").inc(len(texts))
+        self._here.metrics.messages.labels("out").inc(sum(isinstance(item, str) for item in items))
 
     def _send(self, data: bytearray) -> None:
         view = memoryview(data)
@@ -348,15 +326,14 @@ class Connection:
                 self._hand_over(ending(error))
         self._hand_over(Closed(ABNORMAL, "the client is gone"))
 
-    def _hand_over(self, item: str | Ping | Closed | None) -> None:
-        """Put `item` into the inbox; while that is full, the client's next words wait in its socket."""
+    def _hand_over(self, item: str | bytes | Closed | None) -> None:
+        """Let `item` be answered; while there is no room, the client's next words wait in its socket."""
         if item is None:
             return
-        while not isinstance(item, Closed) and not self._room.acquire(timeout=1.0):
+        while not self._conversation.hear(item, 1.0):
             if self._finished:
                 return
-        self._inbox.append(item)
-        self._wake.set()
+        self._changed.set()
 
 
 class Reader:
@@ -367,10 +344,10 @@ class Reader:
         self._parts: list[str] = []
         self._size = 0
 
-    def take(self, event: Event) -> str | Ping | Closed | None:
-        """The whole message that `event` completes, a ping, or why the conversation is over."""
+    def take(self, event: Event) -> str | bytes | Closed | None:
+        """The whole message that `event` completes, the pong that it asks for, or why the conversation is over."""
         if isinstance(event, Ping):
-            return event
+            return bytes(_framer.pong(bytes(event.payload)))
         if isinstance(event, CloseConnection):
             return Closed(event.code, event.reason or "")
         if isinstance(event, BytesMessage):
@@ -380,9 +357,9 @@ class Reader:
             return None
         self._parts.append(event.data)
         self._size += len(event.data.encode())
-        if self._size > stream.MAX_MESSAGE_BYTES:
+        if self._size > MAX_MESSAGE_BYTES:
             self.deaf = True
-            return Closed(TOO_BIG, f"at most {stream.MAX_MESSAGE_BYTES} bytes a message")
+            return Closed(TOO_BIG, f"at most {MAX_MESSAGE_BYTES} bytes a message")
         if not event.message_finished:
             return None
         text = "".join(self._parts)

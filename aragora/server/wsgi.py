@@ -16,12 +16,12 @@ import falcon
 
 from aragora.errors import AragoraError, NotFound
 from aragora.server import auth, console, handshake, health, openapi, problems, process, resources, websocket
+from aragora.server.context import UNNAMED, RequestContext
 from aragora.service import STRANGER
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 ALIAS = "/api/v1/"
 PUBLIC = re.compile(r"/api/debates/([^/]+)(?:/(?:messages|events|convergence|votes|critiques|usage|export/\w+))?/?")
-UNNAMED = "unmatched"
 
 StartResponse = Callable[..., Any]
 
@@ -31,10 +31,11 @@ class Gate:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Settle alias and access before the resource is looked up."""
-        resp.set_header("X-Request-ID", req.env["aragora.request_id"])
-        if "aragora.error" in req.env:
+        context = RequestContext.of(req.env)
+        resp.set_header("X-Request-ID", context.request_id)
+        if context.error is not None:
             # What went wrong in an asynchronous server's part: reading the body, or a wait that was left to it.
-            raise req.env["aragora.error"]
+            raise context.error
         resp.set_header("X-Content-Type-Options", "nosniff")
         if req.path.startswith(ALIAS):
             req.path = "/api/" + req.path[len(ALIAS) :]
@@ -44,7 +45,7 @@ class Gate:
         here = process.current()
         settings = here.settings
         token = auth.bearer(req.auth)
-        req.env["aragora.principal"] = here.access.principal(token)
+        context.principal = here.access.principal(token)
         auth.check_host(req.get_header("Host"), settings.url, guarded=here.access.needs_token())
         origin = req.get_header("Origin")
         for name, value in auth.cors_fields(origin, settings.allowed_origins):
@@ -53,15 +54,16 @@ class Gate:
             for name, value in auth.preflight_fields(origin, settings.allowed_origins):
                 resp.set_header(name, value)
             return
-        if req.env["aragora.principal"] is None and not auth.is_open(req.path):
+        if context.principal is None and not auth.is_open(req.path):
             if not _is_public(req):
                 raise auth.unknown(token)
-            req.env["aragora.principal"] = STRANGER
+            context.principal = STRANGER
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
         """Leave the route's template, and the address of what was made, to whoever counts."""
-        req.env["aragora.route"] = req.uri_template or UNNAMED
-        req.env["aragora.made"] = resp.get_header("Location")
+        context = RequestContext.of(req.env)
+        context.route = req.uri_template or UNNAMED
+        context.made = resp.get_header("Location")
 
 
 def _is_public(req: falcon.Request) -> bool:
@@ -132,15 +134,17 @@ falcon_app = build()
 
 def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
     """Answer one request; what a WSGI server calls."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    environ["aragora.request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    context = RequestContext.of(environ)
+    if not context.request_id:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        context.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     if environ["PATH_INFO"] == "/healthz":
         return falcon_app(environ, start_response)
     if handshake.is_handshake(environ):
         try:
             return websocket.serve(environ, start_response)
         except AragoraError as error:
-            environ = handshake.refused(environ, error)
+            handshake.refuse(environ, error)
     return Counted(environ, start_response)
 
 
@@ -150,7 +154,6 @@ class Counted:
     def __init__(self, environ: dict[str, Any], start_response: StartResponse) -> None:
         self._environ = environ
         self._status = "500"
-        environ.setdefault("aragora.begun", time.monotonic())
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             self._status = status[:3]
@@ -179,7 +182,7 @@ class Counted:
     def _finish(self) -> None:
         if self._active is not None:
             self._active.dec()
-        if "aragora.deferred" not in self._environ:
+        if RequestContext.of(self._environ).deferred is None:
             count(self._environ, self._status)
 
 
@@ -187,8 +190,7 @@ def count(environ: dict[str, Any], status: str) -> None:
     """Count an answered request; nothing to count into where the process could not be started."""
     if process.is_running():
         here = process.current()
-        elapsed = time.monotonic() - environ["aragora.begun"]
-        route = environ.get("aragora.route", UNNAMED)
-        seconds = None if "aragora.waits" in environ else elapsed
-        here.metrics.http(environ["REQUEST_METHOD"], route, status, seconds)
+        context = RequestContext.of(environ)
+        seconds = None if context.unhurried else time.monotonic() - context.begun
+        here.metrics.http(environ["REQUEST_METHOD"], context.route, status, seconds)
         here.audit.request(environ, int(status))

@@ -84,20 +84,6 @@ class Leases:
         with self._database.reading() as connection:
             return connection.execute(_HOLDS, given).first() is not None
 
-    def release(self, lease: Lease) -> None:
-        """Let another process claim it at once; nothing happens if it was lost before."""
-        free = (
-            sa.update(debates)
-            .where(
-                debates.c.id == lease.debate_id,
-                debates.c.lease_owner == lease.owner,
-                debates.c.lease_token == lease.token,
-            )
-            .values(lease_owner=None, lease_expires=0.0)
-        )
-        with self._database.writing() as connection:
-            connection.execute(free)
-
     def release_all(self, owner: str) -> int:
         """Release every lease of `owner`; how many."""
         free = (

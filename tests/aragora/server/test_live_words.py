@@ -1,13 +1,15 @@
 """What agents say reaches every watcher of the machine, whichever worker serves it."""
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from tests.aragora.server.servers import Server, running
+from tests.aragora.server.servers import PATIENCE, Server, running
 from tests.waiting import until
 
 WATCHERS = 8
@@ -24,6 +26,18 @@ def over_websocket(server: Server, debate_id: str) -> list[Message]:
         while not found or found[-1]["type"] != "debate_end":
             found.append(client.receive())
     return found
+
+
+def over_events(server: Server, debate_id: str) -> list[Message]:
+    """The same, by server-sent events."""
+    with requests.get(
+        f"{server.base}/api/debates/{debate_id}/events",
+        headers={"Accept": "text/event-stream"},
+        stream=True,
+        timeout=PATIENCE,
+    ) as response:
+        lines = list(response.iter_lines())
+    return [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
 
 
 def check(messages: list[Message]) -> None:
@@ -54,7 +68,8 @@ def test_every_watcher_hears_every_word_in_every_worker(kind: str, workers: int,
         until(lambda: server.metric("aragora_workers ") == workers)
         debate_id = server.ask(rounds=1, early_stop=False)
         # All come while the first answers are being given.
-        watching = [threads.submit(over_websocket, server, debate_id) for _ in range(WATCHERS)]
+        ways = [over_websocket, over_events] * (WATCHERS // 2)
+        watching = [threads.submit(way, server, debate_id) for way in ways]
         for watcher in watching:
             check(watcher.result())
     served_by = set(re.findall(r"\[(\d+)\] \[INFO\] aragora.server.websocket: websocket", server.log.read_text()))

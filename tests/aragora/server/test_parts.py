@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from aragora import settings
 from aragora.debate.events import Event, EventType
 from aragora.errors import BadRequest, SettingsError, TooManyRequests, Unavailable
-from aragora.server import body, dev, forwarding, process, stream, wsgi
+from aragora.server import body, dev, forwarding, process, wsgi
+from aragora.server.context import KEY, RequestContext
 from aragora.server.slots import Slots
+from aragora.server.texts import MAX_MESSAGE_BYTES, Texts
 from aragora.server.watchers import Watchers
 from tests.aragora.server.servers import CHECKOUT
 
@@ -59,6 +61,7 @@ def test_depth_is_bounded() -> None:
 HOLD = """
 import pathlib, sys
 from aragora.server.slots import Slots
+from aragora.server.texts import MAX_MESSAGE_BYTES, Texts
 print(Slots(pathlib.Path(sys.argv[1])).number(), flush=True)
 sys.stdin.read()
 """
@@ -100,8 +103,8 @@ def test_watchers_are_admitted_woken_and_bounded() -> None:
 @pytest.mark.parametrize("content", ["x" * 200_000, "\N{PILE OF POO}" * 40_000, "\x00" * 30_000, '"' * 60_000])
 def test_an_event_always_fits_one_message(content: str) -> None:
     event = Event(7, EventType.AGENT_MESSAGE, 1.5, 2, "demo-1", {"role": "proposer", "content": content})
-    message = json.loads(stream.Texts().of("adhoc_1", event))
-    assert len(json.dumps(message, separators=(",", ":"))) <= stream.MAX_MESSAGE_BYTES
+    message = json.loads(Texts().of("adhoc_1", event))
+    assert len(json.dumps(message, separators=(",", ":"))) <= MAX_MESSAGE_BYTES
     assert message["seq"] == 7
     assert message["data"]["truncated"] is True
     assert content.startswith(message["data"]["content"])
@@ -109,7 +112,7 @@ def test_an_event_always_fits_one_message(content: str) -> None:
 
 
 def test_texts_forget_the_oldest() -> None:
-    texts = stream.Texts(limit=1000)
+    texts = Texts(limit=1000)
     events = [Event(seq, EventType.VOTE, 0.0, 1, "a", {"reasoning": "x" * 100}) for seq in range(1, 50)]
     made = [texts.of("d", event) for event in events]
     assert texts.of("d", events[-1]) is made[-1]
@@ -182,7 +185,7 @@ def test_only_the_development_server_shows_tracebacks(debug: bool, monkeypatch: 
 
     monkeypatch.setattr(process, "current", fail)
     client = testing.TestClient(wsgi.application)
-    answer = client.simulate_get("/api/debates", extras={"aragora.debug": True} if debug else None)
+    answer = client.simulate_get("/api/debates", extras={KEY: RequestContext(debug=debug)})
     assert answer.status_code == 500
     assert answer.json["error"]["code"] == "internal_error"
     assert answer.json["error"]["trace_id"] == answer.headers["X-Request-ID"]

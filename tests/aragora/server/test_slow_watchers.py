@@ -17,6 +17,7 @@ from prometheus_client import values
 from aragora import settings
 from aragora.debate.events import Draft, EventType
 from aragora.server import async_watchers, process, websocket
+from aragora.server.context import KEY, RequestContext
 from aragora.service import NewDebate
 
 EVENTS = 60
@@ -58,7 +59,7 @@ def served_socket(here: process.Process) -> tuple[client_library.WebSocket, thre
     client.connect(listener.getsockname())
     sock, _ = listener.accept()
     listener.close()
-    environ: dict[str, Any] = {"aragora.socket": sock, "aragora.request_id": "slow", "PATH_INFO": "/ws"}
+    environ: dict[str, Any] = {KEY: RequestContext(connection=sock, request_id="slow"), "PATH_INFO": "/ws"}
     head = {"Host": "x", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     head["Sec-WebSocket-Key"] = "c2l4dGVlbiBieXRlcyEhIQ=="
     environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in head.items()}

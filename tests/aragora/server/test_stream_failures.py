@@ -7,9 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from aragora.debate.events import Draft, EventType
-from aragora.server import async_watchers, process, stream
+from aragora.server import async_watchers, process
+from aragora.server.stream import DebateEvents, EventStream
 from aragora.service import NewDebate
-from aragora.storage.changes import RECENT
+from aragora.storage.topic import RECENT
 from tests.aragora.server.test_slow_watchers import here
 
 __all__ = ["here"]
@@ -31,8 +32,9 @@ def break_database(here: process.Process) -> None:
 
 
 def test_a_stream_of_a_thread(here: process.Process, long_debate: str) -> None:
-    events = stream.EventStream(here, long_debate, 0)
-    assert next(events) == stream.SSE_OPENING
+    stream = EventStream(here.watchers, DebateEvents(here.debates, here.metrics, long_debate, 0))
+    events = iter(stream)
+    assert next(events).startswith(b"retry: ")
     assert next(events).startswith(b"id: 1\n")
     break_database(here)
     assert f"id: {RECENT + 1}\n".encode() not in b"".join(events)
@@ -54,7 +56,7 @@ def test_a_stream_of_a_loop(here: process.Process, long_debate: str) -> None:
     async def run() -> None:
         with ThreadPoolExecutor(2) as threads:
             start = {"type": "http.response.start", "status": 200, "headers": []}
-            wanted = stream.StreamEvents(long_debate, 0)
+            wanted = DebateEvents(here.debates, here.metrics, long_debate, 0)
             await async_watchers.send_stream(
                 wanted, start, receive, send, async_watchers.Wakeup(), async_watchers.Pool(threads)
             )
