@@ -66,7 +66,7 @@ class Account:
 
 def account(provider: Provider, model: str | None, environ: Mapping[str, str]) -> Account:
     """The account that `environ` describes; raises `AgentFailed` naming the variable that is missing or wrong."""
-    missing = provider.missing(environ)
+    missing = provider.missing(environ, model)
     if missing is not None:
         raise AgentFailed(Kind.CONFIGURATION, f"{provider.title} needs {missing}", final=True)
     key = environ.get(provider.key_variable, "")

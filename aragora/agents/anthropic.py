@@ -42,11 +42,14 @@ class Messages:
     """See `Dialect`."""
 
     def request(self, account: Account, order: Order) -> Request:
-        """A system text and a user message, and what the model has said so far where it goes on."""
+        """A system text and a user message, and what the model has said so far where it goes on.
+
+        A mark for the cache covers all that comes before it, so that the one behind the opening is enough.
+        """
         question = order.question
-        user: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}]
+        user: str | list[dict[str, Any]] = question.prompt
         if question.opening:
-            user.insert(0, {"type": "text", "text": question.opening, **_KEPT})
+            user = [{"type": "text", "text": question.opening, **_KEPT}, {"type": "text", "text": question.prompt}]
         messages: list[dict[str, Any]] = [{"role": "user", "content": user}]
         if order.so_far:
             messages.append({"role": "assistant", "content": [{"type": "text", "text": order.so_far}]})
@@ -56,7 +59,7 @@ class Messages:
             order.facts.limit: order.tokens,
         }
         if question.system:
-            body["system"] = [{"type": "text", "text": question.system, **_KEPT}]
+            body["system"] = question.system
         streams = account.streams and order.streams
         if streams:
             body["stream"] = True

@@ -12,6 +12,7 @@ from typing import Any
 
 from aragora.agents.json_values import dig, parsed
 
+SHORTEST_KEY = 6  # characters; shorter ones are placeholders, and parts of many words
 WORDS = 300  # characters of a provider's own words that are passed on
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # Providers quote part of a refused key.
@@ -94,7 +95,7 @@ def _plain(text: str) -> str:
 
 def redacted(words: str, key: str) -> str:
     """One line of `words`, without `key` and whatever else looks like one."""
-    if key:
+    if len(key) >= SHORTEST_KEY:
         words = words.replace(key, "[key]")
     words = "".join(letter if letter.isprintable() else " " for letter in words)
     words = _KEYLIKE.sub("[key]", " ".join(words.split()))

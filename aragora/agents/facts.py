@@ -57,8 +57,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One question as it is to be put: what is known of the model, how long the answer may be, whether it streams, and
-    what the model has said already where it is to go on."""
+    """One question as it is to be put: by what was known of the model then, how long the answer may be, whether it
+    streams, and what the model has said already where it is to go on."""
 
     question: Question
     facts: Facts

@@ -147,7 +147,7 @@ class Inquiry:
         if facts.window is not None:
             question, tokens, omitted = self._fitted(facts.window, needed, tokens)
         streams = self._account.streams and self._streams and facts.streams
-        return Order(question, facts, tokens, streams), omitted
+        return Order(question, replace(facts), tokens, streams), omitted
 
     def _fitted(self, window: int, needed: int, tokens: int) -> tuple[Question, int, tuple[str, ...]]:
         """The question and the length of its answer in a window of so many tokens.

@@ -11,12 +11,16 @@ from aragora.debate import thinking
 _NEXT = {Form.SCHEMA: Form.OBJECT_BY_SCHEMA, Form.OBJECT_BY_SCHEMA: Form.OBJECT, Form.OBJECT: Form.PLAIN}
 _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
+_LESS = 0.6  # of what was tried, where a server does not say how much it has room for
+_DOUBT = 1.3  # by how much more is reckoned, where it does not say how much the prompt was
+
 # What a refusal is about. The words are those of OpenAI, vLLM, llama.cpp, llama-cpp-python, Ollama, LiteLLM, Mistral.
 _COUNTS = re.compile(r"stream_options|include_usage")
 _STREAM = re.compile(r"verified to stream|stream(?:ing)?[^.]{0,60}(?:not (?:supported|available|allowed)|unsupported)")
 _LIMIT = re.compile(r"max_tokens|max_completion_tokens")
+_REACHED = re.compile(r"output limit was reached")
 _MISNAMED = re.compile(r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|extra|use .max_")
-_LONGEST = re.compile(r"(?:at most|less than or equal to|maximum[^\d]{0,60}|<=? ?)(\d+)")
+_LONGEST = re.compile(r"(?:at most|less than or equal to|maximum|<=)[^\d]{0,60}(\d+)")
 _FORM = re.compile(
     r"response_format|json_schema|json_object|output_config|structured|guided|grammar|json[ _](?:mode|schema)"
 )
@@ -36,27 +40,31 @@ _PROMPTS = (
 
 
 def learn(known: Facts, complaint: Complaint, order: Order) -> bool:
-    """Take the lesson of a refusal in; whether the question is worth putting again by it."""
-    text = complaint.text
+    """Take the lesson of a refusal in; whether the question is worth putting again by it.
+
+    Other questions may have learnt the same meanwhile: what counts is how this one was put.
+    """
+    text, put = complaint.text, order.facts
     if kind(complaint) is Kind.CONTEXT:
         return _learn_room(known, complaint, order)
-    if order.streams and _COUNTS.search(text):
-        found, known.counts = known.counts, False
-        return found
+    if order.streams and put.counts and _COUNTS.search(text):
+        known.counts = False
+        return True
     if order.streams and (_STREAM.search(text) or dig(complaint.body, "error", "param") == "stream"):
-        found, known.streams = known.streams, False
-        return found
+        known.streams = False
+        return True
     if _LIMIT.search(text):
         return _learn_limit(known, text, order)
-    if known.system_role and _SYSTEM.search(text):
+    if put.system_role and _SYSTEM.search(text):
         known.system_role = False
         return True
-    demands = order.question.schema is not None and known.form in _NEXT
+    demands = order.question.schema is not None and put.form in _NEXT
     if demands and _FORM.search(text):
-        known.form = _NEXT[known.form]
+        known.form = _NEXT[put.form]
         return True
-    if _EXTRA.search(text) and (demands or (order.streams and known.counts)):
-        known.form, known.counts = Form.PLAIN, False
+    if _EXTRA.search(text) and (demands or (order.streams and put.counts)):
+        known.form = Form.PLAIN if demands else known.form
+        known.counts = known.counts and not order.streams
         return True
     return False
 
@@ -72,25 +80,25 @@ def observe(known: Facts, answer: Answer, order: Order) -> bool:
     if said:
         known.thinks = known.thinks or thought
         return False
-    forced = order.question.schema is not None and known.form in _NEXT
+    forced = order.question.schema is not None and order.facts.form in _NEXT
     if answer.end in (End.DONE, End.LENGTH, End.CIRCLES) and forced and not thought and not raw.strip():
-        known.form = _NEXT[known.form]
+        known.form = _NEXT[order.facts.form]
         return True
-    if answer.end is End.LENGTH and not known.thinks:
-        known.thinks = True
-        return True
-    known.thinks = known.thinks or thought
-    return False
+    known.thinks = known.thinks or thought or answer.end is End.LENGTH
+    return answer.end is End.LENGTH and not order.facts.thinks
 
 
 def _learn_limit(known: Facts, text: str, order: Order) -> bool:
-    """That the limit has another name there, or may not be as high."""
+    """That the limit has another name there, may not be as high, or was too low for a model that thinks."""
     longest = _LONGEST.search(text)
     if longest is not None and 0 < int(longest[1]) < order.tokens:
         known.longest = int(longest[1])
         return True
-    if known.limit in _OTHER_NAMES and _MISNAMED.search(text) and known.limit == order.facts.limit:
-        known.limit = _OTHER_NAMES[known.limit]
+    if _REACHED.search(text) and not order.facts.thinks:
+        known.thinks = True
+        return True
+    if order.facts.limit in _OTHER_NAMES and _MISNAMED.search(text):
+        known.limit = _OTHER_NAMES[order.facts.limit]
         return True
     return False
 
@@ -99,13 +107,14 @@ def _learn_room(known: Facts, complaint: Complaint, order: Order) -> bool:
     """How much prompt and answer may be together: said in fields, in words, or at least less than this."""
     question = order.question
     prompt = count(dig(complaint.body, "error", "n_prompt_tokens")) or _number(_PROMPTS, complaint.text)
-    known.measured(question, prompt)
-    tried = known.count(question.system + question.opening + question.prompt) + order.tokens
+    if prompt:
+        known.measured(question, prompt)
+    else:
+        known.scale = max(known.scale, order.facts.scale * _DOUBT)
+    tried = order.facts.count(question.system + question.opening + question.prompt) + order.tokens
     window = count(dig(complaint.body, "error", "n_ctx")) or _number(_WINDOWS, complaint.text)
-    if not window or (known.window is not None and window >= known.window and not prompt):
-        window = round(0.6 * min(tried, known.window or tried))
-    known.window = window
-    return True
+    known.window = window or min(known.window or tried, round(_LESS * tried))
+    return order.facts.window is None or known.window < order.facts.window
 
 
 def _number(patterns: tuple[re.Pattern[str], ...], text: str) -> int:

@@ -55,13 +55,13 @@ class Provider:
         """The name of one of our own variables for this provider."""
         return f"ARAGORA_{self.prefix}_{what}"
 
-    def missing(self, environ: Mapping[str, str]) -> str | None:
-        """The first variable without which it cannot be asked."""
+    def missing(self, environ: Mapping[str, str], model: str | None = None) -> str | None:
+        """The first variable without which it cannot be asked, for `model` or for the one of the settings."""
         if self.key_needed and not environ.get(self.key_variable):
             return self.key_variable
         if not self.base_url and not environ.get(self.url_variable):
             return self.url_variable
-        if not self.model and not environ.get(self.model_variable):
+        if not model and not self.model and not environ.get(self.model_variable):
             return self.model_variable
         return None
 

@@ -26,7 +26,7 @@ def available(environ: Mapping[str, str]) -> list[AgentInfo]:
     titles = {provider.name: provider.title for provider in PROVIDERS} | {DEMO: "Offline demo"}
     infos = []
     for name, title in titles.items():
-        missing = _missing(name, environ)
+        missing = lacking(name, None, environ)
         infos.append(AgentInfo(name, title, missing is None, missing))
     return infos
 
@@ -60,17 +60,17 @@ def build(
     )
 
 
-def _missing(name: str, environ: Mapping[str, str]) -> str | None:
-    """The variable to set, or to correct and how."""
+def lacking(name: str, model: str | None, environ: Mapping[str, str]) -> str | None:
+    """The variable to set, or to correct and how, before an agent of the type `name` can ask `model`; None: none."""
     provider = find(name)
-    missing = None if provider is None else provider.missing(environ)
+    missing = None if provider is None else provider.missing(environ, model)
     if missing is not None:
         return missing
     try:
         if provider is None:
             delay(environ)
         else:
-            account(provider, None, environ)
+            account(provider, model, environ)
     except AgentFailed as failed:
         return failed.message
     return None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from aragora.agents import AgentInfo, available
+from aragora.agents import available, lacking
 from aragora.agents.metering import Meter
 from aragora.debate.limits import MOST_AGENTS
 from aragora.debate.spec import AgentSpec
@@ -35,7 +35,7 @@ def participants(
         ]
         wanted = ready[:MOST_AGENTS] if len(ready) > 1 else ready * 2 or [DEMO] * 3
     asked = [NewAgent(type=item) if isinstance(item, str) else item for item in wanted]
-    problems = [Problem(f"agents.{index}", text) for index, text in _problems(asked, infos, meter, allowed)]
+    problems = [Problem(f"agents.{index}", text) for index, text in _problems(asked, environ, meter, allowed)]
     named = [agent.name for agent in asked if agent.name is not None]
     if len(set(named)) < len(named):
         problems.append(Problem("agents", "each name may appear once"))
@@ -45,14 +45,14 @@ def participants(
 
 
 def _problems(
-    asked: Sequence[NewAgent], infos: Mapping[str, AgentInfo], meter: Meter, allowed: Sequence[tuple[str, ...]]
+    asked: Sequence[NewAgent], environ: Mapping[str, str], meter: Meter, allowed: Sequence[tuple[str, ...]]
 ) -> Iterator[tuple[int, str]]:
+    types = [info.name for info in available(environ)]
     for index, agent in enumerate(asked):
-        info = infos.get(agent.type)
-        if info is None:
-            yield index, f"no agent {agent.type!r}: take one of {', '.join(infos)}"
-        elif not info.available:
-            yield index, f"agent {agent.type!r} needs {info.missing}"
+        if agent.type not in types:
+            yield index, f"no agent {agent.type!r}: take one of {', '.join(types)}"
+        elif (missing := lacking(agent.type, agent.model, environ)) is not None:
+            yield index, f"agent {agent.type!r} needs {missing}"
         elif (refusal := _not_allowed(AgentSpec(agent.type, agent.type, agent.model), meter, allowed)) is not None:
             yield index, refusal
 

@@ -8,6 +8,7 @@ import requests
 
 from aragora.agents import Agent, build, exchange
 from aragora.agents.endpoint import Endpoints
+from aragora.agents.providers import find
 from aragora.debate.questions import Kind, Passage, Purpose, Question
 from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import Anthropic, Api, OpenAI
@@ -52,10 +53,13 @@ def agent(api: Api, naps: Naps, connections: requests.Session) -> Callable[..., 
 
     endpoints = Endpoints()
 
-    def make(url: str, extra: Mapping[str, str] | None = None, model: str | None = None) -> Agent:
-        key, address, _ = api.variables
-        environ = {key: KEY, address: url, **(extra or {})}
-        spec = AgentSpec(f"{api.name}-1", api.name, model)
+    def make(
+        url: str, extra: Mapping[str, str] | None = None, model: str | None = None, provider_name: str = ""
+    ) -> Agent:
+        found = find(provider_name or api.name)
+        assert found is not None
+        environ = {found.key_variable: KEY, found.url_variable: url, **(extra or {})}
+        spec = AgentSpec(f"{found.name}-1", found.name, model)
         how = {"connections": connections, "clock": naps.clock, "sleep": naps.sleep}
         return build(spec, environ, endpoints=endpoints, **how)
 

@@ -30,6 +30,10 @@ class Call(BaseHTTPRequestHandler):
         if self.close_connection:
             self.connection.close()
 
+    def do_GET(self) -> None:
+        page = self.server.pages.get(self.path)
+        status(404 if page is None else 200, page)(self)
+
     def begin(self, status: int = 200, content_type: str = "text/event-stream", **fields: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
@@ -47,7 +51,7 @@ class Call(BaseHTTPRequestHandler):
 
 
 class Provider(ThreadingHTTPServer):
-    """`calls` are the requests so far: path, fields, body."""
+    """`calls` are the POST requests so far: path, fields, body; `pages` is what a GET finds, by its path."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -62,6 +66,7 @@ class Provider(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.acts = list(acts)
         self.calls: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.pages: dict[str, Any] = {}
         self.released = threading.Event()
         self.hung_up = threading.Event()
         self._lock = threading.Lock()

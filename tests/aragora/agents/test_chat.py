@@ -67,8 +67,8 @@ def test_the_question_is_put_in_the_words_of_the_api(agent: Make, api: Api, ques
         assert fields["x-api-key"] == KEY
         assert fields["anthropic-version"] == "2023-06-01"
         assert "Authorization" not in fields
-        assert [block["text"] for block in body["system"]] == [question.system]
-        assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": question.prompt}]}]
+        assert body["system"] == question.system
+        assert body["messages"] == [{"role": "user", "content": question.prompt}]
 
 
 def test_the_model_is_the_debates_or_the_settings(agent: Make, api: Api, question: Question) -> None:
