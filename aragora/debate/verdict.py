@@ -62,9 +62,9 @@ def verdict(
 def _support(held: Election, choice: str) -> Data:
     """How many votes the choice got of how many it could have got; where there is one answer only, how many gave it."""
     if len(held.choices) == 1:
-        return {"for": len(held.alike), "of": held.voters}
+        return {"votes": len(held.alike), "of": held.voters}
     stood = held.stood(choice)
-    return {"for": sum(vote.choice == choice for vote in stood), "of": len(stood)}
+    return {"votes": sum(vote.choice == choice for vote in stood), "of": len(stood)}
 
 
 def _reason(vote: Vote) -> Data:

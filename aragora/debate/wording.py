@@ -31,13 +31,13 @@ def headline(verdict: Data) -> str:
     if not support:
         return whose
     if not verdict["votes"] or len(verdict["votes"]) == 1:
-        counted = f"given by {support['for']} of {support['of']}"
+        counted = f"given by {support['votes']} of {support['of']}"
     elif verdict["method"] == "judge":
-        counted = "chosen by the judge" if support["for"] else "not chosen by any judge"
+        counted = "chosen by the judge" if support["votes"] else "not chosen by any judge"
     elif verdict["method"] == "borda":
-        counted = f"ranked first by {support['for']} of {support['of']}"
+        counted = f"ranked first by {support['votes']} of {support['of']}"
     else:
-        counted = f"by {support['for']} of {support['of']} votes"
+        counted = f"by {support['votes']} of {support['of']} votes"
     return f"{whose}, {counted}{'' if verdict['reached'] else ', which decides nothing'}"
 
 

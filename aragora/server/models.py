@@ -171,7 +171,7 @@ class EstimateAnswer(BaseModel):
     output: int
     tokens: int
     cost: float = Field(description="Dollars, by the price table.")
-    summary: str = Field(examples=["at most 39 questions, about 210,000 tokens, 0.63 $"])
+    summary: str = Field(examples=["at most 30 questions, about 64,000 tokens, 0.08 $"])
     assumed: list[str] = Field(
         description="Models without a row in the price table, as `type/model`: a price is assumed."
     )

@@ -1,6 +1,6 @@
 """The part of a debate's answer that says what it came to; see `aragora.server.models`."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from aragora.debate.spec import ConsensusMode
 
@@ -26,11 +26,9 @@ class Lack(BaseModel):
 
 
 class Count(BaseModel):
-    """So many of so many."""
+    """So many votes of so many."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    got: int = Field(alias="for")
+    votes: int
     of: int
 
 

@@ -1,25 +1,26 @@
 """What a debate will take, as far as that can be told before it begins.
 
-The debate is gone through in full, with every round, by the engine itself; the offline demo answers, at the length of a
-language model's answers. So the number of questions is exact unless answers fail and are asked for again, and tokens
-and money are as near as typical lengths are.
+The debate is gone through in full, every round and every vote, by the engine itself, with answers of typical length that
+never agree. So no debate asks more questions unless answers fail and are asked for again, and tokens and money are
+as near as typical lengths are.
 """
 
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from aragora.agents.demo import DemoAgent
 from aragora.agents.metering import Meter
 from aragora.agents.prices import MICRODOLLARS
 from aragora.debate import engine
+from aragora.debate.ballots import labelled
 from aragora.debate.engine import Purpose, Question, Reply
 from aragora.debate.events import Draft, Event
 from aragora.debate.spec import Budget, DebateSpec
 from aragora.debate.usage import Usage
 
-PROSE = frozenset({Purpose.PROPOSE, Purpose.REVISE})
 LENGTH = 2400  # characters of prose: 400 words are asked for
+_SENTENCE = "It says what it costs, and not what happens when the first step does not go as it should. "
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Estimate:
 
 def estimate(spec: DebateSpec, meter: Meter) -> Estimate:
     """What `spec` will take."""
-    asked = list(_questions(replace(spec, early_stop=False)))
+    asked = list(_questions(spec))
     counted = [(question, reply) for question, reply in asked if meter.is_counted(question.agent)]
     bills = [meter.bill(question, reply) for question, reply in counted]
     models = {f"{agent.type}/{meter.model(agent)}": meter.price(agent) for agent in spec.agents}
@@ -83,11 +84,31 @@ def _questions(spec: DebateSpec) -> Iterator[tuple[Question, Reply]]:
 
 
 def _typical(question: Question) -> Reply:
-    text = DemoAgent(replace(question.agent, model=None), 0.0).ask(question, lambda _: None, float("inf")).text
-    if question.purpose in PROSE:
-        text = (text + " " + text * (LENGTH // max(1, len(text))))[: max(LENGTH, len(text))]
-        text = f"{question.agent.name}: {text}"  # answers that are alike would need no vote
-    return Reply(text)
+    letters = labelled(question.choices)
+    match question.purpose:
+        case Purpose.PROPOSE | Purpose.REVISE:
+            word = f"{question.agent.name} "
+            return Reply(word * (LENGTH // len(word)))
+        case Purpose.CRITIQUE:
+            points = {"reasoning": _SENTENCE, "issues": [_SENTENCE] * 3, "suggestions": [_SENTENCE] * 3, "severity": 5}
+            found: object = {"critiques": [{"answer": letter} | points for letter in letters.values()]}
+        case Purpose.VOTE | Purpose.JUDGE:
+            first = letters[_next(question)]
+            ranking = [first, *(letter for letter in letters.values() if letter != first)]
+            choice = {"ranking": ranking} if question.ranks else {"choice": first}
+            found = {"reasoning": _SENTENCE * 2, **choice, "confidence": 0.8}
+        case Purpose.SYNTHESIZE:
+            points = {"agreements": [_SENTENCE] * 3, "disputes": [_SENTENCE] * 3, "minority": _SENTENCE * 2}
+            found = {"answer": _SENTENCE * 15, **points}
+    return Reply(json.dumps(found))
+
+
+def _next(question: Question) -> str:
+    """Whose answer is chosen: that of the next agent by name, so that nobody has most votes; of two its own."""
+    own = question.agent.name
+    if own in question.choices:
+        return own
+    return min((name for name in question.choices if name > own), default=min(question.choices))
 
 
 def _rounded(tokens: int) -> int:

@@ -28,7 +28,7 @@ def test_default_debate_moves_from_dispute_to_agreement():
     assert min(severities) <= 3
     outcome = of(history, EventType.CONSENSUS)[0].data
     assert outcome["reached"]
-    assert outcome["support"]["for"] == outcome["support"]["of"]
+    assert outcome["support"]["votes"] == outcome["support"]["of"]
     assert history[-1].data["status"] == "completed"
 
 

@@ -25,7 +25,7 @@ DEBATE = {
         "summary": HOSTILE,
         "reached": True,
         "choice": "demo-2",
-        "support": {"for": 1, "of": 1},
+        "support": {"votes": 1, "of": 1},
         "votes": {"demo-1": 1.0, "demo-2": 1.0},
         "tied": True,
         "tie_break": "confidence",

@@ -111,7 +111,7 @@ def of_three(mode: str, *votes: Vote) -> dict:
 def test_a_share_is_of_the_ballots_on_which_the_answer_stood():
     found = of_three("unanimous", ballot(1, "2"), ballot(2, "1"), ballot(3, "1"))
     assert (found["choice"], found["share"], found["reached"]) == ("agent-1", 1.0, True)
-    assert found["support"] == {"for": 2, "of": 2}
+    assert found["support"] == {"votes": 2, "of": 2}
     assert found["quorum"] == {"needed": 2, "cast": 2}
 
 

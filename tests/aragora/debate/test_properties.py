@@ -128,7 +128,7 @@ def check_outcome(log: list[Event]) -> None:
         assert 0 <= data["confidence"] <= 1
         assert 0 <= data["share"] <= 1
         assert data["answer"]
-        assert data["support"]["for"] <= data["support"]["of"]
+        assert data["support"]["votes"] <= data["support"]["of"]
         if data["reached"]:
             assert data["quorum"]["cast"] >= data["quorum"]["needed"]
             assert data["votes"][data["choice"]] == max(data["votes"].values())

@@ -6,7 +6,7 @@ VERDICT = {
     "reached": True,
     "choice": "b",
     "method": "majority",
-    "support": {"for": 2, "of": 3},
+    "support": {"votes": 2, "of": 3},
     "votes": {"a": 1.0, "b": 2.0},
     "tied": False,
     "alike": None,
@@ -18,9 +18,9 @@ VERDICT = {
     [
         ({}, "b's answer, by 2 of 3 votes"),
         ({"reached": False}, "b's answer, by 2 of 3 votes, which decides nothing"),
-        ({"method": "judge", "support": {"for": 1, "of": 1}}, "b's answer, chosen by the judge"),
+        ({"method": "judge", "support": {"votes": 1, "of": 1}}, "b's answer, chosen by the judge"),
         (
-            {"method": "judge", "support": {"for": 0, "of": 0}, "reached": False},
+            {"method": "judge", "support": {"votes": 0, "of": 0}, "reached": False},
             "b's answer, not chosen by any judge, which decides nothing",
         ),
         ({"method": "borda"}, "b's answer, ranked first by 2 of 3"),

@@ -52,7 +52,7 @@ def consensus(text: str) -> dict[str, Any]:
         "answer": text,
         "method": "majority",
         "choice": "demo-1",
-        "support": {"for": 1, "of": 1},
+        "support": {"votes": 1, "of": 1},
         "votes": {"demo-1": 1.0, "demo-2": 0.0},
         "share": 1.0,
         "threshold": 0.5,

@@ -43,8 +43,15 @@ def test_the_number_of_questions_is_the_engine_s(mode: ConsensusMode, agents: in
     assert estimate(debate, METER).questions == asked(debate)
 
 
-def test_it_counts_every_round_though_the_debate_may_end_early() -> None:
-    assert estimate(spec(early_stop=True), METER) == estimate(spec(early_stop=False), METER)
+@pytest.mark.parametrize("mode", [ConsensusMode.MAJORITY, ConsensusMode.BORDA, ConsensusMode.UNANIMOUS])
+@pytest.mark.parametrize("agents", [2, 3, 4, 7])
+def test_it_counts_every_round_and_vote_of_an_early_stop(mode: ConsensusMode, agents: int) -> None:
+    full = estimate(spec(agents, 3, consensus=mode, early_stop=False), METER)
+    assert estimate(spec(agents, 3, consensus=mode), METER).questions == full.questions + 2 * agents
+
+
+def test_a_synthesis_is_one_question_more() -> None:
+    assert estimate(spec(synthesis=True), METER).questions == estimate(spec(), METER).questions + 1
 
 
 def test_a_longer_context_costs_more() -> None:
