@@ -1,8 +1,8 @@
 """What a debate will take, as far as that can be told before it begins.
 
-The debate is gone through in full, every round and every vote, by the engine itself, with answers of typical length that
-never agree. So no debate asks more questions unless answers fail and are asked for again, and tokens and money are
-as near as typical lengths are.
+The debate is gone through in full, every round and every vote, by the engine itself, with answers of typical
+length that never agree. So no debate asks more questions unless answers fail and are asked for again, and tokens and
+money are as near as typical lengths are.
 """
 
 import json
