@@ -23,6 +23,7 @@ COMMANDS = {
     "list": ("debates", "list debates, newest first"),
     "export": ("debates", "download a debate"),
     "cancel": ("debates", "end a debate for good"),
+    "evaluate": ("evaluate", "compare a debate with one model alone, on questions with known answers"),
     "share": ("sharing", "give a debate an address that everybody may read, or withdraw it"),
     "usage": ("sharing", "what was spent on each of the last days, or by a debate"),
     "tokens": ("tokens", "make, list, renew and remove API tokens, with scopes and limits"),

@@ -19,10 +19,11 @@ class Call(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: "Provider"
+    body: dict[str, Any]
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        act = self.server.take(self.path, dict(self.headers), json.loads(body))
+        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        act = self.server.take(self.path, dict(self.headers), self.body)
         try:
             act(self)
         except (BrokenPipeError, ConnectionResetError):

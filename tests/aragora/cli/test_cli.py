@@ -172,6 +172,7 @@ def test_help_names_every_command_and_the_exit_codes(environ: dict[str, str]) ->
         "list",
         "export",
         "cancel",
+        "evaluate",
         "serve",
         "doctor",
         "migrate",
