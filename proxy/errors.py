@@ -63,7 +63,7 @@ class ExchangeError(Exception):
         return f"{self.failure.message}: {self.detail}" if self.detail else self.failure.message
 
     @property
-    def told(self) -> str:
+    def client_message(self) -> str:
         """What the client may know."""
         return str(self) if self.failure.blame in (Blame.CLIENT, Blame.CLIENT_SLOW) else self.failure.message
 

@@ -44,7 +44,7 @@ def upstream_fields(
         more = b"".join(line + CRLF for line in passed) + more
         counters.fields_dropped(len(dropped))
         for name in dropped:
-            route.tell_of_dropped(name)
+            route.warn_of_dropped(name)
     return upstream_block(fields, route.host if host is None else host, origin.lines, more)
 
 

@@ -49,10 +49,10 @@ class Downstream(Protocol):
     def names(self) -> tuple[object, object]:
         """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
 
-    def keep(self, connection: UpstreamConnection) -> None:
+    def keep_private(self, connection: UpstreamConnection) -> None:
         """Keep an upstream connection that nobody else may use, for the same client; else close it."""
 
-    def kept(self) -> UpstreamConnection | None:
+    def take_private(self) -> UpstreamConnection | None:
         """Take it back, if there is one."""
 
     def take_body(self, request: Request, settings: Settings) -> bool:

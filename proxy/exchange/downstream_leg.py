@@ -1,88 +1,127 @@
-"""The response half of an exchange, where the body is still to come: relayed as it comes, or compressed first."""
+"""The response half of an exchange: a head and a body at hand, a body relayed as it comes, or a refusal."""
 
-from collections.abc import Callable
+from typing import Final
 
+from proxy.errors import ExchangeError
 from proxy.exchange.context import ExchangeContext
-from proxy.exchange.delivery import send_rest
+from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.exchange.downstream import Downstream
-from proxy.exchange.intake import Intake, body_decoder, keep
-from proxy.exchange.local_sender import send_kept
-from proxy.exchange.recoding import Recoding, may_be_stored
+from proxy.exchange.intake import Intake
+from proxy.exchange.local_response import File
+from proxy.exchange.recoding import encode, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
+from proxy.exchange.request import Request
+from proxy.exchange.route import Route
+from proxy.net.disk import read_file_part
 from proxy.net.spool import Spool
-from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.upload import Upload
-from proxy.wire.coding import encoder
+from proxy.wire.local_response import own_answer
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
+_REFUSAL_PACE: Final = PaceLimits(10.0, 0)
+"""For the refusal of a request that no route takes."""
+
 
 class DownstreamLeg:
-    """One response on its way; `release` is told when its last byte has come, and whether nothing stood behind it."""
+    """What the client has been given of the response. Its methods raise `ExchangeError` or `ClientGone`."""
 
-    def __init__(
-        self,
-        downstream: Downstream,
-        context: ExchangeContext,
-        limits: RelayLimits,
-        lease: UpstreamConnection,
-        upload: Upload | None,
-        response: ResponseHead,
-        release: Callable[[bool], None],
+    __slots__ = ("_context", "_rest", "downstream", "status")
+
+    def __init__(self, context: ExchangeContext, downstream: Downstream) -> None:
+        self._context: Final = context
+        self.downstream: Final = downstream
+        self.status = 0
+        """Of the response; 0 before there is one."""
+        self._rest = b""
+        """What the client did not take at once."""
+
+    # A body that is in memory.
+
+    def send(self, head: ResponseHead, length: int | None, body: bytes) -> bool:
+        """Send a whole response without waiting; False if `send_rest` must send the rest of it."""
+        self.status = head.status
+        self._rest = rest = self.downstream.begin(head, length, body, stream=False)
+        return not rest
+
+    def send_rest(self, route: Route | None) -> None:
+        """Wait until the client has taken the rest, which it must do at the pace of its route."""
+        pace = _REFUSAL_PACE if route is None else route.relay_limits.pace
+        rest, self._rest = self._rest, b""
+        send_rest(self.downstream.sink, rest, pace)
+        self.downstream.sent += len(rest)
+
+    def refusal(self, error: ExchangeError, request: Request, route: Route | None) -> tuple[ResponseHead, bytes]:
+        """Head and body of the response to a request that failed, in the route's style if there is one."""
+        if route is not None and route.rewrite is not None:
+            return route.rewrite.refusal(request, error)
+        return own_answer(error, request.id, request.fields.accept)
+
+    # A body that is in a file, or is encoded first.
+
+    def send_stored(
+        self, plain: ResponseHead, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits
     ) -> None:
-        self._downstream = downstream
-        self._context = context
-        self._limits = limits
-        self._lease = lease
-        self._upload = upload
-        self._response = response
-        self._release = release
+        """Send a response whose body is in a file or is to be encoded, which then has `head`.
 
-    def relay(self, head: ResponseHead, rest: bytes, coding: bytes) -> None:
-        """Send `head`, then the body that begins with `rest`, in this content coding.
-
-        Raises `ExchangeError` or `ClientGone`.
+        A body that there is no room to encode is sent as it is, with the `plain` head.
         """
-        response = self._response
-        length = response.content_length
-        intake = self._intake(coding)
-        if coding != IDENTITY and length is not None and may_be_stored(response, length, self._limits.spool_size):
-            self._relay_compressed(intake, head, rest)
+        if coding != IDENTITY and self._send_encoded(head, body, coding, limits):
             return
-        first = intake.begin(rest)
-        stream = length is None or coding != IDENTITY
-        pending = self._downstream.begin(head, None if stream else length, first, stream=stream)
-        self._relay_on(intake, pending, stream=stream, spools=not (response.unbuffered or response.event_stream))
+        if isinstance(body, File):
+            self._send_whole(plain, body.length, b"", limits.pace)
+            part = send_file_part(self.downstream.sink, body.descriptor, body.offset, body.length, limits.pace)
+            self.downstream.sent += part
+        else:
+            self._send_whole(plain, plain.content_length, body, limits.pace)
 
-    def _intake(self, coding: bytes) -> Intake:
-        """The body behind this head; its connection is released when the last byte has come."""
-        response = self._response
-        recoding = None
-        if not response.chunked and response.content_length is None:
-            self._lease.reusable = False  # the connection's end will be the body's
-        if coding != IDENTITY:
-            flushes = response.unbuffered or response.event_stream or response.content_length is None
-            recoding = Recoding(encoder(coding), flushes=flushes)
-        intake = Intake(
-            self._lease,
-            body_decoder(response),
-            self._limits.read_timeout,
-            buffer=self._context.buffer,
-            nominated=response.nominated,
-            recoding=recoding,
-            upload=self._upload,
-            taken=lambda: self._release(intake.clean),
-        )
-        return intake
-
-    def _relay_compressed(self, intake: Intake, head: ResponseHead, rest: bytes) -> None:
-        """Compress the body at the upstream's pace, so that its length can be told and nobody waits for the client."""
-        downstream, limits = self._downstream, self._limits
+    def _send_encoded(self, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits) -> bool:
+        """Send it encoded; False, and nothing was sent, if there is no room on disk for all of it."""
         spool = Spool(limits.spool_memory, limits.spool_dir)
         try:
-            unstored = keep(intake, rest, spool)
+            pieces = read_file_part(body.descriptor, body.offset, body.length) if isinstance(body, File) else [body]
+            if not encode(pieces, coding, spool):
+                return False
+            self._send_spool(head, spool, limits.pace)
+            return True
+        finally:
+            spool.close()
+
+    def _send_spool(self, head: ResponseHead, spool: Spool, pace: PaceLimits) -> None:
+        self._send_whole(head, spool.length, spool.in_memory(), pace)
+        self.downstream.sent += send_spool(self.downstream.sink, spool, pace)
+
+    def _send_whole(self, head: ResponseHead, length: int | None, body: bytes, pace: PaceLimits) -> None:
+        self.status = head.status
+        rest = self.downstream.begin(head, length, body, stream=False)
+        if rest:
+            send_rest(self.downstream.sink, rest, pace)
+            self.downstream.sent += len(rest)
+
+    # A body that comes from the upstream.
+
+    def relay(
+        self, response: ResponseHead, head: ResponseHead, rest: bytes, intake: Intake, limits: RelayLimits
+    ) -> None:
+        """Send `head`, then the body that begins with `rest`; `response` is its head as the upstream sent it."""
+        self.status = head.status
+        length = response.content_length
+        if intake.recodes and length is not None and may_be_stored(response, length, limits.spool_size):
+            self._relay_encoded(intake, head, rest, limits)
+            return
+        first = intake.begin(rest)
+        stream = length is None or intake.recodes
+        pending = self.downstream.begin(head, None if stream else length, first, stream=stream)
+        spools = not (response.unbuffered or response.event_stream)
+        self._relay_rest(intake, pending, limits, stream=stream, spools=spools)
+
+    def _relay_encoded(self, intake: Intake, head: ResponseHead, rest: bytes, limits: RelayLimits) -> None:
+        """Encode the body at the upstream's pace, so that its length is known and the upstream never waits."""
+        downstream = self.downstream
+        spool = Spool(limits.spool_memory, limits.spool_dir)
+        try:
+            unstored = intake.store(rest, spool)
             if not unstored:
-                send_kept(downstream, head, spool, limits.pace)
+                self._send_spool(head, spool, limits.pace)
                 return
             downstream.begin(head, None, b"", stream=True)
             for piece in spool.pieces():
@@ -91,20 +130,13 @@ class DownstreamLeg:
                 downstream.sent += len(framed)
         finally:
             spool.close()
-        self._relay_on(intake, downstream.framed(unstored), stream=True, spools=False)
+        self._relay_rest(intake, downstream.framed(unstored), limits, stream=True, spools=False)
 
-    def _relay_on(self, intake: Intake, pending: bytes, *, stream: bool, spools: bool) -> None:
-        """Pass on the rest of a body whose head was sent, behind `pending`; `stream`: its length was not told."""
-        downstream = self._downstream
-        relay = Relay(
-            intake,
-            downstream.sink,
-            downstream.framed if stream else None,
-            self._context.pipes,
-            self._limits,
-            spools=spools,
-            upload=self._upload,
-        )
+    def _relay_rest(self, intake: Intake, pending: bytes, limits: RelayLimits, *, stream: bool, spools: bool) -> None:
+        """Relay the rest of a body whose head was sent, behind `pending`; `stream`: its length was not announced."""
+        downstream = self.downstream
+        framed = downstream.framed if stream else None
+        relay = Relay(intake, downstream.sink, framed, self._context.pipes, limits, spools=spools)
         try:
             relay.run(pending)
         finally:

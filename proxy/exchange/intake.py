@@ -29,25 +29,6 @@ def body_decoder(response: ResponseHead) -> Decoder:
     return ClosedDecoder()
 
 
-def keep(intake: "Intake", rest: bytes, spool: Spool) -> bytes:
-    """Put a whole body into a spool; `rest` came with its head. Raises `ExchangeError`.
-
-    Where the room on disk ends before the body does, the first bytes that did not fit are returned.
-    """
-    data: bytes | memoryview = intake.begin(rest)
-    while True:
-        try:
-            spool.append(data)
-        except OSError:
-            return bytes(data)
-        if intake.done:
-            break
-        data = intake.receive()
-    if intake.fault is not None:
-        raise intake.fault
-    return b""
-
-
 class Intake:
     """A body on its way from `source`. `timeout` is the longest silence in it, in seconds.
 
@@ -100,6 +81,16 @@ class Intake:
         """Why the body ended before its end."""
         self.trailers: list[bytes] = []
         """Those that may go on, once it is done."""
+
+    @property
+    def upload(self) -> Upload | None:
+        """The rest of the request, if it is sent while the response is relayed."""
+        return self._upload
+
+    @property
+    def recodes(self) -> bool:
+        """Whether the body gets a content coding on the way."""
+        return self._recoding is not None
 
     @property
     def done(self) -> bool:
@@ -217,6 +208,24 @@ class Intake:
         taken, self._taken = self._taken, None
         if taken is not None:
             taken()
+
+    def store(self, rest: bytes, spool: Spool) -> bytes:
+        """Put a whole body into a spool; `rest` came with its head. Raises `ExchangeError`.
+
+        If the room on disk ends before the body does, the first bytes that did not fit are returned.
+        """
+        data: bytes | memoryview = self.begin(rest)
+        while True:
+            try:
+                spool.append(data)
+            except OSError:
+                return bytes(data)
+            if self.done:
+                break
+            data = self.receive()
+        if self.fault is not None:
+            raise self.fault
+        return b""
 
     # Past Python.
 

@@ -3,6 +3,9 @@
 import os
 from dataclasses import dataclass
 
+from proxy.wire.fields import field_value
+from proxy.wire.response import ResponseHead, local_head
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -27,3 +30,15 @@ class LocalResponse:
     @property
     def length(self) -> int:
         return self.body.length if isinstance(self.body, File) else len(self.body)
+
+    def head(self) -> ResponseHead:
+        """Its head, before a route changes anything."""
+        length = None if self.status in (204, 304) else self.length
+        return local_head(
+            self.status, [*self.fields], length, private=field_value(self.fields, b"set-cookie") is not None
+        )
+
+    def close(self) -> None:
+        """The exchange has ended."""
+        if isinstance(self.body, File):
+            self.body.close()

@@ -23,7 +23,6 @@ from proxy.net.splice import Pipe, Pipes
 from proxy.net.spool import Spool
 from proxy.net.stream import Sink, Stream
 from proxy.settings import Settings
-from proxy.upstream.upload import Upload
 
 _NOTHING = memoryview(b"")
 
@@ -68,7 +67,6 @@ class Relay:
         "_splices",
         "_spools",
         "_target",
-        "_upload",
         "sent",
     )
 
@@ -81,14 +79,12 @@ class Relay:
         limits: RelayLimits,
         *,
         spools: bool,
-        upload: Upload | None = None,
     ) -> None:
         self._intake = intake
         self._target = target
         self._framed = framed
         self._pipes = pipes
         self._limits = limits
-        self._upload = upload
         self._pace: ReadPace | None = None  # made when the client is first waited for
         self._spools = spools and limits.spool_size > 0
         self._splices = splice.AVAILABLE and target.descriptor is not None and framed is None
@@ -173,7 +169,7 @@ class Relay:
         """Wait for the client, as `ReadPace.wait`; for how long it was waited for in all, in seconds."""
         pace = self._pace
         if pace is None:
-            pace = self._pace = ReadPace(self._target, self._limits.pace, self._upload)
+            pace = self._pace = ReadPace(self._target, self._limits.pace, self._intake.upload)
         pace.wait(self.sent, until, reading)
         return pace.waited
 

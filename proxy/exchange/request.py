@@ -30,10 +30,10 @@ class Request:
         "minor",
         "received",
         "release",
+        "response_fields",
         "scheme",
         "started",
         "target",
-        "told",
         "trace",
         "trace_context",
     )
@@ -69,7 +69,7 @@ class Request:
         self.length: int | None = None
         """The body's length if there is a body and its length is known."""
         self.received = 0
-        self.told = b""
+        self.response_fields = b""
         """Field lines, with their ends, of whatever response the client gets."""
         self.bucket: Bucket | None = None
         """What its route's rate is counted in, once known: the same for the same request on the same connection."""
@@ -85,7 +85,7 @@ class Request:
         self.trace = None
         self.body = None
         self.length = None
-        self.told = b""
+        self.response_fields = b""
         self.release = None
         return self
 

@@ -1,9 +1,9 @@
-"""Which requests are served alike, and with what.
+"""Routes: which requests are served alike, and how.
 
 A request belongs to the route with its host, else to the wildcard with most labels, else to one without host; within
 those to its exact path, else the longest prefix that ends where a segment ends. The path is compared as an application
 would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin".
-A question about the whole server ("OPTIONS *") goes where "/" does.
+A request about the whole server ("OPTIONS *") goes where "/" does.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import Protocol
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.filter_chain import FilterChain
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.settings import Settings
@@ -27,8 +28,8 @@ from proxy.wire.target import has_dot_segment, is_confined, names, normalised
 from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
 from proxy.wire.via import NO_VIA, Via
 
-_MOST_TOLD = 64
-_LONGEST_TOLD = 64
+_MOST_WARNINGS = 64
+_LONGEST_NAME = 64
 
 log = logging.getLogger("gunicorn.error.proxy")
 
@@ -39,19 +40,29 @@ class Rewrite(Protocol):
     def outgoing(self, request: Request) -> Request:
         """The request as the upstream gets it."""
 
-    def incoming(self, request: Request, response: ResponseHead) -> tuple[ResponseHead, bytes]:
-        """An upstream's response as the client gets it, and the content coding to apply to its body."""
+    def incoming(self, request: Request, response: ResponseHead, peer: str) -> tuple[ResponseHead, bytes]:
+        """A peer's response as the client gets it, and the content coding to apply to its body."""
 
-    def own(self, request: Request, response: ResponseHead) -> ResponseHead:
-        """A response of the gateway's own as the client gets it, but for a content coding."""
+    def local(self, request: Request, local: LocalResponse) -> tuple[ResponseHead, ResponseHead, bytes]:
+        """The heads of a response of the gateway's own, without and with the content coding that its body may get."""
 
     def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:
         """Head and body of the response to a request that failed."""
 
 
+class Responder(Protocol):
+    """What responds in the place of an upstream, once the request's body was read; it may wait."""
+
+    def respond(self, request: Request) -> LocalResponse:
+        """Raises `ExchangeError` or `ClientGone`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """Everything that serving a request takes, ready for use. `settings` are the route's own."""
+    """Everything that serving a request takes, ready for use. `settings` are the route's own.
+
+    `filters` and `rewrite` are None where there are none; a `responder` stands in for the cluster.
+    """
 
     name: str
     settings: Settings
@@ -61,36 +72,37 @@ class Route:
     rewrite: Rewrite | None = None
     via: Via = NO_VIA
     unusual: UnusualNames = NO_UNUSUAL
+    responder: Responder | None = None
 
-    told: set[bytes] = field(default_factory=set, init=False)
-    """Names of fields that were said to end here already: of answers that ask a proxy for something, of requests."""
+    _warned: set[bytes] = field(default_factory=set, init=False)
+    """Names of dropped fields that were warned of, of requests and of responses."""
 
     @property
     def host(self) -> bytes:
-        """The Host of requests that name none, as HTTP/1.0 allows: the application's own address."""
+        """The Host of requests that have none, as HTTP/1.0 allows: the application's own address."""
         return self.settings.upstream_host.encode()
 
-    def tell_of(self, offload: bytes) -> None:
-        """Say once that the application relies on what is not done here: whoever moved from nginx wonders for long."""
+    def warn_of_offload(self, offload: bytes) -> None:
+        """Warn once that the application relies on X-Accel-Redirect or its like, which would be hard to find out."""
         name = offload.lower()
-        if name not in self.told:
-            self.told.add(name)
+        if name not in self._warned:
+            self._warned.add(name)
             log.warning(
-                "route %s: the application answers with %s, which asks a proxy to send something else in its place: "
-                "the field is dropped, the answer sent as it is; let the application send it, or serve it with root",
+                "route %s: the application responds with %s, which asks a proxy to send something else in its place: "
+                "the field is dropped, the response sent as it is; let the application send it, or serve it with root",
                 self.name,
                 offload.decode("ascii"),
             )
 
-    def tell_of_dropped(self, name: bytes) -> None:
-        """Say once of each name, up to a bound, that the application does not get it."""
-        if name not in self.told and len(self.told) < _MOST_TOLD:
-            self.told.add(name)
+    def warn_of_dropped(self, name: bytes) -> None:
+        """Warn once of each name, up to a bound, that the application does not get it."""
+        if name not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(name)
             log.warning(
                 "route %s: the request field %s is dropped: servers that make variables of names confuse its characters"
                 " with others; rename it, or set underscores_in_fields unless it resembles a field of the gateway",
                 self.name,
-                name[:_LONGEST_TOLD].decode("ascii"),
+                name[:_LONGEST_NAME].decode("ascii"),
             )
 
 

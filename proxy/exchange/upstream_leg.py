@@ -1,15 +1,16 @@
 """The upstream half of an exchange: lease, send, await the head.
 
-The order of things that can go wrong decides what may be repeated. Until a connection stands nothing was sent, so any
-request may wait for its upstream and try again. A request that was sent and got no byte back before the connection
+The order of things that can go wrong decides what may be repeated. Before there is a connection nothing was sent, so
+any request may wait for its upstream and try again. A request that was sent and got no byte back before the connection
 closed may have met an upstream that was stopping, or a reused connection that was closing: it is repeated once, on a
-fresh connection, if its method is idempotent (RFC 9110 section 9.2.2), or has a key by which the application knows it
-again and the settings say that it does. After the first byte of an answer, or after a
-deadline, nothing is repeated.
+fresh connection, if its method is idempotent (RFC 9110 section 9.2.2), or if it has a key by which the application
+recognises it and the settings say that it does. After the first byte of a response, or after a deadline, nothing is
+repeated.
 """
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import Final
 
 import gevent
 
@@ -17,148 +18,292 @@ from proxy import errors
 from proxy.errors import ExchangeError, Phase
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
+from proxy.exchange.intake import Intake, body_decoder
+from proxy.exchange.recoding import Recoding
+from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
+from proxy.exchange.states import AWAIT, LEASE, SEND, State
 from proxy.settings import Settings
 from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.upload import Stale, Upload
-from proxy.wire.fields import field_value, is_bodiless
+from proxy.upstream.upload import Upload
+from proxy.wire.coding import encoder
+from proxy.wire.fields import field_value, is_bodiless, websocket_accept
+from proxy.wire.negotiation import IDENTITY
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
 
-# A module's constant is found faster than an attribute of an enumeration.
-QUEUE, CONNECT = Phase.QUEUE, Phase.CONNECT
-
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2; TRACE is refused
-RETRY_PAUSE = 0.1
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2, but TRACE
+RETRY_PAUSE: Final = 0.1
 """Seconds between two attempts: an upstream that is killed loses its connections a moment before its listener."""
+
+# A module's constant is found faster than an attribute of an enumeration.
+QUEUE: Final = Phase.QUEUE
+CONNECT: Final = Phase.CONNECT
 
 
 class UpstreamLeg:
-    """A request, and how far the upstream has come with it. Durations are seconds, -1 for what did not happen."""
+    """How far the upstream has come with a request. Durations are seconds, -1 for what did not happen."""
 
     __slots__ = (
-        "_connect",
         "_connecting",
         "_context",
-        "_deadline",
         "_downstream",
-        "_first_byte",
-        "_lease",
         "_outgoing",
-        "_peer",
         "_peers",
         "_pool",
-        "_queue",
         "_repeatable",
         "_repeated",
         "_request",
         "_unsent",
         "_upload",
+        "connect",
+        "deadline",
+        "first_byte",
+        "lease",
+        "peer",
+        "queue",
     )
 
     def __init__(self, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
-        self._context = context
-        self._repeatable = False
-        """Whether the request may be sent a second time."""
-        self._deadline = 0.0
-        """For the head of the response (monotonic seconds)."""
-        self._downstream = downstream
-        self._ask(request)
-
-    def _ask(self, request: Request) -> None:
-        """Begin with a request."""
+        self._context: Final = context
+        self._downstream: Final = downstream
         self._request = request
         self._outgoing: Request | None = None
-        """The request as the upstream gets it."""
+        """The request as the upstream gets it, once that is known."""
+        self._repeatable = False
+        """Whether the request may be sent a second time."""
         self._repeated = False
-        self._lease: UpstreamConnection | None = None
         self._unsent = b""
         """What is left of a request that was sent in part."""
-        self._pool: Pool | None = None
-        """Where the leased connection came from."""
         self._upload: Upload | None = None
         """What sends the rest of the request, if it did not go out at once."""
         self._peers: Sequence[Pool] = ()
-        """Whose turn it is, if that was asked for already."""
-        self._peer = ""
+        """The peers to try, if that was decided already."""
+        self._pool: Pool | None = None
+        """Of the leased connection, or of the peer that was tried last."""
         self._connecting = QUEUE
-        """Whether it connects or waits for that, while it has no connection."""
-        self._queue = self._connect = self._first_byte = -1.0
+        """While it has no connection: whether it connects, or waits for a peer."""
+        self.lease: UpstreamConnection | None = None
+        self.peer = ""
+        self.deadline = 0.0
+        """For the head of the response (monotonic seconds)."""
+        self.queue = -1.0
+        self.connect = -1.0
+        self.first_byte = -1.0
 
-    def _acquire(self, route: Route) -> UpstreamConnection:
-        """A connection for the request: an idle one to the peer whose turn it is, or a new one."""
+    def renew(self, request: Request) -> None:
+        """Begin with the next request; what only a greenlet changes is as it was at first."""
+        self._request = request
+        self._outgoing = None
+        self.peer = ""
+        self.first_byte = -1.0
+
+    # Without waiting.
+
+    def lease_idle(self, route: Route) -> bool:
+        """Lease an idle connection to the peer whose turn it is, for a request that needs none of its own."""
         request = self._request
-        settings = route.settings
+        cluster = route.cluster
+        if request.fields.websocket or request.fields.binding or self._downstream.private is not None:
+            return False
+        if request.body is not None and not isinstance(request.body, bytes):
+            return False
+        pool = cluster.only
+        if pool is None:
+            if cluster.queue is not None:
+                return False
+            self._peers = cluster.in_turn(request)
+            pool = self._peers[0]
+        now = monotonic()
         self._prepare(route)
-        lease = self._lease_or_connect(monotonic(), route)
-        lease.private = lease.private or request.fields.binding
-        if settings.proxy_protocol_out != "off":
-            names = self._downstream.names()
-            lease.preamble = header(settings.proxy_protocol_out, endpoints_of(request.client, *names))
-        return lease
+        lease = pool.lease(now, repeatable=self._repeatable)
+        if lease is None:
+            return False
+        self.lease = lease
+        self._pool = pool
+        self.peer = pool.name
+        self.deadline = now + route.settings.read_timeout
+        return True
 
-    def _prepare(self, route: Route) -> bool:
-        """Make what the upstream is sent; whether that may be sent a second time (RFC 9110 section 9.2.2)."""
-        if self._outgoing is None:
-            request = self._request
-            body = request.body
-            self._outgoing = route.rewrite.outgoing(request) if route.rewrite is not None else request
-            idempotent = request.method in IDEMPOTENT or (route.settings.repeat_keyed and _is_keyed(request))
-            # The look at None comes first: asking an abstract class for its instances is slow.
-            self._repeatable = idempotent and (body is None or not isinstance(body, StreamedBody))
-        return self._repeatable
-
-    def _stale(self, stale: Stale) -> ExchangeError | None:
-        """The upstream closed without a word: why the exchange fails, or None to ask once more after `RETRY_PAUSE`."""
-        lease, self._lease = self._lease, None
+    def send_at_once(self) -> State:
+        """Send the request; from which state to go on: SEND if a part is left, LEASE if none of it could be sent."""
+        lease, outgoing = self.lease, self._outgoing
         assert lease is not None
+        assert outgoing is not None
+        body = outgoing.body
+        assert body is None or isinstance(body, bytes)
+        try:
+            self._unsent = lease.send_at_once(outgoing.head(), body, outgoing.length)
+        except OSError:
+            lease.close()
+            self.lease = None
+            return LEASE
+        return SEND if self._unsent else AWAIT
+
+    def whole_response(self, settings: Settings) -> tuple[ResponseHead, bytes] | None:
+        """The final head and the body of a response that came in one piece, else None."""
+        lease = self.lease
+        assert lease is not None
+        whole = lease.whole_response(self._request.method, settings.max_response_head)
+        if whole is not None:
+            self.first_byte = lease.first_byte - self._request.started
+        return whole
+
+    # In a greenlet.
+
+    def acquire(self, route: Route) -> None:
+        """Lease an idle connection to the peer whose turn it is, or open a new one. Raises `ExchangeError`."""
+        request = self._request
+        self._prepare(route)
+        self.lease = lease = self._lease_or_connect(monotonic(), route)
+        lease.private = lease.private or request.fields.binding
+        version = route.settings.proxy_protocol_out
+        if version != "off":
+            lease.preamble = header(version, endpoints_of(request.client, *self._downstream.names()))
+
+    def send(self, settings: Settings) -> None:
+        """Send the request, or what `send_at_once` left of it. Raises `Stale`, `ExchangeError` or `ClientGone`."""
+        lease, outgoing = self.lease, self._outgoing
+        assert lease is not None
+        assert outgoing is not None
+        try:
+            if self._unsent:
+                unsent, self._unsent = self._unsent, b""
+                lease.send_rest(unsent, settings.send_timeout)
+            else:
+                lease.send_request(outgoing.head(), outgoing.body, outgoing.length, settings.send_timeout)
+        finally:
+            self._upload = lease.upload  # it is closed with the exchange, though it failed at once
+        self.deadline = monotonic() + settings.read_timeout
+
+    def read_response(self, settings: Settings) -> tuple[ResponseHead, bytes]:
+        """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
+        lease, request = self.lease, self._request
+        assert lease is not None
+        response, rest = lease.final_head(
+            self.deadline,
+            settings.read_timeout,
+            settings.max_response_head,
+            lenient=settings.lenient_responses,
+            inform=self._inform if request.minor else None,
+        )
+        self.first_byte = lease.first_byte - request.started
+        if response.fault and response.status != 101 and not is_bodiless(request.method, response.status):
+            raise ExchangeError(errors.BAD_RESPONSE, response.fault)
+        return response, rest
+
+    def intake(self, response: ResponseHead, limits: RelayLimits, buffer: memoryview, coding: bytes) -> Intake:
+        """The body behind this head, in this content coding; its connection is released when the last byte has come."""
+        lease = self.lease
+        assert lease is not None
+        recoding = None
+        if not response.chunked and response.content_length is None:
+            lease.reusable = False  # the connection's end will be the body's
+        if coding != IDENTITY:
+            flushes = response.unbuffered or response.event_stream or response.content_length is None
+            recoding = Recoding(encoder(coding), flushes=flushes)
+        intake = Intake(
+            lease,
+            body_decoder(response),
+            limits.read_timeout,
+            buffer=buffer,
+            nominated=response.nominated,
+            recoding=recoding,
+            upload=self._upload,
+            taken=lambda: self.release(response, clean=intake.clean),
+        )
+        return intake
+
+    def check_upgrade(self, response: ResponseHead) -> None:
+        """Raises `ExchangeError` for a 101 that does not open the WebSocket asked for (RFC 6455 section 4.1)."""
+        fields = self._request.fields
+        if not fields.websocket or fields.websocket_key is None:
+            raise ExchangeError(errors.BAD_UPGRADE, "a 101 that was not asked for")
+        if response.upgrade != b"websocket" or response.websocket_accept != websocket_accept(fields.websocket_key):
+            raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
         assert self._pool is not None
-        lease.close()
-        if self._repeated or not self._repeatable:
-            self._pool.failed()
-            return ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
-        self._repeated = True
-        self._context.counters.retry()
-        return None
+        self._pool.answered()
 
-    def _release(self, response: ResponseHead, *, clean: bool, doubtful: bool = False) -> None:
-        """Return the connection, or close it if it is of no use any more.
+    # The end.
 
-        `clean`: nothing stood behind the answer; `doubtful`: something may still come.
+    def release(self, response: ResponseHead, *, clean: bool, doubtful: bool = False) -> None:
+        """Return the connection, or close it if it cannot be used again.
+
+        `clean`: nothing followed the response; `doubtful`: something may still come.
         """
-        lease, self._lease = self._lease, None
+        lease, pool = self.lease, self._pool
         if lease is None:
             return
-        pool = self._pool
         assert pool is not None
-        if not clean:
-            pool.overran(monotonic())
+        self.lease = None
         if clean and lease.returnable and not response.close:
             if response.binding:
                 lease.private = True
             pool.give_back(lease, monotonic(), doubtful=doubtful)
             if lease.private:
-                self._downstream.keep(lease)
-        else:
-            pool.answered()
-            lease.close()
+                self._downstream.keep_private(lease)
+            return
+        if not clean:
+            pool.overran(monotonic())
+        pool.answered()
+        lease.close()
 
-    def _read_response(self, lease: UpstreamConnection, settings: Settings) -> tuple[ResponseHead, bytes]:
-        """The final response's head and the bytes behind it; 1xx ones are passed on (RFC 9110 section 15.2)."""
-        response, rest = lease.final_head(
-            self._deadline,
-            settings.read_timeout,
-            settings.max_response_head,
-            lenient=settings.lenient_responses,
-            inform=self._inform if self._request.minor else None,
-        )
-        self._first_byte = lease.first_byte - self._request.started
-        if response.fault and response.status != 101 and not is_bodiless(self._request.method, response.status):
-            raise ExchangeError(errors.BAD_RESPONSE, response.fault)
-        return response, rest
+    def release_bodiless(self, response: ResponseHead, rest: bytes) -> None:
+        """As `release`, where the response has no body; `rest` is what came behind its head all the same."""
+        if rest and self.lease is not None:
+            assert self._pool is not None
+            self.lease.reusable = False
+            self._pool.conduct.sends_bodies = True
+        self.release(response, clean=True, doubtful=response.chunked or bool(response.content_length))
+
+    def may_repeat(self) -> bool:
+        """The upstream closed without a byte: whether the request may be sent once more, after `RETRY_PAUSE`."""
+        assert self._pool is not None
+        if self.lease is not None:
+            self.lease.close()
+            self.lease = None
+        if self._repeated or not self._repeatable:
+            self._pool.failed()
+            return False
+        self._repeated = True
+        self._context.counters.retry()
+        return True
+
+    def failed(self) -> None:
+        """The exchange could not be had from the peer."""
+        if self.lease is not None and self._pool is not None:
+            self._pool.failed()
+
+    def close(self) -> None:
+        """The exchange has ended: close a connection that was not released."""
+        if self.lease is not None:
+            self.lease.close()
+            self.lease = None
+        if self._upload is not None:
+            self._upload.close()
+
+    def phase(self, phase: Phase) -> Phase:
+        """The phase of a failure, told apart from this one as far as only the upstream leg can."""
+        if phase is QUEUE:
+            return self._connecting
+        if phase is Phase.RESPONSE and self._upload is not None and self._upload.under_way:
+            return Phase.REQUEST
+        return phase
+
+    # Leasing.
+
+    def _prepare(self, route: Route) -> None:
+        """Make what the upstream is sent, and decide whether it may be sent twice (RFC 9110 section 9.2.2)."""
+        if self._outgoing is not None:
+            return
+        request = self._request
+        self._outgoing = request if route.rewrite is None else route.rewrite.outgoing(request)
+        idempotent = request.method in IDEMPOTENT or (route.settings.repeat_keyed and _is_keyed(request))
+        # The look at None comes first: asking an abstract class for its instances is slow.
+        self._repeatable = idempotent and (request.body is None or not isinstance(request.body, StreamedBody))
 
     def _inform(self, response: ResponseHead) -> None:
         """Pass on an informational response, but for the 100 that the gateway has sent itself."""
@@ -169,51 +314,50 @@ class UpstreamLeg:
         pools = self._peers or route.cluster.in_turn(self._request)
         self._peers = ()
         if not (self._repeated or self._request.fields.websocket):
-            lease = self._resume_private(now, pools, repeatable=self._repeatable)
+            lease = self._resume_private(now, pools)
             if lease is None:
                 self._pool = pools[0]
                 lease = self._pool.lease(now, repeatable=self._repeatable)
             if lease is not None:
-                self._peer = lease.pool.name
+                self.peer = lease.pool.name
                 return lease
         return self._connect_to_one(pools, route)
 
-    def _resume_private(self, now: float, pools: Sequence[Pool], *, repeatable: bool) -> UpstreamConnection | None:
-        """The client's own connection to one of these peers, if it has one that is still good."""
-        kept = self._downstream.kept()
-        if kept is None:
+    def _resume_private(self, now: float, pools: Sequence[Pool]) -> UpstreamConnection | None:
+        """The client's own connection to one of these peers, if it has one that is still usable."""
+        private = self._downstream.take_private()
+        if private is None:
             return None
         for pool in pools:
-            if pool is kept.pool:
+            if pool is private.pool:
                 self._pool = pool
-                return pool.resume(kept, now, repeatable=repeatable)
-        kept.pool.discard(kept)
+                return pool.resume(private, now, repeatable=self._repeatable)
+        private.pool.discard(private)
         return None
 
     def _connect_to_one(self, pools: Sequence[Pool], route: Route) -> UpstreamConnection:
-        """A new connection to the first peer that accepts; while none does, wait for one that restarts or comes."""
+        """A new connection to the first peer that accepts; while none does, wait for one that restarts or is added."""
         settings = route.settings
         started = begun = monotonic()
-        held = False
+        counted = False
         while True:
             for pool in pools:
                 self._pool = pool
-                self._peer = pool.name
+                self.peer = pool.name
                 self._connecting = CONNECT
                 try:
                     lease = pool.connect(settings.connect_timeout)
                 except ConnectRefused as refused:
                     detail = str(refused)
                 else:
-                    now = monotonic()
-                    self._connect = now - begun
-                    self._queue = begun - started
+                    self.connect = monotonic() - begun
+                    self.queue = begun - started
                     return lease
             self._connecting = QUEUE
             if monotonic() - started + RETRY_PAUSE > settings.retry_wait:
                 raise ExchangeError(errors.UNAVAILABLE if settings.retry_wait else errors.CONNECT_REFUSED, detail)
-            if not held:
-                held = True
+            if not counted:
+                counted = True
                 self._context.counters.retry_waited()
             with self._context.retry_waiting:
                 gevent.sleep(RETRY_PAUSE)
@@ -222,5 +366,5 @@ class UpstreamLeg:
 
 
 def _is_keyed(request: Request) -> bool:
-    """Whether the client has named the request, so that the application can tell a repetition from a second one."""
+    """Whether the client has given the request a key by which the application recognises a repetition."""
     return field_value(request.fields.lines, b"idempotency-key") is not None

@@ -47,9 +47,9 @@ class RateLimit(NonBlocking):
         left = self._take(request.bucket or self._bucket_of(request), request.started)
         tokens, above, told = self._last
         if tokens <= left < above:
-            request.told = told
+            request.response_fields = told
         elif left >= 0.0:
-            request.told = self._tell(int(left))
+            request.response_fields = self._tell(int(left))
         else:
             wait = max(1, ceil(-left))
             lines = (self._left % (0, wait)).split(CRLF)[:-1]

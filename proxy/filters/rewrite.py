@@ -1,14 +1,22 @@
-"""What a route changes: in requests on their way to the upstream, in answers on their way back."""
+"""What a route changes: in requests on their way to the upstream, in responses on their way to the client.
+
+`RESPONSE_CHANGES` is the one place for settings that change the head of responses.
+"""
 
 import logging
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 from proxy.errors import ExchangeError
+from proxy.exchange.local_response import LocalResponse
+from proxy.exchange.recoding import MOST_STORED
 from proxy.exchange.request import Request
 from proxy.filters.compression import Compression, restored
 from proxy.filters.cors import Cors
 from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite
 from proxy.settings import Settings
 from proxy.settings.pages import ErrorPages, load_pages
+from proxy.upstream.cluster import Cluster
 from proxy.wire.head import CRLF
 from proxy.wire.local_response import own_answer
 from proxy.wire.negotiation import IDENTITY
@@ -18,18 +26,64 @@ from proxy.wire.target import without_prefix
 log = logging.getLogger("gunicorn.error.proxy")
 
 
-def build_edits(settings: Settings, prefix: bytes) -> "Rewrite | None":
-    """A route's edits, or None where it changes nothing. `prefix` is the path it matches."""
-    wanted = (
-        settings.strip_prefix or settings.set_request_fields or settings.remove_request_fields
-        or settings.set_response_fields or settings.remove_response_fields or settings.cors_origins
-        or settings.compress or settings.error_pages or settings.maintenance_page or settings.hsts
-    )  # fmt: skip
-    return Rewrite(settings, prefix) if wanted else None
+class ResponseChange(Protocol):
+    """A change of a response's head; `peer` is the upstream that sent it, empty for the gateway's own."""
+
+    def __call__(self, lines: list[bytes], request: Request, peer: str) -> list[bytes]:
+        """The field lines after the change, or the same list if there is nothing to change."""
+
+
+def _sticky_cookie(settings: Settings, cluster: Cluster) -> ResponseChange | None:
+    if not settings.sticky_cookie:
+        return None
+
+    def add(lines: list[bytes], request: Request, peer: str) -> list[bytes]:
+        line = cluster.sticky_line(request, peer) if peer else None
+        return lines if line is None else [*lines, line]
+
+    return add
+
+
+def _cors(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
+    cors = cors_of(settings)
+    if cors is None:
+        return None
+    return lambda lines, request, _peer: cors.allow(request.fields.lines, lines)
+
+
+def _response_fields(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
+    rewrite = FieldRewrite(settings.set_response_fields, settings.remove_response_fields)
+    return (lambda lines, _request, _peer: rewrite.apply(lines)) if rewrite else None
+
+
+def _hsts(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
+    """RFC 6797 section 7.2: never in a response without TLS."""
+    if not settings.hsts:
+        return None
+    rewrite = FieldRewrite((("Strict-Transport-Security", f"max-age={settings.hsts:.0f}"),), ())
+    return lambda lines, request, _peer: rewrite.apply(lines) if request.scheme == b"https" else lines
+
+
+RESPONSE_CHANGES: Final[Mapping[str, Callable[[Settings, Cluster], ResponseChange | None]]] = {
+    "sticky_cookie": _sticky_cookie,
+    "cors_origins": _cors,
+    "set_response_fields": _response_fields,
+    "hsts": _hsts,
+}
+"""What makes each change of the settings, or None if they do not ask for it, in the order in which they apply.
+
+Each is under the name of a setting that switches it on. Compression comes after all of them.
+"""
+
+
+def build_rewrite(settings: Settings, prefix: bytes, cluster: Cluster) -> "Rewrite | None":
+    """What a route changes, or None if it changes nothing. `prefix` is the path it matches."""
+    rewrite = Rewrite(settings, prefix, cluster)
+    return rewrite if rewrite else None
 
 
 def cors_of(settings: Settings) -> Cors | None:
-    """What the route says of pages of other origins."""
+    """What the route grants to pages of other origins."""
     if not settings.cors_origins:
         return None
     return Cors(
@@ -42,24 +96,26 @@ def cors_of(settings: Settings) -> Cors | None:
 
 
 class Rewrite:
-    """One route's. Heads that came in stay as they are: each edit makes a new one."""
+    """One route's. Heads that came in stay as they are: each change makes a new one."""
 
-    def __init__(self, settings: Settings, prefix: bytes) -> None:
-        self._request_changes = RequestFieldRewrite(
+    def __init__(self, settings: Settings, prefix: bytes, cluster: Cluster) -> None:
+        self._request_fields = RequestFieldRewrite(
             settings.set_request_fields, settings.remove_request_fields, prefix, settings.upstream_host
         )
-        self._response_changes = FieldRewrite(settings.set_response_fields, settings.remove_response_fields)
-        hsts = (("Strict-Transport-Security", f"max-age={settings.hsts:.0f}"),) if settings.hsts else ()
-        self._secure_changes = FieldRewrite(hsts, ())  # RFC 6797 section 7.2: never in an answer without TLS
         self._prefix = prefix.rstrip(b"/") if settings.strip_prefix else b""
-        self._cors = cors_of(settings)
+        built = [build(settings, cluster) for build in RESPONSE_CHANGES.values()]
+        self._changes = tuple(change for change in built if change is not None)
         self._compression = Compression(settings.compress_types) if settings.compress else None
+        self._has_pages = bool(settings.error_pages or settings.maintenance_page)
         try:
             self._pages = load_pages(settings.error_pages, settings.maintenance_page)
         except ValueError as problem:
             # They were good when the settings were checked; a page that vanished since must not end the worker.
             log.warning("error pages not loaded: %s", problem)
             self._pages = ErrorPages({})
+
+    def __bool__(self) -> bool:
+        return bool(self._prefix or self._request_fields or self._changes or self._compression or self._has_pages)
 
     def outgoing(self, request: Request) -> Request:
         """The request as the upstream gets it."""
@@ -70,32 +126,36 @@ class Rewrite:
             lines.append(b"X-Forwarded-Prefix: " + self._prefix)
         if self._compression is not None:
             lines = [restored(line) for line in lines]
-        if self._request_changes:
-            lines = self._request_changes.apply(request, lines)
+        if self._request_fields:
+            lines = self._request_fields.apply(request, lines)
         return request.sent_as(target, b"".join(line + CRLF for line in lines))
 
-    def incoming(self, request: Request, response: ResponseHead) -> tuple[ResponseHead, bytes]:
-        """The upstream's answer as the client gets it, and the content coding to apply to its body."""
-        response = self.own(request, response)
+    def incoming(self, request: Request, response: ResponseHead, peer: str) -> tuple[ResponseHead, bytes]:
+        """A peer's response as the client gets it, and the content coding to apply to its body."""
+        return self._encoded(request, self._changed(request, response, peer))
+
+    def local(self, request: Request, local: LocalResponse) -> tuple[ResponseHead, ResponseHead, bytes]:
+        """The heads of a response of the gateway's own, without and with the content coding that its body may get."""
+        plain = self._changed(request, local.head(), "")
+        if local.length > MOST_STORED:
+            return plain, plain, IDENTITY
+        return plain, *self._encoded(request, plain)
+
+    def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:
+        """The gateway's own response to a request that failed, with the route's pages."""
+        response, body = own_answer(error, request.id, request.fields.accept, self._pages.page)
+        return self._changed(request, response, ""), body
+
+    def _changed(self, request: Request, response: ResponseHead, peer: str) -> ResponseHead:
+        lines = response.lines
+        for change in self._changes:
+            lines = change(lines, request, peer)
+        return response if lines is response.lines else response.with_lines(lines, sized=True)
+
+    def _encoded(self, request: Request, response: ResponseHead) -> tuple[ResponseHead, bytes]:
         if self._compression is None:
             return response, IDENTITY
         lines, coding = self._compression.choose(request.fields.lines, response)
         if lines is response.lines:
             return response, IDENTITY
         return response.with_lines(lines, sized=coding == IDENTITY), coding
-
-    def own(self, request: Request, response: ResponseHead) -> ResponseHead:
-        """An answer with what every answer of this route gets, also those that the gateway gives itself."""
-        lines = response.lines
-        if self._cors is not None:
-            lines = self._cors.allow(request.fields.lines, lines)
-        if self._response_changes:
-            lines = self._response_changes.apply(lines)
-        if self._secure_changes and request.scheme == b"https":
-            lines = self._secure_changes.apply(lines)
-        return response if lines is response.lines else response.with_lines(lines, sized=True)
-
-    def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:
-        """The gateway's own answer to a request that failed, with the route's pages."""
-        response, body = own_answer(error, request.id, request.fields.accept, self._pages.page)
-        return self.own(request, response), body

@@ -11,7 +11,7 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.route import Match, Route, Tables, without_slash
 from proxy.filters.build import build_gate
-from proxy.filters.rewrite import build_edits
+from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.observe.metrics import PeerSnapshot, PeerState
 from proxy.settings import Address, RouteSettings, Settings
@@ -207,11 +207,12 @@ def build_route(
     path = route.path.encode()
     mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
     mount = path if mounted and path.strip(b"/") else b""
+    cluster = build_cluster(route.name, settings, upstreams, overrides)
     return Route(
         route.name,
         settings,
         RelayLimits.of(settings),
-        build_cluster(route.name, settings, upstreams, overrides),
+        cluster,
         build_gate(
             route.name,
             settings,
@@ -222,7 +223,7 @@ def build_route(
             maintenance=overrides.in_maintenance(route.name),
             draining=draining,
         ),
-        build_edits(settings, path),
+        build_rewrite(settings, path, cluster),
         build_via(route, upstreams.limits),
         build_unusual(settings),
     )

@@ -43,7 +43,7 @@ class ErrorPages:
             "status": str(failure.status),
             "phrase": escape(phrase),
             "reason": failure.reason,
-            "message": escape(error.told),
+            "message": escape(error.client_message),
             "request_id": escape(request_id.decode("latin-1")),
         }
         return _PLACE.sub(lambda place: filled[place[1]], template).encode(), _TYPES[form]

@@ -58,7 +58,7 @@ def own_answer(
 
 def _object(error: ExchangeError, request_id: bytes) -> tuple[bytes, bytes]:
     failure = error.failure
-    shown = {"code": failure.reason, "message": error.told, "trace_id": request_id.decode("latin-1")}
+    shown = {"code": failure.reason, "message": error.client_message, "trace_id": request_id.decode("latin-1")}
     return json.dumps({"error": shown}).encode() + b"\n", b"application/json"
 
 
@@ -66,7 +66,7 @@ def _page(error: ExchangeError, phrase: str, request_id: bytes) -> tuple[bytes, 
     page = _PAGE.format(
         status=error.failure.status,
         phrase=phrase,
-        message=html.escape(error.told),
+        message=html.escape(error.client_message),
         reason=error.failure.reason,
         request_id=html.escape(request_id.decode("latin-1")),
     )

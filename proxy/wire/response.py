@@ -5,7 +5,6 @@ colon, control characters in values, padding of numbers), and framing that is in
 """
 
 import re
-from copy import copy
 from http import HTTPStatus
 
 from proxy import errors
@@ -47,7 +46,7 @@ def status_line(status: int, reason: bytes) -> bytes:
 
 
 class ResponseHead:
-    """The head of an upstream's answer. Made by `parse_response_head`, never changed afterwards."""
+    """The head of a response. The functions that make one return it finished: it is never changed afterwards."""
 
     __slots__ = (
         "binding",
@@ -100,18 +99,38 @@ class ResponseHead:
 
     def with_lines(self, lines: list[bytes], *, sized: bool) -> "ResponseHead":
         """The same head with other field lines; `sized` False leaves its length open."""
-        head = copy(self)
+        head = ResponseHead(self.minor, self.status, self.reason)
         head.lines = lines
-        head.start = status_line(self.status, self.reason) + b"".join(line + CRLF for line in lines)
+        head.start += b"".join([line + CRLF for line in lines])
         head.content_length = self.content_length if sized else None
+        head.chunked = self.chunked
+        head.close = self.close
+        head.dated = self.dated
+        head.private = self.private
+        head.binding = self.binding
+        head.unbuffered = self.unbuffered
+        head.event_stream = self.event_stream
+        head.fault = self.fault
+        head.nominated = self.nominated
+        head.offload = self.offload
+        head.trailer = self.trailer
+        head.upgrade = self.upgrade
+        head.websocket_accept = self.websocket_accept
         return head
 
     def with_line(self, line: bytes) -> "ResponseHead":
         """The same head with one more field line."""
-        copied = copy(self)
-        copied.lines = [*self.lines, line]
-        copied.start = self.start + line + CRLF
-        return copied
+        return self.with_lines([*self.lines, line], sized=True)
+
+
+def local_head(status: int, lines: list[bytes], length: int | None, *, private: bool = False) -> ResponseHead:
+    """The head of a response that the gateway gives itself; `private`: it is for one client alone."""
+    head = ResponseHead(1, status, b"")
+    head.lines = lines
+    head.start += b"".join([line + CRLF for line in lines])
+    head.content_length = length
+    head.private = private
+    return head
 
 
 class _Lines(dict[bytes, tuple[Kind, bytes, bytes]]):

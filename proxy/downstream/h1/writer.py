@@ -77,7 +77,7 @@ class Responder(Stream):
     def names(self) -> tuple[object, object]:
         return socket_names(self.sock)
 
-    def keep(self, connection: UpstreamConnection) -> None:
+    def keep_private(self, connection: UpstreamConnection) -> None:
         # Who stands behind another proxy, or at a unix socket, may be another client with each request.
         shared = not self.client or self.front.tables.trusted.trusts(self.client)
         if shared or self.closed or self.detached:
@@ -85,7 +85,7 @@ class Responder(Stream):
         else:
             self.private = connection
 
-    def kept(self) -> UpstreamConnection | None:
+    def take_private(self) -> UpstreamConnection | None:
         connection, self.private = self.private, None
         return None if connection is None or connection.closed else connection
 
@@ -110,7 +110,7 @@ class Responder(Stream):
         if request is not None:
             if self._unread:
                 self._end_unread_body()
-            framing += request.told
+            framing += request.response_fields
         if not self._keep or self.front.draining:
             self._keep = False
             framing += b"Connection: close\r\n"

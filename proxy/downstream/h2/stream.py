@@ -180,11 +180,11 @@ class ClientStream:
         self.begun = True
         Exchange(None, self.host.front.context, self, self.request).refuse(ExchangeError(errors.MALFORMED))
 
-    def keep(self, connection: UpstreamConnection) -> None:
+    def keep_private(self, connection: UpstreamConnection) -> None:
         # Streams run side by side, each with an upstream connection of its own: none of them is the client's.
         connection.pool.discard(connection)
 
-    def kept(self) -> None:
+    def take_private(self) -> None:
         return None
 
     # The end.
@@ -363,8 +363,8 @@ class ClientStream:
         section = response_section(response, length, date)
         if stream and response.trailer is not None and request.fields.te_trailers:
             section = (*section, (b"trailer", response.trailer))
-        if request.told:
-            section = (*section, *section_of(request.told.split(CRLF)[:-1]))
+        if request.response_fields:
+            section = (*section, *section_of(request.response_fields.split(CRLF)[:-1]))
         bare = not stream and (length == 0 or request.method == b"HEAD" or response.status in BODILESS)
         self._send_section(section, last=bare)
         if bare:

@@ -122,7 +122,7 @@ def test_rate_fields_are_well_formed_for_any_route_name() -> None:
     for minutes, told in ((0, b"r=1"), (0, b"r=0"), (2, b"r=1")):
         request = Request(b"GET", b"/", 1, RequestFields(), b"", 1000.0 + 60 * minutes, client="192.0.2.1")
         limit.check(request)
-        assert request.told == (
+        assert request.response_fields == (
             b'RateLimit-Policy: "50% _off__ ?";q=2;w=2\r\nRateLimit: "50% _off__ ?";' + told + b";t=1\r\n"
         )
 
@@ -138,7 +138,7 @@ def test_repeated_request_is_counted_like_a_new_one(by: Key) -> None:
 
     def left(request: Request) -> bytes:
         limit.check(request)
-        return request.told.partition(b"r=")[2][:1]
+        return request.response_fields.partition(b"r=")[2][:1]
 
     one, alike, other = asked(b"a"), asked(b"a"), asked(b"b")
     assert [left(one), left(one.renew(1000.0)), left(alike)] == [b"3", b"2", b"1"]

@@ -208,7 +208,7 @@ class _CheckedState:
             before = self.slot.__get__(exchange)
         except AttributeError:  # it is being made
             before = None
-        if before is not None and state not in TRANSITIONS[before]:
+        if before is not None and state is not before and state not in TRANSITIONS[before]:
             self._violations.append(f"{before.name} to {state.name}")
         self.slot.__set__(exchange, state)
 

@@ -20,7 +20,7 @@ def test_slow_body_error_names_setting_and_measured_rate(monkeypatch: pytest.Mon
     with pytest.raises(ExchangeError) as failed:
         pace.took(1)
     assert failed.value.failure.reason == "min_rate"
-    assert failed.value.told.endswith("1002 bytes in 20 s, under 500 a second (min_rate)")
+    assert failed.value.client_message.endswith("1002 bytes in 20 s, under 500 a second (min_rate)")
 
 
 def test_without_a_rate_any_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
