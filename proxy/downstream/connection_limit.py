@@ -15,7 +15,8 @@ class ConnectionLimit:
         self._keys = limits.keys("client")
         self._concurrency = limits.concurrency
         self._known: dict[int, int] = {}
-        self._refused = 0
+        self.refusing = 0
+        """Connections whose requests are refused."""
 
     def acquire(self, descriptor: int, client: str, most: int) -> bool:
         """Count a connection. False if it is to be closed at once: its client and others have far too many."""
@@ -23,20 +24,20 @@ class ConnectionLimit:
         if self._concurrency.acquire(key, Kept.CONNECTIONS, most):
             self._known[descriptor] = key
             return True
-        if self._refused >= _MOST_REFUSED:
+        if self.refusing >= _MOST_REFUSED:
             return False
-        self._refused += 1
+        self.refusing += 1
         self._known[descriptor] = _REFUSED
         return True
 
     def refused(self, descriptor: int) -> bool:
         """Whether requests on this connection are refused: its client has too many."""
-        return self._refused > 0 and self._known.get(descriptor) == _REFUSED
+        return self._known.get(descriptor) == _REFUSED
 
     def release(self, descriptor: int) -> None:
         """A connection, counted or not, is about to be closed."""
         key = self._known.pop(descriptor, 0)
         if key == _REFUSED:
-            self._refused -= 1
+            self.refusing -= 1
         elif key:
             self._concurrency.release(key, Kept.CONNECTIONS)

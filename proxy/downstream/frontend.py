@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from heapq import nsmallest
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from greenlet import getcurrent, greenlet
 
@@ -16,10 +16,6 @@ from proxy.exchange.route import Route, Tables
 from proxy.net.sockets import Socket
 from proxy.net.stream import Stream
 from proxy.wire.fields import Clock
-
-if TYPE_CHECKING:
-    from proxy.downstream.h2.connection import Connection as Http2Connection
-
 
 _SHARE = 64
 """One of so many connections makes room when the limit is reached."""
@@ -42,6 +38,13 @@ class Held(Protocol):
         """Whether it was left to a tunnel."""
 
     def close(self) -> None: ...
+
+
+class Multiplexed(Protocol):
+    """A client's connection that carries several requests at once."""
+
+    def drain(self) -> None:
+        """Take no new ones, and tell the client."""
 
 
 class Serving(Protocol):
@@ -83,8 +86,7 @@ class Frontend:
         self.connection_limit = ConnectionLimit(context.limits)
         self.draining = False
         self.connections: set[Held] = set()
-        self.multiplexed: set[Http2Connection] = set()
-        """Those that carry several requests, and tell their client when no more are taken."""
+        self.multiplexed: set[Multiplexed] = set()
         self.unmarked: set[Stream] = set()
         """Those with a body on its way that nothing but the end of the connection ends."""
         self.streams = 0

@@ -109,7 +109,8 @@ class Reader(Responder):
 
     def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
         limits = tables.head_limits
-        if self.front.connection_limit.refused(self.sock.fileno()):
+        limit = self.front.connection_limit
+        if limit.refusing and limit.refused(self.sock.fileno()):
             raise ExchangeError(errors.CONNECTIONS)
         if len(head) > limits.block:
             raise limits.large_block()

@@ -24,7 +24,7 @@ from proxy.downstream.h2.states import CONNECTION_TRANSITIONS, ConnectionState
 from proxy.downstream.h2.stream import TUNNEL, ClientStream
 from proxy.errors import ExchangeError
 from proxy.net.event_loop import NEVER, Watcher
-from proxy.net.sockets import RECEIVE_SIZE, Socket
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
 from proxy.net.stream import Stream
 from proxy.net.tls_socket import TlsSocket
 from proxy.wire.h2 import frames
@@ -65,6 +65,7 @@ class Connection(Stream):
         "_last_stream",
         "_lingers_until",
         "_reader",
+        "_receive_size",
         "_session",
         "_stalled",
         "client",
@@ -99,6 +100,7 @@ class Connection(Stream):
         self._idle_since = monotonic()
         self._lingers_until = NEVER  # when a connection is closed that was ended, at the latest
         self._stalled = 0
+        self._receive_size = HEAD_RECEIVE_SIZE
         front.connections.add(self)
         front.multiplexed.add(self)
         if front.draining:
@@ -135,12 +137,14 @@ class Connection(Stream):
     def _read(self) -> None:
         data, self._early = self._early, b""
         try:
-            data = data or self.sock.recv(RECEIVE_SIZE)
+            data = data or self.sock.recv(self._receive_size)
         except BlockingIOError:
             return
         except OSError:
             self.lost()
             return
+        # Asking for more than comes costs memory that is allocated for nothing; a body that comes fills it.
+        self._receive_size = RECEIVE_SIZE if len(data) >= self._receive_size else HEAD_RECEIVE_SIZE
         if not data:
             self._leave()
         elif self.state is LINGERING:
@@ -161,7 +165,8 @@ class Connection(Stream):
         for stream in fresh:
             if stream.wire.number in self.streams:
                 stream.begin_exchange()
-        self.output.schedule()
+        if self.output.has_work or not self.streams:
+            self.output.schedule()
 
     # Events.
 
@@ -188,11 +193,12 @@ class Connection(Stream):
         self._last_stream = wire.number
         reader = self._reader
         try:
-            if front.connection_limit.refused(self.sock.fileno()):
+            if front.connection_limit.refusing and front.connection_limit.refused(self.sock.fileno()):
                 raise ExchangeError(errors.CONNECTIONS)
             request, route = reader.read(event.section, whole=event.ended)
             stream = ClientStream(self, wire, request, route, whole=event.ended)
         except Malformed:
+            self.output.reset(wire, ErrorCode.PROTOCOL_ERROR)
             ClientStream(self, wire, reader.outline(event.section), None, whole=event.ended).refuse_unheard()
             self._session.reject(wire, ErrorCode.PROTOCOL_ERROR)
             return
@@ -230,9 +236,9 @@ class Connection(Stream):
     def _refuse_malformed(self, stream: ClientStream) -> None:
         """Reset a stream whose request is malformed (RFC 9113 section 8.1.1); the others go on."""
         self.front.context.counters.rejected("malformed")
-        wire = stream.wire
+        self.output.reset(stream.wire, ErrorCode.PROTOCOL_ERROR)
         stream.gone(errors.MALFORMED_BODY)
-        self._session.reject(wire, ErrorCode.PROTOCOL_ERROR)
+        self._session.reject(stream.wire, ErrorCode.PROTOCOL_ERROR)
 
     def _take_ping(self, event: PingAcknowledged) -> None:
         if event.opaque == _DRAIN_PING and self.state is LEAVING:
@@ -255,7 +261,7 @@ class Connection(Stream):
         self.output.reset(stream.wire, ErrorCode.CANCEL)
         self._stalled += 1
         others = (other for other in self.streams.values() if other is not stream)
-        if self._stalled > _MOST_STALLED and all(other.starved for other in others):
+        if self._stalled > _MOST_STALLED and all(other.wire.starved for other in others):
             self.hub.loop.run_callback(self._end, ErrorCode.ENHANCE_YOUR_CALM, "too many stalled streams")
 
     def finished(self, stream: ClientStream) -> None:
@@ -307,10 +313,10 @@ class Connection(Stream):
 
         What waits for the application costs no more than elsewhere; the client may make room before it is answered.
         """
-        waiting = self.output.waiting()
-        for stream in list(self.streams.values()):
-            if stream in waiting:
-                self.output.reset(stream.wire, ErrorCode.CANCEL)
+        for waiting in self.output.waiting():
+            self.output.reset(waiting.wire, ErrorCode.CANCEL)
+            stream = self.streams.get(waiting.wire.number)
+            if stream is not None:
                 stream.gone(errors.CLIENT_STALLED)
         if not self.streams:
             self._end(ErrorCode.ENHANCE_YOUR_CALM, "the window of the connection stays closed")

@@ -100,20 +100,17 @@ class Output:
         """Those that have had their turn while others wait for theirs."""
 
     @property
-    def room(self) -> int:
-        """Bytes that may be queued now, perhaps less than none."""
-        return _MOST_QUEUED - self._queued - len(self.unsent)
+    def has_work(self) -> bool:
+        """Whether something is to be sent, or waits to be."""
+        return self.sender.pending or bool(self._waiting)
 
     # What streams send.
 
     def send_data(self, stream: WireStream, data: bytes | memoryview, *, last: bool) -> int:
-        """Queue what windows and buffer allow of a body, at most `QUANTUM`; `last` ends the stream behind all of it.
-
-        Raises `StreamClosed`.
-        """
+        """Queue what windows and buffer allow of a body, at most `QUANTUM`; `last` ends the stream behind all of it."""
         sender = self.sender
         size = len(data)
-        allowed = min(size, QUANTUM, self.room, sender.room(stream))
+        allowed = min(size, QUANTUM, _MOST_QUEUED - self._queued - len(self.unsent), sender.room(stream))
         if allowed <= 0:
             return 0
         sent = 0
@@ -123,7 +120,8 @@ class Output:
             sent = until
         self._queued += sent
         self._taken += sent
-        self.schedule()
+        if not self._scheduled:
+            self.schedule()
         return sent
 
     def reset(self, stream: WireStream, code: ErrorCode) -> None:
@@ -169,7 +167,7 @@ class Output:
     def _wake(self) -> None:
         sender = self.sender
         for stream in list(self._waiting):
-            if self.room <= 0 or sender.window <= 0 or self._carrier.closed:
+            if self._queued >= _MOST_QUEUED or sender.window <= 0 or self._carrier.closed:
                 return
             if stream in self._waiting and sender.room(stream.wire) > 0:
                 del self._waiting[stream]

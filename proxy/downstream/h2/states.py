@@ -4,11 +4,11 @@ These are about requests and responses. Which side may still send frames is anot
 """
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 
-class ConnectionState(Enum):
+class ConnectionState(IntEnum):
     """How far a connection has come. What is queued is sent in every one of them."""
 
     OPEN = auto()  # new streams are taken
@@ -32,7 +32,7 @@ CONNECTION_TRANSITIONS: Final[Mapping[ConnectionState, frozenset[ConnectionState
 """In any state the connection may be lost or closed, which is no state but the end of the object."""
 
 
-class StreamState(Enum):
+class StreamState(IntEnum):
     """How far the request on a stream has come."""
 
     EXCHANGE = auto()  # it is answered, by the loop's callbacks or in a greenlet

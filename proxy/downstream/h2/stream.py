@@ -17,6 +17,7 @@ from proxy import errors
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h2.body import IncomingBody
 from proxy.downstream.h2.output import Output
+from proxy.downstream.h2.sink import StreamSink
 from proxy.downstream.h2.states import STREAM_TRANSITIONS, StreamState
 from proxy.downstream.h2.tunnel import StreamSide
 from proxy.downstream.origin import socket_names
@@ -36,6 +37,7 @@ from proxy.wire.h2.events import DataReceived
 from proxy.wire.h2.faults import ErrorCode
 from proxy.wire.h2.response import CONTINUE, response_section, section_of, upgrade_section
 from proxy.wire.h2.sending import StreamClosed
+from proxy.wire.h2.streams import CLOSED as WIRE_CLOSED
 from proxy.wire.h2.streams import Stream as WireStream
 from proxy.wire.h2.tables import Section
 from proxy.wire.head import CRLF
@@ -69,17 +71,16 @@ class Host(Protocol):
 
 
 class ClientStream:
-    """A request and its response on a connection that others share: a `Downstream`, and its own `Sink`."""
+    """A request and its response on a connection that others share: a `Downstream`."""
 
     __slots__ = (
         "_exchange",
-        "_left",
         "_lingers_until",
         "_owner",
         "_refusal",
         "_route",
         "_side",
-        "_writable",
+        "_sink",
         "begun",
         "body",
         "deadline",
@@ -125,10 +126,9 @@ class ClientStream:
         """The client's side of the tunnel, if this is one."""
         self.sent = 0
         self.begun = False
-        self._left: int | None = None  # bytes of the response still to be sent, once its length is known
         self._lingers_until = 0.0  # in LINGERING: when the request is cut off at the latest
         self.deadline = NEVER
-        self._writable: Callable[[], object] | None = None
+        self._sink: StreamSink | None = None
 
     def __repr__(self) -> str:
         return f"<{self.wire.number} {self.state.name}, {self.wire.state.name}>"
@@ -175,7 +175,7 @@ class ClientStream:
             self.finish()
 
     def refuse_unheard(self) -> None:
-        """Log a request that is malformed: its stream was reset, so nobody can be told."""
+        """Log a request that is malformed, once its stream was reset: nobody can be told."""
         self._become(GONE)
         self.begun = True
         Exchange(None, self.host.front.context, self, self.request).refuse(ExchangeError(errors.MALFORMED))
@@ -191,15 +191,14 @@ class ClientStream:
 
     def finish(self) -> None:
         """Nothing more is sent: end what is not complete, forget the rest."""
-        if self.state is GONE:
-            pass
-        elif self.wire.writable:
-            self.output.reset(self.wire, ErrorCode.CANCEL if self.state is TUNNEL else ErrorCode.INTERNAL_ERROR)
-        elif self.wire.readable:
-            if self.state is EXCHANGE:
+        if self.wire.state is not WIRE_CLOSED:
+            if self.wire.writable:
+                self.output.reset(self.wire, ErrorCode.CANCEL if self.state is TUNNEL else ErrorCode.INTERNAL_ERROR)
+            elif self.state is EXCHANGE:
                 self._linger()
                 return
-            self.output.reset(self.wire, ErrorCode.NO_ERROR)
+            else:
+                self.output.reset(self.wire, ErrorCode.NO_ERROR)
         if self._lingers_until:
             self.host.front.context.deadlines.streams.discard(self)
         self._become(CLOSED)
@@ -231,6 +230,7 @@ class ClientStream:
         """The stream was reset, or the client is gone: what works on it is told why."""
         if self.state is not GONE:
             self._become(GONE)
+        self.output.sender.abandon(self.wire)
         if self.body is not None:
             self.body.lose(failure)
         if self._owner is not None:
@@ -286,64 +286,15 @@ class ClientStream:
         """Tell the client to send its body (RFC 9110 section 10.1.1)."""
         self._send_section(CONTINUE, last=False)
 
-    # The sink.
+    # The response.
 
     @property
     def sink(self) -> Sink:
-        return self
-
-    @property
-    def descriptor(self) -> int | None:
-        return None
-
-    @property
-    def starved(self) -> bool:
-        """Whether it is the stream's own window that is closed: then nobody but the client holds it up."""
-        return self.wire.writable and self.wire.window <= 0
-
-    @property
-    def undelivered(self) -> int:
-        return 0  # its bytes stand among those of others
-
-    def send(self, data: bytes | memoryview) -> int:
-        if self.state is GONE or not self.wire.writable:
-            if data:
-                raise BrokenPipeError("the stream is closed")
-            return 0
-        output = self.output
-        if not output.has_turn(self):
-            return 0
-        left = self._left
-        sent = output.send_data(self.wire, data, last=left == len(data))
-        if left is not None:
-            self._left = left - sent
-        return sent
-
-    def wait_writable(self, deadline: float) -> None:
-        self.watch_writable(getcurrent().switch)
-        try:
-            self.host.pause(deadline)
-        finally:
-            self.unwatch_writable()
-
-    def watch_writable(self, callback: Callable[[], object]) -> None:
-        self._writable = callback
-        self.output.wait_for_room(self)
-
-    def unwatch_writable(self) -> None:
-        self._writable = None
-        self.output.leave_room(self)
-
-    def wake(self) -> None:
-        """It is this stream's turn to send."""
-        if self._writable is not None:
-            self._writable()
-
-    # The response.
+        if self._sink is None:
+            self._sink = StreamSink(self.wire, self.output, self.host.pause, None)
+        return self._sink
 
     def _send_section(self, section: Section, *, last: bool) -> None:
-        if self.state is GONE:
-            raise ClientGone
         try:
             self.output.sender.send_section(self.wire, section, ends=last)
         except StreamClosed as error:
@@ -369,12 +320,11 @@ class ClientStream:
         self._send_section(section, last=bare)
         if bare:
             return b""
-        self._left = length
-        try:
-            sent = self.send(body)
-        except OSError as error:
-            raise ClientGone from error
+        sent = self.output.send_data(self.wire, body, last=len(body) == length)
         self.sent += sent
+        if sent != length:
+            left = None if length is None else length - sent
+            self._sink = StreamSink(self.wire, self.output, self.host.pause, left)
         return body[sent:]
 
     def framed(self, data: bytes) -> bytes:
@@ -384,25 +334,20 @@ class ClientStream:
         if trailers and self.request.fields.te_trailers:
             self._send_section(section_of(trailers), last=True)
             return
-        if self.state is GONE:
-            raise ClientGone
         try:
-            self.output.sender.send_data(self.wire, b"", ends=True)
+            self.output.sender.end(self.wire)
         except StreamClosed as error:
             raise ClientGone from error
         self.output.schedule()
 
     def break_off(self) -> None:
         """Reset the stream behind what was queued (RFC 9113 section 8.1)."""
-        self._reset(ErrorCode.INTERNAL_ERROR)
+        if self.wire.writable:
+            self.output.reset(self.wire, ErrorCode.INTERNAL_ERROR)
 
     def abort(self) -> None:
-        if self.state is not GONE and self.wire.writable:
+        if self.wire.writable:
             self.host.stalled(self)
-
-    def _reset(self, code: ErrorCode) -> None:
-        if self.state is not GONE and self.wire.writable:
-            self.output.reset(self.wire, code)
 
     # The upgrade (RFC 8441).
 
@@ -411,14 +356,15 @@ class ClientStream:
         self.begun = True
         self._send_section(upgrade_section(response), last=False)
         self._become(TUNNEL)
-        self._side = StreamSide(self, self.body, self.host.later)
+        self._side = StreamSide(self, self.sink, self.body, self.host.later)
         return self._side, b""
 
     def end_response(self) -> None:
         """Send END_STREAM: the client's own half goes on."""
-        if self.state is not GONE and self.wire.writable:
+        if self.wire.writable:
             self.end([])
 
     def cancel(self) -> None:
         """What a reset of a connection of its own would be to a tunnel (RFC 8441 section 5)."""
-        self._reset(ErrorCode.CANCEL)
+        if self.wire.writable:
+            self.output.reset(self.wire, ErrorCode.CANCEL)

@@ -6,19 +6,14 @@ from typing import Protocol
 
 from proxy.downstream.h2.body import Arrival, IncomingBody
 from proxy.net.event_loop import NEVER
+from proxy.net.stream import Sink
 
 Later = Callable[[Callable[[], object]], None]
 """Calls back in the loop's next round."""
 
 
 class Upgraded(Protocol):
-    """The stream of a tunnel, as what is sent on it needs it."""
-
-    def send(self, data: bytes | memoryview) -> int: ...
-
-    def watch_writable(self, callback: Callable[[], object]) -> None: ...
-
-    def unwatch_writable(self) -> None: ...
+    """The stream of a tunnel, as its ends need it."""
 
     def end_response(self) -> None: ...
 
@@ -30,10 +25,11 @@ class Upgraded(Protocol):
 class StreamSide:
     """A stream that looks like a connected socket to `proxy.exchange.tunnel`: END_STREAM is FIN, RST_STREAM is RST."""
 
-    __slots__ = ("_body", "_callback", "_later", "_stream", "deadline", "descriptor", "sock", "watched")
+    __slots__ = ("_body", "_callback", "_later", "_sink", "_stream", "deadline", "descriptor", "sock", "watched")
 
-    def __init__(self, stream: Upgraded, body: IncomingBody, later: Later) -> None:
+    def __init__(self, stream: Upgraded, sink: Sink, body: IncomingBody, later: Later) -> None:
         self._stream = stream
+        self._sink = sink
         self._body = body
         self._later = later
         self._callback: Callable[[], object] | None = None
@@ -76,13 +72,13 @@ class StreamSide:
 
     def send(self, data: bytes | memoryview) -> int:
         """As a sink's: 0 when there is no room. Raises `OSError`."""
-        return self._stream.send(data)
+        return self._sink.send(data)
 
     def watch_writable(self, callback: Callable[[], object]) -> None:
-        self._stream.watch_writable(callback)
+        self._sink.watch_writable(callback)
 
     def unwatch_writable(self) -> None:
-        self._stream.unwatch_writable()
+        self._sink.unwatch_writable()
 
     def finish_sending(self) -> None:
         self._stream.end_response()

@@ -46,7 +46,7 @@ class Floods:
     Each method but `sent` and `look` raises `ConnectionFault` where it is too much.
     """
 
-    __slots__ = ("_began", "_clock", "_counts", "_credit", "_empty", "_requests", "_resets_until", "_unknown")
+    __slots__ = ("_began", "_clock", "_counts", "_credit", "_empty", "_opened", "_resets_until", "_unknown")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -55,24 +55,21 @@ class Floods:
         self._counts: dict[int, int] = {}
         self._empty = 0
         self._unknown = 0
-        self._requests = 0
+        self._opened = 0  # streams, before the period began
         self._credit = 0
 
-    def look(self) -> None:
-        """Begin a new period when the last is over. Called before frames are counted."""
+    def look(self, opened: int) -> None:
+        """Begin a new period when the last is over, before frames are counted; `opened` streams in all so far."""
         now = self._clock()
         if now - self._began > _PERIOD:
             self._began = now
             self._counts.clear()
-            self._empty = self._unknown = self._requests = self._credit = 0
+            self._empty = self._unknown = self._credit = 0
+            self._opened = opened
 
     def sent(self, count: int) -> None:
         """A piece of a body, `count` bytes, goes to the peer, which may give its room back twice over."""
         self._credit += 2 + (count >> _CREDIT_SHIFT)
-
-    def request(self) -> None:
-        """A request: others of the frames counted here may belong to it."""
-        self._requests += 1
 
     def reset(self) -> None:
         """A reset by the peer, or by the gateway for what the peer did, which costs as much."""
@@ -94,10 +91,10 @@ class Floods:
         self._empty += 1
         bound(self._empty, _MOST_EMPTY, "empty DATA")
 
-    def unknown(self) -> None:
-        """A frame of a type that nobody here knows."""
+    def unknown(self, opened: int) -> None:
+        """A frame of a type that nobody here knows; it may belong to one of the streams that were `opened` in all."""
         self._unknown += 1
-        bound(self._unknown, _MOST_UNKNOWN + _UNKNOWN_A_REQUEST * self._requests, "unknown")
+        bound(self._unknown, _MOST_UNKNOWN + _UNKNOWN_A_REQUEST * (opened - self._opened), "unknown")
 
 
 def bound(count: int, most: int, name: str) -> None:

@@ -69,13 +69,18 @@ class Sender:
         self._frames.clear()
         return taken
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything is to be sent."""
+        return bool(self._frames)
+
     def send_frame(self, frame: bytes) -> None:
         """A frame that concerns no stream's state."""
         self._frames.append(frame)
 
     def room(self, stream: Stream) -> int:
-        """Bytes of a body that the peer takes on a stream at the moment, perhaps less than none."""
-        return min(self.window, stream.window)
+        """Bytes of a body that the peer takes on a stream at the moment, perhaps less than none; 0 behind its end."""
+        return min(self.window, stream.window) if stream.writable else 0
 
     def send_section(self, stream: Stream, section: Section, *, ends: bool) -> None:
         """A head, or trailers. Raises `StreamClosed`."""
@@ -86,9 +91,7 @@ class Sender:
             self._streams.advance(stream, END_SENT)
 
     def send_data(self, stream: Stream, data: bytes, *, ends: bool) -> None:
-        """A piece of a body: no more than there is `room` for, and than `MAX_FRAME_SIZE`. Raises `StreamClosed`."""
-        if not stream.writable:
-            raise StreamClosed
+        """A piece of a body: no more than there is `room` for, and than `MAX_FRAME_SIZE`."""
         size = len(data)
         self.window -= size
         stream.window -= size
@@ -97,6 +100,17 @@ class Sender:
         self._frames.append(data)
         if ends:
             self._streams.advance(stream, END_SENT)
+
+    def end(self, stream: Stream) -> None:
+        """The end of a body whose last piece was sent. Raises `StreamClosed`."""
+        if not stream.writable:
+            raise StreamClosed
+        self.send_data(stream, b"", ends=True)
+
+    def abandon(self, stream: Stream) -> None:
+        """End a stream, unless it is closed, where the peer need not be told: the connection ends."""
+        if stream.number in self._streams.live:
+            self._streams.reset(stream, by_peer=False)
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """End a stream, unless it is closed."""

@@ -128,7 +128,7 @@ class ServerSession:
             data = self._rest + data
         position = len(PREFACE) if self._preface is _Preface.NOTHING and self._read_magic(data) else 0
         end = len(data) if self._preface is not _Preface.NOTHING else 0
-        self._floods.look()
+        self._floods.look(self._streams.opened)
         events = self._events = []
         while end - position >= frames.HEADER_SIZE:
             high, low, kind, flags, number = frames.HEADER.unpack_from(data, position)
@@ -139,7 +139,15 @@ class ServerSession:
             if start + length > end:
                 break
             position = start + length
-            self._read_frame(kind, flags, number & LAST_STREAM, data, start, position)
+            number &= LAST_STREAM
+            if self._block is not None or self._preface is _Preface.MAGIC:
+                self._check_order(kind, flags, number)
+            if kind == HEADERS:
+                self._read_headers(flags, number, data, start, position)
+            elif kind == DATA:
+                self._read_data(flags, number, data, start, position)
+            else:
+                self._read_frame(kind, flags, number, data, start, position)
         self._rest = data[position:]
         return events
 
@@ -152,19 +160,18 @@ class ServerSession:
         self._preface = _Preface.MAGIC
         return True
 
-    def _read_frame(self, kind: int, flags: int, number: int, data: bytes, start: int, end: int) -> None:
-        """A frame; its payload is `data[start:end]`."""
+    def _check_order(self, kind: int, flags: int, number: int) -> None:
+        """Whether a frame may stand where only some may (RFC 9113 sections 3.4 and 4.3)."""
         if self._block is not None and (kind != CONTINUATION or number != self._block.number):
             raise _broken("another frame within a field section")
         if self._preface is _Preface.MAGIC:
             if kind != SETTINGS or flags & ACK:
                 raise _broken("a preface without SETTINGS")
             self._preface = _Preface.WHOLE
-        if kind == HEADERS:
-            self._read_headers(flags, number, data, start, end)
-        elif kind == DATA:
-            self._read_data(flags, number, data, start, end)
-        elif kind == WINDOW_UPDATE:
+
+    def _read_frame(self, kind: int, flags: int, number: int, data: bytes, start: int, end: int) -> None:
+        """A frame that is neither HEADERS nor DATA; its payload is `data[start:end]`."""
+        if kind == WINDOW_UPDATE:
             self._read_window_update(number, data, start, end)
         elif kind == RST_STREAM:
             self._read_reset(number, data, start, end)
@@ -173,7 +180,7 @@ class ServerSession:
         elif kind == PRIORITY:
             self._read_priority(number, data, start, end)
         elif kind > CONTINUATION:
-            self._floods.unknown()
+            self._floods.unknown(self._streams.opened)
         else:
             self._read_control(kind, flags, number, data[start:end])
 
@@ -233,7 +240,6 @@ class ServerSession:
     def _open(self, number: int, section: Section, *, ends: bool) -> None:
         streams = self._streams
         streams.count(number)
-        self._floods.request()
         if len(streams.live) >= self._max_streams:
             streams.note_reset(number, by_peer=False)
             self._refuse(number, ErrorCode.REFUSED_STREAM)

@@ -73,6 +73,11 @@ class Stream:
         return self.state is OPEN or self.state is HALF_CLOSED_REMOTE
 
     @property
+    def starved(self) -> bool:
+        """Whether the peer takes nothing on it."""
+        return self.window <= 0 and self.writable
+
+    @property
     def readable(self) -> bool:
         """Whether more may come from the peer."""
         return self.state is OPEN or self.state is HALF_CLOSED_LOCAL
@@ -90,13 +95,15 @@ class Ending(Enum):
 class Streams:
     """The streams of one connection, as the side that does not open them knows them."""
 
-    __slots__ = ("_gaps", "_resets", "highest", "live")
+    __slots__ = ("_gaps", "_resets", "highest", "live", "opened")
 
     def __init__(self) -> None:
         self.live: dict[int, Stream] = {}
         """Those that are not closed, by their numbers."""
         self.highest = 0
         """The latest that the peer has opened."""
+        self.opened = 0
+        """How many it has opened."""
         self._resets: dict[int, bool] = {}
         """The latest that were reset, and whether the peer has done it."""
         self._gaps: list[tuple[int, int]] = []
@@ -111,6 +118,7 @@ class Streams:
         if number > self.highest + 2:
             self._gaps = [*self._gaps[1 - _MOST_GAPS :], (self.highest + 1, number - 1)]
         self.highest = number
+        self.opened += 1
 
     def open(self, number: int, window: int, *, ended: bool) -> Stream:
         """A stream that was counted, whose peer takes `window` bytes; `ended` says that its side is over."""

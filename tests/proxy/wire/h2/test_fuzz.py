@@ -77,7 +77,9 @@ def respond(chance: random.Random, session: ServerSession, event: Event) -> None
         if isinstance(event, RequestReceived) and chance.random() < 0.7:
             session.sender.send_section(stream, ((b":status", b"200"),), ends=chance.random() < 0.5)
             room = session.sender.room(stream)
-            session.sender.send_data(stream, bytes(max(0, min(room, 1000))), ends=chance.random() < 0.5)
+            if room > 0:
+                session.sender.send_data(stream, bytes(min(room, 1000)), ends=chance.random() < 0.5)
+            session.sender.end(stream)
     except StreamClosed:
         pass
 

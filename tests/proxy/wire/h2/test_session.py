@@ -156,7 +156,8 @@ def test_nothing_is_sent_behind_the_end() -> None:
     with pytest.raises(StreamClosed):
         session.sender.send_section(stream, OK, ends=True)
     with pytest.raises(StreamClosed):
-        session.sender.send_data(stream, b"", ends=True)
+        session.sender.end(stream)
+    assert session.sender.room(stream) == 0
     session.sender.reset(stream, ErrorCode.CANCEL)
     assert sent(session) == []
 
