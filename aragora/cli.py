@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "compare a debate with one model alone, on questions with known answers"),
     "share": ("sharing", "give a debate an address that everybody may read, or withdraw it"),
     "usage": ("sharing", "what was spent on each of the last days, or by a debate"),
+    "models": ("models", "list the models that providers offer"),
     "tokens": ("tokens", "make, list, renew and remove API tokens, with scopes and limits"),
     "serve": ("serve", "serve for development, reloading changed code"),
     "doctor": ("doctor", "check everything the service needs, and say what to do"),

@@ -16,7 +16,11 @@ SHORTEST_KEY = 6  # characters; shorter ones are placeholders, and parts of many
 WORDS = 300  # characters of a provider's own words that are passed on
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # Providers quote part of a refused key.
-_KEYLIKE = re.compile(r"\b(?:sk|pk|gsk|xai|key|bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
+_KEYLIKE = re.compile(
+    r"\b(?:sk|pk|gsk|xai|hf|nvapi)[-_][\w*.-]{6,}|\bAIza[\w*.-]{6,}"
+    r"|\b(?:key|bearer)[-_ :=]{1,3}(?=[\w*.-]*[\d*])[\w*.-]{6,}",
+    re.IGNORECASE,
+)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"<[^>]*>")
 

@@ -12,6 +12,7 @@ from aragora.agents.facts import Facts, facts
 from aragora.agents.gate import Gate
 from aragora.agents.register import Register
 
+FORGOTTEN = 60.0  # seconds after which an outage that nobody has looked at may be over, and a new one begins
 FIRST_CONTACT = 60.0  # seconds for which a provider is waited for that has never answered: it may be just starting
 
 
@@ -20,13 +21,15 @@ class Outage:
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self._seen = 0.0
         self._known = False
 
     def until(self, now: float, patience: float, deadline: float) -> float:
         """The moment, in unix seconds, up to which it is worth waiting: half of what time is left to the debate is kept
         for going on without this agent."""
-        if self._since is None:
+        if self._since is None or now - self._seen > FORGOTTEN:
             self._since = now
+        self._seen = now
         allowed = patience if self._known else min(patience, FIRST_CONTACT)
         return min(self._since + allowed, self._since + max(0.0, deadline - self._since) / 2)
 

@@ -18,7 +18,7 @@ from aragora.agents.providers import PROVIDERS, find
 from aragora.debate.spec import AgentSpec
 
 DEMO = "demo"
-_DIALECTS: Mapping[str, Dialect] = {"openai": ChatCompletions(), "anthropic": Messages()}
+DIALECTS: Mapping[str, Dialect] = {"openai": ChatCompletions(), "anthropic": Messages()}
 
 
 def available(environ: Mapping[str, str]) -> list[AgentInfo]:
@@ -52,7 +52,7 @@ def build(
     asked = account(provider, spec.model, environ)
     return ChatAgent(
         asked,
-        _DIALECTS[provider.api],
+        DIALECTS[provider.api],
         (endpoints or process_endpoints()).of(asked),
         connections=connections,
         clock=clock,

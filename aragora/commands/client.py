@@ -55,6 +55,10 @@ class Client:
         """What a debate took, and each of its agents."""
         return self._json("GET", f"/api/debates/{quote(debate_id, safe='')}/usage")
 
+    def models(self, name: str | None) -> Row:
+        """What the providers offer, or the one called `name`."""
+        return self._json("GET", "/api/agents/models", params={"type": name} if name else {})
+
     def spending(self, days: int) -> Row:
         """What was spent on each of the last days."""
         return self._json("GET", "/api/usage", params={"days": days})

@@ -15,7 +15,7 @@ from typing import Literal
 
 from aragora.agents import available
 from aragora.agents.prices import Prices
-from aragora.commands import exposure
+from aragora.commands import answering, exposure
 from aragora.commands.exit_codes import FAILED, FINE, Parser
 from aragora.commands.findings import Finding
 from aragora.errors import AragoraError, SettingsError
@@ -44,6 +44,7 @@ def add_doctor(doctor: Parser) -> None:
         default=GATEWAY_FILE if GATEWAY_FILE.exists() else None,
         help=f"our gateway's settings, examined with --production [{GATEWAY_FILE}, where it exists]",
     )
+    doctor.add_argument("--ask", action="store_true", help="ask the model of each available agent one word")
     doctor.add_argument("--json", action="store_true", help="JSON instead of words")
 
 
@@ -52,6 +53,8 @@ def run(given: argparse.Namespace, environ: Mapping[str, str]) -> int:
     findings = list(examine(environ, production=given.production))
     if given.production:
         findings += exposure.gateway(given.gateway)
+    if given.ask:
+        findings += answering.models(environ)
     if given.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
     else:

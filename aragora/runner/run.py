@@ -187,14 +187,15 @@ class Run:
         notices: list[Notice] = []
         while not self._stopped.is_set():
             try:
-                left = 0.0 if answers or notices else max(0.0, deadline - time.time())
-                found = self._answers.get(timeout=left) if left else self._answers.get_nowait()
+                left = max(0.0, deadline - time.time())
+                wait = 0.0 if answers or notices else left
+                found = self._answers.get(timeout=wait) if wait else self._answers.get_nowait()
             except queue.Empty:
-                if notices and not answers:
-                    self._note(notices)
-                    notices.clear()
-                    continue
-                break
+                self._note(notices)
+                notices.clear()
+                if answers or left <= 0:
+                    break
+                continue
             if found is None:
                 self._look()
             elif isinstance(found, Notice):
@@ -208,6 +209,8 @@ class Run:
     def _note(self, notices: Sequence[Notice]) -> None:
         """Store what questions wait for, if that can be done now: later it is no news."""
         drafts = [engine.waiting(item.question, item.waiting.place, item.waiting.message) for item in notices]
+        if not drafts:
+            return
         try:
             with self._runner.turn:
                 self._append(drafts)

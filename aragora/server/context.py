@@ -39,7 +39,7 @@ class RequestContext:
     outcome: Outcome | None = None
     """How that wait ended, when the same request is asked again."""
     unhurried: bool = False
-    """The response waited for a debate: its time says nothing of ours."""
+    """The response waited for a debate or a provider: its time says nothing of ours."""
     streamed: bool = False
     """The body is made while it is sent."""
     upgraded: bool = False

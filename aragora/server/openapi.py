@@ -16,7 +16,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from aragora.debate.downloads import Format
 from aragora.server import build, models, queries
 from aragora.server.resources import Resource
-from aragora.service.requests import DebateChanges, NewDebate
+from aragora.service.requests import DebateChanges, NewDebate, NewProbe
 
 DEBATE = "/api/debates/{debate_id}"
 EXPORTS = ("application/json", "text/csv", "text/html", "text/plain", "text/markdown")
@@ -194,6 +194,24 @@ OPERATIONS = (
         "getAvailability",
         "Which types can run now, and which variable the others miss.",
         {200: models.Availability},
+    ),
+    Operation(
+        "get",
+        "/api/agents/models",
+        "listModels",
+        "What the providers that can be asked offer. Each is asked; within a minute the same is said again.",
+        {200: models.OfferList},
+        (400, 404),
+        query=queries.ModelsQuery,
+    ),
+    Operation(
+        "post",
+        "/api/agents/ask",
+        "askModel",
+        "Ask a model one word: whether its server is there, its key taken and its name known.",
+        {200: models.ProbeAnswer},
+        (400, 413, 415, 429),
+        body=NewProbe,
     ),
     Operation(
         "get", "/healthz", "isAlive", "Whether the process serves; asks nobody.", {200: models.Alive}, is_open=True

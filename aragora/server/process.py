@@ -21,7 +21,7 @@ from aragora.runner import Runner
 from aragora.server.audit import AuditLog
 from aragora.server.metrics import Metrics
 from aragora.server.watchers import Watchers
-from aragora.service import Access, Debates, Policy, daily_limits
+from aragora.service import Access, Debates, Policy, Providers, daily_limits
 from aragora.settings import Settings
 from aragora.storage import ChangeFeed, DebateRecord, Store, last_backup
 
@@ -43,6 +43,7 @@ class Process:
     feed: ChangeFeed
     runner: Runner
     debates: Debates
+    providers: Providers
     access: Access
     metrics: Metrics
     watchers: Watchers
@@ -80,9 +81,12 @@ class Process:
         if settings.runner:
             runner.start()
         audit = AuditLog(settings.audit_log, metrics.audit_lost.inc)
-        debates = Debates(store, feed, settings.agents_environ, prices=prices, policy=Policy.of(settings))
+        policy = Policy.of(settings)
+        debates = Debates(store, feed, settings.agents_environ, prices=prices, policy=policy)
+        providers = Providers(settings.agents_environ, endpoints, runner.meter, policy)
         access = Access(settings, store.tokens)
-        here = cls(settings, store, feed, runner, debates, access, metrics, Watchers(settings.max_watchers), audit)
+        watchers = Watchers(settings.max_watchers)
+        here = cls(settings, store, feed, runner, debates, providers, access, metrics, watchers, audit)
         threading.Thread(target=here.sample, name="aragora-gauges", daemon=True).start()
         return here
 

@@ -67,6 +67,12 @@ class SpendingQuery(Query):
     days: int = Field(limits.DAYS_DEFAULT, ge=1, le=limits.MOST_DAYS, description="So many days, up to today (UTC).")
 
 
+class ModelsQuery(Query):
+    """`GET /api/agents/models`."""
+
+    type: str | None = Field(None, max_length=limits.LONGEST_NAME, description="Of this provider only.")
+
+
 class ExportQuery(Query):
     """`GET /api/debates/{id}/export/{format}`."""
 

@@ -14,8 +14,8 @@ from aragora.errors import BadRequest
 from aragora.server import body, models, process, queries, stream, waiting
 from aragora.server.context import RequestContext
 from aragora.server.texts import describe
-from aragora.service import STRANGER, Debates, views
-from aragora.service.requests import DebateChanges, NewDebate
+from aragora.service import STRANGER, Debates, Principal, views
+from aragora.service.requests import DebateChanges, NewDebate, NewProbe
 from aragora.storage import DebateRecord
 
 PORTION_BYTES = 65_536
@@ -334,9 +334,36 @@ class AgentAvailability(Resource):
         answer(resp, models.Availability, debates_of(req).availability())
 
 
+class Models(Resource):
+    """`/api/agents/models`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """What the providers offer; each of them is asked."""
+        RequestContext.of(req.env).unhurried = True
+        query = queries.parse(queries.ModelsQuery, req)
+        offers = process.current().providers.offers(principal_of(req), query.type)
+        answer(resp, models.OfferList, {"providers": offers, "count": len(offers)})
+
+
+class Probe:
+    """`/api/agents/ask`."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Ask a model one word; 200 whether it answers or not."""
+        RequestContext.of(req.env).unhurried = True
+        here = process.current()
+        new = NewProbe.parse(body.read(req, here.settings.max_body))
+        answer(resp, models.ProbeAnswer, here.providers.ask(principal_of(req), new.type, new.model))
+
+
+def principal_of(req: falcon.Request) -> Principal:
+    """The caller of `req`."""
+    return RequestContext.of(req.env).principal or STRANGER
+
+
 def debates_of(req: falcon.Request) -> Debates:
     """The debates as the caller of `req` may see and change them."""
-    return process.current().debates.on_behalf_of(RequestContext.of(req.env).principal or STRANGER)
+    return process.current().debates.on_behalf_of(principal_of(req))
 
 
 def idempotency_key(req: falcon.Request) -> str | None:

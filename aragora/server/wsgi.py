@@ -103,6 +103,8 @@ def routes() -> dict[str, object]:
         "/shared/{key}/json": resources.SharedDebate(),
         "/api/agents": resources.Agents(),
         "/api/agents/availability": resources.AgentAvailability(),
+        "/api/agents/models": resources.Models(),
+        "/api/agents/ask": resources.Probe(),
         "/api/openapi.json": openapi.Document(),
         "/api/docs": console.Page("docs.html"),
         "/healthz": health.Alive(),

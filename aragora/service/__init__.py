@@ -5,6 +5,7 @@ from aragora.service.debates import Debates
 from aragora.service.exports import Export
 from aragora.service.policy import Policy, daily_limits
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
+from aragora.service.providers import Providers
 from aragora.service.requests import DebateChanges, NewAgent, NewDebate
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "NewDebate",
     "Policy",
     "Principal",
+    "Providers",
     "daily_limits",
 ]

@@ -45,7 +45,7 @@ from aragora.service.estimates import Estimate, estimate
 from aragora.service.exports import Export, Sheet, export
 from aragora.service.participants import participants
 from aragora.service.policy import EVERYTHING, Policy
-from aragora.service.principal import EVERYBODY, Principal
+from aragora.service.principal import EVERYBODY, STRANGER, Principal
 from aragora.service.requests import DebateChanges, NewDebate, is_storable
 from aragora.storage import ChangeFeed, DebateRecord, Hold, Page, Scope, Store, Subscription
 from aragora.storage.ledger import DAY, day_of
@@ -222,11 +222,12 @@ class Debates:
         raise Unavailable("the debate moves too fast to be cancelled, try again", retry_after=0.1)
 
     def events(self, debate_id: str, since: int = 0, limit: int = EVENTS_PAGE) -> list[Event]:
-        """Events with seq > `since`."""
+        """Events with seq > `since`. Strangers do not see what providers said, which may name the account."""
         if since < 0 or not 1 <= limit <= EVENTS_PAGE:
             raise ValidationFailed.of(Problem("since, limit", f"since ≥ 0, limit 1 to {EVENTS_PAGE}"))
         self._demand_sight(debate_id)
-        return self.store.events(debate_id, since, limit)
+        found = self.store.events(debate_id, since, limit)
+        return [views.without_words(event) for event in found] if self.principal is STRANGER else found
 
     def messages(
         self, debate_id: str, limit: int = MESSAGES_PAGE_DEFAULT, offset: int = 0

@@ -31,7 +31,7 @@ def participants(
             for info in infos.values()
             if info.available
             and info.name != DEMO
-            and _not_allowed(AgentSpec(info.name, info.name), meter, allowed) is None
+            and not_allowed(AgentSpec(info.name, info.name), meter, allowed) is None
         ]
         wanted = ready[:MOST_AGENTS] if len(ready) > 1 else ready * 2 or [DEMO] * 3
     asked = [NewAgent(type=item) if isinstance(item, str) else item for item in wanted]
@@ -53,11 +53,11 @@ def _problems(
             yield index, f"no agent {agent.type!r}: take one of {', '.join(types)}"
         elif (missing := lacking(agent.type, agent.model, environ)) is not None:
             yield index, f"agent {agent.type!r} needs {missing}"
-        elif (refusal := _not_allowed(AgentSpec(agent.type, agent.type, agent.model), meter, allowed)) is not None:
+        elif (refusal := not_allowed(AgentSpec(agent.type, agent.type, agent.model), meter, allowed)) is not None:
             yield index, refusal
 
 
-def _not_allowed(agent: AgentSpec, meter: Meter, allowed: Iterable[tuple[str, ...]]) -> str | None:
+def not_allowed(agent: AgentSpec, meter: Meter, allowed: Iterable[tuple[str, ...]]) -> str | None:
     """Why the agent's model may not be asked. The offline demo always may."""
     if not meter.is_counted(agent):
         return None

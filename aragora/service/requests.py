@@ -142,6 +142,18 @@ class NewDebate(_Model):
         return _parse(cls, body)
 
 
+class NewProbe(_Model):
+    """The body of `POST /api/agents/ask`: which model is to say one word; by default that of the settings."""
+
+    type: AgentType
+    model: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_MODEL)] | None = None
+
+    @classmethod
+    def parse(cls, body: object) -> "NewProbe":
+        """The request in `body`; raises `ValidationFailed` naming each field."""
+        return _parse(cls, body)
+
+
 class DebateChanges(_Model):
     """The body of `PATCH /api/debates/{id}`; what is left out stays."""
 

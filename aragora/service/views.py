@@ -1,13 +1,13 @@
 """How a debate is shown: the same shapes for HTTP, exports and the command line. Times are ISO 8601 in UTC."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from aragora.agents.prices import MICRODOLLARS
 from aragora.debate import wording
-from aragora.debate.events import Event
+from aragora.debate.events import Event, EventType
 from aragora.debate.usage import Usage
 from aragora.service.estimates import Estimate
 from aragora.storage import DayOfSpending, DebateRecord, Spending
@@ -43,7 +43,7 @@ def debate(record: DebateRecord, *, owned: bool = True) -> Row:
         "confidence": record.confidence,
         "final_answer": record.final_answer,
         "conclusion": record.final_answer,
-        "reason": record.reason,
+        "reason": record.reason if owned else _cause(record.reason),
         "criteria": spec.criteria,
         "synthesis": spec.synthesis,
         "budget": asdict(spec.budget),
@@ -164,6 +164,26 @@ def event(stored: Event) -> Row:
         "timestamp": stored.at,
         "data": stored.data,
     }
+
+
+def without_words(stored: Event) -> Event:
+    """An event as strangers see it: without what a provider said, in which account and models may be named."""
+    match stored.type:
+        case EventType.AGENT_ERROR:
+            return replace(stored, data={**stored.data, "message": f"the agent failed: {stored.data['kind']}"})
+        case EventType.CONSENSUS if stored.data.get("degraded"):
+            lacking = [{**item, "message": ""} for item in stored.data["degraded"]]
+            return replace(stored, data={**stored.data, "degraded": lacking})
+        case EventType.DEBATE_END if stored.data.get("reason"):
+            return replace(stored, data={**stored.data, "reason": _cause(stored.data["reason"])})
+        case EventType.AGENT_WAITING:
+            return replace(stored, data={**stored.data, "message": "the agent waits for its provider"})
+    return stored
+
+
+def _cause(reason: str | None) -> str | None:
+    """Why a debate ended, without the failures that led to it."""
+    return reason and reason.partition(": ")[0]
 
 
 def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
