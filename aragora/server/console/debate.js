@@ -5,7 +5,7 @@ import { $, el, list, number, percent, span, text } from "./dom.js";
 
 const CONVERGED = 0.85;
 const SPEAKING = new Set(["propose", "revise"]);
-const DOING = { critique: "reads the others", vote: "votes", judge: "judges" };
+const DOING = { critique: "reads the others", vote: "votes", judge: "judges", synthesize: "sums up" };
 
 function initials(name) {
   const number = /\d+$/.exec(name);
@@ -69,6 +69,7 @@ export class DebateView {
       user_vote: () => this.person(data),
       user_suggestion: () => this.note(event.round, "suggestion", `Someone suggests: ${text(data.text)}`),
       convergence: () => this.converge(event, data),
+      synthesis: () => this.note(event.round, "synthesis", `${text(event.agent)} sums up: ${text(data.answer)}`),
       consensus: () => this.result(data.reached === true, data.confidence, text(data.answer)),
       agent_error: () => this.failure(event, data),
       debate_end: () => this.status(text(data.status) || "completed"),
@@ -231,7 +232,7 @@ export class DebateView {
     const card = this.cards.get(`${this.stage}\n${text(event.agent)}`);
     if (card && !card.done) {
       card.root.classList.remove("busy");
-      card.doing.textContent = "failed";
+      card.doing.textContent = data.retry === true ? "is asked again" : "failed";
       card.said.textContent = "";
     }
   }
