@@ -47,13 +47,23 @@ _ADVICE = {
 class Busy(AgentFailed):
     """The provider could not answer now and may soon: worth trying again.
 
-    `away` says that it is not there at all, as while it restarts; `retry_after` are the seconds that it asks for.
+    `away` says that it is not there at all, as while it restarts; `retry_after` are the seconds that it asks for;
+    `complaint` is there where it may be about the request nevertheless.
     """
 
-    def __init__(self, kind: str, message: str, *, away: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        away: bool = False,
+        retry_after: float | None = None,
+        complaint: Complaint | None = None,
+    ) -> None:
         super().__init__(kind, message)
         self.away = away
         self.retry_after = retry_after
+        self.complaint = complaint
 
 
 class Refused(AgentFailed):
@@ -280,6 +290,8 @@ def failure(account: Account, complaint: Complaint, retry_after: float | None = 
         named = _AGAIN_IN.search(complaint.text)
         if retry_after is None and named is not None:
             retry_after = float(named[1]) * _UNITS[named[2] or ""]
+        if complaint.status == 500:  # what some servers say of everything, a field that they do not know among it
+            return Busy(kind, message, retry_after=retry_after, complaint=complaint)
         return Busy(kind, message, away=complaint.status in _AWAY, retry_after=retry_after)
     provider = account.provider
     if kind in _ADVICE:

@@ -88,6 +88,7 @@ class Inquiry:
     def _pause(self, busy: Busy) -> float:
         """Seconds until the next try; raises `busy` when none is worth it."""
         now = self._clock()
+        log.info("%s: %s", self._account.model, busy.message)
         if busy.away:
             self._away += 1
             wait = max(min(PAUSES[0] * 2.0 ** (self._away - 1), LONGEST_PAUSE), busy.retry_after or 0.0)
@@ -122,9 +123,8 @@ class Inquiry:
             order, omitted = self._order()
             try:
                 answer = self._going_on(order)
-            except Refused as refused:
-                self._endpoint.outage.over()
-                if not lessons.learn(self._facts, refused.complaint, order):
+            except (Refused, Busy) as refused:
+                if refused.complaint is None or not lessons.learn(self._facts, refused.complaint, order):
                     raise
                 last: AgentFailed = refused
                 continue

@@ -378,3 +378,12 @@ def test_a_scale_is_learnt_from_what_was_counted(agent: Make, api: OpenAI, quest
         asked = agent(running.url, {"ARAGORA_OPENAI_CONTEXT": "4096"})
         assert asked.ask(put, nothing, time.time() + LONG).omitted == ()
         assert asked.ask(put, nothing, time.time() + LONG).omitted
+
+
+@only_openai
+def test_a_server_that_calls_everything_its_own_error_teaches(agent: Make, api: OpenAI, vote: Question) -> None:
+    """llama-cpp-python answers 500 to a field that it does not take."""
+    words = "1 validation error: {'loc': ('body', 'response_format', 'type'), 'msg': \"Input should be 'text'\"}"
+    taught = status(500, {"error": {"message": words, "type": "internal_server_error", "code": None}})
+    found = bodies(agent, [vote, vote], taught, answers(api, '{"choice": "A"}'))
+    assert [body["response_format"]["type"] for body in found] == ["json_schema", "json_object", "json_object"]
