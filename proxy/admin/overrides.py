@@ -1,14 +1,14 @@
-"""What was ordered at run time: peers drained, routes in maintenance, upstreams switched, reloads asked for.
+"""Runtime overrides: drained peers, routes in maintenance, switched upstreams, and requests to reload.
 
-Orders lie beside the settings and over them: a worker builds its routes from both. They are one immutable record in
-memory that the master makes before it forks, so they are the same for all workers, outlive each of them and every
-reload, and go with a binary upgrade. A stop forgets them: what is to stay belongs into the file.
+Overrides are laid over the settings: a worker builds its routes from both. They are one immutable record in memory that
+the master makes before it forks, so they are the same for all workers, survive workers and reloads, and are passed on
+in a binary upgrade. A stop discards them: to make a change permanent, put it in the file.
 
     worker that got the command ──change──► record ──SIGHUP──► each worker builds its routes, then shows the
-                                                               record's version as its Gauge.ORDERS
+                                                               record's version as its Gauge.OVERRIDES
 
-A reload is an order too, since only the master may read the settings: it sees that more were asked for than done, and
-notes what came of it.
+A reload is an override too, since only the master may read the settings: it sees that more were requested than done,
+and records the result.
 """
 
 import fcntl
@@ -19,32 +19,32 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
-from zlib import crc32
+
+from proxy.observe.shared_record import SharedRecord
 
 EVERY = "*"
-"""In the place of a route's name: all routes."""
+"""Instead of a route's name: all routes."""
 
-ENVIRONMENT = "ARAGORA_PROXY_ORDERS"
-"""Carries the orders to the master of a binary upgrade. Not a setting."""
+ENVIRONMENT = "ARAGORA_PROXY_OVERRIDES"
+"""Passes the overrides to the master of a binary upgrade. Not a setting."""
 
 MOST = 1000  # drained peers, and switched routes
 MOST_MISTAKES = 100
 _LONGEST_MISTAKE = 500  # characters
-_PATIENCE = 0.2  # seconds to wait for another process' change, which takes microseconds
+_PATIENCE = 0.2  # seconds to wait for a change by another process, which takes microseconds
 _PAUSE = 0.002
 _TRIES = 3  # readings of a record that is being written
-_HALF = 120 << 10  # bytes: what one variable of the environment carries to a successor, 128 KiB with its name
-_HEAD = 24
+_CAPACITY = 120 << 10  # bytes: what one variable of the environment carries to a successor, 128 KiB with its name
 _TURNS = 1 << 60  # after so many changes their count begins anew
 
 
 class OverridesBusy(Exception):  # noqa: N818 - names what happened
-    """Another process is changing the orders at this moment."""
+    """Another process is changing the overrides at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A route's upstreams replaced. It holds as long as the settings name those it replaced: an edit ends it."""
+    """Replacement of a route's upstreams. It applies while the settings name the replaced ones: an edit ends it."""
 
     route: str
     replaced: tuple[str, ...]
@@ -53,7 +53,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """All orders in force."""
+    """All overrides in force."""
 
     version: int = 0
     drained: frozenset[tuple[str, str]] = frozenset()
@@ -66,7 +66,7 @@ class Overrides:
     mistakes: tuple[str, ...] = ()
     """Why the last reload was refused; empty if it was not."""
 
-    # What a worker asks.
+    # Questions of a worker.
 
     def is_drained(self, route: str, peer: str) -> bool:
         return bool(self.drained) and ((route, peer) in self.drained or (EVERY, peer) in self.drained)
@@ -81,29 +81,29 @@ class Overrides:
                 return switch.by
         return configured
 
-    # What a command does: what workers have to act on gets the next version.
+    # Changes by commands. One that workers have to apply gets the next version.
 
     def drain(self, peer: str, route: str = EVERY) -> "Overrides":
-        """Send nothing new to a peer. Raises ValueError when there are too many such orders."""
+        """Send nothing new to a peer. Raises ValueError when too many are drained."""
         if len(self.drained) >= MOST:
-            raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
+            raise ValueError(f"already {MOST} drained peers; undrain those that no longer exist")
         return self._next(replace(self, drained=self.drained | {(route, peer)}))
 
     def undrain(self, peer: str, route: str = EVERY, others: Iterable[str] = ()) -> "Overrides":
-        """Use a peer again; for EVERY route, orders that named a single one end too.
+        """Use a peer again. For EVERY route, this also ends drains on single routes.
 
-        For a single one, an order for EVERY route becomes one for each of the `others` that have the peer. Raises
-        ValueError when there are too many such orders.
+        For a single route, a drain on EVERY route becomes one on each of the `others` that have the peer. Raises
+        ValueError when too many are drained.
         """
-        drained = frozenset((where, who) for where, who in self.drained if who != peer or route not in (EVERY, where))
+        drained = frozenset((on, name) for on, name in self.drained if name != peer or route not in (EVERY, on))
         if (EVERY, peer) in drained and route != EVERY:
             drained = drained - {(EVERY, peer)} | {(other, peer) for other in others}
         if len(drained) > MOST:
-            raise ValueError(f"over {MOST} peers are drained; undrain those that are gone")
+            raise ValueError(f"already {MOST} drained peers; undrain those that no longer exist")
         return self._next(replace(self, drained=drained))
 
     def maintain(self, *, on: bool, route: str = EVERY) -> "Overrides":
-        """Put a route into maintenance or take it out; EVERY route ends orders that named a single one."""
+        """Put a route into maintenance or take it out; EVERY also ends maintenance of single routes."""
         if route == EVERY:
             maintained = frozenset({EVERY} if on else ())
         else:
@@ -111,18 +111,18 @@ class Overrides:
         return self._next(replace(self, maintained=maintained))
 
     def switch(self, route: str, configured: tuple[str, ...], by: tuple[str, ...]) -> "Overrides":
-        """Replace a route's upstreams; the configured ones themselves end the order. They are drained no longer.
+        """Replace a route's upstreams; the configured ones undo a switch. The new ones are no longer drained.
 
-        Raises ValueError when there are too many such orders.
+        Raises ValueError when too many routes are switched.
         """
         others = tuple(switch for switch in self.switches if switch.route != route)
         if len(others) >= MOST:
-            raise ValueError(f"over {MOST} routes are switched; write what is to stay into the file")
+            raise ValueError(f"already {MOST} switched routes; put permanent changes into the file")
         peers = {text.partition(" ")[0] for text in by}
         return self._next(
             replace(
                 self,
-                drained=frozenset((where, who) for where, who in self.drained if where != route or who not in peers),
+                drained=frozenset((on, name) for on, name in self.drained if on != route or name not in peers),
                 switches=others if by == configured else (*others, Switch(route, configured, by)),
             )
         )
@@ -131,7 +131,7 @@ class Overrides:
         return replace(self, reloads_asked=self.reloads_asked + 1)
 
     def reloaded(self, mistakes: Iterable[str] = ()) -> "Overrides":
-        """The master has read the settings again, or refused them for the mistakes it found."""
+        """The master has read the settings again, or rejected them because of these mistakes."""
         kept = tuple(mistake[:_LONGEST_MISTAKE] for mistake in tuple(mistakes)[:MOST_MISTAKES])
         done = replace(self, reloads_done=self.reloads_asked, mistakes=kept)
         return done if done.mistakes else replace(done, version=self.version + 1)
@@ -142,7 +142,7 @@ class Overrides:
     # Stored form.
 
     def lasting(self) -> "Overrides":
-        """What a successor goes on with: without what became of reloads."""
+        """What a successor starts with: all but the results of reloads."""
         return replace(self, reloads_asked=0, reloads_done=0, mistakes=())
 
     def encoded(self) -> str:
@@ -177,7 +177,7 @@ class Overrides:
                 tuple(map(str, raw["mistakes"])),
             )
         except (KeyError, TypeError, OverflowError, RecursionError) as problem:
-            raise ValueError(f"not a record of orders: {problem}") from None
+            raise ValueError(f"not a record of overrides: {problem}") from None
 
 
 def _count(raw: object) -> int:
@@ -189,15 +189,15 @@ def _count(raw: object) -> int:
 class OverrideRecord:
     """The record in shared memory. Any process of the gateway reads it; changes exclude each other.
 
-    Two halves are written in turn and a counter says which holds the newest record. A master with more rights reads
-    what its workers wrote: JSON of a bounded size, checked; what is none leaves the record before in force. The lock is
-    the kernel's record lock on a file without a name: it ends with the process that holds it, however that ends.
+    A privileged master reads what its workers wrote: JSON of a bounded size, checked; anything else leaves the record
+    before in force. The lock is the kernel's record lock on a file without a name: it ends with the process that holds
+    it, however that ends.
     """
 
     def __init__(self, carried: str = "") -> None:
-        """`carried`: the orders of the master before, as `Overrides.encoded` wrote them; anything else is ignored."""
-        self._memory = mmap.mmap(-1, _HEAD + 2 * _HALF)
-        self._turn = memoryview(self._memory)[:8].cast("q")
+        """`carried`: overrides of the master before, as `Overrides.encoded` wrote them; anything else is ignored."""
+        self._memory = mmap.mmap(-1, SharedRecord.size(_CAPACITY))
+        self._record = SharedRecord(memoryview(self._memory), _CAPACITY)
         with tempfile.TemporaryFile() as file:
             self._lock = os.dup(file.fileno())  # open as long as the process lives
         self._known = 0, Overrides()
@@ -205,15 +205,15 @@ class OverrideRecord:
             try:
                 self._put(Overrides.decoded(carried).lasting())
             except ValueError:
-                pass  # of a version that wrote them in another way
+                pass  # written by a version with another format
 
     def get(self) -> Overrides:
-        """The orders in force."""
+        """The overrides in force."""
         for _ in range(_TRIES):
-            turn = self._turn[0]
+            turn = self._record.turn
             if turn == self._known[0]:
                 break
-            overrides = self._read(_HEAD + turn % 2 * _HALF)
+            overrides = self._read(turn)
             if overrides is not None:
                 self._known = turn, overrides
         return self._known[1]
@@ -221,7 +221,7 @@ class OverrideRecord:
     def change(self, transition: Callable[[Overrides], Overrides]) -> Overrides:
         """Replace the record by what `transition` makes of it.
 
-        Raises OrdersBusy, ValueError when the record would be too large, and what `transition` raises.
+        Raises OverridesBusy, ValueError when the record would be too large, and what `transition` raises.
         """
         self._take()
         try:
@@ -240,28 +240,20 @@ class OverrideRecord:
                 fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 if monotonic() > deadline:
-                    raise OverridesBusy("another process is changing the orders; try again") from None
+                    raise OverridesBusy("another process is changing the overrides; try again") from None
                 sleep(_PAUSE)
             else:
                 return
 
     def _put(self, overrides: Overrides) -> None:
-        content = overrides.encoded().encode()
-        if len(content) > _HALF - _HEAD:
-            raise ValueError(f"the orders take {len(content)} bytes; at most {_HALF - _HEAD} can be kept")
-        turn = (self._turn[0] + 1) % _TURNS
-        start = _HEAD + turn % 2 * _HALF
-        frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
-        self._memory[start : start + len(frame)] = frame
-        self._turn[0] = turn
-
-    def _read(self, start: int) -> Overrides | None:
-        size = int.from_bytes(self._memory[start : start + 8], "little")
-        checksum = int.from_bytes(self._memory[start + 8 : start + 16], "little")
-        content = self._memory[start + 16 : start + 16 + min(size, _HALF)]
-        if crc32(content) != checksum:
-            return None  # overtaken: it was written twice since the turn was read
         try:
-            return Overrides.decoded(content.decode())
+            self._record.write(overrides.encoded().encode(), (self._record.turn + 1) % _TURNS)
+        except ValueError as problem:
+            raise ValueError(f"too many runtime overrides: {problem}; undo some") from None
+
+    def _read(self, turn: int) -> Overrides | None:
+        content = self._record.read(turn)
+        try:
+            return None if content is None else Overrides.decoded(content.decode())
         except ValueError:
             return None

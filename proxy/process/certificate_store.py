@@ -25,8 +25,8 @@ from proxy.settings import Certificate, Settings, SettingsError
 POLL = 3.0
 """Seconds between two looks at the files."""
 
-_ROOM = 8 << 20
-"""Bytes for a keyring: 256 certificates with long chains, as many as a file may name, take three million."""
+_CAPACITY = 8 << 20
+"""Bytes for a certificate set: 256 certificates with long chains, as many as a file may name, take three million."""
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _REMADE_BEFORE_END = 7 * 86400
@@ -49,7 +49,7 @@ class CertificateStore:
 
     def __init__(self) -> None:
         self.tls_contexts = TlsContexts()
-        self._memory = ConfigSegment(CertificateSet, _ROOM)
+        self._memory = ConfigSegment(CertificateSet, _CAPACITY)
         self._last = _Reading()
         self._own: dict[tuple[str, ...], KeyPair] = {}  # self-signed ones, for names that have nothing better yet
         self._stamp: Stamp = ()

@@ -33,6 +33,9 @@ from proxy.settings import Settings, SettingsError, load
 WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
 """Blocked in a worker until it has handlers for them."""
 
+_FORMER = "ARAGORA_PROXY_ORDERS"
+"""The name of ENVIRONMENT in masters that are still to be upgraded."""
+
 _EARLY = 2.0  # seconds: a worker that ends sooner never worked
 _EARLY_DEATHS = 6  # of workers in a row, none of them alive: there is no point in going on
 _HEARTBEAT = 30  # seconds without a sign of life until the master kills a worker
@@ -60,7 +63,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             certificates=CertificateStore(),
             board=Board(),
             reports=Reports(),
-            overrides=OverrideRecord(os.environ.pop(ENVIRONMENT, "")),
+            overrides=OverrideRecord(os.environ.pop(ENVIRONMENT, "") or os.environ.pop(_FORMER, "")),
             limits=Limits(settings.rate_keys, SLOTS),
         )
         self.log: Any = None

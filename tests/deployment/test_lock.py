@@ -68,8 +68,8 @@ DRIFTS = {
     ),
     "a bound that was raised": (
         "setup.cfg",
-        lambda text: re.sub(r"h2>=[\d.]+", "h2>=99", text),
-        r"release.txt: h2==[\d.]+ does not fit h2>=99 for",
+        lambda text: re.sub(r"bcrypt>=[\d.]+", "bcrypt>=99", text),
+        r"release.txt: bcrypt==[\d.]+ does not fit bcrypt>=99 for",
     ),
     "a builder that was raised": (
         "pyproject.toml",

@@ -7,7 +7,6 @@ fills the shared memory with these bytes, `record JSON` leaves a record of order
 import mmap
 from collections.abc import Iterator
 from typing import Any
-from zlib import crc32
 
 from tests.proxy.process.tiny import Worker as TinyWorker
 
@@ -39,11 +38,8 @@ class Worker(TinyWorker):
         yield from (shared.board._words, limits.bucket_memory, limits.presence_memory, limits.lock.holder)
 
     def record(self, content: bytes) -> None:
-        memory = self.shared.overrides._memory
-        frame = len(content).to_bytes(8, "little") + crc32(content).to_bytes(8, "little") + content
-        for start in (24, 24 + (120 << 10)):
-            memory[start : start + len(frame)] = frame
-        memory[:8] = (int.from_bytes(memory[:8], "little") + 1).to_bytes(8, "little")
+        record = self.shared.overrides._record
+        record.write(content, record.turn + 1)
 
 
 def fill(memory: Any, pattern: bytes) -> int:
