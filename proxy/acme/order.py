@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from josepy.util import ComparableECKey
 
 from proxy.acme.network import Network
 from proxy.acme.state import State
+from proxy.log import log
 from proxy.net import certificates
 
 HTTP_01 = "http-01"
@@ -46,8 +46,6 @@ _FIXES = {
     "invalidContact": ". Give acme another address",
     "unsupportedContact": ". Give acme another address",
 }
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class NotObtained(Exception):  # noqa: N818 - names what happened

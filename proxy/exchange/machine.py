@@ -15,7 +15,6 @@ Each step does what it can without waiting and goes on with the next one. A step
 greenlet `drive_blocking` goes on from whatever state was reached, and there every step just waits.
 """
 
-import logging
 from time import time
 from typing import Final
 
@@ -50,13 +49,12 @@ from proxy.exchange.states import (
 )
 from proxy.exchange.tunnel import Tunnel
 from proxy.exchange.upstream_leg import RETRY_PAUSE, UpstreamLeg
+from proxy.log import log
 from proxy.net.spool import Spool
 from proxy.upstream.upload import Stale
 from proxy.wire.fields import BODILESS
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Exchange:

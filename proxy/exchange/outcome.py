@@ -1,6 +1,5 @@
 """How an exchange ended: for the access log, the counters and the peer's health."""
 
-import logging
 from time import monotonic, time
 from typing import Final, NamedTuple
 
@@ -10,9 +9,8 @@ from proxy.exchange.downstream_leg import DownstreamLeg
 from proxy.exchange.request import Request
 from proxy.exchange.states import PHASES, State
 from proxy.exchange.upstream_leg import UpstreamLeg
+from proxy.log import log
 from proxy.observe.metrics import Counters
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Outcome(NamedTuple):

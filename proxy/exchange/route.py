@@ -6,7 +6,6 @@ would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin
 A request about the whole server ("OPTIONS *") goes where "/" does.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from proxy.exchange.filter_chain import FilterChain
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
+from proxy.log import log
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
@@ -30,8 +30,6 @@ from proxy.wire.via import NO_VIA, Via
 
 _MOST_WARNINGS = 64
 _LONGEST_NAME = 64
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Rewrite(Protocol):

@@ -8,8 +8,9 @@ from proxy.exchange.filter_chain import NonBlocking
 from proxy.exchange.request import Request
 from proxy.settings.values.web import Network
 from proxy.wire.forwarding import within
+from proxy.wire.memo import BoundedMemo
 
-_MOST_REMEMBERED = 4096
+_MOST_CLIENTS = 4096
 
 
 class AccessList(NonBlocking):
@@ -21,16 +22,14 @@ class AccessList(NonBlocking):
     def __init__(self, allow: Sequence[Network], deny: Sequence[Network]) -> None:
         self._allow = allow
         self._deny = deny
-        self._known: dict[str, bool] = {}
+        self._known: BoundedMemo[str, bool] = BoundedMemo(_MOST_CLIENTS)
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (403)."""
         client = request.client
         known = self._known.get(client)
         if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            known = self._known[client] = self._may(client)
+            known = self._known.remember(client, self._may(client))
         if not known:
             raise ExchangeError(errors.FORBIDDEN)
 

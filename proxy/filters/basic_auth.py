@@ -7,7 +7,6 @@ failures, then one every few seconds; a check that is under way counts as one un
 
 import base64
 import binascii
-import logging
 import os
 from functools import cache
 from hashlib import blake2b
@@ -22,6 +21,7 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.request import Request
 from proxy.limits import WorkerLimits
+from proxy.log import log
 from proxy.settings.users import read_users
 from proxy.wire.fields import field_value
 
@@ -35,8 +35,6 @@ _AT_A_TIME = 2
 _MOST_OPEN = 64
 _LONGEST_PASSWORD = 72
 """Bytes; bcrypt heeds no more, and `htpasswd -B` has hashed no more of a longer password."""
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Checks:

@@ -13,8 +13,9 @@ from proxy.settings.values.web import Key, Rate
 from proxy.wire.fields import field_value
 from proxy.wire.forwarding import TrustedPeers
 from proxy.wire.head import CRLF
+from proxy.wire.memo import BoundedMemo
 
-_MOST_REMEMBERED = 4096
+_MOST_CLIENTS = 4096
 
 
 class RateLimit(NonBlocking):
@@ -32,7 +33,7 @@ class RateLimit(NonBlocking):
         self._take = limits.buckets.meter(self._rate, self._burst)
         self._by = by.kind
         self._header = by.name.encode() if by.kind == "header" else b""
-        self._known: dict[str, Bucket] = {}
+        self._known: BoundedMemo[str, Bucket] = BoundedMemo(_MOST_CLIENTS)
         """Buckets of clients, where it is the client alone that counts."""
         # A string of RFC 9651 section 3.3.3, in a template.
         name = route.translate({0x22: "_", 0x5C: "_", 0x25: "%%"}).encode("ascii", "replace")
@@ -77,10 +78,7 @@ class RateLimit(NonBlocking):
             return self._bucket(self._keys.of_client(request.client))
         route = self._by == "route"
         bucket = self._bucket(self._keys.of_value(b"route") if route else self._keys.of_client(request.client))
-        if len(self._known) >= _MOST_REMEMBERED:
-            self._known.clear()
-        self._known[request.client] = bucket
-        return bucket
+        return self._known.remember(request.client, bucket)
 
 
 class WebSocketLimit(NonBlocking):

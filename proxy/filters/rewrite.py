@@ -3,7 +3,6 @@
 `RESPONSE_CHANGES` is the one place for settings that change the head of responses.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -14,6 +13,7 @@ from proxy.exchange.request import Request
 from proxy.filters.compression import Compression, restored
 from proxy.filters.cors import Cors
 from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite
+from proxy.log import log
 from proxy.settings import Settings
 from proxy.settings.pages import ErrorPages, load_pages
 from proxy.upstream.cluster import Cluster
@@ -22,8 +22,6 @@ from proxy.wire.local_response import own_answer
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 from proxy.wire.target import without_prefix
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class ResponseChange(Protocol):

@@ -6,7 +6,10 @@ The secret differs from start to start: nobody can choose values that fall toget
 import ipaddress
 from hashlib import blake2b
 
-_MOST_REMEMBERED = 8192
+from proxy.wire.addresses import unmapped
+from proxy.wire.memo import BoundedMemo
+
+_MOST_CLIENTS = 8192
 
 
 def network_of(address: str) -> str:
@@ -17,12 +20,10 @@ def network_of(address: str) -> str:
     if ":" not in address:
         return address
     try:
-        parsed = ipaddress.IPv6Address(address)
+        parsed = unmapped(ipaddress.IPv6Address(address))
     except ValueError:
         return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
+    return str(parsed if parsed.version == 4 else ipaddress.IPv6Address(int(parsed) >> 64 << 64))
 
 
 class Keys:
@@ -30,15 +31,13 @@ class Keys:
 
     def __init__(self, secret: bytes, family: str) -> None:
         self._state = blake2b(family.encode() + b"\0", digest_size=8, key=secret)
-        self._clients: dict[str, int] = {}
+        self._clients: BoundedMemo[str, int] = BoundedMemo(_MOST_CLIENTS)
 
     def of_client(self, address: str) -> int:
         """The key of a client's address (of its /64 for IPv6)."""
         key = self._clients.get(address)
         if key is None:
-            if len(self._clients) >= _MOST_REMEMBERED:
-                self._clients.clear()
-            key = self._clients[address] = self.of_value(b"a" + network_of(address).encode())
+            key = self._clients.remember(address, self.of_value(b"a" + network_of(address).encode()))
         return key
 
     def of_value(self, value: bytes) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from proxy.net.congestion import spare_pacing
 from proxy.net.event_loop import READ, Hub
 from proxy.net.sockets import Socket
+from proxy.wire.addresses import unmapped_peer
 
 _PAUSE = 0.1
 """Seconds without accepting after descriptors ran out: long enough for connections to end, short enough to notice."""
@@ -104,12 +105,7 @@ class Listener:
                 return
             sock = Socket(*self._kind, fileno=descriptor)
             sock.setblocking(False)
-            self._accepted(sock, _plain(address[0]) if self._is_tcp else "")
+            self._accepted(sock, unmapped_peer(address[0]) if self._is_tcp else "")
             if not self._watcher.active:
                 return
         self._expected = min(2 * self._expected, self.batch)
-
-
-def _plain(address: str) -> str:
-    """An IPv4 address as such, also where a listener for both kinds shows it mapped into IPv6."""
-    return address.removeprefix("::ffff:") if "." in address else address

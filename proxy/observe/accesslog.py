@@ -21,6 +21,7 @@ from gevent.threadpool import ThreadPool
 
 from proxy.net.event_loop import give_way
 from proxy.observe.destination import Destination
+from proxy.wire.memo import BoundedMemo
 
 CAPACITY = 16384  # entries: some megabytes, or a second at full load
 PERIOD = 0.25  # seconds between two rounds of writing
@@ -90,25 +91,21 @@ def quote_json(value: bytes) -> str:
     return encode_basestring_ascii(value.decode("utf-8", "backslashreplace"))
 
 
-class _Memo(dict[Any, str]):
-    """The text of what comes again and again; emptied when full."""
+class _Texts(BoundedMemo[Any, str]):
+    """The text of each value."""
 
     def __init__(self, text: Callable[[Any], str], most: int = 1024) -> None:
-        super().__init__()
+        super().__init__(most)
         self._text = text
-        self._most = most
 
     def __missing__(self, value: Any) -> str:
-        if len(self) >= self._most:
-            self.clear()
-        text = self[value] = self._text(value)
-        return text
+        return self.remember(value, self._text(value))
 
 
 # A line takes a seventh of what the gateway itself does for a small request: what few values make is made once, with
 # the signs around it. Up to thirty pieces are joined on the stack, more as a list: 11,900 instructions against 15,000.
-_numbers = _Memo(str, 4096)
-_seconds = _Memo(lambda microseconds: f"{microseconds / 1e6:.6f}", 16384)
+_numbers = _Texts(str, 4096)
+_seconds = _Texts(lambda microseconds: f"{microseconds / 1e6:.6f}", 16384)
 
 
 class _Clock:
@@ -132,9 +129,9 @@ class Combined:
 
     def __init__(self) -> None:
         self._clock = _Clock(' - - [%d/%b/%Y:%H:%M:%S %z] "')
-        self._requests = _Memo(lambda key: f'{escape(key[0])} {escape(key[1])} {_VERSIONS[key[2]]}" {key[3]} ')
-        self._programs = _Memo(lambda key: "".join(f' "{"-" if value is None else escape(value)}"' for value in key))
-        self._ends = _Memo(lambda key: f" {key[0]} {key[1] or '-'} ")
+        self._requests = _Texts(lambda key: f'{escape(key[0])} {escape(key[1])} {_VERSIONS[key[2]]}" {key[3]} ')
+        self._programs = _Texts(lambda key: "".join(f' "{"-" if value is None else escape(value)}"' for value in key))
+        self._ends = _Texts(lambda key: f" {key[0]} {key[1] or '-'} ")
 
     def line(self, entry: Entry | EntryFields) -> str:
         (
@@ -175,19 +172,19 @@ class Json:
     def __init__(self) -> None:
         self._clock = _Clock('{"time":"%Y-%m-%dT%H:%M:%S.')
         self._zone = _Clock("%z")
-        self._requests = _Memo(
+        self._requests = _Texts(
             lambda key: (
                 f'"method":{quote_json(key[0])},"target":{quote_json(key[1])},"protocol":"{_VERSIONS[key[2]]}",'
                 f'"status":{key[3]},"sent":'
             )
         )
-        self._programs = _Memo(
+        self._programs = _Texts(
             lambda key: ",".join(
                 f'"{name}":{"null" if value is None else quote_json(value)}'
                 for name, value in zip(("referer", "user_agent"), key, strict=True)
             )
         )
-        self._ends = _Memo(lambda key: f'"termination":"{key[0]}","reason":{_quoted(key[1])},"trace_id":')
+        self._ends = _Texts(lambda key: f'"termination":"{key[0]}","reason":{_quoted(key[1])},"trace_id":')
 
     def line(self, entry: Entry | EntryFields) -> str:
         (

@@ -4,13 +4,11 @@ Bytes behind an answer that come before the next request are noticed; those that
 Nothing tells the two apart, but a peer that sends such bytes does so again.
 """
 
-import logging
+from proxy.log import log
 
 _SLIPS = 20
 _WINDOW = 10.0
 _DISTRUST = 60.0
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Conduct:

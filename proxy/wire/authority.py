@@ -8,6 +8,8 @@ import re
 from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
+from proxy.wire.memo import BoundedMemo
+
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _HIGHEST_PORT = 65535
 
@@ -16,7 +18,6 @@ _AUTHORITY = re.compile(rb"(%b(?:%b|\.)*|\[[0-9A-Fa-f:.]{2,45}\])(?::0*([0-9]{0,
 
 _PORT = re.compile(rb":[0-9]+$")
 
-_MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 256
 
 
@@ -37,19 +38,17 @@ class Authority(NamedTuple):
         return self.host == other.host and mine == theirs
 
 
-class _Authorities(dict[bytes, Authority | None]):
+class _Authorities(BoundedMemo[bytes, Authority | None]):
     """Those that were read before; None for what is no authority. Emptied when full."""
 
     def __missing__(self, text: bytes) -> Authority | None:
         found = _parse(text)
         if len(text) <= _LONGEST_REMEMBERED:
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[text] = found
+            self.remember(text, found)
         return found
 
 
-AUTHORITIES = _Authorities()
+AUTHORITIES = _Authorities(1024)
 """Raw bytes to the `Authority` they name, or None for what is none that is served here."""
 
 

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.errors import FramingError
+from proxy.wire.grammar import QUOTED_STRING, TOKEN
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-_EXTENSION = rb"[ \t]*;[ \t]*%b(?:=(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:=(?:%b|%b))?" % (TOKEN, TOKEN, QUOTED_STRING)
 REQUEST_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
 """A size and its extensions, to the letter (RFC 9112 section 7.1)."""
 

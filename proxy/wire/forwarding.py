@@ -10,26 +10,27 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from proxy.wire.addresses import Address, unmapped
 from proxy.wire.authority import AUTHORITIES
-from proxy.wire.names import TOKEN
+from proxy.wire.grammar import QUOTED_STRING, TOKEN, is_token
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.tracing import well_formed_id
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ForwardingFields = Sequence[tuple[bytes, bytes]]
 """Lower-cased name and value of each field that says something about the client, in order."""
 
-_MOST_REMEMBERED = 4096
+_MOST_PEERS = 4096
 _MOST_HOPS = 32
 _LONGEST_CHAIN = 2048
 _UNKNOWN = b"unknown"  # RFC 7239 section 6.3, for peers on unix sockets, which have no address
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-_PAIR = TOKEN.pattern + rb"=(?:" + TOKEN.pattern + rb"|" + _QUOTED + rb")"
+_PAIR = TOKEN + rb"=(?:" + TOKEN + rb"|" + QUOTED_STRING + rb")"
 _ELEMENT = rb"(?:" + _PAIR + rb")?(?:;(?:" + _PAIR + rb")?)*"
 # RFC 7239 section 4. Possessive: white space between commas can be read in one way only, or a refusal takes for ever.
 _FORWARDED = re.compile(_ELEMENT + rb"(?:[ \t]*+,[ \t]*+" + _ELEMENT + rb")*+")
 
-_PARTS = re.compile(rb"(,)|(" + TOKEN.pattern + rb")=(" + TOKEN.pattern + rb"|" + _QUOTED + rb")")
+_PARTS = re.compile(rb"(,)|(" + TOKEN + rb")=(" + TOKEN + rb"|" + QUOTED_STRING + rb")")
 _SCHEMES = {b"http": b"http", b"https": b"https", b"ws": b"http", b"wss": b"https"}
 """What a proxy's word means: some name the schemes of WebSockets for the requests that open one."""
 
@@ -39,18 +40,17 @@ class TrustedPeers:
 
     def __init__(self, networks: Iterable[Network] = (), *, unix: bool = False) -> None:
         self._networks = tuple(networks)
-        self._known = {"": unix}
+        self._unix = unix
+        self._known: BoundedMemo[str, bool] = BoundedMemo(_MOST_PEERS)
 
     def __bool__(self) -> bool:
-        return bool(self._networks) or self._known[""]
+        return bool(self._networks) or self._unix
 
     def trusts(self, address: str) -> bool:
         """Whether the peer with this IP address is one of them; the answer is remembered."""
         known = self._known.get(address)
         if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known = {"": self._known[""]}
-            known = self._known[address] = within(address, self._networks)
+            known = self._known.remember(address, within(address, self._networks) if address else self._unix)
         return known
 
 
@@ -60,7 +60,7 @@ def within(address: str, networks: Iterable[Network]) -> bool:
     return parsed is not None and any(parsed in network for network in networks)
 
 
-def parse_node(value: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_node(value: bytes) -> Address | None:
     """The IP address of an X-Forwarded-For entry: bare, with a port, in brackets, with a zone; None if it is none.
 
     A zone means nothing on another machine and is dropped; an IPv4 address mapped into IPv6 is the IPv4 one.
@@ -78,7 +78,7 @@ def parse_node(value: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
         parsed = ipaddress.ip_address(text.partition("%")[0] if ":" in text else text)
     except ValueError:
         return None
-    return getattr(parsed, "ipv4_mapped", None) or parsed
+    return unmapped(parsed)
 
 
 def client_address(peer: str, chain: Sequence[bytes], trusted: TrustedPeers) -> str:
@@ -223,5 +223,5 @@ def _node(address: str) -> bytes:
 def _element(peer: str, scheme: bytes, host: bytes | None) -> bytes:
     element = b"for=%s;proto=%s" % (_node(peer), scheme)
     if host:
-        element += b";host=" + (host if TOKEN.fullmatch(host) else b'"%s"' % host)
+        element += b";host=" + (host if is_token(host) else b'"%s"' % host)
     return element

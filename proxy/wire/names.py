@@ -7,7 +7,8 @@ The memory is bounded: a client that invents names only makes its own requests s
 import re
 from enum import IntEnum
 
-TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+from proxy.wire.grammar import is_token
+
 _PLAIN = re.compile(rb"[0-9A-Za-z-]+")
 _REMEMBERED = 2048
 _LONGEST_REMEMBERED = 64
@@ -158,7 +159,7 @@ class Names(dict[bytes, Kind]):
         return kind
 
     def _classify(self, name: bytes) -> Kind:
-        if not TOKEN.fullmatch(name):
+        if not is_token(name):
             return Kind.INVALID
         if self._from_client and not _PLAIN.fullmatch(name):
             return Kind.UNUSUAL

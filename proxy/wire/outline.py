@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy.wire.fields import field_value
+from proxy.wire.grammar import is_token
 from proxy.wire.head import CRLF, END
-from proxy.wire.names import TOKEN
 from proxy.wire.request import RequestFields
 
 MOST = 1024
@@ -35,7 +35,7 @@ def outline(data: bytes) -> Outline:
     line = line.rstrip(b"\r")
     fields = outlined_fields(rest.replace(b"\r", b"").split(b"\n"))
     method, space, target = line.partition(b" ")
-    if not space or len(method) > _LONGEST_METHOD or not TOKEN.fullmatch(method):
+    if not space or len(method) > _LONGEST_METHOD or not is_token(method):
         return Outline(_UNREAD, shortened(line) or _UNREAD, 1, fields)
     before, _, version = target.rpartition(b" ")
     minor = _VERSIONS.get(version)

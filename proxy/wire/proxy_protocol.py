@@ -9,6 +9,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from proxy.wire.addresses import Address, unmapped
+
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 MAX_V1 = 107
 """Bytes of the longest line of version 1, its end included."""
@@ -23,8 +25,6 @@ _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
 _SIZES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
 _CHECKSUM = 0x03
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ProxyHeaderError(ValueError):
@@ -75,7 +75,7 @@ def _text_address(word: bytes, kind: type[Address]) -> str:
     try:
         if b"%" in word:
             raise ProxyHeaderError("address with a zone")
-        return _plain(kind(word.decode("ascii")))
+        return str(unmapped(kind(word.decode("ascii"))))
     except ValueError:
         raise ProxyHeaderError("address") from None
 
@@ -84,11 +84,6 @@ def _text_port(word: bytes) -> int:
     if not _PORT.fullmatch(word) or int(word) > 65535:
         raise ProxyHeaderError("port")
     return int(word)
-
-
-def _plain(address: Address) -> str:
-    """An IPv4 address that was mapped into IPv6 is the IPv4 address."""
-    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _parse_v2(data: bytes) -> tuple[Endpoints | None, int] | None:
@@ -117,7 +112,7 @@ def _binary_endpoints(block: bytes, family: int) -> Endpoints | None:
     if family not in (_TCP4, _TCP6):
         return None
     size = 4 if family == _TCP4 else 16
-    source, destination = (_plain(ipaddress.ip_address(block[at : at + size])) for at in (0, size))
+    source, destination = (str(unmapped(ipaddress.ip_address(block[at : at + size]))) for at in (0, size))
     ports = [int.from_bytes(block[at : at + 2], "big") for at in (2 * size, 2 * size + 2)]
     return Endpoints(source, ports[0], destination, ports[1])
 
@@ -171,11 +166,11 @@ def endpoints_of(client: str, peer: object, own: object) -> Endpoints | None:
     """
     if not client:
         return None
-    source = _plain(ipaddress.ip_address(client.partition("%")[0]))
+    source = str(unmapped(ipaddress.ip_address(client.partition("%")[0])))
     port = peer[1] if isinstance(peer, tuple) and peer[0] == client else 0
     if not isinstance(own, tuple):
         return Endpoints(source, port, "::" if ":" in source else "0.0.0.0", 0)
-    return Endpoints(source, port, _plain(ipaddress.ip_address(own[0].partition("%")[0])), own[1])
+    return Endpoints(source, port, str(unmapped(ipaddress.ip_address(own[0].partition("%")[0]))), own[1])
 
 
 def make_v1(endpoints: Endpoints | None) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.wire.authority import AUTHORITIES, Authority
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.target import has_dot_segment
 
 SLASH = 0x2F
@@ -22,8 +23,7 @@ _ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]*)(.*)")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
 
 # Request lines that were found valid: the addresses that most requests ask for are few. Emptied when full.
-_known_lines: dict[bytes, tuple[bytes, bytes, int]] = {}
-_MOST_REMEMBERED = 1024
+_known_lines: BoundedMemo[bytes, tuple[bytes, bytes, int]] = BoundedMemo(1024)
 _LONGEST_REMEMBERED = 256
 
 
@@ -89,9 +89,7 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
                 raise ExchangeError(errors.TARGET_PATH)
             return method, target, minor  # not remembered: with other settings it is refused
     if len(line) <= _LONGEST_REMEMBERED:
-        if len(_known_lines) >= _MOST_REMEMBERED:
-            _known_lines.clear()
-        _known_lines[line] = method, target, minor
+        _known_lines.remember(line, (method, target, minor))
     return method, target, minor
 
 

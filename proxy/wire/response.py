@@ -11,6 +11,7 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.wire.authentication import binds_connection
 from proxy.wire.head import CRLF, LINE_BYTES, may_trail, tokens
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.names import PROTECTED, RESPONSE_NAMES, Kind
 
 # A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
@@ -18,11 +19,8 @@ FORWARD, DROP, CONNECTION = Kind.FORWARD, Kind.DROP, Kind.CONNECTION
 CONTENT_LENGTH, CONTENT_TYPE, DATE = Kind.CONTENT_LENGTH, Kind.CONTENT_TYPE, Kind.DATE
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_statuses: dict[bytes, tuple[int, int, bytes]] = {}
-_MOST_STATUSES = 256
-_MOST_REMEMBERED = 4096
+_known_statuses: BoundedMemo[bytes, tuple[int, int, bytes]] = BoundedMemo(256)
 _LONGEST_REMEMBERED = 256
-_MOST_HEADS_REMEMBERED = 512
 _LONGEST_HEAD_REMEMBERED = 1024
 _NO_TOKENS: frozenset[bytes] = frozenset()
 _LONGEST_LENGTH = 19
@@ -133,7 +131,7 @@ def local_head(status: int, lines: list[bytes], length: int | None, *, private: 
     return head
 
 
-class _Lines(dict[bytes, tuple[Kind, bytes, bytes]]):
+class _Lines(BoundedMemo[bytes, tuple[Kind, bytes, bytes]]):
     """Raw field lines that were seen before: what the gateway does with each, its value, and the line that goes on.
 
     Most lines of an application's answers are the same from one answer to the next, so looking up a whole line saves
@@ -150,9 +148,7 @@ class _Lines(dict[bytes, tuple[Kind, bytes, bytes]]):
         else:
             found = (kind, value.strip(b" \t"), line)
         if len(line) <= _LONGEST_REMEMBERED and kind is not Kind.SET_COOKIE:
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[line] = found
+            self.remember(line, found)
         return found
 
 
@@ -167,8 +163,8 @@ def _mended(line: bytes) -> tuple[Kind, bytes, bytes]:
     return kind, spaced.strip(b" \t"), name + b":" + spaced.rstrip(b" \t")
 
 
-_known_lines = _Lines()
-_known_heads: dict[bytes, ResponseHead] = {}
+_known_lines = _Lines(4096)
+_known_heads: BoundedMemo[bytes, ResponseHead] = BoundedMemo(512)
 
 
 def parse_response_head(head: bytes) -> ResponseHead:
@@ -184,9 +180,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if response is None:
         response = _parse(head)
         if len(head) <= _LONGEST_HEAD_REMEMBERED and not response.private:
-            if len(_known_heads) >= _MOST_HEADS_REMEMBERED:
-                _known_heads.clear()
-            _known_heads[head] = response
+            _known_heads.remember(head, response)
     return response
 
 
@@ -240,7 +234,7 @@ def response_trailers(block: bytes, nominated: frozenset[bytes]) -> list[bytes]:
 
 def _status(line: bytes) -> tuple[int, int, bytes]:
     """Minor version, status and reason of a status line; the few that an application uses are remembered."""
-    known = _statuses.get(line)
+    known = _known_statuses.get(line)
     if known is not None:
         return known
     match = _STATUS_LINE.fullmatch(line.translate(_SPACED))
@@ -248,9 +242,7 @@ def _status(line: bytes) -> tuple[int, int, bytes]:
         raise _bad_response("status line")
     minor, status, reason = match.groups(b"")
     found = (int(minor), int(status), reason)
-    if len(_statuses) < _MOST_STATUSES and len(line) <= _LONGEST_REMEMBERED:
-        _statuses[line] = found
-    return found
+    return _known_statuses.remember(line, found) if len(line) <= _LONGEST_REMEMBERED else found
 
 
 def _bad_response(detail: str) -> ExchangeError:

@@ -9,7 +9,6 @@ was asked, in order, and parks it again.
       └──deadline, EOF   └──101──► left to the tunnel
 """
 
-import logging
 import socket
 from time import monotonic
 
@@ -22,6 +21,7 @@ from proxy.downstream.h1.writer import Ending
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
+from proxy.log import log
 from proxy.net.event_loop import NEVER, Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
 from proxy.net.tls_socket import TlsSocket
@@ -33,8 +33,6 @@ _MEMO_LIFE = 2.0
 """Seconds a parked connection remembers its client's fields; an idle one costs no more than its socket."""
 
 _LINGER_SECONDS = 30.0
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Connection(Reader):

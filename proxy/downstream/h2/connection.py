@@ -11,7 +11,6 @@ same exchange as HTTP/1 does: in the loop's callbacks, and in a greenlet of the 
 From ENDED and LEFT on every exchange is told that its client is gone; what it has sent before still goes out.
 """
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -23,6 +22,7 @@ from proxy.downstream.h2.reader import RequestReader
 from proxy.downstream.h2.states import CONNECTION_TRANSITIONS, ConnectionState
 from proxy.downstream.h2.stream import TUNNEL, ClientStream
 from proxy.errors import ExchangeError
+from proxy.log import log
 from proxy.net.event_loop import NEVER, Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
 from proxy.net.stream import Stream
@@ -51,8 +51,6 @@ _ENDING: Final = (ENDED, LINGERING, LEFT)
 
 _MOST_STALLED: Final = 8
 """Streams of one connection that may end because their client gave them no room, before it does if no other lives."""
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Connection(Stream):

@@ -6,7 +6,6 @@ EXCHANGE ──101──► TUNNEL ──its end──► CLOSED
   └──in all of them: reset, or the connection is gone──► GONE ──its exchange or tunnel has ended──► CLOSED
 """
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
@@ -26,6 +25,7 @@ from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.exchange.tunnel_side import Side
+from proxy.log import log
 from proxy.net.event_loop import NEVER
 from proxy.net.sockets import Socket
 from proxy.net.stream import Sink
@@ -46,8 +46,6 @@ from proxy.wire.response import ResponseHead
 _LINGER_SECONDS: Final = 30.0
 
 EXCHANGE, TUNNEL, LINGERING, GONE, CLOSED = StreamState  # found faster than an attribute of the enumeration
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Host(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from proxy.settings.values.kinds import Kind
-from proxy.settings.values.web import AUTHORITY, MOST, TOKEN, read_tokens, show_list
+from proxy.settings.values.web import AUTHORITY, MOST, is_name, read_tokens, show_list
 
 PLACEHOLDERS = ("user", "client", "scheme", "host", "method", "path", "rest", "query", "request_id", "upstream")
 """What a request's fields may name in braces; anything else in braces stands for itself."""
@@ -73,7 +73,7 @@ def _read(check: Callable[[str, str], None]) -> Callable[[Any], Fields]:
         if not isinstance(raw, dict) or len(raw) > MOST:
             raise ValueError('expected a table of field names and values, such as { X-Frame-Options = "DENY" }')
         for name, value in raw.items():
-            if not TOKEN.fullmatch(name):
+            if not is_name(name):
                 raise ValueError(f"'{name}' is not a valid field name (RFC 9110 section 5.6.2)")
             _check_not_reserved(name)
             if not isinstance(value, str) or not _VALUE.fullmatch(value):

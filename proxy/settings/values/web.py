@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.settings.values.kinds import OFF, Kind
+from proxy.wire.grammar import is_token
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
+_LONGEST_NAME = 128
 _PATH = re.compile(r"/[!-\"$-~]*")
 _RATE = re.compile(r"(\d{1,7})\s*/\s*([smh])")
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -67,6 +68,11 @@ class Trusted:
         return ", ".join([*map(str, self.networks), *(["unix"] if self.unix else [])]) or "none"
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a field, a cookie or a method: a token of bounded length."""
+    return text.isascii() and len(text) <= _LONGEST_NAME and is_token(text.encode()) is not None
+
+
 def _list(raw: Any, what: str) -> list[str]:
     if isinstance(raw, str):
         raw = [part for part in re.split(r"[,\s]+", raw) if part]
@@ -115,7 +121,7 @@ def _key(*kinds: str) -> Any:
 
     def read(raw: Any) -> Key:
         kind, _, name = raw.partition(":") if isinstance(raw, str) else ("", "", "")
-        if kind not in kinds or (kind in named) != bool(name) or (name and not TOKEN.fullmatch(name)):
+        if kind not in kinds or (kind in named) != bool(name) or (name and not is_name(name)):
             raise ValueError(fix)
         return Key(kind, name.lower() if kind == "header" else name)
 
@@ -125,13 +131,13 @@ def _key(*kinds: str) -> Any:
 def read_tokens(raw: Any) -> tuple[str, ...]:
     found = _list(raw, "a field name")
     for name in found:
-        if not TOKEN.fullmatch(name):
+        if not is_name(name):
             raise ValueError(f"'{name}' is not a valid name (RFC 9110 section 5.6.2)")
     return tuple(found)
 
 
 def _cookie(raw: Any) -> str:
-    if raw == "" or (isinstance(raw, str) and TOKEN.fullmatch(raw)):
+    if raw == "" or (isinstance(raw, str) and is_name(raw)):
         return str(raw)
     raise ValueError("expected a cookie's name: letters, digits, - and _")
 

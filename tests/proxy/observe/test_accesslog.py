@@ -168,7 +168,7 @@ def test_repeated_field_values_are_remembered_within_bounds() -> None:
     for form in (Combined(), Json()):
         for number in range(5000):
             form.line(ENTRY._replace(user_agent=b"agent %d" % number, target=b"/%d" % number, sent=number))
-        memories = [value for value in vars(form).values() if isinstance(value, accesslog._Memo)]
+        memories = [value for value in vars(form).values() if isinstance(value, accesslog._Texts)]
         assert [0 < len(memory) <= 1024 for memory in memories] == [True, True, True]
     assert len(accesslog._numbers) <= 4096
 

@@ -74,7 +74,7 @@ def test_a_host_without_its_port(text: bytes, host: bytes) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    monkeypatch.setattr(AUTHORITIES, "_most", 1)
     AUTHORITIES.clear()
     for text in (b"a", b"b", b"c" * 300):
         assert _named(text) is not None

@@ -83,7 +83,7 @@ def test_unix_sockets_are_trusted_only_if_named() -> None:
 
 
 def test_remembered_peers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forwarding, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(forwarding, "_MOST_PEERS", 2)
     peers = TrustedPeers(NETWORKS, unix=True)
     for last in range(5):
         assert peers.trusts(f"10.0.0.{last}")

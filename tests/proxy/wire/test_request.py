@@ -300,8 +300,8 @@ def test_many_short_fields_are_not_one_long_field() -> None:
 
 
 def test_remembered_request_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
     known = module._known_lines
+    monkeypatch.setattr(known, "_most", 1)
     known.clear()
     for target in (b"/a", b"/b", b"/b", b"/" + b"c" * 300):
         assert read(b"GET %s HTTP/1.1\r\nHost: a" % target).target == target

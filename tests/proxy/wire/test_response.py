@@ -183,18 +183,18 @@ def test_streams_and_upgrades_are_recognised() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_STATUSES", 0)
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
     known = module._known_lines
+    monkeypatch.setattr(known, "_most", 1)
+    monkeypatch.setattr(module._known_statuses, "_most", 1)
     known.clear()
     assert _read(b"A: 1\r\nB: 2\r\nC: " + b"3" * 300, b"HTTP/1.1 299 Never Seen Before").status == 299
     assert list(known) == [b"B: 2"]
-    assert b"HTTP/1.1 299 Never Seen Before" not in module._statuses
+    assert list(module._known_statuses) == [b"HTTP/1.1 299 Never Seen Before"]
 
 
 def test_a_head_that_comes_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_HEADS_REMEMBERED", 1)
     known = module._known_heads
+    monkeypatch.setattr(known, "_most", 1)
     known.clear()
     assert _read(b"A: 1") is _read(b"A: 1")
     assert _read(b"A: 2") is not _read(b"A: 2\r\nB: " + b"3" * 1100)
