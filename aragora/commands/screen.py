@@ -6,7 +6,6 @@ What agents and people wrote is shown as text: no markup of theirs is obeyed and
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aragora.debate import wording
-from aragora.debate.ballots import named
+from aragora.debate.narration import described
 from aragora.text import printable
 
 Row = dict[str, Any]
@@ -197,47 +196,6 @@ class Terminal:
             Text(self._state, style="dim"),
         )
         return Group(rows, bar)
-
-
-def described(message: Row) -> tuple[str, str]:
-    """An event in words: a heading and a text; both empty for what needs none."""
-    data: Row = message.get("data") or {}
-    agent = message.get("agent") or "a person"
-    match message["type"]:
-        case "round_start":
-            return f"Round {message['round']}", ""
-        case "agent_message":
-            return f"{agent} ({data.get('role', 'agent')})", str(data.get("content", ""))
-        case "critique":
-            severity = "" if data.get("severity") is None else f", severity {data['severity']}"
-            return f"{agent} on {data.get('target')}{severity}", named(_points(data), data.get("shown") or ())
-        case "vote":
-            share = f", {data['confidence']:.0%} sure" if isinstance(data.get("confidence"), int | float) else ""
-            reasoning = named(str(data.get("reasoning") or ""), data.get("shown") or ())
-            voter = f"{agent}, the judge," if data.get("judge") else agent
-            return f"{voter} votes for {data.get('choice')}{share}", reasoning
-        case "synthesis":
-            return f"{agent} sums up", str(data.get("answer") or "")
-        case "convergence":
-            return f"Answers are {data.get('similarity', 0):.0%} alike: {data.get('status', '')}", ""
-        case "agent_error":
-            again = "; it is asked again" if data.get("retry") else ""
-            return f"{agent} failed: {data.get('message') or data.get('kind')}{again}", ""
-        case "user_vote":
-            return f"A person votes for {data.get('choice')}", str(data.get("reasoning") or "")
-        case "user_suggestion":
-            return "A person suggests", str(data.get("text", ""))
-        case _:
-            return "", ""
-
-
-def _points(data: Row) -> str:
-    def points(name: str) -> Iterable[str]:
-        found = data.get(name)
-        return [f"- {point}" for point in found] if isinstance(found, list) else []
-
-    parts = [*points("issues"), *(["Suggestions:", *points("suggestions")] if data.get("suggestions") else [])]
-    return "\n".join([*parts, str(data.get("reasoning") or "")]).strip()
 
 
 def _details(debate: Row) -> list[tuple[str, str]]:

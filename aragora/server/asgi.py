@@ -147,7 +147,7 @@ async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     except AragoraError as error:
         context.error = error
     if wanted is not None:
-        start, content = await here.pool.run(_call, {**environ, "wsgi.input": io.BytesIO(b"")})
+        start, content = await here.pool.run(_call, {**environ, "wsgi.input": io.BytesIO(body)})
     if isinstance(content, Streamed):
         await _send_parts(start, content, send, here)
         return

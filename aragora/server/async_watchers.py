@@ -137,7 +137,10 @@ async def send_stream(
         except AragoraError as error:
             last = sent.failed(error)
         finally:
+            left = gone.done() and not source.ended
             gone.cancel()
+    if left:
+        await pool.run(sent.left)
     await send({"type": "http.response.body", "body": last, "more_body": False})
 
 

@@ -15,6 +15,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from aragora.debate.downloads import Format
 from aragora.server import build, models, queries
+from aragora.server.completions.request import ChatRequest
+from aragora.server.completions.response import Completion, Failure, ModelAnswer, ModelList
 from aragora.server.resources import Resource
 from aragora.service.requests import DebateChanges, NewDebate, NewProbe
 
@@ -29,8 +31,14 @@ REFUSALS = {
     409: "The debate has ended, or the Idempotency-Key was used for another request.",
     413: "The body is too long.",
     415: "The body does not say that it is JSON.",
+    502: "The debate ended without an answer, because its agents failed or its time was up.",
     429: "Too many watchers or debates, the debate is full, or the token has spent what it may on a day.",
     503: "Not available at the moment; try again after Retry-After.",
+}
+
+
+IDEMPOTENCY = {
+    "Idempotency-Key": "The same key of the same token with the same body makes one debate, however often it is sent."
 }
 
 
@@ -46,6 +54,7 @@ class Operation:
     refusals: tuple[int, ...] = ()
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    errors: type[BaseModel] = models.ErrorAnswer
     headers: dict[str, str] = field(default_factory=dict)
     is_open: bool = False
 
@@ -60,10 +69,7 @@ OPERATIONS = (
         (400, 409, 413, 415, 429),
         query=queries.CreateQuery,
         body=NewDebate,
-        headers={
-            "Idempotency-Key": "The same key of the same token with the same body makes one debate, however often it "
-            "is sent."
-        },
+        headers=IDEMPOTENCY,
     ),
     Operation(
         "get",
@@ -214,6 +220,19 @@ OPERATIONS = (
         body=NewProbe,
     ),
     Operation(
+        "post",
+        "/v1/chat/completions",
+        "createChatCompletion",
+        "OpenAI's chat completions: a council debates the last message and answers with its verdict.",
+        {200: Completion},
+        (400, 403, 404, 409, 413, 415, 429, 502),
+        body=ChatRequest,
+        headers=IDEMPOTENCY,
+        errors=Failure,
+    ),
+    Operation("get", "/v1/models", "listCouncils", "The councils that can be asked.", {200: ModelList}, errors=Failure),
+    Operation("get", "/v1/models/{name}", "getCouncil", "One of them.", {200: ModelAnswer}, (404,), errors=Failure),
+    Operation(
         "get", "/healthz", "isAlive", "Whether the process serves; asks nobody.", {200: models.Alive}, is_open=True
     ),
     Operation(
@@ -281,8 +300,9 @@ def document() -> dict[str, Any]:
 
 def _schemas() -> tuple[dict[type[BaseModel], dict[str, Any]], dict[str, Any]]:
     """A reference for each model, and the schemas they point to."""
-    wanted: dict[type[BaseModel], JsonSchemaMode] = {models.ErrorAnswer: "serialization"}
+    wanted: dict[type[BaseModel], JsonSchemaMode] = {}
     for operation in OPERATIONS:
+        wanted[operation.errors] = "serialization"
         if operation.body is not None:
             wanted[operation.body] = "validation"
         wanted.update({item: "serialization" for item in operation.answers.values() if isinstance(item, type)})
@@ -303,7 +323,7 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
     responses = {str(status): _answer(item, references) for status, item in operation.answers.items()}
     refusals = operation.refusals if operation.is_open else (*operation.refusals, 401, 403, 503)
     for status in sorted(refusals):
-        content = {"application/json": {"schema": references[models.ErrorAnswer]}}
+        content = {"application/json": {"schema": references[operation.errors]}}
         responses[str(status)] = {"description": REFUSALS[status], "content": content}
     described["responses"] = responses
     if parameters:
@@ -311,7 +331,7 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
     if operation.name == "createDebate":
         location = {"description": "Address of the debate.", "schema": {"type": "string"}}
         responses["202"]["headers"] = {"Location": location}
-    if operation.name == "listEvents":
+    if operation.name in ("listEvents", "createChatCompletion"):
         responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return described
 
@@ -331,6 +351,8 @@ def _answer(item: type[BaseModel] | str | None, references: dict[type[BaseModel]
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     if "{key}" in path:
         yield {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
+    if "{name}" in path:
+        yield {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "examples": ["aragora"]}}
     if "{debate_id}" in path:
         debate = {"type": "string", "examples": ["adhoc_0123456789abcdef0123456789"]}
         yield {"name": "debate_id", "in": "path", "required": True, "schema": debate}

@@ -3,10 +3,12 @@
 import json
 import logging
 import traceback
+from typing import Any
 
 import falcon
 
 from aragora import errors
+from aragora.server.completions import errors as completion_errors
 from aragora.server.context import RequestContext
 
 log = logging.getLogger("aragora.server")
@@ -56,7 +58,7 @@ def reply(req: falcon.Request, resp: falcon.Response, error: BaseException) -> N
         resp.set_header("Retry-After", str(RETRY_UNAVAILABLE_SECONDS))
     if resp.status_code == 401:
         resp.set_header("WWW-Authenticate", "Bearer")
-    write(resp, body)
+    write(resp, _shaped(req, resp, body))
 
 
 def reply_refusal(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
@@ -68,7 +70,13 @@ def reply_refusal(req: falcon.Request, resp: falcon.Response, error: falcon.HTTP
     resp.status = error.status_code
     for name, value in dict(error.headers or {}).items():
         resp.set_header(name, value)
-    write(resp, {"error": {"code": code, "message": message, "trace_id": RequestContext.of(req.env).request_id}})
+    body = {"error": {"code": code, "message": message, "trace_id": RequestContext.of(req.env).request_id}}
+    write(resp, _shaped(req, resp, body))
+
+
+def _shaped(req: falcon.Request, resp: falcon.Response, body: dict[str, Any]) -> dict[str, Any]:
+    """The error in the form that clients of this address read."""
+    return completion_errors.shaped(body, resp.status_code) if completion_errors.concerns(req.path) else body
 
 
 def write(resp: falcon.Response, body: object) -> None:

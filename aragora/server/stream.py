@@ -86,6 +86,9 @@ class ServerSent(Protocol):
     def cut_short(self) -> bytes:
         """What is sent last when this process drains."""
 
+    def left(self) -> None:
+        """Called when the client has left before the end; may ask the store."""
+
 
 SSE_HEARTBEAT = b": heartbeat\n\n"
 
@@ -142,6 +145,9 @@ class DebateEvents:
         """Nothing: an EventSource connects again."""
         return b""
 
+    def left(self) -> None:
+        """Nothing: the debate goes on without its watchers."""
+
 
 class EventStream:
     """A stream as WSGI wants it: an iterator of bytes that is closed in the end.
@@ -153,6 +159,7 @@ class EventStream:
         self._watchers = watchers
         self._sent = sent
         self._changed = threading.Event()
+        self._over = False
         self._watch = ExitStack()
         self._source = self._watch.enter_context(sent.watching(watchers, self._changed.set))
 
@@ -167,11 +174,14 @@ class EventStream:
                 last = self._sent.cut_short()
         except AragoraError as error:
             last = self._sent.failed(error)
-        finally:
-            self.close()
+        self._over = True
+        self.close()
         if last:
             yield last
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Watch no longer; called by the server in any case, and again behind the end."""
         self._watch.close()
+        if not self._over:
+            self._over = True
+            self._sent.left()

@@ -26,12 +26,16 @@ class Watchers:
     def __len__(self) -> int:
         return len(self._wakes)
 
+    def demand_room(self) -> None:
+        """Raise `TooManyRequests` if nobody more would be admitted."""
+        if len(self._wakes) >= self.limit:
+            raise TooManyRequests(f"{self.limit} watchers are connected to this process", retry_after=RETRY_SECONDS)
+
     @contextmanager
     def admit(self, wake: Callable[[], None]) -> Iterator[None]:
         """Count one watcher while the block runs; raises `TooManyRequests` above the limit."""
         with self._lock:
-            if len(self._wakes) >= self.limit:
-                raise TooManyRequests(f"{self.limit} watchers are connected to this process", retry_after=RETRY_SECONDS)
+            self.demand_room()
             number = self._next
             self._next += 1
             self._wakes[number] = wake

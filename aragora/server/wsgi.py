@@ -16,6 +16,7 @@ import falcon
 
 from aragora.errors import AragoraError, NotFound
 from aragora.server import auth, console, handshake, health, openapi, problems, process, resources, websocket
+from aragora.server.completions import resources as completions
 from aragora.server.context import UNNAMED, RequestContext
 from aragora.service import STRANGER
 
@@ -105,6 +106,9 @@ def routes() -> dict[str, object]:
         "/api/agents/availability": resources.AgentAvailability(),
         "/api/agents/models": resources.Models(),
         "/api/agents/ask": resources.Probe(),
+        "/v1/chat/completions": completions.ChatCompletions(),
+        "/v1/models": completions.Models(),
+        "/v1/models/{name}": completions.Model(),
         "/api/openapi.json": openapi.Document(),
         "/api/docs": console.Page("docs.html"),
         "/healthz": health.Alive(),
