@@ -8,6 +8,7 @@ from importlib import import_module
 
 from aragora.commands.exit_codes import FAILED, INTERRUPTED, USAGE, Parser, UsageError
 from aragora.errors import AragoraError, SettingsError
+from aragora.server.build import version
 from aragora.settings import Settings, load, unknown
 
 Run = Callable[[argparse.Namespace, Settings], int]
@@ -29,6 +30,8 @@ COMMANDS = {
     "models": ("models", "list the models that providers offer"),
     "tokens": ("tokens", "make, list, renew and remove API tokens, with scopes and limits"),
     "serve": ("serve", "serve for development, reloading changed code"),
+    "start": ("start", "serve for production: gunicorn with the configuration that came with this program"),
+    "gunicorn-config": ("start", "print where that configuration lies"),
     "doctor": ("doctor", "check everything the service needs, and say what to do"),
     "migrate": ("maintenance", "bring the database's tables up to date"),
     "backup": ("maintenance", "copy the database while the service runs; verified"),
@@ -44,18 +47,23 @@ def parser(chosen: str | None) -> Parser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"aragora {version()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == chosen:
-            getattr(import_module(f"aragora.commands.{module}"), f"add_{name}")(command)
+            getattr(import_module(f"aragora.commands.{module}"), f"add_{name.replace('-', '_')}")(command)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
+    options: list[str] = []
+    if words[:1] == ["start"] and words[1:] not in (["-h"], ["--help"]):
+        words, options = words[:1], words[1:]  # gunicorn's, which argparse would take for its own
     given = parser(words[0] if words else None).parse_args(words)
+    given.options = options
     try:
         if given.command == "doctor":
             # It looks at the settings itself, also at those that do not fit.

@@ -10,6 +10,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,7 +80,18 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
     if rest:
         raise _UsageError(f"{rest[0]}: not understood; {_fix(rest[0])}")
     settings = load(flags, _config(flags))
+    _refuse_namesake()
     return serve(settings, flags)
+
+
+def _refuse_namesake() -> None:
+    """Whichever was installed last of two distributions with a package `proxy` has overwritten files of the other."""
+    with suppress(metadata.PackageNotFoundError):
+        found = metadata.distribution("proxy.py")
+        raise _UsageError(
+            f"proxy.py {found.version} is installed in {sys.prefix} too, and its package is called proxy as well: "
+            "give one of them an environment of its own, then install this one again"
+        )
 
 
 def _fix(word: str) -> str:

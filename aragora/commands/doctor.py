@@ -195,7 +195,9 @@ def _redis(settings: Settings, production: bool) -> Iterator[Finding]:
     try:
         import redis
     except ImportError:
-        yield Finding("redis", "failure", "ARAGORA_REDIS_URL is set, its client is missing", "install aragora[redis]")
+        yield Finding(
+            "redis", "failure", "ARAGORA_REDIS_URL is set, its client is missing", "install aragora-gateway[redis]"
+        )
         return
     try:
         with redis.Redis.from_url(settings.redis_url, socket_timeout=WAIT, socket_connect_timeout=WAIT) as client:

@@ -12,7 +12,7 @@ import aragora
 def version() -> str:
     """The version of the installed package, or that it is not installed."""
     try:
-        return metadata.version("aragora")
+        return metadata.version("aragora-gateway")
     except metadata.PackageNotFoundError:
         return "not installed"
 

@@ -159,7 +159,9 @@ def libraries() -> frozenset[tuple[str, str]]:
     """The installed libraries and their versions, as they are on the disk now."""
     from importlib import metadata
 
-    return frozenset((found.name, found.version) for found in metadata.distributions() if found.name != "aragora")
+    return frozenset(
+        (found.name, found.version) for found in metadata.distributions() if found.name != "aragora-gateway"
+    )
 
 
 def on_starting(server: Any) -> None:

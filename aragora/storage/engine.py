@@ -229,7 +229,7 @@ def _postgresql(settings: Settings) -> Database:
     try:
         import psycopg  # noqa: F401
     except ImportError:
-        raise SettingsError("DATABASE_URL names PostgreSQL: install aragora[postgres]") from None
+        raise SettingsError("DATABASE_URL names PostgreSQL: install aragora-gateway[postgres]") from None
     try:
         url = sa.make_url(settings.database_url).set(drivername="postgresql+psycopg")
     except (SQLAlchemyError, ValueError):

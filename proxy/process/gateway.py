@@ -44,7 +44,7 @@ _HEARTBEAT = 30  # seconds without a sign of life until the master kills a worke
 def version() -> str:
     """The installed version, or "source" when run from a clone that was never installed."""
     try:
-        return metadata.version("aragora")
+        return metadata.version("aragora-gateway")
     except metadata.PackageNotFoundError:
         return "source"
 

@@ -34,7 +34,7 @@ class RedisChannel:
         try:
             import redis
         except ImportError:
-            raise SettingsError("ARAGORA_REDIS_URL names Redis: install aragora[redis]") from None
+            raise SettingsError("ARAGORA_REDIS_URL names Redis: install aragora-gateway[redis]") from None
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 

@@ -287,7 +287,7 @@ def test_doctor_has_the_gateway_examine_its_file(environ: dict[str, str], tmp_pa
 
     good = 'upstream = "127.0.0.1:8080"\n'
     bad = findings(good + 'bind = "0.0.0.0:8000"\naccess_log = "off"\n', code=1)
-    for rule in ("no rate is set", "public addresses without TLS", "access_log is off"):
+    for rule in ("rate: not set", "without TLS", "access_log is off"):
         assert rule in bad
     assert "upstream" in findings('upstream = "x"\n', code=1)
     assert "rate limits and access log are set" in findings(good + 'rate = "20/s"\n', code=0)
