@@ -19,7 +19,10 @@ settings: environment variables, see docs/reference/settings.md; ARAGORA_URL and
 
 # A command's module is loaded when it is the one that runs.
 COMMANDS = {
-    "ask": ("debates", "begin a debate and watch it"),
+    "ask": ("asking", "begin a debate and watch it"),
+    "follow-up": ("asking", "debate a further question, knowing what a debate came to"),
+    "fork": ("asking", "hold a debate again with changes, knowing what it came to"),
+    "ask-again": ("asking", "go on where a debate first failed, with what was said until then"),
     "watch": ("debates", "watch a debate, from its beginning"),
     "list": ("debates", "list debates, newest first"),
     "export": ("debates", "download a debate"),

@@ -47,6 +47,10 @@ class Client:
         """Begin a debate."""
         return self._json("POST", "/api/debates", json=body)
 
+    def descend(self, debate_id: str, relation: str, body: Row) -> Row:
+        """Begin a debate that comes of another: `follow-up`, `fork` or `ask-again`."""
+        return self._json("POST", f"/api/debates/{quote(debate_id, safe='')}/{relation}", json=body)
+
     def estimate(self, body: Row) -> Row:
         """What a debate would take."""
         return self._json("POST", "/api/debates/estimate", json=body)

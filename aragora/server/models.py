@@ -12,6 +12,7 @@ from aragora.debate.events import EventType
 from aragora.debate.spec import ConsensusMode
 from aragora.debate.status import Status
 from aragora.server.verdicts import Verdict
+from aragora.storage import Relation
 
 
 class Problem(BaseModel):
@@ -86,6 +87,13 @@ class Budget(BaseModel):
     questions: int | None
 
 
+class Parent(BaseModel):
+    """What a debate came of; that one may be gone."""
+
+    id: str
+    relation: Relation
+
+
 class DebateSummary(BaseModel):
     """A debate without what was said in it. Times are ISO 8601 in UTC."""
 
@@ -94,7 +102,8 @@ class DebateSummary(BaseModel):
     slug: str
     task: str
     title: str
-    context: str
+    context: str = Field(description="In lists, its beginning.")
+    context_length: int = Field(description="Characters of the whole.")
     agents: list[str] = Field(description="Their names in this debate.")
     consensus: ConsensusMode = Field(description="How it is decided.")
     threshold: float | None
@@ -114,6 +123,7 @@ class DebateSummary(BaseModel):
     owner: str | None = Field(
         description="Name of the token that made it, empty where none was needed; null for those it does not belong to."
     )
+    parent: Parent | None = Field(description="The debate that it came of.")
     share: str | None = Field(description="Address of its share link on this server, for its owner.")
     is_public: bool = Field(description="Whether it may be read without a token, by whoever knows its id.")
     metadata: dict[str, Any]

@@ -18,6 +18,7 @@ from aragora.server import build, models, queries
 from aragora.server.completions.request import ChatRequest
 from aragora.server.completions.response import Completion, Failure, ModelAnswer, ModelList
 from aragora.server.resources import Resource
+from aragora.service.lineage import AskAgain, FollowUp, Fork
 from aragora.service.requests import DebateChanges, NewDebate, NewProbe
 
 DEBATE = "/api/debates/{debate_id}"
@@ -28,7 +29,7 @@ REFUSALS = {
     403: "The token may not do this, or the host is not served without a token.",
     404: "No such debate.",
     405: "This address does not take this method.",
-    409: "The debate has ended, or the Idempotency-Key was used for another request.",
+    409: "The debate has ended, or has not; or the Idempotency-Key was used for another request.",
     413: "The body is too long.",
     415: "The body does not say that it is JSON.",
     502: "The debate ended without an answer, because its agents failed or its time was up.",
@@ -144,6 +145,24 @@ OPERATIONS = (
         {200: ", ".join(EXPORTS)},
         (400, 404),
         query=queries.ExportQuery,
+    ),
+    *(
+        Operation(
+            "post",
+            f"{DEBATE}/{path}",
+            name,
+            summary,
+            {202: models.Created, 200: models.Debate},
+            (400, 404, 409, 413, 415, 429),
+            query=queries.CreateQuery,
+            body=asked,
+            headers=IDEMPOTENCY,
+        )
+        for path, name, asked, summary in (
+            ("follow-up", "followUpDebate", FollowUp, "Debate a further question, knowing what this debate came to."),
+            ("fork", "forkDebate", Fork, "Debate the same with changes, knowing what this debate came to."),
+            ("ask-again", "askAgain", AskAgain, "Go on where this debate first failed, with what was said until then."),
+        )
     ),
     Operation(
         "get", f"{DEBATE}/usage", "getUsage", "What the debate took, and each agent.", {200: models.UsageAnswer}, (404,)
@@ -328,7 +347,7 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
     described["responses"] = responses
     if parameters:
         responses["414"] = {"description": "The address is too long; answered by the server, before the application."}
-    if operation.name == "createDebate":
+    if models.Created in operation.answers.values():
         location = {"description": "Address of the debate.", "schema": {"type": "string"}}
         responses["202"]["headers"] = {"Location": location}
     if operation.name in ("listEvents", "createChatCompletion"):

@@ -44,6 +44,7 @@ class ListQuery(Query):
     )
     status: Status | None = None
     q: Text | None = Field(None, description="Words of the question or title.")
+    parent: Text | None = Field(None, description="Debates that came of the one with this id.")
 
 
 class MessagesQuery(Query):

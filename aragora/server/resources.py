@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -78,6 +78,28 @@ def portions(parts: Iterator[bytes]) -> Iterator[bytes]:
         yield bytes(portion)
 
 
+def answer_begun(
+    req: falcon.Request, resp: falcon.Response, begin: Callable[[falcon.Request, Debates], DebateRecord]
+) -> None:
+    """Begin a debate and answer 202; or 200 with the finished one when `?wait=` was long enough."""
+    wait = queries.parse(queries.CreateQuery, req).wait
+    debates = debates_of(req)
+    waited = RequestContext.of(req.env).outcome
+    record = begin(req, debates) if waited is None else debates.get(waited.debate_id)
+    resp.set_header("Location", f"/api/debates/{record.id}")
+    if wait > 0 and not record.ended and waited is None:
+        waited = waiting.wait(req, stream.Wait(debates, record.id, wait))
+        if waited is None:
+            return
+        record = debates.get(record.id)
+    if wait > 0 and record.ended:
+        answer(resp, models.Debate, debates.view(record.id))
+        return
+    resp.status = falcon.HTTP_202
+    created = {"debate_id": record.id, "status": record.status, "task": record.spec.question}
+    answer(resp, models.Created, created)
+
+
 class Resource:
     """HEAD is GET without a body, everywhere (RFC 9110 section 9.3.2)."""
 
@@ -94,22 +116,7 @@ class DebateCollection(Resource):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin a debate: 202, or 200 with the finished one when `?wait=` was long enough."""
-        wait = queries.parse(queries.CreateQuery, req).wait
-        debates = debates_of(req)
-        waited = RequestContext.of(req.env).outcome
-        record = self._create(req, debates) if waited is None else debates.get(waited.debate_id)
-        resp.set_header("Location", f"/api/debates/{record.id}")
-        if wait > 0 and not record.ended and waited is None:
-            waited = waiting.wait(req, stream.Wait(debates, record.id, wait))
-            if waited is None:
-                return
-            record = debates.get(record.id)
-        if wait > 0 and record.ended:
-            answer(resp, models.Debate, debates.view(record.id))
-            return
-        resp.status = falcon.HTTP_202
-        created = {"debate_id": record.id, "status": record.status, "task": record.spec.question}
-        answer(resp, models.Created, created)
+        answer_begun(req, resp, self._create)
 
     def _create(self, req: falcon.Request, debates: Debates) -> DebateRecord:
         new = NewDebate.parse(body.read(req, process.current().settings.max_body))
@@ -119,8 +126,8 @@ class DebateCollection(Resource):
         """A page of debates, newest first."""
         debates = debates_of(req)
         query = queries.parse(queries.ListQuery, req)
-        page = debates.page(query.limit, query.cursor, query.status, query.q)
-        rows = map(debates.summary, page.debates)
+        page = debates.page(query.limit, query.cursor, query.status, query.q, query.parent)
+        rows = map(debates.listed, page.debates)
         answer_list(req, resp, ("debates", models.DebateSummary, rows), next_cursor=page.next_cursor)
 
 

@@ -15,7 +15,18 @@ from typing import Any
 import falcon
 
 from aragora.errors import AragoraError, NotFound
-from aragora.server import auth, console, handshake, health, openapi, problems, process, resources, websocket
+from aragora.server import (
+    auth,
+    console,
+    descendants,
+    handshake,
+    health,
+    openapi,
+    problems,
+    process,
+    resources,
+    websocket,
+)
 from aragora.server.completions import resources as completions
 from aragora.server.context import UNNAMED, RequestContext
 from aragora.service import STRANGER
@@ -96,6 +107,9 @@ def routes() -> dict[str, object]:
         f"{item}/votes": resources.Votes(),
         f"{item}/critiques": resources.Critiques(),
         f"{item}/export/{{form}}": resources.Export(),
+        f"{item}/follow-up": descendants.FOLLOW_UP,
+        f"{item}/fork": descendants.FORK,
+        f"{item}/ask-again": descendants.ASK_AGAIN,
         f"{item}/usage": resources.Usage(),
         f"{item}/share": resources.Share(),
         "/api/debates/estimate": resources.Estimation(),

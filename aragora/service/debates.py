@@ -2,9 +2,8 @@
 
 import copy
 import hashlib
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aragora.agents import AgentInfo, available
@@ -14,6 +13,7 @@ from aragora.debate import engine
 from aragora.debate.downloads import Format, Table
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import (
+    CONTEXT_IN_LISTS,
     DAYS_DEFAULT,
     DEBATES_PAGE,
     DEBATES_PAGE_DEFAULT,
@@ -27,8 +27,7 @@ from aragora.debate.limits import (
     MOST_EVENTS,
     MOST_OFFSET,
 )
-from aragora.debate.phases import Office
-from aragora.debate.spec import AgentSpec, DebateSpec
+from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 from aragora.errors import (
     DebateEnded,
@@ -41,13 +40,13 @@ from aragora.errors import (
     ValidationFailed,
 )
 from aragora.service import views
+from aragora.service.drafting import draft, least, own_key
 from aragora.service.estimates import Estimate, estimate
 from aragora.service.exports import Export, Sheet, export
-from aragora.service.participants import participants
 from aragora.service.policy import EVERYTHING, Policy
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
-from aragora.service.requests import DebateChanges, NewDebate, is_storable
-from aragora.storage import ChangeFeed, DebateRecord, Hold, Page, Scope, Store, Subscription
+from aragora.service.requests import DebateChanges, NewDebate, Request, is_storable
+from aragora.storage import ChangeFeed, DebateRecord, Origin, Page, Scope, Store, Subscription
 from aragora.storage.ledger import DAY, day_of
 from aragora.storage.rows import no_such
 
@@ -86,61 +85,51 @@ class Debates:
         (unknown agent, missing credentials, model or size not allowed), Conflict (the key was used for another
         request), TooManyRequests (the caller has begun, or spent, as much as it may), Forbidden.
         """
+        return self.begin(self.draft(new), new, new, idempotency_key=idempotency_key)
+
+    def begin(
+        self,
+        spec: DebateSpec,
+        new: NewDebate,
+        asked: Request,
+        *,
+        idempotency_key: str | None = None,
+        origin: Origin | None = None,
+    ) -> DebateRecord:
+        """Store a debate by these rules, which come of `new`; raises what `create` does.
+
+        `origin` is the debate that this one comes of, and `asked` what was really asked for, by which a second request
+        with the same idempotency key is known.
+        """
         self.principal.demand(Scope.CREATE)
         if idempotency_key is not None and not (
             1 <= len(idempotency_key) <= LONGEST_KEY and is_storable(idempotency_key)
         ):
             raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {LONGEST_KEY} characters"))
-        spec = self._spec(new)
-        body = new.model_dump_json(exclude_defaults=True) if idempotency_key is not None else ""
+        fingerprint = asked.model_dump_json(exclude_defaults=True)
+        if origin is not None:
+            fingerprint += f" {origin.relation} {origin.parent_id}"
         record = self.store.create(
             spec,
             title=new.title,
             metadata=new.metadata,
-            idempotency_key=_own(idempotency_key, self.principal.key),
-            request_hash=hashlib.sha256(body.encode()).hexdigest() if body else None,
+            idempotency_key=own_key(idempotency_key, self.principal),
+            request_hash=hashlib.sha256(fingerprint.encode()).hexdigest() if idempotency_key is not None else None,
             owner=self.principal.name,
             limits=self.principal.limits,
-            least=self._least(spec),
+            least=least(spec, self._meter),
+            origin=origin,
         )
         self.feed.publish_work()
         return record
 
     def estimate(self, new: NewDebate) -> Estimate:
         """What the debate would take; nothing is stored and nobody is asked. Raises ValidationFailed."""
-        return estimate(self._spec(new), self._meter)
+        return estimate(self.draft(new), self._meter)
 
-    def _spec(self, new: NewDebate) -> DebateSpec:
-        allowed = (self._policy.models, self.principal.models)
-        agents = participants(new.agents, self.agents_environ, self._meter, allowed)
-        models = sum(self._meter.is_counted(agent) for agent in agents)
-        if models * new.rounds > self._policy.agent_rounds:
-            most = self._policy.agent_rounds
-            raise ValidationFailed.of(Problem("rounds", f"{models} models x {new.rounds} rounds, at most {most}"))
-        try:
-            return DebateSpec(
-                question=new.question,
-                agents=agents,
-                rounds=new.rounds,
-                consensus=new.consensus,
-                threshold=new.threshold,
-                context=new.context,
-                early_stop=new.early_stop,
-                timeout=new.timeout,
-                budget=self._policy.bounded(new.budget),
-                criteria=new.criteria,
-                synthesis=_has_chairman(agents) if new.synthesis is None else new.synthesis,
-                secret=secrets.token_hex(16),
-            )
-        except ValueError as error:
-            field, _, problem = str(error).partition(": ")
-            raise ValidationFailed.of(Problem(field, problem)) from None
-
-    def _least(self, spec: DebateSpec) -> Hold | None:
-        """What the first question takes at the very least; None where none takes anything."""
-        counted = [agent for agent in spec.agents if self._meter.is_counted(agent)]
-        costs = any(self._meter.price(agent).output for agent in counted)
-        return Hold(1, int(costs)) if counted else None
+    def draft(self, new: NewDebate) -> DebateSpec:
+        """The rules of the debate that is asked for; raises ValidationFailed."""
+        return draft(new, self.agents_environ, self._meter, self._policy, self.principal)
 
     def get(self, debate_id: str) -> DebateRecord:
         """One debate; to callers who may not see it there is none."""
@@ -173,6 +162,11 @@ class Debates:
         found, _ = self.store.select(record.id, [EventType.CONSENSUS], 1) if record.ended else ([], 0)
         return found[0] if found else None
 
+    def listed(self, record: DebateRecord) -> views.Row:
+        """The debate as lists show it: with the beginning of its context, which may be long."""
+        found = self.summary(record)
+        return found | {"context": found["context"][:CONTEXT_IN_LISTS]}
+
     def summary(self, record: DebateRecord) -> views.Row:
         """The debate as the caller may see it, without what was said."""
         return views.debate(record, owned=self.principal.owns(record))
@@ -183,6 +177,7 @@ class Debates:
         cursor: str | None = None,
         status: Status | None = None,
         q: str | None = None,
+        parent: str | None = None,
     ) -> Page:
         """Debates, newest first; raises ValidationFailed, and BadRequest for a broken cursor."""
         if not 1 <= limit <= DEBATES_PAGE:
@@ -190,7 +185,7 @@ class Debates:
         if q is not None and len(q) > LONGEST_SEARCH:
             raise ValidationFailed.of(Problem("q", f"at most {LONGEST_SEARCH} characters"))
         self.principal.demand(Scope.READ)
-        return self.store.page(limit, cursor, status, q, self.principal.reads)
+        return self.store.page(limit, cursor, status, q, self.principal.reads, parent)
 
     def update(self, debate_id: str, changes: DebateChanges) -> DebateRecord:
         """Change title, metadata or is_public."""
@@ -268,17 +263,17 @@ class Debates:
     def share(self, debate_id: str) -> DebateRecord:
         """Give the debate an address at which everybody may read it; a second call changes nothing."""
         self._own(debate_id)
-        self.store.share(debate_id)
+        self.store.shares.add(debate_id)
         return self.store.get(debate_id)
 
     def unshare(self, debate_id: str) -> None:
         """Withdraw that address for good."""
         self._own(debate_id)
-        self.store.unshare(debate_id)
+        self.store.shares.remove(debate_id)
 
     def shared(self, key: str) -> views.Row:
         """The debate that is shared under this key, with whoever has it; raises NotFound."""
-        record = self.store.shared(key)
+        record = self.store.shares.find(key)
         found = views.shared(record) | {"verdict": views.verdict(self._consensus(record), owned=False)}
         found["messages"] = list(views.messages(self.store.each(record, [EventType.AGENT_MESSAGE])))
         found["critiques"] = list(views.findings(self.store.each(record, [EventType.CRITIQUE])))
@@ -288,7 +283,7 @@ class Debates:
 
     def shared_page(self, key: str) -> Export:
         """The same as an HTML page; raises NotFound."""
-        record = self.store.shared(key)
+        record = self.store.shares.find(key)
         said = views.messages(self.store.each(record, [EventType.AGENT_MESSAGE]))
         shown = views.shared(record) | {"verdict": views.verdict(self._consensus(record), owned=False)}
         return export(Sheet(shown, Table.MESSAGES, said), Format.HTML)
@@ -368,14 +363,3 @@ class Debates:
             watch.close()
             raise
         return watch
-
-
-def _has_chairman(agents: Sequence[AgentSpec]) -> bool:
-    return any((agent.role or "").strip().casefold() == Office.CHAIRMAN for agent in agents)
-
-
-def _own(key: str | None, caller: str) -> str | None:
-    """The key as it is stored: beside those of other callers, and of one length."""
-    if key is None or not caller:
-        return key
-    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()

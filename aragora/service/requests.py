@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -48,11 +48,27 @@ Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 # A caller writes its name, which strict models would refuse.
 Mode = Annotated[ConsensusMode, Field(strict=False)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.LONGEST_TITLE)]
+QuestionText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=limits.SHORTEST_QUESTION, max_length=limits.LONGEST_QUESTION),
+]
 AgentType = Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_NAME)]
 
 
-class _Model(BaseModel):
+class Request(BaseModel):
+    """A body: unknown members, and texts that cannot be stored, are refused."""
+
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    @classmethod
+    def parse(cls, body: object) -> Self:
+        """The request in `body`; raises `ValidationFailed` naming each field."""
+        if not isinstance(body, Mapping):
+            raise ValidationFailed.of(Problem("", "the body must be a JSON object"))
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise ValidationFailed.of(*problems(error)) from None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -63,7 +79,7 @@ class _Model(BaseModel):
         return value
 
 
-class NewAgent(_Model):
+class NewAgent(Request):
     """One participant: which kind of agent, and how it appears."""
 
     type: AgentType
@@ -82,7 +98,7 @@ Participant = Annotated[
 ]
 
 
-class NewBudget(_Model):
+class NewBudget(Request):
     """The most that the debate may take; what is left out is bounded by the server's settings alone."""
 
     money: Annotated[float, Field(gt=0, le=limits.MOST_MONEY)] | None = Field(
@@ -94,15 +110,10 @@ class NewBudget(_Model):
     questions: Annotated[int, Field(ge=1, le=limits.MOST_QUESTIONS)] | None = None
 
 
-class NewDebate(_Model):
+class NewDebate(Request):
     """The body of `POST /api/debates`."""
 
-    question: Annotated[
-        str,
-        StringConstraints(
-            strip_whitespace=True, min_length=limits.SHORTEST_QUESTION, max_length=limits.LONGEST_QUESTION
-        ),
-    ] = Field(
+    question: QuestionText = Field(
         validation_alias=AliasChoices("question", "task"),
         description="what is argued; `task` is an alias",
     )
@@ -136,25 +147,15 @@ class NewDebate(_Model):
     title: Title | None = None
     metadata: Metadata = Field(default_factory=dict)
 
-    @classmethod
-    def parse(cls, body: object) -> "NewDebate":
-        """The request in `body`; raises `ValidationFailed` naming each field."""
-        return _parse(cls, body)
 
-
-class NewProbe(_Model):
+class NewProbe(Request):
     """The body of `POST /api/agents/ask`: which model is to say one word; by default that of the settings."""
 
     type: AgentType
     model: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_MODEL)] | None = None
 
-    @classmethod
-    def parse(cls, body: object) -> "NewProbe":
-        """The request in `body`; raises `ValidationFailed` naming each field."""
-        return _parse(cls, body)
 
-
-class DebateChanges(_Model):
+class DebateChanges(Request):
     """The body of `PATCH /api/debates/{id}`; what is left out stays."""
 
     title: Title | None = None
@@ -162,23 +163,6 @@ class DebateChanges(_Model):
     is_public: bool | None = Field(
         default=None, description="whether it may be read without a token, by whoever knows its id"
     )
-
-    @classmethod
-    def parse(cls, body: object) -> "DebateChanges":
-        """The changes in `body`; raises `ValidationFailed` naming each field."""
-        return _parse(cls, body)
-
-
-_Request = TypeVar("_Request", bound=BaseModel)
-
-
-def _parse(model: type[_Request], body: object) -> _Request:
-    if not isinstance(body, Mapping):
-        raise ValidationFailed.of(Problem("", "the body must be a JSON object"))
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        raise ValidationFailed.of(*problems(error)) from None
 
 
 def problems(error: ValidationError) -> list[Problem]:

@@ -5,7 +5,18 @@ from aragora.storage.changes import ChangeFeed, FeedStatus
 from aragora.storage.engine import load_driver
 from aragora.storage.leases import Backlog
 from aragora.storage.ledger import Granted, Hold, Settlement, Shortage
-from aragora.storage.records import ApiToken, DayOfSpending, DebateRecord, Lease, Limits, Page, Scope, Spending
+from aragora.storage.records import (
+    ApiToken,
+    DayOfSpending,
+    DebateRecord,
+    Lease,
+    Limits,
+    Origin,
+    Page,
+    Relation,
+    Scope,
+    Spending,
+)
 from aragora.storage.store import Store
 from aragora.storage.topic import Subscription
 from aragora.storage.words import Piece
@@ -22,8 +33,10 @@ __all__ = [
     "LastBackup",
     "Lease",
     "Limits",
+    "Origin",
     "Page",
     "Piece",
+    "Relation",
     "Scope",
     "Settlement",
     "Shortage",

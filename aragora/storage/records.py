@@ -5,9 +5,18 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from aragora.debate.events import Draft
 from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 from aragora.debate.usage import Usage
+
+
+class Relation(StrEnum):
+    """How a debate came of another one."""
+
+    FOLLOW_UP = "follow_up"
+    FORK = "fork"
+    ASK_AGAIN = "ask_again"
 
 
 class Scope(StrEnum):
@@ -101,7 +110,7 @@ class DebateRecord:
     """One debate without its events. Times are unix seconds; `last_seq` is 0 before the first event.
 
     `owner` is the name of the token that made it; empty where none was needed. `reason` says why it ended as it did,
-    where its status does not.
+    where its status does not. `parent_id` is the debate that it came of, which may be gone.
     """
 
     id: str
@@ -122,12 +131,23 @@ class DebateRecord:
     owner: str
     reason: str | None
     share_key: str | None
+    parent_id: str | None
+    relation: Relation | None
     spending: Spending
 
     @property
     def ended(self) -> bool:
         """Whether the status is final."""
         return self.status.final
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a debate came of, and the part of that one's log that it begins with."""
+
+    parent_id: str
+    relation: Relation
+    drafts: tuple[Draft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

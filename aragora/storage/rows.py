@@ -14,7 +14,7 @@ from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 from aragora.errors import BadRequest, NotFound
 from aragora.storage.ledger import spent
-from aragora.storage.records import DebateRecord
+from aragora.storage.records import DebateRecord, Relation
 from aragora.storage.tables import SUMS, debates
 
 ID_FORM = re.compile(r"adhoc_[0-9a-f]{26}\Z")
@@ -59,6 +59,7 @@ def record_of(row: sa.Row[Any]) -> DebateRecord:
     """The debate of a row of LISTED columns."""
     values = row._mapping
     fields = {name: values[name] for name in _PLAIN}
+    fields["relation"] = None if row.relation is None else Relation(row.relation)
     return DebateRecord(
         **fields | {"spec": DebateSpec.from_json(row.spec), "status": Status(row.status), "spending": spent(row)}
     )

@@ -6,7 +6,6 @@ runners, two cancellations or a runner and a cancellation, exactly one passes; t
 key (debate_id, seq) would stop them even if that row were wrong.
 """
 
-import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +20,13 @@ from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import DEBATES_PAGE_DEFAULT, EVENTS_PAGE, LONGEST_TITLE
 from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
-from aragora.errors import AragoraError, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
+from aragora.errors import AragoraError, Conflict, DebateEnded, LeaseLost, SeqConflict
 from aragora.settings import Settings
 from aragora.storage import migrations
 from aragora.storage.engine import Database, open_database
 from aragora.storage.leases import Leases
 from aragora.storage.ledger import Hold, Ledger, Settlement, admit, settled
-from aragora.storage.records import UNBOUNDED, DebateRecord, Lease, Limits, Page
+from aragora.storage.records import UNBOUNDED, DebateRecord, Lease, Limits, Origin, Page
 from aragora.storage.rows import (
     ID_FORM,
     LISTED,
@@ -42,10 +41,10 @@ from aragora.storage.rows import (
     slug,
     summary,
 )
+from aragora.storage.shares import Shares
 from aragora.storage.tables import RUNNABLE, debates, events
 from aragora.storage.tokens import ApiTokens
 
-SHARE_KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 _ID_BATCH = 500
 PIECE = 50  # events that are read without a pause
 
@@ -93,6 +92,7 @@ class Store:
         self.leases = Leases(database)
         self.ledger = Ledger(database)
         self.tokens = ApiTokens(database)
+        self.shares = Shares(database)
 
     @classmethod
     def open(cls, settings: Settings) -> "Store":
@@ -133,12 +133,13 @@ class Store:
         owner: str = "",
         limits: Limits = UNBOUNDED,
         least: Hold | None = None,
+        origin: Origin | None = None,
     ) -> DebateRecord:
         """A new debate; or the one that was made with the same idempotency key and request.
 
         `owner` is whose it is, `limits` what that owner may spend, and `least` what the first question takes, None
-        where no question costs anything. Raises `Conflict` when the key was used for another request, and
-        `TooManyRequests` when the owner may not begin another debate.
+        where no question costs anything. `origin` is what it came of. Raises `Conflict` when the key was used for
+        another request, and `TooManyRequests` when the owner may not begin another debate.
         """
         debate_id = f"adhoc_{secrets.token_hex(13)}"
         now = time.time()
@@ -164,12 +165,22 @@ class Store:
             "lease_expires": 0.0,
             "owner": owner,
         }
+        inherited: list[Event] = []
+        if origin is not None:
+            inherited = [
+                Event(seq, draft.type, now, draft.round, draft.agent, draft.data)
+                for seq, draft in enumerate(origin.drafts, 1)
+            ]
+            row |= {"parent_id": origin.parent_id, "relation": origin.relation.value, "last_seq": len(inherited)}
+            row |= summary(origin.drafts, now)
         if idempotency_key is not None and (before := self._created_before(idempotency_key, request_hash)) is not None:
             return before
         try:
             with self.database.writing() as connection:
                 admit(connection, owner, limits, least, now)
                 connection.execute(sa.insert(debates).values(row))
+                if inherited:
+                    connection.execute(_INSERT, [event_row(debate_id, event) for event in inherited])
         except IntegrityError:
             if idempotency_key is None:
                 raise
@@ -202,8 +213,9 @@ class Store:
         status: Status | None = None,
         q: str | None = None,
         owner: str | None = None,
+        parent: str | None = None,
     ) -> Page:
-        """Debates, newest first, that have this status and owner and contain `q` in question or title.
+        """Debates, newest first, that have this status, owner and parent and contain `q` in question or title.
 
         Raises `BadRequest` for a cursor that is not ours.
         """
@@ -212,6 +224,8 @@ class Store:
             query = query.where(sa.tuple_(debates.c.created_at, debates.c.id) < sa.tuple_(*position_of(cursor)))
         if status:
             query = query.where(debates.c.status == status.value)
+        if parent is not None:
+            query = query.where(debates.c.parent_id == parent)
         if owner is not None:
             query = query.where(debates.c.owner == owner)
         if q:
@@ -241,31 +255,6 @@ class Store:
         with self.database.writing() as connection:
             connection.execute(sa.update(debates).where(debates.c.id == debate_id).values(values))
         return self.get(debate_id)
-
-    def share(self, debate_id: str) -> str:
-        """The key of the debate's share link, made at the first call; raises `NotFound`."""
-        free = debates.c.share_key.is_(None)
-        change = sa.update(debates).where(debates.c.id == debate_id, free).values(share_key=secrets.token_urlsafe(24))
-        with self.database.writing() as connection:
-            connection.execute(change)
-        return self.get(debate_id).share_key or self.share(debate_id)
-
-    def unshare(self, debate_id: str) -> None:
-        """Withdraw the share link; the next one has another key. Raises `NotFound`."""
-        with self.database.writing() as connection:
-            change = sa.update(debates).where(debates.c.id == debate_id).values(share_key=None)
-            if not connection.execute(change).rowcount:
-                raise no_such(debate_id)
-
-    def shared(self, key: str) -> DebateRecord:
-        """The debate with this share link; raises `NotFound`."""
-        if not SHARE_KEY.fullmatch(key):
-            raise NotFound("nothing is shared at this address")
-        with self.database.reading() as connection:
-            row = connection.execute(sa.select(*LISTED).where(debates.c.share_key == key)).one_or_none()
-        if row is None:
-            raise NotFound("nothing is shared at this address")
-        return record_of(row)
 
     def delete(self, debate_id: str) -> None:
         """Remove the debate and its events; raises `NotFound`. Its runner fails at the next append."""

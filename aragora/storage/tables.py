@@ -58,11 +58,15 @@ debates = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("share_key", sa.String(64)),
     *_counts(),
+    # The debate that this one came of, and how; it may be gone.
+    sa.Column("parent_id", sa.String(64)),
+    sa.Column("relation", sa.String(16)),
     sa.Index("debates_newest", "created_at", "id"),
     # Serves lists by status and the search for unfinished debates, which are few.
     sa.Index("debates_by_status", "status", "created_at", "id"),
     sa.Index("debates_by_owner", "owner", "created_at", "id"),
     sa.Index("debates_shared", "share_key", unique=True),
+    sa.Index("debates_by_parent", "parent_id", "created_at", "id"),
 )
 
 events = sa.Table(
@@ -96,6 +100,32 @@ spending = sa.Table(
     sa.Column("owner", sa.String(64), primary_key=True),
     sa.Column("day", sa.String(10), primary_key=True),  # in UTC, as 2026-01-31
     *_counts(),
+)
+
+presets = sa.Table(
+    "presets",
+    metadata,
+    sa.Column("owner", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("debate_id", sa.String(64), sa.ForeignKey("debates.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # When it is to be tried; NULL until the debate has ended.
+    sa.Column("next_at", sa.Double),
+    sa.Column("problem", sa.Text),
+    sa.Index("notifications_by_debate", "debate_id"),
+    sa.Index("notifications_due", "state", "next_at"),
 )
 
 # Literal, so that no statement carries its words as parameters.

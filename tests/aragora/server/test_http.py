@@ -203,7 +203,7 @@ def test_pages_of_debates(server: Server) -> None:
         ({"rounds": 11}, "rounds"),
         ({"rounds": "3"}, "rounds"),
         ({"consensus": "dictate"}, "consensus"),
-        ({"context": "x" * 10_001}, "context"),
+        ({"context": "x" * 100_001}, "context"),
         ({"timeout": 1801}, "timeout"),
         ({"metadata": {"a": "x" * 20_000}}, "metadata"),
         ({"unknown": 1}, "unknown"),

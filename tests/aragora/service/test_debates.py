@@ -113,7 +113,7 @@ def test_participants_are_named_apart(debates: Debates) -> None:
         ({"question": 7}, "question", "write a text"),
         ({"question": "nul \x00 in a question"}, "question", "NUL"),
         ({"question": "half a pair \ud800 here"}, "question", "surrogate"),
-        ({"context": "x" * 10_001}, "context", "at most 10000 characters"),
+        ({"context": "x" * 100_001}, "context", "at most 100000 characters"),
         ({"agents": ["demo"]}, "agents", "at least 2"),
         ({"agents": ["demo"] * 11}, "agents", "at most 10"),
         ({"agents": ["demo", "nobody"]}, "agents.1", "no agent 'nobody'"),

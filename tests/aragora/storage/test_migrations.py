@@ -133,7 +133,7 @@ def test_older_tables_keep_the_debates_of_newer_ones(store: Store) -> None:
     record = store.create(spec(), owner="guest")
     store.append(record.id, 0, [START, END], lease=None, at=3.0)
     store.tokens.add("guest", [Scope.READ], Limits())
-    store.share(record.id)
+    store.shares.add(record.id)
     assert migrations.downgrade(store.database, migrations.OLDEST) is True
     assert migrations.downgrade(store.database, migrations.OLDEST) is False
     assert migrations.revision(store.database) == migrations.OLDEST
