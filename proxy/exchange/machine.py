@@ -300,6 +300,7 @@ class Exchange:
             assert route.responder is not None
             if not self._blocking:
                 return NEED_STACK
+            self._upstream.peer = route.responder.name
             response = self._local = route.responder.respond(request)
         plain = head = response.head()
         coding = IDENTITY

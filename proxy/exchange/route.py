@@ -49,7 +49,13 @@ class Rewrite(Protocol):
 
 
 class Responder(Protocol):
-    """What responds in the place of an upstream, once the request's body was read; it may wait."""
+    """What responds in the place of an upstream, once the request's body was read; it may wait.
+
+    `name` is what the log calls it, where the address of a peer stands for others.
+    """
+
+    @property
+    def name(self) -> str: ...
 
     def respond(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError` or `ClientGone`."""

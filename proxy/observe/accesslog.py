@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent.event import AsyncResult
@@ -31,6 +31,10 @@ _VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
 _PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"").replace(b"\\", b"")
 
 
+ADMIN: Final = "admin"
+"""Stands for the peer in the entries of requests to the admin address."""
+
+
 class Entry(NamedTuple):
     """One finished exchange. Durations are seconds, -1.0 when that phase was not reached."""
 
@@ -45,7 +49,7 @@ class Entry(NamedTuple):
     referer: bytes | None
     user_agent: bytes | None
     request_id: bytes  # made or checked by the gateway: letters, digits and ._:/+=@-
-    upstream: str  # peer that answered, or empty
+    upstream: str  # peer that responded, `ADMIN`, or empty
     queue: float
     connect: float
     first_byte: float

@@ -7,13 +7,14 @@ from itertools import count
 from time import time
 from typing import Any, Final
 
-from proxy.observe.accesslog import Entry, EntryFields
+from proxy.observe.accesslog import ADMIN, Entry, EntryFields
 
 WINDOW = 600.0  # seconds for which a slow request is of interest
 SLOWEST = 20
 FAILED = 40
 _LONGEST = 200  # characters of a target
 _STATUS: Final = 5  # places in an Entry: whole batches are looked through, so nothing is looked up
+_UPSTREAM: Final = 11
 _TOTAL: Final = 15
 _REASON: Final = 17
 _SWITCHED = 101
@@ -29,9 +30,11 @@ class Recent:
         self._floor = 0.0
 
     def take(self, entries: Sequence[Entry | EntryFields]) -> None:
-        """Look through a batch of finished exchanges."""
+        """Look through a batch of finished exchanges; those of the admin address, which may wait, are left out."""
         floor = self._floor
         for entry in entries:
+            if entry[_UPSTREAM] == ADMIN:
+                continue
             if entry[_TOTAL] > floor and entry[_STATUS] != _SWITCHED:
                 self._keep(Entry(*entry))
                 floor = self._floor

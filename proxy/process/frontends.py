@@ -37,10 +37,10 @@ class Frontends:
         sockets: Sequence[Any],
         tables: Tables,
         answer: Answer,
-        answer_admin: Callable[[Any], Answer],
+        admin_tables: Callable[[Any, Tables], Tables],
         log: Any,
     ) -> None:
-        """`answer_admin` makes what answers the requests of one listener for the admin address or commands."""
+        """`admin_tables` are the routes of a listener for the admin address or commands, made from the others'."""
         self._shared = shared
         self._context = context
         self._sockets = sockets
@@ -48,20 +48,19 @@ class Frontends:
         self._workers = shared.board.alive()
         self._shed = 0
         self._warned = -_SHORTAGE
-        self._plain: list[Frontend] = []
+        self._admin_tables = admin_tables
         self.all: list[Frontend] = []
         self._listeners: list[Listener] = []
         for wrapped in sockets:
-            is_admin = shared.listeners.is_admin(wrapped)
-            self._listen(wrapped, tables, answer_admin(wrapped) if is_admin else answer, is_admin=is_admin)
+            self._listen(wrapped, tables, answer)
 
-    def _listen(self, wrapped: Any, tables: Tables, answer: Answer, *, is_admin: bool) -> None:
+    def _listen(self, wrapped: Any, tables: Tables, answer: Answer) -> None:
         sock: socket.socket = wrapped.sock
-        is_plain = self._is_plain(wrapped)
+        is_plain, is_admin = self._is_plain(wrapped), self._shared.listeners.is_admin(wrapped)
         secure = self._shared.settings.secure and not is_admin and not is_plain
         protocol, scheme = self._protocol(is_admin=is_admin, secure=secure)
         front = Frontend(
-            self._plain_tables(tables) if is_plain else tables,
+            self._tables_of(wrapped, tables),
             self._context,
             answer,
             protocol,
@@ -71,8 +70,6 @@ class Frontends:
             introduced=not is_admin,
         )
         self.all.append(front)
-        if is_plain:
-            self._plain.append(front)
         batch = _batch(self._shared.settings.workers)
         self._listeners.append(
             Listener(sock, self._context.hub, front.accept, self._exhausted, self._has_more_than_its_share, batch)
@@ -85,9 +82,8 @@ class Frontends:
 
     def serve(self, tables: Tables) -> None:
         """Serve by other routes; exchanges under way keep those they began with."""
-        plain = self._plain_tables(tables) if self._plain else tables
-        for front in self.all:
-            front.tables = plain if front in self._plain else tables
+        for front, wrapped in zip(self.all, self._sockets, strict=True):
+            front.tables = self._tables_of(wrapped, tables)
         for listener in self._listeners:
             listener.batch = _batch(tables.settings.workers)
 
@@ -128,8 +124,14 @@ class Frontends:
     def _is_plain(self, wrapped: Any) -> bool:
         return self._shared.listeners.is_plain(wrapped, self._shared.settings)
 
+    def _tables_of(self, wrapped: Any, tables: Tables) -> Tables:
+        """The routes of a listener."""
+        if self._shared.listeners.is_admin(wrapped):
+            return self._admin_tables(wrapped, tables)
+        return self._plain_tables(tables) if self._is_plain(wrapped) else tables
+
     def _plain_tables(self, tables: Tables) -> Tables:
-        """What is served without TLS beside it."""
+        """The routes of the listeners without TLS, if others have it."""
         listeners = self._shared.listeners
         secure = [one.sock for one in self._sockets if not listeners.is_admin(one) and not self._is_plain(one)]
         return plain_tables(tables, _port(secure[0], 443) if secure else 443)

@@ -7,7 +7,6 @@ Once a second a tick sweeps the deadlines, samples the gauges and tells the mast
 import gc
 import os
 import signal
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -15,12 +14,12 @@ import gevent
 from gunicorn.workers.base import Worker as BaseWorker
 
 from proxy.admin.admin import Admin
-from proxy.admin.exchange import answer_admin
+from proxy.admin.route import admin_tables
 from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
-from proxy.exchange.route import Route
+from proxy.exchange.route import Route, Tables
 from proxy.exchange.tunnel import BUFFER_SIZE
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.splice import Pipes
@@ -32,7 +31,7 @@ from proxy.observe.recent import Recent
 from proxy.process.assembly import Upstreams, build_tables, link_successor
 from proxy.process.certificate_refresh import CertificateRefresh
 from proxy.process.drain import Drain
-from proxy.process.frontends import Answer, Frontends
+from proxy.process.frontends import Frontends
 from proxy.process.sampling import Sampling
 from proxy.process.shared import Seat, Shared
 from proxy.process.worker_logs import WorkerLogs
@@ -164,7 +163,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
             lambda: self._certificates.faults,
             shared.admin_token,
         )
-        self._frontends = Frontends(shared, context, self.sockets, self._tables, self._answer, self._admin_of, self.log)
+        self._frontends = Frontends(
+            shared, context, self.sockets, self._tables, self._answer, self._admin_tables, self.log
+        )
         self._sampling = Sampling(
             self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports
         )
@@ -172,12 +173,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._context, connection, request).drive_blocking()
 
-    def _admin_of(self, listener: Any) -> Answer:
-        return partial(self._answer_admin, listener)
-
-    def _answer_admin(self, listener: Any, connection: Downstream, request: Request, _route: Route | None) -> None:
+    def _admin_tables(self, listener: Any, tables: Tables) -> Tables:
+        """The route of a listener for the admin address or commands."""
         proven = self.shared.listeners.is_private(listener, self._settings)
-        answer_admin(self._admin, connection, request, self._settings, proven=proven)
+        return admin_tables(tables, self._admin, proven=proven)
 
     def _tick(self) -> None:
         """Once a second."""
