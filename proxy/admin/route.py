@@ -12,7 +12,7 @@ from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Match, Route, Tables
 from proxy.net.spool import Spool
-from proxy.observe.accesslog import ADMIN
+from proxy.observe.log_formats import ADMIN
 from proxy.settings import Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster

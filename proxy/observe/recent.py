@@ -5,18 +5,14 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import count
 from time import time
-from typing import Any, Final
+from typing import Any
 
-from proxy.observe.accesslog import ADMIN, Entry, EntryFields
+from proxy.observe.log_formats import ADMIN, REASON, STATUS, TOTAL, UPSTREAM, Entry, EntryFields
 
 WINDOW = 600.0  # seconds for which a slow request is of interest
 SLOWEST = 20
 FAILED = 40
 _LONGEST = 200  # characters of a target
-_STATUS: Final = 5  # places in an Entry: whole batches are looked through, so nothing is looked up
-_UPSTREAM: Final = 11
-_TOTAL: Final = 15
-_REASON: Final = 17
 _SWITCHED = 101
 
 
@@ -33,12 +29,12 @@ class Recent:
         """Look through a batch of finished exchanges; those of the admin address, which may wait, are left out."""
         floor = self._floor
         for entry in entries:
-            if entry[_UPSTREAM] == ADMIN:
+            if entry[UPSTREAM] == ADMIN:
                 continue
-            if entry[_TOTAL] > floor and entry[_STATUS] != _SWITCHED:
+            if entry[TOTAL] > floor and entry[STATUS] != _SWITCHED:
                 self._keep(Entry(*entry))
                 floor = self._floor
-            if entry[_REASON] or entry[_STATUS] >= 500:
+            if entry[REASON] or entry[STATUS] >= 500:
                 self._failed.append(Entry(*entry))
 
     def _keep(self, entry: Entry) -> None:

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe import accesslog
-from proxy.observe.accesslog import AccessLog, Combined, Entry, Json, escape
+from proxy.observe import accesslog, log_formats
+from proxy.observe.accesslog import AccessLog
 from proxy.observe.destination import Destination
+from proxy.observe.log_formats import Combined, Entry, Json, escape
 from tests.proxy.net.loop import until
 
 FULL_DISK = "/dev/full"
@@ -168,9 +169,9 @@ def test_repeated_field_values_are_remembered_within_bounds() -> None:
     for form in (Combined(), Json()):
         for number in range(5000):
             form.line(ENTRY._replace(user_agent=b"agent %d" % number, target=b"/%d" % number, sent=number))
-        memories = [value for value in vars(form).values() if isinstance(value, accesslog._Texts)]
+        memories = [value for value in vars(form).values() if isinstance(value, log_formats._Texts)]
         assert [0 < len(memory) <= 1024 for memory in memories] == [True, True, True]
-    assert len(accesslog._numbers) <= 4096
+    assert len(log_formats._numbers) <= 4096
 
 
 def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Losses) -> None:
