@@ -13,7 +13,8 @@ from proxy.wire.response import ResponseHead
 class OpenTunnel(Protocol):
     """An upgraded connection, whatever the client's protocol."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool: ...
 
     @property
     def moved(self) -> tuple[int, int]:

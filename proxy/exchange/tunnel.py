@@ -8,26 +8,31 @@ Each direction counts frames as they pass (RFC 6455 section 5.2), so that a clos
 when the gateway stops or the tunnel has been silent too long; inside a frame it would be read as payload. A long frame
 is spliced inside the kernel up to its end.
 
-        open ──EOF of one side──► half closed ──EOF of the other, or silence──► closed
-         │  └──stop, silence──► closing (close frames sent at the next boundaries) ──EOFs, or deadline──► closed
-         └──reset of either side──► lost (the other gets what is on its way, and an end) ──EOF, or deadline──► closed
+    OPEN ──EOF of one side──► HALF_CLOSED ──EOF of the other, or silence──► CLOSED
+     │  └──stop, silence──► CLOSING (close frames sent at the next boundaries) ──EOFs, or deadline──► CLOSED
+     └──reset of either side──► LOST (the other gets what is on its way, and an end) ──EOF, or deadline──► CLOSED
+
+`tunnel_states` has the tables, also that of a direction.
 """
 
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
 from proxy.errors import Blame
 from proxy.exchange.tunnel_direction import Direction
 from proxy.exchange.tunnel_side import Side
+from proxy.exchange.tunnel_states import TUNNEL_TRANSITIONS, DirectionState, TunnelState
+from proxy.log import log
 from proxy.net.event_loop import NEVER, Deadlines
 from proxy.net.splice import Pipes
 from proxy.wire.frames import close_frame
 
-BUFFER_SIZE = 1 << 17
-GOING_AWAY = 1001
-SERVICE_RESTART = 1012  # registered beside those of RFC 6455: another process serves from now on
+BUFFER_SIZE: Final = 1 << 17
+GOING_AWAY: Final = 1001
+SERVICE_RESTART: Final = 1012  # registered beside those of RFC 6455: another process serves from now on
 
-_CLOSE_PATIENCE = 5.0
+_CLOSE_PATIENCE: Final = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""
 
 
@@ -36,6 +41,7 @@ class Tunnel:
 
     __slots__ = (
         "_client",
+        "_close_code",
         "_ended",
         "_half_close_timeout",
         "_idle_since",
@@ -44,12 +50,11 @@ class Tunnel:
         "_seen",
         "_upstream",
         "buffer",
-        "closed",
-        "closing",
         "deadline",
         "deadlines",
         "downward",
         "pipes",
+        "state",
         "upward",
     )
 
@@ -75,13 +80,26 @@ class Tunnel:
         self._ended = ended
         self.upward = Direction(self, client, upstream, masked=True)
         self.downward = Direction(self, upstream, client, masked=False)
-        self.closed = False
-        self.closing = 0
+        self.state = TunnelState.OPEN
+        self._close_code = 0
+        """Of the close frames that are due or sent; 0: none."""
         self._lost: Side | None = None
         """The side that was reset."""
         self._seen = 0
         self._idle_since = monotonic()
         self.deadline = self._next_look()
+
+    def __str__(self) -> str:
+        return f"tunnel {self.state.name}, {self.moved[0]} bytes to the client, {self.moved[1]} to the upstream"
+
+    def _become(self, state: TunnelState) -> None:
+        assert state in TUNNEL_TRANSITIONS[self.state], (self, state)
+        self.state = state
+        log.debug("%s", self)
+
+    @property
+    def closed(self) -> bool:
+        return self.state is TunnelState.CLOSED
 
     @property
     def moved(self) -> tuple[int, int]:
@@ -104,7 +122,7 @@ class Tunnel:
 
     def expire(self) -> None:
         """The sweeper's look: silent too long, or did an ending take too long?"""
-        if self.closing or self.upward.sealed or self.downward.sealed:
+        if self.state is not TunnelState.OPEN:
             self.close(Blame.PROXY)
             return
         now = monotonic()
@@ -119,57 +137,67 @@ class Tunnel:
 
     def shut(self, code: int, patience: float) -> None:
         """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
-        if self.closed or self.closing:
+        if self._close_code or self.closed:
             return
-        self.closing = code
+        self._close_code = code
         self.deadline = monotonic() + patience
-        for direction in (self.downward, self.upward):
-            self.at_boundary(direction)
+        if self.state is not TunnelState.LOST:
+            self._become(TunnelState.CLOSING)
+            for direction in (self.downward, self.upward):
+                self.on_boundary(direction)
 
-    def at_boundary(self, direction: Direction) -> None:
+    def on_boundary(self, direction: Direction) -> None:
         """A direction may have come to the end of a frame: the place for a close frame, if one is due."""
-        if not self.closing or self.closed or direction.sealed or not direction.at_boundary:
+        due = self.state is TunnelState.CLOSING and direction.state is DirectionState.RELAYING
+        if not due or not direction.at_boundary:
             return
-        if not direction.send(close_frame(self.closing, masked=direction.masked)):
+        if not direction.send(close_frame(self._close_code, masked=direction.masked)):
             return
-        direction.sealed = True
-        if direction.pending is None:
+        direction.become(DirectionState.SEALED)
+        if direction.delivered:
             direction.target.finish_sending()
         if not direction.source.watched:
             direction.source.watch_readable(direction.relay)
 
-    def half_closed(self, direction: Direction) -> None:
-        """One side has ended. The other may finish what it is saying."""
+    def on_ended(self, direction: Direction) -> None:
+        """One side has ended. The other may finish sending."""
         other = self.downward if direction is self.upward else self.upward
         if self.closed:
             return
-        if other.sealed and not other.source.watched and other.pending is None:
+        if other.state is DirectionState.ENDED and other.delivered:
             self.close(Blame.NOBODY)
-        elif not self.closing:
+            return
+        if self.state is TunnelState.OPEN:
+            self._become(TunnelState.HALF_CLOSED)
+        if not self._close_code:
             self.deadline = monotonic() + self._half_close_timeout
 
-    def flushed(self, direction: Direction) -> None:
+    def on_delivered(self, direction: Direction) -> None:
         """The target has taken what waited for it."""
-        if self._lost is not None:
+        if self.state is TunnelState.LOST:
             self._cut_off(direction.target)
             return
         direction.source.watch_readable(direction.relay)
-        self.at_boundary(direction)
-        if direction.sealed:
+        self.on_boundary(direction)
+        if direction.state is not DirectionState.RELAYING:
             direction.target.finish_sending()
 
-    def broken(self, side: Side) -> None:
+    def on_reset(self, side: Side) -> None:
         """A side was reset: the other gets what is on its way, and must not take it for the whole."""
         if self.closed:
             return
-        if self._lost is not None:
+        if self.state is TunnelState.LOST:
             self.close()
             return
         self._lost = side
+        self._become(TunnelState.LOST)
         last, useless = (self.upward, self.downward) if side is self._client else (self.downward, self.upward)
         side.unwatch_readable()
         useless.stop()
-        last.sealed = useless.sealed = True
+        if last.state is not DirectionState.ENDED:
+            last.become(DirectionState.ENDED)
+        if useless.state is DirectionState.RELAYING:
+            useless.become(DirectionState.SEALED)
         self.deadline = monotonic() + self._half_close_timeout
         if last.delivered:
             self._cut_off(last.target)
@@ -184,12 +212,14 @@ class Tunnel:
     def close(self, blame: Blame = Blame.NOBODY) -> None:
         if self.closed:
             return
-        self.closed = True
-        if self._lost is not None:
+        if self._close_code:
+            blame = Blame.DRAIN
+        elif self._lost is not None:
             blame = Blame.CLIENT if self._lost is self._client else Blame.UPSTREAM
+        self._become(TunnelState.CLOSED)
         self.deadlines.streams.discard(self)
         self.upward.stop()
         self.downward.stop()
         self._client.close()
         self._upstream.close()
-        self._ended(self, Blame.DRAIN if self.closing else blame, self.downward.moved, self.upward.moved)
+        self._ended(self, blame, self.downward.moved, self.upward.moved)

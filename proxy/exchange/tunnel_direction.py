@@ -1,36 +1,41 @@
 """One direction of a tunnel: bytes on their way from one side to the other, and the frames that pass with them."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.exchange.tunnel_side import Side
+from proxy.exchange.tunnel_states import DIRECTION_TRANSITIONS, DirectionState, TunnelState
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
 from proxy.wire.frames import LONGEST_HEADER, frame_size
 
+RELAYING, SEALED, ENDED = DirectionState  # found faster than an attribute of the enumeration
+CLOSING: Final = TunnelState.CLOSING
+
 
 class TunnelHost(Protocol):
-    """What a direction is one of two of."""
+    """The tunnel of a direction."""
 
     buffer: memoryview
     pipes: Pipes
-    closed: bool
-    closing: int
-    """The code of the close frames that are due; 0: none."""
+    state: TunnelState
 
-    def at_boundary(self, direction: "Direction") -> None:
+    @property
+    def closed(self) -> bool: ...
+
+    def on_boundary(self, direction: "Direction") -> None:
         """It may have come to the end of a frame."""
 
-    def flushed(self, direction: "Direction") -> None:
+    def on_delivered(self, direction: "Direction") -> None:
         """Its target has taken what waited for it."""
 
-    def half_closed(self, direction: "Direction") -> None:
+    def on_ended(self, direction: "Direction") -> None:
         """Its source has ended."""
 
-    def broken(self, side: Side) -> None:
+    def on_reset(self, side: Side) -> None:
         """This side was reset."""
 
     def close(self) -> None:
-        """Nobody has anything to say any more."""
+        """Neither side has anything more to send."""
 
 
 class Direction:
@@ -49,8 +54,8 @@ class Direction:
         "moved",
         "pending",
         "pipe",
-        "sealed",
         "source",
+        "state",
         "target",
     )
 
@@ -70,8 +75,11 @@ class Direction:
         self.pending: bytes | None = None
         self.pipe: Pipe | None = None
         self.moved = 0
-        self.sealed = False
-        """Nothing goes to the target any more: its sending side was shut down or got a close frame."""
+        self.state = RELAYING
+
+    def become(self, state: DirectionState) -> None:
+        assert state in DIRECTION_TRANSITIONS[self.state], (self.state, state)
+        self.state = state
 
     @property
     def delivered(self) -> bool:
@@ -84,7 +92,7 @@ class Direction:
 
     def relay(self) -> None:
         """The source can be read: pass on what it has."""
-        if self._left or self._head or self.sealed or self._tunnel.closing:
+        if self._left or self._head or self.state is not RELAYING or self._tunnel.state is CLOSING:
             self._relay_within()
             return
         buffer = self._buffer
@@ -93,7 +101,7 @@ class Direction:
         except BlockingIOError:
             return
         except OSError:
-            self._tunnel.broken(self.source)
+            self._tunnel.on_reset(self.source)
             return
         data = buffer[:count]
         # Nearly every message is one frame below 64 KiB in one read: it begins and ends at a boundary. Seen here rather
@@ -111,7 +119,7 @@ class Direction:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._tunnel.broken(self.target)
+            self._tunnel.on_reset(self.target)
             return
         self.moved += sent
         if sent != count:
@@ -119,30 +127,30 @@ class Direction:
 
     def _relay_within(self) -> None:
         """The same where a frame has begun, or the last one has passed."""
-        if self.sealed:
+        if self.state is not RELAYING:
             self._discard()
             return
         if self._left >= splice.WORTHWHILE and self._spliced:
             self._splice()
-            self._tunnel.at_boundary(self)
+            self._tunnel.on_boundary(self)
             return
         try:
             count = self._receive(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            self._tunnel.broken(self.source)
+            self._tunnel.on_reset(self.source)
             return
         if not count:
             self._ended()
             return
         data = self._buffer[:count]
-        if self._left and self._tunnel.closing:
-            # A close frame is due behind this frame: who sends without a pause has begun the next one already.
+        if self._left and self._tunnel.state is CLOSING:
+            # A close frame is due behind this frame: a side that sends without a pause has begun the next one already.
             data = data[: self._left]
         self.follow(data)
         if self.send(data):
-            self._tunnel.at_boundary(self)
+            self._tunnel.on_boundary(self)
 
     def send(self, data: memoryview | bytes) -> bool:
         """Send, or keep what the target does not take at once; False if the target is gone."""
@@ -151,7 +159,7 @@ class Direction:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._tunnel.broken(self.target)
+            self._tunnel.on_reset(self.target)
             return False
         self.moved += sent
         if sent != len(data):
@@ -178,7 +186,7 @@ class Direction:
             return
         except OSError:
             self._tunnel.pipes.give_back(pipe)
-            self._tunnel.broken(self.source)
+            self._tunnel.on_reset(self.source)
             return
         if not moved:
             self._tunnel.pipes.give_back(pipe)
@@ -195,7 +203,7 @@ class Direction:
         try:
             self.moved += self.pipe.drain(descriptor)
         except OSError:
-            self._tunnel.broken(self.target)
+            self._tunnel.on_reset(self.target)
             return
         if self.pipe.held:
             self._wait_for_target()
@@ -215,15 +223,14 @@ class Direction:
             data, self.pending = self.pending, None
             self.send(data)
         if self.delivered and not self._tunnel.closed:
-            self._tunnel.flushed(self)
+            self._tunnel.on_delivered(self)
 
     def _ended(self) -> None:
         """EOF behind everything that was sent: pass it on."""
         self.source.unwatch_readable()
-        if not self.sealed:
-            self.sealed = True
-            self.target.finish_sending()
-        self._tunnel.half_closed(self)
+        self.become(ENDED)
+        self.target.finish_sending()
+        self._tunnel.on_ended(self)
 
     def _discard(self) -> None:
         """After our close frame the protocol is over: read only to see the end."""
@@ -236,7 +243,9 @@ class Direction:
             self._tunnel.close()
             return
         self.source.unwatch_readable()
-        self._tunnel.half_closed(self)
+        if self.state is SEALED:
+            self.become(ENDED)
+        self._tunnel.on_ended(self)
 
     def follow(self, data: memoryview) -> None:
         """Follow the frames that pass, to know where one ends."""

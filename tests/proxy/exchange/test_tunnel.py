@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import Blame
 from proxy.exchange.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
+from proxy.exchange.tunnel_states import TunnelState
 from proxy.net import splice
 from proxy.net.splice import Pipes
 from tests.proxy.net.loop import Loop, in_loop, no_descriptor_left, read_all, read_exactly, undelivered, until
@@ -171,7 +172,7 @@ def test_a_busy_tunnel_is_not_idle(loop: Loop) -> None:
     ends = Ends(loop, idle=0.0)
     ends.tunnel.start(frame(b"x", masked=True), b"")
     ends.expire()
-    assert not ends.tunnel.closing
+    assert ends.tunnel.state is TunnelState.OPEN
 
 
 @in_loop
