@@ -25,6 +25,9 @@ from proxy.wire.h2.streams import Stream as WireStream
 QUANTUM: Final = 32768
 """Bytes of a body that a stream may send before others have their turn."""
 
+_ALONE: Final = 2 * QUANTUM
+"""The same while no other waits."""
+
 _MOST_QUEUED: Final = 1 << 17
 _MOST_UNREAD: Final = 1 << 18
 """Bytes of heads and of answers to control frames kept for a client that does not read: it is not read either then."""
@@ -107,10 +110,11 @@ class Output:
     # What streams send.
 
     def send_data(self, stream: WireStream, data: bytes | memoryview, *, last: bool) -> int:
-        """Queue what windows and buffer allow of a body, at most `QUANTUM`; `last` ends the stream behind all of it."""
+        """Queue as much of a body as its turn, its windows and the buffer allow; `last` ends the stream behind it."""
         sender = self.sender
         size = len(data)
-        allowed = min(size, QUANTUM, _MOST_QUEUED - self._queued - len(self.unsent), sender.room(stream))
+        quantum = QUANTUM if self._waiting else _ALONE
+        allowed = min(size, quantum, _MOST_QUEUED - self._queued - len(self.unsent), sender.room(stream))
         if allowed <= 0:
             return 0
         sent = 0

@@ -59,7 +59,9 @@ class Decoder:
             section, changed = self._read_fields(block, start)
         except IndexError:  # of the block: an index into a table is compared before it is used
             raise compression_fault("a block that ends too early") from None
-        size = sum([entry_size(name, value) for name, value in section])
+        size = OVERHEAD * len(section)
+        for name, value in section:
+            size += len(name) + len(value)
         if size > self._most:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"a field section of {size} bytes")
         if changed:
