@@ -77,7 +77,6 @@ def _question(name: str, model: str | None) -> Question:
         agent=AgentSpec(name, name, model),
         purpose=Purpose.PROPOSE,
         round=1,
-        target=None,
         attempt=1,
         system="You answer with one word.",
         prompt="Answer with the one word: ready",

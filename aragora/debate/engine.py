@@ -83,7 +83,7 @@ def waiting(question: Question, place: int, message: str) -> Draft:
     """That a question is not being answered yet: its place in the line before its provider, from 1, or 0."""
     data = {
         "purpose": question.purpose.value,
-        "target": question.target,
+        "target": None,
         "place": place,
         "message": line(message, MAX_NOTICE),
     }

@@ -75,7 +75,6 @@ def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: S
         agent=agent,
         purpose=which.purpose,
         round=which.round,
-        target=which.target,
         attempt=attempt,
         system=_RULES.format(mark=word),
         prompt="\n\n".join(part for part in parts if part),

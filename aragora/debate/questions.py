@@ -63,7 +63,6 @@ class Question:
     agent: AgentSpec
     purpose: Purpose
     round: int
-    target: str | None
     attempt: int
     system: str
     prompt: str

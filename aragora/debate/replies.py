@@ -90,7 +90,7 @@ def _error(question: Question, kind: str, message: str, *, final: bool = False) 
         "kind": kind,
         "message": message,
         "purpose": question.purpose.value,
-        "target": question.target,
+        "target": None,
         "attempt": question.attempt,
         "retry": question.attempt < ATTEMPTS and not final,
     }

@@ -142,9 +142,7 @@ class Evaluator:
 
     def _sample(self, case: Case, debate: Spent) -> tuple[list[str], list[Spent], str | None]:
         """The answers of the one that is asked alone, what each took, and why the last one did not come."""
-        question = Question(
-            self._alone, Purpose.PROPOSE, 1, None, 1, system=_TOLD, prompt=case.asked, opening="", mark=""
-        )
+        question = Question(self._alone, Purpose.PROPOSE, 1, 1, system=_TOLD, prompt=case.asked)
         answers: list[str] = []
         spents: list[Spent] = []
         failed = None

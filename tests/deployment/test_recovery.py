@@ -28,24 +28,24 @@ QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo", "d
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
-def timed_command(shelf: Path) -> list[str]:
+def timed_command(directory: Path) -> list[str]:
     """What aragora-backup.service runs, with this interpreter and that directory."""
     found = re.search(r"^ExecStart=(.*)$", (UNITS / "aragora-backup.service").read_text(), re.MULTILINE)
     assert found
     interpreter, *words = found[1].split()
     assert interpreter == "/opt/aragora/current/bin/python"
     assert words[:4] == ["-m", "aragora", "backup", BACKUPS]
-    return [sys.executable, *words[:3], str(shelf), *words[4:]]
+    return [sys.executable, *words[:3], str(directory), *words[4:]]
 
 
 def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=CHECKOUT, env=CLEAN | environ, capture_output=True, text=True, timeout=90)
 
 
-def copied(shelf: Path, **environ: str) -> Path:
-    done = run(*timed_command(shelf), **environ)
+def copied(directory: Path, **environ: str) -> Path:
+    done = run(*timed_command(directory), **environ)
     assert done.returncode == 0, done.stderr
-    return max(shelf.iterdir())
+    return max(directory.iterdir())
 
 
 def written(beginning: str, changes: dict[str, str], **environ: str) -> subprocess.CompletedProcess[str]:
@@ -58,8 +58,8 @@ def written(beginning: str, changes: dict[str, str], **environ: str) -> subproce
     return run("bash", "-c", line, **environ | {"PATH": path})
 
 
-def drilled(shelf: Path, *words: str) -> tuple[int, dict[str, Any], str]:
-    done = run("scripts/drill_recovery", str(shelf), "--json", *words)
+def drilled(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    done = run("scripts/drill_recovery", str(directory), "--json", *words)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
@@ -76,17 +76,17 @@ def log(port: int, debate_id: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(240)
 def test_a_lost_database_comes_back_as_the_last_copy_shows_it(tmp_path: Path) -> None:
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
+    directory = tmp_path / "directory"
+    directory.mkdir()
     data = tmp_path / "data"
     own = {"ARAGORA_DATA_DIR": str(data), "ARAGORA_DEMO_DELAY": "0"}
     with application(tmp_path, **own) as (running, port, _ws):
         first = asked(port)
-        copied(shelf, **own)
+        copied(directory, **own)
         second = asked(port)
         begun = time.time()
         until(lambda: time.time() >= int(begun) + 1, "the next second, and with it another name")
-        copied(shelf, **own)
+        copied(directory, **own)
         logs = {debate_id: log(port, debate_id) for debate_id in (first, second)}
         noted = until(lambda: told(port, "aragora_backup_last_success_timestamp_seconds ", begun), "the new age")
         assert noted <= time.time()
@@ -96,7 +96,7 @@ def test_a_lost_database_comes_back_as_the_last_copy_shows_it(tmp_path: Path) ->
         until(lambda: not running.left_behind(), "the end of the orphans")
     shutil.rmtree(data)
 
-    code, found, errors = drilled(shelf)
+    code, found, errors = drilled(directory)
     assert code == 0, errors
     assert found["kept"] is True
     assert (found["debates"], found["events"]) == (2, sum(map(len, logs.values())))
@@ -104,8 +104,8 @@ def test_a_lost_database_comes_back_as_the_last_copy_shows_it(tmp_path: Path) ->
     assert 0 < found["restore_seconds"] < found["recovery_seconds"] < 90
     assert not data.exists(), "the drill stays beside the service"
 
-    newest = max(shelf.iterdir())
-    verified = written("aragora backup verify /var/lib/aragora/backups/*", {BACKUPS: str(shelf)}, **own)
+    newest = max(directory.iterdir())
+    verified = written("aragora backup verify /var/lib/aragora/backups/*", {BACKUPS: str(directory)}, **own)
     assert verified.returncode == 0, verified.stderr
     assert len(verified.stdout.splitlines()) == 2
     # which would have an installation's settings
@@ -129,23 +129,23 @@ def told(port: int, name: str, least: float) -> float:
 
 @pytest.mark.timeout(240)
 def test_drill_fails_when_late_or_without_a_sound_copy(tmp_path: Path) -> None:
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    assert drilled(shelf)[0] == 1
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    assert drilled(directory)[0] == 1
     own = {"ARAGORA_DATA_DIR": str(tmp_path / "data")}
     assert run(sys.executable, "-m", "aragora", "migrate", **own).returncode == 0
-    copy = copied(shelf, **own)
-    code, found, _ = drilled(shelf, "--rto", "0.01")
+    copy = copied(directory, **own)
+    code, found, _ = drilled(directory, "--rto", "0.01")
     assert (code, found["kept"]) == (1, False)
 
-    old = shelf / f"aragora-{datetime.fromtimestamp(time.time() - 901, UTC):%Y%m%d-%H%M%S}.db"
+    old = directory / f"aragora-{datetime.fromtimestamp(time.time() - 901, UTC):%Y%m%d-%H%M%S}.db"
     copy.rename(old)
-    code, found, _ = drilled(shelf)
+    code, found, _ = drilled(directory)
     assert (code, found["kept"]) == (1, False)
     assert found["point_seconds"] > 900
 
     old.write_bytes(old.read_bytes()[:-4096])
-    code, found, errors = drilled(shelf)
+    code, found, errors = drilled(directory)
     assert (code, found) == (1, {})
     assert "damaged" in errors or "not a database" in errors
 
@@ -155,8 +155,8 @@ def test_drill_fails_when_late_or_without_a_sound_copy(tmp_path: Path) -> None:
 def test_encrypted_postgresql_copy_restores_in_a_drill(
     tmp_path: Path, postgresql: PostgreSQL, postgresql_template: str
 ) -> None:
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
+    directory = tmp_path / "directory"
+    directory.mkdir()
     key = tmp_path / "key"
     subprocess.run(["age-keygen", "-o", str(key)], check=True, capture_output=True, timeout=30)
     public = re.search(r"# public key: (\S+)", key.read_text())
@@ -168,13 +168,13 @@ def test_encrypted_postgresql_copy_restores_in_a_drill(
     }
     with application(tmp_path, **own, ARAGORA_DEMO_DELAY="0") as (_running, port, _ws):
         asked(port)
-        copy = copied(shelf, **own)
+        copy = copied(directory, **own)
     assert copy.name.endswith(".dump.age")
     into = ("--into", postgresql.new_database())
-    assert drilled(shelf, *into)[0] == 1  # without the key
+    assert drilled(directory, *into)[0] == 1  # without the key
     done = written(
         f"scripts/drill_recovery {BACKUPS} --identity",
-        {BACKUPS: str(shelf), "--identity key": f"--identity {key}", "postgresql:///drill": f"'{into[1]}'"},
+        {BACKUPS: str(directory), "--identity key": f"--identity {key}", "postgresql:///drill": f"'{into[1]}'"},
     )
     assert done.returncode == 0, done.stderr
     assert "1 debates" in done.stdout

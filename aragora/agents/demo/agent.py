@@ -1,6 +1,6 @@
 """The offline demo agent: no model, no network, the same words on every run, and honest about all that.
 
-It proposes what its temper says about the question, criticises what it misses in the answers of others, takes up what
+It proposes what its persona says about the question, criticises what it misses in the answers of others, takes up what
 others missed in its own, gives up its extreme stance under hard critique, and votes for the answer that comes nearest.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from aragora.agents.agent import AgentFailed, Waiting, unwatched
 from aragora.agents.complaints import Kind
-from aragora.agents.demo.answers import Opinion
+from aragora.agents.demo.answers import Respondent
 from aragora.agents.providers import setting
 from aragora.debate.questions import Purpose, Question, Reply
 from aragora.debate.spec import AgentSpec
@@ -53,7 +53,7 @@ class DemoAgent:
     ) -> Reply:
         """See `aragora.agents.agent.Agent`."""
         stumbles = self._stumbling and question.purpose is Purpose.CRITIQUE and question.attempt == 1
-        text = _STUMBLE if stumbles else Opinion(question).text()
+        text = _STUMBLE if stumbles else Respondent(question).text()
         for piece in _pieces(text):
             left = deadline - self._clock()
             if left <= 0:

@@ -26,7 +26,7 @@ _VOTED = re.compile(r"votes for answer ([A-J])")
 _TAKEN_UP = re.compile(r"Taken up: “[^“”]{1,200}”\.")
 
 
-class Opinion:
+class Respondent:
     """One agent's mind. Its memory is its own answer, which the question quotes."""
 
     def __init__(self, question: Question) -> None:

@@ -1,6 +1,6 @@
 """What the offline demo has to say about a question, made of the question's own words.
 
-A question is read into a `Topic`. Each agent has a `Temper`: a stance it begins with and a concern, one
+A question is read into a `Topic`. Each agent has a `Persona`: a stance it begins with and a concern, one
 sentence about the topic that it misses in the answers of the others. Whoever takes up the concerns of others and meets
 them in the middle says nearly the same in the end: that is how the demo's answers converge.
 """
@@ -127,7 +127,7 @@ PERSONAS = (
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """One agent's temper with its own phrase of the question in it."""
+    """One agent's persona with its own phrase of the question in it."""
 
     stance: Stance
     reason: str
@@ -139,13 +139,13 @@ def character(name: str, topic: Topic) -> Character:
     """How the agent `name` argues about `topic`; demo-1 to demo-6 all differ."""
     digits = re.search(r"(\d{1,9})$", name)
     number = int(digits[1]) - 1 if digits else spread(name, 1 << 16)
-    temper = PERSONAS[number % len(PERSONAS)]
+    persona = PERSONAS[number % len(PERSONAS)]
     key = topic.keys[number % len(topic.keys)]
     return Character(
-        temper.stance,
-        temper.reason.format(key=key),
-        temper.concern.format(key=key),
-        temper.lack.format(key=key),
+        persona.stance,
+        persona.reason.format(key=key),
+        persona.concern.format(key=key),
+        persona.lack.format(key=key),
     )
 
 
@@ -209,5 +209,5 @@ def _cut(text: str) -> str:
 
 def concerns(topic: Topic, text: str) -> list[str]:
     """Every concern about `topic` that `text` has taken in, in a fixed order."""
-    every = (temper.concern.format(key=key) for temper in PERSONAS for key in topic.keys)
+    every = (persona.concern.format(key=key) for persona in PERSONAS for key in topic.keys)
     return [concern for concern in every if concern in text]

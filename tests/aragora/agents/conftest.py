@@ -73,7 +73,6 @@ def question() -> Question:
         agent=AgentSpec("agent-1", "openai"),
         purpose=Purpose.PROPOSE,
         round=1,
-        target=None,
         attempt=1,
         system="You are agent-1.",
         prompt=question,

@@ -46,7 +46,6 @@ def proposal(agent: AgentSpec, question: str = QUESTION, *passages: Passage) -> 
         agent,
         Purpose.PROPOSE,
         1,
-        None,
         1,
         "system",
         "prompt",

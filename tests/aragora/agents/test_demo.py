@@ -49,7 +49,7 @@ def test_stumbling_agent_shows_a_repeated_question():
     assert {event.agent for event in of(history, EventType.CRITIQUE, 1)} == {"demo-1", "demo-2"}
 
 
-@pytest.mark.parametrize("consensus", ["majority", "supermajority", "unanimous", "weighted", "judge"])
+@pytest.mark.parametrize("consensus", ["majority", "supermajority", "unanimous", "weighted", "borda", "judge"])
 @pytest.mark.parametrize("number", [3, 4])
 def test_a_default_debate_comes_to_a_decision_by_every_rule(consensus, number):
     outcome = of(debate(participants=agents(number), consensus=consensus), EventType.CONSENSUS)[0].data
@@ -112,7 +112,7 @@ def test_context_standpoint_and_peoples_suggestions_are_taken_up():
 
 def revision(agent: AgentSpec, own: str, *critiques: Passage, number: int = 1) -> Question:
     passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.OWN, own, agent.name), *critiques)
-    return Question(agent, Purpose.REVISE, number, None, 1, "", "", passages=passages)
+    return Question(agent, Purpose.REVISE, number, 1, "", "", passages=passages)
 
 
 def test_what_other_kinds_of_agents_suggest_is_quoted_and_kept():
@@ -134,9 +134,9 @@ def test_nobody_moves_without_critique():
 def test_demo_criticises_and_votes_for_other_agents():
     agent = AgentSpec("demo-1", "demo")
     passages = (Passage(Kind.QUESTION, QUESTION), Passage(Kind.ANSWER, "It depends on many things.", "gpt", "A"))
-    critique = Question(agent, Purpose.CRITIQUE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
+    critique = Question(agent, Purpose.CRITIQUE, 1, 1, "", "", choices=("gpt",), passages=passages)
     assert "takes no side" in said(critique)
-    vote = Question(agent, Purpose.VOTE, 1, None, 1, "", "", choices=("gpt",), passages=passages)
+    vote = Question(agent, Purpose.VOTE, 1, 1, "", "", choices=("gpt",), passages=passages)
     assert '"choice": "A"' in said(vote)
 
 

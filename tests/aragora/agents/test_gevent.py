@@ -17,7 +17,7 @@ from aragora.debate.spec import AgentSpec
 from tests.aragora.agents.provider import OpenAI, answers, provider
 
 api, spec = OpenAI(), AgentSpec("x", "openai")
-question = Question(spec, Purpose.PROPOSE, 1, None, 1, "system", "prompt")
+question = Question(spec, Purpose.PROPOSE, 1, 1, "system", "prompt")
 
 def put(server, within):
     agent = build(spec, {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": server.url})

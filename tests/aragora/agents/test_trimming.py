@@ -22,7 +22,6 @@ def question(*passages: Passage) -> Question:
         AgentSpec("a", "openai"),
         Purpose.REVISE,
         1,
-        None,
         1,
         "The rules.",
         "".join(rest) + "The task.",

@@ -45,7 +45,7 @@ class Agents:
     trouble: float
 
     def __call__(self, question: Question) -> Reply | Failure:
-        which = f"{question.agent.name} {question.purpose} {question.round} {question.target} {question.attempt}"
+        which = f"{question.agent.name} {question.purpose} {question.round} {question.attempt}"
         chance = random.Random(f"{self.seed} {which}")
         if chance.random() < self.trouble:
             return chance.choice([Failure("timeout", "no answer in time"), Reply(chance.choice(GARBAGE))])
@@ -165,12 +165,10 @@ def test_a_crash_repeats_only_what_was_not_answered(rules, agents):
     for length in range(len(log)):
         state = fold(rules, log[:length])
         plan = engine.plan(rules, log[:length], log[length - 1].at if length else 1000.0)
-        asked = [
-            (question.agent.name, question.purpose, question.round, question.target) for question in plan.questions
-        ]
+        asked = [(question.agent.name, question.purpose, question.round) for question in plan.questions]
         assert len(asked) == len(set(asked))
         for question in plan.questions:
-            which = engine.QuestionId(question.round, question.purpose, question.agent.name, question.target)
+            which = engine.QuestionId(question.round, question.purpose, question.agent.name)
             assert which not in state.answered
             assert question.attempt == state.errors.get(which, 0) + 1 <= ATTEMPTS
             for name in question.choices if question.purpose is Purpose.CRITIQUE else ():
@@ -232,7 +230,7 @@ def strings(value: object) -> list[str]:
 @given(text=REPLIES, attempt=st.integers(1, ATTEMPTS))
 def test_any_reply_gives_valid_drafts_only(purpose, text, attempt):
     choices = ("agent-2", "agent-3")
-    question = Question(AgentSpec("agent-1", "demo"), purpose, 1, None, attempt, "", "", choices)
+    question = Question(AgentSpec("agent-1", "demo"), purpose, 1, attempt, "", "", choices)
     found = replies.drafts(question, Reply(text))
     assert len(found) == 1 or purpose is Purpose.CRITIQUE
     targets = [draft.data["target"] for draft in found if draft.type is EventType.CRITIQUE]

@@ -18,7 +18,7 @@ MARK = "0123456789ab"
 def ask(purpose: Purpose, attempt: int = 1, choices: tuple[str, ...] = CHOICES, prompt: str = "") -> Question:
     agent = AgentSpec("claude-1", "demo")
     asked = (Passage(Kind.QUESTION, "Should we adopt event sourcing?"),)
-    return Question(agent, purpose, 2, None, attempt, "", prompt, choices, asked, mark=MARK)
+    return Question(agent, purpose, 2, attempt, "", prompt, choices, asked, mark=MARK)
 
 
 def read(purpose: Purpose, text: str, attempt: int = 1):

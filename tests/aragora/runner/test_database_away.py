@@ -25,9 +25,7 @@ def settings(environ: dict[str, str]) -> Settings:
 
 
 def asked_once(parts: Parts) -> bool:
-    asked = Counter(
-        (question.agent.name, question.purpose, question.round, question.target) for question in parts.agent.calls
-    )
+    asked = Counter((question.agent.name, question.purpose, question.round) for question in parts.agent.calls)
     return set(asked.values()) == {1}
 
 

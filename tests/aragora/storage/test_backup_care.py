@@ -43,8 +43,8 @@ def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
-    path = tmp_path / "shelf"
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "directory"
     path.mkdir()
     return path
 
@@ -60,21 +60,21 @@ def key(tmp_path: Path) -> tuple[Path, str]:
 
 @pytest.mark.usefixtures("filled", "here")
 def test_backup_copies_are_dated_counted_and_noted(
-    shelf: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+    directory: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (shelf / "aragora-notes.txt").write_text("mine")
-    (shelf / "aragora-20200101-000000.db.partial").write_text("left by a writer that was killed")
-    older = [shelf / f"aragora-2020010{day}-000000.db" for day in (1, 2, 3)]
+    (directory / "aragora-notes.txt").write_text("mine")
+    (directory / "aragora-20200101-000000.db.partial").write_text("left by a writer that was killed")
+    older = [directory / f"aragora-2020010{day}-000000.db" for day in (1, 2, 3)]
     for path in older:
         path.write_text("old")
     begun = time.time()
-    assert main(["backup", str(shelf), "--keep", "2", "--json"]) == 0
+    assert main(["backup", str(directory), "--keep", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["debates"], told["events"]) == (1, 10)
-    copies = backup.BackupDirectory(shelf).copies()
+    copies = backup.BackupDirectory(directory).copies()
     assert copies == [Path(told["path"]), older[2]]
     assert stat.S_IMODE(copies[0].stat().st_mode) == 0o600
-    assert {path.name for path in shelf.iterdir()} == {"aragora-notes.txt", *(path.name for path in copies)}
+    assert {path.name for path in directory.iterdir()} == {"aragora-notes.txt", *(path.name for path in copies)}
     last = backup.last_backup(settings)
     assert last is not None
     assert begun <= last.at <= time.time()
@@ -83,45 +83,50 @@ def test_backup_copies_are_dated_counted_and_noted(
 
 @pytest.mark.usefixtures("filled", "here")
 def test_failed_backup_is_not_noted_and_removes_nothing(
-    shelf: Path, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    directory: Path,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    older = shelf / "aragora-20200101-000000.db"
+    older = directory / "aragora-20200101-000000.db"
     older.write_text("old")
     if settings.database_url:
         monkeypatch.setenv("PATH", str(tmp_path))  # no pg_dump
     else:
         sqlite_path(settings).rename(tmp_path / "away")
-    assert main(["backup", str(shelf), "--keep", "1"]) == 1
+    assert main(["backup", str(directory), "--keep", "1"]) == 1
     assert capsys.readouterr().out == ""
-    assert list(shelf.iterdir()) == [older]
+    assert list(directory.iterdir()) == [older]
     assert backup.last_backup(settings) is None
 
 
-def test_a_disk_without_room_is_a_failure(filled: Store, environ: dict[str, str], shelf: Path) -> None:
+def test_a_disk_without_room_is_a_failure(filled: Store, environ: dict[str, str], directory: Path) -> None:
     """A limit on the size of files stands for it: writes fail half way through."""
     record = filled.page().debates[0]
     append(filled, record, *[message(secrets.token_hex(20_000)) for _ in range(20)])
-    older = shelf / "aragora-20200101-000000.db"
+    older = directory / "aragora-20200101-000000.db"
     older.write_text("old")
-    script = f"ulimit -f 200; exec {sys.executable} -m aragora backup {shelf} --keep 1"
+    script = f"ulimit -f 200; exec {sys.executable} -m aragora backup {directory} --keep 1"
     done = subprocess.run(["bash", "-c", script], env=os.environ | environ, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     assert done.stderr.startswith("aragora: ")
     assert len(done.stderr.splitlines()) == 1
-    assert list(shelf.iterdir()) == [older]
+    assert list(directory.iterdir()) == [older]
     assert backup.last_backup(load(environ)) is None
 
 
 @pytest.mark.component("machine")
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("environ", ["sqlite"], indirect=True)
-def test_a_full_disk_is_named_and_not_filled_further(environ: dict[str, str], shelf: Path) -> None:
+def test_a_full_disk_is_named_and_not_filled_further(environ: dict[str, str], directory: Path) -> None:
     """SQLite leaves files of its own beside what it could not finish."""
-    script = f"mount -t tmpfs -o size=64k none {shelf}; {sys.executable} -m aragora backup {shelf}; ls -A {shelf}"
+    python = sys.executable
+    script = f"mount -t tmpfs -o size=64k none {directory}; {python} -m aragora backup {directory}; ls -A {directory}"
     command = ["unshare", "--mount", "sh", "-c", script]
     done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=60)
     assert done.stdout == ""
-    assert f"to {shelf} (0 MiB free there): " in done.stderr
+    assert f"to {directory} (0 MiB free there): " in done.stderr
 
 
 @pytest.mark.usefixtures("filled", "here")
@@ -132,11 +137,11 @@ def test_a_device_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("filled", "here")
-def test_one_backup_at_a_time(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with backup.BackupDirectory(shelf).held():
-        assert main(["backup", str(shelf)]) == 1
+def test_one_backup_at_a_time(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with backup.BackupDirectory(directory).held():
+        assert main(["backup", str(directory)]) == 1
     assert "another backup" in capsys.readouterr().err
-    assert list(shelf.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.usefixtures("filled", "here")
@@ -147,16 +152,16 @@ def test_arguments_that_make_no_sense(words: list[str], tmp_path: Path, monkeypa
 
 
 @pytest.mark.usefixtures("filled", "here")
-def test_a_copy_is_read_back_on_demand(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["backup", str(shelf)]) == 0
-    (copy,) = shelf.iterdir()
+def test_a_copy_is_read_back_on_demand(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backup", str(directory)]) == 0
+    (copy,) = directory.iterdir()
     assert main(["backup", "verify", str(copy)]) == 0
     assert "1 debates with 10 events" in capsys.readouterr().out
     whole = copy.read_bytes()
     for damaged in (whole[: len(whole) * 2 // 3], whole[:-300], b"nothing of ours" * 100):
         copy.write_bytes(damaged)
         assert main(["backup", "verify", str(copy)]) == 1
-    assert main(["backup", "verify", str(shelf / "none")]) == 1
+    assert main(["backup", "verify", str(directory / "none")]) == 1
 
 
 @pytest.mark.component("age")
