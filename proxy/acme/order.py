@@ -24,7 +24,6 @@ from proxy.acme.state import State
 from proxy.log import log
 from proxy.net import certificates
 
-HTTP_01 = "http-01"
 TLS_ALPN_01 = "tls-alpn-01"
 
 _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 section 6.1

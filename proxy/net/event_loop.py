@@ -70,12 +70,6 @@ class Hub:
         self.switch: Callable[[], Any] = hub.switch
         self.greenlet: greenlet = hub
 
-    def spawn(self, run: Callable[..., object], *args: object) -> greenlet:
-        """A raw greenlet whose parent is the hub, started in the loop's next round."""
-        spawned = greenlet(run, self.greenlet)
-        self.loop.run_callback(spawned.switch, *args)
-        return spawned
-
 
 def give_way() -> None:
     """Let the loop see to its I/O before the calling greenlet goes on: between two stretches of long computing.

@@ -78,18 +78,9 @@ class TlsSocket:
         return self._tls.selected_alpn_protocol()
 
     @property
-    def version(self) -> str | None:
-        """Such as "TLSv1.3"."""
-        return self._tls.version()
-
-    @property
     def resumed(self) -> bool:
         """Whether the client came back with a session ticket."""
         return bool(self._tls.session_reused)
-
-    def peer_certificate(self) -> bytes | None:
-        """The client's certificate (DER), verified, or None if it sent none."""
-        return self._tls.getpeercert(binary_form=True)
 
     # The handshake.
 

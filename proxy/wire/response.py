@@ -116,10 +116,6 @@ class ResponseHead:
         head.websocket_accept = self.websocket_accept
         return head
 
-    def with_line(self, line: bytes) -> "ResponseHead":
-        """The same head with one more field line."""
-        return self.with_lines([*self.lines, line], sized=True)
-
 
 def local_head(status: int, lines: list[bytes], length: int | None, *, private: bool = False) -> ResponseHead:
     """The head of a response that the gateway gives itself; `private`: it is for one client alone."""

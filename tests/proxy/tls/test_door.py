@@ -225,7 +225,7 @@ class TestClientCertificates:
             near.send(b"x")
             client.pull()
             client.read()
-            return near.peer_certificate()
+            return near._tls.getpeercert(binary_form=True)
         finally:
             end(near, client)
 

@@ -218,7 +218,7 @@ def test_garbage_raises_nothing_but_a_refusal(noise: bytes, keep: int) -> None:
 
 def test_a_line_is_added_to_a_copy() -> None:
     response = _read(b"Content-Length: 7")
-    more = response.with_line(b"X-A: 1")
+    more = response.with_lines([*response.lines, b"X-A: 1"], sized=True)
     assert (more.lines, more.content_length) == ([*response.lines, b"X-A: 1"], 7)
     assert more.start == response.start + b"X-A: 1\r\n"
     assert b"X-A: 1" not in response.lines

@@ -31,7 +31,7 @@ def test_the_same_head_makes_the_same_section() -> None:
 
 
 def test_cookies_are_not_remembered() -> None:
-    response = parse_response_head(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b").with_line(b"Set-Cookie: c=d")
+    response = parse_response_head(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d")
     first, second = (response_section(response, 5, b"then") for _ in range(2))
     assert first is not second
     assert first == second
