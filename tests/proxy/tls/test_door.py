@@ -112,7 +112,7 @@ def test_the_oldest_version_changes_with_the_keyring(authority: Authority, certi
     tls_contexts = furnished(certificate_set)
     near, client = connect(tls_contexts, old, "first.test")
     shake_hands(near, client)
-    assert near.version == "TLSv1.2"
+    assert near._tls.version() == "TLSv1.2"
     end(near, client)
     tls_contexts.install(CertificateSet(certificate_set.pairs, oldest="1.3"))
     near, client = connect(tls_contexts, old, "first.test")
