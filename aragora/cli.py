@@ -28,6 +28,7 @@ COMMANDS = {
     "export": ("debates", "download a debate"),
     "cancel": ("debates", "end a debate for good"),
     "evaluate": ("evaluate", "compare a debate with one model alone, on questions with known answers"),
+    "presets": ("presets", "keep councils under a name: agents with roles, models and rules"),
     "share": ("sharing", "give a debate an address that everybody may read, or withdraw it"),
     "usage": ("sharing", "what was spent on each of the last days, or by a debate"),
     "models": ("models", "list the models that providers offer"),

@@ -63,8 +63,13 @@ class Messages:
         streams = account.streams and order.streams
         if streams:
             body["stream"] = True
+        config: dict[str, Any] = {}
         if question.schema is not None and order.facts.form is Form.SCHEMA:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": question.schema}}
+            config["format"] = {"type": "json_schema", "schema": question.schema}
+        if question.agent.effort is not None and order.facts.effort:
+            config["effort"] = question.agent.effort.value
+        if config:
+            body["output_config"] = config
         return Request(account, f"{account.base_url}/v1/messages", headers(account), body, streams)
 
     def streamed(self, event: Mapping[str, Any]) -> Piece:

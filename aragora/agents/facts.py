@@ -26,7 +26,8 @@ class Facts:
     for it, in unix seconds; `longest` is the tokens of one answer.
 
     `form` is how JSON is demanded, `limit` the request's name for the longest answer; `counts` says that a stream may
-    be asked for its usage, `system_role` that there may be a system message, `streams` that the model may be streamed.
+    be asked for its usage, `system_role` that there may be a system message, `streams` that the model may be streamed,
+    `effort` that it may be told how much to think.
     `thinks` says that it thinks before it answers, `begins_in_thought` that its template opens the thinking.
     `scale` is by how much its tokens are more than reckoned.
     """
@@ -39,6 +40,7 @@ class Facts:
     longest: int | None = None
     counts: bool = True
     system_role: bool = True
+    effort: bool = True
     streams: bool = True
     begins_in_thought: bool = False
     scale: float = 1.0

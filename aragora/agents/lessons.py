@@ -24,6 +24,7 @@ _LONGEST = re.compile(r"(?:at most|less than or equal to|maximum|<=)[^\d]{0,60}(
 _FORM = re.compile(
     r"response_format|json_schema|json_object|output_config|structured|guided|grammar|json[ _](?:mode|schema)"
 )
+_EFFORT = re.compile(r"\beffort\b|reasoning_effort")
 _SYSTEM = re.compile(r"system (?:role|message)|roles? must alternate|developer instruction|system.{0,20}not supported")
 _EXTRA = re.compile(
     r"extra (?:inputs?|fields?)|unknown (?:field|parameter|argument)|unrecogni[sz]ed|unexpected (?:keyword|field)"
@@ -55,6 +56,10 @@ def learn(known: Facts, complaint: Complaint, order: Order) -> bool:
         return True
     if _LIMIT.search(text):
         return _learn_limit(known, text, order)
+    told = put.effort and order.question.agent.effort is not None
+    if told and _EFFORT.search(text):
+        known.effort = False
+        return True
     if put.system_role and _SYSTEM.search(text):
         known.system_role = False
         return True
@@ -62,7 +67,8 @@ def learn(known: Facts, complaint: Complaint, order: Order) -> bool:
     if demands and _FORM.search(text):
         known.form = _NEXT[put.form]
         return True
-    if _EXTRA.search(text) and (demands or (order.streams and put.counts)):
+    if _EXTRA.search(text) and (demands or told or (order.streams and put.counts)):
+        known.effort = known.effort and not told
         known.form = Form.PLAIN if demands else known.form
         known.counts = known.counts and not order.streams
         return True

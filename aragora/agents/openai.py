@@ -32,6 +32,8 @@ class ChatCompletions:
             body["stream"] = True
             if facts.counts:
                 body["stream_options"] = {"include_usage": True}
+        if question.agent.effort is not None and facts.effort:
+            body["reasoning_effort"] = question.agent.effort.value
         form = _form(order)
         if form is not None:
             body["response_format"] = form

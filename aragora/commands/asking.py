@@ -58,6 +58,7 @@ def _add_rules(command: Parser) -> None:
         metavar="A,B,...",
         help=f"names of {limits.FEWEST_AGENTS} to {limits.MOST_AGENTS} agents, as demo,demo,demo",
     )
+    command.add_argument("--preset", metavar="NAME", help="a council that the server keeps; see aragora presets")
     command.add_argument(
         "--rounds", type=int, metavar="N", help=f"1 to {limits.MOST_ROUNDS} (default {limits.ROUNDS_DEFAULT})"
     )
@@ -127,7 +128,7 @@ def _rules(given: argparse.Namespace) -> Body:
     body = _budget(given)
     if given.agents is not None:
         body["agents"] = [name.strip() for name in given.agents.split(",") if name.strip()]
-    for name in ("rounds", "consensus", "threshold", "timeout", "title"):
+    for name in ("preset", "rounds", "consensus", "threshold", "timeout", "title"):
         if getattr(given, name) is not None:
             body[name] = getattr(given, name)
     for name, longest in (("context", limits.LONGEST_CONTEXT), ("criteria", limits.LONGEST_CRITERIA)):

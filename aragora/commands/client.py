@@ -55,6 +55,22 @@ class Client:
         """What a debate would take."""
         return self._json("POST", "/api/debates/estimate", json=body)
 
+    def presets(self) -> Row:
+        """The councils that are kept under a name."""
+        return self._json("GET", "/api/presets")
+
+    def preset(self, name: str) -> Row:
+        """One of them."""
+        return self._json("GET", f"/api/presets/{quote(name, safe='')}")
+
+    def save_preset(self, name: str, body: Row) -> Row:
+        """Keep one."""
+        return self._json("PUT", f"/api/presets/{quote(name, safe='')}", json=body)
+
+    def remove_preset(self, name: str) -> None:
+        """Forget one."""
+        self._request("DELETE", f"/api/presets/{quote(name, safe='')}")
+
     def usage(self, debate_id: str) -> Row:
         """What a debate took, and each of its agents."""
         return self._json("GET", f"/api/debates/{quote(debate_id, safe='')}/usage")

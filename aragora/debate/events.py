@@ -8,8 +8,8 @@ from typing import Any
 class EventType(StrEnum):
     """The kinds of event, named as they travel, and what their `data` holds.
 
-    - `debate_start`: question, agents (name, type, model, role), rounds, consensus, threshold, early_stop, timeout,
-      budget (money, tokens, questions), criteria, synthesis
+    - `debate_start`: question, agents (name, type, model, role, persona, effort), rounds, consensus, threshold,
+      early_stop, timeout, budget (money, tokens, questions), criteria, synthesis
     - `round_start`: round, rounds
     - `agent_message`: role (`proposer` or `reviser`), content, model (when known), cut (why it is not whole, if so),
       omitted (what the agent was not shown for want of room, if anything; so in `critique` and `vote`)

@@ -15,6 +15,7 @@ LONGEST_TITLE = 200
 LONGEST_NAME = 64  # of an agent, and of its type
 LONGEST_MODEL = 128
 LONGEST_ROLE = 200
+LONGEST_PERSONA = 2000
 LONGEST_METADATA = 16_384  # as JSON
 LONGEST_COMMENT = 2000  # a person's vote, reasoning or suggestion
 LONGEST_KEY = 255  # an Idempotency-Key

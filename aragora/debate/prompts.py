@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from aragora.debate import forms
 from aragora.debate.ballots import labelled, relabelled
+from aragora.debate.limits import LONGEST_PERSONA, LONGEST_ROLE
 from aragora.debate.passages import clean, fitted, line, mark, quoted
 from aragora.debate.questions import Kind, Passage, Purpose, Question
 from aragora.debate.spec import AgentSpec, ConsensusMode, DebateSpec
@@ -147,7 +148,7 @@ def _passages(state: DebateState, agent: AgentSpec, which: QuestionId, choices: 
         found.append(Passage(Kind.RESULT, _result(state, which, labels)))
     found += [Passage(Kind.SUGGESTION, clean(text, SUGGESTION)) for text in state.suggestions[-SUGGESTIONS:]]
     if _argues(agent, which):
-        found.append(Passage(Kind.STANDPOINT, line(agent.role or "", 200)))
+        found.append(Passage(Kind.STANDPOINT, clean(agent.standpoint, LONGEST_ROLE + LONGEST_PERSONA + 1)))
     return found
 
 
@@ -186,4 +187,4 @@ def _result(state: DebateState, which: QuestionId, labels: dict[str, str]) -> st
 
 def _argues(agent: AgentSpec, which: QuestionId) -> bool:
     """Whether it has a standpoint to speak from; judges and chairmen have none."""
-    return bool(agent.role) and which.purpose not in (Purpose.JUDGE, Purpose.SYNTHESIZE)
+    return bool(agent.standpoint) and which.purpose not in (Purpose.JUDGE, Purpose.SYNTHESIZE)

@@ -23,9 +23,18 @@ class ConsensusMode(StrEnum):
 MODES = tuple(ConsensusMode)
 
 
+class Effort(StrEnum):
+    """How much a model is to think before it answers, where it can be told."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One participant. `name` is unique in its debate ("demo-1"); `role` is the standpoint it argues from.
+    """One participant. `name` is unique in its debate ("demo-1"); `role` is the standpoint it argues from, and
+    `persona` describes at greater length who speaks.
 
     Raises ValueError for a name that cannot stand on a line of its own.
     """
@@ -34,6 +43,13 @@ class AgentSpec:
     type: str
     model: str | None = None
     role: str | None = None
+    persona: str | None = None
+    effort: Effort | None = None
+
+    @property
+    def standpoint(self) -> str:
+        """Role and persona; empty where there is neither."""
+        return "\n".join(part for part in (self.role, self.persona) if part)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= LONGEST_NAME or not self.name.isprintable() or self.name != self.name.strip():
@@ -97,7 +113,12 @@ class DebateSpec:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "DebateSpec":
         """What `to_json` wrote; raises ValueError or TypeError for anything else."""
-        agents = tuple(AgentSpec(**agent) for agent in stored["agents"])
+        agents = tuple(_agent(agent) for agent in stored["agents"])
         budget = Budget(**stored.get("budget", {}))
         consensus = ConsensusMode(stored["consensus"])
         return cls(**{**stored, "agents": agents, "consensus": consensus, "budget": budget})
+
+
+def _agent(stored: Mapping[str, Any]) -> AgentSpec:
+    effort = stored.get("effort")
+    return AgentSpec(**{**stored, "effort": None if effort is None else Effort(effort)})

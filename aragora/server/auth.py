@@ -104,7 +104,7 @@ def preflight_fields(origin: str | None, allowed: tuple[str, ...]) -> list[tuple
     if origin is None or not (origin in allowed or "*" in allowed):
         return []
     return [
-        ("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE"),
+        ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"),
         ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID"),
         ("Access-Control-Max-Age", "7200"),
     ]

@@ -44,6 +44,7 @@ from aragora.service.drafting import draft, least, own_key
 from aragora.service.estimates import Estimate, estimate
 from aragora.service.exports import Export, Sheet, export
 from aragora.service.policy import EVERYTHING, Policy
+from aragora.service.presets import Presets, applied
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
 from aragora.service.requests import DebateChanges, NewDebate, Request, is_storable
 from aragora.storage import ChangeFeed, DebateRecord, Origin, Page, Scope, Store, Subscription
@@ -69,6 +70,7 @@ class Debates:
         self.feed = feed
         self.agents_environ = agents_environ
         self.principal = principal
+        self.presets = Presets(store)
         self._policy = policy
         self._meter = Meter(prices or Prices.load(), agents_environ)
 
@@ -85,7 +87,8 @@ class Debates:
         (unknown agent, missing credentials, model or size not allowed), Conflict (the key was used for another
         request), TooManyRequests (the caller has begun, or spent, as much as it may), Forbidden.
         """
-        return self.begin(self.draft(new), new, new, idempotency_key=idempotency_key)
+        whole = self.completed(new)
+        return self.begin(self.draft(whole), whole, new, idempotency_key=idempotency_key)
 
     def begin(
         self,
@@ -125,7 +128,13 @@ class Debates:
 
     def estimate(self, new: NewDebate) -> Estimate:
         """What the debate would take; nothing is stored and nobody is asked. Raises ValidationFailed."""
-        return estimate(self.draft(new), self._meter)
+        return estimate(self.draft(self.completed(new)), self._meter)
+
+    def completed(self, new: NewDebate) -> NewDebate:
+        """The request with what it leaves out taken from its preset; raises ValidationFailed."""
+        if new.preset is None:
+            return new
+        return applied(new, self.presets.council(self.principal, new.preset))
 
     def draft(self, new: NewDebate) -> DebateSpec:
         """The rules of the debate that is asked for; raises ValidationFailed."""

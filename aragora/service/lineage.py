@@ -1,6 +1,6 @@
 """Debates that come of others: a further question, the same with changes, and what failed asked again."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field
@@ -71,7 +71,9 @@ def _descendant(
     debates: Debates, parent_id: str, asked: NewDebate, relation: Relation, key: str | None
 ) -> DebateRecord:
     parent = debates.get(parent_id)
-    given = {name: getattr(asked, name) for name in asked.model_fields_set}
+    given = {name: getattr(asked, name) for name in asked.model_fields_set if name != "preset"}
+    if asked.preset is not None:
+        given = debates.presets.council(debates.principal, asked.preset) | given
     told = background(parent.spec, debates.store.history(parent_id))
     given["context"] = _joined(told, given.get("context", parent.spec.context))
     new = _as_asked(parent, given)
@@ -83,7 +85,7 @@ def _as_asked(parent: DebateRecord, given: dict[str, Any]) -> NewDebate:
     spec = parent.spec
     values: dict[str, Any] = {
         "question": spec.question,
-        "agents": [NewAgent(name=one.name, type=one.type, model=one.model, role=one.role) for one in spec.agents],
+        "agents": [NewAgent(**asdict(agent)) for agent in spec.agents],
         "rounds": spec.rounds,
         "consensus": spec.consensus,
         "threshold": spec.threshold,

@@ -80,5 +80,5 @@ def _distinct(asked: Sequence[NewAgent]) -> tuple[AgentSpec, ...]:
             if f"{agent.type}-{number}" not in taken:
                 name = f"{agent.type}-{number}"
         taken.add(name)
-        named.append(AgentSpec(name, agent.type, agent.model, agent.role))
+        named.append(AgentSpec(name, agent.type, agent.model, agent.role, agent.persona, agent.effort))
     return tuple(named)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from aragora.debate import limits
-from aragora.debate.spec import ConsensusMode
+from aragora.debate.spec import ConsensusMode, Effort
 from aragora.errors import Problem, ValidationFailed
 
 # PostgreSQL stores no NUL, UTF-8 knows no lone surrogate: refused here, so that both databases behave the same.
@@ -48,6 +48,7 @@ Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 # A caller writes its name, which strict models would refuse.
 Mode = Annotated[ConsensusMode, Field(strict=False)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.LONGEST_TITLE)]
+PresetName = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 QuestionText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=limits.SHORTEST_QUESTION, max_length=limits.LONGEST_QUESTION),
@@ -85,7 +86,15 @@ class NewAgent(Request):
     type: AgentType
     name: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
     model: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_MODEL)] | None = None
-    role: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_ROLE)] | None = None
+    role: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_ROLE)] | None = Field(
+        default=None, description="the standpoint that it argues from; `judge` and `chairman` are offices"
+    )
+    persona: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_PERSONA)] | None = Field(
+        default=None, description="who speaks, at greater length"
+    )
+    effort: Annotated[Effort, Field(strict=False)] | None = Field(
+        default=None, description="how much the model is to think, where it can be told"
+    )
 
 
 def _branch(value: Any) -> str:
@@ -124,6 +133,9 @@ class NewDebate(Request):
         ]
         | None
     ) = Field(default=None, description="default: the available ones, else three demo agents")
+    preset: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_NAME)] | None = Field(
+        default=None, description="name of a preset, from which everything is taken that the request leaves out"
+    )
     rounds: Annotated[int, Field(ge=1, le=limits.MOST_ROUNDS)] = limits.ROUNDS_DEFAULT
     consensus: Mode = ConsensusMode.MAJORITY
     threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(

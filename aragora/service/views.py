@@ -11,6 +11,7 @@ from aragora.debate.events import Event, EventType
 from aragora.debate.usage import Usage
 from aragora.service.estimates import Estimate
 from aragora.storage import DayOfSpending, DebateRecord, Spending
+from aragora.storage.presets import Preset
 
 Row = dict[str, Any]
 
@@ -34,6 +35,7 @@ def debate(record: DebateRecord, *, owned: bool = True) -> Row:
         "context": spec.context,
         "context_length": len(spec.context),
         "agents": [agent.name for agent in spec.agents],
+        "participants": [asdict(agent) for agent in spec.agents],
         "consensus": spec.consensus,
         "threshold": spec.threshold,
         "rounds": spec.rounds,
@@ -142,6 +144,18 @@ def estimate(found: Estimate) -> Row:
         "assumed": list(found.assumed),
         "prices_checked": found.checked,
         "budget": asdict(found.budget),
+    }
+
+
+def preset(kept: Preset, *, own: bool) -> Row:
+    """One council; `own` where the caller keeps it."""
+    body = {name: value for name, value in kept.body.items() if name != "description"}
+    return {
+        "name": kept.name,
+        "description": kept.body.get("description", ""),
+        "is_own": own,
+        "updated_at": moment(kept.updated_at),
+        "body": body,
     }
 
 

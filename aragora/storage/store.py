@@ -26,6 +26,7 @@ from aragora.storage import migrations
 from aragora.storage.engine import Database, open_database
 from aragora.storage.leases import Leases
 from aragora.storage.ledger import Hold, Ledger, Settlement, admit, settled
+from aragora.storage.presets import Presets
 from aragora.storage.records import UNBOUNDED, DebateRecord, Lease, Limits, Origin, Page
 from aragora.storage.rows import (
     ID_FORM,
@@ -93,6 +94,7 @@ class Store:
         self.ledger = Ledger(database)
         self.tokens = ApiTokens(database)
         self.shares = Shares(database)
+        self.presets = Presets(database)
 
     @classmethod
     def open(cls, settings: Settings) -> "Store":

@@ -4,14 +4,14 @@ from functools import partial
 
 import falcon
 
-from aragora.errors import Unavailable
+from aragora.errors import NotFound, Unavailable
 from aragora.server import body, problems, process, stream, waiting
 from aragora.server.completions import errors
 from aragora.server.completions.request import COUNCIL, ChatRequest
 from aragora.server.completions.response import Completion, Envelope, ModelAnswer, ModelList, Result
 from aragora.server.completions.streaming import CompletionStream
 from aragora.server.context import RequestContext
-from aragora.server.resources import Resource, answer, debates_of, idempotency_key
+from aragora.server.resources import Resource, answer, debates_of, idempotency_key, principal_of
 from aragora.service import Debates
 from aragora.storage import DebateRecord
 
@@ -44,10 +44,11 @@ class ChatCompletions:
 
     def _begin(self, req: falcon.Request, asked: ChatRequest, debates: Debates) -> DebateRecord:
         here = process.current()
-        if asked.model != COUNCIL:
-            raise errors.ModelNotFound(f"no model {asked.model!r}; GET /v1/models lists them")
+        council = (
+            {} if asked.model == COUNCIL else debates.presets.council(debates.principal, _preset(req, asked.model))
+        )
         here.watchers.demand_room()
-        return debates.create(asked.debate({}), idempotency_key=idempotency_key(req))
+        return debates.create(asked.debate(council), idempotency_key=idempotency_key(req))
 
     def _answer(
         self, req: falcon.Request, resp: falcon.Response, debates: Debates, record: DebateRecord, envelope: Envelope
@@ -78,19 +79,29 @@ class ChatCompletions:
 class Models(Resource):
     """`/v1/models`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Every council that can be asked."""
-        answer(resp, ModelList, {"data": [_model(COUNCIL, SINCE)]})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Every council that can be asked: the default one, and the presets."""
+        presets = debates_of(req).presets.all(principal_of(req))
+        kept = [_model(preset.name, int(preset.updated_at)) for preset in presets]
+        answer(resp, ModelList, {"data": [_model(COUNCIL, SINCE), *kept]})
 
 
 class Model(Resource):
     """`/v1/models/{name}`."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, name: str) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """One council."""
         if name != COUNCIL:
-            raise errors.ModelNotFound(f"no model {name!r}; GET /v1/models lists them")
-        answer(resp, ModelAnswer, _model(COUNCIL, SINCE))
+            name = _preset(req, name)
+        answer(resp, ModelAnswer, _model(name, SINCE))
+
+
+def _preset(req: falcon.Request, name: str) -> str:
+    """The name of a preset that the caller may take over; raises `ModelNotFound`."""
+    try:
+        return debates_of(req).presets.get(principal_of(req), name).name
+    except NotFound:
+        raise errors.ModelNotFound(f"no model {name!r}; GET /v1/models lists them") from None
 
 
 def _model(name: str, created: int) -> dict[str, object]:

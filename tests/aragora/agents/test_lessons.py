@@ -9,6 +9,7 @@ import pytest
 
 from aragora.agents import Agent, AgentFailed
 from aragora.debate.questions import Kind, Passage, Purpose, Question
+from aragora.debate.spec import Effort
 from tests.aragora.agents.conftest import Naps
 from tests.aragora.agents.provider import Act, Anthropic, Api, OpenAI, answers, provider, sends, sse, status
 
@@ -68,6 +69,40 @@ def test_messages_demand_json_by_a_schema(agent: Make, api: Anthropic, vote: Que
     assert "output_config" not in again
     assert "output_config" not in later
     assert voted["max_tokens"] == 600
+
+
+def thoughtful(question: Question) -> Question:
+    return replace(question, agent=replace(question.agent, effort=Effort.LOW))
+
+
+@only_openai
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unsupported parameter: 'reasoning_effort' is not supported with this model.",
+        "Unrecognized request argument supplied: reasoning_effort",
+        "Extra inputs are not permitted",
+    ],
+)
+def test_a_model_that_takes_no_effort_is_asked_without(
+    agent: Make, api: OpenAI, question: Question, words: str
+) -> None:
+    told = [thoughtful(question)] * 2
+    assert [body["reasoning_effort"] for body in bodies(agent, told, answers(api, '{"choice": "A"}'))] == ["low"] * 2
+    assert "reasoning_effort" not in bodies(agent, [question], answers(api, '{"choice": "A"}'))[0]
+    found = bodies(agent, told, refuses(words), answers(api, '{"choice": "A"}'))
+    assert ["reasoning_effort" in body for body in found] == [True, False, False]
+
+
+@only_anthropic
+def test_messages_are_told_an_effort_beside_the_form(agent: Make, api: Anthropic, vote: Question) -> None:
+    told = [thoughtful(vote)] * 2
+    (body, *_) = bodies(agent, told, answers(api, '{"choice": "A"}'))
+    assert body["output_config"]["effort"] == "low"
+    assert "format" in body["output_config"]
+    taught = refuses("output_config.effort: this model does not support the effort parameter")
+    found = bodies(agent, told, taught, answers(api, '{"choice": "A"}'))
+    assert [set(body["output_config"]) for body in found] == [{"format", "effort"}, {"format"}, {"format"}]
 
 
 @only_openai

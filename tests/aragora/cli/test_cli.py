@@ -336,6 +336,21 @@ def test_an_estimate_is_printed_and_nothing_begun(server: dict[str, str]) -> Non
     assert json.loads(aragora(server, "list", "--json").stdout)["count"] == before
 
 
+def test_councils_are_kept_and_taken_over(server: dict[str, str], tmp_path: Path) -> None:
+    council = {"agents": ["demo", {"type": "demo", "name": "Ann", "role": "skeptic"}], "rounds": 1}
+    (tmp_path / "council.json").write_text(json.dumps(council))
+    assert "red is kept" in aragora(server, "presets", "save", "red", str(tmp_path / "council.json")).stdout
+    assert aragora(server, "presets", "list").stdout.split() == ["red", "demo,", "Ann"]
+    assert json.loads(aragora(server, "presets", "show", "red").stdout) == {"description": ""} | council
+    asked = json.loads(aragora(server, "ask", QUESTION, "--preset", "red", "--detach", "--json").stdout)
+    found = json.loads(aragora(server, "list", "--json", "--limit", "1").stdout)["debates"][0]
+    assert (found["id"], found["agents"], found["rounds"]) == (asked["debate_id"], ["demo-1", "Ann"], 1)
+    assert found["participants"][1]["role"] == "skeptic"
+    assert "forgotten" in aragora(server, "presets", "remove", "red").stdout
+    (tmp_path / "broken.json").write_text("{")
+    assert "is not JSON" in aragora(server, "presets", "save", "x", str(tmp_path / "broken.json"), code=2).stderr
+
+
 def test_a_share_link_is_printed_and_withdrawn(server: dict[str, str]) -> None:
     asked = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1", "--detach").stdout.strip()
     address = aragora(server, "share", asked).stdout.strip()

@@ -39,7 +39,11 @@ def test_the_log_says_by_which_rules_the_debate_runs():
     start = run(spec(consensus="weighted", threshold=0.7), well)[0]
     assert start.round == 0
     assert start.data["question"] == "Should we adopt event sourcing?"
-    assert start.data["agents"][0] == {"name": "agent-1", "type": "demo", "model": None, "role": None}
+    assert start.data["agents"][0] == {
+        "name": "agent-1",
+        "type": "demo",
+        **dict.fromkeys(("model", "role", "persona", "effort")),
+    }
     assert (start.data["consensus"], start.data["threshold"], start.data["rounds"]) == ("weighted", 0.7, 2)
 
 

@@ -5,7 +5,7 @@ import pytest
 from aragora.debate import engine, passages
 from aragora.debate.events import Event, EventType
 from aragora.debate.questions import Kind, Passage, Purpose, Question, Reply
-from aragora.debate.spec import AgentSpec
+from aragora.debate.spec import AgentSpec, DebateSpec
 from tests.aragora.debate.simulation import critiques, run, spec, well
 
 
@@ -241,3 +241,15 @@ def test_only_the_newest_suggestions_are_shown():
     question = engine.plan(spec(), log, 2.0).questions[0]
     shown = [passage.text for passage in question.passages if passage.kind is Kind.SUGGESTION]
     assert shown == [f"idea {seq}!" for seq in range(21, 31)]
+
+
+def test_an_agent_speaks_as_its_role_and_persona_say() -> None:
+    agents = (
+        AgentSpec("Ann", "demo", role="skeptic", persona="You have paid for such systems."),
+        AgentSpec("Bob", "demo"),
+    )
+    rules = DebateSpec("Should we adopt event sourcing?", agents)
+    started = [Event(1, EventType.DEBATE_START, 0.0, 0, None, {}), Event(2, EventType.ROUND_START, 0.0, 1, None, {})]
+    ann, bob = engine.plan(rules, started, 0.0).questions
+    assert "skeptic\nYou have paid for such systems." in ann.prompt
+    assert "standpoint" not in bob.prompt

@@ -1,0 +1,87 @@
+"""What the log of a debate says."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aragora.debate.events import EventType
+
+
+class EventAnswer(BaseModel):
+    """One entry of the debate's log, the same over HTTP, SSE and WebSocket."""
+
+    type: EventType
+    debate_id: str
+    loop_id: str = Field(description="The same as `debate_id`.")
+    seq: int = Field(description="From 1, without gaps.")
+    round: int
+    agent: str | None
+    timestamp: float = Field(description="Unix seconds.")
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    """Events after `since`; ask again with `since` = `next_seq`."""
+
+    events: list[EventAnswer]
+    next_seq: int
+
+
+class Finding(BaseModel):
+    """Something the engine computed or somebody said: what its event carries, and who, when, in which round."""
+
+    model_config = ConfigDict(extra="allow")
+
+    seq: int
+    round: int
+    agent: str | None
+    timestamp: str
+
+
+class VoteAnswer(Finding):
+    """One vote; those of people have the type `user_vote` and no agent."""
+
+    type: Literal["vote", "user_vote"]
+    choice: str | None = None
+    confidence: float | None = Field(None, description="0 to 1; agents only.")
+    reasoning: str | None = None
+
+
+class VoteList(BaseModel):
+    """Who chose whom."""
+
+    debate_id: str
+    votes: list[VoteAnswer]
+    count: int
+
+
+class CritiqueAnswer(Finding):
+    """What one agent holds against another's answer."""
+
+    target: str | None = None
+    issues: list[str] = Field(default_factory=list)
+    suggestions: list[str] = Field(default_factory=list)
+    severity: float | None = Field(None, description="0 to 10; null where the critique gave none.")
+    reasoning: str | None = None
+
+
+class CritiqueList(BaseModel):
+    """Every critique in order."""
+
+    debate_id: str
+    critiques: list[CritiqueAnswer]
+    count: int
+
+
+class ConvergencePoint(Finding):
+    """How near the answers were to each other after one round."""
+
+    similarity: float | None = None
+    status: str | None = None
+
+
+class ConvergenceAnswer(BaseModel):
+    """The similarity of the answers over the rounds."""
+
+    debate_id: str
+    rounds: list[ConvergencePoint]
