@@ -36,4 +36,4 @@ def _lines(state: DebateState) -> Iterator[str]:
     others = {name: answer for name, answer in state.answers.items() if answer != taken}
     if others:
         yield "\nOther answers:"
-        yield from (f"- {name}: {clean(answer, LONGEST_OTHER)}" for name, answer in others.items())
+        yield from (f"- {clean(answer, LONGEST_OTHER)}" for answer in others.values())

@@ -33,28 +33,30 @@ Answer the question. Begin with your recommendation in one or two sentences. The
 what speaks against it and why that weighs less, and under which conditions you would decide otherwise. Be concrete; \
 at most 400 words. Write the answer only, no preamble, and not who you are.""",
     Purpose.CRITIQUE: """\
-Criticise {answers}. Look for what would make somebody who follows it fail: false or unsupported claims, missing risks \
-and alternatives, gaps in the reasoning, advice too vague to act on. Each issue is one specific sentence; each \
-suggestion is a change that the author could make. Do not praise, and do not invent issues: empty lists and severity 0 \
-are right for a sound answer. Severity is 0 (nothing to change) to 10 (following it would do harm).""",
+Criticise the answers {answers}, each by itself. Look for what would make somebody who follows it fail: false or \
+unsupported claims, missing risks and alternatives, gaps in the reasoning, advice too vague to act on. Each issue \
+is one specific sentence; each suggestion is a change that the author could make. Do not praise, and do not \
+invent issues: empty lists and severity 0 are right for a sound answer. Severity is 0 (nothing to change) to 10 \
+(following it would do harm).""",
     Purpose.REVISE: """\
 Others have criticised your answer, and you see theirs. Write your answer anew. Accept what is right, whoever said \
 it; keep your position where the criticism is wrong and say why in a sentence; change your recommendation if another \
 answer is better. Begin with your recommendation; at most 400 words. Write the answer only, whole, so that it can be \
 read without the earlier one; no preamble, no list of changes, and not who you are.""",
     Purpose.VOTE: """\
-Choose between {answers}: which serves the asker best? It is correct, complete, honest about its limits, and possible \
-to act on. {critiques}Confidence is 0 (a guess) to 1 (certain).""",
+Choose the answer that serves the asker best: correct, complete, honest about its limits, and possible to act on. \
+The answers are {answers}; their order means nothing. {critiques}Confidence is 0 (a guess) to 1 (certain).""",
     Purpose.JUDGE: """\
-You are the judge; your choice decides. Compare {answers} point by point and choose the one that serves the asker \
-best: correct, complete, honest about its limits, and possible to act on. Their order means nothing. \
+You are the judge; your choice decides. Compare the answers {answers} point by point and choose the one that serves \
+the asker best: correct, complete, honest about its limits, and possible to act on. Their order means nothing. \
 {critiques}Confidence is 0 (a guess) to 1 (certain).""",
     Purpose.SYNTHESIZE: """\
-You are the chairman; the vote is over. Sum up the debate for the asker: an answer that takes the best of {answers} \
+You are the chairman; the vote is over. Sum up the debate for the asker: an answer that takes the best of all \
 together and follows the result of the vote; what they agree on; what is still disputed, and what would settle it; and \
 what the minority holds, fairly (empty if there is none). Add nothing that nobody said. Do not mention letters.""",
 }
 _CRITIQUES = "The critiques are of the answers before their revision. "
+_EXAMPLE = "Answer with one JSON object and nothing else. An example, about something else:"
 
 
 def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: Sequence[str] = ()) -> Question:
@@ -69,8 +71,8 @@ def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: S
         quoted(passages[len(opening) :], word),
         f'You take part as "{agent.name}". This is round {which.round} of at most {state.spec.rounds}.',
         _task(state, agent, which, labels),
-        f"Answer with one JSON object like this example, and nothing else:\n{form.text}" if form else "",
         _again(state, which),
+        f"{_EXAMPLE}\n{form.text}" if form else "",
     ]
     return Question(
         agent=agent,
@@ -102,8 +104,8 @@ def _form(spec: DebateSpec, purpose: Purpose, labels: Sequence[str]) -> forms.Fo
 
 
 def _task(state: DebateState, agent: AgentSpec, which: QuestionId, labels: dict[str, str]) -> str:
-    letters = list(labels.values())
-    answers = f"answer {letters[0]}" if len(letters) == 1 else f"the answers {', '.join(letters)}" if letters else ""
+    *others, last = labels.values() or ("",)
+    answers = f"{', '.join(others)} and {last}" if others else last
     criticised = any(state.critiques_of(name, which.round) for name in labels)
     task = _TASKS[which.purpose].format(answers=answers, critiques=_CRITIQUES if criticised else "")
     if which.purpose is Purpose.VOTE and state.spec.consensus == ConsensusMode.BORDA:
@@ -111,7 +113,7 @@ def _task(state: DebateState, agent: AgentSpec, which: QuestionId, labels: dict[
     if state.spec.criteria.strip():
         task += " The asker's criteria come before all others."
     if _argues(agent, which):
-        task += " Argue from the standpoint given, without giving up honesty."
+        task += " Speak from the standpoint given, without giving up honesty."
     return task
 
 

@@ -193,7 +193,7 @@ def test_questions_that_want_json_have_schema_and_example():
     for question in asked(spec(rounds=1, synthesis=True)):
         wants = question.purpose not in (Purpose.PROPOSE, Purpose.REVISE)
         assert (question.schema is not None) == wants
-        assert ("like this example" in question.prompt) == wants
+        assert ("An example" in question.prompt) == wants
 
 
 def test_asking_again_shows_what_was_wrong():
