@@ -5,9 +5,12 @@ from typing import Any
 
 from aragora.debate import consensus
 from aragora.debate.consensus import Election
+from aragora.debate.passages import clean
 from aragora.debate.questions import Purpose
 from aragora.debate.spec import ConsensusMode
 from aragora.debate.state import DebateState, Failed, QuestionId, Vote
+
+LONGEST_REASON = 1000  # characters; the vote's own event has all
 
 Data = dict[str, Any]
 
@@ -72,7 +75,7 @@ def _reason(vote: Vote) -> Data:
         "agent": vote.agent,
         "choice": vote.choice,
         "confidence": vote.confidence,
-        "reasoning": vote.reasoning,
+        "reasoning": clean(vote.reasoning, LONGEST_REASON),
         "shown": list(vote.shown),
     }
     return data | {"judge": True} if vote.judge else data

@@ -11,6 +11,7 @@ from aragora.storage import Piece
 MAX_MESSAGE_BYTES = 65_536
 KEPT_BYTES = 8 << 20
 KEPT_WORDS = 256
+_CLOSE = 16  # characters: nearer to what fits it makes no difference
 
 
 def describe(debate_id: str, event: Event) -> dict[str, Any]:
@@ -74,16 +75,28 @@ def fitted(message: dict[str, Any]) -> str:
     text = json.dumps(message, separators=(",", ":"))
     if len(text) <= MAX_MESSAGE_BYTES:
         return text
-    # ASCII escapes take up to six characters for one: an eighth of the frame always fits.
-    data = {name: _cut(value, MAX_MESSAGE_BYTES // 8) for name, value in list(message["data"].items())[:6]}
-    return json.dumps({**message, "data": {**data, "truncated": True}}, separators=(",", ":"))
+    fits, too_long = 0, MAX_MESSAGE_BYTES
+    while too_long - fits > _CLOSE:
+        longest = (fits + too_long) // 2
+        cut = _cut(message["data"], longest)
+        tried = json.dumps({**message, "data": {**cut, "truncated": True}}, separators=(",", ":"))
+        if len(tried) <= MAX_MESSAGE_BYTES:
+            text, fits = tried, longest
+        else:
+            too_long = longest
+    return text
 
 
-def _cut(value: Any, limit: int) -> Any:
-    if isinstance(value, str):
-        return value[: limit // 6]
-    text = json.dumps(value)
-    return value if len(text) <= limit else text[: limit // 6]
+def _cut(value: Any, longest: int) -> Any:
+    """`value` with every text in it cut to `longest` characters, and no more members than that either."""
+    match value:
+        case str():
+            return value[:longest]
+        case list():
+            return [_cut(item, longest) for item in value[:longest]]
+        case dict():
+            return {name: _cut(item, longest) for name, item in list(value.items())[:longest]}
+    return value
 
 
 texts = Texts()

@@ -111,6 +111,19 @@ def test_an_event_always_fits_one_message(content: str) -> None:
     assert message["data"]["content"]
 
 
+def test_an_event_that_is_cut_keeps_its_shape() -> None:
+    """A verdict of ten agents: every member is still there, and short texts are whole."""
+    reasons = [
+        {"agent": f"agent-{number}", "reasoning": "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 1000} for number in range(10)
+    ]
+    data = {"answer": "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 12_000, "choice": "agent-3", "share": 0.5, "reasons": reasons}
+    found = json.loads(Texts().of("adhoc_1", Event(7, EventType.CONSENSUS, 1.5, 2, None, data)))["data"]
+    assert list(found) == [*data, "truncated"]
+    assert (found["choice"], found["share"], len(found["reasons"])) == ("agent-3", 0.5, 10)
+    assert len(found["answer"]) > 900
+    assert {reason["agent"] for reason in found["reasons"]} == {reason["agent"] for reason in reasons}
+
+
 def test_texts_forget_the_oldest() -> None:
     texts = Texts(limit=1000)
     events = [Event(seq, EventType.VOTE, 0.0, 1, "a", {"reasoning": "x" * 100}) for seq in range(1, 50)]
