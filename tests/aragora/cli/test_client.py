@@ -1,46 +1,73 @@
-"""The command line's client against connections that break: it resumes behind the last event, and gives up in time."""
+"""The client against connections that break: it resumes behind the last event, and gives up in time."""
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
-from websockets.sync.server import ServerConnection, serve
 
-from aragora.commands import client
-from aragora.commands.client import Client, Refused, Unreachable
-from aragora.settings import load
+from aragora import client
+from aragora.client import Client, Refused, Unreachable
+from aragora.errors import SettingsError
 
 ID = "adhoc_x"
+Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def server(answer: object) -> Iterator[Client]:
-    with serve(answer, "127.0.0.1", 0) as listening:  # type: ignore[arg-type]
-        thread = threading.Thread(target=listening.serve_forever)
+def server(answer: Answer) -> Iterator[Client]:
+    """A client of a server whose every GET is answered by `answer`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.close_connection = True
+            answer(self)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
         thread.start()
         try:
-            yield Client(load({}), f"http://127.0.0.1:{listening.socket.getsockname()[1]}")
+            with Client(f"http://127.0.0.1:{listening.server_address[1]}") as opened:
+                yield opened
         finally:
             listening.shutdown()
             thread.join()
 
 
-def event(seq: int, kind: str = "agent_message") -> str:
-    return json.dumps({"type": kind, "debate_id": ID, "seq": seq, "data": {}})
+def begin(request: BaseHTTPRequestHandler) -> int:
+    """Answer with a stream; the seq behind which it was asked for."""
+    request.send_response(200)
+    request.send_header("Content-Type", "text/event-stream")
+    request.send_header("Connection", "close")
+    request.end_headers()
+    return int(request.headers["Last-Event-ID"])
+
+
+def write(request: BaseHTTPRequestHandler, seq: int | None, kind: str = "agent_message", **data: Any) -> None:
+    message = {"type": kind, "debate_id": ID, "data": data} | ({} if seq is None else {"seq": seq})
+    named = "" if seq is None else f"id: {seq}\n"
+    request.wfile.write(f"{named}event: {kind}\ndata: {json.dumps(message)}\n\n".encode())
 
 
 def test_a_broken_connection_is_resumed_behind_the_last_event() -> None:
     since: list[int] = []
 
-    def answer(connection: ServerConnection) -> None:
-        since.append(json.loads(connection.recv())["replay_from_seq"])
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        since.append(begin(request))
         first = since[-1] + 1
-        connection.send(event(max(1, first - 1)))  # one that came before: not shown again
-        connection.send(json.dumps({"type": "heartbeat", "data": {}}))
+        write(request, max(1, first - 1))  # one that came before: not shown again
+        request.wfile.write(b": heartbeat\n\n")
         for seq in range(first, min(first + 2, 7)):
-            connection.send(event(seq, "debate_end" if seq == 6 else "agent_message"))
+            write(request, seq, "debate_end" if seq == 6 else "agent_message")
+        request.wfile.write(b'data: {"type": "agent_mess')
 
     with server(answer) as there:
         seen = [message["seq"] for message in there.watch(ID)]
@@ -48,27 +75,65 @@ def test_a_broken_connection_is_resumed_behind_the_last_event() -> None:
     assert since == [0, 2, 4]
 
 
-def test_tokens_pass_between_events_and_other_debates_do_not() -> None:
-    def answer(connection: ServerConnection) -> None:
-        connection.recv()
-        connection.send(json.dumps({"type": "token_delta", "debate_id": ID, "data": {"text": "tok"}}))
-        connection.send(json.dumps({"type": "agent_message", "debate_id": "other", "seq": 1, "data": {}}))
-        connection.send(event(1, "debate_end"))
+def test_words_pass_between_events() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        begin(request)
+        write(request, None, "token_delta", text="tok")
+        write(request, 1, "debate_end")
 
     with server(answer) as there:
         assert [message["type"] for message in there.watch(ID)] == ["token_delta", "debate_end"]
 
 
-def test_a_refusal_is_final() -> None:
-    def answer(connection: ServerConnection) -> None:
-        connection.recv()
-        connection.send(json.dumps({"type": "error", "error": {"message": "no such debate"}}))
+def test_a_debate_that_has_ended_brings_nothing() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(204)
+        request.end_headers()
 
-    with server(answer) as there, pytest.raises(Refused, match="no such debate"):
-        list(there.watch(ID))
+    with server(answer) as there:
+        assert list(there.watch(ID, 7)) == []
+
+
+def test_a_refusal_is_final() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        body = json.dumps({"error": {"code": "not_found", "message": "no such debate"}}).encode()
+        request.send_response(404)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    with server(answer) as there:
+        with pytest.raises(Refused, match="404 not_found: no such debate") as refused:
+            list(there.watch(ID))
+        assert refused.value.status == 404
+        with pytest.raises(Refused, match="no such debate"):
+            there.debate(ID)
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    asked: list[int] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            request.send_response(503)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+        else:
+            begin(request)
+            write(request, 1, "debate_end")
+
+    with server(answer) as there:
+        assert [message["seq"] for message in there.watch(ID)] == [1]
+    assert len(asked) == 2
 
 
 def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PATIENCE", 0.3)
-    with pytest.raises(Unreachable, match="does not answer"):
-        list(Client(load({}), "http://127.0.0.1:1").watch(ID))
+    with Client("http://127.0.0.1:1") as nobody, pytest.raises(Unreachable, match="does not answer"):
+        list(nobody.watch(ID))
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(SettingsError, match="write http://HOST:PORT"):
+        Client("127.0.0.1:8000")
