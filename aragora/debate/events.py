@@ -22,7 +22,7 @@ class EventType(StrEnum):
     - `consensus`: reached, confidence 0 to 1, answer, method, choice, share, threshold, tied, votes, quorum (needed,
       cast), user_votes, reasons and dissent (agent, choice, confidence, reasoning, judge), support (votes, of); only
       where there is something to say: tie_break, alike (whose answers are the same), synthesis, stopped_early,
-      degraded (agent, purpose, kind, message), cut_short
+      degraded (agent, purpose, kind, message), took_part (agents without any of that, of), cut_short
     - `agent_waiting`: purpose, target, place in the line before its provider (from 1; 0 where the provider is away),
       message
     - `agent_error`: kind, message, purpose, target, attempt, retry, excerpt (how an unusable answer begins)

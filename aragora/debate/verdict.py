@@ -56,7 +56,9 @@ def verdict(
     if stopped_early is not None:
         data["stopped_early"] = stopped_early
     if lacking := _lacking(state, held, debaters):
+        missing = {item["agent"] for item in lacking}
         data["degraded"] = lacking
+        data["took_part"] = {"agents": sum(name not in missing for name in debaters), "of": len(debaters)}
     if cut_short:
         data["cut_short"] = True
     return data

@@ -22,7 +22,12 @@ _TIES = {
 
 
 def headline(verdict: Data) -> str:
-    """Whose answer it is, and by how many votes of how many."""
+    """Whose answer it is, by how many votes of how many, and how many agents could do all that was asked of them."""
+    whole = verdict.get("took_part")
+    return _decision(verdict) + (f"; {whole['agents']} of {whole['of']} agents took part in full" if whole else "")
+
+
+def _decision(verdict: Data) -> str:
     if verdict["choice"] is None:
         return "all answers stand side by side" if verdict["method"] == "none" else "an answer"
     support = verdict.get("support") or {}

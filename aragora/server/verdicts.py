@@ -32,6 +32,13 @@ class Count(BaseModel):
     of: int
 
 
+class Participation(BaseModel):
+    """How many agents did all that they were asked for."""
+
+    agents: int
+    of: int
+
+
 class Synthesis(BaseModel):
     """What the chairman makes of the debate."""
 
@@ -63,5 +70,6 @@ class Verdict(BaseModel):
     synthesis: Synthesis | None
     stopped_early: str | None
     degraded: list[Lack]
+    took_part: Participation | None = Field(description="Null where all did.")
     user_votes: dict[str, int] | None
     cut_short: bool | None

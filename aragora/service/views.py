@@ -82,7 +82,7 @@ def verdict(stored: Event | None, *, owned: bool = True) -> Row | None:
 
 VERDICT = (
     *("reached", "choice", "support", "share", "threshold", "confidence", "method", "quorum", "tie_break", "alike"),
-    *("synthesis", "stopped_early", "user_votes", "cut_short"),
+    *("synthesis", "stopped_early", "user_votes", "took_part", "cut_short"),
 )
 SHARED = (
     "slug",

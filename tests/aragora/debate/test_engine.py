@@ -192,6 +192,7 @@ class TestFailures:
         assert list(decision(log)["votes"]) == ["agent-1", "agent-2", "agent-3"]
         lacking = {"agent": "agent-3", "purpose": purpose.value, "kind": "timeout", "message": "no answer in time"}
         assert decision(log)["degraded"] == [lacking]
+        assert decision(log)["took_part"] == {"agents": 2, "of": 3}
 
     def test_failing_at_two_kinds_of_questions_ends_ones_round(self):
         answer = failing(lambda question: _third(question) and question.purpose is not Purpose.PROPOSE)

@@ -29,6 +29,10 @@ VERDICT = {
         ({"choice": None, "method": "none"}, "all answers stand side by side"),
         ({"choice": None, "method": None}, "an answer"),
         ({"support": None}, "b's answer"),
+        (
+            {"took_part": {"agents": 2, "of": 3}},
+            "b's answer, by 2 of 3 votes; 2 of 3 agents took part in full",
+        ),
     ],
 )
 def test_the_headline_says_whose_answer_and_by_how_many_votes(changes, words):
