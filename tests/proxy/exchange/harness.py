@@ -213,10 +213,42 @@ class _CheckedState:
         self.slot.__set__(exchange, state)
 
 
-class Harness:
-    """One worker's parts, before one upstream."""
+@dataclass(eq=False)
+class RecordedEnd:
+    """A connection that the gateway has opened to the application, and every byte that came on it."""
 
-    def __init__(self, *, at_once: bool, **flags: str) -> None:
+    sock: socket.socket
+    received: bytes = b""
+    ended: bool = False
+    closed: bool = False
+
+    def receive(self) -> bool:
+        if self.ended or self.closed:
+            return False
+        data, self.ended = _receive(self.sock)
+        self.received += data
+        return bool(data) or self.ended
+
+    def close(self) -> None:
+        self.sock.close()
+        self.closed = True
+
+
+class Harness:
+    """One worker's parts, before one upstream.
+
+    Exchanges begin in the event loop's callbacks if `at_once`, else in a greenlet. `protocol` is what clients speak.
+    """
+
+    def __init__(
+        self,
+        *,
+        at_once: bool,
+        protocol: Callable[..., object] = Connection,
+        scheme: bytes = b"http",
+        upstream_end: Callable[[socket.socket], Any] = UpstreamEnd,
+        **flags: Any,
+    ) -> None:
         self._directory = tempfile.TemporaryDirectory()
         path = f"{self._directory.name}/upstream"
         self._listener = socket.socket(socket.AF_UNIX)
@@ -249,10 +281,11 @@ class Harness:
         self._upstreams = Upstreams(context, logging.getLogger(__name__))
         tables = build_tables(settings, self._upstreams, Overrides(), lambda: False)
         self._upstreams.commit(tables)
-        self.front = Frontend(tables, context, self._answer, Connection, b"http", b"80", at_once=at_once)
+        self.front = Frontend(tables, context, self._answer, protocol, scheme, b"80", at_once=at_once)
         self._context = context
         self.clients: list[ClientEnd] = []
-        self.upstreams: list[UpstreamEnd] = []
+        self._upstream_end = upstream_end
+        self.upstreams: list[Any] = []
 
     def _answer(self, downstream: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._context, downstream, request).drive_blocking()
@@ -298,7 +331,7 @@ class Harness:
         while select.select([self._listener], [], [], 0)[0]:
             sock, _ = self._listener.accept()
             sock.setblocking(False)
-            self.upstreams.append(UpstreamEnd(sock))
+            self.upstreams.append(self._upstream_end(sock))
             news = True
         for end in [*self.upstreams, *self.clients]:
             news = end.receive() or news

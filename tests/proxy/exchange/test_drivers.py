@@ -1,0 +1,99 @@
+"""Both drivers of the exchange write the same bytes, to the client and to the upstream, for every case there is."""
+
+from collections.abc import Callable
+
+import h2.exceptions
+import pytest
+
+from tests.proxy.exchange.exchanges import OK, WARM, Http1, Http2, Http2Client, respond, run_http1, run_http2, warm
+from tests.proxy.integration import cases
+
+RESPONSES = cases.responses()
+REQUESTS = cases.requests()
+MAX_BODY = "1000000"  # what the cases were written for
+
+
+@pytest.mark.parametrize("case", RESPONSES, ids=lambda case: case.name)
+def test_response_case_over_http1(case: cases.ResponseCase) -> None:
+    inline = run_http1(case.send, case.reply, case.then, at_once=True)
+    assert inline == run_http1(case.send, case.reply, case.then, at_once=False)
+    assert inline[0], "the upstream was sent nothing"
+
+
+@pytest.mark.parametrize("case", cases.responses("lenient"), ids=lambda case: case.name)
+def test_lenient_case_over_http1(case: cases.ResponseCase) -> None:
+    inline = run_http1(case.send, case.reply, case.then, at_once=True, lenient_responses="on")
+    assert inline == run_http1(case.send, case.reply, case.then, at_once=False, lenient_responses="on")
+
+
+@pytest.mark.parametrize("case", REQUESTS, ids=lambda case: case.name)
+def test_request_case_over_http1(case: cases.RequestCase) -> None:
+    assert run_http1(case.send, OK, "stays", at_once=True, max_body=MAX_BODY) == run_http1(
+        case.send, OK, "stays", at_once=False, max_body=MAX_BODY
+    )
+
+
+def as_http2(send: bytes) -> tuple[list[tuple[str, str]], bytes] | None:
+    """Fields and body of an HTTP/1 request that HTTP/2 can say as well, else None (RFC 9113 section 8.2)."""
+    head, _, body = send.partition(b"\r\n\r\n")
+    line, *lines = head.decode("latin-1").split("\r\n")
+    parts = line.split(" ")
+    if len(parts) != 3 or parts[2] != "HTTP/1.1" or not parts[1].startswith("/"):
+        return None
+    fields = [(":method", parts[0]), (":scheme", "http"), (":path", parts[1])]
+    for text in lines:
+        name, colon, value = text.partition(":")
+        name = name.lower()
+        if not colon or name in ("connection", "transfer-encoding", "upgrade", "keep-alive", "te", "expect"):
+            return None
+        if name == "host":
+            fields.insert(2, (":authority", value.strip()))
+        else:
+            fields.append((name, value.strip()))
+    return fields, body
+
+
+HTTP2_REQUESTS = [
+    pytest.param(*said, id=case.name)
+    for case in REQUESTS
+    if case.upstream is not None and not case.closes and (said := as_http2(case.send)) is not None
+]
+
+
+@pytest.mark.parametrize(("fields", "body"), HTTP2_REQUESTS)
+def test_request_case_over_http2(fields: list[tuple[str, str]], body: bytes) -> None:
+    try:
+        inline = run_http2(fields, body, OK, "stays", at_once=True)
+    except h2.exceptions.ProtocolError:
+        pytest.skip("HTTP/2 has no such request")
+    assert inline == run_http2(fields, body, OK, "stays", at_once=False)
+
+
+@pytest.mark.parametrize("case", RESPONSES, ids=lambda case: case.name)
+def test_response_case_over_http2(case: cases.ResponseCase) -> None:
+    said = as_http2(case.send)
+    if said is None:
+        pytest.skip("HTTP/2 has no such request")
+    inline = run_http2(*said, case.reply, case.then, at_once=True)
+    assert inline == run_http2(*said, case.reply, case.then, at_once=False)
+    assert inline[0], "the upstream was sent nothing"
+
+
+def test_many_http2_requests_can_be_said() -> None:
+    assert len(HTTP2_REQUESTS) > 20
+
+
+@pytest.mark.parametrize("protocol", [Http1, Http2], ids=["http1", "http2"])
+def test_small_request_takes_no_greenlet(protocol: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    with warm(at_once=True, protocol=protocol) as harness:
+        resumed: list[object] = []
+        monkeypatch.setattr(harness.front, "resume", resumed.append)
+        client = harness.connect()
+        if protocol is Http1:
+            client.sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        else:
+            Http2Client(client).send(WARM)
+        harness.settle()
+        respond(harness, OK)
+        assert client.received.endswith(b"ok")
+        assert not resumed
