@@ -134,6 +134,11 @@ class Client:
         """Withdraw that address."""
         self._request("DELETE", f"{_address(debate_id)}/share")
 
+    def read_source(self, name: str, media_type: str, data: bytes) -> Row:
+        """The text of a file (`text`, `characters`, `cut`), for the context of a debate."""
+        headers = {"Content-Type": media_type}
+        return self._json("POST", "/api/sources", data=data, headers=headers, params={"name": name[:200]})
+
     def presets(self) -> Row:
         """The councils that are kept under a name."""
         return self._json("GET", "/api/presets")

@@ -14,6 +14,8 @@ from aragora.debate.spec import ConsensusMode
 from aragora.settings import Settings
 
 Body = dict[str, Any]
+_KINDS = {".md": "text/markdown", ".markdown": "text/markdown", ".html": "text/html", ".htm": "text/html"}
+_KINDS |= {".pdf": "application/pdf"}
 
 
 def add_ask(ask: Parser) -> None:
@@ -67,6 +69,13 @@ def _add_rules(command: Parser) -> None:
         "--threshold", type=float, metavar="SHARE", help="share of the votes that decides, above 0 up to 1"
     )
     command.add_argument("--context", metavar="TEXT|@FILE", help="what the agents should know")
+    command.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="FILE|URL",
+        help=f"text, Markdown, HTML or PDF for the context; up to {limits.MOST_SOURCES} times",
+    )
     command.add_argument("--criteria", metavar="TEXT|@FILE", help="what answers are to be judged by")
     command.add_argument("--synthesis", action="store_true", help="let a chairman sum the debate up")
     command.add_argument("--timeout", type=float, metavar="SECONDS", help=f"up to {limits.LONGEST_TIMEOUT}")
@@ -85,8 +94,8 @@ def _add_end(command: Parser) -> None:
 
 def run_ask(given: argparse.Namespace, settings: Settings) -> int:
     """Begin a debate; 3 when it ends without being completed."""
-    body = _rules(given) | {"question": given.question}
     client = Client(settings, given.url)
+    body = _rules(given, client) | {"question": given.question}
     estimate = client.estimate(body)
     if given.estimate:
         print(json.dumps(estimate) if given.json else _told(estimate))
@@ -99,14 +108,16 @@ def run_ask(given: argparse.Namespace, settings: Settings) -> int:
 def run_follow_up(given: argparse.Namespace, settings: Settings) -> int:
     """Begin a debate about a further question."""
     client = Client(settings, given.url)
-    return _begun(given, client, client.descend(given.id, "follow-up", _rules(given) | {"question": given.question}))
+    return _begun(
+        given, client, client.descend(given.id, "follow-up", _rules(given, client) | {"question": given.question})
+    )
 
 
 def run_fork(given: argparse.Namespace, settings: Settings) -> int:
     """Begin the same debate with changes."""
     client = Client(settings, given.url)
     question = {} if given.question is None else {"question": given.question}
-    return _begun(given, client, client.descend(given.id, "fork", _rules(given) | question))
+    return _begun(given, client, client.descend(given.id, "fork", _rules(given, client) | question))
 
 
 def run_ask_again(given: argparse.Namespace, settings: Settings) -> int:
@@ -123,8 +134,8 @@ def _begun(given: argparse.Namespace, client: Client, created: Body) -> int:
     return follow(client, created["debate_id"], 0, as_json=given.json)
 
 
-def _rules(given: argparse.Namespace) -> Body:
-    """The members of a request that were given."""
+def _rules(given: argparse.Namespace, client: Client) -> Body:
+    """The members of a request that were given; files are read by the server, which knows how."""
     body = _budget(given)
     if given.agents is not None:
         body["agents"] = [name.strip() for name in given.agents.split(",") if name.strip()]
@@ -134,11 +145,30 @@ def _rules(given: argparse.Namespace) -> Body:
     for name, longest in (("context", limits.LONGEST_CONTEXT), ("criteria", limits.LONGEST_CRITERIA)):
         if getattr(given, name) is not None:
             body[name] = _text(name, getattr(given, name), longest)
+    if files := [source for source in given.source if not _is_url(source)]:
+        texts = [body.get("context", ""), *(_source(client, Path(file)) for file in files)]
+        body["context"] = "\n\n".join(text for text in texts if text)
+    if urls := [source for source in given.source if _is_url(source)]:
+        body["sources"] = urls
     if given.synthesis:
         body["synthesis"] = True
     if given.no_early_stop:
         body["early_stop"] = False
     return body
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _source(client: Client, file: Path) -> str:
+    """The text of a file, under its name."""
+    kind = _KINDS.get(file.suffix.lower(), "text/plain")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--source: cannot read {file}: {error.strerror}") from None
+    return f"Source: {file.name}\n\n{client.read_source(file.name, kind, data)['text']}"
 
 
 def _budget(given: argparse.Namespace) -> Body:

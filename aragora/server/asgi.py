@@ -21,7 +21,7 @@ from typing import Any, cast
 from a2wsgi.wsgi import Body, build_environ
 
 from aragora.errors import AragoraError, BadRequest, SettingsError
-from aragora.server import async_watchers, handshake, process, wsgi
+from aragora.server import async_watchers, handshake, process, sources, wsgi
 from aragora.server.async_watchers import Message, Receive, Send
 from aragora.server.context import KEY, RequestContext
 from aragora.server.stream import Wait
@@ -128,7 +128,7 @@ def _drain_at_signal() -> None:
 
 async def _answer(scope: Message, receive: Receive, send: Send) -> None:
     here = _loop()
-    body, whole = await _body(receive)
+    body, whole = await _body(scope, receive)
     environ = cast(dict[str, Any], build_environ(cast(Any, scope), cast(Body, io.BytesIO(body))))
     context = environ[KEY] = RequestContext(asynchronous=True)
     if not whole:
@@ -210,9 +210,12 @@ async def _deny(scope: Message, send: Send, error: AragoraError, here: Loop) -> 
         await send({"type": "websocket.close"})
 
 
-async def _body(receive: Receive) -> tuple[bytes, bool]:
-    """The request's body, cut above what any resource accepts, and False when the client went away before its end."""
-    limit = process.current().settings.max_body if process.is_running() else BODY_LIMIT
+async def _body(scope: Message, receive: Receive) -> tuple[bytes, bool]:
+    """The request's body, cut above what its resource accepts, and False when the client went away before its end."""
+    limit = BODY_LIMIT
+    if process.is_running():
+        settings = process.current().settings
+        limit = settings.max_source if scope["path"].endswith(sources.PATH) else settings.max_body
     body = bytearray()
     while True:
         message = await receive()

@@ -41,6 +41,14 @@ def read(req: falcon.Request, limit: int) -> Any:
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType("send Content-Type: application/json")
+    raw = read_raw(req, limit)
+    if not raw.strip():
+        raise BadRequest("the body is empty; a JSON object is needed")
+    return parse(raw)
+
+
+def read_raw(req: falcon.Request, limit: int) -> bytes:
+    """The body of `req` as it came, at most `limit` bytes; raises `PayloadTooLarge` and `BadRequest`."""
     if (req.content_length or 0) > limit:
         raise PayloadTooLarge(f"the body is longer than {limit} bytes")
     # A chunked body has no length to tell: the stream itself ends.
@@ -50,9 +58,7 @@ def read(req: falcon.Request, limit: int) -> Any:
         raise PayloadTooLarge(f"the body is longer than {limit} bytes")
     if len(raw) < (req.content_length or 0):
         raise BadRequest("the body is shorter than its Content-Length: it broke off on the way")
-    if not raw.strip():
-        raise BadRequest("the body is empty; a JSON object is needed")
-    return parse(raw)
+    return raw
 
 
 def _read_to(source: Any, limit: int) -> bytes:

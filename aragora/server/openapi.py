@@ -82,6 +82,7 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
         described["parameters"] = parameters
     if operation.body is not None:
         content = {"application/json": {"schema": references[operation.body]}}
+        content |= {media_type: {"schema": {"type": "string"}} for media_type in operation.files}
         described["requestBody"] = {"required": True, "content": content}
     if operation.is_open:
         described["security"] = []

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from aragora.server import models, queries
 from aragora.server.completions.request import ChatRequest
 from aragora.server.completions.response import Completion, Failure, ModelAnswer, ModelList
+from aragora.server.sources import NewSource
 from aragora.service.lineage import AskAgain, FollowUp, Fork
 from aragora.service.presets import NewPreset
 from aragora.service.requests import DebateChanges, NewDebate, NewProbe
@@ -39,7 +40,8 @@ IDEMPOTENCY = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method at one address. `answers` maps a status to a model, or to media types for what is no model."""
+    """One method at one address. `answers` maps a status to a model, or to media types for what is no model; `files`
+    are media types that a body may have besides JSON."""
 
     method: str
     path: str
@@ -51,6 +53,7 @@ class Operation:
     body: type[BaseModel] | None = None
     errors: type[BaseModel] = models.ErrorAnswer
     headers: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     is_open: bool = False
 
 
@@ -178,6 +181,17 @@ OPERATIONS = (
         {200: models.EstimateAnswer},
         (400, 413, 415),
         body=NewDebate,
+    ),
+    Operation(
+        "post",
+        "/api/sources",
+        "readSource",
+        'The text of a file (text, Markdown, HTML, PDF), sent as the body, or of what stands at a URL (`{"url"}`).',
+        {200: models.SourceAnswer},
+        (400, 413, 415, 429),
+        query=queries.SourceQuery,
+        body=NewSource,
+        files=("text/plain", "text/markdown", "text/html", "application/pdf"),
     ),
     Operation("get", "/api/presets", "listPresets", "Councils that are kept under a name.", {200: models.PresetList}),
     Operation("get", PRESET, "getPreset", "One of them.", {200: models.PresetAnswer}, (404,)),

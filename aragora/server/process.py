@@ -17,11 +17,12 @@ from aragora.agents import build
 from aragora.agents.endpoint import Endpoints
 from aragora.agents.prices import Prices
 from aragora.errors import AragoraError, Unavailable
+from aragora.outbound import Outbound, networks
 from aragora.runner import Runner
 from aragora.server.audit import AuditLog
 from aragora.server.metrics import Metrics
 from aragora.server.watchers import Watchers
-from aragora.service import Access, Debates, Policy, Providers, daily_limits
+from aragora.service import Access, Debates, Policy, Providers, Sources, daily_limits
 from aragora.settings import Settings
 from aragora.storage import ChangeFeed, DebateRecord, Store, last_backup
 
@@ -44,6 +45,7 @@ class Process:
     runner: Runner
     debates: Debates
     providers: Providers
+    sources: Sources
     access: Access
     metrics: Metrics
     watchers: Watchers
@@ -82,11 +84,13 @@ class Process:
             runner.start()
         audit = AuditLog(settings.audit_log, metrics.audit_lost.inc)
         policy = Policy.of(settings)
-        debates = Debates(store, feed, settings.agents_environ, prices=prices, policy=policy)
+        outbound = Outbound(networks(settings.private_networks))
+        sources = Sources(outbound, fetches=settings.fetch, limit=settings.max_source)
+        debates = Debates(store, feed, settings.agents_environ, prices=prices, policy=policy, sources=sources)
         providers = Providers(settings.agents_environ, endpoints, runner.meter, policy)
         access = Access(settings, store.tokens)
         watchers = Watchers(settings.max_watchers)
-        here = cls(settings, store, feed, runner, debates, providers, access, metrics, watchers, audit)
+        here = cls(settings, store, feed, runner, debates, providers, sources, access, metrics, watchers, audit)
         threading.Thread(target=here.sample, name="aragora-gauges", daemon=True).start()
         return here
 

@@ -74,6 +74,12 @@ class ModelsQuery(Query):
     type: str | None = Field(None, max_length=limits.LONGEST_NAME, description="Of this provider only.")
 
 
+class SourceQuery(Query):
+    """`POST /api/sources`."""
+
+    name: Text = Field("", description="Of the file.")
+
+
 class ExportQuery(Query):
     """`GET /api/debates/{id}/export/{format}`."""
 

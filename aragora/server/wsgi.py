@@ -26,6 +26,7 @@ from aragora.server import (
     problems,
     process,
     resources,
+    sources,
     websocket,
 )
 from aragora.server.completions import resources as completions
@@ -115,6 +116,7 @@ def routes() -> dict[str, object]:
         f"{item}/share": resources.Share(),
         "/api/debates/estimate": resources.Estimation(),
         "/api/usage": resources.Spending(),
+        "/api/sources": sources.Sources(),
         "/api/presets": presets.PresetCollection(),
         "/api/presets/{name}": presets.PresetItem(),
         "/shared/{key}": resources.SharedPage(),

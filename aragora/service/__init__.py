@@ -7,6 +7,7 @@ from aragora.service.policy import Policy, daily_limits
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
 from aragora.service.providers import Providers
 from aragora.service.requests import DebateChanges, NewAgent, NewDebate
+from aragora.service.sources import Sources
 
 __all__ = [
     "EVERYBODY",
@@ -20,5 +21,6 @@ __all__ = [
     "Policy",
     "Principal",
     "Providers",
+    "Sources",
     "daily_limits",
 ]

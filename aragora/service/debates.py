@@ -47,6 +47,7 @@ from aragora.service.policy import EVERYTHING, Policy
 from aragora.service.presets import Presets, applied
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
 from aragora.service.requests import DebateChanges, NewDebate, Request, is_storable
+from aragora.service.sources import Sources
 from aragora.storage import ChangeFeed, DebateRecord, Origin, Page, Scope, Store, Subscription
 from aragora.storage.ledger import DAY, day_of
 from aragora.storage.rows import no_such
@@ -64,6 +65,7 @@ class Debates:
         prices: Prices | None = None,
         policy: Policy = EVERYTHING,
         principal: Principal = EVERYBODY,
+        sources: Sources | None = None,
     ) -> None:
         """`principal` is on whose behalf everything is done; `prices` are the built-in ones by default."""
         self.store = store
@@ -71,6 +73,7 @@ class Debates:
         self.agents_environ = agents_environ
         self.principal = principal
         self.presets = Presets(store)
+        self._sources = sources
         self._policy = policy
         self._meter = Meter(prices or Prices.load(), agents_environ)
 
@@ -131,10 +134,18 @@ class Debates:
         return estimate(self.draft(self.completed(new)), self._meter)
 
     def completed(self, new: NewDebate) -> NewDebate:
-        """The request with what it leaves out taken from its preset; raises ValidationFailed."""
-        if new.preset is None:
-            return new
-        return applied(new, self.presets.council(self.principal, new.preset))
+        """The request with what it leaves out taken from its preset, and the text of its sources in its context.
+
+        Raises ValidationFailed.
+        """
+        if new.preset is not None:
+            new = applied(new, self.presets.council(self.principal, new.preset))
+        if new.sources:
+            if self._sources is None:
+                raise ValidationFailed.of(Problem("sources", "no documents are read here"))
+            context = self._sources.context(self.principal, new.context, new.sources)
+            new = new.model_copy(update={"context": context, "sources": None})
+        return new
 
     def draft(self, new: NewDebate) -> DebateSpec:
         """The rules of the debate that is asked for; raises ValidationFailed."""

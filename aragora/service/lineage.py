@@ -76,7 +76,7 @@ def _descendant(
         given = debates.presets.council(debates.principal, asked.preset) | given
     told = background(parent.spec, debates.store.history(parent_id))
     given["context"] = _joined(told, given.get("context", parent.spec.context))
-    new = _as_asked(parent, given)
+    new = debates.completed(_as_asked(parent, given))
     return debates.begin(debates.draft(new), new, asked, idempotency_key=key, origin=Origin(parent_id, relation))
 
 

@@ -142,6 +142,13 @@ class NewDebate(Request):
         default=None, description="share of the votes that decides; default by the kind of consensus"
     )
     context: Annotated[str, StringConstraints(max_length=limits.LONGEST_CONTEXT)] = ""
+    sources: (
+        Annotated[
+            list[Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_ADDRESS)]],
+            Field(max_length=limits.MOST_SOURCES),
+        ]
+        | None
+    ) = Field(default=None, description="URLs of pages and files whose text is added to the context")
     criteria: Annotated[str, StringConstraints(max_length=limits.LONGEST_CRITERIA)] = Field(
         default="", description="what answers are to be judged by"
     )

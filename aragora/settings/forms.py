@@ -1,5 +1,6 @@
 """How a value of an environment variable is written, and one row of the table that says so."""
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,16 @@ def _origins(value: str) -> tuple[str, ...]:
     if not all(_ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError("write origins as browsers send them, as https://app.example: no capitals, no / at the end")
     return origins
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    found = _listed(value)
+    for item in found:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            raise ValueError("write addresses and networks, as 10.1.2.3 or 10.1.0.0/16, comma separated") from None
+    return found
 
 
 def _path(value: str) -> Path:
@@ -117,6 +128,7 @@ TEXT = Form("text", _text)
 FLAG = Form("1 \\| 0", _flag)
 LIST = Form("comma-separated list", _listed)
 ORIGINS = Form("comma-separated list", _origins)
+NETWORKS = Form("comma-separated list", _networks)
 PATH = Form("path", _path)
 ADDRESS = Form("HOST:PORT \\| unix:PATH", _address)
 WORKLOAD = Form("cpu \\| io \\| mixed \\| number", _workload)

@@ -7,7 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aragora.settings.forms import ADDRESS, FLAG, LIST, ORIGINS, PATH, TEXT, WORKLOAD, Setting, choice, number, row, url
+from aragora.settings.forms import (
+    ADDRESS,
+    FLAG,
+    LIST,
+    NETWORKS,
+    ORIGINS,
+    PATH,
+    TEXT,
+    WORKLOAD,
+    Setting,
+    choice,
+    number,
+    row,
+    url,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +236,28 @@ class Settings:
         "what it may spend on a day by the price table; 0: no limit",
         group="Spending",
         unit="dollars",
+    )
+    fetch: bool = row(
+        "ARAGORA_FETCH",
+        FLAG,
+        True,
+        "read pages and files that debates are given as URLs; only public addresses are asked",
+        group="Sources and messages",
+    )
+    max_source: int = row(
+        "ARAGORA_MAX_SOURCE",
+        number(int, 1024, 1 << 30),
+        10 << 20,
+        "longest file or page that is read for a debate",
+        group="Sources and messages",
+        unit="bytes",
+    )
+    private_networks: tuple[str, ...] = row(
+        "ARAGORA_PRIVATE_NETWORKS",
+        NETWORKS,
+        (),
+        "networks that pages are fetched from and messages sent to although they are not public, as `10.1.0.0/16`",
+        group="Sources and messages",
     )
     bind: str = row("ARAGORA_BIND", ADDRESS, "127.0.0.1:8080", "address of the HTTP server", group="Server")
     ws_bind: str = row(

@@ -41,6 +41,7 @@ from aragora.server.models.findings import (
 )
 from aragora.server.models.health import Alive, Check, Health, Readiness
 from aragora.server.models.presets import PresetAnswer, PresetList
+from aragora.server.models.sources import SourceAnswer
 from aragora.server.models.spending import (
     AgentUsage,
     Budget,
@@ -92,6 +93,7 @@ __all__ = [
     "Readiness",
     "Shared",
     "SharedDebate",
+    "SourceAnswer",
     "SpendingAnswer",
     "SpentTokens",
     "Tokens",

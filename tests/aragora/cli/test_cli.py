@@ -351,6 +351,19 @@ def test_councils_are_kept_and_taken_over(server: dict[str, str], tmp_path: Path
     assert "is not JSON" in aragora(server, "presets", "save", "x", str(tmp_path / "broken.json"), code=2).stderr
 
 
+def test_files_become_context(server: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "plan.md").write_text("# Plan")
+    (tmp_path / "page.html").write_text("<p>Four people.")
+    given = ("--agents", "demo,demo", "--context", "Ours.", "--detach", "--json")
+    files = ("--source", str(tmp_path / "plan.md"), "--source", str(tmp_path / "page.html"))
+    aragora(server, "ask", QUESTION, *given, *files)
+    found = json.loads(aragora(server, "list", "--json", "--limit", "1").stdout)["debates"][0]
+    assert found["context"] == "Ours.\n\nSource: plan.md\n\n# Plan\n\nSource: page.html\n\nFour people."
+    told = aragora(server, "ask", QUESTION, "--source", "http://127.0.0.1:8001/", code=1).stderr
+    assert "it leads to an address that is not public" in told
+    assert "cannot read" in aragora(server, "ask", QUESTION, "--source", str(tmp_path / "none"), code=2).stderr
+
+
 def test_a_share_link_is_printed_and_withdrawn(server: dict[str, str]) -> None:
     asked = aragora(server, "ask", QUESTION, "--agents", "demo,demo", "--rounds", "1", "--detach").stdout.strip()
     address = aragora(server, "share", asked).stdout.strip()

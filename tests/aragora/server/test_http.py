@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.aragora.documents.test_reading import pdf, shown
 from tests.aragora.server.servers import QUESTION, Server
 from tests.waiting import until
 
@@ -410,3 +411,41 @@ def test_development_server_refuses_proxied_internet_clients(server: Server) -> 
         assert answer.status_code == 403
         assert "not for the internet" in answer.json()["error"]["message"]
     assert server.get("/api/debates", headers={"X-Forwarded-For": "192.168.1.7"}).ok
+
+
+def test_files_are_read_as_text(server: Server) -> None:
+    for body, kind, text in (
+        (b"# Plan", "text/markdown", "# Plan"),
+        (b"<h1>Plan</h1>", "text/html", "# Plan"),
+        (pdf(shown(b"Plan")), "application/pdf", "Plan"),
+    ):
+        answer = server.request("POST", "/api/sources?name=plan", data=body, headers={"Content-Type": kind})
+        assert answer.json() == {"name": "plan", "type": kind, "text": text, "characters": len(text), "cut": False}
+    long = server.request(
+        "POST", "/api/v1/sources", data=b"x" * 2_000_000, headers={"Content-Type": "text/plain"}
+    ).json()
+    assert (len(long["text"]), long["characters"], long["cut"]) == (100_000, 400_000, True)
+
+
+def test_pages_inside_are_not_fetched(server: Server) -> None:
+    for url in (
+        f"{server.base}/metrics",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::1]/",
+        "file:///etc/passwd",
+    ):
+        answer = server.request("POST", "/api/sources", json={"url": url})
+        assert answer.status_code == 400
+        assert "aragora_" not in answer.text
+    for body, kind, status in (
+        (b"\x89PNG", "image/png", 400),
+        (b"", "text/plain", 400),
+        (b"[1]", "application/json", 400),
+    ):
+        assert server.request("POST", "/api/sources", data=body, headers={"Content-Type": kind}).status_code == status
+    assert (
+        server.request(
+            "POST", "/api/sources", data=b"x" * (11 << 20), headers={"Content-Type": "text/plain"}
+        ).status_code
+        == 413
+    )
