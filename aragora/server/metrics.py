@@ -39,6 +39,13 @@ class Metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
         values.ValueClass = values.MultiProcessValue(self._slots.number)  # type: ignore[no-untyped-call]
         own = CollectorRegistry()
+        self._measure_requests(own)
+        self._measure_debates(own)
+        self._measure_agents(own)
+        self._measure_process(own)
+
+    def _measure_requests(self, own: CollectorRegistry) -> None:
+        """Requests over HTTP."""
         self.requests = Counter(
             "aragora_http_requests", "Requests answered.", ["method", "route", "status"], registry=own
         )
@@ -49,6 +56,9 @@ class Metrics:
             buckets=REQUEST_BUCKETS,
             registry=own,
         )
+
+    def _measure_debates(self, own: CollectorRegistry) -> None:
+        """Debates, and the copies of their database."""
         self.debates = Counter("aragora_debates", "Debates ended here, by outcome.", ["outcome"], registry=own)
         self.debate_seconds = Histogram(
             "aragora_debate_duration_seconds",
@@ -70,6 +80,9 @@ class Metrics:
             own,
         )
         self.backup_size = _shared("aragora_backup_last_size_bytes", "Size of that copy.", own)
+
+    def _measure_agents(self, own: CollectorRegistry) -> None:
+        """Answers of agents: time, failures, tokens, cost."""
         self.agent_seconds = Histogram(
             "aragora_agent_duration_seconds",
             "Time of one answer of an agent.",
@@ -90,6 +103,9 @@ class Metrics:
         self.agent_cost = Counter(
             "aragora_agent_cost_dollars", "What answers cost by the price table.", ["agent"], registry=own
         )
+
+    def _measure_process(self, own: CollectorRegistry) -> None:
+        """Watchers, and what a worker process holds."""
         self.fanout_seconds = Histogram(
             "aragora_event_fanout_lag_seconds",
             "From the storing of an event to its sending to a watcher who follows live.",

@@ -82,6 +82,30 @@ _MOVES = {
 }
 
 
+def _new_row(spec: DebateSpec, title: str | None, metadata: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+    """The columns of a debate that nobody has begun yet."""
+    debate_id = f"adhoc_{secrets.token_hex(13)}"
+    title = title or spec.question[:LONGEST_TITLE]
+    return {
+        "id": debate_id,
+        "slug": slug(spec.question, debate_id),
+        "title": title,
+        "spec": spec.to_json(),
+        "metadata": dict(metadata or {}),
+        "is_public": False,
+        "search": search_text(spec.question, title),
+        "status": Status.CREATED.value,
+        "rounds_used": 0,
+        "consensus_reached": False,
+        "confidence": 0.0,
+        "created_at": now,
+        "updated_at": now,
+        "last_seq": 0,
+        "lease_token": 0,
+        "lease_expires": 0.0,
+    }
+
+
 class Store:
     """Opened after fork, one per process; every method is one short transaction.
 
@@ -143,30 +167,13 @@ class Store:
         where no question costs anything. `origin` is what it came of. Raises `Conflict` when the key was used for
         another request, and `TooManyRequests` when the owner may not begin another debate.
         """
-        debate_id = f"adhoc_{secrets.token_hex(13)}"
         now = time.time()
-        title = title or spec.question[:LONGEST_TITLE]
-        row = {
-            "id": debate_id,
-            "slug": slug(spec.question, debate_id),
-            "title": title,
-            "spec": spec.to_json(),
-            "metadata": dict(metadata or {}),
-            "is_public": False,
-            "search": search_text(spec.question, title),
-            "status": Status.CREATED.value,
-            "rounds_used": 0,
-            "consensus_reached": False,
-            "confidence": 0.0,
-            "created_at": now,
-            "updated_at": now,
-            "last_seq": 0,
+        row = _new_row(spec, title, metadata, now) | {
             "idempotency_key": idempotency_key,
             "request_hash": request_hash,
-            "lease_token": 0,
-            "lease_expires": 0.0,
             "owner": owner,
         }
+        debate_id = row["id"]
         inherited: list[Event] = []
         if origin is not None:
             inherited = [

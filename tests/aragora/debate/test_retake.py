@@ -94,7 +94,7 @@ def test_a_debate_that_was_cut_short_loses_nothing_that_was_said() -> None:
     assert held(history=begun)[-1].data["status"] == "completed"
 
 
-def test_what_answers_took_is_not_counted_again_and_people_are_kept() -> None:
+def test_retake_keeps_people_and_counts_no_tokens_twice() -> None:
     history = held(lambda question: question.purpose is Purpose.VOTE and question.agent.name == "Bob")
     history = [
         replace(event, data=event.data | {"usage": {"input": 5}}) if event.type is EventType.AGENT_MESSAGE else event
@@ -106,7 +106,7 @@ def test_what_answers_took_is_not_counted_again_and_people_are_kept() -> None:
     assert count(begun, EventType.USER_SUGGESTION) == 1
 
 
-def test_another_debate_is_told_question_outcome_objections_and_other_answers() -> None:
+def test_follow_up_gets_outcome_objections_and_other_answers() -> None:
     told = background(SPEC, held())
     for words in (SPEC.question, "Its agents", "vague", "proposes to measure it first"):
         assert words in told

@@ -86,7 +86,7 @@ def test_failed_parts_are_asked_again_and_the_others_kept(here: Parts) -> None:
     assert here.store.get(new.id).last_seq == len(here.store.history(new.id))
 
 
-def test_nothing_is_asked_again_of_a_debate_that_runs_or_is_sound(here: Parts) -> None:
+def test_only_failed_parts_of_ended_debates_are_asked_again(here: Parts) -> None:
     here.agent.hold.clear()
     running = ask(here)
     with pytest.raises(Conflict, match="has not ended"):

@@ -42,7 +42,7 @@ def test_every_state_is_in_the_table_and_leads_forward(name: str) -> None:
     assert reachable == {first, *others}
 
 
-def test_a_stream_on_the_wire_is_closed_once_both_sides_have_ended() -> None:
+def test_stream_is_closed_once_both_sides_have_ended() -> None:
     for first, second in ((Cause.END_SENT, Cause.END_RECEIVED), (Cause.END_RECEIVED, Cause.END_SENT)):
         half = TRANSITIONS[OPEN, first]
         assert (half, first) not in TRANSITIONS

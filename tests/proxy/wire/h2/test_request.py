@@ -153,7 +153,7 @@ def test_what_is_valid_is_accepted(section: list[Field]) -> None:
     assert verdict(section) == "accepted"
 
 
-def test_an_extended_connect_becomes_an_upgrade_with_a_key_of_its_own() -> None:
+def test_extended_connect_becomes_an_upgrade_with_own_key() -> None:
     section = [*CONNECT, (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")]
     heads = [read(section) for _ in range(2)]
     keys = {head.fields.websocket_key for head in heads}

@@ -341,7 +341,7 @@ def resets(session: ServerSession) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("late", ["data", "section"])
-def test_what_was_on_its_way_to_a_stream_that_was_reset_is_ignored(late: str) -> None:
+def test_frames_in_flight_to_a_reset_stream_are_ignored(late: str) -> None:
     session, peer = begun(), Peer()
     stream = request(session, peer.open(1))
     session.sender.reset(stream, ErrorCode.PROTOCOL_ERROR)
