@@ -61,17 +61,9 @@ class Exchange:
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_blocking",
-        "_client",
-        "_context",
-        "_local",
-        "_outcome",
-        "_response",
-        "_route",
-        "_upstream",
-        "request",
+        "_blocking", "_client", "_context", "_local", "_outcome", "_response", "_route", "_upstream", "request",
         "state",
-    )
+    )  # fmt: skip
 
     def __init__(self, route: Route | None, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
         """`route` is None for a request that no route takes."""
@@ -338,15 +330,9 @@ class Exchange:
         assert lease is not None
         side, early = self._client.downstream.upgrade(response)
         tunnel = Tunnel(
-            context.deadlines,
-            context.pipes,
-            context.buffer,
-            side,
-            lease,
-            idle_timeout=settings.websocket_timeout,
-            half_close_timeout=settings.half_close_timeout,
-            ended=self._tunnel_ended,
-        )
+            context.deadlines, context.pipes, context.buffer, side, lease, idle_timeout=settings.websocket_timeout,
+            half_close_timeout=settings.half_close_timeout, ended=self._tunnel_ended,
+        )  # fmt: skip
         tunnel.start(early, rest)
         context.counters.tunnel()
         if not tunnel.closed:
