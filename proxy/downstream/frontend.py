@@ -1,27 +1,29 @@
 """What the connections of one listener share, and the greenlets that serve them."""
 
+import logging
 from collections.abc import Callable
 from heapq import nsmallest
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 from greenlet import getcurrent, greenlet
 
 from proxy.downstream.connection_limit import ConnectionLimit
-from proxy.downstream.proxy_header import ProxyHeader
+from proxy.downstream.request_builder import RequestBuilder
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
 from proxy.net.sockets import Socket
-from proxy.net.stream import Stream
 from proxy.wire.fields import Clock
 
-_SHARE = 64
+_SHARE: Final = 64
 """One of so many connections makes room when the limit is reached."""
 
-_FULL = 0.05
-"""Seconds for which newcomers are turned away without a search after one found nobody idle."""
+_FULL: Final = 0.05
+"""Seconds for which new connections are turned away without a search after one has found none idle."""
+
+log = logging.getLogger("gunicorn.error.proxy")
 
 
 class Held(Protocol):
@@ -37,28 +39,42 @@ class Held(Protocol):
     def detached(self) -> bool:
         """Whether it was left to a tunnel."""
 
+    def expire(self) -> None:
+        """Its deadline has passed."""
+
     def close(self) -> None: ...
 
 
 class Multiplexed(Protocol):
-    """A client's connection that carries several requests at once."""
+    """A connection that carries several requests at a time."""
 
     def drain(self) -> None:
-        """Take no new ones, and tell the client."""
+        """Tell the client that no more requests are taken."""
+
+
+class CloseDelimited(Protocol):
+    """A connection with a response on it whose end only the end of the connection shows."""
+
+    def reset(self) -> None: ...
 
 
 class Serving(Protocol):
     """What a greenlet serves: a connection, or a stream of one."""
 
     def serve(self) -> None:
-        """Answer what was asked. Raises nothing."""
+        """Serve the requests that are here. Raises nothing."""
+
+
+Opening = Callable[[Socket, "Frontend", str], object]
+"""Begins with an accepted socket, whose peer has this address."""
 
 
 class Frontend:
-    """What the connections of one listener share. `tables` is replaced on reload; a request keeps those it began with.
+    """What the connections of one listener share.
 
-    `exchange` answers one request on one connection; `protocol` makes a connection of an accepted socket. Only an
-    `introduced` listener reads the PROXY protocol and counts its clients' connections, if the settings say so.
+    `exchange` serves one request on one connection, in a greenlet; `opening` makes a connection of an accepted socket.
+    `proxy_header` is what reads a PROXY protocol header before that, where the settings ask for one; without it, as on
+    the admin address, connections are not counted for their clients either.
     """
 
     def __init__(
@@ -66,34 +82,39 @@ class Frontend:
         tables: Tables,
         context: ExchangeContext,
         exchange: Callable[[Downstream, Request, Route | None], None],
-        protocol: Callable[[Socket, "Frontend", str], object],
+        opening: Opening,
         scheme: bytes,
         port: bytes,
         *,
-        introduced: bool = False,
-        at_once: bool = False,
+        proxy_header: Opening | None = None,
+        inline: bool = False,
     ) -> None:
-        self.tables = tables
         self.context = context
         self.exchange = exchange
-        self._protocol = protocol
-        self._introduced = introduced
-        self.scheme = scheme
-        self.port = port
-        self.at_once = at_once
-        """Whether requests may be sent to their upstream in the loop's callbacks."""
+        self._opening = opening
+        self._proxy_header = proxy_header
+        self.requests = RequestBuilder(context, scheme, port)
+        self.inline = inline
+        """Whether exchanges begin in the loop's callbacks."""
         self.clock = Clock()
         self.connection_limit = ConnectionLimit(context.limits)
         self.draining = False
         self.connections: set[Held] = set()
+        context.deadlines.include(self.connections)
         self.multiplexed: set[Multiplexed] = set()
-        self.unmarked: set[Stream] = set()
-        """Those with a body on its way that nothing but the end of the connection ends."""
+        self.close_delimited: set[CloseDelimited] = set()
         self.streams = 0
         """HTTP/2 streams under way on all of them."""
         self._idle: list[greenlet] = []
         self._greenlets = 0
         self._full_until = 0.0
+        self.apply(tables)
+
+    def apply(self, tables: Tables) -> None:
+        """Serve by these tables from now on; a request keeps those it began with."""
+        self.tables = tables
+        self.logs_states = log.isEnabledFor(logging.DEBUG)
+        """Whether connections log each change of their state."""
 
     def accept(self, sock: Socket, client: str) -> None:
         """Take a new connection; over the limit, those that have been idle longest make room."""
@@ -101,44 +122,44 @@ class Frontend:
             sock.close()
             return
         self.context.counters.accepted()
-        if self._introduced and self.tables.settings.proxy_protocol:
-            ProxyHeader(sock, self, client)
+        if self._proxy_header is not None and self.tables.settings.proxy_protocol:
+            self._proxy_header(sock, self, client)
         else:
             self.admit(sock, client)
 
     def admit(self, sock: Socket, client: str) -> None:
         """Serve a connection whose client is known by now."""
         most = self.tables.settings.max_client_connections
-        counted = most and self._introduced and not self.tables.trusted.trusts(client)
+        counted = most and self._proxy_header is not None and not self.tables.trusted.trusts(client)
         if counted and not self.connection_limit.acquire(sock.fileno(), client, most):
             self.ended(sock.fileno())
             sock.close()
             return
-        self._protocol(sock, self, client)
+        self._opening(sock, self, client)
 
     def ended(self, descriptor: int) -> None:
         """The connection with this descriptor, which is still open, is about to be closed."""
         self.context.counters.ended()
         self.connection_limit.release(descriptor)
 
-    def resume(self, asked: Serving) -> None:
-        """Give what was asked to an idle greenlet. Called from the loop, not from a greenlet."""
+    def resume(self, served: Serving) -> None:
+        """Have an idle greenlet serve something. Called from the loop, not from a greenlet."""
         if self._idle:
             worker = self._idle.pop()
         else:
             worker = greenlet(self._work, self.context.hub.greenlet)
             self._greenlets += 1
-        worker.switch(asked)
+        worker.switch(served)
 
-    def _work(self, asked: Serving) -> None:
+    def _work(self, served: Serving) -> None:
         hub_switch = self.context.hub.switch
         while True:
-            asked.serve()
+            served.serve()
             self._idle.append(getcurrent())
-            asked = hub_switch()
+            served = hub_switch()
 
     def trim(self) -> None:
-        """Let some of the idle greenlets go; called once a second, so that a past peak's are gone within a minute."""
+        """Drop some of the idle greenlets; called once a second, so that a past peak is gone within a minute."""
         surplus = len(self._idle) // 16
         self._greenlets -= surplus
         del self._idle[:surplus]
@@ -151,8 +172,8 @@ class Frontend:
     def _make_room(self) -> bool:
         """Whether room could be made for a connection.
 
-        A search looks at every connection. One that finds something makes room for the next newcomers too, and one in
-        vain is not repeated at once: whoever connects without end would keep the worker searching.
+        A search looks at every connection. One that finds any makes room for the next new connections too, and one in
+        vain is not repeated at once: a client that connects without end would keep the worker searching.
         """
         now = monotonic()
         if now < self._full_until:
@@ -170,12 +191,12 @@ class Frontend:
         return len(parked)
 
     def drain(self) -> None:
-        """From now on every connection ends with the answers that are due on it."""
+        """From now on every connection ends with the responses that are due on it."""
         self.draining = True
         for connection in list(self.multiplexed):
             connection.drain()
 
     def break_off(self) -> None:
-        """The process ends, and its sockets with it: what that would make look complete is reset."""
-        for connection in list(self.unmarked):
+        """The process ends, and its sockets with it: reset those whose end would make a response look complete."""
+        for connection in list(self.close_delimited):
             connection.reset()

@@ -19,7 +19,7 @@ class ProtocolDetection(Stream):
     detached = False
 
     def __init__(self, sock: Socket, front: Frontend, client: str) -> None:
-        super().__init__(sock, front.context.hub, front.context.deadlines)
+        super().__init__(sock, front.context.hub, front.context.deadlines, swept=True)
         self._front = front
         self._client = client
         self._received = b""
@@ -41,9 +41,7 @@ class ProtocolDetection(Stream):
         if not PREFACE.startswith(start):
             front = self._front
             self._let_go()
-            connection = Http1Connection(self.sock, front, self._client)
-            connection.buffer = self._received
-            front.resume(connection)
+            front.resume(Http1Connection(self.sock, front, self._client, received=self._received))
         elif len(start) == len(PREFACE):
             self._let_go()
             Http2Connection(self.sock, self._front, self._client, self._received)

@@ -2,16 +2,13 @@
 
 import socket
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from proxy import errors
+from proxy.downstream.frontend import Frontend
 from proxy.errors import Failure
 from proxy.net.sockets import Socket
 from proxy.net.stream import Stream
 from proxy.wire.proxy_protocol import MAX_V2, ProxyHeaderError, parse_header
-
-if TYPE_CHECKING:
-    from proxy.downstream.frontend import Frontend
 
 
 class ProxyHeader(Stream):
@@ -25,8 +22,8 @@ class ProxyHeader(Stream):
     parked = True
     detached = False
 
-    def __init__(self, sock: Socket, front: "Frontend", peer: str) -> None:
-        super().__init__(sock, front.context.hub, front.context.deadlines)
+    def __init__(self, sock: Socket, front: Frontend, peer: str) -> None:
+        super().__init__(sock, front.context.hub, front.context.deadlines, swept=True)
         self._sock = sock
         self._front = front
         self._peer = peer

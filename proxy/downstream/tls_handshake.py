@@ -16,9 +16,6 @@ from proxy import errors
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.h2.connection import Connection as Http2Connection
-from proxy.errors import ExchangeError
-from proxy.exchange.request import Request
-from proxy.exchange.route import Tables
 from proxy.net.event_loop import READ, WRITE, Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.net.tls_contexts import ACME_TLS, TlsContexts
@@ -62,7 +59,6 @@ class Handshake:
         self.deadline = monotonic() + _TIMEOUT
         self._watcher: Watcher = front.context.hub.loop.io(sock.fileno(), READ)
         self._watcher.start(self._first_bytes)
-        front.context.deadlines.streams.add(self)
         front.connections.add(self)
 
     @property
@@ -88,7 +84,6 @@ class Handshake:
     def _leave(self) -> None:
         """Leave the socket and its watcher to whoever goes on with them."""
         self._sock = None
-        self._front.context.deadlines.streams.discard(self)
         self._front.connections.discard(self)
 
     def _first_bytes(self) -> None:
@@ -158,16 +153,8 @@ class Handshake:
 
     def _refuse_plain(self) -> None:
         assert self._sock is not None
-        connection = PlaintextOnTls(self._sock, self._front, self._client, self._watcher)
+        connection = Connection(
+            self._sock, self._front, self._client, self._watcher, self._received, errors.TLS_EXPECTED
+        )
         self._leave()
-        connection.buffer = self._received
         self._front.resume(connection)
-
-
-class PlaintextOnTls(Connection):
-    """A client that speaks plain HTTP, or something else, where TLS is spoken."""
-
-    __slots__ = ()
-
-    def _read_request(self, _started: float, _tables: Tables) -> Request | None:
-        raise ExchangeError(errors.TLS_EXPECTED)

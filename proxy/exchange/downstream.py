@@ -37,7 +37,11 @@ class Downstream(Protocol):
     """The client's side of an exchange, whatever its protocol."""
 
     sent: int
-    begun: bool
+    """Bytes that the client was sent, heads included."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client may have some of the final response."""
 
     @property
     def private(self) -> UpstreamConnection | None:

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 
 from proxy.limits.buckets import Bucket
 from proxy.upstream.body import Body
+from proxy.wire.fields import RequestIds
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.tracing import Trace, TraceContext
@@ -76,18 +77,46 @@ class Request:
         self.release: Callable[[], None] | None = None
         """Called when the exchange has ended, to release what was acquired for it."""
 
-    def renew(self, started: float) -> "Request":
+    def identify(self, ids: RequestIds) -> None:
+        """Give it its id, and the trace that its upstream is sent."""
+        context = self.trace_context
+        if context is None:
+            self.id = ids.make()
+        else:
+            self.id = context.request_id or ids.make()
+            self.trace = context.outgoing()
+
+    def renew(self, ids: RequestIds, started: float) -> "Request":
         """The same request, which its client has sent once more after its exchange has ended.
 
-        Takes a sixth of the time of making another one.
+        Takes a sixth of the time of making another one. Nothing may hold on to a request beyond its exchange: the log
+        and the slowest requests copy what they tell of it.
         """
         self.started = started
-        self.trace = None
         self.body = None
         self.length = None
         self.response_fields = b""
         self.release = None
+        if self.trace_context is None:
+            self.id = ids.make()
+        else:
+            self.identify(ids)
         return self
+
+    def again(self, method: bytes, target: bytes, started: float) -> "Request":
+        """Another request of the same client, with the same fields for the same host and route."""
+        return Request(
+            method,
+            target,
+            self.minor,
+            self.fields,
+            self.block,
+            started,
+            client=self.client,
+            scheme=self.scheme,
+            host=self.host,
+            trace_context=self.trace_context,
+        )
 
     def head(self) -> bytes:
         """The request line and the fields for the upstream, but for those of framing and the empty line."""

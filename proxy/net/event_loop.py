@@ -5,6 +5,7 @@ second longer than asked, and neither setting nor clearing one costs anything.
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -93,14 +94,20 @@ class Deadlines:
 
     def __init__(self) -> None:
         self.streams: set[Expiring] = set()
+        self._groups: list[AbstractSet[Expiring]] = [self.streams]
+
+    def include(self, group: AbstractSet[Expiring]) -> None:
+        """Sweep the members of this set too: they need not be in another, which would cost each some 40 bytes."""
+        self._groups.append(group)
 
     def sweep(self) -> None:
         now = monotonic()
-        for stream in [stream for stream in self.streams if stream.deadline < now]:
-            # One that expired earlier in this sweep may have ended this one too, or extended its deadline.
-            if stream.deadline < now and stream in self.streams:
-                stream.deadline = NEVER
-                stream.expire()
+        for group in self._groups:
+            for member in [member for member in group if member.deadline < now]:
+                # One that expired earlier in this sweep may have ended this one too, or extended its deadline.
+                if member.deadline < now and member in group:
+                    member.deadline = NEVER
+                    member.expire()
 
     def pause(self, hub: Hub, deadline: float) -> None:
         """Leave the current greenlet until something switches to it. Raises `DeadlinePassed`.

@@ -87,7 +87,6 @@ class Stream:
     """A non-blocking connected socket, plain or TLS. At most one greenlet waits for it at a time."""
 
     __slots__ = (
-        "closed",
         "deadline",
         "deadlines",
         "hub",
@@ -99,15 +98,21 @@ class Stream:
     )
 
     def __init__(
-        self, sock: Socket | TlsSocket, hub: Hub, deadlines: Deadlines, watcher: Watcher | None = None
+        self,
+        sock: Socket | TlsSocket,
+        hub: Hub,
+        deadlines: Deadlines,
+        watcher: Watcher | None = None,
+        *,
+        swept: bool = False,
     ) -> None:
-        """`watcher` is the socket's read watcher, active, if it has one already."""
+        """`watcher` is the socket's read watcher, active, if it has one already; `swept`: something else keeps the
+        stream in a set that `deadlines` includes."""
         self.sock = sock
         self.tls: TlsSocket | None = None
         self.hub = hub
         self.deadlines = deadlines
         self.deadline = NEVER
-        self.closed = False
         self.waiter: greenlet | None = None
         if watcher is None:
             watcher = hub.loop.io(sock.fileno(), READ)
@@ -119,7 +124,12 @@ class Stream:
         if isinstance(sock, TlsSocket):
             self.tls = sock
             sock.on_end = self._look_again
-        deadlines.streams.add(self)
+        if not swept:
+            deadlines.streams.add(self)
+
+    @property
+    def closed(self) -> bool:
+        return self.read_watcher is _CLOSED
 
     @property
     def descriptor(self) -> int | None:
@@ -193,6 +203,13 @@ class Stream:
         if watcher.active and watcher.callback is not None and self.buffered:
             watcher.callback()
             self._look_again()
+
+    def peek(self) -> bytes | None:
+        """The next byte, which stays to be received; b"" at EOF, None if there is nothing. Raises `OSError`."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
 
     def receive(self, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
         """The next bytes, or b"" at EOF. Raises `DeadlinePassed` or `OSError`."""
@@ -288,7 +305,6 @@ class Stream:
         self.close()
 
     def _stop_watching(self) -> None:
-        self.closed = True
         self.read_watcher.stop()
         self.read_watcher.close()
         self.read_watcher = _CLOSED

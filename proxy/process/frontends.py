@@ -10,6 +10,7 @@ from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.http_redirect import plain_tables
 from proxy.downstream.protocol_detection import ProtocolDetection
+from proxy.downstream.proxy_header import ProxyHeader
 from proxy.downstream.tls_handshake import Handshakes
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
@@ -66,8 +67,8 @@ class Frontends:
             protocol,
             scheme,
             b"%d" % _port(sock, 443 if secure else 80),
-            at_once=not is_admin,
-            introduced=not is_admin,
+            proxy_header=None if is_admin else ProxyHeader,
+            inline=not is_admin,
         )
         self.all.append(front)
         batch = _batch(self._shared.settings.workers)
@@ -83,7 +84,7 @@ class Frontends:
     def serve(self, tables: Tables) -> None:
         """Serve by other routes; exchanges under way keep those they began with."""
         for front, wrapped in zip(self.all, self._sockets, strict=True):
-            front.tables = self._tables_of(wrapped, tables)
+            front.apply(self._tables_of(wrapped, tables))
         for listener in self._listeners:
             listener.batch = _batch(tables.settings.workers)
 

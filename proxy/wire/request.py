@@ -85,10 +85,11 @@ class RequestFields:
         return self.chunked or bool(self.content_length)
 
 
-def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
+def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool = True) -> RequestFields:
     """The fields of a request; `block` is what stands between the request line and the empty line, without both.
 
-    Raises `ExchangeError` (400, 417, 431 or 501) for what RFC 9112 sections 5 and 6 forbid or leave ambiguous.
+    `upgradable`: method and version allow a WebSocket. Raises `ExchangeError` (400, 417, 431 or 501) for what RFC 9112
+    sections 5 and 6 forbid or leave ambiguous.
     """
     fields = RequestFields()
     if not block:
@@ -124,7 +125,7 @@ def parse_request_fields(block: bytes, limits: HeadLimits) -> RequestFields:
         join_cookies(fields, limits)
     if nominated:
         _drop_nominated(fields, nominated)
-    _check_request(fields)
+    _check_request(fields, upgradable=upgradable)
     return fields
 
 
@@ -292,7 +293,7 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
 }
 
 
-def _check_request(fields: RequestFields) -> None:
+def _check_request(fields: RequestFields, *, upgradable: bool) -> None:
     if fields.chunked and fields.content_length is not None:
         raise ExchangeError(errors.LENGTH_AND_ENCODING)
     if fields.close:
@@ -306,3 +307,4 @@ def _check_request(fields: RequestFields) -> None:
     )
     if fields.websocket and fields.has_body:
         raise ExchangeError(errors.UPGRADE_BODY)
+    fields.websocket = fields.websocket and upgradable

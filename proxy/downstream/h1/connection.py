@@ -1,316 +1,397 @@
-"""The client's side of HTTP/1: connections, their requests, the framing of their answers.
+"""One client's HTTP/1 connection: its states, and the requests on it, one after the other.
 
-A connection between two requests is parked: a read watcher and this object, no greenlet. When bytes come, what takes
-no waiting is sent on from the watcher's callback; for anything else an idle greenlet takes the connection, answers what
-was asked, in order, and parks it again.
+An idle connection is a read watcher and this object, no greenlet. When bytes come, what needs no waiting is done in the
+watcher's callback; for anything else an idle greenlet takes the connection, serves the requests on it in order, and
+leaves it idle again.
 
-    parked ──bytes──► serving ──answered, nothing more in the buffer──► parked
-      │                  ├──answered with close, refused, client gone──► closed (after lingering, if it still sends)
-      └──deadline, EOF   └──101──► left to the tunnel
+Bytes become requests, and responses bytes, elsewhere: `RequestReader`, `IncomingBody` and `ResponseWriter` know nothing
+of each other's work, nor of the connection.
 """
 
-import socket
 from time import monotonic
+from typing import Final
 
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
-from proxy.downstream.h1.reader import Reader
-from proxy.downstream.h1.writer import Ending
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.downstream.h1.body import IncomingBody
+from proxy.downstream.h1.lingering import Lingering, linger
+from proxy.downstream.h1.reader import RequestReader
+from proxy.downstream.h1.states import CLOSED, HALF_CLOSED, IDLE, LINGERING, READING, SERVING, TUNNEL, State, check
+from proxy.downstream.h1.writer import CLOSE_DELIMITED, CONTINUE, KEEP, ResponseWriter
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
+from proxy.exchange.tunnel_side import Side
 from proxy.log import log
 from proxy.net.event_loop import NEVER, Watcher
-from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
+from proxy.net.sockets import END_FOLLOWS, HEAD_RECEIVE_SIZE, Socket
+from proxy.net.stream import Sink, Stream
 from proxy.net.tls_socket import TlsSocket
-from proxy.wire.head import END
+from proxy.settings import Settings
+from proxy.upstream.connection import UpstreamConnection
+from proxy.wire.fields import informational
 from proxy.wire.outline import outline
+from proxy.wire.response import ResponseHead
 
-_HALF_CLOSE_GRACE = 1.0
-_MEMO_LIFE = 2.0
-"""Seconds a parked connection remembers its client's fields; an idle one costs no more than its socket."""
-
-_LINGER_SECONDS = 30.0
+_HALF_CLOSE_GRACE: Final = 1.0
+_MEMO_LIFE: Final = 2.0
+"""Seconds an idle connection remembers what its client sent; after that it costs no more than its socket."""
 
 
-class Connection(Reader):
-    """One client's connection: parked, read, served."""
+class Connection(Stream):
+    """A client's connection, and the `Downstream` of the exchanges on it."""
 
     __slots__ = (
-        "_answered",
         "_exchange",
-        "_lingers_until",
-        "_spare",
-        "half_closed",
-        "owner",
+        "_greenlet",
+        "_lingering",
+        "_reader",
+        "_writer",
+        "client",
+        "front",
+        "private",
+        "sent",
+        "state",
     )
 
-    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
-        super().__init__(sock, front, client, watcher)
-        self.owner: greenlet | None = None
-        self.half_closed = False
+    def __init__(
+        self,
+        sock: Socket | TlsSocket,
+        front: Frontend,
+        client: str,
+        watcher: Watcher | None = None,
+        received: bytes = b"",
+        refusal: Failure | None = None,
+    ) -> None:
+        """`client` is the peer's address, `received` what was read already; `refusal` is all that is said to it."""
+        super().__init__(sock, front.context.hub, front.context.deadlines, watcher, swept=True)
+        self.front = front
+        self.client = client
+        self.state = IDLE
+        self.sent = 0
+        """Bytes of responses to the current request, or the last one."""
+        self.private: UpstreamConnection | None = None
+        """An idle upstream connection that is this client's alone (`proxy.wire.authentication`)."""
+        if refusal is None and front.connection_limit.refused(sock.fileno()):
+            refusal = errors.CONNECTIONS
+        self._reader = RequestReader(received, refusal)
+        self._writer = ResponseWriter()
+        self._greenlet: greenlet | None = None
+        """The one that serves it, if any."""
         self._exchange: Exchange | None = None
-        """One that runs in the loop's callbacks."""
-        self._spare: Exchange | None = None
-        """The last such one, for the next request of a client that asks the same again."""
-        self._answered = False
-        """That one has ended, and the connection waits for a greenlet to go on."""
-        self._lingers_until = 0.0
-        """When the wait for the client's end is over at the latest (monotonic seconds); 0 before it begins."""
+        """The one that the loop's callbacks drive, or drove last: a client that repeats itself needs no other."""
+        self._lingering: Lingering | None = None
         self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
 
-    # Parked, or busy while the client does something unexpected.
+    def _become(self, state: State) -> None:
+        """Change the state. Where every request comes by, this is done in place."""
+        check(self.state, state)
+        if self.front.logs_states:
+            self._log_change(state)
+        self.state = state
 
-    def on_readable(self) -> None:
-        if self.owner is not None or self._exchange is not None:
-            self._disturbed()
-        elif not self.front.at_once or not self._serve_at_once():
-            self.front.resume(self)
+    def _log_change(self, state: State) -> None:
+        check(self.state, state)
+        log.debug("connection %d of %s: %s -> %s", self.sock.fileno(), self.client, self.state.name, state.name)
 
     @property
     def parked(self) -> bool:
-        """Whether no request is in flight."""
-        return self.owner is None and self._exchange is None and not self.detached and not self._lingers_until
+        return self.state is IDLE
 
-    def _serve_at_once(self) -> bool:
-        """Begin the exchange of a request whose head has come, without a greenlet; thousands in flight need no stacks.
+    @property
+    def detached(self) -> bool:
+        return self.state is TUNNEL
 
-        False: the head is incomplete or malformed, and its bytes are left for a greenlet.
+    # Serving in the event loop's callbacks.
+
+    def on_readable(self) -> None:
+        """Bytes have come, or the client's end: begin the exchange of a request that is here.
+
+        A head that is incomplete or malformed is left for a greenlet.
         """
+        if self.state is not IDLE:
+            self._disturbed()
+            return
+        front, reader = self.front, self._reader
+        if not front.inline:
+            front.resume(self)
+            return
         started = monotonic()
         try:
-            self.buffer = data = self.sock.recv(HEAD_RECEIVE_SIZE)
+            data = self.sock.recv(HEAD_RECEIVE_SIZE)
         except BlockingIOError:
-            return True
+            return
         except OSError:
             data = b""
         if not data:
             self.close()
-            return True
-        tables = self.front.tables
-        request = self._recall(data, started, tables)
+            return
+        try:
+            request = reader.read(data, front, self.client, started)
+        except ExchangeError:
+            request = None
         if request is None:
-            end = data.find(END)
-            if end < 0:
-                return False
-            try:
-                request = self._parse(data[:end], started, tables)
-            except ExchangeError:
-                return False  # the greenlet refuses it, or fails at it
-            self._take(request, data, end + 4)
-        self.begun = self._chunked = False
-        self.sent = 0
+            reader.buffer = data
+            front.resume(self)
+            return
+        self._begin(request)
         self.deadline = NEVER
-        exchange = self._spare
+        exchange = self._exchange
         if exchange is None:
-            exchange = Exchange(self._route, self.front.context, self, request)
+            exchange = self._exchange = Exchange(reader.route, front.context, self, request)
         else:
-            exchange.renew(self._route, request)
-        self._exchange = exchange
+            exchange.renew(reader.route, request)
         exchange.drive_inline()
-        return True
 
     def resume_exchange(self) -> None:
         self.front.resume(self)
 
     def exchange_ended(self) -> None:
-        self._spare = self._exchange if self._memo is not None else None
-        self._exchange = None
-        if self.closed or (self._keep and self.buffer):
-            self._answered = True
-            self.front.resume(self)
-            return
-        self._request = None
-        if self._keep:
-            self._park()
-        else:
+        """No exchange is under way any more: wait for the next request, or end."""
+        reader, front = self._reader, self.front
+        timeout = front.tables.settings.keepalive_timeout
+        if reader.memo is None:
+            self._exchange = None
+            self._writer.forget()
+        elif timeout > _MEMO_LIFE:
+            timeout = _MEMO_LIFE
+        if self._writer.ending is not KEEP:
             self._linger()
+        elif reader.buffer and self.state is not CLOSED:
+            self._become(READING)
+            front.resume(self)
+        elif self.state is SERVING and not front.draining:
+            if front.logs_states:
+                self._log_change(IDLE)
+            self.state = IDLE
+            self.deadline = monotonic() + timeout
+            if self.tls is not None or not self.read_watcher.active:
+                self.watch_readable(self.on_readable)
+        elif self.state is not TUNNEL:
+            self.close()
+
+    def _begin(self, request: Request) -> None:
+        """A request is here, and nothing of its response."""
+        front = self.front
+        self.sent = 0
+        self._writer.start(request, front.tables.settings)
+        if front.logs_states:
+            self._log_change(SERVING)
+        self.state = SERVING
+
+    # Serving in a greenlet.
+
+    def serve(self) -> None:
+        """Serve requests, in order, until the client pauses; first the exchange that has begun, if any.
+
+        Raises nothing.
+        """
+        self._greenlet = getcurrent()
+        self.deadline = NEVER
+        try:
+            if self.state is IDLE or self.state is READING:
+                self._serve_next()
+            else:
+                assert self._exchange is not None
+                self._exchange.drive_blocking()
+                self._exchange = None
+            while self._reader.buffer and self._writer.ending is KEEP and self.state is not CLOSED:
+                self._serve_next()
+        except (ClientGone, DeadlinePassed, OSError):
+            self.close()
+        except Exception:
+            log.exception("a request failed inside the gateway")
+            self.break_off()
+        self._greenlet = None
+        self.exchange_ended()
+
+    def _serve_next(self) -> None:
+        """Serve one request."""
+        started = monotonic()
+        if self.state is not READING:
+            self._become(READING)
+        try:
+            request = self._reader.receive(self, self.front, self.client, started)
+        except (ExchangeError, ClientGone) as error:
+            self._refuse(error if isinstance(error, ExchangeError) else ExchangeError(error.failure), started)
+            return
+        if request is None:
+            self.close()
+            return
+        self._begin(request)
+        if not self.read_watcher.active:  # an end that was seen behind the request before is seen anew
+            self.read_watcher.start(self.on_readable)
+        self.front.exchange(self, request, self._reader.route)
+
+    def _refuse(self, error: ExchangeError, started: float) -> None:
+        """Refuse a request that goes no further, and close: what follows it cannot be trusted."""
+        front, data = self.front, self._reader.buffer
+        request = front.requests.outline(self.client, outline(data), started)
+        request.received = len(data)
+        self._begin(request)
+        self._writer.refuse()
+        Exchange(None, front.context, self, request).refuse(error)
+
+    # The client's side of an exchange (`proxy.exchange.downstream`).
+
+    @property
+    def sink(self) -> Sink:
+        return self
+
+    @property
+    def begun(self) -> bool:
+        return self._writer.begun
+
+    def names(self) -> tuple[object, object]:
+        try:
+            return self.sock.getpeername(), self.sock.getsockname()
+        except OSError as error:
+            raise ClientGone from error
+
+    def keep_private(self, connection: UpstreamConnection) -> None:
+        # Behind another proxy, or at a unix socket, each request may come from another client.
+        shared = not self.client or self.front.tables.trusted.trusts(self.client)
+        if shared or self.closed or self.state is TUNNEL:
+            connection.pool.discard(connection)
+        else:
+            self.private = connection
+
+    def take_private(self) -> UpstreamConnection | None:
+        connection, self.private = self.private, None
+        return None if connection is None or connection.closed else connection
+
+    def take_body(self, request: Request, settings: Settings) -> bool:
+        return self._reader.take_body(request, settings)
+
+    def read_body(self, request: Request, settings: Settings) -> None:
+        if not self._reader.take_body(request, settings):
+            body = IncomingBody(self, self._reader, request, lambda: self._send_all(CONTINUE))
+            body.read(settings, self.front.context.pipes)
+
+    def inform(self, response: ResponseHead) -> None:
+        self._send_all(informational(response))
+
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
+        writer, front = self._writer, self.front
+        if front.draining or self._reader.unread:  # RFC 9112 section 9.3
+            writer.close()
+        data = writer.begin(response, length, body, front.clock, stream=stream)
+        flags = 0
+        if writer.ending is not KEEP:
+            if writer.framing is CLOSE_DELIMITED:
+                front.close_delimited.add(self)
+            elif writer.completes(body, length):
+                flags = END_FOLLOWS
+        try:
+            sent = self.sock.send(data, flags)
+        except BlockingIOError:
+            return data
+        except OSError as error:
+            raise ClientGone from error
+        self.sent += sent
+        return b"" if sent == len(data) else data[sent:]
+
+    def framed(self, data: bytes) -> bytes:
+        return self._writer.framed(data)
+
+    def end(self, trailers: list[bytes]) -> None:
+        last = self._writer.end(trailers)
+        if last:
+            self._send_all(last)
+        self.front.close_delimited.discard(self)
+
+    def break_off(self) -> None:
+        self._writer.break_off()
+
+    def abort(self) -> None:
+        self._writer.break_off()
+        self.reset()
+
+    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
+        self._send_all(self._writer.upgrade(response))
+        self._become(TUNNEL)
+        self._forget()
+        early, self._reader.buffer = self._reader.buffer, b""
+        return self, early
+
+    def _send_all(self, data: bytes) -> None:
+        try:
+            self.send_all(data, self.front.tables.settings.write_timeout)
+        except DeadlinePassed:
+            raise ExchangeError(errors.CLIENT_STALLED) from None
+        except OSError as error:
+            raise ClientGone from error
+        self.sent += len(data)
+
+    # Ends: the client's, a deadline's, ours.
 
     def _disturbed(self) -> None:
-        """The client sends or ends while its answer is pending: bytes wait in the kernel, an end may abort.
+        """The client sends or ends while its response is pending: bytes wait in the kernel, an end may abort.
 
         EOF alone does not tell a client that left from one that only finished sending. It gets a moment to turn out
         to be gone, then counts as gone unless half-closing is allowed.
         """
-        self.read_watcher.stop()
+        self.unwatch_readable()
         try:
-            ended = not self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            self.read_watcher.start(self.on_readable)
-            return
+            found = self.peek()
         except OSError:
             self._abandon()
             return
-        if ended:
-            self.half_closed = True
+        if found is None:
+            self.read_watcher.start(self.on_readable)
+        elif not found and self.state is SERVING:
+            self._become(HALF_CLOSED)
             if self.front.tables.settings.half_close == "abort" and self.waiter is None:
                 self.deadline = monotonic() + _HALF_CLOSE_GRACE
 
     def _abandon(self) -> None:
         """The client is gone: so is its exchange."""
-        self.half_closed = True
-        if self.owner is not None:
-            self.owner.throw(ClientGone)
+        if self.state is SERVING:
+            self._become(HALF_CLOSED)
+        if self._greenlet is not None:
+            self._greenlet.throw(ClientGone)
         elif self._exchange is not None:
             self._exchange.abandon()
-            self._exchange = None
             self.close()
 
     def expire(self) -> None:
         if self.waiter is not None:
             self.waiter.throw(DeadlinePassed)
-        elif self._lingers_until:
-            self._reset_once_delivered() if self.ending is Ending.RESET else self.close()
-        elif not self.parked:
+        elif self._lingering is not None:
+            self._lingering.expire()
+        elif self.state is not IDLE:
             self._abandon()
-        elif self._memo is not None:
-            self._memo = self._spare = None
+        elif self._reader.memo is not None:
+            self._forget()
             self.deadline = monotonic() + max(0.0, self.front.tables.settings.keepalive_timeout - _MEMO_LIFE)
         else:
             self.close()
 
-    def close(self) -> None:
-        self._spare = None  # it knows this connection
+    def _forget(self) -> None:
+        """Keep nothing of the last request."""
+        self._exchange = None
+        self._reader.forget()
+        self._writer.forget()
+
+    def _linger(self) -> None:
+        """No request follows: end the connection so that its last response is not lost."""
+        if self.closed:
+            return
+        settings = self.front.tables.settings
+        self._lingering = linger(self, self._writer, settings, half_closed=self.state is HALF_CLOSED)
         if not self.closed:
+            self._become(LINGERING)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._become(CLOSED)
+            self._exchange = None  # it knows this connection
             self.front.connections.discard(self)
+            self.front.close_delimited.discard(self)
             self.front.ended(self.sock.fileno())
             if self.private is not None:
                 self.private.pool.discard(self.private)
         super().close()
-
-    # Serving.
-
-    def serve(self) -> None:
-        """Bytes have come: answer requests, in order, until the client pauses. Raises nothing."""
-        self.owner = getcurrent()
-        self.deadline = NEVER
-        keep = False
-        try:
-            keep = self._begin_serving()
-            while keep and self.buffer:
-                keep = self._serve_one()
-        except (ClientGone, DeadlinePassed, OSError):
-            keep = False
-            self.close()
-        except Exception:
-            log.exception("a request failed inside the gateway")
-            keep = False
-            self.break_off()
-        self.owner = None
-        self._request = None
-        if self.detached:
-            self._memo = self._spare = None
-            self.buffer = b""
-        elif keep:
-            self._park()
-        else:
-            self._linger()
-
-    def _begin_serving(self) -> bool:
-        """Answer a request, or end the one begun without a greenlet; whether the connection may carry another."""
-        if self._exchange is not None:
-            self._exchange.drive_blocking()
-            self._exchange = None
-        elif not self._answered:
-            return self._serve_one()
-        self._answered = False
-        return self._keep and not self.closed and not self.detached
-
-    def _park(self) -> None:
-        if self.half_closed or self.front.draining:
-            self.close()
-            return
-        timeout = self.front.tables.settings.keepalive_timeout
-        self.deadline = monotonic() + (timeout if self._memo is None else min(_MEMO_LIFE, timeout))
-        if self.tls is not None or not self.read_watcher.active:
-            self.watch_readable(self.on_readable)
-
-    def _serve_one(self) -> bool:
-        """Answer one request; whether the connection may carry another."""
-        self.begun = False
-        self.sent = 0
-        self._chunked = False
-        started = monotonic()
-        tables = self.front.tables
-        try:
-            request = self._read_request(started, tables)
-            if request is None:
-                return False
-        except ExchangeError as error:
-            self._refuse(error, started)
-            return False
-        except ClientGone:
-            self._refuse(ExchangeError(errors.CLIENT_CLOSED), started)
-            return False
-        self.front.exchange(self, request, self._route)
-        return self._keep and not self.closed and not self.detached
-
-    # Refusing, and closing so that the refusal is heard.
-
-    def _refuse(self, error: ExchangeError, started: float) -> None:
-        """Answer a request that goes no further and close: what follows it cannot be trusted."""
-        self._keep = False
-        front = self.front
-        method, target, minor, fields = outline(self.buffer)
-        # What the request before was like decides nothing: its HEAD would cut the text off behind its length.
-        self._minor, self._head_only = minor, False
-        request = self._request = Request(
-            method, target, minor, fields, b"", started, client=self.client, scheme=front.scheme
-        )
-        request.id = front.context.request_ids.make()
-        request.received = len(self.buffer)
-        Exchange(None, front.context, self, request).refuse(error)
-
-    def _linger(self) -> None:
-        """Half-close, and close when the client has: a reset would take its answer away (RFC 9112 section 9.6).
-
-        What it still sends is dropped: an upload over the limit is the very case, so its size is no reason to stop.
-        Bounded in silence and in time; takes no greenlet.
-        """
-        ending = self.ending
-        if self.begun and ending is Ending.CUT and not self.closed:
-            self.cut_off()
-        if not self.begun or self.closed or (self.half_closed and ending is not Ending.RESET):
-            self.close()
-            return
-        settings = self.front.tables.settings
-        now = monotonic()
-        if ending is Ending.RESET:
-            self._lingers_until = now + settings.write_timeout
-            self._reset_once_delivered()
-        else:
-            if ending is Ending.WHOLE:
-                self.front.unmarked.discard(self)
-                self.finish_sending()
-            self._lingers_until = now + _LINGER_SECONDS
-            self.deadline = now + settings.linger_timeout
-        if not self.closed and not self.half_closed:
-            self.watch_readable(self._discard)
-
-    def _reset_once_delivered(self) -> None:
-        """A reset takes away what the client has not got yet: look again with the next sweep."""
-        now = monotonic()
-        if self.undelivered and now < self._lingers_until:
-            self.deadline = now
-        else:
-            self.reset()
-
-    def _discard(self) -> None:
-        """The client has sent something, or its end."""
-        try:
-            data = self.sock.recv(RECEIVE_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        now = monotonic()
-        if self.ending is Ending.RESET:
-            if not data:
-                self.read_watcher.stop()
-        elif not data or now >= self._lingers_until:
-            self.close()
-        else:
-            self.deadline = min(self._lingers_until, now + self.front.tables.settings.linger_timeout)

@@ -1,199 +1,169 @@
-"""The reading half of an HTTP/1 connection: heads, and bodies once they are wanted."""
+"""Reading HTTP/1 requests: from the bytes of a connection to the requests that they make.
+
+A client that repeats itself, as most programs do, costs comparisons of bytes instead of parsing: of the whole head, or
+of the fields behind the first line.
+"""
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
-from proxy.downstream.h1.body import BodyStream, check_length, read_chunked_body, read_sized_body
-from proxy.downstream.h1.writer import Responder
-from proxy.downstream.origin import read_origin, upstream_fields
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
-from proxy.net.event_loop import Watcher
-from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
-from proxy.net.tls_socket import TlsSocket
+from proxy.net.sockets import HEAD_RECEIVE_SIZE
+from proxy.net.stream import Stream
 from proxy.settings import Settings
-from proxy.wire.forwarding import Arrival
 from proxy.wire.head import CRLF, END, bare_line_feed
-from proxy.wire.request import parse_request_fields
-from proxy.wire.request_line import SLASH, parse_request_line, resolve_target
+from proxy.wire.request import RequestFields, parse_request_fields
+from proxy.wire.request_line import SLASH, HeadLimits, parse_request_line, resolve_target
 
 
-class Reader(Responder):
-    """What comes from the client, request by request."""
+class Memo:
+    """The last request of a connection: its head to the last byte, its fields as they came, what was made of them."""
 
-    __slots__ = ("_memo", "_returning", "_route")
+    __slots__ = ("block", "has_body", "head", "request", "tables")
 
-    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
-        super().__init__(sock, front, client, watcher)
+    def __init__(self, head: bytes, block: bytes, request: Request, tables: Tables) -> None:
+        self.head = head
+        self.block = block
+        self.request = request
+        self.tables = tables
+        self.has_body = request.fields.has_body
+
+
+class RequestReader:
+    """Reads the requests of one connection, and keeps what was received ahead of them.
+
+    With a `refusal` every request is refused as soon as some of it is here.
+    """
+
+    __slots__ = ("_refusal", "_returning", "buffer", "memo", "route", "unread")
+
+    def __init__(self, received: bytes, refusal: Failure | None) -> None:
+        self._refusal = refusal
+        self.buffer = received
+        """Bytes that were received behind what was read so far."""
+        self.unread = False
+        """Part of the last request's body is still to be read: no request can follow."""
+        self.route: Route | None = None
+        """The last request's."""
+        self.memo: Memo | None = None
         self._returning = False
-        self._route: Route | None = None
-        self._memo: tuple[bytes, bytes, Request, Tables] | None = None
-        """The head of the last request to its last byte, its fields as they came, and what was made of them."""
 
-    def _read_request(self, started: float, tables: Tables) -> Request | None:
-        """The next request; None when the client is done. Raises `ExchangeError`, `ClientGone` or `DeadlinePassed`."""
-        self._request = None
-        data = self.buffer
-        if not data:
-            try:
-                data = self.sock.recv(HEAD_RECEIVE_SIZE)
-            except BlockingIOError:
-                data = b""
-                self.wait_readable(started + tables.settings.first_request_timeout)
-                data = self.sock.recv(HEAD_RECEIVE_SIZE)
-            except OSError:
-                return None
-            if not data:
-                return None
-        request = self._recall(data, started, tables)
-        if request is None:
-            end = data.find(END)
-            if end < 0:
-                data, end = self._await_head(data, started, tables)
-            self.buffer = data  # for the log, should it be refused
-            request = self._take(self._parse(data[:end], started, tables), data, end + 4)
-        return request
+    def read(self, data: bytes, front: Frontend, client: str, started: float) -> Request | None:
+        """The request that `data` begins with, or None if its head is not complete; the buffer has what follows.
 
-    def _await_head(self, data: bytes, started: float, tables: Tables) -> tuple[bytes, int]:
-        """Read on until the head is complete; refuse early what cannot become one."""
-        limits = tables.head_limits
-        deadline = started + tables.settings.head_timeout
-        while True:
-            self.buffer = data  # for the log, should it be refused
-            if CRLF not in data[: limits.line + 4] and len(data) > limits.line:
-                raise limits.long_line()
-            if len(data) > limits.block:
-                raise limits.large_block()
-            if bare_line_feed(data):
-                raise ExchangeError(errors.LINE_ENDING)
-            if not data[:1].isalpha() and not CRLF.startswith(data[:2]):
-                raise ExchangeError(errors.REQUEST_LINE)
-            searched = max(0, len(data) - 3)
-            try:
-                more = self.receive(deadline)
-            except DeadlinePassed:
-                measure = f"not complete within {tables.settings.head_timeout:g} s (head_timeout)"
-                raise ExchangeError(errors.HEAD_TIMEOUT, measure) from None
-            except OSError as error:
-                raise ClientGone from error
-            if not more:
-                raise ClientGone
-            data += more
-            end = data.find(END, searched)
-            if end >= 0:
-                return data, end
-
-    def _recall(self, data: bytes, started: float, tables: Tables) -> Request | None:
-        """The request that `data` begins with, if it is the last one over again."""
-        memo = self._memo
-        if memo is None or memo[3] is not tables or not data.startswith(memo[0]):
-            return None
-        request = memo[2].renew(started)
-        self._keep = not request.fields.close if request.minor else request.fields.keep_alive
-        return self._take(request, data, len(memo[0]))
-
-    def _take(self, request: Request, data: bytes, size: int) -> Request:
-        """Go on with a request whose head are the first `size` bytes: it gets its id, the rest is for later."""
-        self.buffer = data[size:]
-        self._request = request
-        request.received = size
-        fields = request.fields
-        self._unread = fields.chunked or bool(fields.content_length)
-        trace_context = request.trace_context
-        if trace_context is None:
-            request.id = self.front.context.request_ids.make()
+        The exchange of the last request has ended: if its client has sent the same once more, it is the same object.
+        Raises `ExchangeError`.
+        """
+        memo = self.memo
+        if memo is not None and memo.tables is front.tables and data.startswith(memo.head):
+            request = memo.request.renew(front.requests.request_ids, started)
+            size = len(memo.head)
+            self.unread = memo.has_body
         else:
-            request.id = trace_context.request_id or self.front.context.request_ids.make()
-            request.trace = trace_context.outgoing()
+            self.buffer = data  # for the log, should it be refused
+            end = data.find(END)
+            if self._refusal is not None:
+                raise ExchangeError(self._refusal)
+            if end < 0:
+                return None
+            request = self._parse(data[:end], front, client, started)
+            size = end + len(END)
+            self.unread = request.fields.has_body
+        request.received = size
+        self.buffer = data[size:]
         return request
 
-    def _parse(self, head: bytes, started: float, tables: Tables) -> Request:
+    def _parse(self, head: bytes, front: Frontend, client: str, started: float) -> Request:
+        tables, builder = front.tables, front.requests
         limits = tables.head_limits
-        limit = self.front.connection_limit
-        if limit.refusing and limit.refused(self.sock.fileno()):
-            raise ExchangeError(errors.CONNECTIONS)
         if len(head) > limits.block:
             raise limits.large_block()
         if head[:2] == CRLF:
             head = head[2:]  # RFC 9112 section 2.2: one empty line may precede a request
         line, _, block = head.partition(CRLF)
         method, target, minor = parse_request_line(line, limits)
-        self._minor = minor
-        memo = self._memo
-        if memo is not None and memo[1] == block:
-            fields = memo[2].fields
+        known = self.memo if self.memo is not None and self.memo.block == block else None
+        if known is None:
+            fields = parse_request_fields(block, limits, upgradable=method == b"GET" and minor == 1)
         else:
-            fields = parse_request_fields(block, limits)
-            fields.websocket = fields.websocket and method == b"GET" and minor == 1
+            fields = known.request.fields
         host = fields.host
         plain = target[0] == SLASH and minor == 1 and host is not None
         if not plain:
             target, host = resolve_target(method, target, minor, host, chunked=fields.chunked)
-        self._keep = (not fields.close if minor else fields.keep_alive) and tables.settings.keepalive_timeout > 0
-        self._head_only = method == b"HEAD"
-        last_route, self._route = self._route, tables.route_for(host, target)
-        if memo is not None and memo[1] == block and plain and memo[3] is tables and self._route is last_route:
-            known = memo[2]
-            client, scheme, forwarded, trace_context = known.client, known.scheme, known.block, known.trace_context
+        last_route, self.route = self.route, tables.route_for(host, target)
+        if known is not None and plain and known.tables is tables and self.route is last_route:
+            request = builder.repeat(known.request, method, target, started)
         else:
-            arrival = Arrival(self.client, self.front.scheme, self.front.port)
-            origin, trace_context = read_origin(tables, self._route, arrival, host, fields)
-            client, scheme = origin.client, origin.scheme
-            forwarded = upstream_fields(self._route, minor, host, fields, origin, self.front.context.counters)
-        request = Request(
-            method,
-            target,
-            minor,
-            fields,
-            forwarded,
-            started,
-            client=client,
-            scheme=scheme,
-            host=host,
-            trace_context=trace_context,
-        )
+            request = builder.build(client, method, target, minor, fields, host, self.route, tables, started)
         # A connection's first request is not remembered: many connections never bring a second.
-        memorable = plain and self._returning and fields.upgrade is None and not fields.unusual
-        self._memo = (head + END, block, request, tables) if memorable else None
+        memorable = plain and self._returning and _repeatable(fields)
+        self.memo = Memo(head + END, block, request, tables) if memorable else None
         self._returning = True
         return request
 
-    def read_body(self, request: Request, settings: Settings) -> None:
-        self._take_body(request, settings)
-        self._unread = isinstance(request.body, BodyStream)
-
     def take_body(self, request: Request, settings: Settings) -> bool:
-        """Set the request's body if all of it is in the buffer; whether nothing of it is still to come."""
-        fields = request.fields
-        length = fields.content_length
+        """Set the request's body if all of it was received; whether nothing of it is still to come."""
+        length = request.fields.content_length
         if length is None:
-            return not fields.chunked
+            return not request.fields.chunked
         if length > len(self.buffer) or length > settings.max_body:
             return False
         request.length = length
         request.body = self.buffer[:length] if length else None
         self.buffer = self.buffer[length:]
         request.received += length
-        self._unread = False
+        self.unread = False
         return True
 
-    def _take_body(self, request: Request, settings: Settings) -> None:
-        if self.take_body(request, settings):
-            return
-        fields = request.fields
-        length = request.length = fields.content_length
-        if length is not None:
-            check_length(length, settings)
-        if not settings.request_buffering:
-            request.body = BodyStream(self, request, settings)
-            return
-        if fields.expect and request.minor and not self.buffer:
-            self.proceed()
-        if length is not None:
-            request.body = read_sized_body(self, request, length, settings)
-        else:
-            request.body = read_chunked_body(self, request, settings)
+    def forget(self) -> None:
+        """Forget what the client has sent: it is not likely to be repeated soon."""
+        self.memo = None
 
-    def proceed(self) -> None:
-        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
-        self._send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def receive(self, stream: Stream, front: Frontend, client: str, started: float) -> Request | None:
+        """The next request, awaited in a greenlet; None at the client's end.
+
+        Raises `ExchangeError`, also early for what cannot become a head; `ClientGone` for an end in a head, and
+        `DeadlinePassed` or `OSError` before one.
+        """
+        tables = front.tables
+        settings = tables.settings
+        if not self.buffer:
+            try:
+                self.buffer = stream.sock.recv(HEAD_RECEIVE_SIZE)
+            except BlockingIOError:
+                self.buffer = stream.receive(started + settings.first_request_timeout, HEAD_RECEIVE_SIZE)
+            if not self.buffer:
+                return None
+        deadline = started + settings.head_timeout
+        while (request := self.read(self.buffer, front, client, started)) is None:
+            _check_start(self.buffer, tables.head_limits)
+            try:
+                data = stream.receive(deadline)
+            except DeadlinePassed:
+                measure = f"not complete within {settings.head_timeout:g} s (head_timeout)"
+                raise ExchangeError(errors.HEAD_TIMEOUT, measure) from None
+            except OSError as error:
+                raise ClientGone from error
+            if not data:
+                raise ClientGone
+            self.buffer += data
+        return request
+
+
+def _repeatable(fields: RequestFields) -> bool:
+    """Whether the same fields on the same connection mean the same once more."""
+    return not fields.close and fields.upgrade is None and not fields.unusual
+
+
+def _check_start(data: bytes, limits: HeadLimits) -> None:
+    """Refuse what cannot become the head of a request, whatever follows. Raises `ExchangeError`."""
+    if CRLF not in data[: limits.line + 4] and len(data) > limits.line:
+        raise limits.long_line()
+    if len(data) > limits.block:
+        raise limits.large_block()
+    if bare_line_feed(data):
+        raise ExchangeError(errors.LINE_ENDING)
+    if not data[:1].isalpha() and not CRLF.startswith(data[:2]):
+        raise ExchangeError(errors.REQUEST_LINE)

@@ -1,176 +1,138 @@
-"""The answering half of an HTTP/1 connection: framing and sending."""
+"""Writing HTTP/1 responses: from heads and bodies to bytes, framed so that their end can be told."""
 
 from enum import Enum, auto
+from typing import Final
 
-from proxy import errors
-from proxy.downstream.frontend import Frontend
-from proxy.downstream.origin import socket_names
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
 from proxy.exchange.request import Request
-from proxy.exchange.tunnel_side import Side
-from proxy.net.event_loop import Watcher
-from proxy.net.sockets import END_FOLLOWS, Socket
-from proxy.net.stream import Sink, Stream
-from proxy.net.tls_socket import TlsSocket
-from proxy.upstream.body import StreamedBody
-from proxy.upstream.connection import UpstreamConnection
+from proxy.settings import Settings
 from proxy.wire.body import LAST_CHUNK
-from proxy.wire.fields import informational
+from proxy.wire.fields import Clock
 from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
 
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What asks a client for the body that it holds back (RFC 9110 section 10.1.1)."""
+
+
+class Framing(Enum):
+    """How the client knows where a response ends (RFC 9112 section 6.3)."""
+
+    UNSENT = auto()  # nothing was written of the final response
+    LENGTH = auto()  # by its length, or by having no body
+    CHUNKED = auto()
+    CLOSE = auto()  # by the end of the connection
+
 
 class Ending(Enum):
-    """How a connection ends when the last answer on it has gone as far as it goes (RFC 9112 section 9.6)."""
+    """What becomes of the connection when a response has gone as far as it goes (RFC 9112 section 9.6)."""
 
-    WHOLE = auto()
+    KEEP = auto()  # it carries another request
+    CLOSE = auto()  # it is closed in order
     CUT = auto()  # FIN behind what was sent, without TLS's close_notify: length or chunks show that the end is missing
     RESET = auto()  # once the client has what was sent: its end would stand for that of the body
 
 
-class Responder(Stream):
-    """What an exchange sees of an HTTP/1 connection: its `Downstream`."""
+UNSENT, LENGTH, CHUNKED, CLOSE_DELIMITED = Framing
+KEEP, CLOSE, CUT, RESET = Ending
 
-    __slots__ = (
-        "_chunked",
-        "_head_only",
-        "_keep",
-        "_minor",
-        "_request",
-        "_unread",
-        "begun",
-        "buffer",
-        "client",
-        "detached",
-        "ending",
-        "front",
-        "private",
-        "sent",
-    )
 
-    def __init__(self, sock: Socket | TlsSocket, front: Frontend, client: str, watcher: Watcher | None = None) -> None:
-        context = front.context
-        super().__init__(sock, context.hub, context.deadlines, watcher)
-        self.front = front
-        self.client = client
-        self.buffer = b""
-        """Bytes that the client sent behind what was read so far."""
-        self.sent = 0
-        self.begun = False
-        self.detached = False
-        """Left to a tunnel: no more HTTP."""
-        self.private: UpstreamConnection | None = None
-        """An idle upstream connection that is this client's alone (`proxy.wire.authentication`)."""
-        self._keep = True
-        self._minor = 1
-        self._chunked = False
-        self._head_only = False
-        self.ending = Ending.WHOLE
+class ResponseWriter:
+    """Writes the responses of one connection, one after the other. It sends nothing itself."""
+
+    __slots__ = ("_head_only", "_request", "ending", "framing")
+
+    def __init__(self) -> None:
+        self.framing = UNSENT
+        self.ending = KEEP
         self._request: Request | None = None
-        self._unread = False
-        """Part of the request's body has not been read (yet)."""
+        """The request that is answered; the last one, until it is forgotten."""
+        self._head_only = False
 
-    @property
-    def sink(self) -> Sink:
-        return self
+    def start(self, request: Request, settings: Settings) -> None:
+        """Answer another request."""
+        self.framing = UNSENT
+        if request is self._request:
+            return  # its client has sent it once more: the connection was kept, and is
+        self._request = request
+        self._head_only = request.method == b"HEAD"
+        fields = request.fields
+        keeps = (not fields.close if request.minor else fields.keep_alive) and settings.keepalive_timeout > 0
+        self.ending = KEEP if keeps else CLOSE
 
-    def names(self) -> tuple[object, object]:
-        return socket_names(self.sock)
+    def close(self) -> None:
+        """The connection carries no other request."""
+        if self.ending is KEEP:
+            self.ending = CLOSE
 
-    def keep_private(self, connection: UpstreamConnection) -> None:
-        # Who stands behind another proxy, or at a unix socket, may be another client with each request.
-        shared = not self.client or self.front.tables.trusted.trusts(self.client)
-        if shared or self.closed or self.detached:
-            connection.pool.discard(connection)
-        else:
-            self.private = connection
+    def refuse(self) -> None:
+        """The request cannot be trusted: the connection ends, and its client may read a body after all."""
+        self.ending = CLOSE
+        self._head_only = False
 
-    def take_private(self) -> UpstreamConnection | None:
-        connection, self.private = self.private, None
-        return None if connection is None or connection.closed else connection
+    def forget(self) -> None:
+        self._request = None
 
-    def inform(self, response: ResponseHead) -> None:
-        self._send_all(informational(response))
-
-    def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
-        self.begun = True
-        framing = b""
-        if length is not None:
-            framing = b"Content-Length: %d\r\n" % length
-        elif stream:
-            self._chunked = self._minor == 1
-            if self._chunked:
-                framing = b"Transfer-Encoding: chunked\r\n"
-                if response.trailer is not None and self._takes_trailers():
-                    framing += b"Trailer: %s\r\n" % response.trailer
-            else:
-                self._keep = False
-                self.front.unmarked.add(self)
+    def begin(self, response: ResponseHead, length: int | None, body: bytes, clock: Clock, *, stream: bool) -> bytes:
+        """The head, and `body` framed behind it; `length` and `stream` as for `Downstream.begin`."""
         request = self._request
-        if request is not None:
-            if self._unread:
-                self._end_unread_body()
-            framing += request.response_fields
-        if not self._keep or self.front.draining:
-            self._keep = False
-            framing += b"Connection: close\r\n"
-        elif not self._minor:
-            framing += b"Connection: keep-alive\r\n"
+        assert request is not None
+        if length is not None:
+            self.framing = LENGTH
+            fields = b"Content-Length: %d\r\n" % length
+        elif stream:
+            fields = self._frame_stream(response, request)
+            if body:
+                body = self.framed(body)
+        else:
+            self.framing = LENGTH
+            fields = b""
+        fields += request.response_fields
+        if self.ending is not KEEP:
+            fields += b"Connection: close\r\n"
+        elif not request.minor:
+            fields += b"Connection: keep-alive\r\n"
         if not response.dated:
-            framing += b"Date: %s\r\n" % self.front.clock.date()
-        if stream and body:
-            body = self.framed(body)
-        data = b"%s%s\r\n%s" % (response.start, framing, b"" if self._head_only else body)
-        last = not self._keep and (self._head_only or len(body) == length)
-        try:
-            sent = self.sock.send(data, END_FOLLOWS if last else 0)
-        except BlockingIOError:
-            return data
-        except OSError as error:
-            raise ClientGone from error
-        self.sent += sent
-        return b"" if sent == len(data) else data[sent:]
+            fields += b"Date: %s\r\n" % clock.date()
+        return b"%s%s\r\n%s" % (response.start, fields, b"" if self._head_only else body)
 
-    def _end_unread_body(self) -> None:
-        """An answer that comes before the whole request was read ends the connection (RFC 9112 section 9.3)."""
-        body = self._request.body if self._request is not None else None
-        if not isinstance(body, StreamedBody) or not body.done:
-            self._keep = False
+    def _frame_stream(self, response: ResponseHead, request: Request) -> bytes:
+        """Frame a body of unknown length."""
+        if request.minor != 1:
+            self.framing = CLOSE_DELIMITED
+            self.ending = CLOSE
+            return b""
+        self.framing = CHUNKED
+        if response.trailer is not None and request.fields.te_trailers:
+            return b"Transfer-Encoding: chunked\r\nTrailer: %s\r\n" % response.trailer
+        return b"Transfer-Encoding: chunked\r\n"
+
+    def completes(self, body: bytes, length: int | None) -> bool:
+        """Whether a response is complete with its head and this much of its body."""
+        return self._head_only or len(body) == length
+
+    def upgrade(self, response: ResponseHead) -> bytes:
+        """The response that makes a tunnel of the connection."""
+        self.framing = LENGTH
+        return response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
     def framed(self, data: bytes) -> bytes:
-        return b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data
+        """A piece of a body of unknown length."""
+        return b"%x\r\n%s\r\n" % (len(data), data) if self.framing is CHUNKED else data
 
-    def end(self, trailers: list[bytes]) -> None:
-        if not self._chunked:
-            return
-        if trailers and self._takes_trailers():
-            self._send_all(b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF)
-        else:
-            self._send_all(LAST_CHUNK)
-
-    def _takes_trailers(self) -> bool:
-        """Whether the client reads trailers (RFC 9110 section 6.5.1)."""
-        return self._request is not None and self._request.fields.te_trailers
+    def end(self, trailers: list[bytes]) -> bytes:
+        """What follows the last piece of a body of unknown length."""
+        if self.framing is not CHUNKED:
+            return b""
+        assert self._request is not None
+        if trailers and self._request.fields.te_trailers:
+            return b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF
+        return LAST_CHUNK
 
     def break_off(self) -> None:
-        self._keep = False
-        self.ending = Ending.RESET if self in self.front.unmarked else Ending.CUT
+        """The response will not be complete: end the connection so that the client can tell."""
+        self.ending = RESET if self.framing is CLOSE_DELIMITED else CUT
 
-    def abort(self) -> None:
-        self._keep = False
-        self.reset()
-
-    def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
-        self.begun = True
-        self._send_all(response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-        self.detached = True
-        return self, self.buffer
-
-    def _send_all(self, data: bytes) -> None:
-        try:
-            self.send_all(data, self.front.tables.settings.write_timeout)
-        except DeadlinePassed:
-            raise ExchangeError(errors.CLIENT_STALLED) from None
-        except OSError as error:
-            raise ClientGone from error
-        self.sent += len(data)
+    @property
+    def begun(self) -> bool:
+        """Whether the client may have some of the final response."""
+        return self.framing is not UNSENT

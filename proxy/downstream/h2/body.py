@@ -8,7 +8,7 @@ from typing import Final
 from greenlet import getcurrent
 
 from proxy import errors
-from proxy.downstream.h1.body import Pace, check_length, new_spool, store, too_large
+from proxy.downstream.body import Pace, check_length, new_spool, store, too_large
 from proxy.downstream.h2.output import Output
 from proxy.errors import ClientGone, DeadlinePassed, Failure
 from proxy.exchange.request import Request

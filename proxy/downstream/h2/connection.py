@@ -84,7 +84,7 @@ class Connection(Stream):
         watcher: Watcher | None = None,
     ) -> None:
         context = front.context
-        super().__init__(sock, context.hub, context.deadlines, watcher)
+        super().__init__(sock, context.hub, context.deadlines, watcher, swept=True)
         self.front = front
         self.client = client
         self.state = OPEN

@@ -4,36 +4,20 @@ A client that repeats its fields, as most programs do, costs a comparison instea
 """
 
 from time import monotonic
-from typing import Final
 
 from proxy.downstream.frontend import Frontend
-from proxy.downstream.origin import read_origin, upstream_fields
+from proxy.downstream.request_builder import HTTP2
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
-from proxy.wire.forwarding import Arrival
 from proxy.wire.h2.request import PseudoFields, RequestHead, parse_request_head
 from proxy.wire.h2.tables import Section
-from proxy.wire.outline import outlined_fields, shortened
-
-_VERSION: Final = 2
+from proxy.wire.outline import Outline, outlined_fields, shortened
 
 
 class _Memo:
     """The last request of a client whose fields were new, and what was made of it."""
 
-    __slots__ = (
-        "_authority",
-        "_regular",
-        "block",
-        "client",
-        "head",
-        "route",
-        "scheme",
-        "section",
-        "tables",
-        "trace_context",
-        "whole",
-    )
+    __slots__ = ("_authority", "_regular", "head", "known", "route", "section", "tables", "whole")
 
     def __init__(
         self, pseudo: PseudoFields, tables: Tables, head: RequestHead, route: Route | None, request: Request
@@ -43,8 +27,8 @@ class _Memo:
         self.tables = tables
         self.head = head
         self.route = route
-        self.client, self.scheme, self.block = request.client, request.scheme, request.block
-        self.trace_context = request.trace_context
+        self.known = request.again(request.method, request.target, request.started)
+        """The same request without its exchange, which keeps a body in memory."""
         self.section: Section = ()
         """The whole section that made `head`."""
         self.whole = False
@@ -56,22 +40,6 @@ class _Memo:
     def note(self, section: Section, head: RequestHead, *, whole: bool) -> None:
         """The section of the latest request that it served; `whole` says that no body followed."""
         self.section, self.head, self.whole = section, head, whole
-
-    def request(self) -> Request:
-        """The latest request over again."""
-        head = self.head
-        return Request(
-            head.method,
-            head.target,
-            _VERSION,
-            head.fields,
-            self.block,
-            monotonic(),
-            client=self.client,
-            scheme=self.scheme,
-            host=head.host,
-            trace_context=self.trace_context,
-        )
 
 
 class RequestReader:
@@ -89,13 +57,13 @@ class RequestReader:
 
         Raises `Malformed` or `ExchangeError`.
         """
-        tables = self._front.tables
+        tables, builder = self._front.tables, self._front.requests
         memo = self._memo
         if memo is not None and memo.tables is not tables:
             memo = None
         # The decoder gives the same object for the same bytes, as long as they mean the same.
         if memo is not None and memo.section is section and memo.whole is whole:
-            return self._named(memo.request()), memo.route
+            return builder.repeat(memo.known, memo.head.method, memo.head.target, monotonic()), memo.route
         pseudo = PseudoFields(section)
         if memo is not None and not memo.serves(pseudo):
             memo = None
@@ -103,52 +71,19 @@ class RequestReader:
         route = tables.route_for(head.host, head.target)
         if memo is not None and head.fields is memo.head.fields and route is memo.route:
             memo.note(section, head, whole=whole)
-            return self._named(memo.request()), route
-        request = self._weigh(head, tables, route)
-        if not head.fields.websocket and not head.fields.unusual:
+            return builder.repeat(memo.known, head.method, head.target, monotonic()), route
+        fields = head.fields
+        request = builder.build(
+            self._client, head.method, head.target, HTTP2, fields, head.host, route, tables, monotonic()
+        )
+        if not fields.websocket and not fields.unusual:
             memo = self._memo = _Memo(pseudo, tables, head, route, request)
             memo.note(section, head, whole=whole)
-        return self._named(request), route
-
-    def _weigh(self, head: RequestHead, tables: Tables, route: Route | None) -> Request:
-        """A request whose fields were not seen before."""
-        front = self._front
-        arrival = Arrival(self._client, front.scheme, front.port)
-        origin, trace_context = read_origin(tables, route, arrival, head.host, head.fields)
-        return Request(
-            head.method,
-            head.target,
-            _VERSION,
-            head.fields,
-            upstream_fields(route, _VERSION, head.host, head.fields, origin, front.context.counters),
-            monotonic(),
-            client=origin.client,
-            scheme=origin.scheme,
-            host=head.host,
-            trace_context=trace_context,
-        )
-
-    def _named(self, request: Request) -> Request:
-        trace_context = request.trace_context
-        if trace_context is None:
-            request.id = self._front.context.request_ids.make()
-        else:
-            request.id = trace_context.request_id or self._front.context.request_ids.make()
-            request.trace = trace_context.outgoing()
-        return request
+        return request, route
 
     def outline(self, section: Section) -> Request:
         """As much of a request that goes no further as the log can tell."""
         said = dict(section)
         method, target = (shortened(said.get(name, b"")) or b"-" for name in (b":method", b":path"))
-        request = Request(
-            method,
-            target,
-            _VERSION,
-            outlined_fields([name + b":" + value for name, value in section]),
-            b"",
-            monotonic(),
-            client=self._client,
-            scheme=self._front.scheme,
-        )
-        return self._named(request)
+        fields = outlined_fields([name + b":" + value for name, value in section])
+        return self._front.requests.outline(self._client, Outline(method, target, HTTP2, fields), monotonic())

@@ -19,7 +19,6 @@ from proxy.downstream.h2.output import Output
 from proxy.downstream.h2.sink import StreamSink
 from proxy.downstream.h2.states import STREAM_TRANSITIONS, StreamState
 from proxy.downstream.h2.tunnel import StreamSide
-from proxy.downstream.origin import socket_names
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
@@ -140,7 +139,7 @@ class ClientStream:
     def begin_exchange(self) -> None:
         """Answer the request in the event loop's callbacks, as far as nothing has to wait."""
         front = self.host.front
-        if self._refusal is not None or not front.at_once:
+        if self._refusal is not None or not front.inline:
             front.resume(self)
             return
         self._exchange = Exchange(self._route, front.context, self, self.request)
@@ -300,7 +299,11 @@ class ClientStream:
         self.output.schedule()
 
     def names(self) -> tuple[object, object]:
-        return socket_names(self.host.sock)
+        sock = self.host.sock
+        try:
+            return sock.getpeername(), sock.getsockname()
+        except OSError as error:
+            raise ClientGone from error
 
     def inform(self, response: ResponseHead) -> None:
         self._send_section(response_section(response, None, None), last=False)

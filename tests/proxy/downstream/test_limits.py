@@ -19,6 +19,7 @@ from proxy.limits.buckets import WAYS
 from proxy.limits.concurrency import Kept
 from proxy.limits.keys import network_of
 from proxy.settings.values.web import Key, Rate
+from proxy.wire.fields import RequestIds
 from proxy.wire.request import RequestFields
 from tests.waiting import PATIENCE
 
@@ -141,7 +142,7 @@ def test_repeated_request_is_counted_like_a_new_one(by: Key) -> None:
         return request.response_fields.partition(b"r=")[2][:1]
 
     one, alike, other = asked(b"a"), asked(b"a"), asked(b"b")
-    assert [left(one), left(one.renew(1000.0)), left(alike)] == [b"3", b"2", b"1"]
+    assert [left(one), left(one.renew(RequestIds(), 1000.0)), left(alike)] == [b"3", b"2", b"1"]
     assert left(other) == (b"3" if by.kind == "header" else b"0")
 
 

@@ -37,6 +37,9 @@ class Guest:
         Guest.looks += 1
         return Guest.idle
 
+    def expire(self) -> None:
+        self.close()
+
     def close(self) -> None:
         self.closed = True
         self._front.connections.discard(self)

@@ -11,8 +11,9 @@ import socket
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from time import monotonic
 from typing import Any
 
@@ -21,13 +22,14 @@ import h11
 
 from proxy.admin.overrides import Overrides
 from proxy.downstream.frontend import Frontend
+from proxy.downstream.h1 import states
 from proxy.downstream.h1.connection import Connection
 from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
-from proxy.exchange.states import TRANSITIONS, State
+from proxy.exchange.states import TRANSITIONS
 from proxy.exchange.tunnel import BUFFER_SIZE
 from proxy.limits import Limits
 from proxy.net.event_loop import Deadlines, Hub
@@ -194,23 +196,24 @@ class _Clock:
 
 
 class _CheckedState:
-    """Stands in for the slot of an exchange's state, and notes each change that the table does not have."""
+    """Stands in for the slot of an object's state, and notes each change that its table does not have."""
 
-    def __init__(self, slot: Any, violations: list[str]) -> None:
+    def __init__(self, slot: Any, transitions: Mapping[Any, Container[Any]], violations: list[str]) -> None:
         self.slot = slot
+        self._transitions = transitions
         self._violations = violations
 
-    def __get__(self, exchange: Exchange | None, _owner: type | None = None) -> Any:
-        return self if exchange is None else self.slot.__get__(exchange)
+    def __get__(self, owner: object | None, _owner: type | None = None) -> Any:
+        return self if owner is None else self.slot.__get__(owner)
 
-    def __set__(self, exchange: Exchange, state: State) -> None:
+    def __set__(self, owner: object, state: Enum) -> None:
         try:
-            before = self.slot.__get__(exchange)
+            before = self.slot.__get__(owner)
         except AttributeError:  # it is being made
             before = None
-        if before is not None and state is not before and state not in TRANSITIONS[before]:
-            self._violations.append(f"{before.name} to {state.name}")
-        self.slot.__set__(exchange, state)
+        if before is not None and state is not before and state not in self._transitions[before]:
+            self._violations.append(f"{type(owner).__name__}: {before.name} to {state.name}")
+        self.slot.__set__(owner, state)
 
 
 @dataclass(eq=False)
@@ -257,9 +260,10 @@ class Harness:
         self._listener.setblocking(False)
         settings = load({"upstream": [f"unix:{path}"], "access_log": "off", **flags})
         self.violations: list[str] = []
-        """Changes of an exchange's state that its table does not have."""
+        """Changes of state, of exchanges and connections, that their tables do not have."""
         self._slot = Exchange.__dict__["state"]
-        Exchange.state = _CheckedState(self._slot, self.violations)  # type: ignore[assignment]
+        self._connection_slot = Connection.__dict__["state"]
+        Exchange.state = _CheckedState(self._slot, TRANSITIONS, self.violations)  # type: ignore[assignment]
         self._clock = _Clock()
         self.hub = Hub()
         self.deadlines = Deadlines()
@@ -281,11 +285,17 @@ class Harness:
         self._upstreams = Upstreams(context, logging.getLogger(__name__))
         tables = build_tables(settings, self._upstreams, Overrides(), lambda: False)
         self._upstreams.commit(tables)
-        self.front = Frontend(tables, context, self._answer, protocol, scheme, b"80", at_once=at_once)
+        self.front = Frontend(tables, context, self._answer, protocol, scheme, b"80", inline=at_once)
         self._context = context
         self.clients: list[ClientEnd] = []
         self._upstream_end = upstream_end
         self.upstreams: list[Any] = []
+
+    def check_connections(self) -> None:
+        """Note what connections do against their table too, from here on."""
+        slot = self._connection_slot = Connection.__dict__["state"]
+        checked = _CheckedState(slot, states.TRANSITIONS, self.violations)
+        Connection.state = checked  # type: ignore[assignment]
 
     def _answer(self, downstream: Downstream, request: Request, route: Route | None) -> None:
         Exchange(route, self._context, downstream, request).drive_blocking()
@@ -367,5 +377,6 @@ class Harness:
         self.settle()
         self._listener.close()
         Exchange.state = self._slot
+        Connection.state = self._connection_slot
         self._clock.take_away()
         self._directory.cleanup()

@@ -10,8 +10,10 @@ from tests.proxy.exchange.harness import Harness
 @pytest.fixture(params=[True, False], ids=["callbacks", "greenlet"])
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     made = Harness(at_once=request.param)
+    made.check_connections()
     yield made
     made.close()
+    assert not made.violations
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ class Exchanges(RuleBasedStateMachine):
     @initialize(at_once=st.booleans())
     def begin(self, at_once: bool) -> None:
         self.harness = Harness(at_once=at_once)
+        self.harness.check_connections()
         self.callers: list[Caller] = []
         self.gone = 0
         self.count = 0

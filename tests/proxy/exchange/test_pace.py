@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.downstream.h1 import body as module
-from proxy.downstream.h1.body import Pace
+from proxy.downstream import body as module
+from proxy.downstream.body import Pace
 from proxy.errors import ExchangeError
 from proxy.settings import Settings
 

@@ -1,0 +1,105 @@
+"""Making requests of the heads that the clients' protocols have read."""
+
+from proxy.exchange.context import ExchangeContext
+from proxy.exchange.request import Request
+from proxy.exchange.route import Route, Tables
+from proxy.wire.fields import upstream_block
+from proxy.wire.forwarding import Arrival, Origin, origin_of
+from proxy.wire.head import CRLF
+from proxy.wire.outline import Outline
+from proxy.wire.request import RequestFields
+from proxy.wire.tracing import TraceContext, read_trace
+
+HTTP2 = 2
+"""What a request that came over HTTP/2 has for a minor version."""
+
+
+class RequestBuilder:
+    """Makes the requests of one listener, whichever protocol they came by.
+
+    `scheme` and `port` are those that its clients connect with.
+    """
+
+    def __init__(self, context: ExchangeContext, scheme: bytes, port: bytes) -> None:
+        self.scheme = scheme
+        self.request_ids = context.request_ids
+        self._counters = context.counters
+        self._port = port
+
+    def build(
+        self,
+        client: str,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        fields: RequestFields,
+        host: bytes | None,
+        route: Route | None,
+        tables: Tables,
+        started: float,
+    ) -> Request:
+        """The request that a client makes, with what its upstream is sent of it.
+
+        `client` is the address of the peer. Raises `ExchangeError` for a request that this route has forwarded before.
+        """
+        origin, trace_context = self._origin(tables, route, Arrival(client, self.scheme, self._port), host, fields)
+        request = Request(
+            method,
+            target,
+            minor,
+            fields,
+            self._upstream_fields(route, minor, host, fields, origin),
+            started,
+            client=origin.client,
+            scheme=origin.scheme,
+            host=host,
+            trace_context=trace_context,
+        )
+        request.identify(self.request_ids)
+        return request
+
+    def repeat(self, known: Request, method: bytes, target: bytes, started: float) -> Request:
+        """As `build`, where the fields, the host, the route and the tables are those of a request known before."""
+        request = known.again(method, target, started)
+        request.identify(self.request_ids)
+        return request
+
+    def outline(self, client: str, outlined: Outline, started: float) -> Request:
+        """As much of a request that goes no further as the log can tell."""
+        method, target, minor, fields = outlined
+        request = Request(method, target, minor, fields, b"", started, client=client, scheme=self.scheme)
+        request.identify(self.request_ids)
+        return request
+
+    def _origin(
+        self, tables: Tables, route: Route | None, arrival: Arrival, host: bytes | None, fields: RequestFields
+    ) -> tuple[Origin, TraceContext | None]:
+        """Who makes the request and what it is traced by, as far as its fields are trusted.
+
+        There is no trace context unless the request brought one, or traces begin here.
+        """
+        settings = route.settings if route is not None else tables.settings
+        forwarding_fields = fields.forwarding_fields
+        origin = origin_of(arrival, host, forwarding_fields, tables.trusted, forwarded=settings.forwarded)
+        tracing = tables.settings.tracing
+        if not forwarding_fields and not tracing:
+            return origin, None
+        trace = read_trace(forwarding_fields)
+        if origin.request_id is None and trace is None and not tracing:
+            return origin, None
+        return origin, TraceContext(origin.request_id, trace, tracing)
+
+    def _upstream_fields(
+        self, route: Route | None, minor: int, host: bytes | None, fields: RequestFields, origin: Origin
+    ) -> bytes:
+        if route is None:
+            return upstream_block(fields, host, origin.lines)
+        route.via.check(fields.via)
+        more = route.via.lines[minor]
+        if fields.unusual:
+            passed, dropped = route.unusual.sort(fields)
+            more = b"".join(line + CRLF for line in passed) + more
+            self._counters.fields_dropped(len(dropped))
+            for name in dropped:
+                route.warn_of_dropped(name)
+        return upstream_block(fields, route.host if host is None else host, origin.lines, more)
