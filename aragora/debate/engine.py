@@ -74,7 +74,7 @@ def plan(spec: DebateSpec, history: Sequence[Event], now: float, spent: str | No
     return Plan(tuple(drafts), (), finished=True)
 
 
-def record(spec: DebateSpec, question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:  # noqa: ARG001
+def record(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
     """What one answer, or its absence, adds to the log. The next plan asks again where that is worth it."""
     return replies.drafts(question, reply)
 

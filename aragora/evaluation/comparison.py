@@ -136,7 +136,7 @@ class Evaluator:
                     if question.purpose is Purpose.PROPOSE:
                         first.add(bill)
                         first.seconds = time.time() - began
-                    add(engine.record(rules, question, result))
+                    add(engine.record(question, result))
         whole.seconds = time.time() - began
         return history, whole, first
 

@@ -178,7 +178,7 @@ class Run:
             if not answers:
                 break  # the next plan goes on, or ends the debate
             waiting -= len(answers)
-            self._record(record.spec, answers)
+            self._record(answers)
         self._step += 1
 
     def _wait(self, deadline: float) -> list[Answer]:
@@ -219,9 +219,9 @@ class Run:
         except Unavailable as error:
             log.info("%s does not say what it waits for: %s", self.lease.debate_id, error)
 
-    def _record(self, spec: DebateSpec, answers: Sequence[Answer]) -> None:
+    def _record(self, answers: Sequence[Answer]) -> None:
         """Store answers, which have been paid for, however long the database is away."""
-        said = [(item.question, item.result, engine.record(spec, item.question, item.result)) for item in answers]
+        said = [(item.question, item.result, engine.record(item.question, item.result)) for item in answers]
         drafts, settlements = self._purse.settle(said)
         if not drafts:
             return

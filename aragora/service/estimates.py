@@ -79,7 +79,7 @@ def _questions(spec: DebateSpec) -> Iterator[tuple[Question, Reply]]:
         for question in plan.questions:
             reply = _typical(question)
             yield question, reply
-            add(engine.record(spec, question, reply))
+            add(engine.record(question, reply))
             time.sleep(0)  # a large debate takes a third of a second, in which others are served
 
 

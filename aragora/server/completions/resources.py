@@ -82,7 +82,7 @@ class Models(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Every council that can be asked: the default one, and the presets."""
         presets = debates_of(req).presets.all(principal_of(req))
-        kept = [_model(preset.name, int(preset.updated_at)) for preset in presets]
+        kept = [_model(preset.name, int(preset.updated_at)) for preset in presets if preset.name != COUNCIL]
         answer(resp, ModelList, {"data": [_model(COUNCIL, SINCE), *kept]})
 
 

@@ -32,7 +32,7 @@ def debate(question: str = QUESTION, participants: tuple[AgentSpec, ...] = (), *
             return history
         for question in plan.questions:
             reply = build(question.agent, OFFLINE).ask(question, lambda text: None, FOREVER)
-            append(engine.record(spec, question, reply))
+            append(engine.record(question, reply))
 
 
 def of(history: list[Event], kind: EventType, number: int | None = None) -> list[Event]:

@@ -47,7 +47,7 @@ def questions(**rules: Any) -> Iterator[Question]:
         for question in plan.questions:
             yield question
             reply = build(question.agent, {"ARAGORA_DEMO_DELAY": "0"}).ask(question, lambda text: None, 1e12)
-            append(engine.record(spec, question, reply))
+            append(engine.record(question, reply))
 
 
 RULES = [

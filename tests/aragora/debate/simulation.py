@@ -53,7 +53,7 @@ def run(
             order.shuffle(questions)
         for question in questions:
             append(between(len(log)))
-            append(engine.record(rules, question, answer(question)))
+            append(engine.record(question, answer(question)))
     raise AssertionError("the debate does not end")
 
 

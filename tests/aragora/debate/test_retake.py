@@ -28,7 +28,7 @@ def held(
         drafts = list(plan.drafts)
         for question in plan.questions:
             reply = Failure("server", "away") if fails(question) else Reply(answer(question))
-            drafts += engine.record(spec, question, reply)
+            drafts += engine.record(question, reply)
         for draft in drafts:
             history.append(Event(len(history) + 1, draft.type, 0.0, draft.round, draft.agent, draft.data))
     return history
@@ -85,7 +85,7 @@ def test_a_debate_that_was_cut_short_loses_nothing_that_was_said() -> None:
         plan = engine.plan(spec, history, now)
         drafts = [*plan.drafts]
         for question in plan.questions:
-            drafts += engine.record(spec, question, Reply(answer(question)))
+            drafts += engine.record(question, Reply(answer(question)))
         for draft in drafts:
             history.append(Event(len(history) + 1, draft.type, now, draft.round, draft.agent, draft.data))
     assert history[-1].data["status"] == "timeout"

@@ -70,6 +70,19 @@ def test_the_models_are_the_councils(client: OpenAI) -> None:
     assert refused.value.code == "model_not_found"
 
 
+def test_a_preset_is_a_model(server: Server, client: OpenAI) -> None:
+    body = {"agents": [{"type": "demo", "name": "Ann"}, {"type": "demo", "name": "Bob"}], "rounds": 1}
+    assert server.request("PUT", "/api/presets/pair", json=body).ok
+    assert "pair" in [model.id for model in client.models.list()]
+    assert client.models.retrieve("pair").object == "model"
+    completion = client.chat.completions.create(model="pair", messages=ASKED)
+    debate = server.get(f"/api/debates/{completion.id.removeprefix('chatcmpl-')}").json()
+    assert (completion.model, debate["agents"], debate["rounds"]) == ("pair", ["Ann", "Bob"], 1)
+    assert server.request("DELETE", "/api/presets/pair").ok
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="pair", messages=ASKED)
+
+
 def test_errors_have_the_form_that_the_client_reads(server: Server, client: OpenAI) -> None:
     create = client.chat.completions.create
     with pytest.raises(openai.NotFoundError) as unknown:

@@ -30,7 +30,7 @@ def asked(debate: DebateSpec) -> int:
         drafts = list(plan.drafts)
         for question in plan.questions:
             count += 1
-            drafts += engine.record(debate, question, Reply(answer(question)))
+            drafts += engine.record(question, Reply(answer(question)))
         for draft in drafts:
             history.append(Event(len(history) + 1, draft.type, 0.0, draft.round, draft.agent, draft.data))
     return count
