@@ -21,7 +21,7 @@ import requests
 import urllib3
 import websocket
 
-from tests.waiting import PATIENCE
+PATIENCE = 60.0  # seconds; run as a program of its own, this file imports nothing of the tests
 
 PAUSE = 0.1  # seconds before a WebSocket comes again, as a client makes one
 COME_AGAIN = (1001, 1012)

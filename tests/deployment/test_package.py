@@ -104,7 +104,7 @@ def test_the_gateway_alone_checks_and_reports_its_version(core: Path, tmp_path: 
 
 
 def test_the_service_without_its_extra_names_what_to_install(core: Path) -> None:
-    asked = run(core / "aragora", "ask", "Why?")
+    asked = run(core / "aragora", "migrate")
     assert asked.returncode == 2
     assert "pip install 'aragora-gateway[debates]'" in asked.stderr
     assert "Traceback" not in asked.stderr

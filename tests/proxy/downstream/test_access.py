@@ -425,18 +425,18 @@ def test_connections_of_one_client_are_counted(start: Callable[..., Gateway], sc
     ],
 )
 def test_a_check_notes_limits_that_see_one_client(flags: dict[str, str | list[str]], told: bool) -> None:
-    assert any("see one client" in note for note in notes(load({"upstream": ["127.0.0.1:8080"], **flags}))) is told
+    assert any("count as one client" in note for note in notes(load({"upstream": ["127.0.0.1:8080"], **flags}))) is told
 
 
 @pytest.mark.parametrize(
     ("content", "fix"),
     [
-        ("", "names no user"),
+        ("", "no users; add one"),
         ("ann", "line 1: expected USER:HASH"),
         ("\nann:secret", "line 2: not a bcrypt hash"),
         ("ann:$apr1$x$y", "not a bcrypt hash"),
         ("ann:$2y$20$" + "x" * 53, "cost 20"),
-        ("ann:$2y$05$" + "x" * 53 + "\nann:$2y$05$" + "x" * 53, "line 2: user stands there twice"),
+        ("ann:$2y$05$" + "x" * 53 + "\nann:$2y$05$" + "x" * 53, "line 2: duplicate user"),
         ("x" * (1 << 20) + "y", "larger than"),
     ],
 )
