@@ -80,6 +80,13 @@ def _add_rules(command: Parser) -> None:
     command.add_argument("--synthesis", action="store_true", help="let a chairman sum the debate up")
     command.add_argument("--timeout", type=float, metavar="SECONDS", help=f"up to {limits.LONGEST_TIMEOUT}")
     command.add_argument("--title", help="name in lists")
+    command.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="[slack:]URL",
+        help="tell this address of the end: a webhook, signed by the server's secret, or a text for Slack",
+    )
     command.add_argument("--no-early-stop", action="store_true", help="go through every round")
     _add_end(command)
 
@@ -137,6 +144,8 @@ def _begun(given: argparse.Namespace, client: Client, created: Body) -> int:
 def _rules(given: argparse.Namespace, client: Client) -> Body:
     """The members of a request that were given; files are read by the server, which knows how."""
     body = _budget(given)
+    if given.notify:
+        body["notify"] = [_recipient(address) for address in given.notify]
     if given.agents is not None:
         body["agents"] = [name.strip() for name in given.agents.split(",") if name.strip()]
     for name in ("preset", "rounds", "consensus", "threshold", "timeout", "title"):
@@ -169,6 +178,11 @@ def _source(client: Client, file: Path) -> str:
     except OSError as error:
         raise UsageError(f"--source: cannot read {file}: {error.strerror}") from None
     return f"Source: {file.name}\n\n{client.read_source(file.name, kind, data)['text']}"
+
+
+def _recipient(address: str) -> Body:
+    url = address.removeprefix("slack:")
+    return {"url": url} | ({"kind": "slack"} if url != address else {})
 
 
 def _budget(given: argparse.Namespace) -> Body:

@@ -106,6 +106,9 @@ class Metrics:
 
     def _measure_process(self, own: CollectorRegistry) -> None:
         """Watchers, and what a worker process holds."""
+        self.notifications = Counter(
+            "aragora_notifications", "Messages about ends of debates, by outcome.", ["kind", "outcome"], registry=own
+        )
         self.fanout_seconds = Histogram(
             "aragora_event_fanout_lag_seconds",
             "From the storing of an event to its sending to a watcher who follows live.",
@@ -147,6 +150,10 @@ class Metrics:
                 self.agent_tokens.labels(agent_type, kind).inc(tokens)
         if bill.cost:
             self.agent_cost.labels(agent_type).inc(bill.cost / MICRODOLLARS)
+
+    def notified(self, kind: str, outcome: str) -> None:
+        """Count a try to send a message; see `aragora.service.Notifier`."""
+        self.notifications.labels(kind, outcome).inc()
 
     def ended(self, status: str, seconds: float) -> None:
         """Count one debate that this process brought to its end; see `aragora.runner.Observer`."""

@@ -13,7 +13,7 @@ from aragora.server.completions.response import Completion, Failure, ModelAnswer
 from aragora.server.sources import NewSource
 from aragora.service.lineage import AskAgain, FollowUp, Fork
 from aragora.service.presets import NewPreset
-from aragora.service.requests import DebateChanges, NewDebate, NewProbe
+from aragora.service.requests import DebateChanges, NewDebate, NewNotification, NewProbe
 
 DEBATE = "/api/debates/{debate_id}"
 PRESET = "/api/presets/{name}"
@@ -173,6 +173,23 @@ OPERATIONS = (
         (404,),
     ),
     Operation("delete", f"{DEBATE}/share", "unshareDebate", "Withdraw that address for good.", {204: None}, (403, 404)),
+    Operation(
+        "get",
+        f"{DEBATE}/notifications",
+        "listNotifications",
+        "Who is told when the debate ends, and what became of it; for its owner.",
+        {200: models.NotificationList},
+        (404,),
+    ),
+    Operation(
+        "post",
+        f"{DEBATE}/notifications",
+        "addNotification",
+        "Tell one more when the debate ends.",
+        {201: models.NotificationAnswer},
+        (400, 404, 409, 413, 415, 429),
+        body=NewNotification,
+    ),
     Operation(
         "post",
         "/api/debates/estimate",

@@ -22,7 +22,7 @@ from aragora.runner import Runner
 from aragora.server.audit import AuditLog
 from aragora.server.metrics import Metrics
 from aragora.server.watchers import Watchers
-from aragora.service import Access, Debates, Policy, Providers, Sources, daily_limits
+from aragora.service import Access, Debates, Notifications, Notifier, Policy, Providers, Sources, daily_limits
 from aragora.settings import Settings
 from aragora.storage import ChangeFeed, DebateRecord, Store, last_backup
 
@@ -43,6 +43,7 @@ class Process:
     store: Store
     feed: ChangeFeed
     runner: Runner
+    notifier: Notifier
     debates: Debates
     providers: Providers
     sources: Sources
@@ -86,11 +87,24 @@ class Process:
         policy = Policy.of(settings)
         outbound = Outbound(networks(settings.private_networks))
         sources = Sources(outbound, fetches=settings.fetch, limit=settings.max_source)
-        debates = Debates(store, feed, settings.agents_environ, prices=prices, policy=policy, sources=sources)
+        debates = Debates(
+            store,
+            feed,
+            settings.agents_environ,
+            prices=prices,
+            policy=policy,
+            sources=sources,
+            notifications=Notifications(store, outbound, settings.webhook_secret),
+        )
+        notifier = Notifier(store, outbound, settings.url, metrics.notified)
+        if settings.runner:
+            notifier.start()
         providers = Providers(settings.agents_environ, endpoints, runner.meter, policy)
         access = Access(settings, store.tokens)
         watchers = Watchers(settings.max_watchers)
-        here = cls(settings, store, feed, runner, debates, providers, sources, access, metrics, watchers, audit)
+        here = cls(
+            settings, store, feed, runner, notifier, debates, providers, sources, access, metrics, watchers, audit
+        )
         threading.Thread(target=here.sample, name="aragora-gauges", daemon=True).start()
         return here
 
@@ -129,6 +143,7 @@ class Process:
     def close(self) -> None:
         """Let go of the store and of everything that listens."""
         self.ended.set()
+        self.notifier.close()
         self.feed.close()
         self.store.close()
         self.audit.close()

@@ -3,6 +3,8 @@
 from aragora.service.access import Access
 from aragora.service.debates import Debates
 from aragora.service.exports import Export
+from aragora.service.notifications import Notifications
+from aragora.service.notifier import Notifier
 from aragora.service.policy import Policy, daily_limits
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
 from aragora.service.providers import Providers
@@ -18,6 +20,8 @@ __all__ = [
     "Export",
     "NewAgent",
     "NewDebate",
+    "Notifications",
+    "Notifier",
     "Policy",
     "Principal",
     "Providers",

@@ -39,17 +39,20 @@ from aragora.errors import (
     Unavailable,
     ValidationFailed,
 )
+from aragora.outbound import Outbound
 from aragora.service import views
 from aragora.service.drafting import draft, least, own_key
 from aragora.service.estimates import Estimate, estimate
 from aragora.service.exports import Export, Sheet, export
+from aragora.service.notifications import Notifications
 from aragora.service.policy import EVERYTHING, Policy
 from aragora.service.presets import Presets, applied
 from aragora.service.principal import EVERYBODY, STRANGER, Principal
-from aragora.service.requests import DebateChanges, NewDebate, Request, is_storable
+from aragora.service.requests import DebateChanges, NewDebate, NewNotification, Request, is_storable
 from aragora.service.sources import Sources
 from aragora.storage import ChangeFeed, DebateRecord, Origin, Page, Scope, Store, Subscription
 from aragora.storage.ledger import DAY, day_of
+from aragora.storage.notifications import Notification
 from aragora.storage.rows import no_such
 
 
@@ -66,6 +69,7 @@ class Debates:
         policy: Policy = EVERYTHING,
         principal: Principal = EVERYBODY,
         sources: Sources | None = None,
+        notifications: Notifications | None = None,
     ) -> None:
         """`principal` is on whose behalf everything is done; `prices` are the built-in ones by default."""
         self.store = store
@@ -74,6 +78,7 @@ class Debates:
         self.principal = principal
         self.presets = Presets(store)
         self._sources = sources
+        self._notifications = notifications or Notifications(store, Outbound(), "")
         self._policy = policy
         self._meter = Meter(prices or Prices.load(), agents_environ)
 
@@ -112,6 +117,7 @@ class Debates:
             1 <= len(idempotency_key) <= LONGEST_KEY and is_storable(idempotency_key)
         ):
             raise ValidationFailed.of(Problem("Idempotency-Key", f"1 to {LONGEST_KEY} characters"))
+        recipients = self._notifications.recipients(new.notify or [])
         fingerprint = asked.model_dump_json(exclude_defaults=True)
         if origin is not None:
             fingerprint += f" {origin.relation} {origin.parent_id}"
@@ -125,6 +131,7 @@ class Debates:
             limits=self.principal.limits,
             least=least(spec, self._meter),
             origin=origin,
+            recipients=recipients,
         )
         self.feed.publish_work()
         return record
@@ -285,6 +292,14 @@ class Debates:
         self._own(debate_id)
         self.store.shares.add(debate_id)
         return self.store.get(debate_id)
+
+    def notify(self, debate_id: str, asked: NewNotification) -> Notification:
+        """Tell one more when the debate ends; raises ValidationFailed, DebateEnded and TooManyRequests."""
+        return self._notifications.add(self._own(debate_id), asked)
+
+    def notified(self, debate_id: str) -> list[Notification]:
+        """Who is told, and what became of it."""
+        return self._notifications.of(self._own(debate_id))
 
     def unshare(self, debate_id: str) -> None:
         """Withdraw that address for good."""

@@ -21,6 +21,7 @@ from pydantic import (
 from aragora.debate import limits
 from aragora.debate.spec import ConsensusMode, Effort
 from aragora.errors import Problem, ValidationFailed
+from aragora.storage.notifications import NotificationKind
 
 # PostgreSQL stores no NUL, UTF-8 knows no lone surrogate: refused here, so that both databases behave the same.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -107,6 +108,16 @@ Participant = Annotated[
 ]
 
 
+class NewNotification(Request):
+    """A message that is sent when the debate ends."""
+
+    kind: Annotated[NotificationKind, Field(strict=False)] = NotificationKind.WEBHOOK
+    url: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_ADDRESS)]
+    secret: Annotated[str, StringConstraints(max_length=limits.LONGEST_TITLE)] | None = Field(
+        default=None, description="`whsec_…`: webhooks are signed by it; default: the server's ARAGORA_WEBHOOK_SECRET"
+    )
+
+
 class NewBudget(Request):
     """The most that the debate may take; what is left out is bounded by the server's settings alone."""
 
@@ -162,6 +173,9 @@ class NewDebate(Request):
     )
     budget: NewBudget | None = Field(
         default=None, description="ends the debate as its timeout does, before the first question that would pass it"
+    )
+    notify: Annotated[list[NewNotification], Field(max_length=limits.MOST_NOTIFICATIONS)] | None = Field(
+        default=None, description="who is told when the debate ends"
     )
     title: Title | None = None
     metadata: Metadata = Field(default_factory=dict)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from aragora.agents.prices import MICRODOLLARS
 from aragora.debate import wording
@@ -11,6 +12,7 @@ from aragora.debate.events import Event, EventType
 from aragora.debate.usage import Usage
 from aragora.service.estimates import Estimate
 from aragora.storage import DayOfSpending, DebateRecord, Spending
+from aragora.storage.notifications import Notification
 from aragora.storage.presets import Preset
 
 Row = dict[str, Any]
@@ -156,6 +158,19 @@ def preset(kept: Preset, *, own: bool) -> Row:
         "is_own": own,
         "updated_at": moment(kept.updated_at),
         "body": body,
+    }
+
+
+def notification(kept: Notification) -> Row:
+    """A message and what became of it, without what is secret in its address."""
+    return {
+        "id": kept.id,
+        "kind": kept.recipient.kind,
+        "host": urlsplit(kept.recipient.url).hostname or "",
+        "state": kept.state,
+        "attempts": kept.attempts,
+        "next_at": moment(kept.next_at),
+        "problem": kept.problem,
     }
 
 

@@ -259,6 +259,14 @@ class Settings:
         "networks that pages are fetched from and messages sent to although they are not public, as `10.1.0.0/16`",
         group="Sources and messages",
     )
+    webhook_secret: str = row(
+        "ARAGORA_WEBHOOK_SECRET",
+        TEXT,
+        "",
+        "`whsec_` and base64: signs the webhooks of debates that bring no secret of their own",
+        group="Sources and messages",
+        secret=True,
+    )
     bind: str = row("ARAGORA_BIND", ADDRESS, "127.0.0.1:8080", "address of the HTTP server", group="Server")
     ws_bind: str = row(
         "ARAGORA_WS_BIND",

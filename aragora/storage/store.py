@@ -22,10 +22,11 @@ from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 from aragora.errors import AragoraError, Conflict, DebateEnded, LeaseLost, SeqConflict
 from aragora.settings import Settings
-from aragora.storage import migrations
+from aragora.storage import migrations, notifications
 from aragora.storage.engine import Database, open_database
 from aragora.storage.leases import Leases
 from aragora.storage.ledger import Hold, Ledger, Settlement, admit, settled
+from aragora.storage.notifications import Notifications, Recipient
 from aragora.storage.presets import Presets
 from aragora.storage.records import UNBOUNDED, DebateRecord, Lease, Limits, Origin, Page
 from aragora.storage.rows import (
@@ -119,6 +120,7 @@ class Store:
         self.tokens = ApiTokens(database)
         self.shares = Shares(database)
         self.presets = Presets(database)
+        self.notifications = Notifications(database)
 
     @classmethod
     def open(cls, settings: Settings) -> "Store":
@@ -160,12 +162,14 @@ class Store:
         limits: Limits = UNBOUNDED,
         least: Hold | None = None,
         origin: Origin | None = None,
+        recipients: Sequence[Recipient] = (),
     ) -> DebateRecord:
         """A new debate; or the one that was made with the same idempotency key and request.
 
         `owner` is whose it is, `limits` what that owner may spend, and `least` what the first question takes, None
-        where no question costs anything. `origin` is what it came of. Raises `Conflict` when the key was used for
-        another request, and `TooManyRequests` when the owner may not begin another debate.
+        where no question costs anything. `origin` is what it came of, `recipients` are told of its end. Raises
+        `Conflict` when the key was used for another request, and `TooManyRequests` when the owner may not begin
+        another debate.
         """
         now = time.time()
         row = _new_row(spec, title, metadata, now) | {
@@ -188,6 +192,7 @@ class Store:
             with self.database.writing() as connection:
                 admit(connection, owner, limits, least, now)
                 connection.execute(sa.insert(debates).values(row))
+                notifications.insert(connection, debate_id, recipients)
                 if inherited:
                     connection.execute(_INSERT, [event_row(debate_id, event) for event in inherited])
         except IntegrityError:
@@ -362,6 +367,8 @@ class Store:
             ]
             connection.execute(_INSERT, [event_row(debate_id, event) for event in added])
             settled(connection, debate_id, moved.owner, settlements)
+            if any(draft.type is EventType.DEBATE_END for draft in drafts):
+                notifications.ended(connection, debate_id, at)
         return added
 
 

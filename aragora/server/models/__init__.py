@@ -40,6 +40,7 @@ from aragora.server.models.findings import (
     VoteList,
 )
 from aragora.server.models.health import Alive, Check, Health, Readiness
+from aragora.server.models.notifications import NotificationAnswer, NotificationList
 from aragora.server.models.presets import PresetAnswer, PresetList
 from aragora.server.models.sources import SourceAnswer
 from aragora.server.models.spending import (
@@ -80,6 +81,8 @@ __all__ = [
     "Health",
     "Message",
     "MessageList",
+    "NotificationAnswer",
+    "NotificationList",
     "OfferAnswer",
     "OfferList",
     "OfferedModel",

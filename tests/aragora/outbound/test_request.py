@@ -22,6 +22,7 @@ class Page(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: "Web"
+    body = b""
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, dict(self.headers)))
@@ -31,7 +32,7 @@ class Page(BaseHTTPRequestHandler):
             self.server.lost.set()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.body = self.rfile.read(int(self.headers["Content-Length"]))
         self.do_GET()
 
     def send(self, body: bytes, status: int = 200, **fields: str) -> None:
@@ -66,8 +67,8 @@ class Web(ThreadingHTTPServer):
 
 
 @contextmanager
-def web(act: Act) -> Iterator[Web]:
-    server = Web(act)
+def web(act: Act | Web) -> Iterator[Any]:
+    server = act if isinstance(act, Web) else Web(act)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

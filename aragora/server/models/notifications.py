@@ -1,0 +1,25 @@
+"""Messages about the end of a debate."""
+
+from pydantic import BaseModel, Field
+
+from aragora.storage.notifications import Delivery, NotificationKind
+
+
+class NotificationAnswer(BaseModel):
+    """A message and what became of it; its address and secret are shown to nobody."""
+
+    id: str = Field(description="`webhook-id` of the message.")
+    kind: NotificationKind
+    host: str
+    state: Delivery
+    attempts: int
+    next_at: str | None = Field(description="When it is sent next; null before the debate has ended, and at the end.")
+    problem: str | None = Field(description="Why it was not taken the last time.")
+
+
+class NotificationList(BaseModel):
+    """Who is told when the debate ends."""
+
+    debate_id: str
+    notifications: list[NotificationAnswer]
+    count: int
