@@ -234,3 +234,11 @@ def test_a_drain_lets_the_answer_through(warm: Warm) -> None:
     warm.far.sendall(OK)
     assert warm.read() == b"ok"
     assert warm.client.recv(1) == b""
+
+
+def test_a_request_that_needed_a_greenlet_may_be_asked_again(warm: Warm) -> None:
+    for size in (2, 100_000, 2, 2):  # a body of two reads is relayed in a greenlet
+        warm.client.sendall(GET % 1)
+        warm.take()
+        warm.far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        assert len(warm.read()) == size
