@@ -40,8 +40,11 @@ class DownstreamLeg:
     def send(self, head: ResponseHead, length: int | None, body: bytes) -> bool:
         """Send a whole response without waiting; False if `send_rest` must send the rest of it."""
         self.status = head.status
-        self._rest = rest = self.downstream.begin(head, length, body, stream=False)
-        return not rest
+        rest = self.downstream.begin(head, length, body, stream=False)
+        if rest:
+            self._rest = rest
+            return False
+        return True
 
     def send_rest(self, route: Route | None) -> None:
         """Wait until the client has taken the rest, which it must do at the pace of its route."""

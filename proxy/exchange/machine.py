@@ -86,7 +86,6 @@ class Exchange:
 
         The one before ended in the event loop's callbacks: what only a greenlet changes is as it was at first.
         """
-        assert self.state is DONE
         assert not self._blocking
         self.state = ADMIT
         self._route = route
@@ -206,29 +205,19 @@ class Exchange:
     def _lease(self) -> Wait:
         """A connection to the upstream: an idle one, where that needs no waiting; in a greenlet whatever it takes."""
         self.state = LEASE
-        route = self._route
+        route, upstream = self._route, self._upstream
         assert route is not None
         if self._blocking:
-            self._upstream.acquire(route)
-        elif not self._upstream.lease_idle(route):
-            return NEED_STACK
-        return self._send()
+            upstream.acquire(route)
+            return self._send()
+        self.state = state = upstream.send_at_once(route, self)
+        return AWAIT_RESPONSE if state is AWAIT else NEED_STACK
 
     def _send(self) -> Wait:
+        """Send the request, or what `send_at_once` left of it."""
         self.state = SEND
-        upstream = self._upstream
-        if self._blocking:
-            route = self._route
-            assert route is not None
-            upstream.send(route.settings)
-        else:
-            self.state = upstream.send_at_once()
-            if self.state is not AWAIT:
-                return NEED_STACK
-            lease = upstream.lease
-            assert lease is not None
-            lease.await_response(self, upstream.deadline)
-            return AWAIT_RESPONSE
+        assert self._route is not None
+        self._upstream.send(self._route.settings)
         return self._await_response()
 
     def _await_response(self) -> Wait:
@@ -240,8 +229,14 @@ class Exchange:
             if response.status == 101:
                 return self._open_tunnel(response, rest, route)
             return self._respond(response, rest, route)
-        whole = self._upstream.whole_response(route.settings)
-        return self._respond(*whole, route) if whole is not None else NEED_STACK
+        lease, request = self._upstream.lease, self.request
+        assert lease is not None
+        whole = lease.whole_response(request.method, route.settings.max_response_head)
+        if whole is None:
+            return NEED_STACK
+        response, rest = whole
+        self._upstream.first_byte = lease.first_byte - request.started
+        return self._respond(response, rest, route)
 
     def _relay(self) -> Wait:
         """Go on with a response that needs a greenlet."""
@@ -264,7 +259,7 @@ class Exchange:
         if length is not None and len(rest) >= length and coding == IDENTITY:
             # Returned before the client is served: another request may be waiting for it.
             self._upstream.release(response, clean=len(rest) == length)
-            return self._deliver_whole(head, length, rest[:length])
+            return self._end() if self._client.send(head, length, rest[:length]) else self._deliver()
         if not self._blocking:
             self._response = response, rest
             return NEED_STACK
@@ -348,7 +343,7 @@ class Exchange:
         self.request.received += to_upstream
         self._outcome = Outcome(blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE), "")
         self.state = DONE
-        self._record()
+        record(self._context, self.request, self._upstream, self._client, self._outcome)
 
     # The end.
 
@@ -381,7 +376,7 @@ class Exchange:
         self.state = DONE
         if self._blocking or self._local is not None or self._upstream.lease is not None:
             self._release()
-        self._record()
+        record(self._context, self.request, self._upstream, self._client, self._outcome)
         return OVER
 
     def _release(self) -> None:
@@ -394,6 +389,3 @@ class Exchange:
         body = self.request.body
         if body is not None and isinstance(body, Spool):
             body.close()
-
-    def _record(self) -> None:
-        record(self._context, self.request, self._upstream, self._client, self._outcome)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
 from proxy.limits.buckets import Bucket
-from proxy.upstream.body import Body
+from proxy.upstream.body import Body, framing
 from proxy.wire.fields import RequestIds
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
@@ -117,6 +117,12 @@ class Request:
             host=self.host,
             trace_context=self.trace_context,
         )
+
+    def message(self, body: bytes | None) -> bytes:
+        """The whole request as the upstream is sent it, whose body is in memory. Raises `ExchangeError` (`framing`)."""
+        if body is None and self.length is None and self.trace is None:
+            return b"%s %s HTTP/1.1\r\n%sX-Request-ID: %s\r\n\r\n" % (self.method, self.target, self.block, self.id)
+        return b"%s%s\r\n%s" % (self.head(), framing(body, self.length), body or b"")
 
     def head(self) -> bytes:
         """The request line and the fields for the upstream, but for those of framing and the empty line."""

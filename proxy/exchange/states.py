@@ -27,7 +27,7 @@ ADMIT, BODY, LEASE, SEND, AWAIT, RELAY, LOCAL, REFUSE, DELIVER, TUNNEL, DONE = S
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     ADMIT: frozenset({BODY, LEASE, LOCAL, REFUSE, DONE}),
     BODY: frozenset({LEASE, LOCAL, REFUSE, DONE}),
-    LEASE: frozenset({SEND, REFUSE, DONE}),
+    LEASE: frozenset({SEND, AWAIT, REFUSE, DONE}),
     SEND: frozenset({AWAIT, LEASE, REFUSE, DONE}),
     AWAIT: frozenset({RELAY, LEASE, TUNNEL, REFUSE, DONE}),
     RELAY: frozenset({DELIVER, REFUSE, DONE}),

@@ -26,7 +26,7 @@ from proxy.exchange.route import Route
 from proxy.exchange.states import AWAIT, LEASE, SEND, State
 from proxy.settings import Settings
 from proxy.upstream.body import StreamedBody
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import Awaiting, UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Upload
 from proxy.wire.coding import encoder
@@ -103,54 +103,48 @@ class UpstreamLeg:
 
     # Without waiting.
 
-    def lease_idle(self, route: Route) -> bool:
-        """Lease an idle connection to the peer whose turn it is, for a request that needs none of its own."""
+    def send_at_once(self, route: Route, exchange: Awaiting) -> State:
+        """Lease an idle connection, send the request and await the response, as far as nothing has to wait.
+
+        The state that was reached: still LEASE, SEND if a part of the request is left, or AWAIT. A request that needs a
+        connection of its own, or whose body is not in memory, is left in LEASE.
+        """
         request = self._request
-        cluster = route.cluster
-        if request.fields.websocket or request.fields.binding or self._downstream.private is not None:
-            return False
-        if request.body is not None and not isinstance(request.body, bytes):
-            return False
+        fields, cluster, body = request.fields, route.cluster, request.body
+        if fields.websocket or fields.binding or self._downstream.private is not None:
+            return LEASE
+        if body is not None and not isinstance(body, bytes):
+            return LEASE
         pool = cluster.only
         if pool is None:
             if cluster.queue is not None:
-                return False
+                return LEASE
             self._peers = cluster.in_turn(request)
             pool = self._peers[0]
         now = monotonic()
-        self._prepare(route)
+        if route.rewrite is None and request.method in IDEMPOTENT:
+            self._outgoing = outgoing = request
+            self._repeatable = True
+        else:
+            outgoing = self._prepare(route)
         lease = pool.lease(now, repeatable=self._repeatable)
         if lease is None:
-            return False
+            return LEASE
         self.lease = lease
         self._pool = pool
         self.peer = pool.name
-        self.deadline = now + route.settings.read_timeout
-        return True
-
-    def send_at_once(self) -> State:
-        """Send the request; from which state to go on: SEND if a part is left, LEASE if none of it could be sent."""
-        lease, outgoing = self.lease, self._outgoing
-        assert lease is not None
-        assert outgoing is not None
-        body = outgoing.body
-        assert body is None or isinstance(body, bytes)
         try:
-            self._unsent = lease.send_at_once(outgoing.head(), body, outgoing.length)
+            unsent = lease.send_at_once(outgoing.message(body))
         except OSError:
             lease.close()
             self.lease = None
             return LEASE
-        return SEND if self._unsent else AWAIT
-
-    def whole_response(self, settings: Settings) -> tuple[ResponseHead, bytes] | None:
-        """The final head and the body of a response that came in one piece, else None."""
-        lease = self.lease
-        assert lease is not None
-        whole = lease.whole_response(self._request.method, settings.max_response_head)
-        if whole is not None:
-            self.first_byte = lease.first_byte - self._request.started
-        return whole
+        self.deadline = deadline = now + route.settings.read_timeout
+        if unsent:
+            self._unsent = unsent
+            return SEND
+        lease.await_response(exchange, deadline)
+        return AWAIT
 
     # In a greenlet.
 
@@ -239,7 +233,7 @@ class UpstreamLeg:
             return
         assert pool is not None
         self.lease = None
-        if clean and lease.returnable and not response.close:
+        if clean and not response.close and lease.returnable:
             if response.binding:
                 lease.private = True
             pool.give_back(lease, monotonic(), doubtful=doubtful)
@@ -295,15 +289,16 @@ class UpstreamLeg:
 
     # Leasing.
 
-    def _prepare(self, route: Route) -> None:
-        """Make what the upstream is sent, and decide whether it may be sent twice (RFC 9110 section 9.2.2)."""
+    def _prepare(self, route: Route) -> Request:
+        """Make what the upstream is sent, once, and decide whether it may be sent twice (RFC 9110 section 9.2.2)."""
         if self._outgoing is not None:
-            return
+            return self._outgoing
         request = self._request
         self._outgoing = request if route.rewrite is None else route.rewrite.outgoing(request)
         idempotent = request.method in IDEMPOTENT or (route.settings.repeat_keyed and _is_keyed(request))
         # The look at None comes first: asking an abstract class for its instances is slow.
         self._repeatable = idempotent and (request.body is None or not isinstance(request.body, StreamedBody))
+        return self._outgoing
 
     def _inform(self, response: ResponseHead) -> None:
         """Pass on an informational response, but for the 100 that the gateway has sent itself."""

@@ -146,15 +146,11 @@ class UpstreamConnection(Stream):
 
     # Without waiting, for an exchange that runs in the loop's callbacks.
 
-    def send_at_once(self, head: bytes, body: bytes | None, length: int | None) -> bytes:
-        """Send a request as `send_request` does; what was not taken at once is returned, for `send_rest`.
+    def send_at_once(self, data: bytes) -> bytes:
+        """Send a whole request; what was not taken at once is returned, for `send_rest`.
 
-        Raises `OSError` if nothing was sent, `ExchangeError` as `send_request`.
+        Raises `OSError` if nothing was sent.
         """
-        if body is None and length is None:
-            data = head + b"\r\n"
-        else:
-            data = b"%s%s\r\n%s" % (head, framing(body, length), body or b"")
         sent = self.sock.send(data)
         return b"" if sent == len(data) else data[sent:]
 

@@ -73,7 +73,8 @@ class Pool:
         self.hub = hub
         self.deadlines = deadlines
         self.counters = counters
-        self._size = size
+        self._size = size if idle_limit > 0 else 0
+        """How many idle connections are kept; none once it is closed."""
         self._idle_limit = idle_limit
         self._reuse_unsafe = reuse_unsafe
         self._idle: list[UpstreamConnection] = []
@@ -85,7 +86,6 @@ class Pool:
         self.health = Health(health)
         self._proxy_protocol = proxy_protocol
         self._queues: list[Queue] = []
-        self._closed = False
         self._last_head = LastHead()
 
     @property
@@ -119,20 +119,24 @@ class Pool:
     def lease(self, now: float, *, repeatable: bool) -> UpstreamConnection | None:
         """An idle connection, or None.
 
-        A request that must not be sent twice gets only a connection whose last answer ended less than `reuse_unsafe`
-        seconds ago and that is open at this moment (RFC 9110 section 9.2.2 forbids to repeat it).
+        A request that must not be sent twice gets only a connection whose last response ended less than `reuse_unsafe`
+        seconds ago and that is open at this moment (RFC 9110 section 9.2.2 forbids repeating it).
         """
         idle = self._idle
         if self._doubtful:
             self._end_doubts(now)
         while idle:
             connection = idle.pop()
-            if not repeatable and now - connection.idle_since >= self._reuse_unsafe:
-                idle.append(connection)  # it and the older ones are good enough for other requests
-                return None
-            if connection.deadline <= now or (not repeatable and not connection.alive()):
+            if connection.deadline <= now:
                 connection.close()
                 continue
+            if not repeatable:
+                if now - connection.idle_since >= self._reuse_unsafe:
+                    idle.append(connection)  # it and the older ones are good enough for other requests
+                    return None
+                if not connection.alive():
+                    connection.close()
+                    continue
             connection.idle_since = 0.0
             connection.deadline = NEVER
             self.counters.reuse()
@@ -140,7 +144,7 @@ class Pool:
         return None
 
     def resume(self, connection: UpstreamConnection, now: float, *, repeatable: bool) -> UpstreamConnection | None:
-        """Lease a private connection to its client again, or another if it is of no use any more."""
+        """Lease a private connection to its client again, or another if it cannot be used."""
         self._private.remove(connection)
         if repeatable or now - connection.idle_since < self._reuse_unsafe:
             self._idle.append(connection)
@@ -154,17 +158,16 @@ class Pool:
             self._idle.insert(0, doubtful.popleft())
 
     def give_back(self, connection: UpstreamConnection, now: float, *, doubtful: bool = False) -> None:
-        """Keep a connection whose answer was read to its end for the next exchange.
+        """Keep a connection whose response was read to its end for the next exchange.
 
-        `doubtful`: the answer announced a body that it must not have. Were it sent all the same, and a moment later,
-        it would stand before somebody else's answer.
+        `doubtful`: the response announced a body that it must not have. If the peer sent it all the same, a moment
+        later, it would be taken for the beginning of another client's response.
         """
+        conduct = self.conduct
         if (
-            self._closed
-            or self.idle_count >= self._size
-            or self._idle_limit <= 0
-            or now < self.conduct.distrusted_until
-            or (doubtful and self.conduct.sends_bodies)
+            len(self._idle) + len(self._doubtful) + len(self._private) >= self._size
+            or now < conduct.distrusted_until
+            or (doubtful and conduct.sends_bodies)
         ):
             connection.close()
             return
@@ -202,7 +205,7 @@ class Pool:
             self.has_room()
 
     def overran(self, now: float) -> None:
-        """The peer has sent bytes behind an answer."""
+        """The peer has sent bytes behind a response."""
         if self.conduct.slipped(now):
             self._drop_idle()
 
@@ -288,5 +291,5 @@ class Pool:
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed when they come back."""
-        self._closed = True
+        self._size = 0
         self._drop_idle()

@@ -6,9 +6,11 @@ import pytest
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.request import Request
 from proxy.net.spool import Spool
 from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
+from proxy.wire.request import RequestFields
 from tests.proxy.net.loop import Loop, in_loop, read_all
 from tests.proxy.upstream.test_pool import Peer
 
@@ -98,14 +100,23 @@ def on_a_connection(test: Callable[[UpstreamConnection], None]) -> bytes:
 
 
 @pytest.mark.parametrize("name", AT_HAND)
-@pytest.mark.parametrize("way", [UpstreamConnection.send_at_once, UpstreamConnection.send_request])
-def test_nothing_is_sent_of_a_body_that_is_not_as_announced(way: Callable[..., object], name: str) -> None:
+def test_nothing_is_sent_of_a_body_that_is_not_as_announced(name: str) -> None:
     def test(connection: UpstreamConnection) -> None:
         with pytest.raises(ExchangeError) as raised:
-            way(connection, HEAD, *AT_HAND[name], *([1.0] if way is UpstreamConnection.send_request else []))
+            connection.send_request(HEAD, *AT_HAND[name], 1.0)
         assert raised.value.failure is errors.INTERNAL
 
     assert on_a_connection(test) == b""
+
+
+@pytest.mark.parametrize("name", ["less in memory", "more in memory", "no body", "no length"])
+def test_no_message_is_made_with_a_body_that_is_not_as_announced(name: str) -> None:
+    request = Request(b"POST", b"/", 1, RequestFields(), b"Host: x\r\n", 0.0)
+    body, request.length = AT_HAND[name]
+    assert not isinstance(body, Spool)
+    with pytest.raises(ExchangeError) as raised:
+        request.message(body)
+    assert raised.value.failure is errors.INTERNAL
 
 
 @pytest.mark.parametrize("name", STREAMED)
