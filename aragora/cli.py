@@ -32,7 +32,7 @@ COMMANDS = {
     "share": ("sharing", "give a debate an address that everybody may read, or withdraw it"),
     "usage": ("sharing", "what was spent on each of the last days, or by a debate"),
     "models": ("models", "list the models that providers offer"),
-    "tokens": ("tokens", "make, list, renew and remove API tokens, with scopes and limits"),
+    "tokens": ("tokens", "make, change, list, renew and remove API tokens, with scopes and limits"),
     "mcp": ("mcp", "serve the council to assistants, by the Model Context Protocol"),
     "serve": ("serve", "serve for development, reloading changed code"),
     "start": ("start", "serve for production: gunicorn with the configuration that came with this program"),

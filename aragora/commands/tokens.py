@@ -12,12 +12,13 @@ from aragora.commands.exit_codes import FINE, Parser, UsageError
 from aragora.settings import Settings
 from aragora.storage import ApiToken, Limits, Scope, Store
 from aragora.storage.ledger import day_of
+from aragora.storage.records import UNBOUNDED
 
 DEBATES, QUESTIONS, TOKENS, MONEY = 10, 2000, 5_000_000, 10.0  # what a new token may have at once, and spend on a day
 
 
 def add_tokens(command: Parser) -> None:
-    """The arguments of `tokens add`, `list`, `rotate` and `remove`."""
+    """The arguments of `tokens add`, `change`, `list`, `rotate` and `remove`."""
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="make a token and print its secret, which is shown only once")
     add.add_argument("name", help="letters, digits and . _ -; also names what the token owns")
@@ -28,27 +29,42 @@ def add_tokens(command: Parser) -> None:
         help="read: its own debates; create: begin and change them too; admin: everything (default create)",
     )
     add.add_argument("--debates-of", metavar="NAME", help="with --scopes read: whose debates it reads")
-    add.add_argument("--models", default="", metavar="A,B,...", help="as openai/gpt-5.6, anthropic/*; default: all")
-    add.add_argument(
-        "--debates", type=int, default=DEBATES, metavar="N", help="at once (default %(default)s; 0: no limit)"
-    )
-    add.add_argument("--questions", type=int, default=QUESTIONS, metavar="N", help="a day (default %(default)s)")
-    add.add_argument("--tokens", type=int, default=TOKENS, metavar="N", help="of models, a day (default %(default)s)")
-    add.add_argument("--money", type=float, default=MONEY, metavar="DOLLARS", help="a day (default %(default)g)")
+    _add_limits(add, new=True)
+    change = actions.add_parser("change", help="give a token other limits or models; the rest stays")
+    _add_limits(change, new=False)
     listing = actions.add_parser("list", help="names, scopes and limits, and what was spent today")
     rotate = actions.add_parser("rotate", help="give a token a new secret; the old one is refused at once")
     remove = actions.add_parser("remove", help="refuse a token from now on; its debates stay, for administrators")
-    for action in (rotate, remove):
+    for action in (change, rotate, remove):
         action.add_argument("name")
-    for action in (add, listing, rotate, remove):
+    for action in (add, change, listing, rotate, remove):
         action.add_argument("--json", action="store_true", help="JSON instead of words")
     command.set_defaults(run=run)
+
+
+def _add_limits(action: Parser, *, new: bool) -> None:
+    """What a token may; one that is changed keeps what is left out."""
+    asked: tuple[tuple[str, type, float, str], ...] = (
+        ("debates", int, DEBATES, "at once"),
+        ("questions", int, QUESTIONS, "a day"),
+        ("tokens", int, TOKENS, "of models, a day"),
+        ("money", float, MONEY, "dollars a day"),
+    )
+    for name, kind, default, unit in asked:
+        told = f" (default {default:,g})" if new else ""
+        action.add_argument(
+            f"--{name}", type=kind, default=default if new else None, metavar="N", help=f"{unit}{told}; 0: no limit"
+        )
+    action.add_argument(
+        "--models", default="" if new else None, metavar="A,B,...", help="as openai/gpt-5.6, anthropic/*; empty: all"
+    )
 
 
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Do one of them."""
     actions: dict[str, Callable[[argparse.Namespace, Store], None]] = {
         "add": _add,
+        "change": _change,
         "list": _list,
         "rotate": _rotate,
         "remove": _remove,
@@ -62,20 +78,34 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _add(given: argparse.Namespace, store: Store) -> None:
-    limits = _limits(given)
+    limits = _limits(given, UNBOUNDED)
     secret = store.tokens.add(given.name, _scopes(given.scopes), limits, _words(given.models), given.debates_of)
     _tell_secret(given, secret)
 
 
-def _limits(given: argparse.Namespace) -> Limits:
+def _change(given: argparse.Namespace, store: Store) -> None:
+    token = store.tokens.get(given.name)
+    models = token.models if given.models is None else _words(given.models)
+    store.tokens.change(given.name, _limits(given, token.limits), models)
+    row = _row(store.tokens.get(given.name))
+    print(json.dumps(row) if given.json else f"{given.name} may: {_told(row)}")
+
+
+def _told(row: dict[str, Any]) -> str:
+    limits = ", ".join(f"{name} {_most(limit)}" for name, limit in row["limits"].items())
+    return f"{limits}; models {', '.join(row['models']) or 'all'}"
+
+
+def _limits(given: argparse.Namespace, before: Limits) -> Limits:
+    """The limits that are given, and those of before where none is."""
     for name in ("debates", "questions", "tokens", "money"):
-        if not getattr(given, name) >= 0:
+        if getattr(given, name) is not None and not getattr(given, name) >= 0:
             raise UsageError(f"--{name}: 0 or more")
     return Limits(
-        questions=given.questions or None,
-        tokens=given.tokens or None,
-        cost=round(given.money * MICRODOLLARS) or None,
-        debates=given.debates or None,
+        questions=before.questions if given.questions is None else given.questions or None,
+        tokens=before.tokens if given.tokens is None else given.tokens or None,
+        cost=before.cost if given.money is None else round(given.money * MICRODOLLARS) or None,
+        debates=before.debates if given.debates is None else given.debates or None,
     )
 
 

@@ -82,11 +82,26 @@ class ApiTokens:
                 raise _no_such(name)
         return secret
 
+    def change(self, name: str, limits: Limits, models: Iterable[str]) -> None:
+        """Give the token of this name other limits and models, from now on; raises `NotFound`."""
+        values = {"limits": limits.to_json(), "models": list(models)}
+        with self._database.writing() as connection:
+            if not connection.execute(sa.update(api_tokens).where(api_tokens.c.name == name).values(values)).rowcount:
+                raise _no_such(name)
+
     def remove(self, name: str) -> None:
         """Refuse the token from now on, and ask no more questions for its debates; raises `NotFound`."""
         with self._database.writing() as connection:
             if not connection.execute(sa.delete(api_tokens).where(api_tokens.c.name == name)).rowcount:
                 raise _no_such(name)
+
+    def get(self, name: str) -> ApiToken:
+        """The token of this name; raises `NotFound`."""
+        with self._database.reading() as connection:
+            found = named(connection, name)
+        if found is None:
+            raise _no_such(name)
+        return found
 
     def all(self) -> list[ApiToken]:
         """Every token, by name."""

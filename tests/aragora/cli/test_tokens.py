@@ -60,6 +60,19 @@ def test_limits_and_models_are_listed(run: Run) -> None:
     assert "0.5" in text
 
 
+def test_limits_are_changed_and_the_secret_stays(run: Run, tmp_path: Path) -> None:
+    secret = run("add", "guest").out.strip()
+    changed = run("change", "guest", "--money", "0", "--questions", "7", "--json")
+    assert changed["limits"] == {"debates": 10, "questions": 7, "tokens": 5_000_000, "money": None}
+    assert "models ollama" in run("change", "guest", "--models", "ollama").out
+    store = Store.open(load({"ARAGORA_DATA_DIR": str(tmp_path)}))
+    found = store.tokens.find(secret)
+    assert found is not None
+    assert (found.limits, found.models) == (Limits(questions=7, tokens=5_000_000, debates=10), ("ollama",))
+    store.close()
+    assert "no API token 'nobody'" in run("change", "nobody", "--money", "1", code=1).err
+
+
 def test_a_renewed_secret_is_another(run: Run) -> None:
     old = run("add", "guest", "--json")["secret"]
     new = run("rotate", "guest", "--json")
