@@ -111,7 +111,7 @@ def test_the_reader_knows_nothing_of_our_environment(monkeypatch: pytest.MonkeyP
     from aragora.documents import reading
 
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    monkeypatch.setattr(reading, "_CHILD", "import os, sys; sys.stdout.write(' '.join(os.environ))")
+    monkeypatch.setattr(reading, "_CHILD", "import os; print(*('read', *os.environ), sep=chr(10))")
     names = text_of(b"<p>x", "text/html").split()
     assert "OPENAI_API_KEY" not in names
     assert set(names) <= {"PYTHONPATH", "PYTHONUTF8", "LC_CTYPE", "PWD", "SHLVL", "_"}
