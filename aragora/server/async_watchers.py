@@ -19,7 +19,7 @@ from aragora.server.audit import Caller
 from aragora.server.context import KEY, RequestContext
 from aragora.server.conversation import Conversation
 from aragora.server.cursor import PORTION, News
-from aragora.server.following import HEARTBEAT_SECONDS, Following, Pause, Portion, Signal
+from aragora.server.following import HEARTBEAT_SECONDS, Following, Portion, Signal
 from aragora.server.session import GOING_AWAY, TOO_BIG, TRY_AGAIN, UNSUPPORTED, Closed, Session, ending
 from aragora.server.stream import SSE_HEARTBEAT, Outcome, ServerSent, Wait
 from aragora.server.texts import MAX_MESSAGE_BYTES
@@ -94,8 +94,8 @@ async def follow(following: Following[Portion], changed: asyncio.Event, pool: Po
         for subscription, cursor in source.missing():
             await pool.fetch(subscription, cursor)
         step = following.step() if source.at_hand() else await pool.run(following.step)
-        if isinstance(step, Pause):
-            await _wait(changed, step.seconds)
+        if isinstance(step, float):
+            await _wait(changed, step)
         elif step is Signal.OVER:
             return
         else:

@@ -4,7 +4,7 @@ Nothing else is kept for a watcher. What it has not been sent yet stays in the f
 slow watcher costs no memory and misses nothing; it is sent the next portion when it has taken the last one.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aragora.debate.events import Event, EventType
 from aragora.storage import Piece, Subscription
@@ -12,8 +12,7 @@ from aragora.storage import Piece, Subscription
 PORTION = 100  # events sent at once, so that many watchers take turns
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """What is new in a debate: words that were said before these events, and the events."""
 
     words: list[Piece]

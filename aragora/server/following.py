@@ -9,7 +9,6 @@ loops in `aragora.server.async_watchers`.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
@@ -45,13 +44,6 @@ class Signal(Enum):
     OVER = "nothing follows"
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait for a change, for so many seconds at most."""
-
-    seconds: float
-
-
 class Following(Generic[Portion]):
     """One watcher's way through a source, until that has ended or `draining` says so; a beat every `every` seconds."""
 
@@ -61,8 +53,8 @@ class Following(Generic[Portion]):
         self._draining = draining
         self._due = time.monotonic() + every
 
-    def step(self) -> Portion | Pause | Signal:
-        """What to do next; whatever `take` of the source raises."""
+    def step(self) -> Portion | float | Signal:
+        """A portion to hand over, the seconds to wait for a change, or a signal; raises whatever `take` raises."""
         portion = self.source.take()
         if portion:
             return portion
@@ -70,7 +62,7 @@ class Following(Generic[Portion]):
             return Signal.OVER
         now = time.monotonic()
         if now < self._due:
-            return Pause(self._due - now)
+            return self._due - now
         self._due = now + self._every
         return Signal.BEAT
 
@@ -80,8 +72,8 @@ def follow(following: Following[Portion], changed: threading.Event) -> Iterator[
     while True:
         changed.clear()
         step = following.step()
-        if isinstance(step, Pause):
-            changed.wait(step.seconds)
+        if isinstance(step, float):
+            changed.wait(step)
         elif step is Signal.OVER:
             return
         else:

@@ -45,42 +45,46 @@ _KINDS = {field.name: field.type for field in fields(Piece)}
 
 
 class Answer:
-    """One answer as far as it is known here: `text` from the character `start` on; `source` is None if it is ours."""
+    """One answer as far as it is known here: `text` from the character `start` on; `source` is None if it is ours.
 
-    __slots__ = ("ended", "facts", "name", "source", "start", "text")
+    `progress` is what cursors count: the characters given so far, and one more for the end. `waiting` are the listeners
+    that have yet to take the end of an answer that is `ended`.
+    """
+
+    __slots__ = ("_cut", "end", "ended", "facts", "name", "progress", "source", "start", "text", "waiting")
 
     def __init__(self, piece: Piece, source: str | None) -> None:
         self.name = piece.answer
         self.facts = (piece.agent, piece.round, piece.purpose)
         self.source = source
-        self.start = piece.offset
+        self.start = self.end = self.progress = piece.offset
         self.text = ""
         self.ended = False
-
-    @property
-    def end(self) -> int:
-        """Characters given so far."""
-        return self.start + len(self.text)
-
-    @property
-    def progress(self) -> int:
-        """What a cursor counts: characters, and one more for the end."""
-        return self.end + self.ended
+        self.waiting = 0
+        self._cut: dict[int, list[Piece]] = {}
 
     def add(self, piece: Piece) -> bool:
         """Whether `piece` brought anything new. Where something is missing, what came before the gap is dropped."""
-        before = self.progress
         if self.start <= piece.offset <= self.end:
             self.text += piece.text[self.end - piece.offset :]
         elif piece.offset + len(piece.text) >= self.end:
             self.start, self.text = piece.offset, piece.text
+        self.end = self.start + len(self.text)
         if len(self.text) > LONGEST:
             self.start, self.text = self.end - LONGEST, self.text[-LONGEST:]
         self.ended = self.ended or piece.ended
+        before, self.progress = self.progress, self.end + self.ended
+        self._cut.clear()
         return self.progress != before
 
-    def after(self, progress: int) -> Iterator[Piece]:
-        """What a cursor at `progress` has not passed yet."""
+    def after(self, progress: int) -> list[Piece]:
+        """What a cursor at `progress` has not passed yet; the same pieces for all that stand there."""
+        found = self._cut.get(progress)
+        if found is None:
+            found = self._cut[progress] = list(self._pieces(progress))
+        return found
+
+    def _pieces(self, progress: int) -> Iterator[Piece]:
         at = min(max(progress, self.start), self.end)
         while at < self.end or progress < self.progress:
             text = self.text[at - self.start : at - self.start + PIECE]
@@ -100,9 +104,13 @@ class Listener:
         self.woken = False
         self._words = words
 
+    def hears(self, answer: Answer) -> bool:
+        """Whether this answer is among those it listens to."""
+        return answer.source is None or not self.own
+
     def take(self) -> list[Piece]:
         """What was said since the last call, in the order in which the answers began."""
-        return self._words.taken(self)
+        return self._words.taken(self) if self.woken else []
 
     def close(self) -> None:
         """Listen no longer."""
@@ -128,7 +136,7 @@ class Words:
             # What has ended is in the log.
             listener.cursors = {name: answer.progress for name, answer in self._answers.items() if answer.ended}
             self._listeners.add(listener)
-            listener.woken = any(not answer.ended for answer in self._heard_by(listener))
+            listener.woken = any(not answer.ended for answer in self._answers.values() if listener.hears(answer))
         if listener.woken:
             wake()
         return listener
@@ -145,11 +153,13 @@ class Words:
                     self._drop(next(iter(self._answers.values())))
             if not answer.add(piece):
                 return
-            to_wake = [one for one in self._listeners if not one.woken and not (one.own and answer.source is not None)]
+            hearing = [listener for listener in self._listeners if listener.hears(answer)]
+            to_wake = [listener for listener in hearing if not listener.woken]
             for listener in to_wake:
                 listener.woken = True
             if answer.ended:
-                self._trim()
+                answer.waiting = len(hearing)
+                self._let_go(answer)
         for listener in to_wake:
             listener.wake()
 
@@ -170,32 +180,35 @@ class Words:
         pieces: list[Piece] = []
         with self._lock:
             listener.woken = False
-            for answer in self._heard_by(listener):
-                pieces += answer.after(listener.cursors.get(answer.name, 0))
-                listener.cursors[answer.name] = answer.progress
-            self._trim()
+            for answer in tuple(self._answers.values()):
+                cursor = listener.cursors.get(answer.name, 0)
+                if cursor < answer.progress and listener.hears(answer):
+                    pieces += answer.after(cursor)
+                    listener.cursors[answer.name] = answer.progress
+                    if answer.ended:
+                        answer.waiting -= 1
+                        self._let_go(answer)
         return pieces
 
     def leave(self, listener: Listener) -> None:
         """Called by a listener that goes."""
         with self._lock:
+            if listener not in self._listeners:
+                return
             self._listeners.discard(listener)
-            self._trim()
+            for answer in tuple(self._answers.values()):
+                behind = listener.cursors.get(answer.name, 0) < answer.progress
+                if answer.ended and behind and listener.hears(answer):
+                    answer.waiting -= 1
+                    self._let_go(answer)
 
-    def _heard_by(self, listener: Listener) -> list[Answer]:
-        return [answer for answer in self._answers.values() if not listener.own or answer.source is None]
-
-    def _trim(self) -> None:
-        """Let go of what has ended and was taken by everybody."""
-        for answer in [answer for answer in self._answers.values() if answer.ended]:
-            if all(
-                listener.cursors.get(answer.name, 0) >= answer.progress or (listener.own and answer.source is not None)
-                for listener in self._listeners
-            ):
-                self._drop(answer)
-                self._over[answer.name] = None
-                while len(self._over) > OVER:
-                    self._over.popitem(last=False)
+    def _let_go(self, answer: Answer) -> None:
+        """Forget an answer that has ended and was taken by everybody who heard it."""
+        if answer.waiting <= 0:
+            self._drop(answer)
+            self._over[answer.name] = None
+            if len(self._over) > OVER:
+                self._over.popitem(last=False)
 
     def _drop(self, answer: Answer) -> None:
         del self._answers[answer.name]

@@ -1,13 +1,16 @@
 """What agents say reaches every watcher of the machine, whichever worker serves it."""
 
 import json
+import os
 import re
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from websocket import WebSocketException
 
 from tests.aragora.server.servers import PATIENCE, Server, running
 from tests.waiting import until
@@ -74,3 +77,31 @@ def test_every_watcher_hears_every_word_in_every_worker(kind: str, workers: int,
             check(watcher.result())
     served_by = set(re.findall(r"\[(\d+)\] \[INFO\] aragora.server.websocket: websocket", server.log.read_text()))
     assert len(served_by) > 1
+
+
+def test_a_worker_that_dies_takes_nothing_from_watchers_of_others(tmp_path: Path) -> None:
+    environ = {"ARAGORA_WORKLOAD": "3", "ARAGORA_DEMO_DELAY": "2", "ARAGORA_LEASE_TTL": "1"}
+
+    def watch(server: Server, debate_id: str) -> list[Message]:
+        try:
+            return over_websocket(server, debate_id)
+        except (OSError, WebSocketException):
+            return []
+
+    with running("gunicorn", tmp_path, **environ) as server, ThreadPoolExecutor(WATCHERS) as threads:
+        until(lambda: server.metric("aragora_workers ") == 3)
+        first = server.workers()
+        debate_id = server.ask(rounds=1, early_stop=False)
+        watching = [threads.submit(watch, server, debate_id) for _ in range(WATCHERS)]
+        until(lambda: server.metric("aragora_websocket_connections ") == WATCHERS)
+        server.http.close()
+        # Two of three: perhaps the one that carries on the debate, and perhaps not the one that serves a watcher.
+        for victim in first[:2]:
+            os.kill(victim, signal.SIGKILL)
+        survived = [messages for watcher in watching if (messages := watcher.result())]
+        for messages in survived:
+            check(messages)
+        server.await_ready()
+        assert server.get(f"/api/debates/{debate_id}").json()["status"] == "completed"
+        # Those that came after the deaths see the same.
+        assert over_websocket(server, debate_id)[-1]["type"] == "debate_end"
