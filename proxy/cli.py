@@ -1,6 +1,6 @@
-"""The command line: `python -m proxy` serves, `python -m proxy check FILE` reads a file and says what is wrong.
+"""The command line: `python -m proxy` serves, `python -m proxy check FILE` lists the mistakes in a file.
 
-The commands for a gateway that runs are `proxy.commands`.
+Commands for a running gateway are in `proxy.commands`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _INTRO = """\
 A reverse proxy for one machine: HTTP/1.1, HTTP/2, WebSocket and TLS in front of WSGI and ASGI applications.
 
 An ADDRESS is HOST:PORT, [::1]:PORT, :PORT (this machine only) or unix:PATH. A SIZE is in bytes or ends in k, m or g;
-a TIME is in seconds or ends in ms, s, m, h or d. A setting on the command line wins over the file.
+a TIME is in seconds or ends in ms, s, m, h or d. Flags override the file.
 """
 _EXAMPLES = """\
 examples:
@@ -43,7 +43,7 @@ Flags = Mapping[str, str | list[str]]
 
 
 class _UsageError(Exception):
-    """A command line that cannot be read; the text is the line to show."""
+    """An invalid command line; the text is the line to show."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], int] = supervisor.run) -> int:
-    """Carry out a command line and give back the exit code: 2 when it or the file is wrong."""
+    """Carry out a command line. Returns the exit code: 2 when it or the file is invalid."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(arguments, serve)
@@ -78,7 +78,7 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         return _check(arguments[1:])
     flags, rest = _parse(arguments)
     if rest:
-        raise _UsageError(f"{rest[0]}: not understood; {_fix(rest[0])}")
+        raise _UsageError(f"{rest[0]}: unexpected argument; {_fix(rest[0])}")
     settings = load(flags, _config(flags))
     _refuse_namesake()
     return serve(settings, flags)
@@ -95,7 +95,7 @@ def _refuse_namesake() -> None:
 
 
 def _fix(word: str) -> str:
-    """What was meant by a word that is no flag."""
+    """A suggestion for a word that is not a flag."""
     close = difflib.get_close_matches(word, [*commands.NAMES, "check"], n=1)
     return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
 
@@ -104,10 +104,10 @@ def _check(arguments: list[str]) -> int:
     whole = "--all" in arguments
     flags, rest = _parse([argument for argument in arguments if argument != "--all"])
     if len(rest) > 1 or (rest and "config" in flags):
-        raise _UsageError("check: one file at a time")
+        raise _UsageError("check: only one file allowed")
     path = Path(rest[0]).absolute() if rest else _config(flags)
     if path is None:
-        raise _UsageError("check: name the file, such as: python -m proxy check /etc/proxy.toml")
+        raise _UsageError("check: file name missing, such as: python -m proxy check /etc/proxy.toml")
     settings = load(flags, path)
     certificate_set = CertificateStore().read(settings)
     print(f"{path}: good")
@@ -115,7 +115,7 @@ def _check(arguments: list[str]) -> int:
         print(f"risk: {risk}")
     for note in [*notes(settings), *certificate_notes(certificate_set, settings), *warnings(certificate_set, settings)]:
         print(f"note: {note}")
-    print("This would run:" if whole else "This would run, with the defaults of all else (--all shows them):")
+    print("This would run:" if whole else "This would run, with defaults for everything else (--all shows them):")
     print("\n".join(_shown(settings, whole=whole)))
     return 0
 
@@ -133,7 +133,7 @@ def _config(flags: Flags) -> Path | None:
 
 
 def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
-    """Flags by setting name, as typed, and what is not a flag."""
+    """Flags by setting name, as typed, and other words."""
     parser = _Parser(prog=_PROG, add_help=False, allow_abbrev=False)
     known: dict[str, str] = {}
     for row in table():
@@ -156,7 +156,7 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
 def help_text(columns: int) -> str:
     """All settings by group, wrapped to the terminal."""
     width = max(60, min(columns, 120))
-    parts = [_USAGE, "\n", _INTRO, "\ncommands to a gateway that runs (COMMAND --help has the rest):\n"]
+    parts = [_USAGE, "\n", _INTRO, "\ncommands for a running gateway (COMMAND --help has details):\n"]
     parts += [f"  {name:14}{doc}\n" for name, doc in commands.NAMES.items()]
     group = ""
     for row in table():
@@ -181,7 +181,7 @@ def _help_row(row: Setting, width: int) -> str:
 
 
 def _shown(settings: Settings, *, whole: bool) -> list[str]:
-    """What is not as it is by default, or everything: a line for each setting, then each route's own."""
+    """Settings that differ from their defaults, or all: a line each, then those of each route."""
     defaults = Settings()
     lines = []
     for row in table():

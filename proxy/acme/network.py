@@ -1,4 +1,4 @@
-"""Requests to an authority: who asks, how often a nonce is tried, how long the authority wants to be left alone."""
+"""Requests to an authority: user agent, retries of nonces, and the authority's Retry-After."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -9,14 +9,14 @@ import requests
 from acme import client, messages
 from josepy.jwa import ES256
 
-_TIMEOUT = 30  # seconds for one answer
+_TIMEOUT = 30  # seconds for one response
 _NONCES = 5
-"""Tries of one request whose nonce was refused, by no fault of ours (RFC 8555 section 6.5); the library makes two of
-each."""
+"""Attempts for one request whose nonce was rejected through no fault of ours (RFC 8555 section 6.5); the library makes
+two of each."""
 
 
 class Network(client.ClientNetwork):
-    """What a client of the library asks through. The account's key comes later: its owner has to be found first."""
+    """The transport of the library's client. The account's key is set later, once the account is known."""
 
     def __init__(self, agent: str, ca: Path | None) -> None:
         super().__init__(alg=ES256, user_agent=agent, timeout=_TIMEOUT)
@@ -24,7 +24,7 @@ class Network(client.ClientNetwork):
             self.verify_ssl = str(ca)  # type: ignore[assignment] # `requests` takes a file too
         self.session.hooks["response"].append(self._heard)
         self.wait = 0.0
-        """Seconds for which the last refusal asked for nothing more (RFC 8555 section 6.6); 0 if it named none."""
+        """Seconds that the last error response asked us to wait (RFC 8555 section 6.6); 0 if it named none."""
 
     def _heard(self, response: requests.Response, **_how: Any) -> None:
         if not response.ok:

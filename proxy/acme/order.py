@@ -1,4 +1,4 @@
-"""Obtaining one certificate from an authority. Everything here blocks: it is called in a thread of its own."""
+"""Obtaining one certificate from an authority. Everything here blocks: it runs in a thread of its own."""
 
 import datetime
 import hashlib
@@ -34,23 +34,22 @@ _FAULTS = (
     acme_errors.Error, messages.Error, requests.RequestException, jose_errors.Error, OSError, ValueError, KeyError,
 )  # fmt: skip
 
-_LONGEST_REASON = 1000  # characters of what an authority says
+_LONGEST_REASON = 1000  # characters of an authority's message
 
 _GONE = ("accountDoesNotExist", "unauthorized")
-"""What an authority says of an account that it does not know, or that was deactivated (RFC 8555 section 7.3.6)."""
+"""Error types for an account that the authority does not know or has deactivated (RFC 8555 section 7.3.6)."""
 
 _FIXES = {
-    "externalAccountRequired": ". It takes only accounts that were made elsewhere before, which cannot be named here; "
-    "choose another acme_directory",
-    "invalidContact": ". Give acme another address",
-    "unsupportedContact": ". Give acme another address",
+    "externalAccountRequired": "; external account binding is not supported, choose another acme_directory",
+    "invalidContact": "; set acme to another address",
+    "unsupportedContact": "; set acme to another address",
 }
 
 
 class NotObtained(Exception):  # noqa: N818 - names what happened
-    """The authority gave no certificate; the text says why, in its own words where it has some.
+    """The authority issued no certificate; the text says why, in the authority's words if it gave any.
 
-    `wait` are seconds for which it wants to be left alone; `challenge` says that it could not see who is here.
+    `wait`: seconds that it asked us to wait; `challenge`: it could not validate control of the name.
     """
 
     def __init__(self, reason: str, *, wait: float = 0.0, challenge: bool = False) -> None:
@@ -61,7 +60,7 @@ class NotObtained(Exception):  # noqa: N818 - names what happened
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Whom to ask: the directory, the authorities (PEM) of its own certificate, the address it may write to."""
+    """An ACME server: its directory, the CA certificates (PEM) of its own certificate, and our contact address."""
 
     directory: str
     ca: Path | None
@@ -71,20 +70,20 @@ class Authority:
 
 @challenges.ChallengeResponse.register
 class TlsAlpn01Response(challenges.KeyAuthorizationChallengeResponse):
-    """What says that the challenge may be looked at."""
+    """The response that tells the authority to validate the challenge."""
 
     typ = TLS_ALPN_01
 
 
 @challenges.Challenge.register
 class TlsAlpn01(challenges.KeyAuthorizationChallenge):
-    """The challenge that is answered in a TLS handshake (RFC 8737)."""
+    """The challenge that is validated in a TLS handshake (RFC 8737)."""
 
     response_cls = TlsAlpn01Response
     typ = TLS_ALPN_01
 
     def validation(self, account_key: JWK, **kwargs: Any) -> bytes:
-        """Key and certificate (PEM) to shake hands with; `domain` is the name in question."""
+        """Key and certificate (PEM) for the handshake that validates `domain`."""
         digest = hashlib.sha256(self.key_authorization(account_key).encode()).digest()
         proof = x509.UnrecognizedExtension(_ACME_IDENTIFIER, _OCTET_STRING + digest)
         pair = certificates.self_signed((kwargs["domain"],), days=2, extensions=[(proof, True)])
@@ -92,14 +91,14 @@ class TlsAlpn01(challenges.KeyAuthorizationChallenge):
 
 
 def register(authority: Authority, state: State) -> None:
-    """Make sure that there is an account, and that the authority knows the address. Raises `NotObtained`."""
+    """Ensure that an account exists with our contact address. Raises `NotObtained`."""
     with _asking(authority) as network:
         state.make()
         _account(authority, state, network)
 
 
 def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]) -> None:
-    """Obtain a certificate for a domain with the account there is, and keep it.
+    """Obtain a certificate for a domain with the existing account, and store it.
 
     `kinds` are the challenges that can be met, best first. Raises `NotObtained`.
     """
@@ -122,7 +121,7 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
 
 @contextmanager
 def _asking(authority: Authority) -> Iterator[Network]:
-    """Everything that can go wrong with an authority as `NotObtained`."""
+    """Turn everything that can go wrong with an authority into `NotObtained`."""
     network = Network(authority.agent, authority.ca)
     try:
         yield network
@@ -132,7 +131,7 @@ def _asking(authority: Authority) -> Iterator[Network]:
 
 
 def _account(authority: Authority, state: State, network: Network) -> client.ClientV2:
-    """A client with an account, which is made at the first time, and again when the authority knows it no more."""
+    """A client with an account, created at first use, and again if the authority no longer knows it."""
     account = client.ClientV2(client.ClientV2.get_directory(authority.directory, network), network)
     known = _known_account(state)
     if known is not None:
@@ -142,7 +141,7 @@ def _account(authority: Authority, state: State, network: Network) -> client.Cli
         except messages.Error as error:
             if error.code not in _GONE:
                 raise
-            log.warning("the account in %s is not valid any more, a new one is made: %s", state.account, error)
+            log.warning("ACME account in %s is no longer valid: %s; creating a new one", state.account, error)
         else:
             if known.contact != authority.email:
                 _tell_contact(account, authority, state, known)
@@ -155,19 +154,19 @@ def _account(authority: Authority, state: State, network: Network) -> client.Cli
 
 
 def _tell_contact(account: client.ClientV2, authority: Authority, state: State, known: "_Known") -> None:
-    """Let the authority write to another address from now on; certificates do not depend on it."""
+    """Change the account's contact address; certificates do not depend on it."""
     registration = messages.RegistrationResource(uri=known.uri, body=messages.Registration())
     try:
         account.update_registration(registration, messages.Registration.from_data(email=authority.email))
     except messages.Error as error:
-        log.warning("the authority still writes to %s, not to %s: %s", known.contact or "?", authority.email, error)
+        log.warning("contact address still %s, not %s: %s", known.contact or "?", authority.email, error)
     else:
         _keep(state, replace(known, contact=authority.email))
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """An account: its key, its URL, the address that the authority was told."""
+    """An account: its key, its URL, its contact address."""
 
     key: JWKEC
     uri: str
@@ -188,7 +187,7 @@ def _known_account(state: State) -> _Known | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AssertionError, jose_errors.Error):
-        log.warning("%s cannot be read: a new account is made", state.account)
+        log.warning("cannot read %s; creating a new ACME account", state.account)
         return None
 
 
@@ -197,13 +196,16 @@ def _chosen(authorization: messages.AuthorizationResource, kinds: Sequence[str])
     for kind in kinds:
         if kind in offered:
             return offered[kind]
-    raise NotObtained(f"the authority offers {', '.join(offered) or 'nothing'}, and only {', '.join(kinds)} can be met")
+    raise NotObtained(
+        f"no usable challenge: the authority offers {', '.join(offered) or 'none'}; "
+        f"this gateway can meet {', '.join(kinds)}"
+    )
 
 
 def _answer(
     account: client.ClientV2, state: State, pending: ExitStack, domain: str, challenge: messages.ChallengeBody
 ) -> None:
-    """Lay out the answer where every worker finds it, then tell the authority to look."""
+    """Publish the challenge response for all workers, then tell the authority to validate it."""
     key = account.net.key
     assert key is not None
     if isinstance(challenge.chall, TlsAlpn01):
@@ -218,7 +220,7 @@ def _answer(
 def _await(
     account: client.ClientV2, authorization: messages.AuthorizationResource, challenge: messages.ChallengeBody
 ) -> None:
-    """Return when the authority is content. Raises `NotObtained` when it is not, or does not say.
+    """Return when the authority has validated the challenge. Raises `NotObtained` when it fails or never finishes.
 
     A challenge that failed ends the wait whatever the authorization says: some authorities leave it pending.
     """
@@ -234,15 +236,15 @@ def _await(
                 said = body.error and (body.error.detail or body.error.typ)
                 raise NotObtained(f"{challenge.chall.typ}: {said or 'failed'}", challenge=True)
         if state != messages.STATUS_PENDING:
-            raise NotObtained(f"{challenge.chall.typ}: the authorization is {state.name}", challenge=True)
+            raise NotObtained(f"{challenge.chall.typ}: authorization is {state.name}", challenge=True)
         sleep(_POLL)
-    said = f"no word of the authority within {_DEADLINE.total_seconds():.0f} s"
+    said = f"no result from the authority within {_DEADLINE.total_seconds():.0f} s"
     raise NotObtained(f"{challenge.chall.typ}: {said}", challenge=True)
 
 
 def _check(key: ec.EllipticCurvePrivateKey, chain: bytes, domain: str) -> None:
     leaf = x509.load_pem_x509_certificates(chain)[0]
     if leaf.public_key() != key.public_key():
-        raise NotObtained("the authority certified another key")
+        raise NotObtained("the certificate is for another key")
     if domain not in certificates.describe(chain, b"").names:
-        raise NotObtained("the authority certified another name")
+        raise NotObtained("the certificate is for another name")

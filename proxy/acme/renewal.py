@@ -1,8 +1,8 @@
-"""When to obtain and renew certificates: the timetable of one worker.
+"""When to obtain and renew certificates: the schedule of one worker.
 
-Every worker has one. Which certificates are due, and after which failures to wait how long, stands in the state
-directory; whoever finds something due and gets the lock there obtains it, in a thread, while the loop goes on. The
-master sees the new file and hands it to all workers. Until then the certificate before is served.
+Every worker has one. The state directory records which certificates exist and how long to wait after failures; the
+worker that finds one due and gets the lock there obtains it, in a thread, while its loop goes on. The master notices
+the new file and distributes it to all workers. Until then the previous certificate is served.
 """
 
 import random
@@ -20,20 +20,20 @@ from proxy.net.certificate_set import KeyPair
 from proxy.settings import Settings
 
 _LOOK = 30.0
-"""Seconds between two looks, a little more or less so that workers do not look at once."""
+"""Seconds between two checks, with some jitter so that workers do not check at once."""
 
 _FIRST_LOOK = 1.0
-_FIRST_WAIT = 120.0  # seconds after a failure; doubled with each further one. Authorities allow few failures an hour.
+_FIRST_WAIT = 120.0  # seconds after a failure; doubles each time. Authorities allow few failures per hour.
 _AT_ONCE = 4
-_LONGEST_CHALLENGE = 600.0  # seconds: all that takes the authority's time is over by then
+_LONGEST_CHALLENGE = 600.0  # seconds: no validation takes longer
 _LONGEST_PAUSE = 6 * 3600.0
 _MOST_DOUBLED = 10
-_SPREAD = 0.02  # of the lifetime: many machines that began together do not renew together
-_HINT = " (the name must lead to this machine, by port 80 to --bind-plain or by port 443 to --bind)"
+_SPREAD = 0.02  # of the lifetime, so that machines set up together do not renew together
+_HINT = " (the name must resolve to this machine, with port 80 leading to --bind-plain or port 443 to --bind)"
 
 
 def due(pair: KeyPair | None) -> float:
-    """When a certificate is to be renewed (unix seconds): at two thirds of its life, spread a little."""
+    """When to renew a certificate (unix seconds): at about two thirds of its lifetime."""
     if pair is None:
         return 0.0
     life = pair.expires - pair.begins
@@ -42,13 +42,13 @@ def due(pair: KeyPair | None) -> float:
 
 
 def pause(failures: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after so many failures in a row."""
+    """Seconds to wait after this many consecutive failures."""
     doubled = min(max(failures - 1, 0), _MOST_DOUBLED)
     return min(_FIRST_WAIT * 2.0**doubled, _LONGEST_PAUSE) * (0.8 + 0.4 * chance())
 
 
 def challenge_kinds(settings: Settings, failures: int) -> tuple[str, ...]:
-    """The challenges to try, best first; which one that is changes with each failure."""
+    """The challenges to try, preferred first; the preference alternates with each failure."""
     if not settings.bind_plain:
         return ("tls-alpn-01",)
     return ("http-01", "tls-alpn-01") if failures % 2 == 0 else ("tls-alpn-01", "http-01")
@@ -66,7 +66,7 @@ def _wanted(settings: Settings) -> tuple[object, ...]:
 
 
 class Renewals:
-    """Looks after the certificates of these settings until it is stopped."""
+    """Obtains and renews the certificates of these settings until it is stopped."""
 
     def __init__(self, settings: Settings, agent: str, log: Any) -> None:
         assert settings.state_dir is not None
@@ -75,20 +75,20 @@ class Renewals:
         self._agent = agent
         self._log = log
         self._failures: dict[str, Failures] = {}
-        """Those that the disk did not take."""
+        """Those that could not be written to disk."""
         self._greenlet = gevent.spawn(self._run)
 
     def serve(self, settings: Settings) -> bool:
-        """Whether these settings want the same certificates in the same way."""
+        """Whether these settings ask for the same certificates in the same way."""
         return _wanted(settings) == _wanted(self._settings)
 
     def stop(self) -> None:
-        """Look no more; what a thread has begun it finishes."""
+        """Check no more; an order that a thread has begun is finished."""
         self._greenlet.kill(block=False)
 
     def _run(self) -> None:
         wait = _FIRST_LOOK
-        told = False  # whether the authority knows the address that these settings name
+        told = False  # whether the authority has the contact address of these settings
         while True:
             gevent.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             wait = _LOOK
@@ -96,9 +96,9 @@ class Renewals:
                 self._look(tell=not told)
                 told = True
             except OSError as problem:
-                self._log.warning("certificates cannot be renewed: %s", problem)
-            except Exception:  # noqa: BLE001 - one that ends this greenlet ends all renewals, unnoticed
-                self._log.exception("certificates cannot be renewed")
+                self._log.warning("certificate renewal failed: %s", problem)
+            except Exception:  # noqa: BLE001 - otherwise all renewals would end unnoticed
+                self._log.exception("certificate renewal failed")
 
     def _look(self, *, tell: bool) -> None:
         tell = tell and self._state.contact() not in (None, self._settings.acme)
@@ -109,7 +109,7 @@ class Renewals:
             if not ours:
                 return
             self._state.forget_challenges(time.time() - _LONGEST_CHALLENGE)
-            # Asked again: another worker may have done it meanwhile.
+            # Checked again: another worker may have obtained some meanwhile.
             wanted = [domain for domain in self._settings.domain if self._is_due(domain)]
             if wanted or (tell and self._state.contact() != self._settings.acme):
                 self._obtain_all(wanted)
@@ -122,8 +122,8 @@ class Renewals:
         return self._failures.get(domain) or self._state.failures(domain)
 
     def _obtain_all(self, domains: list[str]) -> None:
-        """A few at a time: one whose name leads elsewhere does not hold up the others."""
-        # Only the worker that obtains a certificate loads what it takes to do so.
+        """A few at a time, so that a domain that cannot be validated does not delay the others."""
+        # Imported only by the worker that obtains a certificate, to save memory.
         from proxy.acme.order import Authority, NotObtained, register
 
         settings = self._settings
@@ -132,7 +132,7 @@ class Renewals:
             _in_a_thread(register, authority, self._state)
         except NotObtained as problem:
             if not domains:
-                self._log.warning("the authority does not know the address %s yet: %s", settings.acme, problem)
+                self._log.warning("contact address not changed to %s: %s", settings.acme, problem)
             for domain in domains:
                 self._failed(domain, str(problem), problem.wait)
             return
@@ -152,12 +152,12 @@ class Renewals:
             self._log.info("obtained a certificate for %s", domain)
 
     def _failed(self, domain: str, reason: str, asked: float) -> None:
-        """Wait longer each time, and at least as long as the authority asked for."""
+        """Wait longer after each failure, and at least as long as the authority asked."""
         count = self._known_failures(domain).count + 1
         wait = min(max(pause(count), asked), LONGEST_WAIT)
         now = time.time()
         self._note(domain, Failures(count, now + wait, now))
-        self._log.warning("no certificate for %s, tried again in %d s: %s", domain, wait, reason)
+        self._log.warning("no certificate for %s: %s; next attempt in %d s", domain, reason, wait)
 
     def _note(self, domain: str, failures: Failures) -> None:
         self._failures.pop(domain, None)
@@ -165,13 +165,13 @@ class Renewals:
             self._state.note_failures(domain, failures)
         except OSError as problem:
             self._failures[domain] = failures
-            self._log.warning("%s: cannot be written: %s", self._state.root, problem.strerror)
+            self._log.warning("cannot write %s: %s", self._state.root, problem.strerror)
 
 
 def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:
-    """Do what blocks while the loop goes on. Raises what the task raises.
+    """Run a blocking task in a thread. Raises what the task raises.
 
-    It is handed back first: of what is raised in its thread the hub prints a traceback, expected or not.
+    The exception is returned first: for one raised in the thread the hub would print a traceback.
     """
     problem = gevent.get_hub().threadpool.apply(wrap_errors(Exception, task), arguments)
     if problem is not None:

@@ -1,15 +1,15 @@
-"""What outlives the process: one authority's account, its certificates, the challenges that are pending.
+"""State that outlives the process: one authority's account, its certificates, and pending challenges.
 
     STATE_DIR/acme/HOST-HASH/       one for each directory URL; everything 0600 in directories of 0700
         account.json                the account's key and its URL
         NAME.pem                    key and chain of a certificate
-        NAME.failures               how often obtaining it has failed in a row, and when to try again
-        pending/TOKEN               what to answer an HTTP-01 challenge with
-        pending/NAME.pem            the certificate to answer a TLS-ALPN-01 challenge with
+        NAME.failures               consecutive failures to obtain it, and when to try again
+        pending/TOKEN               the response to an HTTP-01 challenge
+        pending/NAME.pem            the certificate for a TLS-ALPN-01 challenge
         lock                        held by the one worker of the machine that obtains certificates
 
-Files are replaced at once, so every worker may read them at any time. Private keys of the account and of certificates
-never leave this directory but into the memory of the gateway's processes.
+Files are replaced atomically, so any worker may read them at any time. Private keys of the account and of
+certificates leave this directory only for the memory of the gateway's processes.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from proxy.net.certificate_set import KeyPair
 from proxy.net.tls_contexts import validation_context
 
 LONGEST_WAIT = 7 * 86400.0
-"""Seconds for which nothing is tried after a failure, at most, whatever an authority asks for."""
+"""Longest pause after a failure, in seconds, whatever an authority asks for."""
 
 _LARGEST = 65536  # bytes of a document
 
@@ -39,14 +39,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failures in a row, the moment (unix seconds) before which nothing more is tried, and when that was noted."""
+    """Consecutive failures, the time of the next attempt, and when that was recorded (unix seconds)."""
 
     count: int = 0
     until: float = 0.0
     noted: float = 0.0
 
     def forbid(self, now: float) -> bool:
-        """Whether nothing may be tried yet. Moments that a clock which was wrong has written are not believed."""
+        """Whether it is too early for another attempt. Times that a wrong clock has recorded are ignored."""
         return self.noted <= now < self.until <= self.noted + LONGEST_WAIT
 
 
@@ -82,7 +82,7 @@ class State:
         return self.root / f"{domain}.pem"
 
     def read(self, domain: str) -> KeyPair:
-        """The certificate that was obtained for a domain. Raises `CertificateError` where there is none that serves."""
+        """The certificate obtained for a domain. Raises `CertificateError` if there is no usable one."""
         from proxy.net import certificates
 
         pair = certificates.read_joined(self.certificate(domain))
@@ -102,18 +102,18 @@ class State:
             return None
 
     def known_account(self) -> dict[str, Any]:
-        """What is kept of the account. Raises `OSError`, `FileNotFoundError` if there is none, and `ValueError`."""
+        """The stored account. Raises `OSError`, `FileNotFoundError` if there is none, and `ValueError`."""
         return _document(self.account)
 
     def contact(self) -> str | None:
-        """The address that the authority was told, "" if that is not known; None where there is no account."""
+        """The contact address that the authority has, "" if unknown; None without an account."""
         try:
             return str(self.known_account().get("contact", ""))
         except (OSError, ValueError):
             return None
 
     def failures(self, domain: str) -> Failures:
-        """How obtaining a certificate for a domain went last; a restart does not forget it."""
+        """The failures to obtain a certificate for a domain; they survive a restart."""
         try:
             kept = _document(self._failures(domain))
             return Failures(int(kept["count"]), float(kept["until"]), float(kept.get("noted", 0.0)))
@@ -121,7 +121,7 @@ class State:
             return Failures()
 
     def note_failures(self, domain: str, failures: Failures) -> None:
-        """Keep that. Raises `OSError`."""
+        """Store the failures of a domain. Raises `OSError`."""
         from proxy.net import certificates
 
         if failures.count:
@@ -132,7 +132,7 @@ class State:
     def _failures(self, domain: str) -> Path:
         return self.root / f"{domain}.failures"
 
-    # Challenges: written by the worker that obtains, read by whichever is asked.
+    # Challenges: written by the worker that obtains the certificate, read by the one that the authority connects to.
 
     def response(self, token: str) -> bytes | None:
         """The key authorization for an HTTP-01 challenge (RFC 8555 section 8.3), or None if none is pending."""
@@ -148,7 +148,7 @@ class State:
         return self.pending / f"{domain}.pem"
 
     def validation_context(self, domain: str) -> ssl.SSLContext | None:
-        """What a TLS-ALPN-01 challenge for a domain is answered with, or None if none is pending."""
+        """The context for a TLS-ALPN-01 challenge for a domain, or None if none is pending."""
         if not _DOMAIN.fullmatch(domain):
             return None
         try:
@@ -169,7 +169,7 @@ class State:
             path.unlink(missing_ok=True)
 
     def forget_challenges(self, before: float) -> None:
-        """Remove those that a process which was killed has left (unix seconds), as far as that is possible."""
+        """Remove challenges older than `before` (unix seconds) that a killed process has left. Raises nothing."""
         for path in self.pending.glob("*"):
             with suppress(OSError):
                 if path.lstat().st_mtime < before:
@@ -177,7 +177,7 @@ class State:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """Whether this process is the one that obtains, while the block takes. Raises `OSError`."""
+        """Whether this process is the one to obtain certificates, for the duration of the block. Raises `OSError`."""
         file = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What the admin address answers, whichever worker is asked."""
+"""The admin address: any worker responds for all."""
 
 from collections.abc import Callable
 from importlib import resources
@@ -16,11 +16,11 @@ from proxy.observe.metrics import Board, Gauge
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
 
-_FRESH = 1.5  # seconds to wait for the workers' reports when nobody has looked for a while
+_FRESH = 1.5  # seconds to wait for the workers' reports if none were requested for a while
 _PAUSE = 0.05
-_WITHOUT_PROOF = (
-    "commands need proof that one may send them: python -m proxy COMMAND has it for the account that started the "
-    "gateway; anything else needs the token that python -m proxy token prints"
+_UNAUTHORISED = (
+    "commands must be authorised: use python -m proxy COMMAND as the account that started the gateway, or send the "
+    "token that python -m proxy token prints"
 )
 _TOKEN = b"/token"
 _COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")
@@ -30,7 +30,7 @@ _PAGE = {
     b"/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     b"/page/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     b"/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
-    b"/page/figures.js": ("figures.js", "text/javascript; charset=utf-8"),
+    b"/page/statistics.js": ("statistics.js", "text/javascript; charset=utf-8"),
     b"/page/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
     b"/favicon.svg": ("favicon.svg", "image/svg+xml"),
 }
@@ -55,8 +55,8 @@ class Admin:
         faults: Callable[[], Faults] = tuple,
         token: bytes = b"",
     ) -> None:
-        """`settings` gives those in force at the time of a request, `faults` what is wrong with certificates' files;
-        `token` is the one to ask for if the settings name none."""
+        """`settings` returns those in force at the time of a request, `faults` those of certificate files; `token` is
+        the one to require if the settings name none."""
         self._board = board
         self._reports = reports
         self._book = book
@@ -67,12 +67,12 @@ class Admin:
         self._commands = Commands(board, book, settings)
 
     def respond(self, asked: AdminRequest) -> AdminResponse:
-        """Answer. May wait: for workers' reports about a second, for commands some seconds."""
+        """Respond. May wait: about a second for workers' reports, some seconds for commands."""
         settings = self._settings()
         chosen = settings.admin_token_file is not None
         proven = asked.proven or access.has_token(asked, settings.admin_token if chosen else self._token)
         refused = None if proven else self._unproven(asked, chosen=chosen)
-        answer = refused or self._misplaced(asked) or self._answered(asked, proven=proven)
+        answer = refused or self._misplaced(asked) or self._routed(asked, proven=proven)
         return answer._replace(fields=_FIELDS + answer.fields)
 
     def _unproven(self, asked: AdminRequest, *, chosen: bool) -> AdminResponse | None:
@@ -83,21 +83,21 @@ class Admin:
         if path in _PAGE or path == b"/healthz":
             return None
         if chosen:
-            return access.no_token("this address asks for a token")
-        return access.no_token(_WITHOUT_PROOF) if path in (*_COMMANDS, _TOKEN) else None
+            return access.no_token("this address requires a token")
+        return access.no_token(_UNAUTHORISED) if path in (*_COMMANDS, _TOKEN) else None
 
     def _misplaced(self, asked: AdminRequest) -> AdminResponse | None:
         """Refuse methods that a path does not have, and commands that a stranger's page may have sent."""
         path = asked.target.partition(b"?")[0]
         if path in _COMMANDS:
             if asked.method != b"POST":
-                return refusal(405, f"{path.decode()} is a command: POST it", b"Allow: POST\r\n")
+                return refusal(405, f"{path.decode()} is a command: send it with POST", b"Allow: POST\r\n")
             return access.check_origin(asked)
         if asked.method not in (b"GET", b"HEAD"):
-            return refusal(405, "only GET and HEAD", b"Allow: GET, HEAD\r\n")
+            return refusal(405, "method not allowed: use GET or HEAD", b"Allow: GET, HEAD\r\n")
         return None
 
-    def _answered(self, asked: AdminRequest, *, proven: bool) -> AdminResponse:
+    def _routed(self, asked: AdminRequest, *, proven: bool) -> AdminResponse:
         path = asked.target.partition(b"?")[0]
         if path in _COMMANDS:
             return self._commands.carry_out(path[1:].decode(), asked.body)
@@ -108,14 +108,14 @@ class Admin:
         if path == b"/status.json":
             return self._status(private=proven)
         if path == _TOKEN:
-            return self._told_token()
+            return self._reveal_token()
         if path in _PAGE:
             name, content_type = _PAGE[path]
             body = resources.files("proxy.admin.page").joinpath(name).read_bytes()
             return AdminResponse(200, content_type, body, _PAGE_FIELDS)
         return refusal(
             404,
-            "here are /, /metrics, /healthz, /status.json, /token, and the commands "
+            "no such path; there are /, /metrics, /healthz, /status.json, /token, and the commands "
             + ", ".join(command.decode() for command in _COMMANDS),
         )
 
@@ -124,10 +124,10 @@ class Admin:
             return AdminResponse(200, TEXT, b"ok\n")
         return AdminResponse(503, TEXT, b"draining\n")
 
-    def _told_token(self) -> AdminResponse:
+    def _reveal_token(self) -> AdminResponse:
         file = self._settings().admin_token_file
         if file is not None:
-            return refusal(404, f"this gateway's token is the content of {file}")
+            return refusal(404, f"the token of this gateway is in {file}")
         return structured({"token": self._token.decode()})
 
     def _status(self, *, private: bool) -> AdminResponse:
@@ -138,7 +138,7 @@ class Admin:
         return structured(page if private else status.public(page))
 
     def _await_reports(self) -> None:
-        """Have the workers write, and wait for each of them if they were not writing."""
+        """Request reports, and wait for all workers' if none were being written."""
         writing = self._reports.wanted
         now = monotonic()
         self._reports.look()

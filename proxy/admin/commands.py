@@ -1,4 +1,4 @@
-"""Commands: checked against the settings, written into the orders, answered when the workers act on them."""
+"""Commands: checked against the settings, recorded as runtime overrides, confirmed once the workers apply them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from proxy.observe.metrics import Board, Gauge
 from proxy.settings import Settings, leads_here
 from proxy.settings.values import kinds
 
-ADOPTION = 5.0  # seconds for the workers to act on new orders
+ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
 _PAUSE = 0.02
 _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -43,7 +43,7 @@ class _Refused(Exception):  # noqa: N818 - names what happened
 
 
 class Commands:
-    """Carried out by the worker that was asked, for all workers."""
+    """Commands, carried out for all workers by the one that received them."""
 
     def __init__(self, board: Board, book: OverrideRecord, settings: Callable[[], Settings]) -> None:
         self._board = board
@@ -58,7 +58,7 @@ class Commands:
         }
 
     def carry_out(self, command: str, body: bytes) -> AdminResponse:
-        """Do it and say what came of it: 200, or 202 while some workers do not act on it yet."""
+        """Carry out a command: 200 with the result, or 202 if some workers have not applied it yet."""
         try:
             done = self._actions[command](_read(command, body))
         except OverridesBusy as problem:
@@ -73,45 +73,45 @@ class Commands:
 
     def _drain(self, given: dict[str, Any]) -> dict[str, Any]:
         peer, route = given["peer"], given.get("route", EVERY)
-        views = self._having(peer, route)
+        views = self._routes_with(peer, route)
         if not given.get("force"):
             for view in views:
                 if all(other.address == peer or other.draining for other in view.peers):
                     raise _Refused(
                         409,
-                        f"route {view.name} would have no peer left: switch it to another one, put it "
-                        'into maintenance, or say "force": true (--force)',
+                        f"route {view.name} would have no peer left: switch it to another peer, put it "
+                        'into maintenance, or add "force": true (--force)',
                     )
-        return self._ordered(f"{peer} is drained {_where(route)}", lambda overrides: overrides.drain(peer, route))
+        return self._record(f"{peer} is drained {_where(route)}", lambda overrides: overrides.drain(peer, route))
 
     def _undrain(self, given: dict[str, Any]) -> dict[str, Any]:
         peer, route = given["peer"], given.get("route", EVERY)
-        self._named(route)
+        self._routes_named(route)
         if not any(peer == who for _, who in self._book.get().drained):
-            self._having(peer, route)
-        others = self._elsewhere(peer, route)
-        return self._ordered(
+            self._routes_with(peer, route)
+        others = self._other_routes(peer, route)
+        return self._record(
             f"{peer} is used again {_where(route)}", lambda overrides: overrides.undrain(peer, route, others)
         )
 
     def _maintain(self, given: dict[str, Any]) -> dict[str, Any]:
         on, route = given["on"], given.get("route", EVERY)
-        if on or route not in self._book.get().maintained:  # its route may be gone
-            self._named(route)
+        if on or route not in self._book.get().maintained:  # the route may no longer exist
+            self._routes_named(route)
         if not on and route != EVERY and EVERY in self._book.get().maintained:
-            raise _Refused(409, f"all routes are in maintenance, not {route} alone: end it for all of them")
-        return self._ordered(
+            raise _Refused(409, f"all routes are in maintenance, not only {route}: end it for all")
+        return self._record(
             f"maintenance is {'on' if on else 'off'}, {_where(route)}",
             lambda overrides: overrides.maintain(on=on, route=route),
         )
 
     def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Give a route other upstreams; or, wherever a peer serves, put others in its place."""
+        """Give a route other upstreams, or replace a peer on all its routes."""
         if ("route" in given) == ("peer" in given):
-            raise _Refused(400, "name either the route to switch, or the peer to replace on all its routes")
+            raise _Refused(400, "set either 'route', to switch it, or 'peer', to replace it on all its routes")
         texts = given["upstream"] if isinstance(given["upstream"], list) else [given["upstream"]]
         if not texts:
-            raise _Refused(400, "upstream: name at least one address")
+            raise _Refused(400, "upstream: expected at least one address")
         try:
             peers = kinds.PEERS.read([str(text) for text in texts])
         except ValueError as problem:
@@ -121,25 +121,25 @@ class Commands:
                 raise _Refused(409, f"{peer.address} is the gateway's own address; use the application's")
         by = tuple(map(str, peers))
         if "peer" in given:
-            views = self._having(given["peer"], EVERY)
+            views = self._routes_with(given["peer"], EVERY)
             planned = [(view, view.replacing(given["peer"], by)) for view in views]
         else:
-            views = self._named("" if given["route"] == EVERY else given["route"])
+            views = self._routes_named("" if given["route"] == EVERY else given["route"])
             planned = [(view, by) for view in views]
         for view in views:
             if not view.configured:
-                raise _Refused(409, f"route {view.name} has no upstream to switch: it answers by itself")
+                raise _Refused(409, f"route {view.name} has no upstream to switch: the gateway itself responds")
 
         def switched(overrides: Overrides) -> Overrides:
             for view, served in planned:
                 overrides = overrides.switch(view.name, view.configured, served)
                 for peer in peers:
                     address = str(peer.address)
-                    overrides = overrides.undrain(address, view.name, self._elsewhere(address, view.name))
+                    overrides = overrides.undrain(address, view.name, self._other_routes(address, view.name))
             return overrides
 
         names = ", ".join(view.name for view in views)
-        done = self._ordered(f"{'route' if len(views) == 1 else 'routes'} {names}: served by {', '.join(by)}", switched)
+        done = self._record(f"{'route' if len(views) == 1 else 'routes'} {names}: served by {', '.join(by)}", switched)
         after = routes(self._settings(), self._book.get(), {})
         stay = {peer.address for view in after for peer in view.peers}
         left = {peer.address for view in views for peer in view.peers} - stay
@@ -150,7 +150,7 @@ class Commands:
         deadline = monotonic() + RELOAD
         while self._book.get().reloads_done < asked:
             if monotonic() > deadline:
-                raise _Refused(504, f"the master has not read the settings within {RELOAD:g} s; see the error log")
+                raise _Refused(504, f"the master did not read the settings within {RELOAD:g} s; see the error log")
             gevent.sleep(_PAUSE)
         overrides = self._book.get()
         if overrides.mistakes:
@@ -159,48 +159,48 @@ class Commands:
                 f"reload failed: {'; '.join(overrides.mistakes)}; keeping the current settings",
                 mistakes=list(overrides.mistakes),
             )
-        return self._adopted("settings reloaded", overrides.version)
+        return self._await_adoption("settings reloaded", overrides.version)
 
-    # What they share.
+    # Shared by the commands.
 
-    def _named(self, name: str) -> list[RouteView]:
+    def _routes_named(self, name: str) -> list[RouteView]:
         views = routes(self._settings(), self._book.get(), {})
         found = [view for view in views if name in (view.name, EVERY)]
         if not found:
             known = ", ".join(view.name for view in views)
             raise _Refused(
                 404,
-                f"there is no route {name!r}; routes are {known}" if name else f"name one route; routes are {known}",
+                f"no route {name!r}; routes are {known}" if name else f"route: expected one route; routes are {known}",
             )
         return found
 
-    def _having(self, peer: str, route: str) -> list[RouteView]:
-        views = self._named(route)
+    def _routes_with(self, peer: str, route: str) -> list[RouteView]:
+        views = self._routes_named(route)
         found = [view for view in views if any(peer == other.address for other in view.peers)]
         if not found:
             known = sorted({other.address for view in views for other in view.peers})
-            raise _Refused(404, f"there is no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
+            raise _Refused(404, f"no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
         return found
 
-    def _elsewhere(self, peer: str, route: str) -> list[str]:
+    def _other_routes(self, peer: str, route: str) -> list[str]:
         """The other routes that have the peer."""
         return [
             view.name
-            for view in self._named(EVERY)
+            for view in self._routes_named(EVERY)
             if view.name != route and any(peer == other.address for other in view.peers)
         ]
 
-    def _ordered(self, text: str, transition: Callable[[Overrides], Overrides]) -> dict[str, Any]:
+    def _record(self, text: str, transition: Callable[[Overrides], Overrides]) -> dict[str, Any]:
         overrides = self._book.change(transition)
         for slot in self._board.accepting():
             try:
                 os.kill(slot.gauge(Gauge.PID), signal.SIGHUP)
             except OSError:
-                pass  # it has just died; its successor begins with these orders
-        return self._adopted(text, overrides.version)
+                pass  # it has just died; its successor starts with these overrides
+        return self._await_adoption(text, overrides.version)
 
-    def _adopted(self, text: str, version: int) -> dict[str, Any]:
-        """Wait until every worker that accepts acts on this version, or name those that do not."""
+    def _await_adoption(self, text: str, version: int) -> dict[str, Any]:
+        """Wait until every worker that accepts connections has applied this version; list those that have not."""
         deadline = monotonic() + ADOPTION
         while True:
             slots = self._board.accepting()
@@ -224,10 +224,10 @@ def _read(command: str, body: bytes) -> dict[str, Any]:
         raise _Refused(400, "the body is not a JSON object")
     for name, value in given.items():
         if name not in keys:
-            raise _Refused(400, f"{name[:80]!r} is not known here; {command} takes {', '.join(keys) or 'nothing'}")
+            raise _Refused(400, f"{name[:80]!r} is unknown; {command} takes {', '.join(keys) or 'nothing'}")
         if not isinstance(value, keys[name]):
             raise _Refused(400, f"{name}: expected {_SHAPES[keys[name]]}")
     for name in keys:
         if name not in given and (name not in _OPTIONAL or _NEEDED.get(command) == name):
-            raise _Refused(400, f"{name} is missing")
+            raise _Refused(400, f"{name}: missing")
     return given

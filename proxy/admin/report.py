@@ -1,4 +1,4 @@
-"""What one worker tells all others, while somebody looks."""
+"""What one worker reports to all others, while reports are requested."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -12,7 +12,7 @@ _LONGEST = 200  # characters of a target
 
 
 def report(tunnels: Mapping[OpenTunnel, TunnelOrigin], recent: Recent) -> dict[str, Any]:
-    """Its open tunnels, oldest first, and its slowest and failed requests."""
+    """A worker's open tunnels, oldest first, and its slowest and failed requests."""
     return {
         "tunnels": [_tunnel(tunnel, origin) for tunnel, origin in islice(tunnels.items(), MOST_TUNNELS)],
         "slowest": recent.slowest(),

@@ -1,4 +1,4 @@
-"""A request to the admin address, and its answer."""
+"""A request to the admin address, and its response."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
-    """What was asked, without what HTTP needs to carry it. Names of `fields` are lower-case."""
+    """A request to the admin address, apart from its transport. Names of `fields` are lower-case."""
 
     method: bytes
     target: bytes
@@ -19,7 +19,7 @@ class AdminRequest:
     fields: Mapping[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
     proven: bool = False
-    """Whether the connection itself shows that its client may command: it came over the gateway's own socket."""
+    """Whether the connection itself authorises commands: it came over the gateway's own socket."""
 
     def field(self, name: bytes) -> bytes:
         return self.fields.get(name, b"")
@@ -35,7 +35,7 @@ class AdminRequest:
 
 
 class AdminResponse(NamedTuple):
-    """A whole answer; the listener adds length, date and Cache-Control: no-store."""
+    """A complete response, to which length, date and Cache-Control: no-store are added."""
 
     status: int
     content_type: str
@@ -45,7 +45,7 @@ class AdminResponse(NamedTuple):
 
 
 def refusal(status: int, message: str, fields: bytes = b"") -> AdminResponse:
-    """An answer that says what is wrong, as JSON."""
+    """An error response, as JSON."""
     return structured({"error": message}, status, fields)
 
 

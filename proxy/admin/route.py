@@ -31,7 +31,7 @@ class AdminResponder:
         self._proven = proven
 
     def respond(self, request: Request) -> LocalResponse:
-        """May wait, for workers' reports and commands. Raises `ExchangeError`."""
+        """Respond; may wait for workers' reports and commands. Raises `ExchangeError`."""
         fields, body = request.fields, _body(request)
         response = self._admin.respond(
             AdminRequest.of_lines(request.method, request.target, fields.host, fields.lines, body, proven=self._proven)

@@ -1,4 +1,4 @@
-"""Routes and their peers as people see them: the settings, with the orders and what workers see laid over them."""
+"""Routes and their peers for status and commands: the settings, with runtime overrides and the workers' views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _UNSEEN = PeerView(0, 0, 0, PeerSnapshot())
 
 @dataclass(frozen=True, slots=True)
 class PeerEntry:
-    """A peer of a route. `draining` is an order for this route; `view` is of all routes together."""
+    """A peer of a route. `draining` is an override of this route; `view` is over all routes."""
 
     address: str
     weight: int
@@ -27,13 +27,13 @@ class PeerEntry:
             return PeerState.DRAINING.name.lower()
         return self.view.snapshot.state.name.lower()
 
-    def shown(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         return {"peer": self.address, "weight": self.weight, "state": self.state, **connections(self.view)}
 
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route. `configured` are the upstreams of the settings, `peers` those in use."""
+    """A route. `configured` are the upstreams in the settings, `peers` those in use."""
 
     route: RouteSettings
     configured: tuple[str, ...]
@@ -45,13 +45,13 @@ class RouteView:
         return self.route.name
 
     def replacing(self, peer: str, by: tuple[str, ...]) -> tuple[str, ...]:
-        """The peers in use, with others in the place of one."""
+        """The peers in use, with one of them replaced."""
         found: list[str] = []
         for one in self.peers:
             found += by if one.address == peer else [str(Peer(Address.parse(one.address), one.weight))]
         return tuple(dict.fromkeys(found))
 
-    def shown(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         in_use = [peer.address for peer in self.peers]
         configured = [str(Peer.parse(text).address) for text in self.configured]
         return {
@@ -62,12 +62,12 @@ class RouteView:
             "answer": _answer(self.route.settings),
             "maintenance": self.maintenance,
             "switched_from": configured if in_use != configured else [],
-            "peers": [peer.shown() for peer in self.peers],
+            "peers": [peer.document() for peer in self.peers],
         }
 
 
 def connections(view: PeerView) -> dict[str, Any]:
-    """What was counted and seen of a peer."""
+    """Connections and counters of a peer."""
     return {
         "idle": view.snapshot.idle,
         "busy": view.snapshot.busy,
@@ -103,7 +103,7 @@ def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerVi
 
 
 def _answer(settings: Settings) -> str:
-    """What the gateway answers by itself, in words; empty for a route with an upstream."""
+    """What the gateway itself responds with, in words; empty for a route with an upstream."""
     if settings.redirect:
         return f"redirect to {settings.redirect}"
     if settings.respond:

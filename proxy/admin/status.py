@@ -1,6 +1,6 @@
 """/status.json: everything the status page and the commands show, for all workers together.
 
-Counters only grow; rates are the reader's to make, from two readings and their `now`.
+Counters only; compute rates from two readings and their `now`.
 """
 
 import os
@@ -25,8 +25,8 @@ MOST_TUNNELS = 200
 _MICRO = 1e6
 _DAY = 86400
 _FAILURES = {failure.reason: failure for failure in vars(errors).values() if isinstance(failure, Failure)}
-_TOO_MUCH = frozenset({413, 414, 429, 431})  # statuses of which each says that a bound was passed
-_LIMITS = frozenset({"queue_full", "queue_timeout", "spool", "overloaded"})  # reasons that say it in a 503
+_TOO_MUCH = frozenset({413, 414, 429, 431})  # statuses for exceeded bounds
+_LIMITS = frozenset({"queue_full", "queue_timeout", "spool", "overloaded"})  # reasons of a 503 for an exceeded bound
 _SIDES = {
     Blame.CLIENT: "client",
     Blame.CLIENT_SLOW: "client",
@@ -44,8 +44,8 @@ def status(
     views = peer_views(slots)
     seen = peer_views(alive)
     views = {name: view._replace(snapshot=seen[name].snapshot) for name, view in views.items() if name in seen}
-    shown = [view.shown() for view in routes(settings, overrides, views)]
-    in_use = {peer["peer"] for route in shown for peer in route["peers"]}
+    rendered = [view.document() for view in routes(settings, overrides, views)]
+    in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
     return {
         "version": version,
         "now": round(time.time(), 3),
@@ -56,7 +56,7 @@ def status(
         **_counted(slots),
         **_open(alive),
         "failures": _failures(slots),
-        "routes": shown,
+        "routes": rendered,
         "leaving": [
             {"peer": name, **connections(view)}
             for name, view in views.items()
@@ -64,7 +64,7 @@ def status(
         ],
         "maintenance": {"all": EVERY in overrides.maintained, "routes": sorted(overrides.maintained - {EVERY})},
         "overrides": overrides.version,
-        "orders": overrides.version,  # the name before
+        "orders": overrides.version,  # former name
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
@@ -75,7 +75,7 @@ def status(
 
 
 def public(page: dict[str, Any]) -> dict[str, Any]:
-    """The document without what is private: clients' addresses, and query strings."""
+    """The document without private details: clients' addresses and query strings."""
     return {
         **page,
         "private": False,
@@ -87,7 +87,7 @@ def public(page: dict[str, Any]) -> dict[str, Any]:
 
 
 def _master() -> dict[str, Any]:
-    """The master's process, and the one it is about to take over from (binary upgrade), while that lives."""
+    """The master's process, and during a binary upgrade the one it takes over from."""
     master = os.getppid()
     old = os.environ.get("GUNICORN_PID", "")
     if old:
@@ -105,6 +105,11 @@ def _counted(slots: list[Slot]) -> dict[str, Any]:
         for _, status_class, count in slot.requests():
             classes[f"{status_class}xx"] += count
     counts = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
+    totals = {
+        which.name.lower(): sum(slot.total(which) for slot in slots)
+        for which in Total
+        if which not in (Total.DURATION, Total.CPU)
+    }
     return {
         "requests": sum(counts),
         "statuses": {name: count for name, count in sorted(classes.items()) if count},
@@ -113,11 +118,7 @@ def _counted(slots: list[Slot]) -> dict[str, Any]:
             "counts": counts or [0] * (len(BUCKETS) + 1),
             "sum": round(sum(slot.total(Total.DURATION) for slot in slots) / _MICRO, 6),
         },
-        "totals": {
-            which.name.lower(): sum(slot.total(which) for slot in slots)
-            for which in Total
-            if which not in (Total.DURATION, Total.CPU)
-        },
+        "totals": {**totals, "holds": totals["retry_waits"]},  # and its former name
     }
 
 
@@ -128,14 +129,14 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
     return {
         "connections": {"idle": total(Gauge.PARKED), "active": total(Gauge.ACTIVE), "tunnel": total(Gauge.TUNNELS)},
         "requests_retry_waiting": total(Gauge.RETRY_WAITING),
-        "requests_held": total(Gauge.RETRY_WAITING),  # the name before
+        "requests_held": total(Gauge.RETRY_WAITING),  # former name
         "requests_queued": total(Gauge.QUEUED),
         "spooled_bytes": total(Gauge.SPOOLED),
     }
 
 
 def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
-    """By reason, most frequent first. `limit`: a bound of the gateway's was hit."""
+    """By reason, most frequent first. `limit`: a bound of the gateway was exceeded."""
     found: list[dict[str, Any]] = []
     for reason, counts in failure_counts(slots).items():
         failure = _FAILURES.get(reason)
@@ -160,7 +161,7 @@ def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
                 "side": "upstream",
                 "status": 500,
                 "limit": False,
-                "message": "The application itself answered with 5xx",
+                "message": "The application itself responded with 5xx",
             }
         )
     return sorted(found, key=lambda row: (-row["count"], row["reason"]))
@@ -173,7 +174,7 @@ def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:
 
 
 def _reported(board: Board, reports: Reports) -> dict[str, Any]:
-    """What the workers wrote down one by one, as one list of each kind."""
+    """The workers' reports merged into one list of each kind."""
     found = [report for slot in board.slots() if slot.gauge(Gauge.PID) and (report := reports.read(slot.index))]
 
     def rows(name: str) -> Iterable[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The command line's side of the admin address."""
+"""The client side of the admin address, for the command line."""
 
 import http.client
 import json
@@ -12,20 +12,20 @@ from proxy.settings import Settings, table
 from proxy.settings.token import read_token
 from proxy.settings.values import Address
 
-FINE = 0
-FAILED = 1  # refused, or no gateway answers
-USAGE = 2  # an argument is wrong; nothing was tried
-PARTLY = 3  # ordered, but not finished in time: the message says what is left
-INTERRUPTED = 130  # Ctrl-C, as a shell writes it
+SUCCESS = 0
+FAILED = 1  # refused, or no gateway responds
+USAGE = 2  # invalid argument; nothing was tried
+PARTLY = 3  # accepted, but not finished in time: the message says what is left
+INTERRUPTED = 130  # Ctrl-C, by the shells' convention
 
-_PATIENCE = 30.0  # seconds of silence; a reload may take half of it
-_MOST = 16 << 20  # bytes of an answer
-_TRIAL = 5.0  # seconds for a gateway to take a connection
+_PATIENCE = 30.0  # seconds without data; a reload may take half of it
+_MOST = 16 << 20  # bytes of a response
+_TRIAL = 5.0  # seconds for a gateway to accept a connection
 _SETTINGS = ("admin", "admin_socket", "admin_token_file", "bind")
 
 
 class CommandError(Exception):
-    """A command that failed; the text is the line to show, `code` the exit code."""
+    """A failed command: the line to show, and the exit code."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class CommandError(Exception):
 
 
 class Admin:
-    """One gateway, by its socket for commands or its admin address."""
+    """One gateway, reached by its command socket or its admin address."""
 
     def __init__(self, address: Address, token: bytes = b"") -> None:
         self.address = address
@@ -43,17 +43,17 @@ class Admin:
 
     @classmethod
     def find(cls, address: str | None, config: str | None, token_file: str | None) -> "Admin":
-        """The gateway that is meant: by its address, by its file, or the only one that this account may command.
+        """Find a gateway by its address, by its file, or as the only one that this account may send commands to.
 
-        Its own socket, which asks for no token, is taken where there is one. Raises CommandError for what cannot be
-        read, and when several gateways may be meant.
+        Its command socket, which needs no token, is preferred. Raises CommandError for unreadable arguments, and
+        when there are several gateways to choose from.
         """
         given: dict[str, Any] = {} if config is None else _from_file(Path(config))
         for name, raw in (("admin", address), ("admin_token_file", token_file)):
             if raw is not None:
                 given[name] = _value(name, raw, "--admin" if name == "admin" else "--token-file")
         if address is not None:
-            given["admin_socket"] = "auto"  # of that gateway, not of the file's
+            given["admin_socket"] = "auto"  # of that gateway, not of the one in the file
         chosen = {name: given.get(name, getattr(Settings(), name)) for name in _SETTINGS}
         direct = token_file is not None or (address is not None and chosen["admin"] and chosen["admin"].path)
         socket_file = None if direct else _own_socket(chosen, named=bool(given))
@@ -80,36 +80,41 @@ class Admin:
         return str(self._ask("GET", "/token")["token"])
 
     def command(self, name: str, **given: Any) -> dict[str, Any]:
-        """Carry out a command; what is None is left out. Raises CommandError with the gateway's words."""
+        """Send a command; arguments that are None are left out. Raises CommandError with the gateway's message."""
         return self._ask("POST", f"/{name}", {key: value for key, value in given.items() if value is not None})
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = connect(self.address, _PATIENCE)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), self._fields)
-            answer = connection.getresponse()
-            document = _printable(json.loads(answer.read(_MOST)))
+            response = connection.getresponse()
+            document = _printable(json.loads(response.read(_MOST)))
         except (OSError, http.client.HTTPException) as problem:
-            reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no answer"
+            reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no response"
             raise CommandError(
-                f"no gateway answers at {self.address}: {reason}; is it running, and is this its admin "
-                "address? (--admin, --config)"
+                f"no gateway responds at {self.address}: {reason}; check that it runs and that this is its "
+                "admin address (--admin, --config)"
             ) from None
         except ValueError:
             raise CommandError(
-                f"{self.address} answered {method} {path} with {answer.status} and no JSON; is this the admin address?"
+                f"{self.address} responded to {method} {path} with {response.status} and no JSON; check that this is "
+                "the admin address"
             ) from None
         finally:
             connection.close()
-        if not isinstance(document, dict) or answer.status not in (200, 202):
+        if not isinstance(document, dict) or response.status not in (200, 202):
             said = document.get("error", "") if isinstance(document, dict) else ""
-            fix = "; name its file by --token-file, or the gateway's by --config" if answer.status == 401 else ""
-            raise CommandError(f"{said or f'{self.address} answered {answer.status}'}{fix}")
+            fix = (
+                "; pass its file with --token-file, or the gateway's file with --config"
+                if response.status == 401
+                else ""
+            )
+            raise CommandError(f"{said or f'{self.address} responded with {response.status}'}{fix}")
         return document
 
 
 def _printable(value: Any) -> Any:
-    """An answer that may be shown on a terminal, whoever wrote it."""
+    """A response made safe for a terminal: it may contain text from clients."""
     if isinstance(value, str):
         return "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in value)
     if isinstance(value, list):
@@ -129,31 +134,31 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def connect(address: Address, timeout: float) -> http.client.HTTPConnection:
-    """An HTTP connection to an address, made when first used; `timeout` is seconds of silence."""
+    """An HTTP connection to an address, opened at first use; `timeout`: seconds without data."""
     if address.path:
         return _UnixConnection(address, timeout)
     return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
 
 
 def _own_socket(chosen: dict[str, Any], *, named: bool) -> Path | None:
-    """The gateway's socket for commands, if this account may connect to it. Raises CommandError when it is not named
-    and there are several."""
+    """The gateway's command socket, if this account may connect to it. Raises CommandError when none is `named` and
+    there are several."""
     if chosen["admin_socket"] == "off":
         return None
     if chosen["admin_socket"] != "auto":
         path = Path(chosen["admin_socket"])
-        return path if _answers(path) else None
-    known = [path for path in runtime.sockets() if _answers(path)]
+        return path if _accepts(path) else None
+    known = [path for path in runtime.sockets() if _accepts(path)]
     if named:
         name = runtime.file_name(chosen["admin"] or chosen["bind"][0])
         return next((path for path in known if path.name == name), None)
     if len(known) > 1:
         choices = ", ".join(f"--admin {runtime.choice(path)}" for path in known)
-        raise CommandError(f"several gateways run here; name one: {choices}", USAGE)
+        raise CommandError(f"several gateways run here; choose one: {choices}", USAGE)
     return known[0] if known else None
 
 
-def _answers(path: Path) -> bool:
+def _accepts(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as trial:
         trial.settimeout(_TRIAL)
         try:
@@ -164,7 +169,7 @@ def _answers(path: Path) -> bool:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    """The settings that matter here: the rest of the file is for those who may read everything it names."""
+    """The settings needed here; checking the rest would need read access to every file they name."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""The commands' arguments, and what each does."""
+"""The commands of the command line: their arguments, and what each does."""
 
 import argparse
 import json
@@ -10,20 +10,20 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.live import Live
 
-from proxy.commands.client import FINE, INTERRUPTED, PARTLY, USAGE, Admin, CommandError
+from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, USAGE, Admin, CommandError
 from proxy.commands.switch import await_drained, switch
-from proxy.commands.view import screen
+from proxy.commands.view import view
 from proxy.settings.values import web
 
 NAMES = {
-    "status": "show what the gateway does, once",
-    "top": "show it live, until Ctrl-C",
-    "switch": "move routes to a new instance, once that is ready, and wait until the old one serves nobody",
+    "status": "show the gateway's state once",
+    "top": "show it live until Ctrl-C",
+    "switch": "move routes to a new instance once it is ready, and wait for the old one's connections to end",
     "drain": "send nothing new to a peer",
     "undrain": "use a drained peer again",
-    "maintenance": "answer a route's requests with the maintenance page, or stop to",
-    "reload": "read the settings again, and say what is wrong with them if they are refused",
-    "token": "print the token that the status page asks for",
+    "maintenance": "start or end maintenance mode, for all routes or one",
+    "reload": "read the settings again; lists mistakes if there are any",
+    "token": "print the token for the status page's buttons",
 }
 
 
@@ -36,62 +36,62 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(name: str) -> argparse.ArgumentParser:
-    """The arguments of one command."""
+    """The argument parser of one command."""
     made = _Parser(prog=f"python -m proxy {name}", description=NAMES[name], allow_abbrev=False)
     if name == "switch":
         made.add_argument(
             "what",
             metavar="ROUTE|PEER",
-            help="a route, or an upstream that is replaced on all routes that have it; both as status shows them",
+            help="a route, or an upstream to replace on all its routes; both as shown by status",
         )
         made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
         made.add_argument(
             "--wait-ready",
             metavar="PATH",
             type=_path,
-            help="path that must be answered with 2xx; without it a connection is enough",
+            help="path that must respond with 2xx; without it, accepting a connection is enough",
         )
         made.add_argument(
             "--timeout",
             metavar="SECONDS",
             type=_seconds,
             default=60.0,
-            help="longest wait for that; then nothing is changed [60]",
+            help="longest wait for readiness; after it nothing is changed [60]",
         )
         made.add_argument(
             "--drain-timeout",
             metavar="SECONDS",
             type=_seconds,
             default=60.0,
-            help="longest wait until the old instance serves nobody [60]",
+            help="longest wait for the old instance's connections to end [60]",
         )
     elif name in ("drain", "undrain"):
-        made.add_argument("peer", metavar="PEER", help="an upstream's address, as status shows it")
+        made.add_argument("peer", metavar="PEER", help="an upstream's address, as shown by status")
     elif name == "maintenance":
         made.add_argument("state", metavar="on|off", choices=("on", "off"))
     if name in ("drain", "undrain", "maintenance"):
-        made.add_argument("--route", metavar="ROUTE", help="on this route only; on all if not given")
+        made.add_argument("--route", metavar="ROUTE", help="only on this route; default: on all")
     if name == "drain":
-        made.add_argument("--force", action="store_true", default=None, help="even if no other peer is left")
+        made.add_argument("--force", action="store_true", default=None, help="even if it is the last peer of a route")
         made.add_argument(
-            "--wait", metavar="SECONDS", type=_seconds, help="wait at most so long until it serves nobody"
+            "--wait", metavar="SECONDS", type=_seconds, help="wait up to this long for its connections to end"
         )
     if name == "top":
         made.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="time between readings [1]")
-        made.add_argument("--count", metavar="N", type=int, default=0, help="end after so many readings")
+        made.add_argument("--count", metavar="N", type=int, default=0, help="stop after this many readings")
     else:
-        made.add_argument("--json", action="store_true", help="print the gateway's answer as JSON")
+        made.add_argument("--json", action="store_true", help="print the gateway's response as JSON")
     where = made.add_argument_group("which gateway")
     where.add_argument(
-        "--admin", metavar="ADDRESS", help="its admin address, or its socket for commands [the only gateway there is]"
+        "--admin", metavar="ADDRESS", help="its admin address or command socket [the only gateway running]"
     )
-    where.add_argument("--config", metavar="FILE", help="its file, which names them and the token")
+    where.add_argument("--config", metavar="FILE", help="its settings file, which has the addresses and the token")
     where.add_argument("--token-file", metavar="FILE", help="file with the token of its admin address")
     return made
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """Carry out one command; the exit code."""
+    """Carry out one command. Returns the exit code."""
     try:
         given = parser(name).parse_args(arguments)
         admin = Admin.find(given.admin, given.config, given.token_file)
@@ -106,7 +106,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(f"proxy: {problem}", file=sys.stderr)
         return problem.code
     except KeyboardInterrupt:
-        return FINE if name == "top" else INTERRUPTED
+        return SUCCESS if name == "top" else INTERRUPTED
     except SystemExit as ended:  # --help
         return int(ended.code or 0)
 
@@ -117,7 +117,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text}: expected seconds, from above 0 to 86400")
+        raise argparse.ArgumentTypeError(f"{text}: expected seconds, more than 0 and at most 86400")
     return value
 
 
@@ -129,7 +129,7 @@ def _path(text: str) -> str:
 
 
 def _console() -> Console:
-    """Where tables go; a file or a pipe has no width, so nothing is folded there that a script may look for."""
+    """For tables. A file or a pipe has no width, so lines that scripts search are not folded there."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDE)
 
@@ -139,37 +139,37 @@ def _status(admin: Admin, given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(now, indent=2))
     else:
-        _console().print(screen(None, now))
-    return FINE
+        _console().print(view(None, now))
+    return SUCCESS
 
 
 def _top(admin: Admin, given: argparse.Namespace) -> int:
     console = _console()
     before, now = None, admin.status()
-    shown = 1
-    # A terminal's other screen, so that what stood there before comes back.
-    with Live(screen(None, now), console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        while given.count == 0 or shown < given.count:
+    printed = 1
+    # The terminal's alternate screen, so that its content comes back afterwards.
+    with Live(view(None, now), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while given.count == 0 or printed < given.count:
             time.sleep(given.interval)
             before, now = now, admin.status()
-            live.update(screen(before, now), refresh=True)
-            shown += 1
+            live.update(view(before, now), refresh=True)
+            printed += 1
     if not console.is_terminal:
-        console.line()  # which the last reading lacks
-    return FINE
+        console.line()  # the last reading has no line end
+    return SUCCESS
 
 
 def _token(admin: Admin, given: argparse.Namespace) -> int:
     token = admin.token()
     print(json.dumps({"token": token}) if given.json else token)
-    return FINE
+    return SUCCESS
 
 
 def _order(name: str, admin: Admin, given: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr if given.json else sys.stdout, flush=True)
 
-    code = FINE
+    code = SUCCESS
     if name == "switch":
         code, done = switch(
             admin, given.what, given.upstream, given.wait_ready, given.timeout, given.drain_timeout, say
@@ -178,12 +178,16 @@ def _order(name: str, admin: Admin, given: argparse.Namespace) -> int:
         done = admin.command(name, **_body(name, given))
         say(done["done"])
         if done["behind"]:
-            say(f"workers {', '.join(map(str, done['behind']))} have not followed yet")
+            say(f"workers {', '.join(map(str, done['behind']))} have not applied it yet")
             code = PARTLY
         elif name == "drain" and given.wait:
             busy = await_drained(admin, [given.peer], given.wait)
-            say(f"{given.peer} still serves {busy[given.peer]} connections" if busy else f"{given.peer} serves nobody")
-            code = PARTLY if busy else FINE
+            say(
+                f"{given.peer} still has {busy[given.peer]} connections"
+                if busy
+                else f"{given.peer} has no connections left"
+            )
+            code = PARTLY if busy else SUCCESS
     if given.json:
         print(json.dumps(done, indent=2))
     return code

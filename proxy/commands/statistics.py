@@ -1,4 +1,4 @@
-"""Rates and percentiles from readings of /status.json, whose counters only grow."""
+"""Rates and percentiles from two readings of /status.json, whose counters only grow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ Reading = dict[str, Any]
 
 
 def rate(before: Reading, after: Reading, *names: str) -> float:
-    """How much the number under these keys grew each second; 0 when the gateway began anew in between."""
+    """Growth per second of the number under these keys; 0 if the gateway was restarted in between."""
     seconds = after["now"] - before["now"]
     grown = _number(after, names) - _number(before, names)
     return max(0.0, grown / seconds) if seconds > 0 else 0.0

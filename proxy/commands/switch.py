@@ -1,7 +1,7 @@
-"""Move routes to a new instance of their application: no request is lost, and nothing changes unless it is ready.
+"""Move routes to a new instance of their application without losing a request; nothing changes unless it is ready.
 
-probe the new one ──ready──► order the switch ──all workers act on it──► wait until the old one serves nobody
-      └──deadline──► nothing was changed
+probe the new one ──ready──► switch ──applied by all workers──► wait for the old one's connections to end
+      └──deadline──► nothing changed
 """
 
 import http.client
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from proxy.commands.client import FINE, PARTLY, USAGE, Admin, CommandError, connect
+from proxy.commands.client import PARTLY, SUCCESS, USAGE, Admin, CommandError, connect
 from proxy.settings.values import Peer
 
 _PROBE = 5.0  # seconds one probe may take
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 def switch(
     admin: Admin, what: str, upstreams: Sequence[str], ready: str | None, timeout: float, drain_timeout: float, say: Say
 ) -> tuple[int, dict[str, Any]]:
-    """Do it; the exit code, and what the gateway answered. Raises CommandError when nothing was changed.
+    """Switch. Returns the exit code and the gateway's response. Raises CommandError when nothing changed.
 
     `what`: a route's name, or the address of a peer to be replaced on all routes that have it.
     """
@@ -34,7 +34,7 @@ def switch(
     addresses = sorted({peer["peer"] for route in routes for peer in route["peers"]})
     if what not in names and what not in addresses:
         raise CommandError(
-            f"there is no route {what!r} with an upstream, and no such peer; routes are "
+            f"no route {what!r} with an upstream and no such peer; routes are "
             f"{', '.join(names)}; peers are {', '.join(addresses)}"
         )
     target = {"route": what} if what in names else {"peer": what}
@@ -45,18 +45,18 @@ def switch(
     done = admin.command("switch", **target, upstream=list(map(str, peers)))
     say(done["done"])
     if done["behind"]:
-        say(f"workers {', '.join(map(str, done['behind']))} have not followed yet")
+        say(f"workers {', '.join(map(str, done['behind']))} have not applied it yet")
         return PARTLY, done
     left = await_drained(admin, done["left"], drain_timeout)
     for peer_name, busy in left.items():
-        say(f"{peer_name} still serves {busy} connections after {drain_timeout:g} s: WebSockets, or long requests")
+        say(f"{peer_name} still has {busy} connections after {drain_timeout:g} s: WebSockets or long requests")
     if done["left"] and not left:
-        say(f"{', '.join(done['left'])} may be stopped: nothing is served there any more")
-    return PARTLY if left else FINE, {**done, "busy": left}
+        say(f"{', '.join(done['left'])} can be stopped: no connections left")
+    return PARTLY if left else SUCCESS, {**done, "busy": left}
 
 
 def await_ready(peer: Peer, path: str | None, deadline: float, timeout: float) -> None:
-    """Return when the peer answers `path` with 2xx; without a path, when it accepts a connection.
+    """Return when the peer responds to `path` with 2xx; without a path, when it accepts a connection.
 
     Raises CommandError when the deadline (monotonic seconds) passes; `timeout` is for its text.
     """
@@ -65,12 +65,12 @@ def await_ready(peer: Peer, path: str | None, deadline: float, timeout: float) -
         if not problem:
             return
         if monotonic() + _PAUSE > deadline:
-            raise CommandError(f"nothing was changed: {peer.address} was not ready within {timeout:g} s: {problem}")
+            raise CommandError(f"nothing changed: {peer.address} was not ready within {timeout:g} s: {problem}")
         time.sleep(_PAUSE)
 
 
 def probe(peer: Peer, path: str | None) -> str:
-    """Ask once; what is wrong, or nothing."""
+    """Probe once. Returns what is wrong, or ""."""
     connection = connect(peer.address, _PROBE)
     try:
         if path is None:
@@ -78,15 +78,15 @@ def probe(peer: Peer, path: str | None) -> str:
             return ""
         connection.request("GET", path, headers={"User-Agent": "aragora-proxy", "Connection": "close"})
         status = connection.getresponse().status
-        return "" if 200 <= status < 300 else f"GET {path} was answered with {status}"
+        return "" if 200 <= status < 300 else f"GET {path} returned {status}"
     except (OSError, http.client.HTTPException) as error:
-        return (error.strerror if isinstance(error, OSError) else "") or str(error) or "it closed the connection"
+        return (error.strerror if isinstance(error, OSError) else "") or str(error) or "connection closed"
     finally:
         connection.close()
 
 
 def await_drained(admin: Admin, peers: Sequence[str], seconds: float) -> dict[str, int]:
-    """Wait until no connection to these peers is busy; those that still are, when the time is over."""
+    """Wait until no connection to these peers is busy. Returns those still busy when the time is over."""
     deadline = monotonic() + seconds
     while True:
         busy = busy_connections(admin.status(), peers)
@@ -96,6 +96,6 @@ def await_drained(admin: Admin, peers: Sequence[str], seconds: float) -> dict[st
 
 
 def busy_connections(status: dict[str, Any], peers: Sequence[str]) -> dict[str, int]:
-    """Of these peers, those with busy connections and how many, whether a route still has them or not."""
+    """The number of busy connections of those peers that have any, whether or not a route still has them."""
     rows = [*status["leaving"], *(peer for route in status["routes"] for peer in route["peers"])]
     return {row["peer"]: row["busy"] for row in rows if row["peer"] in peers and row["busy"]}

@@ -1,4 +1,4 @@
-"""A reading of /status.json as text: `status` shows one, `top` one after the other."""
+"""A reading of /status.json as text: `status` shows one, `top` a series."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +13,8 @@ _COLOURS = {"up": "green", "draining": "yellow", "ejected": "red", "down": "red"
 _MOST_ROWS = 8
 
 
-def screen(before: Reading | None, now: Reading) -> RenderableType:
-    """Everything, with rates since `before`; without it, since the start."""
+def view(before: Reading | None, now: Reading) -> RenderableType:
+    """The whole view, with rates since `before`, or since the start without it."""
     return Group(*_parts(before, now))
 
 
@@ -46,7 +46,7 @@ def _heading(now: Reading) -> Text:
     if draining:
         text.append(f", {draining} draining", style="yellow")
     if behind:
-        text.append(f", {', '.join(behind)} not on the newest orders", style="red")
+        text.append(f", {', '.join(behind)} not on the newest overrides", style="red")
     if now["master"]["replaces"]:
         text.append(f", master {now['master']['replaces']} is being replaced", style="yellow")
     return text
@@ -112,7 +112,7 @@ def _counts(row: dict[str, Any], *names: str) -> list[str]:
 def _leaving(now: Reading) -> Table | None:
     if not now["leaving"]:
         return None
-    table = _table("no longer in use", "peer", ">connections still busy")
+    table = _table("removed peers", "peer", ">connections still busy")
     for peer in now["leaving"]:
         table.add_row(Text(peer["peer"]), str(peer["busy"]))
     return table
@@ -121,7 +121,7 @@ def _leaving(now: Reading) -> Table | None:
 def _failures(before: Reading | None, now: Reading) -> Table | None:
     if not now["failures"]:
         return None
-    table = _table("failures by cause", "cause", "side", ">count", ">since", "meaning")
+    table = _table("failures by reason", "reason", "side", ">count", ">since", "meaning")
     earlier = {row["reason"]: row["count"] for row in before["failures"]} if before else {}
     for row in now["failures"][:_MOST_ROWS]:
         new = row["count"] - earlier.get(row["reason"], 0) if before else 0
@@ -138,7 +138,7 @@ def _failures(before: Reading | None, now: Reading) -> Table | None:
 def _requests(kind: str, now: Reading) -> Table | None:
     if not now[kind]:
         return None
-    table = _table(f"{kind} requests of late", ">ago", ">took", ">status", "request", "client", "upstream", "cause")
+    table = _table(f"{kind} recent requests", ">ago", ">took", ">status", "request", "client", "upstream", "reason")
     for row in now[kind][:_MOST_ROWS]:
         table.add_row(
             seconds(row["ago"]),
@@ -153,7 +153,7 @@ def _requests(kind: str, now: Reading) -> Table | None:
 
 
 def _client(row: dict[str, Any]) -> Text:
-    """Its address, which is told to those alone who may command."""
+    """The client's address, which is shown only with the right to send commands."""
     return Text("not shown", style="dim") if row["client"] is None else Text(row["client"])
 
 

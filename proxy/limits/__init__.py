@@ -1,8 +1,8 @@
-"""Limits that hold over all workers of the machine.
+"""Limits that apply across all workers of the machine.
 
 The master makes `Limits` before it forks: tables in anonymous shared memory and the lock that guards them. A worker
-uses its own `WorkerLimits`. All tables are bounded: who comes when one is full takes the place of the oldest entry of
-a few, found by a hash under a secret of this start, so that nobody can choose whose place he takes.
+uses its own `WorkerLimits`. Tables are set-associative and bounded: a new key evicts the oldest entry of its set. Sets
+are chosen by a keyed hash whose secret is new at each start, so clients cannot target a victim.
 """
 
 from proxy.limits.shared import Limits, WorkerLimits

@@ -1,7 +1,7 @@
 """Token buckets, exact over all processes that share them.
 
-A bucket is kept as what was taken out of it: a level that rises by one with each request that passes and sinks at the
-limit's rate. Rate and burst are the caller's, so a changed limit goes on from what was already taken.
+A bucket is stored as what was taken out of it: a level that rises by one with each request that passes and falls at the
+limit's rate. The caller supplies rate and burst, so a changed limit continues from what was already taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _SIZE = 3  # of a record, in words: key, touched, level
 
 
 class Bucket:
-    """One key's bucket: the records among which its own is, if it has one, and which it was when last looked at."""
+    """One key's bucket: the set its record is in, if it has one, and which of the set it was last."""
 
     __slots__ = ("key", "record", "start")
 
@@ -24,13 +24,13 @@ class Bucket:
 
 
 class Buckets:
-    """Levels of at least `count` keys: open addressing over small sets, the one untouched longest makes room.
+    """Levels of at least `count` keys, in small sets from which the least recently used is evicted.
 
     `memory` is zeroed and has `words(count)` 8-byte words.
     """
 
     def __init__(self, memory: memoryview, count: int, lock: Lock, slot: int) -> None:
-        # Floating point: monotonic seconds are the same for all processes of a machine, and a key is small enough.
+        # As floats: monotonic seconds are the same for all processes of a machine, and a key fits.
         self._records = memory.cast("b").cast("d")
         self._sets = _places(count) // WAYS
         self._lock = lock
@@ -41,19 +41,18 @@ class Buckets:
         return _SIZE * _places(count)
 
     def bucket(self, key: int) -> Bucket:
-        """That of a key of `Keys`; to be remembered by whoever asks for it often."""
+        """The bucket of a key of `Keys`; callers that need it often keep it."""
         start = key % self._sets * WAYS * _SIZE
         return Bucket(key, start, self._records[start : start + _SIZE])
 
     def meter(self, rate: float, burst: int) -> Callable[[Bucket, float], float]:
-        """What takes one token from a bucket that holds `burst` and gains `rate` a second.
+        """A function that takes one token from a bucket that holds `burst` and refills at `rate` per second.
 
-        It is given the bucket and `time.monotonic()`. It returns the tokens left, 0 or more; or, when there is none to
-        take, minus the seconds until there is. When the lock cannot be had the request passes.
+        Its arguments are the bucket and `time.monotonic()`. It returns the tokens left, 0 or more; or, if there is
+        none, minus the seconds until there is one. Without the lock the request passes.
         """
-        # Each request that is limited comes by here. Names of this function instead of attributes, a record read at
-        # once, and the lock taken and given back (`Lock.take`, `Lock.give_back`) without calls take 4,000 instructions
-        # instead of 6,400.
+        # On the path of every limited request. Local names instead of attributes, one read of the record, and the lock
+        # taken and given back inline (`Lock.take`, `Lock.give_back`) cost 4,000 instructions instead of 6,400.
         acquire, release, holder = self._lock.acquire, self._lock.release, self._lock.holder
         number = self._slot + 1
         most = burst - 1.0
@@ -68,7 +67,7 @@ class Buckets:
                 if key != bucket.key:
                     record = self._find(bucket, now)
                     key, touched, level = record
-                # Time of another process that is a little ahead is not counted twice.
+                # Another process's clock reading may be slightly ahead: that time is not counted twice.
                 if now > touched:
                     record[1] = now
                     level -= (now - touched) * rate
@@ -88,7 +87,7 @@ class Buckets:
         return take
 
     def give_back(self, bucket: Bucket) -> None:
-        """Put a token back that was taken and not used after all."""
+        """Return a token that was taken but not used."""
         if not self._lock.take(self._slot):
             return
         try:
@@ -99,11 +98,11 @@ class Buckets:
             self._lock.give_back()
 
     def _find(self, bucket: Bucket, now: float) -> "memoryview[float]":
-        """The bucket's record, wherever it is; a new one takes an empty place, else that of the oldest."""
+        """The bucket's record; a new one takes an empty place, else that of the oldest."""
         record = self._search(bucket, bucket.key)
         if record is None:
             record = self._search(bucket, 0.0) or self._oldest(bucket)
-            # Emptied before it is named: whoever dies in between leaves a bucket nobody owns.
+            # Cleared before it is named: a process that dies in between leaves a bucket without an owner.
             record[0] = 0.0
             record[2] = 0.0
             record[1] = now

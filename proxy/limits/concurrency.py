@@ -1,7 +1,7 @@
-"""How many connections and WebSockets each client has open, over all workers.
+"""How many connections and WebSockets each client has open, across all workers.
 
-Each worker keeps rows of its own, marked with the number that its slot was given when it started. A worker that dies
-takes its counts with it: its number is no slot's any more, and rows that bear it are free.
+Each worker has rows of its own, marked with the number that its slot got when it started. When a worker dies, its
+counts are void: no slot has its number any more, and rows marked with it are free.
 """
 
 from array import array
@@ -20,7 +20,7 @@ class Kept(IntEnum):
 
 
 class Concurrency:
-    """Counts of clients, by key. `memory` is zeroed and has `words(count, slots)` 8-byte words.
+    """Counts per client, by key. `memory` is zeroed and has `words(count, slots)` 8-byte words.
 
     number of each slot | keys | numbers | connections | WebSockets
     """
@@ -29,7 +29,7 @@ class Concurrency:
         places = _places(count)
         start = slots
         self._given = 0
-        self._alive = array("q", bytes(8 * slots))  # the numbers as the master knows them: workers can write to memory
+        self._alive = array("q", bytes(8 * slots))  # the master's own copy of the numbers: workers can write to memory
         self._numbers = memory[:start]
         self._keys = memory[start : start + places]
         self._owners = memory[start + places : start + 2 * places]
@@ -54,10 +54,10 @@ class Concurrency:
         self._numbers[:] = memoryview(self._alive)
 
     def acquire(self, key: int, kind: Kept, most: int) -> bool:
-        """Count one more for the client unless it has `most` already, in all workers together.
+        """Count one more for the client unless it already has `most` in all workers together.
 
-        What was counted must be given to `release`. When the lock cannot be had, or all places for the key are taken by
-        clients that are here, nothing is refused.
+        Each success must be paired with `release`. Without the lock, or if all places for the key are taken by
+        connected clients, nothing is refused.
         """
         if not self._lock.take(self._slot):
             return True
@@ -74,8 +74,8 @@ class Concurrency:
             self._lock.give_back()
 
     def release(self, key: int, kind: Kept) -> None:
-        """Count one less of what `acquire` counted."""
-        # Only this worker writes to the row, so a lock that cannot be had does no harm.
+        """Undo one `acquire`."""
+        # Only this worker writes to the row, so doing without the lock is harmless.
         taken = self._lock.take(self._slot)
         try:
             place = self._place(key, self._slot, self._numbers[self._slot])
@@ -86,11 +86,11 @@ class Concurrency:
                 self._lock.give_back()
 
     def count(self, key: int, kind: Kept) -> int:
-        """How many the client has in all workers, at this moment."""
+        """The client's current count over all workers."""
         return self._total(key, kind)
 
     def _start(self, key: int, slot: int) -> int:
-        # Apart for each slot: one client that is everywhere does not fill the places it shares with others.
+        # Offset by slot: a client connected to every worker does not fill the places it shares with others.
         return (key + slot * 0x9E3779B1) % self._sets * WAYS
 
     def _total(self, key: int, kind: Kept) -> int:
@@ -110,7 +110,7 @@ class Concurrency:
         return None
 
     def _new_place(self, key: int) -> int | None:
-        """A place of one that is gone, or None if all are taken by clients that are here."""
+        """A place whose client is gone, or None if all are taken by connected clients."""
         alive = set(self._numbers.tolist()) - {0}
         start = self._start(key, self._slot)
         for place in range(start, start + WAYS):

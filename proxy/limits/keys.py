@@ -1,6 +1,6 @@
-"""What limits count by: 53-bit hashes, so that no address or credential of a client lies in shared memory.
+"""The keys of limits: 53-bit hashes, so that shared memory has no client's address or credential.
 
-The secret differs from start to start: nobody can choose values that fall together.
+The secret is new at each start, so clients cannot construct collisions.
 """
 
 import ipaddress
@@ -13,9 +13,9 @@ _MOST_CLIENTS = 8192
 
 
 def network_of(address: str) -> str:
-    """The client an IP address stands for: itself, or its /64 network for IPv6, of which one customer has all.
+    """The client that an IP address stands for: itself, or for IPv6 its /64 network, which belongs to one customer.
 
-    An IPv4 address mapped into IPv6 is the IPv4 one; what is no address (a unix socket's peer is "") stays as it is.
+    An IPv4 address mapped into IPv6 counts as IPv4; anything else ("" for a unix socket) is returned unchanged.
     """
     if ":" not in address:
         return address
@@ -27,7 +27,7 @@ def network_of(address: str) -> str:
 
 
 class Keys:
-    """Keys of one family (a route's rate limit, say), remembered: the same clients come again and again."""
+    """Keys of one family, such as a route's rate limit. Remembered, since clients recur."""
 
     def __init__(self, secret: bytes, family: str) -> None:
         self._state = blake2b(family.encode() + b"\0", digest_size=8, key=secret)
@@ -41,7 +41,7 @@ class Keys:
         return key
 
     def of_value(self, value: bytes) -> int:
-        """The key of any other value; never 0, which marks an empty place, and such that a float holds it exactly."""
+        """The key of any other value; never 0, which marks an empty place, and exactly representable as a float."""
         state = self._state.copy()
         state.update(value)
         return int.from_bytes(state.digest(), "little") >> 11 or 1

@@ -1,12 +1,12 @@
 """A lock between processes that outlives its holder.
 
-A semaphore alone would stay taken for ever if its holder were killed. Whoever takes it therefore writes down its slot.
-When the master buries a worker, and nobody gives the semaphore back for longer than any holder needs, the dead one had
-it if its slot is the one written down: the master gives it back. If another's is, that one stands still, or the dead
-one was killed before it could write: it is given back after a time in which nothing stands still.
+A plain semaphore would stay taken if its holder were killed, so the holder records its slot. After reaping a worker the
+master waits longer than any legitimate hold; if the semaphore is still taken and the recorded slot is the dead
+worker's, the master releases it. If another slot is recorded, that worker is suspended, or the dead one was killed
+before it could record its own: the master releases the semaphore after a longer wait.
 
-What the lock guards is held for about a microsecond and never across a switch of greenlets, so waiting for it may
-block. It is never waited for without end: a limit that cannot be asked must not stop the service.
+The lock is held for about a microsecond and never across a greenlet switch, so waiting for it may block. Every wait has
+a deadline: an unavailable limit must not stop the service.
 """
 
 import fcntl
@@ -16,42 +16,42 @@ from collections.abc import Callable
 from tempfile import TemporaryFile
 
 _PATIENCE = 0.5
-"""Seconds a worker waits: longer than the master needs to bury a dead holder."""
+"""Seconds a worker waits: longer than the master needs to reap a dead holder."""
 
 _LONGEST_HOLD = 0.2
-"""Seconds after which a holder cannot be alive, on the busiest machine."""
+"""Seconds after which no holder can still be alive, even on the busiest machine."""
 
 _LONGEST_STANDSTILL = 1.0
-"""Seconds more for one that is not known to be dead."""
+"""Additional seconds for a holder that is not known to be dead."""
 
 
 class Lock:
-    """Made in the master; `holder` is one word, zero: the number after the slot of whoever took it last."""
+    """Made in the master; `holder` is one zeroed word: one more than the slot of the last holder."""
 
     def __init__(self, holder: memoryview) -> None:
         self.holder = holder
         self.acquire, self.release, self._outlives = _primitive()
 
     def take(self, slot: int) -> bool:
-        """Take it in the worker of this slot; False if it could not be had in time."""
+        """Take the lock in the worker of this slot; False if the deadline passed."""
         if self.acquire(False) or self.wait():
             self.holder[0] = slot + 1
             return True
         return False
 
     def wait(self) -> bool:
-        """Acquire it when it was not free."""
+        """Wait for the lock."""
         return self.acquire(True, _PATIENCE)
 
     def give_back(self) -> None:
         try:
             self.release()
-        except ValueError:  # this process stood still for so long that the master took it for dead
+        except ValueError:  # this process was suspended for so long that the master released its lock
             pass
 
     def bury(self, slot: int) -> None:
         """In the master: the worker of this slot has died."""
-        if not self._outlives:  # the kernel gave it back
+        if not self._outlives:  # released by the kernel
             return
         if not self.acquire(True, _LONGEST_HOLD) and self.holder[0] != slot + 1:
             self.acquire(True, _LONGEST_STANDSTILL)
@@ -59,10 +59,10 @@ class Lock:
 
 
 def _primitive() -> tuple[Callable[..., bool], Callable[[], None], bool]:
-    """Taking, in time or not at all; giving back; whether what is taken stays so when its holder dies.
+    """Acquire with a deadline, release, and whether the lock survives the death of its holder.
 
-    A semaphore needs /dev/shm. Where that is missing (a bare chroot) a lock on a file does the same, four times as
-    slowly: the kernel gives it back when its holder dies.
+    A semaphore needs /dev/shm. Without it (a bare chroot) a file lock does the same, four times as slowly; the kernel
+    releases it when its holder dies.
     """
     try:
         semaphore = multiprocessing.get_context("fork").Lock()

@@ -10,7 +10,7 @@ from proxy.limits.lock import Lock
 
 
 class WorkerLimits:
-    """One worker's access: `buckets` for rates, `concurrency` for open connections, `keys(family)` to ask them by."""
+    """One worker's access: `buckets` for rates, `concurrency` for open connections, `keys(family)` for their keys."""
 
     def __init__(self, limits: "Limits", slot: int) -> None:
         self._secret = limits.secret
@@ -18,7 +18,7 @@ class WorkerLimits:
         self.concurrency = Concurrency(limits.presence_memory, limits.count, limits.slots, limits.lock, slot)
 
     def keys(self, family: str) -> Keys:
-        """Keys of their own for each limit: equal clients under different names have nothing in common."""
+        """The keys of one limit: the same client has unrelated keys in different families."""
         return Keys(self._secret, family)
 
 
@@ -48,6 +48,6 @@ class Limits:
         self._concurrency.begin(slot)
 
     def end(self, slot: int) -> None:
-        """In the master: the worker of this slot has died, wherever it was killed."""
+        """In the master: the worker of this slot has died, at whatever point."""
         self.lock.bury(slot)
         self._concurrency.end(slot)

@@ -1,1 +1,1 @@
-"""What the gateway tells about itself: access log, metrics, health."""
+"""What the gateway reports about itself: access log, error log, metrics."""

@@ -20,7 +20,7 @@ from proxy.observe.log_formats import Combined, Entry, EntryFields, Json
 CAPACITY = 16384  # entries: some megabytes, or a second at full load
 PERIOD = 0.25  # seconds between two rounds of writing
 STRETCH = 128  # entries formatted at a stretch: well under a millisecond
-_CLOSE_PATIENCE = 1.0  # seconds that the exit of a worker may wait for a log that does not move
+_CLOSE_PATIENCE = 1.0  # seconds that a worker's exit waits for a stalled log
 
 
 class AccessLog:
@@ -33,8 +33,8 @@ class AccessLog:
         lost: Callable[[int], None],
         watch: Callable[[Sequence[Entry | EntryFields]], object] = len,
     ) -> None:
-        """`file` is open for appending, and copied; without one no lines are written. `lost` is told how many lines
-        were lost; `watch` sees all entries."""
+        """`file` is open for appending, and duplicated; without one no lines are written. `lost` receives the number
+        of lost lines; `watch` sees all entries."""
         self._lost = lost
         self._watch = watch
         self._entries: list[Entry | EntryFields] = []
@@ -46,7 +46,7 @@ class AccessLog:
         self.change(file, log_format)
 
     def record(self, entry: Entry | EntryFields) -> None:
-        """Take note of a finished exchange; written at most a second later."""
+        """Record a finished exchange; it is written at most a second later."""
         entries = self._entries
         if len(entries) < CAPACITY:
             entries.append(entry)
@@ -78,7 +78,7 @@ class AccessLog:
                 self._settle()
 
     def _settle(self) -> None:
-        """Wait for the thread. Who is killed while waiting leaves the wait to the next round."""
+        """Wait for the thread. If this greenlet is killed meanwhile, the next round waits."""
         if self._in_thread is not None:
             lost = self._in_thread[0].get()
             self._in_thread = None
@@ -108,7 +108,7 @@ class AccessLog:
         self._line: Callable[[Entry | EntryFields], str] = Json().line if log_format == "json" else Combined().line
 
     def close(self) -> None:
-        """Write what is left, unless the file does not move; the rest counts as lost."""
+        """Write what is left, unless the file is stalled; the rest counts as lost."""
         timeout = gevent.Timeout.start_new(_CLOSE_PATIENCE)
         try:
             self.flush()

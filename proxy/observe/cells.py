@@ -1,13 +1,13 @@
-"""Numbers under names in shared memory: what the counters of a worker have of peers, reasons and certificates."""
+"""Named numbers in shared memory: a worker's counters of peers, failure reasons and certificates."""
 
 from collections.abc import Iterator, Mapping
 
-OTHER = "other"  # the cell of names that found no cell of their own
+OTHER = "other"  # the cell of all names beyond the last free cell
 NAME = 15  # 8-byte words of a cell's name: 120 bytes
 
 
 class Cells:
-    """Numbers under names, in a slot. Names are bounded: those that come too late share the last cell."""
+    """Named numbers in a slot. The number of names is bounded: those beyond it share the last cell."""
 
     def __init__(self, words: memoryview, start: int, count: int, width: int) -> None:
         self._words = words
@@ -15,7 +15,7 @@ class Cells:
         self._known = dict(self.items())
 
     def items(self) -> Iterator[tuple[str, int]]:
-        """Names in use and where their numbers begin."""
+        """Names in use, and the index of their numbers."""
         for start in self._starts:
             raw = self._words[start : start + NAME].tobytes().rstrip(b"\0")
             if not raw:
@@ -23,11 +23,11 @@ class Cells:
             yield raw.decode("utf-8", "replace"), start + NAME
 
     def places(self) -> list[int]:
-        """Where the numbers of all names in use begin."""
+        """The indexes of the numbers of all names in use."""
         return [at for _, at in self.items()]
 
     def find(self, name: str) -> int:
-        """Where the numbers of `name` begin."""
+        """The index of the numbers of `name`."""
         cell = self._known.get(name)
         if cell is None:
             cell = self._take(name)
@@ -45,7 +45,7 @@ class Cells:
 
 
 def note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:
-    """Write the numbers behind the first `skip` of every cell; zeros where nothing was seen."""
+    """Set the numbers after the first `skip` of every cell; zeros for names that are not in `seen`."""
     wanted = {cells.find(name): numbers for name, numbers in seen.items()}
     for at in cells.places():
         for column, number in enumerate(wanted.get(at, (0,) * width), at + skip):

@@ -4,15 +4,15 @@ import os
 import select
 import stat
 
-_PIECE = 4096  # PIPE_BUF: what is written to a pipe at once up to this size is not mixed with other processes' lines
+_PIECE = 4096  # PIPE_BUF: writes to a pipe up to this size are not interleaved
 _NEWLINE = 0x0A
 
 
 class Destination:
     """An open log that is appended to. Text in, number of lost lines out.
 
-    One that `waits` blocks as long as its reader or its disk does. Another loses lines instead while the reader of a
-    pipe stands still: an event loop has more to do than to wait for a log.
+    With `waits`, a write blocks as long as the reader or the disk does. Without it, lines are lost while the reader of
+    a pipe is stalled: an event loop must not wait for a log.
     """
 
     def __init__(self, file: int, *, waits: bool = True) -> None:
@@ -23,7 +23,7 @@ class Destination:
         self._torn = False
 
     def write(self, text: bytes) -> int:
-        """Write whole lines and give back how many could not be. Raises nothing."""
+        """Write whole lines. Returns the number of lost ones; raises nothing."""
         if self._torn:
             text = b"\n" + text
         written = 0

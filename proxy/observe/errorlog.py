@@ -1,7 +1,7 @@
-"""The gateway's own messages, which end no request: writing one raises nothing and waits for nothing.
+"""The gateway's own messages. Writing one raises nothing and waits for nothing, so no request fails by it.
 
-gunicorn's logger opens files by their names, in the master with its rights and in workers without them, and raises in
-whoever logs when it cannot. Here the log is a descriptor that the master has opened; see `proxy.process.log_files`.
+gunicorn's logger opens files by name, in the privileged master and in unprivileged workers, and raises in its caller
+if it cannot. Here the log is a descriptor that the master has opened; see `proxy.process.log_files`.
 """
 
 import io
@@ -35,12 +35,12 @@ class ErrorLog(Logger):  # type: ignore[misc]
         self._lines.write_to(file)
 
     def stream(self) -> io.TextIOBase:
-        """What takes the place of standard error: tracebacks of the event loop, warnings of the interpreter."""
+        """A replacement for standard error: tracebacks of the event loop, warnings of the interpreter."""
         return _Stream(self._lines)
 
 
 class _Lines(logging.Handler):
-    """Records as lines. Those that could not be written are told of as soon as one can."""
+    """Records as lines. Lost lines are reported as soon as one can be written."""
 
     def __init__(self, file: int) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ class _Lines(logging.Handler):
         try:
             text = self.format(record)
         except Exception as problem:  # noqa: BLE001 - whatever an argument does when it is shown
-            text = f"{record.name}: {record.msg!r} cannot be shown: {problem!r}"
+            text = f"{record.name}: {record.msg!r} could not be formatted: {problem!r}"
         self.write(text + "\n")
 
     def write(self, text: str) -> None:
-        if self._lost and not self._destination.write(b"%d lines before this could not be written\n" % self._lost):
+        if self._lost and not self._destination.write(b"%d earlier lines were lost\n" % self._lost):
             self._lost = 0
         self._lost += self._destination.write(text.encode("utf-8", "backslashreplace"))
 

@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     connect: float
     first_byte: float
     total: float
-    termination: str  # who ended it and in which phase: see proxy.errors
+    termination: str  # side that ended it, and phase: see proxy.errors
     reason: str  # of a failure, or empty
     trace: bytes  # id of the trace the request belongs to (32 hexadecimal digits), or empty
 

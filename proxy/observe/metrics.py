@@ -2,8 +2,8 @@
 
 The master makes a `Board` before it forks: an anonymous mapping with a slot of plain 64-bit integers for each worker.
 Only its worker writes to a slot, with one aligned store for each number, so nothing is locked and a worker that dies
-loses nothing. A slot outlives its worker: the next one takes it over and counts on; only its gauges begin anew. Any
-worker can therefore answer a scrape for all of them, exactly.
+loses nothing. A slot outlives its worker: the next one takes it over and continues its counters; only the gauges start
+at zero. So any worker can serve a scrape with exact totals for all.
 
     slot:  fixed counters | requests by method and status class | durations | gauges | named cells
     named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of failures; certificates)
@@ -44,17 +44,17 @@ class Total(IntEnum):
     CPU = 10  # microseconds of processor time
     RELOADS = 11
     STARTS = 12  # workers that began in this slot
-    HANDSHAKES = 13  # of TLS, completed
-    RESUMED = 14  # of those, with a session ticket
-    SPOOLS_REFUSED = 15  # bodies that got no room on disk, or no more of it
-    FIELDS_DROPPED = 16  # of requests, for their unusual names
+    HANDSHAKES = 13  # completed TLS handshakes
+    RESUMED = 14  # of those, resumed with a session ticket
+    SPOOLS_REFUSED = 15  # bodies that found no room on disk
+    FIELDS_DROPPED = 16  # request fields dropped because of their names
 
 
 class Gauge(IntEnum):
-    """Numbers of a slot that are true only while its worker lives."""
+    """Numbers of a slot that are valid only while its worker lives."""
 
     PARKED = 0  # client connections without a request in flight
-    ACTIVE = 1  # client connections with one
+    ACTIVE = 1  # client connections with a request in flight
     TUNNELS = 2
     RETRY_WAITING = 3  # requests waiting for an upstream that refuses connections
     UPSTREAM_IDLE = 4
@@ -64,24 +64,24 @@ class Gauge(IntEnum):
     STARTED = 8  # unix seconds
     DRAINING = 9
     OPEN = 10  # client connections, kept current: workers compare theirs before they accept
-    QUEUED = 11  # requests waiting for a peer that has all the connections it may have
-    OVERRIDES = 12  # version of the orders this worker acts on
+    QUEUED = 11  # requests queued for a peer that is at its connection limit
+    OVERRIDES = 12  # version of the runtime overrides that this worker has applied
     CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
-    SPOOLED = 14  # bytes of bodies on disk, kept current: workers look at each other's
+    SPOOLED = 14  # bytes of bodies on disk, kept current: workers read each other's
 
 
 class PeerState(IntEnum):
-    """How a worker sees an upstream peer. Of several workers' views the highest is the one to show."""
+    """How a worker sees an upstream peer. Of several workers' views the highest value is shown."""
 
-    UNKNOWN = 0  # nobody has looked
+    UNKNOWN = 0  # not used yet
     UP = 1
-    DRAINING = 2  # takes nothing new by order
+    DRAINING = 2  # gets no new requests
     EJECTED = 3  # failed too often; tried again after a while
     DOWN = 4  # failed its probes
 
 
 class PeerSnapshot(NamedTuple):
-    """What a worker sees of a peer at this moment."""
+    """What a worker currently sees of a peer."""
 
     state: PeerState = PeerState.UNKNOWN
     idle: int = 0  # connections
@@ -91,7 +91,7 @@ class PeerSnapshot(NamedTuple):
 
 
 class PeerView(NamedTuple):
-    """A peer in one slot: what was counted, and what was last seen."""
+    """A peer in one slot: its counters, and its last snapshot."""
 
     connects: int
     reuses: int
@@ -137,7 +137,7 @@ class PeerCounters:
 
 
 def _fix(words: memoryview) -> None:
-    """Let numbers of a slot that nobody can have counted begin anew."""
+    """Reset numbers of a slot that cannot have been counted."""
     sections = ((_PEERS, PEERS, _PEER_NUMBERS), (_REASONS, REASONS, _REASON_NUMBERS), (_CERTIFICATES, CERTIFICATES, 1))
     numbers = [words[:_PEERS]]
     for start, count, width in sections:
@@ -159,7 +159,7 @@ class Counters:
         self._sampled = (time.monotonic(), time.process_time())
 
     def request(self, method: bytes, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count a finished exchange; `status` 0 when the client got none. Bytes are those of its connection."""
+        """Count a finished exchange; `status` is 0 if none was sent. Bytes are those on the connection."""
         words = self._words
         words[_METHOD_BASE.get(method, _OTHER_BASE) + status // 100] += 1
         words[_DURATIONS + bisect_left(BUCKETS, seconds)] += 1
@@ -176,24 +176,24 @@ class Counters:
         self._words[self._reasons.find(reason) + 1] += 1
 
     def peer(self, name: str) -> PeerCounters:
-        """The counters of a peer, to be kept by whoever leases its connections."""
+        """The counters of a peer, for the pool of its connections to keep."""
         return PeerCounters(self._words, self._peers.find(name))
 
     def see_peers(self, seen: Mapping[str, PeerSnapshot]) -> None:
-        """Note how all peers of this worker are; what is not among them is not known any more."""
+        """Record the snapshots of all peers of this worker; those missing become unknown."""
         note(self._words, self._peers, _PEER_COUNTERS, len(PeerSnapshot._fields), seen)
 
     def see_certificates(self, expiries: Mapping[str, int]) -> None:
-        """Note the certificates this worker serves: name, and the unix second in which each expires."""
+        """Record the certificates this worker serves: name, and unix time of expiry."""
         note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in expiries.items()})
 
     def accepted(self) -> None:
-        """Count a new client connection, which stands until `ended`."""
+        """Count a new client connection, open until `ended`."""
         self._words[Total.ACCEPTED] += 1
         self._words[_OPEN] += 1
 
     def handshake(self, *, resumed: bool) -> None:
-        """Count a TLS handshake that was completed."""
+        """Count a completed TLS handshake."""
         self._words[Total.HANDSHAKES] += 1
         self._words[Total.RESUMED] += resumed
 
@@ -225,7 +225,7 @@ class Counters:
         self._words[Total.TUNNELS] += 1
 
     def tunnel_bytes(self, received: int, sent: int) -> None:
-        """Bytes a tunnel carried, from and to its client."""
+        """Count bytes of a tunnel, from and to its client."""
         self._words[Total.TUNNEL_RECEIVED] += received
         self._words[Total.TUNNEL_SENT] += sent
 
@@ -243,7 +243,7 @@ class Counters:
         self.gauge(Gauge.STARTED, int(time.time()))
 
     def sample(self) -> None:
-        """Note the processor time used since the last call; called about once a second."""
+        """Record the processor time used since the last call; called about once a second."""
         then, used_then = self._sampled
         self._sampled = now, used = time.monotonic(), time.process_time()
         self._words[Total.CPU] += int((used - used_then) * 1e6)
@@ -252,7 +252,7 @@ class Counters:
 
 
 class Slot:
-    """Read-only view of a worker's numbers, for whoever renders them."""
+    """A read-only view of a worker's numbers, for rendering."""
 
     def __init__(self, index: int, words: memoryview) -> None:
         self.index = index
@@ -271,7 +271,7 @@ class Slot:
                 yield method.decode(), status_class, int(self._words[_REQUESTS + row * CLASSES + status_class])
 
     def durations(self) -> list[int]:
-        """Requests in each bucket, the last one being above all bounds."""
+        """Requests per bucket; the last is beyond all bounds."""
         return self._words[_DURATIONS:_GAUGES].tolist()
 
     def peers(self) -> Iterator[tuple[str, PeerView]]:
@@ -282,41 +282,41 @@ class Slot:
             yield name, PeerView(connects, reuses, failures, PeerSnapshot(PeerState(state), idle, busy, weight, probed))
 
     def reasons(self) -> Iterator[tuple[str, int, int]]:
-        """Reason; heads refused, exchanges that failed later."""
+        """Reason, refused heads, and exchanges that failed later."""
         for name, at in Cells(self._words, _REASONS, REASONS, _REASON_NUMBERS).items():
             yield name, int(self._words[at]), int(self._words[at + 1])
 
     def certificates(self) -> Iterator[tuple[str, int]]:
-        """Name and unix second of expiry."""
+        """Name and unix time of expiry."""
         for name, at in Cells(self._words, _CERTIFICATES, CERTIFICATES, 1).items():
             if self._words[at]:
                 yield name, int(self._words[at])
 
 
 class Board:
-    """The shared memory. Made in the master; slots are given out there too, so no two workers get one."""
+    """The shared memory. Made in the master, which also assigns the slots."""
 
     def __init__(self) -> None:
         self.started = time.time()
         self._words = memoryview(mmap.mmap(-1, (SLOTS + 1) * _SLOT * 8)).cast("q")
-        # Behind the slots: how many were ever given out, and whether the service stops.
+        # After the slots: how many were ever assigned, and whether the service is stopping.
         self._given = self._words[SLOTS * _SLOT :]
-        self._most = 0  # the former, as the master knows it
+        self._most = 0  # the master's own copy of the first
 
     @property
     def stopping(self) -> bool:
-        """Whether nobody takes the place of the workers that end."""
+        """Whether the service stops, with no new workers or master to take over."""
         return bool(self._given[1])
 
     def stop(self) -> None:
-        """The service stops: no worker, and no other master, goes on with it."""
+        """The service stops: no other worker or master takes over."""
         self._given[1] = 1
 
     def take(self, in_use: Iterable[int]) -> int:
-        """The lowest slot that is not in use, its gauges zeroed. Raises RuntimeError when there is none.
+        """The lowest free slot, its gauges zeroed. Raises RuntimeError when there is none.
 
-        Numbers that nobody can have counted, left there by a worker gone wrong, begin anew: its successor could not
-        count on.
+        Numbers that cannot have been counted, left by a corrupted worker, are reset, or its successor could not
+        continue them.
         """
         busy = set(in_use)
         for index in range(SLOTS):
@@ -329,7 +329,7 @@ class Board:
         raise RuntimeError(f"more than {SLOTS} workers are alive at once")
 
     def leave(self, index: int) -> None:
-        """The worker of this slot has died: its gauges are no longer true, its counters stay."""
+        """The worker of this slot has died: its gauges become invalid, its counters stay."""
         start = index * _SLOT + _GAUGES
         self._words[start : start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
         counters = self.counters(index)
@@ -337,28 +337,28 @@ class Board:
         counters.see_certificates({})
 
     def open_connections(self, indexes: Iterable[int]) -> list[int]:
-        """Client connections of the workers in these slots, at this moment."""
+        """Current client connections of the workers in these slots."""
         return [self._words[index * _SLOT + _OPEN] for index in indexes]
 
     def spooled(self) -> int:
-        """Bytes of bodies that all workers have on disk, at this moment."""
+        """Bytes of bodies that all workers currently have on disk."""
         words = self._words
         return sum(max(0, words[start + _SPOOLED]) for start in range(0, self._given[0] * _SLOT, _SLOT))
 
     def alive(self) -> list[int]:
-        """Slots whose worker lives and accepts."""
+        """Slots whose worker lives and accepts connections."""
         return [slot.index for slot in self.accepting()]
 
     def accepting(self) -> list["Slot"]:
-        """The slots of `alive`, to look into."""
+        """The slots of `alive`, for reading."""
         return [slot for slot in self.slots() if slot.gauge(Gauge.PID) and not slot.gauge(Gauge.DRAINING)]
 
     def counters(self, index: int) -> Counters:
-        """For the worker that was given this slot."""
+        """The counters of the worker in this slot."""
         return Counters(self._view(index))
 
     def slots(self) -> list[Slot]:
-        """Slots that were ever given to a worker."""
+        """Slots that were ever assigned to a worker."""
         return [Slot(index, self._view(index)) for index in range(min(self._given[0], SLOTS))]
 
     def _view(self, index: int) -> memoryview:

@@ -1,4 +1,4 @@
-"""The slowest and the failed requests of late, picked from the access log's batches: a request pays nothing."""
+"""The slowest and the failed recent requests, picked from the access log's batches: a request pays nothing."""
 
 import heapq
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Any
 
 from proxy.observe.log_formats import ADMIN, REASON, STATUS, TOTAL, UPSTREAM, Entry, EntryFields
 
-WINDOW = 600.0  # seconds for which a slow request is of interest
+WINDOW = 600.0  # seconds for which a slow request is kept
 SLOWEST = 20
 FAILED = 40
 _LONGEST = 200  # characters of a target

@@ -1,4 +1,4 @@
-"""Making what one configuration says: routes, the peers behind them, the probes of those peers."""
+"""Builds what a configuration describes: routes, their peers, and the probes of those peers."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -31,7 +31,7 @@ _UPSTREAM_MARGIN = 1.0
 
 
 class Upstreams:
-    """The pools and probes of this process, kept by what makes them: a reload goes on with those that stay."""
+    """The pools and probes of this process, keyed by their settings: a reload keeps those that stay the same."""
 
     def __init__(self, context: ExchangeContext, log: Any) -> None:
         self._context = context
@@ -39,7 +39,7 @@ class Upstreams:
         self._pools: dict[tuple[object, ...], Pool] = {}
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
         self._wanted: dict[tuple[Pool, Probing], Probing] = {}
-        """What each peer is probed with, by what was written about it: of routes with different hosts the first."""
+        """The probing of each peer, by its settings; of several routes with different hosts the first counts."""
         self._leaving: list[Pool] = []
         self._asked: set[Pool] = set()
 
@@ -83,7 +83,7 @@ class Upstreams:
         self._wanted.setdefault((pool, probing), replace(probing, host=probing.host or host))
 
     def auth_pool(self, settings: Settings) -> Pool | None:
-        """The pool of the service that a route asks who may pass."""
+        """The pool of the service that authorises a route's requests."""
         if not settings.forward_auth:
             return None
         parts = urlsplit(settings.forward_auth)
@@ -98,7 +98,7 @@ class Upstreams:
         return Queue(self._context.hub, self._context.deadlines, settings.queue, settings.queue_timeout)
 
     def commit(self, tables: Tables) -> None:
-        """Close the pools and end the probes that these tables do not use; begin those that they do."""
+        """Close the pools and stop the probes that these tables do not use; start those that they do."""
         used = {pool for route in tables.routes for pool in route.cluster.pools} | self._asked
         for key, pool in list(self._pools.items()):
             if pool not in used:
@@ -120,13 +120,13 @@ class Upstreams:
             self._log.info("upstream %s is up", pool.name)
 
     def queued(self, tables: Tables) -> int:
-        """Requests that wait for a peer with room."""
+        """Requests queued for a peer's connection."""
         return sum(len(route.cluster.queue) for route in tables.routes if route.cluster.queue is not None)
 
     def snapshots(self, tables: Tables) -> dict[str, PeerSnapshot]:
-        """How each peer is seen; one that several routes have as the route that sees it worst, of those that use it.
+        """The snapshot of each peer; for a peer of several routes, the worst of their views.
 
-        A peer that no route has any more is there too until its last exchange has ended.
+        A peer that was removed from all routes is included until its last exchange has ended.
         """
         now = monotonic()
         seen: dict[str, PeerSnapshot] = {}
@@ -143,16 +143,16 @@ class Upstreams:
 
 
 def _gravity(state: PeerState) -> int:
-    """Which of two routes' views of a peer is shown; that one does not use it by order, the status itself knows."""
+    """Which of two routes' views of a peer is shown. Drains are left out: they are overrides of single routes."""
     return -1 if state is PeerState.DRAINING else state
 
 
 def build_tables(
     settings: Settings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
 ) -> Tables:
-    """Everything a configuration says and commands ordered, ready for use.
+    """All routes of a configuration and the runtime overrides, ready for use.
 
-    What no route takes is answered by the top level of the settings, if only to say so in its style.
+    Requests that match no route get a response in the style of the top level of the settings.
     """
     routes = settings.all_routes
     matches = [match for route in routes for match in build_matches(route, upstreams, overrides, draining)]
@@ -161,7 +161,7 @@ def build_tables(
     if routes == settings.routes:
         nowhere = RouteSettings("nowhere", (), "/", False, settings)
         matches += build_matches(nowhere, upstreams, overrides, draining)
-    fields = settings.max_fields - settings.tracing  # a line for the trace
+    fields = settings.max_fields - settings.tracing  # one is for traceparent
     dots = any(route.settings.dot_segments == "pass" for route in routes)
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)
     return Tables(settings, limits, matches)
@@ -170,13 +170,13 @@ def build_tables(
 def build_matches(
     route: RouteSettings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
 ) -> list[Match]:
-    """A route, under each of its hosts."""
+    """A route, once per host."""
     built = build_route(route, upstreams, overrides, draining)
     return [Match(host.encode(), route.path.encode(), route.exact, built) for host in route.hosts or ("",)]
 
 
 def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstreams) -> None:
-    """Have the peers of each route probed whose settings say so, as its visitors ask: by its name, and with TLS."""
+    """Probe the peers of each route with a health_path, with the host and scheme that its clients use."""
     for match in matches:
         own = match.route.settings
         if not own.health_path:
@@ -193,7 +193,7 @@ def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstrea
 
 
 def link_successor(old: Tables, new: Tables) -> None:
-    """Let requests that wait for a peer of the old tables have one of the same route in the new."""
+    """Let requests that wait for a peer of the old tables use a peer of the same route in the new."""
     clusters = {route.name: route.cluster for route in new.routes}
     for route in old.routes:
         route.cluster.successor = clusters.get(route.name)
@@ -202,7 +202,7 @@ def link_successor(old: Tables, new: Tables) -> None:
 def build_route(
     route: RouteSettings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
 ) -> Route:
-    """What serving the requests of one route takes."""
+    """Build one route."""
     settings = route.settings
     path = route.path.encode()
     mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
@@ -230,7 +230,7 @@ def build_route(
 
 
 def build_via(route: RouteSettings, limits: WorkerLimits) -> Via:
-    """What a route calls itself: the same in all workers, and in every other gateway something else."""
+    """A route's name in Via: the same in all workers, different in every other gateway."""
     return Via(b"aragora-%x" % limits.keys("via").of_value(route.name.encode())) if route.settings.via else NO_VIA
 
 
@@ -241,7 +241,7 @@ def build_unusual(settings: Settings) -> UnusualNames:
 
 
 def build_cluster(name: str, settings: Settings, upstreams: Upstreams, overrides: Overrides) -> Cluster:
-    """A route's peers, those it was switched to included, and how one is chosen."""
+    """A route's peers, after switches, and how one is chosen."""
     configured = tuple(map(str, settings.upstream))
     peers = [
         Peer(

@@ -1,11 +1,11 @@
 """The certificates of the running settings, on their way from files to workers.
 
-The master reads the files: it has the rights, workers may not. In the state directory, which is the workers', it has
-no more rights than they: whatever they put there leads it nowhere else. What it has checked lies in shared memory,
-where each worker finds it at its start and, once a second, whether it has changed.
+The master reads the files: workers may lack the rights. In the state directory, which belongs to the workers, it acts
+with their rights, so nothing they put there can misdirect it. What it has checked is in shared memory, where each
+worker finds it at its start and checks once a second whether it has changed.
 
-Each file stands for itself. One that was good and cannot be used any more is served as it was read last, which is told
-as a fault, and takes no other with it. One that was never good is a mistake of whoever names it, and is refused.
+Each file is handled on its own. One that was good and becomes unusable is served as it was last read, which is reported
+as a fault and does not affect others. One that was never good is a mistake in the settings, which are refused.
 """
 
 import os
@@ -23,7 +23,7 @@ from proxy.process.privileges import acting_as, owner
 from proxy.settings import Certificate, Settings, SettingsError
 
 POLL = 3.0
-"""Seconds between two looks at the files."""
+"""Seconds between two checks of the files."""
 
 _CAPACITY = 8 << 20
 """Bytes for a certificate set: 256 certificates with long chains, as many as a file may name, take three million."""
@@ -36,61 +36,61 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(slots=True)
 class _Reading:
-    """What one look at the files has found."""
+    """The result of reading the files once."""
 
     good: dict[Certificate | Path, Any] = field(default_factory=dict)
-    """Of each file, or pair of files, what it held when it could be used last."""
+    """The last usable content of each file or pair of files."""
     mistakes: list[str] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
 
 
 class CertificateStore:
-    """Certificate sets with one writer, the master, and many readers, its workers, that share `tls_contexts`."""
+    """The certificate set, with one writer (the master) and many readers (its workers), which share `tls_contexts`."""
 
     def __init__(self) -> None:
         self.tls_contexts = TlsContexts()
         self._memory = ConfigSegment(CertificateSet, _CAPACITY)
         self._last = _Reading()
-        self._own: dict[tuple[str, ...], KeyPair] = {}  # self-signed ones, for names that have nothing better yet
+        self._own: dict[tuple[str, ...], KeyPair] = {}  # self-signed ones, for names without any other yet
         self._stamp: Stamp = ()
         self._looked = 0.0
 
     def read_only(self) -> None:
-        """In a worker, before it runs as another account."""
+        """In a worker, before it drops its privileges."""
         self._memory.read_only()
 
     @property
     def turn(self) -> int:
-        """A number that changes with the keyring."""
+        """A number that changes with the certificate set."""
         return self._memory.turn
 
     @property
     def files(self) -> set[Path]:
-        """Those whose content is served, be it that of an earlier time."""
+        """Files whose content is served, even if it is an earlier one."""
         found: set[Path] = set()
         for one in self._last.good:
             found |= {one.cert, one.key} if isinstance(one, Certificate) else {one}
         return found
 
     def get(self) -> CertificateSet:
-        """The keyring to serve with."""
+        """The certificate set to serve."""
         return self._memory.get() or CertificateSet()
 
     def fill(self, settings: Settings) -> CertificateSet:
-        """Read everything that the settings name and publish it. Raises `SettingsError`; then nothing has changed."""
+        """Read all files of the settings and publish the result. Raises `SettingsError`, with nothing changed."""
         stamp = _stamp(settings)
         certificate_set, reading = self._read(settings, keep=True)
         try:
             self._memory.put(certificate_set)
         except ValueError as problem:
-            raise SettingsError([f"the certificates are too many or too large: {problem}"]) from None
+            raise SettingsError([f"too many or too large certificates: {problem}"]) from None
         self._last, self._stamp = reading, stamp
         self.tls_contexts.demand(certificate_set)  # for workers that start later
         return certificate_set
 
     def refill(self, settings: Settings) -> CertificateSet | None:
-        """In the master, as often as it likes: publish what the files hold now if they have changed since the last
-        look. Returns what was published. Raises `SettingsError`, once for each change."""
+        """In the master, at any frequency: read and publish the files again if they have changed. Returns what was
+        published, or None. Raises `SettingsError`, once for each change."""
         now = time.monotonic()
         if not settings.secure or now - self._looked < POLL:
             return None
@@ -102,11 +102,11 @@ class CertificateStore:
         return self.fill(settings)
 
     def read(self, settings: Settings) -> CertificateSet:
-        """The keyring of these settings, not published. Raises `SettingsError` with a line for each unusable file."""
+        """The certificate set of these settings, unpublished. Raises `SettingsError`, a line for each unusable file."""
         return self._read(settings, keep=False)[0]
 
     def _read(self, settings: Settings, *, keep: bool) -> tuple[CertificateSet, _Reading]:
-        """Also what was read, for the next time; `keep` writes down what is made for it."""
+        """Read the set, and what to remember for the next time; `keep` stores generated certificates."""
         reading = _Reading()
         if not settings.secure:
             return CertificateSet(), reading
@@ -131,7 +131,7 @@ class CertificateStore:
     def _given(self, settings: Settings, reading: _Reading) -> Iterator[KeyPair]:
         """The operator's own certificates."""
         for one in settings.certificates:
-            # A gateway without TLS does without the memory that this library takes.
+            # Imported late: a gateway without TLS saves this library's memory.
             from proxy.net import certificates
 
             try:
@@ -141,13 +141,13 @@ class CertificateStore:
                 if before is None:
                     reading.mistakes.append(str(problem))
                     continue
-                reading.faults.append((before.name, f"{problem}. The certificate read before is served on"))
+                reading.faults.append((before.name, f"{problem}; still serving the previous certificate"))
                 pair = before
             reading.good[one] = pair
             yield pair
 
     def _obtained(self, settings: Settings, domain: str, reading: _Reading) -> KeyPair:
-        """The certificate that was obtained for a domain; until there is one, one that nobody vouches for."""
+        """The certificate obtained for a domain; until there is one, a self-signed one."""
         from proxy.net import certificates
 
         assert settings.state_dir is not None
@@ -159,7 +159,7 @@ class CertificateStore:
                 pair = state.read(domain)
         except certificates.CertificateError as problem:
             if before is not None or os.path.lexists(file):
-                reading.faults.append((domain, f"{problem}. A new certificate is obtained"))
+                reading.faults.append((domain, f"{problem}; obtaining a new certificate"))
             if before is None:
                 return self._made((domain,))
             pair = before
@@ -167,7 +167,7 @@ class CertificateStore:
         return pair
 
     def _self_signed(self, settings: Settings, reading: _Reading, *, keep: bool) -> Iterator[KeyPair]:
-        """For development: kept in the state directory if there is one, so that a browser has to be told only once."""
+        """For development: kept in the state directory if there is one, so that browsers have to trust it only once."""
         if settings.tls != "self-signed":
             return
         from proxy.net import certificates
@@ -194,12 +194,12 @@ class CertificateStore:
                 said = f"--state-dir {settings.state_dir}: cannot be written: {problem.strerror}"
                 if not self._last.good:
                     reading.mistakes.append(said)
-                reading.faults.append((pair.name, f"{said}. Browsers will have to be told once more"))
+                reading.faults.append((pair.name, f"{said}; browsers will have to trust a new certificate"))
         reading.good[file] = pair
         yield pair
 
     def _authorities(self, settings: Settings, reading: _Reading) -> str:
-        """The authorities of clients' certificates, PEM."""
+        """The CA certificates for client certificates, as PEM."""
         path = settings.tls_client_ca
         if path is None:
             return ""
@@ -211,7 +211,7 @@ class CertificateStore:
             found = self._last.good.get(path, "")
             if not found:
                 reading.mistakes.append(f"--tls-client-ca {problem}")
-            reading.faults.append(("tls_client_ca", f"{problem}. The authorities read before count on"))
+            reading.faults.append(("tls_client_ca", f"{problem}; still using the previous CA certificates"))
         reading.good[path] = found
         return found
 
@@ -226,12 +226,12 @@ class CertificateStore:
 
 
 def self_signed_file(state_dir: Path) -> Path:
-    """Key and certificate of `--tls self-signed`, for clients to be told to trust."""
+    """Key and certificate of `--tls self-signed`, which clients can be configured to trust."""
     return state_dir / "self-signed.pem"
 
 
 def certificate_notes(certificate_set: CertificateSet, settings: Settings) -> list[str]:
-    """What of these certificates serves not everybody, or not everything; shown by `check`."""
+    """What these certificates do not cover, for `check`."""
     if not certificate_set.pairs:
         return []
     from proxy.net import inspection
@@ -251,7 +251,7 @@ def certificate_notes(certificate_set: CertificateSet, settings: Settings) -> li
 
 
 def warnings(certificate_set: CertificateSet, settings: Settings) -> list[str]:
-    """What works as it stands but will not for long."""
+    """Warnings about faults and approaching expiry."""
     if not certificate_set.pairs:
         return []
     from proxy.net import certificates
@@ -271,7 +271,7 @@ def _hosts(settings: Settings) -> Iterator[str]:
 
 
 def _stamp(settings: Settings) -> Stamp:
-    """What tells one state of the files from another, without reading them."""
+    """A fingerprint of the files' state, taken without reading them."""
     files = [path for one in settings.certificates for path in (one.cert, one.key)]
     if settings.tls_client_ca is not None:
         files.append(settings.tls_client_ca)

@@ -21,7 +21,7 @@ CAPACITY = 1 << 20
 """Bytes for one object, taken from the machine only as far as they are written to."""
 
 _FUTURE_WRITE = 0x10
-"""F_SEAL_FUTURE_WRITE (Linux 5.1), which Python has no name for: views that exist stay writable, new ones are not."""
+"""F_SEAL_FUTURE_WRITE (Linux 5.1), for which Python has no name: existing views stay writable, new ones are not."""
 
 
 class ConfigSegment(Generic[Content]):
@@ -40,7 +40,7 @@ class ConfigSegment(Generic[Content]):
         self._reads = False
 
     def read_only(self) -> None:
-        """In a worker, before it runs as another account: keep no view of the memory that can be written to."""
+        """In a worker, before it drops its privileges: keep no writable view of the memory."""
         self._reads = True
         if self._file < 0:
             return
@@ -52,11 +52,11 @@ class ConfigSegment(Generic[Content]):
 
     @property
     def turn(self) -> int:
-        """How often something was published."""
+        """How often something has been published."""
         return self._record.turn if self._reads else self._known
 
     def put(self, published: Content) -> None:
-        """In the master: publish what was checked. Raises ValueError when it is larger than the memory."""
+        """In the master: publish a checked object. Raises ValueError when it is too large."""
         try:
             self._record.write(pickle.dumps(published), self._known + 1)
         except ValueError as problem:
@@ -64,7 +64,7 @@ class ConfigSegment(Generic[Content]):
         self._known, self._newest = self._known + 1, published
 
     def get(self) -> Content | None:
-        """The newest, or None when nothing was published yet."""
+        """The newest object, or None before the first."""
         while self._reads and self._known != (turn := self._record.turn):
             content = self._record.read(turn)
             if content is not None:

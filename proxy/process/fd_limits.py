@@ -1,4 +1,4 @@
-"""How many files and sockets this process may have open."""
+"""The limit of open files and sockets."""
 
 import os
 import resource
@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.settings import Settings
 
-_ENOUGH = 1 << 20  # more is never needed, and some programs walk the whole range
+_ENOUGH = 1 << 20  # enough for any use; some programs iterate over the whole range
 _OWN = 64  # log files, listeners, pipes, the event loop
 
 
@@ -20,7 +20,7 @@ def fill_standard() -> None:
 
 
 def raise_limit(settings: Settings, log: Any) -> None:
-    """Raise the soft limit to the hard one; warn when that is too low for `max_connections`."""
+    """Raise the soft limit to the hard one; warn if that is too low for `max_connections`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -28,11 +28,11 @@ def raise_limit(settings: Settings, log: Any) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
         except (OSError, ValueError) as problem:
-            log.warning("the limit of open files stays at %d: %s", soft, problem)
-    needed = 2 * settings.max_connections + _OWN  # a busy client connection has one to the upstream
+            log.warning("limit of open files not raised from %d: %s", soft, problem)
+    needed = 2 * settings.max_connections + _OWN  # a busy client connection also has one to the upstream
     if soft != resource.RLIM_INFINITY and soft < needed:
         log.warning(
-            "the limit of open files, %d, is low: a worker serves about %d busy clients, not %d; raise it to "
+            "limit of open files too low: %d suffices for about %d busy clients per worker, not %d; raise it to "
             "%d (LimitNOFILE= in the unit, or ulimit -Hn), or lower --max-connections",
             soft,
             max(0, soft - _OWN) // 2,

@@ -82,14 +82,14 @@ class Frontends:
             listener.start()
 
     def serve(self, tables: Tables) -> None:
-        """Serve by other routes; exchanges under way keep those they began with."""
+        """Serve new routes; exchanges in flight keep theirs."""
         for front, wrapped in zip(self.all, self._sockets, strict=True):
             front.apply(self._tables_of(wrapped, tables))
         for listener in self._listeners:
             listener.batch = _batch(tables.settings.workers)
 
     def trim(self) -> None:
-        """Once a second: look which siblings live, and let go of what a past peak has left."""
+        """Once a second: note which siblings live, and release what a past peak has left."""
         self._workers = self._shared.board.alive()
         for front in self.all:
             front.trim()
@@ -154,7 +154,7 @@ class Frontends:
         return self._context.counters.open_connections() * len(counts) > sum(counts)
 
     def _exhausted(self) -> None:
-        """Descriptors ran out: idle connections make room. The warning comes now and then, however often it happens."""
+        """Out of descriptors: close idle connections. The warning is rate-limited."""
         self._shed += sum(front.shed() for front in self.all)
         if monotonic() >= self._warned + _SHORTAGE:
             self._warned = monotonic()

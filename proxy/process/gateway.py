@@ -229,7 +229,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             return
         self._early_deaths += 1
         if self._early_deaths >= _EARLY_DEATHS and arbiter.LISTENERS:
-            raise HaltServer("workers die as soon as they have started", Arbiter.WORKER_BOOT_ERROR)
+            raise HaltServer("workers die right after their start", Arbiter.WORKER_BOOT_ERROR)
 
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names

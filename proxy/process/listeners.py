@@ -1,7 +1,7 @@
-"""The sockets clients connect to: checked before they are bound, kept open while the addresses stay.
+"""The sockets that clients connect to: checked before they are bound, kept open while their addresses stay.
 
-gunicorn's own way at a reload closes all listeners and binds all again, which fails for every address that stays,
-because the old workers still listen on it. Here only addresses that are new are bound.
+At a reload gunicorn itself would close all listeners and bind them again, which fails for every address that stays,
+because the old workers still listen on it. Here only new addresses are bound.
 """
 
 import errno
@@ -23,32 +23,32 @@ from proxy.process.unix_sockets import Permissions, UnixSocket
 from proxy.settings import Address, Settings, SettingsError
 
 _FIXES = {
-    errno.EADDRINUSE: "another program listens there; stop it or choose another address",
-    errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 listens on all it has",
+    errno.EADDRINUSE: "in use by another program; stop it or choose another address",
+    errno.EADDRNOTAVAIL: "not an address of this machine; use 0.0.0.0 for all of its addresses",
     errno.EACCES: (
-        "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a directory that the workers' account "
-        "or root alone can write to"
+        "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE, a unix socket needs a directory that "
+        "only root or the workers' account can write to"
     ),
-    errno.ENOENT: "the directory does not exist; create it",
-    errno.EEXIST: "what stands there is no socket; remove it or choose another path",
+    errno.ENOENT: "no such directory; create it",
+    errno.EEXIST: "not a socket; remove it or choose another path",
 }
-_PROBE = 1.0  # seconds to find out whether somebody serves a unix socket
+_PROBE = 1.0  # seconds to find out whether a unix socket is served
 
 
 class Role(Enum):
-    """What a listener is for; the values are its names among sockets that are handed over."""
+    """What a listener is for; the values are the names of inherited sockets."""
 
     FRONT = "front"
     PLAIN = "plain"
     """Plain HTTP beside TLS."""
     ADMIN = "admin"
     CONTROL = "control"
-    """Commands, from those who may connect to its file."""
+    """Commands, from accounts that may connect to its file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """All that are open, by what they are for. `named` came with the name of plain ones: that counts, not `bind`."""
+    """The open listeners by role. Those in `named` were inherited with the name "plain", which overrides `bind`."""
 
     of: Mapping[Role, Sequence[Any]] = field(default_factory=dict)
     named: Sequence[Any] = ()
@@ -59,11 +59,11 @@ class Listeners:
 
     @property
     def clients(self) -> list[Any]:
-        """Those of the front, plain ones behind the others."""
+        """The listeners for clients, plain ones last."""
         return [*self.of.get(Role.FRONT, ()), *self.of.get(Role.PLAIN, ())]
 
     def role(self, listener: Any) -> Role:
-        """What one of them is for."""
+        """The role of a listener."""
         return next(role for role in Role if any(listener is one for one in self.of.get(role, ())))
 
     def one(self, role: Role) -> Any:
@@ -87,12 +87,12 @@ class Listeners:
 
     @property
     def names(self) -> str:
-        """What `inherited_names` reads in the successor that inherits them, in the order of `all`."""
+        """The names for a successor that inherits them, in the order of `all`; see `inherited_names`."""
         return ":".join(self.role(listener).value for listener in self.all)
 
 
 class Tcp6Socket(sock.TCP6Socket):  # type: ignore[misc]
-    """One for [::] takes IPv4 too, whatever the system's default is (net.ipv6.bindv6only)."""
+    """A listener on [::] accepts IPv4 too, whatever the system's default (net.ipv6.bindv6only)."""
 
     def set_options(self, sock: socket.socket, bound: bool = False) -> Any:
         if not bound:
@@ -101,29 +101,29 @@ class Tcp6Socket(sock.TCP6Socket):  # type: ignore[misc]
 
 
 def permissions(settings: Settings) -> Permissions:
-    """Those of unix sockets that clients connect to."""
+    """Permissions of unix sockets for clients."""
     account = owner(settings)
     return Permissions(settings.socket_mode, *account, account)
 
 
 def control_permissions(settings: Settings) -> Permissions:
-    """Those of the socket for commands: whoever starts the gateway may send them, and the group that is named."""
+    """Permissions of the command socket: for the account that starts the gateway, and for `admin_group`."""
     gid = grp.getgrnam(settings.admin_group).gr_gid if settings.admin_group else os.getegid()
     return Permissions(0o660 if settings.admin_group else 0o600, os.geteuid(), gid, None)
 
 
 def inherited() -> bool:
-    """Whether sockets came with the process: from systemd, or from the master this one upgrades."""
+    """Whether the process inherited sockets, from systemd or from the master that it upgrades."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) or DESCRIPTORS_VARIABLE in os.environ
 
 
 def inherited_names() -> list[str]:
-    """Names of the inherited sockets, in their order: FileDescriptorName= of a systemd unit."""
+    """Names of the inherited sockets in order: FileDescriptorName= of a systemd unit."""
     return os.environ.get("LISTEN_FDNAMES", "").split(":") if inherited() else []
 
 
 def adopt(listeners: Sequence[Any], names: Sequence[str], settings: Settings) -> Listeners:
-    """Inherited listeners by their names; the admin's also by its address. Those without a known name are the front."""
+    """Inherited listeners by name, the admin's also by its address. Those without a known name are for clients."""
     roles = {role.value: role for role in Role}
     found: dict[Role, list[Any]] = {role: [] for role in Role}
     for listener, name in zip(listeners, names if len(names) == len(listeners) else [""] * len(listeners), strict=True):
@@ -138,7 +138,7 @@ def adopt(listeners: Sequence[Any], names: Sequence[str], settings: Settings) ->
 
 
 def check(addresses: Iterable[Address], settings: Settings) -> None:
-    """Find out whether these can be bound. Raises SettingsError with a line for each that cannot."""
+    """Check whether addresses can be bound. Raises SettingsError with a line for each that cannot."""
     mistakes = []
     for address in addresses:
         try:
@@ -150,7 +150,7 @@ def check(addresses: Iterable[Address], settings: Settings) -> None:
 
 
 def mistake(address: Address, problem: OSError) -> str:
-    """Why an address cannot be had, with the mend."""
+    """Why an address cannot be bound, with the fix."""
     return f"cannot listen on {address}: {_FIXES.get(problem.errno or 0) or problem.strerror}"
 
 
@@ -167,7 +167,7 @@ def _probe(address: Address, settings: Settings) -> None:
 
 
 def added(settings: Settings, listeners: Listeners) -> list[Address]:
-    """Addresses of the settings that none of these listeners has."""
+    """Addresses of the settings without a listener."""
     front = settings.bind + settings.bind_plain
     bound = _match(front, listeners.clients)
     missing = [address for address, listener in zip(front, bound, strict=True) if listener is None]
@@ -180,16 +180,16 @@ def added(settings: Settings, listeners: Listeners) -> list[Address]:
 
 
 Bind = Callable[[Address, Permissions], Any]
-"""Makes a listener, or gives None when it cannot."""
+"""Makes a listener, or returns None if that fails."""
 
 Adjust = Callable[[Any, Permissions], None]
 """Gives a listener that stays the permissions of the settings."""
 
 
 def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, activated: bool) -> Listeners:
-    """Those of clients and the admin address for the settings, keeping those that are open already.
+    """The listeners of clients and the admin address for the settings, keeping those already open.
 
-    With socket activation (`activated`) systemd's sockets are the front, whatever `bind` says.
+    With socket activation (`activated`) systemd's sockets are the clients', whatever `bind` says.
     """
     allowed = permissions(settings)
     admin = before.one(Role.ADMIN)
@@ -214,8 +214,8 @@ def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, 
 
 
 def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adjust: Adjust) -> Any:
-    """The socket for commands, beside those that were placed: the one from before if it can stay; None if there is to
-    be none. Raises OSError."""
+    """The command socket to go with the placed listeners: the present one if it can stay, or None if the settings
+    want none. Raises OSError."""
     if settings.admin_socket == "off":
         return None
     path = settings.admin_socket
@@ -248,7 +248,7 @@ def bound(address: Address, allowed: Permissions, config: Any, log: Any) -> Any:
 
 
 def close(listener: Any, account: tuple[int, int] | None) -> None:
-    """Listen there no longer. Raises OSError when the file of a unix socket cannot be removed."""
+    """Close a listener. Raises OSError when the file of a unix socket cannot be removed."""
     try:
         if isinstance(listener.getsockname(), str):
             unixsockets.remove(listener, account)
@@ -261,10 +261,10 @@ def _serves(listener: Any, address: Address) -> bool:
 
 
 def _match(addresses: Sequence[Address], listeners: Sequence[Any]) -> list[Any]:
-    """For each address the listener that has it, or None.
+    """The listener of each address, or None.
 
-    Port 0 stands for whichever port the kernel chose: that of a listener made for port 0, or of an inherited one,
-    whose making is not known here.
+    Port 0 matches whichever port the kernel chose: of a listener made for port 0, or of an inherited one, whose
+    original address is unknown.
     """
     free = list(listeners)
     found: list[Any] = [None] * len(addresses)
@@ -299,7 +299,7 @@ def _on_any_port(listener: Any, address: Address) -> bool:
 
 
 def renumber(listeners: Sequence[Any], first: int) -> None:
-    """Give the listeners consecutive descriptor numbers from `first`, as socket activation wants them at an exec."""
+    """Give the listeners consecutive descriptor numbers from `first`, as socket activation requires at an exec."""
     copies = [os.dup(listener.fileno()) for listener in listeners]
     top = first + len(copies)
     while any(first <= copy < top for copy in copies):

@@ -1,8 +1,8 @@
-"""Access log and error log: opened by the master, which has the rights, and handed to workers as descriptors.
+"""Access log and error log: opened by the master, which has the rights, and passed to workers as descriptors.
 
-A worker never opens a log by its name: it begins with the descriptors that it inherits, and the master sends it others
-after a rotation (USR1) and at a reload. So it matters to neither log who owns the file, or who may enter its
-directory, and a log that cannot be opened anew is the old one.
+A worker never opens a log by name: it starts with inherited descriptors, and the master sends it new ones after a
+rotation (USR1) and at a reload. So neither the owner of the file nor the permissions of its directory matter to
+workers, and if a log cannot be reopened the old one stays in use.
 """
 
 import errno
@@ -19,20 +19,19 @@ from proxy.settings.values.places import Place, place_of
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY
 _MODE = 0o640
-_TRIES = 3  # for a file that is removed between the look at it and its opening
+_TRIES = 3  # if a file is removed while it is being opened
 
 
 @dataclass(frozen=True, slots=True)
 class LogFiles:
-    """Open log files, as descriptors that are closed with `close`; `access` is None for one that is off."""
+    """Open log files, as descriptors that `close` closes; `access` is None if that log is off."""
 
     access: int | None
     error: int
 
     @classmethod
     def open(cls, settings: Settings) -> "LogFiles":
-        """Those of the settings, made if they are not there. Raises SettingsError with a line for each that cannot
-        be."""
+        """Open the files of the settings, creating missing ones. Raises SettingsError with a line for each failure."""
         files, problems = _opened(settings, (None, None))
         if problems:
             for file in files:
@@ -42,7 +41,7 @@ class LogFiles:
         return cls(*files)  # type: ignore[arg-type]
 
     def reopened(self, settings: Settings) -> "tuple[LogFiles, list[str]]":
-        """The files that have those names now, and what is wrong with those that stay the ones from before."""
+        """The files that now have those names, and a line for each that could not be reopened."""
         files, problems = _opened(settings, (self.access, self.error))
         return LogFiles(*files), problems  # type: ignore[arg-type]
 
@@ -53,7 +52,7 @@ class LogFiles:
 
 
 class Channel:
-    """The way on which one worker is sent log files. Made in the master before the fork, with an end for each."""
+    """The socket pair by which the master sends one worker log files. Made before the fork."""
 
     def __init__(self) -> None:
         self._master, self._worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -71,14 +70,14 @@ class Channel:
         self._worker.close()
 
     def send(self, files: LogFiles) -> None:
-        """In the master. Raises OSError when the worker takes none."""
+        """In the master. Raises OSError if the worker does not receive."""
         descriptors = [files.error, *([] if files.access is None else [files.access])]
         socket.send_fds(self._master, [bytes(len(descriptors))], descriptors)
 
     def receive(self) -> LogFiles | None:
-        """In the worker: the newest files that were sent, or None if none were.
+        """In the worker: the newest files that were sent, or None.
 
-        Raises OSError when this process has no descriptors left for them.
+        Raises OSError when this process is out of descriptors.
         """
         newest = None
         while True:
@@ -99,7 +98,7 @@ class Channel:
 
 
 def _opened(settings: Settings, before: tuple[int | None, int | None]) -> tuple[list[int | None], list[str]]:
-    """Access log and error log; one that cannot be opened is that from `before`, and is told of."""
+    """Access log and error log, and a line for each that could not be opened and is the one from `before`."""
     files: list[int | None] = []
     problems = []
     for flag, path, standard, old in (
@@ -115,7 +114,7 @@ def _opened(settings: Settings, before: tuple[int | None, int | None]) -> tuple[
 
 
 def _open(path: str, account: tuple[int, int]) -> int:
-    """A log, made for the workers' account if it is not there. Raises OSError; for a pipe that nobody reads too."""
+    """A log, created for the workers' account if missing. Raises OSError, also for a pipe without a reader."""
     with place_of(Path(path).absolute()) as place:
         for _ in range(_TRIES):
             try:
@@ -126,27 +125,27 @@ def _open(path: str, account: tuple[int, int]) -> int:
                 return _found(place, account[0])
             except FileNotFoundError:
                 pass
-    raise FileNotFoundError(None, "removed again and again", path)
+    raise FileNotFoundError(None, "removed repeatedly while opening", path)
 
 
 def _made(place: Place, account: tuple[int, int]) -> int:
     file = place.open(_APPEND | os.O_CREAT | os.O_EXCL, _MODE)
     if os.geteuid() == 0:
-        with suppress(OSError):  # it may be written to all the same
+        with suppress(OSError):  # it can be written to anyway
             os.fchown(file, *account)
     return file
 
 
 def _found(place: Place, uid: int) -> int:
-    """What stands there, if it cannot be another file that somebody has put in the log's place."""
-    file = place.open(_APPEND | os.O_NONBLOCK)  # or the open would wait for a pipe's reader
+    """The existing file, unless another account may have put it in the log's place."""
+    file = place.open(_APPEND | os.O_NONBLOCK)  # or opening a pipe would wait for its reader
     facts = os.fstat(file)
     problem = ""
     if stat.S_ISREG(facts.st_mode) and not place.ours:
         if facts.st_nlink != 1:
-            problem = "it has another name elsewhere (a hard link), in a directory that others can write to"
+            problem = "it has another hard link, in a directory that other accounts can write to"
         elif facts.st_uid not in (0, os.geteuid(), uid):
-            problem = "it belongs to another account, in a directory that others can write to"
+            problem = "it belongs to another account, in a directory that other accounts can write to"
     if problem:
         os.close(file)
         raise PermissionError(None, problem)

@@ -19,7 +19,7 @@ class MasterPidFile:
         self._file: PidFile | None = None
 
     def write(self, settings: Settings, *, upgrading: bool) -> None:
-        """At the start; with `upgrading` beside that of the master that still serves. Raises SettingsError."""
+        """At the start; with `upgrading`, next to that of the master still serving. Raises SettingsError."""
         path = settings.pidfile
         if path is None:
             return
@@ -29,7 +29,7 @@ class MasterPidFile:
             raise SettingsError([f"--pidfile {path}: cannot be written: {problem.strerror}"]) from None
 
     def move(self, settings: Settings, log: Any) -> None:
-        """To where these settings have it; a fault is logged."""
+        """Move the file to where these settings have it; a failure is logged."""
         self.remove()
         path = settings.pidfile
         if path is not None:
@@ -39,22 +39,24 @@ class MasterPidFile:
                 log.warning("pid file %s not written: %s", path, problem)
 
     def remove(self) -> None:
-        """Raises nothing."""
+        """Remove the file. Raises nothing."""
         if self._file is not None:
             self._file.remove()
             self._file = None
 
 
 class PidFile:
-    """A file that this process has written; it is replaced in one step, and only its own content is removed."""
+    """A file that this process has written: replaced atomically, and removed only while it names this process."""
 
     def __init__(self, path: Path) -> None:
-        """Write it. Raises RuntimeError when a process that lives is named there, and OSError."""
+        """Write the file. Raises RuntimeError if it names a process that lives, and OSError."""
         self._path = path
         with place_of(path) as place:
             other = _read(place)
             if other not in (0, os.getpid()) and _lives(other):
-                raise RuntimeError(f"Already running on PID {other} (or pid file '{path}' is stale)")
+                raise RuntimeError(
+                    f"pid file {path}: process {other} is running; stop it, or remove the file if it is stale"
+                )
             draft = Place(place.directory, f".{place.name}.{secrets.token_hex(8)}", place.ours)
             file = draft.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
@@ -75,7 +77,7 @@ class PidFile:
 
 
 def _read(place: Place) -> int:
-    """The process id that is there, or 0."""
+    """The process id in the file, or 0."""
     try:
         file = place.open(os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:

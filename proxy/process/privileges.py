@@ -22,7 +22,7 @@ def owner(settings: Settings) -> tuple[int, int]:
 
 @contextmanager
 def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Have another account's rights to files for a moment; one's own where only root could change."""
+    """Take on another account's rights to files for the block; without root this process keeps its own."""
     if os.geteuid() != 0 or (uid, gid) == (0, os.getegid()):
         yield
         return

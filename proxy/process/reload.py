@@ -1,4 +1,4 @@
-"""The master's side of a reload: read, check, adopt; what it cannot reach is said."""
+"""The master's side of a reload: read, check and adopt new settings; changes that need a restart are logged."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from proxy.settings import Reload, Settings, SettingsError, table
 
 
 class ReloadRequests:
-    """Reloads that commands ask for through the runtime overrides, since workers may not be allowed to send SIGHUP."""
+    """Reloads requested by commands through the runtime overrides, since workers may lack the right to send SIGHUP."""
 
     def __init__(self, overrides: OverrideRecord) -> None:
         self._overrides = overrides
         self._noticed = 0
 
     def arrived(self) -> bool:
-        """Whether one came that was not seen before."""
+        """Whether a new one has arrived."""
         state = self._overrides.get()
         if state.reloads_asked == state.reloads_done or state.reloads_asked == self._noticed:
             return False
@@ -27,7 +27,7 @@ class ReloadRequests:
         return True
 
     def answer(self, mistakes: list[str], log: Any) -> None:
-        """Tell the command how its reload ended."""
+        """Record the result for the command that waits for it."""
         try:
             self._overrides.change(lambda overrides: overrides.reloaded(mistakes))
         except (OverridesBusy, ValueError) as problem:
@@ -35,9 +35,9 @@ class ReloadRequests:
 
 
 def adopt_new_settings(gateway: Gateway, requests: ReloadRequests, pid_file: MasterPidFile, *, activated: bool) -> bool:
-    """Check the new settings and have the gateway run with them; False, with nothing changed, if they are refused.
+    """Check the new settings and have the gateway run with them; False, with nothing changed, if they are invalid.
 
-    With socket activation (`activated`) addresses are systemd's to open.
+    With socket activation (`activated`) systemd opens the addresses.
     """
     old = gateway.settings
     checked = _checked(gateway, requests, activated=activated)
@@ -58,7 +58,7 @@ def adopt_new_settings(gateway: Gateway, requests: ReloadRequests, pid_file: Mas
 
 
 def needs_new_workers(old: Settings, new: Settings) -> bool:
-    """Whether something has changed that a worker cannot change while it runs."""
+    """Whether a setting has changed that a running worker cannot apply."""
     return _fixed(old) != _fixed(new)
 
 

@@ -1,10 +1,10 @@
-"""Where a gateway that runs takes commands: a unix socket that the command line finds without being told.
+"""The command sockets of running gateways, where the command line finds them.
 
     DIRECTORY/127.0.0.1:9180.sock      of the gateway with that admin address, else with that first `bind` address
 
 The directory is $RUNTIME_DIRECTORY where systemd has made one (RuntimeDirectory=), /run/aragora-proxy for root, else
-`aragora-proxy` in $XDG_RUNTIME_DIR, else /tmp/aragora-proxy-UID, which nobody else may enter. Whoever may connect to
-the socket may command.
+`aragora-proxy` in $XDG_RUNTIME_DIR, else /tmp/aragora-proxy-UID, which is closed to other accounts. Any account that
+may connect to the socket may send commands.
 """
 
 import os
@@ -18,11 +18,11 @@ from proxy.settings import Address
 _NAME = "aragora-proxy"
 _SYSTEM = Path("/run") / _NAME
 _SUFFIX = ".sock"
-_UNIX = "unix-"  # begins the names of those whose address is a unix socket itself
+_UNIX = "unix-"  # prefix for gateways whose address is itself a unix socket
 
 
 def directories() -> Iterator[Path]:
-    """Where this account's gateways have their sockets, the first one for those that are started now."""
+    """The directories of this account's gateways; a gateway that starts uses the first."""
     made = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if made:
         yield Path(made)
@@ -35,17 +35,17 @@ def directories() -> Iterator[Path]:
 
 
 def make_directory() -> Path:
-    """The directory for a gateway of this account. Raises OSError when it cannot be made, or is somebody else's."""
+    """The directory for a gateway of this account. Raises OSError if it cannot be made or is another account's."""
     directory = next(directories())
     mode = 0o755 if directory == _SYSTEM else 0o700
     directory.mkdir(mode, exist_ok=True)
     if not _trustworthy(directory):
-        raise PermissionError(None, "it belongs to another account, or others can write to it", str(directory))
+        raise PermissionError(None, "it belongs to another account, or other accounts can write to it", str(directory))
     return directory
 
 
 def sockets() -> list[Path]:
-    """The sockets in the directories where gateways that this account may command have theirs."""
+    """The sockets of gateways to which this account may send commands."""
     places = dict.fromkeys([*directories(), _SYSTEM])
     return sorted(
         path for place in places if _trustworthy(place) for path in place.glob(f"*{_SUFFIX}") if path.is_socket()
@@ -53,7 +53,7 @@ def sockets() -> list[Path]:
 
 
 def _trustworthy(directory: Path) -> bool:
-    """Whether nobody but root and this account can have put something there; what is in /run is as root wants it."""
+    """Whether only root and this account can write there; /run is root's."""
     try:
         facts = directory.lstat()
     except OSError:
@@ -64,12 +64,12 @@ def _trustworthy(directory: Path) -> bool:
 
 
 def choice(path: Path) -> str:
-    """What to call the gateway with this socket on the command line."""
+    """The command line's name for the gateway with this socket."""
     return f"unix:{path}" if path.name.startswith(_UNIX) else path.name.removesuffix(_SUFFIX)
 
 
 def file_name(address: Address) -> str:
-    """The socket's name for the gateway with this address."""
+    """The file name of the socket of the gateway with this address."""
     if not address.path:
         return f"{address}{_SUFFIX}"
     return f"{_UNIX}{sha256(address.path.encode()).hexdigest()[:12]}{_SUFFIX}"

@@ -1,7 +1,7 @@
-"""The directory of what outlives the process: made by the master, and the workers' own.
+"""The state directory: made by the master, owned by the workers.
 
-A master that is root makes it and gives it away while it is root's alone. From then on it belongs to others: the master
-looks at what is in it with the workers' rights (`acting_as`), and gives away nothing that it finds there.
+A root master creates it and changes its owner while only root can write to it. After that the master accesses it only
+with the workers' rights (`acting_as`), and changes the owner of nothing it finds there.
 """
 
 import os
@@ -16,11 +16,11 @@ from proxy.settings import Settings, SettingsError
 from proxy.settings.values.places import Place, place_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_NOT_OURS = "lost+found"  # that of a file system's own check
+_NOT_OURS = "lost+found"  # created by file systems for their own checks
 
 
 def prepare_state(settings: Settings) -> None:
-    """Make the state directory, the workers' own, and see that they can change all that is in it. Raises
+    """Create the state directory for the workers, and check that they can change everything in it. Raises
     SettingsError."""
     directory = settings.state_dir
     if directory is None:
@@ -34,8 +34,8 @@ def prepare_state(settings: Settings) -> None:
         raise SettingsError([f"--state-dir {directory}: cannot be made: {error.strerror}"]) from None
     if foreign is not None:
         name = settings.user or _name(account[0])
-        problem = f"{foreign} cannot be changed by {name}, as whom the workers run"
-        raise SettingsError([f"--state-dir {directory}: {problem}; give it to them: chown -R {name}: {directory}"])
+        problem = f"{foreign} cannot be changed by {name}, the account that workers run as"
+        raise SettingsError([f"--state-dir {directory}: {problem}; run: chown -R {name}: {directory}"])
 
 
 def _make(directory: Path, account: tuple[int, int]) -> None:
@@ -49,7 +49,7 @@ def _make(directory: Path, account: tuple[int, int]) -> None:
 
 
 def _give(place: Place, account: tuple[int, int]) -> None:
-    """Give the workers a directory that is root's alone, with what is in it."""
+    """Give the workers a directory that only root can write to, with its content."""
     file = place.open(_DIRECTORY)
     try:
         facts = os.fstat(file)
@@ -65,12 +65,12 @@ def _give(place: Place, account: tuple[int, int]) -> None:
 
 
 def _out_of_reach(directory: Path) -> Iterator[Path]:
-    """What of it this account cannot read or replace."""
+    """What in it this account cannot read or replace."""
     effective = os.access in os.supports_effective_ids
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=effective):
         yield directory
     for place, directories, files in os.walk(directory):
-        # Files are replaced, not changed.
+        # Files are replaced, never changed in place.
         for names, needed in ((directories, os.R_OK | os.W_OK | os.X_OK), (files, os.R_OK)):
             for path in (Path(place, name) for name in names if name != _NOT_OURS):
                 if not path.is_symlink() and not os.access(path, needed, effective_ids=effective):

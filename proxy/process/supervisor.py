@@ -75,7 +75,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self._pid_file = MasterPidFile()
         self._reloads = ReloadRequests(app.shared.overrides)
         super().__init__(app)
-        # sys.argv names __main__.py; run as a script that could not import its package from a clone.
+        # sys.argv has the path of __main__.py, which as a script could not import its package from a clone.
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
 
     def setup(self, app: Gateway) -> None:
@@ -87,7 +87,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         try:
             super().run()
         finally:
-            self._pid_file.remove()  # workers come by here too; the file does not name them
+            self._pid_file.remove()  # also called in workers, which the file does not name
 
     def write_pidfile(self) -> None:
         """At the start. Raises SettingsError."""
@@ -127,7 +127,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         return signals
 
     def murder_workers(self) -> None:
-        """gunicorn's turn of each second: the certificates' files are looked at in it too."""
+        """Called by gunicorn once a second: also checks the certificate files for changes."""
         super().murder_workers()
         self.app.refresh_certificates()
 
@@ -137,7 +137,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         super().kill_worker(pid, sig)
 
     def spawn_worker(self) -> Any:
-        """Fork with signals blocked until the worker has its own handlers, or those of the master would eat them."""
+        """Fork with signals blocked until the worker has its own handlers, or those of the master would take them."""
         signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         try:
             pid = super().spawn_worker()
@@ -147,9 +147,9 @@ class Supervisor(Arbiter):  # type: ignore[misc]
             signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
     def reexec(self) -> None:
-        """Start a successor; one that cannot be started leaves everything as it is.
+        """Start a successor; if that fails nothing changes.
 
-        gunicorn takes a failed exec for a failure of the master, and ends the workers from the process it has forked.
+        gunicorn treats a failed exec as a failure of the master, and ends the workers from the forked process.
         """
         try:
             super().reexec()
@@ -159,12 +159,12 @@ class Supervisor(Arbiter):  # type: ignore[misc]
                 os._exit(1)
 
     def handle_ttin(self) -> None:
-        """One worker more, up to the number a setting may ask for."""
+        """One worker more, up to the largest number that can be configured."""
         if self.num_workers < MAX_WORKERS:
             super().handle_ttin()
 
     def handle_usr1(self) -> None:
-        """Reopen logs, here, where the rights are; workers are sent what was opened."""
+        """Reopen the logs here, where the rights are, and send them to the workers."""
         logs, problems = self.app.shared.logs.reopened(self.app.settings)
         self.app.write_to(logs)
         for problem in problems:
@@ -180,7 +180,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
                 self.log.warning("worker %d takes no new log files: %s; it writes to its old ones", pid, problem)
 
     def stop(self, graceful: bool = True) -> None:
-        """End the workers; they tell their WebSockets whether a successor of this master serves on."""
+        """End the workers; their WebSockets' close code depends on whether a successor of this master serves."""
         if not self.reexec_pid:
             self.app.shared.board.stop()
         if self.LISTENERS and self.reexec_pid == self.master_pid == 0:

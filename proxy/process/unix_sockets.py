@@ -1,7 +1,7 @@
-"""Unix sockets that listen: made, changed and removed with no more rights than their directory allows.
+"""Listening unix sockets: created, changed and removed with no more rights than their directory allows.
 
-In a directory where root alone can put something a master that is root does this itself. Anywhere else it acts as the
-workers' account meanwhile: whatever is put in the socket's place by then, nothing is gained by it.
+In a directory that only root can write to, a root master does this itself. Elsewhere it acts as the workers' account
+meanwhile, so that replacing the socket gains nothing.
 """
 
 import errno
@@ -21,9 +21,9 @@ from proxy.settings.values.places import Place, place_of
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Whose a socket's file is, and who may connect.
+    """Owner and mode of a socket's file.
 
-    `account` are user and group of the workers, who make it where others than root can write; without it nobody does.
+    `account`: user and group of the workers, as whom it is created where others than root can write; None forbids that.
     """
 
     mode: int
@@ -33,7 +33,7 @@ class Permissions:
 
 
 class UnixSocket(sock.UnixSocket):  # type: ignore[misc]
-    """gunicorn's, without its way of opening, removing and giving away whatever has the path."""
+    """gunicorn's, but it never opens, removes or changes the owner of whatever else has the path."""
 
     def __init__(self, path: str, config: Any, log: Any, permissions: Permissions) -> None:
         self._permissions = permissions
@@ -41,17 +41,17 @@ class UnixSocket(sock.UnixSocket):  # type: ignore[misc]
         self.identity = identity(path)
 
     def bind(self, sock: socket.socket) -> None:
-        """Called while it is made. Raises OSError."""
+        """Called by the constructor. Raises OSError."""
         try:
             with _rights(self.cfg_addr, self._permissions.account) as place:
                 self._bind(sock, place)
         except OSError:
-            sock.close()  # which gunicorn leaves open
+            sock.close()  # gunicorn leaves it open
             raise
 
     def _bind(self, sock: socket.socket, place: Place) -> None:
         found = place.facts()
-        if found is not None and stat.S_ISSOCK(found.st_mode):  # left behind: nobody serves it
+        if found is not None and stat.S_ISSOCK(found.st_mode):  # left behind by a process that ended
             os.unlink(place.name, dir_fd=place.directory)
         umask = os.umask(0o777 & ~self._permissions.mode)
         try:
@@ -62,15 +62,15 @@ class UnixSocket(sock.UnixSocket):  # type: ignore[misc]
 
 
 def probe(path: str, account: tuple[int, int] | None, patience: float) -> None:
-    """Find out whether a socket can be made there; `patience`: seconds for one that is there to answer.
+    """Check whether a socket can be created; `patience`: seconds for an existing one to accept.
 
-    Raises OSError: FileExistsError for what is no socket, EADDRINUSE for one that somebody serves.
+    Raises OSError: FileExistsError if there is no socket but another file, EADDRINUSE if it is served.
     """
     with _rights(path, account) as place:
         found = place.facts()
         if found is not None and not stat.S_ISSOCK(found.st_mode):
             raise FileExistsError(errno.EEXIST, "not a socket")
-        # The ids in effect where the system can tell; elsewhere nobody acts as another.
+        # The effective ids, where the system supports that; elsewhere there is no acting as another account.
         effective = os.access in os.supports_effective_ids
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.directory, effective_ids=effective):
             raise PermissionError(errno.EACCES, "directory not writable")
@@ -79,12 +79,12 @@ def probe(path: str, account: tuple[int, int] | None, patience: float) -> None:
         try:
             client.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
-            return  # nothing there, or left behind by a process that died
+            return  # none, or left behind by a process that ended
     raise OSError(errno.EADDRINUSE, "in use")
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """What tells the file at a path from any other, or None if there is none."""
+    """The identity of the file at a path, or None if there is none."""
     try:
         facts = os.lstat(path)
     except OSError:
@@ -93,13 +93,13 @@ def identity(path: str) -> tuple[int, int] | None:
 
 
 def is_lost(listener: Any) -> bool:
-    """Whether nobody can reach this listener any more: its file was removed, or another has its path."""
+    """Whether a listener is unreachable: its file was removed or replaced."""
     path = listener.getsockname()
     return isinstance(path, str) and not path.startswith("\0") and identity(path) != listener.identity
 
 
 def adjust(listener: Any, permissions: Permissions) -> None:
-    """Give the file of a socket that is there already the permissions of these settings. Raises OSError."""
+    """Give the file of an existing socket the permissions of the settings. Raises OSError."""
     with _rights(listener.getsockname(), permissions.account) as place:
         found = place.facts()
         if found is not None and stat.S_IMODE(found.st_mode) != permissions.mode:
@@ -108,7 +108,7 @@ def adjust(listener: Any, permissions: Permissions) -> None:
 
 
 def remove(listener: Any, account: tuple[int, int] | None) -> None:
-    """Remove the file of a socket that is to listen no longer, if it is still the socket's. Raises OSError."""
+    """Remove the file of a socket, if it is still the socket's. Raises OSError."""
     if not is_lost(listener):
         with _rights(listener.getsockname(), account) as place:
             os.unlink(place.name, dir_fd=place.directory)
@@ -125,6 +125,6 @@ def _give(place: Place, permissions: Permissions) -> None:
 def _rights(path: str, account: tuple[int, int] | None) -> Iterator[Place]:
     with place_of(path) as place:
         if not place.ours and account is None:
-            raise PermissionError(None, "others than root can write to its directory", path)
+            raise PermissionError(None, "accounts other than root can write to its directory", path)
         with nullcontext() if place.ours or account is None else acting_as(*account):
             yield place

@@ -48,13 +48,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
     seat: Seat
     log: Any
 
-    # Signals. Their handlers are set before the loop runs, and only leave a note; the loop acts on it.
+    # Signals. Their handlers are set before the loop runs, and only leave a note for it.
 
     def init_signals(self) -> None:
         super().init_signals()
         self._noted: set[int] = set()
         signal.signal(signal.SIGHUP, self._note)
-        # The base class' wake-up descriptor would fill up: here the loop itself notices signals.
+        # The base class's wake-up descriptor would fill up: here the loop itself handles signals.
         signal.set_wakeup_fd(-1)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -87,7 +87,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._take_logs()
         if signal.SIGHUP in self._noted:
             self._reload()
-        if not self.alive:  # TERM came before the loop listened
+        if not self.alive:  # TERM came before the loop ran
             self._begin_drain()
 
     # Wiring.
@@ -182,7 +182,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """Once a second."""
         self.notify()
         if self.ppid != os.getppid():
-            self.log.info("the master is gone, draining")
+            self.log.info("the master has ended; draining")
             self._begin_drain()
         self._certificates.install()
         self._context.deadlines.sweep()
@@ -194,7 +194,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _reload(self) -> None:
         """Swap to the settings that the master checked, and the runtime overrides in force.
 
-        Exchanges and tunnels under way keep what they began with.
+        Exchanges and tunnels in flight keep what they started with.
         """
         overrides = self.shared.overrides.get()
         self._settings = settings = self.shared.config.get() or self._settings
@@ -210,7 +210,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._frontends.serve(self._tables)
         self._upstreams.commit(self._tables)
         counters = self._context.counters
-        counters.see_peers(self._upstreams.snapshots(self._tables))  # before the version: those that wait for it read
+        counters.see_peers(self._upstreams.snapshots(self._tables))  # before the version, which commands wait for
         counters.gauge(Gauge.OVERRIDES, overrides.version)
         counters.reloaded()
 

@@ -1,4 +1,4 @@
-// Two charts over time, drawn anew with each reading: layers that add up, and lines.
+// Two charts over time, redrawn with each reading: stacked layers, and lines.
 
 import { el, mark, svg, sync, write } from "./dom.js";
 
@@ -9,7 +9,7 @@ const TOP = 10;
 const BOTTOM = 22;
 
 // `series`: [{name, kind, value(point)}]; `stacked`: layers, the first at the bottom; `text(value)`: a tick's label.
-// The upright axis is the `scale`: from a highest value it makes levels with ticks and where a value stands, 0 to 1.
+// `scale` makes the vertical axis: from the highest value, the levels of ticks and the place of a value, 0 to 1.
 export class Chart {
   constructor(plot, legend, series, { stacked, text, scale, what }) {
     Object.assign(this, { plot, legend, series, stacked, text, scale, what, points: [], hover: null });
@@ -76,7 +76,7 @@ export class Chart {
         below[index] += series.value(one) ?? 0;
         return `${x(one.time)} ${y(below[index])}`;
       });
-      // The first layer is the ground with its outline; what lies upon it is seldom thick enough for one.
+      // Only the first layer has an outline; those above are seldom thick enough for one.
       return svg("g", { class: series.kind },
         svg("path", { class: number ? "band" : "area", d: `M${line.join("L")}L${base.reverse().join("L")}Z` }),
         number ? null : svg("path", { class: "line", d: `M${line.join("L")}` }));
@@ -112,7 +112,7 @@ export class Chart {
   }
 }
 
-// From 0 to the next number that reads well: 1, 2 or 5 times a power of ten.
+// From 0 to the next round number: 1, 2 or 5 times a power of ten.
 export const linear = (least) => (highest) => {
   const value = Math.max(least, highest);
   const power = 10 ** Math.floor(Math.log10(value));
@@ -120,7 +120,7 @@ export const linear = (least) => (highest) => {
   return { levels: [0, top / 2, top], place: (one) => one / top };
 };
 
-// Powers of ten, so that what most wait and what a few wait can both be read.
+// Powers of ten, so that the usual latency and the worst are both readable.
 export const logarithmic = (lowest) => (highest) => {
   const powers = Math.max(2, Math.ceil(Math.log10(Math.max(highest, lowest) / lowest) - 0.001));
   return {

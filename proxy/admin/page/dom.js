@@ -1,4 +1,4 @@
-// Elements from data. Text only ever becomes text: nothing here reads markup.
+// Elements from data. Text is inserted as text only: nothing here parses markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -21,7 +21,7 @@ function filled(element, attributes, children) {
   return element;
 }
 
-// Write only what differs: what stays keeps its focus and its selection.
+// Writes only what differs, so that unchanged elements keep focus and selection.
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -30,8 +30,8 @@ export function mark(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-// Children of `parent` for `items`: each is made once for its key, moved only when the order changes, then updated.
-// Items of one key, such as WebSockets that a client opened in the same millisecond, are numbered.
+// Keeps children of `parent` for `items`: each is made once per key, moved only when the order changes, then updated.
+// Items with the same key, such as WebSockets that one client opened in the same millisecond, are numbered.
 export function sync(parent, items, key, make, update) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   const times = new Map();
@@ -54,7 +54,7 @@ export function sync(parent, items, key, make, update) {
   for (const child of known.values()) child.remove();
 }
 
-// Show `element` and hide the words that stand for its emptiness, or the other way round.
+// Shows `element` and hides its placeholder, or the other way round.
 export function either(element, empty, full) {
   element.hidden = !full;
   empty.hidden = full;

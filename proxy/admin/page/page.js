@@ -1,8 +1,8 @@
-// The page: asks for a reading a second, keeps the last three minutes, sends commands.
+// The page: fetches a reading every second, keeps the last three minutes, sends commands.
 
 import { Chart, SPAN, linear, logarithmic } from "./charts.js";
 import { $, mark, write } from "./dom.js";
-import { bytes, count, duration, perSecond, point, share } from "./figures.js";
+import { bytes, count, duration, perSecond, point, share } from "./statistics.js";
 import { certificates, failures, requests, routes, tunnels, workers } from "./tables.js";
 
 const PERIOD = 1000; // milliseconds between readings
@@ -11,43 +11,43 @@ let readings = [];
 let points = [];
 
 const traffic = new Chart($("traffic"), $("traffic-legend"), [
-  { name: "answered", kind: "good", value: (one) => one.good },
-  { name: "refused (4xx)", kind: "refused", value: (one) => one.refused },
-  { name: "failed (5xx)", kind: "failed", value: (one) => one.failed },
-], { stacked: true, text: perSecond, scale: linear(5), what: "Requests a second" });
+  { name: "ok (2xx, 3xx)", kind: "good", value: (one) => one.good },
+  { name: "client errors (4xx)", kind: "refused", value: (one) => one.refused },
+  { name: "server errors (5xx)", kind: "failed", value: (one) => one.failed },
+], { stacked: true, text: perSecond, scale: linear(5), what: "Requests per second" });
 const latency = new Chart($("latency"), $("latency-legend"), [
   { name: "p50", kind: "p50", value: (one) => one.p50 },
   { name: "p95", kind: "p95", value: (one) => one.p95 },
   { name: "p99", kind: "p99", value: (one) => one.p99 },
 ], { stacked: false, text: duration, scale: logarithmic(0.001), what: "Latency" });
 
-// Asking.
+// Requests.
 
 class Refusal extends Error {}
 
-const WHERE = "python -m proxy token prints it on the gateway's machine; where admin_token_file is set, it is that file's "
-  + "content. It stays in this tab.";
+const WHERE = "Run python -m proxy token on the gateway's machine to print it; if admin_token_file is set, it is in "
+  + "that file. It stays in this tab.";
 
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
   if (answer.status === 401) {
-    if (!(await askToken(token !== null))) throw new Refusal("commands need the gateway's token");
+    if (!(await askToken(token !== null))) throw new Refusal("commands require the gateway's token");
     return ask(path, options);
   }
   const document = await answer.json();
-  if (!answer.ok) throw new Refusal(document.error ?? `answered with ${answer.status}`);
+  if (!answer.ok) throw new Refusal(document.error ?? `the gateway responded with ${answer.status}`);
   if (document.private === false && token !== null && sessionStorage.getItem(TOKEN) === token) {
-    sessionStorage.removeItem(TOKEN);  // also when the gateway has started anew and made another
-    tell("That is not the token of this gateway.", "bad");
+    sessionStorage.removeItem(TOKEN);  // also when the gateway was restarted and generated another
+    tell("This is not the gateway's token.", "bad");
   }
   return document;
 }
 
-// Resolves to whether a token was given.
+// Resolves to whether a token was entered.
 function askToken(wrong) {
-  write($("token-hint"), `${wrong ? "That is not the token of this gateway. " : "This needs the gateway's token. "}${WHERE}`);
+  write($("token-hint"), `${wrong ? "This is not the gateway's token. " : "The gateway's token is required. "}${WHERE}`);
   const dialog = $("token-dialog");
   dialog.returnValue = "";
   if (!dialog.open) dialog.showModal();
@@ -69,23 +69,23 @@ async function order(command, given) {
     const done = await ask(`/${command}`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given),
     });
-    const behind = done.behind.length ? `, but workers ${done.behind.join(", ")} have not followed yet` : "";
+    const behind = done.behind.length ? `, but workers ${done.behind.join(", ")} have not applied it yet` : "";
     tell(`${done.done}${behind}.`, done.behind.length ? "warn" : "good");
   } catch (problem) {
-    tell(problem instanceof Refusal ? `Not done: ${problem.message}` : "Not done: the gateway does not answer.", "bad");
+    tell(problem instanceof Refusal ? `Failed: ${problem.message}` : "Failed: the gateway does not respond.", "bad");
   }
   await read();
 }
 
-// The answer is taken when it is given: the dialog's close event comes a frame later, maybe in the next question's time.
+// Settled on submit: the dialog's close event comes a frame later, perhaps when the next question is already open.
 let settle = () => {};
 $("confirm-form").addEventListener("submit", (event) => settle(event.submitter.value === "yes"));
 $("confirm").addEventListener("cancel", () => settle(false));
 
 function confirmed(route) {
   write($("confirm-title"), route ? `Put ${route} into maintenance?` : "Put the gateway into maintenance?");
-  write($("confirm-text"), `${route ? "Requests of this route get" : "All requests get"} the maintenance page, with `
-    + "status 503, until you end it. Requests and WebSockets under way go on.");
+  write($("confirm-text"), `${route ? "All requests of this route get" : "All requests get"} the maintenance page, with `
+    + "status 503, until you end it. Requests and WebSockets in progress continue.");
   write($("confirm-yes"), "Start maintenance");
   $("confirm").showModal();
   return new Promise((resolve) => { settle = resolve; });
@@ -105,7 +105,7 @@ function tell(text, kind) {
 $("maintenance").addEventListener("click", () =>
   order("maintenance", { on: $("maintenance").getAttribute("aria-pressed") !== "true" }));
 
-// Showing.
+// Rendering.
 
 function show(reading) {
   const last = readings.at(-1);
@@ -131,11 +131,11 @@ function show(reading) {
 function tiles(now, reading) {
   const open = reading.connections;
   write($("now-rate"), `${perSecond(average("rate"))} /s`);
-  write($("now-total"), `${count(reading.requests)} in all · ${bytes(average("received"))}/s in, ${bytes(average("sent"))}/s out`);
+  write($("now-total"), `${count(reading.requests)} total · ${bytes(average("received"))}/s in, ${bytes(average("sent"))}/s out`);
   write($("now-p95"), duration(now.p95));
-  write($("now-percentiles"), now.p50 === null ? "no requests just now" : `p50 ${duration(now.p50)}, p99 ${duration(now.p99)}`);
+  write($("now-percentiles"), now.p50 === null ? "no requests at the moment" : `p50 ${duration(now.p50)}, p99 ${duration(now.p99)}`);
   write($("now-failing"), share(now.failing));
-  write($("now-failed"), `${count(now.failures)} in all`);
+  write($("now-failed"), `${count(now.failures)} total`);
   mark($("tile-failing"), "data-kind", now.failing >= 0.01 ? "bad" : "calm");
   write($("now-open"), count(open.active + open.idle + open.tunnel));
   const waiting = reading.requests_retry_waiting + reading.requests_queued;
@@ -158,7 +158,7 @@ function head(reading) {
   $("open-token").hidden = reading.private;
   const banner = $("banner");
   banner.hidden = !paused;
-  if (paused) write(banner, "Maintenance is on: all requests get the maintenance page.");
+  if (paused) write(banner, "Maintenance mode is on: all requests get the maintenance page.");
   state(paused ? "warn" : "live", paused ? "maintenance" : "live");
 }
 
@@ -167,12 +167,12 @@ function state(kind, text) {
   write($("link-state").lastElementChild, text);
 }
 
-// A hidden page asks nothing, so the gateway's workers stop writing reports for it.
+// A hidden page sends no requests, so the gateway's workers stop writing reports for it.
 let reading = null;
 
 function read() {
   reading ??= ask("/status.json")
-    .then(show, (problem) => state("lost", problem instanceof Refusal ? problem.message : "no answer"))
+    .then(show, (problem) => state("lost", problem instanceof Refusal ? problem.message : "no response"))
     .finally(() => { reading = null; });
   return reading;
 }

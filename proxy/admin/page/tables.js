@@ -1,9 +1,9 @@
-// Everything below the charts: each part writes what a reading says into its place.
+// Everything below the charts: each function renders its part of a reading.
 
 import { $, either, el, mark, sync, write } from "./dom.js";
-import { bytes, count, duration } from "./figures.js";
+import { bytes, count, duration } from "./statistics.js";
 
-const STATES = { up: "up", down: "down", ejected: "left out", draining: "draining", unknown: "not seen yet" };
+const STATES = { up: "up", down: "down", ejected: "ejected", draining: "draining", unknown: "unknown" };
 
 export function routes(reading, order) {
   sync($("routes"), reading.routes, (route) => route.name, () => routeElement(order), (element, route) => {
@@ -21,7 +21,7 @@ export function routes(reading, order) {
     sync(peers, route.peers, (peer) => peer.peer, () => peerElement(order), (row, peer) => fillPeer(row, peer, route));
   });
   sync($("leaving"), reading.leaving, (peer) => peer.peer, () => el("li", { class: "hint" }), (row, peer) =>
-    write(row, `${peer.peer} is no longer in use; ${peer.busy} connections there are still busy`));
+    write(row, `${peer.peer} was removed; ${peer.busy} of its connections are still busy`));
   const peers = new Set(reading.routes.flatMap((route) => route.peers.map((peer) => peer.peer)));
   write($("routes-hint"), `${plural(reading.routes.length, "route")}, ${plural(peers.size, "upstream")}`);
 }
@@ -73,7 +73,7 @@ function fillPeer(row, peer, route) {
   const sent = peer.connects + peer.reuses;
   const failed = peer.failures ? `, ${count(peer.failures)} failed` : "";
   write(used, `${plural(sent, "request")}${failed}`);
-  mark(used, "title", `${count(peer.connects)} on new connections, ${count(peer.reuses)} on kept ones`);
+  mark(used, "title", `${count(peer.connects)} on new connections, ${count(peer.reuses)} on reused ones`);
   mark(used, "class", peer.failures ? "hint bad" : "hint");
   write(probed, peer.probed ? `probed ${duration(Math.max(0, Math.round(Date.now() / 1000 - peer.probed)))} ago` : "");
   write(button, peer.state === "draining" ? "Undrain" : "Drain");
@@ -118,7 +118,7 @@ export function workers(reading) {
     note: [
       `${count(row.connections.active + row.connections.idle + row.connections.tunnel)} connections`,
       `${count(row.requests)} requests`,
-      row.draining ? "draining" : row.current ? "" : "not on the newest orders",
+      row.draining ? "draining" : row.current ? "" : "not on the newest overrides",
     ].filter(Boolean).join(", "),
   })));
   const replaces = reading.master.replaces ? `; the old master ${reading.master.replaces} still runs` : "";
@@ -142,7 +142,7 @@ function bars(id, rows) {
 
 export function requests(id, reading) {
   const rows = reading[id];
-  table(id, ["when", "took", "status", "request", "client", "upstream", "cause"], rows,
+  table(id, ["when", "took", "status", "request", "client", "upstream", "reason"], rows,
     (row) => `${row.when} ${row.request_id} ${row.target}`,
     (row) => [
       `${duration(Math.max(1, Math.round(reading.now - row.when - row.seconds)))} ago`,
@@ -151,9 +151,9 @@ export function requests(id, reading) {
       `${row.method} ${row.target}`,
       client(row),
       row.upstream || "–",
-      words(row.reason) || (row.status >= 500 ? "the application's own answer" : ""),
+      words(row.reason) || (row.status >= 500 ? "response of the application" : ""),
     ]);
-  if (!reading.access_log) write($(`${id}-empty`), "The access log is off: single requests are not known.");
+  if (!reading.access_log) write($(`${id}-empty`), "The access log is off, so single requests are not recorded.");
 }
 
 export function tunnels(reading) {
@@ -180,6 +180,6 @@ function table(id, columns, rows, key, cells) {
     }));
 }
 
-const client = (row) => (row.client === null ? "needs the token" : row.client || "unix socket");
+const client = (row) => (row.client === null ? "hidden (needs the token)" : row.client || "unix socket");
 const words = (reason) => reason.replaceAll("_", " ");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.commands.client import FAILED, FINE, PARTLY, USAGE
+from proxy.commands.client import FAILED, PARTLY, SUCCESS, USAGE
 from tests.proxy.admin.applications import Application, unused_address
 from tests.proxy.admin.conftest import TOML, AdminGateway, command
 from tests.waiting import PATIENCE, until
@@ -29,17 +29,17 @@ def test_a_drained_peer_gets_nothing_new_until_it_is_undrained(face: Start, appl
     gateway = face(upstream(one, two))
     assert gateway.names() == {"one", "two"}
     done = gateway.run("drain", one.address, "--wait", "10")
-    assert (done.returncode, done.stderr) == (FINE, "")
-    assert "serves nobody" in done.stdout
+    assert (done.returncode, done.stderr) == (SUCCESS, "")
+    assert "has no connections left" in done.stdout
     assert gateway.names() == {"two"}
     states = {peer["peer"]: peer["state"] for peer in gateway.status()["routes"][0]["peers"]}
     assert states == {one.address: "draining", two.address: "up"}
     last = gateway.run("drain", two.address)
     assert last.returncode == FAILED
     assert "no peer left" in last.stderr
-    assert gateway.run("drain", two.address, "--force").returncode == FINE
+    assert gateway.run("drain", two.address, "--force").returncode == SUCCESS
     assert gateway.get()[0] == 503
-    assert gateway.run("undrain", one.address).returncode == FINE
+    assert gateway.run("undrain", one.address).returncode == SUCCESS
     assert gateway.names() == {"one"}
 
 
@@ -53,10 +53,10 @@ def test_peer_drained_on_one_route_is_up_on_the_others(face: Start, applications
     def up() -> bool:
         return f'peer_up{{peer="{one.address}"}} 1' in gateway.metrics()
 
-    assert gateway.run("drain", one.address).returncode == FINE
+    assert gateway.run("drain", one.address).returncode == SUCCESS
     until(lambda: not up(), "the workers have told")
     assert states() == {"api": "draining", "default": "draining"}
-    assert gateway.run("undrain", one.address, "--route", "api").returncode == FINE
+    assert gateway.run("undrain", one.address, "--route", "api").returncode == SUCCESS
     until(up, "the workers have told")
     assert states() == {"api": "up", "default": "draining"}
     assert gateway.names() == {"two"}
@@ -71,20 +71,20 @@ def test_switch_waits_for_new_instance_and_old_requests(
     new.ready = False
     refused = gateway.run("switch", "default", new.address, "--wait-ready", "/ready", "--timeout", "0.5")
     assert refused.returncode == FAILED
-    assert "nothing was changed" in refused.stderr
+    assert "nothing changed" in refused.stderr
     assert "503" in refused.stderr
     assert gateway.names() == {"old"}
     new.ready = True
     held(gateway, old)
     partly = gateway.run("switch", "default", new.address, "--wait-ready", "/ready", "--drain-timeout", "0.5")
     assert partly.returncode == PARTLY, partly
-    assert "still serves 1" in partly.stdout
+    assert "still has 1" in partly.stdout
     assert gateway.names() == {"new"}
     assert [peer["peer"] for peer in gateway.status()["leaving"]] == [old.address]
     old.released.set()
-    until(lambda: not gateway.status()["leaving"], "the old one serves nobody")
+    until(lambda: not gateway.status()["leaving"], "the old one has no connections left")
     back = gateway.run("switch", "default", old.address, "--json")
-    assert back.returncode == FINE, back
+    assert back.returncode == SUCCESS, back
     assert json.loads(back.stdout)["left"] == [new.address]
     assert gateway.names() == {"old"}
     assert gateway.status()["routes"][0]["switched_from"] == []
@@ -93,7 +93,7 @@ def test_switch_waits_for_new_instance_and_old_requests(
 def test_maintenance_of_one_route_or_all_until_it_ends(face: Start, applications: Applications) -> None:
     one = applications("one")
     gateway = face(upstream(one) + '\n[[route]]\nname = "shop"\nhost = "shop.example"\n')
-    assert gateway.run("maintenance", "on", "--route", "shop").returncode == FINE
+    assert gateway.run("maintenance", "on", "--route", "shop").returncode == SUCCESS
     assert {gateway.get(host="shop.example")[0] for _ in range(8)} == {503}
     assert gateway.get() == (200, "one")
     assert gateway.run("maintenance", "on").stdout == "maintenance is on, on all routes\n"
@@ -102,7 +102,7 @@ def test_maintenance_of_one_route_or_all_until_it_ends(face: Start, applications
     gateway.wait_for("settings reloaded")
     assert gateway.get()[0] == 503
     assert "maintenance: all routes" in gateway.run("status").stdout
-    assert gateway.run("maintenance", "off").returncode == FINE
+    assert gateway.run("maintenance", "off").returncode == SUCCESS
     assert gateway.get(host="shop.example") == (200, "one")
 
 
@@ -121,13 +121,13 @@ def test_a_switch_to_nobody_changes_nothing(face: Start, applications: Applicati
 def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications: Applications) -> None:
     one, two = applications("one"), applications("two")
     gateway = face(upstream(one, two))
-    assert gateway.run("drain", one.address).returncode == FINE
+    assert gateway.run("drain", one.address).returncode == SUCCESS
     before = gateway.workers()
     for worker in before:
         os.kill(worker, signal.SIGKILL)
     until(lambda: len(set(gateway.workers()) - set(before)) == 2, "new workers")
     assert gateway.names() == {"two"}
-    assert gateway.run("reload").returncode == FINE
+    assert gateway.run("reload").returncode == SUCCESS
     assert gateway.names() == {"two"}
     gateway.signal(signal.SIGUSR2)
     gateway.wait_for("Starting gunicorn", 2)
@@ -164,7 +164,7 @@ def test_waiting_requests_are_served_after_a_switch(face: Start, applications: A
     for thread in threads:
         thread.start()
     until(lambda: gateway.status()["requests_retry_waiting"] == 4, "requests wait")
-    assert gateway.run("switch", dead, applications("new").address).returncode == FINE
+    assert gateway.run("switch", dead, applications("new").address).returncode == SUCCESS
     for thread in threads:
         thread.join(PATIENCE)
     assert found == [(200, "new")] * 4
@@ -176,17 +176,17 @@ def test_client_at_its_limit_can_still_reach_admin(face: Start, applications: Ap
         held.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert held.recv(4096).startswith(b"HTTP/1.1 200")
         assert gateway.get()[0] == 429
-        assert gateway.run("maintenance", "on").returncode == FINE
+        assert gateway.run("maintenance", "on").returncode == SUCCESS
 
 
 def test_an_edit_of_the_upstream_ends_a_switch(face: Start, applications: Applications) -> None:
     one, two, three = applications("one"), applications("two"), applications("three")
     gateway = face(upstream(one))
-    assert gateway.run("switch", "default", two.address).returncode == FINE
-    assert gateway.run("reload").returncode == FINE
+    assert gateway.run("switch", "default", two.address).returncode == SUCCESS
+    assert gateway.run("reload").returncode == SUCCESS
     assert gateway.names() == {"two"}
     gateway.configure(gateway.config.read_text().replace(one.address, three.address))
-    assert gateway.run("reload").returncode == FINE
+    assert gateway.run("reload").returncode == SUCCESS
     assert gateway.names() == {"three"}
 
 
@@ -199,18 +199,18 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
     try:
         gateway.wait_for("Booting worker")
         ask = ("status", "--json", "--config", str(gateway.config))
-        until(lambda: command(*ask).returncode == FINE, "an answer")
+        until(lambda: command(*ask).returncode == SUCCESS, "an answer")
         assert json.loads(command(*ask).stdout)["routes"][0]["name"] == "default"
         without = command("status", "--admin", f"unix:{tmp_path}/admin.sock")
         assert without.returncode == FAILED
-        assert "asks for a token" in without.stderr
+        assert "requires a token" in without.stderr
         assert "--token-file" in without.stderr
         drain = ("drain", "x", "--config", str(gateway.config))
-        assert command(*drain).stderr.startswith("proxy: there is no peer 'x'")
+        assert command(*drain).stderr.startswith("proxy: no peer 'x'")
         token.write_text("another token, which is long enough\n")
-        assert "asks for a token" in command(*drain).stderr
+        assert "requires a token" in command(*drain).stderr
         gateway.signal(signal.SIGHUP)
-        until(lambda: "there is no peer" in command(*drain).stderr, "the new token")
+        until(lambda: "no peer" in command(*drain).stderr, "the new token")
         token.write_text("short\n")
         short = command("status", "--config", str(gateway.config))
         assert (short.returncode, "no token found" in short.stderr) == (USAGE, True)
@@ -221,7 +221,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["status"], FAILED, "no gateway answers at"),
+        (["status"], FAILED, "no gateway responds at"),
         (["drain"], USAGE, "PEER"),
         (["maintenance", "maybe"], USAGE, "maybe"),
         (["switch", "default", "nowhere"], USAGE, "HOST:PORT"),
@@ -230,7 +230,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         (["maintenance"], USAGE, "on|off"),
         (["status", "--admin", "nonsense"], USAGE, "--admin nonsense"),
         (["status", "--config", "/nowhere.toml"], USAGE, "cannot be read"),
-        (["top", "--help"], FINE, ""),
+        (["top", "--help"], SUCCESS, ""),
     ],
 )
 def test_what_goes_wrong_is_said_in_a_line(arguments: list[str], code: int, text: str) -> None:
@@ -238,7 +238,7 @@ def test_what_goes_wrong_is_said_in_a_line(arguments: list[str], code: int, text
     done = command(*arguments, *where)
     assert done.returncode == code
     assert text in done.stderr
-    assert done.stderr.count("\n") == (0 if code == FINE else 1)
+    assert done.stderr.count("\n") == (0 if code == SUCCESS else 1)
 
 
 def test_status_and_top_show_what_happened(face: Start, applications: Applications) -> None:
@@ -251,7 +251,7 @@ def test_status_and_top_show_what_happened(face: Start, applications: Applicatio
     for text in (one.address, "up", "GET /fail?a=1", "GET /page", "application", "500"):
         assert text in shown
     top = command("top", "--count", "2", "--interval", "0.1", "--admin", gateway.admin_address)
-    assert top.returncode == FINE
+    assert top.returncode == SUCCESS
     assert "GET /page" in top.stdout
     assert f" {one.address}  up " in top.stdout, "folded"
     assert top.stdout.endswith("\n")
@@ -272,6 +272,6 @@ def test_an_answer_types_nothing_into_the_terminal() -> None:
         thread.start()
         done = command("maintenance", "on", "--admin", "{}:{}".format(*server.getsockname()))
         thread.join(PATIENCE)
-    assert done.returncode == FINE
+    assert done.returncode == SUCCESS
     assert done.stdout.strip().isprintable()
     assert done.stdout.startswith("fine")

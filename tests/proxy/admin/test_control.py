@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.commands.client import FAILED, FINE, USAGE
+from proxy.commands.client import FAILED, SUCCESS, USAGE
 from proxy.process import runtime_directory as runtime
 from proxy.settings.values import Address
 from tests.proxy.admin.applications import Application
@@ -54,13 +54,13 @@ def test_admin_commands_need_the_token(face: Start, applications: Applications) 
     allowed = gateway.directory / "token"
     allowed.write_text(token)
     over_tcp = ("--admin", gateway.admin_address, "--token-file", str(allowed))
-    assert command("maintenance", "on", *over_tcp).returncode == FINE
+    assert command("maintenance", "on", *over_tcp).returncode == SUCCESS
     assert gateway.get()[0] == 503
     allowed.write_text("x" * 32)
     refused = command("maintenance", "off", *over_tcp)
     assert refused.returncode == FAILED
-    assert "commands need proof" in refused.stderr
-    assert gateway.run("maintenance", "off").returncode == FINE
+    assert "commands must be authorised" in refused.stderr
+    assert gateway.run("maintenance", "off").returncode == SUCCESS
 
 
 def test_the_only_gateway_is_found_without_being_named(face: Start, directory: Path) -> None:
@@ -73,12 +73,12 @@ def test_the_only_gateway_is_found_without_being_named(face: Start, directory: P
         gateway.config.read_text().replace("admin = ", "# ") + f'admin = "{gateway.admin_address}"\n'
     )
     for where in ((), config, ("--admin", gateway.admin_address), ("--admin", f"unix:{gateway.control}")):
-        assert command("maintenance", "on", *where).returncode == FINE
-        assert command("maintenance", "off", *where).returncode == FINE
+        assert command("maintenance", "on", *where).returncode == SUCCESS
+        assert command("maintenance", "off", *where).returncode == SUCCESS
     assert gateway.end() == 0
     assert [*directory.iterdir()] == []
     gone = command("status")
-    assert (gone.returncode, "no gateway answers at 127.0.0.1:9180" in gone.stderr) == (FAILED, True)
+    assert (gone.returncode, "no gateway responds at 127.0.0.1:9180" in gone.stderr) == (FAILED, True)
 
 
 def test_of_several_the_choices_are_named(face: Start, directory: Path, tmp_path: Path) -> None:
@@ -94,13 +94,15 @@ def test_of_several_the_choices_are_named(face: Start, directory: Path, tmp_path
         until(lambda: "Booting" in two.log, "its worker")
         asked = command("status")
         assert asked.returncode == USAGE
-        assert f"several gateways run here; name one: --admin {one.admin_address}, --admin unix:{other}" in asked.stderr
+        assert (
+            f"several gateways run here; choose one: --admin {one.admin_address}, --admin unix:{other}" in asked.stderr
+        )
         for choice in (one.admin_address, f"unix:{other}"):
-            assert command("reload", "--admin", choice).returncode == FINE
-        assert command("reload", "--config", str(two.config)).returncode == FINE
+            assert command("reload", "--admin", choice).returncode == SUCCESS
+        assert command("reload", "--config", str(two.config)).returncode == SUCCESS
         os.kill(two.process.pid, signal.SIGKILL)
         two.process.wait(PATIENCE)
-        until(lambda: command("status").returncode == FINE, "the dead one's workers are gone, and it is no choice")
+        until(lambda: command("status").returncode == SUCCESS, "the dead one's workers are gone, and it is no choice")
         assert other.exists()
     finally:
         two.close()
@@ -115,7 +117,7 @@ def test_one_that_was_killed_leaves_nothing_in_the_way(face: Start, directory: P
     until(lambda: command("status").returncode == FAILED, "its workers have noticed")
     assert [*directory.iterdir()] == [socket_file]
     again = face("", toml=config)
-    assert again.run("maintenance", "on").returncode == FINE
+    assert again.run("maintenance", "on").returncode == SUCCESS
     assert again.control == socket_file
 
 
@@ -129,23 +131,23 @@ def test_it_lives_through_reloads_upgrades_and_cleaners(face: Start, directory: 
     os.kill(old, signal.SIGTERM)
     assert gateway.process.wait(PATIENCE) == 0
     gateway.wait_for("Master has been promoted")
-    assert (gateway.control.stat().st_ino, gateway.run("reload").returncode) == (before, FINE)
+    assert (gateway.control.stat().st_ino, gateway.run("reload").returncode) == (before, SUCCESS)
     gateway.control.unlink()
     gateway.signal(signal.SIGHUP)
     until(gateway.control.exists, "a new one")
-    until(lambda: gateway.run("reload").returncode == FINE, "it is served")
+    until(lambda: gateway.run("reload").returncode == SUCCESS, "it is served")
     gateway.configure(gateway.config.read_text() + 'admin_socket = "off"\n')
     gateway.signal(signal.SIGHUP)
     until(lambda: not gateway.control.exists(), "none")
     refused = gateway.run("maintenance", "on")
-    assert (refused.returncode, "commands need proof" in refused.stderr) == (FAILED, True)
+    assert (refused.returncode, "commands must be authorised" in refused.stderr) == (FAILED, True)
     path = directory / "elsewhere"
     gateway.configure(
         gateway.config.read_text().replace('"off"', f'"{path}"', 1).replace('socket = "off"', f'socket = "{path}"')
     )
     gateway.signal(signal.SIGHUP)
     until(path.is_socket, "where the settings have it")
-    until(lambda: command("reload", "--admin", f"unix:{path}").returncode == FINE, "it is served")
+    until(lambda: command("reload", "--admin", f"unix:{path}").returncode == SUCCESS, "it is served")
     os.kill(new, signal.SIGTERM)
     until(lambda: [*directory.iterdir()] == [], "nothing is left")
 
@@ -178,7 +180,7 @@ def test_workers_account_may_not_command_the_gateway(face: Start) -> None:
     gateway = face(RESPOND + 'user = "nobody"\ngroup = "nogroup"\n', toml=TOML.replace('"access.log"', '"off"'))
     facts = gateway.control.stat()
     assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (0, 0, 0o600)
-    assert gateway.run("maintenance", "on").returncode == FINE
+    assert gateway.run("maintenance", "on").returncode == SUCCESS
     assert gateway.get()[0] == 503
 
 

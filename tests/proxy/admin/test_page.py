@@ -66,7 +66,7 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
     one = applications("one")
     gateway = face(f'upstream = "{one.address}"\nmax_body = "1k"\n')
     page = opened(chromium, gateway)
-    assert text(page, "failures-empty") == "Nothing has failed."
+    assert text(page, "failures-empty") == "No failures."
     assert page.evaluate("document.getElementById('failing').offsetParent") is None
     held(gateway, one)
     for path in ("/", HOSTILE, "/"):
@@ -77,7 +77,7 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
         page.wait(f"document.getElementById({json.dumps(element)}).textContent.includes({json.dumps(shown)})")
     page.wait("document.querySelector('.meter').textContent.includes('1 busy')")
     page.wait("document.querySelectorAll('#traffic svg path').length >= 3")
-    assert "answered" in page.evaluate("document.querySelector('#traffic svg').getAttribute('aria-label')")
+    assert "ok (2xx, 3xx)" in page.evaluate("document.querySelector('#traffic svg').getAttribute('aria-label')")
     page.wait("document.getElementById('now-p95').textContent.endsWith('s')")
     page.wait("document.querySelectorAll('#workers li').length === 2")
     one.released.set()
@@ -88,7 +88,7 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
     assert page.console == []
     gateway.close()
     page.wait("document.getElementById('link-state').dataset.state === 'lost'")
-    assert text(page, "link-state") == "no answer"
+    assert text(page, "link-state") == "no response"
 
 
 def test_drain_and_undrain_at_the_press_of_a_button(chromium: Page, face: Start, applications: Applications) -> None:
@@ -134,7 +134,9 @@ def test_maintenance_is_asked_for_once_more_and_ended_at_once(
     page.wait("document.getElementById('banner').hidden")
 
 
-def test_a_question_is_not_answered_by_the_one_before(chromium: Page, face: Start, applications: Applications) -> None:
+def test_a_dialog_does_not_take_the_answer_of_the_one_before(
+    chromium: Page, face: Start, applications: Applications
+) -> None:
     page = opened(chromium, face(f'upstream = "{applications("one").address}"\n'))
     # Within one frame, as on a browser that is slow to draw.
     page.evaluate(
@@ -175,7 +177,7 @@ def typed(page: Page, token: str) -> None:
     page.wait("document.getElementById('token-dialog').open")
     page.evaluate("document.getElementById('token').focus()")
     page.type(token)
-    click(page, "Use it")
+    click(page, "Use token")
 
 
 def test_page_asks_for_the_token_the_cli_prints(chromium: Page, face: Start, applications: Applications) -> None:
@@ -186,23 +188,23 @@ def test_page_asks_for_the_token_the_cli_prints(chromium: Page, face: Start, app
     page.wait("document.querySelector('#failing tbody tr')?.textContent.includes('/fail')")
     shown = page.evaluate("document.getElementById('failing').textContent")
     assert ("secret" in shown, "127.0.0.1" in shown.replace(one.address, "").replace(two.address, "")) == (False, False)
-    assert "needs the token" in shown
+    assert "hidden (needs the token)" in shown
     click(page, f"Drain {one.address} on route default")
     page.wait("document.getElementById('token-dialog').open")
     assert "python -m proxy token" in text(page, "token-hint")
     click(page, "Cancel")
-    told(page, "commands need the gateway's token")
+    told(page, "commands require the gateway's token")
     assert gateway.names() == {"one", "two"}
     click(page, f"Drain {one.address} on route default")
     typed(page, "not-the-token-of-this-gateway")
-    page.wait("document.getElementById('token-hint').textContent.includes('not the token of this gateway')")
+    page.wait("document.getElementById('token-hint').textContent.includes('not the gateway's token')")
     typed(page, gateway.run("token").stdout.strip())
     told(page, "is drained on route default")
     assert gateway.names() == {"two"}
     page.wait("document.getElementById('failing').textContent.includes('/fail?secret=1')")
     page.wait("document.getElementById('open-token').hidden")
     page.evaluate("sessionStorage.setItem('gateway-token', 'that-of-the-gateway-before')")
-    told(page, "not the token of this gateway")
+    told(page, "not the gateway's token")
     page.wait("sessionStorage.getItem('gateway-token') === null")
     click(page, "Token")
     typed(page, gateway.run("token").stdout.strip())
@@ -226,7 +228,7 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(
         gateway.address, gateway.admin = gateway.listening()
         page = chromium
         page.go(f"http://{gateway.admin_address}/")
-        for given in ("not the token of this gateway", token):
+        for given in ("not the gateway's token", token):
             typed(page, given)
             page.wait("!document.getElementById('token-dialog').open || document.getElementById('token').value === ''")
         page.wait("document.getElementById('main').getAttribute('aria-busy') === 'false'")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.commands.client import FINE, PARTLY
+from proxy.commands.client import PARTLY, SUCCESS
 from tests.proxy.admin.conftest import AdminGateway
 from tests.proxy.drills.conftest import Origin
 from tests.proxy.drills.load import Load, load
@@ -95,10 +95,10 @@ def test_runtime_changes_lose_no_request_or_websocket(
     route = '[[route]]\nname = "new"\npath = "/new"\nrespond = "new"\n'
     switch = ("switch", "default", "--drain-timeout", "0.5")
     steps: list[Callable[[], object]] = [
-        lambda: order(FINE, "drain", origin.address),
-        lambda: order(FINE, "undrain", origin.address),
+        lambda: order(SUCCESS, "drain", origin.address),
+        lambda: order(SUCCESS, "undrain", origin.address),
         lambda: order(PARTLY, *switch, second.address),  # the first still has its WebSockets
-        lambda: order(FINE, *switch, origin.address, second.address),
+        lambda: order(SUCCESS, *switch, origin.address, second.address),
         lambda: change(gateway, ("workers = 2\n", 'workers = 2\nmax_body = "1k"\n')),
         lambda: change(gateway, ("upstream = [", "reuse_unsafe = 0\nupstream = [")),
         lambda: change(gateway, ("]\n", f"]\n{route}")),

@@ -36,13 +36,11 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
     pages = load_pages(directory, None)
     found = pages.page(ExchangeError(errors.FILE_MISSING, "<b>"), "Not Found", b'"id"', browser=True)
     assert found is not None
-    assert found[0] == (
-        b"<p>404 Not Found: There is no such file: &lt;b&gt; (&quot;id&quot;) {other} <style>a{b:c}</style>"
-    )
+    assert found[0] == (b"<p>404 Not Found: File not found: &lt;b&gt; (&quot;id&quot;) {other} <style>a{b:c}</style>")
     found = pages.page(ExchangeError(errors.UNKNOWN_CODING, 'a "quote"'), "", b"r", browser=False)
     assert found is not None
     assert json.loads(found[0]) == {
-        "why": 'This transfer coding is not understood: a "quote"',
+        "why": 'Transfer coding not supported: a "quote"',
         "id": "r",
         "status": 501,
     }

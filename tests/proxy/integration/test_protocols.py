@@ -37,7 +37,7 @@ def test_what_an_upstream_speaks_instead_of_http_is_in_the_log(
         manual.accept().sendall(spoken)
         answer = client.answer()
     assert answer.status == 502
-    assert json.loads(answer.body)["error"]["message"] == "The application's answer is not valid HTTP"
+    assert json.loads(answer.body)["error"]["message"] == "The application sent an invalid HTTP response"
     until(lambda: told in gateway.log, told)
 
 

@@ -87,7 +87,7 @@ def test_what_the_workers_cannot_change_is_named(ground: Path, what: str) -> Non
         foreign = directory
     with pytest.raises(SettingsError) as found:
         prepare_state(settings(directory))
-    told = f"{foreign} cannot be changed by nobody, as whom the workers run; give it to them: chown -R nobody:"
+    told = f"{foreign} cannot be changed by nobody, the account that workers run as; run: chown -R nobody:"
     assert found.value.mistakes == [f"--state-dir {directory}: {told} {directory}"]
     assert file.stat().st_uid == 0, "nothing that others could have put there is given away"
 

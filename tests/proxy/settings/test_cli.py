@@ -20,12 +20,12 @@ from proxy.settings import Settings, table
         (["--retry-wait"], "--retry-wait: missing value; add one"),
         (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
         (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
-        (["a:1"], "a:1: not understood; settings are flags, such as --upstream a:1"),
-        (["stauts"], "stauts: not understood; did you mean python -m proxy status?"),
+        (["a:1"], "a:1: unexpected argument; settings are flags, such as --upstream a:1"),
+        (["stauts"], "stauts: unexpected argument; did you mean python -m proxy status?"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
         (["--config", ""], "--config : expected the path of a file or directory"),
-        (["check"], "check: name the file, such as: python -m proxy check /etc/proxy.toml"),
-        (["check", "a", "b"], "check: one file at a time"),
+        (["check"], "check: file name missing, such as: python -m proxy check /etc/proxy.toml"),
+        (["check", "a", "b"], "check: only one file allowed"),
     ],
 )
 def test_a_wrong_command_line_gets_one_line_and_exit_2(
@@ -58,7 +58,7 @@ def test_check_says_first_what_matters(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["check", str(path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{path}: good",
-        "This would run, with the defaults of all else (--all shows them):",
+        "This would run, with defaults for everything else (--all shows them):",
         "  upstream = 127.0.0.1:8080",
     ]
     path.write_text('upstream = "127.0.0.1:8080"\nbind = "0.0.0.0:80"\ngraceful = 10\n')

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { linear, logarithmic } from "../../proxy/admin/page/charts.js";
-import { bytes, count, duration, percentile, perSecond, point, rate, share } from "../../proxy/admin/page/figures.js";
+import { bytes, count, duration, percentile, perSecond, point, rate, share } from "../../proxy/admin/page/statistics.js";
 
 const BOUNDS = [0.001, 0.01, 0.1, 1];
 
