@@ -49,8 +49,8 @@ def test_placeholders_are_filled_and_escaped(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fix"),
     [
-        ("6xx.html", b"", "rename it"),
-        ("404.JSON.html", b"", "rename it"),
+        ("6xx.html", b"", "unexpected name"),
+        ("404.JSON.html", b"", "unexpected name"),
         ("404.html", b"\xff", "save it as UTF-8"),
         ("404.html", b"x" * (MAX_PAGE + 1), "larger than"),
         ("404.json", b"{", "not valid JSON"),
@@ -64,11 +64,11 @@ def test_pages_that_cannot_be_used_are_named(tmp_path: Path, name: str, content:
 
 
 def test_a_directory_that_is_missing_or_too_full_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="name a directory of pages"):
+    with pytest.raises(ValueError, match="expected a directory of pages"):
         load_pages(tmp_path / "missing", None)
     for number in range(65):
         (tmp_path / f"{400 + number}.html").write_text("")
-    with pytest.raises(ValueError, match="at most 64"):
+    with pytest.raises(ValueError, match="more than 64"):
         load_pages(tmp_path, None)
 
 

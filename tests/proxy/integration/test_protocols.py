@@ -75,6 +75,6 @@ def test_application_asking_for_proxy_auth_is_logged_once(
     lines = until(lambda: gateway.log.count(told) >= 2 and gateway.log.splitlines(), "both fields are in the log")
     named = [line for line in lines if told in line]
     assert len(named) == 2
-    assert "route default: the application answers with X-Accel-Redirect" in named[0]
+    assert "route default: the application responds with X-Accel-Redirect" in named[0]
     assert "X-Sendfile" in named[1]
     assert not any("secret" in line for line in lines)
