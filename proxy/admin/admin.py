@@ -33,6 +33,7 @@ _PAGE = {
     b"/page/statistics.js": ("statistics.js", "text/javascript; charset=utf-8"),
     b"/page/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
     b"/favicon.svg": ("favicon.svg", "image/svg+xml"),
+    b"/favicon.ico": ("favicon.svg", "image/svg+xml"),  # browsers ask for it before they have read the page
 }
 _PAGE_FIELDS = (
     b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

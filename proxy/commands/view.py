@@ -138,7 +138,9 @@ def _failures(before: Reading | None, now: Reading) -> Table | None:
 def _requests(kind: str, now: Reading) -> Table | None:
     if not now[kind]:
         return None
-    table = _table(f"{kind} recent requests", ">ago", ">took", ">status", "request", "client", "upstream", "reason")
+    table = _table(
+        f"{kind} recent requests", ">ago", ">took", ">status", "request", "client", "upstream", "reason", "state"
+    )
     for row in now[kind][:_MOST_ROWS]:
         table.add_row(
             seconds(row["ago"]),
@@ -148,6 +150,7 @@ def _requests(kind: str, now: Reading) -> Table | None:
             _client(row),
             Text(row["upstream"]),
             Text(row["reason"], style="red"),
+            row["state"],
         )
     return table
 
@@ -168,6 +171,7 @@ def _tunnels(now: Reading) -> Table | None:
         "upstream",
         ">to client",
         ">from client",
+        "state",
     )
     for row in now["tunnels"][:_MOST_ROWS]:
         table.add_row(
@@ -177,6 +181,7 @@ def _tunnels(now: Reading) -> Table | None:
             Text(row["upstream"]),
             size(row["to_client"]),
             size(row["to_upstream"]),
+            row["state"],
         )
     return table
 

@@ -1,7 +1,7 @@
 """What the connections of one listener share, and the greenlets that serve them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from time import monotonic
 from typing import Final, Protocol
@@ -11,9 +11,8 @@ from greenlet import getcurrent, greenlet
 from proxy.downstream.connection_limit import ConnectionLimit
 from proxy.downstream.request_builder import RequestBuilder
 from proxy.exchange.context import ExchangeContext
-from proxy.exchange.downstream import Downstream
-from proxy.exchange.request import Request
-from proxy.exchange.route import Route, Tables
+from proxy.exchange.machine import Exchange
+from proxy.exchange.route import Tables
 from proxy.net.sockets import Socket
 from proxy.wire.fields import Clock
 
@@ -38,6 +37,9 @@ class Held(Protocol):
     @property
     def detached(self) -> bool:
         """Whether it was left to a tunnel."""
+
+    def exchanges(self) -> Iterable[Exchange]:
+        """Those under way on it."""
 
     def expire(self) -> None:
         """Its deadline has passed."""
@@ -72,7 +74,7 @@ Opening = Callable[[Socket, "Frontend", str], object]
 class Frontend:
     """What the connections of one listener share.
 
-    `exchange` serves one request on one connection, in a greenlet; `opening` makes a connection of an accepted socket.
+    `opening` makes a connection of an accepted socket.
     `proxy_header` is what reads a PROXY protocol header before that, where the settings ask for one; without it, as on
     the admin address, connections are not counted for their clients either.
     """
@@ -81,7 +83,6 @@ class Frontend:
         self,
         tables: Tables,
         context: ExchangeContext,
-        exchange: Callable[[Downstream, Request, Route | None], None],
         opening: Opening,
         scheme: bytes,
         port: bytes,
@@ -90,7 +91,6 @@ class Frontend:
         inline: bool = False,
     ) -> None:
         self.context = context
-        self.exchange = exchange
         self._opening = opening
         self._proxy_header = proxy_header
         self.requests = RequestBuilder(context, scheme, port)
@@ -163,6 +163,12 @@ class Frontend:
         surplus = len(self._idle) // 16
         self._greenlets -= surplus
         del self._idle[:surplus]
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Those under way on all connections, tunnels excepted."""
+        for connection in self.connections:
+            if not connection.parked and not connection.detached:
+                yield from connection.exchanges()
 
     @property
     def serving(self) -> int:

@@ -26,6 +26,9 @@ class ProtocolDetection(Stream):
         self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
 
+    def exchanges(self) -> tuple[()]:
+        return ()
+
     def on_readable(self) -> None:
         try:
             data = self.sock.recv(HEAD_RECEIVE_SIZE)

@@ -34,6 +34,9 @@ class ProxyHeader(Stream):
             return
         self.deadline = monotonic() + front.tables.settings.head_timeout
 
+    def exchanges(self) -> tuple[()]:
+        return ()
+
     def on_readable(self) -> None:
         try:
             seen = self.sock.recv(MAX_V2, socket.MSG_PEEK)

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.exchange.request import Request
 from proxy.exchange.tunnel_side import Side
+from proxy.exchange.tunnel_states import TunnelState
 from proxy.net.stream import Sink
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
@@ -12,6 +13,8 @@ from proxy.wire.response import ResponseHead
 
 class OpenTunnel(Protocol):
     """An upgraded connection, whatever the client's protocol."""
+
+    state: TunnelState
 
     @property
     def closed(self) -> bool: ...

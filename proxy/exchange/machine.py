@@ -61,8 +61,7 @@ class Exchange:
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_blocking", "_client", "_context", "_local", "_outcome", "_response", "_route", "_upstream", "request",
-        "state",
+        "_blocking", "_context", "_local", "_outcome", "_response", "_route", "client", "request", "state", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route | None, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
@@ -71,8 +70,8 @@ class Exchange:
         self._context: Final = context
         self._route = route
         self.request = request
-        self._upstream: Final = UpstreamLeg(context, downstream, request)
-        self._client: Final = DownstreamLeg(context, downstream)
+        self.upstream: Final = UpstreamLeg(context, downstream, request)
+        self.client: Final = DownstreamLeg(context, downstream)
         self._blocking = False
         """Whether a greenlet drives it, so that steps may wait."""
         self._outcome: Outcome = COMPLETE
@@ -90,12 +89,12 @@ class Exchange:
         self.state = ADMIT
         self._route = route
         self.request = request
-        self._upstream.renew(request)
-        self._client.status = 0
+        self.upstream.renew(request)
+        self.client.status = 0
         self._outcome = COMPLETE
 
     def __str__(self) -> str:
-        peer = f" of {self._upstream.peer}" if self._upstream.peer else ""
+        peer = f" of {self.upstream.peer}" if self.upstream.peer else ""
         return f"request {self.request.id.decode('latin-1')}{peer}: {self.state.name}"
 
     # The drivers.
@@ -107,25 +106,29 @@ class Exchange:
             wait = self._admit() if self.state is ADMIT else self._await_response()
         except Exception as error:  # noqa: BLE001 - nobody else would see it in the loop
             wait = self._recover(error)
+        if self._route is not None and self._route.logs_states:
+            log.debug("%s", self)
         if wait is OVER:
-            self._client.downstream.exchange_ended()
+            self.client.downstream.exchange_ended()
         elif wait is NEED_STACK:
-            self._client.downstream.resume_exchange()
+            self.client.downstream.resume_exchange()
 
     def drive_blocking(self) -> None:
         """Go on in a greenlet, to the end or to a tunnel. Raises nothing but faults of the gateway's own."""
         self._blocking = True
+        log.debug("%s, in a greenlet", self)
         while True:
             try:
                 self._step()
             except Stale as stale:
-                if self._upstream.may_repeat():
+                if self.upstream.may_repeat():
                     self.state = LEASE
                     gevent.sleep(RETRY_PAUSE)
                     continue
                 self._fail(ExchangeError(errors.UPSTREAM_CLOSED, str(stale)))
             except (ExchangeError, ClientGone) as error:
                 self._recover(error)
+            log.debug("%s", self)
             return
 
     def refuse(self, error: ExchangeError) -> None:
@@ -180,7 +183,7 @@ class Exchange:
         complete = (
             (fields.content_length is None and not fields.chunked)
             or request.length is not None  # taken by the other driver
-            or self._client.downstream.take_body(request, route.settings)
+            or self.client.downstream.take_body(request, route.settings)
         )
         filters = route.filters
         if filters is not None:
@@ -199,13 +202,13 @@ class Exchange:
             return NEED_STACK
         route = self._route
         assert route is not None
-        self._client.downstream.read_body(self.request, route.settings)
+        self.client.downstream.read_body(self.request, route.settings)
         return self._lease() if route.responder is None else self._respond_locally()
 
     def _lease(self) -> Wait:
         """A connection to the upstream: an idle one, where that needs no waiting; in a greenlet whatever it takes."""
         self.state = LEASE
-        route, upstream = self._route, self._upstream
+        route, upstream = self._route, self.upstream
         assert route is not None
         if self._blocking:
             upstream.acquire(route)
@@ -217,7 +220,7 @@ class Exchange:
         """Send the request, or what `send_at_once` left of it."""
         self.state = SEND
         assert self._route is not None
-        self._upstream.send(self._route.settings)
+        self.upstream.send(self._route.settings)
         return self._await_response()
 
     def _await_response(self) -> Wait:
@@ -225,17 +228,17 @@ class Exchange:
         route = self._route
         assert route is not None
         if self._blocking:
-            response, rest = self._upstream.read_response(route.settings)
+            response, rest = self.upstream.read_response(route.settings)
             if response.status == 101:
                 return self._open_tunnel(response, rest, route)
             return self._respond(response, rest, route)
-        lease, request = self._upstream.lease, self.request
+        lease, request = self.upstream.lease, self.request
         assert lease is not None
         whole = lease.whole_response(request.method, route.settings.max_response_head)
         if whole is None:
             return NEED_STACK
         response, rest = whole
-        self._upstream.first_byte = lease.first_byte - request.started
+        self.upstream.first_byte = lease.first_byte - request.started
         return self._respond(response, rest, route)
 
     def _relay(self) -> Wait:
@@ -252,24 +255,24 @@ class Exchange:
             route.warn_of_offload(response.offload)
         head, coding = response, IDENTITY
         if route.rewrite is not None:
-            head, coding = route.rewrite.incoming(request, response, self._upstream.peer)
+            head, coding = route.rewrite.incoming(request, response, self.upstream.peer)
         if response.status in BODILESS or request.method == b"HEAD":
             return self._deliver_bodiless(response, head, rest)
         length = response.content_length
         if length is not None and len(rest) >= length and coding == IDENTITY:
             # Returned before the client is served: another request may be waiting for it.
-            self._upstream.release(response, clean=len(rest) == length)
-            return self._end() if self._client.send(head, length, rest[:length]) else self._deliver()
+            self.upstream.release(response, clean=len(rest) == length)
+            return self._end() if self.client.send(head, length, rest[:length]) else self._deliver()
         if not self._blocking:
             self._response = response, rest
             return NEED_STACK
-        intake = self._upstream.intake(response, route.relay_limits, self._context.buffer, coding)
-        self._client.relay(response, head, rest, intake, route.relay_limits)
+        intake = self.upstream.intake(response, route.relay_limits, self._context.buffer, coding)
+        self.client.relay(response, head, rest, intake, route.relay_limits)
         return self._end()
 
     def _deliver_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes) -> Wait:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
-        self._upstream.release_bodiless(response, rest)
+        self.upstream.release_bodiless(response, rest)
         length = head.content_length
         if response.status == 205:
             length = 0
@@ -287,7 +290,7 @@ class Exchange:
             assert route.responder is not None
             if not self._blocking:
                 return NEED_STACK
-            self._upstream.peer = route.responder.name
+            self.upstream.peer = route.responder.name
             response = self._local = route.responder.respond(request)
         plain = head = response.head()
         coding = IDENTITY
@@ -300,30 +303,30 @@ class Exchange:
             return self._deliver_whole(head, head.content_length, b"")
         if not self._blocking:
             return NEED_STACK
-        self._client.send_stored(plain, head, body, coding, route.relay_limits)
+        self.client.send_stored(plain, head, body, coding, route.relay_limits)
         return self._end()
 
     def _deliver_whole(self, head: ResponseHead, length: int | None, body: bytes) -> Wait:
-        return self._end() if self._client.send(head, length, body) else self._deliver()
+        return self._end() if self.client.send(head, length, body) else self._deliver()
 
     def _deliver(self) -> Wait:
         """Send what the client has not taken yet."""
         self.state = DELIVER
         if not self._blocking:
             return NEED_STACK
-        self._client.send_rest(self._route)
+        self.client.send_rest(self._route)
         return self._end()
 
     # The upgrade (RFC 6455 section 4).
 
     def _open_tunnel(self, response: ResponseHead, rest: bytes, route: Route) -> Wait:
-        self._upstream.check_upgrade(response)
-        self._client.status = 101
+        self.upstream.check_upgrade(response)
+        self.client.status = 101
         self.state = TUNNEL
         context, settings = self._context, route.settings
-        lease = self._upstream.lease
+        lease = self.upstream.lease
         assert lease is not None
-        side, early = self._client.downstream.upgrade(response)
+        side, early = self.client.downstream.upgrade(response)
         tunnel = Tunnel(
             context.deadlines, context.pipes, context.buffer, side, lease, idle_timeout=settings.websocket_timeout,
             half_close_timeout=settings.half_close_timeout, ended=self._tunnel_ended,
@@ -331,31 +334,29 @@ class Exchange:
         tunnel.start(early, rest)
         context.counters.tunnel()
         if not tunnel.closed:
-            context.tunnels[tunnel] = TunnelOrigin(
-                self.request.client, self.request.target, self._upstream.peer, time()
-            )
+            context.tunnels[tunnel] = TunnelOrigin(self.request.client, self.request.target, self.upstream.peer, time())
         return OVER
 
     def _tunnel_ended(self, tunnel: OpenTunnel, blame: Blame, to_client: int, to_upstream: int) -> None:
         self._context.tunnels.pop(tunnel, None)
         self._context.counters.tunnel_bytes(to_upstream, to_client)
-        self._client.downstream.sent += to_client
+        self.client.downstream.sent += to_client
         self.request.received += to_upstream
         self._outcome = Outcome(blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE), "")
         self.state = DONE
-        record(self._context, self.request, self._upstream, self._client, self._outcome)
+        record(self._context, self.request, self.upstream, self.client, self._outcome)
 
     # The end.
 
     def _fail(self, error: ExchangeError) -> Wait:
         """Tell the client what can still be told, and note who ended it in which phase."""
         failure = error.failure
-        client = self._client
+        client = self.client
         downstream = client.downstream
         if self.state is DELIVER and self._outcome is not COMPLETE:  # what the client did not take was the refusal
             downstream.abort()
             return self._end()
-        self._outcome = count_failure(error, self.request, self.state, self._upstream, self._context.counters)
+        self._outcome = count_failure(error, self.request, self.state, self.upstream, self._context.counters)
         if downstream.begun or failure.status == 499:
             client.status = client.status or failure.status
             if failure is errors.CLIENT_STALLED:
@@ -374,14 +375,14 @@ class Exchange:
     def _end(self) -> Wait:
         """Release what it holds, and write its line."""
         self.state = DONE
-        if self._blocking or self._local is not None or self._upstream.lease is not None:
+        if self._blocking or self._local is not None or self.upstream.lease is not None:
             self._release()
-        record(self._context, self.request, self._upstream, self._client, self._outcome)
+        record(self._context, self.request, self.upstream, self.client, self._outcome)
         return OVER
 
     def _release(self) -> None:
         """What only a greenlet takes, what a local response holds, and a connection that did not come to its end."""
-        self._upstream.close()
+        self.upstream.close()
         if self._local is not None:
             self._local.close()
             self._local = None

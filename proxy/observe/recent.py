@@ -77,4 +77,5 @@ def _shown(entry: Entry) -> dict[str, Any]:
         "termination": entry.termination,
         "reason": entry.reason,
         "request_id": entry.request_id.decode("ascii", "backslashreplace"),
+        "state": "done",
     }

@@ -1,7 +1,7 @@
 """The frontends of one worker: for each listener what its connections share, and the accepting itself."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
@@ -13,15 +13,11 @@ from proxy.downstream.protocol_detection import ProtocolDetection
 from proxy.downstream.proxy_header import ProxyHeader
 from proxy.downstream.tls_handshake import Handshakes
 from proxy.exchange.context import ExchangeContext
-from proxy.exchange.downstream import Downstream
-from proxy.exchange.request import Request
-from proxy.exchange.route import Route, Tables
+from proxy.exchange.machine import Exchange
+from proxy.exchange.route import Tables
 from proxy.net.listener import Listener
 from proxy.net.sockets import Socket
 from proxy.process.shared import Shared
-
-Answer = Callable[[Downstream, Request, Route | None], None]
-"""Answers one request on one connection."""
 
 _SHORTAGE = 10.0  # seconds between two warnings that descriptors ran out
 _BATCH_ALONE, _BATCH_SHARED = 64, 2
@@ -37,7 +33,6 @@ class Frontends:
         context: ExchangeContext,
         sockets: Sequence[Any],
         tables: Tables,
-        answer: Answer,
         admin_tables: Callable[[Any, Tables], Tables],
         log: Any,
     ) -> None:
@@ -53,9 +48,9 @@ class Frontends:
         self.all: list[Frontend] = []
         self._listeners: list[Listener] = []
         for wrapped in sockets:
-            self._listen(wrapped, tables, answer)
+            self._listen(wrapped, tables)
 
-    def _listen(self, wrapped: Any, tables: Tables, answer: Answer) -> None:
+    def _listen(self, wrapped: Any, tables: Tables) -> None:
         sock: socket.socket = wrapped.sock
         is_plain, is_admin = self._is_plain(wrapped), self._shared.listeners.is_admin(wrapped)
         secure = self._shared.settings.secure and not is_admin and not is_plain
@@ -63,7 +58,6 @@ class Frontends:
         front = Frontend(
             self._tables_of(wrapped, tables),
             self._context,
-            answer,
             protocol,
             scheme,
             b"%d" % _port(sock, 443 if secure else 80),
@@ -111,6 +105,11 @@ class Frontends:
         """Close all connections without a request in flight."""
         for front in self.all:
             front.shed(len(front.connections))
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Those under way."""
+        for front in self.all:
+            yield from front.exchanges()
 
     @property
     def connections(self) -> int:

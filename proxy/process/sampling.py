@@ -47,4 +47,4 @@ class Sampling:
         counters.see_peers(upstreams.snapshots(tables))
         self._recent.forget(time())
         if self._reports.wanted:
-            self._reports.publish(self._slot, report(context.tunnels, self._recent))
+            self._reports.publish(self._slot, report(context.tunnels, self._frontends.exchanges(), self._recent))

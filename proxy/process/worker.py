@@ -16,10 +16,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from proxy.admin.admin import Admin
 from proxy.admin.route import admin_tables
 from proxy.exchange.context import ExchangeContext, Waiting
-from proxy.exchange.downstream import Downstream
-from proxy.exchange.machine import Exchange
-from proxy.exchange.request import Request
-from proxy.exchange.route import Route, Tables
+from proxy.exchange.route import Tables
 from proxy.exchange.tunnel import BUFFER_SIZE
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.splice import Pipes
@@ -163,15 +160,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
             lambda: self._certificates.faults,
             shared.admin_token,
         )
-        self._frontends = Frontends(
-            shared, context, self.sockets, self._tables, self._answer, self._admin_tables, self.log
-        )
+        self._frontends = Frontends(shared, context, self.sockets, self._tables, self._admin_tables, self.log)
         self._sampling = Sampling(
             self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports
         )
-
-    def _answer(self, connection: Downstream, request: Request, route: Route | None) -> None:
-        Exchange(route, self._context, connection, request).drive_blocking()
 
     def _admin_tables(self, listener: Any, tables: Tables) -> Tables:
         """The route of a listener for the admin address or commands."""

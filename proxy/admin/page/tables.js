@@ -142,7 +142,7 @@ function bars(id, rows) {
 
 export function requests(id, reading) {
   const rows = reading[id];
-  table(id, ["when", "took", "status", "request", "client", "upstream", "reason"], rows,
+  table(id, ["when", "took", "status", "request", "client", "upstream", "reason", "state"], rows,
     (row) => `${row.when} ${row.request_id} ${row.target}`,
     (row) => [
       `${duration(Math.max(1, Math.round(reading.now - row.when - row.seconds)))} ago`,
@@ -152,16 +152,17 @@ export function requests(id, reading) {
       client(row),
       row.upstream || "–",
       words(row.reason) || (row.status >= 500 ? "response of the application" : ""),
+      row.state,
     ]);
   if (!reading.access_log) write($(`${id}-empty`), "The access log is off, so single requests are not recorded.");
 }
 
 export function tunnels(reading) {
-  table("tunnels", ["open for", "path", "client", "upstream", "to client", "from client"], reading.tunnels,
+  table("tunnels", ["open for", "path", "client", "upstream", "to client", "from client", "state"], reading.tunnels,
     (row) => `${row.since} ${row.client} ${row.target}`,
     (row) => [
       duration(Math.max(0, reading.now - row.since)), row.target, client(row), row.upstream,
-      bytes(row.to_client), bytes(row.to_upstream),
+      bytes(row.to_client), bytes(row.to_upstream), words(row.state),
     ]);
   const open = reading.connections.tunnel;
   write($("tunnels-hint"), open > reading.tunnels.length ? `the oldest ${reading.tunnels.length} of ${open}` : "");

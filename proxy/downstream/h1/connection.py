@@ -8,6 +8,7 @@ Bytes become requests, and responses bytes, elsewhere: `RequestReader`, `Incomin
 of each other's work, nor of the connection.
 """
 
+from collections.abc import Iterable
 from time import monotonic
 from typing import Final
 
@@ -81,7 +82,7 @@ class Connection(Stream):
         self._greenlet: greenlet | None = None
         """The one that serves it, if any."""
         self._exchange: Exchange | None = None
-        """The one that the loop's callbacks drive, or drove last: a client that repeats itself needs no other."""
+        """The one under way, or the last that the loop's callbacks drove, for a client that repeats its request."""
         self._lingering: Lingering | None = None
         self.deadline = monotonic() + front.tables.settings.first_request_timeout
         front.connections.add(self)
@@ -104,6 +105,9 @@ class Connection(Stream):
     @property
     def detached(self) -> bool:
         return self.state is TUNNEL
+
+    def exchanges(self) -> Iterable[Exchange]:
+        return () if self._exchange is None else (self._exchange,)
 
     # Serving in the event loop's callbacks.
 
@@ -185,10 +189,7 @@ class Connection(Stream):
     # Serving in a greenlet.
 
     def serve(self) -> None:
-        """Serve requests, in order, until the client pauses; first the exchange that has begun, if any.
-
-        Raises nothing.
-        """
+        """Serve requests, in order, until the client pauses; first the exchange under way, if any. Raises nothing."""
         self._greenlet = getcurrent()
         self.deadline = NEVER
         try:
@@ -197,7 +198,6 @@ class Connection(Stream):
             else:
                 assert self._exchange is not None
                 self._exchange.drive_blocking()
-                self._exchange = None
             while self._reader.buffer and self._writer.ending is KEEP and self.state is not CLOSED:
                 self._serve_next()
         except (ClientGone, DeadlinePassed, OSError):
@@ -205,7 +205,7 @@ class Connection(Stream):
         except Exception:
             log.exception("a request failed inside the gateway")
             self.break_off()
-        self._greenlet = None
+        self._greenlet = self._exchange = None
         self.exchange_ended()
 
     def _serve_next(self) -> None:
@@ -224,7 +224,8 @@ class Connection(Stream):
         self._begin(request)
         if not self.read_watcher.active:  # an end that was seen behind the request before is seen anew
             self.read_watcher.start(self.on_readable)
-        self.front.exchange(self, request, self._reader.route)
+        exchange = self._exchange = Exchange(self._reader.route, self.front.context, self, request)
+        exchange.drive_blocking()
 
     def _refuse(self, error: ExchangeError, started: float) -> None:
         """Refuse a request that goes no further, and close: what follows it cannot be trusted."""

@@ -11,7 +11,7 @@ same exchange as HTTP/1 does: in the loop's callbacks, and in a greenlet of the 
 From ENDED and LEFT on every exchange is told that its client is gone; what it has sent before still goes out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final
 
@@ -22,6 +22,7 @@ from proxy.downstream.h2.reader import RequestReader
 from proxy.downstream.h2.states import CONNECTION_TRANSITIONS, ConnectionState
 from proxy.downstream.h2.stream import TUNNEL, ClientStream
 from proxy.errors import ExchangeError
+from proxy.exchange.machine import Exchange
 from proxy.log import log
 from proxy.net.event_loop import NEVER, Watcher
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, RECEIVE_SIZE, Socket
@@ -116,6 +117,9 @@ class Connection(Stream):
     def parked(self) -> bool:
         """Whether no request is in flight, and every response has gone out."""
         return not (self.streams or self.output.unsent) and self.state not in _ENDING
+
+    def exchanges(self) -> Iterable[Exchange]:
+        return [stream.exchange for stream in self.streams.values() if stream.exchange is not None]
 
     # Receiving.
 

@@ -71,7 +71,6 @@ class ClientStream:
     """A request and its response on a connection that others share: a `Downstream`."""
 
     __slots__ = (
-        "_exchange",
         "_lingers_until",
         "_owner",
         "_refusal",
@@ -81,6 +80,7 @@ class ClientStream:
         "begun",
         "body",
         "deadline",
+        "exchange",
         "host",
         "output",
         "request",
@@ -117,8 +117,8 @@ class ClientStream:
         if not whole or request.fields.websocket:
             self.body = IncomingBody(request, wire, host.output, host.pause)
         self._owner: greenlet | None = None
-        self._exchange: Exchange | None = None
-        """One that was begun in the loop's callbacks."""
+        self.exchange: Exchange | None = None
+        """The one under way."""
         self._side: StreamSide | None = None
         """The client's side of the tunnel, if this is one."""
         self.sent = 0
@@ -142,14 +142,14 @@ class ClientStream:
         if self._refusal is not None or not front.inline:
             front.resume(self)
             return
-        self._exchange = Exchange(self._route, front.context, self, self.request)
-        self._exchange.drive_inline()
+        self.exchange = Exchange(self._route, front.context, self, self.request)
+        self.exchange.drive_inline()
 
     def resume_exchange(self) -> None:
         self.host.front.resume(self)
 
     def exchange_ended(self) -> None:
-        self._exchange = None
+        self.exchange = None
         self.finish()
 
     def serve(self) -> None:
@@ -157,17 +157,18 @@ class ClientStream:
         self._owner = getcurrent()
         front = self.host.front
         try:
-            if self._exchange is not None:
-                self._exchange.drive_blocking()
+            if self.exchange is not None:
+                self.exchange.drive_blocking()
             elif self._refusal is not None:
                 Exchange(None, front.context, self, self.request).refuse(self._refusal)
             else:
-                front.exchange(self, self.request, self._route)
+                self.exchange = Exchange(self._route, front.context, self, self.request)
+                self.exchange.drive_blocking()
         except (ClientGone, DeadlinePassed, OSError):
             pass
         except Exception:
             log.exception("a request failed inside the gateway")
-        self._owner = self._exchange = None
+        self._owner = self.exchange = None
         if self._side is None:
             self.finish()
 
@@ -235,8 +236,8 @@ class ClientStream:
         elif self._side is not None:
             self._side.fail()
         else:
-            if self._exchange is not None:
-                exchange, self._exchange = self._exchange, None
+            if self.exchange is not None:
+                exchange, self.exchange = self.exchange, None
                 exchange.abandon(failure)
             self.finish()
 

@@ -37,6 +37,9 @@ class Guest:
         Guest.looks += 1
         return Guest.idle
 
+    def exchanges(self) -> tuple[()]:
+        return ()
+
     def expire(self) -> None:
         self.close()
 
@@ -52,7 +55,7 @@ def full_front(loop: Loop) -> Frontend:
         AccessLog(None, "combined", lambda _count: None), RequestIds(), set(), Waiting(),
         Limits(16, 1).worker(0))  # fmt: skip
     tables = Tables(Settings(workers=1, max_connections=LIMIT), HeadLimits(4094, 8190, 100, 32768), [])
-    front = Frontend(tables, context, lambda *_: None, Guest, b"http", b"80")
+    front = Frontend(tables, context, Guest, b"http", b"80")
     Guest.looks, Guest.idle = 0, True
     for _ in range(LIMIT):
         come(front)

@@ -25,10 +25,7 @@ from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1 import states
 from proxy.downstream.h1.connection import Connection
 from proxy.exchange.context import ExchangeContext, Waiting
-from proxy.exchange.downstream import Downstream
 from proxy.exchange.machine import Exchange
-from proxy.exchange.request import Request
-from proxy.exchange.route import Route
 from proxy.exchange.states import TRANSITIONS
 from proxy.exchange.tunnel import BUFFER_SIZE
 from proxy.limits import Limits
@@ -285,7 +282,7 @@ class Harness:
         self._upstreams = Upstreams(context, logging.getLogger(__name__))
         tables = build_tables(settings, self._upstreams, Overrides(), lambda: False)
         self._upstreams.commit(tables)
-        self.front = Frontend(tables, context, self._answer, protocol, scheme, b"80", inline=at_once)
+        self.front = Frontend(tables, context, protocol, scheme, b"80", inline=at_once)
         self._context = context
         self.clients: list[ClientEnd] = []
         self._upstream_end = upstream_end
@@ -296,9 +293,6 @@ class Harness:
         slot = self._connection_slot = Connection.__dict__["state"]
         checked = _CheckedState(slot, states.TRANSITIONS, self.violations)
         Connection.state = checked  # type: ignore[assignment]
-
-    def _answer(self, downstream: Downstream, request: Request, route: Route | None) -> None:
-        Exchange(route, self._context, downstream, request).drive_blocking()
 
     def connect(self) -> ClientEnd:
         near, far = socket.socketpair()

@@ -40,9 +40,7 @@ class Listening:
         tls_contexts = TlsContexts()
         tls_contexts.install(CertificateSet((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])
-        self.front = Frontend(
-            tables, context, lambda *_: None, Handshakes(tls_contexts, validation).begin, b"https", b"443"
-        )
+        self.front = Frontend(tables, context, Handshakes(tls_contexts, validation).begin, b"https", b"443")
 
     def accept(self) -> socket.socket:
         """The client's end of a new connection."""
