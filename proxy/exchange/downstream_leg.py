@@ -14,7 +14,7 @@ from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.net.disk import read_file_part
 from proxy.net.spool import Spool
-from proxy.wire.local_response import own_answer
+from proxy.wire.local_response import error_response
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 
@@ -57,7 +57,7 @@ class DownstreamLeg:
         """Head and body of the response to a request that failed, in the route's style if there is one."""
         if route is not None and route.rewrite is not None:
             return route.rewrite.refusal(request, error)
-        return own_answer(error, request.id, request.fields.accept)
+        return error_response(error, request.id, request.fields.accept)
 
     # A body that is in a file, or is encoded first.
 

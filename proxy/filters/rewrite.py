@@ -18,7 +18,7 @@ from proxy.settings import Settings
 from proxy.settings.pages import ErrorPages, load_pages
 from proxy.upstream.cluster import Cluster
 from proxy.wire.head import CRLF
-from proxy.wire.local_response import own_answer
+from proxy.wire.local_response import error_response
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 from proxy.wire.target import without_prefix
@@ -141,7 +141,7 @@ class Rewrite:
 
     def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:
         """The gateway's own response to a request that failed, with the route's pages."""
-        response, body = own_answer(error, request.id, request.fields.accept, self._pages.page)
+        response, body = error_response(error, request.id, request.fields.accept, self._pages.page)
         return self._changed(request, response, ""), body
 
     def _changed(self, request: Request, response: ResponseHead, peer: str) -> ResponseHead:

@@ -1,4 +1,4 @@
-"""Everything the gateway can be told: the table, how it is read, how it is checked."""
+"""The settings: their table, how they are read, how they are checked."""
 
 from proxy.settings.check import leads_here, problems
 from proxy.settings.errors import SettingsError

@@ -1,4 +1,4 @@
-"""Settings that are each well-formed but do not fit together or this machine."""
+"""Checks of settings that are each well-formed, but do not fit together or do not fit this machine."""
 
 import grp
 import os
@@ -8,7 +8,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from proxy.settings.pages import load_pages
-from proxy.settings.table import ANSWERS, TABLE, RouteSettings, Settings, serves_itself
+from proxy.settings.table import RESPONSE_KEYS, TABLE, RouteSettings, Settings, serves_itself
 from proxy.settings.users import read_users
 from proxy.settings.values import Address, kinds
 
@@ -17,8 +17,8 @@ _time = kinds.DURATION.show
 
 
 def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
-    """What is wrong; one line for each, with the mend. Whether files of certificates that are `served` already can
-    still be read does not matter here."""
+    """The mistakes, one line each, with the fix. Certificate files that are already `served` need not be readable any
+    more."""
     own = _own(settings)
     return [
         *_upstream_problems(settings),
@@ -37,7 +37,7 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
 
 
 def leads_here(address: Address, settings: Settings) -> bool:
-    """Whether an upstream's address is one that the gateway itself listens on: a request would ask itself for ever."""
+    """Whether an upstream's address is one that the gateway itself listens on: requests would loop."""
     return any(_leads_to(address, listener) for listener in _own(settings))
 
 
@@ -65,7 +65,7 @@ def _upstream_problems(settings: Settings) -> list[str]:
 
 
 def _leads_to(address: Address, listener: Address) -> bool:
-    """Whether who connects to an address of this machine meets that listener; [::] takes IPv4 too."""
+    """Whether a connection to an address of this machine reaches that listener; [::] accepts IPv4 too."""
     if address == listener or address.port != listener.port:
         return address == listener
     takes = (socket.AF_INET, socket.AF_INET6) if listener.host == "::" else (socket.AF_INET,)
@@ -156,14 +156,14 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
 
 
 def _answer_problems(settings: Settings, known: Settings | None = None) -> list[str]:
-    """What is wrong with how requests are answered; what is the same as in `known` was told there."""
+    """Mistakes in how requests are answered, without those that were already reported for `known`."""
     found = []
     unlike = settings.dot_segments == "pass" and settings.forward_auth
     if unlike and not (known and known.dot_segments == "pass" and known.forward_auth):
         found.append(
             "dot_segments and forward_auth: the service and the application may see different paths; remove one"
         )
-    ways = [key for key in ANSWERS if getattr(settings, key)]
+    ways = [key for key in RESPONSE_KEYS if getattr(settings, key)]
     if len(ways) > 1:
         found.append(f"{ways[0]} and {ways[1]} exclude each other; remove one")
     every_page = settings.cors_credentials and "*" in settings.cors_origins

@@ -1,8 +1,8 @@
-"""What is raised when settings cannot be used."""
+"""The error raised for invalid settings."""
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; `mistakes` has one line for each, naming source, value and mend."""
+    """Invalid settings; `mistakes` has one line for each, with source, value and fix."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))

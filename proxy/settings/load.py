@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.settings.check import problems
 from proxy.settings.errors import SettingsError
-from proxy.settings.table import ANSWERS, NAMES, TABLE, Certificate, RouteSettings, Settings
+from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Settings
 from proxy.settings.token import read_token
 from proxy.settings.values import kinds, web
 from proxy.settings.values.files import read_file
@@ -87,7 +87,7 @@ def _read(path: Path, mistakes: list[str]) -> "_File | None":
 
 
 class _File:
-    """A TOML file that was read; what is wrong in it is added to `mistakes`."""
+    """A parsed TOML file; its mistakes are added to `mistakes`."""
 
     def __init__(self, path: Path, text: str, document: dict[str, Any], mistakes: list[str]) -> None:
         self._path = path
@@ -148,7 +148,7 @@ class _File:
         return tuple(found)
 
     def placed(self, problem: str, flags: Mapping[str, object]) -> str:
-        """A mistake of several settings, with the place in the file of the one it begins with, if it is from there."""
+        """A mistake that involves several settings, with the line of the first, if that is in the file."""
         if problem.startswith(("route ", "certificate ")):
             return f"{self._path}: {problem}"
         first = re.match(r"-*([a-z0-9_-]+)", problem)
@@ -157,7 +157,7 @@ class _File:
         return f"{self._path}{line}: {problem}" if line else problem
 
     def _tables(self, name: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        """Each `[[name]]`: where it is, for people and as an offset in the text, and what it holds."""
+        """Each `[[name]]`: its place in words, its offset in the text, and its content."""
         tables = self._document.get(name, [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             self._mistakes.append(f"{self._path}{self._line(name, 0)}: {name}: write [[{name}]], in double brackets")
@@ -181,9 +181,9 @@ class _File:
             at = self._at(place, start, "name")
             self._mistakes.append(f"{at} = {kinds.toml(name)}: expected letters, digits, . - _ /")
             name = ""
-        if chosen.keys() & set(ANSWERS):
-            # A route that says how it answers does not also answer as the top of the file says.
-            base = replace(base, **{key: TABLE[key].default for key in ANSWERS})
+        if chosen.keys() & set(RESPONSE_KEYS):
+            # A route with its own way to respond does not inherit that of the top level.
+            base = replace(base, **{key: TABLE[key].default for key in RESPONSE_KEYS})
         return RouteSettings(name, hosts, path, exact, replace(base, **chosen))
 
     def _matching(self, place: str, start: int, values: dict[str, Any]) -> tuple[tuple[str, ...], str, bool]:

@@ -11,7 +11,7 @@ _PLACEHOLDERS = ", ".join(f"{{{name}}}" for name in rewrite.PLACEHOLDERS)
 
 
 def risks(settings: Settings) -> list[str]:
-    """What breaks a rule of a public service."""
+    """Risks of a public service."""
     found: list[str] = []
     public = any(not address.loopback for address in settings.bind)
     if not settings.secure and public:
@@ -32,7 +32,7 @@ def risks(settings: Settings) -> list[str]:
 
 
 def notes(settings: Settings) -> list[str]:
-    """What may surprise."""
+    """Surprises."""
     return [
         *_time_notes(settings),
         *_address_notes(settings),

@@ -1,8 +1,8 @@
-"""Error pages of the operator's own, for what the gateway itself answers.
+"""The operator's own error pages for responses of the gateway.
 
-A directory holds them under the name of what they are for: `maintenance.html` (a reason), `404.html` (a status),
-`5xx.html` (a class), each also as `.json` for clients that prefer it. The most exact name wins. They are read when
-the settings are, never while a request waits.
+They are files in a directory, named after a reason (`maintenance.html`), a status (`404.html`) or a class (`5xx.html`),
+each also as `.json` for clients that prefer it. The most specific name wins. They are read with the settings, never
+during a request.
 """
 
 import html
@@ -29,7 +29,7 @@ class ErrorPages:
     def page(
         self, error: ExchangeError, phrase: str, request_id: bytes, *, browser: bool
     ) -> tuple[bytes, bytes] | None:
-        """Body and content type for an error, or None where no page is meant for it."""
+        """Body and content type for an error, or None if there is no page for it."""
         failure = error.failure
         form = "html" if browser else "json"
         for name in (failure.reason, str(failure.status), f"{failure.status // 100}xx"):
@@ -50,7 +50,7 @@ class ErrorPages:
 
 
 def load_pages(directory: Path | None, maintenance: Path | None) -> ErrorPages:
-    """Read the pages. Raises ValueError, naming file and mend, for what cannot be used."""
+    """Read the pages. Raises ValueError with file and fix for what cannot be used."""
     templates: dict[str, str] = {}
     if directory is not None:
         try:

@@ -1,4 +1,4 @@
-"""The secret that a public admin address asks for."""
+"""The token of the admin address."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ LEAST = 16  # characters: shorter ones can be guessed
 
 
 def read_token(path: Path) -> bytes:
-    """The token of the file: its text without white space around it. Raises ValueError, naming the mend."""
+    """The token in a file, stripped of white space. Raises ValueError with the fix."""
     token = read_file(path, MOST).strip()
     if len(token) < LEAST or not token.isascii() or not token.decode().isprintable():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The file of users and password hashes for basic authentication, as `htpasswd -B` makes it."""
+"""The file of users and password hashes for basic authentication, in the format of `htpasswd -B`."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ _HIGHEST_COST = 14
 
 
 def read_users(path: Path) -> dict[bytes, bytes]:
-    """Hashes by user name. Raises ValueError that names line and mend."""
+    """Hashes by user name. Raises ValueError with line and fix."""
     content = read_file(path, MAX_FILE)
     users: dict[bytes, bytes] = {}
     for number, raw in enumerate(content.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""IPv4 addresses that came mapped into IPv6 (RFC 4291 section 2.5.5.2): the same clients under another name."""
+"""IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2): another spelling of IPv4 clients."""
 
 import ipaddress
 
@@ -11,5 +11,5 @@ def unmapped(address: Address) -> Address:
 
 
 def unmapped_peer(text: str) -> str:
-    """The same for the address of a socket's peer, in the one form in which the kernel gives it."""
+    """The same for the text of a socket's peer address, in the one form that the kernel uses."""
     return text.removeprefix("::ffff:") if "." in text else text

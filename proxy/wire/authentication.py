@@ -1,6 +1,6 @@
-"""Authentication of a connection instead of a request: NTLM and Negotiate (RFC 4559), against RFC 9110 section 11.
+"""Authentication of connections instead of requests: NTLM and Negotiate (RFC 4559), contrary to RFC 9110 section 11.
 
-What was proved once then holds for every request on that connection, whoever sends it.
+Once authenticated, every request on the connection counts as that user's, no matter which client sent it.
 """
 
 import re
@@ -9,5 +9,5 @@ _CONNECTION_BOUND = re.compile(rb"(?:^|,)[ \t]*(?:nego|ntlm)", re.IGNORECASE)  #
 
 
 def binds_connection(value: bytes) -> bool:
-    """Whether an Authorization, WWW-Authenticate or Proxy-Authenticate field has to do with such a scheme."""
+    """Whether an Authorization, WWW-Authenticate or Proxy-Authenticate field names such a scheme."""
     return _CONNECTION_BOUND.search(value) is not None

@@ -1,7 +1,7 @@
-"""Hosts and ports: which are valid, which are the same (RFC 3986 sections 3.2 and 6.2, RFC 9110 section 4.2.3).
+"""Hosts and ports: validity and equality (RFC 3986 sections 3.2 and 6.2, RFC 9110 section 4.2.3).
 
-A host that could be read in two ways is refused although the grammar has it: percent-encoded, or with a comma, which
-separates the values of X-Forwarded-Host.
+An ambiguous host is refused even if the grammar allows it: percent-encoded, or with a comma, which separates the values
+of X-Forwarded-Host.
 """
 
 import re
@@ -22,16 +22,16 @@ _LONGEST_REMEMBERED = 256
 
 
 class Authority(NamedTuple):
-    """A host with its port, if it names one, as it was written (`text`) and as it is compared (`host`, `port`)."""
+    """A host with an optional port, as written (`text`) and normalised for comparison (`host`, `port`)."""
 
     text: bytes
-    """What goes on: the client's spelling, without the colon of an empty port."""
+    """What is forwarded: the client's spelling, without the colon of an empty port."""
     host: bytes
-    """In lower case, without a last dot; an IPv6 address in its shortest form, in brackets."""
+    """In lower case, without a trailing dot; an IPv6 address in its shortest form, in brackets."""
     port: int | None
 
     def same_as(self, other: "Authority", scheme: bytes) -> bool:
-        """Whether both are one place for a scheme, in lower case: a port that is left out is the scheme's own."""
+        """Whether both are equal for a scheme (in lower case); a missing port is the scheme's default."""
         default = DEFAULT_PORTS[scheme]
         mine = default if self.port is None else self.port
         theirs = default if other.port is None else other.port
@@ -39,7 +39,7 @@ class Authority(NamedTuple):
 
 
 class _Authorities(BoundedMemo[bytes, Authority | None]):
-    """Those that were read before; None for what is no authority. Emptied when full."""
+    """Parsed authorities; None for what is not one."""
 
     def __missing__(self, text: bytes) -> Authority | None:
         found = _parse(text)
@@ -49,7 +49,7 @@ class _Authorities(BoundedMemo[bytes, Authority | None]):
 
 
 AUTHORITIES = _Authorities(1024)
-"""Raw bytes to the `Authority` they name, or None for what is none that is served here."""
+"""Raw bytes to `Authority`, or None if they are invalid or not served here."""
 
 
 def _parse(text: bytes) -> Authority | None:
@@ -72,5 +72,5 @@ def _parse(text: bytes) -> Authority | None:
 
 
 def without_port(authority: bytes) -> bytes:
-    """The host of an authority that was checked before."""
+    """The host of a valid authority."""
     return _PORT.sub(b"", authority)

@@ -9,15 +9,15 @@ from proxy.wire.grammar import QUOTED_STRING, TOKEN
 
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:=(?:%b|%b))?" % (TOKEN, TOKEN, QUOTED_STRING)
 REQUEST_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
-"""A size and its extensions, to the letter (RFC 9112 section 7.1)."""
+"""A chunk size and its extensions, strictly (RFC 9112 section 7.1)."""
 
 RESPONSE_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})([ \t]*(?:;[\t -~\x80-\xff]*)?)")
-"""The same of an application: what it pads sizes with harms nobody, since its body is chunked anew."""
+"""The same in responses, where padding is harmless since the body is re-chunked."""
 
 _LONGEST_SIZE_LINE = 16 + 256
 _MOST_EXTENSION_BYTES = 16 * 1024
 _FREE_EXTENSION_BYTES = 16
-"""What each chunk may have beside its size without being counted."""
+"""Bytes of extensions per chunk that are not counted."""
 
 _LONGEST_TRAILER_SECTION = 8 * 1024
 
@@ -30,7 +30,7 @@ def chunk(data: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
 
 
 class Decoder(Protocol):
-    """Finds the end of a body, and its bytes among those of its framing."""
+    """Finds the end of a body, and separates its bytes from the framing."""
 
     @property
     def done(self) -> bool:
@@ -38,11 +38,11 @@ class Decoder(Protocol):
 
     @property
     def rest(self) -> bytes:
-        """Bytes behind its end, once `done`."""
+        """Bytes after its end, once `done`."""
 
     @property
     def salvaged(self) -> bytes:
-        """Bytes of the body that came before what `feed` raised for."""
+        """Bytes of the body before the error that `feed` raised."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes off the connection; return the body's bytes among them. Raises `FramingError`."""
@@ -76,7 +76,7 @@ class SizedDecoder:
 
 
 class ClosedDecoder:
-    """A body that the end of the connection ends, which says nothing of whether it is the whole."""
+    """A body that ends with the connection, so there is no telling whether it is complete."""
 
     __slots__ = ("done",)
 
@@ -93,11 +93,11 @@ class ClosedDecoder:
 
 
 class ChunkedDecoder:
-    """Takes a chunked body apart, whatever way its bytes are cut.
+    """Decodes a chunked body from pieces of any size.
 
     `size` is the grammar of the line before each chunk; extensions are bounded and dropped, every line ends in CR LF.
-    Raises `FramingError` for anything else. A body that has more extensions than data, or only ever sends trailers, is
-    refused once they pass their bounds.
+    Raises `FramingError` for anything else. A body with more extensions than data, or with endless trailers, is refused
+    once they exceed their bounds.
     """
 
     __slots__ = ("_extension_bytes", "_left", "_pending", "_section", "_size", "done", "rest", "salvaged", "trailers")
@@ -105,9 +105,9 @@ class ChunkedDecoder:
     def __init__(self, size: re.Pattern[bytes] = REQUEST_SIZE) -> None:
         self.done = False
         self.rest = b""
-        """Bytes behind the end of the body, once `done`."""
+        """Bytes after the end of the body, once `done`."""
         self.salvaged = b""
-        """Bytes of the body that came before what `feed` raised for."""
+        """Bytes of the body before the error that `feed` raised."""
         self.trailers = b""
         """The raw trailer section without its final empty line, once `done`."""
         self._size = size
@@ -156,7 +156,7 @@ class ChunkedDecoder:
         return end + 1
 
     def _count_extensions(self, size: int) -> None:
-        """A body's data pays for its extensions: what is refused is a body that consists of them."""
+        """Extensions are allowed in proportion to data, so a body that consists of them is refused."""
         self._extension_bytes = max(0, self._extension_bytes + size - self._left - _FREE_EXTENSION_BYTES)
         if self._extension_bytes > _MOST_EXTENSION_BYTES:
             raise FramingError("chunk extensions")
@@ -179,7 +179,7 @@ class ChunkedDecoder:
 
     def _read_data_end(self, data: bytes, position: int, _out: list[bytes]) -> int:
         if data[position : position + 1] != b"\r" or data[position + 1 : position + 2] not in (b"\n", b""):
-            raise FramingError("no CR LF behind a chunk")
+            raise FramingError("no CR LF after a chunk")
         if len(data) - position < 2:
             return -1
         self._section = self._read_size

@@ -1,13 +1,13 @@
-"""What a TLS client says first: the name it came for and the protocols it speaks (RFC 8446 section 4.1.2)."""
+"""The ClientHello of TLS: the server name and the protocols (RFC 8446 section 4.1.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 _LONGEST = 16384
-"""Bytes of a hello that is read here. OpenSSL takes more; who proves that a name is served here needs less."""
+"""Largest hello that is parsed here. OpenSSL accepts more; an ACME validation server sends less."""
 
 _MOST_RECORDS = 8
-"""Records that a hello is put together from: what has come is read again with everything that follows."""
+"""Most records of a hello: all received bytes are parsed again whenever more arrive."""
 
 _RECORD = b"\x16\x03"  # a handshake, any version
 _RECORD_HEADER = 5
@@ -21,18 +21,18 @@ _ALPN = 16
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The parts of a ClientHello by which a connection can be told apart."""
+    """The parts of a ClientHello that distinguish connections."""
 
     name: str | None
     protocols: tuple[str, ...]
 
 
 class HelloIncomplete(Exception):  # noqa: N818 - names what happened
-    """More bytes of a hello have to come before it can be read."""
+    """The hello is incomplete: more bytes are needed."""
 
 
 class _Cut(Exception):  # noqa: N818 - names what happened
-    """A field reaches beyond what holds it."""
+    """A field extends beyond its container."""
 
 
 class _Reader:
@@ -52,14 +52,14 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int) -> bytes:
-        """Bytes behind their own length, a number of `size` bytes."""
+        """Bytes preceded by their length, a number of `size` bytes."""
         return self.take(self.number(size))
 
 
 def parse_hello(data: bytes) -> Hello | None:
-    """The hello that a connection begins with; None for anything else, which is OpenSSL's to judge.
+    """The hello at the start of a connection; None for anything else, which OpenSSL then judges.
 
-    Raises `HelloIncomplete` only if every byte that came is one of a hello that goes on behind them.
+    Raises `HelloIncomplete` only if all received bytes belong to a hello that continues.
     """
     message = _first_message(data)
     if message is None:
@@ -76,7 +76,7 @@ def parse_hello(data: bytes) -> Hello | None:
 
 
 def _first_message(data: bytes) -> bytes | None:
-    """The body of the hello, put together from its records: it may come in several (RFC 8446 section 5.1)."""
+    """The body of the hello, joined from its records, of which there may be several (RFC 8446 section 5.1)."""
     message = b""
     start = 0
     for _ in range(_MOST_RECORDS):

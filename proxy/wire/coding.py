@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 def _optional(name: str) -> Any:
-    """A library of the extra `compression`, or None."""
+    """A library from the extra `compression`, or None."""
     try:
         return import_module(name)
     except ImportError:
@@ -26,13 +26,13 @@ _GZIP_WINDOW = 31  # zlib's largest window, with a gzip header
 
 
 class Encoder(Protocol):
-    """One body on its way: bytes in, fewer bytes out."""
+    """The encoder of one body: bytes in, fewer bytes out."""
 
     def feed(self, data: bytes) -> bytes:
-        """What is ready of the encoded body, perhaps nothing."""
+        """Encoded bytes that are ready; may be empty."""
 
     def flush(self) -> bytes:
-        """The rest of what was fed so far, so that the client can decode it at once."""
+        """The encoded rest of everything fed so far, so that the client can decode it immediately."""
 
     def finish(self) -> bytes:
         """The end of the body."""
@@ -78,7 +78,7 @@ if brotli is not None:
 _ENCODERS[b"gzip"] = _Gzip
 
 CODINGS = tuple(_ENCODERS)
-"""What can be applied here, the cheapest for its result first."""
+"""The available codings, best ratio of size to cost first."""
 
 
 def encoder(coding: bytes) -> Encoder:

@@ -1,4 +1,4 @@
-"""Conditional and range requests for what the gateway itself holds (RFC 9110 sections 13 and 14)."""
+"""Conditional and range requests for the gateway's own files (RFC 9110 sections 13 and 14)."""
 
 import re
 from calendar import timegm
@@ -9,22 +9,22 @@ from email.utils import formatdate, parsedate
 _ENTITY_TAG = re.compile(rb'(W/)?("[!#-~\x80-\xff]*")')
 _RANGE = re.compile(rb"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
 _STRONG_AFTER = 2.0
-"""Seconds after which a time of change, kept in whole seconds, names one state of a file (RFC 9110 section 8.8.2.2)."""
+"""Age in seconds after which a modification time in whole seconds is a strong validator (RFC 9110 section 8.8.2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one state of a resource from another. `changed` is in seconds since the epoch."""
+    """The validators of a resource's state. `changed` is in seconds since the epoch."""
 
     tag: bytes
     """A strong entity tag, with its quotes."""
     changed: float
 
     def last_modified(self, now: float) -> bytes:
-        """The Last-Modified field's value in an answer of this moment, never in its future (RFC 9110 section 8.8.2.1).
+        """The value of Last-Modified in a response sent now, never in its future (RFC 9110 section 8.8.2.1).
 
-        A change may follow in the same second, and could not be told from this one: until that is past a second earlier
-        is claimed, so that a client which asks again with it gets what it has missed.
+        Another change in the same second could not be distinguished, so until the second has passed an earlier one is
+        sent: a client that revalidates with it gets what it has missed.
         """
         told = int(self.changed) if now - self.changed >= _STRONG_AFTER else int(min(self.changed, now)) - 1
         return formatdate(max(0, told), usegmt=True).encode()
@@ -32,7 +32,7 @@ class Validators:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The preconditions of one request, as they stand in its fields."""
+    """The preconditions of one request, as in its fields."""
 
     if_match: bytes | None = None
     if_none_match: bytes | None = None
@@ -42,7 +42,7 @@ class Conditions:
     range: bytes | None = None
 
     def verdict(self, method: bytes, validators: Validators) -> int:
-        """200 to go on, 304 or 412, in the order of RFC 9110 section 13.2.2. Dates that are none are ignored."""
+        """200 to proceed, 304 or 412, evaluated in the order of RFC 9110 section 13.2.2. Invalid dates are ignored."""
         if self.if_match is not None:
             if not _matches(self.if_match, validators.tag, weak=False):
                 return 412
@@ -81,7 +81,7 @@ class Conditions:
         return slice(begin, min(int(last) + 1, size) if last else size)
 
     def _still_the_same(self, validators: Validators, now: float) -> bool:
-        """If-Range: a strong tag, or the exact date of a change long enough ago (RFC 9110 section 13.1.5)."""
+        """Evaluate If-Range: a strong tag, or the exact date of a change long enough ago (RFC 9110 section 13.1.5)."""
         if self.if_range is None:
             return True
         if _ENTITY_TAG.fullmatch(self.if_range):

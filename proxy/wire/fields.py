@@ -1,4 +1,4 @@
-"""Deriving outbound heads: what goes to the upstream, what goes back to the client.
+"""Outbound heads: the request to the upstream, the response to the client.
 
 Inbound heads are never changed. An outbound head is built from parsed parts only: one Host, one framing field of the
 gateway's own choice, the forwarding fields, then the client's other lines unchanged.
@@ -54,10 +54,10 @@ class Clock:
 
 
 def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes, more: bytes = b"") -> bytes:
-    """The fields of an upstream request, but for the request id, the trace, the framing and the final empty line.
+    """The fields of an upstream request, except the request id, the trace, the framing and the final empty line.
 
-    `forwarding` are the lines that say whom the request is made for (`proxy.wire.forwarding`), `more` those that stand
-    behind the client's own, each with its end.
+    `forwarding` are the lines about the client (`proxy.wire.forwarding`), `more` are lines to append after the client's
+    own, each with its end.
     The upstream speaks HTTP/1.1: without a `host` it gets an empty Host (RFC 9112 section 3.2).
     """
     pieces = [b"Host: %s\r\n" % (host or b""), forwarding]
@@ -73,12 +73,12 @@ def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes,
 
 
 def informational(response: ResponseHead) -> bytes:
-    """A 1xx head on its way to the client (RFC 9110 section 15.2)."""
+    """A 1xx head for the client (RFC 9110 section 15.2)."""
     return response.start + CRLF
 
 
 def websocket_accept(key: bytes) -> bytes:
-    """The Sec-WebSocket-Accept value that answers `key` (RFC 6455 section 4.2.2)."""
+    """The Sec-WebSocket-Accept value for `key` (RFC 6455 section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
 
 

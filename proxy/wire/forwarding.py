@@ -1,8 +1,8 @@
-"""Whom a request is made for: what proxies in front say about it, how far they are believed, what the upstream is told.
+"""Forwarding fields: what proxies in front say about the client, which of it is trusted, what the upstream is sent.
 
-A client's word about itself is worth nothing. A proxy's word is believed if its address is among the trusted ones, and
-then only the last entry of each field, which that proxy itself wrote; the client's address is found by going through
-X-Forwarded-For from the right for as long as trusted proxies wrote the entries.
+What a client says about itself is ignored. A proxy is trusted if its address is, and then only for the last entry of
+each field, which that proxy itself wrote; the client's address is found by walking X-Forwarded-For from the right for
+as long as trusted proxies wrote the entries.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ from proxy.wire.tracing import well_formed_id
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ForwardingFields = Sequence[tuple[bytes, bytes]]
-"""Lower-cased name and value of each field that says something about the client, in order."""
+"""Lower-cased name and value of each field about the client, in order."""
 
 _MOST_PEERS = 4096
 _MOST_HOPS = 32
@@ -27,16 +27,16 @@ _UNKNOWN = b"unknown"  # RFC 7239 section 6.3, for peers on unix sockets, which 
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _PAIR = TOKEN + rb"=(?:" + TOKEN + rb"|" + QUOTED_STRING + rb")"
 _ELEMENT = rb"(?:" + _PAIR + rb")?(?:;(?:" + _PAIR + rb")?)*"
-# RFC 7239 section 4. Possessive: white space between commas can be read in one way only, or a refusal takes for ever.
+# RFC 7239 section 4. Possessive, so that white space between commas cannot backtrack exponentially.
 _FORWARDED = re.compile(_ELEMENT + rb"(?:[ \t]*+,[ \t]*+" + _ELEMENT + rb")*+")
 
 _PARTS = re.compile(rb"(,)|(" + TOKEN + rb")=(" + TOKEN + rb"|" + QUOTED_STRING + rb")")
 _SCHEMES = {b"http": b"http", b"https": b"https", b"ws": b"http", b"wss": b"https"}
-"""What a proxy's word means: some name the schemes of WebSockets for the requests that open one."""
+"""The scheme for each X-Forwarded-Proto; some proxies send ws and wss for WebSocket handshakes."""
 
 
 class TrustedPeers:
-    """Proxies whose word counts: addresses in some networks and, if `unix`, peers on unix sockets (address "")."""
+    """Trusted proxies: addresses in these networks and, if `unix`, peers on unix sockets (address "")."""
 
     def __init__(self, networks: Iterable[Network] = (), *, unix: bool = False) -> None:
         self._networks = tuple(networks)
@@ -47,7 +47,7 @@ class TrustedPeers:
         return bool(self._networks) or self._unix
 
     def trusts(self, address: str) -> bool:
-        """Whether the peer with this IP address is one of them; the answer is remembered."""
+        """Whether the peer with this IP address is trusted; remembered."""
         known = self._known.get(address)
         if known is None:
             known = self._known.remember(address, within(address, self._networks) if address else self._unix)
@@ -55,15 +55,15 @@ class TrustedPeers:
 
 
 def within(address: str, networks: Iterable[Network]) -> bool:
-    """Whether an IP address is in one of the networks; what is no address is in none."""
+    """Whether an IP address is in one of the networks; anything else is in none."""
     parsed = parse_node(address.encode("latin-1", "replace"))
     return parsed is not None and any(parsed in network for network in networks)
 
 
 def parse_node(value: bytes) -> Address | None:
-    """The IP address of an X-Forwarded-For entry: bare, with a port, in brackets, with a zone; None if it is none.
+    """The IP address of an X-Forwarded-For entry: bare, with a port, in brackets or with a zone; None if invalid.
 
-    A zone means nothing on another machine and is dropped; an IPv4 address mapped into IPv6 is the IPv4 one.
+    A zone is meaningless on another machine and dropped; an IPv4-mapped address becomes IPv4.
     """
     text = value.strip(b" \t").decode("latin-1")
     if text.startswith("["):
@@ -82,9 +82,9 @@ def parse_node(value: bytes) -> Address | None:
 
 
 def client_address(peer: str, chain: Sequence[bytes], trusted: TrustedPeers) -> str:
-    """Who made the request: the first entry from the right that no trusted proxy stands behind.
+    """The client's address: the first entry from the right that is not a trusted proxy.
 
-    `chain` are the entries of X-Forwarded-For. What cannot be read ends the search: the proxy that wrote it counts.
+    `chain` are the entries of X-Forwarded-For. An invalid entry ends the search: the proxy that wrote it is the client.
     """
     client = peer
     for entry in reversed(chain[-_MOST_HOPS:]):
@@ -98,7 +98,7 @@ def client_address(peer: str, chain: Sequence[bytes], trusted: TrustedPeers) -> 
 
 
 class Origin(NamedTuple):
-    """Whom a request is made for: address (empty if unknown), scheme, fields for the upstream, id if one was given."""
+    """The origin of a request: client address or "", scheme, fields for the upstream, request id if given."""
 
     client: str
     scheme: bytes
@@ -107,7 +107,7 @@ class Origin(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """What a front knows of a connection: its peer's address ("" on a unix socket), own scheme and port."""
+    """A connection as accepted: its peer's address ("" on a unix socket), our scheme and port."""
 
     peer: str
     scheme: bytes
@@ -117,7 +117,7 @@ class Arrival(NamedTuple):
 def origin_of(
     arrival: Arrival, host: bytes | None, forwarding_fields: ForwardingFields, trusted: TrustedPeers, *, forwarded: bool
 ) -> Origin:
-    """Weigh what a request says about its client; the upstream is told in RFC 7239's form too if `forwarded`."""
+    """The origin of a request, from its forwarding fields as far as trusted; `forwarded` adds RFC 7239's form."""
     if forwarding_fields and trusted.trusts(arrival.peer):
         return _claimed(arrival, host, forwarding_fields, trusted, forwarded=forwarded)
     peer = arrival.peer.partition("%")[0].encode("ascii")
@@ -151,7 +151,7 @@ def _claimed(
 
 
 def _lines(hops: bytes, client: bytes, scheme: bytes, port: bytes, host: bytes | None) -> bytes:
-    # A request without X-Forwarded-For is taken for one of the machine's own by whoever trusts that: always say it.
+    # Always sent: an application that trusts local requests would take one without X-Forwarded-For as local.
     lines = b"X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\nX-Forwarded-Port: %s\r\n" % (
         hops or _UNKNOWN,
         scheme,
@@ -165,7 +165,7 @@ def _lines(hops: bytes, client: bytes, scheme: bytes, port: bytes, host: bytes |
 
 
 def _entries(forwarding_fields: ForwardingFields, name: bytes) -> list[bytes]:
-    """The members of a list field, over all lines of it."""
+    """The members of a list field, over all its lines."""
     found = [entry.strip(b" \t") for known, value in forwarding_fields if known == name for entry in value.split(b",")]
     return [entry for entry in found if entry]
 
@@ -176,7 +176,7 @@ def _last(forwarding_fields: ForwardingFields, name: bytes) -> bytes:
 
 
 def _bounded(chain: list[bytes]) -> list[bytes]:
-    """The newest entries, so that proxies in a circle or a client's inventions make no head too large."""
+    """The newest entries, so that a loop of proxies or a client's forgeries cannot make the head too large."""
     kept = chain[-_MOST_HOPS:]
     while len(kept) > 1 and sum(map(len, kept)) > _LONGEST_CHAIN:
         del kept[0]
@@ -184,9 +184,9 @@ def _bounded(chain: list[bytes]) -> list[bytes]:
 
 
 def _said(forwarding_fields: ForwardingFields, chain: list[bytes]) -> list[bytes]:
-    """What came before our own element: the peer's X-Forwarded-For in that form, else its Forwarded.
+    """The elements before our own: the peer's X-Forwarded-For in RFC 7239's form, else its Forwarded.
 
-    Most proxies write the first alone and pass the second on as their client made it up.
+    Most proxies write only the first and pass a client's forged Forwarded through.
     """
     if not chain:
         joined = _forwarded(forwarding_fields)
@@ -202,7 +202,7 @@ def _forwarded(forwarding_fields: ForwardingFields) -> bytes:
 
 
 def _proto(forwarding_fields: ForwardingFields) -> bytes:
-    """What the last element of Forwarded, which the peer wrote, says of the scheme (RFC 7239 section 5.4)."""
+    """The scheme in the last element of Forwarded, which the peer wrote (RFC 7239 section 5.4)."""
     found = b""
     for comma, name, value in _PARTS.findall(_forwarded(forwarding_fields)):
         if comma:

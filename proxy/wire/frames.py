@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455 section 5.2), as far as a relay has to know them."""
+"""WebSocket frames (RFC 6455 section 5.2), as far as a relay needs them."""
 
 import os
 import struct

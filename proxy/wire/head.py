@@ -1,8 +1,8 @@
 """What request and response heads have in common (RFC 9112 sections 2 and 5).
 
 The parsers refuse whatever two implementations might read differently; they never repair. Bytes are checked in one
-pass: deleting every byte that may stand in a line must leave exactly one CR LF per line, which at once excludes bare
-CR, bare LF, NUL and the other control characters.
+pass: deleting every byte allowed in a line must leave exactly one CR LF per line, which also excludes bare CR, bare LF,
+NUL and other control characters.
 """
 
 import re
@@ -16,7 +16,7 @@ LINE_BYTES = bytes([9, *range(32, 127), *range(128, 256)])  # HTAB, SP, VCHAR, o
 
 
 def split_lines(block: bytes) -> list[bytes] | None:
-    """The lines of a block, or None if a byte stands in it that may not (or not there)."""
+    """The lines of a block, or None if it has a byte that is not allowed (there)."""
     lines = block.split(CRLF)
     return lines if block.translate(None, LINE_BYTES) == CRLF * (len(lines) - 1) else None
 
@@ -27,20 +27,20 @@ def tokens(value: bytes) -> list[bytes]:
 
 
 def bare_line_feed(data: bytes) -> bool:
-    """Whether an unfinished head already holds a line that ends in a bare LF: no need to wait for more of it."""
+    """Whether an incomplete head already has a bare LF, so that it can be refused without waiting."""
     return data.count(b"\n") != data.count(CRLF)
 
 
 def may_trail(name: bytes) -> bool:
-    """Whether a field with this name, whose kind is FORWARD in responses, may stand behind a body.
+    """Whether a field with this name, whose kind is FORWARD in responses, is allowed in a trailer.
 
-    What frames, routes, authenticates or controls a message may not (RFC 9110 section 6.5.1).
+    Fields for framing, routing, authentication or control are not (RFC 9110 section 6.5.1).
     """
     lowered = name.lower()
     return lowered in _DIGESTS or not (lowered in _NEVER_TRAILERS or lowered.startswith(b"content-"))
 
 
-_DIGESTS = frozenset({b"content-digest", b"content-md5"})  # RFC 9530 section 2: known when the body is
+_DIGESTS = frozenset({b"content-digest", b"content-md5"})  # RFC 9530 section 2: known only after the body
 
 _NEVER_TRAILERS = frozenset(
     {

@@ -1,8 +1,8 @@
-"""Response heads of old servers, made into what RFC 9112 asks for (the setting `lenient_responses`).
+"""Response heads of old servers, normalised to RFC 9112 (the setting `lenient_responses`).
 
-Only what the client cannot be misled by, since its answer is written anew: lines that end in a bare LF (section 2.2),
-folded lines (section 5.2), one length said several times (section 6.3), chunks from a server of HTTP/1.0
-(section 6.1). Whatever frames the body must still be said plainly and once.
+Only faults that cannot mislead the client, whose response is re-framed: lines that end in a bare LF (section 2.2),
+folded lines (section 5.2), a repeated equal length (section 6.3), chunks from an HTTP/1.0 server (section 6.1). The
+framing of the body must still be unambiguous.
 """
 
 import re
@@ -19,7 +19,7 @@ _OLD = b"HTTP/1.0 "
 
 
 def split_head(data: bytes) -> tuple[bytes, bytes] | None:
-    """The head that `data` begins with, for a strict reader, and the bytes behind it; None if it has no end yet.
+    """The normalised head at the start of `data`, and the bytes after it; None while it is incomplete.
 
     Raises `ExchangeError` (502).
     """
@@ -49,7 +49,7 @@ def _unfolded(lines: list[bytes]) -> list[bytes]:
 
 
 def _with_one_length(lines: list[bytes], kinds: list[Kind]) -> list[bytes]:
-    """The lines with one Content-Length, if all say the same; else as they are, for the strict reader to refuse."""
+    """The lines with one Content-Length, if all are equal; else unchanged, for the strict parser to refuse."""
     said = [line.partition(b":")[2] for line, kind in zip(lines, kinds, strict=True) if kind is Kind.CONTENT_LENGTH]
     lengths = {length.strip(b" \t") for value in said for length in value.split(b",")}
     if len(lengths) > 1:

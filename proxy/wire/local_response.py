@@ -1,4 +1,4 @@
-"""The gateway's own answers: small, honest about their cause, without a trace of the inside."""
+"""The gateway's own error responses: small, with the cause, without internal details."""
 
 import html
 import json
@@ -19,19 +19,19 @@ h1{{font-size:1.3rem}}code{{font-size:.85rem;opacity:.7}}</style>
 
 
 class Page(Protocol):
-    """An operator's own page for an error: body and content type, or None for the gateway's."""
+    """The operator's page for an error: body and content type, or None for the gateway's own."""
 
     def __call__(
         self, error: ExchangeError, phrase: str, request_id: bytes, *, browser: bool
     ) -> tuple[bytes, bytes] | None: ...
 
 
-def own_answer(
+def error_response(
     error: ExchangeError, request_id: bytes, accept: bytes | None, page: Page | None = None
 ) -> tuple[ResponseHead, bytes]:
-    """Head and body of an answer to a request that failed; HTML for a browser, else JSON.
+    """Head and body of an error response; HTML for a browser, else JSON.
 
-    The reason stands in the body and, whatever the body's form, in the Proxy-Status field (RFC 9209 section 2.1.4).
+    The reason is in the body and, whatever its form, in the Proxy-Status field (RFC 9209 section 2.1.4).
     """
     failure = error.failure
     head = ResponseHead(1, failure.status, b"")

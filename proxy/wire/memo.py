@@ -1,4 +1,4 @@
-"""What was worked out before and is asked for again and again."""
+"""Remembered results of computations that recur."""
 
 from typing import TypeVar
 
@@ -9,8 +9,8 @@ Value = TypeVar("Value")
 class BoundedMemo(dict[Key, Value]):
     """A dictionary with at most `most` entries, emptied when it is full.
 
-    Looking up costs what it costs in any dictionary. Emptying all at once costs less than knowing which entry is the
-    oldest, and whoever fills it with entries of one use slows down the next few requests only.
+    A look-up costs no more than in any dictionary. Emptying it costs less than tracking the oldest entry, and a client
+    that fills it only slows down the next few requests.
     """
 
     __slots__ = ("_most",)

@@ -1,4 +1,4 @@
-"""Field names: which are valid, which are forwarded as they stand, which the gateway cares about.
+"""Field names: which are valid, which are forwarded unchanged, which the gateway handles.
 
 Each raw spelling of a name is classified once and remembered, so a head costs one dictionary look-up per field.
 The memory is bounded: a client that invents names only makes its own requests slower.
@@ -17,8 +17,8 @@ _LONGEST_REMEMBERED = 64
 class Kind(IntEnum):
     """What the gateway does with a field."""
 
-    FORWARD = 0  # goes on as it stands
-    DROP = 1  # hop-by-hop, forged forwarding fields, what CGI-like servers confuse with variables
+    FORWARD = 0  # forwarded unchanged
+    DROP = 1  # hop-by-hop, forged forwarding fields, names that CGI-like servers confuse with variables
     INVALID = 2  # not a token: the head is refused
     HOST = 3
     CONTENT_LENGTH = 4
@@ -38,20 +38,20 @@ class Kind(IntEnum):
     BUFFERING = 20
     CONTENT_TYPE = 21
     SET_COOKIE = 22
-    CLAIM = 23  # says something about the client: goes on as far as it is believed
-    OFFLOAD = 24  # asks a proxy to answer with a file or another address of its own
+    CLAIM = 23  # about the client: forwarded as far as it is trusted
+    OFFLOAD = 24  # asks a proxy to respond with a file or another URL
     VIA = 25
     AUTHORIZATION = 26
     CHALLENGE = 27
-    PROXY_CHALLENGE = 28  # hop-by-hop, and still says what its connection is
+    PROXY_CHALLENGE = 28  # hop-by-hop, but identifies connection-based authentication
     COOKIE = 29
-    UNUSUAL = 30  # of other characters than letters, digits and "-" (`proxy.wire.unusual`)
+    UNUSUAL = 30  # characters other than letters, digits and "-" (`proxy.wire.unusual`)
 
 
-# Removed from every message: RFC 9110 section 7.6.1, plus what browsers and old proxies send in their place.
+# Removed from every message: RFC 9110 section 7.6.1, plus non-standard ones of browsers and old proxies.
 _HOP_BY_HOP = {"keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "http2-settings"}
 
-# Weighed by `proxy.wire.forwarding` and `proxy.wire.tracing`.
+# Evaluated by `proxy.wire.forwarding` and `proxy.wire.tracing`.
 _CLAIMS = {
     "forwarded",
     "traceparent",
@@ -63,7 +63,7 @@ _CLAIMS = {
     "x-request-id",
 }
 
-# A client's word about itself is worth nothing: the gateway sets these, or nobody does.
+# Never taken from a client: only the gateway sets these.
 _FORWARDING = {
     "front-end-https",
     "x-forwarded",
@@ -76,7 +76,7 @@ _FORWARDING = {
     "x-url-scheme",
 }
 
-# All fields of these families are the gateway's to set as well.
+# Only the gateway sets fields with these prefixes.
 _FORWARDING_PREFIXES = ("x-forwarded-", "x-client-cert")
 
 # Become environment variables that an application trusts (the "httpoxy" family).
@@ -105,7 +105,7 @@ _REQUEST = (
     }
 )
 
-# What applications tell other proxies in front of them: clients are not meant to see the paths inside.
+# Instructions of applications to other proxies; clients must not see internal paths.
 _TO_PROXIES = {"x-accel-expires", "x-accel-limit-rate", "x-accel-charset"}
 _OFFLOADS = {
     "x-accel-redirect",
@@ -142,7 +142,7 @@ PROTECTED = frozenset(
 
 
 class Names(dict[bytes, Kind]):
-    """The remembered classification of raw field names, for one direction."""
+    """The classification of raw field names for one direction, remembered."""
 
     def __init__(self, known: dict[str, Kind], *, from_client: bool) -> None:
         super().__init__()

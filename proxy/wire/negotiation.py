@@ -1,4 +1,4 @@
-"""What a client accepts (RFC 9110 section 12): qualities of media types and of content codings."""
+"""Content negotiation (RFC 9110 section 12): weights of media types and content codings."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,10 @@ _ALIASES = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110 section 
 
 
 def choose_coding(accepted: bytes | None, offered: Sequence[bytes]) -> bytes:
-    """The content coding to use among `offered` (the best first), or `IDENTITY` (RFC 9110 section 12.5.3).
+    """The content coding to use among `offered` (best first), or `IDENTITY` (RFC 9110 section 12.5.3).
 
-    The client's weight decides, then the order of `offered`. `IDENTITY` is what is left, even where the client
-    excludes it: an answer that it may be able to use is better than none.
+    The client's weights decide, then the order of `offered`. `IDENTITY` is the fallback even if the client excludes it:
+    a response that it may be able to use is better than none.
     """
     if not accepted:
         return IDENTITY
@@ -31,7 +31,7 @@ def choose_coding(accepted: bytes | None, offered: Sequence[bytes]) -> bytes:
 
 
 def prefers_page(accept: bytes | None) -> bool:
-    """Whether a page is wanted rather than JSON: HTML is named, and not below JSON (RFC 9110 section 12.5.1)."""
+    """Whether the client prefers a page to JSON: HTML is named, with no lower weight (RFC 9110 section 12.5.1)."""
     if accept is None or b"text/html" not in accept.lower():
         return False
     weights = dict(_members(accept))
@@ -41,7 +41,7 @@ def prefers_page(accept: bytes | None) -> bool:
 
 
 def _members(value: bytes) -> Iterator[tuple[bytes, float]]:
-    """Names and weights of a list; a weight that is malformed counts as 0, other parameters are left out."""
+    """Names and weights of a list; a malformed weight counts as 0, other parameters are ignored."""
     for member in value.lower().split(b","):
         name, *parameters = (part.strip(b" \t") for part in member.split(b";"))
         if not name:

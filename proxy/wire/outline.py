@@ -1,4 +1,4 @@
-"""What the log says of a request that is refused: as much as was read of it, whether or not it can be parsed."""
+"""What is logged of a refused request: as much as was received, whether or not it can be parsed."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from proxy.wire.head import CRLF, END
 from proxy.wire.request import RequestFields
 
 MOST = 1024
-"""Bytes of each part that are kept; what was cut off is told by three dots."""
+"""Bytes of each part that are logged; three dots mark what was cut off."""
 
 _LONGEST_METHOD = 20
 _UNREAD = b"-"
@@ -17,9 +17,9 @@ _VERSIONS = {b"HTTP/1.0": 0, b"HTTP/1.1": 1, b"HTTP/2.0": 2}
 
 
 class Outline(NamedTuple):
-    """Method, target and minor version (2 for HTTP/2), `-` for what cannot be told; `fields` has the names for logs.
+    """Method, target and minor version (2 for HTTP/2), `-` if unknown; `fields` has those that are logged.
 
-    Nothing was checked: for a log that escapes it, and for the form of the refusal, alone.
+    Unchecked: only for the log, which escapes it, and for the form of the error response.
     """
 
     method: bytes
@@ -29,7 +29,7 @@ class Outline(NamedTuple):
 
 
 def outline(data: bytes) -> Outline:
-    """The outline of an HTTP/1 request of which these bytes were read; a line that is none stands for the target."""
+    """The outline of the start of an HTTP/1 request; an invalid first line becomes the target."""
     head = data[2:] if data[:2] == CRLF else data
     line, _, rest = head.partition(END)[0].partition(b"\n")
     line = line.rstrip(b"\r")
@@ -45,7 +45,7 @@ def outline(data: bytes) -> Outline:
 
 
 def outlined_fields(lines: Sequence[bytes]) -> RequestFields:
-    """The fields that logs name and refusals heed, unchecked."""
+    """The fields needed for logs and error responses, unchecked."""
     fields = RequestFields()
     fields.referer = _value(lines, b"referer")
     fields.user_agent = _value(lines, b"user-agent")
@@ -54,7 +54,7 @@ def outlined_fields(lines: Sequence[bytes]) -> RequestFields:
 
 
 def shortened(value: bytes) -> bytes:
-    """As much of a value as is logged."""
+    """The part of a value that is logged."""
     return value if len(value) <= MOST else value[:MOST] + b"..."
 
 

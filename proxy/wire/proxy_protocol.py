@@ -1,8 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: whom a connection is made for, told before its first byte.
+"""The PROXY protocol, versions 1 and 2: a header with the client's address before the first byte of a connection.
 
-Version 1 is one line of text, version 2 a binary header (HAProxy's specification, sections 2.1 and 2.2). Read strictly
-and bounded: a header is whole or it is refused. Extensions of version 2 are skipped, but for the checksum, which must
-be right where it is given.
+Version 1 is one line of text, version 2 a binary header (HAProxy's specification, sections 2.1 and 2.2). Parsing is
+strict and bounded. Extensions of version 2 are skipped, except the checksum, which must be correct if present.
 """
 
 import ipaddress
@@ -13,10 +12,10 @@ from proxy.wire.addresses import Address, unmapped
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 MAX_V1 = 107
-"""Bytes of the longest line of version 1, its end included."""
+"""Bytes of the longest line of version 1, including its end."""
 
 MAX_V2 = 4096
-"""Bytes of the longest header of version 2 that is read: the addresses and some room for extensions."""
+"""Bytes of the longest accepted header of version 2: the addresses, and room for extensions."""
 
 _PREFIX = b"PROXY "
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
@@ -28,12 +27,12 @@ _CHECKSUM = 0x03
 
 
 class ProxyHeaderError(ValueError):
-    """Bytes that are no PROXY protocol header; the argument says why."""
+    """An invalid PROXY protocol header; the argument says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Both ends of the connection that the sender accepted: IP address and port each."""
+    """Both ends of the connection that the sender accepted, each with IP address and port."""
 
     source: str
     source_port: int
@@ -44,8 +43,8 @@ class Endpoints:
 def parse_header(data: bytes) -> tuple[Endpoints | None, int] | None:
     """The endpoints a header names and its length in bytes; None while it is incomplete.
 
-    No endpoints: the sender speaks for itself (version 2 LOCAL, a health check), does not know (UNKNOWN, UNSPEC), or
-    accepted on a unix socket; its own address then counts. Raises `ProxyHeaderError`.
+    No endpoints: the connection is the sender's own (version 2 LOCAL, a health check), they are unknown (UNKNOWN,
+    UNSPEC), or it came by a unix socket; the sender's address then counts. Raises `ProxyHeaderError`.
     """
     if data.startswith(SIGNATURE[: len(data)]):
         return _parse_v2(data)
@@ -118,7 +117,7 @@ def _binary_endpoints(block: bytes, family: int) -> Endpoints | None:
 
 
 def _check_extensions(header: bytes, at: int) -> None:
-    """Walk the type-length-value entries from `at` to the end; a checksum among them is compared."""
+    """Walk the type-length-value entries from `at` to the end, and verify a checksum among them."""
     while at < len(header):
         end = at + 3 + int.from_bytes(header[at + 1 : at + 3], "big")
         if at + 3 > len(header) or end > len(header):
@@ -153,16 +152,16 @@ def crc32c(data: bytes) -> int:
 
 
 def header(version: str, endpoints: Endpoints | None) -> bytes:
-    """The header of a connection that is made for a client, or for nobody; `version` is v1, v2 or off."""
+    """The header of a connection for one client, or for none; `version` is v1, v2 or off."""
     if version == "off":
         return b""
     return make_v1(endpoints) if version == "v1" else make_v2(endpoints)
 
 
 def endpoints_of(client: str, peer: object, own: object) -> Endpoints | None:
-    """What to say of a client, which came by a connection between the socket names `peer` and `own`.
+    """The endpoints for the header of a client whose connection is between the socket names `peer` and `own`.
 
-    The port of a client behind another proxy is not known, nor is where it arrived by a unix socket: 0 stands there.
+    Unknown values are 0: the port of a client behind another proxy, or where a client on a unix socket arrived.
     """
     if not client:
         return None
@@ -174,7 +173,7 @@ def endpoints_of(client: str, peer: object, own: object) -> Endpoints | None:
 
 
 def make_v1(endpoints: Endpoints | None) -> bytes:
-    """A line of version 1; None when the client's address is not known."""
+    """A line of version 1, for UNKNOWN without endpoints."""
     if endpoints is None:
         return b"PROXY UNKNOWN\r\n"
     source, destination = _one_family(endpoints)
@@ -183,7 +182,7 @@ def make_v1(endpoints: Endpoints | None) -> bytes:
 
 
 def make_v2(endpoints: Endpoints | None) -> bytes:
-    """A header of version 2; None when the client's address is not known, or there is no client."""
+    """A header of version 2, LOCAL without endpoints."""
     if endpoints is None:
         return SIGNATURE + bytes([_LOCAL, _UNSPECIFIED, 0, 0])
     source, destination = _one_family(endpoints)
@@ -194,7 +193,7 @@ def make_v2(endpoints: Endpoints | None) -> bytes:
 
 
 def _one_family(endpoints: Endpoints) -> tuple[Address, Address]:
-    """Both addresses as the header has them: if one is IPv6, the other is mapped into it."""
+    """Both addresses packed for the header: if one is IPv6, the other is mapped into it."""
     source, destination = ipaddress.ip_address(endpoints.source), ipaddress.ip_address(endpoints.destination)
     if source.version == destination.version:
         return source, destination

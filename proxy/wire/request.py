@@ -1,7 +1,7 @@
-"""Parsing the fields of requests (RFC 9112 sections 5 and 6); the line before them is `proxy.wire.request_line`'s.
+"""Parsing request fields (RFC 9112 sections 5 and 6); `proxy.wire.request_line` parses the line before them.
 
-A connection remembers its client's last head: a client that repeats its fields, or the whole request (most programs
-do), costs a comparison of bytes instead of a parse, 4 of about 40 microseconds of a small request.
+A connection remembers its client's last head: repeated fields, or a repeated request (most programs send one), cost a
+comparison of bytes instead of a parse, 4 of about 40 microseconds of a small request.
 """
 
 import re
@@ -15,7 +15,7 @@ from proxy.wire.head import LENGTH, split_lines, tokens
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
 from proxy.wire.request_line import HeadLimits
 
-# A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
+# Looking up a module's constant is faster than an enumeration's attribute, and this is done for every field.
 FORWARD, DROP, CONNECTION, INVALID = Kind.FORWARD, Kind.DROP, Kind.CONNECTION, Kind.INVALID
 AUTHORIZATION = Kind.AUTHORIZATION
 
@@ -25,10 +25,10 @@ _NO_TOKENS: frozenset[bytes] = frozenset()
 
 
 class RequestFields:
-    """What one block of request fields says. Made by `parse_request_fields`, never changed afterwards.
+    """The parsed fields of a request. Made by `parse_request_fields`, never changed afterwards.
 
-    `lines` are the raw lines that go on as they stand; everything that frames, routes or forges is taken out of
-    them and stands in an attribute or nowhere.
+    `lines` are the raw lines to forward unchanged; fields for framing and routing are attributes, forged ones are
+    dropped.
     """
 
     __slots__ = (
@@ -76,9 +76,9 @@ class RequestFields:
         self.cookies: tuple[bytes, ...] = ()
         """Cookie lines, until they are joined."""
         self.unusual: tuple[bytes, ...] = ()
-        """Lines of fields with unusual names, of which a route says whether they go on (`proxy.wire.unusual`)."""
+        """Lines of fields with unusual names, which a route forwards or drops (`proxy.wire.unusual`)."""
         self.forwarding_fields: tuple[tuple[bytes, bytes], ...] = ()
-        """Lower-cased names and values of the fields that say something about the client."""
+        """Lower-cased names and values of the fields about the client."""
 
     @property
     def has_body(self) -> bool:
@@ -86,10 +86,10 @@ class RequestFields:
 
 
 def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool = True) -> RequestFields:
-    """The fields of a request; `block` is what stands between the request line and the empty line, without both.
+    """Parse the fields of a request; `block` is everything between the request line and the empty line.
 
-    `upgradable`: method and version allow a WebSocket. Raises `ExchangeError` (400, 417, 431 or 501) for what RFC 9112
-    sections 5 and 6 forbid or leave ambiguous.
+    `upgradable`: method and version allow a WebSocket. Raises `ExchangeError` (400, 417, 431 or 501) for whatever RFC
+    9112 sections 5 and 6 forbid or leave ambiguous.
     """
     fields = RequestFields()
     if not block:
@@ -130,9 +130,9 @@ def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool =
 
 
 def join_cookies(fields: RequestFields, limits: HeadLimits) -> None:
-    """Make one line of those that a client split (RFC 9113 section 8.2.3), which many applications join with a comma.
+    """Join Cookie lines that a client split (RFC 9113 section 8.2.3); many applications would join them with a comma.
 
-    Raises `ExchangeError` (431) where it becomes too long.
+    Raises `ExchangeError` (431) if the line becomes too long.
     """
     first, *others = fields.cookies
     fields.cookies = ()
@@ -143,9 +143,9 @@ def join_cookies(fields: RequestFields, limits: HeadLimits) -> None:
 
 
 def check_trailers(block: bytes) -> None:
-    """Look at the trailer section of a chunked body before it is dropped (RFC 9112 section 7.1.2).
+    """Check the trailer section of a chunked body before it is dropped (RFC 9112 section 7.1.2).
 
-    What its fields say matters to nobody. Raises `ExchangeError` (400) for bytes that are no field lines.
+    Its fields have no use here. Raises `ExchangeError` (400) for anything but field lines.
     """
     lines = split_lines(block) if block else []
     if lines is None or not all(
@@ -155,7 +155,7 @@ def check_trailers(block: bytes) -> None:
 
 
 def _read_connection(fields: RequestFields, value: bytes) -> frozenset[bytes]:
-    """Apply the connection options; return the field names they nominate (RFC 9110 section 7.6.1)."""
+    """Apply the connection options. Returns the field names they nominate (RFC 9110 section 7.6.1)."""
     lowered = value.lower()
     if lowered == b"keep-alive":
         fields.keep_alive = True
@@ -200,7 +200,7 @@ def _read_transfer_encoding(fields: RequestFields, value: bytes, _line: bytes) -
         raise ExchangeError(errors.TRANSFER_ENCODING)
     if value.lower() != b"chunked":
         codings = tokens(value)
-        # Where chunked does not come last, and once, the body has no end that can be known (RFC 9112 section 6.3).
+        # Unless chunked is last, and only once, the end of the body is undefined (RFC 9112 section 6.3).
         framed = codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings
         raise ExchangeError(errors.UNKNOWN_CODING if framed else errors.TRANSFER_ENCODING)
     fields.chunked = True
@@ -221,7 +221,7 @@ def _read_te(fields: RequestFields, value: bytes, _line: bytes) -> None:
 
 
 def _ignore(_fields: RequestFields, _value: bytes, _line: bytes) -> None:
-    """A field that ends here: Trailer, since request trailers are not passed on."""
+    """A field that is dropped: Trailer, since request trailers are not forwarded."""
 
 
 def _read_referer(fields: RequestFields, value: bytes, line: bytes) -> None:
@@ -297,7 +297,7 @@ def _check_request(fields: RequestFields, *, upgradable: bool) -> None:
     if fields.chunked and fields.content_length is not None:
         raise ExchangeError(errors.LENGTH_AND_ENCODING)
     if fields.close:
-        fields.keep_alive = False  # whatever else was said (RFC 9112 section 9.3)
+        fields.keep_alive = False  # takes precedence (RFC 9112 section 9.3)
     fields.websocket = (
         fields.websocket
         and fields.upgrade == b"websocket"

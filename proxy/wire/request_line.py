@@ -18,30 +18,30 @@ _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _HTTP2 = "HTTP/2 is chosen in the TLS handshake (ALPN), or served without TLS where the gateway has h2c = true"
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]*)(.*)")
-# Besides broken escapes, encoded control characters: some applications cut the path there, others (a router whose
-# patterns end in "$") take "/admin%0A" as "/admin", which is another path to the gateway.
+# Broken escapes, and encoded control characters: some applications cut the path there, others (routers whose patterns
+# end in "$") treat "/admin%0A" as "/admin", which is another path to the gateway.
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
 
-# Request lines that were found valid: the addresses that most requests ask for are few. Emptied when full.
+# Valid request lines: few of them make up most requests.
 _known_lines: BoundedMemo[bytes, tuple[bytes, bytes, int]] = BoundedMemo(1024)
 _LONGEST_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """Bounds of a request head, in bytes but for `fields`, which counts lines."""
+    """Bounds of a request head, in bytes, except `fields`, which counts lines."""
 
     line: int = 8190
     field: int = 8190
     fields: int = 100
     block: int = 32768
     dots: bool = False
-    """Some route passes dot segments on: those of a path are looked at when its route is known."""
+    """Some route forwards dot segments, so they are checked once the route is known."""
 
     # Fields that the gateway itself adds towards the upstream, which counts them too.
     ADDED = 8
 
-    # What a head over one of them is told names the setting: its reader may be the operator.
+    # Errors name the exceeded setting, since their reader may be the operator.
 
     def long_line(self) -> ExchangeError:
         return ExchangeError(errors.TARGET_TOO_LONG, f"over {self.line} bytes, the gateway's max_request_line")
@@ -87,7 +87,7 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, i
         if has_dot_segment(target):
             if not limits.dots:
                 raise ExchangeError(errors.TARGET_PATH)
-            return method, target, minor  # not remembered: with other settings it is refused
+            return method, target, minor  # not remembered: other settings would refuse it
     if len(line) <= _LONGEST_REMEMBERED:
         _known_lines.remember(line, (method, target, minor))
     return method, target, minor
@@ -111,8 +111,8 @@ def resolve_target(
 ) -> tuple[bytes, bytes | None]:
     """The target without an authority, and the host it names (RFC 9112 section 3.2), once line and fields are known.
 
-    Absolute-form must agree with Host: two names for one request are how requests reach the wrong site. Only an
-    HTTP/1.0 client may leave Host out, and only an HTTP/1.1 client may chunk (RFC 9112 section 6.1).
+    Absolute-form must agree with Host: with two names a request could reach the wrong site. Only an HTTP/1.0 client may
+    omit Host, and only an HTTP/1.1 client may use chunks (RFC 9112 section 6.1).
     """
     if minor == 0 and chunked:
         raise ExchangeError(errors.TRANSFER_ENCODING, "in HTTP/1.0")
@@ -127,13 +127,13 @@ def resolve_target(
 
 
 def is_same_host(authority: Authority, host: bytes, scheme: bytes) -> bool:
-    """Whether a Host field that was found valid names this authority (RFC 9110 section 4.2.3)."""
+    """Whether a valid Host field names this authority (RFC 9110 section 4.2.3)."""
     named = AUTHORITIES[host]
     return named is not None and authority.same_as(named, scheme)
 
 
 def _split_absolute(method: bytes, target: bytes) -> tuple[bytes, bytes, Authority]:
-    """What an absolute-form target is without its authority: a path, or `*` (RFC 9112 section 3.2.4); and the rest."""
+    """An absolute-form target without its authority: a path, or `*` (RFC 9112 section 3.2.4); and the authority."""
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise ExchangeError(errors.TARGET)

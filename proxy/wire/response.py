@@ -1,7 +1,7 @@
 """Parsing response heads and trailers (RFC 9112 sections 4 to 7).
 
-Whatever comes in is written anew for the client. So what cannot be read in two ways is mended (white space before a
-colon, control characters in values, padding of numbers), and framing that is in doubt harms only where there is a body.
+Every response is re-framed for the client. So unambiguous faults are repaired (white space before a colon, control
+characters in values, padding of numbers), and ambiguous framing matters only if there is a body.
 """
 
 import re
@@ -14,7 +14,7 @@ from proxy.wire.head import CRLF, LINE_BYTES, may_trail, tokens
 from proxy.wire.memo import BoundedMemo
 from proxy.wire.names import PROTECTED, RESPONSE_NAMES, Kind
 
-# A module's constant is found faster than an attribute of an enumeration, and every field of every head is compared.
+# Looking up a module's constant is faster than an enumeration's attribute, and this is done for every field.
 FORWARD, DROP, CONNECTION = Kind.FORWARD, Kind.DROP, Kind.CONNECTION
 CONTENT_LENGTH, CONTENT_TYPE, DATE = Kind.CONTENT_LENGTH, Kind.CONTENT_TYPE, Kind.DATE
 
@@ -26,7 +26,7 @@ _NO_TOKENS: frozenset[bytes] = frozenset()
 _LONGEST_LENGTH = 19
 _LINE_FEED = b"\n"
 _SPACED = bytes(0x20 if byte not in LINE_BYTES and byte != 0x0A else byte for byte in range(256))
-"""Control characters, but for the line feed, as the spaces that RFC 9110 section 5.5 makes of them."""
+"""Replaces control characters, except the line feed, with spaces (RFC 9110 section 5.5)."""
 _FRAMING = frozenset(
     {Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING, Kind.CONNECTION, Kind.UPGRADE, Kind.WEBSOCKET_ACCEPT}
 )
@@ -39,12 +39,12 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | _RE
 
 
 def status_line(status: int, reason: bytes) -> bytes:
-    """A status line with its end; without a reason of its own it has the registered one."""
+    """A status line with its end; the default reason is the registered one."""
     return b"HTTP/1.1 %d %s\r\n" % (status, reason or _REASONS.get(status, b""))
 
 
 class ResponseHead:
-    """The head of a response. The functions that make one return it finished: it is never changed afterwards."""
+    """The head of a response. Functions that make one return it finished; it is never changed afterwards."""
 
     __slots__ = (
         "binding",
@@ -74,7 +74,7 @@ class ResponseHead:
         self.reason = reason
         self.lines: list[bytes] = []
         self.start = status_line(status, reason)
-        """Status line and `lines`, each with its end: what goes on to the client."""
+        """Status line and `lines`, each with its end, as sent to the client."""
         self.content_length: int | None = None
         self.chunked = False
         self.close = minor == 0
@@ -85,18 +85,18 @@ class ResponseHead:
         self.unbuffered = False
         self.event_stream = False
         self.fault = ""
-        """What is wrong with its framing. A response without a body is complete all the same (RFC 9112 section 6.3)."""
+        """A fault in its framing. A response without a body is complete nevertheless (RFC 9112 section 6.3)."""
         self.nominated = _NO_TOKENS
-        """Fields that its Connection field names: they end here, as trailers too (RFC 9110 section 7.6.1)."""
+        """Fields that its Connection field names: dropped, also as trailers (RFC 9110 section 7.6.1)."""
         self.offload = b""
-        """The name of a field, dropped here, that asks a proxy to answer with something of its own instead."""
+        """The name of a dropped field that asks a proxy to send something else instead."""
         self.trailer: bytes | None = None
         """The Trailer field's value."""
         self.upgrade: bytes | None = None
         self.websocket_accept: bytes | None = None
 
     def with_lines(self, lines: list[bytes], *, sized: bool) -> "ResponseHead":
-        """The same head with other field lines; `sized` False leaves its length open."""
+        """The same head with other field lines; without `sized` its length is open."""
         head = ResponseHead(self.minor, self.status, self.reason)
         head.lines = lines
         head.start += b"".join([line + CRLF for line in lines])
@@ -118,7 +118,7 @@ class ResponseHead:
 
 
 def local_head(status: int, lines: list[bytes], length: int | None, *, private: bool = False) -> ResponseHead:
-    """The head of a response that the gateway gives itself; `private`: it is for one client alone."""
+    """The head of a response of the gateway itself; `private`: it is for one client only."""
     head = ResponseHead(1, status, b"")
     head.lines = lines
     head.start += b"".join([line + CRLF for line in lines])
@@ -128,18 +128,17 @@ def local_head(status: int, lines: list[bytes], length: int | None, *, private: 
 
 
 class _Lines(BoundedMemo[bytes, tuple[Kind, bytes, bytes]]):
-    """Raw field lines that were seen before: what the gateway does with each, its value, and the line that goes on.
+    """Raw field lines, remembered: what the gateway does with each, its value, and the line to forward.
 
-    Most lines of an application's answers are the same from one answer to the next, so looking up a whole line saves
-    splitting and checking it: 2 of about 40 microseconds of a small request. Emptied when full. Cookies are not
-    remembered: they are secrets of one client.
+    Most lines recur from one response to the next, so looking up a whole line saves splitting and checking it: 2 of
+    about 40 microseconds of a small request. Cookies are not remembered: they are secrets of one client.
     """
 
     def __missing__(self, line: bytes) -> tuple[Kind, bytes, bytes]:
         name, colon, value = line.partition(b":")
         kind = RESPONSE_NAMES[name]
         if not colon or kind is Kind.INVALID or line.translate(None, LINE_BYTES):
-            found = _mended(line)
+            found = _repaired(line)
             kind = found[0]
         else:
             found = (kind, value.strip(b" \t"), line)
@@ -148,8 +147,8 @@ class _Lines(BoundedMemo[bytes, tuple[Kind, bytes, bytes]]):
         return found
 
 
-def _mended(line: bytes) -> tuple[Kind, bytes, bytes]:
-    """A line that is wrong in a way that can be put right (RFC 9112 section 5.1, RFC 9110 section 5.5)."""
+def _repaired(line: bytes) -> tuple[Kind, bytes, bytes]:
+    """Repair a faulty line if that is unambiguous (RFC 9112 section 5.1, RFC 9110 section 5.5)."""
     name, colon, value = line.partition(b":")
     name = name.rstrip(b" \t")
     kind = RESPONSE_NAMES[name]
@@ -166,11 +165,11 @@ _known_heads: BoundedMemo[bytes, ResponseHead] = BoundedMemo(512)
 def parse_response_head(head: bytes) -> ResponseHead:
     """The head of a response; `head` is everything before the empty line.
 
-    Raises `ExchangeError` (502) for anything ambiguous: an answer that two readers may understand differently is
-    never passed on (RFC 9112 sections 4 to 6). Framing that is ambiguous is the head's `fault`.
+    Raises `ExchangeError` (502) for a head that two parsers may read differently: it is never forwarded (RFC 9112
+    sections 4 to 6). Ambiguous framing is the head's `fault`.
 
-    An application that is asked for the same thing again gives the same head again, within a second to the letter:
-    such heads are remembered (3 of about 40 microseconds).
+    The same request gets the same head again, identical within a second: heads are remembered, which saves 3 of about
+    40 microseconds.
     """
     response = _known_heads.get(head)
     if response is None:
@@ -214,10 +213,10 @@ def _parse(head: bytes) -> ResponseHead:
 
 
 def response_trailers(block: bytes, nominated: frozenset[bytes]) -> list[bytes]:
-    """The lines of a trailer section that may go on; others are dropped (RFC 9112 section 7.1.2).
+    """The lines of a trailer section to forward; others are dropped (RFC 9112 section 7.1.2).
 
-    The message is complete: only bytes that are no field lines raise `ExchangeError`. `nominated` are the fields that
-    the head's Connection field names.
+    The message is complete: `ExchangeError` is raised only for something other than field lines. `nominated` are the
+    fields that the head's Connection field names.
     """
     found = []
     for raw in block.split(CRLF) if block else ():
@@ -229,7 +228,7 @@ def response_trailers(block: bytes, nominated: frozenset[bytes]) -> list[bytes]:
 
 
 def _status(line: bytes) -> tuple[int, int, bytes]:
-    """Minor version, status and reason of a status line; the few that an application uses are remembered."""
+    """Minor version, status and reason of a status line, remembered."""
     known = _known_statuses.get(line)
     if known is not None:
         return known
@@ -251,7 +250,7 @@ def _connection_options(value: bytes) -> frozenset[bytes]:
 
 
 def _apply_options(response: ResponseHead, options: frozenset[bytes]) -> None:
-    """What all Connection lines say together: `close` wins (RFC 9112 section 9.3); other names are fields to drop."""
+    """Combine all Connection lines: `close` wins (RFC 9112 section 9.3); other names are fields to drop."""
     response.close = b"close" in options or (response.minor == 0 and b"keep-alive" not in options)
     nominated = response.nominated = options - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
     if nominated:
@@ -270,7 +269,7 @@ def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line:
         if response.chunked or response.minor == 0:
             response.fault = "Transfer-Encoding"
         elif value.lower() != b"chunked":
-            # Such a body could be read to the connection's end (RFC 9112 section 6.3), but not understood.
+            # The body could be read to the end of the connection (RFC 9112 section 6.3), but not decoded.
             response.fault = "a transfer coding other than chunked"
         else:
             response.chunked = True

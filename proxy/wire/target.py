@@ -1,22 +1,22 @@
-"""The path of a request target: as an application reads it, and what is left of it behind a route's prefix."""
+"""The path of a request target: normalised as an application reads it, and without a route's prefix."""
 
 import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 _SLASHES = re.compile(rb"/{2,}")
 _LEADING = re.compile(rb"(?:[/\\]|%2[fF]|%5[cC])*")
-_KEPT = "/-._~!$&'()*+,;=:@"  # what a path may hold as it is (RFC 3986 section 3.3)
+_KEPT = "/-._~!$&'()*+,;=:@"  # characters a path may have unescaped (RFC 3986 section 3.3)
 
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:$|[/\\;]|%2[fF]|%5[cC])")
 _ENDS = re.compile(rb"[/\\;]|%2[fF]|%5[cC]|%3[bB]")
-"""What some program takes for the end of a name."""
+"""Separators of path segments in some program."""
 
 
 _MOST_SEGMENTS = 64
 
 
 def normalised(target: bytes) -> bytes:
-    """A target's path as an application reads it."""
+    """A target's path, normalised as an application reads it."""
     path = target.partition(b"?")[0]
     if b"%" in path:
         path = unquote_to_bytes(path)
@@ -24,10 +24,10 @@ def normalised(target: bytes) -> bytes:
 
 
 def without_prefix(prefix: bytes, target: bytes) -> bytes:
-    """The target without a prefix that its normalised path begins with; it begins with one slash again.
+    """The target without a prefix of its normalised path; the rest starts with exactly one slash.
 
-    The rest is left as the client spelt it, unless it hides the slash that ends the prefix. An application that
-    redirects to its own path must not be made to send its visitor to "//host", "/\\host" or what it decodes to that.
+    The rest keeps the client's spelling, unless it hides the slash that ends the prefix. An application that redirects
+    to its own path must not be tricked into sending visitors to "//host", "/\\host" or an encoding of these.
     """
     bare = prefix.rstrip(b"/")
     path, mark, query = target.partition(b"?")
@@ -49,14 +49,14 @@ def _behind_other_spelling(bare: bytes, path: bytes) -> bytes:
 
 
 def has_dot_segment(target: bytes) -> bool:
-    """Whether a target's path has a segment that some program resolves ("." or "..", in whatever spelling)."""
+    """Whether a target's path has a segment that some program resolves ("." or ".." in any spelling)."""
     return _DOT_SEGMENT.search(target.partition(b"?")[0]) is not None
 
 
 def is_confined(path: bytes) -> bool:
-    """Whether a path stays below its beginning whatever of it a program takes for dot segments, and resolves.
+    """Whether a path stays below its start no matter what a program treats as dot segments.
 
-    Counted at the worst: each ".." in any spelling leads up, and only what every program takes for a name leads down.
+    The worst case is counted: each ".." in any spelling goes up, and only what every program takes as a name goes down.
     """
     depth = 0
     for segment in path.split(b"/"):
@@ -72,5 +72,5 @@ def is_confined(path: bytes) -> bool:
 
 
 def names(path: bytes) -> list[bytes]:
-    """Whatever some program may take for a name in a path, decoded."""
+    """The segments of a path under any program's separators, decoded."""
     return [unquote_to_bytes(part) for part in _ENDS.split(path)]

@@ -1,4 +1,4 @@
-"""The trace a request belongs to (W3C Trace Context), and the request's own id."""
+"""The trace of a request (W3C Trace Context), and the request id."""
 
 import os
 import re
@@ -13,12 +13,12 @@ _LONGEST_STATE = 512
 
 
 def well_formed_id(value: bytes) -> bool:
-    """Whether a request id may be kept and logged as it stands: at most 128 letters, digits and ._:/+=@-."""
+    """Whether a request id is safe to forward and log: at most 128 letters, digits and ._:/+=@-."""
     return _REQUEST_ID.fullmatch(value) is not None
 
 
 class Trace(NamedTuple):
-    """What a valid `traceparent` says, as lower-case hexadecimal digits, and the `tracestate` beside it."""
+    """A valid `traceparent`, as lower-case hexadecimal digits, and its `tracestate`."""
 
     trace_id: bytes
     span: bytes
@@ -27,7 +27,7 @@ class Trace(NamedTuple):
 
     @classmethod
     def parse(cls, value: bytes) -> Self | None:
-        """None for anything malformed (Trace Context section 3.2.2); later versions are read as far as known."""
+        """None for anything malformed (Trace Context section 3.2.2); later versions are parsed as far as known."""
         found = _TRACEPARENT.fullmatch(value)
         if found is None or found[1] == b"ff" or (found[1] == b"00" and found[5] is not None):
             return None
@@ -47,7 +47,7 @@ class Trace(NamedTuple):
 
 
 def new_trace() -> Trace:
-    """A trace that begins here. Marked as sampled: whether it is recorded is the application's to decide."""
+    """A new trace, marked as sampled: the application decides whether to record it."""
     return Trace(_random(16), _random(8), b"01")
 
 
@@ -56,7 +56,7 @@ def _random(size: int) -> bytes:
 
 
 def read_trace(forwarding_fields: Iterable[tuple[bytes, bytes]]) -> Trace | None:
-    """The trace that a request's fields name; None if there is none or it is malformed, and its state then too."""
+    """The trace in a request's fields; None if there is none or it is malformed."""
     parents = [value for name, value in forwarding_fields if name == b"traceparent"]
     trace = Trace.parse(parents[0]) if len(parents) == 1 else None
     if trace is None:
@@ -65,9 +65,9 @@ def read_trace(forwarding_fields: Iterable[tuple[bytes, bytes]]) -> Trace | None
 
 
 class TraceContext(NamedTuple):
-    """What tells one request from others beyond this gateway: the id and the trace it came with.
+    """What identifies a request beyond this gateway: the id and the trace it came with.
 
-    With `tracing` the gateway takes part: it continues the trace under a span of its own, or begins one.
+    With `tracing` the gateway participates: it continues the trace with a span of its own, or starts one.
     """
 
     request_id: bytes | None
@@ -75,7 +75,7 @@ class TraceContext(NamedTuple):
     tracing: bool
 
     def outgoing(self) -> Trace | None:
-        """The trace to tell the upstream of, for one request."""
+        """The trace to send to the upstream for one request."""
         if not self.tracing:
             return self.trace
         return self.trace.continued() if self.trace is not None else new_trace()

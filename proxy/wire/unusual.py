@@ -1,8 +1,8 @@
-"""Request fields whose names have other characters than letters, digits and "-".
+"""Request fields whose names have characters other than letters, digits and "-".
 
-Servers that make variables of names, as CGI does, take X_Real_IP and X.Real.IP for X-Real-IP: under such a name a
-client would say what only the gateway may say, past whatever looks for the usual spelling. So these fields end here,
-unless a route wants them; and those that would be taken for a field that means something never go on.
+Servers that turn names into variables, as CGI does, read X_Real_IP and X.Real.IP as X-Real-IP: with such a name a
+client could forge what only the gateway may set, past filters for the usual spelling. So these fields are dropped,
+unless a route wants them; those that could be mistaken for a meaningful field are always dropped.
 """
 
 import re
@@ -13,17 +13,17 @@ from proxy.wire.request import RequestFields
 
 _OTHERS = re.compile(rb"[^0-9a-z]")
 
-# What browsers and servers alone say, of themselves and of bodies.
+# Set only by browsers and servers, about themselves and about bodies.
 _FAMILIES = (b"content-", b"proxy-", b"remote-", b"sec-")
 
 
 def usual(name: bytes) -> bytes:
-    """The usual spelling, in lower case, of the name that a server may take this one for."""
+    """The usual spelling, in lower case, of the name that a server may read this one as."""
     return _OTHERS.sub(b"-", name.lower())
 
 
 class UnusualNames:
-    """Which of these fields a route passes on. `own` are names of fields that it sets or removes itself."""
+    """Which of these fields a route forwards. `own` are names of fields that it sets or removes itself."""
 
     __slots__ = ("_own", "_passes")
 
@@ -32,7 +32,7 @@ class UnusualNames:
         self._passes = passes
 
     def sort(self, fields: RequestFields) -> tuple[list[bytes], list[bytes]]:
-        """The lines that go on, and the names of those that do not."""
+        """The lines to forward, and the names of the others."""
         passed: list[bytes] = []
         dropped: list[bytes] = []
         present = {line.partition(b":")[0].lower() for line in fields.lines}

@@ -1,4 +1,4 @@
-"""The Via field of requests, and requests that come back (RFC 9110 section 7.6.3)."""
+"""The Via field of requests, and the detection of loops (RFC 9110 section 7.6.3)."""
 
 from proxy import errors
 from proxy.errors import ExchangeError
@@ -7,10 +7,10 @@ _VERSIONS = (b"1.0", b"1.1", b"2")
 
 
 class Via:
-    """What one route says of itself under a `pseudonym`, which no other route and no other gateway has.
+    """The Via of one route, under a `pseudonym` that no other route and no other gateway has.
 
-    A request that passes one gateway twice on its way, by two routes, is no loop: something between them may be meant
-    to see it. One that comes to the same route again would come for ever.
+    A request that passes one gateway twice by different routes is no loop: something in between may be meant to see it.
+    One that returns to the same route would do so endlessly.
     """
 
     __slots__ = ("_pseudonym", "lines")
@@ -18,10 +18,10 @@ class Via:
     def __init__(self, pseudonym: bytes = b"") -> None:
         self._pseudonym = pseudonym
         self.lines = tuple(b"Via: %s %s\r\n" % (version, pseudonym) if pseudonym else b"" for version in _VERSIONS)
-        """The field line, by the minor version of HTTP/1 that the request came by, or 2; empty without a pseudonym."""
+        """The field line, for a request of this minor version of HTTP/1, or 2 for HTTP/2; empty without a pseudonym."""
 
     def check(self, said: bytes | None) -> None:
-        """Raises `ExchangeError` (508) if `said`, what a request's Via fields say, names this route."""
+        """Raise `ExchangeError` (508) if `said`, a request's Via fields, names this route."""
         if said is not None and self._pseudonym and self._pseudonym in said:
             raise ExchangeError(errors.LOOP)
 

@@ -1,4 +1,4 @@
-"""Everything the gateway can be told, in one table that is written by topic.
+"""The settings table, written by topic.
 
 The fields of the topics' classes are the table: flag (`--connect-timeout`), key of the TOML file (`connect_timeout`),
 type, default, unit and help. The command line, the file, the reference page and every error message are made from it.
@@ -6,8 +6,8 @@ type, default, unit and help. The command line, the file, the reference page and
 
 from proxy.settings.table.row import Reload, Setting
 from proxy.settings.table.settings import (
-    ANSWERS,
     NAMES,
+    RESPONSE_KEYS,
     TABLE,
     Certificate,
     RouteSettings,
@@ -17,8 +17,8 @@ from proxy.settings.table.settings import (
 )
 
 __all__ = [
-    "ANSWERS",
     "NAMES",
+    "RESPONSE_KEYS",
     "TABLE",
     "Certificate",
     "Reload",

@@ -1,4 +1,4 @@
-"""What requests and responses look like on the way through, and what the gateway answers itself."""
+"""Changes to requests and responses, local responses, and access."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Fields:
     ] = ()
     remove_request_fields: Annotated[tuple[str, ...], routed(rewrite.NAMES, "request fields to remove")] = ()
     set_response_fields: Annotated[
-        tuple[tuple[str, str], ...], routed(rewrite.OF_ANSWERS, "response fields to set", has_flag=False)
+        tuple[tuple[str, str], ...], routed(rewrite.OF_RESPONSES, "response fields to set", has_flag=False)
     ] = ()
     remove_response_fields: Annotated[tuple[str, ...], routed(rewrite.NAMES, "response fields to remove")] = ()
     forwarded: Annotated[
@@ -63,7 +63,7 @@ class Fields:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalResponses:
-    """What is answered without an upstream."""
+    """Responses without an upstream."""
 
     __slots__ = ()
     GROUP: ClassVar = "Local responses"

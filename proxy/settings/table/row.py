@@ -19,7 +19,7 @@ class Reload(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. A topic's class annotates its fields with these; `of_field` adds what the field itself says.
+    """One setting. A topic's class annotates its fields with these; reading the table adds name, group and default.
 
     `routed` settings may also stand in a route. Those without a flag can only be set in the file.
     """
@@ -63,5 +63,5 @@ def duration(doc: str, *aliases: str) -> Setting:
 
 
 def wait(doc: str) -> Setting:
-    """A time after which something is given up: more than 0."""
+    """A time limit: more than 0."""
     return Setting(kinds.WAIT, doc)

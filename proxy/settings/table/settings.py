@@ -1,4 +1,4 @@
-"""`Settings`: all topics of the table in one frozen value, and the table read off it.
+"""`Settings`: all topics of the table in one frozen value, and the table itself.
 
 A setting that is `routed` may also stand in a `[[route]]` of the file. The top level then gives the default of all
 routes, and a route's `settings` are the top level's with its own values laid over them: code that serves a request
@@ -81,7 +81,7 @@ class Settings(
     certificates: tuple[Certificate, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     admin_token: bytes = field(default=b"", repr=False)
-    """What the file of that name holds: read by the master, which may read more than its workers."""
+    """The content of `admin_token_file`, read by the master, which may read more than its workers."""
 
     @property
     def upstream_host(self) -> str:
@@ -93,17 +93,17 @@ class Settings(
 
     @property
     def first_request_timeout(self) -> float:
-        """How long a new connection may wait with its first request; one that asks several at once, with the next."""
+        """How long a new connection may take to send its first request, and a multiplexed one to send the next."""
         return self.keepalive_timeout or self.head_timeout
 
     @property
     def secure(self) -> bool:
-        """Whether the `bind` addresses speak TLS."""
+        """Whether the `bind` addresses use TLS."""
         return bool(self.certificates or self.acme or self.tls == "self-signed")
 
     @property
     def all_routes(self) -> tuple[RouteSettings, ...]:
-        """The file's routes, and the one for all other requests that the top level makes if it says how."""
+        """The file's routes, and the default route if the top level says how to respond."""
         if self.upstream or serves_itself(self):
             return (*self.routes, RouteSettings("default", (), "/", False, self))
         return self.routes
@@ -124,7 +124,7 @@ def _read_table() -> dict[str, Setting]:
     return rows
 
 
-ANSWERS = ("upstream", "redirect", "respond", "root", "gateway_health")
+RESPONSE_KEYS = ("upstream", "redirect", "respond", "root", "gateway_health")
 """The settings that say how a request is answered: a route has one of them."""
 
 TABLE = _read_table()

@@ -16,7 +16,7 @@ class Address:
     """A place to listen on or to connect to: host and port, or (when `path` is not empty) a unix socket.
 
     A path that begins with '@' is in Linux's abstract namespace. `host` may be a name in an upstream's address;
-    then `family` is AF_UNSPEC and who connects must resolve it.
+    then `family` is AF_UNSPEC and connecting requires resolution.
     """
 
     host: str = ""
@@ -71,7 +71,7 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether it can be reached only from this machine."""
         return bool(self.path) or (self.family != socket.AF_UNSPEC and ipaddress.ip_address(self.host).is_loopback)
 
 

@@ -1,4 +1,4 @@
-"""Files that settings name, read whole: within a bound, and without waiting for what never comes."""
+"""Reading whole files that settings name, with a bound on size and a deadline for pipes."""
 
 import codecs
 import errno
@@ -11,13 +11,13 @@ from time import monotonic
 from proxy.settings.values.places import open_to_read
 
 _PATIENCE = 5.0
-"""Seconds in which all must have come out of a pipe."""
+"""Seconds in which a pipe must have been written and closed."""
 
 _PIECE = 65536
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """The content of a file, or of a pipe that somebody writes to, without a byte order mark.
+    """The content of a file or pipe, without a byte order mark.
 
     Raises `ValueError` if it cannot be read or is larger than `most` bytes; the text does not repeat the path.
     """
@@ -31,7 +31,7 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def _read(path: Path, size: int) -> bytes:
-    # A pipe would be waited for as soon as it is opened.
+    # Opening a pipe must not wait for its writer.
     descriptor = open_to_read(path)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(size) if stat.S_ISREG(os.fstat(descriptor).st_mode) else _read_pipe(descriptor, size)

@@ -1,4 +1,4 @@
-"""The kinds of value a setting can have: how each is read, what a wrong one is told, how it is shown."""
+"""The kinds of values a setting can have: how they are read, the error for an invalid one, how they are shown."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from proxy.settings.values.address import Address, Peer
 MAX_WORKERS = 128
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE_MEND = "expected a size in bytes, or with k, m or g, such as 64k or 50m"
+_SIZE_FIX = "expected a size in bytes, or with k, m or g, such as 64k or 50m"
 OFF = ("off", False)
-"""How a file or a flag switches something off."""
+"""Values that switch something off."""
 
 NO_LIMIT = 10**19
-"""The limit where there is none: larger than any length that a message can announce."""
+"""Stands for no limit: larger than any length that a message can announce."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How values of one kind are read (`read` raises ValueError with the mend) and shown."""
+    """How values of one kind are read (`read` raises ValueError with the fix) and shown."""
 
     name: str
     read: Callable[[Any], Any]
@@ -34,7 +34,7 @@ class Kind:
 
 
 def toml(value: Any) -> str:
-    """A value as it stands in the file, shortened to fit in a message."""
+    """A value in TOML, shortened for a message."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -72,7 +72,7 @@ def _workers(raw: Any) -> int:
     return _whole(raw, 1, MAX_WORKERS, "a whole number")
 
 
-def _size(raw: Any, fix: str = f"{_SIZE_MEND}, or off") -> int:
+def _size(raw: Any, fix: str = f"{_SIZE_FIX}, or off") -> int:
     if raw in OFF:
         return 0
     if isinstance(raw, str):
@@ -84,13 +84,13 @@ def _size(raw: Any, fix: str = f"{_SIZE_MEND}, or off") -> int:
 
 
 def _limit(raw: Any) -> int:
-    return _size(raw, f"{_SIZE_MEND}, or off for no limit") or NO_LIMIT
+    return _size(raw, f"{_SIZE_FIX}, or off for no limit") or NO_LIMIT
 
 
 def _bound(raw: Any) -> int:
-    size = _size(raw, _SIZE_MEND)
+    size = _size(raw, _SIZE_FIX)
     if not size:
-        raise ValueError("0 does not mean 'no limit' here, and this limit cannot be off; " + _SIZE_MEND)
+        raise ValueError("0 does not mean 'no limit' here, and this limit cannot be off; " + _SIZE_FIX)
     return size
 
 

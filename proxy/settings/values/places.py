@@ -1,9 +1,9 @@
-"""Where a path leads, for a process with more rights than those who can write to the directories on the way.
+"""Resolving paths in a privileged process, where other accounts can write to directories on the way.
 
-A master that is root opens logs, sockets and state by names that the operator chose, in directories that may belong to
-others: to the workers' account, above all. Whoever can write to a directory can put a link there in the place of a
-name, and have root open, or give away, whatever it leads to. So a path is walked name by name from open directories,
-and root follows a link only where nobody else could have set it; to read a file, also one of the file's own owner.
+A root master opens logs, sockets and state by paths that the operator chose, in directories that may belong to other
+accounts, the workers' above all. An account that can write to a directory can plant a link there, and have root open,
+or change the owner of, whatever it leads to. So a path is walked name by name from open directories, and root follows a
+link only if no other account could have set it; for reading a file, also if it belongs to the file's own owner.
 """
 
 import errno
@@ -22,26 +22,26 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An open directory and a name in it, where something may stand or not.
+    """An open directory and a name in it, which may or may not exist.
 
-    `ours`: root alone can put something else there, or on the way; always so in a process that is not root.
+    `ours`: only root can replace it, or a directory on the way; always true in a process that is not root.
     """
 
     directory: int
     name: str
     ours: bool
     magic: bool = False
-    """Whether it is one of the kernel's own links to what is open, as below /proc: those have no path to walk."""
+    """Whether it is one of the kernel's own links to open files, as in /proc, which have no path to walk."""
     links: tuple[tuple[str, int], ...] = ()
-    """Name and owner of those on the way that others than root could have set."""
+    """Name and owner of links on the way that accounts other than root could have set."""
 
     def open(self, flags: int, mode: int = 0o600) -> int:
-        """Open what stands there, which may be no link. Raises OSError."""
+        """Open the file, which must not be a link. Raises OSError."""
         nofollow = 0 if self.magic else os.O_NOFOLLOW
         return os.open(self.name, flags | nofollow | os.O_CLOEXEC, mode, dir_fd=self.directory)
 
     def facts(self) -> os.stat_result | None:
-        """Of what stands there, or None if nothing does."""
+        """The file's status, or None if it does not exist."""
         try:
             return os.stat(self.name, dir_fd=self.directory, follow_symlinks=self.magic)
         except FileNotFoundError:
@@ -50,7 +50,7 @@ class Place:
 
 @contextmanager
 def place_of(path: str | Path) -> Iterator[Place]:
-    """Where an absolute path leads. Raises OSError, with ELOOP for a link that somebody else could have set."""
+    """The place of an absolute path. Raises OSError, with ELOOP for a link that another account could have set."""
     place = _walk(Path(path))
     try:
         for name, _ in place.links:
@@ -61,8 +61,8 @@ def place_of(path: str | Path) -> Iterator[Place]:
 
 
 def open_to_read(path: str | Path) -> int:
-    """Open a file without waiting for its content. Raises OSError, with ELOOP for a link by which another account
-    would have this process read for it what it may not read itself."""
+    """Open a file without waiting for its content. Raises OSError, with ELOOP for a link by which another account could
+    make this process read what that account may not."""
     place = _walk(Path(path).absolute())
     try:
         file = place.open(os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -115,9 +115,9 @@ def _entry(directory: int, name: str, *, ours: bool) -> Place:
 
 
 def _only_ours(directory: os.stat_result, found: os.stat_result | None) -> bool:
-    """Whether root alone can have put there what stands in a directory, and can put something else there.
+    """Whether only root can have put the file into the directory, and can replace it.
 
-    Another account than root has no rights that it could be made to use for others; the kernel's rules are enough.
+    Always true for other accounts: they have no privileges to abuse, so the kernel's rules suffice.
     """
     if os.geteuid() != 0:
         return True
@@ -127,12 +127,12 @@ def _only_ours(directory: os.stat_result, found: os.stat_result | None) -> bool:
         return True
     if not directory.st_mode & stat.S_ISVTX or found is None or found.st_uid != 0:
         return False
-    # In a directory such as /tmp only its owner moves what stands there, but everybody can give a file another name.
+    # In a sticky directory such as /tmp only the owner can move a file, but any account can hard-link it.
     return stat.S_ISDIR(found.st_mode) or (found.st_nlink == 1 and not stat.S_ISLNK(found.st_mode))
 
 
 def _target(place: Place) -> Path | None:
-    """Where a link leads, or None for what is none."""
+    """The target of a link, or None if it is not one."""
     found = place.facts()
     if found is None or not stat.S_ISLNK(found.st_mode):
         return None

@@ -1,4 +1,4 @@
-"""Fields that a route sets or removes: in requests on their way to the upstream, in answers on their way back."""
+"""Fields that a route sets or removes, in requests and in responses."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,14 +8,13 @@ from proxy.settings.values.kinds import Kind
 from proxy.settings.values.web import AUTHORITY, MOST, is_name, read_tokens, show_list
 
 PLACEHOLDERS = ("user", "client", "scheme", "host", "method", "path", "rest", "query", "request_id", "upstream")
-"""What a request's fields may name in braces; anything else in braces stands for itself."""
+"""The placeholders of request fields; anything else in braces is literal."""
 
 PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 _BRACES = re.compile(r"\{([^{}\s\"']*)\}")
 _VALUE = re.compile(r"[\t -~\x80-\U0010ffff]*")
 
-# Framing, the connection, and what the gateway says of the client: its own business, whatever a configuration says. A
-# content coding belongs to the body.
+# Framing, the connection, and the forwarding fields, which only the gateway sets. A content coding belongs to the body.
 _RESERVED = {
     "content-length",
     "transfer-encoding",
@@ -43,7 +42,7 @@ Fields = tuple[tuple[str, str], ...]
 
 
 def unknown_braces(fields: Fields) -> Iterator[tuple[str, str]]:
-    """Names of fields, and what looks like a placeholder in their values and is none."""
+    """Names of fields, and unknown names in braces in their values."""
     for name, value in fields:
         yield from ((name, found) for found in _BRACES.findall(value) if found not in PLACEHOLDERS)
 
@@ -106,4 +105,4 @@ def _show(found: Fields) -> str:
 
 NAMES = Kind("names", _names, show_list, "NAME", repeatable=True)
 OF_REQUESTS = Kind("table", _read(_check_request_field), _show, "TABLE")
-OF_ANSWERS = Kind("table", _read(_check_response_field), _show, "TABLE")
+OF_RESPONSES = Kind("table", _read(_check_response_field), _show, "TABLE")

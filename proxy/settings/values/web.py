@@ -1,4 +1,4 @@
-"""The kinds of value that routes, protection and certificates need beside the basic ones."""
+"""The kinds of values of routes, limits and certificates, in addition to the basic ones."""
 
 import ipaddress
 import re
@@ -27,7 +27,7 @@ MOST = 256
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("scheme", "host", "path", "rest", "query")
-# Behind the authority only what ends it may stand, so that no part of a path can become part of a host name.
+# Only a delimiter may follow the authority, so that no part of a path can become part of a host name.
 _TEMPLATE = re.compile(
     r"(?:(?:https?|\{scheme\})://(?:[A-Za-z0-9.-]|\{host\})+(?::\d{1,5})?(?=$|/|\?|\{path\}|\{rest\}|\{query\})"
     r"|(?=/|\{path\}|\{rest\}))[!-~]*"
@@ -36,7 +36,7 @@ _TEMPLATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many in so many seconds."""
+    """A number of requests in a number of seconds."""
 
     count: int
     seconds: int
@@ -48,7 +48,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What tells requests apart: `kind` is client, route, header or cookie; `name` is the header's or cookie's."""
+    """What distinguishes requests: `kind` is client, route, header or cookie; `name` that of the header or cookie."""
 
     kind: str
     name: str = ""
@@ -59,7 +59,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """Peers whose word about the client counts: networks, and whether unix sockets do."""
+    """Trusted proxies: networks, and whether peers on unix sockets are."""
 
     networks: tuple[Network, ...] = ()
     unix: bool = False
@@ -178,7 +178,7 @@ def _domains(raw: Any) -> tuple[str, ...]:
 
 
 def _ascii_name(name: str) -> str:
-    """An internationalized host name as the DNS knows it (RFC 5890 section 2.3.2.1), "" if it is none."""
+    """The ASCII form of an internationalized host name (RFC 5890 section 2.3.2.1), "" if it is none."""
     if name.isascii():
         return ""
     labels = unicodedata.normalize("NFKC", name.lower()).split(".")
@@ -194,7 +194,7 @@ def _origins(raw: Any) -> tuple[str, ...]:
 
 
 def _origin(text: str) -> str:
-    """An origin as browsers write it (HTML standard, section 7.1.1): nothing else is ever equal to theirs."""
+    """An origin as browsers serialise it (HTML standard, section 7.1.1): nothing else equals theirs."""
     found = _ORIGIN.fullmatch(text.lower())
     if found is None:
         raise ValueError(f"'{text}' is not an origin: scheme://host or scheme://host:port, without a path, or *")
@@ -211,7 +211,7 @@ def _origin(text: str) -> str:
 
 
 def _web_host(text: str, host: str) -> str:
-    """The host of an http or https origin in its one spelling. Raises ValueError if it is none."""
+    """The host of an http or https origin in its canonical spelling. Raises ValueError if it is invalid."""
     try:
         if host.startswith("["):
             return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"

@@ -11,7 +11,7 @@ from proxy.errors import ExchangeError
 from proxy.filters.header_fields import FieldRewrite
 from proxy.filters.maintenance import Maintenance
 from proxy.settings.pages import MAX_PAGE, load_pages
-from proxy.settings.values.rewrite import NAMES, OF_ANSWERS, OF_REQUESTS
+from proxy.settings.values.rewrite import NAMES, OF_REQUESTS, OF_RESPONSES
 from tests.proxy.filters.requests import asked
 
 
@@ -108,7 +108,7 @@ def test_fields_are_set_once_and_removed() -> None:
     ],
 )  # fmt: skip
 def test_fields_that_nobody_may_touch_are_refused(name: str, value: str) -> None:
-    for kind in (OF_ANSWERS, OF_REQUESTS) if name != "Host" else (OF_ANSWERS,):
+    for kind in (OF_RESPONSES, OF_REQUESTS) if name != "Host" else (OF_RESPONSES,):
         with pytest.raises(ValueError, match=r"remove it|not a valid field name|without control characters"):
             kind.read({name: value})
     if value == "x":

@@ -16,7 +16,7 @@ from proxy.wire.fields import (
     websocket_accept,
 )
 from proxy.wire.head import bare_line_feed
-from proxy.wire.local_response import own_answer
+from proxy.wire.local_response import error_response
 from proxy.wire.names import Kind, Names
 from proxy.wire.response import parse_response_head, status_line
 
@@ -55,7 +55,7 @@ def test_a_cookie_is_found_among_others() -> None:
 
 
 def test_a_program_gets_an_object() -> None:
-    head, body = own_answer(ExchangeError(errors.UNAVAILABLE, "127.0.0.1:1"), b"id-1", b"*/*")
+    head, body = error_response(ExchangeError(errors.UNAVAILABLE, "127.0.0.1:1"), b"id-1", b"*/*")
     assert json.loads(body)["error"] == {
         "code": "unavailable",
         "message": "The application is not available",
@@ -68,7 +68,7 @@ def test_a_program_gets_an_object() -> None:
 
 
 def test_a_browser_gets_a_page_with_nothing_to_execute() -> None:
-    head, page = own_answer(ExchangeError(errors.METHOD, "<script>"), b"<b>", b"text/html,*/*")
+    head, page = error_response(ExchangeError(errors.METHOD, "<script>"), b"<b>", b"text/html,*/*")
     assert b"Content-Type: text/html; charset=utf-8" in head.lines
     assert any(line.startswith(b"Allow: GET") for line in head.lines)
     assert b"405 Method Not Allowed" in page
@@ -78,7 +78,7 @@ def test_a_browser_gets_a_page_with_nothing_to_execute() -> None:
 
 def test_fields_of_the_error_itself_come_first() -> None:
     error = ExchangeError(errors.UNAVAILABLE, fields=(b"Retry-After: 90", b"RateLimit: x"))
-    head, _ = own_answer(error, b"id", None, lambda *_, browser: (b"page %d" % browser, b"text/plain"))
+    head, _ = error_response(error, b"id", None, lambda *_, browser: (b"page %d" % browser, b"text/plain"))
     assert [line for line in head.lines if line.startswith(b"R")] == [b"Retry-After: 90", b"RateLimit: x"]
 
 

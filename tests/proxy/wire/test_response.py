@@ -109,7 +109,7 @@ def test_transfer_encoding_in_http_1_0_is_a_fault() -> None:
         (b"Set-Cookie: a=\x01b", b"Set-Cookie: a= b"),
     ],
 )
-def test_what_can_be_read_in_one_way_only_is_mended(line: bytes, mended: bytes) -> None:
+def test_what_can_be_read_in_one_way_only_is_repaired(line: bytes, mended: bytes) -> None:
     for _ in range(2):  # the second time from memory
         response = _read(line + b"\r\nB: 1")
         assert response.lines == [mended, b"B: 1"]
