@@ -5,8 +5,12 @@ access log. Only the exchange knows the phase in which it happened; blame and ph
 termination code of the access log.
 """
 
+import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
+from typing import Final
 
 
 class Blame(StrEnum):
@@ -187,3 +191,41 @@ SPOOL = Failure("spool", Blame.PROXY, 503, "The gateway cannot store the body", 
 OVERLOADED = Failure("overloaded", Blame.PROXY, 503, "Gateway connection limit reached", retry_after=5)
 DRAINING = Failure("draining", Blame.DRAIN, 503, "The gateway is shutting down", retry_after=1)
 INTERNAL = Failure("internal", Blame.PROXY, 500, "Internal gateway error")
+
+
+DISK_ERRORS: Final = frozenset({errno.EIO, errno.ENODATA})
+"""What a disk is to blame for while its bytes are sent; the latter where a page was cut off under sendfile."""
+
+
+class blaming:  # noqa: N801 - read as a word: `with blaming(CLIENT_CLOSED):`
+    """For the length of a `with` block, says what an error of a socket or a file means to the exchange.
+
+    `OSError` becomes `failure`, or `disk` if a disk is to blame and that is given; `DeadlinePassed` becomes what `late`
+    makes, if that is given. `BlockingIOError` passes. `CLIENT_CLOSED` is raised as `ClientGone`, all others as
+    `ExchangeError`. A block costs two calls: where most requests come by, `except` clauses say the same.
+    """
+
+    __slots__ = ("_disk", "_failure", "_late")
+
+    def __init__(
+        self, failure: Failure, late: Callable[[], ExchangeError] | None = None, disk: Failure | None = None
+    ) -> None:
+        self._failure = failure
+        self._late = late
+        self._disk = disk
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, DeadlinePassed) and self._late is not None:
+            raise self._late() from None
+        if not isinstance(error, OSError) or isinstance(error, BlockingIOError):
+            return
+        if self._disk is not None and error.errno in DISK_ERRORS:
+            raise ExchangeError(self._disk, error.strerror or "") from None
+        if self._failure is CLIENT_CLOSED:
+            raise ClientGone from error
+        raise ExchangeError(self._failure, error.strerror or "") from None

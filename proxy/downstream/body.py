@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final
 
 from proxy import errors
-from proxy.errors import ExchangeError
+from proxy.errors import ExchangeError, blaming
 from proxy.net.spool import REQUESTS, Spool, room
 from proxy.settings import Settings
 from proxy.upstream.body import StreamedBody, stalled
@@ -121,10 +121,8 @@ def check_length(length: int, settings: Settings) -> None:
     if length > settings.max_body:
         raise too_large(settings.max_body)
     if settings.request_buffering and length > settings.body_memory:
-        try:
+        with blaming(errors.SPOOL):
             room.admit(length, REQUESTS)
-        except OSError as error:
-            raise ExchangeError(errors.SPOOL, error.strerror or "") from None
 
 
 def collect(source: BodySource, settings: Settings) -> bytes | Spool:
@@ -171,7 +169,5 @@ def new_spool(settings: Settings) -> Spool:
 
 def store(spool: Spool, data: bytes) -> None:
     """Append to the spool. Raises `ExchangeError` when the disk is full."""
-    try:
+    with blaming(errors.SPOOL):
         spool.append(data)
-    except OSError as error:
-        raise ExchangeError(errors.SPOOL, error.strerror or "") from None

@@ -5,20 +5,17 @@ seconds of waiting for it. What waits are seconds in which bytes are there and i
 everything is not slow, nor is one whose own upload moves meanwhile.
 """
 
-import errno
 import os
 from dataclasses import dataclass
 from time import monotonic
 
 from proxy import errors
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError
+from proxy.errors import DeadlinePassed, ExchangeError, blaming
 from proxy.net.disk import WINDOW, warm_up
 from proxy.net.event_loop import NEVER
 from proxy.net.spool import Spool, send_file
 from proxy.net.stream import Sink, Stream, wait_either
 from proxy.upstream.upload import Upload
-
-_DISK_ERRORS = {errno.EIO, errno.ENODATA}  # the latter where a page has been cut off under sendfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +95,10 @@ def send_rest(target: Sink, rest: bytes, limits: PaceLimits) -> None:
     """Send what a client did not take at once. Raises `ExchangeError` or `ClientGone`."""
     pace = ReadPace(target, limits)
     view = memoryview(rest)
-    try:
+    with blaming(errors.CLIENT_CLOSED):
         while view:
             pace.wait(len(rest) - len(view))
             view = view[target.send(view) :]
-    except OSError as error:
-        raise ClientGone from error
 
 
 def send_file_part(target: Sink, file: int, offset: int, length: int, limits: PaceLimits) -> int:
@@ -111,7 +106,7 @@ def send_file_part(target: Sink, file: int, offset: int, length: int, limits: Pa
     pace = ReadPace(target, limits)
     end = offset + length
     warm = offset
-    try:
+    with blaming(errors.CLIENT_CLOSED, disk=errors.FILE_FAILED):
         while offset < end:
             if offset == warm:
                 warm = min(end, offset + WINDOW)
@@ -122,24 +117,17 @@ def send_file_part(target: Sink, file: int, offset: int, length: int, limits: Pa
                 if os.fstat(file).st_size <= offset:
                     raise ExchangeError(errors.FILE_FAILED, "it has become shorter")
                 pace.wait(offset)
-    except OSError as error:
-        if error.errno in _DISK_ERRORS:
-            raise ExchangeError(errors.FILE_FAILED, error.strerror or "") from None
-        raise ClientGone from error
     return length
 
 
 def send_spool(target: Sink, spool: Spool, limits: PaceLimits) -> int:
     """Send what a spool has in its file, at the client's pace; return how much. Errors as for `send_rest`."""
     pace = ReadPace(target, limits)
-    offset = len(spool.in_memory())
-    begin = offset
-    try:
+    begin = offset = len(spool.in_memory())
+    with blaming(errors.CLIENT_CLOSED, disk=errors.SPOOL):
         while offset < spool.length:
             sent = spool.send_to(target, offset)
             offset += sent
             if not sent:
                 pace.wait(offset)
-    except OSError as error:
-        raise ClientGone from error
     return offset - begin

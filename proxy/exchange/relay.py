@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from proxy.errors import ClientGone, DeadlinePassed
+from proxy import errors
+from proxy.errors import DeadlinePassed, blaming
 from proxy.exchange.delivery import PaceLimits, ReadPace
 from proxy.exchange.intake import Intake
 from proxy.net import splice
@@ -96,13 +97,11 @@ class Relay:
         Raises `ExchangeError` or `ClientGone`; the client then has everything that came, and less than the whole.
         """
         rest: memoryview | Pipe | None = memoryview(pending)
-        try:
+        with blaming(errors.CLIENT_CLOSED):
             while rest is not None:
                 rest = self._splice_through(rest) if isinstance(rest, Pipe) else self._pass_through(rest)
                 if rest is not None:
                     rest = self._spool(rest)
-        except OSError as error:
-            raise ClientGone from error
         if self._intake.fault is not None:
             raise self._intake.fault
 

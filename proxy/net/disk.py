@@ -13,7 +13,7 @@ from typing import TypeVar
 import gevent
 
 from proxy import errors
-from proxy.errors import ExchangeError
+from proxy.errors import ExchangeError, blaming
 
 Found = TypeVar("Found")
 
@@ -53,10 +53,8 @@ def read_file_part(file: int, offset: int, length: int) -> Iterator[bytes]:
     """Part of a file, piece by piece, each read by a thread. Raises `ExchangeError` when the file does not have it."""
     end = offset + length
     while offset < end:
-        try:
+        with blaming(errors.FILE_FAILED):
             piece = in_thread(partial(os.pread, file, min(WINDOW, end - offset), offset))
-        except OSError as error:
-            raise ExchangeError(errors.FILE_FAILED, error.strerror or "") from None
         if not piece:
             raise ExchangeError(errors.FILE_FAILED, "it has become shorter")
         yield piece

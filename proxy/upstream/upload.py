@@ -13,7 +13,6 @@ What the client still sends once it is stopped is read away until the exchange e
 it has sent everything would never come to its answer.
 """
 
-import errno
 from collections.abc import Callable
 from enum import Enum, auto
 from time import monotonic
@@ -22,7 +21,7 @@ from typing import Protocol
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
-from proxy.errors import ExchangeError
+from proxy.errors import DISK_ERRORS, ExchangeError
 from proxy.net.event_loop import NEVER, Deadlines
 from proxy.net.spool import Spool
 from proxy.net.stream import Sink
@@ -31,8 +30,6 @@ from proxy.wire.body import LAST_CHUNK, chunk
 
 _CONTINUE_PATIENCE = 1.0
 """Seconds that an upstream has to say whether it wants the body of a request with Expect: 100-continue."""
-
-_DISK_ERRORS = {errno.EIO, errno.ENODATA}
 
 
 class Stale(Exception):  # noqa: N818 - names what happened
@@ -255,7 +252,7 @@ class Upload:
     def _sent_in_vain(self, error: OSError) -> None:
         """An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5)."""
         self.stop()
-        if error.errno in _DISK_ERRORS:
+        if error.errno in DISK_ERRORS:
             raise ExchangeError(errors.SPOOL, error.strerror or "") from None
         if not self._connection.has_spoken:
             raise Stale(error.strerror or "") from None

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from proxy.errors import ExchangeError
 from proxy.wire.negotiation import prefers_page
-from proxy.wire.response import ResponseHead
+from proxy.wire.response import ResponseHead, local_head, status_line
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -34,8 +34,7 @@ def error_response(
     The reason is in the body and, whatever its form, in the Proxy-Status field (RFC 9209 section 2.1.4).
     """
     failure = error.failure
-    head = ResponseHead(1, failure.status, b"")
-    phrase = head.start[13:-2].decode("ascii")
+    phrase = status_line(failure.status, b"")[13:-2].decode("ascii")
     browser = prefers_page(accept)
     own = page(error, phrase, request_id, browser=browser) if page is not None else None
     if own is None:
@@ -53,7 +52,7 @@ def error_response(
         fields.append(b"Retry-After: %d" % failure.retry_after)
     if failure.status == 405 and b"Allow" not in given:
         fields.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-    return head.with_lines([*fields, *error.fields], sized=False), body
+    return local_head(failure.status, [*fields, *error.fields], len(body)), body
 
 
 def _object(error: ExchangeError, request_id: bytes) -> tuple[bytes, bytes]:

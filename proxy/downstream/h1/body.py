@@ -5,7 +5,7 @@ from collections.abc import Callable
 from proxy import errors
 from proxy.downstream.body import BodySource, BodyStream, Pace, check_length, collect, new_spool, store
 from proxy.downstream.h1.reader import RequestReader
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, FramingError
+from proxy.errors import ClientGone, ExchangeError, FramingError, blaming
 from proxy.exchange.request import Request
 from proxy.net import splice
 from proxy.net.sockets import RECEIVE_SIZE
@@ -90,10 +90,8 @@ class IncomingBody(BodySource):
         self._request.received -= len(data)
 
     def wait(self, pace: Pace) -> None:
-        try:
+        with blaming(errors.CLIENT_CLOSED, pace.late):
             self._stream.wait_readable(pace.deadline())
-        except DeadlinePassed:
-            raise pace.late() from None
 
     def watch(self, callback: Callable[[], object]) -> None:
         self._stream.watch_readable(callback)
@@ -145,28 +143,23 @@ class IncomingBody(BodySource):
 
     def _splice_rest(self, descriptor: int, spool: Spool, pace: Pace, pipes: Pipes) -> None:
         """Move what is still to come from the socket to the file inside the kernel."""
-        try:
+        with blaming(errors.OVERLOADED):
             pipe = pipes.take()
-        except OSError as error:
-            raise ExchangeError(errors.OVERLOADED, error.strerror or "") from None
         try:
             while self._left:
                 self.wait(pace)
                 try:
-                    moved = pipe.fill(descriptor, self._left)
+                    with blaming(errors.CLIENT_CLOSED):
+                        moved = pipe.fill(descriptor, self._left)
                 except BlockingIOError:
                     continue
-                except OSError as error:
-                    raise ClientGone from error
                 if not moved:
                     raise ClientGone
                 self._left -= moved
                 self._request.received += moved
                 pace.took(moved)
-                try:
+                with blaming(errors.SPOOL):
                     spool.append_from(pipe.drain_to_file)
-                except OSError as error:
-                    raise ExchangeError(errors.SPOOL, error.strerror or "") from None
                 if pipe.held:
                     raise ExchangeError(errors.SPOOL, "the disk is full")
         finally:

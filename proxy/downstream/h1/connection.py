@@ -21,7 +21,7 @@ from proxy.downstream.h1.lingering import Lingering, linger
 from proxy.downstream.h1.reader import RequestReader
 from proxy.downstream.h1.states import CLOSED, HALF_CLOSED, IDLE, LINGERING, READING, SERVING, TUNNEL, State, check
 from proxy.downstream.h1.writer import CLOSE_DELIMITED, CONTINUE, KEEP, ResponseWriter
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure, blaming
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
 from proxy.exchange.tunnel_side import Side
@@ -247,10 +247,8 @@ class Connection(Stream):
         return self._writer.begun
 
     def names(self) -> tuple[object, object]:
-        try:
+        with blaming(errors.CLIENT_CLOSED):
             return self.sock.getpeername(), self.sock.getsockname()
-        except OSError as error:
-            raise ClientGone from error
 
     def keep_private(self, connection: UpstreamConnection) -> None:
         # Behind another proxy, or at a unix socket, each request may come from another client.
@@ -319,12 +317,8 @@ class Connection(Stream):
         return self, early
 
     def _send_all(self, data: bytes) -> None:
-        try:
+        with blaming(errors.CLIENT_CLOSED, lambda: ExchangeError(errors.CLIENT_STALLED)):
             self.send_all(data, self.front.tables.settings.write_timeout)
-        except DeadlinePassed:
-            raise ExchangeError(errors.CLIENT_STALLED) from None
-        except OSError as error:
-            raise ClientGone from error
         self.sent += len(data)
 
     # Ends: the client's, a deadline's, ours.

@@ -6,7 +6,7 @@ of the fields behind the first line.
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
+from proxy.errors import ClientGone, ExchangeError, Failure, blaming
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
 from proxy.net.sockets import HEAD_RECEIVE_SIZE
@@ -139,17 +139,16 @@ class RequestReader:
         deadline = started + settings.head_timeout
         while (request := self.read(self.buffer, front, client, started)) is None:
             _check_start(self.buffer, tables.head_limits)
-            try:
+            with blaming(errors.CLIENT_CLOSED, lambda: _late(settings)):
                 data = stream.receive(deadline)
-            except DeadlinePassed:
-                measure = f"not complete within {settings.head_timeout:g} s (head_timeout)"
-                raise ExchangeError(errors.HEAD_TIMEOUT, measure) from None
-            except OSError as error:
-                raise ClientGone from error
             if not data:
                 raise ClientGone
             self.buffer += data
         return request
+
+
+def _late(settings: Settings) -> ExchangeError:
+    return ExchangeError(errors.HEAD_TIMEOUT, f"not complete within {settings.head_timeout:g} s (head_timeout)")
 
 
 def _repeatable(fields: RequestFields) -> bool:

@@ -10,7 +10,7 @@ from greenlet import getcurrent
 from proxy import errors
 from proxy.downstream.body import Pace, check_length, new_spool, store, too_large
 from proxy.downstream.h2.output import Output
-from proxy.errors import ClientGone, DeadlinePassed, Failure
+from proxy.errors import ClientGone, Failure, blaming
 from proxy.exchange.request import Request
 from proxy.net.spool import Spool
 from proxy.settings import Settings
@@ -179,9 +179,8 @@ class IncomingBody:
         """Return when more of the body has come. Raises `ExchangeError`."""
         self.watch(getcurrent().switch)
         try:
-            self._pause(pace.deadline())
-        except DeadlinePassed:
-            raise pace.late() from None
+            with blaming(errors.CLIENT_CLOSED, pace.late):
+                self._pause(pace.deadline())
         finally:
             self.watch(None)
 

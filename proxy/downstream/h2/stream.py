@@ -19,7 +19,7 @@ from proxy.downstream.h2.output import Output
 from proxy.downstream.h2.sink import StreamSink
 from proxy.downstream.h2.states import STREAM_TRANSITIONS, StreamState
 from proxy.downstream.h2.tunnel import StreamSide
-from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure
+from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure, blaming
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
@@ -301,10 +301,8 @@ class ClientStream:
 
     def names(self) -> tuple[object, object]:
         sock = self.host.sock
-        try:
+        with blaming(errors.CLIENT_CLOSED):
             return sock.getpeername(), sock.getsockname()
-        except OSError as error:
-            raise ClientGone from error
 
     def inform(self, response: ResponseHead) -> None:
         self._send_section(response_section(response, None, None), last=False)

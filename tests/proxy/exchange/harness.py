@@ -36,6 +36,7 @@ from proxy.observe.metrics import Board
 from proxy.process.assembly import Upstreams, build_tables
 from proxy.settings import load
 from proxy.wire.fields import RequestIds
+from tests.proxy.exchange.freezing import Freezing
 
 _ROUNDS = 3
 """Rounds of the event loop in which nothing may happen before the gateway counts as settled."""
@@ -262,6 +263,7 @@ class Harness:
         self._connection_slot = Connection.__dict__["state"]
         Exchange.state = _CheckedState(self._slot, TRANSITIONS, self.violations)  # type: ignore[assignment]
         self._clock = _Clock()
+        self._freezing = Freezing()
         self.hub = Hub()
         self.deadlines = Deadlines()
         self.board = Board()
@@ -373,4 +375,5 @@ class Harness:
         Exchange.state = self._slot
         Connection.state = self._connection_slot
         self._clock.take_away()
+        self._freezing.take_away()
         self._directory.cleanup()
