@@ -24,9 +24,9 @@ class Waiting:
         self.count -= 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExchangeContext:
-    """One of each for the process."""
+    """One of each for the process. Only `logs_states` is ever changed, by a reload."""
 
     hub: Hub
     deadlines: Deadlines
@@ -39,3 +39,5 @@ class ExchangeContext:
     retry_waiting: Waiting
     """Requests that wait for an upstream that refuses connections."""
     limits: WorkerLimits
+    logs_states: bool = False
+    """Whether exchanges log where they stand (log level debug)."""

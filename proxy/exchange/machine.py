@@ -106,7 +106,7 @@ class Exchange:
             wait = self._admit() if self.state is ADMIT else self._await_response()
         except Exception as error:  # noqa: BLE001 - nobody else would see it in the loop
             wait = self._recover(error)
-        if self._route is not None and self._route.logs_states:
+        if self._context.logs_states:
             log.debug("%s", self)
         if wait is OVER:
             self.client.downstream.exchange_ended()
@@ -221,10 +221,10 @@ class Exchange:
         self.state = SEND
         assert self._route is not None
         self.upstream.send(self._route.settings)
+        self.state = AWAIT
         return self._await_response()
 
     def _await_response(self) -> Wait:
-        self.state = AWAIT
         route = self._route
         assert route is not None
         if self._blocking:
@@ -261,8 +261,9 @@ class Exchange:
         length = response.content_length
         if length is not None and len(rest) >= length and coding == IDENTITY:
             # Returned before the client is served: another request may be waiting for it.
-            self.upstream.release(response, clean=len(rest) == length)
-            return self._end() if self.client.send(head, length, rest[:length]) else self._deliver()
+            clean = len(rest) == length
+            self.upstream.release(response, clean=clean)
+            return self._end() if self.client.send(head, length, rest if clean else rest[:length]) else self._deliver()
         if not self._blocking:
             self._response = response, rest
             return NEED_STACK

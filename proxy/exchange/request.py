@@ -47,7 +47,6 @@ class Request:
         fields: RequestFields,
         block: bytes,
         started: float,
-        *,
         client: str = "",
         scheme: bytes = b"http",
         host: bytes | None = None,
@@ -105,18 +104,8 @@ class Request:
 
     def again(self, method: bytes, target: bytes, started: float) -> "Request":
         """Another request of the same client, with the same fields for the same host and route."""
-        return Request(
-            method,
-            target,
-            self.minor,
-            self.fields,
-            self.block,
-            started,
-            client=self.client,
-            scheme=self.scheme,
-            host=self.host,
-            trace_context=self.trace_context,
-        )
+        fields, block, context = self.fields, self.block, self.trace_context
+        return Request(method, target, self.minor, fields, block, started, self.client, self.scheme, self.host, context)
 
     def message(self, body: bytes | None) -> bytes:
         """The whole request as the upstream is sent it, whose body is in memory. Raises `ExchangeError` (`framing`)."""

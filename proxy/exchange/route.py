@@ -6,7 +6,6 @@ would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin
 A request about the whole server ("OPTIONS *") goes where "/" does.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -79,8 +78,6 @@ class Route:
     unusual: UnusualNames = NO_UNUSUAL
     responder: Responder | None = None
 
-    logs_states: bool = field(default_factory=lambda: log.isEnabledFor(logging.DEBUG), init=False)
-    """Whether exchanges log where they stand; as of the settings that made the route."""
     _warned: set[bytes] = field(default_factory=set, init=False)
     """Names of dropped fields that were warned of, of requests and of responses."""
 

@@ -233,7 +233,8 @@ class UpstreamLeg:
             return
         assert pool is not None
         self.lease = None
-        if clean and not response.close and lease.returnable:
+        upload = lease.upload
+        if clean and not response.close and lease.reusable and (upload is None or upload.whole):
             if response.binding:
                 lease.private = True
             pool.give_back(lease, monotonic(), doubtful=doubtful)

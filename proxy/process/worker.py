@@ -131,6 +131,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             tunnels={},
             retry_waiting=Waiting(),
             limits=shared.limits.worker(slot),
+            logs_states=self._settings.log_level == "debug",
         )
         room.share(counters.spooled, shared.board.spooled, counters.spool_refused)
         room.most = self._settings.spool_total
@@ -192,6 +193,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._settings = settings = self.shared.config.get() or self._settings
         self.cfg.set("loglevel", settings.log_level)
         self.log.setup(self.cfg)
+        self._context.logs_states = settings.log_level == "debug"
         self._take_logs()
         room.most = settings.spool_total
         old = self._tables

@@ -75,6 +75,8 @@ class Pool:
         self.counters = counters
         self._size = size if idle_limit > 0 else 0
         """How many idle connections are kept; none once it is closed."""
+        self._room = self._size
+        """How many of them any request may have."""
         self._idle_limit = idle_limit
         self._reuse_unsafe = reuse_unsafe
         self._idle: list[UpstreamConnection] = []
@@ -146,6 +148,7 @@ class Pool:
     def resume(self, connection: UpstreamConnection, now: float, *, repeatable: bool) -> UpstreamConnection | None:
         """Lease a private connection to its client again, or another if it cannot be used."""
         self._private.remove(connection)
+        self._make_room()
         if repeatable or now - connection.idle_since < self._reuse_unsafe:
             self._idle.append(connection)
         else:
@@ -156,6 +159,11 @@ class Pool:
         doubtful = self._doubtful
         while doubtful and doubtful[0].idle_since <= now - _DOUBT:
             self._idle.insert(0, doubtful.popleft())
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The number of doubtful or private connections has changed."""
+        self._room = self._size - len(self._doubtful) - len(self._private)
 
     def give_back(self, connection: UpstreamConnection, now: float, *, doubtful: bool = False) -> None:
         """Keep a connection whose response was read to its end for the next exchange.
@@ -164,11 +172,7 @@ class Pool:
         later, it would be taken for the beginning of another client's response.
         """
         conduct = self.conduct
-        if (
-            len(self._idle) + len(self._doubtful) + len(self._private) >= self._size
-            or now < conduct.distrusted_until
-            or (doubtful and conduct.sends_bodies)
-        ):
+        if len(self._idle) >= self._room or now < conduct.distrusted_until or (doubtful and conduct.sends_bodies):
             connection.close()
             return
         connection.idle_since = now
@@ -178,8 +182,10 @@ class Pool:
             connection.read_watcher.start(connection.on_readable)
         if connection.private:
             self._private.add(connection)
+            self._make_room()
         elif doubtful:
             self._doubtful.append(connection)
+            self._make_room()
         else:
             self._idle.append(connection)
         if self.health.failures:
@@ -217,6 +223,7 @@ class Pool:
             self._doubtful.remove(connection)
         elif connection in self._idle:
             self._idle.remove(connection)
+        self._make_room()
         connection.close()
 
     def _drop_idle(self) -> None:
@@ -291,5 +298,5 @@ class Pool:
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed when they come back."""
-        self._size = 0
+        self._size = self._room = 0
         self._drop_idle()

@@ -22,12 +22,12 @@ class Memo:
 
     __slots__ = ("block", "has_body", "head", "request", "tables")
 
-    def __init__(self, head: bytes, block: bytes, request: Request, tables: Tables) -> None:
+    def __init__(self, head: bytes, block: bytes, request: Request, tables: Tables, *, has_body: bool) -> None:
         self.head = head
         self.block = block
         self.request = request
         self.tables = tables
-        self.has_body = request.fields.has_body
+        self.has_body = has_body
 
 
 class RequestReader:
@@ -69,7 +69,6 @@ class RequestReader:
                 return None
             request = self._parse(data[:end], front, client, started)
             size = end + len(END)
-            self.unread = request.fields.has_body
         request.received = size
         self.buffer = data[size:]
         return request
@@ -97,9 +96,12 @@ class RequestReader:
             request = builder.repeat(known.request, method, target, started)
         else:
             request = builder.build(client, method, target, minor, fields, host, self.route, tables, started)
+        self.unread = has_body = fields.has_body
         # A connection's first request is not remembered: many connections never bring a second.
-        memorable = plain and self._returning and _repeatable(fields)
-        self.memo = Memo(head + END, block, request, tables) if memorable else None
+        if plain and self._returning and (known is not None or _repeatable(fields)):
+            self.memo = Memo(head + END, block, request, tables, has_body=has_body)
+        else:
+            self.memo = None
         self._returning = True
         return request
 

@@ -76,24 +76,24 @@ class ResponseWriter:
         """The head, and `body` framed behind it; `length` and `stream` as for `Downstream.begin`."""
         request = self._request
         assert request is not None
-        if length is not None:
-            self.framing = LENGTH
-            fields = b"Content-Length: %d\r\n" % length
-        elif stream:
-            fields = self._frame_stream(response, request)
+        fields = request.response_fields
+        if length is None and stream:
+            fields = self._frame_stream(response, request) + fields
             if body:
                 body = self.framed(body)
         else:
             self.framing = LENGTH
-            fields = b""
-        fields += request.response_fields
+        if self._head_only:
+            body = b""
         if self.ending is not KEEP:
             fields += b"Connection: close\r\n"
         elif not request.minor:
             fields += b"Connection: keep-alive\r\n"
         if not response.dated:
             fields += b"Date: %s\r\n" % clock.date()
-        return b"%s%s\r\n%s" % (response.start, fields, b"" if self._head_only else body)
+        if length is not None:
+            return b"%sContent-Length: %d\r\n%s\r\n%s" % (response.start, length, fields, body)
+        return b"%s%s\r\n%s" % (response.start, fields, body)
 
     def _frame_stream(self, response: ResponseHead, request: Request) -> bytes:
         """Frame a body of unknown length."""
