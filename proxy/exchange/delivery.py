@@ -1,8 +1,8 @@
 """Sending a body to a client at the client's pace, within bounds.
 
-A client is too slow if it takes nothing for `timeout` seconds, or takes less than `rate` bytes a second in `timeout`
-seconds of waiting for it. What waits are seconds in which bytes are there and it gives no room: a client that has taken
-everything is not slow, nor is one whose own upload moves meanwhile.
+A client is too slow if it takes nothing for `timeout` seconds, or less than `rate` bytes a second in `timeout` seconds
+of waiting for it. Only seconds count in which there are bytes and no room for them: a client that has taken everything
+is not slow, nor is one whose own upload moves meanwhile.
 """
 
 import os
@@ -43,7 +43,7 @@ class ReadPace:
         self._idle = 0.0  # seconds it was waited for since the last byte
         self._spent = 0.0  # seconds in the present stretch of `timeout`
         self.waited = 0.0
-        """Seconds it was waited for in all, whoever was the reason."""
+        """Seconds of waiting for it in total, whatever the reason."""
 
     def wait(self, sent: int, until: float = NEVER, reading: Stream | None = None) -> None:
         """Return when the client takes more, `reading` can be read, or `until` has passed (monotonic seconds).

@@ -1,4 +1,4 @@
-"""The client's side of an exchange, whatever its protocol: what a front offers, what it is told."""
+"""The client's side of an exchange, whatever its protocol: what it offers, and what it learns."""
 
 from typing import NamedTuple, Protocol
 
@@ -48,7 +48,7 @@ class Downstream(Protocol):
 
     @property
     def private(self) -> UpstreamConnection | None:
-        """An upstream connection that nobody but this client may use."""
+        """An upstream connection that only this client may use."""
 
     @property
     def sink(self) -> Sink:
@@ -58,7 +58,7 @@ class Downstream(Protocol):
         """The socket names of the client's end of its connection and of ours. Raises `ClientGone`."""
 
     def keep_private(self, connection: UpstreamConnection) -> None:
-        """Keep an upstream connection that nobody else may use, for the same client; else close it."""
+        """Keep an upstream connection that only this client may use, or close it."""
 
     def take_private(self) -> UpstreamConnection | None:
         """Take it back, if there is one."""
@@ -76,28 +76,28 @@ class Downstream(Protocol):
         """The exchange, which the event loop's callbacks drove, has to wait: go on with it in a greenlet."""
 
     def exchange_ended(self) -> None:
-        """The exchange, which the event loop's callbacks drove, is answered and recorded."""
+        """The exchange, which the event loop's callbacks drove, has ended and is recorded."""
 
     def inform(self, response: ResponseHead) -> None:
-        """Pass on a 1xx answer."""
+        """Pass on a 1xx response."""
 
     def begin(self, response: ResponseHead, length: int | None, body: bytes, *, stream: bool) -> bytes:
-        """Send the head, and `body` with it; returns what the client did not take at once, for the outlet.
+        """Send the head, and `body` with it; returns what the client did not take at once, for the sink.
 
         `length` is the Content-Length to announce; `stream` announces a body of unknown length instead.
         """
 
     def framed(self, data: bytes) -> bytes:
-        """What the outlet is given for a piece of a body of unknown length, once it was begun."""
+        """What the sink is sent for a piece of a body of unknown length, once the response has begun."""
 
     def end(self, trailers: list[bytes]) -> None:
         """A body of unknown length is complete. Raises `ExchangeError` or `ClientGone`."""
 
     def break_off(self) -> None:
-        """The answer cannot be completed: the client gets what was sent, and cannot take it for the whole."""
+        """The response cannot be completed: the client gets what was sent, and can tell that it is incomplete."""
 
     def abort(self) -> None:
-        """The answer cannot be completed, and the client does not take what was sent."""
+        """The response cannot be completed, and the client does not take what was sent."""
 
     def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
         """Accept the upgrade: the client's side of the tunnel, and what it has sent already.

@@ -21,7 +21,7 @@ from proxy.wire.response import ResponseHead, response_trailers
 
 
 def body_decoder(response: ResponseHead) -> Decoder:
-    """What finds the end of the body that stands behind this head (RFC 9112 section 6.3)."""
+    """What finds the end of the body that follows this head (RFC 9112 section 6.3)."""
     if response.chunked:
         return ChunkedDecoder(RESPONSE_SIZE)
     if response.content_length is not None:
@@ -33,7 +33,7 @@ class Intake:
     """A body on its way from `source`. `timeout` is the longest silence in it, in seconds.
 
     `taken` is called once, when the last byte has left the upstream: its connection is then free for others, even if
-    the client still has most of the body to read. An `upload` that goes on beside it is told that the answer lives.
+    the client still has most of the body to read. An `upload` that still goes on learns that the response moves.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class Intake:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing stands behind the body."""
+        """Whether nothing follows the body."""
         return not self._decoder.rest
 
     # Receiving.
@@ -141,7 +141,7 @@ class Intake:
                 return self.take()
 
     def take(self) -> bytes | memoryview:
-        """What is here at this moment; in the process' buffer, it stands there until the next switch."""
+        """What has been received by now; in the process' buffer it is valid until the next switch."""
         sized, buffer = self._sized, self._buffer
         try:
             if sized is not None and buffer is not None:

@@ -14,7 +14,7 @@ from proxy.observe.metrics import Counters
 
 
 class Outcome(NamedTuple):
-    """Who ended it in which phase, as two letters, and the reason of a failure (`proxy.errors`)."""
+    """Termination code, two letters for blame and phase, and the reason of a failure (`proxy.errors`)."""
 
     termination: str
     reason: str

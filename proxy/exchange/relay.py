@@ -28,7 +28,7 @@ from proxy.settings import Settings
 _NOTHING = memoryview(b"")
 
 PATIENCE = 0.5
-"""Seconds that one client may hold up the upstream in all before its answer is spooled."""
+"""Seconds that one client may hold up the upstream in total before its response is spooled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Request:
         """The same request, which its client has sent once more after its exchange has ended.
 
         Takes a sixth of the time of making another one. Nothing may hold on to a request beyond its exchange: the log
-        and the slowest requests copy what they tell of it.
+        and the list of slowest requests copy what they need.
         """
         self.started = started
         self.body = None

@@ -51,7 +51,7 @@ class Rewrite(Protocol):
 class Responder(Protocol):
     """What responds in the place of an upstream, once the request's body was read; it may wait.
 
-    `name` is what the log calls it, where the address of a peer stands for others.
+    `name` is what the log has in the place of a peer's address.
     """
 
     @property
@@ -65,7 +65,7 @@ class Responder(Protocol):
 class Route:
     """Everything that serving a request takes, ready for use. `settings` are the route's own.
 
-    `filters` and `rewrite` are None where there are none; a `responder` stands in for the cluster.
+    `filters` and `rewrite` are None if there are none; a `responder` takes the place of the cluster.
     """
 
     name: str
@@ -175,7 +175,7 @@ class Routes:
 
 
 def without_slash(matches: Sequence[Match]) -> list[Match]:
-    """Under which routes for a path with a slash at its end are asked for without it, as /app for /app/.
+    """Matches for the paths of routes that end with a slash without it, as /app for /app/.
 
     A mounted application is, unless a route is written for that very path; any other only where no route takes it.
     """
@@ -218,7 +218,7 @@ class Tables:
         self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None
 
     def route_for(self, host: bytes | None, target: bytes) -> Route | None:
-        """The route of a request, or None. Raises `ExchangeError` for dot segments that nobody may read."""
+        """The route of a request, or None. Raises `ExchangeError` for dot segments that may not be resolved."""
         if self.head_limits.dots and has_dot_segment(target):
             return self._route_for_dots(host, target)
         return self._only or self._matches.find(host, target)

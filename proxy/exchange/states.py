@@ -15,8 +15,8 @@ class State(IntEnum):
     SEND = auto()  # the request
     AWAIT = auto()  # the head of the final response
     RELAY = auto()  # the response
-    LOCAL = auto()  # a response of the gateway's own, asked for by the settings
-    REFUSE = auto()  # the word on a failure
+    LOCAL = auto()  # a response of the gateway's own, as the settings say
+    REFUSE = auto()  # an error response
     DELIVER = auto()  # the rest of a response that is here already
     TUNNEL = auto()  # both directions, after a 101
     DONE = auto()  # recorded
@@ -37,7 +37,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     TUNNEL: frozenset({DONE}),
     DONE: frozenset({ADMIT}),  # the object serves the next request of the same connection
 }
-"""What may follow what; the tests hold every exchange to it."""
+"""What may follow what; tests check it for every exchange."""
 
 PHASES: Mapping[State, Phase] = {
     ADMIT: Phase.HEAD,

@@ -30,7 +30,7 @@ from proxy.wire.frames import close_frame
 
 BUFFER_SIZE: Final = 1 << 17
 GOING_AWAY: Final = 1001
-SERVICE_RESTART: Final = 1012  # registered beside those of RFC 6455: another process serves from now on
+SERVICE_RESTART: Final = 1012  # registered with IANA after RFC 6455: another process serves from now on
 
 _CLOSE_PATIENCE: Final = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""

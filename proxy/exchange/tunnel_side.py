@@ -42,6 +42,6 @@ class Side(Protocol):
     def finish_sending(self) -> None: ...
 
     def cut_off(self) -> bool:
-        """End the sending, so that what was sent cannot be taken for the whole; whether an answer may still come."""
+        """End the sending such that the peer can tell that bytes are missing; whether it may still send."""
 
     def close(self) -> None: ...

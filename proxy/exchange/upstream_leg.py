@@ -212,14 +212,14 @@ class UpstreamLeg:
         return intake
 
     def check_upgrade(self, response: ResponseHead) -> None:
-        """Raises `ExchangeError` for a 101 that does not open the WebSocket asked for (RFC 6455 section 4.1)."""
+        """Raises `ExchangeError` for a 101 that does not open the requested WebSocket (RFC 6455 section 4.1)."""
         fields = self._request.fields
         if not fields.websocket or fields.websocket_key is None:
-            raise ExchangeError(errors.BAD_UPGRADE, "a 101 that was not asked for")
+            raise ExchangeError(errors.BAD_UPGRADE, "a 101 to a request without Upgrade")
         if response.upgrade != b"websocket" or response.websocket_accept != websocket_accept(fields.websocket_key):
             raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
         assert self._pool is not None
-        self._pool.answered()
+        self._pool.responded()
 
     # The end.
 
@@ -243,7 +243,7 @@ class UpstreamLeg:
             return
         if not clean:
             pool.overran(monotonic())
-        pool.answered()
+        pool.responded()
         lease.close()
 
     def release_bodiless(self, response: ResponseHead, rest: bytes) -> None:
@@ -281,7 +281,7 @@ class UpstreamLeg:
             self._upload.close()
 
     def phase(self, phase: Phase) -> Phase:
-        """The phase of a failure, told apart from this one as far as only the upstream leg can."""
+        """The phase of a failure: this one, or a more exact one that only the upstream leg knows."""
         if phase is QUEUE:
             return self._connecting
         if phase is Phase.RESPONSE and self._upload is not None and self._upload.under_way:

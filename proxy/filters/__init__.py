@@ -1,1 +1,1 @@
-"""What stands between a request's head and the application: who may come in, and what is answered here."""
+"""Filters between a request's head and the application: who may pass, and what the gateway responds to itself."""

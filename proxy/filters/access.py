@@ -1,4 +1,4 @@
-"""Which client addresses may come in."""
+"""Access by client address."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _MOST_CLIENTS = 4096
 
 
 class AccessList(NonBlocking):
-    """Lets in clients of the networks in `allow` (all, if there are none), but none of those in `deny`.
+    """Lets clients of the networks in `allow` pass (all, if there are none), but none of those in `deny`.
 
     A client without an address (on a unix socket) is in no network.
     """

@@ -1,8 +1,8 @@
 """Basic authentication (RFC 7617) against bcrypt hashes.
 
-A check takes a hundred milliseconds of processor time on purpose. It runs in threads, so nobody else waits for it, and
-what was found right is remembered for a minute, as a hash under a secret of this process. Each client has a few
-failures, then one every few seconds; a check that is under way counts as one until it succeeds.
+A check takes a hundred milliseconds of processor time on purpose. It runs in threads, so no other request waits for it,
+and a success is remembered for a minute, as a hash keyed with a secret of this process. Each client has a few failures,
+then one every few seconds; a check in progress counts as one until it succeeds.
 """
 
 import base64
@@ -62,14 +62,14 @@ def _checks() -> Checks:
 
 
 class BasicAuth:
-    """Asks for a user of the file at `path`; the upstream is told the name in X-Forwarded-User."""
+    """Requires a user of the file at `path`; the upstream gets the name in X-Forwarded-User."""
 
     def __init__(self, route: str, path: Path, limits: WorkerLimits) -> None:
         try:
             self._users = read_users(path)
         except ValueError as problem:
-            # It was good when the settings were checked. Nobody comes in until it is again.
-            log.warning("basic_auth %s: %s; everybody is refused", path, problem)
+            # It was valid when the settings were checked. All requests are refused until it is again.
+            log.warning("basic_auth %s: %s; all requests are refused", path, problem)
             self._users = {}
         # What a name that does not exist is compared with, so that it takes as long as one that does.
         self._decoy = next(iter(self._users.values()), b"")

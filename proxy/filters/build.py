@@ -1,4 +1,4 @@
-"""The gate of a route, made of what its settings ask for."""
+"""Building the filters of a route from its settings."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from proxy.exchange.filter_chain import Filter, FilterChain
 from proxy.exchange.request import Request
 from proxy.filters.cors import Preflight
 from proxy.filters.files import Files
-from proxy.filters.limits import asking_steps, limiting_steps
+from proxy.filters.limits import authenticating_filters, limiting_filters
 from proxy.filters.maintenance import Maintenance
 from proxy.filters.redirect import Redirect, Slash
 from proxy.filters.rewrite import cors_of
@@ -18,7 +18,7 @@ from proxy.settings import Settings
 from proxy.upstream.pool import Pool
 
 
-def build_gate(
+def build_filters(
     name: str,
     settings: Settings,
     prefix: bytes,
@@ -29,28 +29,28 @@ def build_gate(
     maintenance: bool,
     draining: Callable[[], bool],
 ) -> FilterChain | None:
-    """The steps in their order, or None where there are none.
+    """The filters in their order, or None if there are none.
 
-    `name` and `prefix` are the name of the route and its path, `mount` the path that is asked for without its slash;
-    `auth_pool` leads to the service that decides.
+    `name` and `prefix` are the name of the route and its path, `mount` the path that is redirected to if its slash is
+    missing; `auth_pool` leads to the service that decides who may pass.
     """
-    steps: list[Filter] = []
+    filters: list[Filter] = []
     if maintenance:
-        steps.append(Maintenance(settings.maintenance_allow))
-    steps += limiting_steps(name, settings, limits)
+        filters.append(Maintenance(settings.maintenance_allow))
+    filters += limiting_filters(name, settings, limits)
     cors = cors_of(settings)
     if cors is not None:
-        steps.append(Preflight(cors))
-    steps += asking_steps(name, settings, limits, auth_pool)
+        filters.append(Preflight(cors))
+    filters += authenticating_filters(name, settings, limits, auth_pool)
     if mount:
-        steps.append(Slash(mount))
-    local = _local_answer(settings, prefix, draining)
+        filters.append(Slash(mount))
+    local = _local_responder(settings, prefix, draining)
     if local is not None:
-        steps.append(local)
-    return FilterChain(steps) if steps else None
+        filters.append(local)
+    return FilterChain(filters) if filters else None
 
 
-def _local_answer(settings: Settings, prefix: bytes, draining: Callable[[], bool]) -> Filter | None:
+def _local_responder(settings: Settings, prefix: bytes, draining: Callable[[], bool]) -> Filter | None:
     if settings.redirect:
         return Redirect(settings.redirect, settings.redirect_status, prefix)
     if settings.respond:
@@ -63,7 +63,7 @@ def _local_answer(settings: Settings, prefix: bytes, draining: Callable[[], bool
 
 
 class NoRoute:
-    """For requests that no route is meant for."""
+    """Refuses requests that no route takes."""
 
     def check(self, _request: Request) -> None:
         raise ExchangeError(errors.NO_ROUTE)

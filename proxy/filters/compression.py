@@ -1,8 +1,8 @@
-"""Compressing answers on their way to the client.
+"""Compressing responses on their way to the client.
 
-Off unless asked for. What is compressed: answers of the listed types, of 1 KiB or more or of unknown length, that carry
-no coding yet. What never is: parts (206), answers marked `no-transform` (RFC 9110 section 7.7) or digested
-(RFC 9530), and what BREACH needs: answers that set a cookie, and answers that a page of another site asked for
+Off by default. Compressed are responses of the listed types, of 1 KiB or more or of unknown length, that have no coding
+yet. Never compressed are parts (206), responses marked `no-transform` (RFC 9110 section 7.7) or with a digest
+(RFC 9530), and what BREACH needs: responses that set a cookie, and those to requests that a page of another site made
 with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 """
 
@@ -22,7 +22,7 @@ _DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
 
 
 class Compression:
-    """Which answers are compressed. `types` are content types, or `text/*` for all of a kind."""
+    """Which responses are compressed. `types` are content types, or `text/*` for all of a kind."""
 
     def __init__(self, types: Iterable[str]) -> None:
         names = [name.encode() for name in types]
@@ -30,10 +30,10 @@ class Compression:
         self._kinds = tuple(name[:-1] for name in names if name.endswith(b"/*"))
 
     def choose(self, request_lines: list[bytes], response: ResponseHead) -> tuple[list[bytes], bytes]:
-        """The answer's field lines as they go on, and the coding to apply to its body, perhaps `IDENTITY`."""
+        """The response's field lines for the client, and the coding to apply to its body, perhaps `IDENTITY`."""
         lines = response.lines
         if response.status == 304:
-            # Its fields replace those of the answer that a cache has (RFC 9110 section 15.4.5), perhaps a coded one.
+            # Its fields replace those of the response that a cache has (RFC 9110 section 15.4.5), perhaps a coded one.
             return with_vary([_weakened(line) for line in lines], b"Accept-Encoding"), IDENTITY
         if response.status == 206:
             # It has the Vary that the whole would have (RFC 9110 section 15.3.7).
@@ -42,7 +42,7 @@ class Compression:
             return lines, IDENTITY
         lines = with_vary(lines, b"Accept-Encoding")
         coding = choose_coding(field_value(request_lines, b"accept-encoding"), CODINGS)
-        if coding == IDENTITY or response.private or _asked_by_a_stranger(request_lines):
+        if coding == IDENTITY or response.private or _requested_by_other_site(request_lines):
             return lines, IDENTITY
         kept = [_weakened(line) for line in lines if line[:14].lower() != b"accept-ranges:"]
         return [*kept, b"Content-Encoding: " + coding], coding
@@ -54,7 +54,7 @@ class Compression:
         return field_value(response.lines, b"content-range") is None and self._codable(response.lines)
 
     def _codable(self, lines: list[bytes], *, parts: bool = False) -> bool:
-        """Whether answers with these fields are compressed; of several `parts` the type is not known."""
+        """Whether responses with these fields are compressed; of several `parts` the type is not known."""
         content_type = (field_value(lines, b"content-type") or b"").partition(b";")[0].strip(b" \t").lower()
         listed = content_type in self._types or content_type.startswith(self._kinds or (b"\0",))
         if not listed and not (parts and content_type == b"multipart/byteranges"):
@@ -66,7 +66,7 @@ class Compression:
         return b"no-transform" not in tokens(field_value(lines, b"cache-control") or b"")
 
 
-def _asked_by_a_stranger(lines: list[bytes]) -> bool:
+def _requested_by_other_site(lines: list[bytes]) -> bool:
     site = field_value(lines, b"sec-fetch-site")
     if site is None or site in (b"same-origin", b"none"):
         return False

@@ -1,4 +1,4 @@
-"""Cross-origin requests: what pages of other origins may ask, as browsers enforce it (Fetch standard, section 3.3)."""
+"""Cross-origin requests: what pages of other origins may request, as browsers enforce it (Fetch, section 3.3)."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ _FAMILY = b"access-control-"
 
 
 class Cors:
-    """The origins that are let in, and with what. `credentials` never goes with the origin `*`: check before."""
+    """The allowed origins, and what they may send. `credentials` never goes with the origin `*`: check before."""
 
     def __init__(
         self,
@@ -35,9 +35,9 @@ class Cors:
             self._preflight.append(b"Access-Control-Allow-Headers: " + allowed)
 
     def preflight(self, method: bytes, lines: list[bytes]) -> LocalResponse | None:
-        """The answer to the question that a browser asks first, or None for any other request.
+        """The response to a browser's preflight request, or None for any other request.
 
-        Raises `ExchangeError` (403) for an origin that is not let in.
+        Raises `ExchangeError` (403) for an origin that is not allowed.
         """
         if method != b"OPTIONS" or field_value(lines, b"access-control-request-method") is None:
             return None
@@ -51,9 +51,9 @@ class Cors:
         return LocalResponse(204, (*granted, *self._preflight, vary))
 
     def allow(self, request_lines: list[bytes], lines: list[bytes]) -> list[bytes]:
-        """The field lines of an answer with the permission for its origin added.
+        """The field lines of a response with the permission for its origin added.
 
-        An application that speaks for itself is left alone: two answers to the same question are an error to browsers.
+        An application that sets these fields itself is left alone: browsers reject two permissions.
         """
         if any(line[: len(_FAMILY)].lower() == _FAMILY for line in lines):
             return lines
@@ -61,7 +61,7 @@ class Cors:
         granted = self._granted(origin) if origin is not None else ()
         if self._any:
             return [*lines, *granted]
-        # Also without an Origin: a cache must not give such an answer to those who send one.
+        # Also without an Origin: a cache must not give such a response to clients that send one.
         return with_vary([*lines, *granted], b"Origin")
 
     def _granted(self, origin: bytes) -> tuple[bytes, ...]:
@@ -73,7 +73,7 @@ class Cors:
 
 
 class Preflight:
-    """The step that answers browsers' questions; everything else goes on."""
+    """The filter that responds to preflight requests; all others pass."""
 
     def __init__(self, cors: Cors) -> None:
         self._cors = cors

@@ -39,7 +39,7 @@ class Found:
     state: str = ""
     """What differs between any two states of any two files: a digest of inode, time of its last change and size."""
     changed: float = 0.0
-    """When it came to be as it is here, in seconds since the epoch: nobody can set that."""
+    """When its inode changed last, in seconds since the epoch: unlike the other it cannot be set."""
 
     @property
     def directory(self) -> bool:
@@ -71,9 +71,9 @@ def names(path: bytes) -> list[bytes] | None:
 
 
 def find(root: str, way: list[bytes], index: str) -> Found | OSError:
-    """What lies at the end of `way`; an empty last name stands for the directory's `index`.
+    """What lies at the end of `way`; an empty last name means the directory's `index`.
 
-    Blocks on the disk. Errors are returned, since they are answers here and not accidents: anything that is neither
+    Blocks on the disk. Errors are returned, since they are results here and not accidents: anything that is neither
     file nor directory counts as missing.
     """
     if way[-1]:
@@ -85,7 +85,7 @@ def find(root: str, way: list[bytes], index: str) -> Found | OSError:
 
 
 def find_encoded(root: str, way: list[bytes], original: Found, suffixes: Mapping[bytes, str]) -> dict[bytes, Found]:
-    """The files beside `original` that hold it already encoded, by content coding; older ones are left out.
+    """The files next to `original` that hold it already encoded, by content coding; older ones are left out.
 
     Blocks on the disk. The caller closes them.
     """
@@ -126,7 +126,7 @@ def _opened(descriptor: int, name: bytes) -> Found | OSError:
     about = os.fstat(descriptor)
     if stat.S_ISREG(about.st_mode):
         state = b"%x-%x-%x" % (about.st_ino, about.st_ctime_ns, about.st_size)
-        digest = blake2b(state, digest_size=8).hexdigest()  # an inode's number is nobody's business
+        digest = blake2b(state, digest_size=8).hexdigest()  # an inode's number is not for clients
         return Found(descriptor, os.fsdecode(name), about.st_size, about.st_mtime_ns, digest, about.st_ctime)
     os.close(descriptor)
     return DIRECTORY if stat.S_ISDIR(about.st_mode) else FileNotFoundError()

@@ -1,7 +1,7 @@
 """Static files: found in a thread, sent by the kernel.
 
 GET and HEAD of regular files beneath one directory, with validators, conditional requests and single ranges (several
-get the whole file, as RFC 9110 section 14.2 allows), and with what lies beside a file already compressed.
+get the whole file, as RFC 9110 section 14.2 allows), and with a file's compressed siblings.
 """
 
 import errno
@@ -68,7 +68,7 @@ class Files:
             found.close()
         try:
             varies = coding != IDENTITY or bool(encoded)
-            return _answer(method, lines, chosen, found.name, coding, self._clock(), varies=varies)
+            return _response(method, lines, chosen, found.name, coding, self._clock(), varies=varies)
         except ExchangeError:
             chosen.close()
             raise
@@ -104,17 +104,17 @@ def _refusal(error: OSError) -> ExchangeError:
     return ExchangeError(errors.FILE_FAILED, error.strerror or "")
 
 
-def _answer(
+def _response(
     method: bytes, lines: list[bytes], file: Found, name: str, coding: bytes, now: float, *, varies: bool
 ) -> LocalResponse:
-    """The answer for an open file, whose descriptor it takes over; `now` is the time of the answer."""
-    asked = conditions(lines)
+    """The response for an open file, whose descriptor it takes over; `now` is the time of the response."""
+    preconditions = conditions(lines)
     suffix = b"" if coding == IDENTITY else b"-" + coding
     state = Validators(b'"%s%s"' % (file.state.encode(), suffix), file.changed)
     fields = [b"ETag: " + state.tag, b"Last-Modified: " + state.last_modified(now), b"Accept-Ranges: bytes"]
     if varies:
         fields.append(b"Vary: Accept-Encoding")
-    verdict = asked.verdict(method, state)
+    verdict = preconditions.verdict(method, state)
     if verdict == 304:
         file.close()
         return LocalResponse(304, tuple(fields))
@@ -123,7 +123,7 @@ def _answer(
     fields += [b"Content-Type: " + content_type(name), b"X-Content-Type-Options: nosniff"]
     if coding != IDENTITY:
         fields.append(b"Content-Encoding: " + coding)
-    part = asked.wanted(method, state, file.size, now)
+    part = preconditions.wanted(method, state, file.size, now)
     if part is None:
         return LocalResponse(200, tuple(fields), File(file.descriptor, 0, file.size))
     if part.start >= part.stop:

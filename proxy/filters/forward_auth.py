@@ -1,8 +1,8 @@
-"""Asking another service whether a request may pass, before anything else of it is read.
+"""Asking another service whether a request may pass, before its body is read.
 
-The service is asked with GET: whom it is for, what it asks for (X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Host),
-and what it brought to prove itself (Cookie, Authorization). 2xx lets it pass, with fields of that answer if some are
-wanted; 401, 403 and redirects are the client's answer. Anything else refuses: in doubt nobody passes.
+The service gets a GET with the client's address, what it requests (X-Forwarded-Method, X-Forwarded-Uri,
+X-Forwarded-Host) and its credentials (Cookie, Authorization). With 2xx the request passes, with fields of that response
+if some are wanted; 401, 403 and redirects go to the client. Anything else refuses the request.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _TO_CLIENT = frozenset({301, 302, 303, 307, 308, 401, 403})
 
 
 class ForwardAuth:
-    """Asks the service at `url` (http), through `pool`; `wanted` are the fields of its answer for the upstream."""
+    """Asks the service at `url` (http), through `pool`; `wanted` are the fields of its response for the upstream."""
 
     def __init__(self, url: str, wanted: Sequence[str], pool: Pool) -> None:
         parts = urlsplit(url)
@@ -42,9 +42,9 @@ class ForwardAuth:
         self._pool = pool
 
     def check(self, request: Request) -> LocalResponse | None:
-        """None lets it pass, an answer is the service's own refusal.
+        """None lets the request pass, a response is the service's own refusal.
 
-        Raises `ExchangeError`: 503 if the service cannot be asked, 502 if its answer means nothing.
+        Raises `ExchangeError`: 503 if the service cannot be reached, 502 if its response is neither.
         """
         try:
             response, body = self._ask(self._head(request), bound=request.fields.binding)
@@ -108,7 +108,7 @@ class ForwardAuth:
 
 
 def _read_body(connection: UpstreamConnection, response: ResponseHead, rest: bytes) -> tuple[bytes, bool]:
-    """The body of an answer, and whether nothing follows it."""
+    """The body of a response, and whether nothing follows it."""
     if response.status in BODILESS:
         return b"", not rest and not response.chunked and not response.content_length
     if response.fault:

@@ -1,4 +1,4 @@
-"""Changes of fields that a route asks for."""
+"""Header fields that a route sets and removes."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,7 +10,7 @@ from proxy.wire.head import CRLF
 from proxy.wire.target import without_prefix
 
 _ALIKE = bytes.maketrans(b"_", b"-")
-"""CGI-like servers make one variable of both: what a client calls X_User must not stand beside our X-User."""
+"""CGI-like servers make one variable of both: a client's X_User must not be confused with our X-User."""
 
 
 class FieldRewrite:
@@ -24,22 +24,21 @@ class FieldRewrite:
     def __bool__(self) -> bool:
         return bool(self._gone)
 
-    def kept(self, lines: Iterable[bytes]) -> list[bytes]:
+    def remaining(self, lines: Iterable[bytes]) -> list[bytes]:
         """The field lines that neither are removed nor make way for others."""
         gone = self._gone
         return [line for line in lines if _key(line.partition(b":")[0]) not in gone]
 
     def apply(self, lines: Iterable[bytes]) -> list[bytes]:
         """The field lines after the changes."""
-        return self.kept(lines) + self._lines
+        return self.remaining(lines) + self._lines
 
 
 class RequestFieldRewrite:
     """As `FieldRewrite`, with values that may name parts of the request (`proxy.settings.values.rewrite`).
 
-    What stands for a placeholder was checked with the request's head, or is the gateway's own: none of it can end a
-    line. A field that names what is not known of a request, its user or client, is not sent, and nobody else's in its
-    place.
+    The values of placeholders were checked with the request's head, or are the gateway's own: none of them can end a
+    line. A field whose value is not known, of a request without user or client, is not sent, nor is the client's own.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ def _pieces(value: str) -> list[bytes]:
 
 
 def _user(request: Request) -> bytes | None:
-    """Whom the route's gate has let in: no client can set this field."""
+    """The user whom a filter has authenticated: no client can set this field."""
     return field_value(request.block.split(CRLF), b"x-forwarded-user") or None
 
 

@@ -22,9 +22,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def open_linked(root: str, way: list[bytes]) -> int:
     """Open what lies at the end of `way` beneath `root`, be there links on the way. Blocks on the disk.
 
-    Raises `OSError`: ELOOP for a link that leads out, is somebody else's, is hidden or one too many.
+    Raises `OSError`: ELOOP for a link that leads out, belongs to another account, is hidden or one too many.
     """
-    if not hasattr(os, "O_PATH"):  # a link cannot be held, so what is read of it need not be what was looked at
+    if not hasattr(os, "O_PATH"):  # a link cannot be held open, so what is read of it need not be what was checked
         raise _refused()
     walk = _Walk(root)
     try:
@@ -34,7 +34,7 @@ def open_linked(root: str, way: list[bytes]) -> int:
 
 
 class _Walk:
-    """The directories from the root to where the walk stands, all open."""
+    """The directories from the root to the current one, all open."""
 
     def __init__(self, root: str) -> None:
         self._root = os.fsencode(root)
@@ -77,7 +77,7 @@ class _Walk:
         os.close(self._open.pop())
 
     def _target(self, link: int, owner: int) -> list[bytes]:
-        """The names that a link stands for; an absolute one begins at the root again."""
+        """The names that a link leads to; an absolute one begins at the root again."""
         self._links += 1
         if owner not in self._owners or self._links > _MOST_LINKS:
             raise _refused()

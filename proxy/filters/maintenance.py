@@ -1,4 +1,4 @@
-"""Maintenance: everybody is told to come back later, but for those who work on it."""
+"""Maintenance mode: 503 for all clients except those of the allowed networks."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from proxy.wire.forwarding import within
 
 
 class Maintenance:
-    """Refuses everybody but the clients in `allowed`. A route has this step only while it is in maintenance."""
+    """Refuses all clients but those in `allowed`. A route has this filter only while it is in maintenance."""
 
     def __init__(self, allowed: Sequence[Network]) -> None:
         self._allowed = allowed

@@ -1,4 +1,4 @@
-"""How often a client may ask, and how many WebSockets it may have."""
+"""Request rates, and WebSockets per client."""
 
 from math import ceil
 
@@ -21,8 +21,8 @@ _MOST_CLIENTS = 4096
 class RateLimit(NonBlocking):
     """A token bucket for each client of a route: `burst` requests at once, then `rate`.
 
-    Every answer tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-11): the quota is the burst, the
-    window the time in which an empty bucket fills.
+    Every response has the client's quota (draft-ietf-httpapi-ratelimit-headers-11): the quota is the burst, the window
+    the time in which an empty bucket fills.
     """
 
     def __init__(self, route: str, rate: Rate, burst: int, by: Key, limits: WorkerLimits) -> None:
@@ -41,25 +41,25 @@ class RateLimit(NonBlocking):
         self._left = policy + b'RateLimit: "%s";r=%%d;t=%%d\r\n' % name
         self._next = ceil(1 / self._rate)
         self._last = (0.0, 0.0, b"")
-        """What was told last, with the tokens from and below which it is: it is often the same again."""
+        """Field lines of the last response, with the range of tokens for which they hold: often the next ones too."""
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (429)."""
         left = self._take(request.bucket or self._bucket_of(request), request.started)
-        tokens, above, told = self._last
+        tokens, above, lines = self._last
         if tokens <= left < above:
-            request.response_fields = told
+            request.response_fields = lines
         elif left >= 0.0:
-            request.response_fields = self._tell(int(left))
+            request.response_fields = self._standing(int(left))
         else:
             wait = max(1, ceil(-left))
-            lines = (self._left % (0, wait)).split(CRLF)[:-1]
-            raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *lines))
+            exhausted = (self._left % (0, wait)).split(CRLF)[:-1]
+            raise ExchangeError(errors.RATE, fields=(b"Retry-After: %d" % wait, *exhausted))
 
-    def _tell(self, tokens: int) -> bytes:
-        told = self._left % (tokens, self._next)
-        self._last = (float(tokens), tokens + 1.0, told)
-        return told
+    def _standing(self, tokens: int) -> bytes:
+        lines = self._left % (tokens, self._next)
+        self._last = (float(tokens), tokens + 1.0, lines)
+        return lines
 
     def _bucket_of(self, request: Request) -> Bucket:
         """The request's bucket, which it keeps."""
@@ -82,7 +82,7 @@ class RateLimit(NonBlocking):
 
 
 class WebSocketLimit(NonBlocking):
-    """At most so many WebSockets of one client at a time; those of trusted proxies' own are not counted."""
+    """At most so many WebSockets of one client at a time; trusted proxies' own are not counted."""
 
     def __init__(self, most: int, trusted: TrustedPeers, limits: WorkerLimits) -> None:
         self._most = most
@@ -91,7 +91,7 @@ class WebSocketLimit(NonBlocking):
         self._keys = limits.keys("client")
 
     def check(self, request: Request) -> None:
-        """Raises `ExchangeError` (429). What was counted is given back when the exchange ends."""
+        """Raises `ExchangeError` (429). What was acquired is released when the exchange ends."""
         if not request.fields.websocket or self._trusted.trusts(request.client):
             return
         key = self._keys.of_client(request.client)

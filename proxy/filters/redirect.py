@@ -45,9 +45,9 @@ class Redirect:
 
 
 class Slash(NonBlocking):
-    """Sends whoever asks for a mount point without its slash to the one with it.
+    """Redirects from a mount point without its slash to the one with it.
 
-    The links of a page that is mounted at /app/ are relative to that: at /app they would lead beside it. Only what a
+    The links of a page that is mounted at /app/ are relative to that: at /app they would lead elsewhere. Only what a
     browser asks for is redirected, not a WebSocket nor what has side effects. The new address is the configured one:
     nothing but the query comes from the client.
     """

@@ -1,4 +1,4 @@
-"""Answers that are the same for everybody."""
+"""Responses that are the same for all clients."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ class FixedText:
 
     def __init__(self, text: str, status: int, content_type: str) -> None:
         if status in BODILESS:
-            self._answer = LocalResponse(status)
+            self._response = LocalResponse(status)
         else:
-            self._answer = LocalResponse(status, (b"Content-Type: " + content_type.encode(),), text.encode())
+            self._response = LocalResponse(status, (b"Content-Type: " + content_type.encode(),), text.encode())
 
     def check(self, _request: Request) -> LocalResponse:
-        return self._answer
+        return self._response
 
 
 _PLAIN = (b"Content-Type: text/plain; charset=utf-8", b"Cache-Control: no-store")

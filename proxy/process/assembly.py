@@ -10,7 +10,7 @@ from proxy.admin.overrides import Overrides
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.route import Match, Route, Tables, without_slash
-from proxy.filters.build import build_gate
+from proxy.filters.build import build_filters
 from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.observe.metrics import PeerSnapshot, PeerState
@@ -213,7 +213,7 @@ def build_route(
         settings,
         RelayLimits.of(settings),
         cluster,
-        build_gate(
+        build_filters(
             route.name,
             settings,
             path,

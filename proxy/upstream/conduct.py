@@ -1,7 +1,7 @@
-"""How well a peer keeps to the ends of its answers, and whether its connections may therefore be used again.
+"""Whether a peer ends its responses where it says, and its connections may therefore be reused.
 
-Bytes behind an answer that come before the next request are noticed; those that come after it are taken for its answer.
-Nothing tells the two apart, but a peer that sends such bytes does so again.
+Bytes after a response that come before the next request are noticed; those that come later are taken for the response
+to it. The two cannot be told apart, but a peer that sends such bytes once does so again.
 """
 
 from proxy.log import log
@@ -21,12 +21,12 @@ class Conduct:
         self._slips = 0
         self._counted_since = 0.0
         self.distrusted_until = 0.0
-        """Until then what it says next on a connection is not believed to be the next answer."""
+        """Until then none of its connections is reused: what it sends next might not be the next response."""
         self.sends_bodies = False
-        """It has sent a body where there must not be one: behind HEAD, 204, 205 or 304."""
+        """It has sent a body where there must not be one: after HEAD, 204, 205 or 304."""
 
     def slipped(self, now: float) -> bool:
-        """Bytes came behind an answer; whether that was once too often."""
+        """Bytes came after a response; whether that was once too often."""
         if now - self._counted_since > _WINDOW:
             self._counted_since, self._slips = now, 0
         self._slips += 1
@@ -35,8 +35,8 @@ class Conduct:
         self._slips = 0
         self.distrusted_until = now + _DISTRUST
         log.warning(
-            "upstream %s sent bytes behind %d answers in %d s: none of its connections is used twice for %d s; "
-            "look at the lengths that it announces",
+            "upstream %s sent bytes after %d responses in %d s: its connections are not reused for %d s; "
+            "check the Content-Length that it sends",
             self._name,
             _SLIPS,
             _WINDOW,

@@ -91,7 +91,7 @@ class UpstreamConnection(Stream):
         self.reusable = True
         """Whether another exchange may follow on it, as far as this one has come."""
         self.private = False
-        """One client has authenticated it, or may do so: nobody else may use it."""
+        """One client has authenticated it, or may do so: no other client may use it."""
         self.preamble = b""
         """What is sent before the first request: a PROXY protocol header."""
         self.first_byte = 0.0
@@ -290,7 +290,7 @@ class UpstreamConnection(Stream):
                 if found is not None:
                     response = parse_response_head(found[0])
                     if upload is not None:
-                        upload.answered(response.status)
+                        upload.responded(response.status)
                     return response, found[1]
             if upload is not None and upload.held:
                 deadline = min(deadline, upload.held_until)

@@ -1,7 +1,7 @@
-"""Whether a peer can be counted on: what exchanges with it came to, and what probes found.
+"""Whether a peer works, as exchanges with it (passive) and probes (active) show.
 
-    passive: `eject_after` failures in a row leave it out for `eject_time`, doubled each time, up to 16 times; then one
-             request tries it, and a single failure leaves it out again
+    passive: `eject_after` failures in a row eject it for `eject_time`, doubled each time, up to 16 times; then one
+             request tries it, and a single failure ejects it again
     active:  `fall` bad probes in a row take it down, `rise` good ones bring it up
 
 Each worker keeps its own view. A peer that came up is given its share bit by bit over `slow_start` seconds.
@@ -17,7 +17,7 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """When a peer is given up and taken back. Durations are seconds; 0 failures or seconds: never."""
+    """When a peer is ejected or taken down, and when it is taken back. Durations are seconds; 0: never."""
 
     eject_after: int = 5
     eject_time: float = 10.0
@@ -63,7 +63,7 @@ class Health:
             self._ejections += 1
 
     def succeeded(self, now: float) -> None:
-        """The peer answered; called only if it had failed before."""
+        """The peer responded; called only if it had failed before."""
         self.failures = 0
         if self._ejections:
             self._ejections = 0

@@ -108,8 +108,8 @@ class Pool:
         for queue in self._queues:
             queue.wake()
 
-    def answered(self) -> None:
-        """The peer answered on a connection that does not come back."""
+    def responded(self) -> None:
+        """The peer responded on a connection that is not returned."""
         if self.health.failures:
             self.health.succeeded(monotonic())
 
@@ -216,7 +216,7 @@ class Pool:
             self._drop_idle()
 
     def discard(self, connection: UpstreamConnection) -> None:
-        """Close an idle connection, wherever it stands."""
+        """Close an idle connection, of whichever kind."""
         if connection in self._private:
             self._private.remove(connection)
         elif connection in self._doubtful:
@@ -231,7 +231,7 @@ class Pool:
             self.discard(connection)
 
     def connect(self, timeout: float) -> UpstreamConnection:
-        """A new connection. Raises `ConnectRefused`, or `ExchangeError` when the peer does not answer in time."""
+        """A new connection. Raises `ConnectRefused`, or `ExchangeError` if the peer does not accept in time."""
         refused: OSError | None = None
         for family, address in self._addresses():
             try:

@@ -1,16 +1,16 @@
-"""What of a request did not go out at once: sent beside whatever its exchange waits for meanwhile.
+"""The rest of a request that did not go out at once: sent while its exchange waits for something else.
 
-An upstream may begin its answer before it has read the whole request, and read on (full duplex). So no greenlet waits
-for the sending. Watchers move it on, that of the upstream's socket and that of the client a streamed body comes from,
-while the exchange reads the answer and relays it.
+An upstream may begin its response before it has read the whole request, and read on (full duplex). So no greenlet waits
+for the sending. Watchers drive it, that of the upstream's socket and that of the client a streamed body comes from,
+while the exchange reads the response and relays it.
 
-    held ──100, final 2xx, a second of silence──► hungry
-    hungry ──the client sends──► blocked ──the upstream takes it──► hungry ...
-      ├──the last byte is sent──► whole
-      └──final answer of 300 or more, end of the answer, upstream gone──► stopped
+    HELD ──100, final 2xx, a second of silence──► HUNGRY
+    HUNGRY ──the client sends──► BLOCKED ──the upstream takes it──► HUNGRY ...
+      ├──the last byte is sent──► WHOLE
+      └──final response of 300 or more, end of the response, upstream gone──► STOPPED
 
-What the client still sends once it is stopped is read away until the exchange ends: a client that reads nothing before
-it has sent everything would never come to its answer.
+What the client still sends once it is stopped is read and dropped until the exchange ends: a client that reads nothing
+before it has sent everything would never get to its response.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ _CONTINUE_PATIENCE = 1.0
 
 
 class Stale(Exception):  # noqa: N818 - names what happened
-    """The upstream closed without a byte of an answer: it may never have seen the request."""
+    """The upstream closed without a byte of a response: it may never have seen the request."""
 
 
 class Progress(Enum):
     """How far an upload has come, and what it waits for."""
 
-    HELD = auto()  # the upstream's word that it wants the body (RFC 9110 section 10.1.1)
+    HELD = auto()  # the upstream's 100 (Continue), or another sign that it wants the body (RFC 9110 section 10.1.1)
     HUNGRY = auto()  # more of the body
     BLOCKED = auto()  # room at the upstream
     WHOLE = auto()  # nothing: all was sent
@@ -98,7 +98,7 @@ class Upload:
         self._progress = BLOCKED
         self.deadline = NEVER
         self.heard_at = 0.0
-        """When bytes of the answer's body came last (monotonic seconds)."""
+        """When bytes of the response's body came last (monotonic seconds)."""
         self.moved = 0
         """Bytes that have moved since it began."""
         self.moved_at = monotonic()
@@ -131,9 +131,9 @@ class Upload:
         """Send what goes at once. Raises what `Upload` says."""
         self._advance()
 
-    # What the answer says about it.
+    # What the response means to it.
 
-    def answered(self, status: int) -> None:
+    def responded(self, status: int) -> None:
         """The upstream has sent a head. Raises what `Upload` says."""
         if status >= 300 or status == 101:
             self.stop()
@@ -141,7 +141,7 @@ class Upload:
             self.proceed()
 
     def proceed(self) -> None:
-        """Let the client send the body that is held. Raises what `Upload` says."""
+        """Have the client send the body that it holds back. Raises what `Upload` says."""
         if isinstance(self._body, StreamedBody):
             self._body.proceed()
         self._progress = HUNGRY
@@ -185,7 +185,7 @@ class Upload:
             elif body.expects_continue:
                 body.expects_continue = False
                 self._progress = HELD
-                self.deadline = NEVER  # whoever awaits the answer has its own
+                self.deadline = NEVER  # the wait for the response has its own
                 self._connection.unwatch_writable()
             else:
                 self._send_stream(body)
@@ -250,7 +250,7 @@ class Upload:
         raise ExchangeError(errors.INTERNAL, f"a streamed body is {than} than announced")
 
     def _sent_in_vain(self, error: OSError) -> None:
-        """An answer may have come before the connection broke: look for it first (RFC 9112 section 9.5)."""
+        """A response may have come before the connection broke: look for it first (RFC 9112 section 9.5)."""
         self.stop()
         if error.errno in DISK_ERRORS:
             raise ExchangeError(errors.SPOOL, error.strerror or "") from None
@@ -275,7 +275,7 @@ class Upload:
         self._connection.deadlines.streams.add(self)
 
     def _resume(self) -> None:
-        """Whoever it waited for is ready. Called from the loop: raises nothing."""
+        """The side it waited for is ready. Called from the loop: raises nothing."""
         self._guarded(self._advance)
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -289,7 +289,7 @@ class Upload:
         self._owner.throw(error)
 
     def expire(self) -> None:
-        """Nothing has moved for too long. An answer that moves is a sign of life from both sides."""
+        """Nothing has moved for too long. A response that moves shows that both sides are alive."""
         if not self.under_way:
             return
         body = self._body

@@ -106,7 +106,7 @@ def test_overrunning_upstream_loses_kept_connections(scripted: ScriptedUpstream,
         with Client(gateway.address) as client:
             client.send(GET)
             assert client.answer().body == b"ok"
-    assert "sent bytes behind 20 answers" in gateway.log
+    assert "sent bytes after 20 responses" in gateway.log
     scripted.expect()
     for _ in range(3):
         with Client(gateway.address) as client:
