@@ -20,7 +20,7 @@ from proxy.downstream.h1.body import IncomingBody
 from proxy.downstream.h1.lingering import Lingering, linger
 from proxy.downstream.h1.reader import RequestReader
 from proxy.downstream.h1.states import CLOSED, HALF_CLOSED, IDLE, LINGERING, READING, SERVING, TUNNEL, State, check
-from proxy.downstream.h1.writer import CLOSE_DELIMITED, CONTINUE, KEEP, ResponseWriter
+from proxy.downstream.h1.writer import CLOSE_DELIMITED, CONTINUE, KEEP, UNSENT, ResponseWriter
 from proxy.errors import ClientGone, DeadlinePassed, ExchangeError, Failure, blaming
 from proxy.exchange.machine import Exchange
 from proxy.exchange.request import Request
@@ -179,9 +179,11 @@ class Connection(Stream):
 
     def _begin(self, request: Request) -> None:
         """A request is here, and nothing of its response."""
-        front = self.front
+        front, writer = self.front, self._writer
         self.sent = 0
-        self._writer.start(request, front.tables.settings)
+        writer.framing = UNSENT
+        if writer.request is not request:  # its client has not sent it once more
+            writer.start(request, front.tables.settings)
         if front.logs_states:
             self._log_change(SERVING)
         self.state = SERVING

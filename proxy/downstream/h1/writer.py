@@ -39,21 +39,19 @@ KEEP, CLOSE, CUT, RESET = Ending
 class ResponseWriter:
     """Writes the responses of one connection, one after the other. It sends nothing itself."""
 
-    __slots__ = ("_head_only", "_request", "ending", "framing")
+    __slots__ = ("_head_only", "ending", "framing", "request")
 
     def __init__(self) -> None:
         self.framing = UNSENT
         self.ending = KEEP
-        self._request: Request | None = None
+        self.request: Request | None = None
         """The request that is answered; the last one, until it is forgotten."""
         self._head_only = False
 
     def start(self, request: Request, settings: Settings) -> None:
         """Answer another request."""
         self.framing = UNSENT
-        if request is self._request:
-            return  # its client has sent it once more: the connection was kept, and is
-        self._request = request
+        self.request = request
         self._head_only = request.method == b"HEAD"
         fields = request.fields
         keeps = (not fields.close if request.minor else fields.keep_alive) and settings.keepalive_timeout > 0
@@ -70,11 +68,11 @@ class ResponseWriter:
         self._head_only = False
 
     def forget(self) -> None:
-        self._request = None
+        self.request = None
 
     def begin(self, response: ResponseHead, length: int | None, body: bytes, clock: Clock, *, stream: bool) -> bytes:
         """The head, and `body` framed behind it; `length` and `stream` as for `Downstream.begin`."""
-        request = self._request
+        request = self.request
         assert request is not None
         fields = request.response_fields
         if length is None and stream:
@@ -123,8 +121,8 @@ class ResponseWriter:
         """What follows the last piece of a body of unknown length."""
         if self.framing is not CHUNKED:
             return b""
-        assert self._request is not None
-        if trailers and self._request.fields.te_trailers:
+        assert self.request is not None
+        if trailers and self.request.fields.te_trailers:
             return b"0\r\n" + b"".join(line + CRLF for line in trailers) + CRLF
         return LAST_CHUNK
 
