@@ -57,7 +57,7 @@ def test_a_host_is_needed_where_the_template_names_it() -> None:
 @pytest.mark.parametrize(
     ("template", "fix"),
     [
-        ("https://{user}/", "{user} is unknown"),
+        ("https://{user}/", "unknown placeholder {user}"),
         ("ftp://example.org/", "expected a URL"),
         ("example.org", "expected a URL"),
         ("https://{path}", "expected a URL"),

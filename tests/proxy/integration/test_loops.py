@@ -39,7 +39,7 @@ def test_a_circle_is_noticed_when_it_closes(circle: tuple[Gateway, Gateway]) -> 
         for _ in range(4):  # whichever worker it comes back to
             answer = ask(gateway)
             assert (answer.status, reason(answer)) == (508, "loop")
-            assert "an upstream leads here" in answer.body.decode()
+            assert "an upstream leads back to this gateway" in answer.body.decode()
 
 
 def test_it_is_over_http_2(circle: tuple[Gateway, Gateway]) -> None:

@@ -184,8 +184,8 @@ class TestRefusals:
     ) -> None:
         wait, line = self.outcome(authority, tmp_path, Refusal(path, status, problem, {"Retry-After": "86400"}))
         assert wait == DAY
-        assert "must lead to this machine" not in line
-        assert "tried again in 86400 s" in line
+        assert "must resolve to this machine" not in line
+        assert "next attempt in 86400 s" in line
 
     def test_a_date_is_as_good_as_a_number(self, authority: Authority, tmp_path: Path) -> None:
         when = formatdate(time.time() + 2 * DAY, usegmt=True)
@@ -206,7 +206,7 @@ class TestRefusals:
     def test_what_cannot_be_done_here_is_said(self, authority: Authority, tmp_path: Path) -> None:
         _, line = self.outcome(authority, tmp_path, Refusal("/account", 400, "externalAccountRequired"))
         assert "choose another acme_directory" in line
-        assert "must lead to this machine" not in line
+        assert "must resolve to this machine" not in line
 
 
 def test_an_authoritys_words_are_one_line_of_the_log(tmp_path: Path) -> None:

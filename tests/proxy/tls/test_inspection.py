@@ -185,7 +185,7 @@ class TestClientCertificates:
 
     def test_optional_ones_change_little(self, notes: Notes, root: Authority, tmp_path: Path) -> None:
         (told,) = self.told(notes, root, chain(root), tmp_path, 'tls_client_auth = "optional"\n')
-        assert "the application is not told" in told
+        assert "the application does not learn" in told
 
     @pytest.mark.parametrize(
         ("more", "open_to_all"),
@@ -201,9 +201,7 @@ class TestClientCertificates:
         cert, key = root.issue(SITE, file="mutual")
         top = f'bind_plain = "0.0.0.0:80"\ntls_client_ca = "{root.file}"\n{more}'
         risks = notes((cert, key), top=top, sign="risk: ")
-        assert (
-            any(line.startswith("bind_plain serves everybody without a certificate") for line in risks) is open_to_all
-        )
+        assert any(line.startswith("bind_plain: serves clients without a certificate") for line in risks) is open_to_all
 
 
 def test_dates_and_faults_are_told_too(notes: Notes, root: Authority) -> None:
