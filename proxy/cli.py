@@ -223,8 +223,8 @@ _REFERENCE = """\
 
 Generated from the table in `proxy/settings/table/`; a test fails when this page differs from it.
 
-A value comes from the flag, else from the TOML file named by `--config`, else from the default. Keys stand at the top
-level of the file; those marked · may also stand in a route, which then differs from the top level in them:
+A value comes from the flag, else from the TOML file of `--config`, else from the default. Keys belong to the top level
+of the file; those marked · are also allowed in a route, which then overrides the top level:
 
 ```toml
 upstream = ["127.0.0.1:8080"]
@@ -234,34 +234,34 @@ read_timeout = "5m"
 max_body = "100m"
 response_buffering = false
 
-[[certificate]]                     # more than one: the client's SNI chooses
+[[certificate]]                     # of several, the client's SNI selects one
 cert = "/etc/ssl/certs/example.pem"
 key = "/etc/ssl/private/example.pem"
 
 [[route]]
-name = "api"                        # for commands, metrics and logs; else made of host and path
+name = "api"                        # for commands, metrics and logs; default: host and path
 host = ["api.example.com", "*.api.example.com"]
-path = "/v1/"                       # the longest path wins; 'exact' is that path alone
+path = "/v1/"                       # the longest path wins; 'exact' matches only that path
 upstream = ["unix:/run/api-1.sock weight=3", "unix:/run/api-2.sock"]
 rate = "20/s"
 ```
 
-A request goes to the route with its host, else with the wildcard that has most labels, else without host; among those
-to the one with its exact path, else the longest path. What no route takes is the top level's, if it has an upstream.
+A request is matched to the routes with its host, else to those with the most specific wildcard, else to those without a
+host; among them to the one with its exact path, else the longest path. If no route matches, the top level serves it, if
+it has an upstream.
 
-HUP, or `python -m proxy reload`, reads the file again. What has changed holds for all that begins from then on, without
-a process being replaced, but where the meaning says otherwise; switching TLS or ACME on or off starts new workers too.
+HUP, or `python -m proxy reload`, reads the file again. Changes apply to everything that begins from then on, without
+replacing a process, unless noted otherwise; switching TLS or ACME on or off also starts new workers.
 
-`python -m proxy check FILE` names every mistake in a file, with its line and the mend.
+`python -m proxy check FILE` lists every mistake in a file, with its line and the fix.
 
 - **address**: `HOST:PORT`, `[::1]:PORT`, `:PORT` (127.0.0.1) or `unix:PATH`; an upstream may also be `unix:@NAME`, in
-  Linux's abstract namespace. Listeners are IP addresses; an upstream may be a host name. A listener's port 0 lets the
-  kernel choose. A repeatable one is a list in the file.
-- **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days. 0 never means "for ever".
+  Linux's abstract namespace. Listeners are IP addresses; an upstream may be a host name. With port 0 the kernel
+  chooses a listener's port. A repeatable setting is a list in the file.
+- **duration**: seconds, or a number with `ms`, `s`, `m`, `h` or `d`; at most 30 days. 0 never means "without limit".
 - **size**: bytes, or a whole number with `k`, `m` or `g` (powers of 1024).
-- **0, or `off`** (`false` in the file) switches off what a setting stands for: there is no limit, nothing is kept in a
-  buffer or a queue, a check or a wait does not take place. What cannot be off refuses both: a head needs a bound, and
-  a time after which something is given up cannot be "at once".
+- **0, or `off`** (`false` in the file) switches a setting off: no limit, no buffer or queue, no check or wait. Settings
+  that cannot be off accept neither: a head needs a bound, and a timeout cannot be zero.
 - **rate**: a number per `s`, `m` or `h`, such as `20/s`.
 - **key**: `client` (its address), `route`, `header:NAME` or `cookie:NAME`.
 - **network**: `10.0.0.0/8`, `2001:db8::/32` or a single address; several in a list.

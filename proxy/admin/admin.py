@@ -77,7 +77,7 @@ class Admin:
         return answer._replace(fields=_FIELDS + answer.fields)
 
     def _unproven(self, asked: AdminRequest, *, chosen: bool) -> AdminResponse | None:
-        """Refuse what is not for everybody; `chosen`: the operator has a token, which everything asks for."""
+        """Refuse requests that need proof; `chosen`: the operator has set a token, which all requests need."""
         path = asked.target.partition(b"?")[0]
         if not chosen and (refused := access.check_host(asked)):
             return refused

@@ -87,7 +87,7 @@ class Commands:
     def _undrain(self, given: dict[str, Any]) -> dict[str, Any]:
         peer, route = given["peer"], given.get("route", EVERY)
         self._routes_named(route)
-        if not any(peer == who for _, who in self._book.get().drained):
+        if not any(peer == name for _, name in self._book.get().drained):
             self._routes_with(peer, route)
         others = self._other_routes(peer, route)
         return self._record(

@@ -1,4 +1,4 @@
-"""What one worker shows of itself once a second: gauges, its peers, and reports while somebody reads them."""
+"""What one worker shows of itself once a second: gauges, its peers, and reports while they are being read."""
 
 from time import time
 

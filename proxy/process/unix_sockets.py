@@ -23,7 +23,8 @@ from proxy.settings.values.places import Place, place_of
 class Permissions:
     """Owner and mode of a socket's file.
 
-    `account`: user and group of the workers, as whom it is created where others than root can write; None forbids that.
+    `account`: user and group of the workers; it is created with their rights where others than root can write, or not
+    at all if this is None.
     """
 
     mode: int

@@ -21,7 +21,7 @@ class Reload(Enum):
 class Setting:
     """One setting. A topic's class annotates its fields with these; reading the table adds name, group and default.
 
-    `routed` settings may also stand in a route. Those without a flag can only be set in the file.
+    `routed` settings are also allowed in a route. Those without a flag can only be set in the file.
     """
 
     kind: Kind
@@ -48,7 +48,7 @@ class Setting:
 
 
 def routed(kind: Kind, doc: str, *aliases: str, has_flag: bool = True) -> Setting:
-    """A setting that may also stand in a route."""
+    """A setting that is also allowed in a route."""
     return Setting(kind, doc, aliases, routed=True, has_flag=has_flag)
 
 

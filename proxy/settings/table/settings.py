@@ -1,6 +1,6 @@
 """`Settings`: all topics of the table in one frozen value, and the table itself.
 
-A setting that is `routed` may also stand in a `[[route]]` of the file. The top level then gives the default of all
+A setting that is `routed` is also allowed in a `[[route]]` of the file. The top level then gives the default of all
 routes, and a route's `settings` are the top level's with its own values laid over them: code that serves a request
 reads one `Settings`, its route's, and need not know where a value was written.
 """

@@ -1,0 +1,74 @@
+"""The gateway's own texts use the terms of the field, and no idiom that readers have to translate."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+ROOMS = ("process", "admin", "settings", "observe", "limits", "commands", "acme", "wire")
+SOURCES = [
+    *(CHECKOUT / "proxy").glob("*.py"),
+    *(path for room in ROOMS for path in (CHECKOUT / "proxy" / room).rglob("*.py") if path.parent.name != "h2"),
+]
+PAGES = sorted((CHECKOUT / "proxy" / "admin" / "page").glob("*.[hj]*"))
+GUIDES = (
+    "behind-cloudflare",
+    "deploy-without-downtime",
+    "flask-django-fastapi",
+    "from-nginx",
+    "https",
+    "limits",
+    "run-the-gateway",
+    "status-page",
+    "two-applications",
+)
+DOCUMENTS = [
+    *(CHECKOUT / "docs" / "howto" / f"{name}.md" for name in GUIDES),
+    *(CHECKOUT / "docs" / "reference" / name for name in ("proxy-cli.md", "proxy-settings.md")),
+    CHECKOUT / "docs" / "supported-http.md",
+    CHECKOUT / "docs" / "threat-model.md",
+]
+MARKS = {
+    r"\bwho(?:ever|m)?\b": "client, peer, caller, worker ... instead of who",
+    r"\bnobody\b|\beverybody\b|\bsomebody\b": "no client, all accounts, another process ... instead of nobody",
+    r"\bfor ever\b": "endlessly, or what really happens",
+    r"\bof late\b": "recent",
+    r"\bstands? (?:there|beside|in|behind)\b": "is there, next to, in, after",
+    r"\bthe mend\b|\bmended\b": "fix, repaired",
+    r"\bis told\b|\bare told\b": "receives, is sent, is logged",
+    r"\bmake anew\b|\bmade anew\b": "recreated, rebuilt",
+}
+
+
+def id_of(path: Path) -> str:
+    return str(path.relative_to(CHECKOUT))
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Strings and comments of a module, lines of any other file."""
+    source = path.read_text()
+    if path.suffix != ".py":
+        yield from enumerate(source.splitlines(), 1)
+        return
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *PAGES, *DOCUMENTS], ids=id_of)
+def test_texts_are_plain_english(path: Path) -> None:
+    found = [
+        f"{id_of(path)}:{line}: {match[0]!r}: {instead}"
+        for line, text in texts(path)
+        for mark, instead in MARKS.items()
+        for match in re.finditer(mark, text, re.IGNORECASE)
+    ]
+    assert not found, "\n".join(found)
