@@ -1,19 +1,23 @@
 """The response half of an exchange: a head and a body at hand, a body relayed as it comes, or a refusal."""
 
+from collections.abc import Callable
 from typing import Final
 
-from proxy.errors import ExchangeError
+from proxy.errors import Blame, ExchangeError
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_spool
-from proxy.exchange.downstream import Downstream
+from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
 from proxy.exchange.intake import Intake
 from proxy.exchange.local_response import File
 from proxy.exchange.recoding import encode, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
+from proxy.exchange.tunnel import Tunnel
 from proxy.net.disk import read_file_part
 from proxy.net.spool import Spool
+from proxy.settings import Settings
+from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.local_response import error_response
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
@@ -58,6 +62,34 @@ class DownstreamLeg:
         if route is not None and route.rewrite is not None:
             return route.rewrite.refusal(request, error)
         return error_response(error, request.id, request.fields.accept)
+
+    def open_tunnel(
+        self,
+        response: ResponseHead,
+        rest: bytes,
+        lease: UpstreamConnection,
+        settings: Settings,
+        origin: TunnelOrigin,
+        ended: Callable[[OpenTunnel, Blame, int, int], None],
+    ) -> None:
+        """Pass on a 101, and relay both ways from now on; `rest` is what the upstream sent behind it."""
+        self.status = 101
+        context = self._context
+        side, early = self.downstream.upgrade(response)
+        tunnel = Tunnel(
+            context.deadlines,
+            context.pipes,
+            context.buffer,
+            side,
+            lease,
+            idle_timeout=settings.websocket_timeout,
+            half_close_timeout=settings.half_close_timeout,
+            ended=ended,
+        )
+        tunnel.start(early, rest)
+        context.counters.tunnel()
+        if not tunnel.closed:
+            context.tunnels[tunnel] = origin
 
     # A body that is in a file, or is encoded first.
 

@@ -47,7 +47,6 @@ from proxy.exchange.states import (
     State,
     Wait,
 )
-from proxy.exchange.tunnel import Tunnel
 from proxy.exchange.upstream_leg import RETRY_PAUSE, UpstreamLeg
 from proxy.log import log
 from proxy.net.spool import Spool
@@ -61,8 +60,17 @@ class Exchange:
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_blocking", "_context", "_local", "_outcome", "_response", "_route", "client", "request", "state", "upstream",
-    )  # fmt: skip
+        "_blocking",
+        "_context",
+        "_local",
+        "_outcome",
+        "_response",
+        "_route",
+        "client",
+        "request",
+        "state",
+        "upstream",
+    )
 
     def __init__(self, route: Route | None, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
         """`route` is None for a request that no route takes."""
@@ -321,21 +329,13 @@ class Exchange:
     # The upgrade (RFC 6455 section 4).
 
     def _open_tunnel(self, response: ResponseHead, rest: bytes, route: Route) -> Wait:
-        self.upstream.check_upgrade(response)
-        self.client.status = 101
-        self.state = TUNNEL
-        context, settings = self._context, route.settings
-        lease = self.upstream.lease
+        request, upstream = self.request, self.upstream
+        upstream.check_upgrade(response)
+        lease = upstream.lease
         assert lease is not None
-        side, early = self.client.downstream.upgrade(response)
-        tunnel = Tunnel(
-            context.deadlines, context.pipes, context.buffer, side, lease, idle_timeout=settings.websocket_timeout,
-            half_close_timeout=settings.half_close_timeout, ended=self._tunnel_ended,
-        )  # fmt: skip
-        tunnel.start(early, rest)
-        context.counters.tunnel()
-        if not tunnel.closed:
-            context.tunnels[tunnel] = TunnelOrigin(self.request.client, self.request.target, self.upstream.peer, time())
+        self.state = TUNNEL
+        origin = TunnelOrigin(request.client, request.target, upstream.peer, time())
+        self.client.open_tunnel(response, rest, lease, route.settings, origin, self._tunnel_ended)
         return OVER
 
     def _tunnel_ended(self, tunnel: OpenTunnel, blame: Blame, to_client: int, to_upstream: int) -> None:
