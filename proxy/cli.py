@@ -116,7 +116,7 @@ def _check(arguments: list[str]) -> int:
     for note in [*notes(settings), *certificate_notes(certificate_set, settings), *warnings(certificate_set, settings)]:
         print(f"note: {note}")
     print("This would run:" if whole else "This would run, with defaults for everything else (--all shows them):")
-    print("\n".join(_shown(settings, whole=whole)))
+    print("\n".join(_rendered(settings, whole=whole)))
     return 0
 
 
@@ -180,7 +180,7 @@ def _help_row(row: Setting, width: int) -> str:
     return "\n".join([left.ljust(len(indent)) + lines[0], *(indent + line for line in lines[1:])]) + "\n"
 
 
-def _shown(settings: Settings, *, whole: bool) -> list[str]:
+def _rendered(settings: Settings, *, whole: bool) -> list[str]:
     """Settings that differ from their defaults, or all: a line each, then those of each route."""
     defaults = Settings()
     lines = []

@@ -180,10 +180,10 @@ def _keep(state: State, known: _Known) -> None:
 
 def _known_account(state: State) -> _Known | None:
     try:
-        kept = state.known_account()
-        key = JWKEC.from_json(kept["key"])
+        stored = state.known_account()
+        key = JWKEC.from_json(stored["key"])
         assert isinstance(key, JWKEC)
-        return _Known(key, str(kept["uri"]), str(kept.get("contact", "")))
+        return _Known(key, str(stored["uri"]), str(stored.get("contact", "")))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AssertionError, jose_errors.Error):

@@ -88,21 +88,21 @@ class Renewals:
 
     def _run(self) -> None:
         wait = _FIRST_LOOK
-        told = False  # whether the authority has the contact address of these settings
+        contact_sent = False  # whether the authority has the contact address of these settings
         while True:
             gevent.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             wait = _LOOK
             try:
-                self._look(tell=not told)
-                told = True
+                self._look(send_contact=not contact_sent)
+                contact_sent = True
             except OSError as problem:
                 self._log.warning("certificate renewal failed: %s", problem)
             except Exception:  # noqa: BLE001 - otherwise all renewals would end unnoticed
                 self._log.exception("certificate renewal failed")
 
-    def _look(self, *, tell: bool) -> None:
-        tell = tell and self._state.contact() not in (None, self._settings.acme)
-        if not tell and not any(self._is_due(domain) for domain in self._settings.domain):
+    def _look(self, *, send_contact: bool) -> None:
+        send_contact = send_contact and self._state.contact() not in (None, self._settings.acme)
+        if not send_contact and not any(self._is_due(domain) for domain in self._settings.domain):
             return
         self._state.make()
         with self._state.lock() as ours:
@@ -111,7 +111,7 @@ class Renewals:
             self._state.forget_challenges(time.time() - _LONGEST_CHALLENGE)
             # Checked again: another worker may have obtained some meanwhile.
             wanted = [domain for domain in self._settings.domain if self._is_due(domain)]
-            if wanted or (tell and self._state.contact() != self._settings.acme):
+            if wanted or (send_contact and self._state.contact() != self._settings.acme):
                 self._obtain_all(wanted)
 
     def _is_due(self, domain: str) -> bool:

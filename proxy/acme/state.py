@@ -115,8 +115,8 @@ class State:
     def failures(self, domain: str) -> Failures:
         """The failures to obtain a certificate for a domain; they survive a restart."""
         try:
-            kept = _document(self._failures(domain))
-            return Failures(int(kept["count"]), float(kept["until"]), float(kept.get("noted", 0.0)))
+            stored = _document(self._failures(domain))
+            return Failures(int(stored["count"]), float(stored["until"]), float(stored.get("noted", 0.0)))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return Failures()
 

@@ -132,8 +132,8 @@ class Overrides:
 
     def reloaded(self, mistakes: Iterable[str] = ()) -> "Overrides":
         """The master has read the settings again, or rejected them because of these mistakes."""
-        kept = tuple(mistake[:_LONGEST_MISTAKE] for mistake in tuple(mistakes)[:MOST_MISTAKES])
-        done = replace(self, reloads_done=self.reloads_asked, mistakes=kept)
+        shortened = tuple(mistake[:_LONGEST_MISTAKE] for mistake in tuple(mistakes)[:MOST_MISTAKES])
+        done = replace(self, reloads_done=self.reloads_asked, mistakes=shortened)
         return done if done.mistakes else replace(done, version=self.version + 1)
 
     def _next(self, after: "Overrides") -> "Overrides":

@@ -47,22 +47,22 @@ class Recent:
 
     def forget(self, now: float) -> None:
         """Drop slow requests that ended before the window; called about once a second."""
-        kept = [item for item in self._slow if item[2].when + item[2].total > now - WINDOW]
-        if len(kept) < len(self._slow):
-            heapq.heapify(kept)
-            self._slow = kept
+        recent = [item for item in self._slow if item[2].when + item[2].total > now - WINDOW]
+        if len(recent) < len(self._slow):
+            heapq.heapify(recent)
+            self._slow = recent
             self._floor = 0.0
 
     def slowest(self) -> list[dict[str, Any]]:
         """Slowest first."""
-        return [_shown(entry) for _, _, entry in sorted(self._slow, reverse=True)]
+        return [_document(entry) for _, _, entry in sorted(self._slow, reverse=True)]
 
     def failed(self) -> list[dict[str, Any]]:
         """Newest first."""
-        return [_shown(entry) for entry in reversed(self._failed)]
+        return [_document(entry) for entry in reversed(self._failed)]
 
 
-def _shown(entry: Entry) -> dict[str, Any]:
+def _document(entry: Entry) -> dict[str, Any]:
     target = entry.target.decode("ascii", "backslashreplace")
     return {
         "when": round(entry.when, 3),

@@ -199,13 +199,13 @@ def place(settings: Settings, before: Listeners, bind: Bind, adjust: Adjust, *, 
         plain = [listener for listener in before.clients if listener in plain]
     else:
         addresses = settings.bind + settings.bind_plain
-        kept = _match(addresses, before.clients)
-        made = [one or bind(address, allowed) for address, one in zip(addresses, kept, strict=True)]
+        present = _match(addresses, before.clients)
+        made = [one or bind(address, allowed) for address, one in zip(addresses, present, strict=True)]
         front = [listener for listener in made[: len(settings.bind)] if listener]
         plain = [listener for listener in made[len(settings.bind) :] if listener]
         if settings.admin and not _serves(admin, settings.admin):
             admin = None
-        for listener in filter(None, (*kept, admin)):
+        for listener in filter(None, (*present, admin)):
             adjust(listener, allowed)
     if settings.admin and admin is None:
         admin = bind(settings.admin, allowed)

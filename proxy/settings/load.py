@@ -49,8 +49,8 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None, served:
         try:
             chosen[row.name] = row.kind.read(raw)
         except ValueError as problem:
-            shown = raw if isinstance(raw, str) else " ".join(raw)
-            mistakes.append(f"{row.flag} {shown}: {problem}")
+            text = raw if isinstance(raw, str) else " ".join(raw)
+            mistakes.append(f"{row.flag} {text}: {problem}")
     certificates = file.certificates() if file else ()
     if chosen.get("tls_cert") and chosen.get("tls_key"):
         certificates = (Certificate(chosen["tls_cert"], chosen["tls_key"]), *certificates)

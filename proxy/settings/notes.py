@@ -104,11 +104,11 @@ def _mutual(settings: Settings) -> bool:
 def _client_certificate_notes(settings: Settings) -> list[str]:
     if settings.tls_client_ca is None or _mutual(settings):
         return []
-    told = (
+    note = (
         "tls_client_auth optional: clients without a certificate have access, and the application does not learn which "
         "clients presented one; it only rejects certificates that tls_client_ca did not issue"
     )
-    return [told]
+    return [note]
 
 
 def _limit_notes(settings: Settings) -> list[str]:
@@ -135,11 +135,11 @@ def _probe_notes(settings: Settings) -> list[str]:
     probed = [(route.hosts, route.settings) for route in settings.all_routes if route.settings.health_path]
     if all(one.health_host or one.health_status or hosts or settings.domain for hosts, one in probed if one.upstream):
         return []
-    told = (
+    note = (
         "health_path: probes send the peer's address as Host; an application that validates Host answers 400, which "
         "counts as up although the path was never reached; add health_host, such as app.example.com"
     )
-    return [told]
+    return [note]
 
 
 def _field_notes(settings: Settings) -> list[str]:
@@ -151,12 +151,12 @@ def _field_notes(settings: Settings) -> list[str]:
             fix = f"did you mean {{{close[0]}}}?" if close else f"the placeholders are {_PLACEHOLDERS}"
             found.append(f"set_request_fields: {name} has {{{braces}}}, which is sent literally; {fix}")
         for name, braces in rewrite.placeholders(one.set_response_fields):
-            told = "is sent literally: only request fields have placeholders"
-            found.append(f"set_response_fields: {name} has {{{braces}}}, which {told}")
+            note = "is sent literally: only request fields have placeholders"
+            found.append(f"set_response_fields: {name} has {{{braces}}}, which {note}")
         asked = one.basic_auth or "x-forwarded-user" in map(str.lower, one.forward_auth_fields)
         for name, braces in rewrite.placeholders(one.set_request_fields):
             if braces == "user" and not asked:
-                told = "no user is known here, so the field is never sent"
+                note = "no user is known here, so the field is never sent"
                 fix = "add basic_auth, or forward_auth with X-Forwarded-User among forward_auth_fields"
-                found.append(f"set_request_fields: {name} has {{user}}: {told}; {fix}")
+                found.append(f"set_request_fields: {name} has {{user}}: {note}; {fix}")
     return list(dict.fromkeys(found))

@@ -26,8 +26,8 @@ class Validators:
         Another change in the same second could not be distinguished, so until the second has passed an earlier one is
         sent: a client that revalidates with it gets what it has missed.
         """
-        told = int(self.changed) if now - self.changed >= _STRONG_AFTER else int(min(self.changed, now)) - 1
-        return formatdate(max(0, told), usegmt=True).encode()
+        second = int(self.changed) if now - self.changed >= _STRONG_AFTER else int(min(self.changed, now)) - 1
+        return formatdate(max(0, second), usegmt=True).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,9 @@ def cookie_value(lines: Iterable[bytes], name: bytes) -> bytes | None:
 
 def with_vary(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
     """The field lines with a Vary that names all of `names`, each once (RFC 9110 section 12.5.5)."""
-    kept = list(lines)
-    present = set(tokens(field_value(kept, b"vary") or b""))
+    result = list(lines)
+    present = set(tokens(field_value(result, b"vary") or b""))
     missing = [name for name in names if name.lower() not in present and b"*" not in present]
     if missing:
-        kept.append(b"Vary: " + b", ".join(missing))
-    return kept
+        result.append(b"Vary: " + b", ".join(missing))
+    return result

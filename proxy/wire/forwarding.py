@@ -177,10 +177,10 @@ def _last(forwarding_fields: ForwardingFields, name: bytes) -> bytes:
 
 def _bounded(chain: list[bytes]) -> list[bytes]:
     """The newest entries, so that a loop of proxies or a client's forgeries cannot make the head too large."""
-    kept = chain[-_MOST_HOPS:]
-    while len(kept) > 1 and sum(map(len, kept)) > _LONGEST_CHAIN:
-        del kept[0]
-    return kept
+    newest = chain[-_MOST_HOPS:]
+    while len(newest) > 1 and sum(map(len, newest)) > _LONGEST_CHAIN:
+        del newest[0]
+    return newest
 
 
 def _said(forwarding_fields: ForwardingFields, chain: list[bytes]) -> list[bytes]:

@@ -57,8 +57,8 @@ def error_response(
 
 def _object(error: ExchangeError, request_id: bytes) -> tuple[bytes, bytes]:
     failure = error.failure
-    shown = {"code": failure.reason, "message": error.client_message, "trace_id": request_id.decode("latin-1")}
-    return json.dumps({"error": shown}).encode() + b"\n", b"application/json"
+    document = {"code": failure.reason, "message": error.client_message, "trace_id": request_id.decode("latin-1")}
+    return json.dumps({"error": document}).encode() + b"\n", b"application/json"
 
 
 def _page(error: ExchangeError, phrase: str, request_id: bytes) -> tuple[bytes, bytes]:

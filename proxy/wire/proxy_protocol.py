@@ -123,9 +123,9 @@ def _check_extensions(header: bytes, at: int) -> None:
         if at + 3 > len(header) or end > len(header):
             raise ProxyHeaderError("extension cut short")
         if header[at] == _CHECKSUM:
-            told = header[at + 3 : end]
-            blanked = header[: at + 3] + bytes(len(told)) + header[end:]
-            if told != crc32c(blanked).to_bytes(4, "big"):
+            checksum = header[at + 3 : end]
+            blanked = header[: at + 3] + bytes(len(checksum)) + header[end:]
+            if checksum != crc32c(blanked).to_bytes(4, "big"):
                 raise ProxyHeaderError("checksum")
         at = end
 

@@ -50,8 +50,8 @@ class HeadLimits:
         return ExchangeError(errors.HEAD_TOO_LARGE, f"a field over {self.field} bytes, the gateway's max_field")
 
     def many_fields(self) -> ExchangeError:
-        told = f"over {self.fields} fields with those the gateway adds, its max_fields"
-        return ExchangeError(errors.HEAD_TOO_LARGE, told)
+        detail = f"over {self.fields} fields with those the gateway adds, its max_fields"
+        return ExchangeError(errors.HEAD_TOO_LARGE, detail)
 
     def large_block(self) -> ExchangeError:
         return ExchangeError(errors.HEAD_TOO_LARGE, f"over {self.block} bytes, the gateway's max_head")

@@ -15,6 +15,7 @@ from proxy.errors import ExchangeError
 from proxy.wire.authority import AUTHORITIES
 from proxy.wire.h2.tables import OVERHEAD, Field, Section
 from proxy.wire.head import LINE_BYTES
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.names import REQUEST_NAMES, Kind
 from proxy.wire.request import REQUEST_READERS, RequestFields, join_cookies
 from proxy.wire.request_line import SLASH, HeadLimits, is_same_host, parse_request_line
@@ -26,7 +27,6 @@ _SECRET: Final = frozenset({b"authorization", b"cookie"})
 _HOP_BY_HOP: Final = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 """Fields that HTTP/2 has no use for: their presence is an error (RFC 9113 section 8.2.2)."""
 
-_MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
 
 
@@ -144,20 +144,18 @@ def _host(scheme: bytes, named: bytes | None, host: bytes | None) -> bytes:
     return authority.text
 
 
-class _Fields(dict[Field, tuple[Kind, bytes]]):
+class _Fields(BoundedMemo[Field, tuple[Kind, bytes]]):
     """Fields that were found valid: what the gateway does with each, and its line in HTTP/1. Emptied when full."""
 
     def __missing__(self, field: Field) -> tuple[Kind, bytes]:
         name, value = field
         found = _classify(name, value), b"%s: %s" % (name, value)
         if len(found[1]) <= _LONGEST_REMEMBERED and name not in _SECRET:
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[field] = found
+            self.remember(field, found)
         return found
 
 
-_known_fields: Final = _Fields()
+_known_fields: Final = _Fields(4096)
 
 
 def _classify(name: bytes, value: bytes) -> Kind:

@@ -5,11 +5,10 @@ from typing import Final
 
 from proxy.wire.h2.tables import Field, Section
 from proxy.wire.head import CRLF
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.response import ResponseHead
 
-_MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
-_MOST_SECTIONS: Final = 512
 _LONGEST_HEAD: Final = 1024
 
 _SECRET: Final = b"set-cookie"
@@ -19,22 +18,20 @@ _STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100
 CONTINUE: Final[Section] = (_STATUSES[100],)
 
 
-class _Lines(dict[bytes, Field]):
+class _Lines(BoundedMemo[bytes, Field]):
     """Field lines that were seen before, as fields. Emptied when full; cookies, which are secrets, are not kept."""
 
     def __missing__(self, line: bytes) -> Field:
         name, _, value = line.partition(b":")
         field = name.lower(), value.strip(b" \t")
         if len(line) <= _LONGEST_REMEMBERED and field[0] != _SECRET:
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[line] = field
+            self.remember(line, field)
         return field
 
 
-_known_lines: Final = _Lines()
+_known_lines: Final = _Lines(4096)
 
-_known_sections: Final[dict[tuple[bytes, int | None, bytes | None], Section]] = {}
+_known_sections: Final[BoundedMemo[tuple[bytes, int | None, bytes | None], Section]] = BoundedMemo(512)
 """Sections by the head they were made of, its length and date. The same object each time: encoders know it by that."""
 
 
@@ -56,9 +53,7 @@ def response_section(response: ResponseHead, length: int | None, date: bytes | N
         fields.append(_known_lines[b"date: " + date])
     section = tuple(fields)
     if len(response.start) <= _LONGEST_HEAD and not any(name == _SECRET for name, _ in section):
-        if len(_known_sections) >= _MOST_SECTIONS:
-            _known_sections.clear()
-        _known_sections[key] = section
+        _known_sections.remember(key, section)
     return section
 
 
