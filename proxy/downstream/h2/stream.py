@@ -34,7 +34,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.fields import BODILESS
 from proxy.wire.h2.events import DataReceived
 from proxy.wire.h2.faults import ErrorCode
-from proxy.wire.h2.response import CONTINUE, response_section, section_of, upgrade_section
+from proxy.wire.h2.response import response_section, section_of, upgrade_section
 from proxy.wire.h2.sending import StreamClosed
 from proxy.wire.h2.streams import CLOSED as WIRE_CLOSED
 from proxy.wire.h2.streams import Stream as WireStream
@@ -254,7 +254,7 @@ class ClientStream:
     def _take(self, data: bytes, size: int, *, ended: bool) -> None:
         body = self.body
         assert body is not None
-        body.take(data, size, ended=ended)
+        body.arrived(data, size, ended=ended)
         if self._side is not None:
             self._side.readable()
         elif self.state is LINGERING:
@@ -278,11 +278,7 @@ class ClientStream:
 
     def read_body(self, _request: Request, settings: Settings) -> None:
         if self.body is not None:
-            self.body.read(settings, self.proceed)
-
-    def proceed(self) -> None:
-        """Tell the client to send its body (RFC 9110 section 10.1.1)."""
-        self._send_section(CONTINUE, last=False)
+            self.body.read(settings)
 
     # The response.
 

@@ -93,7 +93,7 @@ def test_body_in_tiny_frames_needs_no_more_than_its_window(gateway: Gateway, ori
     tracemalloc.start()
     try:
         for _ in range(STREAM_WINDOW // 2):
-            unread.take(b"ab", 2, ended=False)
+            unread.arrived(b"ab", 2, ended=False)
         assert tracemalloc.get_traced_memory()[0] < 2 * STREAM_WINDOW
     finally:
         tracemalloc.stop()
