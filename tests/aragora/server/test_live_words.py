@@ -79,7 +79,7 @@ def test_every_watcher_hears_every_word_in_every_worker(kind: str, workers: int,
     assert len(served_by) > 1
 
 
-def test_a_worker_that_dies_takes_nothing_from_watchers_of_others(tmp_path: Path) -> None:
+def test_dead_worker_takes_nothing_from_others_watchers(tmp_path: Path) -> None:
     environ = {"ARAGORA_WORKLOAD": "3", "ARAGORA_DEMO_DELAY": "2", "ARAGORA_LEASE_TTL": "1"}
 
     def watch(server: Server, debate_id: str) -> list[Message]:

@@ -169,7 +169,7 @@ def test_a_receiver_that_is_silent_is_left(debates: Debates, monkeypatch: pytest
     assert found.next_at is not None
 
 
-def test_messages_go_out_in_the_background_once_over_several_processes(debates: Debates, settings: Settings) -> None:
+def test_messages_go_out_once_over_several_processes(debates: Debates, settings: Settings) -> None:
     others = [Store.open(settings) for _ in range(2)]
     with receiving(200) as server:
         running = [Notifier(store, OUTBOUND, "https://debates.example") for store in (debates.store, *others)]

@@ -105,7 +105,7 @@ def test_what_an_address_hides_is_not_told_on(debates: Debates, site: Web) -> No
     assert "secret" not in str(refused.value)
 
 
-def test_pages_are_fetched_for_who_may_create_and_where_it_is_allowed(sources: Sources, site: Web) -> None:
+def test_pages_are_fetched_for_creators_where_allowed(sources: Sources, site: Web) -> None:
     uses: list[Callable[[], object]] = [
         lambda: sources.fetch(STRANGER, site.url),
         lambda: sources.read(STRANGER, "x", "text/plain", b"x"),
