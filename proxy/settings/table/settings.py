@@ -18,24 +18,6 @@ from proxy.settings.table.timeouts import Timeouts
 from proxy.settings.table.tls import Tls
 from proxy.settings.table.upstreams import Balancing, Health, UpstreamConnections
 
-TOPICS = (
-    Addresses,
-    Process,
-    Logs,
-    Tls,
-    Timeouts,
-    Limits,
-    Buffers,
-    UpstreamConnections,
-    Balancing,
-    Health,
-    Fields,
-    LocalResponses,
-    Access,
-    Responses,
-)
-"""In the order of the reference page."""
-
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -76,7 +58,7 @@ class Settings(
     Access,
     Responses,
 ):
-    """All settings. Durations are seconds, sizes bytes."""
+    """All settings. Durations are seconds, sizes bytes. The bases are the topics, as the reference page has them."""
 
     certificates: tuple[Certificate, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
@@ -116,11 +98,11 @@ def serves_itself(settings: Settings) -> bool:
 
 def _read_table() -> dict[str, Setting]:
     rows: dict[str, Setting] = {}
-    for topic in TOPICS:
+    for topic in Settings.__bases__:
         hints = get_type_hints(topic, include_extras=True)
         for column in fields(topic):
             row: Setting = hints[column.name].__metadata__[0]
-            rows[column.name] = replace(row, name=column.name, group=topic.GROUP, default=column.default)
+            rows[column.name] = replace(row, name=column.name, group=vars(topic)["GROUP"], default=column.default)
     return rows
 
 

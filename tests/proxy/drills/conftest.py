@@ -6,13 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.ports import ports
-from tests.proxy.gateway import ROOT, Gateway, serve
+from tests.proxy.gateway import ROOT
 from tests.waiting import PATIENCE, until
 
 FACTOR = max(1, int(os.environ.get("ARAGORA_DRILL", "1")))
@@ -49,17 +48,3 @@ def origin() -> Iterator[Origin]:
     running = Origin()
     yield running
     running.kill()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
-    """Start a gateway that is ended with the test."""
-    started: list[Gateway] = []
-
-    def begin(upstream: str, *flags: str, **how: object) -> Gateway:
-        started.append(serve(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield begin
-    for running in started:
-        running.close()

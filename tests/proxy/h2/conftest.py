@@ -1,12 +1,11 @@
 """One gateway that takes HTTP/2 without TLS, before one scripted upstream."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.proxy.gateway import Gateway, serve
-from tests.proxy.integration.scripted import Manual, ScriptedUpstream
+from tests.proxy.integration.scripted import ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
 
@@ -46,24 +45,6 @@ def impatient(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[object]:
-    """Start a gateway of one's own, which is ended with the test."""
-    started: list[Gateway] = []
-
-    def begin(upstream: str, *flags: str) -> Gateway:
-        started.append(serve(tmp_path / f"gateway-{len(started)}", upstream, "--h2c", "on", *flags))
-        return started[-1]
-
-    yield begin
-    for running in started:
-        running.close()
-        assert "Traceback" not in running.log, running.log
-
-
-@pytest.fixture
-def manual() -> Iterator[Manual]:
-    """Closed with everything it accepted."""
-    upstream = Manual()
-    yield upstream
-    for sock in upstream.kept:
-        sock.close()
+def start(start: Callable[..., Gateway]) -> Callable[..., Gateway]:
+    """As for all, with HTTP/2 that needs no TLS."""
+    return lambda upstream, *flags: start(upstream, "--h2c", "on", *flags)

@@ -1,12 +1,11 @@
 """One gateway before one scripted upstream for all cases; others where a test wants its own."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.proxy.gateway import Gateway, serve
-from tests.proxy.integration.scripted import Manual, ScriptedUpstream
+from tests.proxy.integration.scripted import ScriptedUpstream
 
 BODY_LIMIT = 1_000_000
 
@@ -29,26 +28,3 @@ def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
     yield running
     running.close()
     assert "failed inside the gateway" not in running.log, running.log
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
-    """Start a gateway that is ended with the test."""
-    started: list[Gateway] = []
-
-    def begin(upstream: str, *flags: str, **how: object) -> Gateway:
-        started.append(serve(tmp_path / f"gateway-{len(started)}", upstream, *flags, **how))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield begin
-    for running in started:
-        running.close()
-
-
-@pytest.fixture
-def manual() -> Iterator[Manual]:
-    """Closed with everything it accepted."""
-    upstream = Manual()
-    yield upstream
-    for sock in upstream.kept:
-        sock.close()

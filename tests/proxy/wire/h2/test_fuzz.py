@@ -4,18 +4,7 @@ import random
 import tracemalloc
 
 import pytest
-from hyperframe.frame import (
-    ContinuationFrame,
-    DataFrame,
-    Frame,
-    GoAwayFrame,
-    HeadersFrame,
-    PingFrame,
-    PriorityFrame,
-    RstStreamFrame,
-    SettingsFrame,
-    WindowUpdateFrame,
-)
+from hyperframe.frame import ContinuationFrame, HeadersFrame, SettingsFrame
 
 from proxy.wire.h2 import frames
 from proxy.wire.h2.events import DataReceived, Event, PingAcknowledged, RequestReceived
@@ -23,32 +12,11 @@ from proxy.wire.h2.faults import ConnectionFault, ErrorCode
 from proxy.wire.h2.frames import PREFACE
 from proxy.wire.h2.sending import StreamClosed
 from proxy.wire.h2.session import ServerSession
-from tests.proxy.h2.raw import CONNECT, GET, POST
+from tests.proxy.h2.random_frames import some_frame
+from tests.proxy.h2.raw import GET, POST
 from tests.proxy.wire.h2.peer import MAX_STREAMS, Clock, Peer, begun
 
 CONNECTIONS = 150
-
-
-def some_frame(chance: random.Random, peer: Peer) -> bytes:
-    """A frame that may well make sense where it stands."""
-    stream = chance.choice((1, 1, 3, 3, 5, 7, 9, 2))
-    section = chance.choice((GET, POST, CONNECT, [("x-trailer", "1")], [*GET, ("x-a", "b" * chance.randrange(300))]))
-    ends, whole = ["END_STREAM"] * (chance.random() < 0.5), ["END_HEADERS"] * (chance.random() < 0.9)
-    made: Frame = chance.choice(
-        (
-            lambda: HeadersFrame(stream, data=peer.block(section), flags=[*ends, *whole]),
-            lambda: HeadersFrame(stream, data=peer.block(section), flags=[*ends, *whole]),
-            lambda: DataFrame(stream, data=bytes(chance.randrange(60)), flags=ends),
-            lambda: RstStreamFrame(stream, error_code=chance.randrange(20)),
-            lambda: SettingsFrame(0, settings={4: chance.choice((0, 1, 1 << 20)), 1: chance.choice((0, 100, 9999))}),
-            lambda: WindowUpdateFrame(chance.choice((0, stream)), window_increment=chance.choice((1, 1000, 1 << 30))),
-            lambda: PingFrame(0, flags=["ACK"] * chance.randrange(2)),
-            lambda: PriorityFrame(stream, depends_on=0),
-            lambda: ContinuationFrame(stream, data=b"", flags=whole),
-            lambda: GoAwayFrame(0),
-        )
-    )()
-    return made.serialize()
 
 
 def changed(chance: random.Random, data: bytes) -> bytes:
@@ -91,7 +59,7 @@ def test_frames_in_any_order_raise_nothing_unexpected(seed: int) -> None:
     for _ in range(CONNECTIONS):
         session, peer = ServerSession(MAX_STREAMS, 32768, Clock()), Peer()
         whole = PREFACE + SettingsFrame(0).serialize()
-        whole += b"".join(changed(chance, some_frame(chance, peer)) for _ in range(chance.randrange(1, 40)))
+        whole += b"".join(changed(chance, some_frame(chance, peer.block)) for _ in range(chance.randrange(1, 40)))
         try:
             while whole:
                 size = chance.choice((1, 9, 100, len(whole)))
