@@ -15,7 +15,8 @@ ADOPTED = 1  # concerns of others that one revision takes up
 _MOVES_IN = {Stance.FOR: 2, Stance.AGAINST: 3}
 _LIKES = {Stance.FOR: Stance.AGAINST, Stance.AGAINST: Stance.TRIAL, Stance.TRIAL: Stance.FOR}
 _LIKED = 3.0  # what that stance is worth, and the own answer where it may be voted for
-_STUBBORN_ROUNDS = 2
+_STUBBORN_ROUNDS = 2  # unless one of them is the last: then it votes for what most can agree on
+_ROUND = re.compile(r"This is round (\d+) of at most (\d+)\.")
 _STEADY = 0.6  # worth of an answer whose author did not have to change sides
 _GAVE_UP = "I gave up my first answer, because the critics had the better case."
 _SHORT = 160  # characters of somebody else's words in an answer
@@ -135,10 +136,14 @@ class Respondent:
         stance = self._topic.stance(answer)
         near = 0.5 if stance is None else 2 - abs(stance - self._self.stance)
         covered = sum(concern in answer for concern in every) / (len(every) or 1)
-        stubborn = self._question.purpose is Purpose.VOTE and self._question.round <= _STUBBORN_ROUNDS
+        stubborn = self._question.purpose is Purpose.VOTE and self._question.round <= self._stubborn_rounds()
         likes = name == self._name if self._name in self._labels else stance is _LIKES[self._self.stance]
         steady = 0.0 if _GAVE_UP in answer else _STEADY
         return near + (self._self.concern in answer) + covered + steady + _LIKED * (stubborn and likes)
+
+    def _stubborn_rounds(self) -> int:
+        told = _ROUND.search(self._question.prompt)
+        return min(_STUBBORN_ROUNDS, int(told[2]) - 1) if told else _STUBBORN_ROUNDS
 
     def _criticised(self) -> bool:
         return any(passage.kind is Kind.CRITIQUE for passage in self._question.passages)

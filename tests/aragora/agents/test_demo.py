@@ -32,6 +32,13 @@ def test_default_debate_moves_from_dispute_to_agreement():
     assert history[-1].data["status"] == "completed"
 
 
+@pytest.mark.parametrize("question", [QUESTION, "Should we adopt event sourcing?", "Tabs or spaces?"])
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_the_last_round_of_a_demo_decides(question: str, rounds: int):
+    outcome = of(debate(question=question, rounds=rounds), EventType.CONSENSUS)[0].data
+    assert outcome["reached"], outcome
+
+
 def test_demo_debate_has_every_unattended_event_type():
     people_and_failures = {
         EventType.USER_VOTE,
