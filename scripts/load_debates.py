@@ -227,7 +227,7 @@ class Watch:
             while len(self.ended) < len(self.last) and time.monotonic() < deadline:
                 self._take(json.loads(channel.recv()))
         finally:
-            channel.shutdown()
+            channel.shutdown()  # type: ignore[no-untyped-call]
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "error":

@@ -24,7 +24,7 @@ def test_the_gateway_says_what_breaks_a_rule(tmp_path: Path) -> None:
     file.write_text('upstream = "127.0.0.1:8080"\nbind = "0.0.0.0:8000"\naccess_log = "off"\nadmin = "off"\n')
     found = risks(file)
     assert "public addresses without TLS" in found
-    assert "no rate is set" in found
+    assert "rate: not set" in found
     assert "access_log is off" in found
 
 

@@ -75,7 +75,9 @@ def test_once_shows_a_debate_and_leaves_nothing_running(clone: Path) -> None:
     assert "\x1b[" not in said  # no colours without a terminal
     for step in (r"^Round 1$", r"^demo-1 \(proposer\)$", r"^demo-1 on demo-2, severity", r"^demo-2 votes for demo-"):
         assert re.search(step, said, re.MULTILINE), step
-    assert re.search(r"^completed: consensus, confidence \d+%, \d of 2 rounds", said, re.MULTILINE)
+    assert re.search(
+        r"^completed: consensus, demo-\d's answer, by 2 of 2 votes, confidence \d+%, \d of 2 rounds", said, re.MULTILINE
+    )
     assert not any(accepts(number) for number in numbers)
     assert not left_behind(clone)
 
