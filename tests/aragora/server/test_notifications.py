@@ -37,11 +37,11 @@ def test_a_message_outlives_the_workers_that_should_have_sent_it(tmp_path: Path)
     with web(Receiver(503, 200)) as hook, running("gunicorn", tmp_path, **ENVIRON) as server:
         body = BODY | {"notify": [{"url": hook.url}]}
         made = server.request("POST", "/api/debates", json=body).json()["debate_id"]
-        until(lambda: len(hook.asked) == 1)
+        path = f"/api/debates/{made}/notifications"
+        until(lambda: server.get(path).json()["notifications"][0]["problem"], "the first try is noted")
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         server.await_ready()
         until(lambda: len(hook.asked) == 2)
         assert len({fields["webhook-id"] for _, fields in hook.asked}) == 1
-        path = f"/api/debates/{made}/notifications"
         until(lambda: server.get(path).json()["notifications"][0]["state"] == "delivered")
