@@ -480,6 +480,14 @@ def test_the_window_of_the_connection_may_not_overflow() -> None:
     assert fault(session, WindowUpdateFrame(0, window_increment=1).serialize()) is ErrorCode.FLOW_CONTROL_ERROR
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_window_update_by_nothing_is_refused(number: int) -> None:
+    session, peer = begun(), Peer()
+    request(session, peer.open(1))
+    update = frames.frame(frames.WINDOW_UPDATE, 0, number, bytes(4))
+    assert fault(session, update) is ErrorCode.PROTOCOL_ERROR
+
+
 def test_the_peers_table_size_is_heeded() -> None:
     session, peer = begun(settings={1: 0}), Peer()
     session.sender.send_section(request(session, peer.headers(1)), OK, ends=True)
