@@ -31,13 +31,14 @@ class Access:
     def needs_token(self) -> bool:
         """Whether callers need a token; a first one of `aragora tokens add` is noticed within a second.
 
-        Raises `Unavailable` when nobody knows.
+        A service that has had one goes on asking: removing the last must not let everybody in. Raises `Unavailable`
+        when nobody knows.
         """
         if self._configured:
             return True
         now = self._clock()
         if now - self._looked > LOOK_SECONDS:
-            self._stored = self._tokens.exist()
+            self._stored = self._tokens.have_existed()
             self._looked = now
         return self._stored
 

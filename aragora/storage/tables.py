@@ -92,6 +92,8 @@ api_tokens = sa.Table(
     sa.Column("models", sa.JSON, nullable=False),
     sa.Column("limits", sa.JSON, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
+    # What is removed stays as a name: a service that has had tokens goes on asking for one.
+    sa.Column("removed_at", sa.Double),
 )
 
 spending = sa.Table(

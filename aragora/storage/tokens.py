@@ -22,9 +22,10 @@ from aragora.storage.tables import api_tokens
 
 PREFIX = "ara_"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_BY_DIGEST = sa.select(api_tokens).where(api_tokens.c.digest == sa.bindparam("b_digest"))
-_BY_NAME = sa.select(api_tokens).where(api_tokens.c.name == sa.bindparam("b_name"))
-_ANY = sa.select(api_tokens.c.name).limit(1)
+_THERE = api_tokens.c.removed_at.is_(None)
+_BY_DIGEST = sa.select(api_tokens).where(api_tokens.c.digest == sa.bindparam("b_digest"), _THERE)
+_BY_NAME = sa.select(api_tokens).where(api_tokens.c.name == sa.bindparam("b_name"), _THERE)
+_EVER = sa.select(api_tokens.c.name).limit(1)
 
 
 class ApiTokens:
@@ -63,8 +64,10 @@ class ApiTokens:
             "limits": limits.to_json(),
             "created_at": time.time(),
         }
+        removed = sa.delete(api_tokens).where(api_tokens.c.name == name, api_tokens.c.removed_at.is_not(None))
         try:
             with self._database.writing() as connection:
+                connection.execute(removed)
                 connection.execute(sa.insert(api_tokens).values(row))
         except IntegrityError:
             raise Conflict(f"an API token {name!r} exists already: remove it first, or take another name") from None
@@ -76,7 +79,7 @@ class ApiTokens:
         Raises `NotFound`.
         """
         secret = PREFIX + secrets.token_urlsafe(32)
-        change = sa.update(api_tokens).where(api_tokens.c.name == name).values(digest=digest(secret))
+        change = sa.update(api_tokens).where(api_tokens.c.name == name, _THERE).values(digest=digest(secret))
         with self._database.writing() as connection:
             if not connection.execute(change).rowcount:
                 raise _no_such(name)
@@ -86,13 +89,16 @@ class ApiTokens:
         """Give the token of this name other limits and models, from now on; raises `NotFound`."""
         values = {"limits": limits.to_json(), "models": list(models)}
         with self._database.writing() as connection:
-            if not connection.execute(sa.update(api_tokens).where(api_tokens.c.name == name).values(values)).rowcount:
+            change = sa.update(api_tokens).where(api_tokens.c.name == name, _THERE).values(values)
+            if not connection.execute(change).rowcount:
                 raise _no_such(name)
 
     def remove(self, name: str) -> None:
         """Refuse the token from now on, and ask no more questions for its debates; raises `NotFound`."""
+        mine = (api_tokens.c.name == name, _THERE)
+        values = {"removed_at": time.time(), "digest": digest(secrets.token_urlsafe(32))}
         with self._database.writing() as connection:
-            if not connection.execute(sa.delete(api_tokens).where(api_tokens.c.name == name)).rowcount:
+            if not connection.execute(sa.update(api_tokens).where(*mine).values(values)).rowcount:
                 raise _no_such(name)
 
     def get(self, name: str) -> ApiToken:
@@ -106,7 +112,8 @@ class ApiTokens:
     def all(self) -> list[ApiToken]:
         """Every token, by name."""
         with self._database.reading() as connection:
-            return [_token(row) for row in connection.execute(sa.select(api_tokens).order_by(api_tokens.c.name))]
+            found = sa.select(api_tokens).where(_THERE).order_by(api_tokens.c.name)
+            return [_token(row) for row in connection.execute(found)]
 
     def find(self, secret: str) -> ApiToken | None:
         """The token with this secret."""
@@ -119,10 +126,10 @@ class ApiTokens:
         with self._database.reading() as connection:
             return connection.execute(_BY_DIGEST, {"b_digest": token.digest}).first() is not None
 
-    def exist(self) -> bool:
-        """Whether there is any token."""
+    def have_existed(self) -> bool:
+        """Whether there is any token, or has been one."""
         with self._database.reading() as connection:
-            return connection.execute(_ANY).first() is not None
+            return connection.execute(_EVER).first() is not None
 
 
 def named(connection: Connection, name: str) -> ApiToken | None:

@@ -73,7 +73,9 @@ def test_a_stored_token_asks_everybody_for_one_within_a_second(environ: dict[str
     assert access.is_current(guest)
     store.tokens.remove("guest")
     assert not access.is_current(guest)
-    assert access.principal(secret) is None
+    clock.now += 1.1
+    for nobody in (secret, None, "whatever"):
+        assert access.principal(nobody) is None, "the last token that goes lets nobody in"
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from aragora.storage import Limits, Scope, Store
 
 
 def test_a_token_is_found_by_its_secret_alone(store: Store) -> None:
-    assert not store.tokens.exist()
+    assert not store.tokens.have_existed()
     secret = store.tokens.add("guest", [Scope.READ, Scope.CREATE], Limits(questions=5), ["openai/*"])
     found = store.tokens.find(secret)
     assert found is not None
     assert (found.name, found.scopes, found.models) == ("guest", {"read", "create"}, ("openai/*",))
     assert found.limits == Limits(questions=5)
     assert store.tokens.all() == [found]
-    assert store.tokens.exist()
+    assert store.tokens.have_existed()
     for wrong in ("", "guest", secret[:-1], secret + "x", secret.upper(), "\udcff"):
         assert store.tokens.find(wrong) is None
 
@@ -34,8 +34,13 @@ def test_a_removed_token_is_unknown_and_its_name_free(store: Store) -> None:
         store.tokens.add("guest", [Scope.ADMIN], Limits())
     store.tokens.remove("guest")
     assert store.tokens.find(secret) is None
+    assert store.tokens.all() == []
+    assert store.tokens.have_existed()
+    for act in (store.tokens.remove, store.tokens.rotate, store.tokens.get):
+        with pytest.raises(NotFound):
+            act("guest")
     with pytest.raises(NotFound):
-        store.tokens.remove("guest")
+        store.tokens.change("guest", Limits(), [])
     assert store.tokens.add("guest", [Scope.READ], Limits()) != secret
 
 
