@@ -16,7 +16,8 @@ def described(message: Data) -> tuple[str, str]:
         case "round_start":
             return f"Round {message['round']}", ""
         case "agent_message":
-            return f"{agent} ({data.get('role', 'agent')})", str(data.get("content", ""))
+            cut = f", cut off: {data['cut']}" if data.get("cut") else ""
+            return f"{agent} ({data.get('role', 'agent')}{cut})", str(data.get("content", ""))
         case "critique":
             severity = "" if data.get("severity") is None else f", severity {data['severity']}"
             return f"{agent} on {data.get('target')}{severity}", named(_points(data), data.get("shown") or ())
@@ -29,6 +30,8 @@ def described(message: Data) -> tuple[str, str]:
             return f"{agent} sums up", str(data.get("answer") or "")
         case "convergence":
             return f"Answers are {data.get('similarity', 0):.0%} alike: {data.get('status', '')}", ""
+        case "agent_waiting":
+            return f"{agent} waits: {data.get('message') or ''}", ""
         case "agent_error":
             again = "; it is asked again" if data.get("retry") else ""
             return f"{agent} failed: {data.get('message') or data.get('kind')}{again}", ""

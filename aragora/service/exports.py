@@ -22,7 +22,7 @@ from aragora.service.views import Row
 from aragora.text import printable
 
 COLUMNS: dict[Table, tuple[str, ...]] = {
-    Table.MESSAGES: ("index", "round", "agent", "role", "timestamp", "content"),
+    Table.MESSAGES: ("index", "round", "agent", "role", "timestamp", "content", "cut", "omitted"),
     Table.CRITIQUES: ("seq", "round", "agent", "target", "severity", "issues", "suggestions", "reasoning", "timestamp"),
     Table.VOTES: ("seq", "round", "agent", "choice", "confidence", "reasoning", "timestamp"),
     Table.USAGE: ("agent", "answers", "input", "output", "cached", "written", "thought", "cost"),
@@ -146,7 +146,8 @@ def _heading(row: Row) -> str:
 def _body(row: Row) -> list[tuple[str, str]]:
     """Label and text of each part of one row; the main text has no label."""
     if "content" in row:
-        return [("", _text(row["content"]))]
+        lacking = [(name, _text(row[name])) for name in ("cut", "omitted") if row.get(name)]
+        return [("", _text(row["content"])), *lacking]
     skipped = {"seq", "round", "agent", "timestamp", "target", "index", "usage", "shown"}
     shown = row.get("shown") or ()
     found = {name: value for name, value in row.items() if name not in skipped and value not in (None, "", [])}

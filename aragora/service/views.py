@@ -229,6 +229,8 @@ def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
             "timestamp": moment(item.at),
             "model": item.data.get("model"),
             "usage": item.data.get("usage"),
+            "cut": item.data.get("cut"),
+            "omitted": item.data.get("omitted") or [],
         }
 
 

@@ -32,6 +32,8 @@ class Message(BaseModel):
     timestamp: str = Field(description="ISO 8601, UTC.")
     model: str | None = Field(description="The one that answered, where it is known.")
     usage: dict[str, Any] | None = Field(description="What the answer took: tokens, and `cost` in dollars.")
+    cut: str | None = Field(description="Why it is not whole, if so, as `length` or `content_filter`.")
+    omitted: list[str] = Field(description="What the agent was not shown, because its model has no room for it.")
 
 
 class Parent(BaseModel):

@@ -56,6 +56,8 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
             ("token_delta", {"purpose": "propose", "text": HOSTILE}),
             ("token_delta", {"purpose": "vote", "text": "{"}),
             ("agent_message", {"role": "proposer", "content": HOSTILE}),
+            ("agent_message", {"role": "reviser", "content": "First, we", "cut": "length"}),
+            ("agent_waiting", {"message": "third in line for Ollama server", "place": 3}),
             ("critique", critique),
             ("synthesis", {"answer": HOSTILE}),
             ("vote", {"choice": HOSTILE, "confidence": 0.5, "reasoning": HOSTILE}),
@@ -77,6 +79,8 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
     assert "[bold]markup[/bold]" in plain
     for words in (
         "demo-1 (proposer)",
+        "demo-1 (reviser, cut off: length)",
+        "demo-1 waits: third in line for Ollama server",
         "severity 5",
         "votes for",
         "50% alike",

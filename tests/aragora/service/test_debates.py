@@ -15,6 +15,7 @@ from aragora.debate.downloads import Format, Table
 from aragora.debate.events import Draft, EventType
 from aragora.errors import Conflict, DebateEnded, NotFound, TooManyRequests, ValidationFailed, render
 from aragora.server import verdicts as models
+from aragora.server.models.debates import Message
 from aragora.service import DebateChanges, Debates, NewDebate
 from aragora.service import debates as service
 from aragora.settings import load
@@ -286,9 +287,21 @@ def test_exports_carry_hostile_text_as_text(debates: Debates, form: Format, tabl
 @pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"])
 def test_no_cell_is_a_formula(debates: Debates, start: str) -> None:
     export = debates.export(finished(debates, start).id, "csv", Table.MESSAGES)
-    header, *rows = csv.reader(io.StringIO(export.body.decode(), newline=""))
-    assert header[-1] == "content"
-    assert all(not row[-1].startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows)
+    rows = csv.DictReader(io.StringIO(export.body.decode(), newline=""))
+    assert all(not row["content"].startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows)
+
+
+def test_a_message_says_what_it_and_its_prompt_lack(debates: Debates) -> None:
+    record = ask(debates)
+    said = {"role": "proposer", "content": "First, we", "cut": "length", "omitted": ["critiques (90 characters)"]}
+    say(debates, record, Draft(EventType.AGENT_MESSAGE, 1, "demo-1", said))
+    (message,), _ = debates.messages(record.id)
+    assert (message["cut"], message["omitted"]) == ("length", ["critiques (90 characters)"])
+    Message.model_validate(message)
+    for form in Format:
+        text = debates.export(record.id, form, Table.MESSAGES).body.decode()
+        for words in ("length", "critiques", "90 characters"):
+            assert words in text, form
 
 
 def test_numbers_stay_numbers_in_a_csv(debates: Debates) -> None:
