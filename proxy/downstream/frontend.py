@@ -13,6 +13,7 @@ from proxy.downstream.request_builder import RequestBuilder
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.machine import Exchange
 from proxy.exchange.route import Tables
+from proxy.net.event_loop import Watcher
 from proxy.net.sockets import Socket
 from proxy.wire.fields import Clock
 
@@ -67,8 +68,8 @@ class Serving(Protocol):
         """Serve the requests that are here. Raises nothing."""
 
 
-Opening = Callable[[Socket, "Frontend", str], object]
-"""Begins with an accepted socket, whose peer has this address."""
+Opening = Callable[[Socket, "Frontend", str, Watcher | None], object]
+"""Begins with an accepted socket, whose peer has this address, and its read watcher if it has one already."""
 
 
 class Frontend:
@@ -123,19 +124,22 @@ class Frontend:
             return
         self.context.counters.accepted()
         if self._proxy_header is not None and self.tables.settings.proxy_protocol:
-            self._proxy_header(sock, self, client)
+            self._proxy_header(sock, self, client, None)
         else:
             self.admit(sock, client)
 
-    def admit(self, sock: Socket, client: str) -> None:
+    def admit(self, sock: Socket, client: str, watcher: Watcher | None = None) -> None:
         """Serve a connection whose client is known by now."""
         most = self.tables.settings.max_client_connections
         counted = most and self._proxy_header is not None and not self.tables.trusted.trusts(client)
         if counted and not self.connection_limit.acquire(sock.fileno(), client, most):
             self.ended(sock.fileno())
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
             sock.close()
             return
-        self._opening(sock, self, client)
+        self._opening(sock, self, client, watcher)
 
     def ended(self, descriptor: int) -> None:
         """The connection with this descriptor, which is still open, is about to be closed."""

@@ -284,9 +284,11 @@ class Stream:
         self.finish_sending()
         return True
 
-    def detach(self) -> None:
-        """Stop watching the socket, and leave it open to the object that serves it from now on."""
+    def hand_over(self) -> Watcher:
+        """Leave the socket open to the object that serves it from now on, and the active read watcher with it."""
+        watcher, self.read_watcher = self.read_watcher, _CLOSED
         self._stop_watching()
+        return watcher
 
     def close(self) -> None:
         """Close at once; closing twice is harmless. A greenlet that still waits is not woken."""

@@ -6,15 +6,16 @@ from time import monotonic
 from typing import Any
 
 from proxy.acme.state import State
-from proxy.downstream.frontend import Frontend
+from proxy.downstream.frontend import Frontend, Opening
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.http_redirect import plain_tables
-from proxy.downstream.protocol_detection import ProtocolDetection
-from proxy.downstream.proxy_header import ProxyHeader
+from proxy.downstream.protocol_detection import detect_protocol
+from proxy.downstream.proxy_header import expect_proxy_header
 from proxy.downstream.tls_handshake import Handshakes
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.machine import Exchange
 from proxy.exchange.route import Tables
+from proxy.net.event_loop import Watcher
 from proxy.net.listener import Listener
 from proxy.net.sockets import Socket
 from proxy.process.shared import Shared
@@ -61,7 +62,7 @@ class Frontends:
             protocol,
             scheme,
             b"%d" % _port(sock, 443 if secure else 80),
-            proxy_header=None if is_admin else ProxyHeader,
+            proxy_header=None if is_admin else expect_proxy_header,
             inline=not is_admin,
         )
         self.all.append(front)
@@ -136,7 +137,7 @@ class Frontends:
         secure = [one.sock for one in self._sockets if not listeners.is_admin(one) and not self._is_plain(one)]
         return plain_tables(tables, _port(secure[0], 443) if secure else 443)
 
-    def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Callable[[Socket, Frontend, str], object], bytes]:
+    def _protocol(self, *, is_admin: bool, secure: bool) -> tuple[Opening, bytes]:
         """What a listener's connections begin with, and the scheme of their requests."""
         settings = self._shared.settings
         if secure:
@@ -172,7 +173,7 @@ def _batch(workers: int) -> int:
     return _BATCH_ALONE if workers == 1 else _BATCH_SHARED
 
 
-def _cleartext(sock: Socket, front: Frontend, client: str) -> None:
+def _cleartext(sock: Socket, front: Frontend, client: str, watcher: Watcher | None) -> None:
     """Begin with a connection without TLS, as the settings of the moment say."""
-    protocol = ProtocolDetection if front.tables.settings.h2c else Connection
-    protocol(sock, front, client)
+    opening: Opening = detect_protocol if front.tables.settings.h2c else Connection
+    opening(sock, front, client, watcher)

@@ -20,14 +20,14 @@ _ALPN = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class ClientHello:
     """The parts of a ClientHello that distinguish connections."""
 
     name: str | None
     protocols: tuple[str, ...]
 
 
-class HelloIncomplete(Exception):  # noqa: N818 - names what happened
+class ClientHelloIncomplete(Exception):  # noqa: N818 - names what happened
     """The hello is incomplete: more bytes are needed."""
 
 
@@ -56,10 +56,10 @@ class _Reader:
         return self.take(self.number(size))
 
 
-def parse_hello(data: bytes) -> Hello | None:
+def parse_client_hello(data: bytes) -> ClientHello | None:
     """The hello at the start of a connection; None for anything else, which OpenSSL then judges.
 
-    Raises `HelloIncomplete` only if all received bytes belong to a hello that continues.
+    Raises `ClientHelloIncomplete` only if all received bytes belong to a hello that continues.
     """
     message = _first_message(data)
     if message is None:
@@ -84,7 +84,7 @@ def _first_message(data: bytes) -> bytes | None:
         if not _RECORD.startswith(header[:2]):
             return None
         if len(header) < _RECORD_HEADER:
-            raise HelloIncomplete
+            raise ClientHelloIncomplete
         size = int.from_bytes(header[3:], "big")
         start += _RECORD_HEADER
         message += data[start : start + size]
@@ -95,11 +95,11 @@ def _first_message(data: bytes) -> bytes | None:
         if len(message) >= length:
             return message[_MESSAGE_HEADER:length]
         if len(data) < start:
-            raise HelloIncomplete
+            raise ClientHelloIncomplete
     return None
 
 
-def _from_extensions(extensions: _Reader) -> Hello:
+def _from_extensions(extensions: _Reader) -> ClientHello:
     name: str | None = None
     protocols: tuple[str, ...] = ()
     while extensions:
@@ -111,7 +111,7 @@ def _from_extensions(extensions: _Reader) -> Hello:
                 name = names.vector(2).decode("latin-1").lower()
         elif kind == _ALPN:
             protocols = tuple(_protocols(_Reader(content.vector(2))))
-    return Hello(name, protocols)
+    return ClientHello(name, protocols)
 
 
 def _protocols(names: _Reader) -> Iterator[str]:

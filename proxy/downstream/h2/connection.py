@@ -81,8 +81,8 @@ class Connection(Stream):
         sock: Socket | TlsSocket,
         front: Frontend,
         client: str,
-        received: bytes = b"",
         watcher: Watcher | None = None,
+        received: bytes = b"",
     ) -> None:
         context = front.context
         super().__init__(sock, context.hub, context.deadlines, watcher, swept=True)

@@ -1,5 +1,5 @@
 """Gateways with protection on, before a scripted upstream."""
 
-from tests.proxy.integration.conftest import manual, scripted, start
+from tests.proxy.integration.conftest import scripted
 
-__all__ = ["manual", "scripted", "start"]
+__all__ = ["scripted"]

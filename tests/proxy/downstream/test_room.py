@@ -25,7 +25,7 @@ class Guest:
     looks = 0
     idle = True
 
-    def __init__(self, sock: Socket, front: Frontend, _client: str) -> None:
+    def __init__(self, sock: Socket, front: Frontend, _client: str, _watcher: object) -> None:
         self._sock = sock
         self._front = front
         self.deadline = float(len(front.connections))

@@ -10,42 +10,42 @@ from hypothesis import strategies as st
 from proxy.net.certificate_set import CertificateSet
 from proxy.net.certificates import self_signed
 from proxy.net.tls_contexts import TlsContexts
-from proxy.wire.client_hello import Hello, HelloIncomplete, parse_hello
+from proxy.wire.client_hello import ClientHello, ClientHelloIncomplete, parse_client_hello
 from tests.proxy.tls.wire import hello, hello_of, record, recut, vector
 
 HELLO = hello_of("some.test", "h2", "http/1.1")
 
 
 def test_name_and_protocols_are_read_from_a_hello() -> None:
-    assert parse_hello(hello_of("Some.Test", "h2", "http/1.1")) == Hello("some.test", ("h2", "http/1.1"))
-    assert parse_hello(hello_of("some.test", "acme-tls/1")) == Hello("some.test", ("acme-tls/1",))
-    assert parse_hello(hello_of(None)) == Hello(None, ())
+    assert parse_client_hello(hello_of("Some.Test", "h2", "http/1.1")) == ClientHello("some.test", ("h2", "http/1.1"))
+    assert parse_client_hello(hello_of("some.test", "acme-tls/1")) == ClientHello("some.test", ("acme-tls/1",))
+    assert parse_client_hello(hello_of(None)) == ClientHello(None, ())
 
 
 def test_names_of_other_kinds_are_none() -> None:
     named = vector(2, b"\0" + vector(2, b"Some.Test"))
-    assert parse_hello(hello((0, named))) == Hello("some.test", ())
-    assert parse_hello(hello((0, b"\0\x04\x01" + vector(2, b"x")), (99, b"?"))) == Hello(None, ())
+    assert parse_client_hello(hello((0, named))) == ClientHello("some.test", ())
+    assert parse_client_hello(hello((0, b"\0\x04\x01" + vector(2, b"x")), (99, b"?"))) == ClientHello(None, ())
 
 
 def test_other_messages_are_no_hello() -> None:
-    assert parse_hello(record(b"\x02" + vector(3, bytes(40)))) is None
-    assert parse_hello(b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n") is None
+    assert parse_client_hello(record(b"\x02" + vector(3, bytes(40)))) is None
+    assert parse_client_hello(b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n") is None
 
 
 def test_a_part_of_a_hello_is_incomplete() -> None:
     for size in range(len(HELLO)):
-        with pytest.raises(HelloIncomplete):
-            parse_hello(HELLO[:size])
+        with pytest.raises(ClientHelloIncomplete):
+            parse_client_hello(HELLO[:size])
 
 
 @given(st.lists(st.integers(0, len(HELLO)), max_size=7), st.integers(0, len(HELLO) + 40))
 def test_a_hello_may_come_in_several_records(cuts: list[int], size: int) -> None:
     cut = recut(HELLO, cuts)
-    assert parse_hello(cut) == parse_hello(HELLO)
+    assert parse_client_hello(cut) == parse_client_hello(HELLO)
     if size < len(cut):
-        with pytest.raises(HelloIncomplete):
-            parse_hello(cut[:size])
+        with pytest.raises(ClientHelloIncomplete):
+            parse_client_hello(cut[:size])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_hello_may_come_in_several_records(cuts: list[int], size: int) -> None
     ids=["records", "empty", "large", "protocol", "long", "interrupted", "short"],  # hellos differ from run to run
 )
 def test_what_cannot_be_read_is_not_waited_for(data: bytes) -> None:
-    assert parse_hello(data) is None
+    assert parse_client_hello(data) is None
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_no_more_is_waited_for_once_openssl_can_answer(server: ssl.SSLContext, d
     except ssl.SSLError:
         pass
     if answered and came[0] == 0x16:
-        parse_hello(came)  # HelloIncomplete would mean waiting
+        parse_client_hello(came)  # ClientHelloIncomplete would mean waiting
 
 
 @given(st.binary(max_size=400), st.integers(0, 600), st.integers(0, 255))
@@ -96,5 +96,5 @@ def test_no_bytes_break_the_reader(noise: bytes, at: int, value: int) -> None:
     damaged = bytearray(HELLO)
     damaged[at % len(damaged)] = value
     for data in (noise, b"\x16\x03\x01" + noise, bytes(damaged)):
-        with contextlib.suppress(HelloIncomplete):
-            parse_hello(data)
+        with contextlib.suppress(ClientHelloIncomplete):
+            parse_client_hello(data)
