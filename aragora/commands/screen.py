@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from aragora.debate import wording
 from aragora.debate.narration import described
+from aragora.service import rendering
 from aragora.text import printable
 
 Row = dict[str, Any]
@@ -161,9 +163,8 @@ class Terminal:
             return
         style = self._colour(agent)
         if body:
-            shown = Text(printable(body))
             self._print(
-                Panel(shown, title=Text(printable(heading), style=style), title_align="left", border_style=style)
+                Panel(Prose(body), title=Text(printable(heading), style=style), title_align="left", border_style=style)
             )
         else:
             self._print(Text(printable(heading), style=style))
@@ -171,10 +172,10 @@ class Terminal:
     def finish(self, debate: Row) -> None:
         """The result."""
         colour = "green" if debate["consensus_reached"] else "yellow"
-        answer = Text(printable(str(debate.get("final_answer") or "no answer")))
+        answer = Prose(str(debate.get("final_answer") or "no answer"))
         self._print(Panel(answer, title=Text(printable(verdict(debate))), title_align="left", border_style=colour))
         for label, text in _details(debate):
-            self._print(Panel(Text(printable(text)), title=label, title_align="left", border_style="dim"))
+            self._print(Panel(Prose(text), title=label, title_align="left", border_style="dim"))
 
     def _print(self, what: RenderableType) -> None:
         self._console.print(what)
@@ -196,6 +197,14 @@ class Terminal:
             Text(self._state, style="dim"),
         )
         return Group(rows, bar)
+
+
+class Prose(Markdown):
+    """What agents and people wrote, laid out; addresses are shown beside the words that link to them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text), hyperlinks=False)
+        self.parsed = rendering.reader().parse(self.markup)  # rich's own reader drops whatever looks like HTML
 
 
 def _details(debate: Row) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Downloads of a debate in five formats. What agents and people wrote is data in every one of them.
 
-HTML is escaped and forbids scripts; a CSV cell that a spreadsheet would take for a formula begins with an apostrophe;
-Markdown shows text without its links and images (`aragora.service.markdown`).
+HTML lays their Markdown out in harmless elements (`aragora.service.rendering`) and forbids scripts; a CSV cell that a
+spreadsheet would take for a formula begins with an apostrophe; Markdown shows text without its links and images
+(`aragora.service.markdown`).
 
 Each format writes in parts, row by row: a debate may hold more than one process should hold at once.
 """
@@ -18,6 +19,7 @@ from aragora.debate import wording
 from aragora.debate.ballots import named
 from aragora.debate.downloads import Format, Table
 from aragora.service import markdown
+from aragora.service.rendering import html_of, phrase_of
 from aragora.service.views import Row
 from aragora.text import printable
 
@@ -195,14 +197,18 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }} dt {{ color: #666 }} dd {{ margin: 0 }}
-article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} p {{ white-space: pre-wrap; overflow-wrap: anywhere }}
+article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} body {{ overflow-wrap: anywhere }}
+pre {{ overflow-x: auto; padding: .7rem; background: #8881; border-radius: .5rem }} code {{ font-size: .9em }}
+table {{ border-collapse: collapse; display: block; overflow-x: auto }}
+td, th {{ border: 1px solid #8886; padding: .3rem .6rem }}
+blockquote {{ margin: 0; padding-inline-start: 1rem; border-inline-start: 3px solid #8886 }}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
 <dl>{outline}</dl>
 <h2>Answer</h2>
-<p>{answer}</p>
+{answer}
 {verdict}"""
 
 
@@ -213,14 +219,14 @@ def _html(sheet: Sheet) -> Iterator[str]:
         outline="".join(
             f"<dt>{html.escape(label)}</dt><dd>{html.escape(str(value))}</dd>" for label, value in _outline(debate)
         ),
-        answer=html.escape(_text(debate["final_answer"]) or "none"),
-        verdict="".join(f"<h2>{label}</h2>\n<p>{html.escape(text)}</p>\n" for label, text in _verdict(debate)),
+        answer=html_of(_text(debate["final_answer"]) or "none", 3),
+        verdict="".join(f"<h2>{label}</h2>\n{html_of(text, 3)}\n" for label, text in _verdict(debate)),
     )
     if sheet.table is not Table.SUMMARY:
         yield f"<h2>{sheet.table.capitalize()}</h2>\n"
     for row in sheet.rows:
         parts = "".join(
-            f"<p>{f'<b>{html.escape(label)}:</b> ' if label else ''}{html.escape(text)}</p>"
+            f"<p><b>{html.escape(label)}:</b> {phrase_of(text)}</p>" if label else html_of(text, 4)
             for label, text in _body(row)
         )
         yield f"<article><h3>{html.escape(_heading(row))}</h3>{parts}</article>\n"

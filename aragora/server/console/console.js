@@ -40,7 +40,7 @@ function pastItem(debate) {
   const link = el(
     "a",
     { href: `#/d/${encodeURIComponent(text(debate.id))}` },
-    el("span", { class: "past-title" }, text(debate.title) || text(debate.task)),
+    el("span", { class: "past-title", dir: "auto" }, text(debate.title) || text(debate.task)),
     el("span", { class: "hint" }, el("i", { class: "dot-status", "data-status": text(debate.status) }), `${text(debate.status)} · ${ago(debate.created_at)}`),
   );
   const item = el("li", { "data-id": text(debate.id) }, link);

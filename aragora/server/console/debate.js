@@ -2,6 +2,7 @@
 
 import { bars, line, ring } from "./charts.js";
 import { $, el, list, number, percent, span, text } from "./dom.js";
+import { phrase, show } from "./markdown.js";
 
 const CONVERGED = 0.85;
 const SPEAKING = new Set(["propose", "revise"]);
@@ -67,9 +68,9 @@ export class DebateView {
       critique: () => this.critique(event, data),
       vote: () => this.vote(event, data),
       user_vote: () => this.person(data),
-      user_suggestion: () => this.note(event.round, "suggestion", `Someone suggests: ${text(data.text)}`),
+      user_suggestion: () => this.note(event.round, "suggestion", "Someone suggests: ", ...phrase(text(data.text))),
       convergence: () => this.converge(event, data),
-      synthesis: () => this.note(event.round, "synthesis", `${text(event.agent)} sums up: ${text(data.answer)}`),
+      synthesis: () => this.note(event.round, "synthesis", `${text(event.agent)} sums up: `, ...phrase(text(data.answer))),
       consensus: () => this.result(data.reached === true, data.confidence, text(data.answer)),
       agent_error: () => this.failure(event, data),
       debate_end: () => this.status(text(data.status) || "completed"),
@@ -94,8 +95,17 @@ export class DebateView {
     card.root.classList.add("busy");
     card.doing.textContent = data.purpose === "revise" ? "revises" : "proposes";
     // A watcher that comes late, or again, is sent the answer from its beginning.
-    if (data.offset === 0) card.said.textContent = "";
-    card.said.append(text(data.text));
+    card.text = (data.offset === 0 ? "" : card.text) + text(data.text);
+    this.write(card);
+  }
+
+  // Shows what an agent has said so far, at most once for each frame of the screen.
+  write(card) {
+    if (card.frame) return;
+    card.frame = requestAnimationFrame(() => {
+      card.frame = 0;
+      show(card.said, card.text);
+    });
   }
 
   place(name) {
@@ -137,14 +147,14 @@ export class DebateView {
     const key = `${round}\n${name}`;
     let card = this.cards.get(key);
     if (card) return card;
-    const said = el("p", { class: "said" });
+    const said = el("div", { class: "said" });
     const doing = el("span", { class: "doing" });
     const critiques = el("details", { class: "critiques" }, el("summary", {}));
     critiques.hidden = true;
     const face = el("span", { class: "face", "aria-hidden": true }, initials(name));
     const head = el("header", {}, face, el("h3", {}, name), doing);
     const root = el("article", { class: `agent card ${this.color(name)}` }, head, said, critiques);
-    card = { root, said, doing, critiques, done: false, role: "", severities: [] };
+    card = { root, said, doing, critiques, text: "", frame: 0, done: false, role: "", severities: [] };
     this.cards.set(key, card);
     // Agents keep their places from round to round, whoever speaks first.
     const place = this.place(name);
@@ -162,7 +172,8 @@ export class DebateView {
     card.role = text(data.role).replaceAll("_", " ");
     card.root.classList.remove("busy");
     card.doing.textContent = card.role;
-    card.said.textContent = text(data.content);
+    card.text = text(data.content);
+    show(card.said, card.text);
     this.steps();
   }
 
@@ -180,8 +191,8 @@ export class DebateView {
       el("p", { class: "critique-head" }, el("strong", {}, text(event.agent)), ...(known ? [el("span", { class: "severity", title: `severity ${severity} of 10` }, fill), el("span", { class: "hint" }, `${severity}/10`)] : [])),
     );
     const points = [...list(data.issues).map((item) => ["against", item]), ...list(data.suggestions).map((item) => ["better", item])];
-    if (points.length) body.append(el("ul", {}, ...points.map(([kind, item]) => el("li", { class: kind }, text(item)))));
-    if (data.reasoning) body.append(el("p", { class: "hint" }, text(data.reasoning)));
+    if (points.length) body.append(el("ul", {}, ...points.map(([kind, item]) => el("li", { class: kind, dir: "auto" }, ...phrase(text(item))))));
+    if (data.reasoning) body.append(el("p", { class: "hint", dir: "auto" }, ...phrase(text(data.reasoning))));
     card.critiques.append(body);
     card.critiques.hidden = false;
     const count = card.critiques.children.length - 1;
@@ -233,12 +244,13 @@ export class DebateView {
     if (card && !card.done) {
       card.root.classList.remove("busy");
       card.doing.textContent = data.retry === true ? "is asked again" : "failed";
-      card.said.textContent = "";
+      card.text = "";
+      show(card.said, card.text);
     }
   }
 
-  note(round, kind, words) {
-    this.section(round).notes.append(el("p", { class: `note ${kind}` }, words));
+  note(round, kind, ...words) {
+    this.section(round).notes.append(el("p", { class: `note ${kind}`, dir: "auto" }, ...words));
   }
 
   result(reached, confidence, answer) {
@@ -246,7 +258,7 @@ export class DebateView {
     $("result").hidden = false;
     $("result").classList.toggle("reached", reached);
     $("result-title").textContent = title;
-    $("result-answer").textContent = answer || "The agents did not agree on an answer.";
+    show($("result-answer"), answer || "The agents did not agree on an answer.", 3);
     $("result-ring").replaceChildren(ring(confidence, `confidence ${percent(confidence)}`));
   }
 

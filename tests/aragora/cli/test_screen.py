@@ -7,7 +7,7 @@ from rich.console import Console
 
 from aragora.commands.screen import Terminal
 
-HOSTILE = "[bold]markup[/bold] \x1b]0;title\x07 \x1b[2J \u202e text"
+HOSTILE = "[bold]markup[/bold] <b>HTML</b> \x1b]0;title\x07 \x1b[2J \u202e text"
 DEBATE = {
     "id": "adhoc_x",
     "task": HOSTILE,
@@ -77,6 +77,7 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
     assert "\x07" not in shown
     assert "\u202e" not in shown
     assert "[bold]markup[/bold]" in plain
+    assert "<b>HTML</b>" in plain
     for words in (
         "demo-1 (proposer)",
         "demo-1 (reviser, cut off: length)",
@@ -94,3 +95,19 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
         "Agreed",
     ):
         assert words in plain
+
+
+def test_markdown_is_laid_out() -> None:
+    out = io.StringIO()
+    with Terminal(Console(file=out, force_terminal=True, width=80, color_system=None)) as terminal:
+        terminal.begin(DEBATE)
+        said = (
+            "## Why\n\n- **bold** [link](http://example.com)\n\n```py\nif a < b:\n    c\n```\n\n"
+            "| a | b |\n|---|---|\n| 1 | 2 |"
+        )
+        data = {"role": "proposer", "content": said}
+        terminal.show({"type": "agent_message", "round": 1, "agent": "demo-1", "seq": 1, "data": data})
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    assert "• bold link (http://example.com)" in plain
+    assert "if a < b:" in plain
+    assert not {"##", "**", "```", "|---|"} & set(plain.split())

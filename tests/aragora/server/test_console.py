@@ -1,9 +1,11 @@
 """The console in a real browser, through the gateway: ask, watch, come back, search, and let nothing foreign run."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,15 +63,24 @@ def ask(page: Page, question: str) -> str:
     return str(page.wait("/^#\\/d\\/(.+)$/.exec(location.hash)?.[1]"))
 
 
+def plain(text: str) -> str:
+    """The words of a text, without white space and the marks of Markdown."""
+    return re.sub(r"[\s*#`|-]|^\d+\.", "", text, flags=re.MULTILINE)
+
+
+def assert_all_is_said(page: Page, debate: dict[str, Any]) -> None:
+    shown = page.evaluate("[...document.querySelectorAll('.agent .said')].map((one) => one.innerText)")
+    assert sorted(map(plain, shown)) == sorted(plain(message["content"]) for message in debate["messages"])
+
+
 def test_a_debate_is_asked_and_watched(page: Page, served: Server) -> None:
     debate_id = ask(page, QUESTION)
     page.wait("document.querySelectorAll('.agent .said').length >= 3")
     page.wait(COMPLETED)
     debate = served.get(f"/api/debates/{debate_id}").json()
     page.wait("!document.getElementById('result').hidden")
-    assert page.evaluate("document.getElementById('result-answer').textContent") == debate["final_answer"]
-    shown = page.evaluate("[...document.querySelectorAll('.agent .said')].map((one) => one.textContent)")
-    assert sorted(shown) == sorted(message["content"] for message in debate["messages"])
+    assert plain(page.evaluate("document.getElementById('result-answer').innerText")) == plain(debate["final_answer"])
+    assert_all_is_said(page, debate)
     assert page.evaluate("document.querySelectorAll('.vote-row').length") == len(debate["agents"])
     points = len(served.get(f"/api/debates/{debate_id}/convergence").json()["rounds"])
     assert page.evaluate("document.querySelectorAll('#convergence .dot').length") == points
@@ -113,8 +124,7 @@ def test_the_page_comes_back_after_its_worker_was_killed(page: Page, served: Ser
         os.kill(worker, signal.SIGKILL)
     page.wait(COMPLETED, 60)
     debate = served.get(f"/api/debates/{debate_id}").json()
-    shown = page.evaluate("[...document.querySelectorAll('.agent .said')].map((one) => one.textContent)")
-    assert sorted(shown) == sorted(message["content"] for message in debate["messages"])
+    assert_all_is_said(page, debate)
 
 
 def test_past_debates_are_searched_with_the_keyboard(page: Page, served: Server) -> None:

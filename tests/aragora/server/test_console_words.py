@@ -1,0 +1,115 @@
+"""What models write, in the console: Markdown is laid out, every script reads in its direction, and nothing runs."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.aragora.server import council
+from tests.aragora.server.browser import Page, browser
+from tests.aragora.server.servers import Server, running
+
+pytestmark = pytest.mark.component("chromium")
+
+QUESTION = "Should we adopt event sourcing for billing?"
+DRAWN = (
+    "import('/console/markdown.js').then(({{show}}) => {{"
+    "const one = document.createElement('div'); document.querySelector('main').append(one);"
+    "for (const text of {texts}) {{ const each = document.createElement('div'); one.append(each); show(each, text); }}"
+    "const found = [...one.querySelectorAll('*')].map((each) => each.tagName.toLowerCase());"
+    "const links = [...one.querySelectorAll('a')].map((each) => each.protocol);"
+    "one.remove(); return {{tags: [...new Set(found)], links: [...new Set(links)]}} }})"
+)
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[council.Provider]:
+    """Models that answer by their names."""
+    with council.provider() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def served(models: council.Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that asks those models."""
+    environ = {"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": models.base}
+    with running("gunicorn", tmp_path_factory.mktemp("words"), ARAGORA_WORKLOAD="1", **environ) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """One browser for all."""
+    with browser(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(chromium: Page, served: Server) -> Page:
+    """The console on a desktop."""
+    chromium.look(1280, 900)
+    chromium.go("about:blank")
+    chromium.go(f"{served.base}/")
+    chromium.console.clear()
+    return chromium
+
+
+def debated(served: Server, *models: str, **more: Any) -> dict[str, Any]:
+    """A debate of these models that has ended."""
+    agents = [{"type": "openai", "model": model, "name": f"{model}-{place}"} for place, model in enumerate(models)]
+    return served.finished(question=QUESTION, agents=agents, **more)
+
+
+def opened(page: Page, debate: dict[str, Any]) -> None:
+    """Show that debate, to its end."""
+    page.evaluate(f"location.hash = '#/d/{debate['id']}'")
+    page.wait("!document.getElementById('debate').hidden && document.querySelectorAll('.agent .said').length > 1")
+    page.wait("document.getElementById('link-state').dataset.state === 'idle'")
+
+
+def test_markdown_is_laid_out(page: Page, served: Server) -> None:
+    opened(page, debated(served, "markdown", "markdown"))
+    said = "document.querySelector('.agent .said')"
+    for element in ("strong", "em", "h4", "ol > li > ul > li", ".table table td code", "figure.code pre", "blockquote"):
+        assert page.evaluate(f"{said}.querySelector('{element}') !== null"), element
+    assert page.evaluate(f"{said}.querySelector('a').href") == "https://example.com/outbox"
+    assert page.evaluate(f"{said}.querySelector('a').rel").startswith("noopener noreferrer")
+    assert "bigserial PRIMARY KEY\n);" in page.evaluate(f"{said}.querySelector('pre').textContent")
+    assert "$n = 10^6$" in page.evaluate(f"{said}.textContent")
+    assert page.evaluate("document.querySelector('.critique code') !== null")
+    page.look(320, 740)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.console == []
+
+
+def test_code_is_copied(page: Page, served: Server) -> None:
+    opened(page, debated(served, "markdown", "markdown"))
+    page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    page.evaluate("document.querySelector('.agent figure.code button').click()")
+    page.wait("document.querySelector('.agent figure.code button').textContent === 'Copied'")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("CREATE TABLE outbox (\n")
+
+
+def test_every_script_reads_in_its_direction(page: Page, served: Server) -> None:
+    opened(page, debated(served, "arabic", "chinese"))
+    direction = "getComputedStyle(document.querySelector('.agent-{} .said > {}')).direction"
+    assert page.evaluate(direction.format(0, "p")) == "rtl"
+    assert page.evaluate(direction.format(0, "ol")) == "rtl"
+    assert page.evaluate(direction.format(1, "p")) == "ltr"
+    assert page.evaluate("document.querySelector('.agent-1 .said strong').textContent") == council.CHINESE[2:5]
+
+
+def test_published_attacks_stay_text(page: Page) -> None:
+    payloads = pytest.importorskip("brs_kb.payloads")
+    attacks = sorted({entry.payload for entry in payloads.get_all_payloads().values()})
+    assert len(attacks) > 4000
+    allowed = {"p", "h4", "h5", "h6", "ul", "ol", "li", "a", "em", "strong", "del", "code", "pre", "br", "hr", "span"}
+    allowed |= {"blockquote", "figure", "figcaption", "button", "div", "table", "thead", "tbody", "tr", "th", "td"}
+    for start in range(0, len(attacks), 500):
+        drawn = page.evaluate(DRAWN.format(texts=json.dumps(attacks[start : start + 500])))
+        assert set(drawn["tags"]) <= allowed
+        assert set(drawn["links"]) <= {"http:", "https:"}
+    assert page.evaluate("document.querySelectorAll('main img, main iframe, main svg').length") == 0
+    assert page.console == []
