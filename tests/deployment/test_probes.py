@@ -8,7 +8,7 @@ import pytest
 
 from tests.deployment.processes import GUNICORN, Running, accepts, get, ports
 from tests.proxy.gateway import Gateway, serve
-from tests.proxy.tls.secure import serve_tls
+from tests.proxy.tls_gateway import serve_tls
 from tests.waiting import until
 
 DJANGO = """

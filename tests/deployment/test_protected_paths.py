@@ -17,8 +17,8 @@ import pytest
 from tests.deployment.processes import GUNICORN, Running, accepts, ports
 from tests.deployment.protected import GATES, SECRET
 from tests.proxy.gateway import Gateway, serve
-from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Answer, Client
+from tests.proxy.integration.h2.raw import GET, Raw
 from tests.waiting import until
 
 SERVERS = {

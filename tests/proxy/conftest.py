@@ -1,12 +1,15 @@
-"""What tests of whole gateways share: gateways of their own, and an upstream that the test plays by hand."""
+"""What tests of whole gateways share: gateways of their own, upstreams, and one authority, whose keys take a while."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.proxy.authority import Authority
 from tests.proxy.gateway import Gateway, serve
-from tests.proxy.integration.scripted import Manual
+from tests.proxy.integration.scripted import Manual, ScriptedUpstream
+from tests.proxy.net.tls_client import HOST
 
 
 @pytest.fixture
@@ -27,8 +30,40 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture
 def manual() -> Iterator[Manual]:
-    """Closed with everything it accepted."""
+    """An upstream that the test plays by hand; closed with everything it accepted."""
     upstream = Manual()
     yield upstream
     for sock in upstream.kept:
         sock.close()
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[ScriptedUpstream]:
+    """An upstream whose responses tests write beforehand."""
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def issued(authority: Authority) -> tuple[Path, Path]:
+    """The files of a certificate for `HOST` and of its key."""
+    return authority.issue(HOST)
+
+
+@pytest.fixture(scope="session", params=[ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
+def contexts(
+    request: pytest.FixtureRequest, authority: Authority, issued: tuple[Path, Path]
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's context, for each version of the protocol."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*issued)
+    client = authority.trust()
+    client.maximum_version = request.param
+    client.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # which Debian's Python sets: an end without close_notify is one
+    return server, client

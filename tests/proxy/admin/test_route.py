@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from tests.proxy.admin.conftest import AdminGateway
-from tests.proxy.admin.test_control import RESPOND
+from tests.proxy.commands.test_control import RESPOND
 from tests.waiting import PATIENCE, until
 
 Start = Callable[..., AdminGateway]

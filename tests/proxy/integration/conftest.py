@@ -11,14 +11,6 @@ BODY_LIMIT = 1_000_000
 
 
 @pytest.fixture(scope="session")
-def scripted() -> Iterator[ScriptedUpstream]:
-    """The upstream behind `gateway`."""
-    upstream = ScriptedUpstream()
-    yield upstream
-    upstream.close()
-
-
-@pytest.fixture(scope="session")
 def gateway(scripted: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One worker, small bodies, short patience."""
     running = serve(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.proxy.gateway import Gateway
-from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Answer, Client
+from tests.proxy.integration.h2.raw import GET, Raw
 from tests.proxy.integration.scripted import read_request
 from tests.waiting import until
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.gateway import Gateway, serve
-from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.h2.raw import GET, Raw
 from tests.proxy.integration.scripted import ScriptedUpstream
 
 PASSED = (

@@ -8,8 +8,8 @@ import pytest
 
 from tests.ports import ports
 from tests.proxy.gateway import Gateway
-from tests.proxy.h2.raw import Raw
 from tests.proxy.integration.exchange import Answer, Client
+from tests.proxy.integration.h2.raw import Raw
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.waiting import until
 

@@ -14,8 +14,8 @@ import pytest
 from hyperframe.frame import DataFrame
 
 from tests.proxy.gateway import Gateway
-from tests.proxy.h2.raw import POST, Raw
 from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.h2.raw import POST, Raw
 from tests.proxy.integration.scripted import OK, Script, ScriptedUpstream, read_request
 from tests.waiting import until
 

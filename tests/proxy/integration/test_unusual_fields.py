@@ -6,8 +6,8 @@ from http.client import HTTPConnection
 import pytest
 
 from tests.proxy.gateway import Gateway
-from tests.proxy.h2.raw import GET, Raw
 from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.h2.raw import GET, Raw
 from tests.proxy.integration.scripted import Received, ScriptedUpstream
 
 FIELDS = {"x-amz-meta-my_key": "v", "x-amz-meta-do.t": "z", "x_real_ip": "192.0.2.1", "content_length": "7"}

@@ -11,7 +11,7 @@ from proxy.net.certificate_set import CertificateSet
 from proxy.net.certificates import self_signed
 from proxy.net.tls_contexts import TlsContexts
 from proxy.wire.client_hello import ClientHello, ClientHelloIncomplete, parse_client_hello
-from tests.proxy.tls.wire import hello, hello_of, record, recut, vector
+from tests.proxy.net.tls_client import hello, hello_of, record, recut, vector
 
 HELLO = hello_of("some.test", "h2", "http/1.1")
 

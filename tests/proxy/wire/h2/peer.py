@@ -7,7 +7,7 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 from proxy.wire.h2.frames import PREFACE
 from proxy.wire.h2.session import ServerSession
-from tests.proxy.h2.raw import GET, POST
+from tests.proxy.integration.h2.raw import GET, POST
 
 MAX_STREAMS = 20
 

@@ -38,7 +38,7 @@ from proxy.wire.h2.faults import ConnectionFault, ErrorCode
 from proxy.wire.h2.frames import PREFACE
 from proxy.wire.h2.session import CONNECTION_WINDOW, STREAM_WINDOW, ServerSession
 from proxy.wire.h2.streams import Stream
-from tests.proxy.h2.raw import GET, POST
+from tests.proxy.integration.h2.raw import GET, POST
 from tests.proxy.wire.h2.peer import Clock, Peer, sent
 
 MANY = 1000

@@ -19,7 +19,7 @@ from proxy.wire.h2 import frames
 from proxy.wire.h2.events import RequestReceived
 from proxy.wire.h2.faults import ConnectionFault, ErrorCode
 from proxy.wire.h2.session import ServerSession
-from tests.proxy.h2.raw import GET
+from tests.proxy.integration.h2.raw import GET
 from tests.proxy.wire.h2.peer import Clock, Peer, begun
 
 CALM = ErrorCode.ENHANCE_YOUR_CALM

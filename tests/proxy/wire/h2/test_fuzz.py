@@ -12,8 +12,8 @@ from proxy.wire.h2.faults import ConnectionFault, ErrorCode
 from proxy.wire.h2.frames import PREFACE
 from proxy.wire.h2.sending import StreamClosed
 from proxy.wire.h2.session import ServerSession
-from tests.proxy.h2.random_frames import some_frame
-from tests.proxy.h2.raw import GET, POST
+from tests.proxy.integration.h2.random_frames import some_frame
+from tests.proxy.integration.h2.raw import GET, POST
 from tests.proxy.wire.h2.peer import MAX_STREAMS, Clock, Peer, begun
 
 CONNECTIONS = 150

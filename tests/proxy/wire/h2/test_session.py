@@ -32,7 +32,7 @@ from proxy.wire.h2.frames import PREFACE
 from proxy.wire.h2.sending import StreamClosed
 from proxy.wire.h2.session import CONNECTION_WINDOW, STREAM_WINDOW, ServerSession
 from proxy.wire.h2.streams import CLOSED, HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE, OPEN, Stream
-from tests.proxy.h2.raw import GET, POST
+from tests.proxy.integration.h2.raw import GET, POST
 from tests.proxy.wire.h2.peer import MAX_STREAMS, Clock, Peer, begun, data, sent
 
 OK = ((b":status", b"200"),)

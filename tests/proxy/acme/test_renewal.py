@@ -1,0 +1,229 @@
+"""Certificates obtained and renewed from a real ACME server, and the timetable of renewals."""
+
+import contextlib
+import datetime
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import websocket
+
+from proxy.acme.renewal import challenge_kinds, due, pause
+from proxy.acme.state import Failures, State
+from proxy.net.certificate_set import KeyPair
+from proxy.net.certificates import DAY, self_signed, write_private
+from proxy.settings import Address, Settings
+from tests.proxy.acme.network import AcmeServer, Network, Obtaining
+from tests.proxy.authority import Authority
+from tests.proxy.gateway import ROOT
+from tests.waiting import until
+
+SITE, OTHER, NOWHERE = "site.test", "other.test", "nowhere.test"
+SOCKETS = 50
+real = [pytest.mark.component("machine"), pytest.mark.component("caddy")]
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    with contextlib.closing(Network(SITE, OTHER, elsewhere=NOWHERE)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(network: Network, tmp_path_factory: pytest.TempPathFactory) -> AcmeServer:
+    return AcmeServer(network, tmp_path_factory.mktemp("caddy"))
+
+
+@pytest.fixture
+def start(network: Network, server: AcmeServer, tmp_path: Path) -> Iterator[Callable[..., Obtaining]]:
+    """Start a gateway that obtains its certificates; ended with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *flags, **how: stack.enter_context(
+            contextlib.closing(Obtaining(network, server, tmp_path, *flags, **how))
+        )
+
+
+class TestWithAnAuthority:
+    pytestmark = real
+
+    def test_by_http(self, start: Callable[..., Obtaining], server: AcmeServer) -> None:
+        gateway = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", SITE, "--domain", OTHER)
+        assert not gateway.trusted(server.trust(), SITE)
+        for name in (SITE, OTHER):
+            until(lambda name=name: gateway.trusted(server.trust(), name), f"the certificate for {name}", 40)
+        until(lambda: len(gateway.obtained()) >= 2, "both are in the log")
+        assert sorted(gateway.obtained()) == [OTHER, SITE]  # once each, of two workers
+        assert "/.well-known/acme-challenge/" in gateway.log
+        assert gateway.files("pending/*") == []
+        for file in gateway.files("*"):
+            assert file.stat().st_mode & 0o077 == 0, file
+        assert "BEGIN" not in gateway.log
+
+        account = gateway.files("account.json")[0].read_bytes()
+        first = gateway.files(f"{SITE}.pem")[0].read_bytes()
+        gateway.close()
+        gateway.files(f"{SITE}.pem")[0].unlink()
+        again = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", SITE, "--domain", OTHER)
+        until(lambda: again.trusted(server.trust(), SITE), "another one", 40)
+        assert until(again.obtained, "the log says so") == [SITE]
+        assert again.files(f"{SITE}.pem")[0].read_bytes() != first
+        assert again.files("account.json")[0].read_bytes() == account
+
+    def test_in_a_tls_handshake(self, start: Callable[..., Obtaining], server: AcmeServer) -> None:
+        gateway = start("--respond", "hello", "--domain", SITE, workers=1)
+        until(lambda: gateway.trusted(server.trust(), SITE), "the certificate", 40)
+        assert "/.well-known/acme-challenge/" not in gateway.log
+        context = server.trust()
+        context.set_alpn_protocols(["acme-tls/1"])
+        with gateway.connect(context, SITE) as sock:  # nothing is pending any more
+            assert sock.selected_alpn_protocol() is None
+
+    def test_a_name_that_leads_elsewhere(self, start: Callable[..., Obtaining], server: AcmeServer) -> None:
+        gateway = start("--respond", "hello", "--bind-plain", "127.0.0.1:80", "--domain", NOWHERE, "--domain", SITE)
+        until(lambda: gateway.trusted(server.trust(), SITE), "the other name has one", 60)
+        until(lambda: f"no certificate for {NOWHERE}: " in gateway.log, "the failure is told")
+        assert "Traceback" not in gateway.log
+        assert "the name must resolve to this machine" in gateway.log
+        kept = json.loads(gateway.files(f"{NOWHERE}.failures")[0].read_bytes())
+        assert kept["count"] == 1
+        assert kept["until"] > time.time()
+        insecure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        insecure.check_hostname = False
+        insecure.verify_mode = ssl.CERT_NONE
+        gateway.connect(insecure, NOWHERE).close()
+
+    @pytest.mark.component("uvicorn")
+    def test_a_renewal_loses_no_websocket(
+        self, start: Callable[..., Obtaining], server: AcmeServer, authority: Authority, tmp_path: Path
+    ) -> None:
+        """What is there at first has a third of its life left; it is served until the new one is there."""
+        state = State(tmp_path / "state", server.directory)
+        state.make()
+        chain, key = authority.issue(
+            SITE, file="old", begins=-datetime.timedelta(days=30), ends=datetime.timedelta(days=3)
+        )
+        write_private(state.certificate(SITE), key.read_bytes() + chain.read_bytes())
+        application = tmp_path / "application.sock"
+        behind = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--uds", str(application), "tests.proxy.integration.applications:asgi"],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        try:
+            until(application.exists, "the application listens")
+            gateway = start("--upstream", f"unix:{application}", "--bind-plain", "127.0.0.1:80", "--domain", SITE)
+            stop = threading.Event()
+            statuses: list[bytes] = []
+
+            def ask() -> None:
+                while not stop.is_set():
+                    with gateway.connect(both, SITE) as sock:
+                        sock.sendall(b"GET / HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n")
+                        heard = b""
+                        while data := sock.recv(65536):
+                            heard += data
+                        statuses.append(heard[:15])
+
+            both = authority.trust()
+            both.load_verify_locations(str(server.ca))
+            tunnels = [
+                websocket.create_connection(f"wss://{SITE}/ws", timeout=20, socket=gateway.connect(both, SITE))
+                for _ in range(SOCKETS)
+            ]
+            asking = threading.Thread(target=ask)
+            asking.start()
+            until(lambda: gateway.trusted(server.trust(), SITE), "the new certificate", 40)
+            stop.set()
+            asking.join()
+            assert until(gateway.obtained, "the log says so") == [SITE]
+            assert set(statuses) == {b"HTTP/1.1 200 OK"}
+            for tunnel in tunnels:
+                tunnel.send("still here")
+                assert tunnel.recv() == "still here"
+                tunnel.shutdown()
+        finally:
+            behind.terminate()
+            behind.wait()
+
+
+def test_a_certificate_is_due_at_two_thirds_of_its_life() -> None:
+    assert due(None) == 0
+    for number in range(50):
+        pair = KeyPair(b"chain %d" % number, b"", ("a.test",), 1000, 1000 + 90 * DAY)
+        assert 58 * DAY < due(pair) - 1000 <= 60 * DAY
+        assert due(pair) == due(pair)
+    assert len({due(KeyPair(b"%d" % number, b"", (), 0, 1000)) for number in range(20)}) > 15
+
+
+def test_failures_make_it_wait_longer_and_longer() -> None:
+    waits = [pause(failures, lambda: 0.5) for failures in range(1, 12)]
+    assert waits[:5] == [120, 240, 480, 960, 1920]
+    assert max(waits) == 6 * 3600
+    assert pause(1, lambda: 0.0) < 120 < pause(1, lambda: 1.0)
+
+
+def test_the_challenge_changes_with_each_failure() -> None:
+    both = Settings(workers=1, bind_plain=(Address("0.0.0.0", 80),))
+    assert challenge_kinds(both, 0)[0] == "http-01"
+    assert challenge_kinds(both, 1)[0] == "tls-alpn-01"
+    assert challenge_kinds(Settings(workers=1), 0) == ("tls-alpn-01",)
+
+
+def test_state_gives_only_what_is_pending_and_keeps_it_private(tmp_path: Path) -> None:
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    token = "t" * 43
+    assert state.response(token) is None
+    with state.challenge(token, b"answer"):
+        assert state.response(token) == b"answer"
+        assert (state.pending / token).stat().st_mode & 0o777 == 0o600
+    assert state.response(token) is None
+    state.account.write_text("secret")
+    for wicked in ("../account.json", "..%2faccount.json", "/etc/passwd", "", "short", f"{token}\0", f"{token}.pem"):
+        assert state.response(wicked) is None
+    assert state.validation_context("../account") is None
+    assert state.validation_context(SITE) is None
+    pair = self_signed((SITE,))
+    with state.challenge(state.validation(SITE).name, pair.key + pair.chain):
+        assert state.validation_context(SITE) is not None
+    assert State(tmp_path, "https://other.test/directory").root != state.root
+
+
+def test_challenges_that_a_killed_process_left_are_forgotten(tmp_path: Path) -> None:
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    left, asked = "l" * 43, "a" * 43
+    for token in (left, asked):
+        (state.pending / token).write_bytes(b"answer")
+    (state.pending / "directory").mkdir()
+    for name in (left, "directory"):
+        os.utime(state.pending / name, (0, time.time() - 700))
+    state.forget_challenges(time.time() - 600)
+    assert state.response(left) is None
+    assert state.response(asked) == b"answer"
+
+
+def test_one_worker_of_all_has_the_lock(tmp_path: Path) -> None:
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    with state.lock() as first:
+        assert first
+        with state.lock() as second:
+            assert not second
+    with state.lock() as third:
+        assert third
+
+
+def test_failures_outlive_the_process(tmp_path: Path) -> None:
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    assert state.failures(SITE) == Failures()
+    state.note_failures(SITE, Failures(3, 12.5))
+    assert State(tmp_path, "https://ca.test/directory").failures(SITE) == Failures(3, 12.5)
+    state.note_failures(SITE, Failures())
+    assert not list(state.root.glob("*.failures"))
