@@ -3,12 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ago, list, number, percent, span, text } from "../../aragora/server/console/dom.js";
+import { ago, list, number, span, text } from "../../aragora/server/console/dom.js";
+import { percent } from "../../aragora/server/console/words.js";
 
 for (const [value, expected] of [["a", "a"], [null, ""], [undefined, ""], [3, "3"], [false, "false"]])
   test(`text of ${String(value)}`, () => assert.equal(text(value), expected));
 
-for (const [value, expected] of [[0.5, "50 %"], [2, "100 %"], [-1, "0 %"], [Number.NaN, "0 %"], [undefined, "0 %"]])
+for (const [value, expected] of [[0.5, "50%"], [2, "100%"], [-1, "0%"], [Number.NaN, "0%"], [undefined, "0%"]])
   test(`percent of ${value}`, () => assert.equal(percent(value), expected));
 
 for (const [value, expected] of [[0, "0 s"], [59.4, "59 s"], [61, "1 min 1 s"], [undefined, "0 s"]])

@@ -1,6 +1,7 @@
 // The three figures: confidence as a ring, votes as bars, convergence as a line.
 
-import { el, number, percent, svg } from "./dom.js";
+import { el, number, svg } from "./dom.js";
+import { n, percent, t } from "./words.js";
 
 const RING = 2 * Math.PI * 26;
 
@@ -22,8 +23,8 @@ export function bars(votes) {
     const count = vote.voters.length + vote.people;
     const bar = el("span", { class: `bar-fill ${vote.color}` });
     bar.style.width = `${(100 * count) / most}%`;
-    const voters = vote.voters.map((voter) => `${voter.name} ${percent(voter.confidence)}`);
-    if (vote.people) voters.push(`${vote.people} from people`);
+    const voters = vote.voters.map((voter) => t("{name} ({share} sure)", { name: voter.name, share: percent(voter.confidence) }));
+    if (vote.people) voters.push(n(vote.people, "{count} from people", "{count} from people"));
     return el(
       "div",
       { class: "vote-row" },
@@ -37,21 +38,21 @@ export function bars(votes) {
 
 const WIDTH = 320;
 const HEIGHT = 140;
-const LEFT = 30;
+const LEFT = 42;
 const BOTTOM = 20;
 
 export function line(points, threshold) {
   const x = (index) => LEFT + 12 + (points.length < 2 ? 0 : (index * (WIDTH - LEFT - 32)) / (points.length - 1));
   const y = (value) => 8 + (1 - Math.min(1, Math.max(0, number(value)))) * (HEIGHT - BOTTOM - 8);
   const path = points.map((point, index) => `${index ? "L" : "M"}${x(index)} ${y(point.similarity)}`).join(" ");
-  const label = points.map((point) => `round ${point.round}: ${percent(point.similarity)}`).join(", ");
+  const label = points.map((point) => t("round {round}: {share}", { round: point.round, share: percent(point.similarity) })).join(", ");
   const grid = [0, 0.5, 1].flatMap((value) => [
     svg("line", { x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value), class: "grid" }),
-    svg("text", { x: LEFT - 6, y: y(value) + 4, class: "tick end" }, String(value)),
+    svg("text", { x: LEFT - 6, y: y(value) + 4, class: "tick end" }, percent(value)),
   ]);
   return svg(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Similarity of the answers: ${label}` },
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("Similarity of the answers: {label}", { label }) },
     ...grid,
     svg("line", { x1: LEFT, x2: WIDTH, y1: y(threshold), y2: y(threshold), class: "threshold" }),
     svg("path", { d: path, class: "curve" }),

@@ -1,8 +1,11 @@
 // The page: addresses, the list of past debates, the form, and one debate at a time.
 
 import { Follower, json, request, token } from "./api.js";
-import { DebateView } from "./debate.js";
+import { DebateView, STATUS } from "./debate.js";
 import { $, ago, el, list, text } from "./dom.js";
+import { Watch, decision, toResult } from "./live.js";
+import { headline, title } from "./verdict.js";
+import { t, translate } from "./words.js";
 
 const PAGE = 20;
 const MOST_AGENTS = 10;
@@ -10,6 +13,7 @@ const FORMS = ["md", "html", "txt", "json", "csv"];
 
 let follower = null;
 let view = null;
+let watch = null;
 let cursor = null;
 let chosen = new Map();
 
@@ -21,7 +25,8 @@ function notice(words) {
 function linkState(state) {
   const words = { connecting: "connecting", live: "live", lost: "reconnecting", idle: "idle" };
   $("link-state").dataset.state = state;
-  $("link-state").lastElementChild.textContent = words[state];
+  $("link-state").lastElementChild.textContent = t(words[state]);
+  if (state === "live") notice("");
 }
 
 function failed(error) {
@@ -41,7 +46,7 @@ function pastItem(debate) {
     "a",
     { href: `#/d/${encodeURIComponent(text(debate.id))}` },
     el("span", { class: "past-title", dir: "auto" }, text(debate.title) || text(debate.task)),
-    el("span", { class: "hint" }, el("i", { class: "dot-status", "data-status": text(debate.status) }), `${text(debate.status)} · ${ago(debate.created_at)}`),
+    el("span", { class: "hint" }, el("i", { class: "dot-status", "data-status": text(debate.status) }), `${t(STATUS[debate.status] || text(debate.status))} · ${ago(debate.created_at)}`),
   );
   const item = el("li", { "data-id": text(debate.id) }, link);
   item.classList.toggle("here", view !== null && view.id === debate.id);
@@ -152,21 +157,25 @@ async function open(id) {
     if (route() !== id) return;
     view = new DebateView(record);
     $("debate").hidden = false;
-    document.title = `${text(record.title)} · Aragora`;
+    const name = `${text(record.title)} · Aragora`;
+    document.title = name;
     exportLinks(record.id);
     marked();
-    follow(record.id);
+    if (record.in_progress) watch = new Watch(view, name);
+    follow(record.id, record.in_progress);
   } catch (error) {
     if (error.status === 404) notice("There is no such debate; perhaps it was deleted.");
     else failed(error);
   }
 }
 
-function follow(id) {
+function follow(id, running) {
   follower = new Follower(id, {
     event(event) {
       view.apply(event);
-      if (event.type === "debate_end") finished(id);
+      told(event);
+      // What has ended before the page was opened is replayed: nothing about it is new.
+      if (event.type === "debate_end" && running) finished(id);
     },
     delta: (message) => view.delta(message),
     state: linkState,
@@ -177,6 +186,13 @@ function follow(id) {
       else notice(words);
     },
   });
+}
+
+function told(event) {
+  if (event.type === "consensus") watch?.decided(decision(title(event.data, view.mode), headline(event.data, view.mode)), "✓");
+  if (event.type !== "debate_end") return;
+  const status = text(event.data.status);
+  watch?.decided(t("The debate has ended: {status}", { status: t(STATUS[status] || status) }), status === "completed" ? "✓" : "✗");
 }
 
 async function finished(id) {
@@ -205,6 +221,19 @@ function exportLinks(id) {
   $("export-list").replaceChildren(...FORMS.map((form) => el("li", {}, el("button", { type: "button", onclick: download(form) }, names[form]))));
 }
 
+async function askAgain() {
+  $("again").disabled = true;
+  try {
+    const created = await json("POST", `/api/debates/${encodeURIComponent(view.id)}/ask-again`, {});
+    location.hash = `#/d/${created.debate_id}`;
+    loadPast();
+  } catch (error) {
+    failed(error);
+  } finally {
+    $("again").disabled = false;
+  }
+}
+
 async function cancel() {
   $("cancel").disabled = true;
   try {
@@ -228,7 +257,10 @@ function vote(event) {
   const choice = event.target.dataset.choice;
   if (!choice || !view) return;
   follower.send({ type: "user_vote", debate_id: view.id, choice });
-  for (const button of $("vote-buttons").children) button.disabled = true;
+  for (const button of $("vote-buttons").children) {
+    button.disabled = true;
+    button.setAttribute("aria-pressed", String(button === event.target));
+  }
 }
 
 function marked() {
@@ -245,6 +277,8 @@ function route() {
 function go() {
   follower?.stop();
   follower = null;
+  watch?.stop();
+  watch = null;
   view = null;
   linkState("idle");
   document.body.classList.remove("past-open");
@@ -275,6 +309,8 @@ $("past-more").addEventListener("click", () => loadPast(true));
 $("ask-form").addEventListener("submit", ask);
 $("rounds").addEventListener("input", () => ($("rounds-value").textContent = $("rounds").value));
 $("cancel").addEventListener("click", cancel);
+$("again").addEventListener("click", askAgain);
+$("decided").addEventListener("click", toResult);
 $("voice").addEventListener("submit", suggest);
 $("vote-buttons").addEventListener("click", vote);
 $("open-token").addEventListener("click", askForToken);
@@ -321,5 +357,6 @@ function begin() {
   go();
 }
 
+translate(document);
 theme(localStorage.getItem("aragora.theme"));
 begin();

@@ -1,5 +1,7 @@
 // Elements from data. Text only ever becomes text: nothing here reads markup.
 
+import { language, t } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
@@ -25,17 +27,16 @@ function filled(element, attributes, children) {
 export const text = (value) => (typeof value === "string" ? value : value === undefined || value === null ? "" : String(value));
 export const list = (value) => (Array.isArray(value) ? value : []);
 export const number = (value, otherwise = 0) => (Number.isFinite(value) ? value : otherwise);
-export const percent = (value) => `${Math.round(100 * Math.min(1, Math.max(0, number(value))))} %`;
 
 export function ago(moment) {
   const seconds = Math.max(0, (Date.now() - new Date(moment).getTime()) / 1000);
-  if (seconds < 60) return "just now";
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
-  return new Date(moment).toLocaleDateString();
+  if (seconds < 60) return t("just now");
+  if (seconds < 3600) return t("{count} min ago", { count: Math.floor(seconds / 60) });
+  if (seconds < 86400) return t("{count} h ago", { count: Math.floor(seconds / 3600) });
+  return new Date(moment).toLocaleDateString(language);
 }
 
 export function span(seconds) {
   const whole = Math.max(0, Math.round(number(seconds)));
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return whole < 60 ? t("{count} s", { count: whole }) : t("{minutes} min {seconds} s", { minutes: Math.floor(whole / 60), seconds: whole % 60 });
 }

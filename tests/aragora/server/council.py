@@ -3,6 +3,7 @@ Chinese, slowly, half, or not at all. It speaks the API of chat completions on a
 """
 
 import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,17 @@ ARABIC = (
     "**التوصية:** أبقِ على PostgreSQL كنظام أساسي، وأضِف جدول outbox.\n\n1. الفريق يعرف التشغيل.\n2. إعادة البناء مكلفة."
 )
 CHINESE = "**建議：**保留 PostgreSQL，並加入 outbox 資料表。\n\n1. 團隊已具備經驗。\n2. 重播成本高。"  # noqa: RUF001
-LONG = "\n\n".join(
-    f"## Part {part}\n\n" + f"The ledger keeps event {part} for the auditors. " * 12 for part in range(1, 13)
-)
+_TERMS = ("ledger", "replay", "audit", "snapshot", "cost", "latency", "team", "risk", "erasure", "schema", "tenant")
+
+
+def _long() -> str:
+    """Some thousand words that do not go round in circles."""
+    chosen = random.Random(4)
+    parts = (" ".join(chosen.choice(_TERMS) for _ in range(90)).capitalize() for _ in range(12))
+    return "\n\n".join(f"## Part {number}\n\n{words}." for number, words in enumerate(parts, 1))
+
+
+LONG = _long()
 ANSWERS = {"markdown": MARKDOWN, "arabic": ARABIC, "chinese": CHINESE, "long": LONG, "slow": MARKDOWN, "half": MARKDOWN}
 MODELS = (*ANSWERS, "stuck", "broken")
 PIECE = 24  # characters of an answer that are sent at once

@@ -113,3 +113,56 @@ def test_published_attacks_stay_text(page: Page) -> None:
         assert set(drawn["links"]) <= {"http:", "https:"}
     assert page.evaluate("document.querySelectorAll('main img, main iframe, main svg').length") == 0
     assert page.console == []
+
+
+def text(page: Page, selector: str) -> str:
+    """What stands there."""
+    return str(page.evaluate(f"document.querySelector('{selector}').innerText"))
+
+
+def test_the_verdict_says_whose_why_and_what_lacks(page: Page, served: Server) -> None:
+    debate = debated(served, "markdown", "arabic", "broken")
+    opened(page, debate)
+    verdict = debate["verdict"]
+    assert verdict["choice"] in text(page, "#result-whose")
+    assert f"{verdict['support']['votes']} of {verdict['support']['of']} vote" in text(page, "#result-whose")
+    assert "2 of 3 agents took part in full." in text(page, "#result-remarks")
+    assert "this model is out of order" in text(page, "#result-remarks")
+    assert page.evaluate("document.querySelectorAll('.voices li').length") == len(debate["agents"]) - 1
+    assert "names a figure" in text(page, ".voices")
+    assert "confidence" in page.evaluate("document.querySelector('#result-ring svg').getAttribute('aria-label')")
+    assert page.evaluate("!document.getElementById('again').hidden")
+    assert "this model is out of order" in text(page, ".agent-2 .failures")
+    assert page.console == []
+
+
+def test_a_failed_debate_says_why_and_asks_again(page: Page, served: Server) -> None:
+    debate = served.request(
+        "POST",
+        "/api/debates?wait=50",
+        json={"question": QUESTION, "agents": [{"type": "openai", "model": "broken"}] * 2},
+    ).json()
+    page.evaluate(f"location.hash = '#/d/{debate['id']}'")
+    page.wait("!document.getElementById('result').hidden")
+    assert text(page, "#result-title") == "No answer"
+    assert "this model is out of order" in text(page, "#result-whose")
+    page.evaluate("document.getElementById('again').click()")
+    page.wait(f"location.hash !== '#/d/{debate['id']}' && !document.getElementById('debate').hidden")
+
+
+def test_a_reader_elsewhere_learns_that_it_is_decided(page: Page, served: Server, models: council.Provider) -> None:
+    page.look(1280, 500)
+    models.released.clear()
+    agents = [{"type": "openai", "model": "stuck"}, {"type": "openai", "model": "long"}]
+    debate_id = served.ask(question=QUESTION, agents=agents, rounds=1)
+    page.evaluate(f"location.hash = '#/d/{debate_id}'")
+    page.wait("document.querySelectorAll('.agent-1 .said > *').length > 20")
+    assert page.evaluate("document.title").startswith("…")
+    page.wait("/\\d+ s/.test(document.querySelector('.agent-0 .clock').textContent)")
+    models.released.set()
+    page.wait("!document.getElementById('decided').hidden")
+    assert text(page, "#decided").startswith("Decided: ")
+    assert page.evaluate("document.title").startswith("✓")
+    assert page.evaluate("document.getElementById('announce').textContent").startswith("Decided: ")
+    page.evaluate("document.getElementById('decided').click()")
+    page.wait("document.getElementById('decided').hidden && document.activeElement.id === 'result'")
