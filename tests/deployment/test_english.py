@@ -30,6 +30,8 @@ GUIDES = (
 DOCUMENTS = [
     *(CHECKOUT / "docs" / "howto" / f"{name}.md" for name in GUIDES),
     *(CHECKOUT / "docs" / "reference" / name for name in ("proxy-cli.md", "proxy-settings.md")),
+    CHECKOUT / "README.md",
+    CHECKOUT / "docs" / "comparison.md",
     CHECKOUT / "docs" / "supported-http.md",
     CHECKOUT / "docs" / "threat-model.md",
 ]

@@ -47,10 +47,12 @@ def test_links_lead_to_headings_that_are_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_flags_of_the_gateway_exist(page: Path) -> None:
     known = {f"--{spelling.replace('_', '-')}" for row in table() for spelling in (row.name, *row.aliases)}
-    for line in page.read_text().replace("\\\n", " ").splitlines():
-        if "python -m proxy" in line:
-            flags = set(re.findall(r"--[a-z][a-z-]+", line.partition("python -m proxy")[2].partition("#")[0]))
-            command = line.partition("python -m proxy")[2].split()[:1]
+    text = re.sub(r"\b(?:python -m proxy|aragora-proxy)(?=\s)", "GATEWAY", page.read_text().replace("\\\n", " "))
+    for line in text.splitlines():
+        if "GATEWAY " in line:
+            arguments = re.split("[#`]", line.partition("GATEWAY ")[2])[0]
+            flags = set(re.findall(r"--[a-z][a-z0-9-]+", arguments))
+            command = arguments.split()[:1]
             if command and command[0] in COMMANDS:
                 known_here = {text for action in parser(command[0])._actions for text in action.option_strings}
             else:
