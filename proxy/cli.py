@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from proxy.commands import commands
+from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
 from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
@@ -72,7 +73,7 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         print(help_text(shutil.get_terminal_size().columns), end="")
         return 0
     if "--version" in arguments:
-        print(f"aragora-proxy {gateway.version()}")
+        print(f"aragora-proxy {gateway.version()} ({form()})")
         return 0
     if arguments[:1] == ["check"]:
         return _check(arguments[1:])

@@ -16,6 +16,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from proxy.form import form
+from setup import missing_compiler
 from tests.turns import turn
 
 # The same cases in every run: a red suite means a change, not a lucky draw. HYPOTHESIS_PROFILE=search looks for more.
@@ -68,6 +70,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "prometheus": ("apt-get install prometheus", programs("prometheus", "promtool")),
     "pgbouncer": ("apt-get install pgbouncer", programs("pgbouncer")),
     "openssl": ("apt-get install openssl", programs("openssl")),
+    "compiler": ("apt-get install gcc libc6-dev python3-dev", missing_compiler),
     "wrk": ("apt-get install wrk", programs("wrk")),
     "h2load": ("apt-get install nghttp2-client", programs("h2load")),
     "buildah": ("apt-get install buildah", programs("buildah")),
@@ -121,7 +124,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose component is absent, or fail it where components are required."""
+    """Skip what needs the pure form, and what lacks a component, unless components are required: then that fails."""
+    for marker in item.iter_markers("pure"):
+        if form() == "compiled":
+            pytest.skip(f"the gateway is compiled: {marker.args[0]}")
     for marker in item.iter_markers("component"):
         for name in marker.args:
             reason = absence(name)

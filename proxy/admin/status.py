@@ -14,6 +14,7 @@ from proxy import errors
 from proxy.admin.overrides import EVERY, Overrides
 from proxy.admin.routes import connections, routes
 from proxy.errors import Blame, Failure
+from proxy.form import form
 from proxy.net.certificate_set import Faults
 from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
 from proxy.observe.prometheus import certificate_expiries, failure_counts, peer_views
@@ -48,6 +49,7 @@ def status(
     in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
     return {
         "version": version,
+        "form": form(),
         "now": round(time.time(), 3),
         "uptime_seconds": round(time.time() - board.started, 1),
         "master": _master(),

@@ -38,7 +38,7 @@ class AccessLog:
         self._lost = lost
         self._watch = watch
         self._entries: list[Entry | EntryFields] = []
-        self._thread = ThreadPool(1)
+        self._pool = ThreadPool(1)
         self._turn = Semaphore()
         self._in_thread: tuple[AsyncResult, int] | None = None
         self._retired: list[Destination] = []
@@ -74,7 +74,7 @@ class AccessLog:
                 except BaseException:
                     self._entries[:0] = entries  # killed: the next round, or the close, writes them
                     raise
-                self._in_thread = self._thread.spawn(destination.write, text), len(entries)
+                self._in_thread = self._pool.spawn(destination.write, text), len(entries)
                 self._settle()
 
     def _settle(self) -> None:

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from proxy.form import form
 from proxy.observe.metrics import BUCKETS, Board, Gauge, PeerSnapshot, PeerState, PeerView, Slot, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -94,9 +95,9 @@ class _BoardCollector(Collector):
             _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started
         )
         build = GaugeMetricFamily(
-            _PREFIX + "build_info", "Always 1; the label is the running version", labels=["version"]
+            _PREFIX + "build_info", "Always 1; the labels are the running version and form", labels=["version", "form"]
         )
-        build.add_metric([self._version], 1)
+        build.add_metric([self._version, form()], 1)
         yield build
 
 

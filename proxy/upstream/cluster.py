@@ -34,7 +34,7 @@ class Peer:
         self.pool = pool
         self.name = pool.name
         self.full_weight = weight
-        self.weight: float = weight
+        self.weight = float(weight)
         self.limit = limit
         self.draining = draining
 

@@ -80,7 +80,8 @@ class ClosedDecoder:
 
     __slots__ = ("done",)
 
-    salvaged = rest = b""
+    salvaged = b""
+    rest = b""
 
     def __init__(self) -> None:
         self.done = False

@@ -40,17 +40,17 @@ class TrustedPeers:
 
     def __init__(self, networks: Iterable[Network] = (), *, unix: bool = False) -> None:
         self._networks = tuple(networks)
-        self._unix = unix
+        self._unix_peers = unix
         self._known: BoundedMemo[str, bool] = BoundedMemo(_MOST_PEERS)
 
     def __bool__(self) -> bool:
-        return bool(self._networks) or self._unix
+        return bool(self._networks) or self._unix_peers
 
     def trusts(self, address: str) -> bool:
         """Whether the peer with this IP address is trusted; remembered."""
         known = self._known.get(address)
         if known is None:
-            known = self._known.remember(address, within(address, self._networks) if address else self._unix)
+            known = self._known.remember(address, within(address, self._networks) if address else self._unix_peers)
         return known
 
 

@@ -121,7 +121,7 @@ def test_a_lock_that_does_not_fit_is_told(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
 def test_a_package_with_another_content_is_not_installed(tmp_path: Path) -> None:
     checkout, root = tmp_path / "checkout", tmp_path / "root"
-    names = ("aragora", "proxy", "conf", "scripts", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    names = ("aragora", "proxy", "conf", "scripts", "setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
     checkout.mkdir()
     root.mkdir()
     subprocess.run(["cp", "-r", *names, checkout], cwd=CHECKOUT, check=True, timeout=60)

@@ -6,6 +6,7 @@ import bcrypt
 import pytest
 
 from proxy.cli import help_text, main
+from proxy.form import form
 from proxy.process import gateway
 from proxy.settings import Settings, table
 
@@ -183,7 +184,7 @@ def test_help_and_version_name_everything(capsys: pytest.CaptureFixture[str]) ->
     assert main(["--version"]) == 0
     out = capsys.readouterr().out
     assert all((f"  {row.flag} " in out) == row.has_flag for row in table())
-    assert out.endswith(f"aragora-proxy {gateway.version()}\n")
+    assert out.endswith(f"aragora-proxy {gateway.version()} ({form()})\n")
 
 
 @pytest.mark.parametrize("columns", [20, 80, 300])

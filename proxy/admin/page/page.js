@@ -150,7 +150,7 @@ const average = (name) => {
 
 function head(reading) {
   const paused = reading.maintenance.all;
-  write($("facts"), `${reading.version} · up ${duration(reading.uptime_seconds)} · ${reading.bind.join(", ")}`);
+  write($("facts"), `${reading.version} · ${reading.form} · up ${duration(reading.uptime_seconds)} · ${reading.bind.join(", ")}`);
   const button = $("maintenance");
   button.disabled = false;
   write(button, paused ? "End maintenance" : "Maintenance");

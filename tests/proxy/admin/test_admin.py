@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from proxy.admin.admin import Admin
 from proxy.admin.overrides import OverrideRecord
 from proxy.admin.response import AdminRequest, AdminResponse
+from proxy.form import form
 from proxy.observe import log_formats
 from proxy.observe.log_formats import Entry
 from proxy.observe.metrics import Board, Gauge, PeerSnapshot, PeerState
@@ -328,7 +329,8 @@ def test_status_tells_who_serves_what() -> None:
     first.see_certificates({"example.com": int(time.time()) + 10 * 86400 + 60})
     desk.order("drain", peer=TWO, route="api")
     page = desk.status()
-    assert (page["version"], page["requests"], page["upstream"]) == ("1.2.3", 3, ["127.0.0.1:8080"])
+    assert (page["version"], page["form"]) == ("1.2.3", form())
+    assert (page["requests"], page["upstream"]) == (3, ["127.0.0.1:8080"])
     assert [worker["pid"] for worker in page["workers"]] == [os.getpid()] * 2
     assert page["statuses"] == {"2xx": 1, "5xx": 2}
     failures = {row["reason"]: (row["count"], row["side"], row["limit"]) for row in page["failures"]}

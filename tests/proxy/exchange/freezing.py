@@ -4,35 +4,33 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from proxy.form import form
 from proxy.wire import request, response
 from proxy.wire.h2 import request as request_head
 from proxy.wire.request import RequestFields
 from proxy.wire.response import ResponseHead
 
 
-class FrozenFields(RequestFields):
-    """Fields that their maker has returned: they may be shared, and are never changed."""
+def _frozen(made: type) -> type:
+    """The same class, whose objects raise if they are changed: once made, they may be shared."""
 
-    __slots__ = ()
+    def refuse(self: object, name: str, value: object) -> None:
+        raise AttributeError(f"{name} of {made.__name__} that are finished")
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{name} of fields that are finished")
-
-
-class FrozenHead(ResponseHead):
-    """The same of a response's head."""
-
-    __slots__ = ()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{name} of a head that is finished")
+    return type(f"Frozen{made.__name__}", (made,), {"__slots__": (), "__setattr__": refuse})
 
 
 class Freezing:
-    """Makes the makers of heads return them frozen, wherever they were imported to, until `take_away`."""
+    """Makes the makers of heads return them frozen, wherever they were imported to, until `take_away`.
+
+    Compiled classes cannot be changed so. Nothing is frozen then: the source is the same.
+    """
 
     def __init__(self) -> None:
         self._undone: list[tuple[object, str, object]] = []
+        if form() == "compiled":
+            return
+        self._fields, self._head = _frozen(RequestFields), _frozen(ResponseHead)
         for maker in (request.parse_request_fields, request_head.parse_request_head):
             self._replace(maker, self._fields_frozen(maker))
         for maker in (response.parse_response_head, response.local_head):
@@ -53,7 +51,7 @@ class Freezing:
         def frozen(*arguments: Any, **options: Any) -> Any:
             made = maker(*arguments, **options)
             fields = made if isinstance(made, RequestFields) else made.fields
-            object.__setattr__(fields, "__class__", FrozenFields)
+            object.__setattr__(fields, "__class__", self._fields)
             return made
 
         return frozen
@@ -61,7 +59,7 @@ class Freezing:
     def _head_frozen(self, maker: Callable[..., Any]) -> Callable[..., Any]:
         def frozen(*arguments: Any, **options: Any) -> Any:
             made = maker(*arguments, **options)
-            object.__setattr__(made, "__class__", FrozenHead)
+            object.__setattr__(made, "__class__", self._head)
             return made
 
         return frozen

@@ -8,6 +8,8 @@ from proxy.wire import request, response
 from proxy.wire.request_line import HeadLimits
 from tests.proxy.exchange.freezing import Freezing
 
+pytestmark = pytest.mark.pure("the harness freezes Python's classes")
+
 
 @pytest.fixture(autouse=True)
 def _freezing() -> Iterator[None]:

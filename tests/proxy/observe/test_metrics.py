@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.form import form
 from proxy.observe import metrics
 from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, PeerSnapshot, PeerState, Total
 from proxy.observe.prometheus import peer_views, render
@@ -104,7 +105,7 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
         ("requests_held", ()): 13,  # the former name
         ("upstream_connections", ("idle",)): 14,
         ("workers", ()): 1,
-        ("build_info", ("1.2.3",)): 1,
+        ("build_info", (form(), "1.2.3")): 1,
         ("worker_draining", ("0",)): 0,
     }
     assert {key: found[key] for key in expected} == expected
