@@ -21,9 +21,9 @@ import requests
 from tests.deployment.pages import Block, blocks, certify
 from tests.deployment.processes import CHECKOUT, Running, accepts, get
 from tests.ports import ports
+from tests.proxy.acme.pebble import NAME, pebble
+from tests.proxy.authority import Authority
 from tests.proxy.filters.origin import origin
-from tests.proxy.tls.authority import Authority
-from tests.proxy.tls.pebble import NAME, pebble
 from tests.waiting import until
 
 README = CHECKOUT / "README.md"
