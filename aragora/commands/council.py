@@ -113,7 +113,7 @@ def server(council: Council) -> MCPServer:
 
     @serving.tool(title="Ask the council")
     async def ask_council(
-        question: Annotated[str, Field(description="What is argued, 10 to 2000 characters.")],
+        question: Annotated[str, Field(description="What is argued, 5 to 2000 characters.")],
         ctx: Context,
         context: Annotated[
             str, Field(description=f"What the agents should know, up to {LONGEST_CONTEXT} characters.")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -25,7 +26,7 @@ from aragora.storage.notifications import NotificationKind
 
 # PostgreSQL stores no NUL, UTF-8 knows no lone surrogate: refused here, so that both databases behave the same.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_NAME = r"^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9._-])?$"
+_NAME_SIGNS = frozenset(" ._-")  # of an agent, besides letters, digits and the marks that belong to letters
 
 
 def is_storable(text: str) -> bool:
@@ -43,6 +44,14 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     if len(text) > limits.LONGEST_METADATA:
         raise ValueError(f"at most {limits.LONGEST_METADATA} characters of JSON")
     return metadata
+
+
+def _readable(name: str) -> str:
+    """An agent's name, in any script; nothing that could pass for a part of the page or of a prompt."""
+    letters = all(one.isalnum() or one in _NAME_SIGNS or unicodedata.category(one) in ("Mn", "Mc") for one in name)
+    if not 1 <= len(name) <= limits.LONGEST_NAME or not letters or not name[0].isalnum() or name[-1] == " ":
+        raise ValueError(f"1 to {limits.LONGEST_NAME} letters and digits of any script, with spaces and . _ - between")
+    return unicodedata.normalize("NFC", name)
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
@@ -85,7 +94,9 @@ class NewAgent(Request):
     """One participant: which kind of agent, and how it appears."""
 
     type: AgentType
-    name: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
+    name: Annotated[str, AfterValidator(_readable)] | None = Field(
+        default=None, description="letters and digits of any script, with spaces and `. _ -` between; at most 64"
+    )
     model: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_MODEL)] | None = None
     role: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_ROLE)] | None = Field(
         default=None, description="the standpoint that it argues from; `judge` and `chairman` are offices"

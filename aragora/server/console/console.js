@@ -1,6 +1,7 @@
 // The page: addresses, the list of past debates, the form, and one debate at a time.
 
 import { Follower, json, request, token } from "./api.js";
+import { Ask } from "./ask.js";
 import { DebateView, STATUS } from "./debate.js";
 import { $, ago, el, list, text } from "./dom.js";
 import { Watch, decision, toResult } from "./live.js";
@@ -8,14 +9,12 @@ import { headline, title } from "./verdict.js";
 import { t, translate } from "./words.js";
 
 const PAGE = 20;
-const MOST_AGENTS = 10;
 const FORMS = ["md", "html", "txt", "json", "csv"];
 
 let follower = null;
 let view = null;
 let watch = null;
 let cursor = null;
-let chosen = new Map();
 
 function notice(words) {
   $("notice").textContent = words || "";
@@ -75,77 +74,10 @@ async function loadPast(more = false) {
 
 // The form -----------------------------------------------------------------------------------------------------
 
-async function loadAgents() {
-  try {
-    const { agents } = await json("GET", "/api/agents");
-    const ready = list(agents).filter((agent) => agent.available && agent.name !== "demo");
-    chosen = new Map(ready.length ? (ready.length > 1 ? ready.slice(0, 3).map((agent) => [agent.name, 1]) : [[ready[0].name, 2]]) : [["demo", 3]]);
-    // Those that can be chosen come first: a phone shows the first few of the list only.
-    $("agent-list").replaceChildren(...[...list(agents)].sort((one, other) => other.available - one.available).map(agentRow));
-    countAgents();
-  } catch (error) {
-    failed(error);
-  }
-}
-
-function agentRow(agent) {
-  const name = text(agent.name);
-  const count = el("output", { class: "count" }, String(chosen.get(name) || 0));
-  const change = (step) => () => {
-    const total = [...chosen.values()].reduce((sum, value) => sum + value, 0);
-    const value = Math.max(0, (chosen.get(name) || 0) + step);
-    if (step > 0 && total >= MOST_AGENTS) return;
-    chosen.set(name, value);
-    count.textContent = String(value);
-    row.classList.toggle("picked", value > 0);
-    countAgents();
-  };
-  const row = el(
-    "li",
-    { class: agent.available ? "" : "missing" },
-    el("span", { class: "agent-name" }, el("strong", {}, text(agent.title) || name), el("span", { class: "hint" }, agent.available ? name : `needs ${text(agent.missing)}`)),
-    el("span", { class: "stepper" }, el("button", { type: "button", "aria-label": `One ${name} less`, disabled: !agent.available, onclick: change(-1) }, "−"), count, el("button", { type: "button", "aria-label": `One ${name} more`, disabled: !agent.available, onclick: change(1) }, "+")),
-  );
-  row.classList.toggle("picked", (chosen.get(name) || 0) > 0);
-  return row;
-}
-
-function countAgents() {
-  const total = [...chosen.values()].reduce((sum, value) => sum + value, 0);
-  $("agent-count").textContent = total < 2 ? `${total}, at least 2 are needed` : `${total} of at most ${MOST_AGENTS}`;
-  $("ask-button").disabled = total < 2;
-}
-
-async function ask(event) {
-  event.preventDefault();
-  const problem = $("question-problem");
-  problem.hidden = true;
-  notice("");
-  const wanted = {
-    question: $("question").value,
-    agents: [...chosen].flatMap(([name, count]) => Array(count).fill(name)),
-    rounds: Number($("rounds").value),
-    consensus: $("consensus").value,
-    early_stop: $("early-stop").checked,
-    context: $("context").value,
-  };
-  $("ask-button").disabled = true;
-  try {
-    const created = await json("POST", "/api/debates", wanted);
-    $("question").value = "";
-    location.hash = `#/d/${created.debate_id}`;
-    loadPast();
-  } catch (error) {
-    if (error.status === 400) {
-      problem.textContent = error.message;
-      problem.hidden = false;
-    } else {
-      failed(error);
-    }
-  } finally {
-    countAgents();
-  }
-}
+const form = new Ask((id) => {
+  location.hash = `#/d/${id}`;
+  loadPast();
+}, failed);
 
 // One debate ---------------------------------------------------------------------------------------------------
 
@@ -306,8 +238,6 @@ $("search").addEventListener("input", () => {
   searching = setTimeout(loadPast, 200);
 });
 $("past-more").addEventListener("click", () => loadPast(true));
-$("ask-form").addEventListener("submit", ask);
-$("rounds").addEventListener("input", () => ($("rounds-value").textContent = $("rounds").value));
 $("cancel").addEventListener("click", cancel);
 $("again").addEventListener("click", askAgain);
 $("decided").addEventListener("click", toResult);
@@ -352,7 +282,7 @@ document.addEventListener("visibilitychange", () => {
 
 function begin() {
   notice("");
-  loadAgents();
+  form.load();
   loadPast();
   go();
 }

@@ -119,7 +119,7 @@ def test_list_export_and_cancel(server: dict[str, str], tmp_path: Path) -> None:
 
 def test_what_the_server_refuses_is_said_in_one_line(server: dict[str, str]) -> None:
     for arguments, words in (
-        (("ask", "short"), "400 validation_error: question: at least 10 characters"),
+        (("ask", "why?"), "400 validation_error: question: at least 5 characters"),
         (("ask", QUESTION, "--agents", "demo,nobody"), "no agent 'nobody'"),
         (("watch", "adhoc_unknown"), "404 not_found"),
         (("export", "../../etc/passwd"), "404"),

@@ -80,7 +80,7 @@ def test_a_council_is_asked_and_its_debate_read(server: Server) -> None:
 def test_what_the_service_refuses_is_told_in_its_words(server: Server) -> None:
     async def talk(client: Client) -> None:
         for tool, given, said in (
-            ("ask_council", {"question": "Short?"}, "question: at least 10 characters"),
+            ("ask_council", {"question": "Why?"}, "question: at least 5 characters"),
             ("ask_council", {"question": QUESTION, "agents": ["nobody", "demo"]}, "nobody"),
             ("read_debate", {"debate_id": "adhoc_none"}, "404 not_found"),
         ):

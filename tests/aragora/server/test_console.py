@@ -140,9 +140,9 @@ def test_past_debates_are_searched_with_the_keyboard(page: Page, served: Server)
 
 def test_a_wrong_question_is_explained_in_place(page: Page) -> None:
     page.evaluate("document.getElementById('question').focus()")
-    page.type("short")
+    page.type("why?")
     page.press("Enter", 13, CONTROL)
-    page.wait("document.getElementById('question-problem').textContent.includes('10')")
+    page.wait("document.getElementById('question-problem').textContent.includes('5')")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -150,7 +150,6 @@ def test_nothing_is_wider_than_a_phone(page: Page, served: Server, dark: bool, t
     page.look(320, 740, dark=dark)
     page.wait("document.querySelectorAll('#agent-list li').length > 0")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    assert not page.evaluate("document.querySelector('#agent-list li').classList.contains('missing')")
     page.screenshot(tmp_path / "ask.png")
     page.evaluate(f"location.hash = '#/d/{served.debate['id']}'")
     page.wait("document.querySelectorAll('.agent .said').length > 0")
