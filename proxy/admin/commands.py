@@ -13,7 +13,7 @@ from proxy.admin.overrides import EVERY, OverrideRecord, Overrides, OverridesBus
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.observe.metrics import Board, Gauge
-from proxy.settings import Settings, leads_here
+from proxy.settings import Settings, is_own_address
 from proxy.settings.values import kinds
 
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
@@ -117,7 +117,7 @@ class Commands:
         except ValueError as problem:
             raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
         for peer in peers:
-            if leads_here(peer.address, self._settings()):
+            if is_own_address(peer.address, self._settings()):
                 raise _Refused(409, f"{peer.address} is the gateway's own address; use the application's")
         by = tuple(map(str, peers))
         if "peer" in given:
@@ -146,7 +146,7 @@ class Commands:
         return {**done, "routes": [view.name for view in views], "left": sorted(left)}
 
     def _reload(self, _given: dict[str, Any]) -> dict[str, Any]:
-        asked = self._book.change(Overrides.ask_reload).reloads_asked
+        asked = self._book.change(Overrides.request_reload).reload_requests
         deadline = monotonic() + RELOAD
         while self._book.get().reloads_done < asked:
             if monotonic() > deadline:

@@ -61,7 +61,7 @@ class Overrides:
     maintained: frozenset[str] = frozenset()
     """Routes in maintenance, or EVERY."""
     switches: tuple[Switch, ...] = ()
-    reloads_asked: int = 0
+    reload_requests: int = 0
     reloads_done: int = 0
     mistakes: tuple[str, ...] = ()
     """Why the last reload was refused; empty if it was not."""
@@ -127,13 +127,13 @@ class Overrides:
             )
         )
 
-    def ask_reload(self) -> "Overrides":
-        return replace(self, reloads_asked=self.reloads_asked + 1)
+    def request_reload(self) -> "Overrides":
+        return replace(self, reload_requests=self.reload_requests + 1)
 
     def reloaded(self, mistakes: Iterable[str] = ()) -> "Overrides":
         """The master has read the settings again, or rejected them because of these mistakes."""
         shortened = tuple(mistake[:_LONGEST_MISTAKE] for mistake in tuple(mistakes)[:MOST_MISTAKES])
-        done = replace(self, reloads_done=self.reloads_asked, mistakes=shortened)
+        done = replace(self, reloads_done=self.reload_requests, mistakes=shortened)
         return done if done.mistakes else replace(done, version=self.version + 1)
 
     def _next(self, after: "Overrides") -> "Overrides":
@@ -143,7 +143,7 @@ class Overrides:
 
     def lasting(self) -> "Overrides":
         """What a successor starts with: all but the results of reloads."""
-        return replace(self, reloads_asked=0, reloads_done=0, mistakes=())
+        return replace(self, reload_requests=0, reloads_done=0, mistakes=())
 
     def encoded(self) -> str:
         return json.dumps(
@@ -152,7 +152,7 @@ class Overrides:
                 "drained": sorted(self.drained),
                 "maintained": sorted(self.maintained),
                 "switches": [[switch.route, switch.replaced, switch.by] for switch in self.switches],
-                "reloads_asked": self.reloads_asked,
+                "reload_requests": self.reload_requests,
                 "reloads_done": self.reloads_done,
                 "mistakes": self.mistakes,
             },
@@ -172,7 +172,7 @@ class Overrides:
                     Switch(str(route), tuple(map(str, replaced)), tuple(map(str, by)))
                     for route, replaced, by in raw["switches"]
                 ),
-                _count(raw["reloads_asked"]),
+                _count(raw["reload_requests"]),
                 _count(raw["reloads_done"]),
                 tuple(map(str, raw["mistakes"])),
             )

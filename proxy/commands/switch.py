@@ -15,11 +15,17 @@ from proxy.settings.values import Peer
 
 _PROBE = 5.0  # seconds one probe may take
 _PAUSE = 0.2
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def switch(
-    admin: Admin, what: str, upstreams: Sequence[str], ready: str | None, timeout: float, drain_timeout: float, say: Say
+    admin: Admin,
+    what: str,
+    upstreams: Sequence[str],
+    ready: str | None,
+    timeout: float,
+    drain_timeout: float,
+    say: Report,
 ) -> tuple[int, dict[str, Any]]:
     """Switch. Returns the exit code and the gateway's response. Raises CommandError when nothing changed.
 

@@ -1,7 +1,7 @@
 """Counting the connections of each client, over all workers."""
 
 from proxy.limits import WorkerLimits
-from proxy.limits.concurrency import Kept
+from proxy.limits.concurrency import Counted
 
 _REFUSED = -1
 _MOST_REFUSED = 64
@@ -21,7 +21,7 @@ class ConnectionLimit:
     def acquire(self, descriptor: int, client: str, most: int) -> bool:
         """Count a connection. False if it is to be closed at once: its client and others have far too many."""
         key = self._keys.of_client(client)
-        if self._concurrency.acquire(key, Kept.CONNECTIONS, most):
+        if self._concurrency.acquire(key, Counted.CONNECTIONS, most):
             self._known[descriptor] = key
             return True
         if self.refusing >= _MOST_REFUSED:
@@ -40,4 +40,4 @@ class ConnectionLimit:
         if key == _REFUSED:
             self.refusing -= 1
         elif key:
-            self._concurrency.release(key, Kept.CONNECTIONS)
+            self._concurrency.release(key, Counted.CONNECTIONS)

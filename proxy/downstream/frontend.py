@@ -26,7 +26,7 @@ _FULL: Final = 0.05
 log = logging.getLogger("gunicorn.error.proxy")
 
 
-class Held(Protocol):
+class ClientConnection(Protocol):
     """A client's connection, whatever it speaks."""
 
     deadline: float
@@ -100,7 +100,7 @@ class Frontend:
         self.clock = Clock()
         self.connection_limit = ConnectionLimit(context.limits)
         self.draining = False
-        self.connections: set[Held] = set()
+        self.connections: set[ClientConnection] = set()
         context.deadlines.include(self.connections)
         self.multiplexed: set[Multiplexed] = set()
         self.close_delimited: set[CloseDelimited] = set()

@@ -1,13 +1,12 @@
-"""Plain HTTP beside TLS: redirects to https, and answers to an ACME authority's challenges (RFC 8555 section 8.3).
+"""Plain HTTP beside TLS: redirects to https, and responses to an ACME authority's challenges (RFC 8555 section 8.3).
 
-Both come before a route's own gate. What they let pass is served as it is over TLS:
+Both come before a route's own filters. What they let pass is served as it is over TLS:
 
 - with `https_redirect` off everything;
-- what a trusted proxy in front took over TLS itself (X-Forwarded-Proto: https), since a redirect would come back the
-  same way for ever;
-- questions of authorities that somebody behind the gateway has asked for certificates.
+- what a trusted proxy in front received over TLS (X-Forwarded-Proto: https), since a redirect would loop;
+- challenges of authorities that a server behind the gateway has asked for certificates.
 
-Where clients must show certificates only the first does: nobody shows one here.
+Where client certificates are required only the first passes: no client can present one here.
 """
 
 import re
@@ -46,16 +45,16 @@ def plain_tables(tables: Tables, https_port: int) -> Tables:
         steps.append(ToHttps(https_port, settings))
     if not steps:
         return tables
-    behind = {route: _behind(steps, route) for route in tables.routes}
-    matches = [replace(match, route=behind[match.route]) for match in tables.matches]
-    return Tables(settings, tables.head_limits, [*matches, Match(b"", b"/", False, _nowhere(steps, settings))])
+    after = {route: _after(steps, route) for route in tables.routes}
+    matches = [replace(match, route=after[match.route]) for match in tables.matches]
+    return Tables(settings, tables.head_limits, [*matches, Match(b"", b"/", False, _unrouted(steps, settings))])
 
 
-def _behind(steps: Sequence[Filter], route: Route) -> Route:
-    return replace(route, filters=FilterChain(steps) if route.filters is None else route.filters.behind(steps))
+def _after(steps: Sequence[Filter], route: Route) -> Route:
+    return replace(route, filters=FilterChain(steps) if route.filters is None else route.filters.after(steps))
 
 
-def _nowhere(steps: Sequence[Filter], settings: Settings) -> Route:
+def _unrouted(steps: Sequence[Filter], settings: Settings) -> Route:
     limits = RelayLimits.of(settings)
     return Route(
         "plain", settings, limits, Cluster([], balance.policy(settings.balance)), FilterChain([*steps, NoRoute()])
@@ -63,7 +62,7 @@ def _nowhere(steps: Sequence[Filter], settings: Settings) -> Route:
 
 
 class ToHttps(NonBlocking):
-    """Sends everybody to the same address with TLS.
+    """Redirects each request to the same address over TLS.
 
     A client that came by the default port (its Host names none, or 80) finds TLS at the default port too, whatever the
     listeners' own numbers are: a container or a firewall may have mapped them.

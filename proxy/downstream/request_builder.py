@@ -74,7 +74,7 @@ class RequestBuilder:
     def _origin(
         self, tables: Tables, route: Route | None, arrival: Arrival, host: bytes | None, fields: RequestFields
     ) -> tuple[Origin, TraceContext | None]:
-        """Who makes the request and what it is traced by, as far as its fields are trusted.
+        """The request id, client and trace context, as far as its fields are trusted.
 
         There is no trace context unless the request brought one, or traces begin here.
         """

@@ -46,7 +46,7 @@ class Handshakes:
     def _read(self, connection: AcceptedConnection) -> None:
         tls = connection.tls
         if tls is not None:
-            _go_on(connection, tls)
+            _advance(connection, tls)
         elif connection.receive_more():
             if connection.received[0] == _HANDSHAKE:
                 self._begin_tls(connection)
@@ -63,7 +63,7 @@ class Handshakes:
             context = _validating(hello, self._validation) or context
         connection.sock = connection.tls = tls = TlsSocket(connection.plain, context, connection.received)
         connection.received = b""
-        _go_on(connection, tls)
+        _advance(connection, tls)
 
 
 def _validating(hello: ClientHello | None, validation: Validation) -> ssl.SSLContext | None:
@@ -72,7 +72,7 @@ def _validating(hello: ClientHello | None, validation: Validation) -> ssl.SSLCon
     return validation(hello.name)
 
 
-def _go_on(connection: AcceptedConnection, tls: TlsSocket) -> None:
+def _advance(connection: AcceptedConnection, tls: TlsSocket) -> None:
     try:
         done = tls.shake_hands()
     except OSError:

@@ -27,7 +27,7 @@ class FilterChain:
         self._filters = tuple(filters)
         self.nonblocking = all(isinstance(one, NonBlocking) for one in filters)
 
-    def behind(self, filters: Sequence[Filter]) -> "FilterChain":
+    def after(self, filters: Sequence[Filter]) -> "FilterChain":
         """This chain with other filters before its own."""
         return FilterChain([*filters, *self._filters])
 

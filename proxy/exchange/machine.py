@@ -112,7 +112,7 @@ class Exchange:
         try:
             # It waits here in these two states alone.
             wait = self._admit() if self.state is ADMIT else self._await_response()
-        except Exception as error:  # noqa: BLE001 - nobody else would see it in the loop
+        except Exception as error:  # noqa: BLE001 - in a callback of the loop it would be lost
             wait = self._recover(error)
         if self._context.logs_states:
             log.debug("%s", self)
@@ -221,11 +221,11 @@ class Exchange:
         if self._blocking:
             upstream.acquire(route)
             return self._send()
-        self.state = state = upstream.send_at_once(route, self)
+        self.state = state = upstream.send_inline(route, self)
         return AWAIT_RESPONSE if state is AWAIT else NEED_STACK
 
     def _send(self) -> Wait:
-        """Send the request, or what `send_at_once` left of it."""
+        """Send the request, or what `send_inline` left of it."""
         self.state = SEND
         assert self._route is not None
         self.upstream.send(self._route.settings)
@@ -350,7 +350,7 @@ class Exchange:
     # The end.
 
     def _fail(self, error: ExchangeError) -> Wait:
-        """Tell the client what can still be told, and note who ended it in which phase."""
+        """Send the client what can still be sent, and note which side ended it in which phase."""
         failure = error.failure
         client = self.client
         downstream = client.downstream

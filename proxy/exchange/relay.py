@@ -246,7 +246,7 @@ class Relay:
             spool.append(data)
         except OSError:
             self._spools = False
-            return memoryview(bytes(data))  # it may stand in the process' buffer
+            return memoryview(bytes(data))  # it may lie in the process' buffer
         return None
 
     def _sent(self, count: int) -> int:

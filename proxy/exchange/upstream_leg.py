@@ -103,7 +103,7 @@ class UpstreamLeg:
 
     # Without waiting.
 
-    def send_at_once(self, route: Route, exchange: Awaiting) -> State:
+    def send_inline(self, route: Route, exchange: Awaiting) -> State:
         """Lease an idle connection, send the request and await the response, as far as nothing has to wait.
 
         The state that was reached: still LEASE, SEND if a part of the request is left, or AWAIT. A request that needs a
@@ -134,7 +134,7 @@ class UpstreamLeg:
         self._pool = pool
         self.peer = pool.name
         try:
-            unsent = lease.send_at_once(outgoing.message(body))
+            unsent = lease.send_inline(outgoing.message(body))
         except OSError:
             lease.close()
             self.lease = None
@@ -159,7 +159,7 @@ class UpstreamLeg:
             lease.preamble = header(version, endpoints_of(request.client, *self._downstream.names()))
 
     def send(self, settings: Settings) -> None:
-        """Send the request, or what `send_at_once` left of it. Raises `Stale`, `ExchangeError` or `ClientGone`."""
+        """Send the request, or what `send_inline` left of it. Raises `Stale`, `ExchangeError` or `ClientGone`."""
         lease, outgoing = self.lease, self._outgoing
         assert lease is not None
         assert outgoing is not None

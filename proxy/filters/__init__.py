@@ -1,1 +1,1 @@
-"""Filters between a request's head and the application: who may pass, and what the gateway responds to itself."""
+"""Filters between a request's head and the application: access, limits, and what the gateway responds to itself."""

@@ -32,7 +32,7 @@ def build_filters(
     """The filters in their order, or None if there are none.
 
     `name` and `prefix` are the name of the route and its path, `mount` the path that is redirected to if its slash is
-    missing; `auth_pool` leads to the service that decides who may pass.
+    missing; `auth_pool` leads to the service that authorizes requests.
     """
     filters: list[Filter] = []
     if maintenance:

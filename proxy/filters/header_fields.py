@@ -93,7 +93,7 @@ def _pieces(value: str) -> list[bytes]:
 
 
 def _user(request: Request) -> bytes | None:
-    """The user whom a filter has authenticated: no client can set this field."""
+    """The user that a filter has authenticated: no client can set this field."""
     return field_value(request.block.split(CRLF), b"x-forwarded-user") or None
 
 

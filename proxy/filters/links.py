@@ -2,8 +2,8 @@
 
 A link's target is read from the link's own descriptor and walked name by name like any other path, with the directories
 on the way held open: `..` goes back to the one through which the walk came, so nothing that is renamed or linked
-meanwhile leads it out. Whose links count is whose directory it is (or the superuser's): others who may write somewhere
-beneath it cannot make what lies elsewhere appear there.
+meanwhile leads it out. Only links of the directory's owner (or the superuser) are followed: other users that may write
+somewhere beneath it cannot make what lies elsewhere appear there.
 """
 
 import errno

@@ -8,7 +8,7 @@ from proxy.exchange.filter_chain import NonBlocking
 from proxy.exchange.request import Request
 from proxy.limits import WorkerLimits
 from proxy.limits.buckets import Bucket
-from proxy.limits.concurrency import Kept
+from proxy.limits.concurrency import Counted
 from proxy.settings.values.web import Key, Rate
 from proxy.wire.fields import field_value
 from proxy.wire.forwarding import TrustedPeers
@@ -95,6 +95,6 @@ class WebSocketLimit(NonBlocking):
         if not request.fields.websocket or self._trusted.trusts(request.client):
             return
         key = self._keys.of_client(request.client)
-        if not self._concurrency.acquire(key, Kept.WEBSOCKETS, self._most):
+        if not self._concurrency.acquire(key, Counted.WEBSOCKETS, self._most):
             raise ExchangeError(errors.WEBSOCKETS)
-        request.release = lambda: self._concurrency.release(key, Kept.WEBSOCKETS)
+        request.release = lambda: self._concurrency.release(key, Counted.WEBSOCKETS)

@@ -12,7 +12,7 @@ from proxy.limits.lock import Lock
 WAYS = 16
 
 
-class Kept(IntEnum):
+class Counted(IntEnum):
     """What is counted."""
 
     CONNECTIONS = 0
@@ -33,14 +33,14 @@ class Concurrency:
         self._numbers = memory[:start]
         self._keys = memory[start : start + places]
         self._owners = memory[start + places : start + 2 * places]
-        self._counts = [memory[start + (2 + kind) * places : start + (3 + kind) * places] for kind in Kept]
+        self._counts = [memory[start + (2 + kind) * places : start + (3 + kind) * places] for kind in Counted]
         self._sets = places // WAYS
         self._lock = lock
         self._slot = slot
 
     @staticmethod
     def words(count: int, slots: int) -> int:
-        return slots + (2 + len(Kept)) * _places(count)
+        return slots + (2 + len(Counted)) * _places(count)
 
     def begin(self, slot: int) -> None:
         """In the master, before the fork: a worker takes this slot."""
@@ -53,7 +53,7 @@ class Concurrency:
         self._alive[slot] = 0
         self._numbers[:] = memoryview(self._alive)
 
-    def acquire(self, key: int, kind: Kept, most: int) -> bool:
+    def acquire(self, key: int, kind: Counted, most: int) -> bool:
         """Count one more for the client unless it already has `most` in all workers together.
 
         Each success must be paired with `release`. Without the lock, or if all places for the key are taken by
@@ -73,7 +73,7 @@ class Concurrency:
         finally:
             self._lock.give_back()
 
-    def release(self, key: int, kind: Kept) -> None:
+    def release(self, key: int, kind: Counted) -> None:
         """Undo one `acquire`."""
         # Only this worker writes to the row, so doing without the lock is harmless.
         taken = self._lock.take(self._slot)
@@ -85,7 +85,7 @@ class Concurrency:
             if taken:
                 self._lock.give_back()
 
-    def count(self, key: int, kind: Kept) -> int:
+    def count(self, key: int, kind: Counted) -> int:
         """The client's current count over all workers."""
         return self._total(key, kind)
 
@@ -93,7 +93,7 @@ class Concurrency:
         # Offset by slot: a client connected to every worker does not fill the places it shares with others.
         return (key + slot * 0x9E3779B1) % self._sets * WAYS
 
-    def _total(self, key: int, kind: Kept) -> int:
+    def _total(self, key: int, kind: Counted) -> int:
         total = 0
         for slot, number in enumerate(self._numbers.tolist()):
             if number:

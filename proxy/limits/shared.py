@@ -15,7 +15,7 @@ class WorkerLimits:
     def __init__(self, limits: "Limits", slot: int) -> None:
         self._secret = limits.secret
         self.buckets = Buckets(limits.bucket_memory, limits.count, limits.lock, slot)
-        self.concurrency = Concurrency(limits.presence_memory, limits.count, limits.slots, limits.lock, slot)
+        self.concurrency = Concurrency(limits.concurrency_memory, limits.count, limits.slots, limits.lock, slot)
 
     def keys(self, family: str) -> Keys:
         """The keys of one limit: the same client has unrelated keys in different families."""
@@ -36,8 +36,8 @@ class Limits:
         words = memoryview(mmap.mmap(-1, 8 * (concurrency + Concurrency.words(count, slots)))).cast("q")
         self.lock = Lock(words[:1])
         self.bucket_memory = words[1:concurrency]
-        self.presence_memory = words[concurrency:]
-        self._concurrency = Concurrency(self.presence_memory, count, slots, self.lock, 0)
+        self.concurrency_memory = words[concurrency:]
+        self._concurrency = Concurrency(self.concurrency_memory, count, slots, self.lock, 0)
 
     def worker(self, slot: int) -> WorkerLimits:
         """For the worker that was given this slot; called in its process."""

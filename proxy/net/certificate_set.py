@@ -70,8 +70,8 @@ def wildcard(name: str) -> str:
 def choices(pairs: Sequence[KeyPair], now: float) -> dict[str, Choice]:
     """What each name is served with, wildcards under their own name, and "" for every other.
 
-    A certificate that is valid goes before one that is not, one for the name itself before a wildcard's, and whatever
-    somebody vouches for before what the gateway made itself. Of several as good as each other there is one for each
+    A certificate that is valid goes before one that is not, one for the name itself before a wildcard's, and one
+    from an authority before a self-signed one. Of several as good as each other there is one for each
     algorithm, the first.
     """
     holders: dict[str, list[KeyPair]] = {}

@@ -34,7 +34,7 @@ _ALGORITHMS = {
 
 
 class CertificateError(ValueError):
-    """A file that cannot serve; the text names it, what is wrong and the mend."""
+    """A file that cannot serve; the text names it, what is wrong and the fix."""
 
 
 def read_pair(cert: Path, key: Path) -> KeyPair:
@@ -46,7 +46,7 @@ def read_pair(cert: Path, key: Path) -> KeyPair:
     mode = key.stat().st_mode
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise CertificateError(
-            f"{key}: everybody on this machine can read or change this key; chmod 600 {key}, or 640 with the group of "
+            f"{key}: all users of this machine can read or change this key; chmod 600 {key}, or 640 with the group of "
             "the gateway's account; of a mounted secret set the mode 0440 (defaultMode and fsGroup in Kubernetes)"
         )
     owners = [index for index, one in enumerate(certificates) if _belong(private, one)]
@@ -82,14 +82,14 @@ def read_joined(path: Path) -> KeyPair:
 
 
 def read_authorities(path: Path) -> str:
-    """Certificates of authorities, as PEM text without what else stands in the file. Raises `CertificateError`."""
+    """Certificates of authorities, as PEM text without what else is in the file. Raises `CertificateError`."""
     return _pem(_certificates(_read(path), path)).decode("ascii")
 
 
 def _belong(private: CertificateIssuerPrivateKeyTypes, certificate: x509.Certificate) -> bool:
     try:
         return certificate.public_key() == private.public_key()
-    except (ValueError, UnsupportedAlgorithm):  # a key on a curve, or of an algorithm, that nobody here can use
+    except (ValueError, UnsupportedAlgorithm):  # a key on a curve, or of an algorithm, that is not supported here
         return False
 
 
@@ -98,7 +98,7 @@ def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
 
 
 def _key_alone(secret: bytes) -> bytes:
-    """A key without what stands beside it in its file, be it its certificate once more."""
+    """A key without what else is in its file, such as its certificate."""
     found = _KEY.search(secret)
     return found[0] + b"\n" if found else secret
 
@@ -122,7 +122,7 @@ def _private_key(secret: bytes, path: Path) -> CertificateIssuerPrivateKeyTypes:
         private = serialization.load_pem_private_key(secret, None)
     except TypeError:
         raise CertificateError(
-            f"{path}: the key is encrypted, and nobody is there to type its password; "
+            f"{path}: the key is encrypted, and its password cannot be asked for; "
             f"openssl pkey -in {path} -out a file of its own"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
@@ -156,7 +156,7 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
 
 
 def expiry_warning(pair: KeyPair, now: float, *, renewed: bool) -> str:
-    """What is wrong with the dates of a pair, "" for nothing; `renewed` says that somebody sees to its renewal."""
+    """What is wrong with the dates of a pair, "" for nothing; `renewed` says that it is renewed automatically."""
     until = datetime.datetime.fromtimestamp(pair.expires, datetime.UTC).date()
     if pair.expires <= now:
         return f"the certificate for {pair.name} expired on {until}; clients refuse it: replace it"
@@ -181,7 +181,7 @@ def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 def self_signed(
     names: Sequence[str], days: int = _SELF_SIGNED_DAYS, extensions: Iterable[tuple[x509.ExtensionType, bool]] = ()
 ) -> KeyPair:
-    """A certificate that nobody vouches for; names may be addresses. `extensions` come with "critical"."""
+    """A self-signed certificate; names may be addresses. `extensions` come with "critical"."""
     key = new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     now = datetime.datetime.now(datetime.UTC)

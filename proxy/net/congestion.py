@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from proxy.net.sockets import Socket
 
 _PACING = b"bbr"  # and its later versions
-_PLAIN = b"reno"  # every kernel has it and lets everybody choose it
+_PLAIN = b"reno"  # every kernel has it and lets every process choose it
 _NAME_SIZE = 16
 
 

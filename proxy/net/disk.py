@@ -33,7 +33,7 @@ def warm_up(file: int, offset: int, length: int) -> None:
 
 
 def in_thread(run: Callable[[], Found], unclaimed: Callable[[Found], object] | None = None) -> Found:
-    """What `run`, which may block, gives. If nobody waits for it any more, that goes to `unclaimed`.
+    """What `run`, which may block, gives. If the caller no longer waits for it, that goes to `unclaimed`.
 
     Raises what `run` raises, and `ExchangeError` when the disk does not answer.
     """
@@ -78,4 +78,4 @@ def _read(file: int, offset: int, length: int) -> None:
     try:
         os.pread(file, length, offset)
     except OSError:
-        pass  # whoever sends it will meet the same error, and say so
+        pass  # sending it will meet the same error, and report it

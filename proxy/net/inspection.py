@@ -1,4 +1,4 @@
-"""What `check` says of certificates that can serve, but not everybody, or not everything."""
+"""What `check` reports of certificates that serve, but not all clients, or not all names."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -61,7 +61,7 @@ def _issued(issuer: x509.Certificate, child: x509.Certificate) -> bool:
 
 
 def authority_notes(pem: str, file: str) -> Iterator[str]:
-    """Which of the certificates that clients' should come from vouch for nobody."""
+    """Which of the authorities of client certificates can have issued none."""
     known = x509.load_pem_x509_certificates(pem.encode("ascii"))
     for one in known:
         if not _may_issue(one):

@@ -24,7 +24,7 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Listener:
     """A listening socket; each accepted one is handed over, non-blocking and without Nagle's delay.
 
-    A turn takes what has piled up, `batch` connections at most. How many may be there is told by the turn before:
+    A turn takes what has piled up, `batch` connections at most. The turn before says how many may be there:
     asking for one that is not there costs as much as five other system calls.
 
     All workers wait on the same socket, and the kernel tends to wake the same one first. A worker that holds more than
@@ -68,14 +68,14 @@ class Listener:
         self._courtesy.stop()
 
     def finish(self) -> None:
-        """Take all who have come already, as many as a backlog holds, and nobody after."""
+        """Accept the connections already in the backlog, and none after."""
         self.start()
         self._expected = _BACKLOG
         self._accept()
         self.stop()
 
     def pause(self) -> None:
-        """Accept nothing for a moment; the kernel's backlog holds who comes."""
+        """Accept nothing for a moment; the kernel's backlog holds new connections."""
         self._watcher.stop()
         self._pause.start(self.start)
 

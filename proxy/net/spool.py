@@ -1,4 +1,4 @@
-"""A body kept until somebody takes it: in memory while small, in an unlinked temporary file beyond.
+"""A body kept until it is taken: in memory while small, in an unlinked temporary file beyond.
 
 What the spools of a process have in memory together is bounded: beyond that the next ones begin with their file. What
 all files of all workers have in them together is bounded too. Responses may fill half of the room alone: readers that
@@ -28,7 +28,7 @@ REQUESTS, RESPONSES = 1.0, 0.5
 class Room:
     """What the spools of this process have on disk, beside those of others, and how much all of them may have.
 
-    The bound holds up to a piece of at most 1 MiB for each worker: they look at each other's figures, and nobody waits.
+    The bound holds up to a piece of at most 1 MiB for each worker: they look at each other's figures, without a lock.
     """
 
     def __init__(self) -> None:

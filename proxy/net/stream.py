@@ -7,7 +7,7 @@ assignment:
     state            callback                      what readiness means
     waiting          the waiting greenlet's switch  data or EOF for that greenlet
     watched          set by `watch_readable`        data or EOF for the callback
-    otherwise        `on_readable`                  by default: nobody asked, so stop watching until somebody does
+    otherwise        `on_readable`                  by default: nothing waits, so stop watching until something does
 
 Subclasses give `on_readable` its meaning: an idle client connection begins a request, an idle upstream connection is
 discarded, a client that closes while its response is pending ends the exchange.
@@ -146,11 +146,11 @@ class Stream:
         return self.tls is not None and self.tls.readable
 
     def on_readable(self) -> None:
-        """Readiness that nobody waits for: leave it in the kernel, where it is bounded, until somebody asks."""
+        """Readiness that nothing waits for: leave the data in the kernel, where it is bounded."""
         self.read_watcher.stop()
 
     def expire(self) -> None:
-        """The deadline passed: end the wait, or the connection if nobody waits."""
+        """The deadline passed: end the wait, or the connection if no greenlet waits."""
         if self.waiter is not None:
             self.waiter.throw(DeadlinePassed)
         else:

@@ -2,7 +2,7 @@
 
 All connections begin with one context that is made in the master before it forks. Session tickets are sealed with its
 keys, so every worker opens the tickets of every other, before and after a reload; but not when it changes what is
-asked of clients, because who resumes a session shows no certificate again. As soon as the client has said which
+asked of clients, because a resumed session skips client authentication. As soon as the client has said which
 name it came for (SNI, RFC 6066 section 3), the connection goes on with the context of the certificates for that name,
 unless all names are served alike.
 """
@@ -58,8 +58,8 @@ def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
 
 
 def validation_context(file: Path) -> ssl.SSLContext:
-    """A context that does nothing but prove to an ACME authority who is here (RFC 8737); `file` holds key and
-    certificate. Raises `OSError`."""
+    """A context that only proves to an ACME authority that a name is served here (RFC 8737); `file` holds key
+    and certificate. Raises `OSError`."""
     context = _plain_context()
     context.set_alpn_protocols([ACME_TLS])
     context.load_cert_chain(file)
@@ -96,10 +96,10 @@ class TlsContexts:
         self._clock = clock
         self._begin()
         self._named: dict[str, ssl.SSLContext] = {}
-        self._demands: tuple[str, bool] | None = None
+        self._client_auth: tuple[str, bool] | None = None
         self._fresh = (0.0, 0.0)
         self.served: tuple[KeyPair, ...] = ()
-        """The certificates that anybody is shown."""
+        """The certificates that some client is sent."""
 
     def _begin(self) -> None:
         self.context = _plain_context()
@@ -107,16 +107,16 @@ class TlsContexts:
         self._loaded: set[str] = set()
         """Algorithms of the certificates in that context: one can be replaced there, but not be taken out."""
 
-    def demand(self, certificate_set: CertificateSet) -> None:
+    def set_client_auth(self, certificate_set: CertificateSet) -> None:
         """Resume no sessions that began when other certificates, or none, were asked of clients.
 
         Their tickets can be told apart by the context's keys alone. A worker that makes a context anew shares its keys
-        with nobody until the workers are replaced.
+        with no other until the workers are replaced.
         """
-        demands = (certificate_set.client_ca, certificate_set.client_required)
-        if self._demands not in (None, demands):
+        client_auth = (certificate_set.client_ca, certificate_set.client_required)
+        if self._client_auth not in (None, client_auth):
             self._begin()
-        self._demands = demands
+        self._client_auth = client_auth
 
     def install(self, certificate_set: CertificateSet) -> list[tuple[KeyPair, OSError]]:
         """Serve these certificates from now on; once more when `stale`.
@@ -128,7 +128,7 @@ class TlsContexts:
         found, made, refused = _contexts(certificate_set, now)
         if refused and not made:
             raise next(iter(refused.values()))
-        self.demand(certificate_set)
+        self.set_client_auth(certificate_set)
         self._named = {name: made[choice] for name, choice in found.items()}
         self.served = served(found)
         self._fresh = (now, next_change(certificate_set.pairs, now))

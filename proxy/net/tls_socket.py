@@ -9,7 +9,7 @@ socket, so that one call costs at most one system call and nothing ever blocks:
 Two things differ from a socket. Plaintext may wait inside although the descriptor is not readable: `readable` says so.
 And what was encrypted cannot be taken back: when the kernel does not take all of it, `send` keeps the ciphertext,
 remembers how many bytes of plaintext it stands for and raises `BlockingIOError`; the caller offers the same bytes
-again, as it would to a full socket, and is told that many as soon as the ciphertext is gone.
+again, as it would to a full socket, and gets that count as soon as the ciphertext is gone.
 
 All errors are `OSError`: those of the socket, `ssl.SSLError` for a broken protocol, `BlockingIOError` for not now.
 """
@@ -88,11 +88,11 @@ class TlsSocket:
         """Go on with the handshake; whether it is done. If not, call again when the socket is ready, for writing if
         `sending` says so, else for reading. Raises `OSError`: it failed."""
         try:
-            return self._go_on()
+            return self._advance()
         except BlockingIOError:
             return False
 
-    def _go_on(self) -> bool:
+    def _advance(self) -> bool:
         if self._unsent:
             self._flush()
         if not self._left:
@@ -107,7 +107,7 @@ class TlsSocket:
             self._flush()
             return False
         except ssl.SSLError:
-            self._say_last_words()
+            self._send_alert()
             raise
         self._silent = False
         self._left = self._incoming.pending > 0
@@ -244,7 +244,7 @@ class TlsSocket:
             raise BlockingIOError(errno.EAGAIN, "no complete record") from None
         if isinstance(error, ssl.SSLZeroReturnError):
             return b""
-        self._say_last_words()
+        self._send_alert()
         self._fail(error)
         raise error
 
@@ -325,10 +325,10 @@ class TlsSocket:
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # SSLWantReadError: the peer has not said so yet, nobody waits for it
+            pass  # SSLWantReadError: the peer has not sent its own yet, which is not waited for
         self._flush(END_FOLLOWS)
 
-    def _say_last_words(self) -> None:
+    def _send_alert(self) -> None:
         """Send the alert that OpenSSL left; after it, closing is silent."""
         self._silent = True
         try:

@@ -19,7 +19,7 @@ _PATIENCE = 0.02
 class LowWater:
     """The mark of one stream: raised while pieces come fast and enough is left, one byte otherwise.
 
-    Whoever made it closes it, before the stream waits for anything else.
+    Its maker closes it, before the stream waits for anything else.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -32,7 +32,7 @@ class LowWater:
         if not self._raised:
             self._stream.wait_readable(deadline)
             return
-        # `start` would go on with what a stopped timer had left. The kernel wakes who waits when the mark sinks.
+        # `start` would go on with what a stopped timer had left. When the mark sinks, the kernel wakes the greenlet.
         self._timer.again(self.lower)
         try:
             self._stream.wait_readable(deadline)

@@ -63,7 +63,7 @@ class AccessLog:
     def flush(self) -> None:
         """Write what was recorded so far; waits, so never called by a request."""
         with self._turn:
-            self._settle()
+            self._finish_write()
             while self._retired:
                 self._retired.pop().close()
             destination = self._destination
@@ -75,9 +75,9 @@ class AccessLog:
                     self._entries[:0] = entries  # killed: the next round, or the close, writes them
                     raise
                 self._in_thread = self._pool.spawn(destination.write, text), len(entries)
-                self._settle()
+                self._finish_write()
 
-    def _settle(self) -> None:
+    def _finish_write(self) -> None:
         """Wait for the thread. If this greenlet is killed meanwhile, the next round waits."""
         if self._in_thread is not None:
             lost = self._in_thread[0].get()

@@ -159,8 +159,8 @@ def build_tables(
     probe_peers(matches, settings, upstreams)
     matches += without_slash(matches)
     if routes == settings.routes:
-        nowhere = RouteSettings("nowhere", (), "/", False, settings)
-        matches += build_matches(nowhere, upstreams, overrides, draining)
+        unrouted = RouteSettings("unrouted", (), "/", False, settings)
+        matches += build_matches(unrouted, upstreams, overrides, draining)
     fields = settings.max_fields - settings.tracing  # one is for traceparent
     dots = any(route.settings.dot_segments == "pass" for route in routes)
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)

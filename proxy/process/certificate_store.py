@@ -85,7 +85,7 @@ class CertificateStore:
         except ValueError as problem:
             raise SettingsError([f"too many or too large certificates: {problem}"]) from None
         self._last, self._stamp = reading, stamp
-        self.tls_contexts.demand(certificate_set)  # for workers that start later
+        self.tls_contexts.set_client_auth(certificate_set)  # for workers that start later
         return certificate_set
 
     def refill(self, settings: Settings) -> CertificateSet | None:
@@ -261,7 +261,7 @@ def warnings(certificate_set: CertificateSet, settings: Settings) -> list[str]:
     found = [certificates.expiry_warning(pair, now, renewed=pair.name in renewed) for pair in certificate_set.pairs]
     return [
         *(f"certificate {name}: {what}" for name, what in certificate_set.faults),
-        *(worry for worry in found if worry),
+        *(warning for warning in found if warning),
     ]
 
 

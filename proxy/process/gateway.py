@@ -220,7 +220,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.shared.board.leave(seat.slot)
         self.shared.reports.clear(seat.slot)
         self.shared.limits.end(seat.slot)
-        if seat.told_to_end:
+        if seat.terminating:
             return
         now = monotonic()
         others = arbiter.WORKERS.values()

@@ -21,9 +21,9 @@ class ReloadRequests:
     def arrived(self) -> bool:
         """Whether a new one has arrived."""
         state = self._overrides.get()
-        if state.reloads_asked == state.reloads_done or state.reloads_asked == self._noticed:
+        if state.reload_requests == state.reloads_done or state.reload_requests == self._noticed:
             return False
-        self._noticed = state.reloads_asked  # once, even if its result cannot be recorded
+        self._noticed = state.reload_requests  # once, even if its result cannot be recorded
         return True
 
     def answer(self, mistakes: list[str], log: Any) -> None:

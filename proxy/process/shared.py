@@ -46,5 +46,5 @@ class Seat:
     """Carries reopened log files from the master to the worker."""
     born: float
     """Monotonic seconds."""
-    told_to_end: bool = False
+    terminating: bool = False
     """Whether the master has sent a signal that ends the worker: an early end is no failure then."""

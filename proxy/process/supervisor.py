@@ -133,7 +133,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
     def kill_worker(self, pid: int, sig: int) -> None:
         if pid in self.WORKERS and sig in (signal.SIGTERM, signal.SIGQUIT):
-            self.WORKERS[pid].seat.told_to_end = True
+            self.WORKERS[pid].seat.terminating = True
         super().kill_worker(pid, sig)
 
     def spawn_worker(self) -> Any:

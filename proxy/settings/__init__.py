@@ -1,6 +1,6 @@
 """The settings: their table, how they are read, how they are checked."""
 
-from proxy.settings.check import leads_here, problems
+from proxy.settings.check import is_own_address, problems
 from proxy.settings.errors import SettingsError
 from proxy.settings.load import load, nearest
 from proxy.settings.notes import notes, risks
@@ -16,7 +16,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
-    "leads_here",
+    "is_own_address",
     "load",
     "nearest",
     "notes",

@@ -25,7 +25,7 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
         *_address_problems(settings, own),
         *_tls_problems(settings),
         *_limit_problems(settings),
-        *_answer_problems(settings),
+        *_response_problems(settings),
         *_auth_problems(settings),
         *_machine_problems(settings, served),
         *(
@@ -36,7 +36,7 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
     ]
 
 
-def leads_here(address: Address, settings: Settings) -> bool:
+def is_own_address(address: Address, settings: Settings) -> bool:
     """Whether an upstream's address is one that the gateway itself listens on: requests would loop."""
     return any(_leads_to(address, listener) for listener in _own(settings))
 
@@ -59,7 +59,7 @@ def _upstream_problems(settings: Settings) -> list[str]:
     found += [
         f"--upstream {address}: is the gateway's own address; use the application's"
         for address in peers
-        if leads_here(address, settings)
+        if is_own_address(address, settings)
     ]
     return found
 
@@ -147,7 +147,7 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
     found = []
     if not settings.upstream and not serves_itself(settings):
         found.append("does not say how to respond; add upstream, redirect, respond, root or gateway_health")
-    found += _answer_problems(settings, top)
+    found += _response_problems(settings, top)
     for key in ("basic_auth", "root"):
         path = getattr(settings, key)
         if path and path != getattr(top, key):
@@ -155,7 +155,7 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
     return found
 
 
-def _answer_problems(settings: Settings, known: Settings | None = None) -> list[str]:
+def _response_problems(settings: Settings, known: Settings | None = None) -> list[str]:
     """Mistakes in how requests are answered, without those that were already reported for `known`."""
     found = []
     unlike = settings.dot_segments == "pass" and settings.forward_auth

@@ -146,7 +146,7 @@ class UpstreamConnection(Stream):
 
     # Without waiting, for an exchange that runs in the loop's callbacks.
 
-    def send_at_once(self, data: bytes) -> bytes:
+    def send_inline(self, data: bytes) -> bytes:
         """Send a whole request; what was not taken at once is returned, for `send_rest`.
 
         Raises `OSError` if nothing was sent.
@@ -226,7 +226,7 @@ class UpstreamConnection(Stream):
             self.upload.start()
 
     def send_rest(self, data: bytes, timeout: float) -> None:
-        """Send a request, or what `send_at_once` left of it; as `send_request`."""
+        """Send a request, or what `send_inline` left of it; as `send_request`."""
         try:
             sent = self.send(data)
         except OSError as error:

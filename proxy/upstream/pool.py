@@ -247,7 +247,7 @@ class Pool:
         self.failed()
         raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")
 
-    def _introduce(self, connection: UpstreamConnection) -> None:
+    def _send_proxy_header(self, connection: UpstreamConnection) -> None:
         """Send a PROXY header that names the gateway itself, for connections that are not made for one client.
 
         A header without addresses (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an
@@ -287,7 +287,7 @@ class Pool:
                 if failed:
                     raise OSError(failed, os.strerror(failed))
             if self._proxy_protocol != "off":
-                self._introduce(connection)
+                self._send_proxy_header(connection)
         except BaseException as error:
             sock.close() if connection is None else connection.close()
             if isinstance(error, DeadlinePassed):

@@ -49,7 +49,7 @@ class Progress(Enum):
 HELD, HUNGRY, BLOCKED, WHOLE, STOPPED = Progress  # found faster than an attribute of the enumeration
 
 
-class Outlet(Sink, Protocol):
+class UpstreamSink(Sink, Protocol):
     """The connection that a request is sent on."""
 
     deadlines: Deadlines
@@ -82,7 +82,7 @@ class Upload:
 
     def __init__(
         self,
-        connection: Outlet,
+        connection: UpstreamSink,
         unsent: bytes,
         body: Spool | StreamedBody | None,
         length: int | None,

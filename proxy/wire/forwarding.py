@@ -144,7 +144,7 @@ def _claimed(
     lines = _lines(hops, client.partition("%")[0].encode("ascii"), scheme, port, named)
     if forwarded:
         own = _element(arrival.peer, arrival.scheme, host)
-        lines += b"Forwarded: %s\r\n" % b", ".join([*_said(forwarding_fields, chain), own])
+        lines += b"Forwarded: %s\r\n" % b", ".join([*_earlier_elements(forwarding_fields, chain), own])
     given = [value for name, value in forwarding_fields if name == b"x-request-id"]
     request_id = given[0] if len(given) == 1 and well_formed_id(given[0]) else None
     return Origin(client, scheme, lines, request_id)
@@ -183,7 +183,7 @@ def _bounded(chain: list[bytes]) -> list[bytes]:
     return newest
 
 
-def _said(forwarding_fields: ForwardingFields, chain: list[bytes]) -> list[bytes]:
+def _earlier_elements(forwarding_fields: ForwardingFields, chain: list[bytes]) -> list[bytes]:
     """The elements before our own: the peer's X-Forwarded-For in RFC 7239's form, else its Forwarded.
 
     Most proxies write only the first and pass a client's forged Forwarded through.

@@ -101,7 +101,7 @@ def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool =
         raise limits.many_fields()
     if len(block) > limits.field and max(map(len, lines)) > limits.field:
         raise limits.long_field()
-    cared: list[tuple[Kind, bytes, bytes]] = []
+    interpreted: list[tuple[Kind, bytes, bytes]] = []
     keep = fields.lines.append
     try:
         for line in lines:
@@ -112,11 +112,11 @@ def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool =
             elif kind is AUTHORIZATION:
                 _read_authorization(fields, value.strip(b" \t"), line)
             elif kind is not DROP:
-                cared.append((kind, value.strip(b" \t"), line))
+                interpreted.append((kind, value.strip(b" \t"), line))
     except ValueError:
         raise ExchangeError(errors.FIELD_LINE, "no colon") from None
     nominated = _NO_TOKENS
-    for kind, value, line in cared:
+    for kind, value, line in interpreted:
         if kind is CONNECTION:
             nominated |= _read_connection(fields, value)
         else:

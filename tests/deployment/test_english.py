@@ -10,11 +10,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-ROOMS = ("process", "admin", "settings", "observe", "limits", "commands", "acme", "wire")
-SOURCES = [
-    *(CHECKOUT / "proxy").glob("*.py"),
-    *(path for room in ROOMS for path in (CHECKOUT / "proxy" / room).rglob("*.py") if path.parent.name != "h2"),
-]
+SOURCES = sorted((CHECKOUT / "proxy").rglob("*.py"))
 PAGES = sorted((CHECKOUT / "proxy" / "admin" / "page").glob("*.[hj]*"))
 GUIDES = (
     "behind-cloudflare",

@@ -31,7 +31,7 @@ class Arrival(Enum):
 
 
 class IncomingBody(BodySource):
-    """The body of one request, from the frames to whoever reads it. At most one greenlet does."""
+    """The body of one request, from the frames to its reader: at most one greenlet."""
 
     __slots__ = ("_came", "_failure", "_inbox", "_output", "_pause", "_request", "_tell", "_wire", "arrival")
 
@@ -54,7 +54,7 @@ class IncomingBody(BodySource):
         """Bytes of the body have come, which took `size` of the window; it is given back when they are read.
 
         Raises `Malformed` if the body is not as long as its content-length (RFC 9113 section 8.1.1): it is compared
-        here, where every body comes by, whatever ends it and whoever reads it, or not.
+        here, where every body passes, whatever ends it and whether it is read or not.
         """
         self._came += len(data)
         if data:
@@ -131,7 +131,7 @@ class IncomingBody(BodySource):
         self._output.schedule()
 
     def discard(self) -> None:
-        """Forget what nobody will read, and give its room in the window back."""
+        """Forget what will not be read, and give its room in the window back."""
         while self._inbox:
             self._output.give_back(self._wire, self._inbox.popleft()[1])
 

@@ -8,7 +8,7 @@ same exchange as HTTP/1 does: in the loop's callbacks, and in a greenlet of the 
       ├──client's EOF──► LEFT ──all is sent──► closed
       └──reset, or nothing taken for too long──► closed
 
-From ENDED and LEFT on every exchange is told that its client is gone; what it has sent before still goes out.
+In ENDED and LEFT every exchange learns that its client is gone; what it has sent before still goes out.
 """
 
 from collections.abc import Callable, Iterable
@@ -201,7 +201,7 @@ class Connection(Stream):
             stream = ClientStream(self, wire, request, route, whole=event.ended)
         except Malformed:
             self.output.reset(wire, ErrorCode.PROTOCOL_ERROR)
-            ClientStream(self, wire, reader.outline(event.section), None, whole=event.ended).refuse_unheard()
+            ClientStream(self, wire, reader.outline(event.section), None, whole=event.ended).refuse_malformed()
             self._session.reject(wire, ErrorCode.PROTOCOL_ERROR)
             return
         except ExchangeError as error:

@@ -134,7 +134,7 @@ class Output:
         self.schedule()
 
     def give_back(self, stream: WireStream, size: int) -> None:
-        """So much of a request's body was read, or nobody will: the client may send as much again."""
+        """So much of a request's body was read, or will not be: the client may send as much again."""
         if self.session.give_back(stream, size):
             self.schedule()
 

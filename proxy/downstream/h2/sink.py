@@ -28,7 +28,7 @@ class StreamSink:
 
     @property
     def starved(self) -> bool:
-        """Whether it is the stream's own window that is closed: then nobody but the client holds it up."""
+        """Whether it is the stream's own window that is closed: then the client alone holds it up."""
         return self.wire.starved
 
     def send(self, data: bytes | memoryview) -> int:

@@ -172,8 +172,8 @@ class ClientStream:
         if self._side is None:
             self.finish()
 
-    def refuse_unheard(self) -> None:
-        """Log a request that is malformed, once its stream was reset: nobody can be told."""
+    def refuse_malformed(self) -> None:
+        """Log a malformed request after its stream was reset: no response can be sent."""
         self._become(GONE)
         self.begun = True
         Exchange(None, self.host.front.context, self, self.request).refuse(ExchangeError(errors.MALFORMED))
@@ -225,7 +225,7 @@ class ClientStream:
         self.finish()
 
     def gone(self, failure: Failure = errors.CLIENT_CLOSED) -> None:
-        """The stream was reset, or the client is gone: what works on it is told why."""
+        """The stream was reset, or the client is gone: the exchange learns why."""
         if self.state is not GONE:
             self._become(GONE)
         self.output.sender.abandon(self.wire)

@@ -1,6 +1,6 @@
 """Frames that cost a peer nothing and the gateway much, counted (RFC 9113 section 10.5).
 
-Every bound is far above what clients do that mean well; one that passes it is told to calm down, and its connection
+Every bound is far above what clients do that mean well; one that passes it gets ENHANCE_YOUR_CALM, and its connection
 ends.
 """
 
@@ -92,7 +92,7 @@ class Floods:
         bound(self._empty, _MOST_EMPTY, "empty DATA")
 
     def unknown(self, opened: int) -> None:
-        """A frame of a type that nobody here knows; it may belong to one of the streams that were `opened` in all."""
+        """A frame of an unknown type; it may belong to one of the streams that were `opened` in all."""
         self._unknown += 1
         bound(self._unknown, _MOST_UNKNOWN + _UNKNOWN_A_REQUEST * (opened - self._opened), "unknown")
 

@@ -134,7 +134,7 @@ def ping(opaque: bytes, *, ack: bool) -> bytes:
 
 
 def goaway(last_stream: int, code: ErrorCode, reason: str) -> bytes:
-    """GOAWAY (RFC 9113 section 6.8); `reason` is for whoever debugs the peer."""
+    """GOAWAY (RFC 9113 section 6.8); `reason` is for debugging the peer."""
     return frame(GOAWAY, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + reason.encode())
 
 

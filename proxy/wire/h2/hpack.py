@@ -169,7 +169,7 @@ def _read_string(block: bytes, position: int) -> tuple[bytes, int]:
 
 
 _NEVER_INDEXED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"})
-"""Secrets: kept out of every table, by whoever passes them on as well (RFC 7541 section 7.1.3)."""
+"""Secrets: kept out of every table, by intermediaries as well (RFC 7541 section 7.1.3)."""
 
 _UNSTEADY: Final = frozenset(
     {

@@ -39,7 +39,7 @@ _LENGTHS: Final[dict[int, bytes]] = {
 """The symbols whose codes have so many bits, in the order of their codes."""
 
 _EOS: Final = 256
-"""The symbol that never stands in a string; its code, 30 ones, is what strings are padded with."""
+"""The symbol that no string contains; its code, 30 ones, is what strings are padded with."""
 
 _ROOT: Final = 0
 _FAILED: Final = 256

@@ -195,7 +195,7 @@ def _parse_fields(regular: Section, limits: HeadLimits) -> RequestFields:
 def check_request_trailers(section: Section) -> None:
     """Look at the trailers of a request before they are dropped. Raises `Malformed` (RFC 9113 sections 8.1, 8.2).
 
-    What well-formed fields say matters to nobody (RFC 9110 section 6.5.1).
+    Well-formed ones have no further use here (RFC 9110 section 6.5.1).
     """
     for name, value in section:
         if name[:1] == b":":

@@ -22,7 +22,7 @@ class StreamClosed(Exception):  # noqa: N818 - names what happened
 
 
 class Sender:
-    """The sending half of a connection. `floods` is told of what the peer may acknowledge."""
+    """The sending half of a connection. `floods` counts what the peer may acknowledge."""
 
     __slots__ = ("_encoder", "_floods", "_frames", "_streams", "initial_window", "window")
 

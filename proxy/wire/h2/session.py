@@ -4,7 +4,7 @@
     `sender` ──► bytes for the client
 
 What needs no decision is dealt with here: SETTINGS and PING are answered, windows kept, broken rules of one stream
-answered with RST_STREAM. A broken rule of the connection is a `ConnectionFault`; whoever owns the session then says
+answered with RST_STREAM. A broken rule of the connection is a `ConnectionFault`; its owner then sends
 GOAWAY. What requests mean, and which are served, is decided elsewhere.
 """
 
@@ -72,7 +72,7 @@ class _Preface(Enum):
 class ServerSession:
     """A connection, with our side's preface in its output. `clock` is monotonic, in seconds.
 
-    No more than `max_streams` are open at once; `max_head` is the size of a section that clients are told to keep to.
+    No more than `max_streams` are open at once; `max_head` is the size of a section that clients are asked to keep to.
     """
 
     __slots__ = (
@@ -361,15 +361,15 @@ class ServerSession:
     def give_back(self, stream: Stream, size: int) -> bool:
         """So much of what came on a stream was read, or will not be: the client may send as much again.
 
-        Whether it is told so now, by what is to be sent.
+        True if a WINDOW_UPDATE is to be sent now.
         """
-        told = self._give_back(size)
+        updated = self._give_back(size)
         if stream.incoming is not None and stream.readable:
             increment = stream.incoming.give_back(size)
             if increment:
                 self.sender.send_frame(frames.window_update(stream.number, increment))
                 return True
-        return told
+        return updated
 
     def reject(self, stream: Stream, code: ErrorCode) -> None:
         """Reset a stream for what the client did. Raises `ConnectionFault` where that happens too often."""

@@ -1,4 +1,4 @@
-"""The states of a stream (RFC 9113 section 5.1), but for those of push, which nobody uses here; and all streams.
+"""The states of a stream (RFC 9113 section 5.1), but for those of push, which is not used here; and all streams.
 
     OPEN ──its end is sent──► HALF_CLOSED_LOCAL ──its end is received──► CLOSED
       ├──its end is received──► HALF_CLOSED_REMOTE ──its end is sent──► CLOSED
@@ -110,7 +110,7 @@ class Streams:
         """The numbers that the peer has left out, first and last; the latest of such gaps."""
 
     def is_idle(self, number: int) -> bool:
-        """Whether the peer has not opened this one, nor a later one; those of the other side are idle for ever."""
+        """Whether the peer has not opened this one, nor a later one; those of the other side always are."""
         return number > self.highest or not number & 1
 
     def count(self, number: int) -> None:

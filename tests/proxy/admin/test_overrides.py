@@ -20,7 +20,7 @@ TRANSITIONS = st.one_of(
     st.builds(lambda peer, route: lambda now: now.undrain(peer, route), PEERS, NAMES),
     st.builds(lambda on, route: lambda now: now.maintain(on=on, route=route), st.booleans(), NAMES),
     st.builds(lambda peer: lambda now: now.switch("api", ("127.0.0.1:1",), (peer,)), PEERS),
-    st.just(Overrides.ask_reload),
+    st.just(Overrides.request_reload),
     st.builds(lambda mistakes: lambda now: now.reloaded(mistakes), st.lists(st.text(max_size=20), max_size=3)),
 )
 
@@ -111,10 +111,10 @@ def test_what_was_not_written_here_is_not_read(text: str) -> None:
 
 def test_upgrade_keeps_overrides_and_drops_a_pending_reload() -> None:
     book = OverrideRecord()
-    book.change(lambda now: now.drain("a:1").ask_reload())
+    book.change(lambda now: now.drain("a:1").request_reload())
     carried = OverrideRecord(book.get().encoded()).get()
     assert carried.is_drained("api", "a:1")
-    assert carried.reloads_asked == carried.reloads_done == 0
+    assert carried.reload_requests == carried.reloads_done == 0
 
 
 def test_changes_by_dying_processes_are_not_lost() -> None:

@@ -16,7 +16,7 @@ from proxy.exchange.request import Request
 from proxy.filters.rates import RateLimit
 from proxy.limits import Limits, WorkerLimits
 from proxy.limits.buckets import WAYS
-from proxy.limits.concurrency import Kept
+from proxy.limits.concurrency import Counted
 from proxy.limits.keys import network_of
 from proxy.settings.values.web import Key, Rate
 from proxy.wire.fields import RequestIds
@@ -283,7 +283,7 @@ def test_a_lock_that_cannot_be_had_refuses_nobody() -> None:
     assert limits.lock.take(1)
     worker = limits.worker(0)
     assert taker(worker)(1, 1.0, 2, 1.0) == 2.0
-    assert worker.concurrency.acquire(1, Kept.CONNECTIONS, 1)
+    assert worker.concurrency.acquire(1, Counted.CONNECTIONS, 1)
     limits.lock.give_back()
     limits.lock.give_back()
     assert taker(worker)(1, 1.0, 2, 1.0) == 1.0
@@ -318,16 +318,16 @@ def test_connections_are_counted_over_all_workers() -> None:
     limits.begin(0)
     limits.begin(1)
     one, two = limits.worker(0).concurrency, limits.worker(1).concurrency
-    assert one.acquire(9, Kept.CONNECTIONS, 2)
-    assert two.acquire(9, Kept.CONNECTIONS, 2)
-    assert not one.acquire(9, Kept.CONNECTIONS, 2)
-    assert not two.acquire(9, Kept.CONNECTIONS, 2)
-    assert two.acquire(9, Kept.WEBSOCKETS, 1), "WebSockets are counted apart"
-    assert one.acquire(8, Kept.CONNECTIONS, 1), "other clients too"
-    two.release(9, Kept.CONNECTIONS)
-    assert one.acquire(9, Kept.CONNECTIONS, 2)
-    two.release(9, Kept.CONNECTIONS)
-    assert one.count(9, Kept.CONNECTIONS) == 2, "leaving more often than entering takes nothing from others"
+    assert one.acquire(9, Counted.CONNECTIONS, 2)
+    assert two.acquire(9, Counted.CONNECTIONS, 2)
+    assert not one.acquire(9, Counted.CONNECTIONS, 2)
+    assert not two.acquire(9, Counted.CONNECTIONS, 2)
+    assert two.acquire(9, Counted.WEBSOCKETS, 1), "WebSockets are counted apart"
+    assert one.acquire(8, Counted.CONNECTIONS, 1), "other clients too"
+    two.release(9, Counted.CONNECTIONS)
+    assert one.acquire(9, Counted.CONNECTIONS, 2)
+    two.release(9, Counted.CONNECTIONS)
+    assert one.count(9, Counted.CONNECTIONS) == 2, "leaving more often than entering takes nothing from others"
 
 
 def test_a_killed_workers_connections_are_gone() -> None:
@@ -337,27 +337,27 @@ def test_a_killed_workers_connections_are_gone() -> None:
 
     def hold(worker: WorkerLimits) -> None:
         for _ in range(3):
-            worker.concurrency.acquire(9, Kept.WEBSOCKETS, 3)
+            worker.concurrency.acquire(9, Counted.WEBSOCKETS, 3)
         inside.set()
         signal.pause()
 
     own = limits.worker(0).concurrency
     with worker_of(limits, 1, hold):
         assert inside.wait(PATIENCE)
-        assert own.count(9, Kept.WEBSOCKETS) == 3
-        assert not own.acquire(9, Kept.WEBSOCKETS, 3)
-    assert own.acquire(9, Kept.WEBSOCKETS, 3)
+        assert own.count(9, Counted.WEBSOCKETS) == 3
+        assert not own.acquire(9, Counted.WEBSOCKETS, 3)
+    assert own.acquire(9, Counted.WEBSOCKETS, 3)
     limits.begin(1)
-    assert own.count(9, Kept.WEBSOCKETS) == 1, "the next worker of the slot begins at zero"
+    assert own.count(9, Counted.WEBSOCKETS) == 1, "the next worker of the slot begins at zero"
 
 
 def test_a_crowded_table_counts_who_it_can_and_refuses_nobody() -> None:
     concurrency = alone(WAYS).concurrency
     for key in range(1, WAYS + 1):
-        assert concurrency.acquire(key, Kept.CONNECTIONS, 1)
-    assert not concurrency.acquire(1, Kept.CONNECTIONS, 1)
-    assert concurrency.acquire(99, Kept.CONNECTIONS, 1)
-    assert concurrency.acquire(99, Kept.CONNECTIONS, 1)
-    concurrency.release(1, Kept.CONNECTIONS)
-    assert concurrency.acquire(99, Kept.CONNECTIONS, 1), "a client that left made room"
-    assert not concurrency.acquire(99, Kept.CONNECTIONS, 1)
+        assert concurrency.acquire(key, Counted.CONNECTIONS, 1)
+    assert not concurrency.acquire(1, Counted.CONNECTIONS, 1)
+    assert concurrency.acquire(99, Counted.CONNECTIONS, 1)
+    assert concurrency.acquire(99, Counted.CONNECTIONS, 1)
+    concurrency.release(1, Counted.CONNECTIONS)
+    assert concurrency.acquire(99, Counted.CONNECTIONS, 1), "a client that left made room"
+    assert not concurrency.acquire(99, Counted.CONNECTIONS, 1)

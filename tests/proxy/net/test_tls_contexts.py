@@ -260,7 +260,7 @@ class TestClientCertificates:
         session = visit(tls_contexts, context)
         strict = self.certificate_set(certificate_set, clients, required=True)
         if where == "master":  # it furnishes nothing, and forks the workers that do
-            tls_contexts.demand(strict)
+            tls_contexts.set_client_auth(strict)
         tls_contexts.install(strict)
         with pytest.raises(ssl.SSLError):
             visit(tls_contexts, context, session)

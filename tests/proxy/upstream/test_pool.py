@@ -298,7 +298,7 @@ def test_what_was_not_taken_at_once_is_sent_later_and_whole(loop: Loop, peers: l
     connection = peer.connect()
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     body = bytes(range(256)) * 4096
-    unsent = connection.send_at_once(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    unsent = connection.send_inline(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     assert 0 < len(unsent) < len(body)
     assert body.endswith(unsent)
     connection.send_rest(unsent, 10.0)  # does not wait for the peer

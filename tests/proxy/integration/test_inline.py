@@ -1,4 +1,4 @@
-"""Requests on a connection to the upstream that stands already: they need no greenlet, and end as all others."""
+"""Requests on an open upstream connection: they need no greenlet, and end as all others."""
 
 import contextlib
 import signal
