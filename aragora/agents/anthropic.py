@@ -41,6 +41,8 @@ _KEPT: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}  # up to here t
 class Messages:
     """See `Dialect`."""
 
+    schemas = frozenset({Form.SCHEMA})
+
     def request(self, account: Account, order: Order) -> Request:
         """A system text and a user message, and what the model has said so far where it goes on.
 

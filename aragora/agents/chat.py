@@ -53,7 +53,7 @@ class ChatAgent:
     ) -> Reply:
         """See `Agent`."""
         facts = self._endpoint.facts(self._account)
-        text = question.system + question.opening + question.prompt
+        text = question.system + question.opening + question.shown
         reckoned = facts.count(text) + self._account.lengths.of(question)
         in_line = functools.partial(self._in_line, on_token, on_wait, deadline)
         with self._endpoint.gate.entry(reckoned, in_line) as entry:

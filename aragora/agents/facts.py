@@ -25,9 +25,9 @@ class Facts:
     """`window` is the tokens that prompt and answer share, None while unknown; `ask_at` is when the server may be asked
     for it, in unix seconds; `longest` is the tokens of one answer.
 
-    `form` is how JSON is demanded, `limit` the request's name for the longest answer; `counts` says that a stream may
-    be asked for its usage, `system_role` that there may be a system message, `streams` that the model may be streamed,
-    `effort` that it may be told how much to think.
+    `form` is how JSON is demanded, `holds` whether answers have kept to a schema that was taken, `limit` the request's
+    name for the longest answer; `counts` says that a stream may be asked for its usage, `system_role` that there may be
+    a system message, `streams` that the model may be streamed, `effort` that it may be told how much to think.
     `thinks` says that it thinks before it answers, `begins_in_thought` that its template opens the thinking.
     `scale` is by how much its tokens are more than reckoned.
     """
@@ -35,6 +35,7 @@ class Facts:
     limit: str
     thinks: bool
     form: Form = Form.SCHEMA
+    holds: bool = True
     window: int | None = None
     ask_at: float = 0.0
     longest: int | None = None
@@ -60,13 +61,14 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Order:
     """One question as it is to be put: by what was known of the model then, how long the answer may be, whether it
-    streams, and what the model has said already where it is to go on."""
+    streams, and what the model has said already where it is to go on. `held`: its schema stands for an example."""
 
     question: Question
     facts: Facts
     tokens: int
     streams: bool
     so_far: str = ""
+    held: bool = False
 
 
 def facts(account: Account) -> Facts:

@@ -15,7 +15,7 @@ from aragora.agents.agent import AgentFailed, Waiting
 from aragora.agents.complaints import Kind
 from aragora.agents.endpoint import Endpoint
 from aragora.agents.exchange import FAREWELL, LINGER, Busy, Exchange, Refused, Request
-from aragora.agents.facts import Order
+from aragora.agents.facts import Form, Order
 from aragora.agents.json_values import parsed
 from aragora.agents.pieces import CUTS, Answer, End, Piece
 from aragora.debate.questions import Question, Reply
@@ -33,7 +33,9 @@ LEAST = 64  # tokens; an answer that may not be longer is not worth asking for
 
 
 class Dialect(Protocol):
-    """How one API puts it."""
+    """How one API puts it. `schemas` are the forms in which it holds a model to a schema."""
+
+    schemas: frozenset[Form]
 
     def request(self, account: Account, order: Order) -> Request:
         """The question."""
@@ -142,22 +144,31 @@ class Inquiry:
         needed = lengths.of(self._question)
         tokens = needed + (lengths.thinking if facts.thinks else 0)
         tokens = min(tokens, facts.longest or tokens)
-        question = self._question
+        held = self._is_held()
+        question = self._question if held else replace(self._question, prompt=self._question.shown, example="")
         omitted: tuple[str, ...] = ()
         if facts.window is not None:
-            question, tokens, omitted = self._fitted(facts.window, needed, tokens)
+            question, tokens, omitted = self._fitted(question, facts.window, needed, tokens)
         streams = self._account.streams and self._streams and facts.streams
-        return Order(question, replace(facts), tokens, streams), omitted
+        return Order(question, replace(facts), tokens, streams, held=held), omitted
 
-    def _fitted(self, window: int, needed: int, tokens: int) -> tuple[Question, int, tuple[str, ...]]:
+    def _is_held(self) -> bool:
+        """Whether the server makes the model keep to the schema, so that an example would only be repeated."""
+        facts = self._facts
+        takes = self._question.schema is not None and facts.form in self._dialect.schemas
+        return takes and facts.holds and self._question.attempt == 1
+
+    def _fitted(
+        self, question: Question, window: int, needed: int, tokens: int
+    ) -> tuple[Question, int, tuple[str, ...]]:
         """The question and the length of its answer in a window of so many tokens.
 
         The answer gives way first, down to what it needs or to a third of the window; then the prompt.
         """
         count = self._facts.count
         room = window - MARGIN - window // 50
-        tokens = max(min(tokens, needed, window // 3), min(tokens, room - trimming.size(self._question, count)))
-        question, omitted = trimming.trimmed(self._question, count, room - tokens)
+        tokens = max(min(tokens, needed, window // 3), min(tokens, room - trimming.size(question, count)))
+        question, omitted = trimming.trimmed(question, count, room - tokens)
         tokens = min(tokens, room - trimming.size(question, count))
         if tokens < LEAST:
             told = f"the shortest prompt has about {trimming.size(question, count)} tokens"

@@ -1,12 +1,15 @@
 """What a refusal teaches about a model: each lesson is learnt once, and the question is put again by it."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from aragora.agents.complaints import Complaint, Kind, kind
 from aragora.agents.facts import Facts, Form, Order
 from aragora.agents.json_values import count, dig
 from aragora.agents.pieces import Answer, End
 from aragora.debate import thinking
+from aragora.debate.json_text import objects
 
 _NEXT = {Form.SCHEMA: Form.OBJECT_BY_SCHEMA, Form.OBJECT_BY_SCHEMA: Form.OBJECT, Form.OBJECT: Form.PLAIN}
 _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -78,13 +81,17 @@ def learn(known: Facts, complaint: Complaint, order: Order) -> bool:
 def observe(known: Facts, answer: Answer, order: Order) -> bool:
     """Learn from an answer; whether the question is worth putting again because it came to nothing.
 
-    A model that thinks needs room for that; one whose server forces JSON on it may find no way into it.
+    A model that thinks needs room for that; one whose server forces JSON on it may find no way into it; and a server
+    that takes a schema may pass it over.
     """
     raw, said = answer.raw, answer.text.strip()
     thought = answer.thought or len(said) < len(raw.strip()) or bool(answer.usage and answer.usage.thought)
     known.begins_in_thought = known.begins_in_thought or thinking.unopened(raw)
     if said:
         known.thinks = known.thinks or thought
+        if order.held and answer.end is End.DONE and not _keeps_to(order.question.schema, said):
+            known.holds = False
+            return True
         return False
     forced = order.question.schema is not None and order.facts.form in _NEXT
     if answer.end in (End.DONE, End.LENGTH, End.CIRCLES) and forced and not thought and not raw.strip():
@@ -92,6 +99,12 @@ def observe(known: Facts, answer: Answer, order: Order) -> bool:
         return True
     known.thinks = known.thinks or thought or answer.end is End.LENGTH
     return answer.end is End.LENGTH and not order.facts.thinks
+
+
+def _keeps_to(schema: Mapping[str, Any] | None, said: str) -> bool:
+    """Whether some object in an answer has the members that `schema` demands."""
+    wanted = frozenset((schema or {}).get("required", ()))
+    return any(wanted <= found.keys() for found in objects(said, "", wanted))
 
 
 def _learn_limit(known: Facts, text: str, order: Order) -> bool:

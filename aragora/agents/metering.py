@@ -95,7 +95,7 @@ class Meter:
 
 def _told(question: Question) -> int:
     """Bytes of all that the agent is told."""
-    return _bytes(question.system) + _bytes(question.opening) + _bytes(question.prompt)
+    return _bytes(question.system) + _bytes(question.opening) + _bytes(question.shown)
 
 
 def _bytes(text: str) -> int:

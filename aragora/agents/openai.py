@@ -12,11 +12,14 @@ from aragora.agents.exchange import Request
 from aragora.agents.facts import Form, Order
 from aragora.agents.json_values import count, dig, word
 from aragora.agents.pieces import End, Piece, finish
+from aragora.debate.forms import bounded
 from aragora.debate.usage import Usage
 
 
 class ChatCompletions:
     """See `Dialect`."""
+
+    schemas = frozenset({Form.SCHEMA, Form.OBJECT_BY_SCHEMA})
 
     def request(self, account: Account, order: Order) -> Request:
         """A system and a user message; no temperature, as some models take only their own."""
@@ -63,7 +66,7 @@ def _form(order: Order) -> dict[str, Any] | None:
             named = {"name": order.question.purpose.value, "schema": schema, "strict": True}
             return {"type": "json_schema", "json_schema": named}
         case Form.OBJECT_BY_SCHEMA:
-            return {"type": "json_object", "schema": schema}
+            return {"type": "json_object", "schema": bounded(schema)}
         case Form.OBJECT:
             return {"type": "json_object"}
     return None

@@ -2,11 +2,12 @@
 
 The schemas keep to what every provider takes: objects that are closed and whose members are all required, lists, texts,
 numbers and enumerations (https://platform.openai.com/docs/guides/structured-outputs#supported-schemas). Bounds are kept
-when a reply is read. Reasoning comes before the choice, so that the choice can follow from it.
+when a reply is read, and by servers that take a schema as a grammar: `bounded`. Reasoning comes before the choice, so
+that the choice can follow from it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
+MOST_POINTS = 3
+LONGEST_TEXT = 300  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,28 @@ def synthesis() -> Form:
     """What the debate came to."""
     schema = _closed(answer=_TEXT, agreements=_TEXTS, disputes=_TEXTS, minority=_TEXT)
     return Form(schema, dict(SYNTHESIS))
+
+
+def bounded(schema: Mapping[str, Any]) -> Schema:
+    """`schema` with bounds, which keep a small model from going on for ever: one entry for each answer, a few points of
+    a few hundred characters. A text that is an answer itself stays as long as it likes.
+    """
+    match schema.get("type"):
+        case "object":
+            members = schema["properties"].items()
+            return {**schema, "properties": {name: _bounded(name, member) for name, member in members}}
+        case "array":
+            items = schema["items"]
+            answers = items.get("enum") or items.get("properties", {}).get("answer", {}).get("enum")
+            bounds = {"minItems": len(answers), "maxItems": len(answers)} if answers else {"maxItems": MOST_POINTS}
+            return {**schema, "items": bounded(items), **bounds}
+        case "string" if "enum" not in schema:
+            return {**schema, "maxLength": LONGEST_TEXT}
+    return dict(schema)
+
+
+def _bounded(name: str, member: Schema) -> Schema:
+    return member if name == "answer" else bounded(member)
 
 
 REASONING = "It says what the ferry costs in winter, and what to do when the ferry does not run."

@@ -56,7 +56,8 @@ together and follows the result of the vote; what they agree on; what is still d
 what the minority holds, fairly (empty if there is none). Add nothing that nobody said. Do not mention letters.""",
 }
 _CRITIQUES = "The critiques are of the answers before their revision. "
-_EXAMPLE = "Answer with one JSON object and nothing else. An example, about something else:"
+_JSON = "Answer with one JSON object and nothing else."
+_EXAMPLE = "An example, about something else:"
 
 
 def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: Sequence[str] = ()) -> Question:
@@ -72,7 +73,7 @@ def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: S
         f'You take part as "{agent.name}". This is round {which.round} of at most {state.spec.rounds}.',
         _task(state, agent, which, labels),
         _again(state, which),
-        f"{_EXAMPLE}\n{form.text}" if form else "",
+        _JSON if form else "",
     ]
     return Question(
         agent=agent,
@@ -85,6 +86,7 @@ def question(state: DebateState, agent: AgentSpec, which: QuestionId, choices: S
         passages=passages,
         opening=quoted(passages[: len(opening)], word) + "\n\n",
         schema=form.schema if form else None,
+        example=f"{_EXAMPLE}\n{form.text}" if form else "",
         mark=word,
         ranks=which.purpose is Purpose.VOTE and state.spec.consensus == ConsensusMode.BORDA,
     )

@@ -57,7 +57,8 @@ class Question:
     `ranks` asks for all of them, the best first. `passages` are the texts quoted in the prompt, for agents that need no
     prompt. What an agent is told is `system`, then `opening` and `prompt` in one: the first two are the same for all
     questions of a debate, so that providers keep them in their caches. `mark` is what the prompt sets texts off with.
-    `schema` is the JSON schema of an answer that is not prose.
+    `schema` is the JSON schema of an answer that is not prose; `example` shows such an answer to those whom no schema
+    holds to it, behind the prompt.
     """
 
     agent: AgentSpec
@@ -72,6 +73,12 @@ class Question:
     mark: str = ""
     ranks: bool = False
     schema: Mapping[str, Any] | None = None
+    example: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What an answer may repeat and must not be taken for: the prompt with its example."""
+        return f"{self.prompt}\n\n{self.example}" if self.example else self.prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _message(question: Question, text: str, model: str | None) -> Draft:
 def _critiques(question: Question, text: str) -> tuple[Draft, ...]:
     """The critique of each answer, the last that says something; and an error if some are missing."""
     found: dict[str, Json] = {}
-    seen = objects(text, question.prompt, ("critiques", *_CRITIQUE))
+    seen = objects(text, question.shown, ("critiques", *_CRITIQUE))
     for item in (part for value in seen for part in _listed(value)):
         name = _criticised(item, question.choices)
         if name is not None and any(key in item for key in _CRITIQUE) and not _is_form(item):
@@ -155,7 +155,8 @@ def _prose(question: Question, seen: Sequence[Json], text: str) -> dict[str, Jso
     """Critiques without JSON, taken as reasoning on the last try: of one answer, or under the letter of each."""
     said = [item for item in seen if "reasoning" in item and not any(key in item for key in _VOTE)]
     if len(question.choices) == 1:
-        sections = {question.choices[0]: _reasoning(said[-1]) if said else "" if seen else text}
+        prose = "" if seen or _begins_with_object(text) else text
+        sections = {question.choices[0]: _reasoning(said[-1]) if said else prose}
     else:
         parts = _SECTION.split(text[:MAX_JSON])
         sections = {
@@ -163,7 +164,7 @@ def _prose(question: Question, seen: Sequence[Json], text: str) -> dict[str, Jso
             for label, body in zip(parts[1::2], parts[2::2], strict=True)
             if (name := _chosen(label, question.choices)) is not None
         }
-    shown = plain(question.prompt)
+    shown = plain(question.shown)
     found = {name: clean(body, MAX_REASONING) for name, body in sections.items()}
     return {name: {"reasoning": body} for name, body in found.items() if body and plain(body) not in shown}
 
@@ -187,7 +188,7 @@ def _is_form(found: Json) -> bool:
 
 
 def _vote(question: Question, text: str) -> Draft:
-    cast = [item for item in objects(text, question.prompt, _VOTE) if any(key in item for key in _VOTE)]
+    cast = [item for item in objects(text, question.shown, _VOTE) if any(key in item for key in _VOTE)]
     cast = [item for item in cast if not is_placeholder(words(item.get("reasoning")) or "?")]
     chosen = [(ranked, item) for item in cast if (ranked := _ranked(item, question))]
     if not chosen and question.attempt >= ATTEMPTS and (told := _told(question, text)) is not None:
@@ -224,7 +225,7 @@ def _ranked(found: Json, question: Question) -> tuple[str, ...]:
 
 def _told(question: Question, text: str) -> str | None:
     """Which answer prose votes for, if it says so and of one only; what it repeats of the prompt says nothing."""
-    shown = plain(question.prompt)
+    shown = plain(question.shown)
     names = {label: name for name, label in labelled(question.choices).items()}
     matches = [match for match in _TOLD.finditer(text[:MAX_JSON]) if plain(match[0]) not in shown]
     found = {names[match[1]] for match in matches if match[1] in names}
@@ -255,11 +256,11 @@ def _chosen(value: object, choices: Sequence[str]) -> str | None:
 
 def _synthesis(question: Question, text: str) -> Draft:
     """The last object that sums up; on the last try prose will do."""
-    seen = [item for item in objects(text, question.prompt, _SYNTHESIS) if any(key in item for key in _SYNTHESIS)]
+    seen = [item for item in objects(text, question.shown, _SYNTHESIS) if any(key in item for key in _SYNTHESIS)]
     said = [item for item in seen if not is_placeholder(_summary(item) or "…")]
     if not said and question.attempt >= ATTEMPTS and not _begins_with_object(text):
         prose = clean(text, MAX_ANSWER)
-        said = [{"answer": prose}] if prose and plain(prose) not in plain(question.prompt) else []
+        said = [{"answer": prose}] if prose and plain(prose) not in plain(question.shown) else []
     if not said:
         return _unusable(question, "the synthesis is not the JSON that was asked for", text)
     found = said[-1]

@@ -1,5 +1,6 @@
 """What refusals teach: requests go as the best server takes them, and what one refuses is left away from then on."""
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -117,6 +118,27 @@ def test_each_form_of_json_is_tried_once_for_a_model(agent: Make, api: OpenAI, v
     assert [form and form["type"] for form in forms] == ["json_schema", "json_object", "json_object", None, None]
     assert forms[1]["schema"] == SCHEMA
     assert "schema" not in forms[2]
+
+
+@pytest.mark.parametrize("api", [OpenAI(), Anthropic()], indirect=True, ids=["openai", "anthropic"])
+def test_an_example_is_shown_where_no_schema_holds(agent: Make, api: Api, vote: Question) -> None:
+    """A small model repeats it in place of an answer."""
+    vote = replace(vote, example="An example: EXAMPLE")
+
+    def shown(*acts: Act, **changes: Any) -> list[bool]:
+        return ["EXAMPLE" in json.dumps(body) for body in bodies(agent, [replace(vote, **changes)], *acts)]
+
+    answer = answers(api, '{"choice": "A"}')
+    assert shown(answer) == [False]
+    assert shown(answer, attempt=2) == [True], "the one before was not usable"
+    assert shown(refuses("json_schema is not supported"), refuses("json_object is not supported"), answer)[-1]
+
+
+@pytest.mark.parametrize("api", [OpenAI(), Anthropic()], indirect=True, ids=["openai", "anthropic"])
+def test_a_server_that_passes_over_a_schema_is_found_out(agent: Make, api: Api, vote: Question) -> None:
+    vote = replace(vote, example="An example: EXAMPLE")
+    found = bodies(agent, [vote, vote], answers(api, "I vote for A."), answers(api, '{"choice": "A"}'))
+    assert ["EXAMPLE" in json.dumps(body) for body in found] == [False, True, True]
 
 
 @only_openai

@@ -91,7 +91,7 @@ def test_a_critic_sees_all_other_answers_without_their_authors():
         assert question.agent.name not in question.choices
         authors = [passage.author for passage in question.passages if passage.kind is Kind.ANSWER]
         assert authors == list(question.choices)
-        assert '"severity"' in question.prompt
+        assert '"severity"' in question.example
 
 
 def test_revision_sees_own_answer_critiques_and_others():
@@ -193,7 +193,10 @@ def test_questions_that_want_json_have_schema_and_example():
     for question in asked(spec(rounds=1, synthesis=True)):
         wants = question.purpose not in (Purpose.PROPOSE, Purpose.REVISE)
         assert (question.schema is not None) == wants
-        assert ("An example" in question.prompt) == wants
+        assert ("one JSON object" in question.prompt) == wants
+        assert ("An example" in question.example) == wants
+        assert "An example" not in question.prompt
+        assert question.shown.endswith(question.example)
 
 
 def test_asking_again_shows_what_was_wrong():

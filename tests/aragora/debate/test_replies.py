@@ -157,6 +157,12 @@ class TestCritiques:
         )
         assert (found["issues"], found["severity"], found["reasoning"]) == (["a"], 1.0, "")
 
+    @pytest.mark.parametrize("attempt", [1, 2])
+    @pytest.mark.parametrize("fence", ["", "```json\n"])
+    def test_json_that_is_cut_off_is_no_prose(self, attempt, fence):
+        for text in (forms.critiques(["A"]).text[:-9], '{"issues": ["it has no figures"], "sugg', "{'issues': ['a']}"):
+            assert read(Purpose.CRITIQUE, fence + text, attempt).type is EventType.AGENT_ERROR
+
 
 class TestCritiquesOfSeveralAnswers:
     def read(self, text: str, attempt: int = 1) -> tuple[dict[str, dict], list[dict]]:
