@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Debates between real small models, on a server that answers one question at a time: what a user at home has.
 
-    scripts/real_debates.py [--runs ABC] [--out FILE]
+    scripts/real_debates.py [--runs ABC] [--results DIRECTORY] [--page FILE]
 
-Needs scripts/real-model, and some minutes of processor time a run. Prints a table as it goes on; FILE gets it as
-Markdown, with the transcript of the last debate. Nothing leaves the machine.
+Needs scripts/real-model, and some minutes of processor time for each run. Prints a table row by row. What each run
+came to is kept in DIRECTORY, and FILE gets the table of all that is there, with one transcript, as Markdown. Settings
+of the service come from the environment, as ARAGORA_PROSE_TOKENS=200 for shorter debates. Nothing leaves the machine.
 """
 
 import argparse
@@ -218,25 +219,37 @@ def transcript(events: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{event['timestamp'] - began:6.1f} s  {event['type']}  {event['agent'] or ''}\n{shown}\n"
 
 
+def page(results: Path, told_of: str) -> str:
+    """The table of what is in `results`, and the transcript of one run."""
+    kept = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("?.json"))}
+    rows = [row([kept[name]["row"][column] for column in COLUMNS]) for name in kept]
+    table = "\n".join([row(list(COLUMNS)), row(["---"] * len(COLUMNS)), *rows])
+    said = "\n".join(transcript(kept[told_of]["events"])) if told_of in kept else ""
+    return f"{table}\n\n## Run {told_of}, event by event\n\n```text\n{said}```\n"
+
+
 def main() -> int:
     """Run them; 1 when one failed or repeated a mark of its prompt."""
     given = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     given.add_argument("--runs", default="".join(run.name for run in RUNS), help="which, by their letters")
-    given.add_argument("--out", type=Path, help="a file for the table and the last debate, as Markdown")
+    given.add_argument("--results", type=Path, default=CHECKOUT / "var/real-debates", help="where they are kept")
+    given.add_argument("--page", type=Path, help="a file for the table and a transcript, as Markdown")
+    given.add_argument("--transcript", default="D", help="of which run")
     options = given.parse_args()
-    lines = [row(list(COLUMNS)), row(["---"] * len(COLUMNS))]
-    print("\n".join(lines), flush=True)
-    rows, events = [], []
+    options.results.mkdir(parents=True, exist_ok=True)
+    print("\n".join([row(list(COLUMNS)), row(["---"] * len(COLUMNS))]), flush=True)
+    failed = False
     for run in (run for run in RUNS if run.name in options.runs):
         with tempfile.TemporaryDirectory() as directory:
             found, events = debate(run, Path(directory))
-        rows.append(told(run, found, events))
-        lines.append(row([rows[-1][name] for name in COLUMNS]))
-        print(lines[-1], flush=True)
-        if options.out:
-            said = "\n".join(transcript(events))
-            options.out.write_text("\n".join(lines) + f"\n\n## Run {run.name}, event by event\n\n```text\n{said}```\n")
-    return int(any(item["end"] != "completed" or item["parroted"] for item in rows))
+        shown = told(run, found, events)
+        failed |= found["status"] != "completed" or bool(shown["parroted"])
+        kept = {"row": shown, "debate": found, "events": events}
+        (options.results / f"{run.name}.json").write_text(json.dumps(kept, ensure_ascii=False, indent=1))
+        print(row([shown[column] for column in COLUMNS]), flush=True)
+    if options.page:
+        options.page.write_text(page(options.results, options.transcript))
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from aragora.commands.client import Client
 from aragora.commands.debates import add_server, follow
 from aragora.commands.exit_codes import FINE, Parser, UsageError
-from aragora.debate import limits
+from aragora.debate import limits, wording
 from aragora.debate.spec import ConsensusMode
 from aragora.settings import Settings
 
@@ -193,7 +193,9 @@ def _budget(given: argparse.Namespace) -> Body:
 
 def _told(estimate: Body) -> str:
     assumed = ", ".join(estimate["assumed"])
-    return f"{estimate['summary']}{f' (price assumed: {assumed})' if assumed else ''}"
+    bounds = wording.budget(estimate["budget"]) if estimate["tokens"] else ""
+    told = f"{estimate['summary']}{f' (price assumed: {assumed})' if assumed else ''}"
+    return f"{told}; the budget is {bounds}" if bounds else told
 
 
 def _text(option: str, text: str, longest: int) -> str:

@@ -93,8 +93,9 @@ class Plain:
         return
 
     def begin(self, debate: Row) -> None:
-        """Question, id and agents."""
-        self._print(f"{debate['task']}\n{debate['id']}: {', '.join(debate['agents'])}; {debate['rounds']} rounds")
+        """Question, id, agents and budget."""
+        begun = f"{debate['id']}: {', '.join(debate['agents'])}; {debate['rounds']} rounds"
+        self._print(f"{debate['task']}\n{begun}{_budget(debate)}")
 
     def show(self, message: Row) -> None:
         """One event."""
@@ -137,11 +138,11 @@ class Terminal:
         self._live.stop()
 
     def begin(self, debate: Row) -> None:
-        """Question, id and agents."""
+        """Question, id, rules and budget."""
         self._agents = dict.fromkeys(debate["agents"], "")
         self._rounds = debate["rounds"]
         self._print(Text(printable(debate["task"]), style="bold"))
-        self._print(Text(f"{debate['id']}  consensus by {debate['consensus']}", style="dim"))
+        self._print(Text(f"{debate['id']}: consensus by {debate['consensus']}{_budget(debate)}", style="dim"))
 
     def show(self, message: Row) -> None:
         """One event above, or a piece of an answer below."""
@@ -205,6 +206,13 @@ class Prose(Markdown):
     def __init__(self, text: str) -> None:
         super().__init__(printable(text), hyperlinks=False)
         self.parsed = rendering.reader().parse(self.markup)  # rich's own reader drops whatever looks like HTML
+
+
+def _budget(debate: Row) -> str:
+    """What it may take, where it asks language models and the server says so."""
+    costs = any(agent["type"] != "demo" for agent in debate.get("participants") or [])
+    bounds = wording.budget(debate.get("budget") or {}) if costs else ""
+    return f"; {bounds}" if bounds else ""
 
 
 def _details(debate: Row) -> list[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""A verdict in words, for terminals and downloads: one line, and then each thing that is to be known of it."""
+"""A verdict in words, for terminals and downloads: one line, and then each thing that is to be known of it.
+
+And the bounds of a debate's spending, which stand beside it.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +22,13 @@ _TIES = {
     "criticism": "as many votes as another, as sure ones; ahead by the mildest criticism",
     "lot": "as many votes as another, as sure ones, as mildly criticised; drawn by lot, which decides nothing",
 }
+
+
+def budget(bounds: Data) -> str:
+    """The most that a debate may take (`money` in dollars, `tokens`, `questions`); empty without a bound."""
+    found = [f"{bounds['money']:.2f} $"] if bounds.get("money") is not None else []
+    found += [f"{bounds[name]:,} {name}" for name in ("tokens", "questions") if bounds.get(name) is not None]
+    return f"at most {', '.join(found)}" if found else ""
 
 
 def headline(verdict: Data) -> str:

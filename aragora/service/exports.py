@@ -124,8 +124,16 @@ def _outline(debate: Row) -> list[tuple[str, str]]:
         ("Began", debate["created_at"]),
         ("Took", f"{debate['duration_seconds']:g} s"),
         *([("Because", debate["reason"])] if debate.get("reason") else []),
-        *([("Cost", spent(debate["usage"]))] if debate.get("usage", {}).get("questions") else []),
+        *_costs(debate),
     ]
+
+
+def _costs(debate: Row) -> list[tuple[str, str]]:
+    """What it took and might have taken, where that was anything."""
+    if not debate.get("usage", {}).get("questions"):
+        return []
+    bounds = wording.budget(debate.get("budget") or {})
+    return [("Cost", spent(debate["usage"])), *([("Budget", bounds)] if bounds else [])]
 
 
 def _verdict(debate: Row) -> list[tuple[str, str]]:

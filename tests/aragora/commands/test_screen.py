@@ -3,15 +3,18 @@
 import io
 import re
 
+import pytest
 from rich.console import Console
 
-from aragora.commands.screen import Terminal
+from aragora.commands.screen import Plain, Terminal
 
 HOSTILE = "[bold]markup[/bold] <b>HTML</b> \x1b]0;title\x07 \x1b[2J \u202e text"
 DEBATE = {
     "id": "adhoc_x",
     "task": HOSTILE,
     "agents": ["demo-1", "demo-2"],
+    "participants": [{"name": "demo-1", "type": "demo"}, {"name": "demo-2", "type": "openai"}],
+    "budget": {"money": 0.5, "tokens": 5_000_000, "questions": None},
     "rounds": 1,
     "rounds_used": 1,
     "consensus": "majority",
@@ -79,6 +82,7 @@ def test_every_event_is_shown_and_hostile_text_is_text() -> None:
     assert "[bold]markup[/bold]" in plain
     assert "<b>HTML</b>" in plain
     for words in (
+        "majority; at most 0.50 $, 5,000,000 tokens",
         "demo-1 (proposer)",
         "demo-1 (reviser, cut off: length)",
         "demo-1 waits: third in line for Ollama server",
@@ -111,3 +115,10 @@ def test_markdown_is_laid_out() -> None:
     assert "• bold link (http://example.com)" in plain
     assert "if a < b:" in plain
     assert not {"##", "**", "```", "|---|"} & set(plain.split())
+
+
+def test_a_pipe_is_told_the_budget_of_what_may_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    Plain().begin(DEBATE)
+    assert "demo-1, demo-2; 1 rounds; at most 0.50 $, 5,000,000 tokens" in capsys.readouterr().out
+    Plain().begin({**DEBATE, "participants": [{"name": "demo-1", "type": "demo"}]})
+    assert "at most" not in capsys.readouterr().out

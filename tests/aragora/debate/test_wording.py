@@ -67,3 +67,10 @@ def test_what_is_lacking_is_named():
         "c failed at proposing: the key is not known; b's answer is not whole: the answer was cut: length; "
         "a failed at voting"
     )
+
+
+def test_a_budget_is_told_in_words():
+    assert wording.budget({"money": 0.5, "tokens": 200_000, "questions": 40}) == (
+        "at most 0.50 $, 200,000 tokens, 40 questions"
+    )
+    assert wording.budget({"money": None, "tokens": None, "questions": None}) == ""

@@ -208,7 +208,9 @@ def test_what_was_spent_is_shown_everywhere(server: Server, store: Store, models
     (day,) = server.get("/api/usage?days=1", headers=guest).json()["days"]
     assert (day["owner"], day["questions"], day["cost"]) == ("guest-6", asked, usage["cost"])
     assert "guest-6" in {row["owner"] for row in server.get("/api/usage", headers=ADMIN).json()["days"]}
-    assert "tokens in" in server.get(f"/api/debates/{made}/export/txt", headers=guest).text
+    export = server.get(f"/api/debates/{made}/export/txt", headers=guest).text
+    assert "tokens in" in export
+    assert "Budget:     at most 5,000,000 tokens" in export
     until(lambda: server.metric('aragora_agent_tokens_total{agent="openai",kind="input"}') == metered + usage["input"])
     assert server.metric('aragora_agent_cost_dollars_total{agent="openai"}') > 0
 
