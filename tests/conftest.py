@@ -25,6 +25,8 @@ hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", max_examples=20_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
+ROOT = Path(__file__).parents[1]
+
 # Debian keeps PostgreSQL's server programs off PATH and daemons in directories a user's PATH may lack.
 POSTGRESQL_DIRECTORIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 EXTRA_DIRECTORIES = ["/usr/sbin", "/usr/local/sbin", *map(str, POSTGRESQL_DIRECTORIES)]
@@ -103,9 +105,23 @@ def absence(name: str) -> str | None:
     return f"component {name} is missing ({found} not found): {remedy}" if found else None
 
 
+PACKAGES = (ROOT / "tests" / "proxy", ROOT / "tests" / "aragora")
+INTEGRATION = ROOT / "tests" / "proxy" / "integration"
+
+
+def measured(item: pytest.Item) -> bool:
+    """Whether scripts/coverage runs this test: those of both packages, but for whole gateways, drills and timing."""
+    inside = any(item.path.is_relative_to(package) for package in PACKAGES)
+    whole = item.path.is_relative_to(INTEGRATION)
+    return inside and not whole and not item.get_closest_marker("drill") and not item.get_closest_marker("alone")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A misspelt component would skip its test for ever; it stops the run instead."""
+    """Mark what is measured. A misspelt component would skip its test for ever; it stops the run instead."""
     for item in items:
+        if measured(item):
+            item.add_marker(pytest.mark.measured)
         for marker in item.iter_markers("component"):
             for name in marker.args:
                 if name not in COMPONENTS:
