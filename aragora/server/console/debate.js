@@ -166,6 +166,7 @@ export class DebateView {
     const card = this.cards.get(`${event.round}\n${text(event.agent)}`);
     if (card) card.rests(card.model);
     this.drawVotes();
+    this.steps();
   }
 
   person(data) {

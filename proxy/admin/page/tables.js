@@ -116,8 +116,8 @@ export function workers(reading) {
     part: row.utilisation,
     value: `${Math.round(100 * row.utilisation)} %`,
     note: [
-      `${count(row.connections.active + row.connections.idle + row.connections.tunnel)} connections`,
-      `${count(row.requests)} requests`,
+      plural(row.connections.active + row.connections.idle + row.connections.tunnel, "connection"),
+      plural(row.requests, "request"),
       row.draining ? "draining" : row.current ? "" : "not on the newest overrides",
     ].filter(Boolean).join(", "),
   })));

@@ -1,0 +1,102 @@
+// The lists of the status page: what becomes of a reading, and which elements stay when the next one comes.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { install } from "./elements.js";
+
+install();
+const { sync } = await import("../../proxy/admin/page/dom.js");
+const { certificates, failures, requests, routes, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
+
+const $ = (id) => document.getElementById(id);
+const rows = (id) => $(id).children.map((row) => row.children.map((part) => part.textContent));
+
+function keyed(parent, names) {
+  sync(parent, names, (name) => name, () => document.createElement("li"), (item, name) => { item.textContent = name; });
+  return parent.children;
+}
+
+test("elements are kept by key, moved when the order changes, and removed with their item", () => {
+  const list = document.createElement("ul");
+  const [a, b, c] = keyed(list, ["a", "b", "c"]);
+  assert.deepEqual(keyed(list, ["c", "a", "d"]).map((one) => [c, a, b].indexOf(one)), [0, 1, -1]);
+  assert.equal(b.parentElement, null);
+});
+
+test("items of the same key have an element each", () => {
+  const list = document.createElement("ul");
+  const first = keyed(list, ["a", "a"]);
+  assert.equal(first.length, 2);
+  assert.deepEqual(keyed(list, ["a", "a"]), first);
+});
+
+const PEER = { peer: "127.0.0.1:1", state: "up", weight: 1, busy: 1, idle: 3, connects: 4, reuses: 96, failures: 0, probed: null };
+const ROUTE = { name: "all", hosts: [], path: "/", exact: false, answer: "", switched_from: [], maintenance: false, peers: [PEER] };
+
+test("a route shows what it matches, and commands for it and its peers", () => {
+  const ordered = [];
+  const one = { ...ROUTE, name: "one", hosts: ["a.example"], path: "/x", exact: true, peers: [{ ...PEER, state: "draining", failures: 2 }] };
+  routes({ routes: [ROUTE, one], maintenance: { all: false }, leaving: [] }, (...order) => ordered.push(order));
+  const [all, exact] = $("routes").children;
+  assert.equal($("routes-hint").textContent, "2 routes, 1 upstream");
+  assert.deepEqual([all, exact].map((route) => route.all("span")[0].textContent), ["every host", "a.example, exactly /x"]);
+  assert.match(all.all("li")[0].textContent, /1 busy, 3 idle100 requests/);
+  assert.match(exact.all("li")[0].textContent, /100 requests, 2 failed/);
+  for (const button of [...all.all("button"), ...exact.all("button")]) button.listeners.click();
+  assert.deepEqual(ordered, [
+    ["maintenance", { on: true, route: "all" }],
+    ["drain", { peer: "127.0.0.1:1", route: "all" }],
+    ["maintenance", { on: true, route: "one" }],
+    ["undrain", { peer: "127.0.0.1:1", route: "one" }],
+  ]);
+});
+
+test("failures are measured by the most frequent one, and say what is recent", () => {
+  const failure = (reason, count, limit = false) => ({ reason, count, side: "client", message: `text of ${reason}`, limit });
+  const before = { failures: [failure("gone_away", 30)] };
+  failures({ failures: [failure("gone_away", 40), failure("too_many", 10, true)] }, before);
+  assert.deepEqual(rows("failures").map(([name, , value, note]) => [name, value, note]), [
+    ["gone away", "40", "text of gone_away · 10 in the last three minutes"],
+    ["too many", "10", "text of too_many · 10 in the last three minutes"],
+  ]);
+  assert.equal($("failures").children[1].children[1].firstElementChild.style.width, "25%");
+  assert.equal($("limits").children[0].children[1].firstElementChild.style.width, "100%");
+});
+
+test("a certificate is marked when it ends soon or could not be renewed", () => {
+  const certificate = (name, days) => ({ name, days, expires: 0 });
+  certificates({
+    certificates: [certificate("gone", -1), certificate("soon", 10), certificate("faulty", 80), certificate("fine", 80)],
+    certificate_faults: [{ name: "faulty", fault: "no answer" }],
+  });
+  assert.deepEqual($("certificates").children.map((one) => one.getAttribute("data-kind")), ["upstream", "gateway", "gateway", "fine"]);
+  assert.deepEqual(rows("certificates").map((row) => row[2]), ["expired", "10 days", "80 days", "80 days"]);
+  assert.match(rows("certificates")[2][3], /; no answer$/);
+});
+
+test("a worker shows how busy it is, and whether it leaves", () => {
+  const worker = { pid: 7, draining: true, current: true, utilisation: 0.256, requests: 1, connections: { active: 1, idle: 2, tunnel: 3 } };
+  workers({ workers: [worker], master: { pid: 1, replaces: 9 } });
+  assert.deepEqual(rows("workers"), [["7", "", "26 %", "6 connections, 1 request, draining"]]);
+  assert.equal($("workers-hint").textContent, "master 1; the old master 9 still runs");
+});
+
+test("requests of clients that may not be shown are told apart from those over a socket", () => {
+  const request = { when: 90, seconds: 0.25, status: 502, method: "GET", target: "/a", upstream: "", reason: "", state: "", request_id: "1" };
+  const reading = { now: 100, access_log: true, failing: [{ ...request, client: null }, { ...request, client: "", request_id: "2", status: 0, reason: "read_timeout" }] };
+  requests("failing", reading);
+  const cells = $("failing").tBodies[0].children.map((row) => row.children.map((cell) => cell.textContent));
+  assert.deepEqual(cells, [
+    ["10 s ago", "250 ms", "502", "GET /a", "hidden (needs the token)", "–", "response of the application", ""],
+    ["10 s ago", "250 ms", "none", "GET /a", "unix socket", "–", "read timeout", ""],
+  ]);
+});
+
+test("the oldest tunnels are shown, with the number of all", () => {
+  const tunnel = { since: 40, target: "/ws", client: "192.0.2.1", upstream: "127.0.0.1:1", to_client: 1500, to_upstream: 0, state: "half_closed" };
+  tunnels({ now: 100, tunnels: [tunnel], connections: { tunnel: 3 } });
+  const cells = $("tunnels").tBodies[0].children[0].children.map((cell) => cell.textContent);
+  assert.deepEqual(cells, ["1 min", "/ws", "192.0.2.1", "127.0.0.1:1", "1.5 kB", "0 B", "half closed"]);
+  assert.equal($("tunnels-hint").textContent, "the oldest 1 of 3");
+});
