@@ -22,6 +22,7 @@ MAX_REASONING = 2000
 MAX_POINT = 500  # characters of one issue or suggestion
 MAX_POINTS = 10
 MAX_EXCERPT = 400  # characters of an unusable reply that are kept
+SHORTEST_REPEATED = 24  # characters of a line that is not like another by chance
 UNKNOWN_CONFIDENCE = 0.5
 
 _SEVERITIES = {"none": 0.0, "minor": 2.0, "low": 2.0, "medium": 5.0, "moderate": 5.0, "major": 7.0, "high": 8.0}
@@ -104,7 +105,7 @@ def _unusable(question: Question, message: str, text: str) -> Draft:
 
 
 def _message(question: Question, text: str, model: str | None) -> Draft:
-    content = clean(text, MAX_ANSWER)
+    content = clean(_without_instructions(question, text[: 4 * MAX_ANSWER]), MAX_ANSWER)
     if not content:
         return _unusable(question, "the answer is empty", text)
     if any(passage.kind is Kind.QUESTION and plain(passage.text) == plain(content) for passage in question.passages):
@@ -114,6 +115,16 @@ def _message(question: Question, text: str, model: str | None) -> Draft:
     if model:
         data["model"] = line(model, 128)
     return Draft(EventType.AGENT_MESSAGE, question.round, question.agent.name, data)
+
+
+def _without_instructions(question: Question, text: str) -> str:
+    """`text` without the lines that repeat what the agent was told to do; what others said may be repeated."""
+    told = question.prompt
+    for passage in question.passages:
+        told = told.replace(passage.text, "\n")
+    told = plain(told)
+    parts = text.splitlines()
+    return "\n".join(part for part in parts if len(part) < SHORTEST_REPEATED or plain(part) not in told)
 
 
 def _critiques(question: Question, text: str) -> tuple[Draft, ...]:
@@ -184,7 +195,7 @@ def _critique(question: Question, name: str, found: Json) -> Draft:
 def _is_form(found: Json) -> bool:
     """Whether these are the example's texts, or dots, in place of points."""
     said = found.get("issues")
-    return isinstance(said, list) and bool(said) and not _points(said)
+    return isinstance(said, list) and any(words(item).strip() for item in said) and not _points(said)
 
 
 def _vote(question: Question, text: str) -> Draft:

@@ -48,6 +48,19 @@ class TestMessages:
         draft = read(Purpose.PROPOSE, "  Yes.\n\nBecause of {reasons}.\n")
         assert draft.data == {"role": "proposer", "content": "Yes.\n\nBecause of {reasons}."}
 
+    def test_instructions_that_are_repeated_are_no_part_of_it(self):
+        told = 'You take part as "claude-1". This is round 2 of at most 3.'
+        answer = "We should begin with a trial of one month."
+        earlier = Passage(Kind.OWN, f"{answer}\n{told.replace('2', '1')}")
+        prompt = f"<your answer>\n{earlier.text}\n</your answer>\n\n{told}\n\nWrite your answer anew, whole."
+        question = replace(ask(Purpose.REVISE, prompt=prompt), passages=(earlier,))
+        (draft,) = replies.drafts(
+            question, Reply(f"{told}\n\n{answer}\n\n  Write your answer anew, whole.\nIt is cheap.")
+        )
+        assert draft.data["content"].split("\n") == [answer, "", "It is cheap."]
+        (draft,) = replies.drafts(question, Reply(told))
+        assert draft.data["kind"] == "unusable"
+
     def test_the_model_that_answered_is_named_when_known(self):
         (draft,) = replies.drafts(ask(Purpose.REVISE), Reply("No.", "some-model\n2026"))
         assert draft.data == {"role": "reviser", "content": "No.", "model": "some-model 2026"}
@@ -156,6 +169,15 @@ class TestCritiques:
             form + '{"issues": ["a", "..."], "severity": 1, "reasoning": "One or two sentences."}', attempt
         )
         assert (found["issues"], found["severity"], found["reasoning"]) == (["a"], 1.0, "")
+
+    def test_empty_points_are_no_points(self):
+        assert critique('{"issues": ["", " "], "suggestions": [], "severity": 2, "reasoning": "It holds."}') == {
+            "target": "gpt-1",
+            "issues": [],
+            "suggestions": [],
+            "severity": 2.0,
+            "reasoning": "It holds.",
+        }
 
     @pytest.mark.parametrize("attempt", [1, 2])
     @pytest.mark.parametrize("fence", ["", "```json\n"])
