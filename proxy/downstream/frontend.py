@@ -107,6 +107,8 @@ class Frontend:
         self.streams = 0
         """HTTP/2 streams under way on all of them."""
         self._idle: list[greenlet] = []
+        self._handed_over: Serving | None = None
+        """What the greenlet that is switched to serves; an argument would stay referred to as long as it runs."""
         self._greenlets = 0
         self._full_until = 0.0
         self.apply(tables)
@@ -153,14 +155,18 @@ class Frontend:
         else:
             worker = greenlet(self._work, self.context.hub.greenlet)
             self._greenlets += 1
-        worker.switch(served)
+        self._handed_over = served
+        worker.switch()
 
-    def _work(self, served: Serving) -> None:
+    def _work(self) -> None:
         hub_switch = self.context.hub.switch
         while True:
+            served, self._handed_over = self._handed_over, None
+            assert served is not None
             served.serve()
+            del served  # nothing of a client waits in memory for the next one
             self._idle.append(getcurrent())
-            served = hub_switch()
+            hub_switch()
 
     def trim(self) -> None:
         """Drop some of the idle greenlets; called once a second, so that a past peak is gone within a minute."""

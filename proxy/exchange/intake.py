@@ -32,8 +32,9 @@ def body_decoder(response: ResponseHead) -> Decoder:
 class Intake:
     """A body on its way from `source`. `timeout` is the longest silence in it, in seconds.
 
-    `taken` is called once, when the last byte has left the upstream: its connection is then free for others, even if
-    the client still has most of the body to read. An `upload` that still goes on learns that the response moves.
+    `taken` is called once, when the last byte has left the upstream, with whether nothing follows the body: the
+    connection is then free for others, even if the client still has most of the body to read. An `upload` that still
+    goes on learns that the response moves.
     """
 
     __slots__ = (
@@ -61,7 +62,7 @@ class Intake:
         nominated: frozenset[bytes] = frozenset(),
         recoding: Recoding | None = None,
         upload: Upload | None = None,
-        taken: Callable[[], None] | None = None,
+        taken: Callable[[bool], None] | None = None,
     ) -> None:
         """Bytes of a body of known length are received into `buffer`, if one is given, and sent from there.
 
@@ -77,8 +78,9 @@ class Intake:
         self._upload = upload
         self._taken = taken
         self._heard_at = 0.0
-        self.fault: ExchangeError | None = None
-        """Why the body ended before its end."""
+        self.fault: tuple[Failure, str] | None = None
+        """Why the body ended before its end, and the fact at hand. No exception: its traceback would lead back here and
+        keep the connection in memory until a collection."""
         self.trailers: list[bytes] = []
         """Those that may go on, once it is done."""
 
@@ -101,6 +103,11 @@ class Intake:
     def clean(self) -> bool:
         """Whether nothing follows the body."""
         return not self._decoder.rest
+
+    def check(self) -> None:
+        """Raises `ExchangeError` if the body ended before its end."""
+        if self.fault is not None:
+            raise ExchangeError(*self.fault)
 
     # Receiving.
 
@@ -190,7 +197,7 @@ class Intake:
         return self._finish()
 
     def _break_off(self, failure: Failure, detail: str) -> None:
-        self.fault = ExchangeError(failure, detail)
+        self.fault = failure, detail
 
     def _finish(self) -> bytes:
         """The last bytes that the client gets."""
@@ -199,7 +206,7 @@ class Intake:
             try:
                 self.trailers = response_trailers(decoder.trailers, self._nominated)
             except ExchangeError as error:
-                self.fault = error
+                self._break_off(error.failure, error.detail)
         if self.fault is None:
             self._end()
         return b"" if self._recoding is None else self._recoding.finish(whole=self.fault is None)
@@ -207,7 +214,7 @@ class Intake:
     def _end(self) -> None:
         taken, self._taken = self._taken, None
         if taken is not None:
-            taken()
+            taken(self.clean)
 
     def store(self, rest: bytes, spool: Spool) -> bytes:
         """Put a whole body into a spool; `rest` came with its head. Raises `ExchangeError`.
@@ -223,8 +230,7 @@ class Intake:
             if self.done:
                 break
             data = self.receive()
-        if self.fault is not None:
-            raise self.fault
+        self.check()
         return b""
 
     # Past Python.

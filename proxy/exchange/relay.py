@@ -102,8 +102,7 @@ class Relay:
                 rest = self._splice_through(rest) if isinstance(rest, Pipe) else self._pass_through(rest)
                 if rest is not None:
                     rest = self._spool(rest)
-        if self._intake.fault is not None:
-            raise self._intake.fault
+        self._intake.check()
 
     def _pass_through(self, rest: memoryview) -> memoryview | Pipe | None:
         """Relay while the client keeps up. What it did not take is returned when it turns out to be slow."""

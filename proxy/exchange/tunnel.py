@@ -223,3 +223,5 @@ class Tunnel:
         self._client.close()
         self._upstream.close()
         self._ended(self, blame, self.downward.moved, self.upward.moved)
+        self.upward.release()
+        self.downward.release()

@@ -38,6 +38,28 @@ class TunnelHost(Protocol):
         """Neither side has anything more to send."""
 
 
+class NoTunnel:
+    """What a direction reports to once its tunnel is closed, so that neither keeps the other in memory."""
+
+    buffer = memoryview(b"")
+    pipes = Pipes()
+    state = TunnelState.CLOSED
+    closed = True
+
+    def on_boundary(self, direction: "Direction") -> None: ...
+
+    def on_delivered(self, direction: "Direction") -> None: ...
+
+    def on_ended(self, direction: "Direction") -> None: ...
+
+    def on_reset(self, side: Side) -> None: ...
+
+    def close(self) -> None: ...
+
+
+_NO_TUNNEL: Final = NoTunnel()
+
+
 class Direction:
     """Bytes on their way from `source` to `target`."""
 
@@ -60,7 +82,7 @@ class Direction:
     )
 
     def __init__(self, tunnel: "TunnelHost", source: Side, target: Side, *, masked: bool) -> None:
-        self._tunnel = tunnel
+        self._tunnel: TunnelHost = tunnel
         self.source = source
         self.target = target
         self.masked = masked
@@ -264,6 +286,10 @@ class Direction:
             position += size - len(head)
             head = b""
         self._left = max(0, position - count)
+
+    def release(self) -> None:
+        """The tunnel is closed."""
+        self._tunnel = _NO_TUNNEL
 
     def stop(self) -> None:
         """Forget what the target has not taken."""

@@ -199,7 +199,7 @@ class UpstreamLeg:
         if coding != IDENTITY:
             flushes = response.unbuffered or response.event_stream or response.content_length is None
             recoding = Recoding(encoder(coding), flushes=flushes)
-        intake = Intake(
+        return Intake(
             lease,
             body_decoder(response),
             limits.read_timeout,
@@ -207,9 +207,8 @@ class UpstreamLeg:
             nominated=response.nominated,
             recoding=recoding,
             upload=self._upload,
-            taken=lambda: self.release(response, clean=intake.clean),
+            taken=lambda clean: self.release(response, clean=clean),
         )
-        return intake
 
     def check_upgrade(self, response: ResponseHead) -> None:
         """Raises `ExchangeError` for a 101 that does not open the requested WebSocket (RFC 6455 section 4.1)."""

@@ -119,8 +119,7 @@ def _read_body(connection: UpstreamConnection, response: ResponseHead, rest: byt
         content += intake.receive()
         if len(content) > _MOST_BODY:
             raise ExchangeError(errors.AUTH_ANSWER, f"a body over {_MOST_BODY} bytes")
-    if intake.fault is not None:
-        raise intake.fault
+    intake.check()
     return content, intake.clean and (response.chunked or response.content_length is not None)
 
 

@@ -307,6 +307,8 @@ class Stream:
         self.close()
 
     def _stop_watching(self) -> None:
+        if self.tls is not None:
+            self.tls.on_end = None  # each would keep the other, and what OpenSSL has allocated, until a collection
         self.read_watcher.stop()
         self.read_watcher.close()
         self.read_watcher = _CLOSED

@@ -123,8 +123,10 @@ class UpstreamConnection(Stream):
 
     def close(self) -> None:
         if not self.closed:
-            if self.upload is not None:
-                self.upload.stop()
+            upload, self.upload = self.upload, None  # it knows this connection
+            if upload is not None:
+                upload.stop()
+                self.reusable = False
             super().close()
             self.pool.on_closed(self)
 

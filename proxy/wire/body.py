@@ -114,7 +114,8 @@ class ChunkedDecoder:
         self._size = size
         self._pending = b""
         self._left = 0
-        self._section: Callable[[bytes, int, list[bytes]], int] = self._read_size
+        # A function and no bound method: the decoder would refer to itself, and outlive its body until a collection.
+        self._section: Callable[[ChunkedDecoder, bytes, int, list[bytes]], int] = ChunkedDecoder._read_size
         self._extension_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -126,7 +127,7 @@ class ChunkedDecoder:
         position = 0
         while position < len(data) and not self.done:
             try:
-                following = self._section(data, position, out)
+                following = self._section(self, data, position, out)
             except FramingError:
                 self.salvaged = b"".join(out)
                 raise
@@ -153,7 +154,7 @@ class ChunkedDecoder:
         self._left = int(match[1], 16)
         if match[2]:
             self._count_extensions(len(match[2]))
-        self._section = self._read_data if self._left else self._read_trailers
+        self._section = ChunkedDecoder._read_data if self._left else ChunkedDecoder._read_trailers
         return end + 1
 
     def _count_extensions(self, size: int) -> None:
@@ -175,7 +176,7 @@ class ChunkedDecoder:
         out.append(piece)
         self._left -= len(piece)
         if not self._left:
-            self._section = self._read_data_end
+            self._section = ChunkedDecoder._read_data_end
         return position + len(piece)
 
     def _read_data_end(self, data: bytes, position: int, _out: list[bytes]) -> int:
@@ -183,7 +184,7 @@ class ChunkedDecoder:
             raise FramingError("no CR LF after a chunk")
         if len(data) - position < 2:
             return -1
-        self._section = self._read_size
+        self._section = ChunkedDecoder._read_size
         return position + 2
 
     def _read_trailers(self, data: bytes, position: int, _out: list[bytes]) -> int:

@@ -378,14 +378,15 @@ class Connection(Stream):
         if self.closed:
             return
         settings = self.front.tables.settings
-        self._lingering = linger(self, self._writer, settings, half_closed=self.state is HALF_CLOSED)
+        lingering = linger(self, self._writer, settings, half_closed=self.state is HALF_CLOSED)
         if not self.closed:
+            self._lingering = lingering
             self._become(LINGERING)
 
     def close(self) -> None:
         if not self.closed:
             self._become(CLOSED)
-            self._exchange = None  # it knows this connection
+            self._exchange = self._lingering = None  # both know this connection
             self.front.connections.discard(self)
             self.front.close_delimited.discard(self)
             self.front.ended(self.sock.fileno())

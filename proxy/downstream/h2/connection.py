@@ -388,4 +388,5 @@ class Connection(Stream):
             self.front.connections.discard(self)
             self.front.multiplexed.discard(self)
             self.front.ended(self.sock.fileno())
+            self.output.release()
         super().close()

@@ -46,9 +46,6 @@ class Waiting(Protocol):
 class Carrier(Protocol):
     """The connection whose output this is."""
 
-    @property
-    def closed(self) -> bool: ...
-
     def send(self, data: bytes | memoryview) -> int:
         """What the kernel takes at once. Raises `OSError`."""
 
@@ -87,7 +84,8 @@ class Output:
     )
 
     def __init__(self, carrier: Carrier, session: ServerSession, loop: Loop) -> None:
-        self._carrier = carrier
+        self._carrier: Carrier | None = carrier
+        """None once it is closed."""
         self._loop = loop
         self.session = session
         self.sender = session.sender
@@ -171,7 +169,7 @@ class Output:
     def _wake(self) -> None:
         sender = self.sender
         for stream in list(self._waiting):
-            if self._queued >= _MOST_QUEUED or sender.window <= 0 or self._carrier.closed:
+            if self._queued >= _MOST_QUEUED or sender.window <= 0 or self._carrier is None:
                 return
             if stream in self._waiting and sender.room(stream.wire) > 0:
                 del self._waiting[stream]
@@ -192,7 +190,7 @@ class Output:
     def _flush(self) -> None:
         self._scheduled = False
         carrier = self._carrier
-        if carrier.closed:
+        if carrier is None:
             return
         self._queued = 0
         data = self.unsent + self.sender.take()
@@ -205,13 +203,12 @@ class Output:
             except OSError:
                 carrier.lost()
                 return
-            self._sent(data, sent)
+            self._sent(carrier, data, sent)
         if self._waiting and not self.unsent:
             self._wake()
         carrier.settle()
 
-    def _sent(self, data: bytes, sent: int) -> None:
-        carrier = self._carrier
+    def _sent(self, carrier: Carrier, data: bytes, sent: int) -> None:
         if sent == len(data):
             if self.unsent:
                 self.unsent = b""
@@ -226,10 +223,15 @@ class Output:
 
     def send_last(self) -> None:
         """Send as much of what is queued as goes at once; the connection is closed next."""
-        try:
-            self._carrier.send(self.unsent + self.sender.take())
-        except OSError:
-            pass
+        if self._carrier is not None:
+            try:
+                self._carrier.send(self.unsent + self.sender.take())
+            except OSError:
+                pass
+
+    def release(self) -> None:
+        """The connection is closed: neither keeps the other in memory."""
+        self._carrier = None
 
     def measure(self, settings: Settings) -> None:
         """See whether the client holds the connection up, and whether it takes enough all the same."""
