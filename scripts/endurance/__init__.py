@@ -1,0 +1,1 @@
+"""The gateway under mixed traffic for a long time: what grows, what fails, and why."""

@@ -1,0 +1,100 @@
+"""What was sent and what became of it. Nothing is lost: sent = responses + explained failures + unexplained ones."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+
+MOST_DETAILS = 100
+"""Unexplained failures that are kept in words; all are counted."""
+RESTARTED = "its upstream restarted"
+LEFT = "the client left on purpose"
+
+
+class WrongResponseError(Exception):
+    """A response that is not the one that was asked for."""
+
+
+class LeftOnPurpose(Exception):  # noqa: N818 - no error
+    """The client gave up on purpose."""
+
+
+@dataclass
+class Outage:
+    """From the moment at which peers were told to end, or were killed, until they listen again."""
+
+    began: float
+    ended: float = float("inf")
+
+
+@dataclass
+class Ledger:
+    """Exchanges by kind of traffic: begun, answered in full, and failed with or without an explanation."""
+
+    begun: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
+    explained: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unexplained: Counter[str] = field(default_factory=Counter)
+    details: list[str] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def exchange(self, kind: str, since: float | None = None) -> "Exchange":
+        """What one request and its response happen in. A failure is explained by an outage of a peer between `since`
+        (for something that was open before: when it was last seen to work) and now, or by the client's `LeftOnPurpose`.
+        """
+        return Exchange(self, kind, time.monotonic() if since is None else since)
+
+    def end(self, kind: str, since: float, error: Exception | None) -> None:
+        """An exchange has ended with this error, or in full."""
+        if error is None:
+            self.answered[kind] += 1
+        elif isinstance(error, LeftOnPurpose):
+            self.explained[kind, LEFT] += 1
+        elif self.outage(since):
+            self.explained[kind, RESTARTED] += 1
+        else:
+            self._unexplained(kind, f"{type(error).__name__}: {error}", since)
+
+    def outage(self, since: float) -> bool:
+        """Whether a peer was out at any moment from then until now."""
+        return any(one.ended >= since for one in self.outages)
+
+    @property
+    def failed(self) -> int:
+        """All failures that nothing explains."""
+        return self.unexplained.total()
+
+    @property
+    def open(self) -> int:
+        """Exchanges that are under way; 0 once all traffic has ended."""
+        return self.begun.total() - self.answered.total() - self.explained.total() - self.unexplained.total()
+
+    def _unexplained(self, kind: str, text: str, since: float) -> None:
+        self.unexplained[kind] += 1
+        if len(self.details) < MOST_DETAILS:
+            now = time.monotonic()
+            self.details.append(f"after {now - self.started:.1f} s, {kind}, in {now - since:.2f} s: {text}")
+
+
+@dataclass
+class Exchange:
+    """Counted when it begins and when it ends; whatever the client's library raises is a failure to be counted."""
+
+    ledger: Ledger
+    kind: str
+    since: float
+    failed: bool = False
+
+    def __enter__(self) -> "Exchange":
+        self.ledger.begun[self.kind] += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None and not isinstance(error, Exception):
+            return False
+        self.failed = error is not None
+        self.ledger.end(self.kind, self.since, error)
+        return True

@@ -1,0 +1,129 @@
+"""What is put under load: two peers of one application, and the gateway before them; restarted, and reloaded."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.measure import BenchError
+from benchmark.peers import Pair, make_pair
+from benchmark.process import Server, free_port, start
+
+from endurance.ledger import Ledger, Outage
+
+ROOT = Path(__file__).resolve().parents[2]
+RELOADED = "settings reloaded"
+RELOAD_SECONDS = 30.0
+SETTINGS = """# written before every reload, with another value of max_body
+bind = "127.0.0.1:{secure}"
+bind_plain = "127.0.0.1:{plain}"
+https_redirect = false
+tls_cert = "{cert}"
+tls_key = "{key}"
+admin = "127.0.0.1:{admin}"
+workers = {workers}
+upstream = [{peers}]
+access_log = "{folder}/access.log"
+rate = "1000000/s"                     # counted, never reached
+compress = true
+max_body = "{max_body}"
+"""
+
+
+@dataclass
+class Peer:
+    """One process of the application, on a port that it keeps."""
+
+    name: str
+    port: int
+    folder: Path
+    server: Server | None = None
+
+    def run(self) -> None:
+        """Start it; returns when it listens. BenchError if it never does."""
+        command = [sys.executable, "-m", "endurance.origin", str(self.port)]
+        environ = {"PYTHONPATH": str(ROOT / "scripts")}
+        self.server = start(self.name, self.port, command, folder=self.folder, core=None, environ=environ)
+
+    def end(self, *, kill: bool) -> None:
+        """Let it finish what it has, or kill it."""
+        if self.server is not None:
+            if kill:
+                self.server.process.kill()
+                self.server.process.wait()
+            self.server.stop()
+
+
+class Site:
+    """The peers and the gateway, started by `open`. `close` ends all that runs."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.folder, self.workers = folder, workers
+        self.pair: Pair = make_pair(folder)
+        self.peers = [Peer(f"peer-{number}", free_port(), folder) for number in (1, 2)]
+        self.plain, self.secure, self.admin = free_port(), free_port(), free_port()
+        self.gateway: Server | None = None
+        self.reloads = 0
+
+    def open(self) -> None:
+        """Start everything. BenchError for what does not start."""
+        for peer in self.peers:
+            peer.run()
+        command = [sys.executable, "-m", "proxy", "--config", str(self.configure())]
+        environ = {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))}
+        self.gateway = start("gateway", self.plain, command, folder=self.folder, core=None, environ=environ)
+
+    def close(self) -> int | None:
+        """End everything; the exit code of the gateway, None if it was never started."""
+        if self.gateway is not None:
+            self.gateway.stop()
+        for peer in self.peers:
+            peer.end(kill=True)
+        return None if self.gateway is None else self.gateway.process.returncode
+
+    def configure(self) -> Path:
+        """Write the gateway's settings, never the same twice in a row."""
+        file = self.folder / "proxy.toml"
+        file.write_text(
+            SETTINGS.format(
+                secure=self.secure, plain=self.plain, admin=self.admin, cert=self.pair.cert, key=self.pair.key,
+                workers=self.workers, peers=", ".join(f'"127.0.0.1:{peer.port}"' for peer in self.peers),
+                folder=self.folder, max_body=f"{50 + self.reloads % 2}m",
+            )
+        )  # fmt: skip
+        return file
+
+    def processes(self) -> dict[int, str]:
+        """The gateway's processes by pid: the master, and the workers in the order of their pids."""
+        if self.gateway is None:
+            return {}
+        master, *workers = self.gateway.pids
+        return {master: "master", **{pid: f"worker {place}" for place, pid in enumerate(sorted(workers), 1)}}
+
+    def log(self) -> str:
+        """What the gateway has said so far."""
+        return self.gateway.output.read_text(errors="replace") if self.gateway else ""
+
+    async def reload(self) -> None:
+        """Other settings, by HUP. BenchError if they are not adopted in time."""
+        assert self.gateway is not None
+        self.reloads += 1
+        self.configure()
+        os.kill(self.gateway.process.pid, signal.SIGHUP)
+        deadline = time.monotonic() + RELOAD_SECONDS
+        while self.log().count(RELOADED) < self.reloads:
+            if time.monotonic() > deadline:
+                raise BenchError(f"the gateway did not reload within {RELOAD_SECONDS:.0f} s: {self.log()[-300:]}")
+            await asyncio.sleep(0.05)
+
+    async def restart(self, peers: Sequence[Peer], ledger: Ledger, *, kill: bool) -> None:
+        """End these peers at the same time and start them again; the ledger learns from when to when they were away."""
+        outage = Outage(time.monotonic())
+        ledger.outages.append(outage)
+        await asyncio.gather(*(asyncio.to_thread(peer.end, kill=kill) for peer in peers))
+        await asyncio.gather(*(asyncio.to_thread(peer.run) for peer in peers))
+        outage.ended = time.monotonic()
