@@ -19,8 +19,8 @@ RATE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Soak:
-    """What was run and what came of it. Traffic began for `minutes`; `seconds` later the last visit had ended. `counts` are
-    requests begun and unexplained failures over time."""
+    """What was run and what came of it. Traffic began for `minutes`; `seconds` later the last visit had ended. `counts`
+    are requests begun and unexplained failures over time."""
 
     minutes: float
     seconds: float

@@ -114,8 +114,8 @@ class Transfer:
     def _framed(self, data: bytes) -> bytes:
         return b"%x\r\n%s\r\n" % (len(data), data)
 
-    def _taken(self) -> None:
-        self.taken = True
+    def _taken(self, clean: bool) -> None:
+        self.taken = clean
 
     def send(self, data: bytes = BODY, *, whole: bool = True) -> Any:
         """Let the upstream send a body, and its end."""
