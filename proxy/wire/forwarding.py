@@ -2,7 +2,7 @@
 
 What a client says about itself is ignored. A proxy is trusted if its address is, and then only for the last entry of
 each field, which that proxy itself wrote; the client's address is found by walking X-Forwarded-For from the right for
-as long as trusted proxies wrote the entries.
+as long as trusted proxies wrote the entries, and is what the gateway appends to it.
 """
 
 import ipaddress
@@ -139,9 +139,10 @@ def _claimed(
     port = _last(forwarding_fields, b"x-forwarded-port")
     if not _PORT.fullmatch(port):
         port = arrival.port if scheme == arrival.scheme else {b"http": b"80", b"https": b"443"}[scheme]
-    peer = arrival.peer.partition("%")[0].encode("ascii")
-    hops = b", ".join(_bounded([*chain, peer] if peer else chain))
-    lines = _lines(hops, client.partition("%")[0].encode("ascii"), scheme, port, named)
+    found = client.partition("%")[0].encode("ascii")
+    # The client, not the peer: an application counts one proxy, the gateway, however many trusted ones are in front.
+    hops = b", ".join(_bounded([*chain, found] if found else chain))
+    lines = _lines(hops, found, scheme, port, named)
     if forwarded:
         own = _element(arrival.peer, arrival.scheme, host)
         lines += b"Forwarded: %s\r\n" % b", ".join([*_earlier_elements(forwarding_fields, chain), own])

@@ -23,8 +23,8 @@ CLIENT = "127.0.0.2"
 
 
 @contextmanager
-def followed(section: str, directory: Path) -> Iterator[int]:
-    """The section's file is written and its commands are run; the port clients use."""
+def followed(section: str, directory: Path, *flags: str) -> Iterator[int]:
+    """The section's file is written and its commands are run, the gateway with more flags; the port clients use."""
     (program,) = (block for block in blocks(GUIDE, "python") if block.section == section)
     (commands,) = (block for block in blocks(GUIDE, "sh") if block.section == section)
     (directory / program.text.splitlines()[0].removeprefix("# ")).write_text(program.text)
@@ -34,7 +34,7 @@ def followed(section: str, directory: Path) -> Iterator[int]:
             words = shlex.split(line.replace("8080", str(application)).replace("8443", str(front)))
             words[0] = str(Path(sys.executable).with_name(words[0]))
             if "proxy" in words:
-                words += ["--admin", "off", "--workers", "1"]
+                words += ["--admin", "off", "--workers", "1", *flags]
             path = f"{directory}:{CHECKOUT}"
             process = running.enter_context(
                 Running(*words, cwd=directory, log=directory / f"{number}.log", PYTHONPATH=path)
@@ -73,3 +73,12 @@ def test_the_application_knows_who_asks_and_how(section: str, tmp_path: Path) ->
             forged = {"X-Forwarded-For": "192.0.2.66", "X-Real-IP": "192.0.2.66", "X-Forwarded-Proto": "http",
                       "X-Forwarded-Host": "evil.example", "Forwarded": "for=192.0.2.66;host=evil.example"}  # fmt: skip
             assert ask(port, host, **forged) == (200, wanted)
+
+
+@pytest.mark.parametrize("section", ["Flask", "Django", "FastAPI"])
+def test_the_guides_work_together_behind_a_cdn(section: str, tmp_path: Path) -> None:
+    """The application trusts one proxy, the gateway; the gateway trusts the CDN, which is `CLIENT` here."""
+    with followed(section, tmp_path, "--trusted-proxies", CLIENT) as port:
+        visitor = {"X-Forwarded-For": "6.6.6.6, 198.51.100.7", "X-Forwarded-Proto": "https"}
+        _, seen = ask(port, f"127.0.0.1:{port}", **visitor)
+        assert seen["client"] == "198.51.100.7"
