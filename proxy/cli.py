@@ -19,7 +19,7 @@ from proxy.commands import commands
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
-from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, risks, table
+from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, plain, risks, table
 
 _PROG = "proxy"
 _USAGE = """\
@@ -136,7 +136,8 @@ def _config(flags: Flags) -> Path | None:
 def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
     """Flags by setting name, as typed, and other words."""
     parser = _Parser(prog=_PROG, add_help=False, allow_abbrev=False)
-    known: dict[str, str] = {}
+    known = {"--help": "--help", "--version": "--version"}
+    in_file_only = {name for row in table() if not row.has_flag for name in (row.name, *row.aliases)}
     for row in table():
         if not row.has_flag:
             continue
@@ -149,6 +150,12 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
     found, unknown = parser.parse_known_args(arguments)
     for argument in unknown:
         name = argument.partition("=")[0]
+        if not name.startswith("-"):
+            raise _UsageError(f"{name}: unexpected argument; {_fix(name)}")
+        if plain(name) in in_file_only:
+            raise _UsageError(
+                f"{name}: only a key of the file; write {plain(name)} there, and name it with --config FILE"
+            )
         raise _UsageError(f"{name}: unknown flag; {nearest(name, known)}")
     flags: dict[str, Any] = vars(found)
     return flags, flags.pop("rest")

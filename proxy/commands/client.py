@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.process import runtime_directory as runtime
 from proxy.settings import Settings, table
+from proxy.settings.syntax import syntax_mistake
 from proxy.settings.token import read_token
 from proxy.settings.values import Address
 
@@ -170,12 +171,17 @@ def _accepts(path: Path) -> bool:
 
 def _from_file(path: Path) -> dict[str, Any]:
     """The settings needed here; checking the rest would need read access to every file they name."""
+    text = ""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        document = tomllib.loads(text)
     except OSError as problem:
         raise CommandError(f"--config {path}: cannot be read: {problem.strerror}", USAGE) from None
-    except ValueError as problem:
-        raise CommandError(f"--config {path}: not valid TOML: {problem}", USAGE) from None
+    except tomllib.TOMLDecodeError as problem:
+        number, mistake = syntax_mistake(text, problem)
+        raise CommandError(f"{path}:{number}: {mistake}", USAGE) from None
+    except ValueError:
+        raise CommandError(f"{path}: not UTF-8; save the file as UTF-8", USAGE) from None
     found = {name: _value(name, document[name], f"{path}: {name}") for name in _SETTINGS if name in document}
     return found or {"admin": Settings().admin}
 

@@ -2,8 +2,9 @@
 
 from proxy.settings.check import is_own_address, problems
 from proxy.settings.errors import SettingsError
-from proxy.settings.load import load, nearest
+from proxy.settings.load import load
 from proxy.settings.notes import notes, risks
+from proxy.settings.spelling import nearest, plain
 from proxy.settings.table import Certificate, Reload, RouteSettings, Setting, Settings, table
 from proxy.settings.values import Address, Peer
 
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "nearest",
     "notes",
+    "plain",
     "problems",
     "risks",
     "table",

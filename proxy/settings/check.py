@@ -53,7 +53,7 @@ def _own(settings: Settings) -> list[Address]:
 def _upstream_problems(settings: Settings) -> list[str]:
     found = []
     if not settings.upstream and not settings.routes and not serves_itself(settings):
-        found.append("--upstream is missing: set the application's address, such as --upstream 127.0.0.1:8080")
+        found.append("--upstream is missing: add the application's address, such as 127.0.0.1:8080")
     everywhere = (settings, *(route.settings for route in settings.routes))
     peers = {peer.address for one in everywhere for peer in one.upstream}
     found += [
@@ -95,7 +95,7 @@ def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
             "address such as 127.0.0.1:9180, or a unix socket"
         )
     if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
-        found.append("--proxy-protocol needs --trusted-proxies")
+        found.append("--proxy-protocol on: would be believed of no client; add --trusted-proxies")
     return found
 
 
@@ -103,9 +103,15 @@ def _tls_problems(settings: Settings) -> list[str]:
     found = []
     if bool(settings.tls_cert) != bool(settings.tls_key):
         given, missing = ("cert", "key") if settings.tls_cert else ("key", "cert")
-        found.append(f"--tls-{given} needs --tls-{missing}")
+        path = settings.tls_cert or settings.tls_key
+        found.append(
+            f"--tls-{given} {path}: goes with a {'key' if missing == 'key' else 'certificate'}; add --tls-{missing}"
+        )
     if settings.bind_plain and not settings.secure:
-        found.append("--bind-plain needs TLS on --bind; without a certificate --bind already serves plain HTTP")
+        found.append(
+            f"--bind-plain {settings.bind_plain[0]}: --bind serves plain HTTP already; "
+            "add --tls-cert and --tls-key, or --acme, or remove it"
+        )
     found += [
         f"--domain {name}: ACME cannot obtain wildcard certificates here; list each host, or provide one with "
         "--tls-cert"
@@ -113,11 +119,11 @@ def _tls_problems(settings: Settings) -> list[str]:
         if settings.acme and name.startswith("*.")
     ]
     if settings.acme and not settings.domain:
-        found.append(f"--acme {settings.acme} needs the names to obtain certificates for; add --domain")
+        found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
     if settings.domain and not settings.acme and settings.tls == "off":
-        found.append("--domain has no effect without ACME; add --acme EMAIL, or remove it")
+        found.append(f"--domain {settings.domain[0]}: has no effect without ACME; add --acme, or remove it")
     if settings.acme and not settings.state_dir:
-        found.append("--acme needs a directory for the account and the keys; add --state-dir")
+        found.append(f"--acme {settings.acme}: needs a directory for the account and the keys; add --state-dir")
     if settings.tls_client_ca and not settings.secure:
         found.append(
             f"--tls-client-ca {settings.tls_client_ca}: client certificates need TLS; "
@@ -209,7 +215,7 @@ def _auth_problems(settings: Settings) -> list[str]:
 def _unreadable(key: str, path: Path) -> list[str]:
     kind = "directory" if key == "root" else "file"
     if not (path.is_dir() if kind == "directory" else path.is_file()):
-        return [f"{key} {path}: no such {kind}; create it"]
+        return [f"{key} {path}: no such {kind}; correct the path"]
     return [] if os.access(path, os.R_OK) else [f"{key} {path}: cannot be read; change its permissions"]
 
 
@@ -225,6 +231,10 @@ def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
         if file and file not in ("-", "off"):
             if not Path(file).parent.is_dir():
                 found.append(f"{flag} {file}: no directory {Path(file).parent}; create it")
+            elif not os.access(Path(file).parent, os.W_OK | os.X_OK):
+                found.append(
+                    f"{flag} {file}: {Path(file).parent} is not writable for this account; use another directory"
+                )
             elif Path(file).is_dir():
                 found.append(f"{flag} {file}: is a directory; name a file")
     for key in ("basic_auth", "root", "tls_cert", "tls_key", "tls_client_ca", "acme_ca"):

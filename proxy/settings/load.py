@@ -1,6 +1,5 @@
 """Reading settings: flags over the TOML file over the defaults. All mistakes are reported together."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Container, Iterator, Mapping
@@ -10,6 +9,8 @@ from typing import Any
 
 from proxy.settings.check import problems
 from proxy.settings.errors import SettingsError
+from proxy.settings.spelling import nearest, plain
+from proxy.settings.syntax import syntax_mistake
 from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Settings
 from proxy.settings.token import read_token
 from proxy.settings.values import kinds, web
@@ -22,12 +23,6 @@ _TABLES = ("route", "certificate")
 _SPELLINGS = {name: row.name for name, row in NAMES.items()} | {name: name for name in (*_MATCHING, *_TABLES)}
 _UNREAD = re.compile(r"%|//|/\.{1,2}(?:/|$)")  # absent from a decoded request path, which routes are compared with
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
-
-
-def nearest(name: str, names: Mapping[str, str]) -> str:
-    """The fix for a misspelt name: the nearest of `names` (the current name by spelling), or where all are listed."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {names[close[0]]}?" if close else "python -m proxy --help lists all settings"
 
 
 def load(flags: Mapping[str, str | list[str]], path: Path | None = None, served: Container[Path] = ()) -> Settings:
@@ -58,7 +53,11 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None, served:
         raise SettingsError(mistakes)
     settings = Settings(**chosen, certificates=certificates)
     if file is not None:
-        settings = replace(settings, routes=file.routes(settings))
+        routes = file.routes(settings)
+        if mistakes:
+            raise SettingsError(mistakes)
+        settings = replace(settings, routes=routes)
+        file.check_routes(settings)
     mistakes += [file.placed(problem, flags) if file is not None else problem for problem in problems(settings, served)]
     token = b""
     if settings.admin_token_file:
@@ -72,13 +71,17 @@ def load(flags: Mapping[str, str | list[str]], path: Path | None = None, served:
 
 
 def _read(path: Path, mistakes: list[str]) -> "_File | None":
+    text = ""
     try:
-        text = read_file(path, MAX_FILE).decode()
+        # Editors of Windows begin a file with a byte order mark.
+        text = read_file(path, MAX_FILE).decode("utf-8-sig")
         return _File(path, text, tomllib.loads(text), mistakes)
     except UnicodeDecodeError as problem:
-        mistakes.append(f"{path}: not UTF-8 at byte {problem.start}; TOML files are UTF-8 text")
+        line = problem.object.count(b"\n", 0, problem.start) + 1
+        mistakes.append(f"{path}:{line}: not UTF-8 at byte {problem.start}; save the file as UTF-8")
     except tomllib.TOMLDecodeError as problem:
-        mistakes.append(f"{path}: not valid TOML: {problem}")
+        number, mistake = syntax_mistake(text, problem)
+        mistakes.append(f"{path}:{number}: {mistake}")
     except RecursionError:
         mistakes.append(f"{path}: not valid TOML: values are nested too deeply")
     except ValueError as problem:
@@ -94,6 +97,7 @@ class _File:
         self._text = text
         self._document = document
         self._mistakes = mistakes
+        self._heads: dict[str, int] = {}
 
     def values(self) -> dict[str, Any]:
         """The top level's settings, checked one by one."""
@@ -103,27 +107,40 @@ class _File:
     def routes(self, top: Settings) -> tuple[RouteSettings, ...]:
         """The file's routes, over the settings of the top level."""
         base = replace(top, certificates=())
-        found = [self._route(base, *table) for table in self._tables("route")]
-        names = [route.name for route in found]
-        for name in {name for name in names if names.count(name) > 1}:
-            self._mistakes.append(f"{self._path}: duplicate route name {name}; rename one")
-        if replace(top, routes=()).all_routes and "default" in names:
-            self._mistakes.append(
-                f"{self._path}: route default: the name is reserved for what the top level serves; rename it"
-            )
-        self._check_reached(found)
-        return tuple(found)
+        tables = list(self._tables("route"))
+        found = tuple(self._route(base, *table) for table in tables)
+        self._heads = {
+            route.name: self._text.count("\n", 0, start) + 1
+            for route, (_, start, _) in zip(found, tables, strict=True)
+            if start
+        }
+        return found
 
-    def _check_reached(self, routes: list[RouteSettings]) -> None:
-        first: dict[tuple[str, str, bool], str] = {}
-        for route in routes:
+    def check_routes(self, settings: Settings) -> None:
+        """Mistakes of routes beside one another."""
+        given = [str(table["name"]) for table in self._document.get("route", []) if "name" in table]
+        for name in sorted({name for name in given if given.count(name) > 1}):
+            self._mistakes.append(f"{self._path}{self._head(name)}: route {name}: duplicate name; rename one")
+        if replace(settings, routes=()).all_routes and "default" in given:
+            self._mistakes.append(
+                f"{self._path}{self._head('default')}: route default: the name is reserved for what the top level "
+                "serves; rename it"
+            )
+        self._check_reached(settings.routes)
+
+    def _check_reached(self, routes: tuple[RouteSettings, ...]) -> None:
+        first: dict[tuple[str, str, bool], int] = {}
+        for number, route in enumerate(routes):
             for host in route.hosts or ("",):
-                other = first.setdefault((host, route.path, route.exact), route.name)
-                if other != route.name:
+                other = first.setdefault((host, route.path, route.exact), number)
+                if other != number:
+                    names = (route.name, routes[other].name)
+                    own, earlier = names if names[0] != names[1] else (str(number + 1), str(other + 1))
                     self._mistakes.append(
-                        f"{self._path}: route {route.name}: matches the same requests as route {other}:"
-                        f" {host or 'any host'}, {route.path}; change one or remove it"
+                        f"{self._path}{self._head(route.name)}: route {own}: matches the same requests as route"
+                        f" {earlier}: {host or 'any host'}, {route.path}; change one or remove it"
                     )
+                    break
 
     def certificates(self) -> tuple[Certificate, ...]:
         """The file's certificates beside the one of the flags."""
@@ -148,13 +165,20 @@ class _File:
         return tuple(found)
 
     def placed(self, problem: str, flags: Mapping[str, object]) -> str:
-        """A mistake that involves several settings, with the line of the first, if that is in the file."""
-        if problem.startswith(("route ", "certificate ")):
+        """A mistake that involves several settings, in terms of the file: its keys, and the line of the first."""
+        if problem.startswith("route "):
+            return f"{self._path}{self._head(problem[6:].partition(': ')[0])}: {problem}"
+        if problem.startswith("certificate "):
             return f"{self._path}: {problem}"
         first = re.match(r"-*([a-z0-9_-]+)", problem)
-        key = first[1].replace("-", "_") if first else ""
-        line = self._line(key, 0) if key and key not in flags else ""
-        return f"{self._path}{line}: {problem}" if line else problem
+        key = plain(first[1]) if first else ""
+        if key in flags:
+            return problem
+        problem = re.sub(r"^--([a-z0-9-]+) (\S+): ", lambda found: f"{plain(found[1])} = {found[2]}: ", problem)
+        problem = re.sub(
+            r"--([a-z0-9-]+)", lambda found: found[0] if plain(found[1]) in flags else plain(found[1]), problem
+        )
+        return f"{self._path}{self._line(key, 0)}: {problem}"
 
     def _tables(self, name: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
         """Each `[[name]]`: its place in words, its offset in the text, and its content."""
@@ -196,7 +220,7 @@ class _File:
             except ValueError as problem:
                 self._mistakes.append(f"{self._at(place, start, 'host')} = {kinds.toml(values['host'])}: {problem}")
         if "path" in values and "exact" in values:
-            self._mistakes.append(f"{place}: has both path and exact; remove one")
+            self._mistakes.append(f"{self._at(place, start, 'exact')}: path is there too; remove one of them")
         key = "exact" if "exact" in values else "path"
         path = values.get(key, "/")
         if not isinstance(path, str) or not re.fullmatch(r"/[!-\"$->@-~]*", path):
@@ -217,7 +241,10 @@ class _File:
             row = NAMES.get(key)
             at = self._at(place, start, key)
             if row is None:
-                self._mistakes.append(f"{at}: unknown setting; {nearest(key, _SPELLINGS)}")
+                fix = nearest(key, _SPELLINGS)
+                if isinstance(value, dict) and fix.removeprefix("did you mean ").rstrip("?") not in _TABLES:
+                    fix = f"settings are written at the top of the file, without [{key}]"
+                self._mistakes.append(f"{at}: unknown setting; {fix}")
             elif row.name == "config":
                 self._mistakes.append(f"{at}: not allowed in a file; remove it")
             elif routed_only and not row.routed:
@@ -234,6 +261,10 @@ class _File:
     def _at(self, place: str, start: int, key: str) -> str:
         where, _, table = place.partition(": ") if start else (place, "", "")
         return f"{where}{self._line(key, start)}: " + (f"{table}: {key}" if table else key)
+
+    def _head(self, route: str) -> str:
+        """The line of a route's `[[route]]`; of several of one name, the last one's."""
+        return f":{self._heads[route]}" if route in self._heads else ""
 
     def _line(self, key: str, start: int) -> str:
         pattern = re.compile(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}["']?[ \t]*[=.\]]""", re.MULTILINE)

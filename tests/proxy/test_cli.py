@@ -14,12 +14,15 @@ from proxy.settings import Settings, table
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "--upstream is missing: set the application's address, such as --upstream 127.0.0.1:8080"),
+        ([], "--upstream is missing: add the application's address, such as 127.0.0.1:8080"),
         (["--upstrem", "a:1"], "--upstrem: unknown flag; did you mean --upstream?"),
         (["--zzz=1"], "--zzz: unknown flag; python -m proxy --help lists all settings"),
         (["--upstream"], "--upstream: missing value; add one"),
         (["--retry-wait"], "--retry-wait: missing value; add one"),
-        (["--upstream", "a"], "--upstream a: expected HOST:PORT or unix:PATH, with a port from 0 to 65535"),
+        (
+            ["--upstream", "a"],
+            "--upstream a: expected HOST:PORT or unix:PATH, with a port from 1 to 65535, such as 127.0.0.1:8000",
+        ),
         (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
         (["a:1"], "a:1: unexpected argument; settings are flags, such as --upstream a:1"),
         (["stauts"], "stauts: unexpected argument; did you mean python -m proxy status?"),
@@ -109,13 +112,13 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
     )
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert f"{path}: route x: redirect and respond exclude each other; remove one" in said
+    assert f"{path}:1: route x: redirect and respond exclude each other; remove one" in said
     assert "route y: error_pages /nowhere: No such file or directory; expected a directory of pages" in said
     path.write_text('upstream = "a:1"\nadmin = "0.0.0.0:9180"\n[[route]]\nforward_auth = "https://auth.example/"\n')
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert f"{path}:2: --admin 0.0.0.0:9180: reachable from other machines; add --admin-token-file" in said
-    assert f"{path}:4: --forward-auth https://auth.example/: https is not supported here" in said
+    assert f"{path}:2: admin = 0.0.0.0:9180: reachable from other machines; add admin_token_file" in said
+    assert f"{path}:4: forward_auth = https://auth.example/: https is not supported here" in said
     assert main(["check", str(path), "--admin", "0.0.0.0:1"]) == 2
     assert "proxy: --admin 0.0.0.0:1: reachable from other machines" in capsys.readouterr().err, "not from the file"
 
@@ -167,7 +170,7 @@ def test_check_notes_who_may_command(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "abstract sockets have no permissions" in capsys.readouterr().err
     path.write_text('upstream = "a:1"\nadmin_group = "nowhere"\n')
     assert main(["check", str(path)]) == 2
-    assert "--admin-group nowhere: no such group on this machine" in capsys.readouterr().err
+    assert "admin_group = nowhere: no such group on this machine" in capsys.readouterr().err
 
 
 def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +218,7 @@ def test_a_service_that_is_asked_must_read_the_path_that_passes(
     )
     assert main(["check", str(path)]) == 2
     assert (
-        f"{path}: route x: dot_segments and forward_auth: the service and the application may see"
+        f"{path}:3: route x: dot_segments and forward_auth: the service and the application may see"
         in capsys.readouterr().err
     )
     path.write_text('upstream = "a:1"\ndot_segments = "up"\n')

@@ -28,16 +28,23 @@ class Address:
         """Read "HOST:PORT", "[::1]:8000", ":8000" (which means loopback) or "unix:PATH". Raises ValueError."""
         if text.startswith("unix:"):
             return cls(path=_unix_path(text[5:]))
+        if text.startswith("https://"):
+            raise ValueError("expected HOST:PORT or unix:PATH; the gateway speaks no TLS to applications")
         if "://" in text:
             raise ValueError("expected HOST:PORT or unix:PATH, without a scheme such as http://")
+        if "$" in text:
+            raise ValueError(
+                "variables of the environment are not replaced here; write the address, or give it as a flag"
+            )
         host, colon, port = text.rpartition(":")
         if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError("expected HOST:PORT or unix:PATH, with a port from 0 to 65535")
+            example = f"127.0.0.1:{text}" if text.isdecimal() and int(text) < 65536 else "127.0.0.1:8000"
+            raise ValueError(f"expected HOST:PORT or unix:PATH, with a port from 1 to 65535, such as {example}")
         if host.startswith("[") and host.endswith("]"):
             try:
                 return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
             except ValueError:
-                raise ValueError("no IPv6 address in the brackets") from None
+                raise ValueError("no IPv6 address in the brackets; write one, such as [::1]:8000") from None
         if ":" in host:
             raise ValueError("IPv6 addresses need brackets, such as [::1]:8000")
         if host in ("", "localhost"):
@@ -46,7 +53,7 @@ class Address:
             return cls(str(ipaddress.IPv4Address(host)), int(port))
         except ValueError:
             if not _HOST_NAME.fullmatch(host) or host.replace(".", "").isdigit():
-                raise ValueError(f"'{host}' is neither an IP address nor a host name") from None
+                raise ValueError(f"'{host}' is neither an IP address nor a host name; write one") from None
             return cls(host.lower(), int(port))
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from proxy.settings.values.address import Address, Peer
 
 MAX_WORKERS = 128
+_MOST_BYTES = 1 << 53
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_FIX = "expected a size in bytes, or with k, m or g, such as 64k or 50m"
@@ -75,12 +76,13 @@ def _workers(raw: Any) -> int:
 def _size(raw: Any, fix: str = f"{_SIZE_FIX}, or off") -> int:
     if raw in OFF:
         return 0
+    size = None if isinstance(raw, bool) else raw
     if isinstance(raw, str):
-        match = re.fullmatch(r"(\d{1,15})\s*([bkmg]?)", raw.lower(), re.ASCII)
-        raw = int(match[1]) * _SIZE_UNITS[match[2]] if match else None
-    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < 1 << 53:
-        raise ValueError(fix)
-    return raw
+        match = re.fullmatch(r"(-?\d{1,15})\s*([bkmg]?)", raw.lower(), re.ASCII)
+        size = int(match[1]) * _SIZE_UNITS[match[2]] if match else None
+    if isinstance(size, int) and 0 <= size < _MOST_BYTES:
+        return size
+    raise ValueError(f"{fix}; from 0 to {_MOST_BYTES >> 30}g" if isinstance(size, int) else fix)
 
 
 def _limit(raw: Any) -> int:

@@ -73,7 +73,7 @@ def _read(check: Callable[[str, str], None]) -> Callable[[Any], Fields]:
             raise ValueError('expected a table of field names and values, such as { X-Frame-Options = "DENY" }')
         for name, value in raw.items():
             if not is_name(name):
-                raise ValueError(f"'{name}' is not a valid field name (RFC 9110 section 5.6.2)")
+                raise ValueError(f"'{name}' is not a field name (RFC 9110 section 5.6.2); use letters, digits and -")
             _check_not_reserved(name)
             if not isinstance(value, str) or not _VALUE.fullmatch(value):
                 raise ValueError(f"{name}: expected text without control characters")

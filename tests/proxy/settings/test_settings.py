@@ -65,10 +65,10 @@ def test_settings_cannot_be_changed_and_survive_pickling() -> None:
 
 def test_file_mistakes_name_line_value_and_fix(tmp_path: Path) -> None:
     assert mistakes(
-        '# gateway\nupstream = "127.0.0.1"\nconnect_timout = 5\nretry_wait = "soon"\n\nmax_body = true\nworkers = 0\n',
+        '# gateway\nupstream = 5\nconnect_timout = 5\nretry_wait = "soon"\n\nmax_body = true\nworkers = 0\n',
         tmp_path,
     ) == [
-        'FILE:2: upstream = "127.0.0.1": expected HOST:PORT or unix:PATH, with a port from 0 to 65535',
+        'FILE:2: upstream = 5: expected an address such as "127.0.0.1:8000", or a list of them',
         "FILE:3: connect_timout: unknown setting; did you mean connect_timeout?",
         'FILE:4: retry_wait = "soon": expected seconds, or a duration such as 500ms, 30s, 5m or 1h (at most 30d)',
         "FILE:6: max_body = true: expected a size in bytes, or with k, m or g, such as 64k or 50m, or off for no limit",
@@ -84,7 +84,7 @@ def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("retry_wait = = 3", "not valid TOML"),
+        ("retry_wait = = 3", "FILE:1: retry_wait = = 3: invalid value; write retry_wait = VALUE"),
         ("nothing = 1", "unknown setting; python -m proxy --help lists"),
         ("[timeouts]\nretry_wait = 3", "FILE:1: timeouts: unknown setting"),
         ('[[routes]]\nrespond = "x"', "FILE:1: routes: unknown setting; did you mean route?"),
@@ -177,8 +177,8 @@ def test_a_route_that_could_not_be_told_from_another_is_named(tmp_path: Path) ->
         'exact = "/"\n',
         tmp_path,
     ) == [
-        "FILE: route default: the name is reserved for what the top level serves; rename it",
-        "FILE: route x: matches the same requests as route default: b.example, /; change one or remove it",
+        "FILE:2: route default: the name is reserved for what the top level serves; rename it",
+        "FILE:5: route x: matches the same requests as route default: b.example, /; change one or remove it",
     ]
 
 
@@ -188,10 +188,10 @@ def test_a_certificate_that_is_not_there_is_named_with_its_place(tmp_path: Path)
         '[[certificate]]\ncert = "/no2.crt"\nkey = "/no2.key"\n',
         tmp_path,
     ) == [
-        "FILE:2: --tls-cert /no.crt: no such file; create it",
-        "FILE:3: --tls-key /no.key: no such file; create it",
-        "FILE: certificate 1: cert /no2.crt: no such file; create it",
-        "FILE: certificate 1: key /no2.key: no such file; create it",
+        "FILE:2: tls_cert = /no.crt: no such file; correct the path",
+        "FILE:3: tls_key = /no.key: no such file; correct the path",
+        "FILE: certificate 1: cert /no2.crt: no such file; correct the path",
+        "FILE: certificate 1: key /no2.key: no such file; correct the path",
     ]
 
 
