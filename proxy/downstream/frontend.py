@@ -13,6 +13,7 @@ from proxy.downstream.request_builder import RequestBuilder
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.machine import Exchange
 from proxy.exchange.route import Tables
+from proxy.log import log
 from proxy.net.event_loop import Watcher
 from proxy.net.sockets import Socket
 from proxy.wire.fields import Clock
@@ -22,8 +23,6 @@ _SHARE: Final = 64
 
 _FULL: Final = 0.05
 """Seconds for which new connections are turned away without a search after one has found none idle."""
-
-log = logging.getLogger("gunicorn.error.proxy")
 
 
 class ClientConnection(Protocol):

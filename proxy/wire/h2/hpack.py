@@ -10,6 +10,7 @@ from typing import Final
 from proxy.wire.h2 import huffman
 from proxy.wire.h2.faults import ConnectionFault, ErrorCode, compression_fault
 from proxy.wire.h2.tables import LAST_STATIC, OVERHEAD, STATIC, TABLE_SIZE, DynamicTable, Field, Section, entry_size
+from proxy.wire.memo import BoundedMemo
 
 _INDEXED: Final = 0x80
 _INDEXING: Final = 0x40
@@ -187,7 +188,6 @@ _UNSTEADY: Final = frozenset(
 """Their values belong to one resource: in a table they would only push out what is said of all."""
 
 _MOST_NUMBERS: Final = 2 * TABLE_SIZE // OVERHEAD
-_MOST_LITERALS: Final = 4096
 _LONGEST_LITERAL: Final = 256
 
 _INDICES: Final = {field: index for index, field in enumerate(STATIC, 1)}
@@ -232,7 +232,7 @@ class _Literal:
         self.indexing = indexing
 
 
-_literals: Final[dict[Field, _Literal]] = {}
+_literals: Final[BoundedMemo[Field, _Literal]] = BoundedMemo(4096)
 """Those of fields that were sent before, on any connection. Emptied when full."""
 
 
@@ -249,9 +249,7 @@ def _encode_first(field: Field) -> bytes:
         indexing = b"" if name in _UNSTEADY else _integer(_INDEXING, 0x3F, index) + rest
         literal = _Literal(_integer(_PLAIN, 0x0F, index) + rest, indexing)
     if len(name) + len(value) <= _LONGEST_LITERAL:
-        if len(_literals) >= _MOST_LITERALS:
-            _literals.clear()
-        _literals[field] = literal
+        _literals.remember(field, literal)
     return literal.plain
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.admin import overrides as overrides
+from proxy.admin import overrides
 from proxy.admin.overrides import EVERY, MOST, OverrideRecord, Overrides, OverridesBusy
+from tests.waiting import PATIENCE
 
 NAMES = st.sampled_from(["api", "web", EVERY])
 PEERS = st.sampled_from(["127.0.0.1:1", "127.0.0.1:2", "unix:/run/a.sock"])
@@ -117,15 +118,18 @@ def test_upgrade_keeps_overrides_and_drops_a_pending_reload() -> None:
     assert carried.reload_requests == carried.reloads_done == 0
 
 
-def test_changes_by_dying_processes_are_not_lost() -> None:
+def test_changes_by_dying_processes_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overrides, "_PATIENCE", PATIENCE)
     book = OverrideRecord()
     children = []
     for number in range(8):
         child = os.fork()
         if not child:
-            for turn in range(20):
-                book.change(lambda now, name=f"{number}:{turn}": now.drain(name))  # type: ignore[misc]
-            os.kill(os.getpid(), signal.SIGKILL)
+            try:
+                for turn in range(20):
+                    book.change(lambda now, name=f"{number}:{turn}": now.drain(name))  # type: ignore[misc]
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
