@@ -181,9 +181,10 @@ def test_upload_failure_is_raised_at_the_sender(
         except (ClientGone, ExchangeError) as error:
             caught.append(error)
         finally:
+            upload = connection.upload
+            assert upload is not None
             connection.close()
-            assert connection.upload is not None
-            connection.upload.close()
+            upload.close()
 
     serving = gevent.spawn(exchange)
     gevent.sleep(0.01)
