@@ -13,15 +13,24 @@ CHECKOUT = Path(__file__).parents[2]
 SOURCES = sorted((CHECKOUT / "proxy").rglob("*.py"))
 PAGES = sorted((CHECKOUT / "proxy" / "admin" / "page").glob("*.[hj]*"))
 GUIDES = (
+    "applications",
     "behind-cloudflare",
     "deploy-without-downtime",
+    "docker",
     "flask-django-fastapi",
     "from-nginx",
+    "grpc",
     "https",
     "limits",
+    "load-balancing",
+    "performance",
     "run-the-gateway",
+    "single-page-applications",
     "status-page",
+    "streaming",
+    "troubleshooting",
     "two-applications",
+    "uploads",
 )
 DOCUMENTS = [
     *(CHECKOUT / "docs" / "howto" / f"{name}.md" for name in GUIDES),
@@ -30,6 +39,7 @@ DOCUMENTS = [
     CHECKOUT / "docs" / "comparison.md",
     CHECKOUT / "docs" / "supported-http.md",
     CHECKOUT / "docs" / "threat-model.md",
+    CHECKOUT / "docs" / "tutorials" / "first-application.md",
 ]
 MARKS = {
     r"\bwho(?:ever|m)?\b": "client, peer, caller, worker ... instead of who",
