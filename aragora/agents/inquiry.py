@@ -170,7 +170,7 @@ class Inquiry:
         tokens = max(min(tokens, needed, window // 3), min(tokens, room - trimming.size(question, count)))
         question, omitted = trimming.trimmed(question, count, room - tokens)
         tokens = min(tokens, room - trimming.size(question, count))
-        if tokens < LEAST:
+        if tokens < min(LEAST, needed):
             told = f"the shortest prompt has about {trimming.size(question, count)} tokens"
             room_for = f"{self._account.model} has room for {window} with the answer"
             message = f"{self._account.title}: {told}, {room_for}; give it more, or name another model"

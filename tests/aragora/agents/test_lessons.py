@@ -360,6 +360,16 @@ def test_the_answer_gives_way_before_the_prompt(agent: Make, api: OpenAI, questi
 
 
 @only_openai
+def test_answers_that_are_to_be_short_fit_any_window(agent: Make, api: OpenAI, question: Question) -> None:
+    how = {"ARAGORA_OPENAI_CONTEXT": "1024", "ARAGORA_PROSE_TOKENS": "16", "ARAGORA_THINKING_TOKENS": "0"}
+    with provider(answers(api, "Yes.")) as running:
+        reply = agent(running.url, how).ask(long_question(question), nothing, time.time() + LONG)
+        ((_, _, body),) = running.calls
+    assert (reply.text, body["max_completion_tokens"]) == ("Yes.", 16)
+    assert reply.omitted
+
+
+@only_openai
 def test_a_question_that_cannot_fit_says_how_much_it_needs(agent: Make, api: OpenAI, question: Question) -> None:
     put = replace(question, prompt="word " * 2000)
     with provider(answers(api, "Yes.")) as running:

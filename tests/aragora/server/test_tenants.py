@@ -249,6 +249,26 @@ def test_one_request_spends_no_more_than_its_token_may(server: Server, store: St
     assert ask(server, guest).status_code == 202, "the offline demo costs nothing"
 
 
+def test_the_defaults_bound_what_anybody_can_spend(tmp_path: Path, models: Provider) -> None:
+    """A key in the environment, nothing else set: nobody has said what a debate may cost."""
+    before = len(models.calls)
+    agents = [{"type": "openai", "model": "o1-pro"}] * 10
+    plain = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": models.url}
+    with running("gunicorn", tmp_path, **plain) as server:
+        refused = ask(server, {}, agents=agents, rounds=10, early_stop=False)
+        assert refused.status_code == 400
+        assert "10 models x 10 rounds, at most 50" in refused.text
+        more = {"rounds": 5, "early_stop": False, "context": "x" * 100_000, "budget": {"money": 1e6}}
+        assert ask(server, {}, agents=agents, **more).status_code == 400, "a request asks for no more than is allowed"
+        del more["budget"]
+        debate = ended(server, ask(server, {}, agents=agents, **more).json()["debate_id"], {})
+    assert debate["status"] == "timeout"
+    assert "10 $" in debate["reason"] or "10.00 $" in debate["reason"], debate["reason"]
+    usage = debate["usage"]
+    assert usage["cost"] + usage["held_cost"] <= 10
+    assert usage["questions"] == len(models.calls) - before < 100
+
+
 @pytest.mark.parametrize("limits", [Limits(tokens=200_000), Limits(cost=3_000_000)], ids=["tokens", "money"])
 def test_tokens_and_money_are_bounded_as_questions_are(
     server: Server, store: Store, models: Provider, limits: Limits
