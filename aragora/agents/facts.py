@@ -25,9 +25,10 @@ class Facts:
     """`window` is the tokens that prompt and answer share, None while unknown; `ask_at` is when the server may be asked
     for it, in unix seconds; `longest` is the tokens of one answer.
 
-    `form` is how JSON is demanded, `holds` whether answers have kept to a schema that was taken, `limit` the request's
-    name for the longest answer; `counts` says that a stream may be asked for its usage, `system_role` that there may be
-    a system message, `streams` that the model may be streamed, `effort` that it may be told how much to think.
+    `form` is how JSON is demanded, `holds` whether answers keep to a schema that was taken (None: none has come yet),
+    `limit` the request's name for the longest answer; `counts` says that a stream may be asked for its usage,
+    `system_role` that there may be a system message, `streams` that the model may be streamed, `effort` that it may be
+    told how much to think.
     `thinks` says that it thinks before it answers, `begins_in_thought` that its template opens the thinking.
     `scale` is by how much its tokens are more than reckoned.
     """
@@ -35,7 +36,7 @@ class Facts:
     limit: str
     thinks: bool
     form: Form = Form.SCHEMA
-    holds: bool = True
+    holds: bool | None = None
     window: int | None = None
     ask_at: float = 0.0
     longest: int | None = None

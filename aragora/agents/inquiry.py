@@ -156,7 +156,7 @@ class Inquiry:
         """Whether the server makes the model keep to the schema, so that an example would only be repeated."""
         facts = self._facts
         takes = self._question.schema is not None and facts.form in self._dialect.schemas
-        return takes and facts.holds and self._question.attempt == 1
+        return takes and (self._question.attempt == 1 if facts.holds is None else facts.holds)
 
     def _fitted(
         self, question: Question, window: int, needed: int, tokens: int

@@ -89,10 +89,10 @@ def observe(known: Facts, answer: Answer, order: Order) -> bool:
     known.begins_in_thought = known.begins_in_thought or thinking.unopened(raw)
     if said:
         known.thinks = known.thinks or thought
-        if order.held and answer.end is End.DONE and not _keeps_to(order.question.schema, said):
-            known.holds = False
-            return True
-        return False
+        if not order.held or answer.end is not End.DONE:
+            return False
+        known.holds = _keeps_to(order.question.schema, said)
+        return not known.holds
     forced = order.question.schema is not None and order.facts.form in _NEXT
     if answer.end in (End.DONE, End.LENGTH, End.CIRCLES) and forced and not thought and not raw.strip():
         known.form = _NEXT[order.facts.form]

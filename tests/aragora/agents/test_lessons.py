@@ -131,6 +131,8 @@ def test_an_example_is_shown_where_no_schema_holds(agent: Make, api: Api, vote: 
     answer = answers(api, '{"choice": "A"}')
     assert shown(answer) == [False]
     assert shown(answer, attempt=2) == [True], "the one before was not usable"
+    kept = bodies(agent, [vote, replace(vote, attempt=2)], answer)
+    assert "EXAMPLE" not in json.dumps(kept), "it is known to hold the model to it"
     assert shown(refuses("json_schema is not supported"), refuses("json_object is not supported"), answer)[-1]
 
 
