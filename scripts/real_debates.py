@@ -63,7 +63,7 @@ RUNS = (
     ),
     Run("C", "2 agents, 2 rounds, majority", agents(2), {"rounds": 2, "early_stop": False}),
     Run("D", "2 agents, 1 round", agents(2)),
-    Run("E", "a context of 9,500 characters in a window of 2048 tokens", agents(2), {"context": TEXT}),
+    Run("E", "a context of 9,500 characters in a window of 1024 tokens", agents(2), {"context": TEXT}, 1024),
     Run("F", "the server is killed after 9 s and comes back after 22 s", agents(2), outage=(9.0, 22.0)),
     Run("G", "3 agents, a judge", agents(3), {"consensus": "judge"}),
     Run("H", "4 agents, no decision asked for", agents(4), {"consensus": "none"}),
