@@ -84,7 +84,7 @@ class Council:
 
     async def read(self, debate_id: str) -> str:
         """The whole debate as Markdown."""
-        return (await self._call(lambda client: client.export(debate_id, "md", "messages"))).decode()
+        return (await self._call(lambda client: client.export(debate_id, "md", "argument"))).decode()
 
     async def find(self, words: str | None, limit: int) -> list[Listed]:
         """Debates, newest first."""
@@ -136,7 +136,7 @@ def server(council: Council) -> MCPServer:
 
     @serving.tool(title="Find debates")
     async def find_debates(
-        words: Annotated[str | None, Field(description="Words of the question or title.")] = None,
+        words: Annotated[str | None, Field(description="Words of question, title or answer.")] = None,
         limit: Annotated[int, Field(ge=1, le=DEBATES_PAGE)] = 20,
     ) -> list[Listed]:
         """Debates of before, newest first."""

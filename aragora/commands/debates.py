@@ -44,7 +44,7 @@ def add_export(export: Parser) -> None:
     add_server(export)
     export.add_argument("id")
     export.add_argument("--format", choices=[form.value for form in Format], default="md", dest="form")
-    export.add_argument("--table", choices=[table.value for table in Table], default="messages")
+    export.add_argument("--table", choices=[table.value for table in Table], default="argument")
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     export.set_defaults(run=run_export)
 

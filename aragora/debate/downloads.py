@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from aragora.debate.events import EventType
+
 
 class Format(StrEnum):
     """Named as in the address of the download and as the file's extension."""
@@ -14,10 +16,18 @@ class Format(StrEnum):
 
 
 class Table(StrEnum):
-    """What a CSV file holds: one kind of row."""
+    """What a download holds beside the debate's own facts: the whole argument, or one kind of row."""
 
+    ARGUMENT = "argument"
     SUMMARY = "summary"
     MESSAGES = "messages"
     CRITIQUES = "critiques"
     VOTES = "votes"
     USAGE = "usage"
+
+
+# The events that an argument consists of.
+ARGUED = (
+    *(EventType.AGENT_MESSAGE, EventType.CRITIQUE, EventType.CONVERGENCE, EventType.VOTE, EventType.AGENT_ERROR),
+    *(EventType.USER_VOTE, EventType.USER_SUGGESTION),
+)

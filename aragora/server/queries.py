@@ -43,7 +43,7 @@ class ListQuery(Query):
         None, max_length=200, pattern="^[A-Za-z0-9_=-]*$", description="`next_cursor` of the page before."
     )
     status: Status | None = None
-    q: Text | None = Field(None, description="Words of the question or title.")
+    q: Text | None = Field(None, description="Words, or parts of them, of question, title or answer.")
     parent: Text | None = Field(None, description="Debates that came of the one with this id.")
 
 
@@ -83,7 +83,7 @@ class SourceQuery(Query):
 class ExportQuery(Query):
     """`GET /api/debates/{id}/export/{format}`."""
 
-    table: Table = Field(Table.SUMMARY, description="For `csv`.")
+    table: Table = Field(Table.ARGUMENT, description="All of it, or one kind of row.")
 
 
 Model = TypeVar("Model", bound=Query)

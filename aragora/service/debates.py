@@ -10,7 +10,7 @@ from aragora.agents import AgentInfo, available
 from aragora.agents.metering import Meter
 from aragora.agents.prices import Prices
 from aragora.debate import engine
-from aragora.debate.downloads import Format, Table
+from aragora.debate.downloads import ARGUED, Format, Table
 from aragora.debate.events import Draft, Event, EventType
 from aragora.debate.limits import (
     CONTEXT_IN_LISTS,
@@ -309,19 +309,17 @@ class Debates:
     def shared(self, key: str) -> views.Row:
         """The debate that is shared under this key, with whoever has it; raises NotFound."""
         record = self.store.shares.find(key)
-        found = views.shared(record) | {"verdict": views.verdict(self._consensus(record), owned=False)}
+        found = views.shared(record, self._consensus(record))
         found["messages"] = list(views.messages(self.store.each(record, [EventType.AGENT_MESSAGE])))
         found["critiques"] = list(views.findings(self.store.each(record, [EventType.CRITIQUE])))
         votes = self.store.each(record, [EventType.VOTE, EventType.USER_VOTE])
-        found["votes"] = list(views.findings(votes, typed=True))
-        return found
+        return found | {"votes": list(views.findings(votes, typed=True))}
 
     def shared_page(self, key: str) -> Export:
         """The same as an HTML page; raises NotFound."""
         record = self.store.shares.find(key)
-        said = views.messages(self.store.each(record, [EventType.AGENT_MESSAGE]))
-        shown = views.shared(record) | {"verdict": views.verdict(self._consensus(record), owned=False)}
-        return export(Sheet(shown, Table.MESSAGES, said), Format.HTML)
+        said = views.argument(self.store.each(record, ARGUED), owned=False)
+        return export(Sheet(views.shared(record, self._consensus(record)), Table.ARGUMENT, said), Format.HTML)
 
     def _demand_sight(self, debate_id: str) -> None:
         """Raise NotFound unless the caller may read the debate, if there is one: who sees all is spared the look."""
@@ -332,7 +330,7 @@ class Debates:
     def _each(self, debate_id: str, *types: EventType) -> Iterator[Event]:
         return self.store.each(self.get(debate_id), types)
 
-    def export(self, debate_id: str, form: str, table: Table = Table.SUMMARY) -> Export:
+    def export(self, debate_id: str, form: str, table: Table = Table.ARGUMENT) -> Export:
         """The download in a format of that name; raises NotFound for a name that is none."""
         try:
             known = Format(form)
@@ -341,6 +339,8 @@ class Debates:
         record = self.get(debate_id)
         rows: Iterable[views.Row] = ()
         match table:
+            case Table.ARGUMENT:
+                rows = views.argument(self._each(debate_id, *ARGUED), owned=self.principal is not STRANGER)
             case Table.MESSAGES:
                 rows = views.messages(self._each(debate_id, EventType.AGENT_MESSAGE))
             case Table.CRITIQUES:

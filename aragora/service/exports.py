@@ -18,12 +18,19 @@ from typing import Any
 from aragora.debate import wording
 from aragora.debate.ballots import named
 from aragora.debate.downloads import Format, Table
+from aragora.debate.events import EventType
+from aragora.debate.narration import described
+from aragora.debate.state import Role
 from aragora.service import markdown
 from aragora.service.rendering import html_of, phrase_of
 from aragora.service.views import Row
 from aragora.text import printable
 
 COLUMNS: dict[Table, tuple[str, ...]] = {
+    Table.ARGUMENT: (
+        *("seq", "type", "round", "agent", "target", "choice", "severity", "confidence", "judge", "similarity"),
+        *("content", "text", "issues", "suggestions", "reasoning", "message", "answer", "model", "usage", "timestamp"),
+    ),
     Table.MESSAGES: ("index", "round", "agent", "role", "timestamp", "content", "cut", "omitted"),
     Table.CRITIQUES: ("seq", "round", "agent", "target", "severity", "issues", "suggestions", "reasoning", "timestamp"),
     Table.VOTES: ("seq", "round", "agent", "choice", "confidence", "reasoning", "timestamp"),
@@ -69,7 +76,8 @@ class Sheet:
 def export(sheet: Sheet, form: Format) -> Export:
     """The download of `sheet`."""
     content_type, write = _WRITERS[form]
-    name = f"{sheet.debate['slug']}-{sheet.table}.{form}"
+    part = "" if sheet.table is Table.ARGUMENT else f"-{sheet.table}"
+    name = f"{sheet.debate['slug']}{part}.{form}"
     return Export(name, content_type, (part.encode("utf-8", "replace") for part in write(sheet)))
 
 
@@ -153,6 +161,34 @@ def _heading(row: Row) -> str:
     return f"{who}{', ' + what if what else ''} (round {row.get('round', 0)})"
 
 
+def _items(sheet: Sheet) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Section, heading and parts of each row; the section is empty where it goes on."""
+    if sheet.table is not Table.ARGUMENT:
+        title = sheet.table.capitalize()
+        for row in sheet.rows:
+            yield title, _heading(row), _body(row)
+            title = ""
+        return
+    section = ""
+    for row in sheet.rows:
+        heading, body = described({"type": row["type"], "round": row["round"], "agent": row["agent"], "data": row})
+        if not heading:
+            continue
+        model = f", {row['model']}" if row.get("model") else ""
+        found = _stage(row)
+        yield "" if found == section else found, printable(heading + model), [("", printable(body))] if body else []
+        section = found
+
+
+def _stage(row: Row) -> str:
+    """Where in the debate a row of its argument stands."""
+    if row.get("role") == Role.PROPOSER:
+        return "Proposals"
+    if row["type"] in (EventType.VOTE, EventType.USER_VOTE):
+        return f"Votes of round {row['round']}"
+    return f"Round {row['round']}" if row["round"] else "Before the first round"
+
+
 def _body(row: Row) -> list[tuple[str, str]]:
     """Label and text of each part of one row; the main text has no label."""
     if "content" in row:
@@ -172,9 +208,10 @@ def _txt(sheet: Sheet) -> Iterator[str]:
     for label, text in _verdict(debate):
         lines += [label, "-" * 72, text, ""]
     yield "\n".join(lines)
-    for row in sheet.rows:
-        lines = ["", "-" * 72, _heading(row), ""]
-        lines += [f"{label}: {text}" if label else text for label, text in _body(row)] + [""]
+    for section, heading, parts in _items(sheet):
+        lines = ["", "=" * 72, section] if section else []
+        lines += ["", "-" * 72, heading, ""]
+        lines += [f"{label}: {text}" if label else text for label, text in parts] + [""]
         yield "\n".join(lines)
 
 
@@ -185,12 +222,11 @@ def _md(sheet: Sheet) -> Iterator[str]:
     lines += ["", "## Answer", "", *markdown.quoted(_text(debate["final_answer"]) or "none"), ""]
     for label, text in _verdict(debate):
         lines += [f"## {label}", "", *markdown.quoted(text), ""]
-    if sheet.table is not Table.SUMMARY:
-        lines += [f"## {sheet.table.capitalize()}", ""]
     yield "\n".join(lines)
-    for row in sheet.rows:
-        lines = ["", f"### {markdown.inline(_heading(row))}", ""]
-        for label, text in _body(row):
+    for section, heading, parts in _items(sheet):
+        lines = ["", f"## {section}"] if section else []
+        lines += ["", f"### {markdown.inline(heading)}", ""]
+        for label, text in parts:
             lines += [*([f"**{label}**", ""] if label else []), *markdown.quoted(text), ""]
         yield "\n".join(lines)
 
@@ -209,6 +245,11 @@ article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} body {{ overflow-wrap
 pre {{ overflow-x: auto; padding: .7rem; background: #8881; border-radius: .5rem }} code {{ font-size: .9em }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto }}
 td, th {{ border: 1px solid #8886; padding: .3rem .6rem }}
+@page {{ margin: 18mm }}
+@media print {{
+  body {{ font-size: 11pt; margin: 0; max-width: none }} h2, h3 {{ break-after: avoid }} a {{ color: inherit }}
+  pre, tr, blockquote {{ break-inside: avoid }} pre {{ white-space: pre-wrap }}
+}}
 blockquote {{ margin: 0; padding-inline-start: 1rem; border-inline-start: 3px solid #8886 }}
 </style>
 </head>
@@ -230,14 +271,13 @@ def _html(sheet: Sheet) -> Iterator[str]:
         answer=html_of(_text(debate["final_answer"]) or "none", 3),
         verdict="".join(f"<h2>{label}</h2>\n{html_of(text, 3)}\n" for label, text in _verdict(debate)),
     )
-    if sheet.table is not Table.SUMMARY:
-        yield f"<h2>{sheet.table.capitalize()}</h2>\n"
-    for row in sheet.rows:
-        parts = "".join(
+    for section, heading, parts in _items(sheet):
+        said = "".join(
             f"<p><b>{html.escape(label)}:</b> {phrase_of(text)}</p>" if label else html_of(text, 4)
-            for label, text in _body(row)
+            for label, text in parts
         )
-        yield f"<article><h3>{html.escape(_heading(row))}</h3>{parts}</article>\n"
+        title = f"<h2>{html.escape(section)}</h2>\n" if section else ""
+        yield f"{title}<article><h3>{html.escape(heading)}</h3>{said}</article>\n"
     yield "</body>\n</html>\n"
 
 

@@ -106,10 +106,10 @@ SHARED = (
 )
 
 
-def shared(record: DebateRecord) -> Row:
+def shared(record: DebateRecord, decided: Event | None) -> Row:
     """What a share link shows: not whose the debate is, what it was told in confidence, and what it cost."""
     whole = debate(record, owned=False)
-    return {name: whole[name] for name in SHARED}
+    return {name: whole[name] for name in SHARED} | {"verdict": verdict(decided, owned=False)}
 
 
 def share(record: DebateRecord) -> str | None:
@@ -232,6 +232,11 @@ def messages(stored: Iterable[Event], first: int = 0) -> Iterator[Row]:
             "cut": item.data.get("cut"),
             "omitted": item.data.get("omitted") or [],
         }
+
+
+def argument(stored: Iterable[Event], *, owned: bool = True) -> Iterator[Row]:
+    """What a debate was argued by, in its order; `owned` shows what providers said of their failures."""
+    return findings(stored if owned else map(without_words, stored), typed=True)
 
 
 def findings(stored: Iterable[Event], *, typed: bool = False) -> Iterator[Row]:

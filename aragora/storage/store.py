@@ -48,6 +48,7 @@ from aragora.storage.tables import RUNNABLE, debates, events
 from aragora.storage.tokens import ApiTokens
 
 _ID_BATCH = 500
+MOST_WORDS = 12  # of a search that count
 PIECE = 50  # events that are read without a pause
 
 
@@ -229,7 +230,8 @@ class Store:
         owner: str | None = None,
         parent: str | None = None,
     ) -> Page:
-        """Debates, newest first, that have this status, owner and parent and contain `q` in question or title.
+        """Debates, newest first, of this status, owner and parent that have each word of `q`, or words that it is
+        a part of, in question, title or answer.
 
         Raises `BadRequest` for a cursor that is not ours.
         """
@@ -242,8 +244,11 @@ class Store:
             query = query.where(debates.c.parent_id == parent)
         if owner is not None:
             query = query.where(debates.c.owner == owner)
-        if q:
-            query = query.where(debates.c.search.contains(folded(q), autoescape=True))
+        for word in folded(q or "").split()[:MOST_WORDS]:
+            answer = sa.func.lower(debates.c.final_answer)
+            query = query.where(
+                debates.c.search.contains(word, autoescape=True) | answer.contains(word, autoescape=True)
+            )
         with self.database.reading() as connection:
             found = tuple(record_of(row) for row in connection.execute(query))
         more = len(found) > limit

@@ -174,3 +174,20 @@ test("a refusal without JSON, and a server that is gone, are still refusals", as
   mock.method(globalThis, "fetch", async () => { throw new TypeError("network"); });
   await assert.rejects(json("GET", "/api/debates"), (failure) => failure.code === "unreachable");
 });
+
+test("what is said without a connection is sent after it is back, once", () => {
+  const { follower, seen, socket } = follow();
+  const said = { type: "user_suggestion", debate_id: "d1", text: "measure first" };
+  follower.tell(said);
+  socket().open();
+  assert.deepEqual(socket().sent.map((one) => one.type), ["subscribe"]);
+  socket().tell({ type: "replay_end" });
+  assert.deepEqual(socket().sent.at(-1), said);
+  socket().end(1006);
+  mock.timers.tick(1000);
+  socket().open();
+  socket().tell({ ...event(1, "user_suggestion"), data: { text: "measure first" } });
+  socket().tell({ type: "replay_end" });
+  assert.deepEqual(socket().sent.map((one) => one.type), ["subscribe"], "it had arrived");
+  assert.deepEqual(seen.events, [1]);
+});

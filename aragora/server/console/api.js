@@ -20,13 +20,13 @@ export class Refused extends Error {
   }
 }
 
-export async function request(method, path, body) {
+export async function request(method, path, body, more = {}) {
   const headers = {};
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), ...more });
   } catch {
     throw new Refused(0, { code: "unreachable", message: "the server cannot be reached" });
   }
@@ -43,9 +43,11 @@ const SILENCE = 40000; // heartbeats come every 15 s
 
 // Follows one debate. Every event is handed over once, in order, however often the connection is lost.
 export class Follower {
-  constructor(debateId, { event, delta, state, refused }) {
+  constructor(debateId, { event, delta, state, refused, pending = () => {} }) {
     this.debateId = debateId;
-    this.on = { event, delta, state, refused };
+    this.on = { event, delta, state, refused, pending };
+    this.outbox = []; // what was said and is not in the log yet
+    this.live = false;
     this.seq = 0;
     this.pause = FIRST_PAUSE;
     this.over = false;
@@ -78,7 +80,10 @@ export class Follower {
       this.on.delta(message);
     } else if (message.type === "replay_end") {
       this.pause = FIRST_PAUSE;
+      this.live = true;
       this.on.state("live");
+      // What arrived before the connection was lost has come back as events by now; the rest is sent again.
+      for (const said of this.outbox) this.send(said);
     } else if (message.seq !== undefined) {
       if (message.seq <= this.seq) return;
       if (message.seq > this.seq + 1) {
@@ -86,9 +91,11 @@ export class Follower {
         return;
       }
       this.seq = message.seq;
+      this.arrived((said) => said.type === message.type && (said.text ?? said.choice) === (message.data?.text ?? message.data?.choice));
       this.on.event(message);
       if (message.type === "debate_end") this.stop();
     } else if (message.type === "error") {
+      this.arrived(() => true);
       this.on.refused(0, message.error.message);
     }
   }
@@ -107,9 +114,26 @@ export class Follower {
       this.on.refused(code);
       return;
     }
+    this.live = false;
     this.on.state("lost");
+    this.on.pending(this.outbox);
     this.timer = setTimeout(() => this.connect(), this.pause * (0.7 + 0.6 * Math.random()));
     this.pause = Math.min(LONGEST_PAUSE, this.pause * 2);
+  }
+
+  // Says something in the debate: now, or as soon as there is a connection again.
+  tell(message) {
+    this.outbox.push(message);
+    if (this.live) this.send(message);
+    else this.on.pending(this.outbox);
+  }
+
+  // The first message of the outbox that `is` it has been dealt with.
+  arrived(is) {
+    const place = this.outbox.findIndex(is);
+    if (place < 0) return;
+    this.outbox.splice(place, 1);
+    this.on.pending(this.live ? [] : this.outbox);
   }
 
   send(message) {
@@ -124,6 +148,7 @@ export class Follower {
   stop() {
     if (this.over) return;
     this.over = true;
+    this.live = false;
     clearTimeout(this.timer);
     clearTimeout(this.silence);
     this.socket?.close(1000);

@@ -25,6 +25,7 @@ export class Ask {
     $("ask-form").addEventListener("submit", (event) => this.submit(event));
     $("ask-form").addEventListener("input", () => this.changed());
     $("rounds").addEventListener("input", () => this.rounds());
+    $("fork-end").addEventListener("click", () => this.unfork());
     $("preset-save").addEventListener("click", () => this.keep());
     $("preset-name").addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
@@ -60,6 +61,21 @@ export class Ask {
     if (rules.criteria !== undefined) $("criteria").value = rules.criteria;
     this.rounds();
     this.council.seat(agents);
+  }
+
+  // The form as it was for another debate; what is begun then knows what that one came to.
+  fork(record) {
+    this.parent = record.id;
+    $("question").value = record.task;
+    $("context").value = record.context || "";
+    this.take(record.participants, record);
+    $("fork-of").hidden = false;
+    $("fork-name").textContent = record.title || record.task;
+  }
+
+  unfork() {
+    this.parent = null;
+    $("fork-of").hidden = true;
   }
 
   rules() {
@@ -108,8 +124,12 @@ export class Ask {
     problem.hidden = true;
     $("ask-button").disabled = true;
     try {
-      const created = await json("POST", "/api/debates", this.body());
+      const wanted = this.body();
+      const created = this.parent
+        ? await json("POST", `/api/debates/${encodeURIComponent(this.parent)}/fork`, wanted)
+        : await json("POST", "/api/debates", wanted);
       $("question").value = "";
+      this.unfork();
       this.begun(created.debate_id);
     } catch (error) {
       if (error.status === 400) {

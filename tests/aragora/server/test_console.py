@@ -83,7 +83,7 @@ def test_a_debate_is_asked_and_watched(page: Page, served: Server) -> None:
     assert_all_is_said(page, debate)
     assert page.evaluate("document.querySelectorAll('.vote-row').length") == len(debate["agents"])
     points = len(served.get(f"/api/debates/{debate_id}/convergence").json()["rounds"])
-    assert page.evaluate("document.querySelectorAll('#convergence .dot').length") == points
+    assert page.evaluate("document.querySelectorAll('#convergence .dot').length") == (points if points > 1 else 0)
     assert page.evaluate("document.querySelectorAll('.critique').length") > 0
     assert page.console == []
 

@@ -274,7 +274,8 @@ def test_exports_carry_hostile_text_as_text(debates: Debates, form: Format, tabl
     export = debates.export(record.id, form, table)
     text = export.body.decode()
 
-    assert re.fullmatch(rf"[a-z0-9-]+-{table}\.{form}", export.filename)
+    part = "" if table is Table.ARGUMENT else f"-{table}"
+    assert re.fullmatch(rf"[a-z0-9-]+{part}\.{form}", export.filename)
     assert "\x1b" not in text
     if form in ("html", "md"):
         assert "<script" not in text
@@ -282,6 +283,22 @@ def test_exports_carry_hostile_text_as_text(debates: Debates, form: Format, tabl
     if form == "json":
         shown = json.loads(text)
         assert shown["final_answer"] == HOSTILE
+
+
+@pytest.mark.parametrize("form", Format)
+def test_an_export_has_the_whole_argument_by_default(debates: Debates, form: Format) -> None:
+    record = finished(debates, "Answer A is best")
+    text = debates.export(record.id, form).body.decode().replace("\\", "")
+    for event in debates.store.history(record.id):
+        if event.type in (EventType.AGENT_MESSAGE, EventType.CRITIQUE, EventType.VOTE):
+            said = event.data.get("content") or event.data["reasoning"]
+            assert str(said).split("\n")[0] in text, event
+    if form in (Format.HTML, Format.MD, Format.TXT):
+        for section in ("Proposals", "Round 1", "Votes of round 1", "votes for", "severity 5"):
+            assert section in text
+    if form is Format.JSON:
+        types = [row["type"] for row in json.loads(text)["argument"]]
+        assert {"agent_message", "critique", "vote", "convergence"} <= set(types)
 
 
 @pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"])

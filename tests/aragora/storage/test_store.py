@@ -245,6 +245,9 @@ def test_pages_filter_by_status_and_words(store: Store) -> None:
     assert found(q="100%") == [two.id]
     assert found(q="a_b") == [two.id]
     assert found(q="a%b") == found(q="axb") == found(q="\x00") == []
+    assert found(q="enou large") == [one.id]
+    append(store, one, Draft(EventType.CONSENSUS, 1, None, {"reached": True, "answer": "Größer BAUEN."}))
+    assert found(q="grösser bau halle") == [one.id]
 
 
 def test_an_idempotency_key_makes_one_debate(store: Store) -> None:
