@@ -1,9 +1,10 @@
 // One agent's place in one round: what it is doing and for how long, what it said, and what others hold against it.
 
+import { changes, kept } from "./diff.js";
 import { el, list, text } from "./dom.js";
 import { phrase, show } from "./markdown.js";
 import { named } from "./verdict.js";
-import { n, t } from "./words.js";
+import { n, percent, t } from "./words.js";
 
 const DOING = {
   propose: "proposes", critique: "reads the others", revise: "revises", vote: "votes", judge: "judges", synthesize: "sums up", think: "thinks",
@@ -35,9 +36,10 @@ export class AgentCard {
     this.clock = el("span", { class: "clock" });
     this.failures = el("details", { class: "failures", hidden: true }, el("summary", {}));
     this.critiques = el("details", { class: "critiques", hidden: true }, el("summary", {}));
+    this.changed = el("div", { class: "changed", hidden: true });
     const face = el("span", { class: "face", "aria-hidden": true }, initials(name));
     const head = el("header", {}, face, el("h3", { dir: "auto" }, name), el("span", { class: "state" }, this.state, this.clock));
-    this.root = el("article", { class: `agent card ${color}`, "aria-label": name, "data-place": place }, head, this.said, this.failures, this.critiques);
+    this.root = el("article", { class: `agent card ${color}`, "aria-label": name, "data-place": place }, head, this.changed, this.said, this.failures, this.critiques);
   }
 
   get busy() {
@@ -94,6 +96,34 @@ export class AgentCard {
     show(this.said, this.text);
     if (data.cut) this.said.append(el("p", { class: "hint" }, t("This answer is not whole: {why}.", { why: t(CUT[data.cut] || text(data.cut)) })));
     this.rests(this.model);
+  }
+
+  // How the answer differs from the one that the agent gave before. One that is the same is folded.
+  differs(before) {
+    const parts = changes(before, this.text);
+    if (!parts) return;
+    this.changed.hidden = false;
+    if (before === this.text) {
+      this.said.hidden = true;
+      this.toggle(t("Unchanged since the last round"), t("Show"), t("Hide"), (shown) => (this.said.hidden = !shown));
+      return;
+    }
+    const view = el("p", { class: "diff", dir: "auto", hidden: true }, ...parts.map((part) => (part.kind === "same" ? part.text : el(part.kind === "new" ? "ins" : "del", {}, part.text))));
+    this.toggle(t("{share} kept", { share: percent(kept(parts)) }), t("What changed"), t("The answer"), (shown) => {
+      view.hidden = !shown;
+      this.said.hidden = shown;
+    });
+    this.changed.append(view);
+  }
+
+  toggle(words, show, hide, act) {
+    const button = el("button", { type: "button", class: "quiet", "aria-pressed": "false", onclick: () => {
+      const shown = button.getAttribute("aria-pressed") === "false";
+      button.setAttribute("aria-pressed", String(shown));
+      button.textContent = shown ? hide : show;
+      act(shown);
+    } }, show);
+    this.changed.replaceChildren(el("p", { class: "hint" }, words, " ", button));
   }
 
   // It gave no answer; `again` says that it is asked once more.

@@ -150,8 +150,20 @@ export class DebateView {
   message(event, data, at) {
     const stage = data.role === "proposer" ? 0 : event.round;
     if (stage > this.stage) this.begin(stage, at);
-    this.card(stage, text(event.agent)).says(data);
+    const card = this.card(stage, text(event.agent));
+    card.says(data);
+    const before = stage > 0 && this.before(stage, text(event.agent));
+    if (before) card.differs(before.text);
     this.steps();
+  }
+
+  // The card of the last answer before this stage.
+  before(stage, name) {
+    for (let earlier = stage - 1; earlier >= 0; earlier -= 1) {
+      const card = this.cards.get(`${earlier}\n${name}`);
+      if (card?.done) return card;
+    }
+    return null;
   }
 
   critique(event, data, at) {
