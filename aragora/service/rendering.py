@@ -74,6 +74,7 @@ def html_of(text: str, level: int) -> str:
     return str(read.renderer.render(tokens, read.options, {}))
 
 
+@lru_cache(KEPT)
 def phrase_of(text: str) -> str:
     """HTML that shows `text` on one line."""
     read = reader()

@@ -113,7 +113,7 @@ def test_list_export_and_cancel(server: dict[str, str], tmp_path: Path) -> None:
     target = tmp_path / "debate.html"
     aragora(server, "export", debate_id, "--format", "html", "-o", str(target))
     assert target.read_text().startswith("<!doctype html>")
-    assert aragora(server, "export", debate_id, "--format", "csv").stdout.startswith("index,")
+    assert aragora(server, "export", debate_id, "--format", "csv").stdout.startswith("seq,type,")
     assert "cannot write" in aragora(server, "export", debate_id, "-o", "/nonexistent/x", code=1).stderr
 
 

@@ -51,7 +51,7 @@ def test_published_attacks_stay_text() -> None:
     assert len(attacks) > 4000
     for attack in attacks:
         Elements(html_of.__wrapped__(attack, 3))
-        Elements(phrase_of(attack))
+        Elements(phrase_of.__wrapped__(attack))
 
 
 PIECES = st.sampled_from(
