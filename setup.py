@@ -19,16 +19,10 @@ _CONFIG.read(CHECKOUT / "setup.cfg")
 REQUIRES = _CONFIG["compile"]["requires"].split()
 
 
-def modules() -> list[str]:
-    """The files of the modules to compile, relative to the checkout."""
-    compiled, interpreted = (_files(_CONFIG["compile"][key].split()) for key in ("modules", "interpreted"))
-    return sorted(compiled - interpreted)
-
-
-def _files(names: list[str]) -> set[str]:
-    """The files of modules; `package.*` stands for all of a package. An `__init__` holds nothing worth compiling."""
-    found = {path for name in names for path in CHECKOUT.glob(name.replace(".", "/") + ".py")}
-    return {str(path.relative_to(CHECKOUT)) for path in found if path.name != "__init__.py"}
+def libraries() -> dict[str, list[str]]:
+    """The files of the modules to compile, relative to the checkout, by the library that they become."""
+    listed = {name: _CONFIG["compile"][name].split() for name in ("exchange", "wire")}
+    return {f"proxy_{name}": [one.replace(".", "/") + ".py" for one in names] for name, names in listed.items()}
 
 
 def missing() -> str:
@@ -60,7 +54,9 @@ def extensions() -> list["Extension"]:
 
     # Types are checked elsewhere; here libraries without types, or missing ones, are no mistake.
     checking = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
-    made: list[Extension] = mypycify([*checking, *modules()], group_name="proxy", debug_level="0")
+    parts = [(files, name) for name, files in libraries().items()]
+    every = [file for files, _ in parts for file in files]
+    made: list[Extension] = mypycify([*checking, *every], separate=parts, opt_level="2", debug_level="0")
     return made
 
 

@@ -2,5 +2,5 @@
 
 
 def form() -> str:
-    """`pure` or `compiled`. This module is compiled together with the others, in one library: all of them or none."""
+    """`pure` or `compiled`. All modules to compile are, this one too, or none."""
     return "pure" if __file__.endswith(".py") else "compiled"

@@ -1,6 +1,6 @@
 """What all exchanges of a process share, whatever the configuration."""
 
-from dataclasses import dataclass
+from typing import Final
 
 from proxy.exchange.downstream import OpenTunnel, TunnelOrigin
 from proxy.limits import WorkerLimits
@@ -24,20 +24,48 @@ class Waiting:
         self.count -= 1
 
 
-@dataclass(slots=True)
 class ExchangeContext:
     """One of each for the process. Only `logs_states` is ever changed, by a reload."""
 
-    hub: Hub
-    deadlines: Deadlines
-    pipes: Pipes
-    buffer: memoryview
-    counters: Counters
-    access_log: AccessLog
-    request_ids: RequestIds
-    tunnels: dict[OpenTunnel, TunnelOrigin]
-    retry_waiting: Waiting
-    """Requests that wait for an upstream that refuses connections."""
-    limits: WorkerLimits
-    logs_states: bool = False
-    """Whether exchanges log where they stand (log level debug)."""
+    __slots__ = (
+        "access_log",
+        "buffer",
+        "counters",
+        "deadlines",
+        "hub",
+        "limits",
+        "logs_states",
+        "pipes",
+        "request_ids",
+        "retry_waiting",
+        "tunnels",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        deadlines: Deadlines,
+        pipes: Pipes,
+        buffer: memoryview,
+        counters: Counters,
+        access_log: AccessLog,
+        request_ids: RequestIds,
+        tunnels: dict[OpenTunnel, TunnelOrigin],
+        retry_waiting: Waiting,
+        limits: WorkerLimits,
+        *,
+        logs_states: bool = False,
+    ) -> None:
+        """`retry_waiting` counts requests that wait for an upstream that refuses connections."""
+        self.hub: Final = hub
+        self.deadlines: Final = deadlines
+        self.pipes: Final = pipes
+        self.buffer: Final = buffer
+        self.counters: Final = counters
+        self.access_log: Final = access_log
+        self.request_ids: Final = request_ids
+        self.tunnels: Final = tunnels
+        self.retry_waiting: Final = retry_waiting
+        self.limits: Final = limits
+        self.logs_states = logs_states
+        """Whether exchanges log where they stand (log level debug)."""

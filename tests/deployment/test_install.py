@@ -25,14 +25,14 @@ def root(released: Path, tmp_path: Path) -> Path:
     return place
 
 
-def install(root: Path, *arguments: str, code: int = 0) -> str:
+def install(root: Path, *arguments: str, code: int = 0, **environ: str) -> str:
     """What the installer says, on both streams."""
     ended = subprocess.run(
         [CHECKOUT / "scripts" / "install", "--root", root, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COMPILE_GATEWAY": "0", **environ},
     )
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
@@ -118,6 +118,18 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(root: Path) -> None:
     assert tree(root) == before
 
 
+@pytest.mark.component("compiler")
+def test_without_a_compiler_the_gateway_stays_pure(root: Path) -> None:
+    (pure,) = (root / "opt/aragora/releases").iterdir()
+    compiled = install(root, "--dry-run", COMPILE_GATEWAY="1")
+    said = install(root, "--dry-run", COMPILE_GATEWAY="1", CC="/nowhere/cc")
+    assert said.startswith("the gateway stays pure Python, ")
+    assert "there is no C compiler (/nowhere/cc): apt-get install gcc" in said
+    assert f"releases/{pure.name}" in said
+    assert f"releases/{pure.name}" not in compiled
+    assert f"releases/{pure.name}" in install(root, "--dry-run", "--no-compile", COMPILE_GATEWAY="1")
+
+
 def test_edited_files_stay_and_new_versions_lie_beside(root: Path) -> None:
     install(root)
     edited = root / "etc/aragora/aragora.env"
@@ -176,5 +188,5 @@ def test_a_wrong_argument_is_one_line_and_changes_nothing(root: Path, arguments:
 
 def test_help_lists_every_option() -> None:
     said = install(Path("/"), "--help")
-    for option in ("--front", "--dry-run", "--uninstall", "--purge", "--release", "--root"):
+    for option in ("--front", "--dry-run", "--uninstall", "--purge", "--release", "--root", "--no-compile"):
         assert option in said
