@@ -98,7 +98,8 @@ def send_rest(target: Sink, rest: bytes, limits: PaceLimits) -> None:
     with blaming(errors.CLIENT_CLOSED):
         while view:
             pace.wait(len(rest) - len(view))
-            view = view[target.send(view) :]
+            sent = target.send(view)
+            view = view[sent:]
 
 
 def send_file_part(target: Sink, file: int, offset: int, length: int, limits: PaceLimits) -> int:

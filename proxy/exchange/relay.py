@@ -111,7 +111,8 @@ class Relay:
             while rest:
                 if not self._client_ready():
                     return rest
-                rest = rest[self._sent(target.send(rest)) :]
+                sent = self._sent(target.send(rest))
+                rest = rest[sent:]
             if intake.done:
                 return None
             if self._splices and intake.spliceable:

@@ -258,7 +258,8 @@ class Stream:
         view = memoryview(data)[sent:]
         while view:
             self.wait_writable(monotonic() + timeout)
-            view = view[self.send(view) :]
+            sent = self.send(view)
+            view = view[sent:]
 
     @property
     def undelivered(self) -> int:

@@ -298,7 +298,8 @@ class TlsSocket:
         if self._outgoing.pending:
             self._unsent += self._outgoing.read()
         while self._unsent:
-            self._unsent = self._unsent[self._sock.send(self._unsent, flags) :]
+            sent = self._sock.send(self._unsent, flags)
+            self._unsent = self._unsent[sent:]
 
     # Ending.
 

@@ -31,7 +31,8 @@ class Destination:
             while written < len(text):
                 if not self._waits and not self._ready():
                     raise BlockingIOError
-                written += os.write(self._file, text[written : self._end(text, written)])
+                end = self._end(text, written)
+                written += os.write(self._file, text[written:end])
         except OSError:
             if written:
                 self._torn = text[written - 1] != _NEWLINE

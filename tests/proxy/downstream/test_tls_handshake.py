@@ -36,7 +36,7 @@ class Listening:
         self.log = AccessLog(None, "combined", lambda _count: None)
         context = ExchangeContext(
             loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), self.counters, self.log, RequestIds(),
-            set(), Waiting(), Limits(16, 1).worker(0))  # fmt: skip
+            {}, Waiting(), Limits(16, 1).worker(0))  # fmt: skip
         tls_contexts = TlsContexts()
         tls_contexts.install(CertificateSet((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])

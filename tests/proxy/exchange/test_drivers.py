@@ -83,6 +83,7 @@ def test_many_http2_requests_can_be_said() -> None:
     assert len(HTTP2_REQUESTS) > 20
 
 
+@pytest.mark.pure("replaces a method of the frontend")
 @pytest.mark.parametrize("protocol", [Http1, Http2], ids=["http1", "http2"])
 def test_small_request_takes_no_greenlet(protocol: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
     with warm(at_once=True, protocol=protocol) as harness:

@@ -55,6 +55,7 @@ def harness() -> Iterator[Harness]:
     running.close()
 
 
+@pytest.mark.pure("traces Python's frames")
 def test_a_plain_get_enters_the_files_that_the_page_draws(harness: Harness) -> None:
     client = harness.connect()
 

@@ -165,6 +165,7 @@ def test_escaping_can_be_undone(value: bytes) -> None:
     assert undone == value
 
 
+@pytest.mark.pure("looks at all attributes")
 def test_repeated_field_values_are_remembered_within_bounds() -> None:
     for form in (Combined(), Json()):
         for number in range(5000):
