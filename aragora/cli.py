@@ -29,7 +29,7 @@ COMMANDS = {
     "cancel": ("debates", "end a debate for good"),
     "evaluate": ("evaluate", "compare a debate with one model alone, on questions with known answers"),
     "presets": ("presets", "keep councils under a name: agents with roles, models and rules"),
-    "share": ("sharing", "give a debate an address that everybody may read, or withdraw it"),
+    "share": ("sharing", "give a debate a public address, or withdraw it"),
     "usage": ("sharing", "what was spent on each of the last days, or by a debate"),
     "models": ("models", "list the models that providers offer"),
     "tokens": ("tokens", "make, change, list, renew and remove API tokens, with scopes and limits"),

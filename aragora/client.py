@@ -127,7 +127,7 @@ class Client:
         return self._request("GET", f"{_address(debate_id)}/export/{_quoted(form)}", params={"table": table}).content
 
     def share(self, debate_id: str) -> str:
-        """The address at which everybody may read the debate from now on."""
+        """The address at which anyone may read the debate from now on."""
         return self.url + str(self._json("POST", f"{_address(debate_id)}/share")["share"])
 
     def unshare(self, debate_id: str) -> None:

@@ -113,14 +113,14 @@ class Unavailable(AragoraError):
 
 
 class SeqConflict(AragoraError):
-    """An append named a `seq` that is no longer the end of the log: somebody else wrote first."""
+    """An append named a `seq` that is no longer the end of the log: another process wrote first."""
 
     code = "seq_conflict"
     http_status = 409
 
 
 class LeaseLost(AragoraError):
-    """The fencing number of an append is not the current one: another process (or nobody) holds the debate."""
+    """The fencing number of an append is not the current one: another process (or none) holds the debate."""
 
     code = "lease_lost"
     http_status = 409
@@ -133,7 +133,7 @@ class DebateEnded(Conflict):
 
 
 class SettingsError(AragoraError):
-    """A setting is missing or wrong; the message names the variable, its value and the mend."""
+    """A setting is missing or wrong; the message names the variable, its value and the fix."""
 
     code = "settings_error"
 

@@ -25,7 +25,7 @@ wsgi_app = "aragora.server.wsgi:application"
 bind = list(dict.fromkeys([settings.bind, settings.ws_bind]))
 
 # Waiting for models costs a greenlet, not a worker; a statement of SQLite stops its whole worker for its moment. Hence
-# `mixed`: two for each core keep the core busy meanwhile, and nowhere is there only one, which would leave nobody to
+# `mixed`: two for each core keep the core busy meanwhile, and nowhere is there only one, which would leave none to
 # serve while it is replaced. ARAGORA_WORKLOAD, ARAGORA_WORKERS.
 workers = worker_count(settings)
 
@@ -58,7 +58,7 @@ max_requests_jitter = settings.max_requests_jitter
 # Bytes of a request line: what the gateway passes on (its max_request_line), and the most that gunicorn can be told.
 limit_request_line = 8190
 
-# Access log to standard output, all else to standard error: whoever started the server keeps them.
+# Access log to standard output, all else to standard error: the supervisor of the server keeps them.
 # ARAGORA_ACCESS_LOG, ARAGORA_LOG_LEVEL.
 accesslog = settings.access_log
 errorlog = "-"
@@ -92,7 +92,7 @@ else:
 # ARAGORA_FORWARDED_ALLOW_IPS.
 forwarded_allow_ips = settings.forwarded_allow_ips
 
-# gunicorn lets those callers set SCRIPT_NAME and PATH_INFO by header; nobody needs it here, so nobody may.
+# gunicorn lets those callers set SCRIPT_NAME and PATH_INFO by header; it is not needed here, so it is off.
 forwarder_headers = ""
 
 # The heartbeat file in memory: on a busy disk a write can stall long enough to look like a blocked worker.

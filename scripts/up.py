@@ -51,7 +51,7 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Ctrl-C reaches the terminal's group only; out of it, a part stops when it is told, and drains."""
+        """Ctrl-C reaches the terminal's group only; out of it, a part stops at its signal, and drains."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,

@@ -199,7 +199,7 @@ def _told(estimate: Body) -> str:
 
 
 def _text(option: str, text: str, longest: int) -> str:
-    """What stands in the file that `text` names, or `text` itself."""
+    """The content of the file that `text` names, or `text` itself."""
     if not text.startswith("@"):
         return text
     try:

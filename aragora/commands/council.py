@@ -64,7 +64,7 @@ class Council:
     async def ask(self, body: Row, progress: Callable[[int, str], Any]) -> Verdict:
         """A debate's verdict; `progress` is awaited with the number and the words of each event.
 
-        Whoever gives up waiting ends the debate.
+        A caller that gives up waiting ends the debate.
         """
         debate_id = (await self._call(lambda client: client.create(body)))["debate_id"]
 

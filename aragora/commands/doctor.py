@@ -91,7 +91,7 @@ def _access(settings: Settings, production: bool) -> Iterator[Finding]:
     if not settings.api_tokens:
         state: Literal["failure", "warning"] = "failure" if production else "warning"
         mend = "set ARAGORA_API_TOKEN, as from: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        yield Finding("token", state, "none: whoever reaches the server may use it", mend)
+        yield Finding("token", state, "none: every client that reaches the server may use it", mend)
     elif short:
         yield Finding(
             "token",

@@ -29,9 +29,11 @@ def add_evaluate(evaluate: Parser) -> None:
     evaluate.add_argument(
         "--agents",
         metavar="A,B,...",
-        help="who debates, as TYPE or TYPE/MODEL; default: one type, three times",
+        help="the debating agents, as TYPE or TYPE/MODEL; default: one type, three times",
     )
-    evaluate.add_argument("--alone", metavar="TYPE[/MODEL]", help="who is asked alone; default: the first who debates")
+    evaluate.add_argument(
+        "--alone", metavar="TYPE[/MODEL]", help="the agent that is asked alone; default: the first of the debating ones"
+    )
     evaluate.add_argument("--rounds", type=int, default=2, metavar="N", help=f"1 to {MOST_ROUNDS} (default 2)")
     evaluate.add_argument("--consensus", choices=MODES, default=ConsensusMode.MAJORITY.value)
     evaluate.add_argument(
@@ -50,7 +52,7 @@ def add_evaluate(evaluate: Parser) -> None:
 
 
 def run_evaluate(given: argparse.Namespace, settings: Settings) -> int:
-    """Print the table; 1 when nobody could be asked."""
+    """Print the table; 1 when no agent could be asked."""
     _check(given)
     try:
         cases = load(given.file)[: given.limit]
@@ -93,7 +95,7 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _rules(given: argparse.Namespace, ready: Sequence[str]) -> tuple[DebateSpec, AgentSpec]:
-    """How it is debated, and who is asked alone."""
+    """How it is debated, and which agent is asked alone."""
     wanted = [name.strip() for name in given.agents.split(",")] if given.agents else [ready[0]] * 3
     if not FEWEST_AGENTS <= len(wanted) <= MOST_AGENTS:
         raise UsageError(f"--agents: {FEWEST_AGENTS} to {MOST_AGENTS} of them")

@@ -1,4 +1,4 @@
-"""Who can reach the application, who is believed, and what the gateway before it says of its own file."""
+"""Which clients reach the application, whose fields it believes, and what the gateway before it reports of its file."""
 
 import ipaddress
 import os
@@ -75,7 +75,7 @@ def _is_wide(entry: str) -> bool:
 
 
 def ports(settings: Settings, production: bool) -> Iterator[Finding]:
-    """Whether the application's addresses are free or served by it, and in production whom they are open to."""
+    """Whether the application's addresses are free or served by it, and in production which clients reach them."""
     for name, address in (("ARAGORA_BIND", settings.bind), ("ARAGORA_WS_BIND", settings.ws_bind)):
         if address.startswith("unix:"):
             directory = Path(address.removeprefix("unix:")).absolute().parent

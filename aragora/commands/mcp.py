@@ -29,7 +29,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         from aragora.commands.council import Council, server
     except ImportError as error:
         raise SettingsError(f"aragora mcp needs the library mcp ({error}): install aragora-gateway[mcp]") from None
-    Client(settings, given.url).close()  # an address that is none is told now, not at the first question
+    Client(settings, given.url).close()  # a bad address is reported now, not at the first question
     serving = server(Council(lambda: Client(settings, given.url)))
     if address is None:
         serving.run("stdio")
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """HOST:PORT on loopback: whoever reaches it asks with our token."""
+    """HOST:PORT on loopback: every client that reaches it asks with our token."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     try:
@@ -47,5 +47,7 @@ def _address(text: str) -> tuple[str, int]:
     except ValueError:
         loopback = False
     if not loopback or not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"--http: {text[:80]!r} does not fit: write 127.0.0.1:PORT; whoever reaches it has your token")
+        raise UsageError(
+            f"--http: {text[:80]!r} does not fit: write 127.0.0.1:PORT; every client that reaches it uses your token"
+        )
     return host, int(port)

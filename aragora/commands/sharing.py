@@ -36,7 +36,7 @@ def run_share(given: argparse.Namespace, settings: Settings) -> int:
     client = Client(settings, given.url)
     if given.revoke:
         client.unshare(given.id)
-        print(json.dumps({"share": None}) if given.json else "nobody can read it by a link any more")
+        print(json.dumps({"share": None}) if given.json else "no link shows it any more")
         return FINE
     address = client.share(given.id)
     print(json.dumps({"share": address}) if given.json else address)

@@ -25,7 +25,7 @@ def add_gunicorn_config(config: Parser) -> None:
 
 
 def run_start(given: argparse.Namespace, _settings: Settings) -> int:
-    """Become gunicorn, which serves until it is told to stop."""
+    """Become gunicorn, which serves until it gets a signal to stop."""
     command = [sys.executable, "-m", "gunicorn", "-c", str(configuration()), *given.options]
     # gunicorn starts argv[0] again for a binary upgrade (USR2): its own program does that better than this one.
     program = Path(sys.executable).with_name("gunicorn")

@@ -1,4 +1,4 @@
-"""`tokens`: who may call the service, kept in its database, on the machine that can reach it."""
+"""`tokens`: the tokens of the API, kept in its database, on the machine that can reach it."""
 
 import argparse
 import json

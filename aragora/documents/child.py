@@ -30,7 +30,7 @@ def main() -> None:
         _end("it takes too much time or memory to read")
     except RecursionError:
         _end("it is nested too deeply")
-    except Exception as error:  # noqa: BLE001 - a library met what somebody made: nothing is known of what it may raise
+    except Exception as error:  # noqa: BLE001 - a library reads foreign input: nothing is known of what it may raise
         _end(f"it is damaged: {type(error).__name__}")
     _say(READ + text[:LONGEST].encode("utf-8", "replace"))
 

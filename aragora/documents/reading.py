@@ -124,4 +124,4 @@ def _await(process: int) -> None:
                 deadline = float("inf")
             time.sleep(NOTICE)
     except ChildProcessError:
-        pass  # it has ended, and somebody else in this process has asked how
+        pass  # it has ended, and another part of this process has collected its status

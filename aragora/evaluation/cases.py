@@ -1,6 +1,6 @@
 """Questions with known answers, and whether an answer is right.
 
-Whoever is asked is told to end with a line of its own, `Answer: …`. What stands there is compared with what is known:
+Agents are instructed to end with a line of its own, `Answer: …`. Its content is compared with what is known:
 as a number where that is one, else word by word, whatever the case, the punctuation and the markup.
 """
 

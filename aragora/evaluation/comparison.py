@@ -74,10 +74,10 @@ class Comparison:
 
 
 class Evaluator:
-    """Puts cases; `build` makes agents, `debate` are the rules (its question is replaced), `alone` who is asked alone.
+    """Puts cases; `build` makes agents, `debate` are the rules (its question is replaced), `alone` is asked alone.
 
     `samples` fixes how often that one is asked; None: as often as the debate's budget allows. Raises AgentFailed where
-    nobody can be asked at all.
+    no agent can be asked at all.
     """
 
     def __init__(

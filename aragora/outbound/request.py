@@ -113,7 +113,7 @@ class Outbound:
         return self._exchange("POST", url, headers, body, limit, self._clock() + seconds)
 
     def check(self, url: str) -> SplitResult:
-        """The parts of `url`; raises `NotPermitted` for one that nobody is asked at, whatever it leads to."""
+        """The parts of `url`; raises `NotPermitted` for one that is never requested, whatever it leads to."""
         if len(url) > LONGEST_URL or not _URL.fullmatch(url):
             raise NotPermitted(f"write up to {LONGEST_URL} visible ASCII characters")
         try:
@@ -226,7 +226,7 @@ def _read(response: Any, limit: int) -> bytes:
     while part := response.read1(_PIECE):
         parts += part
         if len(parts) > limit:
-            raise NotAnswered(f"what stands there is longer than {limit} bytes")
+            raise NotAnswered(f"the content is longer than {limit} bytes")
     return bytes(parts)
 
 

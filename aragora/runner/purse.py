@@ -34,13 +34,13 @@ class Purse:
 
     A hold is settled with the answer, or released when the question was never asked or its answer came too late to be
     stored. It stays when an answer is broken off: the provider may charge for it, and says nothing any more. Questions
-    are told apart by identity. Any thread may release.
+    are distinguished by identity. Any thread may release.
     """
 
     def __init__(
         self, store: Store, lease: Lease, meter: Meter, daily: Limits, on_bill: Callable[[str, Bill], None]
     ) -> None:
-        """`daily` limits owners that are no stored tokens; `on_bill` is told the type of the agent that was paid."""
+        """`daily` limits owners that are no stored tokens; `on_bill` gets the type of the agent that was paid."""
         self._store = store
         self._lease = lease
         self._meter = meter
@@ -50,7 +50,7 @@ class Purse:
         self._lock = threading.Lock()
 
     def hold(self, record: DebateRecord, questions: Sequence[Question], at: float) -> tuple[int, Shortage | None]:
-        """How many of the questions may be asked now, the first ones, and what stands in the way of the next.
+        """How many of the questions may be asked now, the first ones, and what prevents the next.
 
         `at` is in unix seconds. Raises `LeaseLost` and `Unavailable`.
         """
@@ -82,7 +82,7 @@ class Purse:
         return drafts, settlements
 
     def release(self, question: Question, result: Reply | Failure | None) -> None:
-        """Nobody will store the answer; `result` is None if the question was never asked."""
+        """The answer will not be stored; `result` is None if the question was never asked."""
         if (held := self._take(question)) is None:
             return
         bill = _NOTHING if result is None else self._bill(question, result)

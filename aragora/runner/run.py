@@ -117,7 +117,7 @@ class Run:
                     self._stopped.wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
         except (LeaseLost, DebateEnded, NotFound):
-            pass  # taken over, cancelled or deleted: whoever did it has said so
+            pass  # taken over, cancelled or deleted: the cause has been logged there
         except Exception:
             log.exception("%s cannot go on", self.lease.debate_id)
             self._fail()
@@ -267,7 +267,7 @@ class Run:
             self._stopped.set()
 
     def _changed(self) -> None:
-        """Somebody appended; called from any thread. Our own appends are no news."""
+        """An event was appended; called from any thread. Our own appends are no news."""
         if self._watch.deleted or self._watch.last_seq > len(self._history):
             self._answers.put(None)
 
@@ -298,7 +298,7 @@ class Run:
         self._answers.put(Answer(step, question, result))
 
     def _over(self, step: int) -> bool:
-        """Whether nobody waits any more for answers of `step`."""
+        """Whether answers of `step` are not waited for any more."""
         return self._stopped.is_set() or self._step != step
 
     def _fail(self) -> None:

@@ -1,4 +1,4 @@
-"""Claims debates and keeps their leases, until it is told to hand them over."""
+"""Claims debates and keeps their leases, until it has to hand them over."""
 
 import logging
 import os
@@ -78,7 +78,7 @@ class Runner:
         self._capacity = capacity
         self._ttl = lease_ttl
         self._runs: dict[Lease, Run] = {}
-        # A thousand answers may come within one turn of the hub. Whoever works on them takes turns here, so that what
+        # A thousand answers may come within one turn of the hub. Their threads take turns here, so that what
         # else the process serves waits for a few steps and not for a thousand.
         self.turn = threading.Semaphore(STEPS)
         self._work = threading.Event()
@@ -165,5 +165,5 @@ class Runner:
 
 
 def _unless_known(error: Exception) -> Exception | None:
-    """What the log shows the trace of: failures that nobody expected."""
+    """What the log shows the trace of: unexpected failures."""
     return None if isinstance(error, AragoraError) else error

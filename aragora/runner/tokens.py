@@ -1,4 +1,4 @@
-"""Text that streams in from an agent, on its way to those who watch."""
+"""Text that streams in from an agent, on its way to the watchers."""
 
 import secrets
 import time
@@ -10,7 +10,7 @@ from aragora.storage import ChangeFeed, Piece
 TOKENS = 0.05  # seconds that streamed text is gathered before watchers get it
 
 
-class Abandoned(Exception):  # noqa: N818 - not a failure: it ends an answer that nobody waits for
+class Abandoned(Exception):  # noqa: N818 - not a failure: it ends an answer that is not waited for
     """Raised into an agent's stream when its debate was cancelled, handed over, or ran out of time."""
 
 
@@ -28,7 +28,7 @@ class Tokens:
         self._sent = 0.0
 
     def __call__(self, text: str) -> None:
-        """Raises `Abandoned` when nobody waits for the answer any more."""
+        """Raises `Abandoned` when the answer is not waited for any more."""
         if self._over():
             raise Abandoned
         if text:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from aragora.agents.agent import Waiting
 
-GRACE = 1.0  # seconds; shorter waits are nobody's business
+GRACE = 1.0  # seconds; shorter waits are not shown
 AGAIN = 15.0  # seconds between two notices of one question
 
 

@@ -9,7 +9,7 @@ from aragora.settings.forms import FLAG, TEXT, Form, number
 
 @dataclass(frozen=True, slots=True)
 class AgentVariable:
-    """One row. `read` gives the value in an environment, and raises ValueError with the name and the mend."""
+    """One row. `read` gives the value in an environment, and raises ValueError with the name and the fix."""
 
     name: str
     help: str

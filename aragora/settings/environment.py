@@ -31,7 +31,7 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environ` (default: the process's).
 
-    Raises `SettingsError` naming the variable, its value (never a secret's) and the mend.
+    Raises `SettingsError` naming the variable, its value (never a secret's) and the fix.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
@@ -47,7 +47,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if production and not values["api_tokens"]:
         raise SettingsError(
             "ARAGORA_ENV=production needs ARAGORA_API_TOKEN (or ARAGORA_API_TOKEN_FILE): "
-            "without a token everybody could use the API"
+            "without a token every client could use the API"
         )
     return Settings(**values)
 

@@ -15,7 +15,7 @@ _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/A-Z]+")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a value is written: `name` for people, `parse` raises ValueError with the mend."""
+    """How a value is written: `name` for people, `parse` raises ValueError with the fix."""
 
     name: str
     parse: Callable[[str], Any]

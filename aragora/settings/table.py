@@ -53,7 +53,7 @@ class Settings:
         "ARAGORA_API_TOKEN",
         LIST,
         (),
-        "bearer tokens that may use the API; none means that everybody may, which production refuses",
+        "bearer tokens that may use the API; without one every client may, which production refuses",
         group="Access",
         secret=True,
     )
@@ -145,7 +145,7 @@ class Settings:
         "ARAGORA_POLL_INTERVAL",
         number(float, 0.01, 10),
         0.1,
-        "how often a process with watchers looks for changes that nobody told it of",
+        "how often a process with watchers looks for changes it was not notified of",
         group="Storage",
         unit="seconds",
     )
@@ -211,7 +211,7 @@ class Settings:
         "ARAGORA_DEBATES_AT_ONCE",
         number(int, 0, 1_000_000),
         0,
-        "unfinished debates of one token of ARAGORA_API_TOKEN, or of everybody where no token is needed; 0: no limit. "
+        "unfinished debates of one token of ARAGORA_API_TOKEN, or of all callers where none is needed; 0: no limit. "
         "Tokens of `aragora tokens` have limits of their own",
         group="Spending",
     )

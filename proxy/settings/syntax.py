@@ -1,4 +1,4 @@
-"""What is wrong with a file that is not TOML, in the words of someone who wrote a setting."""
+"""What is wrong with a file that is not TOML, in terms of the settings in it."""
 
 import re
 from tomllib import TOMLDecodeError

@@ -67,7 +67,7 @@ class Peer:
 
 
 def serve(port: int) -> None:
-    """Echo for ever on 127.0.0.1."""
+    """Echo on 127.0.0.1 until killed."""
     listener = socket.create_server(("127.0.0.1", port), backlog=4096)
     listener.setblocking(False)
     poller = select.epoll()

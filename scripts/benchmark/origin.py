@@ -1,4 +1,4 @@
-"""What stands behind every proxy: nginx for HTTP, the echo for WebSockets. Both on the load generator's core."""
+"""The upstream of every proxy: nginx for HTTP, the echo for WebSockets. Both on the load generator's core."""
 
 import os
 import sys

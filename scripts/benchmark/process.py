@@ -18,7 +18,7 @@ FOREIGN = ("ARAGORA_", "OPENAI_", "ANTHROPIC_", "GUNICORN_", "DATABASE_URL")
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, for servers that cannot say which one the kernel chose."""
+    """A loopback port without a listener, for servers that cannot say which one the kernel chose."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

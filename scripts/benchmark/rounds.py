@@ -60,7 +60,7 @@ class Parked:
 
 
 Memory = dict[str, tuple[int, int]]
-"""PSS and RSS in KiB after the load, by server and what stands behind it."""
+"""PSS and RSS in KiB after the load, by server and its upstream."""
 
 Results = dict[str, dict[str, Series]]
 Say = Callable[[str], None]
@@ -68,7 +68,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Fleet:
-    """An origin and what stands in front of it; `limited` is the gateway once more, counting rates."""
+    """An origin and the servers in front of it; `limited` is the gateway once more, counting rates."""
 
     behind: Server
     servers: list[Server] = field(default_factory=list)

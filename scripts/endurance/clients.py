@@ -27,7 +27,7 @@ PATIENCE = 40.0
 
 @dataclass
 class Visitor:
-    """What every client knows: where the gateway is, whom to trust, and where to write down what happened."""
+    """What every client knows: where the gateway is, its authorities, and where to write down what happened."""
 
     ledger: Ledger
     plain: str

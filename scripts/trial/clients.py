@@ -115,7 +115,7 @@ class Watcher:
             await self.channel.send_json({"type": "subscribe", "debate_id": debate, "replay_from_seq": 0})
         except (aiohttp.ClientError, OSError) as error:
             self._finish(repr(error))
-        if self.reading is None or self.reading.done():  # nobody would ever tell the end
+        if self.reading is None or self.reading.done():  # its end would never be reported
             self._finish("the WebSocket is closed")
         return await self.ended
 

@@ -80,7 +80,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     where.add_argument(
         "--url", help="drive this service in place of own ones, with demo agents; ARAGORA_API_TOKEN opens it"
     )  # fmt: skip
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="whom to trust at the URL (default: as the system)")
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="authorities to trust at the URL (default: as the system)"
+    )
     parser.add_argument("--quick", action="store_true", help="a rough answer in some ten seconds")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes, for a run that is not complete")
     sizes = parser.add_argument_group("sizes, with what they are by default / with --quick / with --url")

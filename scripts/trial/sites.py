@@ -67,7 +67,7 @@ https://127.0.0.1:{port} {{
 
 @dataclass(frozen=True)
 class Site:
-    """One deployment: where it answers, whom to trust there, and its processes where they are ours."""
+    """One deployment: where it answers, which authorities to trust there, and its processes where they are ours."""
 
     name: str
     base: str

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-SOURCES = sorted((CHECKOUT / "proxy").rglob("*.py"))
+ROOMS = ("commands", "settings", "documents", "evaluation", "outbound", "runner")
+SOURCES = [
+    *sorted((CHECKOUT / "proxy").rglob("*.py")),
+    *(CHECKOUT / "aragora").glob("*.py"),
+    *(path for room in ROOMS for path in sorted((CHECKOUT / "aragora" / room).rglob("*.py"))),
+]
 PAGES = sorted((CHECKOUT / "proxy" / "admin" / "page").glob("*.[hj]*"))
 GUIDES = (
     "applications",
@@ -37,6 +42,11 @@ DOCUMENTS = [
     *(CHECKOUT / "docs" / "reference" / name for name in ("proxy-cli.md", "proxy-settings.md")),
     CHECKOUT / "README.md",
     CHECKOUT / "docs" / "comparison.md",
+    *(
+        path
+        for path in sorted((CHECKOUT / "conf").rglob("*"))
+        if path.suffix in (".toml", ".yaml", ".yml", ".env", ".py")
+    ),
     CHECKOUT / "docs" / "supported-http.md",
     CHECKOUT / "docs" / "threat-model.md",
     CHECKOUT / "docs" / "tutorials" / "first-application.md",
