@@ -8,7 +8,18 @@ from benchmark.report import medians, number
 from benchmark.rounds import Plan, Results
 from benchmark.scenarios import Scenario
 
-COLOURS = {"proxy": "#2f6fde", "nginx": "#3a9d5d", "haproxy": "#d9822b", "caddy": "#8a63d2", "bare": "#8b949e"}
+COLOURS = {
+    "proxy": "#2f6fde",
+    "compiled": "#6ea8fe",
+    "nginx": "#3a9d5d",
+    "haproxy": "#d9822b",
+    "caddy": "#8a63d2",
+    "nginx-current": "#7fc89a",
+    "haproxy-current": "#f0b27a",
+    "caddy-current": "#b9a0e6",
+    "envoy": "#d1495b",
+    "bare": "#8b949e",
+}
 WIDTH, LABEL, NUMBERS, BAR, GAP, TOP = 860, 250, 130, 12, 16, 56
 STYLE = (
     "<style>text{fill:#30363d}.quiet{fill:#6e7781;font-size:11px}"

@@ -4,15 +4,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import heads
 from benchmark.load import PATIENCE_SECONDS, Sample, percentile
-from benchmark.measure import BenchError, processor_ns
+from benchmark.measure import BenchError, Meter, Spent
 from benchmark.scenarios import Scenario
-from benchmark.wrk import children_ns
 
 STREAMS = 10
 SCALE = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
@@ -38,15 +36,13 @@ def measure(port: int, scenario: Scenario, seconds: float, proxy: Sequence[int],
     with tempfile.TemporaryDirectory() as folder:
         drive(port, scenario, 1, Path(folder, "warm"))
         log = Path(folder, "log")
-        own = processor_ns(origin) + children_ns()
-        began, cost = time.monotonic(), processor_ns(proxy)
+        meter = Meter(proxy, origin)
         report = drive(port, scenario, seconds, log)
-        elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
-        own = processor_ns(origin) + children_ns() - own
-        return parse(report, log.read_text(), elapsed, cost, own)
+        spent = meter.stop()
+        return parse(report, log.read_text(), spent)
 
 
-def parse(report: str, log: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
+def parse(report: str, log: str, spent: Spent) -> Sample:
     """Read h2load's report and its log (start, status and microseconds of each request). BenchError if any failed."""
     counts = re.search(r"requests: .* (\d+) done, (\d+) succeeded, (\d+) failed", report)
     traffic = re.search(r"traffic: ([\d.]+)(B|KB|MB|GB) ", report)
@@ -59,9 +55,7 @@ def parse(report: str, log: str, elapsed: float, proxy_ns: int, own_ns: int) -> 
         answers=int(counts[2]),
         sent_bytes=0,
         received_bytes=int(float(traffic[1]) * SCALE[traffic[2]]),
-        seconds=elapsed,
-        proxy_ns=proxy_ns,
-        driver_share=own_ns / 1e9 / elapsed,
+        spent=spent,
         p50=percentile(latencies, 50),
         p99=percentile(latencies, 99),
     )

@@ -7,12 +7,10 @@ what the kind `resumed` measures, with a request on each.
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Sequence
 
 from benchmark.load import PATIENCE_SECONDS, Sample
-from benchmark.measure import BenchError, processor_ns
-from benchmark.wrk import children_ns
+from benchmark.measure import BenchError, Meter
 
 CLIENTS = 4
 """Processes that connect at the same time, each one connection after the other."""
@@ -38,23 +36,19 @@ def measure(port: int, seconds: float, proxy: Sequence[int], origin: Sequence[in
     if shutil.which("openssl") is None:
         raise BenchError("needs openssl, which is not installed")
     drive(port, 1)
-    own = processor_ns(origin) + children_ns()
-    began, cost = time.monotonic(), processor_ns(proxy)
+    meter = Meter(proxy, origin)
     reports = drive(port, seconds)
-    elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
-    own = processor_ns(origin) + children_ns() - own
+    spent = meter.stop()
     counts = [re.search(r"(\d+) connections in \d+ real seconds", report) for report in reports]
     answers = sum(int(count[1]) for count in counts if count)
     if not all(counts) or not answers:
         raise BenchError(f"s_time's report is not understood: {reports[0]!r}")
-    mean = elapsed * CLIENTS / answers * 1000
+    mean = spent.seconds * CLIENTS / answers * 1000
     return Sample(
         answers=answers,
         sent_bytes=0,
         received_bytes=0,
-        seconds=elapsed,
-        proxy_ns=cost,
-        driver_share=own / 1e9 / elapsed,
+        spent=spent,
         p50=mean,  # s_time tells the mean alone
         p99=mean,
     )

@@ -18,7 +18,7 @@ ACCEPTS = (
 
 
 def fields(number: int) -> str:
-    """Eight fields for the connection of this number; the same ones each time it is asked."""
+    """Seven fields for the connection of this number; the same ones each time it is asked."""
     choice = random.Random(SEED * 1_000_003 + number)  # noqa: S311 - variety, not secrecy
     session = choice.randbytes(18).hex()
     return (
@@ -29,12 +29,11 @@ def fields(number: int) -> str:
         f"Referer: https://example.org/debates/{choice.randrange(1_000_000)}?page={choice.randrange(90)}\r\n"
         f"Cookie: session={session}; theme={choice.choice(('dark', 'light'))}\r\n"
         f"Sec-Fetch-Site: {choice.choice(('same-origin', 'none', 'cross-site'))}\r\n"
-        f"Sec-Fetch-Mode: {choice.choice(('navigate', 'cors', 'no-cors'))}\r\n"
     )
 
 
 def request(method: str, target: str, port: int, number: int, body: bytes = b"", extra: str = "") -> bytes:
-    """One whole HTTP/1.1 request with eight browser-like fields."""
+    """One whole HTTP/1.1 request with seven browser-like fields."""
     length = f"Content-Length: {len(body)}\r\n" if body else ""
     head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields(number)}{extra}{length}\r\n"
     return head.encode() + body

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.measure import BenchError, processor_ns
+from benchmark.measure import BenchError, Meter, Spent
 
 PATIENCE_SECONDS = 20.0
 BUFFER_BYTES = 1 << 18
@@ -26,16 +26,19 @@ class Sample:
     answers: int
     sent_bytes: int
     received_bytes: int
-    seconds: float
-    proxy_ns: int
-    driver_share: float
+    spent: Spent
     p50: float
     p99: float
 
     @property
     def proxy_share(self) -> float:
         """Processor use of the proxy: 1.0 is the whole core."""
-        return self.proxy_ns / 1e9 / self.seconds
+        return self.spent.proxy_ns / 1e9 / self.spent.seconds
+
+    @property
+    def kernel_share(self) -> float:
+        """How much of the proxy's processor time was the kernel's: 0.0 to 1.0."""
+        return self.spent.kernel_ns / max(1, self.spent.proxy_ns)
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
@@ -203,10 +206,9 @@ class Load:
             self.run(warm)
             self.received = self.sent = 0
             self.latencies = []
-            began, cost, own = time.monotonic(), processor_ns(proxy), processor_ns(origin) + time.process_time_ns()
+            meter = Meter(proxy, origin)
             self.run(seconds)
-            elapsed = time.monotonic() - began
-            cost, own = processor_ns(proxy) - cost, processor_ns(origin) + time.process_time_ns() - own
+            spent = meter.stop()
         finally:
             gc.enable()
             self.poller.close()
@@ -215,9 +217,7 @@ class Load:
             answers=len(self.latencies),
             sent_bytes=self.sent,
             received_bytes=self.received,
-            seconds=elapsed,
-            proxy_ns=cost,
-            driver_share=own / 1e9 / elapsed,
+            spent=spent,
             p50=percentile(latencies, 50) / 1e6,
             p99=percentile(latencies, 99) / 1e6,
         )

@@ -11,15 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark import chart, report
+from benchmark import chart, current, quiet, report
 from benchmark.measure import BenchError
-from benchmark.peers import PEERS, POOL, ROOT, installed
+from benchmark.peers import BUILT, ROOT, known, usual
 from benchmark.rounds import Memory, Plan, Results, idle, loaded
-from benchmark.scenarios import SCENARIOS, Scenario
+from benchmark.scenarios import BARE, COMPILED, LAB_POOL, SCENARIOS, Scenario
 
 NEEDED_FILES = 16_000
-BUSY = 0.7
-"""Load average above which others disturb the figures."""
+RATE = 4000.0
+"""Requests a second at a fixed rate: what all peers can do on one core."""
 TITLE = "Processor time and memory of one proxy process (shorter is better)"
 
 
@@ -27,22 +27,41 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="What the gateway costs in processor time and memory, beside every peer found installed.",
+        description="What the gateway costs in processor time and memory, pure and compiled, beside every peer found. "
+        "Exit status: 0 every bar met, 1 one missed, 2 nothing could be measured.",
     )
     names = ", ".join(scenario.name for scenario in SCENARIOS)
     parser.add_argument("--scenario", action="append", metavar="NAME", help=f"only this one (repeatable): {names}")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per scenario (default 5)")
     parser.add_argument("--seconds", type=float, metavar="S", help="seconds per round (default 2)")
     parser.add_argument(
-        "--peers", metavar="A,B", help=f"only these of {', '.join(PEERS)} (default: all installed but bare)"
+        "--peers", metavar="A,B",
+        help=f"only these of {', '.join(known(BUILT))} (default: the distribution's that are installed, the gateway "
+        "compiled if scripts/compile has built it, and bare where a bar names it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--current", action="store_true",
+        help=f"beside them today's releases from the Python index ({', '.join(current.RELEASES)}); what is missing of "
+        f"them is installed into {current.folder()}, some 80 MB",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compiled",
+        type=Path,
+        default=BUILT,
+        metavar="DIR",
+        help="where the compiled form is (default build/compiled)",
     )
+    parser.add_argument(
+        "--rate", type=float, default=RATE, metavar="R",
+        help=f"requests a second of the scenarios at a fixed rate (default {RATE:g})",
+    )  # fmt: skip
     parser.add_argument(
         "--fields", choices=("connection", "request"), default="connection",
         help="request fields vary between connections or from request to request",
     )  # fmt: skip
     parser.add_argument(
-        "--pool", type=int, default=POOL, metavar="N",
-        help=f"idle upstream connections each proxy may keep (default {POOL})",
+        "--pool", type=int, default=LAB_POOL, metavar="N",
+        help=f"idle upstream connections each proxy may keep where the scenario does not say (default {LAB_POOL})",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true",
@@ -71,10 +90,17 @@ def choose(names: Sequence[str] | None) -> list[Scenario]:
 
 def plan_from(options: argparse.Namespace) -> Plan:
     """How thoroughly to measure, and on which cores."""
-    peers = options.peers.split(",") if options.peers else installed()
+    built = options.compiled.resolve()
+    peers = options.peers.split(",") if options.peers else usual(built)
     for peer in peers:
-        if peer not in PEERS:
-            raise BenchError(f"--peers {peer}: not one of {', '.join(PEERS)}")
+        if peer not in known(built):
+            raise BenchError(f"--peers {peer}: not one of {', '.join(known(built))}")
+    if COMPILED in peers and not (built / "proxy").is_dir():
+        raise BenchError(f"--compiled {built}: no compiled gateway there; scripts/compile makes one")
+    if options.current:
+        if len(current.present()) < len(current.RELEASES):
+            current.install()
+        peers += [name for name in current.present() if name not in peers]
     if options.fields == "request" and not shutil.which("wrk"):
         raise BenchError("--fields request needs wrk, which is not installed")
     cores = sorted(os.sched_getaffinity(0))
@@ -86,11 +112,13 @@ def plan_from(options: argparse.Namespace) -> Plan:
         fields=options.fields,
         wrk=shutil.which("wrk") is not None,
         pool=options.pool,
+        rate=options.rate,
         peers=peers,
+        built=built,
         driver_core=cores[0],
         proxy_core=cores[-1],
-        only_bars=options.quick and not options.peers,
-        load_before=os.getloadavg()[0],
+        where_named=() if options.peers else peers if options.quick else (BARE,),
+        quiet=quiet.listen(),
     )
 
 
@@ -106,16 +134,20 @@ def save(folder: Path, scenarios: Sequence[Scenario], results: Results, memory: 
     """Write results.json, results.md and chart.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = report.as_json(scenarios, results, memory, plan)
-    (folder / "results.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
     (folder / "chart.svg").write_text(chart.svg(scenarios, results, plan, TITLE))
     where = facts["machine"]
     text = (
         f"{where['processor']}, {where['cores']} cores, Linux {where['kernel']}; "
         + ", ".join(f"{name}: {version}" for name, version in where["versions"].items())
-        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}, pools of {plan.pool}; "
-        f"load average before: {plan.load_before:.1f}. "
-        "Medians, the span of all rounds in brackets, and the gateway's cost as a multiple of each peer's.\n\n"
+        + f". {plan.rounds} rounds of {plan.seconds:g} s, fields vary per {plan.fields}, pools of {plan.pool}, "
+        f"{plan.rate:,.0f} requests a second where the rate is fixed. Before: other programs {plan.quiet.others:.1%}, "
+        f"steal {plan.quiet.steal:.1%}, spread of equal work {plan.quiet.spread:.1%}. "
+        "Medians, the span of all rounds in brackets, and the gateway's cost (pure/compiled) over each peer's."
+        "\n\n"
         + report.markdown(report.cost_rows(scenarios, results, plan))
+        + "\n\n"
+        + report.markdown(report.split_rows(scenarios, results, plan))
         + "\n\n"
         + report.markdown(report.speed_rows(scenarios, results, plan))
         + "\n\nMemory of all processes after the load, PSS (RSS) in MiB: "
@@ -155,8 +187,8 @@ def main(words: Sequence[str] | None = None) -> int:
         plan = plan_from(options)
         scenarios = choose(options.scenario)
         raise_file_limit()
-        if plan.load_before > BUSY:
-            print(f"warning: the machine is busy (load {plan.load_before:.1f}); expect wide spans", file=sys.stderr)
+        if plan.quiet.warning:
+            print(f"warning: {plan.quiet.warning}; expect wide spans", file=sys.stderr)
         if plan.driver_core == plan.proxy_core:
             print("warning: one core only; load generator and proxy disturb each other", file=sys.stderr)
         results, memory = measure(scenarios, plan)
@@ -166,6 +198,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(report.plain(report.cost_rows(scenarios, results, plan)), end="\n\n")
+    print(report.plain(report.split_rows(scenarios, results, plan)), end="\n\n")
     print(report.plain(report.speed_rows(scenarios, results, plan)))
     for line in report.failures(results):
         print(f"not measured: {line}")

@@ -7,27 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark import current
 from benchmark.measure import BenchError
 from benchmark.process import Server, free_port, start
+from benchmark.scenarios import BARE, COMPILED, PURE
 
 ROOT = Path(__file__).resolve().parents[2]
-GATEWAY = "proxy"
-BARE = "bare"
-"""Measured only when it is asked for: no peer that anybody would deploy, but what no proxy of this kind gets below."""
+BUILT = ROOT / "build" / "compiled"
+"""Where `scripts/compile` puts the compiled form."""
 BODY_LIMIT = 50 * 1024 * 1024
-POOL = 4096
-"""Idle upstream connections that every proxy may keep: enough for the busiest scenario to close none."""
-
-DEPLOYED_POOLS = {GATEWAY: 4096, "nginx": 32, "haproxy": -1, "caddy": 32, BARE: 0}
+USUAL_POOLS = {"nginx": 32, "haproxy": -1, "caddy": 32, "envoy": 1024}
 """Those that they keep as they are deployed: by default, and nginx, which by default keeps none, as
-`conf/nginx/aragora.conf` and most configurations have it."""
+`conf/nginx/aragora.conf` and most configurations have it; Envoy bounds connections, not idle ones."""
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
 worker_rlimit_nofile 20000;
 events {{ worker_connections 16000; }}
 http {{
-  access_log {folder}/nginx-access.log combined;
+  access_log {folder}/access.log combined;
   client_max_body_size {limit};
   client_body_temp_path {folder}/nginx-body; proxy_temp_path {folder}/nginx-proxy;
   fastcgi_temp_path {folder}/nginx-f; uwsgi_temp_path {folder}/nginx-u; scgi_temp_path {folder}/nginx-s;
@@ -58,7 +56,8 @@ http {{
 HAPROXY = """
 global
   nbthread 1
-  maxconn 9000
+  maxconn 12000
+  no strict-limits
   log stdout format raw local0 info
 defaults
   mode http
@@ -91,7 +90,7 @@ CADDY = """
   bind 127.0.0.1
   {certificate}
   log {{
-    output file {folder}/caddy-access.log {{
+    output file {folder}/access.log {{
       roll_disabled
     }}
   }}
@@ -107,6 +106,65 @@ CADDY = """
     }}
   }}
 }}
+"""
+
+
+ENVOY = """
+static_resources:
+  listeners:
+  - name: front
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    tcp_backlog_size: 4096
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: front
+          use_remote_address: true
+          upgrade_configs: [ {{ upgrade_type: websocket }} ]
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {folder}/access.log
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              request_headers_to_add:
+              - header: {{ key: X-Real-IP, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%" }}
+              - header: {{ key: X-Forwarded-Host, value: "%REQ(:AUTHORITY)%" }}
+              - header: {{ key: X-Forwarded-Port, value: "{port}" }}
+              routes:
+              - match: {{ prefix: / }}
+                route: {{ cluster: origin, timeout: 300s }}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+              suppress_envoy_headers: true
+{tls}
+  clusters:
+  - name: origin
+    connect_timeout: 60s
+    circuit_breakers:
+      thresholds: [ {{ max_connections: 20000, max_pending_requests: 20000, max_requests: 20000 }} ]
+    load_assignment:
+      cluster_name: origin
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }} }}
+"""
+ENVOY_TLS = """      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates:
+            - certificate_chain: {{ filename: {cert} }}
+              private_key: {{ filename: {key} }}
 """
 
 
@@ -134,80 +192,129 @@ def make_pair(folder: Path) -> Pair:
     return pair
 
 
-def write(template: str, path: Path, port: int, upstream: int, pool: int, tls: str = "", certificate: str = "") -> Path:
-    """Fill in one configuration file."""
+@dataclass(frozen=True)
+class Place:
+    """Where a peer runs: before which port, with files of its own in which folder, on which core, with how many idle
+    upstream connections at most (None: as it is deployed), with TLS if there is a certificate."""
+
+    upstream: int
+    folder: Path
+    core: int
+    pool: int | None
+    pair: Pair | None
+
+
+def pool_of(place: Place, kind: str) -> int:
+    """The pool of a peer of this kind."""
+    return USUAL_POOLS[kind] if place.pool is None else place.pool
+
+
+def write(template: str, place: Place, port: int, kind: str, tls: str = "", certificate: str = "") -> Path:
+    """The configuration of a peer of this kind, filled in."""
+    path = place.folder / f"{kind}.{'yaml' if kind == 'envoy' else 'conf'}"  # which Envoy tells by the ending
     path.write_text(
         template.format(
-            port=port, upstream=upstream, folder=path.parent, limit=BODY_LIMIT, pool=pool, tls=tls,
-            certificate=certificate,
+            port=port, upstream=place.upstream, folder=place.folder, limit=BODY_LIMIT, pool=pool_of(place, kind),
+            tls=tls, certificate=certificate,
         )
     )  # fmt: skip
     return path
 
 
-def gateway(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None, rate: str = "off") -> Server:
-    """This proxy, one worker, with everything on that a user would have on."""
+def gateway(place: Place, name: str, path: str, rate: str) -> Server:
+    """This proxy, one worker, with everything on that a user would have on. `path` is where Python finds it."""
     port = free_port()
     command = [
-        sys.executable, "-m", "proxy", "--upstream", f"127.0.0.1:{upstream}", "--bind", f"127.0.0.1:{port}",
-        "--workers", "1", "--access-log", str(folder / "proxy-access.log"), "--admin", "off",
-        "--pool-size", str(pool), "--rate", rate,
+        sys.executable, "-P", "-m", "proxy", "--upstream", f"127.0.0.1:{place.upstream}", "--bind", f"127.0.0.1:{port}",
+        "--workers", "1", "--access-log", str(place.folder / "access.log"), "--admin", "off", "--rate", rate,
     ]  # fmt: skip
+    if place.pool is not None:
+        command += ["--pool-size", str(place.pool)]
+    if place.pair is not None:
+        command += ["--tls-cert", str(place.pair.cert), "--tls-key", str(place.pair.key)]
+    return start(name, port, command, folder=place.folder, core=place.core, environ={"PYTHONPATH": path})
+
+
+def nginx(place: Place, name: str, program: str, secure: str, certificate: str = "") -> Server:
+    """nginx with one worker and its default buffers. `secure` and `certificate`: how it is told to speak HTTP/2.
+
+    Versions before 1.23.4 speak TLS 1.2 at most unless told so, whose handshakes are cheaper: 1.3 makes new keys for a
+    resumed session too. All peers are to do the same work.
+    """
+    port, tls, pair = free_port(), "", place.pair
     if pair is not None:
-        command += ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
-    return start(GATEWAY, port, command, folder=folder, core=core, environ={"PYTHONPATH": str(ROOT)})
+        tls = secure
+        certificate += f"ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};"
+    config = write(NGINX, place, port, "nginx", tls, certificate if pair is not None else "")
+    command = [program, "-c", str(config), "-p", str(place.folder)]
+    return start(name, port, command, folder=place.folder, core=place.core)
 
 
-def nginx(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
-    """nginx with one worker and its default buffers."""
-    port = free_port()
-    # Versions of nginx before 1.23.4 speak TLS 1.2 at most unless told so, whose handshakes are cheaper: 1.3 makes new
-    # keys for a resumed session too. All peers are to do the same work.
-    secure = (
-        f"ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};"
-        if pair is not None
-        else ""
-    )
-    config = write(NGINX, folder / "nginx.conf", port, upstream, pool, " ssl http2" if pair is not None else "", secure)
-    return start("nginx", port, ["nginx", "-c", str(config), "-p", str(folder)], folder=folder, core=core)
-
-
-def haproxy(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
+def haproxy(place: Place, name: str, program: str) -> Server:
     """HAProxy with one thread; its log lines go to a file through its standard output."""
     port = free_port()
-    secure = f" ssl crt {pair.both} alpn h2,http/1.1" if pair is not None else ""
-    config = write(HAPROXY, folder / "haproxy.cfg", port, upstream, pool, secure)
-    return start("haproxy", port, ["haproxy", "-db", "-f", str(config)], folder=folder, core=core)
+    secure = f" ssl crt {place.pair.both} alpn h2,http/1.1" if place.pair is not None else ""
+    config = write(HAPROXY, place, port, "haproxy", secure)
+    command = [program, "-db", "-f", str(config)]
+    return start(name, port, command, folder=place.folder, core=place.core)
 
 
-def caddy(upstream: int, folder: Path, core: int, pool: int, pair: Pair | None) -> Server:
+def caddy(place: Place, name: str, program: str) -> Server:
     """Caddy on one processor."""
-    port = free_port()
+    port, pair, folder = free_port(), place.pair, str(place.folder)
     scheme, secure = ("https", f"tls {pair.cert} {pair.key}") if pair is not None else ("http", "")
-    config = write(CADDY, folder / "Caddyfile", port, upstream, pool, scheme, secure)
-    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
-    environ = {"GOMAXPROCS": "1", "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    return start("caddy", port, command, folder=folder, core=core, environ=environ)
+    config = write(CADDY, place, port, "caddy", scheme, secure)
+    command = [program, "run", "--adapter", "caddyfile", "--config", str(config)]
+    environ = {"GOMAXPROCS": "1", "HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
+    return start(name, port, command, folder=place.folder, core=place.core, environ=environ)
 
 
-def bare(upstream: int, folder: Path, core: int, _pool: int, pair: Pair | None) -> Server:
+def envoy(place: Place, name: str, program: str) -> Server:
+    """Envoy with one worker thread."""
+    port, pair = free_port(), place.pair
+    config = write(ENVOY, place, port, "envoy", ENVOY_TLS.format(cert=pair.cert, key=pair.key) if pair else "")
+    command = [program, "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    return start(name, port, command, folder=place.folder, core=place.core)
+
+
+def bare(place: Place, name: str) -> Server:
     """The gateway's event loop with nothing but receiving and sending."""
-    if pair is not None:
+    if place.pair is not None:
         raise BenchError("speaks no TLS")
     port = free_port()
-    command = [sys.executable, str(Path(__file__).with_name("bare.py")), str(port), str(upstream)]
-    return start(BARE, port, command, folder=folder, core=core)
+    command = [sys.executable, str(Path(__file__).with_name("bare.py")), str(port), str(place.upstream)]
+    return start(name, port, command, folder=place.folder, core=place.core)
 
 
-PEERS: dict[str, Callable[[int, Path, int, int, Pair | None], Server]] = {
-    GATEWAY: gateway,
-    "nginx": nginx,
-    "haproxy": haproxy,
-    "caddy": caddy,
-    BARE: bare,
-}
+Start = Callable[[Place, str], Server]
 
 
-def installed() -> list[str]:
-    """The gateway, and every peer whose program is found."""
-    return [name for name in PEERS if name == GATEWAY or (name != BARE and shutil.which(name))]
+def started_as(begin: Callable[..., Server], *words: str) -> Start:
+    """What starts a peer with these further arguments."""
+    return lambda place, name: begin(place, name, *words)
+
+
+def forms(built: Path, rate: str = "off") -> dict[str, Start]:
+    """The gateway in both forms, counting requests towards `rate`; `built` is where the compiled one is."""
+    return {PURE: started_as(gateway, str(ROOT), rate), COMPILED: started_as(gateway, f"{built}:{ROOT}", rate)}
+
+
+def known(built: Path) -> dict[str, Start]:
+    """Every peer by name."""
+    return {
+        **forms(built),
+        "nginx": started_as(nginx, "nginx", " ssl http2"),
+        "haproxy": started_as(haproxy, "haproxy"),
+        "caddy": started_as(caddy, "caddy"),
+        "nginx-current": started_as(nginx, str(current.program("nginx-current")), " ssl", "http2 on; "),
+        "haproxy-current": started_as(haproxy, str(current.program("haproxy-current"))),
+        "caddy-current": started_as(caddy, str(current.program("caddy-current"))),
+        "envoy": started_as(envoy, str(current.program("envoy"))),
+        BARE: bare,
+    }
+
+
+def usual(built: Path) -> list[str]:
+    """The gateway, compiled too if it was built, and every peer of the distribution whose program is found."""
+    forms = [PURE, *([COMPILED] if (built / "proxy").is_dir() else [])]
+    return [*forms, *(name for name in ("nginx", "haproxy", "caddy") if shutil.which(name)), BARE]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.measure import BenchError, descendants
 
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 FOREIGN = ("ARAGORA_", "OPENAI_", "ANTHROPIC_", "GUNICORN_", "DATABASE_URL")
 

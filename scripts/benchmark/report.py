@@ -3,17 +3,24 @@
 import dataclasses
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.peers import GATEWAY
+from benchmark import current
 from benchmark.rounds import Memory, Plan, Results, Series
-from benchmark.scenarios import Bar, Scenario
+from benchmark.scenarios import COMPILED, LATENCY, PURE, Bar, Scenario
 
-VERSIONS = {"nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"], "caddy": ["caddy", "version"]}
+VERSIONS = {
+    "nginx": ["nginx", "-v"],
+    "haproxy": ["haproxy", "-v"],
+    "caddy": ["caddy", "version"],
+    **{name: [str(current.program(name)), release.version] for name, release in current.RELEASES.items()},
+}
+FORMS = (PURE, COMPILED)
 FULL = 0.95
 """From this share on a core counts as saturated."""
 
@@ -25,12 +32,12 @@ def medians(results: Results, scenario: str) -> dict[str, float]:
 
 def verdict(scenario: Scenario, bar: Bar, results: Results) -> str:
     """pass, OVER or '-' (not measured)."""
-    own = medians(results, scenario.name).get(GATEWAY)
+    own = medians(results, scenario.name).get(bar.form)
     if own is None:
         return "-"
     references = medians(results, scenario.name)
     if bar.of in results:
-        references[bar.of] = medians(results, bar.of).get(GATEWAY, 0.0)
+        references[bar.of] = medians(results, bar.of).get(bar.form, 0.0)
     met = bar.met(own, references)
     return "-" if met is None else "pass" if met else "OVER"
 
@@ -40,12 +47,13 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def cell(series: Series, own: float | None) -> str:
-    """Median, the span of its rounds, and how many times the gateway's cost it is the reference of."""
+def cell(series: Series, own: Sequence[float]) -> str:
+    """Median, the span of its rounds, and what multiple of it each form of the gateway costs."""
     if not series.values:
         return "failed" if series.failure else "-"
     text = f"{number(series.median)} [{number(min(series.values))}-{number(max(series.values))}]"
-    return text + (f" x{own / series.median:.2f}" if own is not None and series.median > 0 else "")
+    multiples = "/".join(f"{one / series.median:.2f}" for one in own if series.median > 0)
+    return text + (f" x{multiples}" if multiples else "")
 
 
 def cost_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> list[list[str]]:
@@ -53,8 +61,9 @@ def cost_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> li
     rows = [["scenario", "unit", *plan.peers, "bars"]]
     for scenario in scenarios:
         row = results[scenario.name]
-        own = medians(results, scenario.name).get(GATEWAY)
-        cells = [cell(row[peer], None if peer == GATEWAY else own) for peer in plan.peers]
+        found = medians(results, scenario.name)
+        own = [found[form] for form in FORMS if form in found]
+        cells = [cell(row[peer], [] if peer in FORMS else own) for peer in plan.peers]
         bars = ", ".join(f"{bar} {verdict(scenario, bar, results)}" for bar in scenario.bars)
         rows.append([scenario.title, scenario.unit, *cells, bars])
     return rows
@@ -72,13 +81,31 @@ def speed_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> l
             if not samples:
                 cells.append("-")
                 continue
-            middle = sorted(samples, key=lambda sample: sample.answers / sample.seconds)[len(samples) // 2]
-            full = " driver full" if middle.driver_share > FULL and middle.proxy_share < FULL else ""
+            middle = sorted(samples, key=lambda sample: sample.answers / sample.spent.seconds)[len(samples) // 2]
+            full = " driver full" if middle.spent.driver_share > FULL and middle.proxy_share < FULL else ""
             cells.append(
-                f"{middle.answers / middle.seconds:,.0f}, {middle.p50:.2f}/{middle.p99:.2f}, "
+                f"{middle.answers / middle.spent.seconds:,.0f}, {middle.p50:.2f}/{middle.p99:.2f}, "
                 f"{middle.proxy_share:.0%}{full}"
             )
         rows.append([scenario.title, *cells])
+    return rows
+
+
+def split_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> list[list[str]]:
+    """One row per scenario whose cost is a request's: user time + the kernel's, medians, in its unit."""
+    rows = [["scenario", "unit", *(f"{peer}: user + kernel" for peer in plan.peers)]]
+    for scenario in scenarios:
+        if scenario.idle or scenario.unit == LATENCY:
+            continue
+        cells = []
+        for peer in plan.peers:
+            series = results[scenario.name][peer]
+            if not series.values:
+                cells.append("-")
+                continue
+            kernel = statistics.median(sample.kernel_share for sample in series.samples) * series.median
+            cells.append(f"{number(series.median - kernel)} + {number(kernel)}")
+        rows.append([scenario.title, scenario.unit, *cells])
     return rows
 
 
@@ -112,7 +139,7 @@ def machine(plan: Plan) -> dict[str, Any]:
     for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
-    versions = {GATEWAY: f"Python {platform.python_version()} ({Path(sys.executable).resolve()})"}
+    versions = {PURE: f"Python {platform.python_version()} ({Path(sys.executable).resolve()})"}
     for peer in plan.peers:
         if peer in VERSIONS:
             said = subprocess.run(VERSIONS[peer], capture_output=True, text=True, timeout=10, check=False)

@@ -3,17 +3,20 @@
 import contextlib
 import socket
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark import h2load, handshakes, heads, origin, wrk
 from benchmark.load import Connection, Load, Sample, close, open_http, open_websocket
 from benchmark.measure import BenchError, processor_ns, proportional_kib, resident_kib
-from benchmark.peers import DEPLOYED_POOLS, GATEWAY, PEERS, gateway, make_pair
+from benchmark.paced import Paced
+from benchmark.peers import Place, forms, known, make_pair
 from benchmark.process import Server
-from benchmark.scenarios import DEPLOYED, FLEETS, MIB, PER_MIB, SECURE, SHARE, TUNNEL, Scenario, groups
+from benchmark.quiet import Quiet
+from benchmark.scenarios import BARE, FLEETS, LAB_POOL, LATENCY, MIB, PER_MIB, SHARE, Fleet, Scenario, groups
 
 SETTLE_SECONDS = 1.5
 NEVER_REACHED = "1000000/s"
@@ -30,11 +33,16 @@ class Plan:
     fields: str
     wrk: bool
     pool: int
+    rate: float
+    """Requests a second of the scenarios at a fixed rate."""
     peers: Sequence[str]
+    built: Path
+    """Where the compiled form of the gateway is."""
     driver_core: int
     proxy_core: int
-    only_bars: bool
-    load_before: float
+    where_named: Collection[str]
+    """Peers that are measured in those scenarios alone whose bars name them."""
+    quiet: Quiet
 
 
 @dataclass
@@ -67,7 +75,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Fleet:
+class Running:
     """An origin and the servers in front of it; `limited` is the gateway once more, counting rates."""
 
     behind: Server
@@ -80,34 +88,41 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def started(plan: Plan, folder: Path, kind: str, failures: dict[str, str], *, limited: bool = False) -> Iterator[Fleet]:
+def started(
+    plan: Plan, folder: Path, fleet: Fleet, failures: dict[str, str], *, limited: bool = False
+) -> Iterator[Running]:
     """An origin and every peer in front of it. A peer that does not start is noted in `failures` and left out."""
     folder.mkdir()
-    fleet = Fleet((origin.websocket if kind == TUNNEL else origin.http)(folder, plan.driver_core))
-    port = fleet.behind.port
+    running = Running((origin.websocket if fleet.tunnel else origin.http)(folder, plan.driver_core))
+    pool = plan.pool if fleet.pool == LAB_POOL else fleet.pool or None
+    peers, counting = known(plan.built), forms(plan.built, NEVER_REACHED)
     try:
-        pair = make_pair(folder) if kind == SECURE else None
+        pair = make_pair(folder) if fleet.secure else None
         for name in plan.peers:
+            (folder / name).mkdir()
+            place = Place(running.behind.port, folder / name, plan.proxy_core, pool, pair)
             try:
-                pool = DEPLOYED_POOLS[name] if kind == DEPLOYED else plan.pool
-                fleet.servers.append(PEERS[name](port, folder, plan.proxy_core, pool, pair))
+                running.servers.append(peers[name](place, name))
+                if limited and name in counting:
+                    (folder / f"{name}-limited").mkdir()
+                    again = replace(place, folder=folder / f"{name}-limited")
+                    running.limited.append(counting[name](again, name))
             except BenchError as error:
                 failures[name] = str(error)
-        if limited and GATEWAY in plan.peers:
-            (folder / "limited").mkdir()
-            fleet.limited.append(gateway(port, folder / "limited", plan.proxy_core, plan.pool, None, NEVER_REACHED))
-        yield fleet
+        yield running
     finally:
-        for server in (*fleet.servers, *fleet.limited, fleet.behind):
+        for server in (*running.servers, *running.limited, running.behind):
             server.stop()
 
 
 def cost(scenario: Scenario, sample: Sample) -> float:
     """The sample in the scenario's unit."""
+    if scenario.unit == LATENCY:
+        return sample.p99
     if scenario.unit == PER_MIB:
         moved = sample.sent_bytes if scenario.body else sample.received_bytes
-        return sample.proxy_ns / 1000 / max(moved / MIB, 1e-9)
-    return sample.proxy_ns / 1000 / max(sample.answers, 1)
+        return sample.spent.proxy_ns / 1000 / max(moved / MIB, 1e-9)
+    return sample.spent.proxy_ns / 1000 / max(sample.answers, 1)
 
 
 def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> Sample:
@@ -116,13 +131,13 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
         return h2load.measure(server.port, scenario, plan.seconds, server.pids, behind.pids)
     if scenario.kind == "handshake":
         return handshakes.measure(server.port, plan.seconds, server.pids, behind.pids)
-    if scenario.fleet == SECURE and not plan.wrk:
+    seconds = plan.seconds * scenario.lasting
+    if scenario.fleet.secure and not plan.wrk:
         raise BenchError("needs wrk, which is not installed")
-    if plan.wrk and scenario.body <= MIB and scenario.fleet != TUNNEL:
-        seconds = plan.seconds * scenario.lasting
+    if plan.wrk and scenario.body <= MIB and scenario.kind not in ("websocket", "paced"):
         return wrk.measure(server.port, scenario, folder, seconds, plan.fields, server.pids, behind.pids)
     numbers = range(scenario.connections)
-    if scenario.fleet == TUNNEL:
+    if scenario.fleet.tunnel:
         shakes = [heads.upgrade(server.port, number) for number in numbers]
         connections = open_websocket(server.port, shakes, heads.frame(scenario.body))
     else:
@@ -131,7 +146,8 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
             server.port, [heads.request(method, scenario.target, server.port, number, body) for number in numbers]
         )
     try:
-        return Load(connections).measure(plan.warm, plan.seconds, server.pids, behind.pids)
+        load = Paced(connections, plan.rate) if scenario.kind == "paced" else Load(connections)
+        return load.measure(plan.warm, seconds, server.pids, behind.pids)
     finally:
         close(connections)
 
@@ -139,25 +155,27 @@ def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, fo
 def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> Memory:
     """Every scenario that is measured under load, round by round, the peers taking turns. Their memory at the end."""
     memory: Memory = {}
-    for kind in FLEETS:
-        chosen = [scenario for scenario in scenarios if scenario.fleet == kind and not scenario.idle]
+    for fleet in FLEETS:
+        chosen = [scenario for scenario in scenarios if scenario.fleet == fleet and not scenario.idle]
         if not chosen:
             continue
         failures: dict[str, str] = {}
         limited = any(scenario.kind == "limited" for scenario in chosen)
-        with started(plan, folder / kind, kind, failures, limited=limited) as fleet:
+        with started(plan, folder / fleet.name, fleet, failures, limited=limited) as running:
             for scenario in chosen:
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             for group in groups(chosen):
                 for number in range(plan.rounds):
                     for scenario in group:
-                        for server in fleet.of(scenario):
+                        for server in running.of(scenario):
                             series = results[scenario.name][server.name]
-                            if not series.failure and (scenario.wanted(server.name) or not plan.only_bars):
+                            if not series.failure and (
+                                scenario.wanted(server.name) or server.name not in plan.where_named
+                            ):
                                 say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
-                                measure_into(series, scenario, server, fleet.behind, plan, folder)
-            for server in fleet.servers:
-                where = f"{server.name}, {fleet.behind.name}{' over TLS' if kind == SECURE else ''}"
+                                measure_into(series, scenario, server, running.behind, plan, folder)
+            for server in running.servers:
+                where = f"{server.name}, {fleet.name}"
                 memory[where] = proportional_kib(server.pids), resident_kib(server.pids)
     return memory
 
@@ -166,6 +184,9 @@ def measure_into(series: Series, scenario: Scenario, server: Server, behind: Ser
     """Add one round to a series, or why it could not be measured."""
     try:
         sample = one_round(scenario, server, behind, plan, folder)
+    except subprocess.TimeoutExpired as late:
+        series.failure = f"{late.cmd[0]} did not end within {late.timeout:.0f} s"
+        return
     except (BenchError, OSError) as error:
         series.failure = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
         return
@@ -175,19 +196,21 @@ def measure_into(series: Series, scenario: Scenario, server: Server, behind: Ser
 
 def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Results, say: Say) -> None:
     """Memory and processor use of connections that do nothing, all peers at the same time."""
-    for kind in FLEETS:
-        chosen = [scenario for scenario in scenarios if scenario.fleet == kind and scenario.idle]
+    for fleet in FLEETS:
+        chosen = [scenario for scenario in scenarios if scenario.fleet == fleet and scenario.idle]
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        with started(plan, folder / f"idle-{kind}", kind, failures) as fleet:
+        with started(plan, folder / f"idle-{fleet.name}", fleet, failures) as running:
             for scenario in chosen:
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             parked: list[Parked] = []
-            for server in fleet.servers:
+            for server in running.servers:
+                if server.name == BARE:
+                    continue
                 say(f"{chosen[0].name}: opening {chosen[0].connections} connections, {server.name}")
                 try:
-                    parked.append(open_idle(chosen[0], server, fleet.behind, plan))
+                    parked.append(open_idle(chosen[0], server, running.behind, plan))
                 except (BenchError, OSError) as error:
                     for scenario in chosen:
                         results[scenario.name][server.name].failure = str(error)
@@ -197,7 +220,7 @@ def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Resul
 def open_idle(scenario: Scenario, server: Server, behind: Server, plan: Plan) -> Parked:
     """Open the connections, each used once. A short load comes first, so that nothing is first-time."""
     numbers = range(scenario.connections)
-    if scenario.fleet == TUNNEL:
+    if scenario.fleet.tunnel:
         message = heads.frame(scenario.body)
         shakes = [heads.upgrade(server.port, number) for number in numbers]
         warm = open_websocket(server.port, shakes[:32], message)
@@ -208,7 +231,7 @@ def open_idle(scenario: Scenario, server: Server, behind: Server, plan: Plan) ->
     close(warm)
     time.sleep(SETTLE_SECONDS)
     before = proportional_kib(server.pids)
-    tunnelled = scenario.fleet == TUNNEL
+    tunnelled = scenario.fleet.tunnel
     kept = open_websocket(server.port, shakes, message) if tunnelled else open_http(server.port, requests)
     time.sleep(SETTLE_SECONDS)
     return Parked(server, kept, (proportional_kib(server.pids) - before) / scenario.connections)

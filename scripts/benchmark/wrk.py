@@ -4,17 +4,15 @@ A script cannot tell connections apart, but threads: with as many threads as hea
 fields (`connection`); or each request takes the next of many heads (`request`).
 """
 
-import os
 import re
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import heads
 from benchmark.load import PATIENCE_SECONDS, Sample
-from benchmark.measure import BenchError, processor_ns
-from benchmark.scenarios import SECURE, Scenario
+from benchmark.measure import BenchError, Meter, Spent
+from benchmark.scenarios import Scenario
 
 VARIANTS = 61
 MOST_THREADS = 32
@@ -58,7 +56,7 @@ def script(folder: Path, port: int, scenario: Scenario, fields: str) -> Path:
 def drive(port: int, scenario: Scenario, lua: Path, seconds: float, fields: str) -> str:
     """Run wrk once; its report."""
     threads = min(scenario.connections, MOST_THREADS) if fields == "connection" else 1
-    scheme = "https" if scenario.fleet == SECURE else "http"
+    scheme = "https" if scenario.fleet.secure else "http"
     command = [
         "wrk", "-t", str(threads), "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s", "--latency",
         "--timeout", f"{PATIENCE_SECONDS:.0f}s", "-s", str(lua), f"{scheme}://127.0.0.1:{port}{scenario.target}",
@@ -81,21 +79,12 @@ def measure(
     """Warm up for a second, then measure one run; wrk's connecting is part of what is counted."""
     lua = script(folder, port, scenario, fields)
     drive(port, scenario, lua, 1, fields)
-    own = processor_ns(origin) + children_ns()
-    began, cost = time.monotonic(), processor_ns(proxy)
+    meter = Meter(proxy, origin)
     report = drive(port, scenario, lua, seconds, fields)
-    elapsed, cost = time.monotonic() - began, processor_ns(proxy) - cost
-    own = processor_ns(origin) + children_ns() - own
-    return parse(report, elapsed, cost, own)
+    return parse(report, meter.stop())
 
 
-def children_ns() -> int:
-    """Processor time of this process and of its children that have ended, in ns."""
-    times = os.times()
-    return int((times.user + times.system + times.children_user + times.children_system) * 1e9)
-
-
-def parse(report: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
+def parse(report: str, spent: Spent) -> Sample:
     """Read wrk's report. BenchError if any answer failed."""
     bad = re.search(r"(Socket errors:.*|Non-2xx.*)", report)
     if bad:
@@ -111,9 +100,7 @@ def parse(report: str, elapsed: float, proxy_ns: int, own_ns: int) -> Sample:
         answers=int(total[1]),
         sent_bytes=0,
         received_bytes=int(float(transfer[1]) * scale),
-        seconds=elapsed,
-        proxy_ns=proxy_ns,
-        driver_share=own_ns / 1e9 / elapsed,
+        spent=spent,
         p50=float(p50[1]) * TO_MS[p50[2]],
         p99=float(p99[1]) * TO_MS[p99[2]],
     )

@@ -1,8 +1,12 @@
 """scripts/bench measures, reports and ends what it started."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +22,10 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_measures_the_gateway_beside_nginx(tmp_path: Path) -> None:
-    done = bench("--quick", "--rounds", "1", "--seconds", "0.2", "--scenario", "get-1k", "--scenario", "websocket-125",
-                 "--peers", "proxy,nginx,bare", "--out", str(tmp_path))  # fmt: skip
+    names = ("get-1k", "websocket-125", "limited-1k", "p99-1k")
+    chosen = [word for name in names for word in ("--scenario", name)]
+    done = bench("--quick", "--rounds", "1", "--seconds", "0.2", "--rate", "50", *chosen, "--peers", "proxy,nginx,bare",
+                 "--out", str(tmp_path))  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     facts = json.loads((tmp_path / "results.json").read_text())
     for scenario in ("get-1k", "websocket-125"):
@@ -27,13 +33,78 @@ def test_measures_the_gateway_beside_nginx(tmp_path: Path) -> None:
             measured = facts["scenarios"][scenario]["peers"][peer]
             assert measured["failure"] is None
             assert 1 < measured["median"] < 5000
+            assert all(0 < one["spent"]["kernel_ns"] < one["spent"]["proxy_ns"] for one in measured["rounds"])
+    assert facts["scenarios"]["limited-1k"]["peers"]["proxy"]["median"] > 1
+    paced = facts["scenarios"]["p99-1k"]["peers"]["nginx"]
+    assert paced["median"] or "not 50" in paced["failure"]  # a busy machine may not keep the rate
+    assert 0 <= facts["plan"]["quiet"]["steal"] <= 1
     assert (tmp_path / "chart.svg").read_text().startswith("<svg")
     assert "| GET 1 KiB, 32 connections |" in (tmp_path / "results.md").read_text()
 
 
-@pytest.mark.parametrize("words", [("--scenario", "nonsense"), ("--peers", "apache")])
-def test_says_what_it_does_not_know(words: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "words", [("--scenario", "nonsense"), ("--peers", "apache"), ("--peers", "compiled", "--compiled", "/nonexistent")]
+)
+def test_says_what_it_does_not_know(words: tuple[str, ...]) -> None:
     done = bench(*words)
     assert done.returncode == 2
-    assert words[1] in done.stderr
+    assert words[-1] in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of the scripts can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+STANDSTILL = 0.4
+
+
+@pytest.fixture
+def halting() -> Iterator[int]:
+    """The port of a server that responds at once, but stands still for a while before its tenth response."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        count = 0
+        clients = [listener.accept()[0] for _ in range(2)]
+        with clients[0], clients[1]:
+            while True:
+                for client in clients:
+                    if not client.recv(4096):
+                        return
+                    count += 1
+                    if count == 10:
+                        time.sleep(STANDSTILL)
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1]
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.alone
+def test_a_fixed_rate_charges_a_standstill_to_all(scripts: None, halting: int) -> None:
+    """Requests that were due while the server stood still have waited, though only two of them could be sent."""
+    from benchmark.load import HTTP_PROOF, Connection, close
+    from benchmark.paced import Paced
+
+    request, whole = b"GET / HTTP/1.1\r\n\r\n", len(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    socks = [socket.create_connection(("127.0.0.1", halting)) for _ in range(2)]
+    connections = [Connection(sock, request, whole, HTTP_PROOF) for sock in socks]
+    load = Paced(connections, 200)
+    load.run(1.0)
+    close(connections)
+    late = [latency for latency in load.latencies if latency > 0.1e9]
+    assert len(load.latencies) == 201
+    assert len(late) > 40
+
+
+def test_a_machine_that_is_not_quiet_is_named(scripts: None) -> None:
+    from benchmark.quiet import Quiet
+
+    assert not Quiet(0.01, 0.0, 0.05).warning
+    assert Quiet(0.3, 0.05, 0.05).warning.count("%") == 4

@@ -1,0 +1,69 @@
+"""scripts/soak drives the gateway, accounts for every request and judges by slope."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.gateway import ROOT
+
+pytestmark = pytest.mark.component("openssl")
+
+
+def soak(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "soak"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+
+@pytest.mark.alone
+def test_a_short_soak_accounts_for_every_request(tmp_path: Path) -> None:
+    done = soak("--minutes", "0.1", "--rate", "10", "--workers", "1", "--out", str(tmp_path))
+    assert done.returncode in (0, 1), done.stderr
+    report = (tmp_path / "soak.md").read_text()
+    assert "| unexplained failures | 0 | pass |" in report
+    assert "| exit code after TERM | 0 | pass |" in report
+    assert (tmp_path / "soak.svg").read_text().startswith("<svg")
+
+
+def test_a_time_of_nothing_is_refused() -> None:
+    done = soak("--minutes", "0")
+    assert done.returncode == 2
+    assert "--minutes 0" in done.stderr
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of the scripts can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+def test_growth_is_told_from_bursts(scripts: None) -> None:
+    from endurance.verdict import slope
+
+    bursts = [(float(at), 40.0 + (25.0 if at % 7 == 0 else 0.0)) for at in range(600)]
+    leak = [(at, value + at / 60) for at, value in bursts]
+    assert slope(bursts) == 0
+    assert slope(leak) == pytest.approx(1 / 60, rel=0.05)
+
+
+def test_failures_are_explained_by_outages_they_overlap(scripts: None) -> None:
+    from endurance.ledger import LEFT, RESTARTED, Ledger, LeftOnPurpose, Outage
+
+    ledger = Ledger()
+    with ledger.exchange("GET"):
+        pass
+    with ledger.exchange("GET"):
+        raise OSError("cut off")
+    with ledger.exchange("GET"):
+        raise LeftOnPurpose
+    now = ledger.started
+    ledger.outages.append(Outage(now + 1000, now + 1010))
+    with ledger.exchange("GET", now + 1005):
+        raise OSError("cut off")
+    with ledger.exchange("GET", now + 1020):
+        raise OSError("cut off")
+    assert ledger.answered == {"GET": 1}
+    assert ledger.explained == {("GET", LEFT): 1, ("GET", RESTARTED): 1}
+    assert ledger.failed == 2
+    assert not ledger.open
