@@ -57,8 +57,8 @@ def synthesis() -> Form:
 
 
 def bounded(schema: Mapping[str, Any]) -> Schema:
-    """`schema` with bounds, which keep a small model from going on for ever: one entry for each answer, a few points of
-    a few hundred characters. A text that is an answer itself stays as long as it likes.
+    """`schema` with bounds, which keep a small model from going on for ever: one critique of each answer, under its
+    letter; a few points of a few hundred characters. A text that is an answer itself stays as long as it likes.
     """
     match schema.get("type"):
         case "object":
@@ -66,12 +66,20 @@ def bounded(schema: Mapping[str, Any]) -> Schema:
             return {**schema, "properties": {name: _bounded(name, member) for name, member in members}}
         case "array":
             items = schema["items"]
-            answers = items.get("enum") or items.get("properties", {}).get("answer", {}).get("enum")
+            if "answer" in items.get("properties", {}):
+                return _by_letter(items)
+            answers = items.get("enum")
             bounds = {"minItems": len(answers), "maxItems": len(answers)} if answers else {"maxItems": MOST_POINTS}
             return {**schema, "items": bounded(items), **bounds}
         case "string" if "enum" not in schema:
             return {**schema, "maxLength": LONGEST_TEXT}
     return dict(schema)
+
+
+def _by_letter(critique: Schema) -> Schema:
+    """An object with one critique for each letter: a list may have one of them twice, and another not at all."""
+    members = {name: member for name, member in critique["properties"].items() if name != "answer"}
+    return _closed(**dict.fromkeys(critique["properties"]["answer"]["enum"], bounded(_closed(**members))))
 
 
 def _bounded(name: str, member: Schema) -> Schema:

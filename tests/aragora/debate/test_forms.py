@@ -25,9 +25,6 @@ def test_the_example_keeps_to_its_schema(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("critiques", {"critiques": []}),
-        ("critiques", {"critiques": [{**forms.critiques("A").example["critiques"][0], "reasoning": LONG}] * 3}),
-        ("critiques", {"critiques": [{**forms.critiques("A").example["critiques"][0], "issues": ["x"] * 4}] * 3}),
         ("vote", {"reasoning": LONG, "choice": "A", "confidence": 1}),
         ("ranking", {"reasoning": "x", "ranking": ["A", "B"], "confidence": 1}),
         ("ranking", {"reasoning": "x", "ranking": ["A", "B", "C", "A"], "confidence": 1}),
@@ -40,6 +37,19 @@ def test_bounds_leave_nothing_without_an_end(name: str, said: dict) -> None:
     jsonschema.validate(said, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(said, forms.bounded(schema))
+
+
+def test_bounds_ask_for_one_critique_of_each_answer() -> None:
+    bounded = jsonschema.Draft202012Validator(forms.bounded(FORMS["critiques"].schema))
+    one = {"reasoning": "x", "issues": ["x"] * 3, "suggestions": [], "severity": 3}
+    bounded.validate({"critiques": dict.fromkeys("ABC", one)})
+    for letters, wrong in (
+        ("AB", one),
+        ("ABCD", one),
+        ("ABC", {**one, "reasoning": LONG}),
+        ("ABC", {**one, "issues": ["x"] * 4}),
+    ):
+        assert not bounded.is_valid({"critiques": dict.fromkeys(letters, wrong)})
 
 
 def test_an_answer_is_as_long_as_it_likes() -> None:
