@@ -73,6 +73,12 @@ def stripped(text: str, word: str) -> str:
     if not word or word.casefold() not in text.casefold():
         return text
     kept = [part for part in text.splitlines() if word.casefold() not in part.casefold()]
-    if any(part.strip() for part in kept):
-        return "\n".join(kept)
-    return re.sub(rf"</?[^<>\n]*{re.escape(word)}>?", "", text, flags=re.IGNORECASE)
+    return "\n".join(kept) if any(part.strip() for part in kept) else unmarked(text, word)
+
+
+def unmarked(text: str, word: str) -> str:
+    """`text` without the tags and marks of its prompt, and with all else of their lines, as JSON needs it."""
+    if not word:
+        return text
+    found = re.escape(word)
+    return re.sub(rf"</?[^<>\n]*{found}>?|{found}", "", text, flags=re.IGNORECASE)

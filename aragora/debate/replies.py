@@ -13,7 +13,7 @@ from aragora.debate.ballots import LABELS, labelled
 from aragora.debate.events import Draft, EventType
 from aragora.debate.forms import is_placeholder
 from aragora.debate.json_text import MAX_JSON, Json, folded, number, objects, plain, points, words
-from aragora.debate.passages import clean, line, stripped
+from aragora.debate.passages import clean, line, stripped, unmarked
 from aragora.debate.questions import Failure, Kind, Purpose, Question, Reply
 from aragora.debate.state import ATTEMPTS, UNUSABLE, Role
 
@@ -60,7 +60,8 @@ def drafts(question: Question, reply: Reply | Failure) -> tuple[Draft, ...]:
     """What one answer, or its absence, adds to the log: one draft at least, a critic's one for each answer."""
     if isinstance(reply, Failure):
         return (_error(question, line(reply.kind, 40) or "failed", line(reply.message, 500), final=reply.final),)
-    text = stripped(thinking.answer(reply.text), question.mark)
+    prose = question.purpose in (Purpose.PROPOSE, Purpose.REVISE)
+    text = (stripped if prose else unmarked)(thinking.answer(reply.text), question.mark)
     found: tuple[Draft, ...]
     match question.purpose:
         case Purpose.PROPOSE | Purpose.REVISE:

@@ -82,6 +82,15 @@ class TestMessages:
     def test_lines_with_the_prompts_mark_are_no_part_of_an_answer(self):
         parroted = f"<answer A {MARK}>\nYes.\n</answer A {MARK.upper()}>\n\nBecause it is cheap."
         assert read(Purpose.PROPOSE, parroted).data["content"] == "Yes.\n\nBecause it is cheap."
+
+    @pytest.mark.parametrize("said", [MARK, MARK.upper(), f"2017-{MARK}x", f"<answer A {MARK}>", f"answer {MARK}"])
+    def test_the_mark_is_in_no_text_of_json_either(self, said):
+        given = {"issues": [f"It is {said} vague."], "severity": 1, "reasoning": f"{said} costs"}
+        for indent in (None, 1):
+            found = critique(json.dumps(given, indent=indent))
+            assert MARK not in json.dumps(found).casefold()
+            assert (len(found["issues"]), found["severity"]) == (1, 1.0)
+        assert MARK not in json.dumps(vote(json.dumps({"choice": "B", "reasoning": said}))).casefold()
         assert read(Purpose.PROPOSE, f"<question {MARK}> Yes, slowly.").data["content"] == "Yes, slowly."
         assert read(Purpose.PROPOSE, f"<question {MARK}>").type is EventType.AGENT_ERROR
 
