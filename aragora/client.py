@@ -247,7 +247,8 @@ class Client:
             )
         except requests.ConnectionError:
             raise Unreachable(
-                f"no server answers at {self.url}: start one with scripts/up, or name another with ARAGORA_URL"
+                f"no server answers at {self.url}: start one with scripts/up or aragora start, "
+                "name another with ARAGORA_URL, or, where scripts/install has run, use aragora-service"
             ) from None
         except requests.RequestException as error:
             raise Unreachable(f"{self.url}: {error}") from None

@@ -129,7 +129,8 @@ def _port(text: str) -> int:
 
 
 def free_ports(options: argparse.Namespace) -> None:
-    """Raises PartError naming the first port that is taken, or named twice."""
+    """Raises PartError naming every port that is taken, or named twice."""
+    taken = []
     with ExitStack() as trials:
         for flag in ("port", "admin_port", "app_port", "ws_port"):
             port = getattr(options, flag)
@@ -142,8 +143,9 @@ def free_ports(options: argparse.Namespace) -> None:
             except OSError as error:
                 what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
                 name = "--" + flag.replace("_", "-")
-                mend = f"stop what listens there, or choose another: {name} PORT"
-                raise PartError(f"port {port} {what}: {mend}") from None
+                taken.append(f"port {port} {what}: stop what listens there, or choose another: {name} PORT")
+    if taken:
+        raise PartError("\nscripts/up: ".join(taken))
 
 
 def parts(options: argparse.Namespace) -> list[Part]:
@@ -265,6 +267,7 @@ def run(options: argparse.Namespace) -> None:
         debate(front, running)
         if not options.once:
             console.print(f"\nConsole: [bold underline]http://{front}/[/bold underline]    Ctrl-C stops both.")
+            console.print(f"What the gateway sees: [underline]http://127.0.0.1:{options.admin_port}/[/underline]")
             while True:
                 for part in running:
                     part.check()

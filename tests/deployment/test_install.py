@@ -135,6 +135,8 @@ def test_edited_files_stay_and_new_versions_lie_beside(root: Path) -> None:
     edited = root / "etc/aragora/aragora.env"
     edited.write_text("ARAGORA_WORKERS=3\n")
     token = (root / "etc/aragora/api-token").read_text()
+    assert install(root) == "nothing to change\n"  # the checkout brings what it brought before
+    (root / "opt/aragora/brought/etc/aragora/aragora.env").write_text("# of an older checkout\n")
     said = install(root)
     assert "/etc/aragora/aragora.env was edited and stays" in said
     assert edited.read_text() == "ARAGORA_WORKERS=3\n"

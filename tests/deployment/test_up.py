@@ -97,12 +97,14 @@ def test_both_stay_until_interrupted_and_then_drain(clone: Path) -> None:
     assert not left_behind(clone)
 
 
-def test_port_in_use_is_named_before_anything_starts(clone: Path) -> None:
+def test_ports_in_use_are_named_before_anything_starts(clone: Path) -> None:
     flags, numbers = chosen_ports()
-    for number in numbers:
-        with socket.create_server(("127.0.0.1", number)), up(clone, "--once", *flags) as running:
-            assert running.ended() == 1
-        (line,) = running.output().splitlines()
+    first, last = (socket.create_server(("127.0.0.1", number)) for number in (numbers[0], numbers[3]))
+    with first, last, up(clone, "--once", *flags) as running:
+        assert running.ended() == 1
+    lines = running.output().splitlines()
+    assert len(lines) == 2
+    for line, number in zip(lines, (numbers[0], numbers[3]), strict=True):
         assert f"port {number} is in use" in line
 
 
@@ -182,7 +184,13 @@ def test_unusable_interpreter_is_named_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "setup.cfg").touch()
     (tmp_path / "pyproject.toml").touch()
     shutil.copytree(CHECKOUT / "conf" / "requirements", tmp_path / "conf" / "requirements")
-    for body in ("exit 1", 'case "$2" in *ensurepip*) exit 1;; esac'):
+    too_old = 'case "$2" in *print*) echo 3.10.12;; *) exit 1;; esac'
+    without_venv = 'case "$2" in *print*) echo 3.12.4;; *ensurepip*) exit 1;; esac'
+    for body, fault in (
+        ("exit 1", "does not start"),
+        (too_old, "is Python 3.10.12, too old"),
+        (without_venv, "is Python 3.12.4 without its venv module: apt-get install python3.12-venv"),
+    ):
         interpreter = tmp_path / "python"
         interpreter.write_text(f"#!/bin/sh\n{body}\n")
         interpreter.chmod(0o755)
@@ -190,7 +198,7 @@ def test_unusable_interpreter_is_named_with_the_fix(tmp_path: Path) -> None:
         with Running(venv, log=tmp_path / "venv.log", PYTHON=str(interpreter)) as running:
             assert running.ended(60) == 1
         (line,) = running.output().splitlines()
-        assert line == (
-            f"venv: Python 3.11 or newer with its venv module is needed, none is among {interpreter}: "
-            "apt-get install python3 python3-venv"
+        assert line.startswith(
+            f"venv: Python 3.11 or newer with its venv module is needed: {interpreter} {fault}; install"
         )
+        assert line.endswith("and name it: PYTHON=...")
