@@ -3,10 +3,10 @@
 import fcntl
 import os
 import threading
-import time
 from pathlib import Path
 
 from tests.turns import turn
+from tests.waiting import until
 
 
 def test_who_is_alone_waits_for_others_and_is_not_overtaken(tmp_path: Path) -> None:
@@ -32,15 +32,16 @@ def test_who_is_alone_waits_for_others_and_is_not_overtaken(tmp_path: Path) -> N
 def until_kept(gate: Path) -> None:
     """Return once somebody keeps the gate."""
     descriptor = os.open(gate, os.O_RDWR)
-    deadline = time.monotonic() + 20
+
+    def kept() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return False
+
     try:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            time.sleep(0.01)
+        until(kept, "a test that waits to be alone")
     finally:
         os.close(descriptor)
-    raise AssertionError("nobody waits to be alone")

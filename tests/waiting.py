@@ -11,15 +11,18 @@ PATIENCE = 60.0
 
 def until(
     found: Callable[[], Found],
-    what: str = "what was awaited",
+    what: str | Callable[[], str] = "what was awaited",
     seconds: float = PATIENCE,
     pause: Callable[[float], object] = time.sleep,
 ) -> Found:
-    """Ask until `found()` is true; its value, or a failure naming what was awaited. `pause` lets others go on."""
+    """Ask until `found()` is true; its value, or a failure naming what was awaited. `pause` lets others go on.
+
+    A function says at the moment of the failure what was awaited.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = found()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what() if callable(what) else what}"
         pause(0.01)

@@ -120,7 +120,7 @@ class Load:
                 if code not in COME_AGAIN:
                     raise ValueError(f"closed with {code}")
                 self.count("resumed")
-                time.sleep(PAUSE)
+                time.sleep(PAUSE)  # as a client does: a pause before it comes again
                 return last, False
             message = json.loads(content)
             if message.get("seq") is not None:
@@ -153,7 +153,7 @@ def main(base: str, token: str = "") -> int:
         while not all(load.seen[kind] for kind in ("kept", "new", "waits", "watched")):
             if any(one.done() for one in running) or load.lost:
                 break
-            time.sleep(0.05)
+            time.sleep(0.05)  # several threads count, and this program has nothing of the tests to wait with
         print("running", flush=True)
         sys.stdin.read()
         load.stopping.set()

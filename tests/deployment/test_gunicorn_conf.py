@@ -166,6 +166,7 @@ def test_a_reload_lets_no_request_wait_for_the_new_workers(tmp_path: Path) -> No
     with application(tmp_path, cwd=checkout, PYTHONDONTWRITEBYTECODE="1") as (running, http, _ws):
         mark(checkout, "new")
         code = checkout / "aragora" / "server" / "process.py"
+        # the worker's own start is slow; it asks for a file, which no event announces
         wait = f"while not pathlib.Path({str(gate)!r}).exists():\n        time.sleep(0.05)\n"
         slow = f"import pathlib\n_start = start\ndef start():\n    {wait}    _start()\n"
         code.write_text(code.read_text() + slow)

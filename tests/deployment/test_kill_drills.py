@@ -24,14 +24,13 @@ import websocket
 from tests.aragora.storage.databases import postgresql, postgresql_template
 from tests.conftest import program
 from tests.deployment.processes import GUNICORN, Running, gateway, get, ports
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 __all__ = ["postgresql", "postgresql_template"]
 
 ROUNDS = int(os.environ.get("ARAGORA_DRILL_ROUNDS", "2"))
 DEBATES = 4
 WATCHERS = 2  # of each debate
-PATIENCE = 60.0  # seconds for one round
 QUESTION = {"question": "Should we adopt event sourcing?", "agents": ["demo"] * 3, "rounds": 2, "early_stop": False}
 Event = dict[str, Any]
 

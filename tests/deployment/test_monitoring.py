@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.aragora.agents.provider import OpenAI, Provider, answers, provider
 from tests.conftest import program
 from tests.deployment.pages import blocks, certify
 from tests.deployment.processes import CHECKOUT, Running, application, get, ports
+from tests.waiting import until
 
 CONF = CHECKOUT / "conf" / "prometheus"
 DASHBOARDS = sorted((CHECKOUT / "conf" / "grafana").glob("*.json"))
@@ -232,10 +232,7 @@ def test_every_expression_has_data_under_load(tmp_path: Path, models: Provider) 
             missing[:] = [expression for expression in missing if not server.query(expression)]
             return not missing
 
-        deadline = time.monotonic() + 120
-        while not none_missing():
-            assert time.monotonic() < deadline, "no data for\n" + "\n".join(missing)
-            time.sleep(0.5)
+        until(none_missing, lambda: "no data for\n" + "\n".join(missing), 120)
         known = set(get(server.port, "/api/v1/label/__name__/values").json()["data"])
         known |= {name.removesuffix("_bucket") for name in known}
         assert named_in_the_documentation() - known == set()

@@ -49,7 +49,7 @@ def test_many_slow_answers_come_at_the_same_time() -> None:
     found = run(
         """
         def act(call):
-            time.sleep(0.5)
+            time.sleep(0.5)  # a slow server is what this is about
             answers(api, "Yes.")(call)
 
         with provider(act) as server:

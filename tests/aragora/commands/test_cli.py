@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from aragora.commands import doctor
 from tests.ports import ports
+from tests.waiting import until
 
 QUESTION = "Should we adopt event sourcing?"
 DEADLINE = 60.0
@@ -47,6 +47,14 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="module")
 def server(environ: dict[str, str]) -> Iterator[dict[str, str]]:
     """A development server; the environment of its users."""
@@ -61,14 +69,7 @@ def server(environ: dict[str, str]) -> Iterator[dict[str, str]]:
     line = process.stdout.readline()
     found = re.search(r"http://\S+", line)
     assert found, line
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        try:
-            urllib.request.urlopen(found[0] + "/healthz", timeout=5).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    until(lambda: answers(found[0] + "/healthz"), "the server answers")
     yield environ | {"ARAGORA_URL": found[0]}
     process.terminate()
     process.wait(DEADLINE)

@@ -59,7 +59,7 @@ def test_killed_at_any_moment(environ: dict[str, str], seed: int) -> None:
     try:
         while not all(debates.get(debate_id).ended for debate_id in ids):
             assert time.monotonic() < deadline, [debates.get(debate_id) for debate_id in ids]
-            time.sleep(chance.uniform(0.05, 0.5))
+            time.sleep(chance.uniform(0.05, 0.5))  # a process is killed at any moment, not at an event
             if kills < KILLS:
                 kills += 1
                 victim = chance.randrange(PROCESSES)

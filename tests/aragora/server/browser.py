@@ -4,7 +4,6 @@ import base64
 import itertools
 import json
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,13 +62,7 @@ class Page:
 
     def wait(self, expression: str, patience: float = PATIENCE) -> Any:
         """The first truthy value of `expression`."""
-        deadline = time.monotonic() + patience
-        while True:
-            value = self.evaluate(expression)
-            if value:
-                return value
-            assert time.monotonic() < deadline, f"never true: {expression}; console: {self.console}"
-            time.sleep(0.05)
+        return until(lambda: self.evaluate(expression), lambda: f"{expression}; console: {self.console}", patience)
 
     def go(self, address: str) -> None:
         """Open `address`."""

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import Any
 import requests
 import websocket
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
@@ -105,15 +104,14 @@ class Server:
 
     def await_ready(self) -> None:
         """Return when the application says that it is ready."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            try:
-                if self.http.get(f"{self.base}/ready", timeout=5).ok:
-                    return
-            except requests.RequestException:
-                time.sleep(0.05)
+        until(self._is_ready, self.log.read_text)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.http.get(f"{self.base}/ready", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def workers(self) -> list[int]:
         """The pids of a gunicorn's workers."""

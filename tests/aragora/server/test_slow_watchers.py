@@ -110,7 +110,7 @@ def test_a_watcher_that_is_only_slow_gets_everything(here: process.Process, deba
         seq = json.loads(client.recv()).get("seq")
         if seq:
             seqs.append(seq)
-            time.sleep(0.005)
+            time.sleep(0.005)  # a slow watcher is what this is about
     assert seqs == list(range(1, EVENTS + 1))
     client.send_close()
     thread.join(20)
@@ -133,7 +133,7 @@ def test_stalled_async_watcher_is_closed_with_a_code(
         async def send(message: Any) -> None:
             sent.append(dict(message))
             if len(sent) == 20:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()  # takes nothing more
 
         with ThreadPoolExecutor(2) as executor:
             scope = {"type": "websocket", "path": "/ws", "headers": [], "subprotocols": []}

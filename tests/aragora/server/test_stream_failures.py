@@ -45,7 +45,7 @@ def test_a_stream_of_a_loop(here: process.Process, long_debate: str) -> None:
     sent: list[async_watchers.Message] = []
 
     async def receive() -> async_watchers.Message:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()  # the client stays
         return {"type": "http.disconnect"}
 
     async def send(message: async_watchers.Message) -> None:

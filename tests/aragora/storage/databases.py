@@ -7,7 +7,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from aragora.settings import Settings, load
 from aragora.storage import Store
 from aragora.storage.engine import FILE
 from tests.conftest import program
+from tests.waiting import until
 
 DEADLINE = 90.0
 _numbers = itertools.count(1)
@@ -56,14 +56,14 @@ class PostgreSQL:
             self.process = subprocess.Popen(
                 [postgres, "-D", str(self._cluster), *options], stdout=log, stderr=log, **self._identity()
             )
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            try:
-                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
-                return
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline, (self.directory / "log").read_text()
-                time.sleep(0.05)
+        until(self._accepts, (self.directory / "log").read_text, DEADLINE)
+
+    def _accepts(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Fast shutdown: clients are disconnected."""

@@ -46,11 +46,11 @@ def test_a_slow_statement_lets_other_greenlets_run(environ: dict[str, str]) -> N
         def tick():
             while True:
                 ticks.append(time.monotonic())
-                gevent.sleep(0.01)
+                gevent.sleep(0.01)  # the gaps between these show whether others may run
 
         def sleep():
             with store.database.reading() as connection:
-                connection.execute(sa.text("SELECT pg_sleep(1)"))
+                connection.execute(sa.text("SELECT pg_sleep(1)"))  # the slow statement
 
         ticker = gevent.spawn(tick)
         began = time.monotonic()
@@ -102,7 +102,7 @@ def test_greenlets_that_write_at_once_all_get_through(environ: dict[str, str]) -
         def tick():
             global last
             while True:
-                gevent.sleep(0.001)
+                gevent.sleep(0.001)  # the gaps between these show whether others may run
                 gaps.append(time.monotonic() - last)
                 last = time.monotonic()
 

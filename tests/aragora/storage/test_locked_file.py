@@ -136,7 +136,7 @@ def test_waiting_for_a_lock_lets_other_greenlets_run(environ: dict[str, str], tm
             def tick():
                 while len(refused) < 2:
                     ticks.append(time.monotonic())
-                    gevent.sleep(0.01)
+                    gevent.sleep(0.01)  # the gaps between these show whether others may run
 
             def wait(transaction):
                 try:

@@ -228,7 +228,7 @@ feed = ChangeFeed(store, settings)
 feed.start()
 with feed.subscribe(sys.argv[1]):
     feed.say(sys.argv[1], Piece("a", "demo-1", 1, "propose", 0, "Begin "))
-    time.sleep(600)
+    time.sleep(600)  # until it is killed
 """
 
 

@@ -22,9 +22,9 @@ PAGE = CHECKOUT / "docs" / "howto" / "deploy-without-downtime.md"
 SHOP = """\
 import time
 VERSION = "{version}"
-time.sleep({start})
+time.sleep({start})  # as an application that takes its time to load
 def application(environ, start_response):
-    time.sleep(0.02)
+    time.sleep(0.02)  # and to answer
     broken = environ["PATH_INFO"] == "/ready" and {broken}
     start_response("503 no" if broken else "200 OK", [("Content-Length", "3"), ("X-Worker", "gunicorn")])
     return [VERSION.encode()]

@@ -329,7 +329,7 @@ class Harness:
         """Await that the gateway asks once more for a target, after its pause."""
         with gevent.Timeout(_PATIENCE):
             while not any(target == request[1] for end in self.upstreams if not end.closed for request in end.requests):
-                gevent.sleep(_SHORT)
+                gevent.sleep(_SHORT)  # the gateway pauses by its own clock before it asks again
                 self.settle()
 
     def _news(self) -> bool:

@@ -26,6 +26,8 @@ def test_slow_body_error_names_setting_and_measured_rate(monkeypatch: pytest.Mon
 def test_without_a_rate_any_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    pace = Pace(Settings(min_rate=0))
+    unbounded, slowest = Pace(Settings(min_rate=0)), Pace(Settings(min_rate=1))
     now[0] = 1e6
-    pace.took(1)
+    unbounded.took(1)
+    with pytest.raises(ExchangeError, match="min_rate"):
+        slowest.took(1)

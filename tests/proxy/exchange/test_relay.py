@@ -146,9 +146,7 @@ class Transfer:
         return ChunkedDecoder().feed(data)
 
     def sweeping(self) -> Any:
-        timer = self.loop.hub.loop.timer(0.005, 0.005)
-        timer.start(self.loop.deadlines.sweep)
-        return timer
+        return self.loop.sweeping()
 
 
 @in_loop
@@ -217,7 +215,7 @@ def test_what_is_kept_for_a_client_is_bounded(loop: Loop, way: Way, monkeypatch:
     sweeper = transfer.sweeping()
     sending = transfer.send()
     working = transfer.start()
-    gevent.sleep(0.1)
+    gevent.sleep(0.1)  # nothing tells that no more is taken
     assert not sending.ready()
     assert transfer.got() == BODY
     working.get()
@@ -245,7 +243,7 @@ def test_a_full_disk_slows_down_but_loses_nothing(
     sweeper = transfer.sweeping()
     transfer.send()
     working = transfer.start()
-    gevent.sleep(0.1)
+    gevent.sleep(0.1)  # a slow client: its bytes go where there is room
     transfer.buffer[:] = bytes(len(transfer.buffer))  # another exchange has its turn
     assert not transfer.taken
     assert transfer.got() == BODY
@@ -261,14 +259,14 @@ def test_an_empty_spool_waits_for_the_upstream_in_peace(loop: Loop, way: Way, mo
     feeding = transfer.send(BODY[:-1], whole=False)
     working = transfer.start()
     feeding.get()
-    gevent.sleep(0.05)
+    gevent.sleep(0.05)  # a slow client: the rest goes to the spool
     assert transfer.relay.sent < len(BODY) - 1  # the rest is in the spool
     got = b""
     while len(transfer.decoded(got)) < len(BODY) - 1:
         got += transfer.client.recv(1 << 20)
     sweeper.stop()
     before = time.process_time()
-    gevent.sleep(0.4)
+    gevent.sleep(0.4)  # the time over which the processor's is measured
     assert time.process_time() - before < 0.2
     transfer.send(BODY[-1:])
     assert transfer.decoded(got + read_all(transfer.client)) == BODY
@@ -283,7 +281,7 @@ def test_an_answer_that_may_not_be_spooled_waits_for_its_client(
     transfer = Transfer(loop, way, spools=False)
     transfer.send()
     working = transfer.start()
-    gevent.sleep(0.05)
+    gevent.sleep(0.05)  # nothing tells that nothing is spooled
     assert not transfer.taken
     assert transfer.got() == BODY
     working.get()
@@ -314,13 +312,13 @@ def test_received_bytes_are_delivered_before_the_break(
     working = transfer.start()
     if slow:
         feeding.get()
-        gevent.sleep(0.02)
+        gevent.sleep(0.02)  # a slow client
     if ends != "stalls":
         feeding.join()
         until(lambda: working.ready() or not undelivered(transfer.upstream))
         transfer.upstream.close() if ends == "closes" else _reset(transfer.upstream)
     if slow:
-        gevent.sleep(0.05)
+        gevent.sleep(0.05)  # a slow client: the upstream's end comes first
     assert transfer.got() == part
     with pytest.raises(ExchangeError) as failed:
         working.get()
@@ -388,7 +386,7 @@ def test_a_client_that_takes_next_to_nothing_is_left(
     began = time.monotonic()
     while not working.ready() and time.monotonic() < began + 10:
         transfer.client.recv(2000)  # never nothing for long
-        gevent.sleep(0.02)
+        gevent.sleep(0.02)  # a slow client is what this is about
     with pytest.raises(ExchangeError) as failed:
         working.get()
     assert failed.value.failure.reason == "client_stalled"
@@ -409,7 +407,7 @@ def test_a_client_that_pauses_within_the_timeout_is_not_too_slow(
     working = transfer.start()
     got = b""
     for _ in range(5):
-        gevent.sleep(0.25)
+        gevent.sleep(0.25)  # a client that pauses is what this is about
         got += read_exactly(transfer.client, 100_000)
     assert transfer.decoded(got + read_all(transfer.client)) == BODY
     working.get()
@@ -427,7 +425,7 @@ def test_steady_reader_with_a_full_socket_is_not_too_slow(loop: Loop) -> None:
     got = []
     for _ in range(100):
         got.append(client.recv(20_000))
-        gevent.sleep(0.01)
+        gevent.sleep(0.01)  # a steady but slow client is what this is about
     assert not working.ready()
     assert transfer.decoded(b"".join([*got, read_all(client)])) == BODY * 5
     working.get()

@@ -75,7 +75,7 @@ def test_a_slow_reader_gets_everything(loop: Loop, size: int) -> None:
     ends.tunnel.start(b"", b"")
     message = frame(os.urandom(size))
     gevent.spawn(ends.upstream.sendall, message * 2)
-    gevent.sleep(0.05)
+    gevent.sleep(0.05)  # a slow reader is what this is about
     assert read_exactly(ends.client, len(message) * 2) == message * 2
     assert ends.tunnel.downward.at_boundary
 
@@ -123,7 +123,7 @@ def test_a_reset_takes_nothing_away_from_the_other_side(loop: Loop, lost: str, s
     sending.get()
     until(lambda: undelivered(sender) == 0)
     _reset(sender)
-    gevent.sleep(0.05)
+    gevent.sleep(0.05)  # the tunnel meets the reset while its reader is slow
     assert got + read_all(reader) == message
     reader.close()
     until(lambda: ends.ended)

@@ -16,6 +16,7 @@ from proxy.errors import ExchangeError
 from proxy.exchange.local_response import File, LocalResponse
 from proxy.filters.files import Files, content_type
 from tests.proxy.filters.requests import asked
+from tests.waiting import until
 
 OLD = 1_700_000_000
 
@@ -298,9 +299,7 @@ def test_client_leaving_during_disk_io_leaks_no_descriptor(site: Path) -> None:
     gevent.sleep(0)
     asking.kill()
     gevent.get_hub().threadpool.join()
-    with gevent.Timeout(10):
-        while descriptors(site):
-            gevent.sleep(0.001)
+    until(lambda: not descriptors(site), "the files are closed", pause=gevent.sleep)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_early_answer_of_the_upstream_is_relayed(manual: Manual, start: Callable
             except BlockingIOError:
                 if answered is None and buffering == "off":
                     answered = self_answer(manual)
-                time.sleep(0.005)
+                select.select([], [client.sock], [], 0.05)
         if answered is None:
             answered = self_answer(manual)
         client.sock.settimeout(PATIENCE)
@@ -355,7 +355,7 @@ def test_a_client_that_takes_next_to_nothing_is_left(manual: Manual, start: Call
         answer_with(sock, "chunked", bytes(8_000_000))
         with contextlib.suppress(ConnectionResetError):
             while client.sock.recv(10_000):
-                time.sleep(0.02)
+                time.sleep(0.02)  # a slow client is what this is about
         line = last_log(gateway)
         assert (line["termination"], line["reason"]) == ("cD", "client_stalled")
         assert "(min_read_rate)" in gateway.log

@@ -201,7 +201,7 @@ def _in_time(step: Callable[[int], object]) -> None:
     """Do something seven times in some three seconds."""
     for number in range(7):
         step(number)
-        time.sleep(0.45)
+        time.sleep(0.45)  # a slow side is what this is about
 
 
 def test_a_client_may_pause_while_the_answer_goes_on(manual: Manual, start: Start) -> None:

@@ -40,6 +40,12 @@ class Loop:
         for end in self._open:
             end.close()
 
+    def sweeping(self) -> Any:
+        """The sweeper of deadlines, as the gateway runs it, until its `stop`."""
+        timer = self.hub.loop.timer(0.005, 0.005)
+        timer.start(self.deadlines.sweep)
+        return timer
+
     def pair(self) -> tuple[Stream, Any]:
         """A stream and the other end of its connection, as a cooperative socket."""
         near, far = socket.socketpair()

@@ -281,7 +281,7 @@ def test_a_pipe_that_nobody_reads_blocks_no_greenlet_and_no_exit(tmp_path: Path,
     writing = gevent.spawn(log.flush)
     ticks = 0
     for _ in range(20):
-        gevent.sleep(0.005)
+        gevent.sleep(0.005)  # that others may run is what this is about
         ticks += 1
     assert not writing.dead
     assert ticks == 20
@@ -304,7 +304,7 @@ def drain(reader: int) -> bytes:
         try:
             part = os.read(reader, 1 << 16)
         except BlockingIOError:
-            gevent.sleep(0.01)
+            gevent.sleep(0.01)  # nothing tells that a writer stands still
             continue
         if not part:
             break

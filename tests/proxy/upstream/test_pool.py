@@ -7,7 +7,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import gevent
 import pytest
 from gevent import socket as gevent_socket
 
@@ -283,13 +282,13 @@ def test_a_peer_that_does_not_accept_in_time_is_a_timeout(loop: Loop, peers: lis
         while len(waiting) < 8:
             waiting.append(peer.pool.connect(0.05))
 
-    sweeper = gevent.spawn(lambda: [(gevent.sleep(0.01), loop.deadlines.sweep()) for _ in range(500)])
+    sweeper = loop.sweeping()
     with pytest.raises(ExchangeError) as failed:
         fill_the_backlog()
     assert failed.value.failure.status == 504
     for connection in waiting:
         connection.close()
-    sweeper.kill()
+    sweeper.stop()
 
 
 @in_loop

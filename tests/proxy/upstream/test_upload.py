@@ -187,7 +187,7 @@ def test_upload_failure_is_raised_at_the_sender(
             upload.close()
 
     serving = gevent.spawn(exchange)
-    gevent.sleep(0.01)
+    until(lambda: serving.ready() or client.watched is not None)
     if when == "later":
         client.fault = fault
         loop.hub.loop.run_callback(client.give, b"x")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 GET = b"GET /1024 HTTP/1.1\r\nHost: drill.example\r\nUser-Agent: drill\r\n\r\n"
 POST = b"POST /64 HTTP/1.1\r\nHost: drill.example\r\nContent-Length: 64\r\n\r\n" + b"x" * 64
@@ -39,6 +39,11 @@ class Account:
         """Every request had a 200."""
         return bool(self.sent) and self.statuses[200] == self.sent and not self.refused
 
+    @property
+    def waiting(self) -> int:
+        """Sent, with no answer yet."""
+        return self.sent - self.answered - self.lost - self.cut
+
     def check(self) -> None:
         """Nothing is unaccounted for."""
         assert self.sent == self.answered + self.lost + self.cut, self
@@ -68,7 +73,7 @@ class Load:
 
     async def _run(self) -> None:
         await asyncio.gather(*(self._client(number) for number in range(self._connections)))
-        await asyncio.sleep(0.01)  # connections that were aborted close in the loop's next turns
+        await asyncio.sleep(0.01)  # connections that were aborted close in the loop's next turns, which nothing tells
 
     async def _client(self, number: int) -> None:
         while not self._stopping:
@@ -76,7 +81,7 @@ class Load:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             except OSError:
                 self.account.refused += 1
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # as a client does: a pause before it comes again
                 continue
             try:
                 await self._ask(reader, writer, number)
@@ -112,7 +117,16 @@ class Load:
             account.slowest = max(account.slowest, took)
             if b"connection: close" in lowered:
                 return
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE)  # the pause of a steady client
+
+    def go_on(self, requests: int) -> None:
+        """Return when so many more requests have been answered."""
+        wanted = self.account.answered + requests
+        until(lambda: self.account.answered >= wanted, lambda: f"{requests} more answers: {self.account}")
+
+    def stand_still(self) -> None:
+        """Return when every client waits for an answer."""
+        until(lambda: self.account.waiting == self._connections, lambda: f"all clients wait: {self.account}")
 
     def stop(self) -> Account:
         """Let every client have its answer; the whole account."""

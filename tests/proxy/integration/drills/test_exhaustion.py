@@ -41,7 +41,7 @@ def test_slow_clients_harm_nobody(origin: Origin, start: Callable[..., Gateway])
         f"{seconds}s",
     )  # fmt: skip
     with load(gateway.port) as before:
-        time.sleep(1)
+        before.go_on(500)
     kinds = {
         "head": (b"GET / HTTP/1.1\r\nHost", b"o"),
         "body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", b"x"),
@@ -56,7 +56,7 @@ def test_slow_clients_harm_nobody(origin: Origin, start: Callable[..., Gateway])
                 for sock, kind in slow:
                     with contextlib.suppress(OSError):
                         sock.send(kinds[kind][1])
-                time.sleep(0.5)
+                time.sleep(0.5)  # slow clients are what this is about
         print(f"before: {before.account}\nduring: {during.account}")
         assert during.account.clean, during.account
         assert during.account.p99 < max(1.0, 20 * before.account.p99)
@@ -87,7 +87,7 @@ def test_descriptors_run_out(origin: Origin, start: Callable[..., Gateway]) -> N
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (200, 200))
     idle = [dial(gateway.port, b"") for _ in range(400)]
     with load(gateway.port, 10) as traffic:
-        time.sleep(1 * FACTOR)
+        time.sleep(1 * FACTOR)  # how often something is logged in a time can only be seen over that time
     account = traffic.account
     print(account)
     assert account.statuses[200] > 100
@@ -95,12 +95,12 @@ def test_descriptors_run_out(origin: Origin, start: Callable[..., Gateway]) -> N
     told = gateway.log.count("out of file descriptors")
     assert 1 <= told <= 2, "now and then, not for every connection"
     used = processor(worker)
-    time.sleep(0.5)
+    time.sleep(0.5)  # the time over which the processor's is measured
     assert processor(worker) - used < 0.25, "the worker spins"
     for sock in idle:
         sock.close()
     with load(gateway.port, 10) as after:
-        time.sleep(0.5)
+        after.go_on(100)
     assert after.account.clean, after.account
     assert (soft, hard) == resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -113,7 +113,7 @@ def processor(pid: int) -> float:
 def test_full_log_loses_lines_not_requests(origin: Origin, start: Callable[..., Gateway]) -> None:
     gateway = start(origin.address, "--access-log", "/dev/full", admin=True)
     with load(gateway.port) as traffic:
-        time.sleep(1.5)
+        traffic.go_on(500)
     print(traffic.account)
     assert traffic.account.clean, traffic.account
 
@@ -153,7 +153,7 @@ def test_full_spool_refuses_what_does_not_fit(
         with Client(gateway.address) as client:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             client.send(b"GET /30000000 HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(1.5)
+            time.sleep(1.5)  # a slow client: the answer goes to the disk meanwhile
             slow = client.answer()
             assert (slow.status, slow.whole, len(slow.body)) == (200, True, 30_000_000)
     print(traffic.account)

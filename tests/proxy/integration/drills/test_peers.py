@@ -4,7 +4,6 @@ import contextlib
 import json
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -56,10 +55,10 @@ def test_a_peer_that_hangs_costs_the_requests_it_had_and_no_more(
     """Who sends to a peer that stands still cannot know it before the deadline; from then on nobody is sent there."""
     gateway = begin(start, origin, sick, "--read-timeout", "1s")
     with load(gateway.port) as traffic:
-        time.sleep(0.5)
+        traffic.go_on(200)
         sick.process.send_signal(signal.SIGSTOP)
         before = until(lambda: cost(gateway, sick), "the peer is noticed, and what it has runs into its deadline")
-        time.sleep(1.0 * FACTOR)
+        traffic.go_on(500 * FACTOR)
     account = traffic.account
     print(account)
     assert account.statuses[504] == before >= 2, "requests were still sent to the peer that hangs"
@@ -73,9 +72,9 @@ def test_a_peer_that_flaps_costs_nothing(origin: Origin, sick: Origin, start: Ca
     gateway = begin(start, origin, sick)
     with load(gateway.port) as traffic:
         for _ in range(3 * FACTOR):
-            time.sleep(0.4)
+            traffic.go_on(200)
             sick.kill()
-            time.sleep(0.4)
+            traffic.go_on(200)
             sick.start()
     print(traffic.account, causes(gateway))
     traffic.account.check()

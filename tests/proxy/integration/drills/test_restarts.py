@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 
 import pytest
@@ -19,20 +18,19 @@ from tests.waiting import until
 pytestmark = pytest.mark.drill
 
 
-def pause(seconds: float) -> None:
-    """Let the traffic run."""
-    time.sleep(seconds * FACTOR)
+SOME = 200 * FACTOR
+"""Requests that are answered between two events, at least."""
 
 
 def test_upstream_killed_and_restarted(origin: Origin, start: Callable[..., Gateway]) -> None:
     gateway = start(origin.address, "--retry-wait", "30s")
     with load(gateway.port) as traffic:
         for _ in range(3 * FACTOR):
-            time.sleep(0.5)
+            traffic.go_on(200)
             origin.kill()
-            time.sleep(0.3)
+            traffic.stand_still()
             origin.start()
-        time.sleep(0.5)
+        traffic.go_on(200)
     print(traffic.account)
     assert traffic.account.clean, traffic.account
 
@@ -42,9 +40,9 @@ def test_held_requests_of_any_method_succeed(origin: Origin, start: Callable[...
     gateway = start(origin.address, "--retry-wait", "30s", "--reuse-unsafe", "0")
     origin.kill()
     with load(gateway.port, requests=(GET, POST)) as traffic:
-        pause(0.5)
+        traffic.stand_still()
         origin.start()
-        pause(0.5)
+        traffic.go_on(SOME)
     print(traffic.account)
     assert traffic.account.clean, traffic.account
 
@@ -62,11 +60,11 @@ def test_worker_killed(origin: Origin, start: Callable[..., Gateway]) -> None:
     until(lambda: len(serving(gateway)) == 2, "both workers serve")
     connections = 20
     with load(gateway.port, connections) as traffic:
-        pause(0.5)
+        traffic.go_on(SOME)
         victim = gateway.workers()[0]
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(set(gateway.workers()) - {victim}) == 2, "a new worker")
-        pause(1)
+        traffic.go_on(2 * SOME)
     account = traffic.account
     print(account)
     assert account.statuses[200] == account.answered
@@ -82,7 +80,7 @@ def test_reloads_keep_websockets_and_requests(origin: Origin, start: Callable[..
     with load(gateway.port) as traffic:
         for number in range(rounds):
             gateway.signal(signal.SIGHUP)
-            time.sleep(0.05)
+            traffic.go_on(20)
             assert tunnels[number % len(tunnels)].echoes(b"%d" % number)
     print(traffic.account)
     assert traffic.account.clean, traffic.account
@@ -97,16 +95,16 @@ def test_upgrade_refuses_nobody(origin: Origin, start: Callable[..., Gateway]) -
     old, old_workers = gateway.master, gateway.workers()
     tunnels = [WebSocket(gateway.port) for _ in range(10)]
     with load(gateway.port) as traffic:
-        pause(0.3)
+        traffic.go_on(SOME)
         gateway.signal(signal.SIGUSR2)
         new = until(lambda: next((pid for pid in children(old) if pid not in old_workers), 0), "a new master")
         until(lambda: len(children(new)) == 2, "its workers")
-        pause(0.5)
+        traffic.go_on(SOME)
         assert all(tunnel.echoes(b"old and new") for tunnel in tunnels)
         os.kill(old, signal.SIGTERM)
         gateway.process.wait(20)
         gateway.masters.append(new)
-        pause(0.5)
+        traffic.go_on(SOME)
     print(traffic.account)
     assert traffic.account.clean, traffic.account
     for tunnel in tunnels:
@@ -120,10 +118,10 @@ def test_upgrade_refuses_nobody(origin: Origin, start: Callable[..., Gateway]) -
 def test_stop_answers_what_was_asked(origin: Origin, start: Callable[..., Gateway]) -> None:
     gateway = start(origin.address, "--graceful", "10s", workers=2)
     with load(gateway.port) as traffic:
-        pause(0.5)
+        traffic.go_on(SOME)
         gateway.signal(signal.SIGTERM)
         assert gateway.process.wait(20) == 0
-        time.sleep(0.2)
+        until(lambda: traffic.account.refused, "clients come again and are refused")
     account = traffic.account
     print(account)
     assert account.statuses[200] == account.answered == account.sent, account

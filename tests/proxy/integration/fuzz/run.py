@@ -79,7 +79,7 @@ class Fuzz:
         for worker in workers:
             worker.start()
         while self.messages < messages and not self._site.ledger.faults and time.monotonic() < begun + seconds:
-            time.sleep(0.05)
+            self._stop.wait(0.05)
             if time.monotonic() > reported + _REPORT_SECONDS:
                 reported = time.monotonic()
                 print(f"{self.messages} messages, {self.messages / (reported - begun):.0f} a second", flush=True)
