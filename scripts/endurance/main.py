@@ -95,7 +95,18 @@ async def soak(options: argparse.Namespace, site: Site) -> Soak:
     record.take(site.processes())
     code = await asyncio.to_thread(site.close)
     findings = [*verdict.accounts(ledger), *growth, *verdict.processes(record, before, after, site.log(), code)]
-    return Soak(options.minutes, seconds, options.rate, options.workers, site.reloads, ledger, record, counts, findings)
+    return Soak(
+        options.minutes,
+        seconds,
+        options.rate,
+        options.workers,
+        site.reloads,
+        ledger,
+        record,
+        counts,
+        findings,
+        site.log(),
+    )
 
 
 def main(words: Sequence[str] | None = None) -> int:

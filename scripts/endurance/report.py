@@ -31,6 +31,8 @@ class Soak:
     record: Record
     counts: Sequence[tuple[float, int, int]]
     findings: Sequence[Finding]
+    log: str
+    """What the gateway has said."""
 
     @property
     def clean(self) -> bool:
@@ -99,7 +101,9 @@ def text(soak: Soak, load: float) -> str:
 
 
 def save(folder: Path, soak: Soak, load: float) -> None:
-    """Write soak.md and soak.svg."""
+    """Write soak.md and soak.svg; gateway.log too if it was not clean."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.md").write_text(text(soak, load))
     (folder / "soak.svg").write_text(svg(soak))
+    if not soak.clean:
+        (folder / "gateway.log").write_text(soak.log)

@@ -1,8 +1,10 @@
 """What is put under load: two peers of one application, and the gateway before them; restarted, and reloaded."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +20,8 @@ from endurance.ledger import Ledger, Outage
 ROOT = Path(__file__).resolve().parents[2]
 RELOADED = "settings reloaded"
 RELOAD_SECONDS = 30.0
+DRAIN_SECONDS = 40.0
+"""Longer than the gateway lets requests in flight take when it stops."""
 SETTINGS = """# written before every reload, with another value of max_body
 bind = "127.0.0.1:{secure}"
 bind_plain = "127.0.0.1:{plain}"
@@ -80,6 +84,9 @@ class Site:
     def close(self) -> int | None:
         """End everything; the exit code of the gateway, None if it was never started."""
         if self.gateway is not None:
+            self.gateway.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.gateway.process.wait(DRAIN_SECONDS)
             self.gateway.stop()
         for peer in self.peers:
             peer.end(kill=True)

@@ -33,7 +33,7 @@ def test_measures_the_gateway_beside_nginx(tmp_path: Path) -> None:
             measured = facts["scenarios"][scenario]["peers"][peer]
             assert measured["failure"] is None
             assert 1 < measured["median"] < 5000
-            assert all(0 < one["spent"]["kernel_ns"] < one["spent"]["proxy_ns"] for one in measured["rounds"])
+            assert all(0 <= one["spent"]["kernel_ns"] <= one["spent"]["proxy_ns"] for one in measured["rounds"])
     assert facts["scenarios"]["limited-1k"]["peers"]["proxy"]["median"] > 1
     paced = facts["scenarios"]["p99-1k"]["peers"]["nginx"]
     assert paced["median"] or "not 50" in paced["failure"]  # a busy machine may not keep the rate
