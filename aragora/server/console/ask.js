@@ -4,7 +4,7 @@ import { Refused, json } from "./api.js";
 import { Council, FEWEST_AGENTS } from "./council.js";
 import { $, el } from "./dom.js";
 import { Presets } from "./presets.js";
-import { n, t } from "./words.js";
+import { language, n, t } from "./words.js";
 
 const EXAMPLES = [
   "Should we adopt event sourcing for the billing service?",
@@ -109,9 +109,9 @@ export class Ask {
     if (wanted.question.trim().length < STANDIN.length) wanted.question = STANDIN;
     try {
       const found = await json("POST", "/api/debates/estimate", wanted);
-      const cost = found.cost.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: found.cost < 0.1 ? 3 : 2 });
+      const cost = found.cost.toLocaleString(language, { minimumFractionDigits: 2, maximumFractionDigits: found.cost < 0.1 ? 3 : 2 });
       $("estimate").textContent = found.questions
-        ? t("at most {questions} questions, about {tokens} tokens, {cost} $", { questions: found.questions, tokens: found.tokens.toLocaleString(), cost })
+        ? t("at most {questions} questions, about {tokens} tokens, {cost} $", { questions: found.questions, tokens: found.tokens.toLocaleString(language), cost })
         : t("costs nothing: these agents work offline");
     } catch (error) {
       $("estimate").textContent = error instanceof Refused && error.status === 400 ? error.message : "";

@@ -59,7 +59,8 @@ async function open(id) {
   $("ask").hidden = true;
   try {
     const record = await json("GET", path(id));
-    if (route() !== id) return;
+    // Whoever goes away and comes back at once has asked twice; one of both shows the debate.
+    if (route() !== id || view) return;
     view = new DebateView(record);
     $("debate").hidden = false;
     shown(record);

@@ -5,7 +5,7 @@ import { bars, line } from "./charts.js";
 import { $, el, list, number, span, text } from "./dom.js";
 import { phrase } from "./markdown.js";
 import { draw, drawFailure } from "./verdict.js";
-import { n, percent, t } from "./words.js";
+import { language, n, percent, t } from "./words.js";
 
 const CONVERGED = 0.85;
 const SPEAKING = new Set(["propose", "revise"]);
@@ -44,7 +44,7 @@ export class DebateView {
     const facts = [n(this.names.length, "{count} agent", "{count} agents"), n(this.total, "{count} round", "{count} rounds"), t(MODES[this.mode] || this.mode)];
     if (!record.in_progress && record.duration_seconds !== null) facts.push(span(record.duration_seconds));
     const spent = record.usage;
-    if (spent?.questions) facts.push(t("{count} tokens", { count: (spent.input + spent.output).toLocaleString() }), `${spent.cost.toFixed(spent.cost < 1 ? 4 : 2)} $`);
+    if (spent?.questions) facts.push(t("{count} tokens", { count: (spent.input + spent.output).toLocaleString(language) }), `${spent.cost.toFixed(spent.cost < 1 ? 4 : 2)} $`);
     $("facts").textContent = facts.join(" · ");
     if (record.verdict && !this.decided) this.decide(record.verdict, text(record.final_answer));
   }

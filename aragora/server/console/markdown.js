@@ -237,7 +237,7 @@ export function build(tree) {
     if (one.tag === "pre") return block(one);
     const made = el(one.tag, one.attributes, ...build(one.children));
     if (one.tag !== "table") return made;
-    return el("div", { class: "table", tabindex: 0, role: "region", "aria-label": t("Table") }, made);
+    return el("div", { class: "table", tabindex: 0, role: "group", "aria-label": t("Table") }, made);
   });
 }
 

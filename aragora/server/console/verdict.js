@@ -59,7 +59,7 @@ export function remarks(verdict) {
   if (verdict.cut_short) found.push(["lack", t("The debate was cut short; the answer is the best one until then.")]);
   const part = verdict.took_part;
   if (part) found.push(["lack", t("{agents} of {of} agents took part in full.", part)]);
-  for (const one of list(verdict.degraded)) found.push(["lack", lack(one)]);
+  for (const words of new Set(list(verdict.degraded).map(lack))) found.push(["lack", words]);
   return found;
 }
 
