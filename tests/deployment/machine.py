@@ -36,12 +36,13 @@ echo 0 >{work}/{group}/cgroup.procs
 umount {work}
 exec unshare --cgroup bash -c "$0"
 """
-# {work}: directory of the copy-on-write layer; {overlay}: files to lay over the root before it starts
+# {work}: directory of the copy-on-write layer; {base}: the root beneath it; {overlay}: files to lay over that before it
+# starts; {seen}: what is mounted, read-only, at /mnt/checkout
 BOOT = """
 set -e
 mount -t tmpfs -o size=2g tmpfs {work}
 mkdir {work}/upper {work}/work {work}/root
-mount -t overlay -o lowerdir=/,upperdir={work}/upper,workdir={work}/work overlay {work}/root
+mount -t overlay -o lowerdir={base},upperdir={work}/upper,workdir={work}/work overlay {work}/root
 cp -a {overlay}/. {work}/root
 chmod 755 {work}/root
 cd {work}/root
@@ -58,7 +59,7 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 for node in null zero full random urandom tty; do touch dev/$node && mount --bind /dev/$node dev/$node; done
 mkdir -p mnt/checkout
-mount --bind {checkout} mnt/checkout
+mount --bind {seen} mnt/checkout
 mount -o remount,bind,ro mnt/checkout
 ip link set lo up
 rm -f usr/sbin/policy-rc.d
@@ -103,11 +104,11 @@ class Machine:
 
 
 @contextmanager
-def machine(overlay: Path) -> Iterator[Machine]:
-    """A machine that has booted, with the files of `overlay` laid over the root."""
+def machine(overlay: Path, base: Path = Path("/"), seen: Path = CHECKOUT) -> Iterator[Machine]:
+    """A machine that has booted, with the files of `overlay` laid over the root `base`, and `seen` at /mnt/checkout."""
     with tempfile.TemporaryDirectory(prefix="machine-") as work:
         masks = " ".join(f"systemd.mask={name}" for name in MASKED)
-        script = BOOT.format(work=work, overlay=overlay, checkout=CHECKOUT, masks=masks)
+        script = BOOT.format(work=work, base=base, overlay=overlay, seen=seen, masks=masks)
         log = Path(work).with_suffix(".log")
         with log.open("wb") as output:
             group = Path(work).name
