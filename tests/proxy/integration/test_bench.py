@@ -76,7 +76,7 @@ def halting() -> Iterator[int]:
                         return
                     count += 1
                     if count == 10:
-                        time.sleep(STANDSTILL)
+                        time.sleep(STANDSTILL)  # a gateway that stands still is what this is about
                     client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     thread = threading.Thread(target=serve, daemon=True)
