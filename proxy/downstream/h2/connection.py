@@ -283,7 +283,7 @@ class Connection(Stream):
         settings = self.front.tables.settings
         output = self.output
         output.measure(settings)
-        if output.held_since is not NEVER:
+        if output.held_since != NEVER:
             self.deadline = output.held_since + settings.write_timeout
         elif self.state is LEFT:
             self.lost()
@@ -305,7 +305,7 @@ class Connection(Stream):
     def expire(self) -> None:
         if self.output.unsent or self.state in _ENDING:
             self.lost()
-        elif self.output.held_since is not NEVER:
+        elif self.output.held_since != NEVER:
             self._end_waiting()
         elif not self.streams:
             self._end(ErrorCode.NO_ERROR, "")

@@ -237,6 +237,6 @@ class Output:
         """See whether the client holds the connection up, and whether it takes enough all the same."""
         if not self.unsent and not (self._waiting and self.sender.window <= 0):
             self.held_since = NEVER
-        elif self.held_since is NEVER or self._taken >= max(1, settings.min_read_rate * settings.write_timeout):
+        elif self.held_since == NEVER or self._taken >= max(1, settings.min_read_rate * settings.write_timeout):
             self.held_since = monotonic()
             self._taken = 0
