@@ -90,6 +90,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "systemd": ("apt-get install systemd python3-venv", programs("systemd-analyze", "systemd-tmpfiles", "systemctl")),
     "machine": ("apt-get install systemd util-linux iproute2 procps", namespaces),
     "streamlit": ("pip install streamlit", modules("streamlit")),
+    "mkdocs": ("scripts/venv dev", modules("mkdocs", "material")),
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "uvicorn_worker", "websockets", "a2wsgi")),
     "litellm": ("scripts/test-components litellm", built("litellm")),
     "prism": ("scripts/test-components prism", built("prism")),

@@ -58,8 +58,8 @@ DRIFTS = {
     ),
     "one of the tests": (
         "setup.cfg",
-        lambda text: text.replace("dev =\n", "dev =\n    tzdata>=2024\n"),
-        "dev.txt: tzdata>=2024 is needed and missing for Python 3.11 on x86_64",
+        lambda text: text.replace("dev =\n", "dev =\n    pytz>=2024\n"),
+        "dev.txt: pytz>=2024 is needed and missing for Python 3.11 on x86_64",
     ),
     "one of an extra": (
         "setup.cfg",
