@@ -37,6 +37,16 @@ def test_no_slice_has_a_bound_with_an_effect(file: str) -> None:
     assert calls_in_slices((setup.CHECKOUT / file).read_text()) == []
 
 
+@pytest.mark.parametrize("file", LISTED)
+def test_deadlines_are_not_compared_by_identity(file: str) -> None:
+    # A compiled attribute holds a float's value, not the object: it is never the same as another one.
+    compared = [
+        node for node in ast.walk(ast.parse((setup.CHECKOUT / file).read_text())) if isinstance(node, ast.Compare)
+    ]
+    identities = [one for one in compared if any(isinstance(operator, ast.Is | ast.IsNot) for operator in one.ops)]
+    assert not [ast.unparse(one) for one in identities if "NEVER" in ast.unparse(one)]
+
+
 def test_a_slice_whose_bound_calls_is_found() -> None:
     assert calls_in_slices("view = view[sock.send(view) :] + view[: len(head)]") == ["sock.send(view):"]
 
