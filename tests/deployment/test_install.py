@@ -123,7 +123,7 @@ def test_without_a_compiler_the_gateway_stays_pure(root: Path) -> None:
     (pure,) = (root / "opt/aragora/releases").iterdir()
     compiled = install(root, "--dry-run", COMPILE_GATEWAY="1")
     said = install(root, "--dry-run", COMPILE_GATEWAY="1", CC="/nowhere/cc")
-    assert said.startswith("the gateway stays pure Python: ")
+    assert "the gateway stays pure Python: " in said
     assert "there is no C compiler (/nowhere/cc): apt-get install gcc" in said
     assert f"releases/{pure.name}" in said
     assert f"releases/{pure.name}" not in compiled
