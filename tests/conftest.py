@@ -107,15 +107,22 @@ def absence(name: str) -> str | None:
     return f"component {name} is missing ({found} not found): {remedy}" if found else None
 
 
-PACKAGES = (ROOT / "tests" / "proxy", ROOT / "tests" / "aragora")
-INTEGRATION = ROOT / "tests" / "proxy" / "integration"
+MEASURED = tuple(
+    ROOT / "tests" / folder
+    for folder in (
+        *(f"proxy/{room}" for room in ("downstream", "exchange", "filters", "limits", "net", "observe", "settings")),
+        *("proxy/upstream", "proxy/wire"),
+        *(f"aragora/{room}" for room in ("agents", "debate", "documents", "evaluation", "outbound", "service")),
+        "aragora/settings",
+    )
+)
+"""The folders whose tests run in the test's own process, mostly: measuring whole servers would double the run."""
 
 
 def measured(item: pytest.Item) -> bool:
-    """Whether scripts/coverage runs this test: those of both packages, but for whole gateways, drills and timing."""
-    inside = any(item.path.is_relative_to(package) for package in PACKAGES)
-    whole = item.path.is_relative_to(INTEGRATION)
-    return inside and not whole and not item.get_closest_marker("drill") and not item.get_closest_marker("alone")
+    """Whether scripts/coverage runs this test."""
+    inside = any(item.path.is_relative_to(folder) for folder in MEASURED)
+    return inside and not item.get_closest_marker("drill") and not item.get_closest_marker("alone")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers

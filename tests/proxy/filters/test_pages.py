@@ -109,7 +109,7 @@ def test_fields_are_set_once_and_removed() -> None:
 )  # fmt: skip
 def test_fields_that_nobody_may_touch_are_refused(name: str, value: str) -> None:
     for kind in (OF_RESPONSES, OF_REQUESTS) if name != "Host" else (OF_RESPONSES,):
-        with pytest.raises(ValueError, match=r"remove it|not a valid field name|without control characters"):
+        with pytest.raises(ValueError, match=r"remove it|is not a field name|without control characters"):
             kind.read({name: value})
     if value == "x":
         with pytest.raises(ValueError, match=r"remove it|not a valid name|field name"):
