@@ -194,7 +194,7 @@ def test_pages_of_debates(server: Server) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"question": "short"}, "question"),
+        ({"question": "four"}, "question"),
         ({"question": " " * 40}, "question"),
         ({"question": "x" * 2001}, "question"),
         ({"agents": ["demo"]}, "agents"),

@@ -48,7 +48,7 @@ def test_every_documented_method_exists() -> None:
 def test_requests_are_described_by_the_models_that_check_them() -> None:
     schemas = openapi.document()["components"]["schemas"]
     question = schemas["NewDebate"]["properties"]["question"]
-    assert (question["minLength"], question["maxLength"]) == (10, 2000)
+    assert (question["minLength"], question["maxLength"]) == (5, 2000)
     assert schemas["NewDebate"]["additionalProperties"] is False
 
 
