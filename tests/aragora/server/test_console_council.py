@@ -41,8 +41,10 @@ def page(chromium: Page, served: Server) -> Page:
 
 
 def press(page: Page, words: str) -> None:
-    """Press the button of these words."""
-    page.evaluate(f"[...document.querySelectorAll('button')].find((one) => one.textContent === '{words}').click()")
+    """Press the button of these words, once it is there."""
+    button = f"[...document.querySelectorAll('button')].find((one) => one.textContent === '{words}')"
+    page.wait(f"{button} !== undefined")
+    page.evaluate(f"{button}.click()")
 
 
 def fill(page: Page, seat: int, label: str, value: str) -> None:
