@@ -97,7 +97,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "real-model": ("scripts/real-model", built("real-model")),
 }
 # Those take gigabytes or many minutes to build: where they are missing nobody is told to have them, not even CI.
-OPTIONAL = {"litellm", "prism", "real-model"}
+OPTIONAL = {"litellm", "prism", "real-model", "streamlit"}
 
 
 def absence(name: str) -> str | None:

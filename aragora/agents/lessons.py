@@ -81,18 +81,18 @@ def learn(known: Facts, complaint: Complaint, order: Order) -> bool:
 def observe(known: Facts, answer: Answer, order: Order) -> bool:
     """Learn from an answer; whether the question is worth putting again because it came to nothing.
 
-    A model that thinks needs room for that; one whose server forces JSON on it may find no way into it; and a server
-    that takes a schema may pass it over.
+    A model that thinks needs room for that, and one whose server forces JSON on it may find no way into it. A server
+    that takes a schema may pass it over: the next question shows an example again, and this answer counts as it is,
+    for asking twice would spend more than was held for one question.
     """
     raw, said = answer.raw, answer.text.strip()
     thought = answer.thought or len(said) < len(raw.strip()) or bool(answer.usage and answer.usage.thought)
     known.begins_in_thought = known.begins_in_thought or thinking.unopened(raw)
     if said:
         known.thinks = known.thinks or thought
-        if not order.held or answer.end is not End.DONE:
-            return False
-        known.holds = _keeps_to(order.question.schema, said)
-        return not known.holds
+        if order.held and answer.end is End.DONE:
+            known.holds = _keeps_to(order.question.schema, said)
+        return False
     forced = order.question.schema is not None and order.facts.form in _NEXT
     if answer.end in (End.DONE, End.LENGTH, End.CIRCLES) and forced and not thought and not raw.strip():
         known.form = _NEXT[order.facts.form]

@@ -245,7 +245,7 @@ class Store:
         if owner is not None:
             query = query.where(debates.c.owner == owner)
         for word in folded(q or "").split()[:MOST_WORDS]:
-            answer = sa.func.lower(debates.c.final_answer)
+            answer = sa.func.replace(sa.func.lower(debates.c.final_answer), "ß", "ss")  # as `folded` has it
             query = query.where(
                 debates.c.search.contains(word, autoescape=True) | answer.contains(word, autoescape=True)
             )

@@ -139,8 +139,12 @@ def test_an_example_is_shown_where_no_schema_holds(agent: Make, api: Api, vote: 
 @pytest.mark.parametrize("api", [OpenAI(), Anthropic()], indirect=True, ids=["openai", "anthropic"])
 def test_a_server_that_passes_over_a_schema_is_found_out(agent: Make, api: Api, vote: Question) -> None:
     vote = replace(vote, example="An example: EXAMPLE")
-    found = bodies(agent, [vote, vote], answers(api, "I vote for A."), answers(api, '{"choice": "A"}'))
-    assert ["EXAMPLE" in json.dumps(body) for body in found] == [False, True, True]
+    with provider(answers(api, "I vote for A."), answers(api, '{"choice": "A"}')) as server:
+        asked, deadline = agent(server.url), time.time() + LONG
+        assert asked.ask(vote, nothing, deadline).text == "I vote for A.", "the engine decides whether to ask again"
+        assert asked.ask(vote, nothing, deadline).text == '{"choice": "A"}'
+        found = [body for _, _, body in server.calls]
+    assert ["EXAMPLE" in json.dumps(body) for body in found] == [False, True]
 
 
 @only_openai

@@ -228,7 +228,7 @@ def test_an_estimate_begins_nothing(server: Server, store: Store, models: Provid
     assert found["prices_checked"]
     assert len(models.calls) == before
     assert server.get("/api/debates", headers=guest).json()["count"] == 0
-    wrong = server.request("POST", "/api/debates/estimate", json={"question": "short"}, headers=guest)
+    wrong = server.request("POST", "/api/debates/estimate", json={"question": "four"}, headers=guest)
     assert wrong.status_code == 400
 
 
