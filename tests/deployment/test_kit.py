@@ -63,7 +63,8 @@ def test_flags_of_the_gateway_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_variables_exist(page: Path) -> None:
     known = {row.name for row in SETTINGS} | {row.name for row in AGENT_VARIABLES}
-    known |= {"ARAGORA_REQUIRE_COMPONENTS", "ARAGORA_DRILL_ROUNDS", "ARAGORA_FUZZ_CASES"}  # of the tests
+    of_tests = ("REQUIRE_COMPONENTS", "DRILL_ROUNDS", "FUZZ_CASES", "BARE_ROOTS", "TOUR")
+    known |= {f"ARAGORA_{name}" for name in of_tests}
     known |= {f"{variable}_FILE" for variable in known}
     for variable in re.findall(r"\bARAGORA_[A-Z_]+[A-Z]\b", page.read_text()):
         assert variable in known, f"{name(page)} names {variable}"
