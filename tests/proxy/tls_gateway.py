@@ -2,11 +2,14 @@
 
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 from tests.proxy.gateway import Gateway, serve
+from tests.proxy.net.tls_client import Client
 from tests.waiting import PATIENCE
 
 
@@ -24,6 +27,21 @@ def connect(
     """A TLS connection to the gateway under this name."""
     raw = socket.create_connection(gateway.address, timeout=PATIENCE)
     return context.wrap_socket(raw, server_hostname=name, session=session)
+
+
+@contextmanager
+def by_hand(gateway: Gateway, context: ssl.SSLContext, name: str) -> Iterator[Client]:
+    """A client that has shaken hands, whose bytes leave when the test pushes them: several records in one segment."""
+    with socket.create_connection(gateway.address, timeout=PATIENCE) as raw:
+        client = Client(context, raw, name)
+        while True:
+            try:
+                client.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                client.push()
+                client.pull()
+        yield client
 
 
 class Browser(HTTPSConnection):

@@ -11,7 +11,7 @@ import pytest
 from tests.proxy.authority import Authority
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
-from tests.proxy.tls_gateway import connect, serve_tls
+from tests.proxy.tls_gateway import by_hand, connect, serve_tls
 from tests.waiting import until
 
 NAME = "linger.test"
@@ -66,23 +66,14 @@ def test_a_client_that_never_ends_is_left_after_a_while(gateway: Gateway, author
 
 def test_an_end_that_came_with_the_request_is_seen(gateway: Gateway, authority: Authority) -> None:
     """close_notify in the same segment as the request, and no FIN."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = authority.trust().wrap_bio(incoming, outgoing, server_hostname=NAME)
-    with socket.create_connection(gateway.address, timeout=10) as raw:
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                raw.sendall(outgoing.read())
-                incoming.write(raw.recv(65536))
-        tls.write(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
+    with by_hand(gateway, authority.trust(), NAME) as client:
+        client.write(b"GET / HTTP/1.1\r\nHost: linger.test\r\nConnection: close\r\n\r\n")
         with pytest.raises(ssl.SSLWantReadError):
-            tls.unwrap()
-        raw.sendall(outgoing.read())
-        while data := raw.recv(65536):
-            incoming.write(data)
-        assert b"200 OK" in tls.read(65536)
+            client.tls.unwrap()
+        client.push()
+        while data := client.far.recv(65536):
+            client.incoming.write(data)
+        assert b"200 OK" in client.receive()
     until(lambda: connections(gateway) <= 0, "the gateway has closed", 10)
 
 

@@ -20,7 +20,7 @@ from tests.proxy.authority import Authority
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import content
-from tests.proxy.tls_gateway import Browser, connect, serve_tls
+from tests.proxy.tls_gateway import Browser, by_hand, connect, serve_tls
 from tests.waiting import until
 
 NAME = "front.test"
@@ -93,25 +93,14 @@ def test_requests_in_one_record_are_answered_in_order(gateway: Gateway, trust: s
 
 def test_requests_in_coalesced_records_are_answered(gateway: Gateway, trust: ssl.SSLContext) -> None:
     """What OpenSSL still holds when a request is answered is not forgotten."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
-    with socket.create_connection(gateway.address, timeout=10) as raw:
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                raw.sendall(outgoing.read())
-                incoming.write(raw.recv(65536))
+    heard = b""
+    with by_hand(gateway, trust, NAME) as client:
         for number in range(20):
-            tls.write(b"GET /%d HTTP/1.1\r\nHost: front.test\r\nX-Filling: %s\r\n\r\n" % (number, b"x" * 3000))
-        raw.sendall(outgoing.read())
-        heard = b""
+            client.write(b"GET /%d HTTP/1.1\r\nHost: front.test\r\nX-Filling: %s\r\n\r\n" % (number, b"x" * 3000))
+        while client.push():
+            pass
         while heard.count(b'"path"') < 20:
-            try:
-                heard += tls.read(65536)
-            except ssl.SSLWantReadError:
-                incoming.write(raw.recv(65536))
+            heard += client.receive()
     assert b'"path": "/19"' in heard
 
 
@@ -145,34 +134,22 @@ def test_websockets_both_ways(gateway: Gateway, trust: ssl.SSLContext) -> None:
 
 def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: Gateway, trust: ssl.SSLContext) -> None:
     """A frame and close_notify in one segment, and no FIN: as asyncio's clients close."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = trust.wrap_bio(incoming, outgoing, server_hostname=NAME)
-    with socket.create_connection(gateway.address, timeout=8) as raw:
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                raw.sendall(outgoing.read())
-                incoming.write(raw.recv(65536))
-        tls.write(
+    with by_hand(gateway, trust, NAME) as client:
+        client.write(
             b"GET /ws HTTP/1.1\r\nHost: front.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        raw.sendall(outgoing.read())
-        heard = b""
+        client.push()
+        heard = client.receive()
         while b"\r\n\r\n" not in heard:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                heard += tls.read(65536)
-                continue
-            incoming.write(raw.recv(65536))
+            heard += client.receive()
         assert heard.startswith(b"HTTP/1.1 101")
-        tls.write(b"\x81\x82\0\0\0\0hi")
+        client.write(b"\x81\x82\0\0\0\0hi")
         with contextlib.suppress(ssl.SSLWantReadError):
-            tls.unwrap()
-        raw.sendall(outgoing.read())
-        while data := raw.recv(65536):  # the application has seen the end, and so ends too
-            incoming.write(data)
+            client.tls.unwrap()
+        client.push()
+        while client.far.recv(65536):
+            pass  # the application has seen the end, and so ends too
 
 
 def parked_by_worker(gateway: Gateway) -> list[int]:

@@ -58,6 +58,12 @@ class Client:
         except ssl.SSLZeroReturnError:
             return b""
 
+    def receive(self) -> bytes:
+        """What is decrypted next, b"" at the end, where the socket blocks until it is there."""
+        while (data := self.read()) is None:
+            self.pull()
+        return data
+
 
 def pair(server: ssl.SSLContext, client: ssl.SSLContext, size: int | None = None) -> tuple[TlsSocket, Client]:
     """Both ends, not yet shaken hands; `size` bounds the kernel's buffers."""
