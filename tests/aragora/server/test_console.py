@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.aragora.server.browser import Page, browser
+from tests.aragora.server.browser import Page
 from tests.aragora.server.conftest import TOKENS
 from tests.aragora.server.servers import QUESTION, Server, running
 from tests.deployment.processes import gateway
@@ -35,13 +35,6 @@ def front(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The gateway's address: what a person's browser talks to."""
     with gateway(tmp_path_factory.mktemp("gateway"), served.port) as (_, port):
         yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """One browser for all."""
-    with browser(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from aragora.debate.events import Draft, EventType
 from aragora.settings import load
 from aragora.storage import Store
-from tests.aragora.server.browser import Page, browser
+from tests.aragora.server.browser import Page
 from tests.aragora.server.servers import Server, running
 from tests.aragora.storage.debates import END, START, append, spec
 
@@ -31,18 +31,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """One browser for all."""
-    with browser(tmp_path_factory.mktemp("chromium")) as page:
-        page.call("Emulation.setFocusEmulationEnabled", enabled=True)
-        yield page
-
-
 @pytest.fixture
 def page(chromium: Page, served: Server) -> Page:
     """The console on a desktop."""
     chromium.look(1280, 900)
+    chromium.call("Emulation.setFocusEmulationEnabled", enabled=True)
     chromium.go("about:blank")
     chromium.go(f"{served.base}/")
     chromium.wait("document.querySelectorAll('#agent-list li').length > 0")

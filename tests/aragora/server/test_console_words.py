@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.aragora.server import council
-from tests.aragora.server.browser import Page, browser
+from tests.aragora.server.browser import Page
 from tests.aragora.server.servers import Server, running
 
 pytestmark = pytest.mark.component("chromium")
@@ -36,13 +36,6 @@ def served(models: council.Provider, tmp_path_factory: pytest.TempPathFactory) -
     environ = {"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": models.base}
     with running("gunicorn", tmp_path_factory.mktemp("words"), ARAGORA_WORKLOAD="1", **environ) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """One browser for all."""
-    with browser(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture
