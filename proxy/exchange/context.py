@@ -25,7 +25,10 @@ class Waiting:
 
 
 class ExchangeContext:
-    """One of each for the process. Only `logs_states` is ever changed, by a reload."""
+    """One of each for the process. Only `logs_states` is ever changed, by a reload.
+
+    No dataclass: compiled ones cannot have a `memoryview` for a field.
+    """
 
     __slots__ = (
         "access_log",
