@@ -19,11 +19,12 @@ _UNOWNED = re.compile(r"\[.+\]|\d{1,3}(?:\.\d{1,3}){3}|(?:[a-z0-9_-]+\.)*localho
 
 SUBPROTOCOL_PREFIX = "access_token."
 
-# What answers without a token: probes, the page that asks for the token, the description of the API, and debates under
-# addresses that nobody can guess.
-OPEN_PATHS = frozenset(
-    {"/", "/healthz", "/ready", "/readyz", "/health", "/metrics", "/favicon.svg", "/api/openapi.json", "/api/docs"}
-)
+# What answers without a token: probes, the pages (one asks for the token), the descriptions of the API, and debates
+# under addresses that nobody can guess.
+PROBES = ("/healthz", "/ready", "/readyz", "/health", "/metrics")
+PAGES = ("/", "/status", "/favicon.svg", "/favicon.ico", "/api", "/api/docs", "/docs")
+DESCRIPTIONS = ("/api/openapi.json", "/openapi.json")
+OPEN_PATHS = frozenset({*PROBES, *PAGES, *DESCRIPTIONS})
 OPEN_PREFIXES = ("/console/", "/shared/")
 
 

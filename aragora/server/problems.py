@@ -1,13 +1,18 @@
-"""Every failure leaves in one shape: the application's own errors, the framework's, and what nobody expected."""
+"""Every failure leaves in one shape: the application's own errors, the framework's, and what nobody expected.
+
+Programs get JSON; browsers that open an address, and so prefer HTML, get a page that says the same.
+"""
 
 import json
 import logging
 import traceback
+from http import HTTPStatus
 from typing import Any
 
 import falcon
 
 from aragora import errors
+from aragora.server import console
 from aragora.server.completions import errors as completion_errors
 from aragora.server.context import RequestContext
 
@@ -29,6 +34,16 @@ CODES = {
     503: errors.Unavailable.code,
 }
 MESSAGES = {404: "there is nothing at this address", 405: "this address does not take this method"}
+# What a page says above the message; other statuses have the phrase of HTTP.
+TITLES = {
+    401: "A token is needed",
+    403: "Not allowed",
+    404: "There is nothing here",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Not available at the moment",
+}
+HOW_TO_BE_KNOWN = "Open the console and enter your access token there."
 
 
 class UnsupportedMediaType(errors.BadRequest):
@@ -58,7 +73,7 @@ def reply(req: falcon.Request, resp: falcon.Response, error: BaseException) -> N
         resp.set_header("Retry-After", str(RETRY_UNAVAILABLE_SECONDS))
     if resp.status_code == 401:
         resp.set_header("WWW-Authenticate", "Bearer")
-    write(resp, _shaped(req, resp, body))
+    _refuse(req, resp, body)
 
 
 def reply_refusal(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
@@ -71,20 +86,41 @@ def reply_refusal(req: falcon.Request, resp: falcon.Response, error: falcon.HTTP
     for name, value in dict(error.headers or {}).items():
         resp.set_header(name, value)
     body = {"error": {"code": code, "message": message, "trace_id": RequestContext.of(req.env).request_id}}
-    write(resp, _shaped(req, resp, body))
+    _refuse(req, resp, body)
 
 
-def _shaped(req: falcon.Request, resp: falcon.Response, body: dict[str, Any]) -> dict[str, Any]:
-    """The error in the form that clients of this address read."""
-    return completion_errors.shaped(body, resp.status_code) if completion_errors.concerns(req.path) else body
+def _refuse(req: falcon.Request, resp: falcon.Response, body: dict[str, Any]) -> None:
+    """Answer with `body`: as a page, in the form of OpenAI's API, or as it is, by what the client reads."""
+    resp.append_header("Vary", "Accept")
+    if _wants_page(req):
+        message = body["error"]["message"]
+        message = HOW_TO_BE_KNOWN if resp.status_code == 401 else f"{message[:1].upper()}{message[1:]}."
+        title = TITLES.get(resp.status_code) or HTTPStatus(resp.status_code).phrase
+        console.protect(resp)
+        page = console.problem_page(resp.status_code, title, message, body["error"]["trace_id"])
+        _send(resp, falcon.MEDIA_HTML, page)
+    elif completion_errors.concerns(req.path):
+        write(resp, completion_errors.shaped(body, resp.status_code))
+    else:
+        write(resp, body)
+
+
+def _wants_page(req: falcon.Request) -> bool:
+    """Whether a person has opened the address: a browser prefers HTML then, and programs name JSON, or anything."""
+    forms = (falcon.MEDIA_JSON, falcon.MEDIA_HTML)
+    return req.method in ("GET", "HEAD") and req.client_prefers(forms) == falcon.MEDIA_HTML
 
 
 def write(resp: falcon.Response, body: object) -> None:
     """Put the error's body in place of whatever the resource had begun to answer."""
+    _send(resp, falcon.MEDIA_JSON, json.dumps(body).encode())
+
+
+def _send(resp: falcon.Response, media_type: str, body: bytes) -> None:
     resp.stream = None
     resp.text = None
-    resp.content_type = falcon.MEDIA_JSON
-    resp.data = json.dumps(body).encode()
+    resp.content_type = media_type
+    resp.data = body
     resp.set_header("Cache-Control", "no-store")
 
 

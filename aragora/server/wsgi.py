@@ -139,7 +139,12 @@ def routes() -> dict[str, object]:
         "/metrics": health.Scrape(),
         "/ws": handshake.NoUpgrade(),
         "/": console.Page("index.html"),
+        "/status": console.Page("status.html"),
+        "/docs": console.Elsewhere("/api/docs"),
+        "/api": console.Elsewhere("/api/docs"),
+        "/openapi.json": console.Elsewhere("/api/openapi.json"),
         "/favicon.svg": console.Page("favicon.svg"),
+        "/favicon.ico": console.Page("favicon.svg"),
         "/console/{name}": console.Asset(),
     }
 

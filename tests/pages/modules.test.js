@@ -9,7 +9,7 @@ const PAGES = ["proxy/admin/page/", "aragora/server/console/"];
 // What only joins a page's elements, or asks how they are laid out, is tested by pytest in a browser.
 const IN_A_BROWSER = new Set([
   "proxy/admin/page/page.js",
-  ...["actions.js", "ask.js", "console.js", "live.js", "notices.js"].map((name) => `aragora/server/console/${name}`),
+  ...["actions.js", "ask.js", "console.js", "live.js", "notices.js", "problem.js", "status.js", "theme.js"].map((name) => `aragora/server/console/${name}`),
 ]);
 const here = new URL("tests/pages/", ROOT);
 const tests = readdirSync(here).filter((name) => name.endsWith(".test.js")).map((name) => readFileSync(new URL(name, here), "utf8")).join("");

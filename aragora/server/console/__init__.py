@@ -1,8 +1,10 @@
 """The console: static files of this package, sent with a policy that lets nothing else run."""
 
 import hashlib
+import html
 from functools import cache
 from importlib import resources
+from string import Template
 
 import falcon
 
@@ -42,6 +44,22 @@ class Page:
         send(req, resp, self._name)
 
 
+class Elsewhere:
+    """An address that people guess, and where they are sent instead."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Send the browser there."""
+        resp.status = falcon.HTTP_307
+        resp.location = self._address
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """As GET: neither has a body."""
+        self.on_get(req, resp)
+
+
 class Asset:
     """`/console/{name}`: what the pages load."""
 
@@ -60,9 +78,7 @@ def send(req: falcon.Request, resp: falcon.Response, name: str) -> None:
     if found is None:
         raise falcon.HTTPNotFound
     content, tag = found
-    resp.set_header("Content-Security-Policy", POLICY)
-    resp.set_header("Referrer-Policy", "no-referrer")
-    resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
+    protect(resp)
     # Always asked again, so that a deployment shows at once; the tag makes the asking cheap.
     resp.set_header("Cache-Control", "no-cache")
     resp.etag = tag
@@ -71,3 +87,21 @@ def send(req: falcon.Request, resp: falcon.Response, name: str) -> None:
         return
     resp.content_type = TYPES[name.rpartition(".")[2]]
     resp.data = content
+
+
+def problem_page(status: int, title: str, message: str, trace_id: str) -> bytes:
+    """A refusal as a page for people."""
+    words = {"status": str(status), "title": title, "message": message, "trace_id": trace_id}
+    return _problem_template().substitute({name: html.escape(value) for name, value in words.items()}).encode()
+
+
+@cache
+def _problem_template() -> Template:
+    return Template((resources.files(__name__) / "problem.html").read_text("utf-8"))
+
+
+def protect(resp: falcon.Response) -> None:
+    """Let nothing run on a page but this server's own files."""
+    resp.set_header("Content-Security-Policy", POLICY)
+    resp.set_header("Referrer-Policy", "no-referrer")
+    resp.set_header("Cross-Origin-Opener-Policy", "same-origin")

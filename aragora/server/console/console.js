@@ -8,6 +8,7 @@ import { $, el, text } from "./dom.js";
 import { Watch, decision, toResult } from "./live.js";
 import { notice } from "./notices.js";
 import { Past } from "./past.js";
+import { switchTheme, theme } from "./theme.js";
 import { headline, title } from "./verdict.js";
 import { language, others, speak, t, translate } from "./words.js";
 
@@ -174,10 +175,6 @@ function overlay(wanted) {
   $("toggle-past").setAttribute("aria-expanded", String(wanted));
 }
 
-function theme(wanted) {
-  if (wanted) document.documentElement.dataset.theme = wanted;
-}
-
 function keys(event) {
   const writing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
   if ((event.ctrlKey || event.metaKey) && event.key === "Enter" && !$("ask").hidden) {
@@ -207,13 +204,7 @@ $("token-form").addEventListener("submit", () => {
 });
 $("toggle-past").addEventListener("click", () => overlay(!document.body.classList.contains("past-open")));
 $("past-list").addEventListener("click", () => overlay(false));
-$("theme").addEventListener("click", () => {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
-  const next = now === "dark" ? "light" : "dark";
-  localStorage.setItem("aragora.theme", next);
-  theme(next);
-});
+$("theme").addEventListener("click", switchTheme);
 $("languages").replaceChildren(...others.map(([code, words]) => el("button", { type: "button", class: "quiet", lang: code, onclick: () => speak(code) }, words)));
 document.addEventListener("keydown", keys);
 document.addEventListener("click", (event) => {
@@ -232,6 +223,7 @@ function begin() {
   go();
 }
 
-theme(localStorage.getItem("aragora.theme"));
+theme();
 document.documentElement.dataset.language = language;
 begin();
+json("GET", "/health").then((health) => ($("version").textContent = health.version)).catch(() => {}); // the page does without

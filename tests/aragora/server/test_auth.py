@@ -73,8 +73,16 @@ def test_public_debate_is_readable_without_a_token(guarded: Server) -> None:
 
 
 def test_probes_and_pages_need_no_token(guarded: Server) -> None:
-    for path in ("/healthz", "/ready", "/health", "/metrics", "/", "/api/docs", "/api/openapi.json", "/console/dom.js"):
+    probes = ("/healthz", "/ready", "/health", "/metrics")
+    pages = ("/", "/status", "/api/docs", "/docs", "/api", "/favicon.ico", "/console/dom.js")
+    for path in (*probes, *pages, "/api/openapi.json", "/openapi.json"):
         assert guarded.get(path).ok, path
+
+
+def test_a_person_without_a_token_is_led_to_the_console(guarded: Server) -> None:
+    page = guarded.get("/api/debates", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert "enter your access token" in page.text
 
 
 @pytest.mark.parametrize(

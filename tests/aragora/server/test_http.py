@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from aragora.server import console
 from tests.aragora.documents.test_reading import pdf, shown
 from tests.aragora.server.servers import QUESTION, Server
 from tests.waiting import until
@@ -295,6 +296,65 @@ def test_addresses_that_lead_nowhere(server: Server, method: str, path: str, sta
     assert "sql" not in json.dumps(error).lower()
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        ("/api/debates/adhoc_00000000000000000000000000", 404),
+        ("/shared/nothing", 404),
+        ("/v1/models/nothing", 404),
+        ("/api/debates?limit=x", 400),
+        ("/api/debates/x/cancel", 405),
+    ],
+)
+def test_a_person_is_refused_with_a_page(server: Server, path: str, status: int) -> None:
+    page = server.get(path, headers=BROWSER)
+    assert (page.status_code, page.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Request-ID"] in page.text
+    assert 'href="/"' in page.text
+    assert "$" not in page.text
+    assert "Accept" in page.headers["Vary"]
+    head = server.request("HEAD", path, headers=BROWSER)
+    assert (head.status_code, head.content) == (status, b"")
+    assert head.headers["Content-Type"] == page.headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json", "application/json, text/html;q=0.9", "text/event-stream", ";"]
+)
+def test_a_program_is_refused_with_json(server: Server, accept: str) -> None:
+    answer = server.get("/nothing", headers={"Accept": accept})
+    assert refused(answer, 404, "not_found")
+    posted = server.request("POST", "/api/debates", headers=BROWSER, json={"question": "why"})
+    assert posted.headers["Content-Type"] == "application/json"
+
+
+def test_what_a_page_repeats_of_a_request_is_text() -> None:
+    page = console.problem_page(400, "<b>", "<script>alert(1)</script> $status", "a'b").decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; $status" in page
+    assert "<b>" not in page
+    assert "a&#x27;b" in page
+
+
+@pytest.mark.parametrize(
+    ("guess", "address"),
+    [("/docs", "/api/docs"), ("/api", "/api/docs"), ("/api/", "/api/docs"), ("/openapi.json", "/api/openapi.json")],
+)
+def test_addresses_that_people_guess_lead_on(server: Server, guess: str, address: str) -> None:
+    answer = server.get(guess, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (307, address)
+    assert server.get(guess).status_code == 200
+    assert server.request("HEAD", guess, allow_redirects=False).status_code == 307
+
+
+def test_the_old_name_of_the_icon_is_known(server: Server) -> None:
+    assert server.get("/favicon.ico").content == server.get("/favicon.svg").content
+
+
 def test_upgrade_insecure_requests_is_not_forwarded(server: Server) -> None:
     assert server.get("/ws").headers["Upgrade"] == "websocket"
     through = server.get("/ws", headers={"X-Forwarded-For": "203.0.113.9"})
@@ -336,7 +396,7 @@ def test_health_and_readiness(server: Server) -> None:
 
 
 def test_pages_let_nothing_foreign_run(server: Server) -> None:
-    for path in ("/", "/api/docs"):
+    for path in ("/", "/api/docs", "/status"):
         page = server.get(path)
         assert page.headers["Content-Type"].startswith("text/html")
         policy = page.headers["Content-Security-Policy"]

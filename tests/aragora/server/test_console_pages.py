@@ -1,0 +1,75 @@
+"""The pages around the console: where its links lead, what a person sees who is refused, and the status."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.aragora.server.browser import Page
+from tests.aragora.server.servers import CHECKOUT, Server, running
+
+pytestmark = pytest.mark.component("chromium")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service whose demo agents answer at once."""
+    with running("gunicorn", tmp_path_factory.mktemp("pages"), ARAGORA_WORKLOAD="1", ARAGORA_DEMO_DELAY="0") as started:
+        yield started
+
+
+@pytest.fixture
+def page(chromium: Page, served: Server) -> Page:
+    """A desktop's browser, with nothing in it."""
+    chromium.look(1280, 900)
+    chromium.go("about:blank")
+    chromium.console.clear()
+    return chromium
+
+
+def test_the_console_leads_to_what_is_around_it(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/")
+    page.wait("document.getElementById('version').textContent !== ''")
+    assert page.evaluate("document.getElementById('version').textContent") == served.get("/health").json()["version"]
+    links = page.evaluate("[...document.querySelectorAll('footer a')].map((one) => one.getAttribute('href'))")
+    documentation = re.search(r"Documentation = (\S+)", (CHECKOUT / "setup.cfg").read_text())
+    assert documentation is not None
+    assert documentation[1] in links
+    for link in set(links) - {documentation[1]}:
+        found = served.get(link)
+        assert (found.status_code, found.headers["Content-Type"]) == (200, "text/html; charset=utf-8"), link
+    assert page.console == []
+
+
+def test_a_lost_person_finds_the_console(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/no/such/page")
+    page.wait("document.querySelector('h1').textContent === 'There is nothing here'")
+    assert page.evaluate("document.title") == "There is nothing here"
+    page.look(320, 740)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert [one for one in page.console if "404" not in one] == []
+    page.evaluate("document.querySelector('main a.button').click()")
+    page.wait("location.pathname === '/' && document.querySelectorAll('#agent-list li').length > 0")
+
+
+def test_the_status_page_says_whether_the_service_is_ready(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/status")
+    page.wait("document.getElementById('verdict').dataset.state === 'good'")
+    assert page.evaluate("document.querySelectorAll('#checks tr').length") == len(served.get("/ready").json()["checks"])
+    assert page.evaluate("document.getElementById('facts').textContent").startswith(
+        f"Version {served.get('/health').json()['version']}"
+    )
+    page.look(320, 740)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.console == []
+
+
+def test_the_status_page_shows_a_server_that_is_gone(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/status")
+    page.wait("document.getElementById('verdict').dataset.state === 'good'")
+    page.call("Network.enable")
+    lost = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.call("Network.emulateNetworkConditions", **lost)
+    page.wait("document.getElementById('verdict').dataset.state === 'bad'")
+    page.call("Network.emulateNetworkConditions", **{**lost, "offline": False})
+    page.wait("document.getElementById('verdict').dataset.state === 'good'")
