@@ -13,6 +13,9 @@ from gunicorn.glogging import Logger
 
 from proxy.observe.destination import Destination
 
+GUNICORNS_OWN = ("Starting gunicorn %s", "Listening at: %s (%s)", "Using worker: %s")
+"""What gunicorn logs of its own start. The gateway's first line says it in an operator's terms."""
+
 
 class ErrorLog(Logger):  # type: ignore[misc]
     """gunicorn's logger, writing to an open file."""
@@ -26,6 +29,9 @@ class ErrorLog(Logger):  # type: ignore[misc]
         self._lines.setFormatter(fmt)
         if self._lines not in log.handlers:
             log.addHandler(self._lines)
+
+    def info(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        (self.debug if msg in GUNICORNS_OWN else super().info)(msg, *args, **kwargs)
 
     def reopen_files(self) -> None:
         """gunicorn's hook; here files are replaced by `write_to`."""

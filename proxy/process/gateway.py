@@ -21,6 +21,7 @@ from proxy.limits import Limits
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
 from proxy.process import fd_limits, listeners
+from proxy.process.banner import banner
 from proxy.process.certificate_store import CertificateStore, warnings
 from proxy.process.config_segment import ConfigSegment
 from proxy.process.listeners import Listeners, Role
@@ -158,10 +159,16 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def listeners(self) -> Listeners:
         return self.shared.listeners
 
-    def place(self, *, activated: bool) -> list[Any]:
+    @property
+    def banner(self) -> str:
+        """What listens and where requests go, in one line."""
+        return banner(self.shared.version, self.settings, self.listeners)
+
+    def place(self, *, activated: bool, starting: bool = False) -> list[Any]:
         """Open the listeners of the settings, keeping every one that stays. Returns them all."""
-        self._listeners.place(self.settings, activated=activated)
+        self._listeners.place(self.settings, activated=activated, starting=starting)
         self.shared = replace(self.shared, listeners=self._listeners.open)
+        systemd.sd_notify(f"STATUS={self.banner}", self.log)
         return self.listeners.all
 
     def close_unix_sockets(self, *roles: Role) -> list[Any]:
@@ -186,9 +193,10 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             self._listeners.open = listeners.adopt(arbiter.LISTENERS, self._names, self.settings)
         else:
             self._listeners.open = Listeners({Role.FRONT: arbiter.LISTENERS})
-        arbiter.LISTENERS = self.place(activated=arbiter.systemd)
+        arbiter.LISTENERS = self.place(activated=arbiter.systemd, starting=True)
         if not arbiter.systemd and listeners.added(self.settings, self.listeners):
             raise HaltServer("cannot listen on all addresses: see above", 1)
+        arbiter.log.info("%s", self.banner)
         fd_limits.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")

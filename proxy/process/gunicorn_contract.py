@@ -76,8 +76,8 @@ CONTRACT: dict[type, Names] = {
         used=("FAMILY", "__getattr__", "cfg_addr", "close", "fileno", "sock"),  # __getattr__: the socket's own methods
     ),
     Logger: Names(
-        overridden=("__init__", "_set_handler", "reopen_files"),
-        used=("error", "exception", "info", "setup", "warning"),
+        overridden=("__init__", "_set_handler", "info", "reopen_files"),
+        used=("debug", "error", "exception", "setup", "warning"),
     ),
 }
 """By class of gunicorn."""

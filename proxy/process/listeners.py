@@ -78,6 +78,14 @@ class Listeners:
         """Whether a listener is for plain HTTP beside TLS."""
         return settings.secure and self.role(listener) is Role.PLAIN
 
+    def url(self, listener: Any, settings: Settings) -> str:
+        """A listener's address, with the scheme that clients use there."""
+        address = address_of(listener)
+        if address.path:
+            return str(address)
+        secure = settings.secure and self.role(listener) is Role.FRONT
+        return f"{'https' if secure else 'http'}://{address}"
+
     def is_private(self, listener: Any, settings: Settings) -> bool:
         """Whether a client proves that it may send commands by being able to connect to a listener."""
         if self.role(listener) is Role.CONTROL:
@@ -220,7 +228,7 @@ def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adju
         return None
     path = settings.admin_socket
     if path == "auto":
-        name = runtime.file_name(_address((placed.one(Role.ADMIN) or placed.clients[0]).getsockname()))
+        name = runtime.file_name(address_of(placed.one(Role.ADMIN) or placed.clients[0]))
         path = str(runtime.make_directory() / name)
     address, allowed = Address(path=path), control_permissions(settings)
     if before is not None and _at(before, address):
@@ -230,8 +238,10 @@ def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adju
     return bind(address, allowed)
 
 
-def _address(name: Any) -> Address:
-    return Address(path=name) if isinstance(name, str) else Address(*name[:2])
+def address_of(listener: Any) -> Address:
+    """Where a listener listens."""
+    name = listener.getsockname()
+    return Address(*name[:2]) if isinstance(name, tuple) else Address(path=os.fsdecode(name).replace("\0", "@", 1))
 
 
 def adjust(listener: Any, allowed: Permissions) -> None:

@@ -23,16 +23,22 @@ class OpenListeners:
         """Use this log, and gunicorn's settings `config` for new sockets."""
         self._log, self._config = log, config
 
-    def place(self, settings: Settings, *, activated: bool) -> None:
-        """Open what the settings name, keep what stays, close the rest; see `listeners.place` on `activated`."""
+    def place(self, settings: Settings, *, activated: bool, starting: bool = False) -> None:
+        """Open what the settings name, keep what stays, close the rest; see `listeners.place` on `activated`.
+
+        New listeners are logged, unless the gateway is `starting`: the first line of its log names them all.
+        """
         before = self.open
         self.open = listeners.place(settings, before, self._bind, self._adjust, activated=activated)
         control = self._control(settings, before.one(Role.CONTROL))
         if control is not None:
             self.open = replace(self.open, of={**self.open.of, Role.CONTROL: [control]})
+        for listener in self.open.all:
+            if listener not in before.all and not starting:
+                self._log.info("Listening at: %s", self.open.url(listener, settings))
         for listener in before.all:
             if listener not in self.open.all:
-                self._log.info("No longer listening at: %s", listener)
+                self._log.info("No longer listening at: %s", before.url(listener, settings))
                 self._close(listener, before.role(listener), settings)
 
     def close_unix_sockets(self, roles: Sequence[Role], settings: Settings) -> list[Any]:
@@ -58,12 +64,10 @@ class OpenListeners:
 
     def _bind(self, address: Address, allowed: Permissions) -> Any:
         try:
-            listener = listeners.bound(address, allowed, self._config, self._log)
+            return listeners.bound(address, allowed, self._config, self._log)
         except OSError as problem:
             self._log.error(listeners.mistake(address, problem))
             return None
-        self._log.info("Listening at: %s", listener)
-        return listener
 
     def _adjust(self, listener: Any, allowed: Permissions) -> None:
         try:

@@ -48,7 +48,6 @@ class AdminGateway(Gateway):
         if not control:
             self.wait_for("Booting worker", workers)
             return self
-        self.wait_for(f"Listening at: unix:{self.control}")
         until(lambda: len(self.workers()) == workers, "workers")
         return self
 

@@ -130,8 +130,8 @@ def test_orders_outlive_workers_reloads_and_an_upgrade(face: Start, applications
     assert gateway.run("reload").returncode == SUCCESS
     assert gateway.names() == {"two"}
     gateway.signal(signal.SIGUSR2)
-    gateway.wait_for("Starting gunicorn", 2)
-    new = int(re.findall(r"\[(\d+)\] \[INFO\] Starting gunicorn", gateway.log)[-1])
+    gateway.wait_for("] aragora-proxy ", 2)
+    new = int(re.findall(r"\[(\d+)\] \[INFO\] aragora-proxy ", gateway.log)[-1])
     gateway.masters.append(new)
     gateway.wait_for("Booting worker", 6)
     until(lambda: gateway.status()["master"]["replaces"] == gateway.process.pid, "both masters are shown")

@@ -52,7 +52,6 @@ upstream = ["{origin.address}", "{second.address}"]
     )
     try:
         _secure, running.address, running.admin = running.announced(3)
-        running.wait_for(f"Listening at: unix:{running.control}")
         until(lambda: len(running.workers()) == 2, "workers")
         yield running
     finally:
