@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 from proxy.observe.destination import Destination
 
 GUNICORNS_OWN = ("Starting gunicorn %s", "Listening at: %s (%s)", "Using worker: %s")
-"""What gunicorn logs of its own start. The gateway's first line says it in an operator's terms."""
+"""What gunicorn logs of its own start, left out: the gateway's first line says it in an operator's terms."""
 
 
 class ErrorLog(Logger):  # type: ignore[misc]
@@ -31,7 +31,8 @@ class ErrorLog(Logger):  # type: ignore[misc]
             log.addHandler(self._lines)
 
     def info(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        (self.debug if msg in GUNICORNS_OWN else super().info)(msg, *args, **kwargs)
+        if msg not in GUNICORNS_OWN:
+            super().info(msg, *args, **kwargs)
 
     def reopen_files(self) -> None:
         """gunicorn's hook; here files are replaced by `write_to`."""

@@ -77,7 +77,7 @@ CONTRACT: dict[type, Names] = {
     ),
     Logger: Names(
         overridden=("__init__", "_set_handler", "info", "reopen_files"),
-        used=("debug", "error", "exception", "setup", "warning"),
+        used=("error", "exception", "setup", "warning"),
     ),
 }
 """By class of gunicorn."""
