@@ -5,6 +5,7 @@ Commands for a running gateway are in `proxy.commands`.
 
 import argparse
 import difflib
+import os
 import re
 import shutil
 import sys
@@ -19,7 +20,7 @@ from proxy.commands import commands
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
-from proxy.settings import Setting, Settings, SettingsError, load, nearest, notes, plain, risks, table
+from proxy.settings import Setting, Settings, SettingsError, config_file, load, nearest, notes, plain, risks, table
 
 _PROG = "proxy"
 _USAGE = """\
@@ -32,7 +33,8 @@ _INTRO = """\
 A reverse proxy for one machine: HTTP/1.1, HTTP/2, WebSocket and TLS in front of WSGI and ASGI applications.
 
 An ADDRESS is HOST:PORT, [::1]:PORT, :PORT (this machine only) or unix:PATH. A SIZE is in bytes or ends in k, m or g;
-a TIME is in seconds or ends in ms, s, m, h or d. Flags override the file.
+a TIME is in seconds or ends in ms, s, m, h or d. Each flag may also be given as a variable of the environment:
+ARAGORA_PROXY_BIND for --bind, with commas between several values. Flags override variables, which override the file.
 """
 _EXAMPLES = """\
 examples:
@@ -80,7 +82,7 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
     flags, rest = _parse(arguments)
     if rest:
         raise _UsageError(f"{rest[0]}: unexpected argument; {_fix(rest[0])}")
-    settings = load(flags, _config(flags))
+    settings = load(flags, config_file(flags, os.environ))
     _refuse_namesake()
     return serve(settings, flags)
 
@@ -106,7 +108,7 @@ def _check(arguments: list[str]) -> int:
     flags, rest = _parse([argument for argument in arguments if argument != "--all"])
     if len(rest) > 1 or (rest and "config" in flags):
         raise _UsageError("check: only one file allowed")
-    path = Path(rest[0]).absolute() if rest else _config(flags)
+    path = Path(rest[0]).absolute() if rest else config_file(flags, os.environ)
     if path is None:
         raise _UsageError("check: file name missing, such as: python -m proxy check /etc/proxy.toml")
     settings = load(flags, path)
@@ -119,18 +121,6 @@ def _check(arguments: list[str]) -> int:
     print("This would run:" if whole else "This would run, with defaults for everything else (--all shows them):")
     print("\n".join(_rendered(settings, whole=whole)))
     return 0
-
-
-def _config(flags: Flags) -> Path | None:
-    if "config" not in flags:
-        return None
-    row = next(row for row in table() if row.name == "config")
-    try:
-        path = row.kind.read(flags["config"])
-    except ValueError as problem:
-        raise SettingsError([f"--config {flags['config']}: {problem}"]) from None
-    assert isinstance(path, Path)
-    return path
 
 
 def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
@@ -196,14 +186,14 @@ def _rendered(settings: Settings, *, whole: bool) -> list[str]:
         value = getattr(settings, row.name)
         given = value != getattr(defaults, row.name)
         if whole or (given and row.name != "config"):
-            lines.append(f"  {row.name} = {row.kind.show(value)}" + ("" if given else "  (default)"))
+            lines.append(f"  {row.name} = {settings.shown(row.name)}" + ("" if given else "  (default)"))
     for route in settings.routes:
         exact = "exactly " if route.exact else ""
         lines.append(f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, {exact}{route.path}")
         lines += [
-            f"    {row.name} = {row.kind.show(value)}"
+            f"    {row.name} = {route.settings.shown(row.name)}"
             for row in table()
-            if row.routed and (value := getattr(route.settings, row.name)) != getattr(settings, row.name)
+            if row.routed and getattr(route.settings, row.name) != getattr(settings, row.name)
         ]
     return lines
 
@@ -231,8 +221,9 @@ _REFERENCE = """\
 
 Generated from the table in `proxy/settings/table/`; a test fails when this page differs from it.
 
-A value comes from the flag, else from the TOML file of `--config`, else from the default. Keys belong to the top level
-of the file; those marked · are also allowed in a route, which then overrides the top level:
+A value comes from the flag, else from the environment variable of its name (`ARAGORA_PROXY_BIND` for `--bind`, with
+commas between several values), else from the TOML file of `--config`, else from the default. Keys belong to the top
+level of the file; those marked · are also allowed in a route, which then overrides the top level:
 
 ```toml
 upstream = ["127.0.0.1:8080"]
@@ -262,6 +253,10 @@ HUP, or `python -m proxy reload`, reads the file again. Changes apply to everyth
 replacing a process, unless noted otherwise; switching TLS or ACME on or off also starts new workers.
 
 `python -m proxy check FILE` lists every mistake in a file, with its line and the fix.
+
+In a value of the file `${NAME}` is replaced by that environment variable, `${NAME:-default}` by the default if the
+variable is unset or empty; `$${` is a literal `${`. `include = ["conf.d/*.toml"]` at the top level reads more files;
+their names are relative to the file that includes them: see [configuration](../howto/configuration.md).
 
 - **address**: `HOST:PORT`, `[::1]:PORT`, `:PORT` (127.0.0.1) or `unix:PATH`; an upstream may also be `unix:@NAME`, in
   Linux's abstract namespace. Listeners are IP addresses; an upstream may be a host name. With port 0 the kernel

@@ -25,9 +25,6 @@ from proxy.observe.shared_record import SharedRecord
 EVERY = "*"
 """Instead of a route's name: all routes."""
 
-ENVIRONMENT = "ARAGORA_PROXY_OVERRIDES"
-"""Passes the overrides to the master of a binary upgrade. Not a setting."""
-
 MOST = 1000  # drained peers, and switched routes
 MOST_MISTAKES = 100
 _LONGEST_MISTAKE = 500  # characters

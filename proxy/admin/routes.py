@@ -105,9 +105,9 @@ def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerVi
 def _answer(settings: Settings) -> str:
     """What the gateway itself responds with, in words; empty for a route with an upstream."""
     if settings.redirect:
-        return f"redirect to {settings.redirect}"
+        return f"redirect to {settings.shown('redirect')}"
     if settings.respond:
         return f"text, {settings.respond_status}"
     if settings.root:
-        return f"files of {settings.root}"
+        return f"files of {settings.shown('root')}"
     return "health of the gateway" if settings.gateway_health else ""

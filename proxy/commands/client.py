@@ -2,14 +2,13 @@
 
 import http.client
 import json
+import os
 import socket
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from proxy.process import runtime_directory as runtime
-from proxy.settings import Settings, table
-from proxy.settings.syntax import syntax_mistake
+from proxy.settings import Settings, SettingsError, config_file, load_some, table
 from proxy.settings.token import read_token
 from proxy.settings.values import Address
 
@@ -49,7 +48,7 @@ class Admin:
         Its command socket, which needs no token, is preferred. Raises CommandError for unreadable arguments, and
         when there are several gateways to choose from.
         """
-        given: dict[str, Any] = {} if config is None else _from_file(Path(config))
+        given = _configured(config)
         for name, raw in (("admin", address), ("admin_token_file", token_file)):
             if raw is not None:
                 given[name] = _value(name, raw, "--admin" if name == "admin" else "--token-file")
@@ -169,21 +168,14 @@ def _accepts(path: Path) -> bool:
     return True
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _configured(config: str | None) -> dict[str, Any]:
     """The settings needed here; checking the rest would need read access to every file they name."""
-    text = ""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        document = tomllib.loads(text)
-    except OSError as problem:
-        raise CommandError(f"--config {path}: cannot be read: {problem.strerror}", USAGE) from None
-    except tomllib.TOMLDecodeError as problem:
-        number, mistake = syntax_mistake(text, problem)
-        raise CommandError(f"{path}:{number}: {mistake}", USAGE) from None
-    except ValueError:
-        raise CommandError(f"{path}: not UTF-8; save the file as UTF-8", USAGE) from None
-    found = {name: _value(name, document[name], f"{path}: {name}") for name in _SETTINGS if name in document}
-    return found or {"admin": Settings().admin}
+        path = config_file({} if config is None else {"config": config}, os.environ)
+        found = load_some(_SETTINGS, path, os.environ)
+    except SettingsError as problem:
+        raise CommandError(problem.mistakes[0], USAGE) from None
+    return found if found or path is None else {"admin": Settings().admin}
 
 
 def _value(name: str, raw: object, source: str) -> Any:

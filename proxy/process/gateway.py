@@ -16,7 +16,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from proxy.admin.overrides import ENVIRONMENT, OverrideRecord
+from proxy.admin.overrides import OverrideRecord
 from proxy.limits import Limits
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
@@ -30,12 +30,10 @@ from proxy.process.open_listeners import OpenListeners
 from proxy.process.privileges import owner
 from proxy.process.shared import Seat, Shared
 from proxy.settings import Settings, SettingsError, load
+from proxy.settings.environment import FORMER_OVERRIDES, OVERRIDES
 
 WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
 """Blocked in a worker until it has handlers for them."""
-
-_FORMER = "ARAGORA_PROXY_ORDERS"
-"""The name of ENVIRONMENT in masters that are still to be upgraded."""
 
 _EARLY = 2.0  # seconds: a worker that ends sooner never worked
 _EARLY_DEATHS = 6  # of workers in a row, none of them alive: there is no point in going on
@@ -64,7 +62,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             certificates=CertificateStore(),
             board=Board(),
             reports=Reports(),
-            overrides=OverrideRecord(os.environ.pop(ENVIRONMENT, "") or os.environ.pop(_FORMER, "")),
+            overrides=OverrideRecord(os.environ.pop(OVERRIDES, "") or os.environ.pop(FORMER_OVERRIDES, "")),
             limits=Limits(settings.rate_keys, SLOTS),
         )
         self.log: Any = None
@@ -241,6 +239,6 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
-        arbiter.cfg.env_orig[ENVIRONMENT] = self.shared.overrides.get().lasting().encoded()
+        arbiter.cfg.env_orig[OVERRIDES] = self.shared.overrides.get().lasting().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)

@@ -2,7 +2,7 @@
 
 from proxy.settings.check import is_own_address, problems
 from proxy.settings.errors import SettingsError
-from proxy.settings.load import load
+from proxy.settings.load import config_file, load, load_some
 from proxy.settings.notes import notes, risks
 from proxy.settings.spelling import nearest, plain
 from proxy.settings.table import Certificate, Reload, RouteSettings, Setting, Settings, table
@@ -17,8 +17,10 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "config_file",
     "is_own_address",
     "load",
+    "load_some",
     "nearest",
     "notes",
     "plain",

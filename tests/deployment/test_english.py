@@ -20,6 +20,7 @@ PAGES = sorted((CHECKOUT / "proxy" / "admin" / "page").glob("*.[hj]*"))
 GUIDES = (
     "applications",
     "behind-cloudflare",
+    "configuration",
     "deploy-without-downtime",
     "docker",
     "flask-django-fastapi",

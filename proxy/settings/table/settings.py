@@ -64,6 +64,13 @@ class Settings(
     routes: tuple[RouteSettings, ...] = ()
     admin_token: bytes = field(default=b"", repr=False)
     """The content of `admin_token_file`, read by the master, which may read more than its workers."""
+    written: tuple[tuple[str, str], ...] = ()
+    """Settings whose values have variables of the environment, which may be secrets, and the values as written."""
+
+    def shown(self, name: str) -> str:
+        """A setting's value for people: as it was written, if it has variables of the environment."""
+        written = dict(self.written).get(name)
+        return TABLE[name].kind.show(getattr(self, name)) if written is None else written
 
     @property
     def upstream_host(self) -> str:

@@ -33,9 +33,7 @@ class Address:
         if "://" in text:
             raise ValueError("expected HOST:PORT or unix:PATH, without a scheme such as http://")
         if "$" in text:
-            raise ValueError(
-                "variables of the environment are not replaced here; write the address, or give it as a flag"
-            )
+            raise ValueError("variables of the environment are replaced in a file, and written ${NAME}")
         host, colon, port = text.rpartition(":")
         if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
             example = f"127.0.0.1:{text}" if text.isdecimal() and int(text) < 65536 else "127.0.0.1:8000"
