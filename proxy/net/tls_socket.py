@@ -18,6 +18,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from proxy.net.sockets import END_FOLLOWS, RECEIVE_SIZE, Socket
@@ -61,7 +62,8 @@ class TlsSocket:
         self._ahead = b""  # plaintext that was taken out of OpenSSL before anybody received it
         self._left = bool(received)  # OpenSSL may have plaintext without another byte from the socket
         self._ended = False
-        self._failure: OSError | None = None  # every later receive fails with it too
+        self._failure: Callable[[], OSError] | None = None
+        """Makes the error with which every later receive fails too."""
         self._unsent = b""
         self._owed = 0  # plaintext bytes in `_unsent` that no caller of `send` was told of
         self.on_end: Callable[[], None] | None = None
@@ -157,7 +159,7 @@ class TlsSocket:
                 pass
         elif self._ended:
             if self._failure is not None:
-                raise self._failure
+                raise self._failure()
             return b""
         try:
             received = self._sock.recv(RECEIVE_SIZE)
@@ -245,13 +247,14 @@ class TlsSocket:
         if isinstance(error, ssl.SSLZeroReturnError):
             return b""
         self._send_alert()
-        self._fail(error)
-        raise error
+        raise self._fail(partial(type(error), *error.args)) from None
 
-    def _fail(self, error: OSError) -> None:
-        self._failure = error
+    def _fail(self, failure: Callable[[], OSError]) -> OSError:
+        """End with this error. It is made anew each time: one that was raised knows its frames, and they know it."""
+        self._failure = failure
         self._ended = True
         self._left = False
+        return failure()
 
     def _answer(self) -> None:
         """Send what OpenSSL answers by itself, such as a key update, or keep it for the next `send`."""
@@ -259,9 +262,8 @@ class TlsSocket:
             self._flush()
         except OSError:  # a socket that takes nothing more may still have something to read
             if len(self._unsent) > _MOST_UNSENT:
-                error = ConnectionAbortedError(errno.ECONNABORTED, "the peer does not read what it asks for")
-                self._fail(error)
-                raise error from None
+                reason = "the peer does not read what it asks for"
+                raise self._fail(partial(ConnectionAbortedError, errno.ECONNABORTED, reason)) from None
 
     # Sending.
 

@@ -100,6 +100,10 @@ def quote_json(value: bytes) -> str:
     return encode_basestring_ascii(value.decode("utf-8", "backslashreplace"))
 
 
+_RECURRING: Final = 4096
+"""Durations from so many microseconds on hardly recur."""
+
+
 class _Texts(BoundedMemo[Any, str]):
     """The text of each value."""
 
@@ -111,9 +115,19 @@ class _Texts(BoundedMemo[Any, str]):
         return self.remember(value, self._text(value))
 
 
+class _Seconds(_Texts):
+    """Microseconds as seconds. Only short durations recur; others would fill memory, and be made anew all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda microseconds: f"{microseconds / 1e6:.6f}", _RECURRING)
+
+    def __missing__(self, value: int) -> str:
+        return super().__missing__(value) if value < _RECURRING else self._text(value)
+
+
 # A line takes a seventh of what the gateway itself does for a small request, so recurring texts are made once.
-_numbers = _Texts(str, 4096)
-_seconds = _Texts(lambda microseconds: f"{microseconds / 1e6:.6f}", 16384)
+_numbers = _Texts(str)
+_seconds = _Seconds()
 
 
 class _Clock:

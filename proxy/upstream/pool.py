@@ -232,7 +232,7 @@ class Pool:
 
     def connect(self, timeout: float) -> UpstreamConnection:
         """A new connection. Raises `ConnectRefused`, or `ExchangeError` if the peer does not accept in time."""
-        refused: OSError | None = None
+        refused = "no address"  # no exception: its traceback would lead back to this frame and all that it knows
         for family, address in self._addresses():
             try:
                 connection = self._connect_to(family, address, timeout)
@@ -240,12 +240,12 @@ class Pool:
                 if error.errno not in _REFUSED:
                     self.failed()
                     raise ExchangeError(errors.UNAVAILABLE, f"connect to {self.name}: {error.strerror}") from error
-                refused = error
+                refused = error.strerror or str(error)
             else:
                 self.counters.connect()
                 return connection
         self.failed()
-        raise ConnectRefused(f"{self.name}: {refused.strerror if refused else 'no address'}")
+        raise ConnectRefused(f"{self.name}: {refused}")
 
     def _send_proxy_header(self, connection: UpstreamConnection) -> None:
         """Send a PROXY header that names the gateway itself, for connections that are not made for one client.

@@ -158,7 +158,7 @@ def _repaired(line: bytes) -> tuple[Kind, bytes, bytes]:
     return kind, spaced.strip(b" \t"), name + b":" + spaced.rstrip(b" \t")
 
 
-_known_lines = _Lines(4096)
+_known_lines = _Lines(1024)
 _known_heads: BoundedMemo[bytes, ResponseHead] = BoundedMemo(512)
 
 

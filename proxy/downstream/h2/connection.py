@@ -206,7 +206,7 @@ class Connection(Stream):
             return
         except ExchangeError as error:
             request = reader.outline(event.section)
-            stream = ClientStream(self, wire, request, None, whole=event.ended, refusal=error)
+            stream = ClientStream(self, wire, request, None, whole=event.ended, refusal=error.with_traceback(None))
         self.streams[wire.number] = stream
         front.streams += 1
         self._fresh.append(stream)

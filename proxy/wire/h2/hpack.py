@@ -232,7 +232,7 @@ class _Literal:
         self.indexing = indexing
 
 
-_literals: Final[BoundedMemo[Field, _Literal]] = BoundedMemo(4096)
+_literals: Final[BoundedMemo[Field, _Literal]] = BoundedMemo(1024)
 """Those of fields that were sent before, on any connection. Emptied when full."""
 
 

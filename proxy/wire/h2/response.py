@@ -29,7 +29,7 @@ class _Lines(BoundedMemo[bytes, Field]):
         return field
 
 
-_known_lines: Final = _Lines(4096)
+_known_lines: Final = _Lines(1024)
 
 _known_sections: Final[BoundedMemo[tuple[bytes, int | None, bytes | None], Section]] = BoundedMemo(512)
 """Sections by the head they were made of, its length and date. The same object each time: encoders know it by that."""

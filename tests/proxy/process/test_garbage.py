@@ -1,6 +1,7 @@
 """What a client leaves behind is freed when it goes, not when Python next looks for cycles."""
 
 import json
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -20,6 +21,13 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+AWAY = b"GET /away HTTP/1.1\r\nHost: a\r\n\r\n"
+ROUTES = """[[route]]
+path = "/away"
+upstream = "unix:{directory}/away.sock"
+retry_wait = 0
+"""
+"""A peer that refuses connections."""
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 CUT = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok"
 UPGRADED = (
@@ -43,7 +51,13 @@ class Counted:
             "--tls", "self-signed", "--access-log", "off", "--max-body", "1000", "--linger-timeout", "100ms",
         ]  # fmt: skip
         program = ("-m", "tests.proxy.process.counted")
-        self.gateway = Gateway(directory, arguments, program=program, environ={"CENSUS": str(self.socket)})
+        self.gateway = Gateway(
+            directory,
+            arguments,
+            toml=ROUTES.format(directory=directory),
+            program=program,
+            environ={"CENSUS": str(self.socket)},
+        )
         self.gateway.address = self.gateway.announced(1)[0]
         until(self.socket.exists, "a worker")
 
@@ -95,19 +109,30 @@ def leave(request: bytes) -> Callable[[Counted], None]:
     return visit
 
 
-def multiplex(counted: Counted) -> None:
-    with counted.dial("h2") as client:
-        session = h2.connection.H2Connection()
-        session.initiate_connection()
-        for stream in (1, 3, 5):
-            fields = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
-            session.send_headers(stream, fields, end_stream=True)
-        session.reset_stream(5)
-        client.sendall(session.data_to_send())
-        ended = 0
-        while ended < 2:
-            events = session.receive_data(client.recv(65536))
-            ended += sum(type(event).__name__ == "StreamEnded" for event in events)
+def multiplex(authority: str = "a", path: str = "/") -> Callable[[Counted], None]:
+    def visit(counted: Counted) -> None:
+        with counted.dial("h2") as client:
+            session = h2.connection.H2Connection()
+            session.initiate_connection()
+            for stream in (1, 3, 5):
+                fields = [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", path)]
+                session.send_headers(stream, fields, end_stream=True)
+            session.reset_stream(5)
+            client.sendall(session.data_to_send())
+            ended = 0
+            while ended < 2:
+                events = session.receive_data(client.recv(65536))
+                ended += sum(type(event).__name__ == "StreamEnded" for event in events)
+
+    return visit
+
+
+def break_tls(counted: Counted) -> None:
+    with counted.dial() as client, socket.socket(fileno=os.dup(client.fileno())) as below:
+        below.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+        below.settimeout(PATIENCE)
+        while below.recv(65536):
+            pass
 
 
 CASES: dict[str, tuple[Callable[[Counted], None], Script]] = {
@@ -120,7 +145,11 @@ CASES: dict[str, tuple[Callable[[Counted], None], Script]] = {
     "WebSocket": (ask(HANDSHAKE, b"101"), Script(UPGRADED)),
     "left before the response": (leave(GET), Script(b"")),
     "left within an upload": (leave(UPLOAD), Script()),
-    "HTTP/2": (multiplex, Script(OK)),
+    "HTTP/2": (multiplex(), Script(OK)),
+    "HTTP/2, refused with its head": (multiplex("a:b"), Script()),
+    "no peer": (ask(AWAY, b"50"), Script()),
+    "no peer, HTTP/2": (multiplex(path="/away"), Script()),
+    "broken TLS record": (break_tls, Script()),
 }
 
 
