@@ -188,8 +188,10 @@ def _rendered(settings: Settings, *, whole: bool) -> list[str]:
         if whole or (given and row.name != "config"):
             lines.append(f"  {row.name} = {settings.shown(row.name)}" + ("" if given else "  (default)"))
     for route in settings.routes:
-        exact = "exactly " if route.exact else ""
-        lines.append(f"  route {route.name}: {', '.join(route.hosts) or 'any host'}, {exact}{route.path}")
+        path = f"{'exactly ' if route.exact else ''}{route.path}"
+        lines.append(
+            f"  route {route.name}: {', '.join([*(route.hosts or ['any host']), path, *route.matching.texts])}"
+        )
         lines += [
             f"    {row.name} = {route.settings.shown(row.name)}"
             for row in table()
@@ -241,13 +243,15 @@ key = "/etc/ssl/private/example.pem"
 name = "api"                        # for commands, metrics and logs; default: host and path
 host = ["api.example.com", "*.api.example.com"]
 path = "/v1/"                       # the longest path wins; 'exact' matches only that path
+method = ["GET", "HEAD"]            # conditions: method, field, query, cookie (docs/howto/routes.md)
 upstream = ["unix:/run/api-1.sock weight=3", "unix:/run/api-2.sock"]
 rate = "20/s"
 ```
 
 A request is matched to the routes with its host, else to those with the most specific wildcard, else to those without a
-host; among them to the one with its exact path, else the longest path. If no route matches, the top level serves it, if
-it has an upstream.
+host; among them to the one with its exact path, else the longest path; of those with one path to the one with most
+conditions. In a path `{name}` and `*` stand for one segment or part of one. If no route matches, the top level serves
+it, if it has an upstream.
 
 HUP, or `python -m proxy reload`, reads the file again. Changes apply to everything that begins from then on, without
 replacing a process, unless noted otherwise; switching TLS or ACME on or off also starts new workers.

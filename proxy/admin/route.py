@@ -17,6 +17,7 @@ from proxy.settings import Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 from proxy.wire.head import CRLF
+from proxy.wire.route_path import ROOT
 
 _MOST_BODY: Final = 16 << 10  # bytes
 _BODY_TIMEOUT: Final = 10.0  # seconds
@@ -67,4 +68,4 @@ def admin_tables(tables: Tables, admin: Admin, *, proven: bool) -> Tables:
     cluster = Cluster([], balance.policy(settings.balance))
     responder = AdminResponder(admin, proven=proven)
     route = Route("admin", own, RelayLimits.of(own), cluster, None, responder=responder)
-    return Tables(settings, tables.head_limits, [Match(b"", b"/", False, route)])
+    return Tables(settings, tables.head_limits, [Match(b"", ROOT, route)])

@@ -59,6 +59,7 @@ class RouteView:
             "hosts": list(self.route.hosts),
             "path": self.route.path,
             "exact": self.route.exact,
+            "asks": self.route.matching.texts,
             "answer": _answer(self.route.settings),
             "maintenance": self.maintenance,
             "switched_from": configured if in_use != configured else [],

@@ -25,6 +25,7 @@ from proxy.settings import Settings
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES, DEFAULT_PORTS
+from proxy.wire.route_path import ROOT
 
 _CHALLENGES = b"/.well-known/acme-challenge/"
 _CHALLENGE = re.compile(re.escape(_CHALLENGES) + rb"([A-Za-z0-9_-]{1,256})")
@@ -47,7 +48,7 @@ def plain_tables(tables: Tables, https_port: int) -> Tables:
         return tables
     after = {route: _after(steps, route) for route in tables.routes}
     matches = [replace(match, route=after[match.route]) for match in tables.matches]
-    return Tables(settings, tables.head_limits, [*matches, Match(b"", b"/", False, _unrouted(steps, settings))])
+    return Tables(settings, tables.head_limits, [*matches, Match(b"", ROOT, _unrouted(steps, settings))])
 
 
 def _after(steps: Sequence[Filter], route: Route) -> Route:
@@ -70,8 +71,8 @@ class ToHttps(NonBlocking):
 
     def __init__(self, port: int, settings: Settings) -> None:
         place = "" if port == _HTTPS else f":{port}"
-        self._default = Redirect("https://{host}{path}{query}", 308, b"")
-        self._numbered = Redirect("https://{host}" + place + "{path}{query}", 308, b"")
+        self._default = Redirect("https://{host}{path}{query}", 308, ROOT)
+        self._numbered = Redirect("https://{host}" + place + "{path}{query}", 308, ROOT)
         mutual = settings.tls_client_ca is not None and settings.tls_client_auth == "required"
         self._believes = not mutual
         self._asked = bool(settings.acme) and not mutual

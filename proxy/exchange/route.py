@@ -1,13 +1,13 @@
 """Routes: which requests are served alike, and how.
 
 A request belongs to the route with its host, else to the wildcard with most labels, else to one without host; within
-those to its exact path, else the longest prefix that ends where a segment ends. The path is compared as an application
-would read it, percent-decoded and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin".
-A request about the whole server ("OPTIONS *") goes where "/" does.
+those to its exact path, else the longest prefix that ends where a segment ends, and of routes with one path to the one
+that asks for most (`proxy.exchange.matchers`). The path is compared as an application would read it, percent-decoded
+and with repeated slashes taken as one: "/%61dmin" is no way around a rule for "/admin". A request about the whole
+server ("OPTIONS *") goes where "/" does.
 """
 
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.exchange.filter_chain import FilterChain
 from proxy.exchange.local_response import LocalResponse
+from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.log import log
@@ -22,8 +23,10 @@ from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
 from proxy.wire.forwarding import TrustedPeers
+from proxy.wire.request import RequestFields
 from proxy.wire.request_line import HeadLimits
 from proxy.wire.response import ResponseHead
+from proxy.wire.route_path import RoutePath
 from proxy.wire.target import has_dot_segment, is_confined, names, normalised
 from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
 from proxy.wire.via import NO_VIA, Via
@@ -112,29 +115,26 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a route applies: `host` is a name, "*.name" or "" for all."""
+    """Where a route applies: `host` is a name, "*.name" or "" for all; `matchers` ask for more than host and path."""
 
     host: bytes
-    path: bytes
-    exact: bool
+    path: RoutePath
     route: Route
+    matchers: Matchers | None = None
 
-    def takes(self, path: bytes) -> bool:
-        if self.exact:
-            return path == self.path
-        return path.startswith(self.path) and (
-            self.path.endswith(b"/") or len(path) == len(self.path) or path[len(self.path)] == 0x2F
-        )
+    def takes(self, path: bytes, method: bytes, target: bytes, fields: RequestFields) -> bool:
+        """Whether it takes a request with this normalised path."""
+        matchers = self.matchers
+        return self.path.takes(path) and (matchers is None or matchers.take(method, target, fields))
 
     @property
-    def directory(self) -> bytes:
-        """The path, with one slash at its end."""
-        return self.path.rstrip(b"/") + b"/"
+    def unconditional(self) -> bool:
+        """Whether it takes every request of its host."""
+        return self.matchers is None and self.path.text == b"/" and not self.path.exact
 
-    def meets(self, place: bytes, mentioned: AbstractSet[bytes]) -> bool:
-        """Whether a path below `place` that mentions these names might lead here; this path is not above that."""
-        below = self.directory[len(place) :]
-        return names(below)[0] in mentioned if below else self.exact
+
+def _order(match: Match) -> tuple[object, int]:
+    return match.path.rank, 0 if match.matchers is None else -match.matchers.count
 
 
 class Routes:
@@ -142,34 +142,43 @@ class Routes:
 
     def __init__(self, matches: Iterable[Match]) -> None:
         self._by_host: dict[bytes, list[Match]] = {}
-        for match in sorted(matches, key=lambda match: (not match.exact, -len(match.path))):
+        for match in sorted(matches, key=_order):
             self._by_host.setdefault(match.host, []).append(match)
 
-    def find(self, host: bytes | None, target: bytes) -> Route | None:
+    def find(self, host: bytes | None, target: bytes, method: bytes, fields: RequestFields) -> Route | None:
         """The route of a request, or None."""
         path = normalised(target) if target != b"*" else b"/"
         for name in _hosts(host):
             for match in self._by_host.get(name, ()):
-                if match.takes(path):
+                if match.takes(path, method, target, fields):
                     return match.route
         return None
 
-    def confining(self, host: bytes | None, path: bytes) -> Route | None:
-        """The route that a path leads to whichever of its dot segments are resolved, or None if that is not sure.
+    def covers(self, host: bytes, path: bytes) -> bool:
+        """Whether some route takes a path of this host, whatever else it asks for."""
+        return any(match.path.takes(path) for name in _hosts(host) for match in self._by_host.get(name, ()))
+
+    def confining(self, host: bytes | None, target: bytes, method: bytes, fields: RequestFields) -> Route | None:
+        """The route that a target leads to whichever of its dot segments are resolved, or None if that is not sure.
 
         It stays below the route's own path, and has no name with which another route's goes on from there.
         """
-        matches = [match for name in _hosts(host) for match in self._by_host.get(name, ())]
-        own = next((match for match in matches if match.takes(normalised(path))), None)
-        if own is None or own.exact:
+        path = target.partition(b"?")[0]
+        matches = [
+            match
+            for name in _hosts(host)
+            for match in self._by_host.get(name, ())
+            if match.matchers is None or match.matchers.take(method, target, fields)
+        ]
+        own = next((match for match in matches if match.path.takes(normalised(path))), None)
+        place = None if own is None or own.path.exact else own.path.place(path)
+        if own is None or place is None:
             return None
-        place = own.directory
         rest = path[len(place) :]
-        if not path.startswith(place) or not is_confined(rest):
+        if not is_confined(rest):
             return None
         mentioned = set(names(rest))
-        others = [match for match in matches if match.route is not own.route and match.directory.startswith(place)]
-        if any(match.meets(place, mentioned) for match in others):
+        if any(match.route is not own.route and match.path.meets(place, mentioned) for match in matches):
             return None
         return own.route
 
@@ -180,14 +189,15 @@ def without_slash(matches: Sequence[Match]) -> list[Match]:
     A mounted application is, unless a route is written for that very path; any other only where no route takes it.
     """
     known = Routes(matches)
-    written = {(match.host, match.path) for match in matches}
+    written = {(match.host, match.path.shape) for match in matches}
     found = []
     for match in matches:
-        bare = match.path[:-1]
-        if not match.path.endswith(b"/") or not bare or match.exact or (match.host, bare) in written:
+        bare = match.path.shape[:-1]
+        if not match.path.slashed or not bare or match.path.exact or (match.host, bare) in written:
             continue
-        if match.route.settings.strip_prefix or known.find(match.host or None, bare) is None:
-            found.append(Match(match.host, bare, True, match.route))
+        # Which paths a pattern takes is known only when they are requested.
+        if match.route.settings.strip_prefix or not (match.path.variable or known.covers(match.host, bare)):
+            found.append(Match(match.host, match.path.without_slash(), match.route, match.matchers))
     return found
 
 
@@ -215,17 +225,17 @@ class Tables:
         self.trusted = TrustedPeers(settings.trusted_proxies.networks, unix=settings.trusted_proxies.unix)
         self._matches = Routes(routes)
         only = routes[0] if len(routes) == 1 else None
-        self._only = only.route if only is not None and not only.host and only.path == b"/" and not only.exact else None
+        self._only = only.route if only is not None and not only.host and only.unconditional else None
 
-    def route_for(self, host: bytes | None, target: bytes) -> Route | None:
+    def route_for(self, host: bytes | None, target: bytes, method: bytes, fields: RequestFields) -> Route | None:
         """The route of a request, or None. Raises `ExchangeError` for dot segments that may not be resolved."""
         if self.head_limits.dots and has_dot_segment(target):
-            return self._route_for_dots(host, target)
-        return self._only or self._matches.find(host, target)
+            return self._route_for_dots(host, target, method, fields)
+        return self._only or self._matches.find(host, target, method, fields)
 
-    def _route_for_dots(self, host: bytes | None, target: bytes) -> Route:
+    def _route_for_dots(self, host: bytes | None, target: bytes, method: bytes, fields: RequestFields) -> Route:
         """The route of a path with dot segments, if it is the one whatever of them the application resolves."""
-        route = self._matches.confining(host, target.partition(b"?")[0])
+        route = self._matches.confining(host, target, method, fields)
         if route is None or route.settings.dot_segments != "pass":
             raise ExchangeError(errors.TARGET_PATH)
         return route

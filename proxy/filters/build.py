@@ -16,13 +16,14 @@ from proxy.filters.text import FixedText, GatewayHealth
 from proxy.limits import WorkerLimits
 from proxy.settings import Settings
 from proxy.upstream.pool import Pool
+from proxy.wire.route_path import RoutePath
 
 
 def build_filters(
     name: str,
     settings: Settings,
-    prefix: bytes,
-    mount: bytes,
+    path: RoutePath,
+    mount: RoutePath | None,
     limits: WorkerLimits,
     auth_pool: Pool | None,
     *,
@@ -31,7 +32,7 @@ def build_filters(
 ) -> FilterChain | None:
     """The filters in their order, or None if there are none.
 
-    `name` and `prefix` are the name of the route and its path, `mount` the path that is redirected to if its slash is
+    `name` and `path` are the name of the route and its path, `mount` the path that is redirected to if its slash is
     missing; `auth_pool` leads to the service that authorizes requests.
     """
     filters: list[Filter] = []
@@ -42,21 +43,21 @@ def build_filters(
     if cors is not None:
         filters.append(Preflight(cors))
     filters += authenticating_filters(name, settings, limits, auth_pool)
-    if mount:
+    if mount is not None:
         filters.append(Slash(mount))
-    local = _local_responder(settings, prefix, draining)
+    local = _local_responder(settings, path, draining)
     if local is not None:
         filters.append(local)
     return FilterChain(filters) if filters else None
 
 
-def _local_responder(settings: Settings, prefix: bytes, draining: Callable[[], bool]) -> Filter | None:
+def _local_responder(settings: Settings, path: RoutePath, draining: Callable[[], bool]) -> Filter | None:
     if settings.redirect:
-        return Redirect(settings.redirect, settings.redirect_status, prefix)
+        return Redirect(settings.redirect, settings.redirect_status, path)
     if settings.respond:
         return FixedText(settings.respond, settings.respond_status, settings.respond_type)
     if settings.root is not None:
-        return Files(settings.root, settings.index, prefix if settings.strip_prefix else b"")
+        return Files(settings.root, settings.index, path if settings.strip_prefix else None)
     if settings.gateway_health:
         return GatewayHealth(draining)
     return None if settings.upstream else NoRoute()

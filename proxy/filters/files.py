@@ -19,7 +19,7 @@ from proxy.net.disk import in_thread
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY, choose_coding
-from proxy.wire.target import without_prefix
+from proxy.wire.route_path import RoutePath
 
 _SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
 _TYPES = mimetypes.MimeTypes(filenames=())
@@ -37,20 +37,22 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.
 
 
 class Files:
-    """The files beneath `root`; a `prefix` is taken off the path first."""
+    """The files beneath `root`; a `mount` is taken off the path first."""
 
-    def __init__(self, root: Path, index: str, prefix: bytes = b"", clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self, root: Path, index: str, mount: RoutePath | None = None, clock: Callable[[], float] = time
+    ) -> None:
         self._root = str(root)
         self._clock = clock
         self._index = index
-        self._prefix = prefix
+        self._mount = mount
 
     def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
         method, target, lines = request.method, request.target, request.fields.lines
         if method not in (b"GET", b"HEAD"):
             raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
-        way = names((without_prefix(self._prefix, target) if self._prefix else target).partition(b"?")[0])
+        way = names((target if self._mount is None else self._mount.rest(target)).partition(b"?")[0])
         if way is None:
             raise ExchangeError(errors.FILE_MISSING)
         found, encoded = self._look_up(way)

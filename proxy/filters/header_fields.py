@@ -7,7 +7,7 @@ from proxy.settings.values.rewrite import PLACEHOLDER
 from proxy.wire.authority import without_port
 from proxy.wire.fields import field_value
 from proxy.wire.head import CRLF
-from proxy.wire.target import without_prefix
+from proxy.wire.route_path import RoutePath
 
 _ALIKE = bytes.maketrans(b"_", b"-")
 """CGI-like servers make one variable of both: a client's X_User must not be confused with our X-User."""
@@ -42,7 +42,7 @@ class RequestFieldRewrite:
     """
 
     def __init__(
-        self, setting: Iterable[tuple[str, str]], removing: Iterable[str], prefix: bytes, upstream: str
+        self, setting: Iterable[tuple[str, str]], removing: Iterable[str], path: RoutePath, upstream: str
     ) -> None:
         fixed, named = [], []
         self._host = b""
@@ -56,7 +56,7 @@ class RequestFieldRewrite:
                 fixed.append((name, value))
         self._fixed = FieldRewrite(fixed, [*(name for name, _ in named), *removing])
         self._templates = [(name.encode() + b": ", _pieces(value)) for name, value in named]
-        self._prefix = prefix
+        self._path = path
 
     def __bool__(self) -> bool:
         return bool(self._fixed or self._host)
@@ -66,7 +66,7 @@ class RequestFieldRewrite:
         host, *others = lines
         found = [self._host or host, *self._fixed.apply(others)]
         for name, pieces in self._templates:
-            value = _filled(pieces, request, self._prefix)
+            value = _filled(pieces, request, self._path)
             if value is not None:
                 found.append(name + value)
         return found
@@ -76,11 +76,11 @@ def _key(name: bytes) -> bytes:
     return name.lower().translate(_ALIKE)
 
 
-def _filled(pieces: list[bytes], request: Request, prefix: bytes) -> bytes | None:
+def _filled(pieces: list[bytes], request: Request, path: RoutePath) -> bytes | None:
     """The text with the request's parts in it, or None where one is not known."""
     found = b""
     for place, piece in enumerate(pieces):
-        part = _VALUES[piece](request, prefix) if place % 2 else piece
+        part = _VALUES[piece](request, path) if place % 2 else piece
         if part is None:
             return None
         found += part
@@ -106,14 +106,14 @@ def _query(request: Request) -> bytes:
     return mark + query
 
 
-_VALUES: dict[bytes, Callable[[Request, bytes], bytes | None]] = {
+_VALUES: dict[bytes, Callable[[Request, RoutePath], bytes | None]] = {
     b"user": lambda request, _: _user(request),
     b"client": lambda request, _: request.client.encode() or None,
     b"scheme": lambda request, _: request.scheme,
     b"host": lambda request, _: without_port(request.host or b"") or None,
     b"method": lambda request, _: request.method,
     b"path": lambda request, _: _path(request),
-    b"rest": lambda request, prefix: without_prefix(prefix, _path(request)),
+    b"rest": lambda request, path: path.rest(_path(request)),
     b"query": lambda request, _: _query(request),
     b"request_id": lambda request, _: request.id,
 }

@@ -7,22 +7,23 @@ from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 from proxy.settings.values.web import PLACEHOLDER
 from proxy.wire.authority import without_port
-from proxy.wire.target import normalised, without_prefix
+from proxy.wire.route_path import RoutePath
+from proxy.wire.target import normalised, quoted
 
 
 class Redirect:
     """A redirect to `template`, which may name {scheme}, {host}, {path}, {rest} and {query}.
 
-    {host} is the request's host without its port, {rest} its path behind the route's `prefix` (it begins with a slash),
+    {host} is the request's host without its port, {rest} its path behind that of the route (it begins with a slash),
     {query} its query with the question mark, or nothing. Everything that a request brings was checked with its head:
     no part of it can end a line or hold a space.
     """
 
-    def __init__(self, template: str, status: int, prefix: bytes) -> None:
+    def __init__(self, template: str, status: int, path: RoutePath) -> None:
         self._pieces = [piece.encode() for piece in PLACEHOLDER.split(template)]
         self._absolute = not template.startswith(("/", "{path}", "{rest}"))
         self._status = status
-        self._prefix = prefix
+        self._path = path
 
     def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError` where the template needs a host and an HTTP/1.0 client named none."""
@@ -32,7 +33,7 @@ class Redirect:
             b"scheme": request.scheme,
             b"host": without_port(request.host or b""),
             b"path": path,
-            b"rest": without_prefix(self._prefix, path),
+            b"rest": self._path.rest(path),
             b"query": mark + query,
         }
         if b"host" in self._pieces[1::2] and not request.host:
@@ -49,16 +50,19 @@ class Slash(NonBlocking):
 
     The links of a page that is mounted at /app/ are relative to that: at /app they would lead elsewhere. Only what a
     browser asks for is redirected, not a WebSocket nor what has side effects. The new address is the configured one:
-    nothing but the query comes from the client.
+    nothing but the query and the values of variables comes from the client, and those are encoded.
     """
 
-    def __init__(self, mount: bytes) -> None:
-        self._bare = mount.rstrip(b"/")
-        # A browser would read "/\host/" as "//host/".
-        self._location = b"Location: " + self._bare.replace(b"\\", b"%5C") + b"/"
+    def __init__(self, mount: RoutePath) -> None:
+        self._mount = mount
+        self._bare = mount.without_slash()
 
     def check(self, request: Request) -> LocalResponse | None:
         path, mark, query = request.target.partition(b"?")
-        if request.method not in (b"GET", b"HEAD") or request.fields.websocket or normalised(path) != self._bare:
+        if (
+            request.method not in (b"GET", b"HEAD")
+            or request.fields.websocket
+            or not self._bare.takes(normalised(path))
+        ):
             return None
-        return LocalResponse(308, (self._location + mark + query,))
+        return LocalResponse(308, (b"Location: %s/%s%s" % (quoted(self._mount.prefix(path)), mark, query),))

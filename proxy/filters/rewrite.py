@@ -21,7 +21,8 @@ from proxy.wire.head import CRLF
 from proxy.wire.local_response import error_response
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
-from proxy.wire.target import without_prefix
+from proxy.wire.route_path import RoutePath
+from proxy.wire.target import quoted, without_prefix
 
 
 class ResponseChange(Protocol):
@@ -74,9 +75,9 @@ Each is under the name of a setting that switches it on. Compression comes after
 """
 
 
-def build_rewrite(settings: Settings, prefix: bytes, cluster: Cluster) -> "Rewrite | None":
-    """What a route changes, or None if it changes nothing. `prefix` is the path it matches."""
-    rewrite = Rewrite(settings, prefix, cluster)
+def build_rewrite(settings: Settings, path: RoutePath, cluster: Cluster) -> "Rewrite | None":
+    """What a route changes, or None if it changes nothing. `path` is where it applies."""
+    rewrite = Rewrite(settings, path, cluster)
     return rewrite if rewrite else None
 
 
@@ -96,11 +97,11 @@ def cors_of(settings: Settings) -> Cors | None:
 class Rewrite:
     """One route's. Heads that came in stay as they are: each change makes a new one."""
 
-    def __init__(self, settings: Settings, prefix: bytes, cluster: Cluster) -> None:
+    def __init__(self, settings: Settings, path: RoutePath, cluster: Cluster) -> None:
         self._request_fields = RequestFieldRewrite(
-            settings.set_request_fields, settings.remove_request_fields, prefix, settings.upstream_host
+            settings.set_request_fields, settings.remove_request_fields, path, settings.upstream_host
         )
-        self._prefix = prefix.rstrip(b"/") if settings.strip_prefix else b""
+        self._mount = path if settings.strip_prefix and path.text != b"/" else None
         built = [build(settings, cluster) for build in RESPONSE_CHANGES.values()]
         self._changes = tuple(change for change in built if change is not None)
         self._compression = Compression(settings.compress_types) if settings.compress else None
@@ -113,15 +114,17 @@ class Rewrite:
             self._pages = ErrorPages({})
 
     def __bool__(self) -> bool:
-        return bool(self._prefix or self._request_fields or self._changes or self._compression or self._has_pages)
+        return bool(self._mount or self._request_fields or self._changes or self._compression or self._has_pages)
 
     def outgoing(self, request: Request) -> Request:
         """The request as the upstream gets it."""
         lines = request.block.split(CRLF)[:-1]
         target = request.target
-        if self._prefix and target[:1] == b"/":
-            target = without_prefix(self._prefix, target)
-            lines.append(b"X-Forwarded-Prefix: " + self._prefix)
+        mount = self._mount
+        if mount is not None and target[:1] == b"/":
+            prefix = mount.prefix(target)
+            target = without_prefix(prefix, target)
+            lines.append(b"X-Forwarded-Prefix: " + (quoted(prefix) if mount.variable else prefix))
         if self._compression is not None:
             lines = [restored(line) for line in lines]
         if self._request_fields:

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 from proxy.admin.overrides import Overrides
 from proxy.exchange.context import ExchangeContext
+from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.route import Match, Route, Tables, without_slash
 from proxy.filters.build import build_filters
 from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.observe.metrics import PeerSnapshot, PeerState
-from proxy.settings import Address, RouteSettings, Settings
+from proxy.settings import ANY, Address, RouteSettings, Settings
 from proxy.settings.values import Peer as PeerSetting
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
@@ -23,6 +24,7 @@ from proxy.upstream.pool import Pool
 from proxy.upstream.probe import Probe, Probing
 from proxy.upstream.queue import Queue
 from proxy.wire.request_line import HeadLimits
+from proxy.wire.route_path import RoutePath
 from proxy.wire.unusual import UnusualNames
 from proxy.wire.via import NO_VIA, Via
 
@@ -172,7 +174,14 @@ def build_matches(
 ) -> list[Match]:
     """A route, once per host."""
     built = build_route(route, upstreams, overrides, draining)
-    return [Match(host.encode(), route.path.encode(), route.exact, built) for host in route.hosts or ("",)]
+    path = path_of(route)
+    matchers = None if route.matching == ANY else Matchers(route.matching)
+    return [Match(host.encode(), path, built, matchers) for host in route.hosts or ("",)]
+
+
+def path_of(route: RouteSettings) -> RoutePath:
+    """Where a route applies."""
+    return RoutePath(route.path.encode(), exact=route.exact)
 
 
 def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstreams) -> None:
@@ -204,9 +213,9 @@ def build_route(
 ) -> Route:
     """Build one route."""
     settings = route.settings
-    path = route.path.encode()
+    path = path_of(route)
     mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
-    mount = path if mounted and path.strip(b"/") else b""
+    mount = path if mounted and path.text != b"/" else None
     cluster = build_cluster(route.name, settings, upstreams, overrides)
     return Route(
         route.name,

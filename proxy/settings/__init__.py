@@ -5,12 +5,14 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.load import config_file, load, load_some
 from proxy.settings.notes import notes, risks
 from proxy.settings.spelling import nearest, plain
-from proxy.settings.table import Certificate, Reload, RouteSettings, Setting, Settings, table
+from proxy.settings.table import ANY, Certificate, Matching, Reload, RouteSettings, Setting, Settings, table
 from proxy.settings.values import Address, Peer
 
 __all__ = [
+    "ANY",
     "Address",
     "Certificate",
+    "Matching",
     "Peer",
     "Reload",
     "RouteSettings",

@@ -12,14 +12,14 @@ from proxy.settings.check import problems
 from proxy.settings.document import INCLUDE, MOST_TABLES, TABLES, Document, Table, read_documents
 from proxy.settings.environment import PREFIX, Environment
 from proxy.settings.errors import SettingsError
+from proxy.settings.matching import KEYS, read_matching, route_named, same_requests
 from proxy.settings.spelling import nearest, plain
 from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Settings
 from proxy.settings.token import read_token
-from proxy.settings.values import kinds, web
+from proxy.settings.values import kinds
 
-_MATCHING = ("name", "host", "path", "exact")
+_MATCHING = ("name", *KEYS)
 _SPELLINGS = {name: row.name for name, row in NAMES.items()} | {name: name for name in (*_MATCHING, *TABLES, INCLUDE)}
-_UNREAD = re.compile(r"%|//|/\.{1,2}(?:/|$)")  # absent from a decoded request path, which routes are compared with
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
 Flags = Mapping[str, str | list[str]]
 
@@ -164,8 +164,11 @@ class _Files:
     def check_routes(self, settings: Settings) -> None:
         """Mistakes of routes beside one another."""
         given = [str(table.values["name"]) for table in self._routes if "name" in table.values]
-        for name in sorted({name for name in given if given.count(name) > 1}):
-            self._mistakes.append(f"{self._heads[name]}: route {name}: duplicate name; rename one")
+        alike = {number for number, _, _ in same_requests(settings.routes)}
+        names = [route.name for number, route in enumerate(settings.routes) if number not in alike]
+        for name in sorted({name for name in [*given, *names] if given.count(name) > 1 or names.count(name) > 1}):
+            fix = "rename one" if name in given else "add a name to one"
+            self._mistakes.append(f"{self._heads[name]}: route {name}: duplicate name; {fix}")
         if replace(settings, routes=()).all_routes and "default" in given:
             self._mistakes.append(
                 f"{self._heads['default']}: route default: the name is reserved for what the top level serves; "
@@ -174,18 +177,14 @@ class _Files:
         self._check_reached(settings.routes)
 
     def _check_reached(self, routes: tuple[RouteSettings, ...]) -> None:
-        first: dict[tuple[str, str, bool], int] = {}
-        for number, route in enumerate(routes):
-            for host in route.hosts or ("",):
-                other = first.setdefault((host, route.path, route.exact), number)
-                if other != number:
-                    names = (route.name, routes[other].name)
-                    own, earlier = names if names[0] != names[1] else (str(number + 1), str(other + 1))
-                    self._mistakes.append(
-                        f"{self._heads[route.name]}: route {own}: matches the same requests as route"
-                        f" {earlier}: {host or 'any host'}, {route.path}; change one or remove it"
-                    )
-                    break
+        for number, other, host in same_requests(routes):
+            route, earlier_route = routes[number], routes[other]
+            alike = route.name == earlier_route.name
+            own, earlier = (str(number + 1), str(other + 1)) if alike else (route.name, earlier_route.name)
+            self._mistakes.append(
+                f"{self._heads[route.name]}: route {own}: matches the same requests as route"
+                f" {earlier}: {host or 'any host'}, {route.path}; change one or remove it"
+            )
 
     def certificates(self) -> tuple[Certificate, ...]:
         """The files' certificates beside the one of the flags."""
@@ -231,43 +230,17 @@ class _Files:
         return found[:MOST_TABLES]
 
     def _route(self, base: Settings, table: Table) -> RouteSettings:
-        hosts, path, exact = self._matching(table)
+        where = read_matching(table, self._mistakes)
         chosen = self._settings(table, hidden=_MATCHING, routed_only=True)
         name = table.values.get("name")
-        if name is None:
-            name = ("= " if exact else "") + (hosts[0] if hosts else "") + path
-        elif not isinstance(name, str) or not _NAME.fullmatch(name):
+        if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
             self._mistakes.append(f"{table.given('name')}: expected letters, digits, . - _ /")
             name = ""
         if chosen.keys() & set(RESPONSE_KEYS):
             # A route with its own way to respond does not inherit that of the top level.
             base = replace(base, **{key: TABLE[key].default for key in RESPONSE_KEYS})
         written = {name: text for name, text in base.written if name not in chosen} | _written(table)
-        return RouteSettings(name, hosts, path, exact, replace(base, **chosen, written=tuple(written.items())))
-
-    def _matching(self, table: Table) -> tuple[tuple[str, ...], str, bool]:
-        hosts: tuple[str, ...] = ()
-        values = table.values
-        if "host" in values:
-            try:
-                hosts = web.DOMAINS.read(values["host"])
-                if not hosts:
-                    raise ValueError("empty list; leave it out to match all hosts")
-            except ValueError as problem:
-                self._mistakes.append(f"{table.given('host')}: {problem}")
-        if "path" in values and "exact" in values:
-            self._mistakes.append(f"{table.at('exact')}: path is there too; remove one of them")
-        key = "exact" if "exact" in values else "path"
-        path = values.get(key, "/")
-        if not isinstance(path, str) or not re.fullmatch(r"/[!-\"$->@-~]*", path):
-            self._mistakes.append(f"{table.given(key)}: expected a path that begins with /, without ? or #")
-            path = "/"
-        elif _UNREAD.search(path):
-            self._mistakes.append(
-                f"{table.given(key)}: never matches, since requests are compared after decoding; "
-                "write it without %, // and dot segments"
-            )
-        return hosts, path, key == "exact"
+        return route_named(name, *where, replace(base, **chosen, written=tuple(written.items())))
 
     def _settings(self, table: Table, hidden: Collection[str], *, routed_only: bool = False) -> dict[str, Any]:
         """The settings of a table, by name; `hidden` keys are none."""

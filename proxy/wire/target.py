@@ -37,6 +37,11 @@ def without_prefix(prefix: bytes, target: bytes) -> bytes:
     return b"/" + _LEADING.sub(b"", rest, count=1) + mark + query
 
 
+def quoted(path: bytes) -> bytes:
+    """A decoded path as a target has it."""
+    return quote_from_bytes(path, _KEPT).encode()
+
+
 def _behind_other_spelling(bare: bytes, path: bytes) -> bytes:
     end = 0
     for _ in range(_MOST_SEGMENTS):
@@ -45,7 +50,7 @@ def _behind_other_spelling(bare: bytes, path: bytes) -> bytes:
             break
         if normalised(path[:end]) == bare:
             return path[end:]
-    return quote_from_bytes(normalised(path)[len(bare) :], _KEPT).encode()
+    return quoted(normalised(path)[len(bare) :])
 
 
 def has_dot_segment(target: bytes) -> bool:

@@ -1,6 +1,7 @@
 """The same handlers in three frameworks: what they send is behind a gate of the gateway, wherever it is asked for.
 
-`GATES` have a route of the gateway by `path`, and one by `exact` (with "-only" behind the name).
+`GATES` have a route of the gateway by `path`, one by `exact` (with "-only" behind the name), and one by a pattern
+(below "/v/", a version, and the name with "-any" behind it).
 """
 
 from typing import Any
@@ -21,6 +22,8 @@ def flask() -> Any:
         inner.add_url_rule("/<path:rest>", "below", lambda rest: SECRET)
         app.register_blueprint(inner)
         app.add_url_rule(f"/{gate}-only", f"{gate}-only", lambda: SECRET)
+        app.add_url_rule(f"/v/<version>/{gate}-any", f"{gate}-any", lambda version: SECRET)
+        app.add_url_rule(f"/v/<version>/{gate}-any/<path:rest>", f"{gate}-below", lambda version, rest: SECRET)
     return app
 
 
@@ -43,6 +46,8 @@ def django() -> Any:
             path(f"{gate}/<path:rest>", secret),
             re_path(rf"^{gate}/inner$", secret),
             re_path(rf"^{gate}-only$", secret),
+            path(f"v/<version>/{gate}-any", secret),
+            re_path(rf"^v/(?P<version>[^/]+)/{gate}-any/", secret),
         )
     ]
     settings.configure(
@@ -69,5 +74,6 @@ def fastapi() -> Any:
     for gate in GATES:
         for address in (f"/{gate}", f"/{gate}-only"):
             app.add_api_route(address, lambda: PlainTextResponse(SECRET))
+        app.add_api_route(f"/v/{{version}}/{gate}-any", lambda version: PlainTextResponse(SECRET))
         app.mount(f"/{gate}", Starlette(routes=[Route("/inner", secret), Route("/{rest:path}", secret)]))
     return app

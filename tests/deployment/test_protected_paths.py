@@ -119,6 +119,10 @@ def gateway(
             for gate, setting in gates.items()
             for key, end in (("path", ""), ("exact", "-only"))
         )
+        + "".join(
+            f'[[route]]\nname = "{gate}-pattern"\npath = "/v/{{version}}/{gate}-any"\nmethod = "GET"\n{setting}\n'
+            for gate, setting in gates.items()
+        )
     )
     with ExitStack() as running:
         *command, listen = SERVERS[request.param]
@@ -152,12 +156,12 @@ def told(body: bytes) -> bool:
 
 
 @pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("end", ["", "-only"])
+@pytest.mark.parametrize("end", ["", "-only", "-any"])
 def test_nothing_is_told_through_an_unprotected_route(gateway: Gateway, gate: str, end: str) -> None:
-    path = f"/{gate}{end}"
+    path = f"/v/2/{gate}{end}" if end == "-any" else f"/{gate}{end}"
     if gate == "limited":
         list(ask(gateway, path, path))  # the one request an hour
-    targets = [target for target in spellings(path) if not end or not target.startswith(f"{path}/inner")]
+    targets = [target for target in spellings(path) if end != "-only" or not target.startswith(f"{path}/inner")]
     found = [target for target, answer in zip(targets, ask(gateway, *targets), strict=True) if told(answer.body)]
     assert not found
 

@@ -32,15 +32,15 @@ test("items of the same key have an element each", () => {
 });
 
 const PEER = { peer: "127.0.0.1:1", state: "up", weight: 1, busy: 1, idle: 3, connects: 4, reuses: 96, failures: 0, probed: null };
-const ROUTE = { name: "all", hosts: [], path: "/", exact: false, answer: "", switched_from: [], maintenance: false, peers: [PEER] };
+const ROUTE = { name: "all", hosts: [], path: "/", exact: false, asks: [], answer: "", switched_from: [], maintenance: false, peers: [PEER] };
 
 test("a route shows what it matches, and commands for it and its peers", () => {
   const ordered = [];
-  const one = { ...ROUTE, name: "one", hosts: ["a.example"], path: "/x", exact: true, peers: [{ ...PEER, state: "draining", failures: 2 }] };
+  const one = { ...ROUTE, name: "one", hosts: ["a.example"], path: "/x", exact: true, asks: ["POST"], peers: [{ ...PEER, state: "draining", failures: 2 }] };
   routes({ routes: [ROUTE, one], maintenance: { all: false }, leaving: [] }, (...order) => ordered.push(order));
   const [all, exact] = $("routes").children;
   assert.equal($("routes-hint").textContent, "2 routes, 1 upstream");
-  assert.deepEqual([all, exact].map((route) => route.all("span")[0].textContent), ["every host", "a.example, exactly /x"]);
+  assert.deepEqual([all, exact].map((route) => route.all("span")[0].textContent), ["every host", "a.example, exactly /x, POST"]);
   assert.match(all.all("li")[0].textContent, /1 busy, 3 idle100 requests/);
   assert.match(exact.all("li")[0].textContent, /100 requests, 2 failed/);
   for (const button of [...all.all("button"), ...exact.all("button")]) button.listeners.click();

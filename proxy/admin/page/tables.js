@@ -42,8 +42,8 @@ function routeElement(order) {
 
 function matching(route) {
   const hosts = route.hosts.length ? route.hosts.join(", ") : "every host";
-  if (route.path === "/" && !route.exact) return hosts;
-  return `${hosts}, ${route.exact ? "exactly " : ""}${route.path}`;
+  const path = route.path === "/" && !route.exact ? [] : [`${route.exact ? "exactly " : ""}${route.path}`];
+  return [hosts, ...path, ...route.asks].join(", ");
 }
 
 function answered(route) {

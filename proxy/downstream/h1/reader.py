@@ -91,7 +91,7 @@ class RequestReader:
         plain = target[0] == SLASH and minor == 1 and host is not None
         if not plain:
             target, host = resolve_target(method, target, minor, host, chunked=fields.chunked)
-        last_route, self.route = self.route, tables.route_for(host, target)
+        last_route, self.route = self.route, tables.route_for(host, target, method, fields)
         if known is not None and plain and known.tables is tables and self.route is last_route:
             request = builder.repeat(known.request, method, target, started)
         else:

@@ -68,7 +68,7 @@ class RequestReader:
         if memo is not None and not memo.serves(pseudo):
             memo = None
         head = parse_request_head(pseudo, tables.head_limits, None if memo is None else memo.head, whole=whole)
-        route = tables.route_for(head.host, head.target)
+        route = tables.route_for(head.host, head.target, head.method, head.fields)
         if memo is not None and head.fields is memo.head.fields and route is memo.route:
             memo.note(section, head, whole=whole)
             return builder.repeat(memo.known, head.method, head.target, monotonic()), route

@@ -6,10 +6,12 @@ type, default, unit and help. The command line, the file, the reference page and
 
 from proxy.settings.table.row import Reload, Setting
 from proxy.settings.table.settings import (
+    ANY,
     NAMES,
     RESPONSE_KEYS,
     TABLE,
     Certificate,
+    Matching,
     RouteSettings,
     Settings,
     serves_itself,
@@ -17,10 +19,12 @@ from proxy.settings.table.settings import (
 )
 
 __all__ = [
+    "ANY",
     "NAMES",
     "RESPONSE_KEYS",
     "TABLE",
     "Certificate",
+    "Matching",
     "Reload",
     "RouteSettings",
     "Setting",

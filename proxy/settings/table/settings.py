@@ -27,6 +27,33 @@ class Certificate:
     key: Path
 
 
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What a route asks of requests beside host and path; `*` in a value is any text. Empty parts ask for nothing."""
+
+    methods: tuple[str, ...] = ()
+    fields: Pairs = ()
+    parameters: Pairs = ()
+    """Of the query."""
+    cookies: Pairs = ()
+
+    @property
+    def texts(self) -> list[str]:
+        """Each part in words; values of fields and cookies may be secrets and are left out."""
+        return [
+            *(["|".join(self.methods)] if self.methods else []),
+            *(f"field:{name}" for name, _ in self.fields),
+            *(f"?{name}={value}" for name, value in self.parameters),
+            *(f"cookie:{name}" for name, _ in self.cookies),
+        ]
+
+
+ANY = Matching()
+
+
 @dataclass(frozen=True, slots=True)
 class RouteSettings:
     """Requests that are served alike: which (`hosts`, then the longest `path` or the `exact` one), and how.
@@ -39,6 +66,7 @@ class RouteSettings:
     path: str
     exact: bool
     settings: "Settings"
+    matching: Matching = ANY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
 """Which route a request belongs to, and that a path cannot be spelt around one."""
 
 import posixpath
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -9,23 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
+from proxy.exchange.matchers import Glob, Matchers
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.route import Match, Route, Routes, Tables, normalised, without_slash
-from proxy.settings import Settings, SettingsError, load
+from proxy.settings import Matching, Settings, SettingsError, load
 from proxy.settings.values.address import Peer
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster
+from proxy.wire.request import RequestFields, join_cookies, parse_request_fields
 from proxy.wire.request_line import HeadLimits
+from proxy.wire.route_path import RoutePath
 from proxy.wire.target import has_dot_segment
 
 LIMITS = RelayLimits.of(Settings())
+NO_FIELDS = RequestFields()
 
 
 def match(spec: str) -> Match:
     """ "host/path" with a trailing "=" where only that path counts; the spec is the route's name."""
     host, slash, path = spec.rstrip("=").partition("/")
     route = Route(spec, Settings(), LIMITS, Cluster([], balance.policy("round-robin")), None)
-    return Match(host.encode(), (slash + path).encode(), spec.endswith("="), route)
+    return Match(host.encode(), RoutePath((slash + path).encode(), exact=spec.endswith("=")), route)
 
 
 ROUTES = Routes(map(match, [
@@ -45,8 +51,92 @@ ROUTES = Routes(map(match, [
     (b"x", b"/%61pi/", "/api/"), (b"x", b"//api//v2///x", "/api/v2/"), (b"x", b"/api%2Fv2%2Fx", "/api/v2/"),
 ])  # fmt: skip
 def test_the_narrowest_route_takes_a_request(host: bytes | None, target: bytes, name: str | None) -> None:
-    route = ROUTES.find(host, target)
+    route = ROUTES.find(host, target, b"GET", NO_FIELDS)
     assert (route.name if route else None) == name
+
+
+def asking(name: str, path: str = "/", **wanted: Any) -> Match:
+    """A route that asks for more than its path."""
+    matching = Matching(**{part: tuple(value) for part, value in wanted.items()})
+    return replace(match(path), route=replace(match(path).route, name=name), matchers=Matchers(matching))
+
+
+MATCHED = Routes([
+    *map(match, ["/", "/api/", "/u/{name}", "/u/admin", "/u/{name}/files/", "/v{number}/x=", "/v/{any}=", "/b/*/x/*"]),
+    asking("post", methods=["POST", "PUT"]),
+    asking("both", methods=["POST"], fields=[("X-Version", "2*")]),
+    asking("json", "/api/", fields=[("Accept", "application/json")]),
+    asking("beta", cookies=[("beta", "*")]),
+    asking("mobile", fields=[("User-Agent", "*Mobile*Safari*")]),
+    asking("debug", "/api/", parameters=[("debug", "1")]),
+    asking("spaced", "/api/", parameters=[("q a", "é*")]),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "name"),
+    [
+        ("GET /u/bob", "", "/u/{name}"),
+        ("GET /u/b%6Fb/x?y", "", "/u/{name}"),
+        ("GET /u/admin", "", "/u/admin"),
+        ("GET /u/%61dmin/x", "", "/u/admin"),
+        ("GET /u//admin", "", "/u/admin"),
+        ("GET /u/", "", "/"),
+        ("GET /u", "", "/"),
+        ("GET /u/bob/files/", "", "/u/{name}/files/"),
+        ("GET /u/bob%2Ffiles/x", "", "/u/{name}/files/"),
+        ("GET /u/bob/files", "", "/u/{name}"),
+        ("GET /u/admin/files/1", "", "/u/{name}/files/"),
+        ("GET /v12/x", "", "/v{number}/x="),
+        ("GET /v/x", "", "/v/{any}="),
+        ("GET /v12/x/", "", "/"),
+        ("GET /v/a/b", "", "/"),
+        ("GET /b/1/x/2", "", "/b/*/x/*"),
+        ("GET /b/1/x", "", "/"),
+        ("POST /z", "", "post"),
+        ("POST /z", "X-Version: 21", "both"),
+        ("POST /z", "X-Version: 3", "post"),
+        ("PUT /z", "X-Version: 2", "post"),
+        ("POST /api/", "", "/api/"),
+        ("GET /api/", "Accept: text/html, application/json;q=0.9", "json"),
+        ("GET /api/", "Accept: application/json-seq", "/api/"),
+        ("GET /", "Cookie: a=1; beta=", "beta"),
+        ("GET /", "Cookie: a=beta=1", "/"),
+        ("GET /", "Cookie: betamax=1", "/"),
+        ("GET /", "User-Agent: X Mobile (Safari)", "mobile"),
+        ("GET /", "User-Agent: X Safari Mobile", "/"),
+        ("GET /api/?a=1&debug=1", "", "debug"),
+        ("GET /api/?debug=0&d%65bug=%31", "", "debug"),
+        ("GET /api/?debug=11", "", "/api/"),
+        ("GET /api/?q+a=%C3%A9t%C3%A9", "", "spaced"),
+    ],
+)
+def test_the_route_that_asks_for_most_takes_a_request(line: str, fields: str, name: str) -> None:
+    method, target = line.encode().split(b" ")
+    parsed = parse_request_fields(fields.encode(), HeadLimits())
+    join_cookies(parsed, HeadLimits()) if parsed.cookies else None
+    route = MATCHED.find(b"a.example", target, method, parsed)
+    assert route is not None
+    assert route.name == name
+
+
+def test_of_equal_routes_the_first_in_the_file_counts() -> None:
+    routes = [asking("first", fields=[("A", "1")]), asking("second", fields=[("B", "1")])]
+    fields = parse_request_fields(b"B: 1\r\nA: 1", HeadLimits())
+    for ordered in (routes, routes[::-1]):
+        route = Routes(ordered).find(None, b"/", b"GET", fields)
+        assert route is ordered[0].route
+
+
+@pytest.mark.parametrize(
+    ("glob", "text", "taken"),
+    [
+        ("a*a", "a", False), ("a*a", "aa", True), ("*", "", True), ("*b*", "abc", True), ("*b*b*", "abc", False),
+        ("a*b*c", "abbc", True), ("a*b*c", "acbc", True), ("a*bc*c", "abc", False), ("", "", True), ("x", "xx", False),
+    ],
+)  # fmt: skip
+def test_stars_stand_for_any_text(glob: str, text: str, taken: bool) -> None:
+    assert Glob(glob.encode()).takes(text.encode()) is taken
 
 
 def mounted(spec: str) -> Match:
@@ -72,12 +162,16 @@ def mounted(spec: str) -> Match:
         (["a.example/gl/", "*.example/"], []),
         (["*.example/gl/", "a.example/"], ["*.example/gl"]),
         (["-/", "-/gl", "-/gl/=", "a.example/"], []),
+        (["-/u/{name}/", "/"], ["/u/{name}"]),
+        (["/u/{name}/"], []),
+        (["-/u/{name}/", "/u/{user}="], []),
+        (["-/u/{name}/*", "/u/{user}"], []),
     ],
 )
 def test_path_without_slash_redirects_unless_routed_otherwise(written: list[str], bare: list[str]) -> None:
     found = without_slash([mounted(spec) for spec in written])
-    assert [(one.host + one.path).decode() for one in found] == bare
-    assert all(one.exact for one in found)
+    assert [(one.host + one.path.text).decode() for one in found] == bare
+    assert all(one.path.exact for one in found)
 
 
 @given(st.text("/ab%61", max_size=12))
@@ -154,8 +248,9 @@ def test_what_the_top_level_says_can_be_switched_off_for_a_route(tmp_path: Path)
 def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None:
     text = '[[route]]\nexact = "/gl"\nredirect = "/gl/{query}"\n[[route]]\npath = "/gl"\nupstream = "a:1"\n'
     text += '[[route]]\nhost = "b.example"\nexact = "/gl"\nrespond = "x"\n'
+    text += '[[route]]\npath = "/gl/*"\nmethod = ["PUT", "POST"]\nquery = { v = "2" }\nrespond = "x"\n'
     routes = load({}, written(tmp_path, text)).routes
-    assert [route.name for route in routes] == ["= /gl", "/gl", "= b.example/gl"]
+    assert [route.name for route in routes] == ["= /gl", "/gl", "= b.example/gl", "/gl/ POST|PUT ?v=2"]
 
 
 @pytest.mark.parametrize(("text", "mistake"), [
@@ -166,6 +261,19 @@ def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None
     ('[[route]]\npath = "/a"\n[[route]]\npath = "/a"', "route 2: matches the same requests as route 1"),
     ('[[route]]\nexact = "/a"\n[[route]]\nexact = "/a"', "route 2: matches the same requests as route 1"),
     ('[[route]]\npath = "/a"', "route /a: does not say how to respond; add upstream, redirect"),
+    ('[[route]]\npath = "/a/{B}"', "FILE:2: route 1: path = \"/a/{B}\": '{B}' has braces around no name"),
+    ('[[route]]\npath = "/{a}-{b}"', "'{a}-{b}' has more than one variable; a segment may have one"),
+    ('[[route]]\nexact = "/{a}/{a}"', "two variables have the same name; rename one"),
+    ('[[route]]\npath = "/{a}"\n[[route]]\npath = "/{b}"', "route /{b}: matches the same requests as route /{a}"),
+    ('[[route]]\nfield = { A = "1" }\n[[route]]\nfield = { A = "2" }', "route / field:A: duplicate name; add a"),
+    ('[[route]]\nmethod = "get"\nrespond = "x"', "FILE:2: route 1: method = \"get\": 'get' is not a method; they are"),
+    ('[[route]]\nmethod = []\nrespond = "x"', "method = []: empty list; leave it out to match all methods"),
+    ('[[route]]\nfield = "a"\nrespond = "x"', 'field = "a": expected a table of names and values, such as { version'),
+    ('[[route]]\nfield = { Host = "x" }', "Host: a client's field of this name is never forwarded as it is"),
+    ('[[route]]\nfield = { X_A = "x" }', "X_A: a client's field of this name is never forwarded as it is"),
+    ('[[route]]\nfield = { Cookie = "x" }', 'Cookie: name the cookie, as in cookie = { NAME = "*" }'),
+    ('[[route]]\nquery = { a = 1 }', 'query = {"a": 1}: a: expected text in ASCII as the value, such as "2"'),
+    ('[[route]]\ncookie = { "a b" = "1" }', "'a b' is not a cookie's name"),
     ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": never matches'),
     ('[[route]]\nexact = "/a//b"', "write it without %, // and dot segments"),
     ('[[route]]\npath = "/a/../b"', "write it without %, // and dot segments"),
@@ -231,34 +339,71 @@ def test_dot_segments_pass_if_all_readings_reach_one_route(target: bytes, name: 
     routes = tables("/", "/files", "/admin", "/only=", passing=("/", "/files"))
     if name is None:
         with pytest.raises(ExchangeError) as refusal:
-            routes.route_for(b"a.example", target)
+            routes.route_for(b"a.example", target, b"GET", NO_FIELDS)
         assert refusal.value.failure.reason == "target_path"
     else:
-        route = routes.route_for(b"a.example", target)
+        route = routes.route_for(b"a.example", target, b"GET", NO_FIELDS)
         assert route is not None
         assert route.name == name
+
+
+@pytest.mark.parametrize(
+    ("specs", "target", "name"),
+    [
+        (["/u/{name}", "/"], b"/u/bob/a/../b", "/u/{name}"),
+        (["/u/{name}", "/"], b"/u/bob/../b", None),
+        (["/u/{name}", "/"], b"/u/%62ob/a/../b", None),
+        (["/u/{name}", "/u/bob"], b"/u/bob/a/../b", "/u/bob"),
+        (["/u/{name}", "/u/{name}/x"], b"/u/bob/a/../b", "/u/{name}"),
+        (["/u/{name}", "/u/{name}/x"], b"/u/bob/x/../b", None),
+        (["/u/{name}", "/u/{name}/{file}.txt="], b"/u/bob/a/../b", None),
+        (["/", "/v{number}/x"], b"/a/../b", None),
+        (["/a/", "/{b}"], b"/a/x/../b", "/a/"),
+        (["/a/", "/{b}/{c}"], b"/a/x/../b", None),
+        (["/a/", "/b{c}/{d}"], b"/a/x/../b", "/a/"),
+        (["/a/", "/{b}="], b"/a/x/../b", None),
+    ],
+)
+def test_patterns_are_met_by_what_they_might_take(specs: list[str], target: bytes, name: str | None) -> None:
+    routes = tables(*specs, passing=tuple(specs))
+    if name is None:
+        with pytest.raises(ExchangeError):
+            routes.route_for(None, target, b"GET", NO_FIELDS)
+    else:
+        route = routes.route_for(None, target, b"GET", NO_FIELDS)
+        assert route is not None
+        assert route.name == name
+
+
+def test_a_route_that_asks_for_something_else_is_not_met() -> None:
+    made = [match("/"), asking("admin", "/admin", methods=["POST"])]
+    object.__setattr__(made[0].route, "settings", Settings(dot_segments="pass"))
+    routes = Tables(Settings(), HeadLimits(dots=True), made)
+    assert routes.route_for(None, b"/x/../admin", b"GET", NO_FIELDS) is made[0].route
+    with pytest.raises(ExchangeError):
+        routes.route_for(None, b"/x/../admin", b"POST", NO_FIELDS)
 
 
 def test_an_exact_route_at_the_same_path_might_be_met() -> None:
     routes = tables("/files", "/files=", passing=("/files",))
     with pytest.raises(ExchangeError):
-        routes.route_for(None, b"/files/a/..")
+        routes.route_for(None, b"/files/a/..", b"GET", NO_FIELDS)
 
 
 def test_a_route_of_a_wider_host_is_not_met() -> None:
     routes = tables("a.example/", "/", passing=("a.example/",))
-    route = routes.route_for(b"a.example", b"/a//../b/")
+    route = routes.route_for(b"a.example", b"/a//../b/", b"GET", NO_FIELDS)
     assert route is not None
     assert route.name == "a.example/"
 
 
 def test_the_only_route_may_pass_them_or_not() -> None:
-    route = tables("/", passing=("/",)).route_for(None, b"/a/../b")
+    route = tables("/", passing=("/",)).route_for(None, b"/a/../b", b"GET", NO_FIELDS)
     assert route is not None
     with pytest.raises(ExchangeError):
-        tables("/", passing=()).route_for(None, b"/a/../b")
+        tables("/", passing=()).route_for(None, b"/a/../b", b"GET", NO_FIELDS)
     with pytest.raises(ExchangeError):
-        tables("a.example/", passing=("a.example/",)).route_for(b"b.example", b"/a/../b")
+        tables("a.example/", passing=("a.example/",)).route_for(b"b.example", b"/a/../b", b"GET", NO_FIELDS)
 
 
 DOTTED = st.sampled_from(
@@ -271,7 +416,7 @@ def test_no_spelling_with_dots_passes_a_stricter_route(parts: list[bytes]) -> No
     routes = tables("/", "/admin", passing=("/",))
     target = b"/" + b"".join(parts)
     try:
-        route = routes.route_for(None, target)
+        route = routes.route_for(None, target, b"GET", NO_FIELDS)
     except ExchangeError:
         return
     assert route is not None

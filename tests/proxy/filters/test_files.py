@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import File, LocalResponse
 from proxy.filters.files import Files, content_type
+from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 from tests.waiting import until
 
@@ -150,7 +151,7 @@ def test_a_directory_whose_name_looks_like_a_host_stays_here(site: Path) -> None
 
 
 def test_a_prefix_is_taken_off_first(site: Path) -> None:
-    files = Files(site, "index.html", b"/static/")
+    files = Files(site, "index.html", RoutePath(b"/static/"))
     for target in ("/static/letters", "/%73tatic/letters", "//static/letters"):
         answer = files.check(asked(target))
         assert isinstance(answer.body, File)

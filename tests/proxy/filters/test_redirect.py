@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from proxy.errors import ExchangeError
 from proxy.filters.redirect import Redirect, Slash
 from proxy.settings.values.web import REDIRECT
+from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 
 
 def location(template: str, target: bytes, host: bytes | None = b"example.org", prefix: bytes = b"") -> bytes:
-    answer = Redirect(REDIRECT.read(template), 308, prefix).check(asked(target.decode(), host=host))
+    answer = Redirect(REDIRECT.read(template), 308, RoutePath(prefix)).check(asked(target.decode(), host=host))
     assert answer.status == 308
     (line,) = answer.fields
     assert line.startswith(b"Location: ")
@@ -93,19 +94,19 @@ def test_templates_that_cannot_be_used(template: str, fix: str) -> None:
 )
 def test_a_mount_point_is_asked_for_with_its_slash(mount: bytes, target: str, place: bytes | None) -> None:
     for method in (b"GET", b"HEAD"):
-        answer = Slash(mount).check(asked(target, method=method))
+        answer = Slash(RoutePath(mount)).check(asked(target, method=method))
         assert (answer.status, answer.fields) == (308, (b"Location: " + place,)) if answer else place is None
 
 
 def test_what_a_browser_does_not_follow_is_not_redirected() -> None:
-    assert Slash(b"/gl").check(asked("/gl", method=b"POST")) is None
-    assert Slash(b"/gl").check(asked("*", method=b"OPTIONS")) is None
+    assert Slash(RoutePath(b"/gl")).check(asked("/gl", method=b"POST")) is None
+    assert Slash(RoutePath(b"/gl")).check(asked("*", method=b"OPTIONS")) is None
     socket = asked("/gl")
     socket.fields.websocket = True
-    assert Slash(b"/gl").check(socket) is None
+    assert Slash(RoutePath(b"/gl")).check(socket) is None
 
 
 @given(st.text("/\\gl%26;.?&=:@", max_size=16))
 def test_no_spelling_of_a_mount_point_leads_elsewhere(rest: str) -> None:
-    answer = Slash(b"/gl").check(asked("/" + rest))
+    answer = Slash(RoutePath(b"/gl")).check(asked("/" + rest))
     assert answer is None or answer.fields[0].partition(b"?")[0] == b"Location: /gl/"
