@@ -23,6 +23,7 @@ from proxy.acme.network import Network
 from proxy.acme.state import State
 from proxy.log import log
 from proxy.net import certificates
+from proxy.net.private_file import write_private
 
 TLS_ALPN_01 = "tls-alpn-01"
 
@@ -116,7 +117,7 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
         done = account.finalize_order(order, deadline)
         chain = done.fullchain_pem.encode("ascii")
         _check(key, chain, domain)
-        certificates.write_private(state.certificate(domain), certificates.pem_of(key) + chain)
+        write_private(state.certificate(domain), certificates.pem_of(key) + chain)
 
 
 @contextmanager
@@ -175,7 +176,7 @@ class _Known:
 
 def _keep(state: State, known: _Known) -> None:
     content = json.dumps({"key": known.key.to_json(), "uri": known.uri, "contact": known.contact})
-    certificates.write_private(state.account, content.encode())
+    write_private(state.account, content.encode())
 
 
 def _known_account(state: State) -> _Known | None:

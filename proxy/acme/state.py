@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.net.certificate_set import KeyPair
+from proxy.net.private_file import write_private
 from proxy.net.tls_contexts import validation_context
 
 LONGEST_WAIT = 7 * 86400.0
@@ -122,10 +123,8 @@ class State:
 
     def note_failures(self, domain: str, failures: Failures) -> None:
         """Store the failures of a domain. Raises `OSError`."""
-        from proxy.net import certificates
-
         if failures.count:
-            certificates.write_private(self._failures(domain), json.dumps(asdict(failures)).encode())
+            write_private(self._failures(domain), json.dumps(asdict(failures)).encode())
         else:
             self._failures(domain).unlink(missing_ok=True)
 
@@ -159,10 +158,8 @@ class State:
     @contextmanager
     def challenge(self, name: str, content: bytes) -> Iterator[None]:
         """Keep a file in `pending` for as long as the block takes. Raises `OSError`."""
-        from proxy.net import certificates
-
         path = self.pending / name
-        certificates.write_private(path, content)
+        write_private(path, content)
         try:
             yield
         finally:

@@ -3,18 +3,20 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
 import gevent
 
+from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import EVERY, OverrideRecord, Overrides, OverridesBusy
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
+from proxy.admin.services import Service, obstacle, with_services
 from proxy.observe.metrics import Board, Gauge
 from proxy.settings import Settings, is_own_address
-from proxy.settings.values import kinds
+from proxy.settings.values import Peer, kinds
 
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
@@ -24,14 +26,23 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "undrain": {"peer": str, "route": str},
     "maintenance": {"on": bool, "route": str},
     "switch": {"route": str, "peer": str, "upstream": (str, list)},
+    "deploy": {
+        "name": str,
+        "target": (str, list),
+        "host": (str, list),
+        "path": str,
+        "health_path": str,
+        "check": bool,
+    },
+    "remove": {"name": str},
     "reload": {},
 }
-_OPTIONAL = ("route", "peer", "force")
+_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check")
 _NEEDED = {"drain": "peer", "undrain": "peer"}
 _SHAPES: dict[type | tuple[type, ...], str] = {
     str: "text",
     bool: "true or false",
-    (str, list): "an address or a list of addresses",
+    (str, list): "text or a list of texts",
 }
 
 
@@ -54,6 +65,8 @@ class Commands:
             "undrain": self._undrain,
             "maintenance": self._maintain,
             "switch": self._switch,
+            "deploy": self._deploy,
+            "remove": self._remove,
             "reload": self._reload,
         }
 
@@ -109,16 +122,14 @@ class Commands:
         """Give a route other upstreams, or replace a peer on all its routes."""
         if ("route" in given) == ("peer" in given):
             raise _Refused(400, "set either 'route', to switch it, or 'peer', to replace it on all its routes")
-        texts = given["upstream"] if isinstance(given["upstream"], list) else [given["upstream"]]
+        texts = _listed(given["upstream"])
         if not texts:
             raise _Refused(400, "upstream: expected at least one address")
         try:
-            peers = kinds.PEERS.read([str(text) for text in texts])
+            peers = kinds.PEERS.read(texts)
         except ValueError as problem:
-            raise _Refused(400, f"upstream {' '.join(map(str, texts))}: {problem}") from None
-        for peer in peers:
-            if is_own_address(peer.address, self._settings()):
-                raise _Refused(409, f"{peer.address} is the gateway's own address; use the application's")
+            raise _Refused(400, f"upstream {' '.join(texts)}: {problem}") from None
+        self._check_addresses(peers)
         by = tuple(map(str, peers))
         if "peer" in given:
             views = self._routes_with(given["peer"], EVERY)
@@ -145,6 +156,55 @@ class Commands:
         left = {peer.address for view in views for peer in view.peers} - stay
         return {**done, "routes": [view.name for view in views], "left": sorted(left)}
 
+    def _deploy(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Make or replace a service; what is not given stays as it was. `check`: only see whether that is possible."""
+        check, name, before = given.pop("check", False), given["name"], self._peers()
+        overrides = self._book.get()
+        service = self._service(overrides, given)
+        if check:
+            return {"service": service.document(), "version": overrides.version, "behind": []}
+
+        def deployed(overrides: Overrides) -> Overrides:
+            service = self._service(overrides, given)
+            after = overrides.deploy(service)
+            for peer in map(Peer.parse, service.target):
+                address = str(peer.address)
+                after = after.undrain(address, name, self._other_routes(address, name))
+            return after
+
+        return self._changed_service(f"service {name}: served by {', '.join(service.target)}", deployed, before)
+
+    def _service(self, overrides: Overrides, given: dict[str, Any]) -> Service:
+        """The service that /deploy asks for."""
+        known = overrides.service(given["name"])
+        try:
+            service = Service.read({**(known.document() if known else {}), **given})
+        except ValueError as problem:
+            raise _Refused(400, str(problem)) from None
+        self._check_addresses(map(Peer.parse, service.target))
+        others = [other for other in overrides.services if other.name != service.name]
+        if taken := obstacle(service, with_services(self._settings(), others).all_routes):
+            raise _Refused(409, taken)
+        return service
+
+    def _remove(self, given: dict[str, Any]) -> dict[str, Any]:
+        name, before = given["name"], self._peers()
+
+        def removed(overrides: Overrides) -> Overrides:
+            if overrides.service(name) is None:
+                known = ", ".join(service.name for service in overrides.services)
+                raise _Refused(404, f"no service {name!r}; services are {known}" if known else "nothing is deployed")
+            return overrides.remove(name)
+
+        return self._changed_service(f"service {name} is removed", removed, before)
+
+    def _changed_service(
+        self, text: str, transition: Callable[[Overrides], Overrides], before: set[str]
+    ) -> dict[str, Any]:
+        """`before`: the peers of all routes then; those of them that no route has any more are in the response."""
+        done = self._record(text, transition)
+        return {**done, "left": sorted(before - self._peers()), "kept": self._settings().state_dir is not None}
+
     def _reload(self, _given: dict[str, Any]) -> dict[str, Any]:
         asked = self._book.change(Overrides.request_reload).reload_requests
         deadline = monotonic() + RELOAD
@@ -162,6 +222,15 @@ class Commands:
         return self._await_adoption("settings reloaded", overrides.version)
 
     # Shared by the commands.
+
+    def _check_addresses(self, peers: Iterable[Peer]) -> None:
+        for peer in peers:
+            if is_own_address(peer.address, self._settings()):
+                raise _Refused(409, f"{peer.address} is the gateway's own address; use the application's")
+
+    def _peers(self) -> set[str]:
+        """The peers of all routes."""
+        return {peer.address for view in routes(self._settings(), self._book.get(), {}) for peer in view.peers}
 
     def _routes_named(self, name: str) -> list[RouteView]:
         views = routes(self._settings(), self._book.get(), {})
@@ -191,13 +260,26 @@ class Commands:
         ]
 
     def _record(self, text: str, transition: Callable[[Overrides], Overrides]) -> dict[str, Any]:
-        overrides = self._book.change(transition)
+        overrides = self._book.change(transition, self._keep)
         for slot in self._board.accepting():
             try:
                 os.kill(slot.gauge(Gauge.PID), signal.SIGHUP)
             except OSError:
                 pass  # it has just died; its successor starts with these overrides
         return self._await_adoption(text, overrides.version)
+
+    def _keep(self, overrides: Overrides) -> None:
+        """Keep what was deployed for the next start, if there is a place for it."""
+        directory = self._settings().state_dir
+        if directory is None:
+            return
+        file = OverrideFile(directory)
+        try:
+            file.write(overrides)
+        except OSError as problem:
+            raise _Refused(
+                409, f"nothing changed: {file.path} cannot be written: {problem.strerror}; make {directory} writable"
+            ) from None
 
     def _await_adoption(self, text: str, version: int) -> dict[str, Any]:
         """Wait until every worker that accepts connections has applied this version; list those that have not."""
@@ -212,6 +294,10 @@ class Commands:
 
 def _where(route: str) -> str:
     return "on all routes" if route == EVERY else f"on route {route}"
+
+
+def _listed(raw: str | list[str]) -> list[str]:
+    return [raw] if isinstance(raw, str) else list(map(str, raw))
 
 
 def _read(command: str, body: bytes) -> dict[str, Any]:

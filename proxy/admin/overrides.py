@@ -1,8 +1,9 @@
-"""Runtime overrides: drained peers, routes in maintenance, switched upstreams, and requests to reload.
+"""Runtime overrides: services, switched upstreams, drained peers, routes in maintenance, and requests to reload.
 
 Overrides are laid over the settings: a worker builds its routes from both. They are one immutable record in memory that
 the master makes before it forks, so they are the same for all workers, survive workers and reloads, and are passed on
-in a binary upgrade. A stop discards them: to make a change permanent, put it in the file.
+in a binary upgrade. Services and switches are also kept in the state directory (`override_file`); a stop discards the
+others: to make those permanent, put them in the file.
 
     worker that got the command ──change──► record ──SIGHUP──► each worker builds its routes, then shows the
                                                                record's version as its Gauge.OVERRIDES
@@ -20,18 +21,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
+from proxy.admin.services import Service
 from proxy.observe.shared_record import SharedRecord
 
 EVERY = "*"
 """Instead of a route's name: all routes."""
 
-MOST = 1000  # drained peers, and switched routes
+MOST = 1000  # drained peers, switched routes, and services
 MOST_MISTAKES = 100
 _LONGEST_MISTAKE = 500  # characters
 _PATIENCE = 0.2  # seconds to wait for a change by another process, which takes microseconds
 _PAUSE = 0.002
 _TRIES = 3  # readings of a record that is being written
-_CAPACITY = 120 << 10  # bytes: what one variable of the environment carries to a successor, 128 KiB with its name
+CAPACITY = 120 << 10  # bytes: what one variable of the environment carries to a successor, 128 KiB with its name
 _TURNS = 1 << 60  # after so many changes their count begins anew
 
 
@@ -62,6 +64,8 @@ class Overrides:
     reloads_done: int = 0
     mistakes: tuple[str, ...] = ()
     """Why the last reload was refused; empty if it was not."""
+    services: tuple[Service, ...] = ()
+    """In the order of their names."""
 
     # Questions of a worker.
 
@@ -77,6 +81,10 @@ class Overrides:
             if switch.route == route and switch.replaced == configured:
                 return switch.by
         return configured
+
+    def service(self, name: str) -> Service | None:
+        """The service of that name."""
+        return next((service for service in self.services if service.name == name), None)
 
     # Changes by commands. One that workers have to apply gets the next version.
 
@@ -124,6 +132,36 @@ class Overrides:
             )
         )
 
+    def deploy(self, service: Service) -> "Overrides":
+        """Make or replace a service; it is switched no longer, nor are its targets drained.
+
+        Raises ValueError when there are too many.
+        """
+        others = [other for other in self.services if other.name != service.name]
+        if len(others) >= MOST:
+            raise ValueError(f"already {MOST} services; remove those that are not needed")
+        peers = {text.partition(" ")[0] for text in service.target}
+        return self._next(
+            replace(
+                self,
+                drained=frozenset((on, name) for on, name in self.drained if on != service.name or name not in peers),
+                switches=tuple(switch for switch in self.switches if switch.route != service.name),
+                services=tuple(sorted((*others, service), key=lambda one: one.name)),
+            )
+        )
+
+    def remove(self, name: str) -> "Overrides":
+        """Forget a service and what was ordered of its route."""
+        return self._next(
+            replace(
+                self,
+                drained=frozenset((on, peer) for on, peer in self.drained if on != name),
+                maintained=self.maintained - {name},
+                switches=tuple(switch for switch in self.switches if switch.route != name),
+                services=tuple(service for service in self.services if service.name != name),
+            )
+        )
+
     def request_reload(self) -> "Overrides":
         return replace(self, reload_requests=self.reload_requests + 1)
 
@@ -142,6 +180,10 @@ class Overrides:
         """What a successor starts with: all but the results of reloads."""
         return replace(self, reload_requests=0, reloads_done=0, mistakes=())
 
+    def kept(self) -> "Overrides":
+        """What the next start begins with: what was deployed."""
+        return Overrides(switches=self.switches, services=self.services)
+
     def encoded(self) -> str:
         return json.dumps(
             {
@@ -152,6 +194,7 @@ class Overrides:
                 "reload_requests": self.reload_requests,
                 "reloads_done": self.reloads_done,
                 "mistakes": self.mistakes,
+                "services": [service.document() for service in self.services],
             },
             separators=(",", ":"),
         )
@@ -172,8 +215,9 @@ class Overrides:
                 _count(raw["reload_requests"]),
                 _count(raw["reloads_done"]),
                 tuple(map(str, raw["mistakes"])),
+                tuple(Service.read(one) for one in raw.get("services", ())),  # former versions wrote none
             )
-        except (KeyError, TypeError, OverflowError, RecursionError) as problem:
+        except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as problem:
             raise ValueError(f"not a record of overrides: {problem}") from None
 
 
@@ -193,14 +237,14 @@ class OverrideRecord:
 
     def __init__(self, carried: str = "") -> None:
         """`carried`: overrides of the master before, as `Overrides.encoded` wrote them; anything else is ignored."""
-        self._memory = mmap.mmap(-1, SharedRecord.size(_CAPACITY))
-        self._record = SharedRecord(memoryview(self._memory), _CAPACITY)
+        self._memory = mmap.mmap(-1, SharedRecord.size(CAPACITY))
+        self._record = SharedRecord(memoryview(self._memory), CAPACITY)
         with tempfile.TemporaryFile() as file:
             self._lock = os.dup(file.fileno())  # open as long as the process lives
         self._known = 0, Overrides()
         if carried:
             try:
-                self._put(Overrides.decoded(carried).lasting())
+                self._put(_fitting(Overrides.decoded(carried).lasting()))
             except ValueError:
                 pass  # written by a version with another format
 
@@ -215,17 +259,22 @@ class OverrideRecord:
                 self._known = turn, overrides
         return self._known[1]
 
-    def change(self, transition: Callable[[Overrides], Overrides]) -> Overrides:
-        """Replace the record by what `transition` makes of it.
+    def change(
+        self, transition: Callable[[Overrides], Overrides], keep: Callable[[Overrides], None] | None = None
+    ) -> Overrides:
+        """Replace the record by what `transition` makes of it, once `keep` has stored what the next start needs.
 
-        Raises OverridesBusy, ValueError when the record would be too large, and what `transition` raises.
+        Raises OverridesBusy, ValueError when the record would be too large, and what `transition` and `keep` raise.
         """
         self._take()
         try:
             before = self.get()
             after = transition(before)
             if after != before:
-                self._put(after)
+                content = _fitting(after)
+                if keep is not None and after.kept() != before.kept():
+                    keep(after)
+                self._put(content)
             return after
         finally:
             fcntl.lockf(self._lock, fcntl.LOCK_UN)
@@ -242,11 +291,8 @@ class OverrideRecord:
             else:
                 return
 
-    def _put(self, overrides: Overrides) -> None:
-        try:
-            self._record.write(overrides.encoded().encode(), (self._record.turn + 1) % _TURNS)
-        except ValueError as problem:
-            raise ValueError(f"too many runtime overrides: {problem}; undo some") from None
+    def _put(self, content: bytes) -> None:
+        self._record.write(content, (self._record.turn + 1) % _TURNS)
 
     def _read(self, turn: int) -> Overrides | None:
         content = self._record.read(turn)
@@ -254,3 +300,11 @@ class OverrideRecord:
             return None if content is None else Overrides.decoded(content.decode())
         except ValueError:
             return None
+
+
+def _fitting(overrides: Overrides) -> bytes:
+    """The stored form. Raises ValueError when it has no room in the record."""
+    content = overrides.encoded().encode()
+    if len(content) > CAPACITY:
+        raise ValueError(f"too many runtime overrides: {len(content)} bytes of at most {CAPACITY}; undo some")
+    return content

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.admin.overrides import Overrides
+from proxy.admin.services import obstacle, with_services
 from proxy.observe.metrics import PeerSnapshot, PeerState, PeerView
 from proxy.settings import RouteSettings, Settings
 from proxy.settings.values import Address, Peer
@@ -39,6 +40,8 @@ class RouteView:
     configured: tuple[str, ...]
     peers: tuple[PeerEntry, ...]
     maintenance: bool
+    deployed: bool
+    """Whether it is a service, not a route of the settings."""
 
     @property
     def name(self) -> str:
@@ -62,6 +65,7 @@ class RouteView:
             "asks": self.route.matching.texts,
             "answer": _answer(self.route.settings),
             "maintenance": self.maintenance,
+            "deployed": self.deployed,
             "switched_from": configured if in_use != configured else [],
             "peers": [peer.document() for peer in self.peers],
         }
@@ -80,11 +84,19 @@ def connections(view: PeerView) -> dict[str, Any]:
 
 
 def routes(settings: Settings, overrides: Overrides, views: Mapping[str, PeerView]) -> list[RouteView]:
-    """All routes. `views`: peers by address."""
-    return [_view(route, overrides, views) for route in settings.all_routes]
+    """All routes, those of services too. `views`: peers by address."""
+    deployed = {service.name for service in overrides.services}
+    everything = with_services(settings, overrides.services).all_routes
+    return [_view(route, overrides, views, deployed=route.name in deployed) for route in everything]
 
 
-def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerView]) -> RouteView:
+def services(settings: Settings, overrides: Overrides) -> list[dict[str, Any]]:
+    """All services; `set_aside`: why the settings leave one out, empty if it serves."""
+    own = settings.all_routes
+    return [{**service.document(), "set_aside": obstacle(service, own)} for service in overrides.services]
+
+
+def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerView], *, deployed: bool) -> RouteView:
     configured = () if _answer(route.settings) else tuple(map(str, route.settings.upstream))
     peers = [Peer.parse(text) for text in overrides.upstreams(route.name, configured)]
     return RouteView(
@@ -100,6 +112,7 @@ def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerVi
             for peer in peers
         ),
         overrides.in_maintenance(route.name),
+        deployed,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy import errors
 from proxy.admin.overrides import EVERY, Overrides
-from proxy.admin.routes import connections, routes
+from proxy.admin.routes import connections, routes, services
 from proxy.errors import Blame, Failure
 from proxy.form import form
 from proxy.net.certificate_set import Faults
@@ -59,6 +59,7 @@ def status(
         **_open(alive),
         "failures": _failures(slots),
         "routes": rendered,
+        "services": services(settings, overrides),
         "leaving": [
             {"peer": name, **connections(view)}
             for name, view in views.items()

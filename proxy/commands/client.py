@@ -32,6 +32,10 @@ class CommandError(Exception):
         self.code = code
 
 
+class Unanswered(CommandError):  # noqa: N818 - names what happened
+    """The gateway has not responded, or asks for the command once more: it may have carried it out."""
+
+
 class Admin:
     """One gateway, reached by its command socket or its admin address."""
 
@@ -79,8 +83,11 @@ class Admin:
         """The token of the admin address. Raises CommandError."""
         return str(self._ask("GET", "/token")["token"])
 
-    def command(self, name: str, **given: Any) -> dict[str, Any]:
-        """Send a command; arguments that are None are left out. Raises CommandError with the gateway's message."""
+    def command(self, name: str, /, **given: Any) -> dict[str, Any]:
+        """Send a command; arguments that are None are left out.
+
+        Raises CommandError with the gateway's message, Unanswered if it may be sent again.
+        """
         return self._ask("POST", f"/{name}", {key: value for key, value in given.items() if value is not None})
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -91,7 +98,7 @@ class Admin:
             document = _printable(json.loads(response.read(_MOST)))
         except (OSError, http.client.HTTPException) as problem:
             reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no response"
-            raise CommandError(
+            raise Unanswered(
                 f"no gateway responds at {self.address}: {reason}; check that it runs and that this is its "
                 "admin address (--admin, --config)"
             ) from None
@@ -109,7 +116,8 @@ class Admin:
                 if response.status == 401
                 else ""
             )
-            raise CommandError(f"{said or f'{self.address} responded with {response.status}'}{fix}")
+            kind = Unanswered if response.status == 503 else CommandError
+            raise kind(f"{said or f'{self.address} responded with {response.status}'}{fix}")
         return document
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.live import Live
 
+from proxy.commands import services
 from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, USAGE, Admin, CommandError
 from proxy.commands.switch import await_drained, switch
 from proxy.commands.view import view
@@ -18,6 +19,7 @@ from proxy.settings.values import web
 NAMES = {
     "status": "show the gateway's state once",
     "top": "show it live until Ctrl-C",
+    **services.NAMES,
     "switch": "move routes to a new instance once it is ready, and wait for the old one's connections to end",
     "drain": "send nothing new to a peer",
     "undrain": "use a drained peer again",
@@ -38,7 +40,9 @@ class _Parser(argparse.ArgumentParser):
 def parser(name: str) -> argparse.ArgumentParser:
     """The argument parser of one command."""
     made = _Parser(prog=f"python -m proxy {name}", description=NAMES[name], allow_abbrev=False)
-    if name == "switch":
+    if name in services.NAMES:
+        services.add_arguments(name, made, _seconds)
+    elif name == "switch":
         made.add_argument(
             "what",
             metavar="ROUTE|PEER",
@@ -101,6 +105,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
             return _status(admin, given)
         if name == "token":
             return _token(admin, given)
+        if name in services.NAMES:
+            return services.run(name, admin, given)
         return _order(name, admin, given)
     except CommandError as problem:
         print(f"proxy: {problem}", file=sys.stderr)

@@ -4,17 +4,15 @@ probe the new one ──ready──► switch ──applied by all workers──
       └──deadline──► nothing changed
 """
 
-import http.client
 import time
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from proxy.commands.client import PARTLY, SUCCESS, USAGE, Admin, CommandError, connect
+from proxy.commands.client import PARTLY, SUCCESS, USAGE, Admin, CommandError
+from proxy.commands.readiness import PAUSE, Readiness
 from proxy.settings.values import Peer
 
-_PROBE = 5.0  # seconds one probe may take
-_PAUSE = 0.2
 Report = Callable[[str], None]
 
 
@@ -44,9 +42,10 @@ def switch(
             f"{', '.join(names)}; peers are {', '.join(addresses)}"
         )
     target = {"route": what} if what in names else {"peer": what}
+    readiness = Readiness(ready, range(200, 300))
     deadline = monotonic() + timeout
     for peer in peers:
-        await_ready(peer, ready, deadline, timeout)
+        readiness.wait(peer, deadline, timeout)
         say(f"{peer.address} is ready")
     done = admin.command("switch", **target, upstream=list(map(str, peers)))
     say(done["done"])
@@ -61,44 +60,14 @@ def switch(
     return PARTLY if left else SUCCESS, {**done, "busy": left}
 
 
-def await_ready(peer: Peer, path: str | None, deadline: float, timeout: float) -> None:
-    """Return when the peer responds to `path` with 2xx; without a path, when it accepts a connection.
-
-    Raises CommandError when the deadline (monotonic seconds) passes; `timeout` is for its text.
-    """
-    while True:
-        problem = probe(peer, path)
-        if not problem:
-            return
-        if monotonic() + _PAUSE > deadline:
-            raise CommandError(f"nothing changed: {peer.address} was not ready within {timeout:g} s: {problem}")
-        time.sleep(_PAUSE)
-
-
-def probe(peer: Peer, path: str | None) -> str:
-    """Probe once. Returns what is wrong, or ""."""
-    connection = connect(peer.address, _PROBE)
-    try:
-        if path is None:
-            connection.connect()
-            return ""
-        connection.request("GET", path, headers={"User-Agent": "aragora-proxy", "Connection": "close"})
-        status = connection.getresponse().status
-        return "" if 200 <= status < 300 else f"GET {path} returned {status}"
-    except (OSError, http.client.HTTPException) as error:
-        return (error.strerror if isinstance(error, OSError) else "") or str(error) or "connection closed"
-    finally:
-        connection.close()
-
-
 def await_drained(admin: Admin, peers: Sequence[str], seconds: float) -> dict[str, int]:
     """Wait until no connection to these peers is busy. Returns those still busy when the time is over."""
     deadline = monotonic() + seconds
     while True:
         busy = busy_connections(admin.status(), peers)
-        if not busy or monotonic() + _PAUSE > deadline:
+        if not busy or monotonic() + PAUSE > deadline:
             return busy
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def busy_connections(status: dict[str, Any], peers: Sequence[str]) -> dict[str, int]:

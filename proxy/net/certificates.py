@@ -2,9 +2,7 @@
 
 import datetime
 import ipaddress
-import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -208,18 +206,3 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file at once and for good; only its owner may read it. Raises `OSError`."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(file, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

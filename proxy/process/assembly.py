@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.admin.overrides import Overrides
+from proxy.admin.services import with_services
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
@@ -152,10 +153,11 @@ def _gravity(state: PeerState) -> int:
 def build_tables(
     settings: Settings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
 ) -> Tables:
-    """All routes of a configuration and the runtime overrides, ready for use.
+    """All routes of a configuration and the runtime overrides, services included, ready for use.
 
     Requests that match no route get a response in the style of the top level of the settings.
     """
+    settings = with_services(settings, overrides.services)
     routes = settings.all_routes
     matches = [match for route in routes for match in build_matches(route, upstreams, overrides, draining)]
     probe_peers(matches, settings, upstreams)

@@ -17,6 +17,7 @@ from typing import Any
 
 from proxy.acme.state import State
 from proxy.net.certificate_set import CertificateSet, KeyPair
+from proxy.net.private_file import write_private
 from proxy.net.tls_contexts import TlsContexts
 from proxy.process.config_segment import ConfigSegment
 from proxy.process.privileges import acting_as, owner
@@ -189,7 +190,7 @@ class CertificateStore:
             try:
                 if keep:
                     with acting_as(*owner(settings)):
-                        certificates.write_private(file, pair.key + pair.chain)
+                        write_private(file, pair.key + pair.chain)
             except OSError as problem:
                 said = f"--state-dir {settings.state_dir}: cannot be written: {problem.strerror}"
                 if not self._last.good:

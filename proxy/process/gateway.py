@@ -16,7 +16,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from proxy.admin.overrides import OverrideRecord
+from proxy.admin.override_file import OverrideFile
+from proxy.admin.overrides import OverrideRecord, Overrides
 from proxy.limits import Limits
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
@@ -27,7 +28,7 @@ from proxy.process.config_segment import ConfigSegment
 from proxy.process.listeners import Listeners, Role
 from proxy.process.log_files import Channel, LogFiles
 from proxy.process.open_listeners import OpenListeners
-from proxy.process.privileges import owner
+from proxy.process.privileges import acting_as, owner
 from proxy.process.shared import Seat, Shared
 from proxy.settings import Settings, SettingsError, load
 from proxy.settings.environment import FORMER_OVERRIDES, OVERRIDES
@@ -48,10 +49,20 @@ def version() -> str:
         return "source"
 
 
+def _kept(settings: Settings) -> tuple[Overrides, list[str]]:
+    """What was deployed before this start, read with the rights of the workers, whose file it is."""
+    if settings.state_dir is None:
+        return Overrides(), []
+    with acting_as(*owner(settings)):
+        return OverrideFile(settings.state_dir).read()
+
+
 class Gateway(BaseApplication):  # type: ignore[misc]
     """One gateway in its master process. `shared` is what the next worker is handed."""
 
     def __init__(self, settings: Settings, flags: Mapping[str, str | list[str]], worker: type, logs: LogFiles) -> None:
+        carried = os.environ.pop(OVERRIDES, "") or os.environ.pop(FORMER_OVERRIDES, "")
+        kept, self._unusable = (Overrides(), []) if carried else _kept(settings)
         self.shared = Shared(
             version=version(),
             admin_token=secrets.token_urlsafe(32).encode(),
@@ -62,7 +73,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             certificates=CertificateStore(),
             board=Board(),
             reports=Reports(),
-            overrides=OverrideRecord(os.environ.pop(OVERRIDES, "") or os.environ.pop(FORMER_OVERRIDES, "")),
+            overrides=OverrideRecord(carried or kept.encoded()),
             limits=Limits(settings.rate_keys, SLOTS),
         )
         self.log: Any = None
@@ -199,6 +210,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         if os.geteuid() == 0 and not self.settings.user:
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")
         self.warn_of_certificates()
+        for fault in self._unusable:
+            arbiter.log.warning("what was deployed before cannot all be used: %s", fault)
 
     def _pre_fork(self, arbiter: Any, worker: Any) -> None:
         slot = self.shared.board.take(other.seat.slot for other in arbiter.WORKERS.values())

@@ -18,7 +18,8 @@ import websocket
 from proxy.acme.renewal import challenge_kinds, due, pause
 from proxy.acme.state import Failures, State
 from proxy.net.certificate_set import KeyPair
-from proxy.net.certificates import DAY, self_signed, write_private
+from proxy.net.certificates import DAY, self_signed
+from proxy.net.private_file import write_private
 from proxy.settings import Address, Settings
 from tests.proxy.acme.network import AcmeServer, Network, Obtaining
 from tests.proxy.authority import Authority

@@ -22,8 +22,8 @@ from proxy.net.certificates import (
     read_joined,
     read_pair,
     self_signed,
-    write_private,
 )
+from proxy.net.private_file import write_private
 from proxy.net.tls_contexts import TlsContexts
 from tests.proxy.authority import Authority
 

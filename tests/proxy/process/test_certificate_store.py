@@ -9,7 +9,8 @@ import pytest
 
 from proxy.acme.state import State
 from proxy.net.certificate_set import CertificateSet
-from proxy.net.certificates import self_signed, write_private
+from proxy.net.certificates import self_signed
+from proxy.net.private_file import write_private
 from proxy.process import certificate_store as vaults
 from proxy.process.certificate_store import CertificateStore, self_signed_file, warnings
 from proxy.settings import Certificate, Settings, SettingsError

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.acme.state import State
-from proxy.net.certificates import self_signed, write_private
+from proxy.net.certificates import self_signed
+from proxy.net.private_file import write_private
 from proxy.process.certificate_store import CertificateStore, self_signed_file
 from proxy.process.state_directory import prepare_state
 from proxy.settings import Settings, SettingsError

@@ -1,0 +1,109 @@
+"""Services: routes that commands have deployed, beside those of the settings.
+
+A service has the settings of the top level, as a `[[route]]` without any of its own has. The settings have precedence:
+a service whose name or requests one of their routes takes is set aside, and serves again when no route does.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from proxy.settings import ANY, RouteSettings, Settings
+from proxy.settings.table import RESPONSE_KEYS, TABLE
+from proxy.settings.values import kinds, web
+
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,62}")
+_RESERVED = frozenset({"default", "unrouted", "admin"})
+"""Names of routes that no file names."""
+_UNREAD = re.compile(r"[%?#]|//|/\.{1,2}(?:/|$)")
+"""What no decoded path has: requests are compared after decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An application under a name: its addresses, and which requests it serves (without hosts: those for any)."""
+
+    name: str
+    target: tuple[str, ...]
+    host: tuple[str, ...] = ()
+    path: str = "/"
+    health_path: str = ""
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "Service":
+        """A service of its document. Raises ValueError that names the key at fault."""
+        name = raw.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"name {str(name)[:80]!r}: expected up to 63 letters, digits, '.', '_' or '-'")
+        if name in _RESERVED:
+            raise ValueError(f"name {name!r}: reserved for the gateway's own routes; choose another")
+        if not raw.get("target"):
+            raise ValueError("target: missing; add the application's address, such as 127.0.0.1:8080")
+        return cls(
+            name,
+            tuple(map(str, _value("target", kinds.PEERS, raw["target"]))),
+            _value("host", web.DOMAINS, raw.get("host", ())),
+            _path(raw.get("path", "/")),
+            _value("health_path", web.PATH, raw.get("health_path", "")),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """What `read` takes."""
+        return asdict(self)
+
+    @property
+    def requests(self) -> set[tuple[str, str, bool]]:
+        """Which requests it takes, in the terms of `requests_of`."""
+        return {(host, self.path, False) for host in self.host or ("",)}
+
+    def route(self, settings: Settings) -> RouteSettings:
+        """The route that it is, under these settings."""
+        plain = {key: TABLE[key].default for key in RESPONSE_KEYS}
+        own = {**plain, "upstream": kinds.PEERS.read(list(self.target))}
+        if self.health_path:
+            own["health_path"] = self.health_path
+        base = replace(settings, routes=(), certificates=(), **own)
+        return RouteSettings(self.name, self.host, self.path, False, base)
+
+
+def requests_of(route: RouteSettings) -> set[tuple[str, str, bool]]:
+    """Which requests a route takes: host, path, and whether exactly that path. None surely, if it asks for more."""
+    if route.matching != ANY:
+        return set()
+    return {(host, route.path, route.exact) for host in route.hosts or ("",)}
+
+
+def obstacle(service: Service, routes: Iterable[RouteSettings]) -> str:
+    """Why a service cannot serve beside these routes; empty if it can."""
+    for route in routes:
+        if route.name == service.name:
+            return f"the settings have a route {route.name!r}: deploy under another name, or move it with switch"
+        if service.requests <= requests_of(route):
+            where = f"{', '.join(service.host) or 'any host'}, {service.path}"
+            return f"route {route.name} takes the same requests ({where}): choose another host or path, or remove it"
+    return ""
+
+
+def with_services(settings: Settings, services: Iterable[Service]) -> Settings:
+    """The settings with a route more for each service that none of theirs takes the place of."""
+    own = settings.all_routes
+    added = tuple(service.route(settings) for service in services if not obstacle(service, own))
+    return replace(settings, routes=(*settings.routes, *added)) if added else settings
+
+
+def _value(key: str, kind: kinds.Kind, raw: Any) -> Any:
+    try:
+        return kind.read(list(raw) if isinstance(raw, tuple) else raw)
+    except ValueError as problem:
+        raise ValueError(f"{key} {kinds.toml(raw)}: {problem}") from None
+
+
+def _path(raw: Any) -> str:
+    path: str = _value("path", web.PATH, raw)
+    if not path or _UNREAD.search(path):
+        raise ValueError(
+            f"path {kinds.toml(raw)}: expected a path that begins with /, written as it is after decoding: without "
+            "%, ?, #, // and dot segments"
+        )
+    return path

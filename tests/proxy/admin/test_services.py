@@ -1,0 +1,187 @@
+"""Services: deployed by command beside the settings' routes, kept over every kind of restart."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.admin.override_file import OverrideFile
+from proxy.admin.overrides import Overrides
+from proxy.admin.services import Service, obstacle, with_services
+from proxy.settings import RouteSettings, Settings
+from proxy.settings.values import kinds
+from tests.proxy.admin.applications import Application, unused_address
+from tests.proxy.admin.conftest import AdminGateway
+from tests.waiting import until
+
+Start = Callable[..., AdminGateway]
+Applications = Callable[[str], Application]
+SHOP = Service("shop", ("127.0.0.1:1",), ("shop.example.com",), "/buy", "/up")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({"name": "a b"}, "name"),
+        ({"name": "default"}, "name"),
+        ({"name": 5}, "name"),
+        ({"target": []}, "target"),
+        ({"target": "127.0.0.1"}, "target"),
+        ({"target": ["127.0.0.1:1", "127.0.0.1:1"]}, "target"),
+        ({"target": "127.0.0.1:0"}, "target"),
+        ({"host": "a_b/c"}, "host"),
+        ({"path": "buy"}, "path"),
+        ({"path": ""}, "path"),
+        ({"path": "/a/../b"}, "path"),
+        ({"path": "/a?b"}, "path"),
+        ({"health_path": "up"}, "health_path"),
+    ],
+)
+def test_a_wrong_service_is_refused_by_its_key(wrong: dict[str, Any], key: str) -> None:
+    with pytest.raises(ValueError, match=f"^{key}"):
+        Service.read({"name": "shop", "target": "127.0.0.1:1", **wrong})
+
+
+def test_a_service_is_read_as_it_was_written() -> None:
+    assert Service.read(SHOP.document()) == SHOP
+
+
+def test_a_service_has_the_top_levels_settings_but_its_ways() -> None:
+    settings = Settings(respond="hello", read_timeout=7.0)
+    route = with_services(settings, [SHOP]).all_routes[0]
+    assert (route.name, route.hosts, route.path) == ("shop", ("shop.example.com",), "/buy")
+    assert (route.settings.read_timeout, route.settings.respond, route.settings.health_path) == (7.0, "", "/up")
+    assert list(map(str, route.settings.upstream)) == ["127.0.0.1:1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hosts", "path", "exact", "taken"),
+    [
+        ("shop", (), "/other", False, True),
+        ("web", ("shop.example.com", "b.example.com"), "/buy", False, True),
+        ("web", ("shop.example.com",), "/buy", True, False),
+        ("web", (), "/buy", False, False),
+        ("web", ("shop.example.com",), "/", False, False),
+    ],
+)
+def test_the_settings_routes_have_precedence(
+    name: str, hosts: tuple[str, ...], path: str, exact: bool, taken: bool
+) -> None:
+    route = RouteSettings(name, hosts, path, exact, Settings(upstream=kinds.PEERS.read("127.0.0.1:2")))
+    settings = Settings(routes=(route,))
+    assert bool(obstacle(SHOP, settings.all_routes)) == taken
+    assert len(with_services(settings, [SHOP]).all_routes) == (1 if taken else 2)
+
+
+def test_a_deploy_ends_what_was_ordered_of_the_former_target() -> None:
+    now = Overrides().deploy(SHOP).switch("shop", SHOP.target, ("127.0.0.1:2",)).drain("127.0.0.1:1", "shop")
+    again = now.deploy(SHOP)
+    assert again.upstreams("shop", SHOP.target) == SHOP.target
+    assert not again.is_drained("shop", "127.0.0.1:1")
+    gone = now.maintain(on=True, route="shop").remove("shop")
+    assert (gone.services, gone.switches, gone.drained, gone.maintained) == ((), (), frozenset(), frozenset())
+
+
+def test_what_was_deployed_is_kept_and_bad_parts_are_left_out(tmp_path: Path) -> None:
+    file = OverrideFile(tmp_path)
+    assert file.read() == (Overrides(), [])
+    deployed = Overrides().deploy(SHOP).switch("web", ("127.0.0.1:1",), ("127.0.0.1:2 weight=2",)).drain("a:1")
+    file.write(deployed)
+    assert file.read() == (deployed.kept(), [])
+    content = file.path.read_text()
+    file.path.write_text(content.replace('"services": [', '"services": [{"name": "a b"}, null, '))
+    found, faults = file.read()
+    assert found == deployed.kept()
+    assert [fault.partition(": ")[2][:9] for fault in faults] == ["service 1", "service 2", "the file "]
+    assert '"a b"' in (tmp_path / "deployed.unusable.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "[" * 100_000, '{"services": 1, "switches": "x"}', "\0\xff", "x" * 2_000_000]
+)
+def test_a_broken_file_deploys_nothing(content: str, tmp_path: Path) -> None:
+    file = OverrideFile(tmp_path)
+    file.path.write_text(content)
+    assert file.read()[0] == Overrides()
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    file = OverrideFile(tmp_path)
+    file.path.mkdir()
+    found, faults = file.read()
+    assert (found, len(faults)) == (Overrides(), 1)
+
+
+def test_a_service_is_made_replaced_listed_and_removed(face: Start, applications: Applications) -> None:
+    file, one, two, broken = (applications(name) for name in ("file", "one", "two", "broken"))
+    broken.ready = False
+    gateway = face(f'upstream = "{file.address}"\n')
+    made = gateway.run("deploy", "shop", "--target", one.address, "--host", "shop.test", "--health-path", "/ready")
+    assert made.returncode == 0, made
+    assert gateway.get(host="shop.test") == (200, "one")
+    assert gateway.get() == (200, "file")
+    replaced = gateway.run("deploy", "shop", "--target", two.address)
+    assert (replaced.returncode, gateway.get(host="shop.test")) == (0, (200, "two"))
+    refused = gateway.run("deploy", "shop", "--target", broken.address, "--timeout", "0.5")
+    assert refused.returncode == 1
+    assert f"nothing changed: {broken.address} was not ready within 0.5 s: GET /ready returned 503" in refused.stderr
+    nobody = gateway.run("deploy", "shop", "--target", unused_address(), "--timeout", "0.5")
+    assert (nobody.returncode, "Connection refused" in nobody.stderr) == (1, True)
+    for taken, reason in (
+        (["web", "--target", one.address], "route default takes the same requests (any host, /)"),
+        (["web", "--target", one.address, "--host", "shop.test"], "route shop takes the same requests"),
+    ):
+        answer = gateway.run("deploy", *taken)
+        assert (answer.returncode, reason in answer.stderr) == (1, True), answer
+    assert gateway.run("list").stdout == f"shop: shop.test / -> {two.address}\n  probed at /ready\n"
+    assert gateway.get(host="shop.test") == (200, "two")
+    assert gateway.run("remove", "shop").returncode == 0
+    assert (gateway.get(host="shop.test"), gateway.run("list").stdout) == ((200, "file"), "nothing is deployed\n")
+    assert "nothing is deployed" in gateway.run("remove", "shop").stderr
+
+
+def test_services_and_switches_outlive_every_restart(face: Start, applications: Applications, tmp_path: Path) -> None:
+    file, one, two = (applications(name) for name in ("file", "one", "two"))
+    state = f'state_dir = "{tmp_path}/state"\n'
+    gateway = face(f'upstream = "{file.address}"\n{state}')
+    assert gateway.run("deploy", "shop", "--target", one.address, "--path", "/shop").returncode == 0
+    assert gateway.run("switch", "default", two.address).returncode == 0
+
+    def serves(where: AdminGateway) -> tuple[str, str]:
+        return where.get("/shop")[1], where.get()[1]
+
+    assert serves(gateway) == ("one", "two")
+    assert gateway.run("reload").returncode == 0
+    assert serves(gateway) == ("one", "two")
+    os.kill(gateway.process.pid, signal.SIGKILL)
+    gateway.process.wait()
+    until(lambda: not gateway.control.exists() or gateway.run("status").returncode == 1, "its workers have ended")
+    again = face(f'upstream = "{file.address}"\n{state}')
+    assert serves(again) == ("one", "two")
+    route = f'[[route]]\nname = "mine"\npath = "/shop"\nupstream = "{file.address}"\n'
+    again.configure(again.config.read_text() + route)
+    assert again.run("reload").returncode == 0
+    assert again.get("/shop") == (200, "file")
+    assert "not served: route mine takes the same requests" in again.run("list").stdout
+    again.configure(again.config.read_text().replace(route, ""))
+    assert again.run("reload").returncode == 0
+    assert serves(again) == ("one", "two")
+
+
+def test_without_a_state_directory_it_is_said(face: Start, applications: Applications) -> None:
+    gateway = face('respond = "hello"\n')
+    done = gateway.run("deploy", "shop", "--target", applications("one").address, "--path", "/shop")
+    assert (done.returncode, "a stop of the gateway forgets it" in done.stdout) == (0, True)
+
+
+def test_what_cannot_be_kept_is_not_deployed(face: Start, applications: Applications, tmp_path: Path) -> None:
+    gateway = face(f'respond = "hello"\nstate_dir = "{tmp_path}/state"\n')
+    (tmp_path / "state/deployed.json").mkdir()
+    refused = gateway.run("deploy", "shop", "--target", applications("one").address, "--path", "/shop")
+    assert refused.returncode == 1
+    assert "nothing changed:" in refused.stderr
+    assert "deployed.json cannot be written: Is a directory" in refused.stderr
+    assert gateway.get("/shop") == (200, "hello")
