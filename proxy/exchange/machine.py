@@ -125,13 +125,16 @@ class Exchange:
         """Go on in a greenlet, to the end or to a tunnel. Raises nothing but faults of the gateway's own."""
         self._blocking = True
         log.debug("%s, in a greenlet", self)
+        pause = 0.0
         while True:
             try:
+                if pause:  # the client may leave in it
+                    gevent.sleep(pause)
                 self._step()
             except Stale as stale:
                 if self.upstream.may_repeat():
                     self.state = LEASE
-                    gevent.sleep(RETRY_PAUSE)
+                    pause = RETRY_PAUSE
                     continue
                 self._fail(ExchangeError(errors.UPSTREAM_CLOSED, str(stale)))
             except (ExchangeError, ClientGone) as error:

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,6 +184,17 @@ def test_a_stale_connection_is_replaced(warm: Warm) -> None:
     assert warm.take().startswith(b"GET /1 ")
     warm.far.sendall(OK)
     assert warm.read() == b"ok"
+
+
+def test_a_client_that_leaves_before_the_repetition_is_logged(warm: Warm) -> None:
+    warm.client.sendall(GET % 1)
+    warm.take()
+    warm.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    warm.far.shutdown(socket.SHUT_WR)
+    assert warm.far.recv(1) == b"", "the gateway has given the connection up"
+    warm.client.close()
+    line = warm.logged(2)
+    assert line["status"] == 499
 
 
 def test_an_upstream_that_closes_afterwards_is_noticed(warm: Warm) -> None:
