@@ -9,6 +9,7 @@ from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
+from proxy.net.splice import WORTHWHILE
 from proxy.net.stream import Stream
 from proxy.upstream.body import Body, StreamedBody, framing
 from proxy.upstream.upload import Stale, Upload
@@ -180,11 +181,27 @@ class UpstreamConnection(Stream):
                 return None
             response = found
         body = data[size:]
-        if size > most + 4 or (response.content_length != len(body) and not is_bodiless(method, response.status)):
-            self._keep(data)
-            return None
+        length = response.content_length
+        if size > most + 4 or (length != len(body) and not is_bodiless(method, response.status)):
+            if length is None or size > most + 4 or len(data) < HEAD_RECEIVE_SIZE:
+                self._keep(data)
+                return None
+            more = self._receive_more(length - len(body))
+            if len(body) + len(more) != length:
+                self._keep(data + more)
+                return None
+            body += more
         self.first_byte = monotonic()
         return response, body
+
+    def _receive_more(self, missing: int) -> bytes:
+        """What is here of the bytes that follow a read that was full, up to `missing`; nothing of a long body."""
+        if not 0 < missing < WORTHWHILE:
+            return b""
+        try:
+            return self.sock.recv(missing)
+        except OSError:  # there is nothing yet, or the next read tells
+            return b""
 
     def _parse(self, data: bytes, size: int) -> ResponseHead | None:
         """The final head that is the first `size` bytes of what has come; None if it is none, which is then kept."""

@@ -28,7 +28,7 @@ from proxy.exchange.tunnel_side import Side
 from proxy.log import log
 from proxy.net.event_loop import NEVER, Watcher
 from proxy.net.sockets import END_FOLLOWS, HEAD_RECEIVE_SIZE, Socket
-from proxy.net.stream import Sink, Stream
+from proxy.net.stream import LONGEST_JOINED, Sink, Stream
 from proxy.net.tls_socket import TlsSocket
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
@@ -279,7 +279,8 @@ class Connection(Stream):
         writer, front = self._writer, self.front
         if front.draining or self._reader.unread:  # RFC 9112 section 9.3
             writer.close()
-        data = writer.begin(response, length, body, front.clock, stream=stream)
+        apart = len(body) > LONGEST_JOINED and self.tls is None and not stream and not writer.head_only
+        data = writer.begin(response, length, b"" if apart else body, front.clock, stream=stream)
         flags = 0
         if writer.ending is not KEEP:
             if writer.framing is CLOSE_DELIMITED:
@@ -287,13 +288,15 @@ class Connection(Stream):
             elif writer.completes(body, length):
                 flags = END_FOLLOWS
         try:
-            sent = self.sock.send(data, flags)
+            sent = self.send_apart(data, body, flags) if apart else self.sock.send(data, flags)
         except BlockingIOError:
-            return data
+            sent = 0
         except OSError as error:
             raise ClientGone from error
         self.sent += sent
-        return b"" if sent == len(data) else data[sent:]
+        if apart and sent < len(data) + len(body):
+            data += body
+        return b"" if sent >= len(data) else data[sent:]
 
     def framed(self, data: bytes) -> bytes:
         return self._writer.framed(data)

@@ -39,20 +39,21 @@ KEEP, CLOSE, CUT, RESET = Ending
 class ResponseWriter:
     """Writes the responses of one connection, one after the other. It sends nothing itself."""
 
-    __slots__ = ("_head_only", "ending", "framing", "request")
+    __slots__ = ("ending", "framing", "head_only", "request")
 
     def __init__(self) -> None:
         self.framing = UNSENT
         self.ending = KEEP
         self.request: Request | None = None
         """The request that is answered; the last one, until it is forgotten."""
-        self._head_only = False
+        self.head_only = False
+        """Whether the response has no body, whatever its head announces: the request was HEAD."""
 
     def start(self, request: Request, settings: Settings) -> None:
         """Answer another request."""
         self.framing = UNSENT
         self.request = request
-        self._head_only = request.method == b"HEAD"
+        self.head_only = request.method == b"HEAD"
         fields = request.fields
         keeps = (not fields.close if request.minor else fields.keep_alive) and settings.keepalive_timeout > 0
         self.ending = KEEP if keeps else CLOSE
@@ -65,7 +66,7 @@ class ResponseWriter:
     def refuse(self) -> None:
         """The request cannot be trusted: the connection ends, and its client may read a body after all."""
         self.ending = CLOSE
-        self._head_only = False
+        self.head_only = False
 
     def forget(self) -> None:
         self.request = None
@@ -81,7 +82,7 @@ class ResponseWriter:
                 body = self.framed(body)
         else:
             self.framing = LENGTH
-        if self._head_only:
+        if self.head_only:
             body = b""
         if self.ending is not KEEP:
             fields += b"Connection: close\r\n"
@@ -106,7 +107,7 @@ class ResponseWriter:
 
     def completes(self, body: bytes, length: int | None) -> bool:
         """Whether a response is complete with its head and this much of its body."""
-        return self._head_only or len(body) == length
+        return self.head_only or len(body) == length
 
     def upgrade(self, response: ResponseHead) -> bytes:
         """The response that makes a tunnel of the connection."""

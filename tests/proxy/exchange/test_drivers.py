@@ -1,5 +1,6 @@
 """Both drivers of the exchange write the same bytes, to the client and to the upstream, for every case there is."""
 
+import socket
 from collections.abc import Callable
 
 import h2.exceptions
@@ -84,8 +85,11 @@ def test_many_http2_requests_can_be_said() -> None:
 
 
 @pytest.mark.pure("replaces a method of the frontend")
+@pytest.mark.parametrize("size", [2, 20_000, 60_000])
 @pytest.mark.parametrize("protocol", [Http1, Http2], ids=["http1", "http2"])
-def test_small_request_takes_no_greenlet(protocol: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_without_a_wait_takes_no_greenlet(
+    protocol: Callable[..., object], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with warm(at_once=True, protocol=protocol) as harness:
         resumed: list[object] = []
         monkeypatch.setattr(harness.front, "resume", resumed.append)
@@ -95,6 +99,45 @@ def test_small_request_takes_no_greenlet(protocol: Callable[..., object], monkey
         else:
             Http2Client(client).send(WARM)
         harness.settle()
-        respond(harness, OK)
-        assert client.received.endswith(b"ok")
+        respond(harness, response(size))
+        assert client.received.count(b"x") >= size
         assert not resumed
+
+
+def response(size: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+
+
+@pytest.mark.parametrize("size", [16_350, 20_000, 60_000])
+def test_a_long_body_arrives_whole_at_a_client_with_little_room(size: int) -> None:
+    with warm(at_once=True, protocol=Http1) as harness:
+        client = harness.connect()
+        for connection in harness.front.connections:
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        harness.settle()
+        respond(harness, response(size))
+        harness.settle()
+        assert client.responses([b"GET"]) == ([(200, b"x" * size)], False)
+
+
+@pytest.mark.parametrize("here", [16_384, 16_385, 40_000])
+@pytest.mark.parametrize("then", ["stays", "closes"])
+def test_a_long_body_may_come_in_parts(here: int, then: str) -> None:
+    with warm(at_once=True, protocol=Http1) as harness:
+        client = harness.connect()
+        client.sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        harness.settle()
+        reply = response(60_000)
+        upstream = next(end for end in harness.upstreams if end.received)
+        upstream.sock.sendall(reply[:here])
+        harness.settle()
+        upstream.sock.sendall(reply[here:] if then == "stays" else reply[here:50_000])
+        if then == "closes":
+            upstream.close()
+        harness.settle()
+        if then == "stays":
+            assert client.responses([b"GET"]) == ([(200, b"x" * 60_000)], False)
+        else:
+            assert client.ended, "the client can tell that the end is missing"
+            assert 0 < client.received.count(b"x") < 60_000
