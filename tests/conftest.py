@@ -94,10 +94,11 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "uvicorn_worker", "websockets", "a2wsgi")),
     "litellm": ("scripts/test-components litellm", built("litellm")),
     "prism": ("scripts/test-components prism", built("prism")),
+    "pages": ("scripts/test-components pages", built("pages")),
     "real-model": ("scripts/real-model", built("real-model")),
 }
 # Those take gigabytes or many minutes to build: where they are missing nobody is told to have them, not even CI.
-OPTIONAL = {"litellm", "prism", "real-model", "streamlit"}
+OPTIONAL = {"litellm", "pages", "prism", "real-model", "streamlit"}
 
 
 def absence(name: str) -> str | None:

@@ -23,7 +23,7 @@ SUBPROTOCOL_PREFIX = "access_token."
 # under addresses that nobody can guess.
 PROBES = ("/healthz", "/ready", "/readyz", "/health", "/metrics")
 PAGES = ("/", "/status", "/favicon.svg", "/favicon.ico", "/api", "/api/docs", "/docs")
-DESCRIPTIONS = ("/api/openapi.json", "/openapi.json")
+DESCRIPTIONS = ("/api/openapi.json", "/api/asyncapi.json", "/openapi.json")
 OPEN_PATHS = frozenset({*PROBES, *PAGES, *DESCRIPTIONS})
 OPEN_PREFIXES = ("/console/", "/shared/")
 

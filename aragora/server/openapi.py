@@ -14,7 +14,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from aragora.debate.downloads import Format
 from aragora.server import build, models
-from aragora.server.operations import OPERATIONS, REFUSALS, Operation
+from aragora.server.examples import ANSWERS, BODIES
+from aragora.server.operations import OPERATIONS, REFUSALS, TAGS, Operation
 from aragora.server.resources import Resource
 
 
@@ -52,6 +53,7 @@ def document() -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, (about, _) in TAGS.items()],
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
@@ -76,12 +78,18 @@ def _schemas() -> tuple[dict[type[BaseModel], dict[str, Any]], dict[str, Any]]:
 
 
 def _operation(operation: Operation, references: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    summary, _, description = operation.summary.partition(". ")
+    described: dict[str, Any] = {"operationId": operation.name, "tags": [operation.tag]}
+    described["summary"] = summary.removesuffix(".")
+    if description:
+        described["description"] = description
     parameters = [*_query_parameters(operation.query), *_header_parameters(operation.headers)]
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
-        content = {"application/json": {"schema": references[operation.body]}}
+        content: dict[str, Any] = {"application/json": {"schema": references[operation.body]}}
+        if operation.name in BODIES:
+            content["application/json"]["example"] = BODIES[operation.name]
         content |= {media_type: {"schema": {"type": "string"}} for media_type in operation.files}
         described["requestBody"] = {"required": True, "content": content}
     if operation.is_open:
@@ -89,7 +97,7 @@ def _operation(operation: Operation, references: dict[type[BaseModel], dict[str,
     responses = {str(status): _answer(item, references) for status, item in operation.answers.items()}
     refusals = operation.refusals if operation.is_open else (*operation.refusals, 401, 403, 503)
     for status in sorted(refusals):
-        content = {"application/json": {"schema": references[operation.errors]}}
+        content = {"application/json": _shown(operation.errors, references)}
         responses[str(status)] = {"description": REFUSALS[status], "content": content}
     described["responses"] = responses
     if parameters:
@@ -111,7 +119,15 @@ def _answer(item: type[BaseModel] | str | None, references: dict[type[BaseModel]
         }
         return {"description": "The file.", "content": content}
     description = (item.__doc__ or "").strip().partition("\n")[0]
-    return {"description": description, "content": {"application/json": {"schema": references[item]}}}
+    return {"description": description, "content": {"application/json": _shown(item, references)}}
+
+
+def _shown(model: type[BaseModel], references: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
+    """A model's schema, with an example where there is one."""
+    shown: dict[str, Any] = {"schema": references[model]}
+    if model.__name__ in ANSWERS:
+        shown["example"] = ANSWERS[model.__name__]
+    return shown
 
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 Only the addresses stand here a second time; a test compares them with the router's.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -33,6 +34,26 @@ REFUSALS = {
 }
 
 
+# What operations are about, in the order in which a reader wants them, by their addresses.
+TAGS = {
+    "Debates": (
+        "Begin, find, change and end debates.",
+        r"/api/debates(?:/estimate|/\{debate_id\}(?:/(?:cancel|follow-up|fork|ask-again))?)?",
+    ),
+    "What was said": (
+        "Messages, events, critiques, votes and figures of one debate, also while it runs.",
+        r".*\{debate_id\}/(?:messages|events|convergence|votes|critiques|export|usage).*",
+    ),
+    "Agents": ("Which models can be asked, and whether they answer.", r"/api/agents.*"),
+    "Presets": ("Councils that are kept under a name.", r"/api/presets.*"),
+    "Sources": ("Files and pages as text, for the context of a debate.", r"/api/sources"),
+    "Sharing": ("A debate under an address that everybody may read.", r".*/share|/shared/.*"),
+    "Notifications": ("Messages that are sent when a debate ends.", r".*/notifications"),
+    "Spending": ("What debates have cost.", r"/api/usage"),
+    "Chat completions": ("OpenAI's form of the API, for programs that speak it.", r"/v1/.*"),
+    "Service": ("Whether the service lives and is ready, and its figures.", r"/health.*|/ready.*|/metrics"),
+}
+
 IDEMPOTENCY = {
     "Idempotency-Key": "The same key of the same token with the same body makes one debate, however often it is sent."
 }
@@ -55,6 +76,11 @@ class Operation:
     headers: dict[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     is_open: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The name of what it is about."""
+        return next(name for name, (_, addresses) in TAGS.items() if re.fullmatch(addresses, self.path))
 
 
 OPERATIONS = (

@@ -16,6 +16,7 @@ import falcon
 
 from aragora.errors import AragoraError, NotFound
 from aragora.server import (
+    asyncapi,
     auth,
     console,
     descendants,
@@ -131,6 +132,7 @@ def routes() -> dict[str, object]:
         "/v1/models": completions.Models(),
         "/v1/models/{name}": completions.Model(),
         "/api/openapi.json": openapi.Document(),
+        "/api/asyncapi.json": asyncapi.Document(),
         "/api/docs": console.Page("docs.html"),
         "/healthz": health.Alive(),
         "/health": health.Health(),

@@ -237,10 +237,13 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }} dt {{ color: #666 }} dd {{ margin: 0 }}
+html {{ background: Canvas; color: CanvasText }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }} dd {{ margin: 0 }}
+dt {{ color: color-mix(in srgb, CanvasText 70%, Canvas) }}
 article {{ border-top: 1px solid #ccc; padding: .5rem 0 }} body {{ overflow-wrap: anywhere }}
 pre {{ overflow-x: auto; padding: .7rem; background: #8881; border-radius: .5rem }} code {{ font-size: .9em }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto }}
@@ -254,6 +257,7 @@ blockquote {{ margin: 0; padding-inline-start: 1rem; border-inline-start: 3px so
 </style>
 </head>
 <body>
+<main>
 <h1>{title}</h1>
 <dl>{outline}</dl>
 <h2>Answer</h2>
@@ -278,7 +282,7 @@ def _html(sheet: Sheet) -> Iterator[str]:
         )
         title = f"<h2>{html.escape(section)}</h2>\n" if section else ""
         yield f"{title}<article><h3>{html.escape(heading)}</h3>{said}</article>\n"
-    yield "</body>\n</html>\n"
+    yield "</main>\n</body>\n</html>\n"
 
 
 _WRITERS: dict[Format, tuple[str, Callable[[Sheet], Iterator[str]]]] = {

@@ -11,7 +11,7 @@ const FOLDER = new URL("../../aragora/server/console/", import.meta.url);
 const read = (name) => readFileSync(new URL(name, FOLDER), "utf8");
 const PAGES = readdirSync(FOLDER).filter((name) => name.endsWith(".html") && name !== "docs.html");
 const REFUSALS = readFileSync(new URL("../../aragora/server/problems.py", import.meta.url), "utf8");
-const SCRIPTS = readdirSync(FOLDER).filter((name) => name.endsWith(".js") && !["de.js", "words.js", "docs.js"].includes(name));
+const SCRIPTS = readdirSync(FOLDER).filter((name) => name.endsWith(".js") && !["de.js", "words.js", "docs.js", "samples.js", "schemas.js", "trial.js"].includes(name));
 
 function used() {
   const found = new Set();

@@ -8,6 +8,7 @@ from aragora.debate.spec import ConsensusMode, Effort
 from aragora.debate.status import Status
 from aragora.server.models.findings import CritiqueAnswer, VoteAnswer
 from aragora.server.models.spending import Budget, SpentTokens
+from aragora.server.models.times import Moment
 from aragora.server.verdicts import Verdict
 from aragora.storage import Relation
 
@@ -29,7 +30,7 @@ class Message(BaseModel):
     agent: str | None
     content: str | None
     round: int
-    timestamp: str = Field(description="ISO 8601, UTC.")
+    timestamp: Moment
     model: str | None = Field(description="The one that answered, where it is known.")
     usage: dict[str, Any] | None = Field(description="What the answer took: tokens, and `cost` in dollars.")
     cut: str | None = Field(description="Why it is not whole, if so, as `length` or `content_filter`.")
@@ -55,7 +56,7 @@ class Participant(BaseModel):
 
 
 class DebateSummary(BaseModel):
-    """A debate without what was said in it. Times are ISO 8601 in UTC."""
+    """A debate without what was said in it."""
 
     id: str
     debate_id: str = Field(description="The same as `id`.")
@@ -89,9 +90,9 @@ class DebateSummary(BaseModel):
     is_public: bool = Field(description="Whether it may be read without a token, by whoever knows its id.")
     metadata: dict[str, Any]
     last_seq: int = Field(description="Number of its newest event.")
-    created_at: str
-    updated_at: str
-    ended_at: str | None
+    created_at: Moment
+    updated_at: Moment
+    ended_at: Moment | None
     duration_seconds: float
 
 
@@ -118,8 +119,8 @@ class SharedDebate(BaseModel):
     consensus_reached: bool
     confidence: float
     final_answer: str | None
-    created_at: str
-    ended_at: str | None
+    created_at: Moment
+    ended_at: Moment | None
     duration_seconds: float
     verdict: Verdict | None
     messages: list[Message]

@@ -2,22 +2,23 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from aragora.debate.events import EventType
+from aragora.server.models.event_data import EventFrame, TypedEvent
+from aragora.server.models.times import Moment
 
 
-class EventAnswer(BaseModel):
+class EventAnswer(EventFrame):
     """One entry of the debate's log, the same over HTTP, SSE and WebSocket."""
 
-    type: EventType
-    debate_id: str
-    loop_id: str = Field(description="The same as `debate_id`.")
-    seq: int = Field(description="From 1, without gaps.")
-    round: int
-    agent: str | None
-    timestamp: float = Field(description="Unix seconds.")
     data: dict[str, Any]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the data of each type; answered is what was stored, whatever its version."""
+        return handler(TypeAdapter(TypedEvent).core_schema)
 
 
 class EventList(BaseModel):
@@ -35,7 +36,7 @@ class Finding(BaseModel):
     seq: int
     round: int
     agent: str | None
-    timestamp: str
+    timestamp: Moment
 
 
 class VoteAnswer(Finding):

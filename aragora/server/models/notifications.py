@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from aragora.server.models.times import Moment
 from aragora.storage.notifications import Delivery, NotificationKind
 
 
@@ -13,7 +14,9 @@ class NotificationAnswer(BaseModel):
     host: str
     state: Delivery
     attempts: int
-    next_at: str | None = Field(description="When it is sent next; null before the debate has ended, and at the end.")
+    next_at: Moment | None = Field(
+        description="When it is sent next; null before the debate has ended, and at the end."
+    )
     problem: str | None = Field(description="Why it was not taken the last time.")
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from aragora.server.models.times import Moment
+
 
 class PresetAnswer(BaseModel):
     """A council: members of `POST /api/debates` that a debate takes over by `preset`."""
@@ -13,7 +15,7 @@ class PresetAnswer(BaseModel):
     is_own: bool = Field(
         description="Whether the caller keeps it itself; others are an administrator's, for everybody."
     )
-    updated_at: str = Field(description="ISO 8601, UTC.")
+    updated_at: Moment
     body: dict[str, Any] = Field(description="Agents and rules, as they were saved.")
 
 

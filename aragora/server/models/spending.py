@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from aragora.server.models.times import Day
+
 
 class Tokens(BaseModel):
     """What answers took. `cached` and `written` are parts of `input`, `thought` is one of `output`."""
@@ -64,7 +66,7 @@ class UsageAnswer(BaseModel):
 class DayAnswer(SpentTokens):
     """What the debates of one owner spent on one day."""
 
-    day: str = Field(description="In UTC.")
+    day: Day
     owner: str = Field(description="Name of the token; empty where none was needed.")
 
 

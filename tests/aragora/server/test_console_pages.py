@@ -1,14 +1,17 @@
 """The pages around the console: where its links lead, what a person sees who is refused, and the status."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.aragora.server.browser import Page
-from tests.aragora.server.servers import CHECKOUT, Server, running
+from tests.aragora.server.servers import BIN, CHECKOUT, Server, running
 
-pytestmark = pytest.mark.component("chromium")
+pytestmark = pytest.mark.component("chromium", "curl")
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,63 @@ def test_the_status_page_shows_a_server_that_is_gone(page: Page, served: Server)
     page.wait("document.getElementById('verdict').dataset.state === 'bad'")
     page.call("Network.emulateNetworkConditions", **{**lost, "offline": False})
     page.wait("document.getElementById('verdict').dataset.state === 'good'")
+
+
+def sample(page: Page, operation: str, language: str) -> str:
+    """What the API's page shows of an operation in this language."""
+    buttons = f"[...document.querySelectorAll('#{operation} .samples .chip-button')]"
+    page.evaluate(f"{buttons}.find((one) => one.textContent === '{language}').click()")
+    return str(page.evaluate(f"document.querySelector('#{operation} .samples pre').textContent"))
+
+
+def test_the_api_has_a_page_with_everything_in_its_descriptions(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/api/docs")
+    page.wait("document.querySelectorAll('.operation').length > 15")
+    described = served.get("/api/openapi.json").json()
+    names = {
+        one["operationId"] for item in described["paths"].values() for one in item.values() if "operationId" in one
+    }
+    assert names <= set(page.evaluate("[...document.querySelectorAll('section.operation')].map((one) => one.id)"))
+    links = page.evaluate(
+        "[...document.querySelectorAll('main a[href^=\"#\"], nav a')].map((one) => one.hash.slice(1))"
+    )
+    assert [link for link in set(links) if not page.evaluate(f"document.getElementById({link!r}) !== null")] == []
+    page.evaluate("document.querySelector('a[href=\"#schema-Debate\"]').click()")
+    page.wait("document.getElementById('schema-Debate').open")
+    page.look(320, 740)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.console == []
+
+
+def test_samples_run_as_they_are_shown(page: Page, served: Server) -> None:
+    page.go(f"{served.base}/api/docs")
+    page.wait("document.querySelectorAll('.operation').length > 15")
+    commands = {
+        "curl": ["sh", "-c"],
+        "Python": [sys.executable, "-c"],
+        "JavaScript": [str(BIN / "node"), "--input-type=module", "-e"],
+    }
+    for language, command in commands.items():
+        for operation, known in (("createDebate", "debate_id"), ("listAgents", "agents")):
+            ran = subprocess.run(
+                [*command, sample(page, operation, language)], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert known in json.loads(ran.stdout), language
+
+
+def test_an_operation_is_tried_in_the_page(page: Page, served: Server) -> None:
+    debate = served.finished(question="Should the page of the API be tried?")
+    page.go(f"{served.base}/api/docs")
+    page.wait("document.querySelectorAll('.operation').length > 15")
+    page.evaluate("[...document.querySelectorAll('#changeDebate details')].at(-1).open = true")
+    page.wait(f"document.getElementById('changeDebate-debate_id').value === '{debate['id']}'")
+    assert debate["id"] in page.evaluate("document.querySelector('#changeDebate .samples pre').textContent")
+    page.evaluate("document.getElementById('changeDebate-body').value = JSON.stringify({title: 'Tried'})")
+    page.evaluate("document.querySelector('#changeDebate form').requestSubmit()")
+    page.wait("document.querySelector('#changeDebate .trial-result p')?.textContent.startsWith('200 OK')")
+    assert served.get(f"/api/debates/{debate['id']}").json()["title"] == "Tried"
+    page.evaluate("document.getElementById('changeDebate-body').value = '{'")
+    page.evaluate("document.querySelector('#changeDebate form').requestSubmit()")
+    page.wait("document.querySelector('#changeDebate .trial-result p').textContent.startsWith('400')")
+    assert "bad_request" in page.evaluate("document.querySelector('#changeDebate .trial-result pre').textContent")
