@@ -1,4 +1,4 @@
-"""Where, as whom and with how much patience a provider is asked: its variables, read and checked once for an agent."""
+"""A provider's account: address, credentials and patience; its variables, read and checked once for an agent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

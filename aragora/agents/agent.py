@@ -18,7 +18,7 @@ class Waiting:
 
 
 def unwatched(_waiting: Waiting) -> None:
-    """For questions whose waits nobody follows."""
+    """For questions whose waits are not reported."""
 
 
 class Agent(Protocol):

@@ -112,7 +112,7 @@ class Messages:
 
 
 def headers(account: Account) -> dict[str, str]:
-    """The fields that say who asks, and in which version of the API."""
+    """The fields with the credentials and the version of the API."""
     return {"x-api-key": account.key, "anthropic-version": VERSION}
 
 

@@ -1,6 +1,6 @@
 """What models a provider offers, and how much they have room for, as far as its server tells.
 
-`GET /v1/models` is OpenAI's and all have it; how long a context is stands there under many names, or with llama.cpp in
+`GET /v1/models` is OpenAI's and all have it; the length of a context goes by many names there, or with llama.cpp in
 `/props` and with Ollama in `/api/ps` (what a loaded model got) and `/api/show` (what its Modelfile asks for).
 """
 
@@ -38,7 +38,7 @@ _NAMES = (
     ("meta", "n_ctx_train"),
 )
 _OLLAMA_ASKED_FOR = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
-_OLLAMA_LEAST = 4096  # what Ollama gives a model on a machine with little memory, unless it is told otherwise
+_OLLAMA_LEAST = 4096  # what Ollama gives a model on a machine with little memory, unless configured otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ PASSING = frozenset({Kind.RATE_LIMIT, Kind.SERVER})  # what may be otherwise a l
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A failure in an API's own terms. `status` is 0 where it stands in an answer without one of its own."""
+    """A failure in an API's own terms. `status` is 0 where it comes within an answer and has no status of its own."""
 
     status: int
     code: str = ""

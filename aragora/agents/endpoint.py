@@ -12,7 +12,7 @@ from aragora.agents.facts import Facts, facts
 from aragora.agents.gate import Gate
 from aragora.agents.register import Register
 
-FORGOTTEN = 60.0  # seconds after which an outage that nobody has looked at may be over, and a new one begins
+FORGOTTEN = 60.0  # seconds after which an unobserved outage may be over, and a new one begins
 FIRST_CONTACT = 60.0  # seconds for which a provider is waited for that has never answered: it may be just starting
 
 
@@ -81,5 +81,5 @@ class Endpoints:
 
 @functools.cache
 def process_endpoints() -> Endpoints:
-    """Those of this process where nobody has made others."""
+    """Those of this process, unless others are passed."""
     return Endpoints()

@@ -99,7 +99,7 @@ def session() -> requests.Session:
 
 @functools.cache
 def authorities() -> ssl.SSLContext:
-    """Whom requests trusts by default, read once."""
+    """The authorities that requests trusts by default, read once."""
     return ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
 
 
@@ -210,7 +210,7 @@ class Exchange:
             raise AgentFailed(Kind.TIMEOUT, self._over.reason)
 
     def _break_off(self) -> None:
-        """Wake whoever reads from a server that sends nothing, or a byte now and then, for ever."""
+        """Wake the reader of a server that sends nothing, or a byte now and then, endlessly."""
         try:
             self._response.raw.shutdown()
         except (AttributeError, OSError, RuntimeError, ValueError):

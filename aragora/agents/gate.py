@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from aragora.agents.register import Limits, Register
 
 LOOK = 0.1  # seconds between looks at what other processes do, by the first in line of this one
-NOTICE = 1.0  # seconds between looks, by everybody else, whether somebody still waits for the answer
+NOTICE = 1.0  # seconds between looks, by the other waiters, at whether a question is still wanted
 
 
 class Entry:
@@ -79,7 +79,7 @@ class Gate:
         return bisect.bisect_left(self._waiting, entry.number) + 1
 
     def _step_out(self, entry: Entry) -> None:
-        """Out of the line; whoever is the first now looks at once."""
+        """Leave the queue; the first in it looks at once."""
         if entry in self._line:
             self._line.remove(entry)
         self._wake()

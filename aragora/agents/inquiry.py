@@ -111,7 +111,7 @@ class Inquiry:
         return pause
 
     def _rest(self, seconds: float, busy: Busy) -> None:
-        """Pause; a debate that ends meanwhile asks nobody any more: then `on_token` raises."""
+        """Pause; a debate that ends meanwhile asks no agent any more: then `on_token` raises."""
         self._on_wait(Waiting(0, f"{busy.message}; asked again in {seconds:.3g} s"))
         while seconds > 0:
             self._on_token("")

@@ -1,4 +1,4 @@
-"""Looking into JSON that somebody else wrote: nothing about its shape is taken for granted."""
+"""Reading foreign JSON: nothing about its shape is taken for granted."""
 
 import json
 from typing import Any

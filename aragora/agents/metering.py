@@ -94,7 +94,7 @@ class Meter:
 
 
 def _told(question: Question) -> int:
-    """Bytes of all that the agent is told."""
+    """Bytes of everything that the agent is sent."""
     return _bytes(question.system) + _bytes(question.opening) + _bytes(question.shown)
 
 

@@ -52,7 +52,7 @@ class ChatCompletions:
 
 
 def headers(account: Account) -> dict[str, str]:
-    """The fields that say who asks."""
+    """The fields with the credentials."""
     return {"Authorization": f"Bearer {account.key}"} if account.key else {}
 
 

@@ -20,7 +20,7 @@ _LOOK = 256  # characters between looks whether an answer runs in circles
 
 
 class End(StrEnum):
-    """How an answer ended; the values of those that cut it stand in the log."""
+    """How an answer ended; the values of those that cut it are stored in the log."""
 
     DONE = "done"
     LENGTH = "length"

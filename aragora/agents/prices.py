@@ -64,7 +64,7 @@ class Prices:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Prices":
-        """The built-in table behind that of `path`; raises `SettingsError` naming the file, the row and the mend."""
+        """The built-in table behind that of `path`; raises `SettingsError` naming the file, the row and the fix."""
         defaults = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
         return cls(*([_read(path)] if path is not None else []), _read(DEFAULTS), checked=str(defaults["checked"]))
 

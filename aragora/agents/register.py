@@ -1,7 +1,7 @@
-"""Who waits for a provider and who is being served, in one file that all processes of this machine share.
+"""The questions waiting for a provider and being served, in one file that all processes of this machine share.
 
 Every process that opens the file takes a seat in it: a lock on one byte, which the kernel gives back when the process
-ends, however it ends. So what a dead process left behind is known to be nobody's. What is written stands between two
+ends, however it ends. So what a dead process left behind is known to have no owner. Each record lies between two
 locks of the first byte and is a few kilobytes of JSON; a file that cannot be read begins anew.
 
 POSIX record locks belong to a process and are lost with the first descriptor of the file that it closes: one register
@@ -63,7 +63,7 @@ class Admission:
 
 @dataclass(slots=True)
 class Table:
-    """What the file says: the next number, the questions in their order, and who was let in within the last minute."""
+    """What the file says: the next number, the questions in their order, and those admitted within the last minute."""
 
     next: int = 1
     tickets: list[Ticket] = field(default_factory=list)

@@ -22,7 +22,7 @@ DIALECTS: Mapping[str, Dialect] = {"openai": ChatCompletions(), "anthropic": Mes
 
 
 def available(environ: Mapping[str, str]) -> list[AgentInfo]:
-    """Every type of agent, the demo last, and what each of them misses in `environ`. Nobody is asked for that."""
+    """Every type of agent, the demo last, and what each of them misses in `environ`. No provider is asked for that."""
     titles = {provider.name: provider.title for provider in PROVIDERS} | {DEMO: "Offline demo"}
     infos = []
     for name, title in titles.items():

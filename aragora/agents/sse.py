@@ -35,7 +35,7 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Each line as soon as its end has come: behind a CR nobody waits for the LF that may belong to it."""
+    """Each line as soon as its end has come: after a CR it does not wait for the LF that may belong to it."""
     rest = bytearray()
     begun = after_cr = False
     for piece in pieces:

@@ -97,7 +97,7 @@ def _beginning(text: str, limit: int) -> str:
 
 
 def _replaced(text: str, before: Sequence[Passage], after: Sequence[Passage]) -> str:
-    """`text` with the passages, which stand in it in their order, replaced."""
+    """`text` with the passages, which occur in it in their order, replaced."""
     parts = []
     place = 0
     for old, new in zip(before, after, strict=True):

@@ -34,13 +34,13 @@ def labelled(names: Sequence[str]) -> dict[str, str]:
 
 
 def distinct(answers: Mapping[str, str]) -> dict[str, str]:
-    """Who stands for each author: the first whose answer has the same words in the same order."""
+    """The author that represents each author's answer: the first to give the same words in the same order."""
     first: dict[tuple[str, ...], str] = {}
     return {name: first.setdefault(tuple(terms(text)) or (text,), name) for name, text in answers.items()}
 
 
 def named(text: str, shown: Sequence[str]) -> str:
-    """`text` of somebody who was `shown` answers as A, B, C, with their authors behind the letters."""
+    """`text` of a reader `shown` answers as A, B, C, with their authors in place of the letters."""
 
     def known(match: re.Match[str]) -> str:
         place = LABELS.index(match[3])
@@ -50,7 +50,7 @@ def named(text: str, shown: Sequence[str]) -> str:
 
 
 def relabelled(text: str, shown: Sequence[str], labels: Mapping[str, str], reader: str) -> str:
-    """`text` of somebody who was `shown` answers as A, B, C, for a `reader` who knows them by other `labels`."""
+    """`text` of a reader `shown` answers as A, B, C, for another `reader` that knows them by other `labels`."""
 
     def known(match: re.Match[str]) -> str:
         place = LABELS.index(match[3])

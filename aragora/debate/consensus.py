@@ -1,4 +1,4 @@
-"""Who won: ballots are counted, never interpreted.
+"""The winner: ballots are counted, never interpreted.
 
 An answer's share is what it got of what it could have got: of the ballots on which it stood, since voters do not vote
 for their own. Answers that are alike count as one.
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9
 class Election:
     """Which answers stand for election, whose they are, how many agents may vote, and what they voted.
 
-    `alike` names for each author who stands for its answer; `votes` name, and were shown, only those.
+    `alike` maps each author to the one that represents its answer; `votes` name, and were shown, only those.
     """
 
     spec: DebateSpec
@@ -40,7 +40,7 @@ class Election:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Those who stand for an answer, in the order of the agents."""
+        """The authors that represent an answer, in the order of the agents."""
         return tuple(dict.fromkeys(self.alike.values()))
 
     @property
@@ -53,7 +53,7 @@ class Election:
         return [vote for vote in self.votes if not vote.shown or choice in vote.shown]
 
     def quorum(self, choice: str) -> int:
-        """How many of those must have been cast for a decision: more than half of those who may; one judge."""
+        """How many of those must have been cast for a decision: more than half of the electorate; one judge."""
         if self.by_judge:
             return 1
         excluded = any(vote.shown and choice not in vote.shown for vote in self.votes)
@@ -81,7 +81,7 @@ class Election:
         return self.tally(choice) / most if most else 0.0
 
     def unanimous(self, choice: str) -> bool:
-        """Whether everybody who could vote for it did."""
+        """Whether every agent that could vote for it did."""
         return bool(stood := self.stood(choice)) and all(vote.choice == choice for vote in stood)
 
     def _most_points(self, vote: Vote) -> float:
@@ -131,7 +131,7 @@ def election(state: DebateState, choices: Sequence[str], voters: int) -> Electio
 
 
 def _merged(vote: Vote, alike: Mapping[str, str]) -> Vote:
-    """The vote in terms of those who stand for an answer."""
+    """The vote in terms of the authors that represent an answer."""
     return replace(
         vote,
         choice=alike[vote.choice],
@@ -169,7 +169,7 @@ def result(state: DebateState, held: Election) -> Result:
 
 
 def _sureness(held: Election, choice: str) -> float:
-    """The confidence of all who put it first, together."""
+    """The confidence of all agents that ranked it first, together."""
     return math.fsum(vote.confidence for vote in held.votes if vote.choice == choice)
 
 
@@ -185,7 +185,7 @@ def _tie_break(best: str, rivals: Sequence[str], rules: Mapping[str, Mapping[str
 
 
 def user_tally(votes: Sequence[UserVote], choices: Sequence[str]) -> dict[str, int]:
-    """What people voted: the last vote of everybody who gave a name, every vote of the others."""
+    """The people's votes: the last vote under each name, and every vote without a name."""
     named = {vote.user: vote.choice for vote in votes if vote.user is not None}
     counted = Counter([*named.values(), *(vote.choice for vote in votes if vote.user is None)])
     return {choice: counted[choice] for choice in choices if counted[choice]}

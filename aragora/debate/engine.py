@@ -1,10 +1,10 @@
 """From a debate's history to its next steps.
 
     debate_start ► round_start ► propose ► critique ► revise ► convergence ► vote ─┬► synthesis ► consensus ► debate_end
-                        ▲        (who has no answer yet)                           │  (if wanted)
+                        ▲      (agents without an answer)                          │  (if wanted)
                         └──────────────────────────────────────────────────────────┘
 
-`plan` looks at the log alone, so any process may continue any debate after any event; what nobody answered is
+`plan` looks at the log alone, so any process may continue any debate after any event; unanswered questions are
 asked again. Votes are taken in the last round; with early stop in each, because a unanimous vote ends the debate, as do
 answers that have converged. A judge and a chairman are asked at the end only.
 

@@ -57,7 +57,7 @@ def synthesis() -> Form:
 
 
 def bounded(schema: Mapping[str, Any]) -> Schema:
-    """`schema` with bounds, which keep a small model from going on for ever: one critique of each answer, under its
+    """`schema` with bounds, which keep a small model from going on endlessly: one critique of each answer, under its
     letter; a few points of a few hundred characters. A text that is an answer itself stays as long as it likes.
     """
     match schema.get("type"):
@@ -90,7 +90,7 @@ REASONING = "It says what the ferry costs in winter, and what to do when the fer
 SYNTHESIS: dict[str, Any] = {
     "answer": "Take the ferry, and keep the bus ticket until the ferry has sailed.",
     "agreements": ["The ferry is faster from May to September."],
-    "disputes": ["How often the ferry is cancelled in winter; nobody has figures."],
+    "disputes": ["How often the ferry is cancelled in winter; there are no figures."],
     "minority": "One holds that the bus is always the safer choice.",
 }
 _ISSUE = "It does not say what the ferry costs in winter."
@@ -108,7 +108,7 @@ def _critique(label: str) -> dict[str, Any]:
     }
 
 
-# Texts of the examples, and of the forms that older prompts showed: who repeats them says nothing.
+# Texts of the examples, and of the forms that older prompts showed: a model that repeats them says nothing.
 PLACEHOLDERS = frozenset(
     text.casefold().rstrip(".")
     for text in (

@@ -1,7 +1,7 @@
 """JSON objects in what a model wrote, and plain values in what it made of a member. Nothing is trusted.
 
-A text that a model is shown may hold an answer of its own, for whoever quotes it to give. So an object that stands in
-the prompt, word for word, is nobody's.
+A text that a model is shown may hold an answer of its own, planted to be quoted. So an object that occurs in
+the prompt, word for word, is not the model's.
 """
 
 import json
@@ -28,10 +28,10 @@ def plain(text: str) -> str:
 
 
 def objects(text: str, prompt: str, wanted: Collection[str]) -> list[Json]:
-    """The JSON objects that `text` is, or that stand in it whole, in order and with their keys folded.
+    """The JSON objects that `text` is, or that it contains whole, in order and with their keys folded.
 
     Those within another stand for it where it is only their wrapping: where it has none of the `wanted` members itself.
-    What stands in `prompt` as well is left out.
+    What occurs in `prompt` as well is left out.
     """
     text = text[:MAX_JSON]
     repaired = _TRAILING_COMMA.sub("", text)
@@ -49,7 +49,7 @@ def objects(text: str, prompt: str, wanted: Collection[str]) -> list[Json]:
 
 
 def _values(text: str) -> Iterator[tuple[str, object]]:
-    """Each object that stands in `text`, with its source; none of those that stand within another."""
+    """Each object in `text`, with its source; none of those nested in another."""
     decoder = json.JSONDecoder(strict=False)
     starts = [match.start() for match in re.finditer("{", text)][-MAX_STARTS:]
     end = 0

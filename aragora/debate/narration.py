@@ -1,4 +1,4 @@
-"""What happens in a debate, in words: for terminals, and for programs that show a debate as somebody's thoughts."""
+"""What happens in a debate, in words: for terminals, and for programs that show a debate as a model's thoughts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

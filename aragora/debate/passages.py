@@ -11,7 +11,7 @@ from aragora.debate.spec import DebateSpec
 BUDGET = 48_000  # characters of one prompt for what agents and people said
 SHORTEST = 500  # characters that each of them keeps however many there are
 CUT = " […]"
-MARK = 12  # characters of the mark; nobody outside the debate sees one, so a guess is one of 2**48
+MARK = 12  # characters of the mark; it is never shown outside the debate, so a guess is one of 2**48
 
 # Half a surrogate pair is no text and NUL no database column's; the other controls only steer terminals.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -1,7 +1,7 @@
-"""Who takes part in a round, and what each of its phases asks of whom, answered or not.
+"""Which agents take part in a round, and what each of its phases asks of which, answered or not.
 
-A failed question costs that question. An answer stands for election until its author writes another, whatever else its
-author fails at; only who has no answer, or is lost to the round, does not take part in it.
+A failed question costs that question. An answer is up for election until its author writes another, whatever else its
+author fails at; only an agent without an answer, or lost to the round, does not take part in it.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from aragora.debate.questions import Purpose
 from aragora.debate.spec import AgentSpec, ConsensusMode, DebateSpec
 from aragora.debate.state import ATTEMPTS, DebateState, QuestionId
 
-SECRET_FROM = 3  # answers from which on nobody votes for its own: with two, nobody could be chosen but by the other
+SECRET_FROM = 3  # answers from which on no agent votes for its own: with two, each could only choose the other
 
 
 class Office(StrEnum):
@@ -35,13 +35,13 @@ def officers(spec: DebateSpec, office: Office) -> list[AgentSpec]:
 
 
 def debaters(spec: DebateSpec) -> list[str]:
-    """Who argues."""
+    """The agents that argue."""
     idle = [agent for office in Office for agent in officers(spec, office)]
     return [agent.name for agent in spec.agents if agent not in idle]
 
 
 def present(state: DebateState) -> list[str]:
-    """Debaters who are not lost to the round and have, or may still make, a proposal."""
+    """Debaters that are not lost to the round and have, or may still make, a proposal."""
     return [
         name
         for name in debaters(state.spec)
@@ -56,7 +56,7 @@ def standing(state: DebateState) -> list[str]:
 
 
 def candidates(state: DebateState) -> dict[str, str]:
-    """Who stands for the answer of each of those: the first of all who gave the same."""
+    """The agent that represents the answer of each of those: the first of all that gave the same."""
     return distinct({name: state.answers[name] for name in standing(state)})
 
 
@@ -66,7 +66,7 @@ def election(state: DebateState) -> consensus.Election:
 
 
 def short_handed(state: DebateState) -> bool:
-    """Whether too few are left to argue on. Who fails while voting costs a vote only."""
+    """Whether too few are left to argue on. An agent that fails while voting costs a vote only."""
     return state.round > 0 and not measured(state) and len(present(state)) < FEWEST_AGENTS
 
 
@@ -117,13 +117,13 @@ def last_round(state: DebateState) -> bool:
 
 
 def agreed(state: DebateState) -> bool:
-    """Whether all who are in the round voted, all who could for the same answer, and that decides."""
+    """Whether all agents in the round voted, all that could for the same answer, and that decides."""
     if not state.spec.early_stop:
         return False
     held = election(state)
     found = consensus.result(state, held)
-    everybody = {vote.agent for vote in held.votes} >= set(present(state))
-    return everybody and held.unanimous(found.choice) and found.reached
+    complete = {vote.agent for vote in held.votes} >= set(present(state))
+    return complete and held.unanimous(found.choice) and found.reached
 
 
 def decided(state: DebateState) -> bool:
@@ -132,7 +132,7 @@ def decided(state: DebateState) -> bool:
 
 
 def _proposals(state: DebateState) -> Iterator[QuestionId]:
-    """From everybody who has none: all at first, later those who made none before."""
+    """From every agent without one: all at first, later those that made none before."""
     for name in present(state):
         if name not in state.answers:
             yield QuestionId(state.round, Purpose.PROPOSE, name)
@@ -180,6 +180,6 @@ def _syntheses(state: DebateState) -> Iterator[QuestionId]:
 
 
 def _first(state: DebateState, purpose: Purpose, bench: list[str]) -> Iterator[QuestionId]:
-    """The question to the first on the bench who has not failed at it."""
+    """The question to the first on the bench that has not failed at it."""
     questions = [QuestionId(state.round, purpose, name) for name in bench]
     yield from [question for question in questions if state.open(question)][:1]

@@ -1,8 +1,8 @@
-"""What the agents are told.
+"""The prompts for agents.
 
 A prompt goes from what never changes to what is new, so that providers find most of it in their caches: the rules, then
 question, context and criteria, the same for every question of the debate; then the texts that this question is about;
-at last who is asked, in which round, and for what.
+at last which agent is asked, in which round, and for what.
 """
 
 from collections.abc import Sequence
@@ -186,7 +186,7 @@ def _result(state: DebateState, which: QuestionId, labels: dict[str, str]) -> st
         + relabelled(line(vote.reasoning, 600), vote.shown, labels, "")
         for vote in votes
     ]
-    return "\n".join(said) or "Nobody voted."
+    return "\n".join(said) or "No agent voted."
 
 
 def _argues(agent: AgentSpec, which: QuestionId) -> bool:

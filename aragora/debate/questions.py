@@ -55,9 +55,9 @@ class Question:
 
     `choices` are the agents whose answers are to be criticised or may be voted for, in the order of their letters;
     `ranks` asks for all of them, the best first. `passages` are the texts quoted in the prompt, for agents that need no
-    prompt. What an agent is told is `system`, then `opening` and `prompt` in one: the first two are the same for all
+    prompt. What an agent is sent is `system`, then `opening` and `prompt` in one: the first two are the same for all
     questions of a debate, so that providers keep them in their caches. `mark` is what the prompt sets texts off with.
-    `schema` is the JSON schema of an answer that is not prose; `example` shows such an answer to those whom no schema
+    `schema` is the JSON schema of an answer that is not prose; `example` shows such an answer to models that no schema
     holds to it, behind the prompt.
     """
 

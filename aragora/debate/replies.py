@@ -1,6 +1,6 @@
 """What agents answered, as drafts. Models are not trusted: every value is searched for, checked, clamped and cut.
 
-Nothing that stands in the prompt is an answer, nor is the example that it shows, nor what a model thinks aloud. Of
+Nothing that the prompt contains is an answer, nor is the example that it shows, nor what a model thinks aloud. Of
 several objects the last counts that answers the question; and a reply that begins with one vote and goes on with
 another casts none.
 """
@@ -206,8 +206,8 @@ def _vote(question: Question, text: str) -> Draft:
     if not chosen and question.attempt >= ATTEMPTS and (told := _told(question, text)) is not None:
         chosen = [((told,), {"reasoning": text})]
     if not chosen:
-        nobody = "the vote names no answer that stands for election"
-        return _unusable(question, nobody if cast else "the vote is not the JSON that was asked for", text)
+        unelectable = "the vote names no answer that is up for election"
+        return _unusable(question, unelectable if cast else "the vote is not the JSON that was asked for", text)
     if _begins_with_object(text) and len({ranked[0] for ranked, _ in chosen}) > 1:
         return _unusable(question, "the vote is followed by another one", text)
     ranked, found = chosen[-1]

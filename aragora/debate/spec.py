@@ -1,4 +1,4 @@
-"""What is debated, by whom and under which rules; fixed when the debate is created."""
+"""What is debated, by which agents and under which rules; fixed when the debate is created."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -34,7 +34,7 @@ class Effort(StrEnum):
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
     """One participant. `name` is unique in its debate ("demo-1"); `role` is the standpoint it argues from, and
-    `persona` describes at greater length who speaks.
+    `persona` describes the agent's character at greater length.
 
     Raises ValueError for a name that cannot stand on a line of its own.
     """
@@ -74,7 +74,7 @@ class DebateSpec:
 
     `threshold` is the share of the votes that decides (None: the mode's own); `timeout` is in seconds. What passes the
     `budget` is not asked. `criteria` are what the asker wants answers judged by. `synthesis` asks a chairman for one at
-    the end. `secret` is random and the debate's own: marks and orders that nobody can foresee are made of it; it is
+    the end. `secret` is random and the debate's own: marks and orders that cannot be predicted are made of it; it is
     empty in debates of older versions.
     """
 

@@ -80,7 +80,7 @@ class Convergence:
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """The outcome; `answer` is None when nobody proposed anything, `cut_short` when time ran out before it."""
+    """The outcome; `answer` is None when no agent proposed anything, `cut_short` when time ran out before it."""
 
     reached: bool
     confidence: float
@@ -90,7 +90,7 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True)
 class UserVote:
-    """A person's vote; `user` is None for somebody unknown."""
+    """A person's vote; `user` is None for an unnamed person."""
 
     choice: str
     user: str | None
@@ -127,7 +127,8 @@ class DebateState:
     """The debate as its log tells it. Times are unix seconds, None until then.
 
     `answers` holds the newest proposal or revision of each agent, and `cut` why that is not whole, where it is not;
-    `errors` how often a question failed, `failures` how it did last, and `lost` who is not asked any more in a round.
+    `errors` how often a question failed, `failures` how it did last, and `lost` the agents that a round has
+    given up on.
     """
 
     spec: DebateSpec
@@ -235,7 +236,7 @@ class DebateState:
                 self.answered.add(QuestionId(event.round, Purpose.SYNTHESIZE, agent))
 
     def _add_failure(self, event: Event, agent: str) -> None:
-        """Count it. A failed question costs that question; whoever proposes nothing, or fails at two questions of
+        """Count it. A failed question costs that question; an agent that proposes nothing, or fails at two questions of
         different kinds in one round, is lost to that round."""
         data = event.data
         question = QuestionId(event.round, Purpose(data["purpose"]), agent, data["target"])

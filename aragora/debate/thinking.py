@@ -6,7 +6,7 @@ Chat templates of DeepSeek-R1 and Qwen open the thinking in the prompt, so that 
 
 import re
 
-# How thinking begins and ends. What stands behind a quotation mark or in code is talk about such a mark.
+# How thinking begins and ends. Anything after a quotation mark or in code is talk about such a mark.
 _FORMS = (
     (r"<think(?:ing)?>", r"</think(?:ing)?>"),
     (r"<thoughts?>", r"</thoughts?>"),
@@ -37,7 +37,7 @@ _BEGUN = re.compile(
 
 
 def answer(text: str) -> str:
-    """`text` without the thinking: what stands behind its last end, or before a beginning that has no end."""
+    """`text` without the thinking: the part after its last end, or before a beginning that has no end."""
     closed = list(_CLOSES.finditer(text))
     if closed:
         text = text[closed[-1].end() :]

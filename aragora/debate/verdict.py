@@ -84,13 +84,13 @@ def _reason(vote: Vote) -> Data:
 
 
 def _alike(held: Election) -> dict[str, list[str]]:
-    """Whose answers are the same, by who stands for them."""
+    """Which authors gave the same answer, by the one that represents it."""
     groups = {choice: [name for name, standing in held.alike.items() if standing == choice] for choice in held.choices}
     return {choice: names for choice, names in groups.items() if len(names) > 1}
 
 
 def _lacking(state: DebateState, held: Election, debaters: Sequence[str]) -> list[Data]:
-    """What is missing for a result of everybody: answers, the last round's questions that failed, answers cut off."""
+    """What is missing for a result of all agents: answers, the last round's failed questions, answers cut off."""
     found = [
         _failure(question, failed)
         for question, failed in state.failures.items()

@@ -1,6 +1,6 @@
 """A verdict in words, for terminals and downloads: one line, and then each thing that is to be known of it.
 
-And the bounds of a debate's spending, which stand beside it.
+And the bounds of a debate's spending, which are shown next to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def details(verdict: Data) -> list[tuple[str, str]]:
 
 
 def degraded(verdict: Data) -> str:
-    """Who could not take part in what, and why; empty when the result is everybody's."""
+    """Which agents could not take part in what, and why; empty when the result is all agents'."""
     return "; ".join(_lack(item) for item in verdict.get("degraded") or [])
 
 
@@ -84,10 +84,10 @@ def _lack(item: Data) -> str:
 def _said(votes: Sequence[Data], *, choices: bool) -> str:
     lines = []
     for vote in votes:
-        who = f"{vote['agent']}, the judge" if vote.get("judge") else vote["agent"]
+        voter = f"{vote['agent']}, the judge" if vote.get("judge") else vote["agent"]
         choice = f" for {vote['choice']}" if choices else ""
         reasoning = named(vote["reasoning"], vote.get("shown") or ()) or "no reason given"
-        lines.append(f"{who}{choice} ({vote['confidence']:.0%} sure): {reasoning}")
+        lines.append(f"{voter}{choice} ({vote['confidence']:.0%} sure): {reasoning}")
     return "\n".join(lines)
 
 

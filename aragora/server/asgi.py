@@ -109,7 +109,7 @@ def _answer_at_once() -> None:
 
 
 def _drain_at_signal() -> None:
-    """Drain when the signal comes: a server that waits for open streams first would wait for ever.
+    """Drain when the signal comes: a server that first waits for open streams to end would wait endlessly.
 
     The server's own handler runs as before.
     """

@@ -30,7 +30,7 @@ log = logging.getLogger("aragora.server.websocket")
 
 FULL_SECONDS = 0.05  # between looks whether a client that says too much at once may go on
 
-# Fields of a handshake that decide who may speak with us.
+# Fields of a handshake that decide whether its client may connect.
 HANDSHAKE = ("ORIGIN", "HOST", "AUTHORIZATION", "X_FORWARDED_FOR")
 
 Message = MutableMapping[str, Any]
@@ -57,7 +57,7 @@ class Wakeup:
             try:
                 self._loop.call_soon_threadsafe(self._set)
             except RuntimeError:
-                log.debug("the loop has ended; nobody is left to wake")
+                log.debug("the loop has ended; no watcher is left to wake")
 
     def _set(self) -> None:
         with self._lock:
@@ -87,7 +87,7 @@ class Pool:
 
 
 async def follow(following: Following[Portion], changed: asyncio.Event, pool: Pool) -> AsyncIterator[Portion | Signal]:
-    """Each portion as it comes, and beats; the store is asked in a thread, and once for all who wait."""
+    """Each portion as it comes, and beats; the store is read in a thread, and once for all waiting watchers."""
     source = following.source
     while True:
         changed.clear()

@@ -1,6 +1,6 @@
-"""Who did what, when, and with which result: one JSON line for each call that changes something or that was denied.
+"""The audit log: one JSON line for each call that changes something or was denied, with caller, action and result.
 
-`record` puts a line on a bounded queue, and one thread writes; a disk or a reader that stands still holds up nobody,
+`record` puts a line on a bounded queue, and one thread writes; a stalled disk or reader delays no request,
 and what does not fit is lost and counted. No line holds a token, a query string or anything that was said.
 """
 
@@ -37,7 +37,7 @@ PATIENCE = 1.0  # seconds that the end of a process waits for a log that does no
 
 
 class Caller(NamedTuple):
-    """Whose call it is, as far as we know; `principal` is None for those who were not let in."""
+    """The caller, as far as it is known; `principal` is None for a caller that was not admitted."""
 
     client: str
     principal: Principal | None
@@ -62,7 +62,7 @@ class Caller(NamedTuple):
 class Denials:
     """Which denials get a line of their own: of each client so many at once, then one in `DENIAL_SECONDS`.
 
-    The others are told by number in that client's next line, so that nobody fills the disk by being refused. A
+    The others are counted in that client's next line, so that refused requests cannot fill the disk. A
     handshake is refused before any limit of requests counts it, hence the smaller number. Safe from any thread.
     """
 
@@ -89,7 +89,7 @@ class AuditLog:
     """The log of one process, made after the fork. Without a path nothing is recorded."""
 
     def __init__(self, path: str, lost: Callable[[int], None]) -> None:
-        """`lost` is told how many lines could not be written."""
+        """`lost` is called with the number of lines that could not be written."""
         self._path = path
         self._lost = lost
         self._file: int | None = None

@@ -1,8 +1,8 @@
-"""Who may use the API, under which names, and from which web pages.
+"""Which callers may use the API, under which host names, and from which web pages.
 
 Tokens are compared in constant time and never logged. Health and metrics need none: they answer probes.
 
-Without tokens everybody who reaches the address may use the API, and a browser on this machine or in this network
+Without tokens any client that reaches the address may use the API, and a browser on this machine or in this network
 reaches it for any page that it shows. Such a page may call the address by a name of its own (DNS rebinding) and is then
 of our origin. So without tokens the Host field has to be an address, or a name that no stranger can own in the public
 DNS: localhost, one without a dot, or the one that `ARAGORA_URL` names.
@@ -20,7 +20,7 @@ _UNOWNED = re.compile(r"\[.+\]|\d{1,3}(?:\.\d{1,3}){3}|(?:[a-z0-9_-]+\.)*localho
 SUBPROTOCOL_PREFIX = "access_token."
 
 # What answers without a token: probes, the pages (one asks for the token), the descriptions of the API, and debates
-# under addresses that nobody can guess.
+# under addresses that cannot be guessed.
 PROBES = ("/healthz", "/ready", "/readyz", "/health", "/metrics")
 PAGES = ("/", "/status", "/favicon.svg", "/favicon.ico", "/api", "/api/docs", "/docs")
 DESCRIPTIONS = ("/api/openapi.json", "/api/asyncapi.json", "/openapi.json")

@@ -30,7 +30,7 @@ class RequestContext:
     request_id: str = ""
     """Names the request in logs and answers; given by the gateway or made."""
     principal: Principal | None = None
-    """Who asks; None for somebody who was not let in."""
+    """The caller; None for one that was not admitted."""
     begun: float = field(default_factory=time.monotonic)
     """On the monotonic clock."""
 

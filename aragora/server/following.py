@@ -1,4 +1,4 @@
-"""The one loop of everybody who follows a debate: long poll, event stream and WebSocket, on threads and on event loops.
+"""The one loop behind every way to follow a debate: long poll, event stream and WebSocket, on threads and event loops.
 
     take what is new ──► hand it over ──► take ... ──► nothing new: over? heartbeat due? ──► wait for a change ──► take
 
@@ -38,7 +38,7 @@ class Source(Protocol[Taken]):
 
 
 class Signal(Enum):
-    """What a watcher is told between portions."""
+    """What a watcher receives between portions."""
 
     BEAT = "give a sign of life"
     OVER = "nothing follows"

@@ -1,4 +1,4 @@
-"""Who may open a WebSocket: decided before the connection is one, for every server alike.
+"""Which clients may open a WebSocket: decided before the connection is one, for every server alike.
 
 A program is refused by an HTTP status in place of the 101. A page cannot see that: where the reason is of use to it,
 the connection is accepted and closed at once with a code that it can show.
@@ -39,7 +39,7 @@ class NoUpgrade:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Say what is missing (RFC 9110 section 15.5.22)."""
         if not forwarding.is_forwarded(req.env):
-            # For this connection only: nginx would pass it on to a client of HTTP/2, who may not be sent it.
+            # For this connection only: nginx would pass it on to a client of HTTP/2, to which it must not be sent.
             resp.set_header("Upgrade", "websocket")
         raise UpgradeNeeded("this address speaks WebSocket: send Upgrade: websocket")
 

@@ -56,7 +56,7 @@ class Scrape(Resource):
     """`/metrics`."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """What Prometheus reads, directly: whoever comes through a proxy is outside, and finds nothing here.
+        """What Prometheus scrapes, directly: a request that comes through a proxy is from outside and gets 404.
 
         An administrator's token opens it from anywhere.
         """

@@ -68,7 +68,7 @@ class Metrics:
         )
         self.running = _gauge("aragora_debates_running", "Debates being advanced.", own)
         self.unfinished = _shared("aragora_debates_unfinished", "Debates of the database that have not ended.", own)
-        self.waiting = _shared("aragora_debates_waiting", "Unfinished debates that nobody advances.", own)
+        self.waiting = _shared("aragora_debates_waiting", "Unfinished debates that no runner advances.", own)
         self.silence = _shared(
             "aragora_debates_silence_seconds",
             "Since the last event of the unfinished debate that has been silent longest.",
@@ -111,7 +111,7 @@ class Metrics:
         )
         self.fanout_seconds = Histogram(
             "aragora_event_fanout_lag_seconds",
-            "From the storing of an event to its sending to a watcher who follows live.",
+            "From the storing of an event to its sending to a watcher that follows live.",
             buckets=FANOUT_BUCKETS,
             registry=own,
         )

@@ -1,4 +1,4 @@
-"""`/api/debates/{debate_id}/notifications`: who is told when a debate ends."""
+"""`/api/debates/{debate_id}/notifications`: the recipients notified when a debate ends."""
 
 import falcon
 
@@ -12,7 +12,7 @@ class Notifications(Resource):
     """`/api/debates/{debate_id}/notifications`."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
-        """Who is told, and what became of it."""
+        """The recipients, and the state of each delivery."""
         found = [views.notification(kept) for kept in debates_of(req).notified(debate_id)]
         answer(resp, models.NotificationList, {"debate_id": debate_id, "notifications": found, "count": len(found)})
 

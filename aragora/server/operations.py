@@ -151,7 +151,7 @@ OPERATIONS = (
         {200: models.ConvergenceAnswer},
         (404,),
     ),
-    Operation("get", f"{DEBATE}/votes", "listVotes", "Who chose whom.", {200: models.VoteList}, (404,)),
+    Operation("get", f"{DEBATE}/votes", "listVotes", "Which agent voted for which.", {200: models.VoteList}, (404,)),
     Operation(
         "get",
         f"{DEBATE}/critiques",
@@ -194,7 +194,7 @@ OPERATIONS = (
         "post",
         f"{DEBATE}/share",
         "shareDebate",
-        "Give the debate an address that nobody can guess and everybody may read; a second call changes nothing.",
+        "Give the debate an unguessable address that needs no token; a second call changes nothing.",
         {200: models.Shared},
         (404,),
     ),
@@ -203,7 +203,7 @@ OPERATIONS = (
         "get",
         f"{DEBATE}/notifications",
         "listNotifications",
-        "Who is told when the debate ends, and what became of it; for its owner.",
+        "The recipients notified when the debate ends, and the state of each delivery; for its owner.",
         {200: models.NotificationList},
         (404,),
     ),
@@ -242,7 +242,7 @@ OPERATIONS = (
         "put",
         PRESET,
         "savePreset",
-        "Keep a council under this name. An administrator's are everybody's.",
+        "Keep a council under this name. An administrator's are there for all callers.",
         {200: models.PresetAnswer},
         (400, 413, 415, 429),
         body=NewPreset,
@@ -315,7 +315,7 @@ OPERATIONS = (
     Operation("get", "/v1/models", "listCouncils", "The councils that can be asked.", {200: ModelList}, errors=Failure),
     Operation("get", "/v1/models/{name}", "getCouncil", "One of them.", {200: ModelAnswer}, (404,), errors=Failure),
     Operation(
-        "get", "/healthz", "isAlive", "Whether the process serves; asks nobody.", {200: models.Alive}, is_open=True
+        "get", "/healthz", "isAlive", "Whether the process serves; nothing else.", {200: models.Alive}, is_open=True
     ),
     Operation(
         "get", "/health", "getHealth", "Liveness with version, build and uptime.", {200: models.Health}, is_open=True

@@ -1,4 +1,4 @@
-"""Every failure leaves in one shape: the application's own errors, the framework's, and what nobody expected.
+"""Every failure leaves in one shape: the application's own errors, the framework's, and unexpected ones.
 
 Programs get JSON; browsers that open an address, and so prefer HTML, get a page that says the same.
 """

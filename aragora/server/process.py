@@ -109,7 +109,7 @@ class Process:
         return here
 
     def sample(self) -> None:
-        """Keep the gauges that nobody counts up to date; any worker may be the one that is scraped."""
+        """Refresh the gauges that are not counted as they change; any worker may be the one that is scraped."""
         looked = -LOOK_SECONDS
         used = 0.0
         while True:
@@ -151,7 +151,7 @@ class Process:
 
 
 def _log_as_set(level: str) -> None:
-    """Send our log to standard error, unless whoever runs us has arranged something else."""
+    """Send our log to standard error, unless the server that runs us has configured logging."""
     logger = logging.getLogger("aragora")
     logger.setLevel(level.upper())
     if not logger.hasHandlers():
@@ -177,7 +177,7 @@ def is_running() -> bool:
 
 
 def current() -> Process:
-    """This process' parts, started if nobody did so yet; raises `SettingsError` and `Unavailable`."""
+    """This process' parts, started on first use; raises `SettingsError` and `Unavailable`."""
     global _current
     found = _current
     if found is not None and found.pid == os.getpid():
@@ -189,7 +189,7 @@ def current() -> Process:
 
 
 def stop(grace: float = 30.0) -> None:
-    """Drain within `grace` seconds: leases are handed over, watchers are told to reconnect."""
+    """Drain within `grace` seconds: leases are handed over, watchers are asked to reconnect."""
     found = _current
     if found is not None and found.pid == os.getpid():
         found.drain(grace)

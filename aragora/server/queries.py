@@ -1,4 +1,4 @@
-"""What may stand behind the question mark: one model per resource, checked and documented like bodies."""
+"""Query parameters: one model per resource, checked and documented like bodies."""
 
 from typing import Annotated, TypeVar
 
@@ -22,7 +22,7 @@ Text = Annotated[str, StringConstraints(max_length=limits.LONGEST_SEARCH), After
 
 
 class Query(BaseModel):
-    """Parameters nobody knows are ignored: gateways and trackers add some."""
+    """Unknown parameters are ignored: gateways and trackers add some."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 

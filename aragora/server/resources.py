@@ -218,7 +218,7 @@ class Votes(Resource):
     """`/api/debates/{debate_id}/votes`."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
-        """Who chose whom."""
+        """Which agent voted for which."""
         votes = debates_of(req).votes(debate_id)
         answer_list(req, resp, ("votes", models.VoteAnswer, votes), debate_id=debate_id)
 
@@ -288,7 +288,7 @@ class Share:
     """`/api/debates/{debate_id}/share`."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, debate_id: str) -> None:
-        """Give the debate an address at which everybody may read it."""
+        """Give the debate an address that needs no token."""
         record = debates_of(req).share(debate_id)
         answer(resp, models.Shared, {"debate_id": record.id, "share": views.share(record)})
 
@@ -302,7 +302,7 @@ class SharedDebate(Resource):
     """`/shared/{key}/json`."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response, key: str) -> None:
-        """A shared debate, with whoever has its address."""
+        """A shared debate, for any client that has its address."""
         answer(resp, models.SharedDebate, process.current().debates.shared(key))
         _keep_address_secret(resp)
 
@@ -319,7 +319,7 @@ class SharedPage(Resource):
 
 
 def _keep_address_secret(resp: falcon.Response) -> None:
-    """Neither other sites nor search engines are told an address that opens what is behind it."""
+    """Neither other sites nor search engines may learn an address that opens the page behind it."""
     resp.set_header("Referrer-Policy", "no-referrer")
     resp.set_header("X-Robots-Tag", "noindex, nofollow")
 

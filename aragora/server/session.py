@@ -101,7 +101,7 @@ class Session:
         }
 
     def greeting(self) -> list[str]:
-        """What every client is told first."""
+        """What every client is sent first."""
         facts = {
             "client_id": self._client_id,
             "authenticated": bool(self._principal.name),
@@ -317,7 +317,7 @@ def _debate_id(message: dict[str, Any]) -> str:
 
 
 def _payload(message: dict[str, Any]) -> dict[str, Any]:
-    """Members stand beside the type, or in `payload` as the original's clients write them."""
+    """Members are siblings of the type, or in `payload` as the original's clients write them."""
     payload = message.get("payload")
     if payload is None:
         return message

@@ -1,4 +1,4 @@
-"""A debate's log as it grows, for those who wait for it over HTTP: a long poll, or a stream of server-sent events.
+"""A debate's log as it grows, over HTTP: a long poll, or a stream of server-sent events.
 
 An asynchronous server must not hold a thread per watcher: a resource that would wait leaves it what to wait for.
 """

@@ -5,7 +5,7 @@ start would wait for them. So an old worker goes on serving until all of its suc
 cannot succeed is not even begun. A worker that holds too much memory is replaced.
 
 The master reads this module with its configuration, before anything of the application, and keeps nothing else of it:
-all other imports stand in the hooks.
+all other imports are in the hooks.
 """
 
 import importlib
@@ -92,7 +92,7 @@ def _succeeds_in_a_child(call: Callable[[], None]) -> bool:
             code = 0
         except SystemExit as error:
             print(error.code, file=sys.stderr)  # what the interpreter would do
-        except BaseException:  # noqa: BLE001 - a child of a fork has nobody to raise it to
+        except BaseException:  # noqa: BLE001 - a child of a fork has no caller to raise it to
             traceback.print_exc()
         finally:
             sys.stderr.flush()
@@ -138,7 +138,7 @@ def resident() -> int:
 def patch() -> None:
     """Give the libraries that the master imports gevent's blocking calls; the worker's own patching comes too late.
 
-    Not the calls that the master supervises by: under gevent's os.fork and os.waitpid nobody would learn of a worker's
+    Not the calls that the master supervises by: under gevent's os.fork and os.waitpid no one would learn of a worker's
     end, because the master runs no event loop.
     """
     import warnings

@@ -64,7 +64,7 @@ class Verdict(BaseModel):
     quorum: dict[str, int] | None
     tied: bool
     tie_break: str | None = Field(description="`confidence`, `criticism` or `lot`, when it was tied.")
-    alike: dict[str, list[str]] | None = Field(description="Whose answers are the same, by who stands for them.")
+    alike: dict[str, list[str]] | None = Field(description="Which authors gave the same answer, by the first of them.")
     reasons: list[Voice]
     dissent: list[Voice]
     synthesis: Synthesis | None

@@ -1,4 +1,4 @@
-"""Who watches in this process: the bound on their number, and the call that tells them all to go.
+"""The watchers of this process: the bound on their number, and the call that ends them all.
 
 A watcher is a WebSocket, an SSE stream or a long poll. It registers a function that wakes it; the function may be
 called from any thread and must not block.
@@ -27,7 +27,7 @@ class Watchers:
         return len(self._wakes)
 
     def demand_room(self) -> None:
-        """Raise `TooManyRequests` if nobody more would be admitted."""
+        """Raise `TooManyRequests` if no more would be admitted."""
         if len(self._wakes) >= self.limit:
             raise TooManyRequests(f"{self.limit} watchers are connected to this process", retry_after=RETRY_SECONDS)
 

@@ -3,7 +3,7 @@
     a thread of its own     listens: frames become messages in a small inbox
     the request's thread    converses: answers the inbox, sends the next portion of events, a heartbeat every 15 s
 
-(Under gevent both are greenlets.) wsproto speaks the protocol; the frame of an event is made once, whoever watches. A
+(Under gevent both are greenlets.) wsproto speaks the protocol; the frame of an event is made once for all watchers. A
 client that takes nothing for `STALL_SECONDS` is closed with 1013: its kernel buffer is kept small, so that it can be
 enlarged at the end to take what is left of the last frame, and the close frame.
 
@@ -156,7 +156,7 @@ def _take_over(
 
 @contextmanager
 def _ours_alone(sock: socket.socket) -> Iterator[None]:
-    """Let no failure leave this block, and nobody write to the socket after it."""
+    """Contain every failure in this block, and allow no write to the socket after it."""
     try:
         yield
     except OSError as error:

@@ -76,16 +76,16 @@ class Gate:
             context.principal = STRANGER
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
-        """Leave the route's template, and the address of what was made, to whoever counts."""
+        """Leave the route's template, and the address of what was made, to the metrics."""
         context = RequestContext.of(req.env)
         context.route = req.uri_template or UNNAMED
         context.made = resp.get_header("Location")
 
 
 def _is_public(req: falcon.Request) -> bool:
-    """Whether a debate is read that may be read without a token, by whoever knows its id.
+    """Whether a debate is read that may be read without a token, by any client that knows its id.
 
-    Not with `wait` or as a stream: those hold a place among the watchers, which are few. Whoever brings a token is
+    Not with `wait` or as a stream: those hold a place among the watchers, which are few. A client that sends a token is
     asked for a known one, public or not.
     """
     asked = PUBLIC.fullmatch(req.path) if req.method in ("GET", "HEAD") else None

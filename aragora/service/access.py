@@ -1,4 +1,4 @@
-"""Who may come in: the tokens of ARAGORA_API_TOKEN, those of the database, and everybody where there are none."""
+"""Access: the tokens of ARAGORA_API_TOKEN, those of the database, and open access where there are none."""
 
 import hashlib
 import hmac
@@ -31,8 +31,8 @@ class Access:
     def needs_token(self) -> bool:
         """Whether callers need a token; a first one of `aragora tokens add` is noticed within a second.
 
-        A service that has had one goes on asking: removing the last must not let everybody in. Raises `Unavailable`
-        when nobody knows.
+        A service that has had one goes on asking: removing the last must not open the service. Raises `Unavailable`
+        when that cannot be known.
         """
         if self._configured:
             return True
@@ -43,7 +43,7 @@ class Access:
         return self._stored
 
     def principal(self, token: str | None) -> Principal | None:
-        """Who brings `token`; None if one is needed and this is none that is known. Raises `Unavailable`."""
+        """The caller with `token`; None if one is needed and this is not a known one. Raises `Unavailable`."""
         if not self.needs_token():
             return self._everybody
         if token is None:
@@ -54,7 +54,7 @@ class Access:
         return None if stored is None else Principal.of(stored)
 
     def is_current(self, principal: Principal) -> bool:
-        """Whether it would still be let in: tokens of the database come and go. Yes where nobody knows."""
+        """Whether it would still be admitted: tokens of the database come and go. Yes where that cannot be known."""
         try:
             if principal.token is not None:
                 return self._tokens.is_current(principal.token)

@@ -137,7 +137,7 @@ class Debates:
         return record
 
     def estimate(self, new: NewDebate) -> Estimate:
-        """What the debate would take; nothing is stored and nobody is asked. Raises ValidationFailed."""
+        """What the debate would take; nothing is stored and no agent is asked. Raises ValidationFailed."""
         return estimate(self.draft(self.completed(new)), self._meter)
 
     def completed(self, new: NewDebate) -> NewDebate:
@@ -159,7 +159,7 @@ class Debates:
         return draft(new, self.agents_environ, self._meter, self._policy, self.principal)
 
     def get(self, debate_id: str) -> DebateRecord:
-        """One debate; to callers who may not see it there is none."""
+        """One debate; for callers that may not see it there is none."""
         self.principal.demand(Scope.READ)
         record = self.store.get(debate_id)
         if not self.principal.sees(record):
@@ -280,7 +280,7 @@ class Debates:
         return views.usage(self._each(debate_id, *EventType))
 
     def spending(self, days: int = DAYS_DEFAULT) -> list[views.Row]:
-        """What the caller's debates spent on each of the last days; administrators see everybody's."""
+        """What the caller's debates spent on each of the last days; administrators see all debates'."""
         self.principal.demand(Scope.READ)
         if not 1 <= days <= MOST_DAYS:
             raise ValidationFailed.of(Problem("days", f"1 to {MOST_DAYS}"))
@@ -288,7 +288,7 @@ class Debates:
         return [views.day(spent) for spent in self.store.ledger.days(self.principal.reads, since)]
 
     def share(self, debate_id: str) -> DebateRecord:
-        """Give the debate an address at which everybody may read it; a second call changes nothing."""
+        """Give the debate an address that needs no token; a second call changes nothing."""
         self._own(debate_id)
         self.store.shares.add(debate_id)
         return self.store.get(debate_id)
@@ -298,7 +298,7 @@ class Debates:
         return self._notifications.add(self._own(debate_id), asked)
 
     def notified(self, debate_id: str) -> list[Notification]:
-        """Who is told, and what became of it."""
+        """The recipients, and the state of each delivery."""
         return self._notifications.of(self._own(debate_id))
 
     def unshare(self, debate_id: str) -> None:
@@ -307,7 +307,7 @@ class Debates:
         self.store.shares.remove(debate_id)
 
     def shared(self, key: str) -> views.Row:
-        """The debate that is shared under this key, with whoever has it; raises NotFound."""
+        """The debate that is shared under this key; raises NotFound."""
         record = self.store.shares.find(key)
         found = views.shared(record, self._consensus(record))
         found["messages"] = list(views.messages(self.store.each(record, [EventType.AGENT_MESSAGE])))
@@ -322,7 +322,7 @@ class Debates:
         return export(Sheet(views.shared(record, self._consensus(record)), Table.ARGUMENT, said), Format.HTML)
 
     def _demand_sight(self, debate_id: str) -> None:
-        """Raise NotFound unless the caller may read the debate, if there is one: who sees all is spared the look."""
+        """Raise NotFound unless the caller may read the debate, if there is one. A caller that sees all passes."""
         self.principal.demand(Scope.READ)
         if self.principal.reads is not None:
             self.get(debate_id)

@@ -104,7 +104,7 @@ def _typical(question: Question) -> Reply:
 
 
 def _next(question: Question) -> str:
-    """Whose answer is chosen: that of the next agent by name, so that nobody has most votes; of two its own."""
+    """The author of the chosen answer: the next agent by name, so that no agent has most votes; of two its own."""
     own = question.agent.name
     if own in question.choices:
         return own

@@ -156,9 +156,9 @@ def spent(usage: Row) -> str:
 
 
 def _heading(row: Row) -> str:
-    who = row.get("agent") or "a person"
+    author = row.get("agent") or "a person"
     what = row.get("role") or (f"on {row['target']}" if row.get("target") else "")
-    return f"{who}{', ' + what if what else ''} (round {row.get('round', 0)})"
+    return f"{author}{', ' + what if what else ''} (round {row.get('round', 0)})"
 
 
 def _items(sheet: Sheet) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:

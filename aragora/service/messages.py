@@ -1,7 +1,7 @@
 """What is sent when a debate ends: signed JSON, or a text for Slack and those like it.
 
 Signatures are those of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over id, time and body. By
-them a receiver knows who sent a message, and that it is not an old one sent again.
+them a receiver knows the sender of a message, and that it is not an old one sent again.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Who is told when a debate ends: checked when it is asked for, shown without what is secret."""
+"""The recipients notified when a debate ends: checked when they are asked for, shown without what is secret."""
 
 from aragora.debate import limits
 from aragora.errors import Problem, SettingsError, ValidationFailed
@@ -23,7 +23,7 @@ class Notifications:
                 raise SettingsError(f"ARAGORA_WEBHOOK_SECRET: its value does not fit: {error}") from None
 
     def recipients(self, asked: list[NewNotification], field: str = "notify.{}.") -> list[Recipient]:
-        """Who is to be told; raises `ValidationFailed` for an address or a secret that is none."""
+        """The recipients; raises `ValidationFailed` for an address or a secret that is none."""
         return [self._recipient(one, field.format(index)) for index, one in enumerate(asked)]
 
     def add(self, record: DebateRecord, asked: NewNotification) -> Notification:
@@ -31,7 +31,7 @@ class Notifications:
         return self._kept.add(record.id, self._recipient(asked, ""), limits.MOST_NOTIFICATIONS)
 
     def of(self, record: DebateRecord) -> list[Notification]:
-        """Who is told, and what became of it."""
+        """The recipients, and the state of each delivery."""
         return self._kept.of(record.id)
 
     def _recipient(self, asked: NewNotification, field: str) -> Recipient:

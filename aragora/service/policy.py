@@ -40,7 +40,7 @@ EVERYTHING = Policy()
 
 
 def daily_limits(settings: Settings) -> Limits:
-    """What a configured token, or everybody where none is needed, may spend on a day."""
+    """What a configured token, or any caller where none is needed, may spend on a day."""
     return Limits(
         questions=settings.daily_questions or None,
         tokens=settings.daily_tokens or None,

@@ -1,6 +1,6 @@
 """Councils that are kept under a name: agents and rules, which a request for a debate may take over.
 
-An administrator's presets are everybody's; others are their owner's own, and come before those of the same name.
+An administrator's presets are shared; others are their owner's own, and come before those of the same name.
 """
 
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from aragora.service.requests import Mode, NewBudget, NewDebate, Participant, Pr
 from aragora.storage import Scope, Store
 from aragora.storage.presets import Preset, no_such
 
-EVERYBODY_S = ""  # owner of those that are everybody's
+EVERYBODY_S = ""  # owner of shared presets
 
 
 class NewPreset(Request):

@@ -15,9 +15,9 @@ _INCLUDED = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller who has been let in.
+    """An admitted caller.
 
-    `name` owns what it makes; `reads` is whose debates it sees, None for everybody's. `key` tells its idempotency keys
+    `name` owns what it makes; `reads` is whose debates it sees, None for all. `key` tells its idempotency keys
     from those of others. `models` are patterns of `type/model`, none for all. `token` is there where it is a stored
     one.
     """
@@ -33,7 +33,7 @@ class Principal:
 
     @classmethod
     def of(cls, token: ApiToken) -> "Principal":
-        """Who brings this token."""
+        """The caller with this token."""
         scopes = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in token.scopes))
         reads = None if Scope.ADMIN in scopes else token.owner
         label = f"token {token.name}"

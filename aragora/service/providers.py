@@ -86,7 +86,7 @@ class Providers:
             return [self._allowed(principal, offer) for offer in pool.map(self._offer, wanted)]
 
     def ask(self, principal: Principal, name: str, model: str | None) -> Probe:
-        """Ask a model one word. Within a minute its answer is given again, to whoever asks.
+        """Ask a model one word. Within a minute its answer is given again, to every caller.
 
         What this takes is not counted, so that callers whose spending is limited may not: raises `Forbidden`; also
         `ValidationFailed` for an unknown provider or a model that is not allowed, and `TooManyRequests`.

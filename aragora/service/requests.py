@@ -102,7 +102,7 @@ class NewAgent(Request):
         default=None, description="the standpoint that it argues from; `judge` and `chairman` are offices"
     )
     persona: Annotated[str, StringConstraints(min_length=1, max_length=limits.LONGEST_PERSONA)] | None = Field(
-        default=None, description="who speaks, at greater length"
+        default=None, description="the agent's character, at greater length"
     )
     effort: Annotated[Effort, Field(strict=False)] | None = Field(
         default=None, description="how much the model is to think, where it can be told"
@@ -186,7 +186,7 @@ class NewDebate(Request):
         default=None, description="ends the debate as its timeout does, before the first question that would pass it"
     )
     notify: Annotated[list[NewNotification], Field(max_length=limits.MOST_NOTIFICATIONS)] | None = Field(
-        default=None, description="who is told when the debate ends"
+        default=None, description="the recipients notified when the debate ends"
     )
     title: Title | None = None
     metadata: Metadata = Field(default_factory=dict)
@@ -205,7 +205,7 @@ class DebateChanges(Request):
     title: Title | None = None
     metadata: Metadata | None = None
     is_public: bool | None = Field(
-        default=None, description="whether it may be read without a token, by whoever knows its id"
+        default=None, description="whether it may be read without a token, by any client that knows its id"
     )
 
 

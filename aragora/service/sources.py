@@ -105,6 +105,6 @@ def _read(name: str, content_type: str, data: bytes, field: str) -> Source:
 
 
 def _shown(url: str) -> str:
-    """An address as people know it, without its query, which may hold what is nobody else's to see."""
+    """An address as people know it, without its query, which may hold secrets."""
     parts = urlsplit(url)
     return f"{parts.netloc}{parts.path}"[:LONGEST_NAME]

@@ -240,7 +240,7 @@ def argument(stored: Iterable[Event], *, owned: bool = True) -> Iterator[Row]:
 
 
 def findings(stored: Iterable[Event], *, typed: bool = False) -> Iterator[Row]:
-    """Critiques, votes or measures of convergence: what the event carries, and who, when, in which round.
+    """Critiques, votes or measures of convergence: what the event carries, with agent, time and round.
 
     `typed` adds which type of event it is, where several stand together.
     """

@@ -1,11 +1,11 @@
-"""Who is told when a debate changes, or an agent says something: watchers in this process, wherever it happened.
+"""Notices of changed debates and of agents' words: to the watchers in this process, wherever the change happened.
 
     append, words in this process ──► publish, say ──┐
     the same in another process of this machine ─────┼──► Topic ──► Subscription, Subscription, ...
     the same on another machine ──► relay ───────────┤
     look at the store ──► heads ─────────────────────┘
 
-What happens here is told at once: to watchers here, to the other processes of this machine (`siblings`), and to other
+A change made here is passed on at once: to watchers here, to this machine's other processes (`siblings`), and to other
 machines by Redis or PostgreSQL (`relays`). All of that may be lost, and no event with it: a poller finds them in the
 store. Words travel between the processes of one machine, and between machines by Redis.
 """
@@ -88,7 +88,7 @@ class ChangeFeed:
         )
 
     def publish(self, debate_id: str, seq: int, events: Sequence[Event] = ()) -> None:
-        """Tell everybody that `debate_id` now ends at `seq`; `events` spare this process a read."""
+        """Notify all watchers that `debate_id` now ends at `seq`; `events` spare this process a read."""
         topic = self._topics.get(debate_id)
         if topic is not None:
             topic.observe(seq, events)
@@ -97,7 +97,7 @@ class ChangeFeed:
             self._relay.send({"id": debate_id, "seq": seq})
 
     def say(self, debate_id: str, piece: Piece) -> None:
-        """Tell everybody who watches what an agent of a debate carried on here is saying."""
+        """Pass on to all watchers what an agent of a debate carried on here is saying."""
         topic = self._topics.get(debate_id)
         if topic is not None:
             topic.words.add(piece)
@@ -105,7 +105,7 @@ class ChangeFeed:
             self._relay.send({"id": debate_id, "words": asdict(piece)})
 
     def publish_deleted(self, debate_id: str) -> None:
-        """Tell everybody that the debate is gone."""
+        """Notify all watchers that the debate is gone."""
         topic = self._topics.get(debate_id)
         if topic is not None:
             topic.vanish()
@@ -142,7 +142,7 @@ class ChangeFeed:
         return watcher
 
     def observe(self, debate_id: str, seq: int) -> None:
-        """Somebody read the debate and found that it ends at `seq`."""
+        """A reader of the debate found that it ends at `seq`."""
         topic = self._topics.get(debate_id)
         if topic is not None:
             topic.observe(seq)

@@ -226,7 +226,7 @@ def _locking(driver: Any, *statements: str) -> None:
                     driver.execute("ROLLBACK")
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads those who wait, hides nothing
+            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads waiting writers, hides nothing
     finally:
         driver.execute(f"PRAGMA busy_timeout = {patience}")
 

@@ -25,7 +25,7 @@ class Backlog(NamedTuple):
     """Unfinished debates of the whole database."""
 
     unfinished: int
-    waiting: int  # those that nobody advances
+    waiting: int  # those that no runner advances
     silence: float  # seconds since the last event of the one that has been silent longest
 
 
@@ -36,7 +36,7 @@ class Leases:
         self._database = database
 
     def claim(self, owner: str, ttl: float, limit: int = 1) -> list[Lease]:
-        """Take up to `limit` unfinished debates, oldest first, that nobody holds; for `ttl` seconds."""
+        """Take up to `limit` unfinished debates, oldest first, that no runner holds; for `ttl` seconds."""
         now = self._database.now()
         free = sa.select(debates.c.id).where(RUNNABLE, debates.c.lease_expires <= now).limit(limit)
         with self._database.reading() as connection:

@@ -1,12 +1,12 @@
 """What debates and API tokens spend, and whether they may spend more. The database is the truth.
 
     hold (before a question is asked) ──► settle (with its answer, in the transaction that stores it)
-                                     └──► release (when nobody will hear the answer)
+                                     └──► release (when no process will hear the answer)
 
 Before a question is asked, the most that it may take is **held**: added to the counts of its debate and of its owner's
 day in one transaction, unless that would pass a limit. So no number of processes asks more than the limits allow. The
 answer's transaction replaces the hold by what the answer took. What a process held when it was killed stays held: the
-provider may have charged for it, and nobody will ever know.
+provider may have charged for it, and there is no way to find out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from aragora.storage.engine import Database
 from aragora.storage.records import DayOfSpending, Lease, Limits, Spending
 from aragora.storage.tables import RUNNABLE, SUMS, debates, spending
 
-CONFIGURED = "@"  # how the names of owners begin that are no stored tokens; nobody's is empty
+CONFIGURED = "@"  # prefix of owners that are no stored tokens; an unowned debate's owner is empty
 AGAIN = 5.0  # seconds after which a token with too many debates may ask again
 DAY = 86_400  # seconds
 
@@ -110,9 +110,9 @@ class Ledger:
         return Granted(count, day, shortage)
 
     def release(self, debate_id: str, owner: str, settlements: Sequence[Settlement]) -> None:
-        """Replace holds whose answers nobody will store by what they are thought to have taken, which stays held.
+        """Replace holds whose answers no process will store by what they are thought to have taken, which stays held.
 
-        Once for each hold, by whoever holds it; the debate may have ended or be gone.
+        Once for each hold, by the process that holds it; the debate may have ended or be gone.
         """
         with self._database.writing() as connection:
             for day, change in _by_day(settlements):

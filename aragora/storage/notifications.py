@@ -1,6 +1,6 @@
 """Messages that are sent when a debate ends: kept with the debate, and sent at least once.
 
-A message becomes due in the transaction that ends its debate, so that none is lost with a process. Whoever sends it
+A message becomes due in the transaction that ends its debate, so that none is lost with a process. Its sender
 takes it for a while first; one whose sender died is due again when that time is over, under the same id.
 """
 

@@ -1,6 +1,6 @@
-"""The look at the store that finds what other processes wrote, when nobody told.
+"""The look at the store that finds what other processes wrote, when no notice came.
 
-**One poller per process**, which runs only while somebody watches. On SQLite it asks `PRAGMA data_version`, which
+**One poller per process**, which runs only while there are watchers. On SQLite it asks `PRAGMA data_version`, which
 takes microseconds and changes with every commit of another connection, and reads the heads of watched debates only when
 that moved; on PostgreSQL it reads the heads, seldom while nothing happens.
 """
@@ -25,7 +25,8 @@ SETTLE = 0.01  # seconds for words of a sibling that are on their way to arrive 
 class Poller:
     """Looks for changes of the watched debates, which `topics` lists.
 
-    `relayed` says whether changes are told as well, `accompanied` whether another process of this machine tells words.
+    `relayed` says whether changes are announced as well, `accompanied` whether another process of this machine
+    announces words.
     """
 
     def __init__(
@@ -51,11 +52,11 @@ class Poller:
         self._thread.start()
 
     def resume(self) -> None:
-        """Somebody watches."""
+        """A first watcher came."""
         self._watched.set()
 
     def pause(self) -> None:
-        """Nobody watches."""
+        """The last watcher left."""
         if not self._closed.is_set():
             self._watched.clear()
 
@@ -77,7 +78,7 @@ class Poller:
                 try:
                     quiet = 0 if pulse.moved() and self._look() else min(quiet + 1, 100)
                     self.failure = ""
-                except Exception as error:  # whatever it is, those who watch need the next look
+                except Exception as error:  # whatever it is, watchers need the next look
                     pulse.forget()
                     if not self.failure:
                         known = isinstance(error, AragoraError | sqlite3.Error)

@@ -29,7 +29,7 @@ class Preset:
 
 
 class Presets:
-    """Each owner's own; who may see whose is the service's to say."""
+    """Each owner's own; which callers may see which is the service's decision."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Share links: keys that nobody can guess, under which whoever has one may read a debate."""
+"""Share links: unguessable keys, each of which lets its holder read one debate."""
 
 import re
 import secrets

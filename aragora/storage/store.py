@@ -85,7 +85,7 @@ _MOVES = {
 
 
 def _new_row(spec: DebateSpec, title: str | None, metadata: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
-    """The columns of a debate that nobody has begun yet."""
+    """The columns of a debate that no runner has begun yet."""
     debate_id = f"adhoc_{secrets.token_hex(13)}"
     title = title or spec.question[:LONGEST_TITLE]
     return {
@@ -168,7 +168,7 @@ class Store:
         """A new debate; or the one that was made with the same idempotency key and request.
 
         `owner` is whose it is, `limits` what that owner may spend, and `least` what the first question takes, None
-        where no question costs anything. `origin` is what it came of, `recipients` are told of its end. Raises
+        where no question costs anything. `origin` is what it came of, `recipients` are notified of its end. Raises
         `Conflict` when the key was used for another request, and `TooManyRequests` when the owner may not begin
         another debate.
         """

@@ -1,7 +1,7 @@
-"""API tokens: who may call, what they may do, and how much they may spend. Secrets are kept as digests only.
+"""API tokens: their names, what their callers may do, and how much they may spend. Secrets are kept as digests only.
 
 A token's name is the name of what it owns: debates, idempotency keys and spending stay with the name when the secret
-behind it is replaced, and nobody but an administrator sees them once it is removed.
+behind it is replaced, and only an administrator sees them once it is removed.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A watched debate in the memory of one process, and those who watch it.
+"""A watched debate in the memory of one process, with its watchers.
 
 A wake-up promises nothing: it says "look". A reader compares `seq`, so a lost or doubled one does no harm. Events are
 read from the store once per change and kept in the topic, whether one watcher asks or a thousand.

@@ -1,4 +1,4 @@
-"""What agents are saying right now in one debate: text that is kept until everybody who listens has it.
+"""What agents are saying right now in one debate: text that is kept until all its listeners have it.
 
 A listener has a cursor into each answer, as a watcher has one into the log, and no queue: a listener that falls behind
 is handed more at once, and one that comes in the middle of an answer is handed what was said so far. Nothing here is
@@ -78,7 +78,7 @@ class Answer:
         return self.progress != before
 
     def after(self, progress: int) -> list[Piece]:
-        """What a cursor at `progress` has not passed yet; the same pieces for all that stand there."""
+        """What a cursor at `progress` has not passed yet; the same pieces for all cursors there."""
         found = self._cut.get(progress)
         if found is None:
             found = self._cut[progress] = list(self._pieces(progress))
@@ -164,7 +164,7 @@ class Words:
             listener.wake()
 
     def lose(self, source: str) -> None:
-        """The process `source` is gone: nobody will end what it has begun to tell."""
+        """The process `source` is gone: the answers that it has begun will never end."""
         with self._lock:
             for answer in [answer for answer in self._answers.values() if answer.source == source]:
                 self._drop(answer)
@@ -203,7 +203,7 @@ class Words:
                     self._let_go(answer)
 
     def _let_go(self, answer: Answer) -> None:
-        """Forget an answer that has ended and was taken by everybody who heard it."""
+        """Forget an answer that has ended and that all its listeners have taken."""
         if answer.waiting <= 0:
             self._drop(answer)
             self._over[answer.name] = None

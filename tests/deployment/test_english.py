@@ -1,4 +1,4 @@
-"""The gateway's own texts use the terms of the field, and no idiom that readers have to translate."""
+"""Texts use the terms of the field, and no idiom that readers have to translate; what agents say is exempt."""
 
 import ast
 import io
@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-ROOMS = ("commands", "settings", "documents", "evaluation", "outbound", "runner")
+SPEECH = {CHECKOUT / "aragora" / "debate" / "prompts.py", *(CHECKOUT / "aragora" / "agents" / "demo").glob("*.py")}
 SOURCES = [
     *sorted((CHECKOUT / "proxy").rglob("*.py")),
-    *(CHECKOUT / "aragora").glob("*.py"),
-    *(path for room in ROOMS for path in sorted((CHECKOUT / "aragora" / room).rglob("*.py"))),
+    *(path for path in sorted((CHECKOUT / "aragora").rglob("*.py")) if path not in SPEECH),
 ]
 PAGES = sorted((CHECKOUT / "proxy" / "admin" / "page").glob("*.[hj]*"))
 GUIDES = (

@@ -49,7 +49,7 @@ class DemoAgent:
         question: Question,
         on_token: Callable[[str], None],
         deadline: float,
-        on_wait: Callable[[Waiting], None] = unwatched,  # noqa: ARG002 - the demo waits for nobody
+        on_wait: Callable[[Waiting], None] = unwatched,  # noqa: ARG002 - the demo waits for no provider
     ) -> Reply:
         """See `aragora.agents.agent.Agent`."""
         stumbles = self._stumbling and question.purpose is Purpose.CRITIQUE and question.attempt == 1

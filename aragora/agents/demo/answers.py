@@ -19,7 +19,7 @@ _STUBBORN_ROUNDS = 2  # unless one of them is the last: then it votes for what m
 _ROUND = re.compile(r"This is round (\d+) of at most (\d+)\.")
 _STEADY = 0.6  # worth of an answer whose author did not have to change sides
 _GAVE_UP = "I gave up my first answer, because the critics had the better case."
-_SHORT = 160  # characters of somebody else's words in an answer
+_SHORT = 160  # characters of another agent's words in an answer
 _ADD = "Add: "
 _KEEP = "Keep it as it is, only shorter."
 _SUGGESTED = re.compile(r"^- suggestion: (.+)$", re.MULTILINE)
@@ -156,7 +156,7 @@ class Respondent:
         return known + [f"Taken up: “{_short(point)}”." for point in foreign]
 
     def _closing(self) -> Iterable[str]:
-        """What was given besides the question, and who says all this."""
+        """What was given besides the question, and the speaker's role."""
         context = _first(self._question, Kind.CONTEXT)
         if context:
             yield f"The context begins “{_short(context)}”; a demo can quote it but not weigh it."

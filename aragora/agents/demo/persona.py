@@ -1,8 +1,8 @@
 """What the offline demo has to say about a question, made of the question's own words.
 
 A question is read into a `Topic`. Each agent has a `Persona`: a stance it begins with and a concern, one
-sentence about the topic that it misses in the answers of the others. Whoever takes up the concerns of others and meets
-them in the middle says nearly the same in the end: that is how the demo's answers converge.
+sentence about the topic that it misses in the answers of the others. An agent that takes up the concerns of others and
+meets them in the middle says nearly the same in the end: that is how the demo's answers converge.
 """
 
 import hashlib

@@ -14,7 +14,7 @@ MOST_MESSAGES = 2000
 INSTRUCTING = ("system", "developer")
 NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool", "function": "Tool"}
 LEFT_OUT = "(Earlier messages are left out: {count}.)"
-GOES_ON = " ... (the whole question stands in the context)"
+GOES_ON = " ... (the whole question is in the context)"
 
 
 class _Lenient(BaseModel):

@@ -89,7 +89,7 @@ class CompletionStream:
 
     @property
     def opening(self) -> bytes:
-        """The chunk that says who speaks."""
+        """The chunk that carries the speaker's role."""
         return self.envelope.chunk({"role": "assistant", "content": ""})
 
     @contextmanager
@@ -111,7 +111,7 @@ class CompletionStream:
         return sent(errors.form("restarting", message, 503))
 
     def left(self) -> None:
-        """Nobody waits for the verdict: no agent is asked any more."""
+        """The client has gone, so the verdict is not needed: no agent is asked any more."""
         try:
             self.cancel()
         except (DebateEnded, NotFound):

@@ -87,7 +87,7 @@ class DebateSummary(BaseModel):
     )
     parent: Parent | None = Field(description="The debate that it came of.")
     share: str | None = Field(description="Address of its share link on this server, for its owner.")
-    is_public: bool = Field(description="Whether it may be read without a token, by whoever knows its id.")
+    is_public: bool = Field(description="Whether it may be read without a token, by any client that knows its id.")
     metadata: dict[str, Any]
     last_seq: int = Field(description="Number of its newest event.")
     created_at: Moment
@@ -129,7 +129,7 @@ class SharedDebate(BaseModel):
 
 
 class Shared(BaseModel):
-    """The debate may be read by whoever has the address."""
+    """The debate may be read by any client that has the address."""
 
     debate_id: str
     share: str = Field(description="Path on this server; with `/json` behind it as JSON.")

@@ -29,7 +29,7 @@ class EventList(BaseModel):
 
 
 class Finding(BaseModel):
-    """Something the engine computed or somebody said: what its event carries, and who, when, in which round."""
+    """A computed measure or an agent's statement: what its event carries, with agent, time and round."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -49,7 +49,7 @@ class VoteAnswer(Finding):
 
 
 class VoteList(BaseModel):
-    """Who chose whom."""
+    """Which agent voted for which."""
 
     debate_id: str
     votes: list[VoteAnswer]

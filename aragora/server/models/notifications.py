@@ -7,7 +7,7 @@ from aragora.storage.notifications import Delivery, NotificationKind
 
 
 class NotificationAnswer(BaseModel):
-    """A message and what became of it; its address and secret are shown to nobody."""
+    """A message and its delivery; its address and secret are never shown."""
 
     id: str = Field(description="`webhook-id` of the message.")
     kind: NotificationKind
@@ -21,7 +21,7 @@ class NotificationAnswer(BaseModel):
 
 
 class NotificationList(BaseModel):
-    """Who is told when the debate ends."""
+    """The recipients notified when the debate ends."""
 
     debate_id: str
     notifications: list[NotificationAnswer]

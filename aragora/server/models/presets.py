@@ -13,7 +13,7 @@ class PresetAnswer(BaseModel):
     name: str
     description: str
     is_own: bool = Field(
-        description="Whether the caller keeps it itself; others are an administrator's, for everybody."
+        description="Whether the caller keeps it itself; others are an administrator's, for all callers."
     )
     updated_at: Moment
     body: dict[str, Any] = Field(description="Agents and rules, as they were saved.")

@@ -1,4 +1,4 @@
-"""Copies of the database that are checked before anybody is told that they exist.
+"""Copies of the database that are checked before they are reported.
 
 SQLite is copied with its own online backup: readers and writers go on meanwhile, and the copy is one consistent file.
 PostgreSQL is dumped with `pg_dump -Fc` in one snapshot and restored with `pg_restore` in one transaction. A copy is

@@ -1,6 +1,6 @@
 """Encryption of copies by age (https://age-encryption.org): authenticated, streamed, and to a public key.
 
-The machine that makes the copies holds the public key alone, so whoever takes it over cannot read yesterday's copies.
+The machine that makes the copies holds the public key alone, so an attacker on it cannot read yesterday's copies.
 """
 
 import os

@@ -88,11 +88,11 @@ def put_back(source: Path, path: Path, *, force: bool) -> Contents:
 
 
 def _set_aside(path: Path) -> None:
-    """Keep the old database as `.replaced`, unless somebody uses it."""
+    """Keep the old database as `.replaced`, unless another process uses it."""
     try:
         with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as old:
             # Leaving WAL mode takes every lock there is, so it fails while another connection is open; it also moves
-            # what stands in the -wal into the file.
+            # move the contents of the -wal into the file.
             if old.execute("PRAGMA journal_mode = DELETE").fetchone()[0] != "delete":
                 raise BackupFailed(f"{path} is in use: stop the server first")
     except sqlite3.OperationalError:

@@ -39,7 +39,7 @@ class Relay(Protocol):
         """Disconnect."""
 
     def send(self, message: dict[str, Any]) -> None:
-        """Tell the others, soon; never blocks. Dropped while nobody is connected, or what cannot be carried."""
+        """Announce to the others, soon; never blocks. Dropped while disconnected, or if it cannot be carried."""
 
 
 def open_relay(

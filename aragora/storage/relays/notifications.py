@@ -99,7 +99,7 @@ class Notifications:
             for payload in _payloads(self._sender, messages):
                 with self._database.writing() as connection:
                     connection.execute(_NOTIFY, {"b_payload": payload})
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next change is told again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next change is announced again
             log.debug("changes not told: %s", error)
 
     def _listen(self) -> None:

@@ -1,4 +1,4 @@
-"""Redis pub/sub between processes. Losing it loses no event: whoever watches polls the store meanwhile.
+"""Redis pub/sub between processes. Losing it loses no event: watchers poll the store meanwhile.
 
 Nothing of it may slow a debate down: messages wait in a bounded queue for one sending thread (greenlet) and are dropped
 when it is full or Redis is away. Another thread listens and connects again, with growing pauses.

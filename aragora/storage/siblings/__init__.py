@@ -10,8 +10,8 @@ A process tells which debates it watches, and hears of those only. Lines of JSON
     {"id": ID, "words": {...}}                     a `Piece` of what is said
     {"id": ID, "seq": N}  {"id": ID, "deleted": true}
 
-Losing all of this loses no event: whoever watches polls the store as well. There is no queue either. What a process has
-to tell another is where that one's cursors stand, so a process that is slow is told more at once and burdens nobody,
+Losing all of this loses no event: watchers poll the store as well. There is no queue either. What a process has
+to send to another is what lies past its cursors, so a slow process receives more at once and delays no other,
 and one that stands still or dies is let go.
 """
 

@@ -53,7 +53,7 @@ class Sibling:
         self._lock = threading.Lock()
         self._due = threading.Event()
         self._closed = False
-        # What the other process watches, and who listens for it to what is said there.
+        # What the other process watches, and which listeners it has for what is said there.
         self._interests: dict[str, Listener | None] = {}
         # What it is to be told: each is where a cursor stands, not a queue.
         self._watches: dict[str, bool] = {}
@@ -151,7 +151,7 @@ class Sibling:
             self.close()
 
     def _outgoing(self) -> Iterator[Message]:
-        """What the other process does not know yet. Words that came before an event are told before it."""
+        """What the other process does not know yet. Words that came before an event are sent before it."""
         with self._lock:
             watches, self._watches = self._watches, {}
             heads, self._heads = self._heads, {}

@@ -87,7 +87,7 @@ class Siblings:
 
     def _listen(self) -> socket.socket:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._directory.chmod(0o700)  # fails where the directory is somebody else's
+        self._directory.chmod(0o700)  # fails where the directory is another account's
         listener = socket.socket(socket.AF_UNIX)
         try:
             # Found by the others only once it listens: a socket that refuses is one whose process has ended.

@@ -360,7 +360,7 @@ class TestVotes:
     def test_who_does_not_stand_gets_no_vote(self, written):
         draft = read(Purpose.VOTE, f'{{"choice": {written}}}')
         assert draft.type is EventType.AGENT_ERROR
-        assert draft.data["message"] == "the vote names no answer that stands for election"
+        assert draft.data["message"] == "the vote names no answer that is up for election"
 
     @pytest.mark.parametrize(
         ("written", "understood"),
