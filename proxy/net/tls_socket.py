@@ -250,7 +250,7 @@ class TlsSocket:
         raise self._fail(partial(type(error), *error.args)) from None
 
     def _fail(self, failure: Callable[[], OSError]) -> OSError:
-        """End with this error. It is made anew each time: one that was raised knows its frames, and they know it."""
+        """End with this error. Each raise needs a new one: one that was raised knows its frames, and they know it."""
         self._failure = failure
         self._ended = True
         self._left = False

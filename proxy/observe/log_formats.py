@@ -116,7 +116,7 @@ class _Texts(BoundedMemo[Any, str]):
 
 
 class _Seconds(_Texts):
-    """Microseconds as seconds. Only short durations recur; others would fill memory, and be made anew all the same."""
+    """Microseconds as seconds. Only short durations recur; others would only fill memory."""
 
     def __init__(self) -> None:
         super().__init__(lambda microseconds: f"{microseconds / 1e6:.6f}", _RECURRING)
