@@ -12,6 +12,7 @@ from proxy.filters.limits import authenticating_filters, limiting_filters
 from proxy.filters.maintenance import Maintenance
 from proxy.filters.redirect import Redirect, Slash
 from proxy.filters.rewrite import cors_of
+from proxy.filters.template import Template, escape_for
 from proxy.filters.text import FixedText, GatewayHealth
 from proxy.limits import WorkerLimits
 from proxy.settings import Settings
@@ -53,9 +54,10 @@ def build_filters(
 
 def _local_responder(settings: Settings, path: RoutePath, draining: Callable[[], bool]) -> Filter | None:
     if settings.redirect:
-        return Redirect(settings.redirect, settings.redirect_status, path)
+        return Redirect(settings.redirect, settings.redirect_status, path, settings.upstream_host)
     if settings.respond:
-        return FixedText(settings.respond, settings.respond_status, settings.respond_type)
+        text = Template(settings.respond, path, settings.upstream_host, escape_for(settings.respond_type))
+        return FixedText(text, settings.respond_status, settings.respond_type)
     if settings.root is not None:
         return Files(settings.root, settings.index, path if settings.strip_prefix else None)
     if settings.gateway_health:

@@ -1,12 +1,9 @@
 """Header fields that a route sets and removes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from proxy.exchange.request import Request
-from proxy.settings.values.rewrite import PLACEHOLDER
-from proxy.wire.authority import without_port
-from proxy.wire.fields import field_value
-from proxy.wire.head import CRLF
+from proxy.filters.template import Template
 from proxy.wire.route_path import RoutePath
 
 _ALIKE = bytes.maketrans(b"_", b"-")
@@ -34,86 +31,54 @@ class FieldRewrite:
         return self.remaining(lines) + self._lines
 
 
-class RequestFieldRewrite:
-    """As `FieldRewrite`, with values that may name parts of the request (`proxy.settings.values.rewrite`).
+class TemplateRewrite:
+    """As `FieldRewrite`, with values that may have placeholders.
 
-    The values of placeholders were checked with the request's head, or are the gateway's own: none of them can end a
-    line. A field whose value is not known, of a request without user or client, is not sent, nor is the client's own.
+    A field whose value is not known, of a request without user or client, is not set, nor does one that is there stay.
     """
 
     def __init__(
         self, setting: Iterable[tuple[str, str]], removing: Iterable[str], path: RoutePath, upstream: str
     ) -> None:
-        fixed, named = [], []
-        self._host = b""
-        for name, written in setting:
-            value = written.replace("{upstream}", upstream)
-            if name.lower() == "host":
-                self._host = b"Host: " + value.encode()
-            elif PLACEHOLDER.search(value):
-                named.append((name, value))
-            else:
-                fixed.append((name, value))
-        self._fixed = FieldRewrite(fixed, [*(name for name, _ in named), *removing])
-        self._templates = [(name.encode() + b": ", _pieces(value)) for name, value in named]
-        self._path = path
+        made = [(name, Template(value, path, upstream)) for name, value in setting]
+        named = [name for name, value in made if value.names]
+        fixed = [(name, value.text) for name, value in made if not value.names]
+        self._fixed = FieldRewrite(fixed, [*named, *removing])
+        self._templates = [(name.encode() + b": ", value) for name, value in made if value.names]
 
     def __bool__(self) -> bool:
-        return bool(self._fixed or self._host)
+        return bool(self._fixed)
 
-    def apply(self, request: Request, lines: list[bytes]) -> list[bytes]:
-        """The field lines after the changes. The first line of a request is its Host, and stays the first."""
-        host, *others = lines
-        found = [self._host or host, *self._fixed.apply(others)]
-        for name, pieces in self._templates:
-            value = _filled(pieces, request, self._path)
+    def apply(self, request: Request, lines: Iterable[bytes]) -> list[bytes]:
+        """The field lines after the changes."""
+        found = self._fixed.apply(lines)
+        for name, template in self._templates:
+            value = template.filled(request)
             if value is not None:
                 found.append(name + value)
         return found
 
 
+class RequestFieldRewrite:
+    """The fields of requests. The first is always Host, which a route may set to one value for all."""
+
+    def __init__(
+        self, setting: Iterable[tuple[str, str]], removing: Iterable[str], path: RoutePath, upstream: str
+    ) -> None:
+        setting = tuple(setting)
+        hosts = [value.replace("{upstream}", upstream) for name, value in setting if name.lower() == "host"]
+        self._host = b"Host: " + hosts[0].encode() if hosts else b""
+        others = [(name, value) for name, value in setting if name.lower() != "host"]
+        self._others = TemplateRewrite(others, removing, path, upstream)
+
+    def __bool__(self) -> bool:
+        return bool(self._others or self._host)
+
+    def apply(self, request: Request, lines: list[bytes]) -> list[bytes]:
+        """The field lines after the changes."""
+        host, *others = lines
+        return [self._host or host, *self._others.apply(request, others)]
+
+
 def _key(name: bytes) -> bytes:
     return name.lower().translate(_ALIKE)
-
-
-def _filled(pieces: list[bytes], request: Request, path: RoutePath) -> bytes | None:
-    """The text with the request's parts in it, or None where one is not known."""
-    found = b""
-    for place, piece in enumerate(pieces):
-        part = _VALUES[piece](request, path) if place % 2 else piece
-        if part is None:
-            return None
-        found += part
-    return found
-
-
-def _pieces(value: str) -> list[bytes]:
-    """Text and placeholders in turn."""
-    return [piece.encode() for piece in PLACEHOLDER.split(value)]
-
-
-def _user(request: Request) -> bytes | None:
-    """The user that a filter has authenticated: no client can set this field."""
-    return field_value(request.block.split(CRLF), b"x-forwarded-user") or None
-
-
-def _path(request: Request) -> bytes:
-    return request.target.partition(b"?")[0]
-
-
-def _query(request: Request) -> bytes:
-    _, mark, query = request.target.partition(b"?")
-    return mark + query
-
-
-_VALUES: dict[bytes, Callable[[Request, RoutePath], bytes | None]] = {
-    b"user": lambda request, _: _user(request),
-    b"client": lambda request, _: request.client.encode() or None,
-    b"scheme": lambda request, _: request.scheme,
-    b"host": lambda request, _: without_port(request.host or b"") or None,
-    b"method": lambda request, _: request.method,
-    b"path": lambda request, _: _path(request),
-    b"rest": lambda request, path: path.rest(_path(request)),
-    b"query": lambda request, _: _query(request),
-    b"request_id": lambda request, _: request.id,
-}

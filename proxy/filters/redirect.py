@@ -5,42 +5,30 @@ from proxy.errors import ExchangeError
 from proxy.exchange.filter_chain import NonBlocking
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
-from proxy.settings.values.web import PLACEHOLDER
-from proxy.wire.authority import without_port
+from proxy.filters.template import Template, for_address
 from proxy.wire.route_path import RoutePath
 from proxy.wire.target import normalised, quoted
 
 
 class Redirect:
-    """A redirect to `template`, which may name {scheme}, {host}, {path}, {rest} and {query}.
+    """A redirect to a template.
 
     {host} is the request's host without its port, {rest} its path behind that of the route (it begins with a slash),
-    {query} its query with the question mark, or nothing. Everything that a request brings was checked with its head:
-    no part of it can end a line or hold a space.
+    {query} its query with the question mark, or nothing.
     """
 
-    def __init__(self, template: str, status: int, path: RoutePath) -> None:
-        self._pieces = [piece.encode() for piece in PLACEHOLDER.split(template)]
+    def __init__(self, template: str, status: int, path: RoutePath, upstream: str = "") -> None:
+        self._template = Template(template, path, upstream, for_address)
         self._absolute = not template.startswith(("/", "{path}", "{rest}"))
         self._status = status
-        self._path = path
 
     def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError` where the template needs a host and an HTTP/1.0 client named none."""
-        target = request.target if request.target != b"*" else b"/"
-        path, mark, query = target.partition(b"?")
-        values = {
-            b"scheme": request.scheme,
-            b"host": without_port(request.host or b""),
-            b"path": path,
-            b"rest": self._path.rest(path),
-            b"query": mark + query,
-        }
-        if b"host" in self._pieces[1::2] and not request.host:
+        if "host" in self._template.names and not request.host:
             raise ExchangeError(errors.HOST, "missing")
-        location = b"".join(values[piece] if place % 2 else piece for place, piece in enumerate(self._pieces))
+        location = self._template.filled(request, b"") or b""
         if not self._absolute:
-            # "//host" and "/\host" are addresses elsewhere to a browser: one slash, as the template has it.
+            # "//host" and "/\\host" are addresses elsewhere to a browser: one slash, as the template has it.
             location = b"/" + location.lstrip(b"/\\")
         return LocalResponse(self._status, (b"Location: " + location,))
 

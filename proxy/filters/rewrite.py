@@ -12,7 +12,8 @@ from proxy.exchange.recoding import MOST_STORED
 from proxy.exchange.request import Request
 from proxy.filters.compression import Compression, restored
 from proxy.filters.cors import Cors
-from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite
+from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite, TemplateRewrite
+from proxy.filters.target import TargetRewrite
 from proxy.log import log
 from proxy.settings import Settings
 from proxy.settings.pages import ErrorPages, load_pages
@@ -32,7 +33,7 @@ class ResponseChange(Protocol):
         """The field lines after the change, or the same list if there is nothing to change."""
 
 
-def _sticky_cookie(settings: Settings, cluster: Cluster) -> ResponseChange | None:
+def _sticky_cookie(settings: Settings, _path: RoutePath, cluster: Cluster) -> ResponseChange | None:
     if not settings.sticky_cookie:
         return None
 
@@ -43,19 +44,20 @@ def _sticky_cookie(settings: Settings, cluster: Cluster) -> ResponseChange | Non
     return add
 
 
-def _cors(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
+def _cors(settings: Settings, _path: RoutePath, _cluster: Cluster) -> ResponseChange | None:
     cors = cors_of(settings)
     if cors is None:
         return None
     return lambda lines, request, _peer: cors.allow(request.fields.lines, lines)
 
 
-def _response_fields(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
-    rewrite = FieldRewrite(settings.set_response_fields, settings.remove_response_fields)
-    return (lambda lines, _request, _peer: rewrite.apply(lines)) if rewrite else None
+def _response_fields(settings: Settings, path: RoutePath, _cluster: Cluster) -> ResponseChange | None:
+    setting, removing = settings.set_response_fields, settings.remove_response_fields
+    rewrite = TemplateRewrite(setting, removing, path, settings.upstream_host)
+    return (lambda lines, request, _peer: rewrite.apply(request, lines)) if rewrite else None
 
 
-def _hsts(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
+def _hsts(settings: Settings, _path: RoutePath, _cluster: Cluster) -> ResponseChange | None:
     """RFC 6797 section 7.2: never in a response without TLS."""
     if not settings.hsts:
         return None
@@ -63,7 +65,7 @@ def _hsts(settings: Settings, _cluster: Cluster) -> ResponseChange | None:
     return lambda lines, request, _peer: rewrite.apply(lines) if request.scheme == b"https" else lines
 
 
-RESPONSE_CHANGES: Final[Mapping[str, Callable[[Settings, Cluster], ResponseChange | None]]] = {
+RESPONSE_CHANGES: Final[Mapping[str, Callable[[Settings, RoutePath, Cluster], ResponseChange | None]]] = {
     "sticky_cookie": _sticky_cookie,
     "cors_origins": _cors,
     "set_response_fields": _response_fields,
@@ -101,8 +103,9 @@ class Rewrite:
         self._request_fields = RequestFieldRewrite(
             settings.set_request_fields, settings.remove_request_fields, path, settings.upstream_host
         )
+        self._target = TargetRewrite(settings.rewrite, path, settings.upstream_host) if settings.rewrite else None
         self._mount = path if settings.strip_prefix and path.text != b"/" else None
-        built = [build(settings, cluster) for build in RESPONSE_CHANGES.values()]
+        built = [build(settings, path, cluster) for build in RESPONSE_CHANGES.values()]
         self._changes = tuple(change for change in built if change is not None)
         self._compression = Compression(settings.compress_types) if settings.compress else None
         self._has_pages = bool(settings.error_pages or settings.maintenance_page)
@@ -114,14 +117,17 @@ class Rewrite:
             self._pages = ErrorPages({})
 
     def __bool__(self) -> bool:
-        return bool(self._mount or self._request_fields or self._changes or self._compression or self._has_pages)
+        changes = (self._mount, self._target, self._request_fields, self._changes, self._compression, self._has_pages)
+        return any(changes)
 
     def outgoing(self, request: Request) -> Request:
         """The request as the upstream gets it."""
         lines = request.block.split(CRLF)[:-1]
         target = request.target
         mount = self._mount
-        if mount is not None and target[:1] == b"/":
+        if self._target is not None and target[:1] == b"/":
+            target = self._target.target(request)
+        elif mount is not None and target[:1] == b"/":
             prefix = mount.prefix(target)
             target = without_prefix(prefix, target)
             lines.append(b"X-Forwarded-Prefix: " + (quoted(prefix) if mount.variable else prefix))

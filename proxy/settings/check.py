@@ -10,7 +10,10 @@ from pathlib import Path
 from proxy.settings.pages import load_pages
 from proxy.settings.table import RESPONSE_KEYS, TABLE, RouteSettings, Settings, serves_itself
 from proxy.settings.users import read_users
-from proxy.settings.values import Address, kinds
+from proxy.settings.values import Address, kinds, template
+
+_ESCAPED = ("text/plain", "text/html", "application/json", "application/xml", "text/xml")
+"""Content types in which parts of a request can be put safely (`proxy.filters.template`)."""
 
 _EVERYWHERE = ("0.0.0.0", "::")
 _time = kinds.DURATION.show
@@ -169,6 +172,10 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
         found.append(
             "dot_segments and forward_auth: the service and the application may see different paths; remove one"
         )
+    if settings.rewrite and not settings.upstream and not (known and known.rewrite == settings.rewrite):
+        found.append("rewrite changes what an upstream is asked for; add upstream, or remove it")
+    reported = _template_problems(known) if known else []
+    found += [problem for problem in _template_problems(settings) if problem not in reported]
     ways = [key for key in RESPONSE_KEYS if getattr(settings, key)]
     if len(ways) > 1:
         found.append(f"{ways[0]} and {ways[1]} exclude each other; remove one")
@@ -181,6 +188,31 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
     if known is None or pages != (known.error_pages, known.maintenance_page):
         found += _page_problems(settings)
     return found
+
+
+def _template_problems(settings: Settings) -> list[str]:
+    """Placeholders where they cannot be filled safely."""
+    found = []
+    if settings.rewrite and settings.strip_prefix:
+        found.append("rewrite and strip_prefix exclude each other; {rest} in rewrite is the path without the prefix")
+    if "user" in template.names(settings.rewrite) and not knows_user(settings):
+        found.append(
+            "rewrite has {user}, and no user is known here; add basic_auth, or forward_auth with X-Forwarded-User "
+            "among forward_auth_fields"
+        )
+    kind = settings.respond_type.partition(";")[0].strip().lower()
+    told = template.names(settings.respond)
+    if told and not (kind in _ESCAPED or kind.endswith(("+json", "+xml"))):
+        found.append(
+            f"respond has {{{told[0]}}}, which cannot be escaped in {kind}; remove it, or use one of these for "
+            f"respond_type: {', '.join(_ESCAPED)}"
+        )
+    return found
+
+
+def knows_user(settings: Settings) -> bool:
+    """Whether requests have a user: {user} stands for it."""
+    return bool(settings.basic_auth) or "x-forwarded-user" in map(str.lower, settings.forward_auth_fields)
 
 
 def _page_problems(settings: Settings) -> list[str]:

@@ -3,7 +3,7 @@ together."""
 
 import os
 import re
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from proxy.settings.environment import PREFIX, Environment
 from proxy.settings.errors import SettingsError
 from proxy.settings.matching import KEYS, read_matching, route_named, same_requests
 from proxy.settings.spelling import nearest, plain
-from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Settings
+from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Setting, Settings
 from proxy.settings.token import read_token
-from proxy.settings.values import kinds
+from proxy.settings.values import kinds, template
 
 _MATCHING = ("name", *KEYS)
 _SPELLINGS = {name: row.name for name, row in NAMES.items()} | {name: name for name in (*_MATCHING, *TABLES, INCLUDE)}
@@ -92,7 +92,7 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
         *((NAMES[name].flag, NAMES[name], raw) for name, raw in flags.items()),
     ]:
         try:
-            chosen[row.name] = row.kind.read(raw)
+            chosen[row.name] = _value(row, raw)
             sources[row.name] = source
         except ValueError as problem:
             text = raw if isinstance(raw, str) else " ".join(raw)
@@ -231,7 +231,7 @@ class _Files:
 
     def _route(self, base: Settings, table: Table) -> RouteSettings:
         where = read_matching(table, self._mistakes)
-        chosen = self._settings(table, hidden=_MATCHING, routed_only=True)
+        chosen = self._settings(table, hidden=_MATCHING, variables=where[1].variables, routed_only=True)
         name = table.values.get("name")
         if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
             self._mistakes.append(f"{table.given('name')}: expected letters, digits, . - _ /")
@@ -242,8 +242,10 @@ class _Files:
         written = {name: text for name, text in base.written if name not in chosen} | _written(table)
         return route_named(name, *where, replace(base, **chosen, written=tuple(written.items())))
 
-    def _settings(self, table: Table, hidden: Collection[str], *, routed_only: bool = False) -> dict[str, Any]:
-        """The settings of a table, by name; `hidden` keys are none."""
+    def _settings(
+        self, table: Table, hidden: Collection[str], variables: Sequence[str] = (), *, routed_only: bool = False
+    ) -> dict[str, Any]:
+        """The settings of a table, by name; `hidden` keys are none. `variables` are those of a route's path."""
         chosen: dict[str, Any] = {}
         for key, value in table.values.items():
             row = NAMES.get(key)
@@ -264,10 +266,17 @@ class _Files:
                 self._mistakes.append(f"{table.at(key)}: given twice, as {row.name} and as an alias of it; remove one")
             else:
                 try:
-                    chosen[row.name] = row.kind.read(value)
+                    chosen[row.name] = _value(row, value, variables)
                 except ValueError as problem:
                     self._mistakes.append(f"{table.given(key)}: {problem}")
         return chosen
+
+
+def _value(row: Setting, raw: Any, variables: Sequence[str] = ()) -> Any:
+    value = row.kind.read(raw)
+    if row.templated:
+        template.check(value, variables)
+    return value
 
 
 def _written(table: Table) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from proxy.settings.document import Table
 from proxy.settings.table import Matching, RouteSettings, Settings
 from proxy.settings.values import web
+from proxy.settings.values.template import PLACEHOLDERS
 from proxy.wire.names import REQUEST_NAMES, Kind
 from proxy.wire.route_path import RoutePath
 
@@ -89,7 +90,11 @@ def _path(raw: Any, *, exact: bool) -> RoutePath:
         raise ValueError(
             "never matches, since requests are compared after decoding; write it without %, // and dot segments"
         )
-    return RoutePath(raw.encode(), exact=exact)
+    path = RoutePath(raw.encode(), exact=exact)
+    for name in path.variables:
+        if name in PLACEHOLDERS:
+            raise ValueError(f"{{{name}}} is a placeholder of its own; give the variable another name")
+    return path
 
 
 def _methods(raw: Any) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
 """What `check` reports besides mistakes: configurations that work, but may surprise or harm."""
 
-import difflib
 import stat
 
+from proxy.settings.check import knows_user
 from proxy.settings.table import TABLE, Settings
-from proxy.settings.values import kinds, rewrite
+from proxy.settings.values import kinds, template
 
 _time = kinds.DURATION.show
-_PLACEHOLDERS = ", ".join(f"{{{name}}}" for name in rewrite.PLACEHOLDERS)
 
 
 def risks(settings: Settings) -> list[str]:
@@ -143,20 +142,15 @@ def _probe_notes(settings: Settings) -> list[str]:
 
 
 def _field_notes(settings: Settings) -> list[str]:
-    """What looks like a placeholder but is none, or has no value here; each once."""
+    """Fields whose placeholder never has a value; each once."""
     found: list[str] = []
     for one in _everywhere(settings):
-        for name, braces in rewrite.unknown_braces(one.set_request_fields):
-            close = difflib.get_close_matches(braces, rewrite.PLACEHOLDERS, n=1)
-            fix = f"did you mean {{{close[0]}}}?" if close else f"the placeholders are {_PLACEHOLDERS}"
-            found.append(f"set_request_fields: {name} has {{{braces}}}, which is sent literally; {fix}")
-        for name, braces in rewrite.placeholders(one.set_response_fields):
-            note = "is sent literally: only request fields have placeholders"
-            found.append(f"set_response_fields: {name} has {{{braces}}}, which {note}")
-        asked = one.basic_auth or "x-forwarded-user" in map(str.lower, one.forward_auth_fields)
-        for name, braces in rewrite.placeholders(one.set_request_fields):
-            if braces == "user" and not asked:
-                note = "no user is known here, so the field is never sent"
-                fix = "add basic_auth, or forward_auth with X-Forwarded-User among forward_auth_fields"
-                found.append(f"set_request_fields: {name} has {{user}}: {note}; {fix}")
+        if knows_user(one):
+            continue
+        for key in ("set_request_fields", "set_response_fields"):
+            for name, value in getattr(one, key):
+                if "user" in template.names(value):
+                    note = "no user is known here, so the field is never sent"
+                    fix = "add basic_auth, or forward_auth with X-Forwarded-User among forward_auth_fields"
+                    found.append(f"{key}: {name} has {{user}}: {note}; {fix}")
     return list(dict.fromkeys(found))

@@ -82,6 +82,11 @@ class RoutePath:
         """The same for patterns that differ in names alone."""
 
     @property
+    def variables(self) -> list[str]:
+        """The names of its variables, as placeholders have them."""
+        return [name.decode() for name in self.names]
+
+    @property
     def variable(self) -> bool:
         """Whether it is a pattern."""
         return bool(self._variables)

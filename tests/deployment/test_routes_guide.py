@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from tests.proxy.gateway import Gateway, serve
 
 HOWTO = CHECKOUT / "docs" / "howto"
 COMMAND = re.compile(r"(?P<command>curl .*?)  +# (?P<printed>.*)")
+STAND_IN = re.compile(r"--respond '(?P<text>.*?)'")
 pytestmark = pytest.mark.component("curl")
 
 
-@pytest.fixture(scope="module", params=["routes"])
+@pytest.fixture(scope="module", params=["routes", "rewriting"])
 def followed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, Path]]:
@@ -25,10 +27,15 @@ def followed(
     directory = tmp_path_factory.mktemp(request.param)
     file = directory / "proxy.toml"
     text = moved(blocks(page, "toml")[0].text, directory)
-    file.write_text(text.replace('bind = "127.0.0.1:8000"', 'bind = "127.0.0.1:0"\nh2c = true'))
-    gateway = serve(directory / "gateway", "", "--config", str(file))
-    yield gateway, page
-    gateway.close()
+    with ExitStack() as running:
+        if stand_in := STAND_IN.search(page.read_text()):
+            application = serve(directory / "application", "", "--respond", stand_in["text"])
+            running.callback(application.close)
+            text = text.replace("127.0.0.1:8081", "{}:{}".format(*application.address))
+        file.write_text(text.replace('bind = "127.0.0.1:8000"', 'bind = "127.0.0.1:0"\nh2c = true'))
+        gateway = serve(directory / "gateway", "", "--config", str(file))
+        running.callback(gateway.close)
+        yield gateway, page
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])

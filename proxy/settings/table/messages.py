@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from proxy.settings.table.row import routed
-from proxy.settings.values import kinds, rewrite, web
+from proxy.settings.table.row import routed, template
+from proxy.settings.values import field_lines, kinds, web
+from proxy.settings.values import template as templates
 from proxy.settings.values.web import Network
 
 
@@ -20,21 +21,28 @@ class Fields:
         bool,
         routed(kinds.SWITCH, "remove the route's path from the target; X-Forwarded-Prefix tells the upstream"),
     ] = False
+    rewrite: Annotated[
+        str,
+        template(
+            templates.TARGET,
+            "path that the upstream is asked for, such as /new/{name}{rest}; the query stays unless it has its own",
+        ),
+    ] = ""
     set_request_fields: Annotated[
         tuple[tuple[str, str], ...],
-        routed(
-            rewrite.OF_REQUESTS,
-            "request fields to set for the upstream; {user} (from basic_auth, or the X-Forwarded-User that "
-            "forward_auth returned), {client}, {scheme}, {host} (without port), {method}, {path}, {rest}, {query}, "
-            "{request_id} and {upstream} (address of the first one) are replaced",
+        template(
+            field_lines.OF_REQUESTS,
+            "request fields to set for the upstream; placeholders such as {user} or {path} are replaced "
+            "(docs/howto/rewriting.md)",
             has_flag=False,
         ),
     ] = ()
-    remove_request_fields: Annotated[tuple[str, ...], routed(rewrite.NAMES, "request fields to remove")] = ()
+    remove_request_fields: Annotated[tuple[str, ...], routed(field_lines.NAMES, "request fields to remove")] = ()
     set_response_fields: Annotated[
-        tuple[tuple[str, str], ...], routed(rewrite.OF_RESPONSES, "response fields to set", has_flag=False)
+        tuple[tuple[str, str], ...],
+        template(field_lines.OF_RESPONSES, "response fields to set; placeholders are replaced", has_flag=False),
     ] = ()
-    remove_response_fields: Annotated[tuple[str, ...], routed(rewrite.NAMES, "response fields to remove")] = ()
+    remove_response_fields: Annotated[tuple[str, ...], routed(field_lines.NAMES, "response fields to remove")] = ()
     forwarded: Annotated[
         bool, routed(kinds.SWITCH, "send the upstream Forwarded (RFC 7239) in addition to X-Forwarded-*")
     ] = True
@@ -70,14 +78,16 @@ class LocalResponses:
 
     redirect: Annotated[
         str,
-        routed(
-            web.REDIRECT,
-            "redirect to this URL; {scheme}, {host} (without port), {path}, {rest} (the path after the route's) and "
-            "{query} (with its question mark) are replaced",
+        template(
+            templates.ADDRESS,
+            "redirect to this URL; placeholders such as {host} (without port), {path}, {rest} (the path after the "
+            "route's) and {query} (with its question mark) are replaced",
         ),
     ] = ""
     redirect_status: Annotated[int, routed(web.REDIRECT_STATUS, "status of that redirect")] = 308
-    respond: Annotated[str, routed(web.CONTENT, "respond with this text")] = ""
+    respond: Annotated[
+        str, template(templates.CONTENT, "respond with this text; placeholders are replaced, escaped for its type")
+    ] = ""
     respond_status: Annotated[int, routed(web.STATUS, "status of that response")] = 200
     respond_type: Annotated[str, routed(web.CONTENT_TYPE, "content type of that response")] = (
         "text/plain; charset=utf-8"
@@ -107,7 +117,7 @@ class Access:
     ] = None
     forward_auth: Annotated[str, routed(web.URL, "URL of the service that authorises each request")] = ""
     forward_auth_fields: Annotated[
-        tuple[str, ...], routed(rewrite.NAMES, "fields of its response to pass to the upstream")
+        tuple[str, ...], routed(field_lines.NAMES, "fields of its response to pass to the upstream")
     ] = ()
     cors_origins: Annotated[tuple[str, ...], routed(web.ORIGINS, "origins whose pages may read responses; *: all")] = ()
     cors_methods: Annotated[tuple[str, ...], routed(web.TOKENS, "methods that such pages may use")] = (

@@ -30,6 +30,8 @@ class Setting:
     """Other spellings of the key and the flag."""
     routed: bool = False
     has_flag: bool = True
+    templated: bool = False
+    """Whether placeholders in it stand for parts of the request (`proxy.settings.values.template`)."""
     reload: Reload = Reload.IN_PLACE
     name: str = ""
     group: str = ""
@@ -50,6 +52,11 @@ class Setting:
 def routed(kind: Kind, doc: str, *aliases: str, has_flag: bool = True) -> Setting:
     """A setting that is also allowed in a route."""
     return Setting(kind, doc, aliases, routed=True, has_flag=has_flag)
+
+
+def template(kind: Kind, doc: str, *, has_flag: bool = True) -> Setting:
+    """A setting with placeholders, also allowed in a route."""
+    return Setting(kind, doc, routed=True, has_flag=has_flag, templated=True)
 
 
 def fixed(kind: Kind, doc: str) -> Setting:

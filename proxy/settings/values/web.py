@@ -25,14 +25,6 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 MOST = 256
 """Entries of a list or a table."""
 
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_PLACEHOLDERS = ("scheme", "host", "path", "rest", "query")
-# Only a delimiter may follow the authority, so that no part of a path can become part of a host name.
-_TEMPLATE = re.compile(
-    r"(?:(?:https?|\{scheme\})://(?:[A-Za-z0-9.-]|\{host\})+(?::\d{1,5})?(?=$|/|\?|\{path\}|\{rest\}|\{query\})"
-    r"|(?=/|\{path\}|\{rest\}))[!-~]*"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -273,21 +265,6 @@ def _redirect_status(raw: Any) -> int:
     return status
 
 
-def _redirect(raw: Any) -> str:
-    if raw == "":
-        return ""
-    for name in PLACEHOLDER.findall(raw) if isinstance(raw, str) else ():
-        if name not in _PLACEHOLDERS:
-            raise ValueError(
-                f"unknown placeholder {{{name}}}; known are " + ", ".join(f"{{{one}}}" for one in _PLACEHOLDERS)
-            )
-    if not isinstance(raw, str) or not _TEMPLATE.fullmatch(raw):
-        raise ValueError('expected a URL such as "https://{host}{path}{query}", or a path such as "/new{rest}{query}"')
-    if re.search(r"[{}]", PLACEHOLDER.sub("", raw)):
-        raise ValueError("single brace; braces must enclose the name of a placeholder")
-    return raw
-
-
 def _file_name(raw: Any) -> str:
     if not isinstance(raw, str) or not raw.isprintable() or "/" in raw or raw.startswith(".") or not raw:
         raise ValueError("expected the name of a file in its directory, such as index.html")
@@ -297,12 +274,6 @@ def _file_name(raw: Any) -> str:
 def _content_type(raw: Any) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w.\"-]+)*", raw, re.ASCII):
         raise ValueError("expected a content type such as text/html; charset=utf-8")
-    return raw
-
-
-def _content(raw: Any) -> str:
-    if not isinstance(raw, str) or len(raw.encode()) > 65536:
-        raise ValueError("expected text of at most 64 KiB")
     return raw
 
 
@@ -337,8 +308,6 @@ STATUS = Kind("status", _status, str, "STATUS")
 STATUSES = Kind("statuses or auto", _statuses, _show_statuses, "STATUS|auto")
 AUTHORITY = Kind("host", _authority, lambda host: host or "none", "HOST")
 REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
-REDIRECT = Kind("URL", _redirect, lambda url: url or "none", "URL")
 FILE_NAME = Kind("file name", _file_name, str, "NAME")
 CONTENT_TYPE = Kind("content type", _content_type, str, "TYPE")
-CONTENT = Kind("text", _content, lambda text: repr(text) if text else "none", "TEXT")
 NUMBER = Kind("number", _number, str, "N")

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from proxy.exchange.request import Request
 from proxy.filters.header_fields import RequestFieldRewrite
-from proxy.settings.values.rewrite import OF_REQUESTS, PLACEHOLDERS
+from proxy.settings.values.field_lines import OF_REQUESTS
+from proxy.settings.values.template import PLACEHOLDERS
 from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 
@@ -35,7 +36,7 @@ def changed(made: Request, setting: dict[str, str], *removing: str) -> list[byte
         ("{method} {request_id}", b"GET id-1"),
         ("{upstream}", b"127.0.0.1:8080"),
         ("user={user}; from={client}", b"user=ann; from=192.0.2.1"),
-        ("{usr} {} { user } {{user}} {USER}", b"{usr} {} { user } {ann} {USER}"),
+        ("{{usr}} {} { user } {{user}} {{{user}}}", b"{usr} {} { user } {user} {{user}}"),
         ('{"a": "b"}', b'{"a": "b"}'),
         ("plain", b"plain"),
         ("", b""),

@@ -11,7 +11,7 @@ from proxy.errors import ExchangeError
 from proxy.filters.header_fields import FieldRewrite
 from proxy.filters.maintenance import Maintenance
 from proxy.settings.pages import MAX_PAGE, load_pages
-from proxy.settings.values.rewrite import NAMES, OF_REQUESTS, OF_RESPONSES
+from proxy.settings.values.field_lines import NAMES, OF_REQUESTS, OF_RESPONSES
 from tests.proxy.filters.requests import asked
 
 

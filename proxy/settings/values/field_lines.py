@@ -1,17 +1,13 @@
 """Fields that a route sets or removes, in requests and in responses."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from proxy.settings.values import template
 from proxy.settings.values.kinds import Kind
 from proxy.settings.values.web import AUTHORITY, MOST, is_name, read_tokens, show_list
 
-PLACEHOLDERS = ("user", "client", "scheme", "host", "method", "path", "rest", "query", "request_id", "upstream")
-"""The placeholders of request fields; anything else in braces is literal."""
-
-PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
-_BRACES = re.compile(r"\{([^{}\s\"']*)\}")
 _VALUE = re.compile(r"[\t -~\x80-\U0010ffff]*")
 
 # Framing, the connection, and the forwarding fields, which only the gateway sets. A content coding belongs to the body.
@@ -38,19 +34,10 @@ _RESERVED = {
 }
 _RESERVED_PREFIXES = ("sec-websocket-",)
 
+_LEADING = {"location", "content-location", "refresh", "set-cookie"}
+"""Response fields whose value a browser acts upon: nothing of a request may be part of it."""
+
 Fields = tuple[tuple[str, str], ...]
-
-
-def unknown_braces(fields: Fields) -> Iterator[tuple[str, str]]:
-    """Names of fields, and unknown names in braces in their values."""
-    for name, value in fields:
-        yield from ((name, found) for found in _BRACES.findall(value) if found not in PLACEHOLDERS)
-
-
-def placeholders(fields: Fields) -> Iterator[tuple[str, str]]:
-    """Names of fields, and the placeholders in their values."""
-    for name, value in fields:
-        yield from ((name, found) for found in PLACEHOLDER.findall(value))
 
 
 def _check_not_reserved(name: str) -> None:
@@ -94,9 +81,11 @@ def _check_request_field(name: str, value: str) -> None:
         raise ValueError(f"{name}: expected a host such as app.internal:8080, or {{upstream}}")
 
 
-def _check_response_field(name: str, _value: str) -> None:
+def _check_response_field(name: str, value: str) -> None:
     if name.lower() == "host":
         raise ValueError("'Host' is a request field; remove it")
+    if name.lower() in _LEADING and (found := template.names(value)):
+        raise ValueError(f"{name}: {{{found[0]}}} would let a client's request say where others go; use redirect")
 
 
 def _show(found: Fields) -> str:
