@@ -144,6 +144,7 @@ WEBSOCKETS = Failure("websockets", Blame.CLIENT, 429, "Too many WebSockets from 
 CONNECTIONS = Failure("connections", Blame.CLIENT, 429, "Too many connections from your address", retry_after=10)
 
 # Files that the gateway serves itself.
+DESTINATION = _client("destination", 502, "The Destination is outside of the application")
 FILE_MISSING = _client("file_missing", 404, "File not found")
 FILE_FORBIDDEN = _client("file_forbidden", 403, "File not readable")
 FILE_METHOD = _client("file_method", 405, "Method not allowed for files")

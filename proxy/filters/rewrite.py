@@ -13,6 +13,7 @@ from proxy.exchange.request import Request
 from proxy.filters.compression import Compression, restored
 from proxy.filters.cors import Cors
 from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite, TemplateRewrite
+from proxy.filters.mount import Mount
 from proxy.filters.target import TargetRewrite
 from proxy.log import log
 from proxy.settings import Settings
@@ -31,6 +32,11 @@ class ResponseChange(Protocol):
 
     def __call__(self, lines: list[bytes], request: Request, peer: str) -> list[bytes]:
         """The field lines after the change, or the same list if there is nothing to change."""
+
+
+def _mount(settings: Settings, path: RoutePath, _cluster: Cluster) -> ResponseChange | None:
+    mount = mount_of(settings, path)
+    return None if mount is None else lambda lines, request, peer: mount.response(lines, request) if peer else lines
 
 
 def _sticky_cookie(settings: Settings, _path: RoutePath, cluster: Cluster) -> ResponseChange | None:
@@ -66,6 +72,7 @@ def _hsts(settings: Settings, _path: RoutePath, _cluster: Cluster) -> ResponseCh
 
 
 RESPONSE_CHANGES: Final[Mapping[str, Callable[[Settings, RoutePath, Cluster], ResponseChange | None]]] = {
+    "strip_prefix": _mount,
     "sticky_cookie": _sticky_cookie,
     "cors_origins": _cors,
     "set_response_fields": _response_fields,
@@ -81,6 +88,14 @@ def build_rewrite(settings: Settings, path: RoutePath, cluster: Cluster) -> "Rew
     """What a route changes, or None if it changes nothing. `path` is where it applies."""
     rewrite = Rewrite(settings, path, cluster)
     return rewrite if rewrite else None
+
+
+def mount_of(settings: Settings, path: RoutePath) -> Mount | None:
+    """The mapping of addresses of an application that does not see the route's path."""
+    if not (settings.strip_prefix and settings.map_addresses and settings.upstream) or path.text == b"/":
+        return None
+    hosts = [value for name, value in settings.set_request_fields if name.lower() == "host"]
+    return Mount(path, "".join(hosts).replace("{upstream}", settings.upstream_host).encode())
 
 
 def cors_of(settings: Settings) -> Cors | None:
@@ -104,6 +119,7 @@ class Rewrite:
             settings.set_request_fields, settings.remove_request_fields, path, settings.upstream_host
         )
         self._target = TargetRewrite(settings.rewrite, path, settings.upstream_host) if settings.rewrite else None
+        self._addresses = mount_of(settings, path)
         self._mount = path if settings.strip_prefix and path.text != b"/" else None
         built = [build(settings, path, cluster) for build in RESPONSE_CHANGES.values()]
         self._changes = tuple(change for change in built if change is not None)
@@ -130,6 +146,8 @@ class Rewrite:
         elif mount is not None and target[:1] == b"/":
             prefix = mount.prefix(target)
             target = without_prefix(prefix, target)
+            if self._addresses is not None:
+                lines = self._addresses.destination(lines, request)
             lines.append(b"X-Forwarded-Prefix: " + (quoted(prefix) if mount.variable else prefix))
         if self._compression is not None:
             lines = [restored(line) for line in lines]

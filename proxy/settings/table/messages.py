@@ -21,6 +21,14 @@ class Fields:
         bool,
         routed(kinds.SWITCH, "remove the route's path from the target; X-Forwarded-Prefix tells the upstream"),
     ] = False
+    map_addresses: Annotated[
+        bool,
+        routed(
+            kinds.SWITCH,
+            "with strip_prefix: put the prefix into Location, Content-Location, Refresh and cookie paths of responses "
+            "unless it is there, and take it off the Destination of requests",
+        ),
+    ] = True
     rewrite: Annotated[
         str,
         template(

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from time import monotonic
 from typing import Any
@@ -34,7 +34,7 @@ from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.metrics import Board
 from proxy.process.assembly import Upstreams, build_tables
-from proxy.settings import load
+from proxy.settings import RouteSettings, load
 from proxy.wire.fields import RequestIds
 from tests.proxy.exchange.freezing import Freezing
 
@@ -248,8 +248,10 @@ class Harness:
         protocol: Callable[..., object] = Connection,
         scheme: bytes = b"http",
         upstream_end: Callable[[socket.socket], Any] = UpstreamEnd,
+        mounted: str = "",
         **flags: Any,
     ) -> None:
+        """`mounted` is the path of a route beside the default one, with the same settings."""
         self._directory = tempfile.TemporaryDirectory()
         path = f"{self._directory.name}/upstream"
         self._listener = socket.socket(socket.AF_UNIX)
@@ -257,6 +259,8 @@ class Harness:
         self._listener.listen()
         self._listener.setblocking(False)
         settings = load({"upstream": [f"unix:{path}"], "access_log": "off", **flags})
+        if mounted:
+            settings = replace(settings, routes=(RouteSettings("mounted", (), mounted, False, settings),))
         self.violations: list[str] = []
         """Changes of state, of exchanges and connections, that their tables do not have."""
         self._slot = Exchange.__dict__["state"]

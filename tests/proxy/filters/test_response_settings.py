@@ -16,7 +16,9 @@ BAD = b"no HTTP at all\r\n\r\n"
 Example = tuple[dict[str, Any], bytes, bytes]
 """Settings, an upstream's reply, and what is then in the client's response, in lower case."""
 
+MOVED = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
 HEADS: dict[str, Example] = {
+    "strip_prefix": ({"strip_prefix": "on", "mounted": "/a"}, MOVED, b"location: /a/x"),
     "sticky_cookie": ({"sticky_cookie": "at"}, OK, b"set-cookie: at="),
     "cors_origins": ({"cors_origins": "https://b.example"}, OK, b"access-control-allow-origin: https://b.example"),
     "set_response_fields": ({"set_response_fields": {"X-Ours": "yes"}}, OK, b"x-ours: yes"),
@@ -47,14 +49,14 @@ def test_setting_changes_the_response(
         client = harness.connect()
         if protocol is Http1:
             client.sock.sendall(
-                b"GET /a HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nAccept-Encoding: gzip\r\n"
+                b"GET /a/b HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nAccept-Encoding: gzip\r\n"
                 b"Origin: https://b.example\r\n\r\n"
             )
             harness.settle()
             respond(harness, reply)
             found = client.received
         else:
-            asked = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/a")]
+            asked = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/a/b")]
             told = [("accept", "text/html"), ("accept-encoding", "gzip"), ("origin", "https://b.example")]
             reader = Http2Client(client)
             stream = reader.send([*asked, *told])
