@@ -72,7 +72,7 @@ def document() -> dict[str, Any]:
 
 
 def _name(model: type[BaseModel]) -> str:
-    """The message's own name of its type; what a client sends and the event it becomes are told apart."""
+    """The message's own name of its type; it distinguishes what a client sends from the event it becomes."""
     kind = str(model.model_json_schema()["properties"]["type"]["const"])
     return f"event.{kind}" if issubclass(model, event_data.EventFrame) else kind
 

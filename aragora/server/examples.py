@@ -1,4 +1,4 @@
-"""Bodies of requests and answers that stand in the description of the API; each fits its model, which a test checks."""
+"""Bodies of requests and responses in the description of the API; each fits its model, which a test checks."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "createDebate": _DEBATE,
     "estimateDebate": _DEBATE,
     "changeDebate": {"title": "Event sourcing", "metadata": {"team": "billing"}},
-    "followUpDebate": {"question": "And who would run it?"},
+    "followUpDebate": {"question": "And what would it cost to run?"},
     "forkDebate": {"rounds": 3, "consensus": "unanimous"},
     "askAgain": {"timeout": 300},
     "addNotification": {"kind": "webhook", "url": "https://example.com/hooks/debates"},
     "readSource": {"url": "https://example.com/minutes.html"},
-    "savePreset": {"description": "Two who doubt", "agents": COUNCIL, "rounds": 2, "consensus": "majority"},
+    "savePreset": {"description": "Two sceptics", "agents": COUNCIL, "rounds": 2, "consensus": "majority"},
     "askModel": {"type": "demo"},
     "createChatCompletion": {"model": "aragora", "messages": [{"role": "user", "content": QUESTION}]},
 }

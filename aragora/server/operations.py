@@ -47,7 +47,7 @@ TAGS = {
     "Agents": ("Which models can be asked, and whether they answer.", r"/api/agents.*"),
     "Presets": ("Councils that are kept under a name.", r"/api/presets.*"),
     "Sources": ("Files and pages as text, for the context of a debate.", r"/api/sources"),
-    "Sharing": ("A debate under an address that everybody may read.", r".*/share|/shared/.*"),
+    "Sharing": ("A debate under an address that needs no token.", r".*/share|/shared/.*"),
     "Notifications": ("Messages that are sent when a debate ends.", r".*/notifications"),
     "Spending": ("What debates have cost.", r"/api/usage"),
     "Chat completions": ("OpenAI's form of the API, for programs that speak it.", r"/v1/.*"),

@@ -30,7 +30,12 @@ def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
 
 @pytest.mark.component("openssl")
 @pytest.mark.parametrize("block", FILES, ids=name)
-def test_files_are_good(block: Block, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_are_good(
+    block: Block, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {"APP_PORT": "8080", "API_KEY": "k"}.items():  # those that pages name
+        monkeypatch.setenv(variable, value)
+    (tmp_path / "conf.d").mkdir()
     file = tmp_path / "gateway.toml"
     file.write_text(moved(block.text, tmp_path))
     check(capsys, str(file))

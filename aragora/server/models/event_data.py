@@ -285,7 +285,7 @@ class ConsensusEvent(EventFrame):
 
 
 class AgentWaitingEvent(EventFrame):
-    """An agent stands in line before its provider."""
+    """An agent waits in line for its provider."""
 
     type: Literal[EventType.AGENT_WAITING]
     data: AgentWaiting

@@ -1,6 +1,6 @@
 """The messages of a WebSocket, for their description alone: `aragora.server.session` reads and writes them.
 
-`loop_id` is another name of `debate_id` in what a client sends, and stands beside it in what the server sends.
+`loop_id` is another name of `debate_id` in what a client sends, and accompanies it in what the server sends.
 """
 
 from typing import Annotated, Any, Literal
