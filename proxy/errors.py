@@ -173,6 +173,7 @@ DRAINED = Failure("drained", Blame.PROXY, 503, "The application is not accepting
 CONNECT_TIMEOUT = Failure(
     "connect_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not accept the connection in time"
 )
+UPSTREAM_TLS = Failure("upstream_tls", Blame.UPSTREAM, 502, "No TLS connection to the application can be made")
 SEND_TIMEOUT = Failure("send_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not read the request in time")
 RESPONSE_TIMEOUT = Failure("response_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not respond in time")
 UPSTREAM_CLOSED = Failure(

@@ -7,7 +7,7 @@ from time import monotonic
 import gevent
 
 from proxy.admin import access, status
-from proxy.admin.commands import Commands
+from proxy.admin.commands import Commands, Try
 from proxy.admin.overrides import OverrideRecord
 from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
 from proxy.net.certificate_set import Faults
@@ -23,7 +23,7 @@ _UNAUTHORISED = (
     "token that python -m proxy token prints"
 )
 _TOKEN = b"/token"
-_COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/deploy", b"/remove", b"/reload")
+_COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/probe", b"/switch", b"/deploy", b"/remove", b"/reload")
 _PAGE = {
     b"/": ("index.html", "text/html; charset=utf-8"),
     b"/page/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -55,9 +55,11 @@ class Admin:
         settings: Callable[[], Settings],
         faults: Callable[[], Faults] = tuple,
         token: bytes = b"",
+        *,
+        probe: Try,
     ) -> None:
         """`settings` returns those in force at the time of a request, `faults` those of certificate files; `token` is
-        the one to require if the settings name none."""
+        the one to require if the settings name none. `probe` tries an address as a route would connect to it."""
         self._board = board
         self._reports = reports
         self._book = book
@@ -65,7 +67,7 @@ class Admin:
         self._settings = settings
         self._faults = faults
         self._token = token
-        self._commands = Commands(board, book, settings)
+        self._commands = Commands(board, book, settings, probe)
 
     def respond(self, asked: AdminRequest) -> AdminResponse:
         """Respond. May wait: about a second for workers' reports, some seconds for commands."""

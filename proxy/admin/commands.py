@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -15,8 +16,8 @@ from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.admin.services import Service, obstacle, with_services
 from proxy.observe.metrics import Board, Gauge
-from proxy.settings import Settings, is_own_address
-from proxy.settings.values import Peer, kinds
+from proxy.settings import Address, RouteSettings, Settings, is_own_address
+from proxy.settings.values import Peer, kinds, web
 
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
@@ -25,6 +26,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "drain": {"peer": str, "route": str, "force": bool},
     "undrain": {"peer": str, "route": str},
     "maintenance": {"on": bool, "route": str},
+    "probe": {"route": str, "peer": str, "upstream": (str, list), "path": str, "host": str, "statuses": str},
     "switch": {"route": str, "peer": str, "upstream": (str, list)},
     "deploy": {
         "name": str,
@@ -37,13 +39,27 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "remove": {"name": str},
     "reload": {},
 }
-_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check")
+_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check", "statuses")
 _NEEDED = {"drain": "peer", "undrain": "peer"}
 _SHAPES: dict[type | tuple[type, ...], str] = {
     str: "text",
     bool: "true or false",
     (str, list): "text or a list of texts",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What an address has to respond well to: a path, under a host if one is given, with one of these statuses."""
+
+    path: str
+    host: str
+    statuses: tuple[range, ...]
+
+
+Try = Callable[[RouteSettings, Address, Trial], str]
+"""Probes an address as a route would connect to it: if the trial has a path, it must respond well to that. What is
+wrong, or nothing."""
 
 
 class _Refused(Exception):  # noqa: N818 - names what happened
@@ -56,14 +72,16 @@ class _Refused(Exception):  # noqa: N818 - names what happened
 class Commands:
     """Commands, carried out for all workers by the one that received them."""
 
-    def __init__(self, board: Board, book: OverrideRecord, settings: Callable[[], Settings]) -> None:
+    def __init__(self, board: Board, book: OverrideRecord, settings: Callable[[], Settings], probe: Try) -> None:
         self._board = board
         self._book = book
         self._settings = settings
+        self._try = probe
         self._actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "drain": self._drain,
             "undrain": self._undrain,
             "maintenance": self._maintain,
+            "probe": self._probe,
             "switch": self._switch,
             "deploy": self._deploy,
             "remove": self._remove,
@@ -118,28 +136,53 @@ class Commands:
             lambda overrides: overrides.maintain(on=on, route=route),
         )
 
-    def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Give a route other upstreams, or replace a peer on all its routes."""
+    def _probe(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Whether these upstreams are ready for what `switch`, or without a route `deploy`, would make of them."""
+        if "route" in given or "peer" in given:
+            routes = [view.route for view, _ in self._switched(given)[1]]
+        else:
+            routes = [RouteSettings("", (), "/", False, self._settings())]
+        try:
+            statuses = web.STATUSES.read(given.get("statuses", "200-299"))
+        except ValueError as problem:
+            raise _Refused(400, f"statuses: {problem}") from None
+        trial = Trial(given.get("path", ""), given.get("host", ""), statuses)
+        peers = self._new_peers(given)
+        fault = next(filter(None, (self._try(route, peer.address, trial) for route in routes for peer in peers)), "")
+        return {"done": fault or "ready", "fault": fault, "behind": []}
+
+    def _switched(self, given: dict[str, Any]) -> tuple[tuple[Peer, ...], list[tuple[RouteView, tuple[str, ...]]]]:
+        """The new peers, and the routes concerned, each with the upstreams that it would get."""
         if ("route" in given) == ("peer" in given):
             raise _Refused(400, "set either 'route', to switch it, or 'peer', to replace it on all its routes")
+        peers = self._new_peers(given)
+        by = tuple(map(str, peers))
+        if "peer" in given:
+            planned = [(view, view.replacing(given["peer"], by)) for view in self._routes_with(given["peer"], EVERY)]
+        else:
+            views = self._routes_named("" if given["route"] == EVERY else given["route"])
+            planned = [(view, by) for view in views]
+        for view, _ in planned:
+            if not view.configured:
+                raise _Refused(409, f"route {view.name} has no upstream to switch: the gateway itself responds")
+        return peers, planned
+
+    def _new_peers(self, given: dict[str, Any]) -> tuple[Peer, ...]:
         texts = _listed(given["upstream"])
         if not texts:
             raise _Refused(400, "upstream: expected at least one address")
         try:
-            peers = kinds.PEERS.read(texts)
+            peers: tuple[Peer, ...] = kinds.PEERS.read(texts)
         except ValueError as problem:
             raise _Refused(400, f"upstream {' '.join(texts)}: {problem}") from None
         self._check_addresses(peers)
+        return peers
+
+    def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Give a route other upstreams, or replace a peer on all its routes."""
+        peers, planned = self._switched(given)
+        views = [view for view, _ in planned]
         by = tuple(map(str, peers))
-        if "peer" in given:
-            views = self._routes_with(given["peer"], EVERY)
-            planned = [(view, view.replacing(given["peer"], by)) for view in views]
-        else:
-            views = self._routes_named("" if given["route"] == EVERY else given["route"])
-            planned = [(view, by) for view in views]
-        for view in views:
-            if not view.configured:
-                raise _Refused(409, f"route {view.name} has no upstream to switch: the gateway itself responds")
 
         def switched(overrides: Overrides) -> Overrides:
             for view, served in planned:

@@ -1,14 +1,14 @@
 """Routes and their peers for status and commands: the settings, with runtime overrides and the workers' views."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.admin.overrides import Overrides
 from proxy.admin.services import obstacle, with_services
 from proxy.observe.metrics import PeerSnapshot, PeerState, PeerView
 from proxy.settings import RouteSettings, Settings
-from proxy.settings.values import Address, Peer
+from proxy.settings.values import Peer
 
 _UNSEEN = PeerView(0, 0, 0, PeerSnapshot())
 
@@ -51,7 +51,7 @@ class RouteView:
         """The peers in use, with one of them replaced."""
         found: list[str] = []
         for one in self.peers:
-            found += by if one.address == peer else [str(Peer(Address.parse(one.address), one.weight))]
+            found += by if one.address == peer else [str(replace(Peer.parse(one.address), weight=one.weight))]
         return tuple(dict.fromkeys(found))
 
     def document(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Deployment:
     def _probe(self) -> Step:
         service = self._admin.command("deploy", **self._wanted, check=True)["service"]
         self._before = peers_of(self._admin.status())
-        readiness = readiness_of(service)
+        readiness = readiness_of(self._admin, service)
         for peer in map(Peer.parse, service["target"]):
             readiness.wait(peer, self._deadline, self._timeout)
             self._say(f"{peer.address} is ready")
@@ -101,12 +101,12 @@ class Deployment:
         return Step.BUSY if busy else Step.DONE
 
 
-def readiness_of(service: Mapping[str, Any]) -> Readiness:
+def readiness_of(admin: Admin, service: Mapping[str, Any]) -> Readiness:
     """What a service's target has to respond with before it serves."""
     host = next((name for name in service["host"] if not name.startswith("*")), "")
     if service["health_path"]:
-        return Readiness(service["health_path"], _HEALTHY, host)
-    return Readiness(service["path"], _RESPONDS, host)
+        return Readiness(admin, service["health_path"], _HEALTHY, {}, host)
+    return Readiness(admin, service["path"], _RESPONDS, {}, host)
 
 
 def drained(admin: Admin, before: set[str], seconds: float) -> dict[str, int]:

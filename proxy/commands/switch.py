@@ -42,7 +42,7 @@ def switch(
             f"{', '.join(names)}; peers are {', '.join(addresses)}"
         )
     target = {"route": what} if what in names else {"peer": what}
-    readiness = Readiness(ready, range(200, 300))
+    readiness = Readiness(admin, ready, range(200, 300), target)
     deadline = monotonic() + timeout
     for peer in peers:
         readiness.wait(peer, deadline, timeout)

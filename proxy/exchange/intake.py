@@ -190,10 +190,14 @@ class Intake:
 
     def _closed(self) -> bytes:
         """The upstream has ended the connection."""
+        tls = self.source.tls
         try:
             self._decoder.close()
         except FramingError as error:
             self._break_off(errors.TRUNCATED, str(error))
+        else:
+            if tls is not None and not tls.notified:  # RFC 9112 section 9.8
+                self._break_off(errors.TRUNCATED, "the TLS connection ended without close_notify")
         return self._finish()
 
     def _break_off(self, failure: Failure, detail: str) -> None:
@@ -238,7 +242,7 @@ class Intake:
     @property
     def spliceable(self) -> bool:
         """Whether so much is left, and goes on as it is, that it should move inside the kernel."""
-        return self._sized is not None and self._sized.left >= WORTHWHILE
+        return self._sized is not None and self._sized.left >= WORTHWHILE and self.source.tls is None
 
     def mark(self) -> LowWater:
         """The upstream's low-water mark, for `fill`."""

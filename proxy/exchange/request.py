@@ -142,6 +142,10 @@ class Request:
         sent.trace = self.trace
         return sent
 
+    def addressed(self, host: bytes) -> "Request":
+        """The same request with another Host, whose line is the first of `block`."""
+        return self.sent_as(self.target, b"Host: %s\r\n%s" % (host, self.block.partition(CRLF)[2]))
+
     def replace_fields(self, names: AbstractSet[bytes], lines: Iterable[bytes]) -> None:
         """Put `lines` for the upstream in the place of all fields with these lower-case names.
 

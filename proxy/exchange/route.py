@@ -80,6 +80,8 @@ class Route:
     via: Via = NO_VIA
     unusual: UnusualNames = NO_UNUSUAL
     responder: Responder | None = None
+    peer_host: bool = False
+    """Whether the upstream is sent its own name or address as Host."""
 
     _warned: set[bytes] = field(default_factory=set, init=False)
     """Names of dropped fields that were warned of, of requests and of responses."""
@@ -87,7 +89,7 @@ class Route:
     @property
     def host(self) -> bytes:
         """The Host of requests that have none, as HTTP/1.0 allows: the application's own address."""
-        return self.settings.upstream_host.encode()
+        return self.settings.upstream_authority.encode()
 
     def warn_of_offload(self, offload: bytes) -> None:
         """Warn once that the application relies on X-Accel-Redirect or its like, which would be hard to find out."""

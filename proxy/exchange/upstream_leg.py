@@ -27,6 +27,7 @@ from proxy.exchange.states import AWAIT, LEASE, SEND, State
 from proxy.settings import Settings
 from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import Awaiting, UpstreamConnection
+from proxy.upstream.diagnosis import examine, is_doubtful
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Upload
 from proxy.wire.coding import encoder
@@ -127,6 +128,8 @@ class UpstreamLeg:
             self._repeatable = True
         else:
             outgoing = self._prepare(route)
+            if route.peer_host:
+                outgoing = self._address(pool.host)
         lease = pool.lease(now, repeatable=self._repeatable)
         if lease is None:
             return LEASE
@@ -154,9 +157,9 @@ class UpstreamLeg:
         self._prepare(route)
         self.lease = lease = self._lease_or_connect(monotonic(), route)
         lease.private = lease.private or request.fields.binding
-        version = route.settings.proxy_protocol_out
-        if version != "off":
-            lease.preamble = header(version, endpoints_of(request.client, *self._downstream.names()))
+        if route.peer_host:
+            assert self._pool is not None
+            self._address(self._pool.host)
 
     def send(self, settings: Settings) -> None:
         """Send the request, or what `send_inline` left of it. Raises `Stale`, `ExchangeError` or `ClientGone`."""
@@ -242,6 +245,8 @@ class UpstreamLeg:
             return
         if not clean:
             pool.overran(monotonic())
+        if is_doubtful(response):
+            examine(pool)
         pool.responded()
         lease.close()
 
@@ -261,6 +266,7 @@ class UpstreamLeg:
             self.lease = None
         if self._repeated or not self._repeatable:
             self._pool.failed()
+            examine(self._pool)
             return False
         self._repeated = True
         self._context.counters.retry()
@@ -300,6 +306,12 @@ class UpstreamLeg:
         self._repeatable = idempotent and (request.body is None or not isinstance(request.body, StreamedBody))
         return self._outgoing
 
+    def _address(self, host: bytes) -> Request:
+        """Name the peer itself in what it is sent."""
+        assert self._outgoing is not None
+        self._outgoing = outgoing = self._outgoing.addressed(host)
+        return outgoing
+
     def _inform(self, response: ResponseHead) -> None:
         """Pass on an informational response, but for the 100 that the gateway has sent itself."""
         if response.status != 100 or not self._request.fields.expect:
@@ -334,6 +346,9 @@ class UpstreamLeg:
         """A new connection to the first peer that accepts; while none does, wait for one that restarts or is added."""
         settings = route.settings
         started = begun = monotonic()
+        version = settings.proxy_protocol_out
+        names = self._downstream.names() if version != "off" else None
+        preamble = b"" if names is None else header(version, endpoints_of(self._request.client, *names))
         counted = False
         while True:
             for pool in pools:
@@ -341,9 +356,14 @@ class UpstreamLeg:
                 self.peer = pool.name
                 self._connecting = CONNECT
                 try:
-                    lease = pool.connect(settings.connect_timeout)
+                    lease = pool.connect(settings.connect_timeout, preamble)
                 except ConnectRefused as refused:
                     detail = str(refused)
+                except ExchangeError as error:
+                    # Nothing was sent: another peer may have a certificate that is in order.
+                    if error.failure is not errors.UPSTREAM_TLS or pool is pools[-1]:
+                        raise
+                    detail = str(error)
                 else:
                     self.connect = monotonic() - begun
                     self.queue = begun - started

@@ -54,9 +54,9 @@ def build_filters(
 
 def _local_responder(settings: Settings, path: RoutePath, draining: Callable[[], bool]) -> Filter | None:
     if settings.redirect:
-        return Redirect(settings.redirect, settings.redirect_status, path, settings.upstream_host)
+        return Redirect(settings.redirect, settings.redirect_status, path, settings.upstream_authority)
     if settings.respond:
-        text = Template(settings.respond, path, settings.upstream_host, escape_for(settings.respond_type))
+        text = Template(settings.respond, path, settings.upstream_authority, escape_for(settings.respond_type))
         return FixedText(text, settings.respond_status, settings.respond_type)
     if settings.root is not None:
         return Files(settings.root, settings.index, path if settings.strip_prefix else None)

@@ -32,7 +32,7 @@ _TO_CLIENT = frozenset({301, 302, 303, 307, 308, 401, 403})
 
 
 class ForwardAuth:
-    """Asks the service at `url` (http), through `pool`; `wanted` are the fields of its response for the upstream."""
+    """Asks the service at `url`, through `pool`; `wanted` are the fields of its response for the upstream."""
 
     def __init__(self, url: str, wanted: Sequence[str], pool: Pool) -> None:
         parts = urlsplit(url)
@@ -51,7 +51,8 @@ class ForwardAuth:
         except (ConnectRefused, Stale) as problem:
             raise ExchangeError(errors.AUTH_UNAVAILABLE, str(problem)) from None
         except ExchangeError as problem:
-            failure = errors.AUTH_ANSWER if problem.failure.status == 502 else errors.AUTH_UNAVAILABLE
+            answered = problem.failure.status == 502 and problem.failure is not errors.UPSTREAM_TLS
+            failure = errors.AUTH_ANSWER if answered else errors.AUTH_UNAVAILABLE
             raise ExchangeError(failure, problem.detail or str(problem)) from None
         if 200 <= response.status < 300:
             request.replace_fields(self._wanted, [line for line in response.lines if _name(line) in self._wanted])

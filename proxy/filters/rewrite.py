@@ -59,7 +59,7 @@ def _cors(settings: Settings, _path: RoutePath, _cluster: Cluster) -> ResponseCh
 
 def _response_fields(settings: Settings, path: RoutePath, _cluster: Cluster) -> ResponseChange | None:
     setting, removing = settings.set_response_fields, settings.remove_response_fields
-    rewrite = TemplateRewrite(setting, removing, path, settings.upstream_host)
+    rewrite = TemplateRewrite(setting, removing, path, settings.upstream_authority)
     return (lambda lines, request, _peer: rewrite.apply(request, lines)) if rewrite else None
 
 
@@ -115,10 +115,13 @@ class Rewrite:
     """One route's. Heads that came in stay as they are: each change makes a new one."""
 
     def __init__(self, settings: Settings, path: RoutePath, cluster: Cluster) -> None:
-        self._request_fields = RequestFieldRewrite(
-            settings.set_request_fields, settings.remove_request_fields, path, settings.upstream_host
-        )
-        self._target = TargetRewrite(settings.rewrite, path, settings.upstream_host) if settings.rewrite else None
+        authority = settings.upstream_authority
+        fields = settings.set_request_fields
+        if settings.upstream_host not in ("client", "upstream"):
+            fields = (*fields, ("Host", settings.upstream_host))
+        self._request_fields = RequestFieldRewrite(fields, settings.remove_request_fields, path, authority)
+        self._target = TargetRewrite(settings.rewrite, path, authority) if settings.rewrite else None
+        self._peer_host = settings.upstream_host == "upstream"
         self._addresses = mount_of(settings, path)
         self._mount = path if settings.strip_prefix and path.text != b"/" else None
         built = [build(settings, path, cluster) for build in RESPONSE_CHANGES.values()]
@@ -133,8 +136,8 @@ class Rewrite:
             self._pages = ErrorPages({})
 
     def __bool__(self) -> bool:
-        changes = (self._mount, self._target, self._request_fields, self._changes, self._compression, self._has_pages)
-        return any(changes)
+        request_changes = (self._mount, self._target, self._request_fields, self._peer_host)
+        return any((*request_changes, self._changes, self._compression, self._has_pages))
 
     def outgoing(self, request: Request) -> Request:
         """The request as the upstream gets it."""

@@ -37,7 +37,7 @@ _MEMORY = "/dev/shm"  # noqa: S108 - memory, not disk
 def context_of(pair: KeyPair, certificate_set: CertificateSet) -> ssl.SSLContext:
     """A server's context with this certificate. Raises `OSError` if OpenSSL refuses it or the authorities."""
     context = _context_for(certificate_set)
-    _load(context, pair)
+    load_pair(context, pair.chain, pair.key)
     return context
 
 
@@ -49,10 +49,13 @@ def _context_for(certificate_set: CertificateSet) -> ssl.SSLContext:
     return context
 
 
-def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
-    """OpenSSL takes keys from files alone: it reads a private one in memory that is gone when this returns."""
+def load_pair(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
+    """Give a context a certificate chain and its key. Raises `OSError` if OpenSSL refuses them.
+
+    OpenSSL takes keys from files alone: it reads a private one in memory that is gone when this returns.
+    """
     with tempfile.NamedTemporaryFile(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as file:
-        file.write(pair.chain + b"\n" + pair.key)
+        file.write(chain + b"\n" + key)
         file.flush()
         context.load_cert_chain(file.name)
 
@@ -152,7 +155,7 @@ class TlsContexts:
         self._loaded = algorithms
         try:
             for pair in pairs:
-                _load(self.context, pair)
+                load_pair(self.context, pair.chain, pair.key)
         except OSError:
             return False
         return True
@@ -190,7 +193,7 @@ def _contexts(
         for choice, context in made.items():
             for pair in choice:
                 try:
-                    _load(context, pair)
+                    load_pair(context, pair.chain, pair.key)
                 except OSError as error:
                     refused[pair] = error
         if not any(pair in refused for pair in taken):

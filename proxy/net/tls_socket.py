@@ -34,9 +34,10 @@ _MOST_UNSENT = 1 << 17
 
 
 class TlsSocket:
-    """The server's end of a TLS connection over `sock`, a connected non-blocking socket that it then owns.
+    """One end of a TLS connection over `sock`, a connected non-blocking socket that it then owns.
 
-    `received` is what was already read from the socket.
+    The server's, and `received` is what was already read from the socket; or, with the `server_name` that is asked for
+    and has to be proven, the client's, which may go on with a `session`.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class TlsSocket:
         "_failure",
         "_incoming",
         "_left",
+        "_notified",
         "_outgoing",
         "_owed",
         "_silent",
@@ -54,14 +56,24 @@ class TlsSocket:
         "on_end",
     )
 
-    def __init__(self, sock: Socket, context: ssl.SSLContext, received: bytes = b"") -> None:
+    def __init__(
+        self,
+        sock: Socket,
+        context: ssl.SSLContext,
+        received: bytes = b"",
+        *,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         self._sock = sock
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_name is None, server_name, session)
         self._ahead = b""  # plaintext that was taken out of OpenSSL before anybody received it
-        self._left = bool(received)  # OpenSSL may have plaintext without another byte from the socket
+        # OpenSSL may have something to give without another byte from the socket: plaintext, or a client's first word
+        self._left = bool(received) or server_name is not None
         self._ended = False
+        self._notified = False
         self._failure: Callable[[], OSError] | None = None
         """Makes the error with which every later receive fails too."""
         self._unsent = b""
@@ -81,10 +93,25 @@ class TlsSocket:
 
     @property
     def resumed(self) -> bool:
-        """Whether the client came back with a session ticket."""
+        """Whether the handshake went on with a session of before."""
         return bool(self._tls.session_reused)
 
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What another connection to the same server can go on with; over TLS 1.3 only once something was received."""
+        session = self._tls.session
+        return session if session is not None and (session.has_ticket or session.id) else None
+
+    @property
+    def notified(self) -> bool:
+        """Whether the end that was received is one that the peer has announced (close_notify)."""
+        return self._notified
+
     # The handshake.
+
+    def send_clear(self, data: bytes) -> None:
+        """Send what comes before TLS: it leaves with the handshake's first bytes."""
+        self._unsent += data
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; whether it is done. If not, call again when the socket is ready, for writing if
@@ -100,7 +127,7 @@ class TlsSocket:
         if not self._left:
             received = self._sock.recv(RECEIVE_SIZE)
             if not received:
-                raise ConnectionResetError(errno.ECONNRESET, "the client left during the handshake")
+                raise ConnectionResetError(errno.ECONNRESET, "closed during the TLS handshake")
             self._incoming.write(received)
         self._left = False
         try:
@@ -199,7 +226,7 @@ class TlsSocket:
             self._answer()
         incoming = self._incoming
         if not data:
-            self._ended = True
+            self._notified = self._ended = True
             self._left = False
         elif not incoming.pending:
             self._left = len(data) == size
@@ -231,7 +258,7 @@ class TlsSocket:
         if data:
             self._left = not self._ended and (not missing or incoming.pending > 0)
         else:
-            self._ended = True
+            self._notified = self._ended = True
             self._left = False
             if self.on_end is not None:
                 self.on_end()
@@ -245,6 +272,7 @@ class TlsSocket:
                 self._answer()
             raise BlockingIOError(errno.EAGAIN, "no complete record") from None
         if isinstance(error, ssl.SSLZeroReturnError):
+            self._notified = True
             return b""
         self._send_alert()
         raise self._fail(partial(type(error), *error.args)) from None

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.admin.commands import Trial
 from proxy.admin.overrides import Overrides
 from proxy.admin.services import with_services
 from proxy.exchange.context import ExchangeContext
@@ -17,13 +18,15 @@ from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.observe.metrics import PeerSnapshot, PeerState
 from proxy.settings import ANY, Address, RouteSettings, Settings
+from proxy.settings.upstream_tls import NO_TLS
 from proxy.settings.values import Peer as PeerSetting
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
 from proxy.upstream.health import HealthLimits
 from proxy.upstream.pool import Pool
-from proxy.upstream.probe import Probe, Probing
+from proxy.upstream.probe import Probe, Probing, probe, probe_connection
 from proxy.upstream.queue import Queue
+from proxy.upstream.transport import Transport, transport_of
 from proxy.wire.request_line import HeadLimits
 from proxy.wire.route_path import RoutePath
 from proxy.wire.unusual import UnusualNames
@@ -64,22 +67,39 @@ class Upstreams:
             settings.slow_start,
         )
         proxy_protocol = settings.proxy_protocol_out
-        key = (address, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health, proxy_protocol)
+        name, tls = (settings.upstream_name, settings.upstream_tls) if address.scheme else ("", NO_TLS)
+        own = (address, name, tls, proxy_protocol)
+        key = (*own, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health)
         pool = self._pools.get(key)
         if pool is None:
-            context = self._context
-            pool = self._pools[key] = Pool(
-                address,
-                context.hub,
-                context.deadlines,
-                context.counters.peer(str(address)),
-                size=settings.pool_size,
-                idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
-                reuse_unsafe=settings.reuse_unsafe,
-                health=health,
-                proxy_protocol=proxy_protocol,
-            )
+            pool = self._pools[key] = self._made(address, settings, health, transport_of(address, name, tls))
         return pool
+
+    def _made(self, address: Address, settings: Settings, health: HealthLimits, transport: Transport) -> Pool:
+        context = self._context
+        return Pool(
+            address,
+            context.hub,
+            context.deadlines,
+            context.counters.peer(str(address)),
+            size=settings.pool_size,
+            idle_limit=settings.upstream_keepalive - _UPSTREAM_MARGIN,
+            reuse_unsafe=settings.reuse_unsafe,
+            health=health,
+            proxy_protocol=settings.proxy_protocol_out,
+            transport=transport,
+        )
+
+    def probe_once(self, route: RouteSettings, address: Address, trial: Trial, *, secure: bool) -> str:
+        """Try an address as the route would connect to it: it must respond well, or without a path accept a
+        connection. What is wrong, or nothing; raises nothing. `secure`: clients are served over TLS."""
+        settings = route.settings
+        transport = transport_of(address, settings.upstream_name, settings.upstream_tls)
+        pool = self._made(address, settings, HealthLimits(), transport)
+        host = trial.host or settings.health_host or _probe_host(settings, route.hosts[0] if route.hosts else "")
+        timeout = settings.health_timeout
+        probing = Probing(trial.path, host, _probe_scheme(settings, secure=secure), trial.statuses, 0.0, timeout)
+        return probe(pool, probing) if trial.path else probe_connection(pool, timeout)
 
     def probe(self, pool: Pool, probing: Probing, host: str) -> None:
         """Probe a peer from `commit` on, under this host if `probing` names none."""
@@ -90,9 +110,8 @@ class Upstreams:
         if not settings.forward_auth:
             return None
         parts = urlsplit(settings.forward_auth)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        plain = replace(settings, proxy_protocol_out="off")
-        pool = self.pool(Address.parse(f"{host}:{parts.port or 80}"), plain)
+        own = replace(settings, proxy_protocol_out="off", upstream_name="", upstream_tls=settings.forward_auth_tls)
+        pool = self.pool(PeerSetting.parse(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}").address, own)
         self._asked.add(pool)
         return pool
 
@@ -192,15 +211,26 @@ def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstrea
         own = match.route.settings
         if not own.health_path:
             continue
-        scheme = own.health_scheme
-        if scheme == "auto":
-            scheme = "https" if settings.secure else "http"
+        scheme = _probe_scheme(own, secure=settings.secure)
         probing = Probing(
             own.health_path, own.health_host, scheme, own.health_status, own.health_interval, own.health_timeout
         )
-        host = match.host.decode().removeprefix("*.") or next(iter(settings.domain), "")
+        host = _probe_host(own, match.host.decode() or next(iter(settings.domain), ""))
         for pool in match.route.cluster.pools:
             upstreams.probe(pool, probing, host)
+
+
+def _probe_host(settings: Settings, client_host: str) -> str:
+    """The Host of probes: what the application gets from clients that ask for this one; empty: the peer's own."""
+    if settings.upstream_host == "client":
+        return client_host.removeprefix("*.")
+    return "" if settings.upstream_host == "upstream" else settings.upstream_host
+
+
+def _probe_scheme(settings: Settings, *, secure: bool) -> str:
+    if settings.health_scheme == "auto":
+        return "https" if secure else "http"
+    return settings.health_scheme
 
 
 def link_successor(old: Tables, new: Tables) -> None:
@@ -237,6 +267,7 @@ def build_route(
         build_rewrite(settings, path, cluster),
         build_via(route, upstreams.limits),
         build_unusual(settings),
+        peer_host=settings.upstream_host == "upstream",
     )
 
 

@@ -14,6 +14,7 @@ import gevent
 from gunicorn.workers.base import Worker as BaseWorker
 
 from proxy.admin.admin import Admin
+from proxy.admin.commands import Trial
 from proxy.admin.route import admin_tables
 from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.route import Tables
@@ -32,7 +33,7 @@ from proxy.process.frontends import Frontends
 from proxy.process.sampling import Sampling
 from proxy.process.shared import Seat, Shared
 from proxy.process.worker_logs import WorkerLogs
-from proxy.settings import Settings
+from proxy.settings import Address, RouteSettings, Settings
 from proxy.wire.fields import RequestIds
 
 _TICK = 1.0
@@ -160,11 +161,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
             lambda: self._settings,
             lambda: self._certificates.faults,
             shared.admin_token,
+            probe=self._probe,
         )
         self._frontends = Frontends(shared, context, self.sockets, self._tables, self._admin_tables, self.log)
         self._sampling = Sampling(
             self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports
         )
+
+    def _probe(self, route: RouteSettings, address: Address, trial: Trial) -> str:
+        return self._upstreams.probe_once(route, address, trial, secure=self._settings.secure)
 
     def _admin_tables(self, listener: Any, tables: Tables) -> Tables:
         """The route of a listener for the admin address or commands."""

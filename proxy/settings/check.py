@@ -30,6 +30,7 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
         *_limit_problems(settings),
         *_response_problems(settings),
         *_auth_problems(settings),
+        *_upstream_tls_problems(settings),
         *_machine_problems(settings, served),
         *(
             f"route {route.name}: {problem}"
@@ -41,7 +42,7 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
 
 def is_own_address(address: Address, settings: Settings) -> bool:
     """Whether an upstream's address is one that the gateway itself listens on: requests would loop."""
-    return any(_leads_to(address, listener) for listener in _own(settings))
+    return any(_leads_to(address.place, listener) for listener in _own(settings))
 
 
 def _own(settings: Settings) -> list[Address]:
@@ -157,6 +158,7 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
     if not settings.upstream and not serves_itself(settings):
         found.append("does not say how to respond; add upstream, redirect, respond, root or gateway_health")
     found += _response_problems(settings, top)
+    found += _upstream_tls_problems(settings, top)
     for key in ("basic_auth", "root"):
         path = getattr(settings, key)
         if path and path != getattr(top, key):
@@ -236,11 +238,21 @@ def _auth_problems(settings: Settings) -> list[str]:
             read_users(path)
         except ValueError as problem:
             found.append(f"--basic-auth {path}: {problem}")
-    found += [
-        f"--forward-auth {url}: https is not supported here; use an http address on this machine"
-        for url in {one.forward_auth for one in everywhere}
-        if url.startswith("https:")
-    ]
+    return found
+
+
+def _upstream_tls_problems(settings: Settings, known: Settings | None = None) -> list[str]:
+    """Mistakes in how upstreams are addressed and verified, without those that were already reported for `known`."""
+    found = []
+    pair = (settings.upstream_cert, settings.upstream_key)
+    if bool(pair[0]) != bool(pair[1]) and (known is None or pair != (known.upstream_cert, known.upstream_key)):
+        given, missing = ("cert", "key") if pair[0] else ("key", "cert")
+        found.append(f"upstream_{given} {pair[0] or pair[1]}: needs the other file of the pair; add upstream_{missing}")
+    fixed = settings.upstream_host != "client" and any(
+        name.lower() == "host" for name, _ in settings.set_request_fields
+    )
+    if fixed and (known is None or settings.upstream_host != known.upstream_host):
+        found.append(f"upstream_host {settings.upstream_host}: set_request_fields sets Host too; remove one of them")
     return found
 
 

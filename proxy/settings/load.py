@@ -3,7 +3,7 @@ together."""
 
 import os
 import re
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from proxy.settings.matching import KEYS, read_matching, route_named, same_reque
 from proxy.settings.spelling import nearest, plain
 from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Setting, Settings
 from proxy.settings.token import read_token
+from proxy.settings.upstream_tls import UpstreamTls, read_authorities, read_pair
 from proxy.settings.values import kinds, template
 
 _MATCHING = ("name", *KEYS)
@@ -106,7 +107,9 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
     _stop_at(mistakes)
     settings = replace(settings, routes=routes)
     files.check_routes(settings)
-    mistakes += [files.placed(problem, sources) for problem in problems(settings, served)]
+    found = problems(settings, served)
+    settings = _with_tls_files(settings, found)
+    mistakes += [files.placed(problem, sources) for problem in found]
     token = b""
     if settings.admin_token_file:
         try:
@@ -120,6 +123,38 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
 def _stop_at(mistakes: list[str]) -> None:
     if mistakes:
         raise SettingsError(mistakes)
+
+
+def _with_tls_files(settings: Settings, mistakes: list[str]) -> Settings:
+    """The same settings with the content of the files that TLS to upstreams takes, each read once."""
+    known: dict[object, Any] = {}
+
+    def read(what: Callable[..., Any], key: str, where: str, *paths: Path) -> Any:
+        if paths not in known:
+            try:
+                known[paths] = what(*paths)
+            except ValueError as problem:
+                known[paths] = None
+                mistakes.append(f"{where}{key if where else TABLE[key].flag} {paths[0]}: {problem}")
+        return known[paths]
+
+    def filled(one: Settings, where: str) -> Settings:
+        authorities = read(read_authorities, "upstream_ca", where, one.upstream_ca) if one.upstream_ca else ""
+        pair = None
+        if one.upstream_cert and one.upstream_key:
+            pair = read(read_pair, "upstream_cert", where, one.upstream_cert, one.upstream_key)
+        asked = read(read_authorities, "forward_auth_ca", where, one.forward_auth_ca) if one.forward_auth_ca else ""
+        if not (authorities or pair or asked):
+            return one
+        tls = UpstreamTls(authorities or "", *(pair or ()))
+        return replace(one, upstream_tls=known.setdefault(tls, tls), forward_auth_tls=UpstreamTls(asked or ""))
+
+    return replace(
+        filled(settings, ""),
+        routes=tuple(
+            replace(route, settings=filled(route.settings, f"route {route.name}: ")) for route in settings.routes
+        ),
+    )
 
 
 class _Files:

@@ -37,6 +37,7 @@ def notes(settings: Settings) -> list[str]:
         *_address_notes(settings),
         *_client_certificate_notes(settings),
         *_limit_notes(settings),
+        *_upstream_notes(settings),
         *_probe_notes(settings),
         *_field_notes(settings),
     ]
@@ -128,6 +129,20 @@ def _limit_notes(settings: Settings) -> list[str]:
     if any((one.burst or one.rate_by.kind != "client") and not one.rate for one in everywhere):
         found.append('burst and rate_by have no effect without rate; add it, such as rate = "20/s"')
     return found
+
+
+def _upstream_notes(settings: Settings) -> list[str]:
+    """Settings of TLS that no upstream has use for."""
+    found = []
+    for one in _everywhere(settings):
+        secure = any(peer.address.scheme for peer in one.upstream)
+        found += [
+            f"{key} {value}: has no effect, since upstream {one.upstream[0]} is spoken to without TLS; write "
+            f"https://{one.upstream[0].address} if it speaks TLS"
+            for key in ("upstream_ca", "upstream_name", "upstream_cert")
+            if (value := getattr(one, key)) and one.upstream and not secure and not one.upstream[0].address.path
+        ]
+    return list(dict.fromkeys(found))
 
 
 def _probe_notes(settings: Settings) -> list[str]:

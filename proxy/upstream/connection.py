@@ -1,16 +1,19 @@
 """One connection to a peer: sending a request on it, reading the response heads that come back."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.net.client_contexts import explained
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
 from proxy.net.splice import WORTHWHILE
 from proxy.net.stream import Stream
+from proxy.net.tls_socket import TlsSocket
 from proxy.upstream.body import Body, StreamedBody, framing
 from proxy.upstream.upload import Stale, Upload
 from proxy.wire.fields import is_bodiless
@@ -83,7 +86,9 @@ class UpstreamConnection(Stream):
         "upload",
     )
 
-    def __init__(self, sock: Socket, hub: Hub, deadlines: Deadlines, pool: ConnectionPool, last: LastHead) -> None:
+    def __init__(
+        self, sock: Socket | TlsSocket, hub: Hub, deadlines: Deadlines, pool: ConnectionPool, last: LastHead
+    ) -> None:
         super().__init__(sock, hub, deadlines)
         self.pool: Final = pool
         self._last: Final = last
@@ -108,7 +113,9 @@ class UpstreamConnection(Stream):
             self.awaiting = None
             awaiting.drive_inline()
         elif self.idle_since:
-            self.pool.on_idle_readable(self)
+            # Over TLS the peer also says what is no part of HTTP, such as tickets for its session.
+            if self.tls is None or not self.alive():
+                self.pool.on_idle_readable(self)
         else:
             self.read_watcher.stop()
 
@@ -154,7 +161,10 @@ class UpstreamConnection(Stream):
 
         Raises `OSError` if nothing was sent.
         """
-        sent = self.sock.send(data)
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:  # over TLS a part of it may be under way
+            return data
         return b"" if sent == len(data) else data[sent:]
 
     def await_response(self, exchange: Awaiting, deadline: float) -> None:
@@ -318,6 +328,8 @@ class UpstreamConnection(Stream):
             except DeadlinePassed:
                 deadline = self._deadline_after(silence)
                 continue
+            except ssl.SSLError as error:
+                raise ExchangeError(errors.UPSTREAM_TLS, explained(error)) from None
             except OSError as error:
                 raise self._closed_early(data, error.strerror or "") from None
             if not more:
@@ -368,5 +380,5 @@ def _explained(data: bytes) -> str:
     if data[:2] == b"\0\0" and data[3:4] == _SETTINGS:
         return "the application speaks HTTP/2 only, as gRPC does; the gateway speaks HTTP/1.1 to applications"
     if data[:2] == _TLS_ALERT:
-        return "the application speaks TLS; the gateway connects to applications without it"
+        return "the application speaks TLS; write https:// before its address"
     return f"its head begins with {data[:16]!r}"

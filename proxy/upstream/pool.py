@@ -28,9 +28,11 @@ from proxy.upstream.conduct import Conduct
 from proxy.upstream.connection import LastHead, UpstreamConnection
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
+from proxy.upstream.transport import PlainTransport, Transport
 from proxy.wire.proxy_protocol import endpoints_of, header
 
 HEALTH = HealthLimits()
+PLAIN = PlainTransport()
 
 _DOUBT = 0.25
 """Seconds after a response in which more bytes count as a part of it; later ones announce the peer's close (408)."""
@@ -67,9 +69,12 @@ class Pool:
         reuse_unsafe: float,
         health: HealthLimits = HEALTH,
         proxy_protocol: str = "off",
+        transport: Transport = PLAIN,
     ) -> None:
         self.address = address
         self.name = str(address)
+        self.host = address.authority.encode()
+        """What the Host field of a request says that is addressed to the peer itself."""
         self.hub = hub
         self.deadlines = deadlines
         self.counters = counters
@@ -83,10 +88,13 @@ class Pool:
         self._doubtful: deque[UpstreamConnection] = deque()
         self._private: set[UpstreamConnection] = set()
         self.conduct = Conduct(self.name)
+        self.examined = False
+        """Whether it was looked into what the peer speaks."""
         self.open = 0
         """Connections, idle or leased."""
         self.health = Health(health)
         self._proxy_protocol = proxy_protocol
+        self._transport = transport
         self._queues: list[Queue] = []
         self._last_head = LastHead()
 
@@ -230,12 +238,15 @@ class Pool:
         for connection in [*self._idle, *self._doubtful, *self._private]:
             self.discard(connection)
 
-    def connect(self, timeout: float) -> UpstreamConnection:
-        """A new connection. Raises `ConnectRefused`, or `ExchangeError` if the peer does not accept in time."""
+    def connect(self, timeout: float, preamble: bytes = b"") -> UpstreamConnection:
+        """A new connection. Raises `ConnectRefused`, or `ExchangeError` if the peer does not accept in time.
+
+        `preamble` is the PROXY header of the one client that it is made for; else one names the gateway itself.
+        """
         refused = "no address"  # no exception: its traceback would lead back to this frame and all that it knows
         for family, address in self._addresses():
             try:
-                connection = self._connect_to(family, address, timeout)
+                connection = self._connect_to(family, address, monotonic() + timeout, preamble)
             except OSError as error:
                 if error.errno not in _REFUSED:
                     self.failed()
@@ -247,16 +258,15 @@ class Pool:
         self.failed()
         raise ConnectRefused(f"{self.name}: {refused}")
 
-    def _send_proxy_header(self, connection: UpstreamConnection) -> None:
-        """Send a PROXY header that names the gateway itself, for connections that are not made for one client.
+    def _own_header(self, connection: UpstreamConnection) -> bytes:
+        """The PROXY header that names the gateway itself.
 
-        A header without addresses (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an
-        address of their peer.
+        One without addresses (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an address
+        of their peer.
         """
         own, peer = connection.sock.getsockname(), connection.sock.getpeername()
         client = own[0] if isinstance(own, tuple) else ""
-        connection.preamble = header(self._proxy_protocol, endpoints_of(client, own, peer))
-        connection.reusable = False  # it is one client's: no other client's request may follow on it
+        return header(self._proxy_protocol, endpoints_of(client, own, peer))
 
     def _addresses(self) -> list[tuple[int, object]]:
         """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's."""
@@ -268,7 +278,7 @@ class Pool:
             raise ConnectRefused(f"{self.name}: {error.strerror}") from error
         return [(family, address) for family, _, _, _, address in found]
 
-    def _connect_to(self, family: int, address: object, timeout: float) -> UpstreamConnection:
+    def _connect_to(self, family: int, address: object, deadline: float, preamble: bytes) -> UpstreamConnection:
         sock = Socket(family, socket.SOCK_STREAM)
         connection: UpstreamConnection | None = None
         try:
@@ -279,20 +289,24 @@ class Pool:
             code = sock.connect_ex(address)  # type: ignore[arg-type]
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
-            connection = UpstreamConnection(sock, self.hub, self.deadlines, self, self._last_head)
+            connection = UpstreamConnection(self._transport.wrap(sock), self.hub, self.deadlines, self, self._last_head)
             self.open += 1
             if code:
-                connection.wait_writable(monotonic() + timeout)
+                connection.wait_writable(deadline)
                 failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if failed:
                     raise OSError(failed, os.strerror(failed))
             if self._proxy_protocol != "off":
-                self._send_proxy_header(connection)
+                connection.reusable = False  # it is one client's: no other client's request may follow on it
+                preamble = preamble or self._own_header(connection)
+            connection.preamble = self._transport.establish(connection, preamble, deadline)
         except BaseException as error:
             sock.close() if connection is None else connection.close()
             if isinstance(error, DeadlinePassed):
                 self.failed()
                 raise ExchangeError(errors.CONNECT_TIMEOUT, self.name) from None
+            if isinstance(error, ExchangeError):
+                self.failed()
             raise
         return connection
 

@@ -8,6 +8,7 @@ from time import monotonic, time
 import gevent
 
 from proxy.errors import ExchangeError
+from proxy.upstream.diagnosis import examine, is_doubtful
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale
 
@@ -65,7 +66,7 @@ class Probe:
 
 def probe(pool: Pool, probing: Probing) -> str:
     """Send one request, on a connection of its own; what is wrong with the response, or nothing. Raises nothing."""
-    host = probing.host or ("localhost" if pool.address.path else pool.name)
+    host = probing.host or pool.address.authority
     head = (
         f"GET {probing.path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {probing.scheme}\r\n"
         "User-Agent: aragora-proxy\r\nConnection: close\r\nX-Request-ID: probe\r\n"
@@ -76,10 +77,23 @@ def probe(pool: Pool, probing: Probing) -> str:
         connection.send_request(head.encode(), None, None, probing.timeout)
         response, _ = connection.final_head(monotonic() + probing.timeout, 0.0, _MOST_HEAD)
     except (ConnectRefused, Stale, ExchangeError) as error:
+        if isinstance(error, Stale):
+            examine(pool)
         return str(error)
     finally:
         if connection is not None:
             connection.close()
+    if is_doubtful(response):
+        examine(pool)
     if any(response.status in span for span in probing.good):
         return ""
     return f"{probing.path} answered {response.status} to Host {host}"
+
+
+def probe_connection(pool: Pool, timeout: float) -> str:
+    """Open one connection; why there is none, or nothing. Raises nothing."""
+    try:
+        pool.connect(timeout).close()
+    except (ConnectRefused, ExchangeError) as error:
+        return str(error)
+    return ""

@@ -112,11 +112,10 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert f"{path}:1: route x: redirect and respond exclude each other; remove one" in said
     assert "route y: error_pages /nowhere: No such file or directory; expected a directory of pages" in said
-    path.write_text('upstream = "a:1"\nadmin = "0.0.0.0:9180"\n[[route]]\nforward_auth = "https://auth.example/"\n')
+    path.write_text('upstream = "a:1"\nadmin = "0.0.0.0:9180"\n')
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
     assert f"{path}:2: admin = 0.0.0.0:9180: reachable from other machines; add admin_token_file" in said
-    assert f"{path}:4: forward_auth = https://auth.example/: https is not supported here" in said
     assert main(["check", str(path), "--admin", "0.0.0.0:1"]) == 2
     assert "proxy: --admin 0.0.0.0:1: reachable from other machines" in capsys.readouterr().err, "not from the file"
 

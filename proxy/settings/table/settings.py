@@ -16,7 +16,8 @@ from proxy.settings.table.process import Logs, Process
 from proxy.settings.table.row import Setting
 from proxy.settings.table.timeouts import Timeouts
 from proxy.settings.table.tls import Tls
-from proxy.settings.table.upstreams import Balancing, Health, UpstreamConnections
+from proxy.settings.table.upstreams import Balancing, Health, UpstreamConnections, UpstreamIdentity
+from proxy.settings.upstream_tls import NO_TLS, UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Settings(
     Limits,
     Buffers,
     UpstreamConnections,
+    UpstreamIdentity,
     Balancing,
     Health,
     Fields,
@@ -94,6 +96,10 @@ class Settings(
     """The content of `admin_token_file`, read by the master, which may read more than its workers."""
     written: tuple[tuple[str, str], ...] = ()
     """Settings whose values have variables of the environment, which may be secrets, and the values as written."""
+    upstream_tls: UpstreamTls = NO_TLS
+    """The content of `upstream_ca`, `upstream_cert` and `upstream_key`."""
+    forward_auth_tls: UpstreamTls = NO_TLS
+    """The content of `forward_auth_ca`."""
 
     def shown(self, name: str) -> str:
         """A setting's value for people: as it was written, if it has variables of the environment."""
@@ -101,12 +107,9 @@ class Settings(
         return TABLE[name].kind.show(getattr(self, name)) if written is None else written
 
     @property
-    def upstream_host(self) -> str:
+    def upstream_authority(self) -> str:
         """The first upstream's address as a Host field has it."""
-        if not self.upstream:
-            return ""
-        address = self.upstream[0].address
-        return "localhost" if address.path else str(address)
+        return self.upstream[0].address.authority if self.upstream else ""
 
     @property
     def first_request_timeout(self) -> float:

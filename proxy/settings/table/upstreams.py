@@ -1,6 +1,7 @@
 """Connections to upstream peers, the choice among peers, and their health."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from proxy.settings.table.limits import CLIENT
@@ -52,6 +53,48 @@ class UpstreamConnections:
             "send a PROXY protocol header on connections to the upstream; each connection then carries one request",
         ),
     ] = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamIdentity:
+    """How upstreams are addressed, and what they and the gateway prove over TLS that they are."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "TLS and Host of upstreams"
+
+    upstream_host: Annotated[
+        str,
+        routed(
+            web.UPSTREAM_HOST,
+            "Host that the application is sent: 'client': the client's; 'upstream': the peer's own name or address; "
+            "else this one",
+        ),
+    ] = "client"
+    upstream_ca: Annotated[
+        Path | None,
+        routed(
+            kinds.PATH,
+            "CA certificates (PEM) to verify https:// upstreams with, or their self-signed certificates; read again "
+            "by HUP; default: the system's",
+        ),
+    ] = None
+    upstream_name: Annotated[
+        str,
+        routed(
+            web.HOST_NAME,
+            "name that https:// upstreams are asked for (SNI) and their certificates must have; default: the host in "
+            "the address",
+        ),
+    ] = ""
+    upstream_cert: Annotated[
+        Path | None,
+        routed(kinds.PATH, "certificate chain (PEM) that the gateway presents to https:// upstreams which ask for one"),
+    ] = None
+    upstream_key: Annotated[Path | None, routed(kinds.PATH, "private key (PEM) of that certificate")] = None
+    forward_auth_ca: Annotated[
+        Path | None,
+        routed(kinds.PATH, "CA certificates (PEM) to verify an https:// forward_auth with; default: the system's"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

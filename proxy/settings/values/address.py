@@ -3,11 +3,14 @@
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PEER = re.compile(r"(\S+)(?:\s+weight=(\d{1,4}))?")
+_SCHEME = re.compile(r"([a-z0-9+.-]*)://(.*)", re.IGNORECASE)
+_PORTS = {"": 80, "https": 443}
+"""The schemes of peers with their default ports; the empty one is http, and not written."""
 _MAX_UNIX_PATH = 107  # sun_path has 108 bytes, the last one NUL
 
 
@@ -16,20 +19,20 @@ class Address:
     """A place to listen on or to connect to: host and port, or (when `path` is not empty) a unix socket.
 
     A path that begins with '@' is in Linux's abstract namespace. `host` may be a name in an upstream's address;
-    then `family` is AF_UNSPEC and connecting requires resolution.
+    then `family` is AF_UNSPEC and connecting requires resolution. `scheme` is what a peer speaks: "https" is HTTP over
+    TLS, nothing is HTTP.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    scheme: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Address":
         """Read "HOST:PORT", "[::1]:8000", ":8000" (which means loopback) or "unix:PATH". Raises ValueError."""
         if text.startswith("unix:"):
             return cls(path=_unix_path(text[5:]))
-        if text.startswith("https://"):
-            raise ValueError("expected HOST:PORT or unix:PATH; the gateway speaks no TLS to applications")
         if "://" in text:
             raise ValueError("expected HOST:PORT or unix:PATH, without a scheme such as http://")
         if "$" in text:
@@ -57,7 +60,24 @@ class Address:
     def __str__(self) -> str:
         if self.path:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        place = f"{self._bracketed}:{self.port}"
+        return f"{self.scheme}://{place}" if self.scheme else place
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def authority(self) -> str:
+        """What the Host field of a request to it says (RFC 9110 section 7.2)."""
+        if self.path:
+            return "localhost"
+        return self._bracketed if self.port == _PORTS[self.scheme] else f"{self._bracketed}:{self.port}"
+
+    @property
+    def place(self) -> "Address":
+        """The same address whatever is spoken there."""
+        return replace(self, host="127.0.0.1" if self.host == "localhost" else self.host, scheme="")
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -107,10 +127,31 @@ class Peer:
         found = _PEER.fullmatch(text.strip())
         if found is None or found[2] == "0":
             raise ValueError('expected ADDRESS or "ADDRESS weight=N", with a weight from 1')
-        address = Address.parse(found[1])
+        address = _peer_address(found[1])
         if not address.path and not address.port:
             raise ValueError("port 0 is not allowed here; use the application's port")
         return cls(address, int(found[2] or 1))
 
     def __str__(self) -> str:
         return f"{self.address} weight={self.weight}" if self.weight != 1 else str(self.address)
+
+
+def _peer_address(text: str) -> Address:
+    """Read an address that may have a scheme. Raises ValueError."""
+    found = _SCHEME.fullmatch(text)
+    if found is None:
+        return Address.parse(text)
+    scheme = found[1].lower()
+    scheme = "" if scheme == "http" else scheme
+    place = found[2].removesuffix("/")
+    if scheme not in _PORTS:
+        raise ValueError("expected HOST:PORT, https://HOST:PORT or unix:PATH")
+    if place.startswith("unix:"):
+        raise ValueError("TLS is for HOST:PORT; write the unix socket without a scheme")
+    if re.search(r"[/?#@]", place):
+        raise ValueError("an address has neither path nor user; write https://HOST:PORT, and path = on the route")
+    if not re.search(r":\d+$", place):
+        place = f"{place}:{_PORTS[scheme]}"
+    address = replace(Address.parse(place), scheme=scheme)
+    # The certificate is for that name.
+    return replace(address, host="localhost") if scheme and place.lower().startswith("localhost:") else address

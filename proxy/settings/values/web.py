@@ -258,6 +258,22 @@ def _authority(raw: Any) -> str:
     raise ValueError("expected a host as in a Host field, such as app.example.com or app.example.com:8443")
 
 
+def _upstream_host(raw: Any) -> str:
+    try:
+        return _authority(raw) or "client"
+    except ValueError as problem:
+        raise ValueError(f"expected client, upstream, or {str(problem).removeprefix('expected ')}") from None
+
+
+def _host_name(raw: Any) -> str:
+    if raw == "":
+        return ""
+    found = _domains(raw) if isinstance(raw, str) else ()
+    if len(found) != 1 or found[0].startswith("*"):
+        raise ValueError("expected one host name as in the certificate, such as app.internal")
+    return found[0]
+
+
 def _redirect_status(raw: Any) -> int:
     status = _status(raw)
     if status not in (301, 302, 303, 307, 308):
@@ -307,6 +323,8 @@ EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
 STATUS = Kind("status", _status, str, "STATUS")
 STATUSES = Kind("statuses or auto", _statuses, _show_statuses, "STATUS|auto")
 AUTHORITY = Kind("host", _authority, lambda host: host or "none", "HOST")
+UPSTREAM_HOST = Kind("client, upstream or host", _upstream_host, str, "client|upstream|HOST")
+HOST_NAME = Kind("host name", _host_name, lambda name: name or "none", "NAME")
 REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
 FILE_NAME = Kind("file name", _file_name, str, "NAME")
 CONTENT_TYPE = Kind("content type", _content_type, str, "TYPE")

@@ -49,6 +49,10 @@ def _signals() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
+def _never(*_: object) -> str:
+    raise AssertionError("nothing is probed here")
+
+
 class Desk:
     """An admin address, with the shared memory that it looks into."""
 
@@ -60,7 +64,7 @@ class Desk:
             self.reports.look()
             self.reports.publish(slot, {})
         signal.signal(signal.SIGHUP, self._adopt)
-        self.admin = Admin(self.board, self.reports, self.book, "1.2.3", lambda: settings, token=MADE)
+        self.admin = Admin(self.board, self.reports, self.book, "1.2.3", lambda: settings, token=MADE, probe=_never)
 
     def _adopt(self, *_: object) -> None:
         """What each worker does when it is told of new orders; all of them are this process."""
@@ -139,7 +143,7 @@ def test_commands_that_another_sites_page_may_send_are_refused(fields: dict[byte
     assert desk.book.get().in_maintenance("api") == (status == 200)
 
 
-COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/switch", b"/reload")
+COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/probe", b"/switch", b"/reload")
 
 
 @pytest.mark.parametrize("target", [*COMMANDS, b"/switch?x=1", b"/token"])

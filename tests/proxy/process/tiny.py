@@ -54,7 +54,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.settings = self.shared.settings
         self.counters = self.shared.board.counters(self.seat.slot)
         shared = self.shared
-        self.admin = Admin(shared.board, shared.reports, shared.overrides, shared.version, lambda: self.settings)
+        self.admin = Admin(
+            shared.board, shared.reports, shared.overrides, shared.version, lambda: self.settings, probe=lambda *_: ""
+        )
         self.adopt()
         threads: list[threading.Thread] = []
         for listener in self.sockets:

@@ -91,7 +91,7 @@ def test_every_missing_variable_is_named_with_its_line(tmp_path: Path) -> None:
         'allow = ["10.0.0.0/8", "${SECRET}"]',
         'set_request_fields = { "${SECRET}" = "${SECRET}", "X Y" = "${SECRET}" }',
         'root = "/nowhere/${SECRET}"',
-        'forward_auth = "https://user:${SECRET}@auth.test/"',
+        'forward_auth = "ftp://user:${SECRET}@auth.test/"',
         'error_pages = "/nowhere/${SECRET}"',
         'user = "${SECRET}"',
     ],
