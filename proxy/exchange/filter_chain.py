@@ -1,6 +1,7 @@
 """The filters that a request passes before its body is read, in one fixed order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from proxy.exchange.local_response import LocalResponse
@@ -21,20 +22,24 @@ class NonBlocking:
 class FilterChain:
     """A route's filters; a route that needs none has no chain. A `nonblocking` one never waits."""
 
-    __slots__ = ("_filters", "nonblocking")
+    __slots__ = ("_filters", "check", "nonblocking")
 
     def __init__(self, filters: Sequence[Filter]) -> None:
         self._filters = tuple(filters)
         self.nonblocking = all(isinstance(one, NonBlocking) for one in filters)
+        self.check: Callable[[Request], LocalResponse | None] = (
+            self._filters[0].check if len(self._filters) == 1 else partial(_first_response, self._filters)
+        )
+        """The first response of a filter, or None. Raises `ExchangeError`."""
 
     def after(self, filters: Sequence[Filter]) -> "FilterChain":
         """This chain with other filters before its own."""
         return FilterChain([*filters, *self._filters])
 
-    def check(self, request: Request) -> LocalResponse | None:
-        """The first response of a filter, or None. Raises `ExchangeError`."""
-        for one in self._filters:
-            response = one.check(request)
-            if response is not None:
-                return response
-        return None
+
+def _first_response(filters: Sequence[Filter], request: Request) -> LocalResponse | None:
+    for one in filters:
+        response = one.check(request)
+        if response is not None:
+            return response
+    return None
