@@ -29,12 +29,15 @@ def drive(port: int, scenario: Scenario, seconds: float, log: Path) -> str:
     return done.stdout
 
 
-def measure(port: int, scenario: Scenario, seconds: float, proxy: Sequence[int], origin: Sequence[int]) -> Sample:
-    """Warm up for a second, then measure one run; h2load's connecting is part of what is counted."""
+def measure(
+    port: int, scenario: Scenario, seconds: float, proxy: Sequence[int], origin: Sequence[int], *, warm: bool
+) -> Sample:
+    """Measure one run, after a second to warm up if asked for; h2load's connecting is part of what is counted."""
     if shutil.which("h2load") is None:
         raise BenchError("needs h2load (Debian: nghttp2-client), which is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        drive(port, scenario, 1, Path(folder, "warm"))
+        if warm:
+            drive(port, scenario, 1, Path(folder, "warm"))
         log = Path(folder, "log")
         meter = Meter(proxy, origin)
         report = drive(port, scenario, seconds, log)

@@ -30,16 +30,36 @@ def medians(results: Results, scenario: str) -> dict[str, float]:
     return {peer: series.median for peer, series in results.get(scenario, {}).items() if series.values}
 
 
-def verdict(scenario: Scenario, bar: Bar, results: Results) -> str:
-    """pass, OVER or '-' (not measured)."""
-    own = medians(results, scenario.name).get(bar.form)
-    if own is None:
-        return "-"
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What came of a bar: the multiple that was measured (the value itself where it is of nothing), and if it is met.
+    None: not measured."""
+
+    measured: float | None
+    met: bool | None
+
+
+def verdict(scenario: Scenario, bar: Bar, results: Results) -> Verdict:
+    """Hold the measurements against a bar."""
     references = medians(results, scenario.name)
-    if bar.of in results:
-        references[bar.of] = medians(results, bar.of).get(bar.form, 0.0)
-    met = bar.met(own, references)
-    return "-" if met is None else "pass" if met else "OVER"
+    own = references.get(bar.form)
+    if bar.of in results and bar.form in medians(results, bar.of):
+        references[bar.of] = medians(results, bar.of)[bar.form]
+    if own is None or (bar.of and bar.of not in references):
+        return Verdict(None, None)
+    return Verdict(own / references[bar.of] if bar.of else own, bar.met(own, references))
+
+
+def bar_rows(scenarios: Sequence[Scenario], results: Results) -> list[list[str]]:
+    """One row per bar: what it says, what was measured, and whether it is met."""
+    rows = [["scenario", "form", "bar", "measured", "met"]]
+    for scenario in scenarios:
+        for bar in scenario.bars:
+            found = verdict(scenario, bar, results)
+            measured = "-" if found.measured is None else f"{found.measured:.2f}"
+            met = "not measured" if found.met is None else "yes" if found.met else "NO"
+            rows.append([scenario.title, bar.form, str(bar), measured, met])
+    return rows
 
 
 def number(value: float) -> str:
@@ -57,15 +77,14 @@ def cell(series: Series, own: Sequence[float]) -> str:
 
 
 def cost_rows(scenarios: Sequence[Scenario], results: Results, plan: Plan) -> list[list[str]]:
-    """One row per scenario: costs, ratios, bars."""
-    rows = [["scenario", "unit", *plan.peers, "bars"]]
+    """One row per scenario: costs and ratios."""
+    rows = [["scenario", "unit", *plan.peers]]
     for scenario in scenarios:
         row = results[scenario.name]
         found = medians(results, scenario.name)
         own = [found[form] for form in FORMS if form in found]
         cells = [cell(row[peer], [] if peer in FORMS else own) for peer in plan.peers]
-        bars = ", ".join(f"{bar} {verdict(scenario, bar, results)}" for bar in scenario.bars)
-        rows.append([scenario.title, scenario.unit, *cells, bars])
+        rows.append([scenario.title, scenario.unit, *cells])
     return rows
 
 
@@ -158,7 +177,10 @@ def as_json(scenarios: Sequence[Scenario], results: Results, memory: Memory, pla
                 "title": scenario.title,
                 "unit": scenario.unit,
                 "connections": scenario.connections,
-                "bars": [{"bar": str(bar), "verdict": verdict(scenario, bar, results)} for bar in scenario.bars],
+                "bars": [
+                    {"form": bar.form, "bar": str(bar), **dataclasses.asdict(verdict(scenario, bar, results))}
+                    for bar in scenario.bars
+                ],
                 "peers": {
                     peer: {
                         "values": series.values,

@@ -42,7 +42,15 @@ class Plan:
     proxy_core: int
     where_named: Collection[str]
     """Peers that are measured in those scenarios alone whose bars name them."""
+    current: Collection[str]
+    """Today's releases, which are measured where a scenario asks for them, or a bar names them."""
     quiet: Quiet
+
+    def measures(self, scenario: Scenario, peer: str) -> bool:
+        """Whether `peer` is measured in this scenario."""
+        if scenario.wanted(peer):
+            return True
+        return scenario.current if peer in self.current else peer not in self.where_named
 
 
 @dataclass
@@ -89,16 +97,22 @@ class Running:
 
 @contextlib.contextmanager
 def started(
-    plan: Plan, folder: Path, fleet: Fleet, failures: dict[str, str], *, limited: bool = False
+    plan: Plan, folder: Path, fleet: Fleet, chosen: Sequence[Scenario], failures: dict[str, str]
 ) -> Iterator[Running]:
-    """An origin and every peer in front of it. A peer that does not start is noted in `failures` and left out."""
+    """An origin, and before it every peer that is measured in one of these scenarios.
+
+    A peer that does not start is noted in `failures` and left out.
+    """
     folder.mkdir()
     running = Running((origin.websocket if fleet.tunnel else origin.http)(folder, plan.driver_core))
     pool = plan.pool if fleet.pool == LAB_POOL else fleet.pool or None
     peers, counting = known(plan.built), forms(plan.built, NEVER_REACHED)
     try:
         pair = make_pair(folder) if fleet.secure else None
+        limited = any(scenario.kind == "limited" for scenario in chosen)
         for name in plan.peers:
+            if not any(plan.measures(scenario, name) for scenario in chosen):
+                continue
             (folder / name).mkdir()
             place = Place(running.behind.port, folder / name, plan.proxy_core, pool, pair)
             try:
@@ -125,17 +139,21 @@ def cost(scenario: Scenario, sample: Sample) -> float:
     return sample.spent.proxy_ns / 1000 / max(sample.answers, 1)
 
 
-def one_round(scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> Sample:
-    """One measurement of one peer."""
+def one_round(
+    scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path, *, first: bool = True
+) -> Sample:
+    """One measurement of one peer; programs that measure whole seconds warm it up before the first alone."""
     if scenario.kind == "http2":
-        return h2load.measure(server.port, scenario, plan.seconds, server.pids, behind.pids)
+        return h2load.measure(server.port, scenario, plan.seconds, server.pids, behind.pids, warm=first)
     if scenario.kind == "handshake":
         return handshakes.measure(server.port, plan.seconds, server.pids, behind.pids)
     seconds = plan.seconds * scenario.lasting
     if scenario.fleet.secure and not plan.wrk:
         raise BenchError("needs wrk, which is not installed")
     if plan.wrk and scenario.body <= MIB and scenario.kind not in ("websocket", "paced"):
-        return wrk.measure(server.port, scenario, folder, seconds, plan.fields, server.pids, behind.pids)
+        return wrk.measure(
+            server.port, scenario, folder, seconds, plan.fields, server.pids, behind.pids, warm=first
+        )  # fmt: skip
     numbers = range(scenario.connections)
     if scenario.fleet.tunnel:
         shakes = [heads.upgrade(server.port, number) for number in numbers]
@@ -160,18 +178,17 @@ def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Res
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        limited = any(scenario.kind == "limited" for scenario in chosen)
-        with started(plan, folder / fleet.name, fleet, failures, limited=limited) as running:
+        with started(plan, folder / fleet.name, fleet, chosen, failures) as running:
             for scenario in chosen:
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             for group in groups(chosen):
                 for number in range(plan.rounds):
                     for scenario in group:
+                        if number >= scenario.rounds(plan.rounds):
+                            continue
                         for server in running.of(scenario):
                             series = results[scenario.name][server.name]
-                            if not series.failure and (
-                                scenario.wanted(server.name) or server.name not in plan.where_named
-                            ):
+                            if not series.failure and plan.measures(scenario, server.name):
                                 say(f"{scenario.name}: round {number + 1}/{plan.rounds}, {server.name}")
                                 measure_into(series, scenario, server, running.behind, plan, folder)
             for server in running.servers:
@@ -183,7 +200,7 @@ def loaded(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Res
 def measure_into(series: Series, scenario: Scenario, server: Server, behind: Server, plan: Plan, folder: Path) -> None:
     """Add one round to a series, or why it could not be measured."""
     try:
-        sample = one_round(scenario, server, behind, plan, folder)
+        sample = one_round(scenario, server, behind, plan, folder, first=not series.samples)
     except subprocess.TimeoutExpired as late:
         series.failure = f"{late.cmd[0]} did not end within {late.timeout:.0f} s"
         return
@@ -201,7 +218,7 @@ def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Resul
         if not chosen:
             continue
         failures: dict[str, str] = {}
-        with started(plan, folder / f"idle-{fleet.name}", fleet, failures) as running:
+        with started(plan, folder / f"idle-{fleet.name}", fleet, chosen, failures) as running:
             for scenario in chosen:
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             parked: list[Parked] = []

@@ -41,8 +41,7 @@ class Bar:
     form: str = PURE
 
     def __str__(self) -> str:
-        bound = f"<= {self.factor:g} x {self.of}" if self.of else f"<= {self.factor:g}"
-        return bound if self.form == PURE else f"{self.form} {bound}"
+        return f"<= {self.factor:g} x {self.of}" if self.of else f"<= {self.factor:g}"
 
     def met(self, value: float, others: Mapping[str, float]) -> bool | None:
         """Whether `value` passes; None when what it is held against was not measured."""
@@ -77,6 +76,12 @@ class Scenario:
     lasting: int = 1
     """How many times as long as others its rounds are: what is measured is requests, not the opening of thousands of
     connections before them."""
+    current: bool = False
+    """Whether today's releases of the peers are measured as well."""
+
+    def rounds(self, most: int) -> int:
+        """How many of a run's rounds it takes part in: without a bar, two say enough."""
+        return most if self.bars else min(most, 2)
 
     def wanted(self, peer: str) -> bool:
         """Whether a bar of this scenario needs `peer`: the gateway itself, or one that it is held against."""
@@ -97,31 +102,32 @@ GROWING = (32, 100, 1000, 3000, 10_000)
 
 SCENARIOS = (
     Scenario("get-1k", "GET 1 KiB, 32 connections", "get", 32, REQUEST, "/1k",
-             bars=(*bars("nginx", 1.3, 1.0), *bars("haproxy", 1.05, 0.85), Bar(0.6, "caddy"))),
+             bars=(*bars("nginx", 1.3, 1.0), *bars("haproxy", 1.05, 0.85), Bar(0.6, "caddy")), current=True),
     Scenario("get-1k-deployed", "GET 1 KiB, 1,000 connections, usual pools", "get", 1000, REQUEST, "/1k",
              bars=bars("nginx", 0.8, 0.7), fleet=DEPLOYED, lasting=2),
     Scenario("get-1k-1000", "GET 1 KiB, 1,000 connections, large pools", "get", 1000, REQUEST, "/1k",
              bars=(Bar(1.2, "haproxy"),), fleet=LARGE, lasting=2),
     Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections, large pools", "get", 3000, REQUEST, "/1k", fleet=LARGE,
-             lasting=5),
+             lasting=3),
     Scenario("limited-1k", "GET 1 KiB, rates counted", "limited", 32, REQUEST, "/1k", bars=bars("get-1k", 1.05, 1.05)),
     Scenario("post-1k", "POST 1 KiB", "post", 32, REQUEST, "/post", 1024, bars=(Bar(1.6, "nginx"),)),
-    Scenario("get-64k", "GET 64 KiB", "get", 32, REQUEST, "/64k", bars=bars("nginx", 1.05, 0.95)),
+    Scenario("get-64k", "GET 64 KiB", "get", 32, REQUEST, "/64k", bars=bars("nginx", 1.05, 0.95), current=True),
     Scenario("get-10m", "GET 10 MiB", "get", 8, PER_MIB, "/10m", bars=(*bars("nginx", 0.2, 0.2), Bar(0.6, "haproxy"))),
     Scenario("upload-10m", "upload 10 MiB", "post", 8, PER_MIB, "/upload", 10 * MIB, bars=bars("nginx", 0.35, 0.35)),
     *(Scenario(f"paced-{count}", f"GET 1 KiB at a fixed rate, {count:,} connections", "paced", count, REQUEST, "/1k")
       for count in GROWING),
-    Scenario("p99-1k", "GET 1 KiB at a fixed rate, 64 connections: latency", "paced", 64, LATENCY, "/1k", lasting=2),
+    Scenario("p99-1k", "GET 1 KiB at a fixed rate, 64 connections: latency", "paced", 64, LATENCY, "/1k", lasting=2,
+             current=True),
     Scenario("websocket-125", "WebSocket echo, 125 B", "websocket", 32, MESSAGE, body=125, fleet=TUNNEL,
              bars=(Bar(1.1, BARE), Bar(1.1, "nginx", COMPILED))),
     Scenario("websocket-16k", "WebSocket echo, 16 KiB", "websocket", 32, MESSAGE, body=16384, fleet=TUNNEL,
              bars=(Bar(1.1, BARE), Bar(0.45, "nginx", COMPILED))),
     Scenario("tls-1k", "TLS, GET 1 KiB, 32 connections", "tls", 32, REQUEST, "/1k", fleet=SECURE,
-             bars=(*bars("nginx", 1.3, 1.1), Bar(0.7, "caddy"))),
+             bars=(*bars("nginx", 1.3, 1.1), Bar(0.7, "caddy")), current=True),
     Scenario("tls-handshake", "TLS handshake", "handshake", 4, HANDSHAKE, bars=(Bar(1.5, "nginx"),), fleet=SECURE),
     Scenario("tls-resumed", "TLS session resumed and GET 1 KiB", "resumed", 32, REQUEST, "/1k", fleet=SECURE),
     Scenario("http2-1k", "HTTP/2 over TLS, GET 1 KiB, 32 connections x 10 streams", "http2", 32, REQUEST, "/1k",
-             bars=(*bars("nginx", 2.2, 1.6), *bars("caddy", 0.4, 0.3), Bar(1.0, "envoy")), fleet=SECURE),
+             bars=(*bars("nginx", 2.2, 1.6), *bars("caddy", 0.4, 0.3), Bar(1.0, "envoy")), fleet=SECURE, current=True),
     Scenario("http2-1k-large", "HTTP/2 over TLS, GET 1 KiB, 32 connections x 10 streams, large pools", "http2", 32,
              REQUEST, "/1k", fleet=SECURE_LARGE),
     Scenario("idle-http", "memory of an idle connection", "idle-http", 3000, KIB, "/1k", bars=(Bar(2.0),)),

@@ -75,10 +75,13 @@ def measure(
     fields: str,
     proxy: Sequence[int],
     origin: Sequence[int],
+    *,
+    warm: bool,
 ) -> Sample:
-    """Warm up for a second, then measure one run; wrk's connecting is part of what is counted."""
+    """Measure one run, after a second to warm up if asked for; wrk's connecting is part of what is counted."""
     lua = script(folder, port, scenario, fields)
-    drive(port, scenario, lua, 1, fields)
+    if warm:
+        drive(port, scenario, lua, 1, fields)
     meter = Meter(proxy, origin)
     report = drive(port, scenario, lua, seconds, fields)
     return parse(report, meter.stop())
