@@ -40,6 +40,7 @@ export class Ask {
     } catch (error) {
       this.failed(error);
     }
+    $("ask-form").removeAttribute("aria-busy"); // what is below the agents is shown when they have their places
   }
 
   question(words) {

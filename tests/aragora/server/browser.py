@@ -12,6 +12,7 @@ from typing import Any
 
 import websocket
 
+from tests.conftest import CACHE
 from tests.waiting import PATIENCE, until
 
 FLAGS = (
@@ -25,6 +26,17 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
+
+
+AXE = CACHE / "pages/node_modules/axe-core/axe.min.js"
+_BROKEN = """axe.run(document, { resultTypes: ["violations"] }).then((found) => found.violations.map(
+  ({ id, nodes }) => [id, nodes.length, nodes.slice(0, 3).map((one) => [one.target.join(" "), one.failureSummary])]))"""
+
+
+def violations(page: "Page") -> list[Any]:
+    """The rules of axe that the page breaks, each with the number of elements and the first of them."""
+    page.evaluate(AXE.read_text())  # from the inspector, which a page's policy does not bind
+    return list(page.evaluate(_BROKEN))
 
 
 class Page:
