@@ -169,6 +169,7 @@ QUEUE_FULL = Failure(
 QUEUE_TIMEOUT = Failure(
     "queue_timeout", Blame.UPSTREAM_SLOW, 503, "The application was busy for too long", retry_after=5
 )
+PAUSED = Failure("paused", Blame.PROXY, 503, "The application is paused", retry_after=5)
 DRAINED = Failure("drained", Blame.PROXY, 503, "The application is not accepting requests", retry_after=5)
 CONNECT_TIMEOUT = Failure(
     "connect_timeout", Blame.UPSTREAM_SLOW, 504, "The application did not accept the connection in time"

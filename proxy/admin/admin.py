@@ -23,7 +23,18 @@ _UNAUTHORISED = (
     "token that python -m proxy token prints"
 )
 _TOKEN = b"/token"
-_COMMANDS = (b"/drain", b"/undrain", b"/maintenance", b"/probe", b"/switch", b"/deploy", b"/remove", b"/reload")
+_COMMANDS = (
+    b"/drain",
+    b"/undrain",
+    b"/maintenance",
+    b"/probe",
+    b"/switch",
+    b"/deploy",
+    b"/remove",
+    b"/pause",
+    b"/resume",
+    b"/reload",
+)
 _PAGE = {
     b"/": ("index.html", "text/html; charset=utf-8"),
     b"/page/page.css": ("page.css", "text/css; charset=utf-8"),

@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 
 from proxy.admin.override_file import OverrideFile
-from proxy.admin.overrides import EVERY, OverrideRecord, Overrides, OverridesBusy
+from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Overrides, OverridesBusy
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.admin.services import Service, obstacle, with_services
@@ -19,6 +19,7 @@ from proxy.observe.metrics import Board, Gauge
 from proxy.settings import Address, RouteSettings, Settings, is_own_address
 from proxy.settings.values import Peer, kinds, web
 
+PAUSE = 30.0  # seconds that a request of a paused route waits, if nobody says otherwise
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
 _PAUSE = 0.02
@@ -37,14 +38,17 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "check": bool,
     },
     "remove": {"name": str},
+    "pause": {"route": str, "wait": (int, float)},
+    "resume": {"route": str},
     "reload": {},
 }
-_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check", "statuses")
-_NEEDED = {"drain": "peer", "undrain": "peer"}
+_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check", "statuses", "wait")
+_NEEDED = {"drain": "peer", "undrain": "peer", "pause": "route", "resume": "route"}
 _SHAPES: dict[type | tuple[type, ...], str] = {
     str: "text",
     bool: "true or false",
     (str, list): "text or a list of texts",
+    (int, float): "seconds",
 }
 
 
@@ -85,6 +89,8 @@ class Commands:
             "switch": self._switch,
             "deploy": self._deploy,
             "remove": self._remove,
+            "pause": self._pause,
+            "resume": self._resume,
             "reload": self._reload,
         }
 
@@ -240,6 +246,26 @@ class Commands:
             return overrides.remove(name)
 
         return self._changed_service(f"service {name} is removed", removed, before)
+
+    def _pause(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Have the requests of a route wait."""
+        route, seconds = given["route"], float(given.get("wait", PAUSE))
+        if not 0 < seconds <= LONGEST_PAUSE:
+            raise _Refused(400, f"wait {seconds:g}: expected seconds, more than 0 and at most {LONGEST_PAUSE:g}")
+        for view in self._routes_named("" if route == EVERY else route):
+            if not view.configured:
+                raise _Refused(409, f"route {view.name} has no upstream to pause: the gateway itself responds")
+        return self._record(
+            f"route {route} is paused; a request waits for up to {seconds:g} s",
+            lambda overrides: overrides.hold(route, seconds),
+        )
+
+    def _resume(self, given: dict[str, Any]) -> dict[str, Any]:
+        route = given["route"]
+        if not self._book.get().pause(route):
+            self._routes_named("" if route == EVERY else route)
+            raise _Refused(409, f"route {route} is not paused")
+        return self._record(f"route {route} goes on", lambda overrides: overrides.resume(route))
 
     def _changed_service(
         self, text: str, transition: Callable[[Overrides], Overrides], before: set[str]

@@ -28,6 +28,8 @@ EVERY = "*"
 """Instead of a route's name: all routes."""
 
 MOST = 1000  # drained peers, switched routes, and services
+LONGEST_PAUSE = 600.0
+"""Seconds that a request may wait for the end of a pause."""
 MOST_MISTAKES = 100
 _LONGEST_MISTAKE = 500  # characters
 _PATIENCE = 0.2  # seconds to wait for a change by another process, which takes microseconds
@@ -66,6 +68,8 @@ class Overrides:
     """Why the last reload was refused; empty if it was not."""
     services: tuple[Service, ...] = ()
     """In the order of their names."""
+    paused: frozenset[tuple[str, float]] = frozenset()
+    """Routes whose requests wait, and the longest time that one does, in seconds."""
 
     # Questions of a worker.
 
@@ -74,6 +78,10 @@ class Overrides:
 
     def in_maintenance(self, route: str) -> bool:
         return EVERY in self.maintained or route in self.maintained
+
+    def pause(self, route: str) -> float:
+        """How long a request of this route may wait for the end of its pause, in seconds; 0 if it is not paused."""
+        return next((seconds for name, seconds in self.paused if name == route), 0.0)
 
     def upstreams(self, route: str, configured: tuple[str, ...]) -> tuple[str, ...]:
         """The peers a route has, when its settings name the `configured` ones."""
@@ -132,6 +140,19 @@ class Overrides:
             )
         )
 
+    def hold(self, route: str, seconds: float) -> "Overrides":
+        """Pause a route: each of its requests waits for the end of the pause, for so long at most.
+
+        Raises ValueError when too many are paused.
+        """
+        others = {(name, longest) for name, longest in self.paused if name != route}
+        if len(others) >= MOST:
+            raise ValueError(f"already {MOST} paused routes; resume those that no longer exist")
+        return self._next(replace(self, paused=frozenset({*others, (route, seconds)})))
+
+    def resume(self, route: str) -> "Overrides":
+        return self._next(replace(self, paused=frozenset((name, most) for name, most in self.paused if name != route)))
+
     def deploy(self, service: Service) -> "Overrides":
         """Make or replace a service; it is switched no longer, nor are its targets drained.
 
@@ -159,6 +180,7 @@ class Overrides:
                 maintained=self.maintained - {name},
                 switches=tuple(switch for switch in self.switches if switch.route != name),
                 services=tuple(service for service in self.services if service.name != name),
+                paused=frozenset((on, seconds) for on, seconds in self.paused if on != name),
             )
         )
 
@@ -195,6 +217,7 @@ class Overrides:
                 "reloads_done": self.reloads_done,
                 "mistakes": self.mistakes,
                 "services": [service.document() for service in self.services],
+                "paused": sorted(self.paused),
             },
             separators=(",", ":"),
         )
@@ -216,9 +239,16 @@ class Overrides:
                 _count(raw["reloads_done"]),
                 tuple(map(str, raw["mistakes"])),
                 tuple(Service.read(one) for one in raw.get("services", ())),  # former versions wrote none
+                frozenset((str(route), _wait(seconds)) for route, seconds in raw.get("paused", ())),
             )
         except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as problem:
             raise ValueError(f"not a record of overrides: {problem}") from None
+
+
+def _wait(raw: object) -> float:
+    if not isinstance(raw, int | float) or not 0 < raw <= LONGEST_PAUSE:
+        raise ValueError(f"not a pause: {str(raw)[:20]}")
+    return float(raw)
 
 
 def _count(raw: object) -> int:

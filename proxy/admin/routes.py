@@ -40,6 +40,7 @@ class RouteView:
     configured: tuple[str, ...]
     peers: tuple[PeerEntry, ...]
     maintenance: bool
+    paused: bool
     deployed: bool
     """Whether it is a service, not a route of the settings."""
 
@@ -65,6 +66,7 @@ class RouteView:
             "asks": self.route.matching.texts,
             "answer": _answer(self.route.settings),
             "maintenance": self.maintenance,
+            "paused": self.paused,
             "deployed": self.deployed,
             "switched_from": configured if in_use != configured else [],
             "peers": [peer.document() for peer in self.peers],
@@ -112,6 +114,7 @@ def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerVi
             for peer in peers
         ),
         overrides.in_maintenance(route.name),
+        overrides.pause(route.name) > 0,
         deployed,
     )
 

@@ -5,19 +5,22 @@ a service whose name or requests one of their routes takes is set aside, and ser
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from proxy.settings import ANY, RouteSettings, Settings
+from proxy.settings.matching import read_path
 from proxy.settings.table import RESPONSE_KEYS, TABLE
 from proxy.settings.values import kinds, web
+from proxy.wire.route_path import RoutePath
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,62}")
 _RESERVED = frozenset({"default", "unrouted", "admin"})
 """Names of routes that no file names."""
-_UNREAD = re.compile(r"[%?#]|//|/\.{1,2}(?:/|$)")
-"""What no decoded path has: requests are compared after decoding."""
+
+Requests = set[tuple[str, bytes, bool]]
+"""Which requests a route takes: host, shape of the path, and whether exactly that path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,10 @@ class Service:
             raise ValueError("target: missing; add the application's address, such as 127.0.0.1:8080")
         return cls(
             name,
-            tuple(map(str, _value("target", kinds.PEERS, raw["target"]))),
-            _value("host", web.DOMAINS, raw.get("host", ())),
-            _path(raw.get("path", "/")),
-            _value("health_path", web.PATH, raw.get("health_path", "")),
+            tuple(map(str, _value("target", kinds.PEERS.read, raw["target"]))),
+            _value("host", web.DOMAINS.read, raw.get("host", ())),
+            _value("path", read_path, raw.get("path", "/")).text.decode(),
+            _value("health_path", web.PATH.read, raw.get("health_path", "")),
         )
 
     def document(self) -> dict[str, Any]:
@@ -53,9 +56,9 @@ class Service:
         return asdict(self)
 
     @property
-    def requests(self) -> set[tuple[str, str, bool]]:
-        """Which requests it takes, in the terms of `requests_of`."""
-        return {(host, self.path, False) for host in self.host or ("",)}
+    def requests(self) -> Requests:
+        """Which requests it takes."""
+        return _requests(self.host, self.path, exact=False)
 
     def route(self, settings: Settings) -> RouteSettings:
         """The route that it is, under these settings."""
@@ -67,11 +70,16 @@ class Service:
         return RouteSettings(self.name, self.host, self.path, False, base)
 
 
-def requests_of(route: RouteSettings) -> set[tuple[str, str, bool]]:
-    """Which requests a route takes: host, path, and whether exactly that path. None surely, if it asks for more."""
+def requests_of(route: RouteSettings) -> Requests:
+    """Which requests a route takes, whatever else they are: none, if it asks for more than host and path."""
     if route.matching != ANY:
         return set()
-    return {(host, route.path, route.exact) for host in route.hosts or ("",)}
+    return _requests(route.hosts, route.path, exact=route.exact)
+
+
+def _requests(hosts: tuple[str, ...], path: str, *, exact: bool) -> Requests:
+    shape = RoutePath(path.encode(), exact=exact).shape
+    return {(host, shape, exact) for host in hosts or ("",)}
 
 
 def obstacle(service: Service, routes: Iterable[RouteSettings]) -> str:
@@ -92,18 +100,8 @@ def with_services(settings: Settings, services: Iterable[Service]) -> Settings:
     return replace(settings, routes=(*settings.routes, *added)) if added else settings
 
 
-def _value(key: str, kind: kinds.Kind, raw: Any) -> Any:
+def _value(key: str, read: Callable[[Any], Any], raw: Any) -> Any:
     try:
-        return kind.read(list(raw) if isinstance(raw, tuple) else raw)
+        return read(list(raw) if isinstance(raw, tuple) else raw)
     except ValueError as problem:
         raise ValueError(f"{key} {kinds.toml(raw)}: {problem}") from None
-
-
-def _path(raw: Any) -> str:
-    path: str = _value("path", web.PATH, raw)
-    if not path or _UNREAD.search(path):
-        raise ValueError(
-            f"path {kinds.toml(raw)}: expected a path that begins with /, written as it is after decoding: without "
-            "%, ?, #, // and dot segments"
-        )
-    return path

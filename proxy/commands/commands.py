@@ -23,6 +23,8 @@ NAMES = {
     "switch": "move routes to a new instance once it is ready, and wait for the old one's connections to end",
     "drain": "send nothing new to a peer",
     "undrain": "use a drained peer again",
+    "pause": "hold the requests of a route until it goes on",
+    "resume": "let the requests of a paused route go on",
     "maintenance": "start or end maintenance mode, for all routes or one",
     "reload": "read the settings again; lists mistakes if there are any",
     "token": "print the token for the status page's buttons",
@@ -71,10 +73,16 @@ def parser(name: str) -> argparse.ArgumentParser:
         )
     elif name in ("drain", "undrain"):
         made.add_argument("peer", metavar="PEER", help="an upstream's address, as shown by status")
+    elif name in ("pause", "resume"):
+        made.add_argument("route", metavar="ROUTE", help="a route or a service, as shown by status")
     elif name == "maintenance":
         made.add_argument("state", metavar="on|off", choices=("on", "off"))
     if name in ("drain", "undrain", "maintenance"):
         made.add_argument("--route", metavar="ROUTE", help="only on this route; default: on all")
+    if name == "pause":
+        made.add_argument(
+            "--wait", metavar="SECONDS", type=_seconds, help="longest time that a request waits; then 503 [30]"
+        )
     if name == "drain":
         made.add_argument("--force", action="store_true", default=None, help="even if it is the last peer of a route")
         made.add_argument(
@@ -204,6 +212,10 @@ def _body(name: str, given: argparse.Namespace) -> dict[str, Any]:
         return {"peer": given.peer, "route": given.route, "force": given.force}
     if name == "undrain":
         return {"peer": given.peer, "route": given.route}
+    if name == "pause":
+        return {"route": given.route, "wait": given.wait}
+    if name == "resume":
+        return {"route": given.route}
     if name == "maintenance":
         return {"on": given.state == "on", "route": given.route}
     return {}

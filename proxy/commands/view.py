@@ -90,7 +90,7 @@ def _table(title: str, *columns: str) -> Table:
 def _routes(now: Reading) -> Table:
     table = _table("routes", "route", "peer", "state", ">weight", ">busy", ">idle", ">connects", ">reuses", ">failures")
     for route in now["routes"]:
-        name = route["name"] + (" (maintenance)" if route["maintenance"] else "")
+        name = route["name"] + "".join(f" ({what})" for what in ("maintenance", "paused") if route[what])
         if route["answer"]:
             table.add_row(Text(name), Text(route["answer"], style="dim"))
         for peer in route["peers"]:

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy import errors
 from proxy.admin.commands import Trial
 from proxy.admin.overrides import Overrides
 from proxy.admin.services import with_services
@@ -32,6 +33,9 @@ from proxy.wire.route_path import RoutePath
 from proxy.wire.unusual import UnusualNames
 from proxy.wire.via import NO_VIA, Via
 
+_MOST_PAUSED = 1000
+"""Requests that wait in one worker while a route is paused."""
+
 _UPSTREAM_MARGIN = 1.0
 """An idle connection is given up this long before the upstream would close it."""
 
@@ -46,6 +50,9 @@ class Upstreams:
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
         self._wanted: dict[tuple[Pool, Probing], Probing] = {}
         """The probing of each peer, by its settings; of several routes with different hosts the first counts."""
+        self._pauses: dict[tuple[str, float], Queue] = {}
+        self._held: dict[tuple[str, float], Queue] = {}
+        """Those of the tables that are being built."""
         self._leaving: list[Pool] = []
         self._asked: set[Pool] = set()
 
@@ -119,14 +126,32 @@ class Upstreams:
         """A queue for the requests of one route."""
         return Queue(self._context.hub, self._context.deadlines, settings.queue, settings.queue_timeout)
 
+    def pause(self, route: str, seconds: float) -> Queue | None:
+        """Where the requests of a paused route wait; the same as long as its pause does not change."""
+        if not seconds:
+            return None
+        key = route, seconds
+        pause = self._held.get(key) or self._pauses.get(key)
+        if pause is None:
+            context = self._context
+            pause = Queue(context.hub, context.deadlines, _MOST_PAUSED, seconds, full=errors.PAUSED, late=errors.PAUSED)
+        self._held[key] = pause
+        return pause
+
     def commit(self, tables: Tables) -> None:
-        """Close the pools and stop the probes that these tables do not use; start those that they do."""
+        """Close the pools, stop the probes and end the pauses that these tables do not use; start those that they do.
+
+        What waited goes on with the successor of its cluster.
+        """
         used = {pool for route in tables.routes for pool in route.cluster.pools} | self._asked
         for key, pool in list(self._pools.items()):
             if pool not in used:
                 del self._pools[key]
                 pool.close()
                 self._leaving.append(pool)
+        for key in self._pauses.keys() - self._held.keys():
+            self._pauses[key].release()
+        self._pauses, self._held = self._held, {}
         wanted = {(pool, probing) for (pool, _), probing in self._wanted.items()}
         for probed in self._probes.keys() - wanted:
             self._probes.pop(probed).stop()
@@ -294,10 +319,16 @@ def build_cluster(name: str, settings: Settings, upstreams: Upstreams, overrides
         )
         for peer in map(PeerSetting.parse, overrides.upstreams(name, configured))
     ]
+    pause = upstreams.pause(name, overrides.pause(name))
     queue = upstreams.queue(settings) if settings.peer_connections and settings.queue else None
     if queue is not None:
         for peer in peers:
             peer.pool.serve(queue)
     return Cluster(
-        peers, balance.policy(settings.balance), key=settings.hash_by, sticky=settings.sticky_cookie, queue=queue
+        peers,
+        balance.policy(settings.balance),
+        key=settings.hash_by,
+        sticky=settings.sticky_cookie,
+        queue=queue,
+        pause=pause,
     )

@@ -45,7 +45,7 @@ def read_matching(table: Table, mistakes: list[str]) -> tuple[tuple[str, ...], R
     if "path" in values and "exact" in values:
         mistakes.append(f"{table.at('exact')}: path is there too; remove one of them")
     exact = "exact" in values
-    path = read("exact" if exact else "path", lambda raw: _path(raw, exact=exact), RoutePath(b"/"))
+    path = read("exact" if exact else "path", lambda raw: read_path(raw, exact=exact), RoutePath(b"/"))
     matching = Matching(
         read("method", _methods), read("field", _fields), read("query", _pairs), read("cookie", _cookies)
     )
@@ -83,7 +83,8 @@ def _hosts(raw: Any) -> tuple[str, ...]:
     return hosts
 
 
-def _path(raw: Any, *, exact: bool) -> RoutePath:
+def read_path(raw: Any, *, exact: bool = False) -> RoutePath:
+    """A route's path. Raises `ValueError`."""
     if not isinstance(raw, str) or not re.fullmatch(r"/[!-\"$->@-~]*", raw):
         raise ValueError("expected a path that begins with /, without ? or #")
     if _UNREAD.search(raw):

@@ -69,9 +69,12 @@ class Cluster:
         key: Key = CLIENT,
         sticky: str = "",
         queue: Queue | None = None,
+        pause: Queue | None = None,
     ) -> None:
+        """`pause`: where requests wait while the route is paused, whatever peers it has."""
         self.peers = tuple(peers)
-        self.queue = queue
+        self.queue = queue if pause is None else pause
+        self._pause = pause
         self._candidates = tuple(peer for peer in peers if not peer.draining)
         self._choose = choose
         self._key = key
@@ -79,7 +82,7 @@ class Cluster:
         """The name of the cookie that keeps a client at its peer, or nothing."""
         self._tokens = {_token(peer): peer for peer in self._candidates}
         limited = any(peer.limit for peer in self._candidates)
-        plain = len(self._candidates) == 1 and not limited and not sticky
+        plain = len(self._candidates) == 1 and not limited and not sticky and pause is None
         self.only: Final = self._candidates[0].pool if plain else None
         """The pool of every request, if there is nothing to choose and none has to wait for room."""
         self.successor: Cluster | None = None
@@ -98,11 +101,26 @@ class Cluster:
         return tuple(peer.pool for peer in self.peers)
 
     def in_turn(self, request: Balanced) -> Sequence[Pool]:
-        """The peers this request should try, best first. Waits if all have as many connections as they may have.
+        """The peers this request should try, best first. Waits while the route is paused, or if all have as many
+        connections as they may have.
 
         Raises `ExchangeError`.
         """
+        if self._pause is not None:
+            return self._resumed(self._pause).in_turn(request)
         return [peer.pool for peer in self._with_room(request)] if self.only is None else (self.only,)
+
+    def _resumed(self, pause: Queue) -> "Cluster":
+        """Wait for the end of the pause. Returns the cluster that serves the route then."""
+        since = monotonic()
+        while True:
+            pause.wait(since, again=False)
+            cluster = self.newest
+            if cluster is self:  # the route is gone
+                raise ExchangeError(errors.DRAINED)
+            if cluster._pause is None:
+                return cluster
+            pause = cluster._pause
 
     def _with_room(self, request: Balanced) -> Sequence[Peer]:
         if not self._candidates:

@@ -5,7 +5,7 @@ from collections import deque
 from greenlet import getcurrent, greenlet
 
 from proxy import errors
-from proxy.errors import DeadlinePassed, ExchangeError
+from proxy.errors import DeadlinePassed, ExchangeError, Failure
 from proxy.net.event_loop import NEVER, Deadlines, Hub
 
 
@@ -32,11 +32,23 @@ class _Waiter:
 class Queue:
     """Waiting requests of one route and worker."""
 
-    def __init__(self, hub: Hub, deadlines: Deadlines, most: int, timeout: float) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        deadlines: Deadlines,
+        most: int,
+        timeout: float,
+        *,
+        full: Failure = errors.QUEUE_FULL,
+        late: Failure = errors.QUEUE_TIMEOUT,
+    ) -> None:
+        """`full` and `late` are the failures of requests that find no place, and of those that wait too long."""
         self._hub = hub
         self._deadlines = deadlines
         self._most = most
         self._timeout = timeout
+        self._full = full
+        self._late = late
         self._waiting: deque[_Waiter] = deque()
 
     def __len__(self) -> int:
@@ -54,12 +66,12 @@ class Queue:
         elif len(self._waiting) < self._most:
             self._waiting.append(waiter)
         else:
-            raise ExchangeError(errors.QUEUE_FULL, f"{self._most} requests wait already")
+            raise ExchangeError(self._full, f"{self._most} requests wait already")
         self._deadlines.streams.add(waiter)
         try:
             self._hub.switch()
         except DeadlinePassed:
-            raise ExchangeError(errors.QUEUE_TIMEOUT) from None
+            raise ExchangeError(self._late) from None
         except BaseException:
             if waiter.woken:
                 self.wake()  # its turn is another's now
@@ -78,3 +90,8 @@ class Queue:
             waiter.woken = True
             waiter.deadline = NEVER
             self._hub.loop.run_callback(waiter.resume)
+
+    def release(self) -> None:
+        """Let all that wait look."""
+        for _ in range(len(self._waiting)):
+            self.wake()

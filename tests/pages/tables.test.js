@@ -32,7 +32,7 @@ test("items of the same key have an element each", () => {
 });
 
 const PEER = { peer: "127.0.0.1:1", state: "up", weight: 1, busy: 1, idle: 3, connects: 4, reuses: 96, failures: 0, probed: null };
-const ROUTE = { name: "all", hosts: [], path: "/", exact: false, asks: [], answer: "", switched_from: [], maintenance: false, peers: [PEER] };
+const ROUTE = { name: "all", hosts: [], path: "/", exact: false, asks: [], answer: "", switched_from: [], maintenance: false, paused: false, peers: [PEER] };
 
 test("a route shows what it matches, and commands for it and its peers", () => {
   const ordered = [];

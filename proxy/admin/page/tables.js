@@ -47,6 +47,7 @@ function matching(route) {
 }
 
 function answered(route) {
+  if (route.paused) return "paused: requests wait";
   return route.answer || (route.switched_from.length ? `switched from ${route.switched_from.join(", ")}` : "");
 }
 

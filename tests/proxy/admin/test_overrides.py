@@ -29,6 +29,8 @@ TRANSITIONS = st.one_of(
         lambda peer, name: lambda now: now.deploy(Service(name, (peer,))), PEERS, st.sampled_from(["api", "shop"])
     ),
     st.builds(lambda name: lambda now: now.remove(name), st.sampled_from(["api", "shop"])),
+    st.builds(lambda name, wait: lambda now: now.hold(name, wait), NAMES, st.sampled_from([1.0, 30.0])),
+    st.builds(lambda name: lambda now: now.resume(name), NAMES),
     st.just(Overrides.request_reload),
     st.builds(lambda mistakes: lambda now: now.reloaded(mistakes), st.lists(st.text(max_size=20), max_size=3)),
 )

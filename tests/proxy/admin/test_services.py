@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from proxy.settings import RouteSettings, Settings
 from proxy.settings.values import kinds
 from tests.proxy.admin.applications import Application, unused_address
 from tests.proxy.admin.conftest import AdminGateway
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 Start = Callable[..., AdminGateway]
 Applications = Callable[[str], Application]
@@ -37,6 +38,8 @@ SHOP = Service("shop", ("127.0.0.1:1",), ("shop.example.com",), "/buy", "/up")
         ({"path": ""}, "path"),
         ({"path": "/a/../b"}, "path"),
         ({"path": "/a?b"}, "path"),
+        ({"path": "/a/{b"}, "path"),
+        ({"path": "/{b}/{b}"}, "path"),
         ({"health_path": "up"}, "health_path"),
     ],
 )
@@ -185,3 +188,35 @@ def test_what_cannot_be_kept_is_not_deployed(face: Start, applications: Applicat
     assert "nothing changed:" in refused.stderr
     assert "deployed.json cannot be written: Is a directory" in refused.stderr
     assert gateway.get("/shop") == (200, "hello")
+
+
+def test_a_pause_holds_requests_until_the_new_target_serves(face: Start, applications: Applications) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face('respond = "hello"\n')
+    assert gateway.run("deploy", "shop", "--target", one.address, "--path", "/shop").returncode == 0
+    assert gateway.run("pause", "shop", "--wait", "60").returncode == 0
+    with ThreadPoolExecutor(9) as clients:
+        asked = [clients.submit(gateway.get, "/shop") for _ in range(8)]
+        until(lambda: gateway.status()["requests_queued"] == 8, "all of them wait")
+        assert gateway.get() == (200, "hello")
+        assert gateway.run("reload").returncode == 0
+        assert gateway.run("deploy", "shop", "--target", two.address).returncode == 0
+        assert [route["paused"] for route in gateway.status()["routes"]] == [True, False]
+        assert "shop (paused)" in gateway.run("status").stdout
+        assert not any(one.done() for one in asked)
+        resumed = gateway.run("resume", "shop")
+        assert (resumed.returncode, resumed.stdout) == (0, "route shop goes on\n")
+        assert [one.result(PATIENCE) for one in asked] == [(200, "two")] * 8
+        assert gateway.run("pause", "shop", "--wait", "0.3").returncode == 0
+        late = gateway.get("/shop")
+        assert (late[0], "The application is paused" in late[1]) == (503, True)
+        assert gateway.run("pause", "shop").returncode == 0
+        removed = clients.submit(gateway.get, "/shop")
+        until(lambda: gateway.status()["requests_queued"] == 1, "it waits")
+        assert gateway.run("remove", "shop").returncode == 0
+        assert removed.result(PATIENCE)[0] == 503
+    assert "no route 'shop'" in gateway.run("resume", "shop").stderr
+    assert "is not paused" in gateway.run("resume", "default").stderr
+    assert "no upstream to pause" in gateway.run("pause", "default").stderr
+    for wait in (0, -1, 601, True, "soon"):
+        assert gateway.post("pause", {"route": "default", "wait": wait})[0] in (400, 409), wait

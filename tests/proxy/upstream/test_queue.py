@@ -3,7 +3,9 @@
 from time import monotonic
 
 import gevent
+import pytest
 
+from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.upstream.queue import Queue
 from tests.proxy.net.loop import Loop, in_loop
@@ -55,4 +57,17 @@ def test_turn_of_a_dead_request_passes_to_the_next(loop: Loop) -> None:
     loop.hub.loop.run_callback(gone.throw, gevent.GreenletExit)
     queue.wake()  # its turn comes right behind its end
     there.join()
+    assert len(queue) == 0
+
+
+@in_loop
+def test_a_release_lets_all_look_and_names_its_own_failures(loop: Loop) -> None:
+    queue = Queue(loop.hub, loop.deadlines, 2, 5.0, full=errors.PAUSED, late=errors.PAUSED)
+    waiting = [gevent.spawn(queue.wait, monotonic(), again=False) for _ in range(2)]
+    gevent.sleep(0)
+    with pytest.raises(ExchangeError) as full:
+        queue.wait(monotonic(), again=False)
+    assert full.value.failure is errors.PAUSED
+    queue.release()
+    gevent.joinall(waiting, raise_error=True)
     assert len(queue) == 0
