@@ -25,6 +25,7 @@ from proxy.settings import Setting, Settings, SettingsError, config_file, load, 
 _PROG = "proxy"
 _USAGE = """\
 usage: python -m proxy --upstream ADDRESS [setting ...]
+       python -m proxy [setting ...]        and services later: python -m proxy deploy NAME --target ADDRESS
        python -m proxy --config FILE [setting ...]
        python -m proxy check FILE [--all] [setting ...]
        python -m proxy COMMAND ...

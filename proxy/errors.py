@@ -154,6 +154,7 @@ FILE_FAILED = Failure("file_failed", Blame.PROXY, 500, "The gateway could not re
 
 # CORS, and planned maintenance.
 CORS_ORIGIN = _client("cors_origin", 403, "Origin not allowed by CORS policy")
+NOT_DEPLOYED = Failure("not_deployed", Blame.PROXY, 503, "Nothing is deployed here yet", retry_after=5)
 MAINTENANCE = Failure("maintenance", Blame.PROXY, 503, "The service is down for maintenance", retry_after=60)
 
 # The client went away or does not read its response; nothing can be sent any more.

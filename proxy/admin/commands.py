@@ -19,7 +19,7 @@ from proxy.observe.metrics import Board, Gauge
 from proxy.settings import Address, RouteSettings, Settings, is_own_address
 from proxy.settings.values import Peer, kinds, web
 
-PAUSE = 30.0  # seconds that a request of a paused route waits, if nobody says otherwise
+PAUSE = 30.0  # seconds that a request of a paused route waits, by default
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
 _PAUSE = 0.02
@@ -324,7 +324,7 @@ class Commands:
         """The other routes that have the peer."""
         return [
             view.name
-            for view in self._routes_named(EVERY)
+            for view in routes(self._settings(), self._book.get(), {})
             if view.name != route and any(peer == other.address for other in view.peers)
         ]
 

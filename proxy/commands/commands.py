@@ -45,32 +45,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     if name in services.NAMES:
         services.add_arguments(name, made, _seconds)
     elif name == "switch":
-        made.add_argument(
-            "what",
-            metavar="ROUTE|PEER",
-            help="a route, or an upstream to replace on all its routes; both as shown by status",
-        )
-        made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
-        made.add_argument(
-            "--wait-ready",
-            metavar="PATH",
-            type=_path,
-            help="path that must respond with 2xx; without it, accepting a connection is enough",
-        )
-        made.add_argument(
-            "--timeout",
-            metavar="SECONDS",
-            type=_seconds,
-            default=60.0,
-            help="longest wait for readiness; after it nothing is changed [60]",
-        )
-        made.add_argument(
-            "--drain-timeout",
-            metavar="SECONDS",
-            type=_seconds,
-            default=60.0,
-            help="longest wait for the old instance's connections to end [60]",
-        )
+        _add_switch_arguments(made)
     elif name in ("drain", "undrain"):
         made.add_argument("peer", metavar="PEER", help="an upstream's address, as shown by status")
     elif name in ("pause", "resume"):
@@ -100,6 +75,35 @@ def parser(name: str) -> argparse.ArgumentParser:
     where.add_argument("--config", metavar="FILE", help="its settings file, which has the addresses and the token")
     where.add_argument("--token-file", metavar="FILE", help="file with the token of its admin address")
     return made
+
+
+def _add_switch_arguments(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "what",
+        metavar="ROUTE|PEER",
+        help="a route, or an upstream to replace on all its routes; both as shown by status",
+    )
+    made.add_argument("upstream", metavar="NEW-UPSTREAM", nargs="+", help="HOST:PORT or unix:PATH")
+    made.add_argument(
+        "--wait-ready",
+        metavar="PATH",
+        type=_path,
+        help="path that must respond with 2xx; without it, accepting a connection is enough",
+    )
+    made.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=60.0,
+        help="longest wait for readiness; after it nothing is changed [60]",
+    )
+    made.add_argument(
+        "--drain-timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=60.0,
+        help="longest wait for the old instance's connections to end [60]",
+    )
 
 
 def run(name: str, arguments: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ class Step(Enum):
     """How far a deployment has come."""
 
     PROBE = "the new target is probed; the old one serves"
-    SWITCH = "the gateway gets the new target"
+    SWITCH = "the gateway changes its route"
     DRAIN = "the new target serves; requests of the old one end"
     DONE = "the old target has no connections left"
     BUSY = "the old target still has connections"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from proxy import errors
-from proxy.errors import ExchangeError
+from proxy.errors import ExchangeError, Failure
 from proxy.exchange.filter_chain import Filter, FilterChain
 from proxy.exchange.request import Request
 from proxy.filters.cors import Preflight
@@ -62,11 +62,16 @@ def _local_responder(settings: Settings, path: RoutePath, draining: Callable[[],
         return Files(settings.root, settings.index, path if settings.strip_prefix else None)
     if settings.gateway_health:
         return GatewayHealth(draining)
-    return None if settings.upstream else NoRoute()
+    if settings.upstream:
+        return None
+    return NoRoute(errors.NO_ROUTE if settings.routes else errors.NOT_DEPLOYED)
 
 
 class NoRoute:
     """Refuses requests that no route takes."""
 
+    def __init__(self, failure: Failure = errors.NO_ROUTE) -> None:
+        self._failure = failure
+
     def check(self, _request: Request) -> None:
-        raise ExchangeError(errors.NO_ROUTE)
+        raise ExchangeError(self._failure)

@@ -47,6 +47,8 @@ def _protection(settings: Settings, *, secure: bool) -> str:
 
 def _targets(settings: Settings) -> str:
     routes = settings.all_routes
+    if not routes:
+        return "nothing yet: deploy a service, aragora-proxy deploy NAME --target ADDRESS"
     if len(routes) == 1 and not settings.routes:
         return _target(settings)
     return _listed([f"{_match(route)} to {_target(route.settings)}" for route in routes])

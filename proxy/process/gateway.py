@@ -18,6 +18,7 @@ from gunicorn.errors import HaltServer
 
 from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import OverrideRecord, Overrides
+from proxy.admin.services import with_services
 from proxy.limits import Limits
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
@@ -171,7 +172,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     @property
     def banner(self) -> str:
         """What listens and where requests go, in one line."""
-        return banner(self.shared.version, self.settings, self.listeners)
+        settings = with_services(self.settings, self.shared.overrides.get().services)
+        return banner(self.shared.version, settings, self.listeners)
 
     def place(self, *, activated: bool, starting: bool = False) -> list[Any]:
         """Open the listeners of the settings, keeping every one that stays. Returns them all."""

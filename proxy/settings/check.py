@@ -55,17 +55,13 @@ def _own(settings: Settings) -> list[Address]:
 
 
 def _upstream_problems(settings: Settings) -> list[str]:
-    found = []
-    if not settings.upstream and not settings.routes and not serves_itself(settings):
-        found.append("--upstream is missing: add the application's address, such as 127.0.0.1:8080")
     everywhere = (settings, *(route.settings for route in settings.routes))
     peers = {peer.address for one in everywhere for peer in one.upstream}
-    found += [
+    return [
         f"--upstream {address}: is the gateway's own address; use the application's"
         for address in peers
         if is_own_address(address, settings)
     ]
-    return found
 
 
 def _leads_to(address: Address, listener: Address) -> bool:

@@ -104,6 +104,8 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
     _stop_at(mistakes)
     settings = Settings(**chosen, certificates=certificates, written=files.written(sources))
     routes = files.routes(settings)
+    if path is not None and sources.keys() == {"config"} and not (certificates or routes):
+        mistakes.append(f"{path}: is empty; add upstream, the application's address, or start without a file")
     _stop_at(mistakes)
     settings = replace(settings, routes=routes)
     files.check_routes(settings)

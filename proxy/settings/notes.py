@@ -33,6 +33,7 @@ def risks(settings: Settings) -> list[str]:
 def notes(settings: Settings) -> list[str]:
     """Surprises."""
     return [
+        *_route_notes(settings),
         *_time_notes(settings),
         *_address_notes(settings),
         *_client_certificate_notes(settings),
@@ -45,6 +46,12 @@ def notes(settings: Settings) -> list[str]:
 
 def _everywhere(settings: Settings) -> list[Settings]:
     return [settings, *(route.settings for route in settings.routes)]
+
+
+def _route_notes(settings: Settings) -> list[str]:
+    if settings.all_routes:
+        return []
+    return ["no upstream and no route: requests get 503 until a service is deployed; see aragora-proxy deploy --help"]
 
 
 def _time_notes(settings: Settings) -> list[str]:

@@ -14,7 +14,6 @@ from proxy.settings import Settings, table
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "--upstream is missing: add the application's address, such as 127.0.0.1:8080"),
         (["--upstrem", "a:1"], "--upstrem: unknown flag; did you mean --upstream?"),
         (["--zzz=1"], "--zzz: unknown flag; python -m proxy --help lists all settings"),
         (["--upstream"], "--upstream: missing value; add one"),

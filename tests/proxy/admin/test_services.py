@@ -220,3 +220,18 @@ def test_a_pause_holds_requests_until_the_new_target_serves(face: Start, applica
     assert "no upstream to pause" in gateway.run("pause", "default").stderr
     for wait in (0, -1, 601, True, "soon"):
         assert gateway.post("pause", {"route": "default", "wait": wait})[0] in (400, 409), wait
+
+
+def test_a_gateway_starts_with_nothing_and_says_so(face: Start, applications: Applications) -> None:
+    gateway = face("")
+    status, body = gateway.get()
+    assert (status, "Nothing is deployed here yet" in body) == (503, True)
+    assert "-> nothing yet: deploy a service" in gateway.log
+    assert gateway.run("deploy", "shop", "--target", applications("one").address, "--path", "/shop").returncode == 0
+    assert (gateway.get("/shop"), gateway.get()[0]) == ((200, "one"), 404)
+    gateway.configure("")
+    emptied = gateway.run("reload")
+    assert (emptied.returncode, "is empty; add upstream" in emptied.stderr) == (1, True)
+    assert gateway.get("/shop") == (200, "one")
+    assert gateway.run("remove", "shop").returncode == 0
+    assert gateway.get()[0] == 503

@@ -121,7 +121,6 @@ def test_no_file_raises_anything_but_a_settings_error(tmp_path_factory: pytest.T
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        ({}, "--upstream is missing"),
         ({"upstream": ["127.0.0.1:8000"]}, "--upstream 127.0.0.1:8000: is the gateway's own address"),
         (UPSTREAM | {"bind": ["unix:/x/s"], "admin": "unix:/x/s"}, "--admin unix:/x/s: is also a --bind address"),
         (
