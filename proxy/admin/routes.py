@@ -120,11 +120,12 @@ def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerVi
 
 
 def _answer(settings: Settings) -> str:
-    """What the gateway itself responds with, in words; empty for a route with an upstream."""
+    """What the gateway itself responds with, in words; empty for a route with an upstream alone."""
     if settings.redirect:
         return f"redirect to {settings.shown('redirect')}"
     if settings.respond:
         return f"text, {settings.respond_status}"
     if settings.root:
-        return f"files of {settings.shown('root')}"
+        then = ", then the upstream" if settings.upstream else ""
+        return f"files of {settings.shown('root')}{then}"
     return "health of the gateway" if settings.gateway_health else ""

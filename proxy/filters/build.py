@@ -7,7 +7,7 @@ from proxy.errors import ExchangeError, Failure
 from proxy.exchange.filter_chain import Filter, FilterChain
 from proxy.exchange.request import Request
 from proxy.filters.cors import Preflight
-from proxy.filters.files import Files
+from proxy.filters.files import Files, FilesFirst, FilesOrPage
 from proxy.filters.limits import authenticating_filters, limiting_filters
 from proxy.filters.maintenance import Maintenance
 from proxy.filters.redirect import Redirect, Slash
@@ -59,7 +59,10 @@ def _local_responder(settings: Settings, path: RoutePath, draining: Callable[[],
         text = Template(settings.respond, path, settings.upstream_authority, escape_for(settings.respond_type))
         return FixedText(text, settings.respond_status, settings.respond_type)
     if settings.root is not None:
-        return Files(settings.root, settings.index, path if settings.strip_prefix else None)
+        files = Files(settings.root, settings.index, path if settings.strip_prefix else None)
+        if settings.upstream:
+            return FilesFirst(files)
+        return FilesOrPage(files, settings.fallback) if settings.fallback else files
     if settings.gateway_health:
         return GatewayHealth(draining)
     if settings.upstream:

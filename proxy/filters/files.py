@@ -18,7 +18,7 @@ from proxy.filters.document_root import Found, find, find_encoded, names
 from proxy.net.disk import in_thread
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
-from proxy.wire.negotiation import IDENTITY, choose_coding
+from proxy.wire.negotiation import IDENTITY, choose_coding, prefers_page
 from proxy.wire.route_path import RoutePath
 
 _SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
@@ -36,6 +36,11 @@ _TEXTUAL = ("application/json", "application/xml", "application/manifest+json", 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EMLINK}
 
 
+_DIRECTORY = 301
+"""The status for a directory's address without its slash."""
+_METHODS = (b"GET", b"HEAD")
+
+
 class Files:
     """The files beneath `root`; a `mount` is taken off the path first."""
 
@@ -49,15 +54,20 @@ class Files:
 
     def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
+        target = request.target
+        return self.at(request, (target if self._mount is None else self._mount.rest(target)).partition(b"?")[0])
+
+    def at(self, request: Request, path: bytes) -> LocalResponse:
+        """As `check`, for another path than the request's."""
         method, target, lines = request.method, request.target, request.fields.lines
-        if method not in (b"GET", b"HEAD"):
+        if method not in _METHODS:
             raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
-        way = names((target if self._mount is None else self._mount.rest(target)).partition(b"?")[0])
+        way = names(path)
         if way is None:
             raise ExchangeError(errors.FILE_MISSING)
         found, encoded = self._look_up(way)
         if found.directory:
-            return LocalResponse(301, (b"Location: " + _with_slash(target),))
+            return LocalResponse(_DIRECTORY, (b"Location: " + _with_slash(target),))
         coding = IDENTITY
         try:
             if encoded:
@@ -86,6 +96,50 @@ class Files:
         if isinstance(found, OSError) or found.directory:
             return found, {}
         return found, find_encoded(self._root, way, found, _SUFFIXES)
+
+
+class FilesFirst:
+    """The file that a request names, if there is one; everything else passes to the application.
+
+    A directory is its index, where its address ends with a slash. WebSockets and whatever is not GET or HEAD pass.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def check(self, request: Request) -> LocalResponse | None:
+        """Raises `ExchangeError` for a file that cannot be sent."""
+        if request.method not in _METHODS or request.fields.websocket:
+            return None
+        try:
+            response = self._files.check(request)
+        except ExchangeError as error:
+            if error.failure is errors.FILE_MISSING:
+                return None
+            raise
+        return response if response.status != _DIRECTORY else None
+
+
+class FilesOrPage:
+    """The file that a request names, else one page for all: that of an application whose router is in the browser.
+
+    A name with a dot is a file's: where it is missing, only a client that prefers a page gets the page.
+    """
+
+    def __init__(self, files: Files, page: str) -> None:
+        self._files = files
+        self._page = page.encode()
+
+    def check(self, request: Request) -> LocalResponse:
+        """Raises `ExchangeError` as `Files` does."""
+        try:
+            return self._files.check(request)
+        except ExchangeError as error:
+            name = request.target.partition(b"?")[0].rpartition(b"/")[2]
+            named = b"." in name and not prefers_page(request.fields.accept)
+            if error.failure is not errors.FILE_MISSING or named:
+                raise
+            return self._files.at(request, self._page)
 
 
 def _close_all(opened: tuple[Found | OSError, dict[bytes, Found]]) -> None:

@@ -60,7 +60,8 @@ def _match(route: RouteSettings) -> str:
 
 def _target(settings: Settings) -> str:
     if settings.upstream:
-        return _listed([str(peer.address) for peer in settings.upstream])
+        peers = _listed([str(peer.address) for peer in settings.upstream])
+        return f"files of {settings.root}, then {peers}" if settings.root else peers
     if settings.root:
         return f"files of {settings.root}"
     return "a redirect" if settings.redirect else "a response of the gateway"

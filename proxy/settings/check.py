@@ -8,7 +8,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from proxy.settings.pages import load_pages
-from proxy.settings.table import RESPONSE_KEYS, TABLE, RouteSettings, Settings, serves_itself
+from proxy.settings.table import TABLE, WAYS, RouteSettings, Settings, serves_itself
 from proxy.settings.users import read_users
 from proxy.settings.values import Address, kinds, template
 
@@ -174,9 +174,14 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
         found.append("rewrite changes what an upstream is asked for; add upstream, or remove it")
     reported = _template_problems(known) if known else []
     found += [problem for problem in _template_problems(settings) if problem not in reported]
-    ways = [key for key in RESPONSE_KEYS if getattr(settings, key)]
-    if len(ways) > 1:
+    ways = [key for key in WAYS if getattr(settings, key)]
+    if len(ways) > 1 and set(ways) != {"upstream", "root"}:
         found.append(f"{ways[0]} and {ways[1]} exclude each other; remove one")
+    if settings.fallback and not (known and known.fallback == settings.fallback):
+        if settings.root is None:
+            found.append("fallback has no effect without root; add it, or remove fallback")
+        elif settings.upstream:
+            found.append("fallback and upstream exclude each other: the upstream gets what is no file; remove one")
     every_page = settings.cors_credentials and "*" in settings.cors_origins
     if every_page and not (known and known.cors_credentials and known.cors_origins == settings.cors_origins):
         found.append(

@@ -14,7 +14,7 @@ from proxy.settings.environment import PREFIX, Environment
 from proxy.settings.errors import SettingsError
 from proxy.settings.matching import KEYS, read_matching, route_named, same_requests
 from proxy.settings.spelling import nearest, plain
-from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, Certificate, RouteSettings, Setting, Settings
+from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, WAYS, Certificate, RouteSettings, Setting, Settings
 from proxy.settings.token import read_token
 from proxy.settings.upstream_tls import UpstreamTls, read_authorities, read_pair
 from proxy.settings.values import kinds, template
@@ -273,7 +273,7 @@ class _Files:
         if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
             self._mistakes.append(f"{table.given('name')}: expected letters, digits, . - _ /")
             name = ""
-        if chosen.keys() & set(RESPONSE_KEYS):
+        if chosen.keys() & set(WAYS):
             # A route with its own way to respond does not inherit that of the top level.
             base = replace(base, **{key: TABLE[key].default for key in RESPONSE_KEYS})
         written = {name: text for name, text in base.written if name not in chosen} | _written(table)

@@ -41,6 +41,7 @@ def notes(settings: Settings) -> list[str]:
         *_upstream_notes(settings),
         *_probe_notes(settings),
         *_field_notes(settings),
+        *_file_notes(settings),
     ]
 
 
@@ -161,6 +162,14 @@ def _probe_notes(settings: Settings) -> list[str]:
         "counts as up although the path was never reached; add health_host, such as app.example.com"
     )
     return [note]
+
+
+def _file_notes(settings: Settings) -> list[str]:
+    return [
+        f"fallback {one.fallback}: there is no such file below {one.root} yet, so missing files are 404"
+        for one in _everywhere(settings)
+        if one.root and one.fallback and not (one.root / one.fallback.lstrip("/")).is_file()
+    ]
 
 
 def _field_notes(settings: Settings) -> list[str]:

@@ -142,7 +142,9 @@ def test_the_router_s_addresses_get_the_page(tmp_path: Path) -> None:
         file = get(front, "/assets/app-1a2b.js")
         assert (file.text, file.headers["Cache-Control"][-9:]) == ("let here = 1\n", "immutable")
         assert get(front, "/assets/gone.js").status_code == 404
-        assert get(front, "/api/hello").json() == {"hello": "world"}
+        assert get(front, "/favicon.ico").status_code == 404
+        api = get(front, "/api/hello")
+        assert (api.json(), api.headers.get("Cache-Control")) == ({"hello": "world"}, None)
         assert get(front, "/api/gone").status_code == 404
 
 

@@ -81,6 +81,9 @@ def test_check_notes_users_that_are_not_known(tmp_path: Path, capsys: pytest.Cap
     assert len(said) == 2
     assert "set_request_fields: X-D has {user}: no user is known here" in said[0]
     assert "set_response_fields: X-User has {user}: no user is known here" in said[1]
+    path.write_text(f'root = "{tmp_path}"\nfallback = "/index.html"\n')
+    assert main(["check", str(path)]) == 0
+    assert "note: fallback /index.html: there is no such file below" in capsys.readouterr().out
     (tmp_path / "users").write_bytes(b"ann:" + bcrypt.hashpw(b"x", bcrypt.gensalt(4)))
     path.write_text(
         f'upstream = "a:1"\n[[route]]\nupstream = "a:1"\npath = "/a"\nbasic_auth = "{tmp_path}/users"\n'

@@ -100,8 +100,19 @@ class LocalResponses:
     respond_type: Annotated[str, routed(web.CONTENT_TYPE, "content type of that response")] = (
         "text/plain; charset=utf-8"
     )
-    root: Annotated[Path | None, routed(kinds.PATH, "directory of files to serve")] = None
+    root: Annotated[
+        Path | None,
+        routed(kinds.PATH, "directory of files to serve; with upstream: what is no file there goes to the upstream"),
+    ] = None
     index: Annotated[str, routed(web.FILE_NAME, "file to serve for a directory")] = "index.html"
+    fallback: Annotated[
+        str,
+        routed(
+            web.PATH,
+            "file below root, such as /index.html, to serve in place of missing ones: the page of a single-page "
+            "application",
+        ),
+    ] = ""
     gateway_health: Annotated[
         bool, routed(kinds.SWITCH, "respond 200 while the gateway serves, 503 while it stops")
     ] = False

@@ -144,8 +144,10 @@ def _read_table() -> dict[str, Setting]:
     return rows
 
 
-RESPONSE_KEYS = ("upstream", "redirect", "respond", "root", "gateway_health")
-"""The settings that say how a request is answered: a route has one of them."""
+WAYS = ("upstream", "redirect", "respond", "root", "gateway_health")
+"""The settings that say how a request is answered: a route has one of them, or root and upstream."""
+RESPONSE_KEYS = (*WAYS, "fallback")
+"""What a route with its own way to respond does not inherit."""
 
 TABLE = _read_table()
 NAMES = {spelling: row for row in TABLE.values() for spelling in (row.name, *row.aliases)}

@@ -285,6 +285,8 @@ def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None
     ('upstream = "a:1"\nrewrite = "/{user}"', "rewrite has {user}, and no user is known here; add basic_auth"),
     ('upstream = "a:1"\nrewrite = "/x"\nstrip_prefix = true', "rewrite and strip_prefix exclude each other; {rest}"),
     ('respond = "x"\nrewrite = "/x"', "rewrite changes what an upstream is asked for; add upstream, or remove it"),
+    ('upstream = "a:1"\nfallback = "/x"', "fallback has no effect without root; add it, or remove fallback"),
+    ('root = "/tmp"\nupstream = "a:1"\nfallback = "/x"', "fallback and upstream exclude each other: the upstream gets"),
     ('respond = "{path}"\nrespond_type = "text/css"', "respond has {path}, which cannot be escaped in text/css"),
     ('upstream = "a:1"\nset_response_fields = { Location = "{path}" }', "Location: {path} would let a client's"),
     ('[[route]]\npath = "/%61"', 'FILE:2: route 1: path = "/%61": never matches'),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import File, LocalResponse
-from proxy.filters.files import Files, content_type
+from proxy.filters.files import Files, FilesFirst, FilesOrPage, content_type
 from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 from tests.waiting import until
@@ -325,3 +325,57 @@ def test_a_socket_is_not_a_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind("sock")
         assert refused(site, "/sock").failure.status == 404
+
+
+def one_page(site: Path, target: str, *lines: bytes, method: bytes = b"GET") -> LocalResponse:
+    return FilesOrPage(Files(site, "index.html"), "/letters").check(asked(target, *lines, method=method))
+
+
+@pytest.mark.parametrize(
+    ("target", "lines", "page"),
+    [
+        ("/orders/7", [], True),
+        ("/orders/7?x=a.b", [], True),
+        ("/user.name", [b"Accept: text/html,*/*;q=0.8"], True),
+        ("/app.js", [b"Accept: */*"], False),
+        ("/app.js", [], False),
+        ("/.env", [b"Accept: */*"], False),
+    ],
+)
+def test_missing_files_are_the_page_of_the_router(site: Path, target: str, lines: list[bytes], page: bool) -> None:
+    if page:
+        answer = one_page(site, target, *lines)
+        assert isinstance(answer.body, File)
+        answer.close()
+        assert (answer.status, answer.fields) == (200, ask(site, "/letters")[0].fields)
+    else:
+        with pytest.raises(ExchangeError) as refusal:
+            one_page(site, target, *lines)
+        assert refusal.value.failure.status == 404
+
+
+def test_the_page_has_its_own_validators(site: Path) -> None:
+    answer = one_page(site, "/orders/7")
+    answer.close()
+    tag = (field(answer, "ETag") or "").encode()
+    assert one_page(site, "/orders/8", b"If-None-Match: " + tag).status == 304
+    with pytest.raises(ExchangeError) as refusal:
+        one_page(site, "/orders/7", method=b"POST")
+    assert refusal.value.failure.status == 405
+
+
+def test_what_is_no_file_is_for_the_application(site: Path) -> None:
+    first = FilesFirst(Files(site, "index.html"))
+    answer = first.check(asked("/letters"))
+    assert answer is not None
+    answer.close()
+    (site / "plain").mkdir()
+    for target in ("/none", "/plain", "/plain/", "/.hidden"):
+        assert first.check(asked(target)) is None
+    assert first.check(asked("/letters", method=b"POST")) is None
+    socket = asked("/letters")
+    socket.fields.websocket = True
+    assert first.check(socket) is None
+    with pytest.raises(ExchangeError) as refusal:
+        first.check(asked("/letters", b"Range: bytes=1000000-"))
+    assert refusal.value.failure.status == 416

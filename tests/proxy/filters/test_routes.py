@@ -16,9 +16,11 @@ import pytest
 from tests.proxy.filters import origin
 from tests.proxy.filters.origin import BODY, EVENTS, LONG, NOISE, NOISE_TAKEN
 from tests.proxy.gateway import Gateway, serve
+from tests.proxy.integration.h2.raw import GET, Raw
 from tests.waiting import until
 
 CONFIG = """
+h2c = true
 upstream = "127.0.0.1:{port}"
 compress = true
 cors_origins = ["https://app.example"]
@@ -59,6 +61,18 @@ compress = true
 path = "/files"
 compress = false
 root = "{root}"
+strip_prefix = true
+
+[[route]]
+path = "/mixed"
+upstream = "127.0.0.1:{port}"
+root = "{root}"
+strip_prefix = true
+
+[[route]]
+path = "/page"
+root = "{root}"
+fallback = "/docs/index.html"
 strip_prefix = true
 
 [[route]]
@@ -183,6 +197,26 @@ def test_files_with_ranges_and_conditions(gateway: Gateway) -> None:
     assert ask(gateway, "/files/docs/").body == b"<h1>docs</h1>"
     posted = ask(gateway, "/files/docs/", "POST")
     assert (posted.status, posted.fields.get_all("Allow")) == (405, ["GET, HEAD"])
+
+
+def test_files_come_before_the_application(gateway: Gateway) -> None:
+    assert ask(gateway, "/mixed/docs/").body == b"<h1>docs</h1>"
+    assert len(ask(gateway, "/mixed/large.bin").body) == 2097152
+    for path, method in (("/mixed/none", "GET"), ("/mixed/docs", "GET"), ("/mixed/large.bin", "POST")):
+        asked = json.loads(ask(gateway, path, method).body)
+        assert (asked["path"], asked["fields"]["x-forwarded-prefix"]) == (path.removeprefix("/mixed"), "/mixed")
+    assert ask(gateway, "/mixed/large.bin", Range="bytes=0-3").status == 206
+
+
+def test_one_page_takes_the_place_of_missing_files(gateway: Gateway) -> None:
+    page = ask(gateway, "/page/orders/7")
+    assert (page.status, page.body, page.fields["Content-Type"]) == (200, b"<h1>docs</h1>", "text/html; charset=utf-8")
+    assert ask(gateway, "/page/app.js").status == 404
+    assert len(ask(gateway, "/page/large.bin").body) == 2097152
+    with Raw(gateway.port) as raw:
+        for stream, path in ((1, "/page/orders/7"), (3, "/mixed/docs/")):
+            raw.send(raw.headers(stream, [(name, path if name == ":path" else value) for name, value in GET]))
+            assert raw.response(stream)[1] == b"<h1>docs</h1>"
 
 
 def test_a_slow_reader_gets_the_whole_file(gateway: Gateway) -> None:
