@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy.commands import commands
+from proxy.commands import commands, import_nginx
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
@@ -28,6 +28,7 @@ usage: python -m proxy --upstream ADDRESS [setting ...]
        python -m proxy [setting ...]        and services later: python -m proxy deploy NAME --target ADDRESS
        python -m proxy --config FILE [setting ...]
        python -m proxy check FILE [--all] [setting ...]
+       python -m proxy import-nginx FILE [--output FILE]
        python -m proxy COMMAND ...
 """
 _INTRO = """\
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], i
 def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
     if arguments and arguments[0] in commands.NAMES:
         return commands.run(arguments[0], arguments[1:])
+    if arguments[:1] == [import_nginx.NAME]:
+        return import_nginx.run(arguments[1:])
     if "-h" in arguments or "--help" in arguments:
         print(help_text(shutil.get_terminal_size().columns), end="")
         return 0
@@ -100,7 +103,7 @@ def _refuse_namesake() -> None:
 
 def _fix(word: str) -> str:
     """A suggestion for a word that is not a flag."""
-    close = difflib.get_close_matches(word, [*commands.NAMES, "check"], n=1)
+    close = difflib.get_close_matches(word, [*commands.NAMES, "check", import_nginx.NAME], n=1)
     return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
 
 

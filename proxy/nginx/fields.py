@@ -1,0 +1,90 @@
+"""Fields of requests and responses, and the lifetime of responses in browsers' caches."""
+
+import re
+
+from proxy.nginx import variables
+from proxy.nginx.blocks import Directive, Scope
+from proxy.nginx.directives import NEEDLESS_FIELDS, seconds
+from proxy.nginx.report import Section
+from proxy.settings.values import rewrite
+
+_DAY = 86400
+_UNITS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": _DAY}
+_FOREVER = 315360000  # what nginx takes `expires max` for
+
+
+def request_fields(scope: Scope, section: Section, names: list[str]) -> None:
+    """`proxy_set_header`: those that the gateway does not set by itself."""
+    chosen: dict[str, str] = {}
+    removed: list[str] = []
+    for directive in scope.every("proxy_set_header"):
+        name, value = directive.args[0], " ".join(directive.args[1:])
+        literal = name.lower() == "host" and not variables.has_variable(value)
+        if name.lower() in NEEDLESS_FIELDS and not literal and value != "$proxy_host":
+            section.needless(directive, NEEDLESS_FIELDS[name.lower()])
+        elif not value:
+            removed.append(name)
+        else:
+            try:
+                chosen[name] = variables.as_field(value, names)
+                rewrite.OF_REQUESTS.read({name: chosen[name]})
+            except ValueError as problem:
+                chosen.pop(name, None)
+                section.lost(directive, str(problem))
+    if chosen:
+        section.values["set_request_fields"] = chosen
+    if removed:
+        section.values["remove_request_fields"] = removed
+
+
+def response_fields(scope: Scope, section: Section) -> None:
+    """`add_header`, `proxy_hide_header` and `expires`."""
+    chosen: dict[str, str] = {}
+    expires = scope.last("expires")
+    if expires is not None:
+        control = _cache_control(expires, section)
+        chosen |= {"Cache-Control": control} if control else {}
+    for directive in scope.every("add_header"):
+        name = directive.args[0]
+        value = " ".join(one for one in directive.args[1:] if one != "always")
+        age = re.fullmatch(r"max-age=(\d+)", value.strip('"; '))
+        if name.lower() == "strict-transport-security" and age:
+            section.values["hsts"] = f"{age[1]}s" if int(age[1]) % _DAY else f"{int(age[1]) // _DAY}d"
+            continue
+        try:
+            if variables.has_variable(value):
+                raise variables.UnknownVariableError("fields of responses have no variables")
+            rewrite.OF_RESPONSES.read({name: value})
+        except ValueError as problem:
+            section.lost(directive, str(problem))
+            continue
+        if name.lower() == "content-type":
+            section.values["respond_type"] = value
+            continue
+        chosen[name] = f"{chosen[name]}, {value}" if name in chosen else value
+        if "always" not in directive.args:
+            section.different(directive, "the field is also sent with errors, and replaces the application's own")
+    hidden = [directive.args[0] for directive in scope.every("proxy_hide_header")]
+    if chosen:
+        section.values["set_response_fields"] = chosen
+    if hidden:
+        section.values["remove_response_fields"] = hidden
+
+
+def _cache_control(directive: Directive, section: Section) -> str:
+    value = directive.value
+    if value == "off":
+        return ""
+    if value in ("epoch", "-1"):
+        return "no-cache"
+    if value == "max":
+        return f"max-age={_FOREVER}"
+    try:
+        found = re.fullmatch(r"(\d+)(\D+)", seconds(value.removeprefix("+")))
+    except ValueError:
+        found = None
+    if found is None:
+        section.lost(directive, "only times relative to the request are known")
+        return ""
+    section.different(directive, "Cache-Control is sent, without the older Expires")
+    return f"max-age={int(found[1]) * _UNITS[found[2]]}"

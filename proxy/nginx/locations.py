@@ -1,0 +1,304 @@
+"""Locations: each becomes a route, or several."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from proxy.nginx import access, fields, upstreams, variables
+from proxy.nginx.blocks import Directive, Scope
+from proxy.nginx.directives import ROUTED, TOP, remark, simple
+from proxy.nginx.report import Section
+
+_LITERAL = re.compile(r"\^(/(?:[\w/-]|\\?\.)*)(\$|\(/\|\$\)|\(\?:/\|\$\))?")
+_CHOICE = re.compile(r"\^/\((?:\?:)?([\w|-]+)\)(/|\$|\(/\|\$\)|\(\?:/\|\$\))?")
+_HIDDEN = re.compile(r"/\\\.(?:\w+|\(\?!well-known\).*|\*)?$|\(\^\|/\)\\\.|/\\\.ht")
+_SUFFIXES = re.compile(r"\\\.\(?[\w|?:()+]*\)?\$?$")
+_REDIRECTS = {"301": 301, "302": 302, "303": 303, "307": 307, "308": 308, "permanent": 301, "redirect": 302}
+_WHOLE = ("^", "^/", "^(.*)$", "^/(.*)$", "^(.*)", "^/(.*)")
+_CACHING = {
+    "expires",
+    "add_header",
+    "access_log",
+    "log_not_found",
+    "etag",
+    "try_files",
+    "root",
+    "tcp_nodelay",
+    "gzip_static",
+}
+_ELSEWHERE = {
+    "uwsgi_pass": "uWSGI's protocol is not spoken: let uWSGI serve HTTP (http-socket), or use gunicorn",
+    "fastcgi_pass": "FastCGI is not spoken: PHP needs a web server of its own",
+    "scgi_pass": "SCGI is not spoken",
+    "grpc_pass": "gRPC is not spoken to applications",
+    "memcached_pass": "memcached is not spoken",
+    "stub_status": "metrics and the status page are at the admin address",
+}
+KNOWN = {
+    *ROUTED, *TOP, *_ELSEWHERE,
+    "location", "server", "upstream", "map", "set", "if", "listen", "server_name", "return", "rewrite",
+    "proxy_pass", "root", "alias", "index", "try_files", "autoindex", "internal", "proxy_set_header",
+    "proxy_hide_header", "add_header", "expires", "allow", "deny", "satisfy", "auth_basic", "auth_basic_user_file",
+    "auth_request", "auth_request_set", "limit_req", "limit_req_zone", "limit_conn", "limit_conn_zone",
+    "default_type", "error_page", "access_log", "error_log", "log_format", "ssl_certificate", "ssl_certificate_key",
+    "ssl_protocols", "ssl_client_certificate", "ssl_verify_client", "set_real_ip_from", "real_ip_header",
+    "worker_processes", "worker_connections", "http", "limit_req_status", "limit_conn_status",
+}  # fmt: skip
+"""Directives that are looked at where their meaning is known; all others get a remark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the locations of one server have in common: the hosts of its routes, none for the default server."""
+
+    hosts: list[str]
+    names: list[str]
+    block: tuple[Directive, ...]
+
+
+def routes(site: Site, scope: Scope) -> Iterator[Section]:
+    """The routes of a server, whose block is the scope's innermost."""
+    before = next((one for one in site.block if one.name in ("return", "rewrite") and _ends(one)), None)
+    if before is not None:
+        section = _section(site, "path", "/")
+        _returned(before, section, scope, site)
+        yield section
+        return
+    whole = False
+    for location in _flat(site.block):
+        for section in _location(location, site, scope):
+            whole = whole or section.values.get("path") == "/"
+            yield section
+    if not whole:
+        section = _section(site, "path", "/")
+        _served(scope, section, site)
+        yield section
+
+
+def _ends(directive: Directive, path: str = "/") -> bool:
+    """Whether a `return` or `rewrite` answers every request of a path."""
+    if directive.name == "return":
+        return True
+    whole = (*_WHOLE, f"^{path}(.*)$", f"^{path}(.*)") if path.endswith("/") else _WHOLE
+    return directive.args[0] in whole and directive.args[-1] in _REDIRECTS
+
+
+def _flat(block: tuple[Directive, ...]) -> Iterator[Directive]:
+    """Locations, and those inside them."""
+    for one in block:
+        if one.name == "location":
+            yield one
+            yield from _flat(one.block or ())
+
+
+def _section(site: Site, key: str, path: str) -> Section:
+    values = {"host": list(site.hosts)} if site.hosts else {}
+    return Section("route", {**values, key: path})
+
+
+def _location(location: Directive, site: Site, around: Scope) -> Iterator[Section]:
+    block = location.block or ()
+    mark, path = location.args if len(location.args) > 1 else ("", location.value)
+    inside = {one.name for one in block}
+    if any(one.args == (path,) for one in _every(site.block, "auth_request")):
+        return  # its address is that of the service
+    if path.startswith("@") or "internal" in inside:
+        section = Section()
+        if not any(path in one.args for one in _every(site.block, "try_files")):
+            section.lost(location, "requests are not passed on from one location to another")
+        yield section
+        return
+    if re.search(r"[{}*]", path) and mark not in ("~", "~*"):
+        section = Section()
+        section.lost(location, "braces and * in a path are variable parts here")
+        yield section
+        return
+    if mark not in ("~", "~*"):
+        key = "exact" if mark == "=" else "path"
+        yield _filled(_section(site, key, path), location, site, around)
+        return
+    paths = _paths(path)
+    for key, literal in paths:
+        yield _filled(_section(site, key, literal), location, site, around)
+    if not paths:
+        yield _pattern(location, path, inside)
+
+
+def _every(block: tuple[Directive, ...], name: str) -> Iterator[Directive]:
+    for one in block:
+        if one.name == name:
+            yield one
+        yield from _every(one.block or (), name)
+
+
+def _paths(pattern: str) -> list[tuple[str, str]]:
+    """The routes that a regular expression stands for, if it is a path or a choice of names."""
+    if found := _LITERAL.fullmatch(pattern):
+        return [("exact" if found[2] == "$" else "path", found[1].replace("\\.", "."))]
+    if found := _CHOICE.fullmatch(pattern):
+        end = "/" if found[2] == "/" else ""
+        return [("exact" if found[2] == "$" else "path", f"/{name}{end}") for name in found[1].split("|")]
+    return []
+
+
+def _pattern(location: Directive, pattern: str, inside: set[str]) -> Section:
+    section = Section()
+    if _HIDDEN.search(pattern) and inside & {"deny", "return"}:
+        section.needless(location, "files whose names begin with a dot are never served")
+    elif _SUFFIXES.search(pattern) and inside <= _CACHING:
+        section.lost(
+            location,
+            "a suffix is no route: give the directory of these files a route, or let the application set fields",
+        )
+    else:
+        section.lost(location, "regular expressions are not matched: give each path a route")
+    return section
+
+
+def _filled(section: Section, location: Directive, site: Site, around: Scope) -> Section:
+    """The section with everything that holds in a location."""
+    scope = around.within(location.block or ())
+    path = str(section.values.get("path", ""))
+    if path and not path.endswith("/") and location.args[0] not in ("~", "~*"):
+        section.different(location, f"{path}x is another path here: a route's path ends where a segment ends")
+    returned = next((one for one in scope.own if one.name in ("return", "rewrite") and _ends(one, path)), None)
+    if returned is not None:
+        _returned(returned, section, scope, site)
+    else:
+        _served(scope, section, site)
+    return section
+
+
+def _served(scope: Scope, section: Section, site: Site) -> None:
+    """A route to an application or to files."""
+    local = Scope(scope.blocks[:-1]) if len(scope.blocks) > 1 else scope  # what holds everywhere is at the top level
+    simple(local, section, ROUTED)
+    fields.request_fields(scope, section, site.names)
+    fields.response_fields(scope, section)
+    access.access(scope, section, site.block)
+    access.rates(scope, section)
+    passed = next((one for one in scope.own if one.name == "proxy_pass"), None)
+    foreign = next((one for one in scope.own if one.name in _ELSEWHERE), None)
+    if passed is not None:
+        _proxied(passed, scope, section)
+    elif foreign is not None:
+        section.lost(foreign, _ELSEWHERE[foreign.name])
+        _refuse(section, 501)
+    else:
+        _files(scope, section, site)
+    if section.values.get("upstream") and "read_timeout" in section.values and _upgrades(scope):
+        section.values["websocket_timeout"] = section.values["read_timeout"]
+    _leftovers(scope, section)
+
+
+def _upgrades(scope: Scope) -> bool:
+    return any(one.args[0].lower() == "upgrade" for one in scope.every("proxy_set_header"))
+
+
+def _proxied(passed: Directive, scope: Scope, section: Section) -> None:
+    target = upstreams.read_pass(passed, scope, section)
+    if target is None:
+        _refuse(section, 501)
+        return
+    upstreams.peers(target.where, scope, section)
+    own = section.values.get("path", section.values.get("exact"))
+    if target.path in (None, own):
+        return
+    if target.path == "/" and "path" in section.values:
+        section.values["strip_prefix"] = True
+        if str(own) != "/" and not str(own).endswith("/"):
+            section.different(passed, "the path without the prefix always begins with one slash")
+    else:
+        section.lost(passed, "a prefix can be removed from the path, not replaced")
+
+
+def _files(scope: Scope, section: Section, site: Site) -> None:
+    root, alias = scope.last("root"), next((one for one in scope.own if one.name == "alias"), None)
+    tries = scope.last("try_files")
+    last = tries.args[-1] if tries else ""
+    named = next((one for one in site.block if one.name == "location" and one.value == last), None)
+    if tries is not None and named is not None:
+        section.lost(tries, "files and an application on one path: give the files' directories routes of their own")
+        inner = next((one for one in named.block or () if one.name == "proxy_pass"), None)
+        if inner is not None:
+            _proxied(inner, scope.within(named.block or ()), section)
+        else:
+            _refuse(section, 501)
+        return
+    if tries is not None and last.startswith("/"):
+        section.lost(tries, "there is no file for paths without one; let the application answer them")
+    if root is None and alias is None:
+        _refuse(section, 404)
+        return
+    scripts = next(
+        (one for one in _flat(site.block) if {inner.name for inner in one.block or ()} & {*_ELSEWHERE}), None
+    )
+    if scripts is not None and "path" in section.values:
+        section.lost(scripts, "the files are not served, because scripts among them would be sent as text")
+        _refuse(section, 501)
+        return
+    if alias is not None:
+        section.values |= {"root": alias.value.rstrip("/") or "/", "strip_prefix": True}
+    elif root is not None:
+        section.values["root"] = root.value.rstrip("/") or "/"
+    index = scope.last("index")
+    if index is not None:
+        section.values["index"] = index.args[0]
+    listing = scope.last("autoindex")
+    if listing is not None and listing.value == "on":
+        section.lost(listing, "directories are not listed")
+
+
+def _refuse(section: Section, status: int) -> None:
+    """What has no translation must not fall to a route with a shorter path."""
+    section.values |= {"respond": "Not Found" if status == 404 else "Not Implemented", "respond_status": status}
+
+
+def _returned(directive: Directive, section: Section, scope: Scope, site: Site) -> None:
+    """`return`, and `rewrite` that redirects."""
+    fields.response_fields(scope, section)
+    rewriting = directive.name == "rewrite"
+    args = (directive.args[2], directive.args[1]) if rewriting else directive.args
+    code, address = ("302", args[0]) if args[0].startswith(("http", "$")) else (args[0], " ".join(args[1:]))
+    status = _REDIRECTS.get(code, int(code) if code.isdigit() else 0)
+    try:
+        if status in _REDIRECTS.values():
+            own = "{rest}" if str(section.values.get("path", "/")) != "/" else "{path}"
+            template = address.replace("/$1", "$1") + "{query}" if rewriting else address
+            section.values["redirect"] = variables.as_redirect(template, site.names, own)
+            section.values["redirect_status"] = status
+        elif status == 444:
+            raise variables.UnknownVariableError("connections are not closed without a response")
+        elif variables.has_variable(address):
+            raise variables.UnknownVariableError("texts have no variables")
+        else:
+            section.values["respond"] = _unescaped(address) or f"{status}\n"
+            section.values["respond_status"] = status
+            default = scope.last("default_type")
+            if default is not None and address and "respond_type" not in section.values:
+                section.values["respond_type"] = default.value
+    except variables.UnknownVariableError as problem:
+        section.lost(directive, str(problem))
+        _refuse(section, 404 if status == 444 else 501)
+    _leftovers(scope, section)
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+
+
+def _leftovers(scope: Scope, section: Section) -> None:
+    """Remarks on what no other part has looked at, in the location's own block."""
+    for one in scope.own:
+        if one.name == "error_page":
+            section.lost(one, "pages of the gateway's own errors are files in the directory error_pages; those of the "
+                              "application are never replaced")  # fmt: skip
+        elif one.name == "if":
+            section.lost(one, "there are no conditions: give each case a route")
+        elif one.name == "rewrite" and "redirect" not in section.values:
+            section.lost(one, "paths are not rewritten")
+        elif one.name in ("access_log", "error_log") and len(scope.blocks) > 2:
+            section.different(one, "there is one log for all routes")
+        elif one.name == "limit_conn":
+            section.different(one, "max_client_connections is a limit for the whole gateway")
+        remark(one, section, KNOWN)
