@@ -6,7 +6,7 @@ from proxy.nginx import variables
 from proxy.nginx.blocks import Directive, Scope
 from proxy.nginx.directives import NEEDLESS_FIELDS, seconds
 from proxy.nginx.report import Section
-from proxy.settings.values import rewrite
+from proxy.settings.values import field_lines
 
 _DAY = 86400
 _UNITS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": _DAY}
@@ -27,7 +27,7 @@ def request_fields(scope: Scope, section: Section, names: list[str]) -> None:
         else:
             try:
                 chosen[name] = variables.as_field(value, names)
-                rewrite.OF_REQUESTS.read({name: chosen[name]})
+                field_lines.OF_REQUESTS.read({name: chosen[name]})
             except ValueError as problem:
                 chosen.pop(name, None)
                 section.lost(directive, str(problem))
@@ -37,7 +37,7 @@ def request_fields(scope: Scope, section: Section, names: list[str]) -> None:
         section.values["remove_request_fields"] = removed
 
 
-def response_fields(scope: Scope, section: Section) -> None:
+def response_fields(scope: Scope, section: Section, names: list[str]) -> None:
     """`add_header`, `proxy_hide_header` and `expires`."""
     chosen: dict[str, str] = {}
     expires = scope.last("expires")
@@ -52,9 +52,8 @@ def response_fields(scope: Scope, section: Section) -> None:
             section.values["hsts"] = f"{age[1]}s" if int(age[1]) % _DAY else f"{int(age[1]) // _DAY}d"
             continue
         try:
-            if variables.has_variable(value):
-                raise variables.UnknownVariableError("fields of responses have no variables")
-            rewrite.OF_RESPONSES.read({name: value})
+            value = variables.as_field(value, names)
+            field_lines.OF_RESPONSES.read({name: value})
         except ValueError as problem:
             section.lost(directive, str(problem))
             continue

@@ -174,7 +174,7 @@ def _served(scope: Scope, section: Section, site: Site) -> None:
     local = Scope(scope.blocks[:-1]) if len(scope.blocks) > 1 else scope  # what holds everywhere is at the top level
     simple(local, section, ROUTED)
     fields.request_fields(scope, section, site.names)
-    fields.response_fields(scope, section)
+    fields.response_fields(scope, section, site.names)
     access.access(scope, section, site.block)
     access.rates(scope, section)
     passed = next((one for one in scope.own if one.name == "proxy_pass"), None)
@@ -208,8 +208,12 @@ def _proxied(passed: Directive, scope: Scope, section: Section) -> None:
         section.values["strip_prefix"] = True
         if str(own) != "/" and not str(own).endswith("/"):
             section.different(passed, "the path without the prefix always begins with one slash")
+    elif "exact" in section.values:
+        section.values["rewrite"] = target.path or "/"
+    elif str(own).endswith("/") == (target.path or "/").endswith("/"):
+        section.values["rewrite"] = (target.path or "/").rstrip("/") + "{rest}"
     else:
-        section.lost(passed, "a prefix can be removed from the path, not replaced")
+        section.lost(passed, "a prefix is replaced by one that ends as it does, in a slash or not")
 
 
 def _files(scope: Scope, section: Section, site: Site) -> None:
@@ -256,7 +260,7 @@ def _refuse(section: Section, status: int) -> None:
 
 def _returned(directive: Directive, section: Section, scope: Scope, site: Site) -> None:
     """`return`, and `rewrite` that redirects."""
-    fields.response_fields(scope, section)
+    fields.response_fields(scope, section, site.names)
     rewriting = directive.name == "rewrite"
     args = (directive.args[2], directive.args[1]) if rewriting else directive.args
     code, address = ("302", args[0]) if args[0].startswith(("http", "$")) else (args[0], " ".join(args[1:]))
@@ -269,10 +273,8 @@ def _returned(directive: Directive, section: Section, scope: Scope, site: Site) 
             section.values["redirect_status"] = status
         elif status == 444:
             raise variables.UnknownVariableError("connections are not closed without a response")
-        elif variables.has_variable(address):
-            raise variables.UnknownVariableError("texts have no variables")
         else:
-            section.values["respond"] = _unescaped(address) or f"{status}\n"
+            section.values["respond"] = variables.as_field(_unescaped(address), site.names) or f"{status}\n"
             section.values["respond_status"] = status
             default = scope.last("default_type")
             if default is not None and address and "respond_type" not in section.values:
@@ -296,7 +298,7 @@ def _leftovers(scope: Scope, section: Section) -> None:
         elif one.name == "if":
             section.lost(one, "there are no conditions: give each case a route")
         elif one.name == "rewrite" and "redirect" not in section.values:
-            section.lost(one, "paths are not rewritten")
+            section.lost(one, "only a whole prefix is replaced: rewrite")
         elif one.name in ("access_log", "error_log") and len(scope.blocks) > 2:
             section.different(one, "there is one log for all routes")
         elif one.name == "limit_conn":

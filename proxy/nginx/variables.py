@@ -3,6 +3,7 @@
 import re
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\w+\}")
 _REQUEST = {
     "request_uri": "{path}{query}",
     "uri": "{path}",
@@ -31,7 +32,9 @@ def as_redirect(text: str, names: list[str], rest: str = "") -> str:
 
 
 def as_field(text: str, names: list[str]) -> str:
-    """The value of a request field. Raises `UnknownVariableError`."""
+    """The value of a field, or a text. Raises `UnknownVariableError`, also for what would be a placeholder here."""
+    if _PLACEHOLDER.search(text):
+        raise UnknownVariableError("words in braces are placeholders here")
     return _replaced(text.replace("$is_args$args", "{query}"), _FIELDS | _own(names))
 
 

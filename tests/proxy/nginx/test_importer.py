@@ -72,6 +72,7 @@ def test_a_directive_of_a_location(inside: str, expected: dict[str, Any], tmp_pa
             {"redirect": "https://a.test{path}{query}", "redirect_status": 302},
         ),
         ("return 200 'a b';", {"respond": "a b", "respond_status": 200}),
+        ("return 200 $remote_addr;", {"respond": "{client}", "respond_status": 200}),
         ("return 503;", {"respond": "503\n", "respond_status": 503}),
         ("root /srv/www; index home.html;", {"root": "/srv/www", "index": "home.html"}),
         ("alias /srv/www/;", {"root": "/srv/www", "strip_prefix": True}),
@@ -90,7 +91,7 @@ def test_a_location_without_an_application(inside: str, expected: dict[str, Any]
         ("grpc_pass grpc://127.0.0.1:50051;", 501),
         ("proxy_pass https://app.internal;", 501),
         ("proxy_pass http://$backend;", 501),
-        ("return 200 $remote_addr;", 501),
+        ("return 200 $geoip_country;", 501),
         ("return 444;", 404),
     ],
 )
@@ -104,7 +105,7 @@ def test_what_has_no_equivalent_falls_to_no_other_route(inside: str, status: int
     "inside",
     ["sub_filter a b;", "error_page 404 /404.html;", "if ($arg_a) { return 403; }", "rewrite ^/a /b last;",
      "proxy_cache one;", "allow all; deny 10.0.0.1;", "satisfy any;", "proxy_set_header X-A $geoip_country;",
-     "add_header X-A $request_id;", "secure_link $arg_md5;", "frobnicate on;"],
+     "add_header X-A $upstream_addr;", "add_header X-A '{host}';", "secure_link $arg_md5;", "frobnicate on;"],
 )  # fmt: skip
 def test_a_lost_directive_is_named(inside: str, tmp_path: Path) -> None:
     _, text, losses = route(f"{inside} {AT}", tmp_path)
@@ -136,6 +137,21 @@ def test_locations_that_are_paths(location: str, matched: list[tuple[str, str]],
     document, _, _ = imported(f"server {{ location {location} {{ {AT} }} location / {{ {AT} }} }}", tmp_path)
     found = [(key, one[key]) for one in document["route"] for key in ("path", "exact") if key in one]
     assert found == [*matched, ("path", "/")]
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "expected"),
+    [
+        ("/x/", "/", {"strip_prefix": True}),
+        ("/x/", "/x/", {}),
+        ("/x/", "/y/z/", {"rewrite": "/y/z{rest}"}),
+        ("/x", "/y", {"rewrite": "/y{rest}"}),
+        ("/", "/y/", {"rewrite": "/y{rest}"}),
+    ],
+)
+def test_a_path_in_proxy_pass(path: str, target: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    found, _, losses = route(f"proxy_pass http://a:1{target};", tmp_path, path=path)
+    assert (found, losses) == ({"path": path, "upstream": "a:1", **expected}, 0)
 
 
 @pytest.mark.parametrize(
