@@ -108,6 +108,10 @@ NEEDLESS = {
         ),
         "compression has no finer settings; precompressed files are always used",
     ),
+    **dict.fromkeys(
+        ("proxy_ssl_verify", "proxy_ssl_server_name", "proxy_ssl_session_reuse", "proxy_ssl_protocols"),
+        "certificates of applications are verified, names sent, sessions resumed",
+    ),
     **dict.fromkeys(("resolver", "resolver_timeout"), "names of upstreams are resolved by the system"),
     **dict.fromkeys(("real_ip_recursive", "zone"), _OWN),
     **dict.fromkeys(("limit_req_log_level", "limit_conn_log_level"), "refusals are counted and logged"),

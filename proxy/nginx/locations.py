@@ -43,6 +43,7 @@ KNOWN = {
     "default_type", "error_page", "access_log", "error_log", "log_format", "ssl_certificate", "ssl_certificate_key",
     "ssl_protocols", "ssl_client_certificate", "ssl_verify_client", "set_real_ip_from", "real_ip_header",
     "worker_processes", "worker_connections", "http", "limit_req_status", "limit_conn_status",
+    "proxy_ssl_trusted_certificate", "proxy_ssl_name", "proxy_ssl_certificate", "proxy_ssl_certificate_key",
 }  # fmt: skip
 """Directives that are looked at where their meaning is known; all others get a remark."""
 
@@ -200,7 +201,7 @@ def _proxied(passed: Directive, scope: Scope, section: Section) -> None:
     if target is None:
         _refuse(section, 501)
         return
-    upstreams.peers(target.where, scope, section)
+    upstreams.peers(target, scope, section)
     own = section.values.get("path", section.values.get("exact"))
     if target.path in (None, own):
         return

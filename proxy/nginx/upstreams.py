@@ -13,6 +13,12 @@ _PASS = re.compile(
     r"(?P<scheme>https?)://(?P<where>unix:[^:\s]+|\[[^\]]+\](?::\d+)?|[^/:\s]+(?::\d+)?):?(?P<path>/.*)?"
 )
 _HASHED = {"$remote_addr": "client", "$binary_remote_addr": "client"}
+_TLS = {
+    "proxy_ssl_trusted_certificate": "upstream_ca",
+    "proxy_ssl_name": "upstream_name",
+    "proxy_ssl_certificate": "upstream_cert",
+    "proxy_ssl_certificate_key": "upstream_key",
+}
 _KNOWN = {"server", "least_conn", "ip_hash", "hash", "random", "sticky", "keepalive", "keepalive_timeout"}
 
 
@@ -20,6 +26,7 @@ _KNOWN = {"server", "least_conn", "ip_hash", "hash", "random", "sticky", "keepal
 class Passed:
     """Where `proxy_pass` leads; `path` is None if it has none, then the request's own is sent."""
 
+    scheme: str
     where: str
     path: str | None
 
@@ -37,21 +44,24 @@ def read_pass(directive: Directive, scope: Scope, section: Section) -> Passed | 
         section.lost(directive, "the address has variables that are known at a request only")
         return None
     if found["scheme"] == "https":
-        section.lost(directive, "the application has to be reached without TLS")
-        return None
-    return Passed(found["where"], found["path"])
+        section.different(directive, "its certificate is always verified, with the system's authorities or upstream_ca")
+        for name, key in _TLS.items():
+            if setting := scope.last(name):
+                section.values[key] = setting.value
+    return Passed(found["scheme"], found["where"], found["path"])
 
 
-def peers(where: str, scope: Scope, section: Section) -> None:
+def peers(passed: Passed, scope: Scope, section: Section) -> None:
     """The peers of a target: those of the `upstream` block of its name, else itself."""
+    where, scheme = passed.where, passed.scheme
     blocks = [one for block in scope.blocks for one in block if one.name == "upstream" and one.value == where]
     if not blocks:
-        section.values["upstream"] = [_address(where)]
+        section.values["upstream"] = [_address(where, scheme)]
         return
     found = []
     for one in blocks[0].block or ():
         if one.name == "server":
-            found += _server(one, section)
+            found += _server(one, section, scheme)
         elif one.name in _KNOWN:
             _choice(one, section)
         elif one.name in NEEDLESS:
@@ -61,7 +71,7 @@ def peers(where: str, scope: Scope, section: Section) -> None:
     section.values["upstream"] = list(dict.fromkeys(found))
 
 
-def _server(directive: Directive, section: Section) -> list[str]:
+def _server(directive: Directive, section: Section, scheme: str) -> list[str]:
     options = dict(one.partition("=")[::2] for one in directive.args[1:])
     if "down" in options:
         section.needless(directive, "a peer that is down is left out")
@@ -79,7 +89,7 @@ def _server(directive: Directive, section: Section) -> list[str]:
     if "max_conns" in options:
         section.values["peer_connections"] = int(options["max_conns"])
         section.different(directive, "max_conns counts the connections of one worker")
-    return [_address(directive.args[0]) + weight]
+    return [_address(directive.args[0], scheme) + weight]
 
 
 def _choice(directive: Directive, section: Section) -> None:
@@ -108,6 +118,7 @@ def _choice(directive: Directive, section: Section) -> None:
         section.lost(directive, "no setting of the gateway does this")
 
 
-def _address(where: str) -> str:
-    text = where if where.startswith("unix:") or re.search(r":\d+$", where) else f"{where}:80"
-    return str(Peer.parse(text))
+def _address(where: str, scheme: str) -> str:
+    port = 443 if scheme == "https" else 80
+    text = where if where.startswith("unix:") or re.search(r":\d+$", where) else f"{where}:{port}"
+    return str(Peer.parse(f"https://{text}" if scheme == "https" else text))

@@ -89,7 +89,6 @@ def test_a_location_without_an_application(inside: str, expected: dict[str, Any]
         ("uwsgi_pass unix:/run/app.sock;", 501),
         ("fastcgi_pass 127.0.0.1:9000;", 501),
         ("grpc_pass grpc://127.0.0.1:50051;", 501),
-        ("proxy_pass https://app.internal;", 501),
         ("proxy_pass http://$backend;", 501),
         ("return 200 $geoip_country;", 501),
         ("return 444;", 404),
@@ -152,6 +151,14 @@ def test_locations_that_are_paths(location: str, matched: list[tuple[str, str]],
 def test_a_path_in_proxy_pass(path: str, target: str, expected: dict[str, Any], tmp_path: Path) -> None:
     found, _, losses = route(f"proxy_pass http://a:1{target};", tmp_path, path=path)
     assert (found, losses) == ({"path": path, "upstream": "a:1", **expected}, 0)
+
+
+def test_an_application_with_tls(tmp_path: Path) -> None:
+    options = "proxy_ssl_trusted_certificate /etc/ca.pem; proxy_ssl_name a.test; proxy_ssl_server_name on;"
+    found, text, losses = route(f"proxy_pass https://app.internal; {options}", tmp_path)
+    expected = {"upstream": "https://app.internal:443", "upstream_ca": "/etc/ca.pem", "upstream_name": "a.test"}
+    assert (found, losses) == ({"path": "/", **expected}, 0)
+    assert "always verified" in text
 
 
 @pytest.mark.parametrize(
