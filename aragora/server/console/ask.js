@@ -4,6 +4,7 @@ import { Refused, json } from "./api.js";
 import { Council, FEWEST_AGENTS } from "./council.js";
 import { $, el } from "./dom.js";
 import { Presets } from "./presets.js";
+import { probe } from "./probe.js";
 import { language, n, t } from "./words.js";
 
 const EXAMPLES = [
@@ -24,6 +25,7 @@ export class Ask {
     $("examples").append(...EXAMPLES.map((words) => el("button", { type: "button", class: "chip-button", onclick: () => this.question(t(words)) }, t(words))));
     $("ask-form").addEventListener("submit", (event) => this.submit(event));
     $("ask-form").addEventListener("input", () => this.changed());
+    $("probe").addEventListener("click", () => probe(this.council.body()));
     $("rounds").addEventListener("input", () => this.rounds());
     $("fork-end").addEventListener("click", () => this.unfork());
     $("preset-save").addEventListener("click", () => this.keep());

@@ -256,6 +256,10 @@ export const words = {
   "round {round}: {share}": "Runde {round}: {share}",
   "Similarity of the answers: {label}": "Ähnlichkeit der Antworten: {label}",
 
+  "Ask each model one word": "Jedes Modell ein Wort fragen",
+  "is asked": "wird gefragt",
+  "answers, in {seconds} s": "antwortet, in {seconds} s",
+
   // Status, und was Menschen statt einer Seite sehen
   "Asking the server": "Der Server wird gefragt",
   "Checks": "Prüfungen",

@@ -123,3 +123,17 @@ def test_what_other_models_need_is_said_in_full(page: Page) -> None:
     page.evaluate("for (const one of document.querySelectorAll('.seat > button')) one.click()")
     page.evaluate("for (let left = 9; left > 0; left -= 1) document.querySelector('.seat > button')?.click()")
     assert page.evaluate("document.getElementById('ask-button').disabled")
+
+
+def test_each_model_is_asked_one_word(page: Page) -> None:
+    fill(page, 0, "Model", "chinese")
+    fill(page, 1, "Model", "broken")
+    press(page, "Ask each model one word")
+    page.wait("document.querySelectorAll('#probe-results [data-state]').length === 2")
+    shown = page.evaluate("[...document.querySelectorAll('#probe-results li')].map((one) => one.textContent)")
+    assert shown[0].startswith("openai · chinese answers, in ")
+    assert shown[1].startswith("openai · broken ")
+    assert "out of order" in shown[1]
+    assert page.evaluate("document.querySelector('#probe-results li:last-child').dataset.state") == "bad"
+    assert not page.evaluate("document.getElementById('probe').disabled")
+    assert page.console == []
