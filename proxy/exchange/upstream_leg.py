@@ -343,7 +343,10 @@ class UpstreamLeg:
         return None
 
     def _connect_to_one(self, pools: Sequence[Pool], route: Route) -> UpstreamConnection:
-        """A new connection to the first peer that accepts; while none does, wait for one that restarts or is added."""
+        """A new connection to the first peer that accepts; while none does, wait for one that restarts or is added.
+
+        Peers of which none was ever up do not restart: their address is wrong, or the application was not started.
+        """
         settings = route.settings
         started = begun = monotonic()
         version = settings.proxy_protocol_out
@@ -369,6 +372,8 @@ class UpstreamLeg:
                     self.queue = begun - started
                     return lease
             self._connecting = QUEUE
+            if not counted and not any(pool.was_up() for pool in pools):
+                raise ExchangeError(errors.CONNECT_REFUSED, f"{detail}; it has not accepted any connection yet")
             if monotonic() - started + RETRY_PAUSE > settings.retry_wait:
                 raise ExchangeError(errors.UNAVAILABLE if settings.retry_wait else errors.CONNECT_REFUSED, detail)
             if not counted:

@@ -6,6 +6,11 @@ OTHER = "other"  # the cell of all names beyond the last free cell
 NAME = 15  # 8-byte words of a cell's name: 120 bytes
 
 
+def cell_name(name: str) -> str:
+    """A name as its cell has it, cut to its length."""
+    return name.encode()[: NAME * 8].decode("utf-8", "replace")
+
+
 class Cells:
     """Named numbers in a slot. The number of names is bounded: those beyond it share the last cell."""
 

@@ -296,8 +296,10 @@ class Slot:
 class Board:
     """The shared memory. Made in the master, which also assigns the slots."""
 
-    def __init__(self) -> None:
+    def __init__(self, connected: Iterable[str] = ()) -> None:
+        """`connected`: peers that accepted connections of the gateway that this one replaces."""
         self.started = time.time()
+        self._connected = frozenset(connected)
         self._words = memoryview(mmap.mmap(-1, (SLOTS + 1) * _SLOT * 8)).cast("q")
         # After the slots: how many were ever assigned, and whether the service is stopping.
         self._given = self._words[SLOTS * _SLOT :]
@@ -335,6 +337,11 @@ class Board:
         counters = self.counters(index)
         counters.see_peers({})
         counters.see_certificates({})
+
+    def connected(self) -> frozenset[str]:
+        """The peers that ever accepted a connection of any worker, living or dead; names are cut to a cell's length."""
+        seen = {name for slot in self.slots() for name, view in slot.peers() if view.connects}
+        return self._connected | seen
 
     def open_connections(self, indexes: Iterable[int]) -> list[int]:
         """Current client connections of the workers in these slots."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
+
+import gevent
 
 from proxy import errors
 from proxy.admin.commands import Trial
@@ -17,14 +20,16 @@ from proxy.exchange.route import Match, Route, Tables, without_slash
 from proxy.filters.build import build_filters
 from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
-from proxy.observe.metrics import PeerSnapshot, PeerState
+from proxy.net import listening
+from proxy.observe.cells import OTHER, cell_name
+from proxy.observe.metrics import Board, PeerSnapshot, PeerState
 from proxy.settings import ANY, Address, RouteSettings, Settings
 from proxy.settings.upstream_tls import NO_TLS
 from proxy.settings.values import Peer as PeerSetting
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
 from proxy.upstream.health import HealthLimits
-from proxy.upstream.pool import Pool
+from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.probe import Probe, Probing, probe, probe_connection
 from proxy.upstream.queue import Queue
 from proxy.upstream.transport import Transport, transport_of
@@ -43,9 +48,10 @@ _UPSTREAM_MARGIN = 1.0
 class Upstreams:
     """The pools and probes of this process, keyed by their settings: a reload keeps those that stay the same."""
 
-    def __init__(self, context: ExchangeContext, log: Any) -> None:
+    def __init__(self, context: ExchangeContext, log: Any, board: Board) -> None:
         self._context = context
         self._log = log
+        self._board = board
         self._pools: dict[tuple[object, ...], Pool] = {}
         self._probes: dict[tuple[Pool, Probing], Probe] = {}
         self._wanted: dict[tuple[Pool, Probing], Probing] = {}
@@ -95,6 +101,7 @@ class Upstreams:
             health=health,
             proxy_protocol=settings.proxy_protocol_out,
             transport=transport,
+            was_up=partial(self._was_up, str(address)),
         )
 
     def probe_once(self, route: RouteSettings, address: Address, trial: Trial, *, secure: bool) -> str:
@@ -159,6 +166,29 @@ class Upstreams:
             self._probes[pool, probing] = Probe(pool, probing, self._changed)
         self._wanted = {}
         self._asked = set()
+
+    def look(self) -> None:
+        """Log the peers that were never up and do not listen now."""
+        for pool in self.pools:
+            if not pool.was_up():
+                gevent.spawn(self._look_at, pool)
+
+    def _look_at(self, pool: Pool) -> None:
+        try:
+            pool.addresses()
+            fault = listening.fault(pool.address)
+        except ConnectRefused as refused:
+            fault = refused.fault
+        if fault:
+            self._log.warning(
+                "upstream %s: %s: requests for it fail with 502; start the application, or correct the address",
+                pool.name,
+                fault,
+            )
+
+    def _was_up(self, name: str) -> bool:
+        connected = self._board.connected()
+        return cell_name(name) in connected or OTHER in connected
 
     def _changed(self, pool: Pool, fault: str) -> None:
         if pool.health.down:

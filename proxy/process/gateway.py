@@ -1,5 +1,6 @@
 """The application as gunicorn knows it: its settings translated, and what happens at a start, a fork and an exit."""
 
+import json
 import os
 import secrets
 import signal
@@ -37,6 +38,9 @@ from proxy.settings.environment import FORMER_OVERRIDES, OVERRIDES
 WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
 """Blocked in a worker until it has handlers for them."""
 
+_CONNECTED = "ARAGORA_PROXY_CONNECTED"
+"""Environment variable by which the master of a binary upgrade learns which peers were ever up, as a JSON list."""
+
 _EARLY = 2.0  # seconds: a worker that ends sooner never worked
 _EARLY_DEATHS = 6  # of workers in a row, none of them alive: there is no point in going on
 _HEARTBEAT = 30  # seconds without a sign of life until the master kills a worker
@@ -72,7 +76,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             listeners=Listeners(),
             config=ConfigSegment(Settings),
             certificates=CertificateStore(),
-            board=Board(),
+            board=Board(json.loads(os.environ.pop(_CONNECTED, "[]"))),
             reports=Reports(),
             overrides=OverrideRecord(carried or kept.encoded()),
             limits=Limits(settings.rate_keys, SLOTS),
@@ -254,6 +258,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
+        arbiter.cfg.env_orig[_CONNECTED] = json.dumps(sorted(self.shared.board.connected()))
         arbiter.cfg.env_orig[OVERRIDES] = self.shared.overrides.get().lasting().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)

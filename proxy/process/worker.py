@@ -140,11 +140,16 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _build_routes(self) -> None:
         """Routes and their peers, as settings and runtime overrides have them."""
         self._drain = Drain(self._context, self.shared.board)
-        self._upstreams = Upstreams(self._context, self.log)
+        self._upstreams = Upstreams(self._context, self.log, self.shared.board)
         overrides = self.shared.overrides.get()
         self._tables = build_tables(self._settings, self._upstreams, overrides, self._drain.is_active)
-        self._upstreams.commit(self._tables)
+        self._commit_upstreams()
         self._context.counters.gauge(Gauge.OVERRIDES, overrides.version)
+
+    def _commit_upstreams(self) -> None:
+        self._upstreams.commit(self._tables)
+        if self.seat.slot <= min(self.shared.board.alive(), default=0):
+            self._upstreams.look()
 
     def _build_frontends(self) -> None:
         """Certificates, the admin address, and the listeners."""
@@ -207,7 +212,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._certificates.install()
         self._certificates.renew(settings)
         self._frontends.serve(self._tables)
-        self._upstreams.commit(self._tables)
+        self._commit_upstreams()
         counters = self._context.counters
         counters.see_peers(self._upstreams.snapshots(self._tables))  # before the version, which commands wait for
         counters.gauge(Gauge.OVERRIDES, overrides.version)

@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 from gevent import socket as gevent_socket
@@ -50,8 +51,16 @@ _REFUSED = {
 }
 
 
+def _assumed() -> bool:
+    return True
+
+
 class ConnectRefused(Exception):  # noqa: N818 - names what happened
     """The peer's address accepts no connection: nothing was sent, so any request may wait and try again."""
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(f"{name}: {fault}")
+        self.fault = fault
 
 
 class Pool:
@@ -70,7 +79,9 @@ class Pool:
         health: HealthLimits = HEALTH,
         proxy_protocol: str = "off",
         transport: Transport = PLAIN,
+        was_up: Callable[[], bool] = _assumed,
     ) -> None:
+        """`was_up`: whether the peer ever accepted a connection, of this process or another."""
         self.address = address
         self.name = str(address)
         self.host = address.authority.encode()
@@ -95,6 +106,7 @@ class Pool:
         self.health = Health(health)
         self._proxy_protocol = proxy_protocol
         self._transport = transport
+        self.was_up = was_up
         self._queues: list[Queue] = []
         self._last_head = LastHead()
 
@@ -244,7 +256,7 @@ class Pool:
         `preamble` is the PROXY header of the one client that it is made for; else one names the gateway itself.
         """
         refused = "no address"  # no exception: its traceback would lead back to this frame and all that it knows
-        for family, address in self._addresses():
+        for family, address in self.addresses():
             try:
                 connection = self._connect_to(family, address, monotonic() + timeout, preamble)
             except OSError as error:
@@ -256,7 +268,7 @@ class Pool:
                 self.counters.connect()
                 return connection
         self.failed()
-        raise ConnectRefused(f"{self.name}: {refused}")
+        raise ConnectRefused(self.name, refused)
 
     def _own_header(self, connection: UpstreamConnection) -> bytes:
         """The PROXY header that names the gateway itself.
@@ -268,14 +280,17 @@ class Pool:
         client = own[0] if isinstance(own, tuple) else ""
         return header(self._proxy_protocol, endpoints_of(client, own, peer))
 
-    def _addresses(self) -> list[tuple[int, object]]:
-        """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's."""
+    def addresses(self) -> list[tuple[int, object]]:
+        """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's.
+
+        Raises `ConnectRefused` for a name that has no address.
+        """
         if self.address.family != socket.AF_UNSPEC:
             return [(self.address.family, self.address.sockaddr)]
         try:
             found = gevent_socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
-            raise ConnectRefused(f"{self.name}: {error.strerror}") from error
+            raise ConnectRefused(self.name, error.strerror or "no address") from error
         return [(family, address) for family, _, _, _, address in found]
 
     def _connect_to(self, family: int, address: object, deadline: float, preamble: bytes) -> UpstreamConnection:

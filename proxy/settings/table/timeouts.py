@@ -51,7 +51,8 @@ class Timeouts:
         float,
         routed(
             kinds.DURATION,
-            "how long a request is retried while an upstream refuses connections; then 503",
+            "how long a request is retried while an upstream that was up before refuses connections; then 503. While "
+            "it was never up: 502 at once",
             "hold",
         ),
     ] = 10.0

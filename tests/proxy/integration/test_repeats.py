@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.ports import ports
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import PATIENCE, Client
 from tests.proxy.integration.scripted import OK, Manual, read_request
@@ -112,16 +113,26 @@ def test_connection_that_the_upstream_closed_is_not_leased(manual: Manual, start
 # Holding requests while the upstream restarts.
 
 
+def serve_once(place: socket.socket, gateway: Gateway) -> None:
+    """One exchange, after which the upstream counts as having been up."""
+    place.settimeout(PATIENCE)
+    with Client(gateway.address) as client:
+        client.send(GET)
+        with place.accept()[0] as sock:
+            read_request(sock, b"")
+            sock.sendall(OK)
+            assert client.answer().status == 200
+
+
 def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gateway]) -> None:
-    with socket.socket() as place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
+    (port,) = ports(1)
+    with socket.create_server(("127.0.0.1", port)) as place:
         gateway = start(f"127.0.0.1:{port}", "--retry-wait", "60", admin=True)
-        with Client(gateway.address) as client:
-            client.send(POST)
-            until(lambda: b"\naragora_proxy_retry_waits_total 1.0" in scrape(gateway), "the request is held")
-            place.listen()
+        serve_once(place, gateway)
+    with Client(gateway.address) as client:
+        client.send(POST)
+        until(lambda: b"\naragora_proxy_retry_waits_total 1.0" in scrape(gateway), "the request is held")
+        with socket.create_server(("127.0.0.1", port)) as place:
             place.settimeout(PATIENCE)
             sock, _ = place.accept()
             assert read_request(sock, b"")[0].endswith(b"hello")
@@ -130,19 +141,44 @@ def test_any_request_is_held_until_the_upstream_is_back(start: Callable[..., Gat
             sock.close()
 
 
+def test_an_upstream_that_was_never_up_is_502_at_once(start: Callable[..., Gateway]) -> None:
+    (port,) = ports(1)
+    gateway = start(f"127.0.0.1:{port}", "--retry-wait", "60", admin=True)
+    gateway.wait_for(
+        f"upstream 127.0.0.1:{port}: nothing listens there: requests for it fail with 502; "
+        "start the application, or correct the address"
+    )
+    with Client(gateway.address) as client:
+        client.send(POST)
+        assert client.answer().status == 502
+        gateway.wait_for("Connection refused; it has not accepted any connection yet")
+        assert b"\naragora_proxy_retry_waits_total 0.0" in scrape(gateway)
+        with socket.create_server(("127.0.0.1", port)) as place:
+            place.settimeout(PATIENCE)
+            client.send(GET)
+            sock, _ = place.accept()
+            read_request(sock, b"")
+            sock.sendall(OK)
+            sock.close()
+            assert client.answer().status == 200
+        client.send(GET)
+        until(lambda: b"\naragora_proxy_retry_waits_total 1.0" in scrape(gateway), "it was up: the request is held")
+
+
 def scrape(gateway: Gateway) -> bytes:
     with Client(gateway.admin) as client:
         client.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         return client.answer().body
 
 
-def test_no_upstream_is_503_with_retry_after(start: Callable[..., Gateway]) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        gateway = start(f"127.0.0.1:{closed.getsockname()[1]}", "--retry-wait", "0.3s")
-        with Client(gateway.address) as client:
-            client.send(GET)
-            answer = client.answer()
-            assert (answer.status, answer.field("Retry-After") is not None) == (503, True)
-            client.send(GET)
-            assert client.answer().status == 503, "the client's connection stays usable"
+def test_an_upstream_that_is_gone_is_503_with_retry_after(start: Callable[..., Gateway]) -> None:
+    (port,) = ports(1)
+    with socket.create_server(("127.0.0.1", port)) as place:
+        gateway = start(f"127.0.0.1:{port}", "--retry-wait", "0.3s")
+        serve_once(place, gateway)
+    with Client(gateway.address) as client:
+        client.send(GET)
+        answer = client.answer()
+        assert (answer.status, answer.field("Retry-After") is not None) == (503, True)
+        client.send(GET)
+        assert client.answer().status == 503, "the client's connection stays usable"
