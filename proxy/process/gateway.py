@@ -33,13 +33,10 @@ from proxy.process.open_listeners import OpenListeners
 from proxy.process.privileges import acting_as, owner
 from proxy.process.shared import Seat, Shared
 from proxy.settings import Settings, SettingsError, load
-from proxy.settings.environment import FORMER_OVERRIDES, OVERRIDES
+from proxy.settings.environment import CONNECTED, FORMER_OVERRIDES, OVERRIDES
 
 WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
 """Blocked in a worker until it has handlers for them."""
-
-_CONNECTED = "ARAGORA_PROXY_CONNECTED"
-"""Environment variable by which the master of a binary upgrade learns which peers were ever up, as a JSON list."""
 
 _EARLY = 2.0  # seconds: a worker that ends sooner never worked
 _EARLY_DEATHS = 6  # of workers in a row, none of them alive: there is no point in going on
@@ -76,7 +73,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             listeners=Listeners(),
             config=ConfigSegment(Settings),
             certificates=CertificateStore(),
-            board=Board(json.loads(os.environ.pop(_CONNECTED, "[]"))),
+            board=Board(json.loads(os.environ.pop(CONNECTED, "[]"))),
             reports=Reports(),
             overrides=OverrideRecord(carried or kept.encoded()),
             limits=Limits(settings.rate_keys, SLOTS),
@@ -258,7 +255,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
 
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
-        arbiter.cfg.env_orig[_CONNECTED] = json.dumps(sorted(self.shared.board.connected()))
+        arbiter.cfg.env_orig[CONNECTED] = json.dumps(sorted(self.shared.board.connected()))
         arbiter.cfg.env_orig[OVERRIDES] = self.shared.overrides.get().lasting().encoded()
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)

@@ -12,6 +12,9 @@ OVERRIDES = f"{PREFIX}OVERRIDES"
 """No setting: what commands have changed, as a master hands it to its successor."""
 FORMER_OVERRIDES = f"{PREFIX}ORDERS"
 """Its name in masters that are still to be upgraded."""
+CONNECTED = f"{PREFIX}CONNECTED"
+"""No setting: the peers that were ever up, as a JSON list, as a master hands them to its successor."""
+_HANDED_OVER = (OVERRIDES, FORMER_OVERRIDES, CONNECTED)
 
 # Kubernetes describes a service called aragora-proxy to every container of its namespace.
 _OF_KUBERNETES = re.compile(r"SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)\w*)?")
@@ -71,7 +74,7 @@ class Environment:
         """Each variable that is a setting: its name, the setting, and the value as a flag has it."""
         for name, value in self._variables.items():
             word = name.removeprefix(PREFIX)
-            if word == name or not value or name in (OVERRIDES, FORMER_OVERRIDES) or _OF_KUBERNETES.fullmatch(word):
+            if word == name or not value or name in _HANDED_OVER or _OF_KUBERNETES.fullmatch(word):
                 continue
             row = NAMES.get(word.lower())
             if row is None:

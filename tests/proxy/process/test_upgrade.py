@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from proxy.admin.overrides import ENVIRONMENT, OverrideRecord
+from proxy.admin.overrides import OverrideRecord
+from proxy.settings.environment import OVERRIDES
 from tests.ports import ports
 from tests.proxy.gateway import ROOT, alive
 from tests.proxy.process.conftest import TOML
@@ -230,4 +231,4 @@ def test_orders_of_any_size_pass_to_a_successor() -> None:
     text = book.get().lasting().encoded()
     assert len(text) > 30_000
     for content in (text, "x" * (120 << 10)):
-        subprocess.run([sys.executable, "-c", ""], env={ENVIRONMENT: content}, check=True)
+        subprocess.run([sys.executable, "-c", ""], env={OVERRIDES: content}, check=True)
