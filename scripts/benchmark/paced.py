@@ -19,11 +19,15 @@ MOST_LATE, MOST_LATE_SHARE = 0.25, 0.05
 
 
 class Paced:
-    """Drives opened connections in turn, `rate` requests a second between them."""
+    """Drives opened connections in turn, `rate` requests a second between them.
 
-    def __init__(self, connections: Sequence[Connection], rate: float) -> None:
+    `poller` was made before thousands of connections were opened: select(2), which waits for it, knows no descriptor
+    from 1,024 on.
+    """
+
+    def __init__(self, connections: Sequence[Connection], rate: float, poller: select.epoll) -> None:
         self.rate = rate
-        self.poller = select.epoll()
+        self.poller = poller
         self.by_fd = {connection.sock.fileno(): connection for connection in connections}
         self.free = deque(connections)
         self.waiting: deque[int] = deque()
@@ -87,7 +91,6 @@ class Paced:
             spent = meter.stop()
         finally:
             gc.enable()
-            self.poller.close()
         if spent.seconds - seconds > max(MOST_LATE, seconds * MOST_LATE_SHARE):
             kept = len(self.latencies) / spent.seconds
             raise BenchError(f"answered {kept:,.0f} requests a second, not {self.rate:,.0f}")

@@ -1,6 +1,7 @@
 """Runs the scenarios: servers up, interleaved rounds, samples collected."""
 
 import contextlib
+import select
 import socket
 import statistics
 import subprocess
@@ -155,6 +156,7 @@ def one_round(
             server.port, scenario, folder, seconds, plan.fields, server.pids, behind.pids, warm=first
         )  # fmt: skip
     numbers = range(scenario.connections)
+    poller = select.epoll()
     if scenario.fleet.tunnel:
         shakes = [heads.upgrade(server.port, number) for number in numbers]
         connections = open_websocket(server.port, shakes, heads.frame(scenario.body))
@@ -164,9 +166,10 @@ def one_round(
             server.port, [heads.request(method, scenario.target, server.port, number, body) for number in numbers]
         )
     try:
-        load = Paced(connections, plan.rate) if scenario.kind == "paced" else Load(connections)
+        load = Paced(connections, plan.rate, poller) if scenario.kind == "paced" else Load(connections)
         return load.measure(plan.warm, seconds, server.pids, behind.pids)
     finally:
+        poller.close()
         close(connections)
 
 

@@ -1,6 +1,7 @@
 """scripts/bench measures, reports and ends what it started."""
 
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_a_fixed_rate_charges_a_standstill_to_all(scripts: None, halting: int) -
     request, whole = b"GET / HTTP/1.1\r\n\r\n", len(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     socks = [socket.create_connection(("127.0.0.1", halting)) for _ in range(2)]
     connections = [Connection(sock, request, whole, HTTP_PROOF) for sock in socks]
-    load = Paced(connections, 200)
+    load = Paced(connections, 200, select.epoll())
     load.run(1.0)
     close(connections)
     late = [latency for latency in load.latencies if latency > 0.1e9]
