@@ -1,55 +1,57 @@
 """One line for each request, never at the expense of a request.
 
-`record` appends a tuple to a bounded list: that is all a request pays. One greenlet turns entries into text and hands
-the text to a thread, because any file may block: a pipe without a reader, a stalled disk. What cannot be written (the
-list is full, the disk is full) is lost and counted.
+`record` makes the line and appends it to a bounded list: that is all a request pays. One greenlet hands the lines to a
+thread, because any file may block: a pipe without a reader, a stalled disk. What cannot be written (the list is full,
+the disk is full) is lost and counted.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Final
 
 import gevent
 from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
-from proxy.net.event_loop import give_way
 from proxy.observe.destination import Destination
-from proxy.observe.log_formats import Combined, Entry, EntryFields, Json
+from proxy.observe.log_formats import REASON, STATUS, TOTAL, Combined, EntryFields, Json
+from proxy.observe.recent import Recent
 
-CAPACITY = 16384  # entries: some megabytes, or a second at full load
-PERIOD = 0.25  # seconds between two rounds of writing
-STRETCH = 128  # entries formatted at a stretch: well under a millisecond
-_CLOSE_PATIENCE = 1.0  # seconds that a worker's exit waits for a stalled log
+CAPACITY: Final = 16384  # lines: some megabytes, or half a second at full load
+PERIOD: Final = 0.25  # seconds between two rounds of writing
+STRETCH: Final = 512  # lines written at a stretch, for which the thread has the interpreter: 0.1 ms
+_CLOSE_PATIENCE: Final = 1.0  # seconds that a worker's exit waits for a stalled log
 
 
 class AccessLog:
     """The log of one worker, made after the fork; spawn `run` in a greenlet."""
 
     def __init__(
-        self,
-        file: int | None,
-        log_format: str,
-        lost: Callable[[int], None],
-        watch: Callable[[Sequence[Entry | EntryFields]], object] = len,
+        self, file: int | None, log_format: str, lost: Callable[[int], None], recent: Recent | None = None
     ) -> None:
         """`file` is open for appending, and duplicated; without one no lines are written. `lost` receives the number
-        of lost lines; `watch` sees all entries."""
-        self._lost = lost
-        self._watch = watch
-        self._entries: list[Entry | EntryFields] = []
+        of lost lines; `recent` the entries that are slow or failed."""
+        self._lost: Final = lost
+        self._recent: Final = Recent() if recent is None else recent
+        self._lines: list[str] = []
         self._pool = ThreadPool(1)
         self._turn = Semaphore()
         self._in_thread: tuple[AsyncResult, int] | None = None
-        self._retired: list[Destination] = []
+        self._retired: list[tuple[Destination, list[str]]] = []
+        """Destinations of the past, and what is still to be written to each."""
         self._destination: Destination | None = None
+        self._form: Combined | Json = Combined()
+        self.enabled = False
         self.change(file, log_format)
 
-    def record(self, entry: Entry | EntryFields) -> None:
-        """Record a finished exchange; it is written at most a second later."""
-        entries = self._entries
-        if len(entries) < CAPACITY:
-            entries.append(entry)
+    def record(self, entry: EntryFields) -> None:
+        """Record a finished exchange; its line is written at most a second later."""
+        if entry[TOTAL] > self._recent.floor or entry[REASON] or entry[STATUS] >= 500:
+            self._recent.take(entry)
+        lines = self._lines
+        if len(lines) < CAPACITY:
+            lines.append(self._form.line(entry))
         else:
             self._lost(1)
 
@@ -57,7 +59,7 @@ class AccessLog:
         """Write until killed."""
         while True:
             gevent.sleep(PERIOD)
-            if self._entries or self._retired:
+            if self._lines or self._retired:
                 self.flush()
 
     def flush(self) -> None:
@@ -65,17 +67,19 @@ class AccessLog:
         with self._turn:
             self._finish_write()
             while self._retired:
-                self._retired.pop().close()
-            destination = self._destination
-            entries, self._entries = self._entries, []
-            if destination is not None and entries:
-                try:
-                    text = self._format(entries)
-                except BaseException:
-                    self._entries[:0] = entries  # killed: the next round, or the close, writes them
-                    raise
-                self._in_thread = self._pool.spawn(destination.write, text), len(entries)
-                self._finish_write()
+                destination, lines = self._retired[0]
+                self._retired[0] = destination, []  # if this greenlet is killed meanwhile, the thread writes them
+                self._write(destination, lines)
+                del self._retired[0]
+                destination.close()
+            lines, self._lines = self._lines, []
+            if self._destination is not None:
+                self._write(self._destination, lines)
+
+    def _write(self, destination: Destination, lines: list[str]) -> None:
+        if lines:
+            self._in_thread = self._pool.spawn(_write_lines, destination, lines), len(lines)
+            self._finish_write()
 
     def _finish_write(self) -> None:
         """Wait for the thread. If this greenlet is killed meanwhile, the next round waits."""
@@ -85,27 +89,29 @@ class AccessLog:
             if lost:
                 self._lost(lost)
 
-    def _format(self, entries: list[Entry | EntryFields]) -> bytes:
-        line = self._line
-        parts = []
-        for start in range(0, len(entries), STRETCH):
-            chunk = entries[start : start + STRETCH]
-            self._watch(chunk)
-            parts.append("".join([line(entry) for entry in chunk]))
-            give_way()
-        return "".join(parts).encode("ascii", "backslashreplace")
-
     def change(self, file: int | None, log_format: str) -> None:
-        """Write to another file or in another format from now on; waits for nothing.
+        """Write to another file or in another format from now on, lines recorded before not; waits for nothing.
 
         Raises OSError when there is no descriptor left to copy the file's; then nothing changes.
         """
         fresh = None if file is None else Destination(os.dup(file))
         if self._destination is not None:
-            self._retired.append(self._destination)  # the thread may be writing to it
+            self._retire(self._destination, self._lines)
+        self._lines = []
         self._destination = fresh
         self.enabled = fresh is not None
-        self._line: Callable[[Entry | EntryFields], str] = Json().line if log_format == "json" else Combined().line
+        self._form = Json() if log_format == "json" else Combined()
+
+    def _retire(self, destination: Destination, lines: list[str]) -> None:
+        """Close it later: the thread may be writing to it."""
+        if self._unwritten() + len(lines) > CAPACITY:  # it is stalled, and so were those before it
+            self._lost(len(lines))
+            lines = []
+        self._retired.append((destination, lines))
+
+    def _unwritten(self) -> int:
+        """Lines for destinations of the past."""
+        return sum(len(lines) for _, lines in self._retired)
 
     def close(self) -> None:
         """Write what is left, unless the file is stalled; the rest counts as lost."""
@@ -115,6 +121,16 @@ class AccessLog:
         except gevent.Timeout as passed:
             if passed is not timeout:
                 raise
-            self._lost(len(self._entries) + (self._in_thread[1] if self._in_thread else 0))
+            in_thread = self._in_thread[1] if self._in_thread else 0
+            self._lost(len(self._lines) + self._unwritten() + in_thread)
         finally:
             timeout.close()
+
+
+def _write_lines(destination: Destination, lines: list[str]) -> int:
+    """Write lines, in the thread; returns how many were lost."""
+    lost = 0
+    for start in range(0, len(lines), STRETCH):
+        text = "".join(lines[start : start + STRETCH])
+        lost += destination.write(text.encode("ascii", "backslashreplace"))
+    return lost

@@ -13,16 +13,19 @@ import mmap
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.observe.cells import NAME, OTHER, Cells, note
 
 SLOTS = 512  # workers alive at once, a reload's old ones included
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
 CLASSES = 6  # status classes; 0 is an exchange that ended without a status
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+BUCKETS: Final[Sequence[float]] = _BOUNDS
+_LOOKED_UP: Final = 1_000_000  # microseconds; longer durations are searched for
+_BUCKET_OF: Final = bytes(bisect_left(BUCKETS, half / 2000) for half in range(_LOOKED_UP // 500 + 1))  # by half ms
 PEERS = 64
 REASONS = 96
 CERTIFICATES = 64
@@ -99,9 +102,9 @@ class PeerView(NamedTuple):
     snapshot: PeerSnapshot
 
 
-_REQUESTS = len(Total)
-_DURATIONS = _REQUESTS + (len(METHODS) + 1) * CLASSES
-_GAUGES = _DURATIONS + len(BUCKETS) + 1
+_REQUESTS: Final = len(Total)
+_DURATIONS: Final = _REQUESTS + (len(METHODS) + 1) * CLASSES
+_GAUGES: Final = _DURATIONS + len(BUCKETS) + 1
 _PEERS = _GAUGES + len(Gauge)
 _PEER_COUNTERS = 3
 _PEER_NUMBERS = _PEER_COUNTERS + len(PeerSnapshot._fields)
@@ -111,29 +114,35 @@ _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
 _LARGEST = 1 << 62  # of all numbers
 _END = _CERTIFICATES + CERTIFICATES * (NAME + 1)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
-_METHOD_BASE = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
-_OTHER_BASE = _REQUESTS + len(METHODS) * CLASSES
+_METHOD_BASE: Final = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
+_OTHER_BASE: Final = _REQUESTS + len(METHODS) * CLASSES
 _OPEN = _GAUGES + Gauge.OPEN
 _SPOOLED = _GAUGES + Gauge.SPOOLED
 
 
 class PeerCounters:
-    """What one worker did with one upstream peer."""
+    """What one worker did with one upstream peer: the one object that writes these numbers."""
 
-    __slots__ = ("_at", "_words")
+    __slots__ = ("_at", "_connects", "_failures", "_reuses", "_words")
 
     def __init__(self, words: memoryview, at: int) -> None:
-        self._words = words
-        self._at = at
+        self._words: Final = words
+        self._at: Final = at
+        self._connects: int = words[at]
+        self._reuses: int = words[at + 1]
+        self._failures: int = words[at + 2]
 
     def connect(self) -> None:
-        self._words[self._at] += 1
+        self._connects += 1
+        self._words[self._at] = self._connects
 
     def reuse(self) -> None:
-        self._words[self._at + 1] += 1
+        self._reuses += 1
+        self._words[self._at + 1] = self._reuses
 
     def failure(self) -> None:
-        self._words[self._at + 2] += 1
+        self._failures += 1
+        self._words[self._at + 2] = self._failures
 
 
 def _fix(words: memoryview) -> None:
@@ -149,23 +158,38 @@ def _fix(words: memoryview) -> None:
 
 
 class Counters:
-    """One worker's slot. Every method is a handful of integer operations."""
+    """One worker's slot. Every method is a handful of integer operations.
+
+    Only its worker writes to a slot: it keeps the counters at hand, and writes each without reading it first.
+    """
+
+    __slots__ = ("_by_peer", "_certificates", "_counted", "_peers", "_reasons", "_sampled", "_words")
 
     def __init__(self, words: memoryview) -> None:
-        self._words = words
+        self._words: Final = words
+        self._counted: Final[list[int]] = words[:_GAUGES].tolist()
         self._peers = Cells(words, _PEERS, PEERS, _PEER_NUMBERS)
+        self._by_peer: dict[int, PeerCounters] = {}  # by the place of their cell, which several peers may share
         self._reasons = Cells(words, _REASONS, REASONS, _REASON_NUMBERS)
         self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, 1)
         self._sampled = (time.monotonic(), time.process_time())
 
+    def _count(self, at: int, number: int) -> None:
+        """Add to a counter, not to a gauge."""
+        self._words[at] = self._counted[at] = self._counted[at] + number
+
     def request(self, method: bytes, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a finished exchange; `status` is 0 if none was sent. Bytes are those on the connection."""
-        words = self._words
-        words[_METHOD_BASE.get(method, _OTHER_BASE) + status // 100] += 1
-        words[_DURATIONS + bisect_left(BUCKETS, seconds)] += 1
-        words[0] += int(seconds * 1e6)
-        words[1] += received
-        words[2] += sent
+        words, counted = self._words, self._counted  # every request comes by here: `_count` in place
+        micros = int(seconds * 1e6)
+        at = _METHOD_BASE.get(method, _OTHER_BASE) + status // 100
+        words[at] = counted[at] = counted[at] + 1
+        bucket = _BUCKET_OF[(micros + 499) // 500] if micros <= _LOOKED_UP else bisect_left(BUCKETS, seconds)
+        at = _DURATIONS + bucket
+        words[at] = counted[at] = counted[at] + 1
+        words[0] = counted[0] = counted[0] + micros
+        words[1] = counted[1] = counted[1] + received
+        words[2] = counted[2] = counted[2] + sent
 
     def rejected(self, reason: str) -> None:
         """Count a request head that was refused."""
@@ -177,7 +201,10 @@ class Counters:
 
     def peer(self, name: str) -> PeerCounters:
         """The counters of a peer, for the pool of its connections to keep."""
-        return PeerCounters(self._words, self._peers.find(name))
+        at = self._peers.find(name)
+        if at not in self._by_peer:
+            self._by_peer[at] = PeerCounters(self._words, at)
+        return self._by_peer[at]
 
     def see_peers(self, seen: Mapping[str, PeerSnapshot]) -> None:
         """Record the snapshots of all peers of this worker; those missing become unknown."""
@@ -189,13 +216,13 @@ class Counters:
 
     def accepted(self) -> None:
         """Count a new client connection, open until `ended`."""
-        self._words[Total.ACCEPTED] += 1
+        self._count(Total.ACCEPTED, 1)
         self._words[_OPEN] += 1
 
     def handshake(self, *, resumed: bool) -> None:
         """Count a completed TLS handshake."""
-        self._words[Total.HANDSHAKES] += 1
-        self._words[Total.RESUMED] += resumed
+        self._count(Total.HANDSHAKES, 1)
+        self._count(Total.RESUMED, resumed)
 
     def open_connections(self) -> int:
         return int(self._words[_OPEN])
@@ -204,33 +231,33 @@ class Counters:
         self._words[_OPEN] -= 1
 
     def retry(self) -> None:
-        self._words[Total.RETRIES] += 1
+        self._count(Total.RETRIES, 1)
 
     def fields_dropped(self, count: int) -> None:
-        self._words[Total.FIELDS_DROPPED] += count
+        self._count(Total.FIELDS_DROPPED, count)
 
     def retry_waited(self) -> None:
-        self._words[Total.RETRY_WAITS] += 1
+        self._count(Total.RETRY_WAITS, 1)
 
     def log_lost(self, lines: int) -> None:
-        self._words[Total.LOG_LOST] += lines
+        self._count(Total.LOG_LOST, lines)
 
     def spool_refused(self) -> None:
-        self._words[Total.SPOOLS_REFUSED] += 1
+        self._count(Total.SPOOLS_REFUSED, 1)
 
     def spooled(self, size: int) -> None:
         self._words[_SPOOLED] = size
 
     def tunnel(self) -> None:
-        self._words[Total.TUNNELS] += 1
+        self._count(Total.TUNNELS, 1)
 
     def tunnel_bytes(self, received: int, sent: int) -> None:
         """Count bytes of a tunnel, from and to its client."""
-        self._words[Total.TUNNEL_RECEIVED] += received
-        self._words[Total.TUNNEL_SENT] += sent
+        self._count(Total.TUNNEL_RECEIVED, received)
+        self._count(Total.TUNNEL_SENT, sent)
 
     def reloaded(self) -> None:
-        self._words[Total.RELOADS] += 1
+        self._count(Total.RELOADS, 1)
 
     def gauge(self, which: Gauge, value: int) -> None:
         self._words[_GAUGES + which] = value
@@ -238,7 +265,7 @@ class Counters:
     def begin(self) -> None:
         """A worker has started in this slot; called in its process."""
         self._sampled = (time.monotonic(), time.process_time())
-        self._words[Total.STARTS] += 1
+        self._count(Total.STARTS, 1)
         self.gauge(Gauge.PID, os.getpid())
         self.gauge(Gauge.STARTED, int(time.time()))
 
@@ -246,7 +273,7 @@ class Counters:
         """Record the processor time used since the last call; called about once a second."""
         then, used_then = self._sampled
         self._sampled = now, used = time.monotonic(), time.process_time()
-        self._words[Total.CPU] += int((used - used_then) * 1e6)
+        self._count(Total.CPU, int((used - used_then) * 1e6))
         if now > then:
             self.gauge(Gauge.UTILISATION, min(1_000_000, int((used - used_then) / (now - then) * 1e6)))
 

@@ -1,13 +1,12 @@
-"""The slowest and the failed recent requests, picked from the access log's batches: a request pays nothing."""
+"""The slowest and the failed recent requests, picked as they are logged: a usual request pays a comparison."""
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
 from itertools import count
 from time import time
 from typing import Any
 
-from proxy.observe.log_formats import ADMIN, REASON, STATUS, TOTAL, UPSTREAM, Entry, EntryFields
+from proxy.observe.log_formats import ADMIN, Entry, EntryFields
 
 WINDOW = 600.0  # seconds for which a slow request is kept
 SLOWEST = 20
@@ -23,19 +22,18 @@ class Recent:
         self._slow: list[tuple[float, int, Entry]] = []  # a heap: the fastest of the slowest first
         self._failed: deque[Entry] = deque(maxlen=FAILED)
         self._order = count()
-        self._floor = 0.0
+        self.floor = 0.0
+        """Seconds; a request that took no longer is none of the slowest."""
 
-    def take(self, entries: Sequence[Entry | EntryFields]) -> None:
-        """Look through a batch of finished exchanges; those of the admin address, which may wait, are left out."""
-        floor = self._floor
-        for entry in entries:
-            if entry[UPSTREAM] == ADMIN:
-                continue
-            if entry[TOTAL] > floor and entry[STATUS] != _SWITCHED:
-                self._keep(Entry(*entry))
-                floor = self._floor
-            if entry[REASON] or entry[STATUS] >= 500:
-                self._failed.append(Entry(*entry))
+    def take(self, fields: EntryFields) -> None:
+        """Look at an exchange that took longer or failed; those of the admin address, which may wait, are left out."""
+        entry = Entry(*fields)
+        if entry.upstream == ADMIN:
+            return
+        if entry.total > self.floor and entry.status != _SWITCHED:
+            self._keep(entry)
+        if entry.reason or entry.status >= 500:
+            self._failed.append(entry)
 
     def _keep(self, entry: Entry) -> None:
         item = (entry.total, next(self._order), entry)
@@ -43,7 +41,7 @@ class Recent:
             heapq.heappush(self._slow, item)
         else:
             heapq.heapreplace(self._slow, item)
-        self._floor = self._slow[0][0] if len(self._slow) == SLOWEST else 0.0
+        self.floor = self._slow[0][0] if len(self._slow) == SLOWEST else 0.0
 
     def forget(self, now: float) -> None:
         """Drop slow requests that ended before the window; called about once a second."""
@@ -51,7 +49,7 @@ class Recent:
         if len(recent) < len(self._slow):
             heapq.heapify(recent)
             self._slow = recent
-            self._floor = 0.0
+            self.floor = 0.0
 
     def slowest(self) -> list[dict[str, Any]]:
         """Slowest first."""

@@ -119,7 +119,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._settings: Settings = shared.settings
         counters = shared.board.counters(slot)
         self._recent = Recent()
-        access_log = AccessLog(shared.logs.access, self._settings.log_format, counters.log_lost, self._recent.take)
+        access_log = AccessLog(shared.logs.access, self._settings.log_format, counters.log_lost, self._recent)
         self._logs = WorkerLogs(shared.logs, self.seat.channel, access_log, self.log)
         self._context = ExchangeContext(
             hub=Hub(),

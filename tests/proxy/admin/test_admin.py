@@ -478,20 +478,24 @@ def test_places_in_an_entry_are_those_of_its_names() -> None:
 
 def test_the_slowest_and_the_failed_are_kept_within_bounds() -> None:
     recent = Recent()
-    recent.take([entry(number / 1000) for number in range(100)])
-    recent.take([entry(9999, 101), entry(0, 502), entry(0, 200, "truncated"), entry(0, 499, "client_closed")])
+    for number in range(100):
+        recent.take(entry(number / 1000))
+    for one in (entry(9999, 101), entry(0, 502), entry(0, 200, "truncated"), entry(0, 499, "client_closed")):
+        recent.take(one)
     assert [row["seconds"] for row in recent.slowest()] == [number / 1000 for number in range(99, 99 - SLOWEST, -1)]
     assert [row["status"] for row in recent.failed()] == [499, 200, 502]
     assert len(recent.failed()[0]["target"]) == 201
-    recent.take([entry(0, 500)] * 100)
+    for _ in range(100):
+        recent.take(entry(0, 500))
     assert len(recent.failed()) == FAILED
 
 
 def test_slow_requests_of_long_ago_make_room() -> None:
     recent = Recent()
-    recent.take([entry(5, when=time.time() - WINDOW - 60)] * SLOWEST)
-    recent.take([entry(1)])
+    for _ in range(SLOWEST):
+        recent.take(entry(5, when=time.time() - WINDOW - 60))
+    recent.take(entry(1))
     assert recent.slowest()[0]["seconds"] == 5
     recent.forget(time.time())
-    recent.take([entry(1)])
+    recent.take(entry(1))
     assert [row["seconds"] for row in recent.slowest()] == [1]

@@ -272,7 +272,7 @@ class Harness:
         self.deadlines = Deadlines()
         self.board = Board()
         slot = self.board.take(())
-        log = AccessLog(None, "combined", lambda lines: None, logging.getLogger(__name__).warning)
+        log = AccessLog(None, "combined", lambda lines: None)
         context = ExchangeContext(
             self.hub,
             self.deadlines,

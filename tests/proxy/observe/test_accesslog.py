@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from proxy.observe import accesslog, log_formats
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.destination import Destination
-from proxy.observe.log_formats import Combined, Entry, Json, escape
+from proxy.observe.log_formats import ADMIN, Combined, Entry, Json, escape
+from proxy.observe.recent import Recent
 from tests.proxy.net.loop import until
 
 FULL_DISK = "/dev/full"
@@ -190,10 +191,9 @@ def test_lines_are_written_by_the_greenlet_in_order(tmp_path: Path, losses: Loss
     assert losses.lines == 0
 
 
-def test_requests_are_served_between_stretches_of_a_long_round(tmp_path: Path, losses: Losses) -> None:
+def test_requests_are_served_while_a_long_round_is_written(tmp_path: Path, losses: Losses) -> None:
     served: list[None] = []
-    seen: list[int] = []
-    log = AccessLog(opened(tmp_path / "log"), "combined", losses.lost, lambda _stretch: seen.append(len(served)))
+    log = make(tmp_path / "log", losses)
     for _ in range(20 * accesslog.STRETCH):
         log.record(ENTRY)
     ours, peers = socket.socketpair()
@@ -205,8 +205,18 @@ def test_requests_are_served_between_stretches_of_a_long_round(tmp_path: Path, l
         watcher.stop()
         watcher.close()
     log.close()
-    assert len(seen) == 20
-    assert seen[-1] >= 18
+    assert (tmp_path / "log").read_bytes().count(b"\n") == 20 * accesslog.STRETCH
+    assert len(served) >= 10
+
+
+def test_slow_and_failed_requests_are_remembered(tmp_path: Path, losses: Losses) -> None:
+    recent = Recent()
+    log = AccessLog(opened(tmp_path / "log"), "combined", losses.lost, recent)
+    for one in (ENTRY, ABORTED, ENTRY._replace(total=9.0, upstream=ADMIN)):
+        log.record(one)
+    log.close()
+    assert [row["status"] for row in recent.slowest()] == [499, 200]
+    assert [row["reason"] for row in recent.failed()] == ["client_closed"]
 
 
 def test_close_writes_what_is_left(tmp_path: Path, losses: Losses) -> None:
@@ -369,6 +379,29 @@ def test_a_reload_changes_file_and_format(tmp_path: Path, losses: Losses) -> Non
     log.close()
     assert (tmp_path / "one").read_text() == Combined().line(ENTRY)
     assert (tmp_path / "two").read_text() == Json().line(ENTRY)
+
+
+def test_lines_of_before_a_reload_go_where_they_went(tmp_path: Path, losses: Losses) -> None:
+    log = make(tmp_path / "one", losses)
+    log.record(ENTRY)
+    change(log, tmp_path / "two", "json")
+    log.record(ENTRY)
+    log.change(None, "json")
+    log.record(ENTRY)
+    log.close()
+    assert (tmp_path / "one").read_text() == Combined().line(ENTRY)
+    assert (tmp_path / "two").read_text() == Json().line(ENTRY)
+
+
+def test_reloads_before_a_stalled_log_keep_no_more_lines(tmp_path: Path, losses: Losses) -> None:
+    log = make(tmp_path / "log", losses)
+    for _ in range(3):
+        for _ in range(accesslog.CAPACITY):
+            log.record(ENTRY)
+        change(log, tmp_path / "log")
+    log.close()
+    assert losses.lines == 2 * accesslog.CAPACITY
+    assert (tmp_path / "log").read_bytes().count(b"\n") == accesslog.CAPACITY
 
 
 def test_without_descriptors_the_file_before_stays(tmp_path: Path, losses: Losses) -> None:
