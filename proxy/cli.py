@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -20,6 +21,7 @@ from proxy.commands import commands, import_nginx
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
+from proxy.process.surroundings import certificate_lines, upstream_lines
 from proxy.settings import Setting, Settings, SettingsError, config_file, load, nearest, notes, plain, risks, table
 
 _PROG = "proxy"
@@ -122,6 +124,10 @@ def _check(arguments: list[str]) -> int:
         print(f"risk: {risk}")
     for note in [*notes(settings), *certificate_notes(certificate_set, settings), *warnings(certificate_set, settings)]:
         print(f"note: {note}")
+    for line in upstream_lines(settings):
+        print(f"now: {line}")
+    for line in certificate_lines(certificate_set, time.time()):
+        print(f"certificate: {line}")
     print("This would run:" if whole else "This would run, with defaults for everything else (--all shows them):")
     print("\n".join(_rendered(settings, whole=whole)))
     return 0

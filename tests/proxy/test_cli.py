@@ -1,5 +1,7 @@
 """The command line: one line for each mistake and exit code 2; check says what would run."""
 
+import re
+import socket
 from pathlib import Path
 
 import bcrypt
@@ -9,6 +11,7 @@ from proxy.cli import help_text, main
 from proxy.form import form
 from proxy.process import gateway
 from proxy.settings import Settings, table
+from tests.ports import ports
 
 
 @pytest.mark.parametrize(
@@ -57,17 +60,43 @@ def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_check_says_first_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "proxy.toml"
-    path.write_text('upstream = "127.0.0.1:8080"\n')
-    assert main(["check", str(path)]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"{path}: good",
-        "This would run, with defaults for everything else (--all shows them):",
-        "  upstream = 127.0.0.1:8080",
-    ]
-    path.write_text('upstream = "127.0.0.1:8080"\nbind = "0.0.0.0:80"\ngraceful = 10\n')
+    with socket.create_server(("127.0.0.1", 0)) as application:
+        upstream = f"127.0.0.1:{application.getsockname()[1]}"
+        path.write_text(f'upstream = "{upstream}"\n')
+        assert main(["check", str(path)]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            f"{path}: good",
+            "This would run, with defaults for everything else (--all shows them):",
+            f"  upstream = {upstream}",
+        ]
+    path.write_text('redirect = "https://a.example"\nbind = "0.0.0.0:80"\ngraceful = 10\n')
     assert main(["check", str(path)]) == 0
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert words == [f"{path}:", "risk:", "risk:", "note:", "This", "upstream", "bind", "graceful"]
+    assert words == [f"{path}:", "risk:", "risk:", "note:", "This", "bind", "graceful", "redirect"]
+
+
+def test_check_names_upstreams_that_are_not_there_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    (port,) = ports(1)
+    peers = [f"127.0.0.1:{port}", "no-such-host.invalid:80", f"unix:{tmp_path}/app.sock"]
+    path.write_text(f"[[route]]\nupstream = {peers}\n")
+    assert main(["check", str(path)]) == 0
+    now = [line for line in capsys.readouterr().out.splitlines() if line.startswith("now: ")]
+    assert now[0] == f"now: upstream 127.0.0.1:{port}: nothing listens there"
+    assert now[1].startswith("now: upstream no-such-host.invalid:80: ")
+    assert now[2] == f"now: upstream unix:{tmp_path}/app.sock: no such socket"
+
+
+def test_check_shows_certificates_and_their_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('redirect = "/"\ntls = "self-signed"\n')
+    assert main(["check", str(path)]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("certificate: ")]
+    assert len(shown) == 1
+    assert re.fullmatch(
+        r"certificate: localhost, 127\.0\.0\.1, ::1 \(made by the gateway\): until \d{4}-\d\d-\d\d, \d+ days left",
+        shown[0],
+    )
 
 
 def test_check_notes_users_that_are_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
