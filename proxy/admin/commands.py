@@ -306,10 +306,8 @@ class Commands:
         found = [view for view in views if name in (view.name, EVERY)]
         if not found:
             known = ", ".join(view.name for view in views)
-            raise _Refused(
-                404,
-                f"no route {name!r}; routes are {known}" if name else f"route: expected one route; routes are {known}",
-            )
+            there = f"routes are {known}" if known else "there is none yet: deploy a service, or configure a route"
+            raise _Refused(404, f"no route {name!r}; {there}" if name else f"route: expected one route; {there}")
         return found
 
     def _routes_with(self, peer: str, route: str) -> list[RouteView]:

@@ -39,7 +39,7 @@ def switch(
     if what not in names and what not in addresses:
         raise CommandError(
             f"no route {what!r} with an upstream and no such peer; routes are "
-            f"{', '.join(names)}; peers are {', '.join(addresses)}"
+            f"{', '.join(names) or 'none'}; peers are {', '.join(addresses) or 'none'}"
         )
     target = {"route": what} if what in names else {"peer": what}
     readiness = Readiness(admin, ready, range(200, 300), target)

@@ -1,6 +1,7 @@
 """Services: deployed by command beside the settings' routes, kept over every kind of restart."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -227,6 +228,8 @@ def test_a_gateway_starts_with_nothing_and_says_so(face: Start, applications: Ap
     status, body = gateway.get()
     assert (status, "Nothing is deployed here yet" in body) == (503, True)
     assert "-> nothing yet: deploy a service" in gateway.log
+    for command in (["pause", "shop"], ["switch", "shop", "127.0.0.1:9"]):
+        assert re.search(r"no route 'shop'.*(there is none yet|routes are none)", gateway.run(*command).stderr)
     assert gateway.run("deploy", "shop", "--target", applications("one").address, "--path", "/shop").returncode == 0
     assert (gateway.get("/shop"), gateway.get()[0]) == ((200, "one"), 404)
     gateway.configure("")
