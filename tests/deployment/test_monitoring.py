@@ -79,10 +79,15 @@ def test_each_alert_names_its_page_and_each_page_an_alert() -> None:
     assert named == set(runbooks.glob("*.md")) - {runbooks / "README.md"}
 
 
+def filled(expression: str) -> str:
+    """A dashboard's expression as Grafana sends it, with everything chosen."""
+    return re.sub(r"\$\w+", ".*", expression.replace("$__rate_interval", "5m"))
+
+
 def dashboard_expressions() -> Iterator[str]:
     for path in DASHBOARDS:
         for panel in json.loads(path.read_text())["panels"]:
-            yield from (target["expr"] for target in panel.get("targets", ()))
+            yield from (filled(target["expr"]) for target in panel.get("targets", ()))
 
 
 def test_dashboards_are_whole() -> None:
@@ -91,9 +96,45 @@ def test_dashboards_are_whole() -> None:
         content = json.loads(path.read_text())
         panels = content["panels"]
         assert len({panel["id"] for panel in panels}) == len(panels)
-        taken = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
-        assert len(set(taken)) == len(taken)
-        assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
+        places = [panel["gridPos"] for panel in panels]
+        cells = [
+            (x, y)
+            for at in places
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        ]
+        assert len(set(cells)) == len(cells), "panels lie on one another"
+        assert max(x for x, _ in cells) < 24
+        assert all(panel["description"] for panel in panels if panel["type"] != "row")
+        assert content["annotations"]["list"]
+
+
+def test_dashboards_use_their_variables_and_their_own_pace() -> None:
+    for path in DASHBOARDS:
+        content = json.loads(path.read_text())
+        variables = {variable["name"] for variable in content["templating"]["list"]}
+        text = json.dumps([content["panels"], content["annotations"]])
+        assert set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval"} == variables
+        assert "[5m]" not in text
+
+
+def test_each_alert_is_linked_from_a_panel_with_its_threshold() -> None:
+    panels = [panel for path in DASHBOARDS for panel in json.loads(path.read_text())["panels"]]
+    steps = {
+        link["title"].removeprefix("Runbook: "): (panel["title"], panel["fieldConfig"]["defaults"].get("thresholds"))
+        for panel in panels
+        for link in panel.get("links", ())
+    }
+    assert set(steps) == set(alerts())
+    for panel in panels:
+        for link in panel.get("links", ()):
+            name = link["title"].removeprefix("Runbook: ")
+            assert link["url"].endswith(alerts()[name]["annotations"]["runbook"])
+            limit = re.search(r"[<>] ([\d.]+)( \* 86400)?$", alerts()[name]["expr"].strip())
+            thresholds = panel["fieldConfig"]["defaults"].get("thresholds")
+            if limit and thresholds and float(limit[1]) > 0:
+                value = float(limit[1]) * (86400 if limit[2] else 1)
+                assert value in [step["value"] for step in thresholds["steps"]], panel["title"]
 
 
 class Prometheus:
