@@ -4,15 +4,15 @@
       │        │         ▲         │        ││        └──► DELIVER ──► DONE   the client has not taken all of it yet
       │        │         └─ Stale ─┴────────┘└─ 101 ──► TUNNEL ──► DONE
       └────────┴──► LOCAL ──► DELIVER or DONE                a response that needs no upstream
+    RELAY ──► LOCAL                                        where the upstream asks for a file in its response's place
     a failure in any state: REFUSE, if the client has nothing yet, then DELIVER or DONE; else DONE
 
-Each step does what it can without waiting and goes on with the next one. A step that would have to wait says so:
+A step does what it can without waiting and goes on with the next one. One that would have to wait says so:
 
     AWAIT_RESPONSE  the upstream has the request; its connection calls `drive_inline` when it answers, closes or is late
     NEED_STACK      anything else: connecting, a slow side, a disk, a long body
 
-`drive_inline` runs the steps in the event loop's callbacks until one needs a stack; most exchanges never do. In a
-greenlet `drive_blocking` goes on from whatever state was reached, and there every step just waits.
+`drive_inline` runs them in the event loop's callbacks until one needs a stack; `drive_blocking` goes on in a greenlet.
 """
 
 from time import time
@@ -28,7 +28,7 @@ from proxy.exchange.downstream_leg import DownstreamLeg
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.outcome import COMPLETE, Outcome, count_failure, record
 from proxy.exchange.request import Request
-from proxy.exchange.route import Route
+from proxy.exchange.route import Offload, Route
 from proxy.exchange.states import (
     ADMIT,
     AWAIT,
@@ -104,8 +104,6 @@ class Exchange:
     def __str__(self) -> str:
         peer = f" of {self.upstream.peer}" if self.upstream.peer else ""
         return f"request {self.request.id.decode('latin-1')}{peer}: {self.state.name}"
-
-    # The drivers.
 
     def drive_inline(self) -> None:
         """Go on in the event loop's callbacks, where nothing may wait. The client's side learns what comes of it."""
@@ -263,6 +261,8 @@ class Exchange:
         self.state = RELAY
         request = self.request
         if response.offload:
+            if route.offload is not None and route.offload.takes(response.offload):
+                return self._offload(response, rest, route.offload)
             route.warn_of_offload(response.offload)
         head, coding = response, IDENTITY
         if route.rewrite is not None:
@@ -285,12 +285,17 @@ class Exchange:
     def _deliver_bodiless(self, response: ResponseHead, head: ResponseHead, rest: bytes) -> Wait:
         """A response that has no body, whatever its fields announce (RFC 9112 section 6.3)."""
         self.upstream.release_bodiless(response, rest)
-        length = head.content_length
-        if response.status == 205:
-            length = 0
-        elif response.status == 204:
-            length = None
+        length = 0 if response.status == 205 else None if response.status == 204 else head.content_length
         return self._deliver_whole(head, length, b"")
+
+    def _offload(self, response: ResponseHead, rest: bytes, offload: Offload) -> Wait:
+        """Send what the upstream's response asks for in its place."""
+        self._response = response, rest
+        if not self._blocking:
+            return NEED_STACK
+        self.upstream.discard(response, rest)
+        self._local = offload.response(self.request, response)
+        return self._respond_locally()
 
     def _respond_locally(self) -> Wait:
         """Send a response that needs no upstream: a filter's, or that of the route's responder."""
@@ -299,13 +304,13 @@ class Exchange:
         assert route is not None
         response = self._local
         if response is None:
-            assert route.responder is not None
             if not self._blocking:
                 return NEED_STACK
+            assert route.responder is not None
             self.upstream.peer = route.responder.name
             response = self._local = route.responder.respond(request)
-        plain = head = response.head()
-        coding = IDENTITY
+        plain, coding = response.head(), IDENTITY
+        head = plain
         if route.rewrite is not None:
             plain, head, coding = route.rewrite.local(request, response)
         body = response.body
@@ -329,9 +334,8 @@ class Exchange:
         self.client.send_rest(self._route)
         return self._end()
 
-    # The upgrade (RFC 6455 section 4).
-
     def _open_tunnel(self, response: ResponseHead, rest: bytes, route: Route) -> Wait:
+        """Relay both ways from now on (RFC 6455 section 4)."""
         request, upstream = self.request, self.upstream
         upstream.check_upgrade(response)
         lease = upstream.lease

@@ -64,6 +64,16 @@ class Responder(Protocol):
         """Raises `ExchangeError` or `ClientGone`."""
 
 
+class Offload(Protocol):
+    """What sends something else in the place of an application's response that asks for it in a field."""
+
+    def takes(self, name: bytes) -> bool:
+        """Whether it knows what to do for a field of this name."""
+
+    def response(self, request: Request, response: ResponseHead) -> LocalResponse:
+        """May wait. Raises `ExchangeError` or `ClientGone`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """Everything that serving a request takes, ready for use. `settings` are the route's own.
@@ -80,6 +90,7 @@ class Route:
     via: Via = NO_VIA
     unusual: UnusualNames = NO_UNUSUAL
     responder: Responder | None = None
+    offload: Offload | None = None
     peer_host: bool = False
     """Whether the upstream is sent its own name or address as Host."""
 
@@ -98,7 +109,8 @@ class Route:
             self._warned.add(name)
             log.warning(
                 "route %s: the application responds with %s, which asks a proxy to send something else in its place: "
-                "the field is dropped, the response sent as it is; let the application send it, or serve it with root",
+                "the field is dropped, the response sent as it is; let the application send it, or set sendfile_root, "
+                "or an internal route (docs/howto/sendfile.md)",
                 self.name,
                 offload.decode("ascii"),
             )

@@ -30,7 +30,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     LEASE: frozenset({SEND, AWAIT, REFUSE, DONE}),
     SEND: frozenset({AWAIT, LEASE, REFUSE, DONE}),
     AWAIT: frozenset({RELAY, LEASE, TUNNEL, REFUSE, DONE}),
-    RELAY: frozenset({DELIVER, REFUSE, DONE}),
+    RELAY: frozenset({LOCAL, DELIVER, REFUSE, DONE}),  # to LOCAL: the upstream asks for a file in its place
     LOCAL: frozenset({DELIVER, REFUSE, DONE}),
     REFUSE: frozenset({DELIVER, DONE}),
     DELIVER: frozenset({DONE}),

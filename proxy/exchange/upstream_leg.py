@@ -258,6 +258,12 @@ class UpstreamLeg:
             self._pool.conduct.sends_bodies = True
         self.release(response, clean=True, doubtful=response.chunked or bool(response.content_length))
 
+    def discard(self, response: ResponseHead, rest: bytes) -> None:
+        """As `release`, without the body: the connection can be used again only if there surely is none."""
+        if self.lease is not None and (rest or response.chunked or response.content_length != 0):
+            self.lease.reusable = False
+        self.release(response, clean=True)
+
     def may_repeat(self) -> bool:
         """The upstream closed without a byte: whether the request may be sent once more, after `RETRY_PAUSE`."""
         assert self._pool is not None

@@ -20,6 +20,12 @@ from proxy.upstream.pool import Pool
 from proxy.wire.route_path import RoutePath
 
 
+def build_files(settings: Settings, path: RoutePath) -> Files:
+    """The files of a route with `root`, which applies at `path`."""
+    assert settings.root is not None
+    return Files(settings.root, settings.index, path if settings.strip_prefix else None)
+
+
 def build_filters(
     name: str,
     settings: Settings,
@@ -36,6 +42,8 @@ def build_filters(
     `name` and `path` are the name of the route and its path, `mount` the path that is redirected to if its slash is
     missing; `auth_pool` leads to the service that authorizes requests.
     """
+    if settings.internal:
+        return FilterChain([NoRoute()])
     filters: list[Filter] = []
     if maintenance:
         filters.append(Maintenance(settings.maintenance_allow))
@@ -59,7 +67,7 @@ def _local_responder(settings: Settings, path: RoutePath, draining: Callable[[],
         text = Template(settings.respond, path, settings.upstream_authority, escape_for(settings.respond_type))
         return FixedText(text, settings.respond_status, settings.respond_type)
     if settings.root is not None:
-        files = Files(settings.root, settings.index, path if settings.strip_prefix else None)
+        files = build_files(settings, path)
         if settings.upstream:
             return FilesFirst(files)
         return FilesOrPage(files, settings.fallback) if settings.fallback else files

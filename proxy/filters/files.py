@@ -54,12 +54,15 @@ class Files:
 
     def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
-        target = request.target
-        return self.at(request, (target if self._mount is None else self._mount.rest(target)).partition(b"?")[0])
+        return self.at(request, self.path_of(request.target), request.method)
 
-    def at(self, request: Request, path: bytes) -> LocalResponse:
-        """As `check`, for another path than the request's."""
-        method, target, lines = request.method, request.target, request.fields.lines
+    def path_of(self, target: bytes) -> bytes:
+        """The path of a target's file, as `at` takes it."""
+        return (target if self._mount is None else self._mount.rest(target)).partition(b"?")[0]
+
+    def at(self, request: Request, path: bytes, method: bytes) -> LocalResponse:
+        """As `check`, for another path or method than the request's."""
+        target, lines = request.target, request.fields.lines
         if method not in _METHODS:
             raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
         way = names(path)
@@ -139,7 +142,7 @@ class FilesOrPage:
             named = b"." in name and not prefers_page(request.fields.accept)
             if error.failure is not errors.FILE_MISSING or named:
                 raise
-            return self._files.at(request, self._page)
+            return self._files.at(request, self._page, request.method)
 
 
 def _close_all(opened: tuple[Found | OSError, dict[bytes, Found]]) -> None:

@@ -18,6 +18,7 @@ from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.route import Match, Route, Tables, without_slash
 from proxy.filters.build import build_filters
+from proxy.filters.offload import FileOffload, InternalFiles
 from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.net import listening
@@ -233,12 +234,14 @@ def build_tables(
     """
     settings = with_services(settings, overrides.services)
     routes = settings.all_routes
-    matches = [match for route in routes for match in build_matches(route, upstreams, overrides, draining)]
+    internal = InternalFiles()
+    matches = [match for route in routes for match in build_matches(route, upstreams, overrides, draining, internal)]
+    internal.take(matches)
     probe_peers(matches, settings, upstreams)
     matches += without_slash(matches)
     if routes == settings.routes:
         unrouted = RouteSettings("unrouted", (), "/", False, settings)
-        matches += build_matches(unrouted, upstreams, overrides, draining)
+        matches += build_matches(unrouted, upstreams, overrides, draining, internal)
     fields = settings.max_fields - settings.tracing  # one is for traceparent
     dots = any(route.settings.dot_segments == "pass" for route in routes)
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)
@@ -246,10 +249,14 @@ def build_tables(
 
 
 def build_matches(
-    route: RouteSettings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
+    route: RouteSettings,
+    upstreams: Upstreams,
+    overrides: Overrides,
+    draining: Callable[[], bool],
+    internal: InternalFiles,
 ) -> list[Match]:
     """A route, once per host."""
-    built = build_route(route, upstreams, overrides, draining)
+    built = build_route(route, upstreams, overrides, draining, internal)
     path = path_of(route)
     matchers = None if route.matching == ANY else Matchers(route.matching)
     return [Match(host.encode(), path, built, matchers) for host in route.hosts or ("",)]
@@ -296,7 +303,11 @@ def link_successor(old: Tables, new: Tables) -> None:
 
 
 def build_route(
-    route: RouteSettings, upstreams: Upstreams, overrides: Overrides, draining: Callable[[], bool]
+    route: RouteSettings,
+    upstreams: Upstreams,
+    overrides: Overrides,
+    draining: Callable[[], bool],
+    internal: InternalFiles,
 ) -> Route:
     """Build one route."""
     settings = route.settings
@@ -322,6 +333,7 @@ def build_route(
         build_rewrite(settings, path, cluster),
         build_via(route, upstreams.limits),
         build_unusual(settings),
+        offload=FileOffload(settings.sendfile_root, internal),
         peer_host=settings.upstream_host == "upstream",
     )
 

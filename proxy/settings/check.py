@@ -155,7 +155,7 @@ def _route_problems(route: RouteSettings, top: Settings) -> list[str]:
         found.append("does not say how to respond; add upstream, redirect, respond, root or gateway_health")
     found += _response_problems(settings, top)
     found += _upstream_tls_problems(settings, top)
-    for key in ("basic_auth", "root"):
+    for key in ("basic_auth", "root", "sendfile_root"):
         path = getattr(settings, key)
         if path and path != getattr(top, key):
             found += _unreadable(key, path)
@@ -182,6 +182,8 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
             found.append("fallback has no effect without root; add it, or remove fallback")
         elif settings.upstream:
             found.append("fallback and upstream exclude each other: the upstream gets what is no file; remove one")
+    if settings.internal and settings.root is None and not (known and known.internal):
+        found.append("internal serves files to upstreams' X-Accel-Redirect; add root, or remove internal")
     every_page = settings.cors_credentials and "*" in settings.cors_origins
     if every_page and not (known and known.cors_credentials and known.cors_origins == settings.cors_origins):
         found.append(
@@ -258,7 +260,7 @@ def _upstream_tls_problems(settings: Settings, known: Settings | None = None) ->
 
 
 def _unreadable(key: str, path: Path) -> list[str]:
-    kind = "directory" if key == "root" else "file"
+    kind = "directory" if key in ("root", "sendfile_root") else "file"
     if not (path.is_dir() if kind == "directory" else path.is_file()):
         return [f"{key} {path}: no such {kind}; correct the path"]
     return [] if os.access(path, os.R_OK) else [f"{key} {path}: cannot be read; change its permissions"]
@@ -282,7 +284,7 @@ def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
                 )
             elif Path(file).is_dir():
                 found.append(f"{flag} {file}: is a directory; name a file")
-    for key in ("basic_auth", "root", "tls_cert", "tls_key", "tls_client_ca", "acme_ca"):
+    for key in ("basic_auth", "root", "sendfile_root", "tls_cert", "tls_key", "tls_client_ca", "acme_ca"):
         path = getattr(settings, key)
         if path and path not in served:
             found += [f"{TABLE[key].flag} {problem.partition(' ')[2]}" for problem in _unreadable(key, path)]

@@ -58,6 +58,7 @@ class ResponseHead:
         "minor",
         "nominated",
         "offload",
+        "offloaded",
         "private",
         "reason",
         "start",
@@ -90,6 +91,8 @@ class ResponseHead:
         """Fields that its Connection field names: dropped, also as trailers (RFC 9110 section 7.6.1)."""
         self.offload = b""
         """The name of a dropped field that asks a proxy to send something else instead."""
+        self.offloaded = b""
+        """Its value."""
         self.trailer: bytes | None = None
         """The Trailer field's value."""
         self.upgrade: bytes | None = None
@@ -111,6 +114,7 @@ class ResponseHead:
         head.fault = self.fault
         head.nominated = self.nominated
         head.offload = self.offload
+        head.offloaded = self.offloaded
         head.trailer = self.trailer
         head.upgrade = self.upgrade
         head.websocket_accept = self.websocket_accept
@@ -278,7 +282,7 @@ def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line:
     elif kind is Kind.UPGRADE:
         response.upgrade = value.lower()
     elif kind is Kind.OFFLOAD:
-        response.offload = line.partition(b":")[0]
+        response.offload, response.offloaded = line.partition(b":")[0], value
     elif kind is Kind.TRAILER:
         response.trailer = value if response.trailer is None else b"%s, %s" % (response.trailer, value)
     elif kind is Kind.SET_COOKIE:

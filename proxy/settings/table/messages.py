@@ -113,6 +113,19 @@ class LocalResponses:
             "application",
         ),
     ] = ""
+    sendfile_root: Annotated[
+        Path | None,
+        routed(
+            kinds.OPTIONAL_PATH, "directory of the files that the upstream may name in X-Sendfile to have them sent"
+        ),
+    ] = None
+    internal: Annotated[
+        bool,
+        routed(
+            kinds.SWITCH,
+            "serve the files of root only where an upstream names their address in X-Accel-Redirect; 404 for clients",
+        ),
+    ] = False
     gateway_health: Annotated[
         bool, routed(kinds.SWITCH, "respond 200 while the gateway serves, 503 while it stops")
     ] = False

@@ -285,6 +285,8 @@ def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None
     ('upstream = "a:1"\nrewrite = "/{user}"', "rewrite has {user}, and no user is known here; add basic_auth"),
     ('upstream = "a:1"\nrewrite = "/x"\nstrip_prefix = true', "rewrite and strip_prefix exclude each other; {rest}"),
     ('respond = "x"\nrewrite = "/x"', "rewrite changes what an upstream is asked for; add upstream, or remove it"),
+    ('upstream = "a:1"\ninternal = true', "internal serves files to upstreams' X-Accel-Redirect; add root"),
+    ('[[route]]\nupstream = "a:1"\nsendfile_root = "/none"', "route /: sendfile_root /none: no such directory; cor"),
     ('upstream = "a:1"\nfallback = "/x"', "fallback has no effect without root; add it, or remove fallback"),
     ('root = "/tmp"\nupstream = "a:1"\nfallback = "/x"', "fallback and upstream exclude each other: the upstream gets"),
     ('respond = "{path}"\nrespond_type = "text/css"', "respond has {path}, which cannot be escaped in text/css"),

@@ -227,6 +227,7 @@ def test_a_line_is_added_to_a_copy() -> None:
 def test_what_is_said_to_other_proxies_ends_here() -> None:
     response = _read(b"X-Accel-Redirect: /inside/a\r\nX-Accel-Expires: 5\r\nX-A: b")
     assert (response.offload, response.lines) == (b"X-Accel-Redirect", [b"X-A: b"])
+    assert response.offloaded
 
 
 def test_a_challenge_says_what_its_connection_is() -> None:
