@@ -95,7 +95,9 @@ def mount_of(settings: Settings, path: RoutePath) -> Mount | None:
     if not (settings.strip_prefix and settings.map_addresses and settings.upstream) or path.text == b"/":
         return None
     hosts = [value for name, value in settings.set_request_fields if name.lower() == "host"]
-    return Mount(path, "".join(hosts).replace("{upstream}", settings.upstream_host).encode())
+    if not hosts and settings.upstream_host != "client":
+        hosts = ["{upstream}" if settings.upstream_host == "upstream" else settings.upstream_host]
+    return Mount(path, "".join(hosts).replace("{upstream}", settings.upstream_authority).encode())
 
 
 def cors_of(settings: Settings) -> Cors | None:

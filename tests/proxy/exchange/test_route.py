@@ -320,9 +320,9 @@ def test_a_mistake_in_a_table_is_named(tmp_path: Path, text: str, mistake: str) 
     [
         ([], b""),
         (["127.0.0.1:8080", "127.0.0.1:8081"], b"127.0.0.1:8080"),
-        (["[::1]:80 weight=3"], b"[::1]:80"),
+        (["[::1]:80 weight=3"], b"[::1]"),
         (["unix:/run/app.sock"], b"localhost"),
-        (["app.internal:80"], b"app.internal:80"),
+        (["app.internal:80"], b"app.internal"),
     ],
 )
 def test_request_without_host_gets_the_applications(upstream: list[str], host: bytes) -> None:

@@ -1,9 +1,13 @@
 """Addresses of an application that is mounted below a path."""
 
+from typing import Any
+
 import pytest
 
 from proxy.errors import ExchangeError
 from proxy.filters.mount import Mount
+from proxy.filters.rewrite import mount_of
+from proxy.settings import Peer, Settings
 from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 
@@ -66,6 +70,22 @@ def test_the_applications_own_host_is_not_told() -> None:
     sent = b"Location: http://127.0.0.1:8080/x"
     assert told(sent, host=b"127.0.0.1:8080") == b"Location: http://example.org/app/x"
     assert told(sent) == sent
+
+
+@pytest.mark.parametrize(
+    "told_host",
+    [
+        {"upstream_host": "upstream"},
+        {"upstream_host": "127.0.0.1:8080"},
+        {"set_request_fields": (("Host", "{upstream}"),)},
+    ],
+)
+def test_each_way_to_set_the_host_is_mapped_back(told_host: dict[str, Any]) -> None:
+    settings = Settings(strip_prefix=True, upstream=(Peer.parse("127.0.0.1:8080"),), **told_host)
+    mount = mount_of(settings, RoutePath(b"/app"))
+    assert mount is not None
+    found = mount.response([b"Location: http://127.0.0.1:8080/x"], asked("/app/a"))
+    assert found == [b"Location: http://example.org/app/x"]
 
 
 def test_a_request_about_the_whole_server_has_no_prefix() -> None:
