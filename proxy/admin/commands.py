@@ -1,6 +1,5 @@
 """Commands: checked against the settings, recorded as runtime overrides, confirmed once the workers apply them."""
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from typing import Any
 
 import gevent
 
+from proxy.admin.command_body import Refused, listed, read_body
 from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Overrides, OverridesBusy
 from proxy.admin.response import AdminResponse, refusal, structured
@@ -23,33 +23,6 @@ PAUSE = 30.0  # seconds that a request of a paused route waits, by default
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
 _PAUSE = 0.02
-_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "drain": {"peer": str, "route": str, "force": bool},
-    "undrain": {"peer": str, "route": str},
-    "maintenance": {"on": bool, "route": str},
-    "probe": {"route": str, "peer": str, "upstream": (str, list), "path": str, "host": str, "statuses": str},
-    "switch": {"route": str, "peer": str, "upstream": (str, list)},
-    "deploy": {
-        "name": str,
-        "target": (str, list),
-        "host": (str, list),
-        "path": str,
-        "health_path": str,
-        "check": bool,
-    },
-    "remove": {"name": str},
-    "pause": {"route": str, "wait": (int, float)},
-    "resume": {"route": str},
-    "reload": {},
-}
-_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check", "statuses", "wait")
-_NEEDED = {"drain": "peer", "undrain": "peer", "pause": "route", "resume": "route"}
-_SHAPES: dict[type | tuple[type, ...], str] = {
-    str: "text",
-    bool: "true or false",
-    (str, list): "text or a list of texts",
-    (int, float): "seconds",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +37,6 @@ class Trial:
 Try = Callable[[RouteSettings, Address, Trial], str]
 """Probes an address as a route would connect to it: if the trial has a path, it must respond well to that. What is
 wrong, or nothing."""
-
-
-class _Refused(Exception):  # noqa: N818 - names what happened
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.more = more
 
 
 class Commands:
@@ -97,10 +63,10 @@ class Commands:
     def carry_out(self, command: str, body: bytes) -> AdminResponse:
         """Carry out a command: 200 with the result, or 202 if some workers have not applied it yet."""
         try:
-            done = self._actions[command](_read(command, body))
+            done = self._actions[command](read_body(command, body))
         except OverridesBusy as problem:
             return refusal(503, str(problem), b"Retry-After: 1\r\n")
-        except _Refused as problem:
+        except Refused as problem:
             return structured({"error": str(problem), **problem.more}, problem.status)
         except ValueError as problem:
             return refusal(409, str(problem))
@@ -114,7 +80,7 @@ class Commands:
         if not given.get("force"):
             for view in views:
                 if all(other.address == peer or other.draining for other in view.peers):
-                    raise _Refused(
+                    raise Refused(
                         409,
                         f"route {view.name} would have no peer left: switch it to another peer, put it "
                         'into maintenance, or add "force": true (--force)',
@@ -136,7 +102,7 @@ class Commands:
         if on or route not in self._book.get().maintained:  # the route may no longer exist
             self._routes_named(route)
         if not on and route != EVERY and EVERY in self._book.get().maintained:
-            raise _Refused(409, f"all routes are in maintenance, not only {route}: end it for all")
+            raise Refused(409, f"all routes are in maintenance, not only {route}: end it for all")
         return self._record(
             f"maintenance is {'on' if on else 'off'}, {_where(route)}",
             lambda overrides: overrides.maintain(on=on, route=route),
@@ -151,7 +117,7 @@ class Commands:
         try:
             statuses = web.STATUSES.read(given.get("statuses", "200-299"))
         except ValueError as problem:
-            raise _Refused(400, f"statuses: {problem}") from None
+            raise Refused(400, f"statuses: {problem}") from None
         trial = Trial(given.get("path", ""), given.get("host", ""), statuses)
         peers = self._new_peers(given)
         fault = next(filter(None, (self._try(route, peer.address, trial) for route in routes for peer in peers)), "")
@@ -160,7 +126,7 @@ class Commands:
     def _switched(self, given: dict[str, Any]) -> tuple[tuple[Peer, ...], list[tuple[RouteView, tuple[str, ...]]]]:
         """The new peers, and the routes concerned, each with the upstreams that it would get."""
         if ("route" in given) == ("peer" in given):
-            raise _Refused(400, "set either 'route', to switch it, or 'peer', to replace it on all its routes")
+            raise Refused(400, "set either 'route', to switch it, or 'peer', to replace it on all its routes")
         peers = self._new_peers(given)
         by = tuple(map(str, peers))
         if "peer" in given:
@@ -170,17 +136,17 @@ class Commands:
             planned = [(view, by) for view in views]
         for view, _ in planned:
             if not view.configured:
-                raise _Refused(409, f"route {view.name} has no upstream to switch: the gateway itself responds")
+                raise Refused(409, f"route {view.name} has no upstream to switch: the gateway itself responds")
         return peers, planned
 
     def _new_peers(self, given: dict[str, Any]) -> tuple[Peer, ...]:
-        texts = _listed(given["upstream"])
+        texts = listed(given["upstream"])
         if not texts:
-            raise _Refused(400, "upstream: expected at least one address")
+            raise Refused(400, "upstream: expected at least one address")
         try:
             peers: tuple[Peer, ...] = kinds.PEERS.read(texts)
         except ValueError as problem:
-            raise _Refused(400, f"upstream {' '.join(texts)}: {problem}") from None
+            raise Refused(400, f"upstream {' '.join(texts)}: {problem}") from None
         self._check_addresses(peers)
         return peers
 
@@ -229,11 +195,11 @@ class Commands:
         try:
             service = Service.read({**(known.document() if known else {}), **given})
         except ValueError as problem:
-            raise _Refused(400, str(problem)) from None
+            raise Refused(400, str(problem)) from None
         self._check_addresses(map(Peer.parse, service.target))
         others = [other for other in overrides.services if other.name != service.name]
         if taken := obstacle(service, with_services(self._settings(), others).all_routes):
-            raise _Refused(409, taken)
+            raise Refused(409, taken)
         return service
 
     def _remove(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +208,7 @@ class Commands:
         def removed(overrides: Overrides) -> Overrides:
             if overrides.service(name) is None:
                 known = ", ".join(service.name for service in overrides.services)
-                raise _Refused(404, f"no service {name!r}; services are {known}" if known else "nothing is deployed")
+                raise Refused(404, f"no service {name!r}; services are {known}" if known else "nothing is deployed")
             return overrides.remove(name)
 
         return self._changed_service(f"service {name} is removed", removed, before)
@@ -251,10 +217,10 @@ class Commands:
         """Have the requests of a route wait."""
         route, seconds = given["route"], float(given.get("wait", PAUSE))
         if not 0 < seconds <= LONGEST_PAUSE:
-            raise _Refused(400, f"wait {seconds:g}: expected seconds, more than 0 and at most {LONGEST_PAUSE:g}")
+            raise Refused(400, f"wait {seconds:g}: expected seconds, more than 0 and at most {LONGEST_PAUSE:g}")
         for view in self._routes_named("" if route == EVERY else route):
             if not view.configured:
-                raise _Refused(409, f"route {view.name} has no upstream to pause: the gateway itself responds")
+                raise Refused(409, f"route {view.name} has no upstream to pause: the gateway itself responds")
         return self._record(
             f"route {route} is paused; a request waits for up to {seconds:g} s",
             lambda overrides: overrides.hold(route, seconds),
@@ -264,7 +230,7 @@ class Commands:
         route = given["route"]
         if not self._book.get().pause(route):
             self._routes_named("" if route == EVERY else route)
-            raise _Refused(409, f"route {route} is not paused")
+            raise Refused(409, f"route {route} is not paused")
         return self._record(f"route {route} goes on", lambda overrides: overrides.resume(route))
 
     def _changed_service(
@@ -279,11 +245,11 @@ class Commands:
         deadline = monotonic() + RELOAD
         while self._book.get().reloads_done < asked:
             if monotonic() > deadline:
-                raise _Refused(504, f"the master did not read the settings within {RELOAD:g} s; see the error log")
+                raise Refused(504, f"the master did not read the settings within {RELOAD:g} s; see the error log")
             gevent.sleep(_PAUSE)
         overrides = self._book.get()
         if overrides.mistakes:
-            raise _Refused(
+            raise Refused(
                 409,
                 f"reload failed: {'; '.join(overrides.mistakes)}; keeping the current settings",
                 mistakes=list(overrides.mistakes),
@@ -295,7 +261,7 @@ class Commands:
     def _check_addresses(self, peers: Iterable[Peer]) -> None:
         for peer in peers:
             if is_own_address(peer.address, self._settings()):
-                raise _Refused(409, f"{peer.address} is the gateway's own address; use the application's")
+                raise Refused(409, f"{peer.address} is the gateway's own address; use the application's")
 
     def _peers(self) -> set[str]:
         """The peers of all routes."""
@@ -307,7 +273,7 @@ class Commands:
         if not found:
             known = ", ".join(view.name for view in views)
             there = f"routes are {known}" if known else "there is none yet: deploy a service, or configure a route"
-            raise _Refused(404, f"no route {name!r}; {there}" if name else f"route: expected one route; {there}")
+            raise Refused(404, f"no route {name!r}; {there}" if name else f"route: expected one route; {there}")
         return found
 
     def _routes_with(self, peer: str, route: str) -> list[RouteView]:
@@ -315,7 +281,7 @@ class Commands:
         found = [view for view in views if any(peer == other.address for other in view.peers)]
         if not found:
             known = sorted({other.address for view in views for other in view.peers})
-            raise _Refused(404, f"no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
+            raise Refused(404, f"no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
         return found
 
     def _other_routes(self, peer: str, route: str) -> list[str]:
@@ -344,7 +310,7 @@ class Commands:
         try:
             file.write(overrides)
         except OSError as problem:
-            raise _Refused(
+            raise Refused(
                 409, f"nothing changed: {file.path} cannot be written: {problem.strerror}; make {directory} writable"
             ) from None
 
@@ -361,26 +327,3 @@ class Commands:
 
 def _where(route: str) -> str:
     return "on all routes" if route == EVERY else f"on route {route}"
-
-
-def _listed(raw: str | list[str]) -> list[str]:
-    return [raw] if isinstance(raw, str) else list(map(str, raw))
-
-
-def _read(command: str, body: bytes) -> dict[str, Any]:
-    keys = _KEYS[command]
-    try:
-        given = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        raise _Refused(400, "the body is not JSON") from None
-    if not isinstance(given, dict):
-        raise _Refused(400, "the body is not a JSON object")
-    for name, value in given.items():
-        if name not in keys:
-            raise _Refused(400, f"{name[:80]!r} is unknown; {command} takes {', '.join(keys) or 'nothing'}")
-        if not isinstance(value, keys[name]):
-            raise _Refused(400, f"{name}: expected {_SHAPES[keys[name]]}")
-    for name in keys:
-        if name not in given and (name not in _OPTIONAL or _NEEDED.get(command) == name):
-            raise _Refused(400, f"{name}: missing")
-    return given

@@ -17,6 +17,7 @@ class Application(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.name = name
         self.ready = True
+        self.probed = threading.Semaphore(0)
         self.held = threading.Semaphore(0)
         self.released = threading.Event()
         self.address = f"127.0.0.1:{self.server_address[1]}"
@@ -33,6 +34,7 @@ class _Answer(BaseHTTPRequestHandler):
         status = 200
         if self.path == "/ready":
             status = 200 if self.server.ready else 503
+            self.server.probed.release()
         elif self.path == "/hold":
             self.server.held.release()
             self.server.released.wait(30)
@@ -43,6 +45,10 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def log_message(self, *_arguments: object) -> None:
         return
