@@ -31,6 +31,7 @@ _COMMANDS = (
     b"/switch",
     b"/deploy",
     b"/remove",
+    b"/rollout",
     b"/pause",
     b"/resume",
     b"/reload",

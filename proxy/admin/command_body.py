@@ -18,17 +18,33 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "check": bool,
     },
     "remove": {"name": str},
+    "rollout": {"name": str, "target": (str, list), "percent": int, "allow": str, "end": bool, "check": bool},
     "pause": {"route": str, "wait": (int, float)},
     "resume": {"route": str},
     "reload": {},
 }
-_OPTIONAL = ("route", "peer", "force", "host", "path", "health_path", "check", "statuses", "wait")
-_NEEDED = {"drain": "peer", "undrain": "peer", "pause": "route", "resume": "route"}
+_OPTIONAL = (
+    "route",
+    "peer",
+    "force",
+    "host",
+    "path",
+    "health_path",
+    "check",
+    "statuses",
+    "wait",
+    "target",
+    "percent",
+    "allow",
+    "end",
+)
+_NEEDED = {"drain": "peer", "undrain": "peer", "pause": "route", "resume": "route", "deploy": "target"}
 _SHAPES: dict[type | tuple[type, ...], str] = {
     str: "text",
     bool: "true or false",
     (str, list): "text or a list of texts",
     (int, float): "seconds",
+    int: "a whole number",
 }
 
 

@@ -55,6 +55,7 @@ class Commands:
             "switch": self._switch,
             "deploy": self._deploy,
             "remove": self._remove,
+            "rollout": self._rollout,
             "pause": self._pause,
             "resume": self._resume,
             "reload": self._reload,
@@ -172,43 +173,80 @@ class Commands:
         return {**done, "routes": [view.name for view in views], "left": sorted(left)}
 
     def _deploy(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Make or replace a service; what is not given stays as it was. `check`: only see whether that is possible."""
-        check, name, before = given.pop("check", False), given["name"], self._peers()
-        overrides = self._book.get()
-        service = self._service(overrides, given)
+        """Make or replace a service; what is not given stays as it was, but a rollout, which ends."""
+
+        def service_of(overrides: Overrides) -> Service:
+            known = overrides.service(given["name"])
+            return self._service({**(known.document() if known else {}), "rollout": None, **given}, overrides)
+
+        check = given.pop("check", False)
+        return self._deployed(service_of, lambda service: f"served by {', '.join(service.target)}", check=check)
+
+    def _rollout(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Have a part of a service's clients served by another target; what is not given stays as it was."""
+        check, end = given.pop("check", False), given.pop("end", False)
+
+        def service_of(overrides: Overrides) -> Service:
+            known = self._known(given["name"], overrides).document()
+            changes = {name: value for name, value in given.items() if name != "name"}
+            rollout = None if end else {**(known["rollout"] or {}), **changes}
+            return self._service({**known, "rollout": rollout}, overrides)
+
+        def text(service: Service) -> str:
+            rollout = service.rollout
+            if rollout is None:
+                return "the rollout has ended"
+            clients = [
+                *([f"{rollout.percent} % of clients"] if rollout.percent else []),
+                *filter(None, [rollout.allow]),
+            ]
+            return f"{' and '.join(clients)} are served by {', '.join(rollout.target)}"
+
+        return self._deployed(service_of, text, check=check)
+
+    def _deployed(
+        self, service_of: Callable[[Overrides], Service], text: Callable[[Service], str], *, check: bool
+    ) -> dict[str, Any]:
+        """Deploy what `service_of` makes of the overrides. `check`: only see whether that is possible."""
+        before, overrides = self._peers(), self._book.get()
+        service = service_of(overrides)
         if check:
             return {"service": service.document(), "version": overrides.version, "behind": []}
 
         def deployed(overrides: Overrides) -> Overrides:
-            service = self._service(overrides, given)
+            service = service_of(overrides)
             after = overrides.deploy(service)
-            for peer in map(Peer.parse, service.target):
+            for peer in map(Peer.parse, service.targets):
                 address = str(peer.address)
-                after = after.undrain(address, name, self._other_routes(address, name))
+                after = after.undrain(address, service.name, self._other_routes(address, service.name))
             return after
 
-        return self._changed_service(f"service {name}: served by {', '.join(service.target)}", deployed, before)
+        return self._changed_service(f"service {service.name}: {text(service)}", deployed, before)
 
-    def _service(self, overrides: Overrides, given: dict[str, Any]) -> Service:
-        """The service that /deploy asks for."""
-        known = overrides.service(given["name"])
+    def _service(self, document: dict[str, Any], overrides: Overrides) -> Service:
+        """The service of a document, if it can serve."""
         try:
-            service = Service.read({**(known.document() if known else {}), **given})
+            service = Service.read(document)
         except ValueError as problem:
             raise Refused(400, str(problem)) from None
-        self._check_addresses(map(Peer.parse, service.target))
+        self._check_addresses(map(Peer.parse, service.targets))
         others = [other for other in overrides.services if other.name != service.name]
         if taken := obstacle(service, with_services(self._settings(), others).all_routes):
             raise Refused(409, taken)
+        return service
+
+    def _known(self, name: str, overrides: Overrides) -> Service:
+        service = overrides.service(name)
+        if service is None:
+            known = ", ".join(one.name for one in overrides.services)
+            raise Refused(404, f"no service {name!r}; services are {known}" if known else "nothing is deployed")
         return service
 
     def _remove(self, given: dict[str, Any]) -> dict[str, Any]:
         name, before = given["name"], self._peers()
 
         def removed(overrides: Overrides) -> Overrides:
-            if overrides.service(name) is None:
-                known = ", ".join(service.name for service in overrides.services)
-                raise Refused(404, f"no service {name!r}; services are {known}" if known else "nothing is deployed")
+            self._known(name, overrides)
             return overrides.remove(name)
 
         return self._changed_service(f"service {name} is removed", removed, before)
@@ -264,8 +302,9 @@ class Commands:
                 raise Refused(409, f"{peer.address} is the gateway's own address; use the application's")
 
     def _peers(self) -> set[str]:
-        """The peers of all routes."""
-        return {peer.address for view in routes(self._settings(), self._book.get(), {}) for peer in view.peers}
+        """The peers of all routes, those of rollouts too."""
+        views = routes(self._settings(), self._book.get(), {})
+        return {peer.address for view in views for peer in (*view.peers, *view.rollout)}
 
     def _routes_named(self, name: str) -> list[RouteView]:
         views = routes(self._settings(), self._book.get(), {})

@@ -161,7 +161,7 @@ class Overrides:
         others = [other for other in self.services if other.name != service.name]
         if len(others) >= MOST:
             raise ValueError(f"already {MOST} services; remove those that are not needed")
-        peers = {text.partition(" ")[0] for text in service.target}
+        peers = {text.partition(" ")[0] for text in service.targets}
         return self._next(
             replace(
                 self,

@@ -1,11 +1,11 @@
 """Routes and their peers for status and commands: the settings, with runtime overrides and the workers' views."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.admin.overrides import Overrides
-from proxy.admin.services import obstacle, with_services
+from proxy.admin.services import Service, in_force, obstacle, with_services
 from proxy.observe.metrics import PeerSnapshot, PeerState, PeerView
 from proxy.settings import RouteSettings, Settings
 from proxy.settings.values import Peer
@@ -43,6 +43,8 @@ class RouteView:
     paused: bool
     deployed: bool
     """Whether it is a service, not a route of the settings."""
+    rollout: tuple[PeerEntry, ...] = ()
+    """The peers of a part of its clients."""
 
     @property
     def name(self) -> str:
@@ -69,7 +71,10 @@ class RouteView:
             "paused": self.paused,
             "deployed": self.deployed,
             "switched_from": configured if in_use != configured else [],
-            "peers": [peer.document() for peer in self.peers],
+            "peers": [
+                *({**peer.document(), "rollout": False} for peer in self.peers),
+                *({**peer.document(), "rollout": True} for peer in self.rollout),
+            ],
         }
 
 
@@ -87,9 +92,9 @@ def connections(view: PeerView) -> dict[str, Any]:
 
 def routes(settings: Settings, overrides: Overrides, views: Mapping[str, PeerView]) -> list[RouteView]:
     """All routes, those of services too. `views`: peers by address."""
-    deployed = {service.name for service in overrides.services}
-    everything = with_services(settings, overrides.services).all_routes
-    return [_view(route, overrides, views, deployed=route.name in deployed) for route in everything]
+    deployed = {service.name: service for service in in_force(settings, overrides.services)}
+    everything = with_services(settings, deployed.values()).all_routes
+    return [_view(route, overrides, views, deployed.get(route.name)) for route in everything]
 
 
 def services(settings: Settings, overrides: Overrides) -> list[dict[str, Any]]:
@@ -98,24 +103,30 @@ def services(settings: Settings, overrides: Overrides) -> list[dict[str, Any]]:
     return [{**service.document(), "set_aside": obstacle(service, own)} for service in overrides.services]
 
 
-def _view(route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerView], *, deployed: bool) -> RouteView:
+def _view(
+    route: RouteSettings, overrides: Overrides, views: Mapping[str, PeerView], service: Service | None
+) -> RouteView:
     configured = () if _answer(route.settings) else tuple(map(str, route.settings.upstream))
-    peers = [Peer.parse(text) for text in overrides.upstreams(route.name, configured)]
-    return RouteView(
-        route,
-        configured,
-        tuple(
+
+    def entries(texts: Iterable[str]) -> tuple[PeerEntry, ...]:
+        return tuple(
             PeerEntry(
                 str(peer.address),
                 peer.weight,
                 overrides.is_drained(route.name, str(peer.address)),
                 views.get(str(peer.address), _UNSEEN),
             )
-            for peer in peers
-        ),
+            for peer in map(Peer.parse, texts)
+        )
+
+    return RouteView(
+        route,
+        configured,
+        entries(overrides.upstreams(route.name, configured)),
         overrides.in_maintenance(route.name),
         overrides.pause(route.name) > 0,
-        deployed,
+        service is not None,
+        entries(service.rollout.target if service is not None and service.rollout is not None else ()),
     )
 
 

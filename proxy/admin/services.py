@@ -16,11 +16,45 @@ from proxy.settings.values import kinds, web
 from proxy.wire.route_path import RoutePath
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,62}")
+_ALLOW = re.compile(r"[0-9A-Za-z_.-]{1,100}=[!#-+\--:<-\[\]-~]{1,200}(?:,[!#-+\--:<-\[\]-~]{1,200}){0,99}")
+"""A cookie's name, and values of it without the comma that RFC 6265 section 4.1.1 leaves out too."""
 _RESERVED = frozenset({"default", "unrouted", "admin"})
 """Names of routes that no file names."""
 
 Requests = set[tuple[str, bytes, bool]]
 """Which requests a route takes: host, shape of the path, and whether exactly that path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A new target for a part of a service's clients: `percent` of them, and those with the cookie of `allow`.
+
+    `allow` is "COOKIE=VALUE,VALUE" or empty.
+    """
+
+    target: tuple[str, ...]
+    percent: int = 0
+    allow: str = ""
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "Rollout":
+        """A rollout of its document. Raises ValueError that names the key at fault."""
+        if not raw.get("target"):
+            raise ValueError("target: missing; add the address of the new instance, such as 127.0.0.1:8081")
+        percent, allow = raw.get("percent", 0), raw.get("allow", "")
+        if not isinstance(percent, int) or not 0 <= percent <= 100:
+            raise ValueError(f"percent {kinds.toml(percent)}: expected a whole number from 0 to 100")
+        if not isinstance(allow, str) or (allow and not _ALLOW.fullmatch(allow)):
+            raise ValueError(f"allow {kinds.toml(allow)}: expected COOKIE=VALUE, with commas between several values")
+        if not percent and not allow:
+            raise ValueError("percent or allow: missing; say which clients are to see the new target")
+        return cls(tuple(map(str, _value("target", kinds.PEERS.read, raw["target"]))), percent, allow)
+
+    @property
+    def share(self) -> tuple[int, str, tuple[str, ...]]:
+        """Percent, cookie, and its values."""
+        cookie, _, values = self.allow.partition("=")
+        return self.percent, cookie, tuple(values.split(",")) if values else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +66,7 @@ class Service:
     host: tuple[str, ...] = ()
     path: str = "/"
     health_path: str = ""
+    rollout: Rollout | None = None
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Service":
@@ -49,7 +84,13 @@ class Service:
             _value("host", web.DOMAINS.read, raw.get("host", ())),
             _value("path", read_path, raw.get("path", "/")).text.decode(),
             _value("health_path", web.PATH.read, raw.get("health_path", "")),
+            Rollout.read(raw["rollout"]) if raw.get("rollout") else None,
         )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All its addresses."""
+        return self.target if self.rollout is None else (*self.target, *self.rollout.target)
 
     def document(self) -> dict[str, Any]:
         """What `read` takes."""
@@ -93,10 +134,15 @@ def obstacle(service: Service, routes: Iterable[RouteSettings]) -> str:
     return ""
 
 
-def with_services(settings: Settings, services: Iterable[Service]) -> Settings:
-    """The settings with a route more for each service that none of theirs takes the place of."""
+def in_force(settings: Settings, services: Iterable[Service]) -> tuple[Service, ...]:
+    """Those services that no route of the settings takes the place of."""
     own = settings.all_routes
-    added = tuple(service.route(settings) for service in services if not obstacle(service, own))
+    return tuple(service for service in services if not obstacle(service, own))
+
+
+def with_services(settings: Settings, services: Iterable[Service]) -> Settings:
+    """The settings with a route more for each service that is in force."""
+    added = tuple(service.route(settings) for service in in_force(settings, services))
     return replace(settings, routes=(*settings.routes, *added)) if added else settings
 
 

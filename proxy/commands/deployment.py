@@ -42,15 +42,22 @@ FOLLOWS: Mapping[Step, frozenset[Step]] = {
 
 
 class Deployment:
-    """One run of the command. `wanted` is the body of the gateway's /deploy; times are seconds."""
+    """One run of the command `deploy` or `rollout`. `wanted` is the body of the gateway's; times are seconds."""
 
     def __init__(
-        self, admin: Admin, wanted: dict[str, Any], timeout: float, drain_timeout: float, say: Callable[[str], None]
+        self,
+        admin: Admin,
+        command: str,
+        wanted: dict[str, Any],
+        timeout: float,
+        drain_timeout: float,
+        say: Callable[[str], None],
     ) -> None:
         self.step = Step.PROBE
         self.done: dict[str, Any] = {}
         """The gateway's response, and what is still `busy`."""
         self._admin = admin
+        self._command = command
         self._wanted = wanted
         self._timeout = timeout
         self._drain_timeout = drain_timeout
@@ -68,10 +75,11 @@ class Deployment:
         return SUCCESS if self.step is Step.DONE else PARTLY
 
     def _probe(self) -> Step:
-        service = self._admin.command("deploy", **self._wanted, check=True)["service"]
+        service = self._admin.command(self._command, **self._wanted, check=True)["service"]
         self._before = peers_of(self._admin.status())
         readiness = readiness_of(self._admin, service)
-        for peer in map(Peer.parse, service["target"]):
+        new = service if self._command == "deploy" else service["rollout"] or {"target": []}
+        for peer in map(Peer.parse, new["target"]):
             readiness.wait(peer, self._deadline, self._timeout)
             self._say(f"{peer.address} is ready")
         return Step.SWITCH
@@ -79,7 +87,7 @@ class Deployment:
     def _switch(self) -> Step:
         while True:
             try:
-                self.done = self._admin.command("deploy", **self._wanted)
+                self.done = self._admin.command(self._command, **self._wanted)
                 break
             except Unanswered:  # the same once more does no harm, whether or not it was carried out
                 if monotonic() + PAUSE > self._deadline:

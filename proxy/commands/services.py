@@ -1,4 +1,4 @@
-"""The commands for services: deploy, remove, list."""
+"""The commands for services: deploy, rollout, remove, list."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from proxy.commands.deployment import Deployment, drained, peers_of
 
 NAMES = {
     "deploy": "make a service or replace its target once the new one is ready, and wait for the old one to drain",
+    "rollout": "have a part of a service's clients served by a new target, once it is ready",
     "remove": "remove a service, and wait for its connections to end",
     "list": "list the services",
 }
@@ -40,6 +41,14 @@ def add_arguments(name: str, parser: argparse.ArgumentParser, seconds: Seconds) 
             help="path that must respond with 200-399 before the target serves, and that is probed from then on; "
             "without one, any response but 5xx is enough",
         )
+    if name == "rollout":
+        parser.add_argument("--target", metavar="ADDRESS", action="append", help="the new instance; repeatable")
+        parser.add_argument("--percent", metavar="N", type=int, help="so many of a hundred clients, by their address")
+        parser.add_argument(
+            "--allow", metavar="COOKIE=VALUE,...", help="clients with one of these values of the cookie"
+        )
+        parser.add_argument("--end", action="store_true", default=None, help="end it: all go to the service's target")
+    if name in ("deploy", "rollout"):
         parser.add_argument(
             "--timeout",
             metavar="SECONDS",
@@ -47,7 +56,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser, seconds: Seconds) 
             default=60.0,
             help="longest wait for readiness; after it nothing is changed [60]",
         )
-    if name in ("deploy", "remove"):
+    if name in ("deploy", "rollout", "remove"):
         parser.add_argument(
             "--drain-timeout",
             metavar="SECONDS",
@@ -65,24 +74,25 @@ def run(name: str, admin: Admin, given: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr if given.json else sys.stdout, flush=True)
 
-    code, done = _deploy(admin, given, say) if name == "deploy" else _remove(admin, given, say)
+    code, done = _remove(admin, given, say) if name == "remove" else _deploy(name, admin, given, say)
     if given.json:
         print(json.dumps(done, indent=2))
     return code
 
 
-def _deploy(admin: Admin, given: argparse.Namespace, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
-    wanted = {
-        "name": given.service,
-        "target": given.target,
-        "host": None if given.host is None else [host for host in given.host if host != "*"],
-        "path": given.path,
-        "health_path": given.health_path,
-    }
-    if given.host and "*" in given.host and len(given.host) > 1:
-        raise CommandError("--host '*' means any host: give it alone, or name the hosts", USAGE)
+def _deploy(
+    name: str, admin: Admin, given: argparse.Namespace, say: Callable[[str], None]
+) -> tuple[int, dict[str, Any]]:
+    wanted = {"name": given.service, "target": given.target}
+    if name == "rollout":
+        wanted |= {"percent": given.percent, "allow": given.allow, "end": given.end}
+    else:
+        if given.host and "*" in given.host and len(given.host) > 1:
+            raise CommandError("--host '*' means any host: give it alone, or name the hosts", USAGE)
+        host = given.host and [one for one in given.host if one != "*"]
+        wanted |= {"host": host, "path": given.path, "health_path": given.health_path}
     wanted = {key: value for key, value in wanted.items() if value is not None}
-    deployment = Deployment(admin, wanted, given.timeout, given.drain_timeout, say)
+    deployment = Deployment(admin, name, wanted, given.timeout, given.drain_timeout, say)
     return deployment.run(), deployment.done
 
 
@@ -116,6 +126,12 @@ def _lines(service: dict[str, Any]) -> list[str]:
     lines = [f"{service['name']}: {where} -> {', '.join(service['target'])}"]
     if service["health_path"]:
         lines.append(f"  probed at {service['health_path']}")
+    if service["rollout"]:
+        rollout = service["rollout"]
+        share = " and ".join(
+            [*([f"{rollout['percent']} % of clients"] if rollout["percent"] else []), rollout["allow"]]
+        )
+        lines.append(f"  {share.removesuffix(' and ')} -> {', '.join(rollout['target'])}")
     if service["set_aside"]:
         lines.append(f"  not served: {service['set_aside']}")
     return lines

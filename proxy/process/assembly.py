@@ -1,6 +1,6 @@
 """Builds what a configuration describes: routes, their peers, and the probes of those peers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -12,7 +12,7 @@ import gevent
 from proxy import errors
 from proxy.admin.commands import Trial
 from proxy.admin.overrides import Overrides
-from proxy.admin.services import with_services
+from proxy.admin.services import in_force, with_services
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
@@ -33,6 +33,7 @@ from proxy.upstream.health import HealthLimits
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.probe import Probe, Probing, probe, probe_connection
 from proxy.upstream.queue import Queue
+from proxy.upstream.rollout import Share
 from proxy.upstream.transport import Transport, transport_of
 from proxy.wire.request_line import HeadLimits
 from proxy.wire.route_path import RoutePath
@@ -232,6 +233,7 @@ def build_tables(
 
     Requests that match no route get a response in the style of the top level of the settings.
     """
+    overrides = replace(overrides, services=in_force(settings, overrides.services))
     settings = with_services(settings, overrides.services)
     routes = settings.all_routes
     internal = InternalFiles()
@@ -352,25 +354,28 @@ def build_unusual(settings: Settings) -> UnusualNames:
 def build_cluster(name: str, settings: Settings, upstreams: Upstreams, overrides: Overrides) -> Cluster:
     """A route's peers, after switches, and how one is chosen."""
     configured = tuple(map(str, settings.upstream))
-    peers = [
-        Peer(
-            upstreams.pool(peer.address, settings),
-            peer.weight,
-            settings.peer_connections,
-            draining=overrides.is_drained(name, str(peer.address)),
-        )
-        for peer in map(PeerSetting.parse, overrides.upstreams(name, configured))
-    ]
-    pause = upstreams.pause(name, overrides.pause(name))
     queue = upstreams.queue(settings) if settings.peer_connections and settings.queue else None
-    if queue is not None:
-        for peer in peers:
-            peer.pool.serve(queue)
-    return Cluster(
-        peers,
-        balance.policy(settings.balance),
-        key=settings.hash_by,
-        sticky=settings.sticky_cookie,
-        queue=queue,
-        pause=pause,
+    service = overrides.service(name)
+    rollout = service.rollout if service is not None else None
+
+    def cluster(texts: Sequence[str], **more: Any) -> Cluster:
+        peers = [
+            Peer(
+                upstreams.pool(peer.address, settings),
+                peer.weight,
+                settings.peer_connections,
+                draining=overrides.is_drained(name, str(peer.address)),
+            )
+            for peer in map(PeerSetting.parse, texts)
+        ]
+        if queue is not None:
+            for peer in peers:
+                peer.pool.serve(queue)
+        choose = balance.policy(settings.balance)
+        return Cluster(peers, choose, key=settings.hash_by, sticky=settings.sticky_cookie, queue=queue, **more)
+
+    return cluster(
+        overrides.upstreams(name, configured),
+        pause=upstreams.pause(name, overrides.pause(name)),
+        rollout=None if rollout is None else (Share(name, *rollout.share), cluster(rollout.target)),
     )

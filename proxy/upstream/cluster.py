@@ -11,6 +11,7 @@ from proxy.observe.metrics import PeerSnapshot, PeerState
 from proxy.settings.values.web import Key
 from proxy.upstream.pool import Pool
 from proxy.upstream.queue import Queue
+from proxy.upstream.rollout import Share
 from proxy.wire.fields import cookie_value, field_value
 from proxy.wire.request import RequestFields
 
@@ -70,9 +71,12 @@ class Cluster:
         sticky: str = "",
         queue: Queue | None = None,
         pause: Queue | None = None,
+        rollout: "tuple[Share, Cluster] | None" = None,
     ) -> None:
-        """`pause`: where requests wait while the route is paused, whatever peers it has."""
-        self.peers = tuple(peers)
+        """`pause`: where requests wait while the route is paused, whatever peers it has; `rollout`: a share of the
+        clients, and the peers that serve them."""
+        self.peers: tuple[Peer, ...] = tuple(peers) if rollout is None else (*peers, *rollout[1].peers)
+        self._rollout = rollout
         self.queue = queue if pause is None else pause
         self._pause = pause
         self._candidates = tuple(peer for peer in peers if not peer.draining)
@@ -82,7 +86,7 @@ class Cluster:
         """The name of the cookie that keeps a client at its peer, or nothing."""
         self._tokens = {_token(peer): peer for peer in self._candidates}
         limited = any(peer.limit for peer in self._candidates)
-        plain = len(self._candidates) == 1 and not limited and not sticky and pause is None
+        plain = len(self._candidates) == 1 and not limited and not sticky and pause is None and rollout is None
         self.only: Final = self._candidates[0].pool if plain else None
         """The pool of every request, if there is nothing to choose and none has to wait for room."""
         self.successor: Cluster | None = None
@@ -108,7 +112,17 @@ class Cluster:
         """
         if self._pause is not None:
             return self._resumed(self._pause).in_turn(request)
+        if self._rollout is not None and self._rollout[0].has(request):
+            return self._rolled_out(self._rollout[1], request)
         return [peer.pool for peer in self._with_room(request)] if self.only is None else (self.only,)
+
+    def _rolled_out(self, cluster: "Cluster", request: Balanced) -> Sequence[Pool]:
+        """The peers of a rollout, which the route's own ones stand in for when they are down."""
+        now = monotonic()
+        own = [peer.pool for peer in self._candidates if not peer.full]
+        if own and not any(peer.pool.health.usable(now) for peer in cluster._candidates):
+            return own
+        return [*cluster.in_turn(request), *own]
 
     def _resumed(self, pause: Queue) -> "Cluster":
         """Wait for the end of the pause. Returns the cluster that serves the route then."""

@@ -3,25 +3,30 @@
 import os
 import re
 import signal
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import Overrides
-from proxy.admin.services import Service, obstacle, with_services
+from proxy.admin.services import Rollout, Service, obstacle, with_services
 from proxy.settings import RouteSettings, Settings
 from proxy.settings.values import kinds
+from proxy.upstream.rollout import Share
+from proxy.wire.request import RequestFields
 from tests.proxy.admin.applications import Application, unused_address
-from tests.proxy.admin.conftest import AdminGateway
+from tests.proxy.admin.conftest import AdminGateway, answered
 from tests.waiting import PATIENCE, until
 
 Start = Callable[..., AdminGateway]
 Applications = Callable[[str], Application]
-SHOP = Service("shop", ("127.0.0.1:1",), ("shop.example.com",), "/buy", "/up")
+SHOP = Service(
+    "shop", ("127.0.0.1:1",), ("shop.example.com",), "/buy", "/up", Rollout(("127.0.0.1:3",), 5, "beta=on,early")
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,11 @@ SHOP = Service("shop", ("127.0.0.1:1",), ("shop.example.com",), "/buy", "/up")
         ({"path": "/a/{b"}, "path"),
         ({"path": "/{b}/{b}"}, "path"),
         ({"health_path": "up"}, "health_path"),
+        ({"rollout": {"percent": 5}}, "target"),
+        ({"rollout": {"target": "127.0.0.1:2"}}, "percent or allow"),
+        ({"rollout": {"target": "127.0.0.1:2", "percent": 101}}, "percent"),
+        ({"rollout": {"target": "127.0.0.1:2", "allow": "beta"}}, "allow"),
+        ({"rollout": {"target": "127.0.0.1:2", "allow": "beta=a b"}}, "allow"),
     ],
 )
 def test_a_wrong_service_is_refused_by_its_key(wrong: dict[str, Any], key: str) -> None:
@@ -238,3 +248,65 @@ def test_a_gateway_starts_with_nothing_and_says_so(face: Start, applications: Ap
     assert gateway.get("/shop") == (200, "one")
     assert gateway.run("remove", "shop").returncode == 0
     assert gateway.get()[0] == 503
+
+
+class Asked(NamedTuple):
+    """A request, as far as its share depends on it."""
+
+    client: str
+    cookie: bytes = b""
+
+    @property
+    def fields(self) -> RequestFields:
+        found = RequestFields()
+        found.lines = [b"Cookie: " + self.cookie]
+        return found
+
+
+def test_a_share_is_always_the_same_clients() -> None:
+    clients = [f"192.0.2.{number}" for number in range(256)]
+    few, more = Share("shop", 20, "", ()), Share("shop", 60, "", ())
+    first = [client for client in clients if few.has(Asked(client))]
+    second = [client for client in clients if more.has(Asked(client))]
+    assert 20 < len(first) < 90 < len(second) < 200
+    assert set(first) < set(second), "a larger share has the clients of the smaller one"
+    assert not any(Share("shop", 0, "", ()).has(Asked(client)) for client in clients)
+    assert all(Share("shop", 100, "", ()).has(Asked(client)) for client in clients)
+    allowed = Share("shop", 0, "beta", ("on", "early"))
+    assert [allowed.has(Asked("a", cookie)) for cookie in (b"beta=on", b"x=1; beta=early", b"beta=off", b"")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_rollout_serves_a_part_of_the_clients(face: Start, applications: Applications) -> None:
+    one, two, three = (applications(name) for name in ("one", "two", "three"))
+    gateway = face('respond = "hello"\nhealth_interval = "100ms"\n')
+
+    def names(cookie: str = "") -> set[str]:
+        request = urllib.request.Request(gateway.url + "/shop", headers={"Cookie": cookie} if cookie else {})
+        return {answered(request)[1] for _ in range(6)}
+
+    assert "nothing is deployed" in gateway.run("rollout", "shop", "--target", two.address, "--percent", "5").stderr
+    made = ("deploy", "shop", "--path", "/shop", "--health-path", "/ready", "--target")
+    assert gateway.run(*made, one.address).returncode == 0
+    refused = gateway.run("rollout", "shop", "--target", unused_address(), "--percent", "100", "--timeout", "0.3")
+    assert (refused.returncode, names()) == (1, {"one"})
+    begun = gateway.run("rollout", "shop", "--target", two.address, "--allow", "beta=on,early")
+    assert begun.returncode == 0, begun
+    assert (names(), names("beta=early"), names("beta=off")) == ({"one"}, {"two"}, {"one"})
+    assert f"  beta=on,early -> {two.address}" in gateway.run("list").stdout
+    assert gateway.run("rollout", "shop", "--percent", "100").returncode == 0
+    assert names() == {"two"}
+    peers = {peer["peer"]: peer["rollout"] for peer in gateway.status()["routes"][0]["peers"]}
+    assert peers == {one.address: False, two.address: True}
+    two.ready = False
+    until(lambda: names() == {"one"}, "the service's own target stands in")
+    ended = gateway.run("rollout", "shop", "--end")
+    assert (ended.returncode, "the rollout has ended" in ended.stdout) == (0, True)
+    assert gateway.run("rollout", "shop", "--target", three.address, "--percent", "100").returncode == 0
+    assert gateway.run("deploy", "shop", "--target", three.address).returncode == 0
+    assert gateway.status()["services"][0]["rollout"] is None
+    assert names() == {"three"}
