@@ -117,7 +117,7 @@ class Cluster:
         return [peer.pool for peer in self._with_room(request)] if self.only is None else (self.only,)
 
     def _rolled_out(self, cluster: "Cluster", request: Balanced) -> Sequence[Pool]:
-        """The peers of a rollout, which the route's own ones stand in for when they are down."""
+        """The peers of a rollout, or the own ones of the route while those are down."""
         now = monotonic()
         own = [peer.pool for peer in self._candidates if not peer.full]
         if own and not any(peer.pool.health.usable(now) for peer in cluster._candidates):
