@@ -31,6 +31,7 @@ from proxy.process.listeners import Listeners, Role
 from proxy.process.log_files import Channel, LogFiles
 from proxy.process.open_listeners import OpenListeners
 from proxy.process.privileges import acting_as, owner
+from proxy.process.service_manager import ServiceManager
 from proxy.process.shared import Seat, Shared
 from proxy.settings import Settings, SettingsError, load
 from proxy.settings.environment import CONNECTED, FORMER_OVERRIDES, OVERRIDES
@@ -86,6 +87,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._names = listeners.inherited_names()
         self._early_deaths = 0
         super().__init__(prog="proxy")
+        # Now that gunicorn has a copy of the environment for a successor: workers have nothing to say to systemd.
+        self.service_manager = ServiceManager(os.environ)
 
     @property
     def settings(self) -> Settings:
@@ -180,7 +183,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         """Open the listeners of the settings, keeping every one that stays. Returns them all."""
         self._listeners.place(self.settings, activated=activated, starting=starting)
         self.shared = replace(self.shared, listeners=self._listeners.open)
-        systemd.sd_notify(f"STATUS={self.banner}", self.log)
+        if not starting:
+            self.service_manager.status(self.banner)
         return self.listeners.all
 
     def close_unix_sockets(self, *roles: Role) -> list[Any]:
@@ -209,6 +213,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         if not arbiter.systemd and listeners.added(self.settings, self.listeners):
             raise HaltServer("cannot listen on all addresses: see above", 1)
         arbiter.log.info("%s", self.banner)
+        self.service_manager.ready(self.banner)
         fd_limits.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")
@@ -257,5 +262,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
         arbiter.cfg.env_orig[CONNECTED] = json.dumps(sorted(self.shared.board.connected()))
         arbiter.cfg.env_orig[OVERRIDES] = self.shared.overrides.get().lasting().encoded()
+        if "WATCHDOG_PID" in arbiter.cfg.env_orig:
+            arbiter.cfg.env_orig["WATCHDOG_PID"] = str(os.getpid())
         if arbiter.systemd:
             listeners.renumber(arbiter.LISTENERS, systemd.SD_LISTEN_FDS_START)

@@ -98,19 +98,31 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         super().maybe_promote_master()
         if before and not self.master_pid:
             self._pid_file.move(self.app.settings, self.log)
+            self.app.service_manager.promote()
+            self.app.service_manager.ready(self.app.banner)
 
     def reload(self) -> None:
         """Check the new settings, then swap them in place; new workers are started only if they must be."""
+        manager = self.app.service_manager
+        manager.reloading()
+        adopted = False
+        try:
+            adopted = self._reload()
+        finally:
+            manager.ready(self.app.banner if adopted else f"reload failed, see the log; unchanged: {self.app.banner}")
+
+    def _reload(self) -> bool:
+        """Whether the new settings are in force now."""
         old = self.app.settings
         if not adopt_new_settings(self.app, self._reloads, self._pid_file, activated=self.systemd):
-            return
+            return False
         new = self.app.settings
         workers = self.num_workers if new.workers == old.workers and self.num_workers else new.workers
         listening, self.LISTENERS = self.LISTENERS, self.app.place(activated=self.systemd)
         if listening != self.LISTENERS or needs_new_workers(old, new):
             self.cfg.set("bind", self.app.cfg.settings["bind"].get())  # so that gunicorn does not bind again
             super().reload()
-            return
+            return True
         self._stats["reloads"] += 1
         self.setup(self.app)
         self.num_workers = workers
@@ -118,6 +130,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         self.kill_workers(signal.SIGHUP)
         self.manage_workers()
         self.log.info("settings reloaded")
+        return True
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
         """The signals that came; a reload that a command asked for counts as one."""
@@ -127,8 +140,9 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         return signals
 
     def murder_workers(self) -> None:
-        """Called by gunicorn once a second: also checks the certificate files for changes."""
+        """Called by gunicorn once a second: also resets the watchdog, and checks the certificate files for changes."""
         super().murder_workers()
+        self.app.service_manager.alive()
         self.app.refresh_certificates()
 
     def kill_worker(self, pid: int, sig: int) -> None:
@@ -181,7 +195,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
     def stop(self, graceful: bool = True) -> None:
         """End the workers; their WebSockets' close code depends on whether a successor of this master serves."""
-        if not self.reexec_pid:
+        if self.reexec_pid:
+            self.app.service_manager.succeeded_by(self.reexec_pid)
+        else:
+            self.app.service_manager.stopping()
             self.app.shared.board.stop()
         if self.LISTENERS and self.reexec_pid == self.master_pid == 0:
             self.LISTENERS = self.app.close_unix_sockets(*([Role.CONTROL] if self.systemd else Role))

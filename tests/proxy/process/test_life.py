@@ -236,11 +236,3 @@ def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:
     until(lambda: access.exists() and error.exists(), "new files")
     gateway.signal(signal.SIGTERM)
     until(lambda: "Shutting down" in error.read_text(), "the new file is written to")
-
-
-def test_readiness_is_told_to_systemd(start: Start, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(str(tmp_path / "notify"))
-        notified.settimeout(PATIENCE)
-        start(environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        assert notified.recv(1000).startswith(b"READY=1")
