@@ -272,6 +272,7 @@ LOST = {
     sorted((secure_case(case), case) for case in CASES),
     ids=[case.stem for case in sorted(CASES, key=lambda case: (secure_case(case), case))],
     indirect=["pair"],
+    scope="module",
 )
 def test_the_answers_are_the_same(case: Path, pair: Pair) -> None:
     certificate = pair.certificate if pair.tls else None
@@ -291,7 +292,7 @@ def test_the_exit_code_says_whether_a_line_was_lost(case: Path, capsys: pytest.C
     assert ("NOT TRANSLATED" in shown.out) == (case.stem in LOST) == ("no equivalent" in shown.err)
 
 
-@pytest.mark.parametrize("pair", [True], ids=["TLS"], indirect=True)
+@pytest.mark.parametrize("pair", [True], ids=["TLS"], indirect=True, scope="module")
 def test_plain_http_is_redirected_on_both(pair: Pair) -> None:
     for port, status in ((pair.nginx[1], 301), (pair.gateway[1], 308)):
         connection = connected(port, None)
