@@ -1,7 +1,7 @@
 """What the master says to systemd, if it is what started it: sd_notify(3) and, once a second, the watchdog.
 
 Only the main process of a unit is listened to. So a successor of a binary upgrade is silent until its predecessor,
-when it is told to stop, names it as the main process.
+when it is stopped, names it as the main process.
 """
 
 import os
@@ -25,7 +25,7 @@ class ServiceManager:
         interval = environ.pop("WATCHDOG_USEC", "")
         self._patience = int(interval) * 1000 // 2 if own and interval.isdecimal() else 0
         self._clock = clock or (lambda: clock_gettime_ns(CLOCK_MONOTONIC))
-        self._told = 0
+        self._reset = 0
 
     def promote(self) -> None:
         """The predecessor has ended: this is the main process."""
@@ -54,8 +54,8 @@ class ServiceManager:
     def alive(self) -> None:
         """Reset the watchdog, if it is due. Call it about once a second."""
         now = self._clock()
-        if self._patience and now - self._told >= self._patience:
-            self._told = now
+        if self._patience and now - self._reset >= self._patience:
+            self._reset = now
             self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
