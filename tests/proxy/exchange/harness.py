@@ -285,7 +285,7 @@ class Harness:
             Waiting(),
             Limits(16, 2).worker(0),
         )
-        self._upstreams = Upstreams(context, logging.getLogger(__name__))
+        self._upstreams = Upstreams(context, logging.getLogger(__name__), self.board)
         tables = build_tables(settings, self._upstreams, Overrides(), lambda: False)
         self._upstreams.commit(tables)
         self.front = Frontend(tables, context, protocol, scheme, b"80", inline=at_once)
