@@ -345,6 +345,8 @@ class Connection(Stream):
         if self.state is LINGERING:
             self.lost()
             return
+        if self.state is LEFT:  # seen before: a callback that was due then has come
+            return
         self.unwatch_readable()
         self._become(LEFT)
         self._abandon()

@@ -141,3 +141,15 @@ def test_a_long_body_may_come_in_parts(here: int, then: str) -> None:
         else:
             assert client.ended, "the client can tell that the end is missing"
             assert 0 < client.received.count(b"x") < 60_000
+
+
+def test_the_end_of_an_http2_connection_may_be_seen_twice() -> None:
+    with warm(at_once=True, protocol=Http2) as harness:
+        client = harness.connect()
+        (connection,) = harness.front.multiplexed
+        client.sock.close()
+        harness.clients.remove(client)
+        connection.on_readable()
+        connection.on_readable()
+        harness.settle()
+        assert connection.closed
