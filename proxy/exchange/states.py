@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum, IntEnum, auto
+from typing import Final
 
 from proxy.errors import Phase
 
@@ -22,7 +23,18 @@ class State(IntEnum):
     DONE = auto()  # recorded
 
 
-ADMIT, BODY, LEASE, SEND, AWAIT, RELAY, LOCAL, REFUSE, DELIVER, TUNNEL, DONE = State
+# Found faster than attributes of the enumeration; the compiler knows them only one by one.
+ADMIT: Final[State] = State.ADMIT
+BODY: Final[State] = State.BODY
+LEASE: Final[State] = State.LEASE
+SEND: Final[State] = State.SEND
+AWAIT: Final[State] = State.AWAIT
+RELAY: Final[State] = State.RELAY
+LOCAL: Final[State] = State.LOCAL
+REFUSE: Final[State] = State.REFUSE
+DELIVER: Final[State] = State.DELIVER
+TUNNEL: Final[State] = State.TUNNEL
+DONE: Final[State] = State.DONE
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     ADMIT: frozenset({BODY, LEASE, LOCAL, REFUSE, DONE}),
@@ -63,4 +75,6 @@ class Wait(Enum):
     STACK = auto()  # a greenlet
 
 
-OVER, AWAIT_RESPONSE, NEED_STACK = Wait
+OVER: Final[Wait] = Wait.NOTHING
+AWAIT_RESPONSE: Final[Wait] = Wait.RESPONSE
+NEED_STACK: Final[Wait] = Wait.STACK

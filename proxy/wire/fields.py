@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from itertools import count
 from time import time
+from typing import Final
 
 from proxy.wire.head import CRLF, tokens
 from proxy.wire.request import RequestFields
@@ -18,7 +19,7 @@ from proxy.wire.response import ResponseHead
 
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
-BODILESS = frozenset({204, 205, 304})
+BODILESS: Final = frozenset({204, 205, 304})
 """Final statuses whose response has no body, whatever its fields say (RFC 9110 sections 15.3.5, 15.3.6, 15.4.5)."""
 
 

@@ -32,8 +32,14 @@ class Ending(Enum):
     RESET = auto()  # once the client has what was sent: its end would stand for that of the body
 
 
-UNSENT, LENGTH, CHUNKED, CLOSE_DELIMITED = Framing
-KEEP, CLOSE, CUT, RESET = Ending
+UNSENT: Final[Framing] = Framing.UNSENT
+LENGTH: Final[Framing] = Framing.LENGTH
+CHUNKED: Final[Framing] = Framing.CHUNKED
+CLOSE_DELIMITED: Final[Framing] = Framing.CLOSE
+KEEP: Final[Ending] = Ending.KEEP
+CLOSE: Final[Ending] = Ending.CLOSE
+CUT: Final[Ending] = Ending.CUT
+RESET: Final[Ending] = Ending.RESET
 
 
 class ResponseWriter:
