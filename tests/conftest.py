@@ -128,8 +128,10 @@ def measured(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is measured. A misspelt component would skip its test for ever; it stops the run instead."""
+    """Mark what is measured, skip what takes long, and stop the run at a misspelt component, which would skip its test."""
     for item in items:
+        if item.get_closest_marker("long") and os.environ.get("ARAGORA_LONG") != "1":
+            item.add_marker(pytest.mark.skip(reason="takes long, and has a job of its own in CI: ARAGORA_LONG=1"))
         if measured(item):
             item.add_marker(pytest.mark.measured)
         for marker in item.iter_markers("component"):

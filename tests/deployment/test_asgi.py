@@ -43,6 +43,7 @@ def test_the_page_names_three() -> None:
     assert "0.0.0.0" not in " ".join(COMMANDS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
 def test_a_load_passes_and_a_reload_loses_nothing(command: str, tmp_path: Path) -> None:
     assert "`reuse_unsafe = 0`" in PAGE

@@ -181,6 +181,7 @@ def test_a_release_that_does_not_become_ready_changes_nothing(installed: Install
     assert "nothing was deployed before this" in installed.deploy("--rollback").stderr
 
 
+@pytest.mark.long
 def test_a_gateway_that_follows_in_part_is_moved_back(installed: Installation) -> None:
     one = installed.build()
     installed.release("two")

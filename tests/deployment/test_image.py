@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.component("buildah", "debootstrap", "docker-compose", "openssl", "postgresql", "redis"),
     pytest.mark.skipif(os.geteuid() != 0, reason="building an image without a daemon needs root"),
     pytest.mark.timeout(900),
+    pytest.mark.long,
 ]
 
 TOKEN = "a-token-from-a-file-of-its-own"

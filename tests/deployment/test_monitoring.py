@@ -247,6 +247,7 @@ def models() -> Iterator[Provider]:
 
 
 @pytest.mark.component("prometheus", "openssl")
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_every_expression_has_data_under_load(tmp_path: Path, models: Provider) -> None:
     (nobody,) = ports(1)

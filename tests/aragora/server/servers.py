@@ -21,6 +21,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 QUESTION = "Should we adopt event sourcing for billing?"
 KINDS = ("gunicorn", "uvicorn", "dev")
+THOROUGH = KINDS if os.environ.get("ARAGORA_LONG") == "1" else KINDS[:1]
+"""Those for tests that take long: all of them in a job of CI, else what production runs."""
 
 ASGI = "aragora.server.asgi:application"
 COMMANDS = {

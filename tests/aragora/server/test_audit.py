@@ -17,7 +17,7 @@ import requests
 import websocket
 
 from aragora.server.audit import CAPACITY, CLIENTS, DENIAL_SECONDS, HANDSHAKES, OPEN, AuditLog, Caller, Denials
-from tests.aragora.server.servers import CHECKOUT, KINDS, QUESTION, Server, running
+from tests.aragora.server.servers import CHECKOUT, QUESTION, THOROUGH, Server, running
 from tests.waiting import PATIENCE, until
 
 TOKEN = "a-token-of-the-tests"
@@ -26,7 +26,7 @@ Q1 = {"X-Request-ID": "q1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-
 CALLER = Caller("203.0.113.9", None, "token 01234567", "r1")
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=THOROUGH)
 def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp(f"{request.param}-audited")
     environ = {"ARAGORA_API_TOKEN": TOKEN, "ARAGORA_AUDIT_LOG": str(directory / "audit.log")}

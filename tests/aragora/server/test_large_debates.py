@@ -15,7 +15,7 @@ from aragora.debate.events import Draft, EventType
 from aragora.server import resources
 from aragora.storage import Store
 from aragora.storage import store as storage
-from tests.aragora.server.servers import KINDS, Server, running
+from tests.aragora.server.servers import THOROUGH, Server, running
 from tests.aragora.storage.databases import environ, settings, sqlite_template
 from tests.aragora.storage.debates import spec
 
@@ -25,7 +25,7 @@ VOTES = 3000
 REASONING = "ä" * 2000
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=THOROUGH)
 def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
     """A server, and the address of a debate with many long votes."""
     with running(request.param, tmp_path_factory.mktemp(f"{request.param}-large")) as server:

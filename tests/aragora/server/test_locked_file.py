@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.aragora.server.servers import KINDS, QUESTION, Server, running
+from tests.aragora.server.servers import QUESTION, THOROUGH, Server, running
 from tests.aragora.storage.test_locked_file import EXCLUSIVE, locked
 from tests.waiting import until
 
@@ -20,7 +20,7 @@ def unavailable(answer: requests.Response) -> None:
     assert answer.json()["error"]["code"] == "unavailable"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", THOROUGH)
 def test_writing_is_unavailable_and_debates_go_on_later(kind: str, tmp_path: Path) -> None:
     with running(kind, tmp_path, ARAGORA_DEMO_DELAY="0.3", **IMPATIENT) as server:
         debate = server.ask(**{name: value for name, value in BODY.items() if name != "question"})
@@ -41,7 +41,7 @@ def test_writing_is_unavailable_and_debates_go_on_later(kind: str, tmp_path: Pat
         assert not [event for event in events if event["type"] == "agent_error"], json.dumps(events)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", THOROUGH)
 def test_a_worker_starts_while_the_file_is_held(kind: str, tmp_path: Path) -> None:
     with running(kind, tmp_path) as server:
         server.ask()

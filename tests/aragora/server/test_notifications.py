@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.aragora.outbound.test_request import web
-from tests.aragora.server.servers import KINDS, QUESTION, running
+from tests.aragora.server.servers import QUESTION, THOROUGH, running
 from tests.aragora.service.test_notifications import SECRET, Receiver
 from tests.waiting import until
 
@@ -15,7 +15,7 @@ ENVIRON = {"ARAGORA_PRIVATE_NETWORKS": "127.0.0.1", "ARAGORA_WEBHOOK_SECRET": SE
 BODY = {"question": QUESTION, "agents": ["demo", "demo"], "rounds": 1}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", THOROUGH)
 def test_who_asked_is_told_of_the_end(kind: str, tmp_path: Path) -> None:
     with web(Receiver(200)) as hook, running(kind, tmp_path, **ENVIRON) as server:
         notify = [{"url": hook.url}, {"kind": "slack", "url": f"{hook.url}/slack"}]

@@ -16,7 +16,7 @@ import websocket
 from aragora.settings import load
 from aragora.storage import Limits, Scope, Store
 from tests.aragora.agents.provider import Call, Provider, provider
-from tests.aragora.server.servers import KINDS, QUESTION, Server, running
+from tests.aragora.server.servers import QUESTION, THOROUGH, Server, running
 from tests.waiting import until
 
 ADMIN = {"Authorization": "Bearer the-administrator"}
@@ -51,7 +51,7 @@ def environ(models: Provider, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=THOROUGH)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: Provider
 ) -> Iterator[Server]:

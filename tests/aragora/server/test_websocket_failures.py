@@ -14,7 +14,7 @@ import websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
-from tests.aragora.server.servers import KINDS, PATIENCE, Server, Socket, running
+from tests.aragora.server.servers import PATIENCE, THOROUGH, Server, Socket, running
 from tests.aragora.storage.databases import PostgreSQL
 from tests.waiting import until
 
@@ -23,7 +23,7 @@ REPLAY_FAILS = "DROP TABLE events"
 REPLAY_CANNOT_BE_READ = "UPDATE events SET data = '{'"
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=THOROUGH)
 def failing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server whose database a test may break."""
     with running(request.param, tmp_path, ARAGORA_POLL_INTERVAL="10", ARAGORA_RUNNER="1") as started:
@@ -72,7 +72,7 @@ def test_a_failure_is_told_by_a_close_code(failing: Server, statement: str, gree
 
 
 @pytest.mark.component("postgresql")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", THOROUGH)
 def test_database_crash_sends_watchers_only_websocket_frames(kind: str, tmp_path: Path) -> None:
     database = PostgreSQL()
     try:
