@@ -128,7 +128,7 @@ def measured(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is measured, skip what takes long, and stop the run at a misspelt component, which would skip its test."""
+    """Mark what is measured, skip what takes long, and stop at a misspelt component: it would skip its test unseen."""
     for item in items:
         if item.get_closest_marker("long") and os.environ.get("ARAGORA_LONG") != "1":
             item.add_marker(pytest.mark.skip(reason="takes long, and has a job of its own in CI: ARAGORA_LONG=1"))

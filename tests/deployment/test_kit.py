@@ -12,6 +12,7 @@ import pytest
 
 from aragora.server.queries import CreateQuery
 from aragora.settings import AGENT_VARIABLES, SETTINGS
+from proxy.commands import import_nginx
 from proxy.commands.commands import NAMES as COMMANDS
 from proxy.commands.commands import parser
 from proxy.settings import table
@@ -53,7 +54,9 @@ def test_flags_of_the_gateway_exist(page: Path) -> None:
             arguments = re.split("[#`]", line.partition("GATEWAY ")[2])[0]
             flags = set(re.findall(r"--[a-z][a-z0-9-]+", arguments))
             command = arguments.split()[:1]
-            if command and command[0] in COMMANDS:
+            if command == [import_nginx.NAME]:
+                known_here = {text for action in import_nginx.parser()._actions for text in action.option_strings}
+            elif command and command[0] in COMMANDS:
                 known_here = {text for action in parser(command[0])._actions for text in action.option_strings}
             else:
                 known_here = known | {"--help", "--version", *(["--all"] if command == ["check"] else [])}
@@ -63,8 +66,9 @@ def test_flags_of_the_gateway_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_variables_exist(page: Path) -> None:
     known = {row.name for row in SETTINGS} | {row.name for row in AGENT_VARIABLES}
-    of_tests = ("REQUIRE_COMPONENTS", "DRILL_ROUNDS", "FUZZ_CASES", "BARE_ROOTS", "TOUR")
+    of_tests = ("REQUIRE_COMPONENTS", "DRILL_ROUNDS", "FUZZ_CASES", "BARE_ROOTS", "LONG", "TOUR")
     known |= {f"ARAGORA_{name}" for name in of_tests}
+    known |= {f"ARAGORA_PROXY_{row.name.upper()}" for row in table() if row.has_flag}
     known |= {f"{variable}_FILE" for variable in known}
     for variable in re.findall(r"\bARAGORA_[A-Z_]+[A-Z]\b", page.read_text()):
         assert variable in known, f"{name(page)} names {variable}"
