@@ -149,6 +149,7 @@ TEMPORARY: dict[str, Act] = {
 
 
 @pytest.mark.component("litellm")
+@pytest.mark.long
 @pytest.mark.timeout(600)  # it takes a minute to start where others are at work
 def test_litellm_may_stand_between(agent: Make, api: OpenAI, tmp_path: Path, question: Question) -> None:
     whole = api.first() + api.text("Begin ") + api.text("small.") + COUNTED + api.done()

@@ -29,6 +29,7 @@ def api() -> OpenAI:
 
 
 @pytest.mark.component("real-model")
+@pytest.mark.long
 @pytest.mark.timeout(900)  # it counts on one processor, which others may be using
 def test_a_small_model_answers_and_votes_at_the_first_try(agent: Callable[..., Agent], tmp_path: Path) -> None:
     at = port()

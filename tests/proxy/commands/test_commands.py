@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.commands.client import FAILED, PARTLY, SUCCESS, USAGE
-from tests.proxy.admin.applications import Application, unused_address
+from tests.proxy.admin.applications import Application, application, unused_address
 from tests.proxy.admin.conftest import TOML, AdminGateway, command
 from tests.waiting import PATIENCE, until
 
@@ -157,14 +157,16 @@ def test_reload_reports_completion_or_the_mistake(face: Start, applications: App
 
 
 def test_waiting_requests_are_served_after_a_switch(face: Start, applications: Applications) -> None:
-    dead = unused_address()
-    gateway = face(f'upstream = "{dead}"\n', toml=TOML.replace('retry_wait = "1s"', 'retry_wait = "30s"'))
+    with application("old") as old:
+        patient = TOML.replace('retry_wait = "1s"', 'retry_wait = "30s"')
+        gateway = face(upstream(old) + "upstream_keepalive = 0\n", toml=patient)
+        assert gateway.get() == (200, "old")
     found: list[tuple[int, str]] = []
     threads = [threading.Thread(target=lambda: found.append(gateway.get())) for _ in range(4)]
     for thread in threads:
         thread.start()
     until(lambda: gateway.status()["requests_retry_waiting"] == 4, "requests wait")
-    assert gateway.run("switch", dead, applications("new").address).returncode == SUCCESS
+    assert gateway.run("switch", old.address, applications("new").address).returncode == SUCCESS
     for thread in threads:
         thread.join(PATIENCE)
     assert found == [(200, "new")] * 4
