@@ -18,6 +18,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import TypeAlias
 
@@ -275,7 +276,7 @@ class TlsSocket:
             self._notified = True
             return b""
         self._send_alert()
-        raise self._fail(partial(type(error), *error.args)) from None
+        raise self._fail(partial(copy, copy(error))) from None  # with its reason, without its frames
 
     def _fail(self, failure: Callable[[], OSError]) -> OSError:
         """End with this error. Each raise needs a new one: one that was raised knows its frames, and they know it."""
