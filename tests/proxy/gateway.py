@@ -99,7 +99,8 @@ class Gateway:
 
     def listening(self) -> list[Address]:
         """TCP addresses announced in the log, oldest first."""
-        return [(host, int(port)) for host, port in re.findall(r"https?://([\d.]+):(\d+)", self.log)]
+        listeners = re.sub(r" -> .*?; ", " ", self.log)  # the first line names upstreams, too
+        return [(host, int(port)) for host, port in re.findall(r"https?://([\d.]+):(\d+)", listeners)]
 
     def announced(self, count: int) -> list[Address]:
         """The first `count` addresses, as soon as the log has them."""
