@@ -108,8 +108,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         adopted = False
         try:
             adopted = self._reload()
-        finally:
-            manager.ready(self.app.banner if adopted else f"reload failed, see the log; unchanged: {self.app.banner}")
+        except Exception:
+            manager.ready(f"reload failed, see the log; unchanged: {self.app.banner}")
+            raise  # SystemExit is a new worker's, which ends within this call: it has nothing to report
+        manager.ready(self.app.banner if adopted else f"reload failed, see the log; unchanged: {self.app.banner}")
 
     def _reload(self) -> bool:
         """Whether the new settings are in force now."""

@@ -43,7 +43,8 @@ def _parse(segment: bytes) -> _Variable | None:
         if b"{" in segment or b"}" in segment:
             raise ValueError(f"'{segment.decode()}' has braces around no name such as {{user_id}}: small letters first")
         return None
-    before, after = segment[: found.start()], segment[found.end() :]
+    start, end = found.span()
+    before, after = segment[:start], segment[end:]
     if any(byte in before + after for byte in b"{}*"):
         raise ValueError(f"'{segment.decode()}' has more than one variable; a segment may have one")
     return _Variable(before, found[1] or b"", after)
