@@ -100,6 +100,9 @@ OTHERS = {
     "respond_type": '"text/html"',
     "root": '"{files}"',
     "index": '"home.html"',
+    "fallback": '"/index.html"\nroot = "{files}"',
+    "sendfile_root": '"{files}"',
+    "rewrite": '"/new{{rest}}"',
     "gateway_health": "true",
     "allow": '"127.0.0.0/8"',
     "deny": '"10.0.0.0/8"',
@@ -112,7 +115,7 @@ OTHERS = {
     "cors_fields": '"X-A"',
     "compress_types": '"text/html"',
 }
-INSTEAD = ("redirect", "respond", "root", "gateway_health")  # of an upstream
+INSTEAD = ("redirect", "respond", "root", "fallback", "gateway_health")  # of an upstream
 AS_ROOT = ("user", "group")
 
 
