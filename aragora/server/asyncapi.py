@@ -1,35 +1,16 @@
 """The description of the WebSocket: an AsyncAPI 3.0 document, made of the models of its messages."""
 
-import json
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
-import falcon
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aragora.server import build
 from aragora.server.models import event_data, messages
-from aragora.server.resources import Resource
 
 ADDRESS = "/ws"
 CHANNEL = "debates"
-
-
-class Document(Resource):
-    """`/api/asyncapi.json`."""
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """The AsyncAPI 3.0 document."""
-        resp.content_type = falcon.MEDIA_JSON
-        resp.data = _serialised()
-        resp.set_header("Cache-Control", "no-cache")
-
-
-@cache
-def _serialised() -> bytes:
-    return json.dumps(document()).encode()
 
 
 def document() -> dict[str, Any]:

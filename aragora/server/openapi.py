@@ -3,12 +3,9 @@
 `aragora.server.operations` has the table.
 """
 
-import json
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
-import falcon
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -16,22 +13,6 @@ from aragora.debate.downloads import Format
 from aragora.server import build, models
 from aragora.server.examples import ANSWERS, BODIES
 from aragora.server.operations import OPERATIONS, REFUSALS, TAGS, Operation
-from aragora.server.resources import Resource
-
-
-class Document(Resource):
-    """`/api/openapi.json`."""
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """The OpenAPI 3.1 document."""
-        resp.content_type = falcon.MEDIA_JSON
-        resp.data = _serialised()
-        resp.set_header("Cache-Control", "no-cache")
-
-
-@cache
-def _serialised() -> bytes:
-    return json.dumps(document()).encode()
 
 
 def document() -> dict[str, Any]:

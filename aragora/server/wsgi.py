@@ -33,6 +33,7 @@ from aragora.server import (
 )
 from aragora.server.completions import resources as completions
 from aragora.server.context import UNNAMED, RequestContext
+from aragora.server.description import Description
 from aragora.service import STRANGER
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
@@ -131,8 +132,8 @@ def routes() -> dict[str, object]:
         "/v1/chat/completions": completions.ChatCompletions(),
         "/v1/models": completions.Models(),
         "/v1/models/{name}": completions.Model(),
-        "/api/openapi.json": openapi.Document(),
-        "/api/asyncapi.json": asyncapi.Document(),
+        "/api/openapi.json": Description(openapi.document),
+        "/api/asyncapi.json": Description(asyncapi.document),
         "/api/docs": console.Page("docs.html"),
         "/healthz": health.Alive(),
         "/health": health.Health(),

@@ -105,13 +105,13 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         """Check the new settings, then swap them in place; new workers are started only if they must be."""
         manager = self.app.service_manager
         manager.reloading()
-        adopted = False
+        unchanged = f"reload failed, see the log; unchanged: {self.app.banner}"
         try:
             adopted = self._reload()
-        except Exception:
-            manager.ready(f"reload failed, see the log; unchanged: {self.app.banner}")
-            raise  # SystemExit is a new worker's, which ends within this call: it has nothing to report
-        manager.ready(self.app.banner if adopted else f"reload failed, see the log; unchanged: {self.app.banner}")
+        except Exception:  # not SystemExit: a new worker ends within this call, and has nothing to report
+            manager.ready(unchanged)
+            raise
+        manager.ready(self.app.banner if adopted else unchanged)
 
     def _reload(self) -> bool:
         """Whether the new settings are in force now."""

@@ -102,6 +102,7 @@ OTHERS = {
     "index": '"home.html"',
     "fallback": '"/index.html"\nroot = "{files}"',
     "sendfile_root": '"{files}"',
+    "internal": 'true\nroot = "{files}"',
     "rewrite": '"/new{{rest}}"',
     "gateway_health": "true",
     "allow": '"127.0.0.0/8"',
