@@ -45,10 +45,10 @@ _CERTIFICATE_ALERTS: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOW
 
 
 def explained(error: OSError) -> str:
-    """Why a server was not accepted, or did not accept the gateway, with the setting that mends it."""
+    """Why a server was not accepted, or did not accept the gateway, with the setting that fixes it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}; {_mended(error)}"
-    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+        return f"its certificate is not accepted: {error.verify_message}; {_fix_of(error)}"
+    reason = getattr(error, "reason", None) or ""  # only errors that OpenSSL itself has raised have one
     if "WRONG_VERSION_NUMBER" in reason or "PACKET_LENGTH" in reason or "RECORD_LAYER_FAILURE" in reason:
         return "it answers without TLS; write its address without https://"
     if "NO_APPLICATION_PROTOCOL" in reason:
@@ -59,7 +59,7 @@ def explained(error: OSError) -> str:
     return f"the TLS handshake failed ({_words(reason) or error.strerror or error})"
 
 
-def _mended(error: ssl.SSLCertVerificationError) -> str:
+def _fix_of(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _DATES:
         return "renew it, or correct this machine's clock"
     if error.verify_code in _NAMES:

@@ -272,8 +272,9 @@ def test_garbage_is_a_lasting_error_and_alerts_the_peer(contexts: Contexts) -> N
     assert near.recv(100) == b"good"
     assert near.readable
     for _ in range(2):
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(ssl.SSLError) as failed:
             near.recv(100)
+        assert failed.value.reason
     client.pull()
     with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
         client.read()
