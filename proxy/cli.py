@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy.commands import commands, import_nginx
+from proxy.commands.catalogue import IMPORT_NGINX, RUNNING
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
@@ -73,9 +73,13 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], i
 
 
 def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
-    if arguments and arguments[0] in commands.NAMES:
+    if arguments and arguments[0] in RUNNING:
+        from proxy.commands import commands
+
         return commands.run(arguments[0], arguments[1:])
-    if arguments[:1] == [import_nginx.NAME]:
+    if arguments[:1] == [IMPORT_NGINX]:
+        from proxy.commands import import_nginx
+
         return import_nginx.run(arguments[1:])
     if "-h" in arguments or "--help" in arguments:
         print(help_text(shutil.get_terminal_size().columns), end="")
@@ -105,7 +109,7 @@ def _refuse_namesake() -> None:
 
 def _fix(word: str) -> str:
     """A suggestion for a word that is not a flag."""
-    close = difflib.get_close_matches(word, [*commands.NAMES, "check", import_nginx.NAME], n=1)
+    close = difflib.get_close_matches(word, [*RUNNING, "check", IMPORT_NGINX], n=1)
     return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
 
 
@@ -165,7 +169,7 @@ def help_text(columns: int) -> str:
     """All settings by group, wrapped to the terminal."""
     width = max(60, min(columns, 120))
     parts = [_USAGE, "\n", _INTRO, "\ncommands for a running gateway (COMMAND --help has details):\n"]
-    parts += [f"  {name:14}{doc}\n" for name, doc in commands.NAMES.items()]
+    parts += [f"  {name:14}{doc}\n" for name, doc in RUNNING.items()]
     group = ""
     for row in table():
         if row.group != group:

@@ -1,4 +1,4 @@
-"""The commands of the command line: their arguments, and what each does."""
+"""The commands for a running gateway: their arguments, and how each is carried out."""
 
 import argparse
 import json
@@ -11,25 +11,11 @@ from rich.console import Console
 from rich.live import Live
 
 from proxy.commands import services
+from proxy.commands.catalogue import RUNNING, SERVICES
 from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, USAGE, Admin, CommandError
 from proxy.commands.switch import await_drained, switch
 from proxy.commands.view import view
 from proxy.settings.values import web
-
-NAMES = {
-    "status": "show the gateway's state once",
-    "top": "show it live until Ctrl-C",
-    **services.NAMES,
-    "switch": "move routes to a new instance once it is ready, and wait for the old one's connections to end",
-    "drain": "send nothing new to a peer",
-    "undrain": "use a drained peer again",
-    "pause": "hold the requests of a route until it goes on",
-    "resume": "let the requests of a paused route go on",
-    "maintenance": "start or end maintenance mode, for all routes or one",
-    "reload": "read the settings again; lists mistakes if there are any",
-    "token": "print the token for the status page's buttons",
-}
-
 
 _WIDE = 200  # columns
 
@@ -41,8 +27,8 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(name: str) -> argparse.ArgumentParser:
     """The argument parser of one command."""
-    made = _Parser(prog=f"python -m proxy {name}", description=NAMES[name], allow_abbrev=False)
-    if name in services.NAMES:
+    made = _Parser(prog=f"python -m proxy {name}", description=RUNNING[name], allow_abbrev=False)
+    if name in SERVICES:
         services.add_arguments(name, made, _seconds)
     elif name == "switch":
         _add_switch_arguments(made)
@@ -117,7 +103,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
             return _status(admin, given)
         if name == "token":
             return _token(admin, given)
-        if name in services.NAMES:
+        if name in SERVICES:
             return services.run(name, admin, given)
         return _order(name, admin, given)
     except CommandError as problem:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from proxy.commands.catalogue import IMPORT_NGINX as NAME
 from proxy.commands.client import FAILED, PARTLY, SUCCESS, USAGE
 from proxy.nginx.blocks import NginxFileError
 from proxy.nginx.importer import import_nginx
 
-NAME = "import-nginx"
 DOC = "translate nginx's configuration; remarks on lines that differ are comments"
 
 

@@ -9,13 +9,6 @@ from typing import Any
 from proxy.commands.client import PARTLY, SUCCESS, USAGE, Admin, CommandError
 from proxy.commands.deployment import Deployment, drained, peers_of
 
-NAMES = {
-    "deploy": "make a service or replace its target once the new one is ready, and wait for the old one to drain",
-    "rollout": "have a part of a service's clients served by a new target, once it is ready",
-    "remove": "remove a service, and wait for its connections to end",
-    "list": "list the services",
-}
-
 Seconds = Callable[[str], float]
 
 

@@ -13,7 +13,8 @@ import pytest
 from aragora.server.queries import CreateQuery
 from aragora.settings import AGENT_VARIABLES, SETTINGS
 from proxy.commands import import_nginx
-from proxy.commands.commands import NAMES as COMMANDS
+from proxy.commands.catalogue import IMPORT_NGINX
+from proxy.commands.catalogue import RUNNING as COMMANDS
 from proxy.commands.commands import parser
 from proxy.settings import table
 from tests.conftest import COMPONENTS
@@ -54,7 +55,7 @@ def test_flags_of_the_gateway_exist(page: Path) -> None:
             arguments = re.split("[#`]", line.partition("GATEWAY ")[2])[0]
             flags = set(re.findall(r"--[a-z][a-z0-9-]+", arguments))
             command = arguments.split()[:1]
-            if command == [import_nginx.NAME]:
+            if command == [IMPORT_NGINX]:
                 known_here = {text for action in import_nginx.parser()._actions for text in action.option_strings}
             elif command and command[0] in COMMANDS:
                 known_here = {text for action in parser(command[0])._actions for text in action.option_strings}

@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import bcrypt
@@ -12,6 +14,7 @@ from proxy.form import form
 from proxy.process import gateway
 from proxy.settings import Settings, table
 from tests.ports import ports
+from tests.proxy.gateway import ROOT
 
 
 @pytest.mark.parametrize(
@@ -252,3 +255,15 @@ def test_a_service_that_is_asked_must_read_the_path_that_passes(
     path.write_text('upstream = "a:1"\ndot_segments = "up"\n')
     assert main(["check", str(path)]) == 2
     assert "expected refuse or pass" in capsys.readouterr().err
+
+
+def test_a_server_loads_no_code_of_commands() -> None:
+    """Tables, terminals and the importer double the time and the memory of a start."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys; import proxy.cli; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not {"rich", "proxy.nginx", "proxy.commands.commands", "proxy.commands.import_nginx"} & set(loaded)
