@@ -25,9 +25,10 @@ NOTES = "- Clients are served."
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository on its branch main with what the checkout has, committed or not, and one line of a changelog."""
+    """A repository on its branch main with the files that git knows as the checkout has them, committed or not, and one
+    line of a changelog. Other tests may have files of their own in the checkout for a moment."""
     root = tmp_path_factory.mktemp("original")
-    names = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    names = git(CHECKOUT, "ls-files", "-z", "--cached").split("\0")
     git(root, "init", "--quiet", "--initial-branch", "main")
     for name in filter(None, names):
         if (CHECKOUT / name).is_file():

@@ -28,6 +28,7 @@ def test_prefix_rest_and_values_of_a_path(
     made = RoutePath(path)
     assert made.takes(normalised(target))
     assert (made.prefix(target), made.rest(target), made.values(target)) == (prefix, rest, values)
+    assert made.variables == [name.decode() for name in values]
 
 
 @pytest.mark.parametrize(

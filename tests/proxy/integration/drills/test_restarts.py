@@ -38,6 +38,8 @@ def test_upstream_killed_and_restarted(origin: Origin, start: Callable[..., Gate
 def test_held_requests_of_any_method_succeed(origin: Origin, start: Callable[..., Gateway]) -> None:
     """Requests that come while the upstream is down are held; only those in flight at the kill may fail."""
     gateway = start(origin.address, "--retry-wait", "30s", "--reuse-unsafe", "0")
+    with load(gateway.port) as before:  # only an upstream that was up is waited for
+        before.go_on(1)
     origin.kill()
     with load(gateway.port, requests=(GET, POST)) as traffic:
         traffic.stand_still()
