@@ -15,6 +15,7 @@ from tests.conftest import program
 from tests.deployment.pages import blocks, moved
 from tests.deployment.processes import CHECKOUT, Running, accepts, ports
 from tests.proxy.filters.origin import origin
+from tests.reach import open_to_all
 from tests.waiting import until
 
 GUIDE = CHECKOUT / "docs" / "howto" / "from-nginx.md"
@@ -94,9 +95,7 @@ def served(directory: Path, run: Callable[[Path, dict[str, str]], AbstractContex
         static = directory / "srv/shop/static"
         static.mkdir(parents=True)
         (static / "app.css").write_text("body { color: red }\n")
-        for path in (directory, *directory.parents, directory / "srv", static.parent, static):
-            if path.is_relative_to("/tmp") and path != Path("/tmp"):
-                path.chmod(path.stat().st_mode | 0o055)  # nginx' worker is somebody else
+        open_to_all(static)  # nginx' worker is somebody else
         with run(directory, addresses) as running:
             until(lambda: running.process.poll() is not None or accepts(secure), "it listens")
             assert running.process.poll() is None, running.output()

@@ -24,6 +24,7 @@ from tests.ports import ports
 from tests.proxy.acme.pebble import NAME, pebble
 from tests.proxy.authority import Authority
 from tests.proxy.filters.origin import origin
+from tests.reach import open_to_all
 from tests.waiting import until
 
 README = CHECKOUT / "README.md"
@@ -105,9 +106,7 @@ def test_https_takes_one_command(tmp_path: Path, programs: str) -> None:
     authority = Authority(tmp_path)
     state, root = tmp_path / "state", tmp_path / "root.pem"
     user = "nobody" if os.geteuid() == 0 else os.environ.get("USER", "")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() != "root" or folder.stat().st_mode & 0o077 == 0:
-            folder.chmod(0o711)  # the workers' account must reach the state directory
+    open_to_all(tmp_path)  # the workers' account must reach the state directory
     with origin() as behind, pebble(authority, tmp_path) as ca:
         for old, new in {
             "8080": str(behind),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.ports import ports
 from tests.proxy.integration.upstreams import APPLICATIONS, Upstream
+from tests.reach import open_to_all
 from tests.waiting import PATIENCE
 
 Pair = tuple[Path, Path]
@@ -65,8 +66,7 @@ def uvicorn(folder: Path, pair: Pair) -> TlsUpstream:
 def nginx(folder: Path, pair: Pair, client_ca: Path) -> TlsUpstream:
     """nginx that wants a client's certificate, and says in its access log what it got."""
     folder.mkdir()
-    for place in (folder, *list(folder.parents)[:4]):
-        place.chmod(0o755)
+    open_to_all(folder)
     (port,) = ports(1)
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port, cert=pair[0], key=pair[1], ca=client_ca))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.ports import ports
 from tests.proxy.gateway import ROOT
+from tests.reach import open_to_all
 from tests.waiting import PATIENCE, until
 
 APPLICATIONS = "tests.proxy.integration.applications"
@@ -86,8 +87,7 @@ def nginx(folder: Path, files: dict[str, bytes]) -> Upstream:
     (folder / "files").mkdir(parents=True)
     for name, body in files.items():
         (folder / "files" / name).write_bytes(body)
-    for place in (folder, *list(folder.parents)[:4]):
-        place.chmod(0o755)  # its worker may have given up root
+    open_to_all(folder)  # its worker may have given up root
     (port,) = ports(1)
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port))
