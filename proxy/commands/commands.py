@@ -7,17 +7,18 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from proxy.commands import services
 from proxy.commands.catalogue import RUNNING, SERVICES
 from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, USAGE, Admin, CommandError
+from proxy.commands.statistics import Reading
 from proxy.commands.switch import await_drained, switch
 from proxy.commands.view import view
 from proxy.settings.values import web
 
-_WIDE = 200  # columns
+_UNLIMITED = 10_000  # columns
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,9 +134,19 @@ def _path(text: str) -> str:
 
 
 def _console() -> Console:
-    """For tables. A file or a pipe has no width, so lines that scripts search are not folded there."""
+    """For tables. A file or a pipe has no width, so lines that scripts search are not cut there."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+    return console if console.is_terminal else Console(highlight=False, width=_UNLIMITED)
+
+
+def _whole(console: Console, before: Reading | None, now: Reading) -> RenderableType:
+    """As wide as the terminal, and as long as it has to be."""
+    return view(before, now, console.width if console.is_terminal else None)
+
+
+def _screenful(console: Console, before: Reading | None, now: Reading) -> RenderableType:
+    """What fits the terminal."""
+    return view(before, now, console.width, console.height) if console.is_terminal else _whole(console, before, now)
 
 
 def _status(admin: Admin, given: argparse.Namespace) -> int:
@@ -143,7 +154,8 @@ def _status(admin: Admin, given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(now, indent=2))
     else:
-        _console().print(view(None, now))
+        console = _console()
+        console.print(_whole(console, None, now))
     return SUCCESS
 
 
@@ -152,11 +164,11 @@ def _top(admin: Admin, given: argparse.Namespace) -> int:
     before, now = None, admin.status()
     printed = 1
     # The terminal's alternate screen, so that its content comes back afterwards.
-    with Live(view(None, now), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    with Live(_screenful(console, None, now), console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while given.count == 0 or printed < given.count:
             time.sleep(given.interval)
             before, now = now, admin.status()
-            live.update(view(before, now), refresh=True)
+            live.update(_screenful(console, before, now), refresh=True)
             printed += 1
     if not console.is_terminal:
         console.line()  # the last reading has no line end

@@ -5,8 +5,12 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ import pytest
 from proxy.commands.client import FAILED, PARTLY, SUCCESS, USAGE
 from tests.proxy.admin.applications import Application, application, unused_address
 from tests.proxy.admin.conftest import TOML, AdminGateway, command
+from tests.proxy.gateway import ROOT
 from tests.waiting import PATIENCE, until
 
 Start = Callable[..., AdminGateway]
@@ -257,6 +262,43 @@ def test_status_and_top_show_what_happened(face: Start, applications: Applicatio
     assert "GET /page" in top.stdout
     assert f" {one.address}  up " in top.stdout, "folded"
     assert top.stdout.endswith("\n")
+
+
+def typed(columns: int, rows: int, *arguments: str) -> list[str]:
+    """The lines that a command shows on a terminal of this size, without colours."""
+    terminal, side = os.openpty()
+    termios.tcsetwinsize(side, (rows, columns))
+    environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    program = [sys.executable, "-m", "proxy", *arguments]
+    with subprocess.Popen(program, cwd=ROOT, env=environ, stdin=side, stdout=side, stderr=side) as run:
+        os.close(side)
+        shown = b""
+        with suppress(OSError):  # Linux's end of a terminal
+            while some := os.read(terminal, 65536):
+                shown += some
+        os.close(terminal)
+    assert run.returncode == SUCCESS
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown.decode()).splitlines()
+
+
+def test_status_and_top_fit_a_terminal_of_80_columns(face: Start, applications: Applications) -> None:
+    one = applications("one")
+    socket_path = "unix:/run/shop/behind/a/long/path/of/directories/application.sock"
+    route = f'[[route]]\nname = "shop.example.com"\npath = "/shop/"\nupstream = "{socket_path}"\nhold = 0\n'
+    gateway = face(f'{upstream(one)}[[route]]\npath = "/moved"\nredirect = "/"\n{route}')
+    for path in ("/page", "/shop/a/path/that/is/longer/than/a/terminal/has/columns/for?query=also", "/fail"):
+        gateway.get(path)
+    until(lambda: len(gateway.status()["slowest"]) == 3, "the log's batches")
+    lines = typed(80, 24, "status", "--admin", gateway.admin_address)
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines]
+    assert ["200", "GET", "/page", one.address] in [row[4:8] for row in rows], lines
+    assert {row[0] for row in rows if row[2:3] == ["up"]} >= {"shop.example.com", "default"}
+    top = typed(80, 24, "top", "--count", "1", "--admin", gateway.admin_address)
+    assert len(top) <= 24
+    assert max(map(len, top)) <= 80
+    titles = ["routes", "failures by reason", "failing recent requests", "slowest recent requests"]
+    assert [title for title in titles if any(line.startswith(title) for line in top)] == titles
 
 
 def test_an_answer_types_nothing_into_the_terminal() -> None:
