@@ -11,6 +11,16 @@ from proxy.wire.fields import field_value, with_vary
 _FAMILY = b"access-control-"
 
 
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks in advance whether it may send a request (Fetch, section 3.3.4)."""
+    lines = request.fields.lines
+    return (
+        request.method == b"OPTIONS"
+        and field_value(lines, b"access-control-request-method") is not None
+        and field_value(lines, b"origin") is not None
+    )
+
+
 class Cors:
     """The allowed origins, and what they may send. `credentials` never goes with the origin `*`: check before."""
 
@@ -34,17 +44,14 @@ class Cors:
         if allowed:
             self._preflight.append(b"Access-Control-Allow-Headers: " + allowed)
 
-    def preflight(self, method: bytes, lines: list[bytes]) -> LocalResponse | None:
+    def preflight(self, request: Request) -> LocalResponse | None:
         """The response to a browser's preflight request, or None for any other request.
 
         Raises `ExchangeError` (403) for an origin that is not allowed.
         """
-        if method != b"OPTIONS" or field_value(lines, b"access-control-request-method") is None:
+        if not is_preflight(request):
             return None
-        origin = field_value(lines, b"origin")
-        if origin is None:
-            return None
-        granted = self._granted(origin)
+        granted = self._granted(field_value(request.fields.lines, b"origin") or b"")
         if not granted:
             raise ExchangeError(errors.CORS_ORIGIN, fields=(b"Vary: Origin",))
         vary = b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
@@ -79,4 +86,4 @@ class Preflight:
         self._cors = cors
 
     def check(self, request: Request) -> LocalResponse | None:
-        return self._cors.preflight(request.method, request.fields.lines)
+        return self._cors.preflight(request)

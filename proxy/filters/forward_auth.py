@@ -1,8 +1,9 @@
 """Asking another service whether a request may pass, before its body is read.
 
-The service gets a GET with the client's address, what it requests (X-Forwarded-Method, X-Forwarded-Uri,
-X-Forwarded-Host) and its credentials (Cookie, Authorization). With 2xx the request passes, with fields of that response
-if some are wanted; 401, 403 and redirects go to the client. Anything else refuses the request.
+The service gets a GET with what is requested (X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Host), the client's
+address and the fields that the upstream would get, but for those about a body. With 2xx the request passes, with fields
+of that response if some are wanted, and its cookies go to the client; 401, 403 and redirects are the client's response.
+Anything else refuses the request.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from proxy.errors import ExchangeError
 from proxy.exchange.intake import Intake, body_decoder
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
+from proxy.filters.cors import is_preflight
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Stale
@@ -26,19 +28,38 @@ PATIENCE = 10.0
 
 _MOST_HEAD = 32 << 10
 _MOST_BODY = 256 << 10
-_ABOUT = (b"x-forwarded-", b"x-real-ip:", b"forwarded:", b"via:")
-_PROOF = (b"cookie:", b"authorization:", b"user-agent:", b"accept:", b"accept-language:")
+_ABOUT = (b"x-forwarded-", b"x-real-ip", b"forwarded", b"via")
+"""Beginnings of names that the gateway itself sets, which are always sent."""
+
+_UNSENT = frozenset({b"host", b"connection", b"upgrade", b"te", b"range"})
+_BODY_FAMILIES = (b"content-", b"if-")
+"""About bodies that the question does not have: If-None-Match could be answered with a 304."""
+
 _TO_CLIENT = frozenset({301, 302, 303, 307, 308, 401, 403})
 
 
 class ForwardAuth:
-    """Asks the service at `url`, through `pool`; `wanted` are the fields of its response for the upstream."""
+    """Asks the service at `url`, through `pool`.
 
-    def __init__(self, url: str, wanted: Sequence[str], pool: Pool) -> None:
+    `sent` are the names of the client's fields that it gets, "*" stands for all; `wanted` are the fields of its
+    response for the upstream. With `skip_preflights` a browser's preflight requests pass without a question.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        wanted: Sequence[str],
+        pool: Pool,
+        *,
+        sent: Sequence[str] = ("*",),
+        skip_preflights: bool = False,
+    ) -> None:
         parts = urlsplit(url)
         self._target = (parts.path or "/").encode() + (b"?" + parts.query.encode() if parts.query else b"")
         self._host = parts.netloc.rpartition("@")[2].encode()
         self._wanted = {name.lower().encode() for name in wanted}
+        self._sent = None if "*" in sent else {name.lower().encode() for name in sent}
+        self._skip_preflights = skip_preflights
         self._pool = pool
 
     def check(self, request: Request) -> LocalResponse | None:
@@ -46,6 +67,9 @@ class ForwardAuth:
 
         Raises `ExchangeError`: 503 if the service cannot be reached, 502 if its response is neither.
         """
+        if self._skip_preflights and is_preflight(request):
+            request.replace_fields(self._wanted, ())
+            return None
         try:
             response, body = self._ask(self._head(request), bound=request.fields.binding)
         except (ConnectRefused, Stale) as problem:
@@ -56,6 +80,7 @@ class ForwardAuth:
             raise ExchangeError(failure, problem.detail or str(problem)) from None
         if 200 <= response.status < 300:
             request.replace_fields(self._wanted, [line for line in response.lines if _name(line) in self._wanted])
+            request.response_fields += b"".join(line + CRLF for line in response.lines if _name(line) == b"set-cookie")
             return None
         if response.status in _TO_CLIENT:
             return LocalResponse(
@@ -65,19 +90,22 @@ class ForwardAuth:
 
     def _head(self, request: Request) -> bytes:
         """The head of the service's request, as `UpstreamConnection.send_request` takes it."""
-        about = [line for line in request.block.split(CRLF) if line.lower().startswith(_ABOUT)]
-        proof = [line for line in request.fields.lines if line.lower().startswith(_PROOF)]
         lines = [
             b"Host: " + self._host,
-            *about,
             b"X-Forwarded-Method: " + request.method,
             b"X-Forwarded-Uri: " + request.target,
-            *proof,
+            *(line for line in request.block.split(CRLF)[:-1] if self._sends(_name(line))),
             b"",
         ]
         trace = b"" if request.trace is None else request.trace.lines
         block = CRLF.join(lines)
         return b"GET %s HTTP/1.1\r\n%s%sX-Request-ID: %s\r\n" % (self._target, block, trace, request.id)
+
+    def _sends(self, name: bytes) -> bool:
+        # A request that is repeated still has the wanted fields of the response before.
+        if name in self._wanted or name in _UNSENT or name.startswith(_BODY_FAMILIES):
+            return False
+        return self._sent is None or name in self._sent or name.startswith(_ABOUT)
 
     def _ask(self, head: bytes, *, bound: bool) -> tuple[ResponseHead, bytes]:
         """The final response and its body. A kept connection that turns out closed is replaced once."""

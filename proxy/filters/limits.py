@@ -30,5 +30,13 @@ def authenticating_filters(name: str, settings: Settings, limits: WorkerLimits, 
     if settings.basic_auth is not None:
         filters.append(BasicAuth(name, settings.basic_auth, limits))
     if auth_pool is not None:
-        filters.append(ForwardAuth(settings.forward_auth, settings.forward_auth_fields, auth_pool))
+        filters.append(
+            ForwardAuth(
+                settings.forward_auth,
+                settings.forward_auth_fields,
+                auth_pool,
+                sent=settings.forward_auth_request_fields,
+                skip_preflights=settings.forward_auth_skip_preflights,
+            )
+        )
     return filters

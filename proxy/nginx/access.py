@@ -99,7 +99,7 @@ def _service(scope: Scope, section: Section, server: tuple[Directive, ...]) -> N
     section.values["forward_auth"] = passed.value
     section.different(
         asked,
-        "the service gets Authorization, Cookie and X-Forwarded-*, not the other fields; its answer is sent to clients",
+        "the service gets X-Forwarded-Uri and the like; its 401, 403 and redirects are sent to clients as they are",
     )
     for one in scope.every("auth_request_set"):
         section.lost(one, "name the fields of its response that the application gets: forward_auth_fields")

@@ -41,6 +41,7 @@ def notes(settings: Settings) -> list[str]:
         *_upstream_notes(settings),
         *_probe_notes(settings),
         *_field_notes(settings),
+        *_auth_notes(settings),
         *_file_notes(settings),
     ]
 
@@ -185,3 +186,14 @@ def _field_notes(settings: Settings) -> list[str]:
                     fix = "add basic_auth, or forward_auth with X-Forwarded-User among forward_auth_fields"
                     found.append(f"{key}: {name} has {{user}}: {note}; {fix}")
     return list(dict.fromkeys(found))
+
+
+def _auth_notes(settings: Settings) -> list[str]:
+    everywhere = _everywhere(settings)
+    if any(one.forward_auth for one in everywhere):
+        return []
+    return [
+        f"{key} has no effect without forward_auth; add it, or remove {key}"
+        for key in ("forward_auth_fields", "forward_auth_request_fields", "forward_auth_skip_preflights")
+        if any(getattr(one, key) != TABLE[key].default for one in everywhere)
+    ]

@@ -117,8 +117,10 @@ class ResponseWriter:
 
     def upgrade(self, response: ResponseHead) -> bytes:
         """The response that makes a tunnel of the connection."""
+        request = self.request
+        assert request is not None
         self.framing = LENGTH
-        return response.start + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        return b"%s%sUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" % (response.start, request.response_fields)
 
     def framed(self, data: bytes) -> bytes:
         """A piece of a body of unknown length."""

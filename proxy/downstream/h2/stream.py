@@ -350,7 +350,8 @@ class ClientStream:
     def upgrade(self, response: ResponseHead) -> tuple[Side, bytes]:
         assert self.body is not None
         self.begun = True
-        self._send_section(upgrade_section(response), last=False)
+        more = section_of(self.request.response_fields.split(CRLF)[:-1])
+        self._send_section((*upgrade_section(response), *more), last=False)
         self._become(TUNNEL)
         self._side = StreamSide(self, self.sink, self.body, self.host.later)
         return self._side, b""

@@ -151,6 +151,17 @@ class Access:
     forward_auth_fields: Annotated[
         tuple[str, ...], routed(field_lines.NAMES, "fields of its response to pass to the upstream")
     ] = ()
+    forward_auth_request_fields: Annotated[
+        tuple[str, ...],
+        routed(
+            field_lines.NAMES,
+            "fields of the client that the service gets beside X-Forwarded-*; *: all but those about a body",
+        ),
+    ] = ("*",)
+    forward_auth_skip_preflights: Annotated[
+        bool,
+        routed(kinds.SWITCH, "pass CORS preflight requests, which have no credentials, without asking the service"),
+    ] = False
     cors_origins: Annotated[tuple[str, ...], routed(web.ORIGINS, "origins whose pages may read responses; *: all")] = ()
     cors_methods: Annotated[tuple[str, ...], routed(web.TOKENS, "methods that such pages may use")] = (
         "GET",

@@ -23,6 +23,7 @@ from proxy.wire.request import RequestFields
 from tests.ports import ports
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import Answer, Client
+from tests.proxy.integration.h2.raw import GET, Raw
 from tests.proxy.integration.scripted import Script, ScriptedUpstream
 from tests.waiting import until
 
@@ -57,6 +58,7 @@ def guarded(
     config.write_text(f"""
 trusted_proxies = ["127.0.0.0/8"]
 max_client_websockets = 2
+h2c = true
 
 [[route]]
 name = "lists"
@@ -94,6 +96,14 @@ name = "asked"
 path = "/asked"
 forward_auth = "http://{judge.address}/judge?by=gateway"
 forward_auth_fields = ["X-User", "X-Groups"]
+
+[[route]]
+name = "asked-little"
+path = "/asked-little"
+forward_auth = "http://{judge.address}/judge"
+forward_auth_fields = "X-User"
+forward_auth_request_fields = ["cookie", "X-Api-Key"]
+forward_auth_skip_preflights = true
 """)
     running = serve(directory / "gateway", scripted.address, "--config", str(config), workers=2)
     yield running
@@ -297,7 +307,10 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
                 "X-User: root",
                 "Cookie: c=1",
                 "Authorization: Bearer t",
-                "X-Secret: no",
+                "X-Requested-With: XMLHttpRequest",
+                "If-None-Match: *",
+                "Range: bytes=0-1",
+                "Content-Type: text/plain",
                 "Content-Length: 2",
                 method="POST",
                 body="hi",
@@ -311,11 +324,13 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
         "X-Forwarded-Host: h",
         "Cookie: c=1",
         "Authorization: Bearer t",
+        "X-Requested-With: XMLHttpRequest",
         "X-Real-IP: 192.0.2.1",
     ):
         assert line in first.split("\r\n")
-    assert "X-Secret" not in first
-    assert "Content-Length" not in first
+    names = [line.partition(":")[0].lower() for line in first.split("\r\n")]
+    assert not {"if-none-match", "range", "content-type", "content-length", "x-user"} & set(names)
+    assert names.count("host") == 1
     assert judge.received[0].connection == judge.received[1].connection, "the connection is kept"
     for request in scripted.wait_for(2):
         lines = request.data.split(b"\r\n")
@@ -325,6 +340,50 @@ def test_another_service_lets_pass(guarded: Gateway, judge: ScriptedUpstream, sc
             b"X-Groups: b",
         ]
         assert request.data.endswith(b"\r\n\r\nhi")
+
+
+def test_a_listed_field_alone_is_sent_to_the_service(guarded: Gateway, judge: ScriptedUpstream) -> None:
+    judge.expect(Script(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"))
+    get(guarded, "/asked-little", "Cookie: c=1", "X-API-Key: k", "Authorization: Bearer t", "Accept: a/b")
+    (question,) = judge.wait_for(1)
+    names = {line.partition(b":")[0].lower() for line in question.data.split(b"\r\n")[1:-2]}
+    assert {b"cookie", b"x-api-key", b"x-forwarded-uri", b"x-forwarded-for", b"x-real-ip"} < names
+    assert not {b"authorization", b"accept"} & names
+
+
+def test_cookies_of_the_service_reach_the_client(
+    guarded: Gateway, judge: ScriptedUpstream, scripted: ScriptedUpstream
+) -> None:
+    passed = b"HTTP/1.1 200 OK\r\nSet-Cookie: s=%d; Path=/\r\nContent-Length: 0\r\n\r\n"
+    scripted.expect(Script(b"HTTP/1.1 200 OK\r\nSet-Cookie: own=1\r\nContent-Length: 2\r\n\r\nok"))
+    with Client(guarded.address) as connection:
+        for number in range(3):  # the same request again is answered by a shorter way
+            judge.expect(Script(passed % number))
+            answer = ask(connection, "/asked")
+            assert [value for name, value in answer.fields if name == "Set-Cookie"] == ["own=1", f"s={number}; Path=/"]
+    scripted.expect()
+    with Raw(guarded.port) as raw:
+        raw.send(raw.headers(1, [(name, "/asked" if name == ":path" else value) for name, value in GET]))
+        fields, body = raw.response(1)
+    assert (fields[":status"], fields["set-cookie"], body) == ("200", "s=2; Path=/", b"ok")
+    scripted.expect(Script(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"))
+    assert get(guarded, "/asked").field("Set-Cookie") == "s=2; Path=/", "whatever the application says"
+    scripted.expect(Script(SWITCHED))
+    assert get(guarded, "/asked", *UPGRADE).field("Set-Cookie") == "s=2; Path=/"
+
+
+def test_preflights_pass_without_a_question_where_set(
+    guarded: Gateway, judge: ScriptedUpstream, scripted: ScriptedUpstream
+) -> None:
+    judge.expect(Script(b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"))
+    scripted.expect()
+    origin, asks = "Origin: https://b.example", "Access-Control-Request-Method: PUT"
+    assert get(guarded, "/asked-little", origin, asks, "X-User: root", method="OPTIONS").status == 200
+    assert b"root" not in scripted.wait_for(1)[0].data, "nobody is the user of a preflight"
+    assert judge.received == []
+    for lines, method in (((origin,), "OPTIONS"), ((asks,), "OPTIONS"), ((origin, asks), "PUT")):
+        assert get(guarded, "/asked-little", *lines, "Content-Length: 0", method=method).status == 302
+    assert get(guarded, "/asked", origin, asks, method="OPTIONS").status == 302, "by default they are asked about"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.filters.cors import Cors
+from tests.proxy.filters.requests import asked
 
 APP = b"https://app.example"
 ASKS = b"Access-Control-Request-Method: PUT"
@@ -15,7 +16,7 @@ def cors(*origins: str, credentials: bool = False) -> Cors:
 
 
 def preflight(rules: Cors, *lines: bytes, method: bytes = b"OPTIONS") -> LocalResponse | None:
-    return rules.preflight(method, list(lines))
+    return rules.preflight(asked("/", *lines, method=method))
 
 
 def test_a_browser_is_told_what_it_may_ask() -> None:

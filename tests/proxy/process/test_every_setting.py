@@ -93,6 +93,7 @@ OTHERS = {
     "remove_response_fields": '"X-A"',
     "forward_auth": '"http://127.0.0.1:2/"',
     "forward_auth_fields": '"X-A"',
+    "forward_auth_request_fields": '"Cookie"',
     "redirect": '"https://a.example/"',
     "redirect_status": "302",
     "respond": '"hello"',
