@@ -189,12 +189,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_size_limit = 67108864")
-    # Its own knows ASCII letters only, and answers are searched in every language.
-    connection.create_function("lower", 1, _casefolded, deterministic=True)
-
-
-def _casefolded(text: object) -> str | None:
-    return text.casefold() if isinstance(text, str) else None
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -34,7 +34,8 @@ def summary(drafts: Sequence[Draft], at: float) -> dict[str, Any]:
             case EventType.CONSENSUS:
                 values["consensus_reached"] = bool(draft.data.get("reached"))
                 values["confidence"] = float(draft.data.get("confidence") or 0.0)
-                values["final_answer"] = storable(draft.data.get("answer"))
+                answer = storable(draft.data.get("answer"))
+                values |= {"final_answer": answer, "answer_search": None if answer is None else folded(answer)}
             case EventType.DEBATE_END:
                 status = draft.data["status"]
                 assert Status(status).final, status
@@ -89,7 +90,7 @@ def storable(text: str | None) -> str | None:
 
 
 def folded(text: str) -> str:
-    """As it is searched for: SQLite's LIKE and lower() know ASCII letters only."""
+    """As it is searched for, in Unicode's compatibility forms and case folding: ß is found by ss."""
     return storable(unicodedata.normalize("NFKC", text).casefold()) or ""
 
 

@@ -22,7 +22,7 @@ from aragora.debate.spec import DebateSpec
 from aragora.debate.status import Status
 from aragora.errors import AragoraError, Conflict, DebateEnded, LeaseLost, SeqConflict
 from aragora.settings import Settings
-from aragora.storage import migrations, notifications
+from aragora.storage import listing, migrations, notifications
 from aragora.storage.engine import Database, open_database
 from aragora.storage.leases import Leases
 from aragora.storage.ledger import Hold, Ledger, Settlement, admit, settled
@@ -35,7 +35,6 @@ from aragora.storage.rows import (
     cursor_of,
     event_of,
     event_row,
-    folded,
     no_such,
     position_of,
     record_of,
@@ -48,7 +47,6 @@ from aragora.storage.tables import RUNNABLE, debates, events
 from aragora.storage.tokens import ApiTokens
 
 _ID_BATCH = 500
-MOST_WORDS = 12  # of a search that count
 PIECE = 50  # events that are read without a pause
 
 
@@ -235,24 +233,17 @@ class Store:
 
         Raises `BadRequest` for a cursor that is not ours.
         """
-        query = sa.select(*LISTED).order_by(debates.c.created_at.desc(), debates.c.id.desc()).limit(limit + 1)
-        if cursor:
-            query = query.where(sa.tuple_(debates.c.created_at, debates.c.id) < sa.tuple_(*position_of(cursor)))
+        conditions: list[sa.ColumnElement[bool]] = []
         if status:
-            query = query.where(debates.c.status == status.value)
+            conditions.append(debates.c.status == status.value)
         if parent is not None:
-            query = query.where(debates.c.parent_id == parent)
+            conditions.append(debates.c.parent_id == parent)
         if owner is not None:
-            query = query.where(debates.c.owner == owner)
-        for word in folded(q or "").split()[:MOST_WORDS]:
-            answer = sa.func.replace(sa.func.lower(debates.c.final_answer), "ß", "ss")  # as `folded` has it
-            query = query.where(
-                debates.c.search.contains(word, autoescape=True) | answer.contains(word, autoescape=True)
-            )
-        with self.database.reading() as connection:
-            found = tuple(record_of(row) for row in connection.execute(query))
+            conditions.append(debates.c.owner == owner)
+        after = position_of(cursor) if cursor else None
+        found = listing.newest(self.database, limit + 1, after, conditions, listing.having(q or ""))
         more = len(found) > limit
-        return Page(found[:limit], cursor_of(found[limit - 1]) if more else None)
+        return Page(tuple(found[:limit]), cursor_of(found[limit - 1]) if more else None)
 
     def update(
         self,

@@ -35,7 +35,7 @@ debates = sa.Table(
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("is_public", sa.Boolean, nullable=False),
-    # Casefolded question and title: SQLite's LIKE and lower() know ASCII letters only.
+    # Question and title as they are searched for: SQLite's LIKE and lower() know ASCII letters only.
     sa.Column("search", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("rounds_used", sa.Integer, nullable=False),
@@ -61,6 +61,8 @@ debates = sa.Table(
     # The debate that this one came of, and how; it may be gone.
     sa.Column("parent_id", sa.String(64)),
     sa.Column("relation", sa.String(16)),
+    # The answer as it is searched for.
+    sa.Column("answer_search", sa.Text),
     sa.Index("debates_newest", "created_at", "id"),
     # Serves lists by status and the search for unfinished debates, which are few.
     sa.Index("debates_by_status", "status", "created_at", "id"),

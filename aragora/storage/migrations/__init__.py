@@ -19,7 +19,7 @@ from aragora.errors import SettingsError, Unavailable
 from aragora.storage.engine import Database
 
 OLDEST = "0001"
-HEAD = "0004"
+HEAD = "0005"
 PATIENCE = 120.0  # seconds that a process waits for another one's migration
 _ADVISORY_KEY = 0x61726167_6F7261  # "aragora"
 

@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from aragora.debate.events import Draft, EventType
 from aragora.errors import SettingsError, Unavailable
 from aragora.settings import Settings, load
 from aragora.storage import Hold, Limits, Scope, Spending, Store, migrations
@@ -151,3 +152,12 @@ def test_tables_go_back_to_known_revisions_only(store: Store, target: str) -> No
     with pytest.raises(SettingsError, match="write a revision from 0001"):
         migrations.downgrade(store.database, target)
     assert store.migrations_current()
+
+
+def test_answers_of_older_tables_are_found(store: Store) -> None:
+    record = store.create(spec())
+    answer = Draft(EventType.CONSENSUS, 1, None, {"answer": "Große Halle"})
+    store.append(record.id, 0, [START, answer], lease=None, at=3.0)
+    migrations.downgrade(store.database, "0004")
+    migrations.upgrade(store.database)
+    assert [found.id for found in store.page(q="GROSSE halle").debates] == [record.id]

@@ -10,7 +10,7 @@ from aragora.debate.events import Draft, EventType
 from aragora.debate.status import Status
 from aragora.errors import BadRequest, Conflict, DebateEnded, LeaseLost, NotFound, SeqConflict
 from aragora.settings import Settings
-from aragora.storage import Store
+from aragora.storage import Store, listing
 from aragora.storage.store import ID_FORM, slug
 from tests.aragora.storage.debates import END, START, append, message, spec
 
@@ -248,6 +248,23 @@ def test_pages_filter_by_status_and_words(store: Store) -> None:
     assert found(q="enou large") == [one.id]
     append(store, one, Draft(EventType.CONSENSUS, 1, None, {"reached": True, "answer": "Größer BAUEN."}))
     assert found(q="grösser bau halle") == [one.id]
+    answer = "STRASSE, Straße, ΣΊΣΥΦΟΣ, \ufb01le"
+    append(store, two, Draft(EventType.CONSENSUS, 1, None, {"reached": True, "answer": answer}))
+    assert found(q="straße") == found(q="strasse") == found(q="σίσυφος") == found(q="FILE") == [two.id]
+
+
+def test_a_search_reads_all_debates_in_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "PIECE", 3)
+    made = [store.create(spec(f"Is number {number % 4} the one we want?")).id for number in range(11)]
+    every = made[::-1]
+    wanted = [made[place] for place in (9, 5, 1)]
+    assert [record.id for record in store.page(q="number 1 the").debates] == wanted
+    first = store.page(limit=2, q="number 1 the")
+    rest = store.page(limit=2, q="number 1 the", cursor=first.next_cursor)
+    assert [record.id for record in first.debates + rest.debates] == wanted
+    assert rest.next_cursor is None
+    assert [record.id for record in store.page(q="wanted").debates] == []
+    assert [record.id for record in store.page(q="want").debates] == every
 
 
 def test_an_idempotency_key_makes_one_debate(store: Store) -> None:
