@@ -111,15 +111,19 @@ class Output:
         """Queue as much of a body as its turn, its windows and the buffer allow; `last` ends the stream behind it."""
         sender = self.sender
         size = len(data)
-        quantum = QUANTUM if self._waiting else _ALONE
-        allowed = min(size, quantum, _MOST_QUEUED - self._queued - len(self.unsent), sender.room(stream))
-        if allowed <= 0:
-            return 0
-        sent = 0
-        while sent < allowed:
-            until = min(allowed, sent + MAX_FRAME_SIZE)
-            sender.send_data(stream, bytes(data[sent:until]), ends=last and until == size)
-            sent = until
+        room = min(_MOST_QUEUED - self._queued - len(self.unsent), sender.room(stream))
+        if 0 < size <= MAX_FRAME_SIZE and size <= room:  # most responses
+            sender.send_data(stream, bytes(data), ends=last)
+            sent = size
+        else:
+            allowed = min(size, room, QUANTUM if self._waiting else _ALONE)
+            if allowed <= 0:
+                return 0
+            sent = 0
+            while sent < allowed:
+                until = min(allowed, sent + MAX_FRAME_SIZE)
+                sender.send_data(stream, bytes(data[sent:until]), ends=last and until == size)
+                sent = until
         self._queued += sent
         self._taken += sent
         if not self._scheduled:
