@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy.commands.catalogue import IMPORT_NGINX, RUNNING
+from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, INTRODUCTION, LOCAL, MAN, RUNNING
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
@@ -31,14 +31,9 @@ usage: python -m proxy --upstream ADDRESS [setting ...]
        python -m proxy --config FILE [setting ...]
        python -m proxy check FILE [--all] [setting ...]
        python -m proxy import-nginx FILE [--output FILE]
+       python -m proxy completion bash|zsh|fish
+       python -m proxy man [PAGE] [--directory DIRECTORY]
        python -m proxy COMMAND ...
-"""
-_INTRO = """\
-A reverse proxy for one machine: HTTP/1.1, HTTP/2, WebSocket and TLS in front of WSGI and ASGI applications.
-
-An ADDRESS is HOST:PORT, [::1]:PORT, :PORT (this machine only) or unix:PATH. A SIZE is in bytes or ends in k, m or g;
-a TIME is in seconds or ends in ms, s, m, h or d. Each flag may also be given as a variable of the environment:
-ARAGORA_PROXY_BIND for --bind, with commas between several values. Flags override variables, which override the file.
 """
 _EXAMPLES = """\
 examples:
@@ -81,13 +76,17 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         from proxy.commands import import_nginx
 
         return import_nginx.run(arguments[1:])
+    if arguments and arguments[0] in (COMPLETION, MAN):
+        from proxy.commands import command_line
+
+        return command_line.run(arguments[0], arguments[1:])
     if "-h" in arguments or "--help" in arguments:
         print(help_text(shutil.get_terminal_size().columns), end="")
         return 0
     if "--version" in arguments:
         print(f"aragora-proxy {gateway.version()} ({form()})")
         return 0
-    if arguments[:1] == ["check"]:
+    if arguments[:1] == [CHECK]:
         return _check(arguments[1:])
     flags, rest = _parse(arguments)
     if rest:
@@ -109,7 +108,7 @@ def _refuse_namesake() -> None:
 
 def _fix(word: str) -> str:
     """A suggestion for a word that is not a flag."""
-    close = difflib.get_close_matches(word, [*RUNNING, "check", IMPORT_NGINX], n=1)
+    close = difflib.get_close_matches(word, [*RUNNING, *LOCAL], n=1)
     return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
 
 
@@ -168,8 +167,10 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
 def help_text(columns: int) -> str:
     """All settings by group, wrapped to the terminal."""
     width = max(60, min(columns, 120))
-    parts = [_USAGE, "\n", _INTRO, "\ncommands for a running gateway (COMMAND --help has details):\n"]
+    parts = [_USAGE, "\n", INTRODUCTION, "\ncommands for a running gateway (COMMAND --help has details):\n"]
     parts += [f"  {name:14}{doc}\n" for name, doc in RUNNING.items()]
+    parts.append("\nother commands:\n")
+    parts += [f"  {name:14}{doc}\n" for name, doc in LOCAL.items()]
     group = ""
     for row in table():
         if row.group != group:

@@ -5,7 +5,18 @@ Their code is imported when one is called: a server needs none of it.
 
 from typing import Final
 
+CHECK: Final = "check"
 IMPORT_NGINX: Final = "import-nginx"
+COMPLETION: Final = "completion"
+MAN: Final = "man"
+
+LOCAL: Final = {
+    CHECK: "list the mistakes and risks in a file, and show what would run",
+    IMPORT_NGINX: "translate nginx's configuration; remarks on lines that differ are comments",
+    COMPLETION: "print what completes commands, settings and their values in a shell",
+    MAN: "print a manual page, or write all of them into a directory",
+}
+"""Those that need no running gateway."""
 
 SERVICES: Final = {
     "deploy": "make a service or replace its target once the new one is ready, and wait for the old one to drain",
@@ -29,3 +40,12 @@ RUNNING: Final = {
     "token": "print the token for the status page's buttons",
 }
 """Those for a running gateway."""
+
+INTRODUCTION: Final = """\
+A reverse proxy for one machine: HTTP/1.1, HTTP/2, WebSocket and TLS in front of WSGI and ASGI applications.
+
+An ADDRESS is HOST:PORT, [::1]:PORT, :PORT (this machine only) or unix:PATH. A SIZE is in bytes or ends in k, m or g;
+a TIME is in seconds or ends in ms, s, m, h or d. Each flag may also be given as a variable of the environment:
+ARAGORA_PROXY_BIND for --bind, with commas between several values. Flags override variables, which override the file.
+"""
+"""What comes first in the help and in the manual."""

@@ -5,14 +5,15 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from proxy.commands import services
-from proxy.commands.catalogue import RUNNING, SERVICES
-from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, USAGE, Admin, CommandError
+from proxy.commands.catalogue import SERVICES
+from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, Admin, CommandError
+from proxy.commands.parser import Parser
 from proxy.commands.statistics import Reading
 from proxy.commands.switch import await_drained, switch
 from proxy.commands.view import view
@@ -21,14 +22,8 @@ from proxy.settings.values import web
 _UNLIMITED = 10_000  # columns
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{self.prog.removeprefix('python -m proxy ')}: {message}; see {self.prog} --help", USAGE)
-
-
-def parser(name: str) -> argparse.ArgumentParser:
-    """The argument parser of one command."""
-    made = _Parser(prog=f"python -m proxy {name}", description=RUNNING[name], allow_abbrev=False)
+def add_arguments(name: str, made: argparse.ArgumentParser) -> None:
+    """The arguments of one command."""
     if name in SERVICES:
         services.add_arguments(name, made, _seconds)
     elif name == "switch":
@@ -61,7 +56,6 @@ def parser(name: str) -> argparse.ArgumentParser:
     )
     where.add_argument("--config", metavar="FILE", help="its settings file, which has the addresses and the token")
     where.add_argument("--token-file", metavar="FILE", help="file with the token of its admin address")
-    return made
 
 
 def _add_switch_arguments(made: argparse.ArgumentParser) -> None:
@@ -96,7 +90,9 @@ def _add_switch_arguments(made: argparse.ArgumentParser) -> None:
 def run(name: str, arguments: Sequence[str]) -> int:
     """Carry out one command. Returns the exit code."""
     try:
-        given = parser(name).parse_args(arguments)
+        parser = Parser(name)
+        add_arguments(name, parser)
+        given = parser.parse_args(arguments)
         admin = Admin.find(given.admin, given.config, given.token_file)
         if name == "top":
             return _top(admin, given)

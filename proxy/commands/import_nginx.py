@@ -4,48 +4,37 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from proxy.commands.catalogue import IMPORT_NGINX as NAME
-from proxy.commands.client import FAILED, PARTLY, SUCCESS, USAGE
+from proxy.commands.client import FAILED, PARTLY, SUCCESS, USAGE, CommandError
+from proxy.commands.parser import Parser
 from proxy.nginx.blocks import NginxFileError
 from proxy.nginx.importer import import_nginx
 
-DOC = "translate nginx's configuration; remarks on lines that differ are comments"
 
-
-class _UsageError(Exception):
-    """Invalid arguments; the text is the line to show."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{NAME}: {message}; see {self.prog} --help")
-
-
-def parser() -> argparse.ArgumentParser:
+def add_arguments(made: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    made = _Parser(prog=f"python -m proxy {NAME}", description=DOC, allow_abbrev=False)
     made.add_argument(
         "file", metavar="FILE", type=Path, help="nginx.conf, or the file of a site; includes are followed"
     )
     made.add_argument(
         "--output", metavar="FILE", type=Path, help="write the settings to this new file [standard output]"
     )
-    return made
 
 
 def run(arguments: Sequence[str]) -> int:
     """Translate a file. Returns the exit code: PARTLY if anything was lost."""
+    parser = Parser(NAME)
+    add_arguments(parser)
     try:
-        given = parser().parse_args(arguments)
+        given = parser.parse_args(arguments)
         imported = import_nginx(given.file.absolute())
         if given.output is None:
             print(imported.text, end="")
         else:
             with given.output.open("x", encoding="utf-8") as file:
                 file.write(imported.text)
-    except (_UsageError, NginxFileError) as problem:
+    except (CommandError, NginxFileError) as problem:
         print(f"proxy: {problem}", file=sys.stderr)
         return USAGE
     except OSError as problem:

@@ -12,14 +12,12 @@ import pytest
 
 from aragora.server.queries import CreateQuery
 from aragora.settings import AGENT_VARIABLES, SETTINGS
-from proxy.commands import import_nginx
-from proxy.commands.catalogue import IMPORT_NGINX
-from proxy.commands.catalogue import RUNNING as COMMANDS
-from proxy.commands.commands import parser
+from proxy.commands.command_line import command_line
 from proxy.settings import table
 from tests.conftest import COMPONENTS
 from tests.deployment.processes import CHECKOUT
 
+(COMMANDS,) = (action.choices for action in command_line()._actions if action.metavar == "COMMAND")
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 
 
@@ -55,10 +53,8 @@ def test_flags_of_the_gateway_exist(page: Path) -> None:
             arguments = re.split("[#`]", line.partition("GATEWAY ")[2])[0]
             flags = set(re.findall(r"--[a-z][a-z0-9-]+", arguments))
             command = arguments.split()[:1]
-            if command == [IMPORT_NGINX]:
-                known_here = {text for action in import_nginx.parser()._actions for text in action.option_strings}
-            elif command and command[0] in COMMANDS:
-                known_here = {text for action in parser(command[0])._actions for text in action.option_strings}
+            if command and command[0] != "check" and command[0] in COMMANDS:
+                known_here = {text for action in COMMANDS[command[0]]._actions for text in action.option_strings}
             else:
                 known_here = known | {"--help", "--version", *(["--all"] if command == ["check"] else [])}
             assert flags <= known_here, f"{name(page)}: {line}"
