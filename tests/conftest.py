@@ -93,6 +93,8 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "systemd": ("apt-get install systemd python3-venv", programs("systemd-analyze", "systemd-tmpfiles", "systemctl")),
     "machine": ("apt-get install systemd util-linux iproute2 procps", namespaces),
     "streamlit": ("pip install streamlit", modules("streamlit")),
+    "grpc": ("pip install grpcio grpcio-health-checking", modules("grpc", "grpc_health")),
+    "hypercorn": ("pip install hypercorn", modules("hypercorn")),
     "mkdocs": ("scripts/venv dev", modules("mkdocs", "material")),
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "uvicorn_worker", "websockets", "a2wsgi")),
     "litellm": ("scripts/test-components litellm", built("litellm")),
@@ -101,7 +103,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "real-model": ("scripts/real-model", built("real-model")),
 }
 # Those take gigabytes or many minutes to build: where they are missing nobody is told to have them, not even CI.
-OPTIONAL = {"litellm", "pages", "prism", "real-model", "streamlit"}
+OPTIONAL = {"grpc", "hypercorn", "litellm", "pages", "prism", "real-model", "streamlit"}
 
 
 def absence(name: str) -> str | None:

@@ -15,6 +15,7 @@ from proxy.net.splice import WORTHWHILE, Pipe
 from proxy.net.spool import Spool
 from proxy.net.stream import Stream
 from proxy.net.watermark import LowWater
+from proxy.upstream.faults import StreamFault
 from proxy.upstream.upload import Upload
 from proxy.wire.body import RESPONSE_SIZE, ChunkedDecoder, ClosedDecoder, Decoder, SizedDecoder
 from proxy.wire.response import ResponseHead, response_trailers
@@ -159,7 +160,8 @@ class Intake:
         except BlockingIOError:
             return b""
         except OSError as error:
-            self._break_off(errors.TRUNCATED, error.strerror or "")
+            failure = error.failure if isinstance(error, StreamFault) else None
+            self._break_off(failure or errors.TRUNCATED, error.strerror or "")
             return self._finish()
         if not data:
             return self._closed()
@@ -242,7 +244,7 @@ class Intake:
     @property
     def spliceable(self) -> bool:
         """Whether so much is left, and goes on as it is, that it should move inside the kernel."""
-        return self._sized is not None and self._sized.left >= WORTHWHILE and self.source.tls is None
+        return self._sized is not None and self._sized.left >= WORTHWHILE and self.source.descriptor is not None
 
     def mark(self) -> LowWater:
         """The upstream's low-water mark, for `fill`."""

@@ -50,7 +50,7 @@ from proxy.exchange.states import (
 from proxy.exchange.upstream_leg import RETRY_PAUSE, UpstreamLeg
 from proxy.log import log
 from proxy.net.spool import Spool
-from proxy.upstream.upload import Stale
+from proxy.upstream.faults import Stale
 from proxy.wire.fields import BODILESS
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
@@ -130,7 +130,7 @@ class Exchange:
                     gevent.sleep(pause)
                 self._step()
             except Stale as stale:
-                if self.upstream.may_repeat():
+                if self.upstream.may_repeat(stale):
                     self.state = LEASE
                     pause = RETRY_PAUSE
                     continue

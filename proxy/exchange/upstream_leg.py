@@ -28,6 +28,7 @@ from proxy.settings import Settings
 from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import Awaiting, UpstreamConnection
 from proxy.upstream.diagnosis import examine, is_doubtful
+from proxy.upstream.faults import Stale, Unprocessed
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Upload
 from proxy.wire.coding import encoder
@@ -264,13 +265,15 @@ class UpstreamLeg:
             self.lease.reusable = False
         self.release(response, clean=True)
 
-    def may_repeat(self) -> bool:
+    def may_repeat(self, stale: Stale) -> bool:
         """The upstream closed without a byte: whether the request may be sent once more, after `RETRY_PAUSE`."""
         assert self._pool is not None
         if self.lease is not None:
             self.lease.close()
             self.lease = None
-        if self._repeated or not self._repeatable:
+        body = self._request.body
+        kept = body is None or not isinstance(body, StreamedBody)
+        if self._repeated or not (self._repeatable or (kept and isinstance(stale, Unprocessed))):
             self._pool.failed()
             examine(self._pool)
             return False

@@ -17,8 +17,8 @@ from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 from proxy.filters.cors import is_preflight
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.faults import Stale
 from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.upload import Stale
 from proxy.wire.fields import BODILESS
 from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead

@@ -50,9 +50,11 @@ def explained(error: OSError) -> str:
         return f"its certificate is not accepted: {error.verify_message}; {_fix_of(error)}"
     reason = getattr(error, "reason", None) or ""  # only errors that OpenSSL itself has raised have one
     if "WRONG_VERSION_NUMBER" in reason or "PACKET_LENGTH" in reason or "RECORD_LAYER_FAILURE" in reason:
-        return "it answers without TLS; write its address without https://"
+        return "it answers without TLS; write its address without https://, or h2c:// in place of h2://"
     if "NO_APPLICATION_PROTOCOL" in reason:
-        return "it speaks none of the protocols that it was offered (ALPN)"
+        return (
+            "it takes no protocol that it is offered (ALPN); if it speaks HTTP/2 only, write h2:// in place of https://"
+        )
     if "HANDSHAKE_FAILURE" in reason or any(alert in reason for alert in _CERTIFICATE_ALERTS):
         asked = "if it asks for a certificate, set upstream_cert and upstream_key"
         return f"it refused the handshake ({_words(reason)}); {asked}"

@@ -30,7 +30,7 @@ from greenlet import getcurrent, greenlet
 
 from proxy.errors import DeadlinePassed
 from proxy.net.event_loop import NEVER, READ, WRITE, Deadlines, Hub, Watcher
-from proxy.net.sockets import RECEIVE_SIZE, Socket
+from proxy.net.sockets import RECEIVE_SIZE, Socket, SocketLike
 from proxy.net.tls_socket import TlsSocket
 
 LONGEST_JOINED: Final = 16384
@@ -102,7 +102,7 @@ class Stream:
 
     def __init__(
         self,
-        sock: Socket | TlsSocket,
+        sock: SocketLike,
         hub: Hub,
         deadlines: Deadlines,
         watcher: Watcher | None = None,
@@ -136,8 +136,9 @@ class Stream:
 
     @property
     def descriptor(self) -> int | None:
-        """The descriptor on which bytes can be moved past Python; None over TLS."""
-        return self.sock.fileno() if self.tls is None else None
+        """The descriptor on which bytes can be moved past Python; None over TLS, and on a shared connection."""
+        sock = self.sock
+        return sock.fileno() if isinstance(sock, Socket) else None
 
     @property
     def starved(self) -> bool:

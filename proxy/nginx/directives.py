@@ -39,6 +39,9 @@ ROUTED: dict[str, tuple[str, Callable[[str], Value]]] = {
     "proxy_connect_timeout": ("connect_timeout", seconds),
     "proxy_send_timeout": ("send_timeout", seconds),
     "proxy_read_timeout": ("read_timeout", seconds),
+    "grpc_connect_timeout": ("connect_timeout", seconds),
+    "grpc_send_timeout": ("send_timeout", seconds),
+    "grpc_read_timeout": ("read_timeout", seconds),
     "proxy_buffering": ("response_buffering", _switch),
     "proxy_request_buffering": ("request_buffering", _switch),
     "gzip": ("compress", _switch),
@@ -84,12 +87,16 @@ NEEDLESS = {
             "proxy_temp_path", "proxy_max_temp_file_size", "proxy_temp_file_write_size",
             "proxy_headers_hash_max_size", "proxy_socket_keepalive", "proxy_headers_hash_bucket_size",
             "proxy_pass_request_headers", "proxy_pass_request_body", "proxy_pass_header", "fastcgi_temp_path",
-            "uwsgi_temp_path", "scgi_temp_path", "proxy_ignore_client_abort",
+            "uwsgi_temp_path", "scgi_temp_path", "proxy_ignore_client_abort", "grpc_buffer_size", "grpc_pass_header",
+            "grpc_socket_keepalive",
         ),
-        "the gateway speaks HTTP/1.1 to applications, with buffers of its own",
+        "the gateway speaks HTTP/1.1 or HTTP/2 to applications, with buffers of its own",
     ),
     **dict.fromkeys(
-        ("proxy_next_upstream", "proxy_next_upstream_timeout", "proxy_next_upstream_tries"),
+        (
+            "proxy_next_upstream", "proxy_next_upstream_timeout", "proxy_next_upstream_tries",
+            "grpc_next_upstream", "grpc_next_upstream_timeout", "grpc_next_upstream_tries",
+        ),
         "a request that is safe to repeat is repeated once, on another peer if there is one",
     ),
     **dict.fromkeys(
@@ -109,7 +116,10 @@ NEEDLESS = {
         "compression has no finer settings; precompressed files are always used",
     ),
     **dict.fromkeys(
-        ("proxy_ssl_verify", "proxy_ssl_server_name", "proxy_ssl_session_reuse", "proxy_ssl_protocols"),
+        (
+            "proxy_ssl_verify", "proxy_ssl_server_name", "proxy_ssl_session_reuse", "proxy_ssl_protocols",
+            "grpc_ssl_verify", "grpc_ssl_server_name", "grpc_ssl_session_reuse", "grpc_ssl_protocols",
+        ),
         "certificates of applications are verified, names sent, sessions resumed",
     ),
     **dict.fromkeys(("resolver", "resolver_timeout"), "names of upstreams are resolved by the system"),

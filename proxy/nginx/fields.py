@@ -13,11 +13,11 @@ _UNITS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": _DAY}
 _FOREVER = 315360000  # what nginx takes `expires max` for
 
 
-def request_fields(scope: Scope, section: Section, names: list[str]) -> None:
-    """`proxy_set_header`: those that the gateway does not set by itself."""
+def request_fields(scope: Scope, section: Section, names: list[str], module: str) -> None:
+    """`proxy_set_header`, or that of another module: those that the gateway does not set by itself."""
     chosen: dict[str, str] = {}
     removed: list[str] = []
-    for directive in scope.every("proxy_set_header"):
+    for directive in scope.every(f"{module}_set_header"):
         name, value = directive.args[0], " ".join(directive.args[1:])
         literal = name.lower() == "host" and not variables.has_variable(value)
         if name.lower() in NEEDLESS_FIELDS and not literal and value != "$proxy_host":

@@ -30,20 +30,21 @@ _ELSEWHERE = {
     "uwsgi_pass": "uWSGI's protocol is not spoken: let uWSGI serve HTTP (http-socket), or use gunicorn",
     "fastcgi_pass": "FastCGI is not spoken: PHP needs a web server of its own",
     "scgi_pass": "SCGI is not spoken",
-    "grpc_pass": "gRPC is not spoken to applications",
     "memcached_pass": "memcached is not spoken",
     "stub_status": "metrics and the status page are at the admin address",
 }
 KNOWN = {
     *ROUTED, *TOP, *_ELSEWHERE,
     "location", "server", "upstream", "map", "set", "if", "listen", "server_name", "return", "rewrite",
-    "proxy_pass", "root", "alias", "index", "try_files", "autoindex", "internal", "proxy_set_header",
+    "proxy_pass", "grpc_pass", "root", "alias", "index", "try_files", "autoindex", "internal", "proxy_set_header",
     "proxy_hide_header", "add_header", "expires", "allow", "deny", "satisfy", "auth_basic", "auth_basic_user_file",
     "auth_request", "auth_request_set", "limit_req", "limit_req_zone", "limit_conn", "limit_conn_zone",
     "default_type", "error_page", "access_log", "error_log", "log_format", "ssl_certificate", "ssl_certificate_key",
     "ssl_protocols", "ssl_client_certificate", "ssl_verify_client", "set_real_ip_from", "real_ip_header",
     "worker_processes", "worker_connections", "http", "limit_req_status", "limit_conn_status",
     "proxy_ssl_trusted_certificate", "proxy_ssl_name", "proxy_ssl_certificate", "proxy_ssl_certificate_key",
+    "grpc_ssl_trusted_certificate", "grpc_ssl_name", "grpc_ssl_certificate", "grpc_ssl_certificate_key",
+    "grpc_set_header",
 }  # fmt: skip
 """Directives that are looked at where their meaning is known; all others get a remark."""
 
@@ -173,12 +174,13 @@ def _filled(section: Section, location: Directive, site: Site, around: Scope) ->
 def _served(scope: Scope, section: Section, site: Site) -> None:
     """A route to an application or to files."""
     local = Scope(scope.blocks[:-1]) if len(scope.blocks) > 1 else scope  # what holds everywhere is at the top level
-    simple(local, section, ROUTED)
-    fields.request_fields(scope, section, site.names)
+    passed = next((one for one in scope.own if one.name in ("proxy_pass", "grpc_pass")), None)
+    module, other = ("grpc", "proxy_") if passed is not None and passed.name == "grpc_pass" else ("proxy", "grpc_")
+    simple(local, section, {name: row for name, row in ROUTED.items() if not name.startswith(other)})
+    fields.request_fields(scope, section, site.names, module)
     fields.response_fields(scope, section, site.names)
     access.access(scope, section, site.block)
     access.rates(scope, section)
-    passed = next((one for one in scope.own if one.name == "proxy_pass"), None)
     foreign = next((one for one in scope.own if one.name in _ELSEWHERE), None)
     if passed is not None:
         _proxied(passed, scope, section)

@@ -1,4 +1,4 @@
-"""`upstream` blocks and `proxy_pass`: the application's addresses, and how one is chosen."""
+"""`upstream` blocks, `proxy_pass` and `grpc_pass`: the application's addresses, and how one is chosen."""
 
 import re
 from dataclasses import dataclass
@@ -10,21 +10,23 @@ from proxy.nginx.report import Section
 from proxy.settings.values import Peer
 
 _PASS = re.compile(
-    r"(?P<scheme>https?)://(?P<where>unix:[^:\s]+|\[[^\]]+\](?::\d+)?|[^/:\s]+(?::\d+)?):?(?P<path>/.*)?"
+    r"(?:(?P<scheme>https?|grpcs?)://)?(?P<where>unix:[^:\s]+|\[[^\]]+\](?::\d+)?|[^/:\s]+(?::\d+)?):?(?P<path>/.*)?"
 )
 _HASHED = {"$remote_addr": "client", "$binary_remote_addr": "client"}
+_SPOKEN = {"http": "", "https": "https://", "grpc": "h2c://", "grpcs": "h2://"}
+_SECURE = ("https", "grpcs")
 _TLS = {
-    "proxy_ssl_trusted_certificate": "upstream_ca",
-    "proxy_ssl_name": "upstream_name",
-    "proxy_ssl_certificate": "upstream_cert",
-    "proxy_ssl_certificate_key": "upstream_key",
+    "ssl_trusted_certificate": "upstream_ca",
+    "ssl_name": "upstream_name",
+    "ssl_certificate": "upstream_cert",
+    "ssl_certificate_key": "upstream_key",
 }
 _KNOWN = {"server", "least_conn", "ip_hash", "hash", "random", "sticky", "keepalive", "keepalive_timeout"}
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Where `proxy_pass` leads; `path` is None if it has none, then the request's own is sent."""
+    """Where `proxy_pass` or `grpc_pass` leads; `path` is None if it has none, then the request's own is sent."""
 
     scheme: str
     where: str
@@ -32,7 +34,8 @@ class Passed:
 
 
 def read_pass(directive: Directive, scope: Scope, section: Section) -> Passed | None:
-    """The target of a `proxy_pass`, its variables of `set` and `map` replaced; None if it has no equivalent."""
+    """The target of a `proxy_pass` or `grpc_pass`, its variables of `set` and `map` replaced; None if there is no
+    equivalent."""
     value = directive.value
     for block in scope.blocks:
         for one in block:
@@ -43,12 +46,13 @@ def read_pass(directive: Directive, scope: Scope, section: Section) -> Passed | 
     if variables.has_variable(value) or found is None:
         section.lost(directive, "the address has variables that are known at a request only")
         return None
-    if found["scheme"] == "https":
+    scheme = found["scheme"] or ("grpc" if directive.name == "grpc_pass" else "http")
+    if scheme in _SECURE:
         section.different(directive, "its certificate is always verified, with the system's authorities or upstream_ca")
         for name, key in _TLS.items():
-            if setting := scope.last(name):
+            if setting := scope.last(directive.name.replace("pass", name)):
                 section.values[key] = setting.value
-    return Passed(found["scheme"], found["where"], found["path"])
+    return Passed(scheme, found["where"], found["path"])
 
 
 def peers(passed: Passed, scope: Scope, section: Section) -> None:
@@ -119,6 +123,6 @@ def _choice(directive: Directive, section: Section) -> None:
 
 
 def _address(where: str, scheme: str) -> str:
-    port = 443 if scheme == "https" else 80
+    port = 443 if scheme in _SECURE else 80
     text = where if where.startswith("unix:") or re.search(r":\d+$", where) else f"{where}:{port}"
-    return str(Peer.parse(f"https://{text}" if scheme == "https" else text))
+    return str(Peer.parse(_SPOKEN[scheme] + text))

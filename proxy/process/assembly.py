@@ -25,16 +25,18 @@ from proxy.net import listening
 from proxy.observe.cells import OTHER, cell_name
 from proxy.observe.metrics import Board, PeerSnapshot, PeerState
 from proxy.settings import ANY, Address, RouteSettings, Settings
-from proxy.settings.upstream_tls import NO_TLS
+from proxy.settings.upstream_tls import NO_TLS, UpstreamTls
 from proxy.settings.values import Peer as PeerSetting
 from proxy.upstream import balance
 from proxy.upstream.cluster import Cluster, Peer
+from proxy.upstream.dialer import Dialer, Dialing
+from proxy.upstream.h2.multiplexer import Multiplexer
 from proxy.upstream.health import HealthLimits
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.probe import Probe, Probing, probe, probe_connection
 from proxy.upstream.queue import Queue
 from proxy.upstream.rollout import Share
-from proxy.upstream.transport import Transport, transport_of
+from proxy.upstream.transport import transport_of
 from proxy.wire.request_line import HeadLimits
 from proxy.wire.route_path import RoutePath
 from proxy.wire.unusual import UnusualNames
@@ -87,10 +89,12 @@ class Upstreams:
         key = (*own, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = self._made(address, settings, health, transport_of(address, name, tls))
+            pool = self._pools[key] = self._made(
+                address, settings, health, self._dialer(address, settings.proxy_protocol_out, name, tls)
+            )
         return pool
 
-    def _made(self, address: Address, settings: Settings, health: HealthLimits, transport: Transport) -> Pool:
+    def _made(self, address: Address, settings: Settings, health: HealthLimits, dialer: Dialing) -> Pool:
         context = self._context
         return Pool(
             address,
@@ -102,16 +106,24 @@ class Upstreams:
             reuse_unsafe=settings.reuse_unsafe,
             health=health,
             proxy_protocol=settings.proxy_protocol_out,
-            transport=transport,
+            dialer=dialer,
             was_up=partial(self._was_up, str(address)),
         )
+
+    def _dialer(self, address: Address, proxy_protocol: str, name: str, tls: UpstreamTls) -> Dialing:
+        hub, deadlines = self._context.hub, self._context.deadlines
+        dialer = Dialer(address, transport_of(address, name, tls), hub, deadlines, proxy_protocol)
+        if not address.multiplexed:
+            return dialer
+        scheme = b"https" if address.scheme == "h2" else b"http"
+        return Multiplexer(dialer, hub, deadlines, str(address), scheme)
 
     def probe_once(self, route: RouteSettings, address: Address, trial: Trial, *, secure: bool) -> str:
         """Try an address as the route would connect to it: it must respond well, or without a path accept a
         connection. What is wrong, or nothing; raises nothing. `secure`: clients are served over TLS."""
         settings = route.settings
-        transport = transport_of(address, settings.upstream_name, settings.upstream_tls)
-        pool = self._made(address, settings, HealthLimits(), transport)
+        own = (settings.proxy_protocol_out, settings.upstream_name, settings.upstream_tls)
+        pool = self._made(address, settings, HealthLimits(), self._dialer(address, *own))
         host = trial.host or settings.health_host or _probe_host(settings, route.hosts[0] if route.hosts else "")
         timeout = settings.health_timeout
         probing = Probing(trial.path, host, _probe_scheme(settings, secure=secure), trial.statuses, 0.0, timeout)

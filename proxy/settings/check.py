@@ -256,6 +256,12 @@ def _upstream_tls_problems(settings: Settings, known: Settings | None = None) ->
     )
     if fixed and (known is None or settings.upstream_host != known.upstream_host):
         found.append(f"upstream_host {settings.upstream_host}: set_request_fields sets Host too; remove one of them")
+    shared = [peer for peer in settings.upstream if peer.address.multiplexed]
+    if shared and settings.proxy_protocol_out != "off" and (known is None or shared != list(known.upstream)):
+        found.append(
+            f"proxy_protocol_out {settings.proxy_protocol_out}: stands for one client on a connection, and upstream "
+            f"{shared[0]} shares them; remove one of the two"
+        )
     return found
 
 

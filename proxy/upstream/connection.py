@@ -9,13 +9,13 @@ from typing import Final, Protocol
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.client_contexts import explained
-from proxy.net.event_loop import Deadlines, Hub
-from proxy.net.sockets import HEAD_RECEIVE_SIZE, Socket
+from proxy.net.event_loop import Deadlines, Hub, Watcher
+from proxy.net.sockets import HEAD_RECEIVE_SIZE, SocketLike
 from proxy.net.splice import WORTHWHILE
 from proxy.net.stream import Stream
-from proxy.net.tls_socket import TlsSocket
 from proxy.upstream.body import Body, StreamedBody, framing
-from proxy.upstream.upload import Stale, Upload
+from proxy.upstream.faults import StreamFault, stale
+from proxy.upstream.upload import Upload
 from proxy.wire.fields import is_bodiless
 from proxy.wire.head import END, bare_line_feed
 from proxy.wire.lenient import split_head
@@ -26,8 +26,8 @@ MOST_INFORMATIONAL: Final = 16
 
 _FIRST: Final = ord("H")  # of every HTTP/1 response
 
-_SETTINGS: Final = b"\x04"
-"""The type of the frame with which an HTTP/2 server begins (RFC 9113 section 3.4), its fourth byte."""
+_FIRST_FRAMES: Final = (b"\x04", b"\x07")
+"""The fourth byte of an HTTP/2 server's first frame: SETTINGS (RFC 9113 section 3.4), or GOAWAY at once."""
 
 _TLS_ALERT: Final = b"\x15\x03"
 
@@ -87,9 +87,15 @@ class UpstreamConnection(Stream):
     )
 
     def __init__(
-        self, sock: Socket | TlsSocket, hub: Hub, deadlines: Deadlines, pool: ConnectionPool, last: LastHead
+        self,
+        sock: SocketLike,
+        hub: Hub,
+        deadlines: Deadlines,
+        pool: ConnectionPool,
+        last: LastHead,
+        watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(sock, hub, deadlines)
+        super().__init__(sock, hub, deadlines, watcher)
         self.pool: Final = pool
         self._last: Final = last
         self.idle_since = 0.0
@@ -261,7 +267,7 @@ class UpstreamConnection(Stream):
         except OSError as error:
             self.reusable = False
             if not self.has_spoken:
-                raise Stale(error.strerror or "") from None
+                raise stale(error) from None
             return
         if sent != len(data):
             self.upload = Upload(self, data[sent:], None, None, timeout)
@@ -331,9 +337,9 @@ class UpstreamConnection(Stream):
             except ssl.SSLError as error:
                 raise ExchangeError(errors.UPSTREAM_TLS, explained(error)) from None
             except OSError as error:
-                raise self._closed_early(data, error.strerror or "") from None
+                raise self._closed_early(data, error) from None
             if not more:
-                raise self._closed_early(data, "closed without a response")
+                raise self._closed_early(data, OSError(0, "closed without a response"))
             if not data:
                 self.first_byte = self.first_byte or monotonic()
                 data = more
@@ -351,10 +357,12 @@ class UpstreamConnection(Stream):
                 return deadline
         raise ExchangeError(errors.RESPONSE_TIMEOUT) from None
 
-    def _closed_early(self, data: bytes, reason: str) -> Exception:
+    def _closed_early(self, data: bytes, error: OSError) -> Exception:
+        if isinstance(error, StreamFault) and error.failure is not None:
+            return ExchangeError(error.failure, error.strerror or "")
         if data or self.first_byte:
             return ExchangeError(errors.UPSTREAM_CLOSED, "in the response head")
-        return Stale(reason)
+        return stale(error)
 
 
 def _split_head(data: bytes, most: int, *, lenient: bool) -> tuple[bytes, bytes] | None:
@@ -377,8 +385,8 @@ def _may_become_head(data: bytes, most: int, *, lenient: bool) -> bool:
 
 def _explained(data: bytes) -> str:
     """What a response is that is not HTTP/1, for the operator: usually the address is another service's."""
-    if data[:2] == b"\0\0" and data[3:4] == _SETTINGS:
-        return "the application speaks HTTP/2 only, as gRPC does; the gateway speaks HTTP/1.1 to applications"
+    if data[:2] == b"\0\0" and data[3:4] in _FIRST_FRAMES:
+        return "the application speaks HTTP/2 only, as gRPC does; write h2c:// before its address, or h2:// over TLS"
     if data[:2] == _TLS_ALERT:
         return "the application speaks TLS; write https:// before its address"
     return f"its head begins with {data[:16]!r}"

@@ -9,46 +9,28 @@ unusable and leaves the pool before it can be leased. There are three kinds of i
     private    for requests of the client that has authenticated it, or may do so (`resume`)
 """
 
-import errno
-import os
-import socket
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-
-from gevent import socket as gevent_socket
+from typing import Final
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
-from proxy.net.congestion import spare_pacing
 from proxy.net.event_loop import NEVER, Deadlines, Hub
-from proxy.net.sockets import Socket
 from proxy.observe.metrics import PeerCounters
 from proxy.settings.values import Address
 from proxy.upstream.conduct import Conduct
 from proxy.upstream.connection import LastHead, UpstreamConnection
+from proxy.upstream.dialer import Dialer, Dialing, addresses_of, is_refusal
 from proxy.upstream.health import Health, HealthLimits
 from proxy.upstream.queue import Queue
-from proxy.upstream.transport import PlainTransport, Transport
-from proxy.wire.proxy_protocol import endpoints_of, header
+from proxy.upstream.transport import PlainTransport
 
 HEALTH = HealthLimits()
 PLAIN = PlainTransport()
 
 _DOUBT = 0.25
 """Seconds after a response in which more bytes count as a part of it; later ones announce the peer's close (408)."""
-
-# A unix socket whose backlog is full answers EAGAIN instead of waiting.
-_REFUSED = {
-    errno.ECONNREFUSED,
-    errno.ENOENT,
-    errno.EAGAIN,
-    errno.ECONNRESET,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.ENETDOWN,
-    errno.EHOSTDOWN,
-}
 
 
 def _assumed() -> bool:
@@ -78,10 +60,11 @@ class Pool:
         reuse_unsafe: float,
         health: HealthLimits = HEALTH,
         proxy_protocol: str = "off",
-        transport: Transport = PLAIN,
+        dialer: Dialing | None = None,
         was_up: Callable[[], bool] = _assumed,
     ) -> None:
-        """`was_up`: whether the peer ever accepted a connection, of this process or another."""
+        """`dialer` None: the peer speaks HTTP/1 without TLS. `was_up`: whether the peer ever accepted a connection, of
+        this process or another."""
         self.address = address
         self.name = str(address)
         self.host = address.authority.encode()
@@ -104,8 +87,8 @@ class Pool:
         self.open = 0
         """Connections, idle or leased."""
         self.health = Health(health)
-        self._proxy_protocol = proxy_protocol
-        self._transport = transport
+        self._dialer: Final = dialer or Dialer(address, PLAIN, hub, deadlines, proxy_protocol)
+        self._shared = proxy_protocol == "off"
         self.was_up = was_up
         self._queues: list[Queue] = []
         self._last_head = LastHead()
@@ -255,77 +238,37 @@ class Pool:
 
         `preamble` is the PROXY header of the one client that it is made for; else one names the gateway itself.
         """
-        refused = "no address"  # no exception: its traceback would lead back to this frame and all that it knows
-        for family, address in self.addresses():
-            try:
-                connection = self._connect_to(family, address, monotonic() + timeout, preamble)
-            except OSError as error:
-                if error.errno not in _REFUSED:
-                    self.failed()
-                    raise ExchangeError(errors.UNAVAILABLE, f"connect to {self.name}: {error.strerror}") from error
-                refused = error.strerror or str(error)
-            else:
-                self.counters.connect()
-                return connection
-        self.failed()
-        raise ConnectRefused(self.name, refused)
-
-    def _own_header(self, connection: UpstreamConnection) -> bytes:
-        """The PROXY header that names the gateway itself.
-
-        One without addresses (LOCAL, UNKNOWN) would be right too, but leaves gunicorn's applications without an address
-        of their peer.
-        """
-        own, peer = connection.sock.getsockname(), connection.sock.getpeername()
-        client = own[0] if isinstance(own, tuple) else ""
-        return header(self._proxy_protocol, endpoints_of(client, own, peer))
-
-    def addresses(self) -> list[tuple[int, object]]:
-        """Where to connect, in order. A name is looked up for each new connection, by a thread of gevent's.
-
-        Raises `ConnectRefused` for a name that has no address.
-        """
-        if self.address.family != socket.AF_UNSPEC:
-            return [(self.address.family, self.address.sockaddr)]
+        self.open += 1
         try:
-            found = gevent_socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise ConnectRefused(self.name, error.strerror or "no address") from error
-        return [(family, address) for family, _, _, _, address in found]
-
-    def _connect_to(self, family: int, address: object, deadline: float, preamble: bytes) -> UpstreamConnection:
-        sock = Socket(family, socket.SOCK_STREAM)
-        connection: UpstreamConnection | None = None
-        try:
-            sock.setblocking(False)
-            if isinstance(address, tuple):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                spare_pacing(sock, address[0])
-            code = sock.connect_ex(address)  # type: ignore[arg-type]
-            if code not in (0, errno.EINPROGRESS):
-                raise OSError(code, os.strerror(code))
-            connection = UpstreamConnection(self._transport.wrap(sock), self.hub, self.deadlines, self, self._last_head)
-            self.open += 1
-            if code:
-                connection.wait_writable(deadline)
-                failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if failed:
-                    raise OSError(failed, os.strerror(failed))
-            if self._proxy_protocol != "off":
-                connection.reusable = False  # it is one client's: no other client's request may follow on it
-                preamble = preamble or self._own_header(connection)
-            connection.preamble = self._transport.establish(connection, preamble, deadline)
+            link = self._dialer.dial(monotonic() + timeout, preamble)
         except BaseException as error:
-            sock.close() if connection is None else connection.close()
+            self.open -= 1
+            self.has_room()
             if isinstance(error, DeadlinePassed):
                 self.failed()
                 raise ExchangeError(errors.CONNECT_TIMEOUT, self.name) from None
-            if isinstance(error, ExchangeError):
+            if isinstance(error, (OSError, ExchangeError)):
                 self.failed()
+            if isinstance(error, OSError) and is_refusal(error):
+                raise ConnectRefused(self.name, error.strerror or str(error)) from None
+            if isinstance(error, OSError):
+                raise ExchangeError(errors.UNAVAILABLE, f"connect to {self.name}: {error.strerror}") from error
             raise
+        connection = UpstreamConnection(link.sock, link.hub, self.deadlines, self, self._last_head, link.watcher)
+        connection.preamble = link.preamble
+        connection.reusable = self._shared  # else it is one client's: no other client's request may follow on it
+        self.counters.connect()
         return connection
+
+    def addresses(self) -> list[tuple[int, object]]:
+        """Where to connect, in order. Raises `ConnectRefused` for a name that has no address."""
+        try:
+            return addresses_of(self.address)
+        except OSError as error:
+            raise ConnectRefused(self.name, error.strerror or str(error)) from None
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed when they come back."""
         self._size = self._room = 0
         self._drop_idle()
+        self._dialer.close()

@@ -9,8 +9,8 @@ import gevent
 
 from proxy.errors import ExchangeError
 from proxy.upstream.diagnosis import examine, is_doubtful
+from proxy.upstream.faults import Stale
 from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.upload import Stale
 
 _MOST_HEAD = 16 << 10
 _SPREAD = 0.1

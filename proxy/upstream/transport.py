@@ -17,6 +17,7 @@ from proxy.settings.upstream_tls import UpstreamTls
 from proxy.settings.values import Address
 
 HTTP1: Final = ("http/1.1",)
+HTTP2: Final = ("h2",)
 
 
 class Transport(Protocol):
@@ -77,15 +78,19 @@ class TlsTransport:
                 else:
                     stream.wait_readable(deadline)
         except ConnectionResetError as error:
-            fix = "if it does not speak TLS, write its address without https://"
+            fix = "if it does not speak TLS, write its address without https://, or h2c:// in place of h2://"
             raise ConnectionResetError(error.errno, f"closed during the TLS handshake; {fix}") from None
         except ssl.SSLError as error:
             self._session = None
             raise ExchangeError(errors.UPSTREAM_TLS, explained(error)) from None
+        if self._protocols is HTTP2 and tls.protocol != "h2":
+            raise ExchangeError(errors.UPSTREAM_TLS, "it offers no HTTP/2 (ALPN); write https:// in place of h2://")
         self._newest = tls
         return b""
 
 
 def transport_of(address: Address, name: str, tls: UpstreamTls) -> Transport:
     """The transport that an address asks for. `name`: what the peer must prove to be, if not the address' host."""
-    return TlsTransport(name or address.host, tls) if address.scheme else PlainTransport()
+    if address.scheme in ("", "h2c"):
+        return PlainTransport()
+    return TlsTransport(name or address.host, tls, HTTP2 if address.scheme == "h2" else HTTP1)

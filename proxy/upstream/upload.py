@@ -26,14 +26,11 @@ from proxy.net.event_loop import NEVER, Deadlines
 from proxy.net.spool import Spool
 from proxy.net.stream import Sink
 from proxy.upstream.body import StreamedBody, stalled
+from proxy.upstream.faults import stale
 from proxy.wire.body import LAST_CHUNK, chunk
 
 _CONTINUE_PATIENCE = 1.0
 """Seconds that an upstream has to say whether it wants the body of a request with Expect: 100-continue."""
-
-
-class Stale(Exception):  # noqa: N818 - names what happened
-    """The upstream closed without a byte of a response: it may never have seen the request."""
 
 
 class Progress(Enum):
@@ -255,7 +252,7 @@ class Upload:
         if error.errno in DISK_ERRORS:
             raise ExchangeError(errors.SPOOL, error.strerror or "") from None
         if not self._connection.has_spoken:
-            raise Stale(error.strerror or "") from None
+            raise stale(error) from None
 
     # Waiting.
 

@@ -172,6 +172,23 @@ def test_the_bench_has_the_flag() -> None:
     assert command[1] in known.stdout
 
 
+@pytest.mark.component("grpc")
+def test_a_grpc_service_answers_through_the_gateway(tmp_path: Path) -> None:
+    front, behind = ports(2)
+    addresses = {"127.0.0.1:8000": f"127.0.0.1:{front}", "127.0.0.1:50051": f"127.0.0.1:{behind}"}
+    for name, number in (("server.py", 0), ("call.py", 1)):
+        (tmp_path / name).write_text(moved(block("grpc", "python", number).text, tmp_path, addresses))
+    _, server, gateway, call = ([word for word in words if word != "&"] for words in lines(block("grpc", "sh")))
+    flags = [moved(word, tmp_path, addresses) for word in gateway[1:]]
+    bound = ("--bind", f"127.0.0.1:{front}", "--admin", "off", "--workers", "1")
+    with ExitStack() as stack:
+        stack.enter_context(running(*server, cwd=tmp_path, port=behind))
+        log = stack.enter_context(running(gateway[0], *flags, *bound, cwd=tmp_path, port=front))
+        command = [PROGRAMS / call[0], *call[1:]]
+        called = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert (called.stdout, called.stderr) == ("status: SERVING\n\n", ""), log.output()
+
+
 def test_guides_say_what_grpc_clients_get(tmp_path: Path) -> None:
     """An application that speaks HTTP/2 only: 502, and the log says why."""
     (front,) = ports(1)

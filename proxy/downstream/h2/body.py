@@ -13,6 +13,7 @@ from proxy.downstream.h2.output import Output
 from proxy.errors import ClientGone, Failure, blaming
 from proxy.exchange.request import Request
 from proxy.settings import Settings
+from proxy.wire.fields import field_value
 from proxy.wire.h2.request import Malformed
 from proxy.wire.h2.response import CONTINUE
 from proxy.wire.h2.sending import StreamClosed
@@ -151,7 +152,7 @@ class IncomingBody(BodySource):
         if length is not None:
             check_length(length, settings)
         expected = request.fields.expect and not self._inbox and not self.ended
-        if not settings.request_buffering and not self.ended:
+        if not self.ended and (not settings.request_buffering or _is_grpc(request, settings)):
             request.body = BodyStream(self, settings, expects_continue=expected)
             return
         if expected:
@@ -160,3 +161,13 @@ class IncomingBody(BodySource):
         if request.length is None:
             request.length = len(body) if isinstance(body, bytes) else body.length
         request.body = body if request.length else None
+
+
+def _is_grpc(request: Request, settings: Settings) -> bool:
+    """Whether client and application talk in both directions at once, so that neither waits for the other's end.
+
+    Only where the application speaks HTTP/2: before any other the type would be a client's way around the buffering.
+    """
+    if not any(peer.address.multiplexed for peer in settings.upstream):
+        return False
+    return (field_value(request.fields.lines, b"content-type") or b"").startswith(b"application/grpc")

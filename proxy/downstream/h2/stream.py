@@ -26,9 +26,8 @@ from proxy.exchange.route import Route
 from proxy.exchange.tunnel_side import Side
 from proxy.log import log
 from proxy.net.event_loop import NEVER
-from proxy.net.sockets import Socket
+from proxy.net.sockets import SocketLike
 from proxy.net.stream import Sink
-from proxy.net.tls_socket import TlsSocket
 from proxy.settings import Settings
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.fields import BODILESS
@@ -52,7 +51,7 @@ class Host(Protocol):
 
     front: Frontend
     output: Output
-    sock: Socket | TlsSocket
+    sock: SocketLike
 
     def pause(self, deadline: float) -> None:
         """Leave the greenlet until something switches to it. Raises `DeadlinePassed`."""

@@ -21,7 +21,12 @@ class Addresses:
     GROUP: ClassVar = "Addresses"
 
     upstream: Annotated[
-        tuple[Peer, ...], routed(kinds.PEERS, "address of the application; repeat for several peers")
+        tuple[Peer, ...],
+        routed(
+            kinds.PEERS,
+            "address of the application: HOST:PORT or unix:PATH, over TLS https://HOST:PORT; for HTTP/2 and gRPC "
+            "h2c://HOST:PORT, over TLS h2://HOST:PORT; repeat for several peers",
+        ),
     ] = ()
     bind: Annotated[
         tuple[Address, ...],

@@ -9,7 +9,7 @@ from pathlib import Path
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PEER = re.compile(r"(\S+)(?:\s+weight=(\d{1,4}))?")
 _SCHEME = re.compile(r"([a-z0-9+.-]*)://(.*)", re.IGNORECASE)
-_PORTS = {"": 80, "https": 443}
+_PORTS = {"": 80, "https": 443, "h2": 443, "h2c": 80}
 """The schemes of peers with their default ports; the empty one is http, and not written."""
 _MAX_UNIX_PATH = 107  # sun_path has 108 bytes, the last one NUL
 
@@ -20,7 +20,7 @@ class Address:
 
     A path that begins with '@' is in Linux's abstract namespace. `host` may be a name in an upstream's address;
     then `family` is AF_UNSPEC and connecting requires resolution. `scheme` is what a peer speaks: "https" is HTTP over
-    TLS, nothing is HTTP.
+    TLS, "h2" HTTP/2 over TLS, "h2c" HTTP/2 without it, nothing is HTTP.
     """
 
     host: str = ""
@@ -58,9 +58,7 @@ class Address:
             return cls(host.lower(), int(port))
 
     def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        place = f"{self._bracketed}:{self.port}"
+        place = f"unix:{self.path}" if self.path else f"{self._bracketed}:{self.port}"
         return f"{self.scheme}://{place}" if self.scheme else place
 
     @property
@@ -73,6 +71,11 @@ class Address:
         if self.path:
             return "localhost"
         return self._bracketed if self.port == _PORTS[self.scheme] else f"{self._bracketed}:{self.port}"
+
+    @property
+    def multiplexed(self) -> bool:
+        """Whether requests share its connections, as streams of HTTP/2."""
+        return self.scheme in ("h2", "h2c")
 
     @property
     def place(self) -> "Address":
@@ -145,9 +148,11 @@ def _peer_address(text: str) -> Address:
     scheme = "" if scheme == "http" else scheme
     place = found[2].removesuffix("/")
     if scheme not in _PORTS:
-        raise ValueError("expected HOST:PORT, https://HOST:PORT or unix:PATH")
+        raise ValueError("expected HOST:PORT, https://HOST:PORT, h2://HOST:PORT, h2c://HOST:PORT or unix:PATH")
     if place.startswith("unix:"):
-        raise ValueError("TLS is for HOST:PORT; write the unix socket without a scheme")
+        if scheme != "h2c":
+            raise ValueError("no TLS over a unix socket; write unix:PATH, or h2c://unix:PATH for HTTP/2 and gRPC")
+        return replace(Address.parse(place), scheme=scheme)
     if re.search(r"[/?#@]", place):
         raise ValueError("an address has neither path nor user; write https://HOST:PORT, and path = on the route")
     if not re.search(r":\d+$", place):

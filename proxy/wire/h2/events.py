@@ -58,4 +58,27 @@ class PingAcknowledged:
         self.opaque = opaque
 
 
+class ResponseReceived:
+    """A field section of a server: an informational head, the final one, or trailers; `ended`: nothing follows."""
+
+    __slots__ = ("ended", "section", "stream")
+
+    def __init__(self, stream: Stream, section: Section, *, ended: bool) -> None:
+        self.stream = stream
+        self.section = section
+        self.ended = ended
+
+
+class GoingAway:
+    """GOAWAY: streams above `last_stream` were not acted upon, and may be repeated (RFC 9113 section 6.8)."""
+
+    __slots__ = ("code", "last_stream", "reason")
+
+    def __init__(self, last_stream: int, code: int, reason: bytes) -> None:
+        self.last_stream = last_stream
+        self.code = code
+        self.reason = reason
+
+
 Event = RequestReceived | DataReceived | TrailersReceived | StreamReset | PingAcknowledged
+ServerEvent = ResponseReceived | DataReceived | StreamReset | GoingAway

@@ -22,6 +22,7 @@ SETTINGS = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"
         (SETTINGS, "the application speaks HTTP/2 only, as gRPC does"),
         (SETTINGS + b"\0\0\x04\x08\0\0\0\0\0\0\r\n\r\n", "the application speaks HTTP/2 only, as gRPC does"),
         (b"\0\0\0\x04\0\0\0\0\0", "the application speaks HTTP/2 only, as gRPC does"),
+        (b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\1", "the application speaks HTTP/2 only, as gRPC does"),
         (b"\x15\x03\x01\0\x02\x02\x46", "the application speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "its head begins with b'SSH-2.0-OpenSSH_"),
         (b"\0\x01\x02", "its head begins with b'\\x00\\x01\\x02'"),

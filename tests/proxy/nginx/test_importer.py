@@ -64,6 +64,31 @@ def test_a_directive_of_a_location(inside: str, expected: dict[str, Any], tmp_pa
 @pytest.mark.parametrize(
     ("inside", "expected"),
     [
+        ("grpc_pass 127.0.0.1:50051;", {"upstream": "h2c://127.0.0.1:50051"}),
+        ("grpc_pass grpc://unix:/run/app.sock;", {"upstream": "h2c://unix:/run/app.sock"}),
+        (
+            "grpc_pass grpcs://app.internal; grpc_ssl_name a.test; grpc_ssl_verify on;",
+            {"upstream": "h2://app.internal:443", "upstream_name": "a.test"},
+        ),
+        (
+            "grpc_pass calls; grpc_read_timeout 1h; proxy_read_timeout 5s; grpc_set_header X-A b;",
+            {
+                "upstream": ["h2c://127.0.0.1:1", "h2c://127.0.0.1:2"],
+                "read_timeout": "1h",
+                "set_request_fields": {"X-A": "b"},
+            },
+        ),
+    ],
+)
+def test_a_location_before_a_grpc_application(inside: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    calls = "upstream calls { server 127.0.0.1:1; server 127.0.0.1:2; }"
+    found, _, losses = route(inside, tmp_path, top=calls)
+    assert ({"path": "/", **expected}, 0) == (found, losses)
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
         ("return 301 https://$host$request_uri;", {"redirect": "https://{host}{path}{query}", "redirect_status": 301}),
         ("return 302 /login?next=$uri;", {"redirect": "/login?next={path}", "redirect_status": 302}),
         ("return https://a.test/;", {"redirect": "https://a.test/", "redirect_status": 302}),
@@ -88,7 +113,6 @@ def test_a_location_without_an_application(inside: str, expected: dict[str, Any]
     [
         ("uwsgi_pass unix:/run/app.sock;", 501),
         ("fastcgi_pass 127.0.0.1:9000;", 501),
-        ("grpc_pass grpc://127.0.0.1:50051;", 501),
         ("proxy_pass http://$backend;", 501),
         ("return 200 $geoip_country;", 501),
         ("return 444;", 404),

@@ -14,8 +14,8 @@ from proxy.errors import ExchangeError
 from proxy.observe.metrics import Board
 from proxy.settings.values import Address
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.faults import Stale
 from proxy.upstream.pool import ConnectRefused, Pool
-from proxy.upstream.upload import Stale
 from tests.proxy.net.loop import Loop, arrives, in_loop, until
 
 

@@ -15,7 +15,7 @@ from proxy.errors import ClientGone, ExchangeError
 from proxy.net.spool import Spool
 from proxy.upstream.body import StreamedBody
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.upload import Stale
+from proxy.upstream.faults import Stale
 from tests.proxy.net.loop import Loop, in_loop, read_exactly, until
 from tests.proxy.upstream.test_pool import Peer
 
