@@ -14,7 +14,7 @@ _PAGE = """<!doctype html>
 <style>:root{{color-scheme:light dark}}
 body{{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}
 h1{{font-size:1.3rem}}code{{font-size:.85rem;opacity:.7}}</style>
-<h1>{status} {phrase}</h1><p>{message}.</p><p><code>{reason} · {request_id}</code></p>
+<main><h1>{status} {phrase}</h1><p>{message}.</p><p><code>{reason} · {request_id}</code></p></main>
 """
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import websocket
 
@@ -28,7 +29,8 @@ FLAGS = (
 )
 
 
-AXE = CACHE / "pages/node_modules/axe-core/axe.min.js"
+MODULES = CACHE / "pages/node_modules"
+AXE = MODULES / "axe-core/axe.min.js"
 _BROKEN = """axe.run(document, { resultTypes: ["violations"] }).then((found) => found.violations.map(
   ({ id, nodes }) => [id, nodes.length, nodes.slice(0, 3).map((one) => [one.target.join(" "), one.failureSummary])]))"""
 
@@ -39,10 +41,25 @@ def violations(page: "Page") -> list[Any]:
     return list(page.evaluate(_BROKEN))
 
 
+def lighthouse(page: "Page", places: dict[str, tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """Lighthouse's scores of each address, once its expression is true, in light and in dark; see `lighthouse.mjs`."""
+    asked = [
+        {"name": name, "address": address, "ready": ready, "colours": colours}
+        for name, (address, ready) in places.items()
+        for colours in ("light", "dark")
+    ]
+    command = ["node", str(Path(__file__).with_name("lighthouse.mjs")), str(MODULES), str(page.port)]
+    seconds = PATIENCE * len(asked)
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=seconds)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
 class Page:
     """One page; every call waits for its answer."""
 
     def __init__(self, address: str) -> None:
+        self.port = urlsplit(address).port
         self._socket = websocket.create_connection(address, timeout=PATIENCE, suppress_origin=True)
         self._numbers = itertools.count(1)
         self.console: list[str] = []

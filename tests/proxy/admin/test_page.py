@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import websocket
 
-from tests.aragora.server.browser import Page, browser
+from tests.aragora.server.browser import Page, browser, lighthouse, violations
 from tests.proxy.admin.applications import Application
 from tests.proxy.admin.conftest import AdminGateway
 from tests.waiting import until
@@ -89,6 +89,39 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
     gateway.close()
     page.wait("document.getElementById('link-state').dataset.state === 'lost'")
     assert text(page, "link-state") == "no response"
+
+
+@pytest.mark.component("pages")
+def test_no_page_of_the_gateway_breaks_a_rule_of_axe(chromium: Page, face: Start, applications: Applications) -> None:
+    one = applications("one")
+    gateway = face(f'[[route]]\npath = "/app/"\nupstream = "{one.address}"\n')
+    for path in ("/app/", "/app/fail", "/nothing"):
+        gateway.get(path)
+    page = opened(chromium, gateway)
+    page.wait("document.querySelectorAll('#failing tbody tr').length > 0")
+    for dark in (False, True):
+        page.look(1280, 900, dark=dark)
+        assert violations(page) == [], f"dark: {dark}"
+        click(page, "Maintenance")
+        page.wait("document.getElementById('confirm').open")
+        assert violations(page) == [], f"a dialog, dark: {dark}"
+        click(page, "Cancel")
+    page.go(f"{gateway.url}/nothing")
+    for dark in (False, True):
+        page.look(1280, 900, dark=dark)
+        assert violations(page) == [], f"a refusal, dark: {dark}"
+
+
+@pytest.mark.long
+@pytest.mark.component("pages")
+def test_the_status_page_is_perfect_to_lighthouse(chromium: Page, face: Start, applications: Applications) -> None:
+    gateway = face(f'upstream = "{applications("one").address}"\n')
+    gateway.get("/fail")
+    ready = "document.querySelectorAll('#failing tbody tr').length > 0"
+    found = lighthouse(chromium, {"status": (f"http://{gateway.admin_address}/", ready)})
+    assert sorted(found) == ["status dark", "status light"]
+    for name, scores in found.items():
+        assert (scores["accessibility"], scores["best-practices"]) == (1, 1), (name, scores)
 
 
 def test_drain_and_undrain_at_the_press_of_a_button(chromium: Page, face: Start, applications: Applications) -> None:
