@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.aragora.server import council
-from tests.aragora.server.browser import Page, browser, violations
+from tests.aragora.server.browser import Page, browser, lighthouse, violations
 from tests.aragora.server.servers import Server, running
 
 pytestmark = pytest.mark.component("chromium")
@@ -125,6 +125,16 @@ def test_no_page_breaks_a_rule_of_axe(page: Page, places: dict[str, str], place:
         page.evaluate(FEWER)
         assert violations(page) == [], f"dark: {dark}"
     page.call("Page.setBypassCSP", enabled=False)
+
+
+@pytest.mark.long
+@pytest.mark.component("pages")
+@pytest.mark.timeout(900)
+def test_every_page_is_perfect_to_lighthouse(page: Page, places: dict[str, str]) -> None:
+    found = lighthouse(page, {name: (address, READY[name]) for name, address in places.items()})
+    assert len(found) == 2 * len(places)
+    for name, scores in found.items():
+        assert (scores["accessibility"], scores["best-practices"]) == (1, 1), (name, scores)
 
 
 @pytest.mark.parametrize("place", sorted(set(READY) - {"shared"}))  # it runs no script, loads nothing, and cannot move
