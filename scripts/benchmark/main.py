@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from benchmark import chart, current, quiet, report
 from benchmark.measure import BenchError
 from benchmark.peers import BUILT, ROOT, known, usual
+from benchmark.process import end_the_rest
 from benchmark.rounds import Memory, Plan, Results, idle, loaded
 from benchmark.scenarios import BARE, COMPILED, LAB_POOL, SCENARIOS, Scenario
 
@@ -178,6 +180,7 @@ def measure(scenarios: Sequence[Scenario], plan: Plan) -> tuple[Results, Memory]
             memory = loaded(scenarios, plan, Path(folder), results, say)
             idle(scenarios, plan, Path(folder), results, say)
         finally:
+            end_the_rest()
             print("\r\033[K", end="", file=sys.stderr, flush=True)
     return results, memory
 
@@ -188,6 +191,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not sys.platform.startswith("linux"):
         print("scripts/bench reads /proc and sets processor affinity: it needs Linux", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends this, the servers end with it
     try:
         plan = plan_from(options)
         scenarios = choose(options.scenario)

@@ -96,13 +96,29 @@ def start(
         )
     server = Server(name, port, process, output)
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return server
-        if process.poll() is not None or time.monotonic() > deadline:
-            server.stop()
-            raise BenchError(f"{name} does not listen: {last_words(output)}")
-        time.sleep(0.02)
+    try:
+        while not listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"{name} does not listen: {last_words(output)}")
+            time.sleep(0.02)
+    except BaseException:  # Ctrl-C ends the wait too
+        server.stop()
+        raise
+    return server
+
+
+def end_the_rest() -> None:
+    """End whatever this process started and still runs: a signal may come while a server is being made."""
+    for pid in set(descendants(os.getpid())) - {os.getpid()}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def listens(port: int) -> bool:
+    """Whether the port takes a connection."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def last_words(output: Path) -> str:

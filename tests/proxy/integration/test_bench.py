@@ -2,6 +2,7 @@
 
 import json
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.gateway import ROOT
+from tests.proxy.gateway import ROOT, alive, children
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.component("nginx")
 
@@ -51,6 +53,18 @@ def test_says_what_it_does_not_know(words: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert words[-1] in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_it_started_ends_with_it(number: int) -> None:
+    words = ("--quick", "--rounds", "1", "--seconds", "60", "--scenario", "get-1k", "--peers", "proxy,nginx")
+    command = [sys.executable, str(ROOT / "scripts" / "bench"), *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(children(process.pid)) >= 2, "its servers run")
+        started = children(process.pid)
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 130
+    assert not any(map(alive, started))
 
 
 @pytest.fixture
