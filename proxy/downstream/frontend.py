@@ -14,8 +14,10 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.machine import Exchange
 from proxy.exchange.route import Tables
 from proxy.log import log
+from proxy.net.client_certificate import ClientCertificate
 from proxy.net.event_loop import Watcher
 from proxy.net.sockets import Socket
+from proxy.net.tls_socket import TlsSocket
 from proxy.wire.fields import Clock
 
 _SHARE: Final = 64
@@ -141,6 +143,12 @@ class Frontend:
             sock.close()
             return
         self._opening(sock, self, client, watcher)
+
+    def requests_of(self, sock: Socket | TlsSocket) -> RequestBuilder:
+        """What makes the requests of a connection: its own where clients are asked for certificates."""
+        if self.tables.settings.tls_client_ca is None or not isinstance(sock, TlsSocket):
+            return self.requests
+        return self.requests.of(ClientCertificate(sock.peer_certificate))
 
     def ended(self, descriptor: int) -> None:
         """The connection with this descriptor, which is still open, is about to be closed."""

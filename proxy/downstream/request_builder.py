@@ -3,6 +3,7 @@
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
+from proxy.net.client_certificate import ClientCertificate
 from proxy.wire.fields import upstream_block
 from proxy.wire.forwarding import Arrival, Origin, origin_of
 from proxy.wire.head import CRLF
@@ -17,14 +18,22 @@ HTTP2 = 2
 class RequestBuilder:
     """Makes the requests of one listener, whichever protocol they came by.
 
-    `scheme` and `port` are those that its clients connect with.
+    `scheme` and `port` are those that its clients connect with. One with a `certificate` makes those of one connection.
     """
 
-    def __init__(self, context: ExchangeContext, scheme: bytes, port: bytes) -> None:
+    def __init__(
+        self, context: ExchangeContext, scheme: bytes, port: bytes, certificate: ClientCertificate | None = None
+    ) -> None:
         self.scheme = scheme
         self.request_ids = context.request_ids
+        self._context = context
         self._counters = context.counters
         self._port = port
+        self._certificate = certificate
+
+    def of(self, certificate: ClientCertificate) -> "RequestBuilder":
+        """A builder for a connection whose client was asked for its certificate."""
+        return RequestBuilder(self._context, self.scheme, self._port, certificate)
 
     def build(
         self,
@@ -43,17 +52,22 @@ class RequestBuilder:
         `client` is the address of the peer. Raises `ExchangeError` for a request that this route has forwarded before.
         """
         origin, trace_context = self._origin(tables, route, Arrival(client, self.scheme, self._port), host, fields)
+        certificate = self._certificate
+        lines = origin.lines
+        if certificate is not None:
+            lines += certificate.lines(tables.settings.tls_client_fields)
         request = Request(
             method,
             target,
             minor,
             fields,
-            self._upstream_fields(route, minor, host, fields, origin),
+            self._upstream_fields(route, minor, host, fields, lines),
             started,
             client=origin.client,
             scheme=origin.scheme,
             host=host,
             trace_context=trace_context,
+            certificate=certificate,
         )
         request.identify(self.request_ids)
         return request
@@ -68,6 +82,7 @@ class RequestBuilder:
         """As much of a request that goes no further as the log can tell."""
         method, target, minor, fields = outlined
         request = Request(method, target, minor, fields, b"", started, client=client, scheme=self.scheme)
+        request.certificate = self._certificate
         request.identify(self.request_ids)
         return request
 
@@ -90,10 +105,10 @@ class RequestBuilder:
         return origin, TraceContext(origin.request_id, trace, tracing)
 
     def _upstream_fields(
-        self, route: Route | None, minor: int, host: bytes | None, fields: RequestFields, origin: Origin
+        self, route: Route | None, minor: int, host: bytes | None, fields: RequestFields, about: bytes
     ) -> bytes:
         if route is None:
-            return upstream_block(fields, host, origin.lines)
+            return upstream_block(fields, host, about)
         route.via.check(fields.via)
         more = route.via.lines[minor]
         if fields.unusual:
@@ -102,4 +117,4 @@ class RequestBuilder:
             self._counters.fields_dropped(len(dropped))
             for name in dropped:
                 route.warn_of_dropped(name)
-        return upstream_block(fields, route.host if host is None else host, origin.lines, more)
+        return upstream_block(fields, route.host if host is None else host, about, more)

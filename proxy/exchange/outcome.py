@@ -78,5 +78,6 @@ def record(
                 outcome[0],
                 outcome[1],
                 b"" if request.trace is None else request.trace.trace_id,
+                b"" if request.certificate is None else request.certificate.subject,
             )
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
 from proxy.limits.buckets import Bucket
+from proxy.net.client_certificate import ClientCertificate
 from proxy.upstream.body import Body, framing
 from proxy.wire.fields import RequestIds
 from proxy.wire.head import CRLF
@@ -15,13 +16,15 @@ class Request:
     """A request as its client's protocol gave it. `block` holds the fields for the upstream, but for id and framing.
 
     `client` is the address of the client behind the trusted proxies; `scheme` is http or https; `host` is the target's
-    authority. `trace_context` is the id and the trace that it came with, None for the usual request.
+    authority. `trace_context` is the id and the trace that it came with, None for the usual request; `certificate` is
+    what its client has proven by TLS, None where it is not asked.
     """
 
     __slots__ = (
         "block",
         "body",
         "bucket",
+        "certificate",
         "client",
         "fields",
         "host",
@@ -51,6 +54,7 @@ class Request:
         scheme: bytes = b"http",
         host: bytes | None = None,
         trace_context: TraceContext | None = None,
+        certificate: ClientCertificate | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -62,6 +66,7 @@ class Request:
         self.block = block
         self.started = started
         self.trace_context = trace_context
+        self.certificate = certificate
         self.trace: Trace | None = None
         """The trace that the upstream is sent."""
         self.id = b""
@@ -104,8 +109,11 @@ class Request:
 
     def again(self, method: bytes, target: bytes, started: float) -> "Request":
         """Another request of the same client, with the same fields for the same host and route."""
-        fields, block, context = self.fields, self.block, self.trace_context
-        return Request(method, target, self.minor, fields, block, started, self.client, self.scheme, self.host, context)
+        request = Request(
+            method, target, self.minor, self.fields, self.block, started, self.client, self.scheme, self.host
+        )
+        request.trace_context, request.certificate = self.trace_context, self.certificate
+        return request
 
     def message(self, body: bytes | None) -> bytes:
         """The whole request as the upstream is sent it, whose body is in memory. Raises `ExchangeError` (`framing`)."""
@@ -137,6 +145,7 @@ class Request:
             client=self.client,
             scheme=self.scheme,
             host=self.host,
+            certificate=self.certificate,
         )
         sent.id, sent.body, sent.length, sent.received = self.id, self.body, self.length, self.received
         sent.trace = self.trace

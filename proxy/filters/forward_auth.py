@@ -28,7 +28,7 @@ PATIENCE = 10.0
 
 _MOST_HEAD = 32 << 10
 _MOST_BODY = 256 << 10
-_ABOUT = (b"x-forwarded-", b"x-real-ip", b"forwarded", b"via")
+_ABOUT = (b"x-forwarded-", b"x-real-ip", b"forwarded", b"via", b"x-ssl-client-", b"client-cert")
 """Beginnings of names that the gateway itself sets, which are always sent."""
 
 _UNSENT = frozenset({b"host", b"connection", b"upgrade", b"te", b"range"})

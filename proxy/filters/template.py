@@ -123,4 +123,5 @@ _VALUES: dict[str, Callable[[Request], bytes | None]] = {
     "path": _path,
     "query": _query,
     "request_id": lambda request: request.id,
+    "tls_client_subject": lambda request: (request.certificate and request.certificate.subject) or None,
 }

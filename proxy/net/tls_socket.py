@@ -93,6 +93,11 @@ class TlsSocket:
         return self._tls.selected_alpn_protocol()
 
     @property
+    def peer_certificate(self) -> bytes | None:
+        """What the peer has presented and OpenSSL has verified, in DER; also that of a session that was resumed."""
+        return self._tls.getpeercert(True)
+
+    @property
     def resumed(self) -> bool:
         """Whether the handshake went on with a session of before."""
         return bool(self._tls.session_reused)

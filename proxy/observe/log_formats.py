@@ -40,6 +40,7 @@ class Entry(NamedTuple):
     termination: str  # side that ended it, and phase: see proxy.errors
     reason: str  # of a failure, or empty
     trace: bytes  # id of the trace the request belongs to (32 hexadecimal digits), or empty
+    tls_client_subject: bytes = b""  # of the certificate that the client has presented, or empty
 
 
 EntryFields = tuple[
@@ -61,6 +62,7 @@ EntryFields = tuple[
     float,
     str,
     str,
+    bytes,
     bytes,
 ]
 """An `Entry` without its names."""
@@ -86,6 +88,7 @@ TOTAL: Final = 15
 TERMINATION: Final = 16
 REASON: Final = 17
 TRACE: Final = 18
+TLS_CLIENT_SUBJECT: Final = 19
 
 
 def escape(value: bytes) -> str:
@@ -152,7 +155,8 @@ class _Clock:
 
 class Combined:
     """Apache's combined format, then: request id, upstream, queue/connect/first byte/total in seconds, bytes
-    received, side that ended the exchange and phase, reason, trace id."""
+    received, side that ended the exchange and phase, reason, trace id, and the subject of a client's certificate if it
+    has presented one."""
 
     def __init__(self) -> None:
         self._clock = _Clock(' - - [%d/%b/%Y:%H:%M:%S %z] "')
@@ -165,12 +169,14 @@ class Combined:
         # On a kept connection neither phase is reached: the usual case.
         waits = f"{_duration(queue, '-')}/{_duration(connect, '-')}/" if queue >= 0 or connect >= 0 else "-/-/"
         request = self._requests[entry[METHOD], entry[TARGET], entry[VERSION], entry[STATUS]]
+        trace = entry[TRACE].decode() if entry[TRACE] else "-"
+        subject = f' "{escape(entry[TLS_CLIENT_SUBJECT])}"' if entry[TLS_CLIENT_SUBJECT] else ""
         return (
             f"{entry[CLIENT] or '-'}{self._clock.text(int(entry[WHEN]))}{request}"
             f"{_numbers[entry[SENT]]}{self._agents[entry[REFERER], entry[USER_AGENT]]} {entry[REQUEST_ID].decode()} "
             f"{entry[UPSTREAM] or '-'} {waits}{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else '-'}/"
             f"{_seconds[int(entry[TOTAL] * 1e6 + 0.5)]} {_numbers[entry[RECEIVED]]}"
-            f"{self._endings[entry[TERMINATION], entry[REASON]]}{entry[TRACE].decode() if entry[TRACE] else '-'}\n"
+            f"{self._endings[entry[TERMINATION], entry[REASON]]}{trace}{subject}\n"
         )
 
 
@@ -197,6 +203,8 @@ class Json:
     def line(self, entry: EntryFields) -> str:
         second = int(entry[WHEN])
         zone = self._zone.text(second)
+        subject = entry[TLS_CLIENT_SUBJECT]
+        certified = f',"tls_client_subject":{quote_json(subject)}' if subject else ""
         request = self._requests[entry[METHOD], entry[TARGET], entry[VERSION], entry[STATUS]]
         return (
             f'{self._clock.text(second)}{int((entry[WHEN] - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
@@ -205,7 +213,7 @@ class Json:
             f'"upstream":{_quoted(entry[UPSTREAM])},"queue":{_duration(entry[QUEUE])},'
             f'"connect":{_duration(entry[CONNECT])},"first_byte":{_duration(entry[FIRST_BYTE])},'
             f'"total":{_duration(entry[TOTAL])},{self._endings[entry[TERMINATION], entry[REASON]]}'
-            f"{_quoted(entry[TRACE].decode())}}}\n"
+            f"{_quoted(entry[TRACE].decode())}{certified}}}\n"
         )
 
 

@@ -111,13 +111,15 @@ def _mutual(settings: Settings) -> bool:
 
 
 def _client_certificate_notes(settings: Settings) -> list[str]:
+    if settings.tls_client_ca is None and settings.tls_client_fields != TABLE["tls_client_fields"].default:
+        return ["tls_client_fields has no effect without tls_client_ca; add it, or remove tls_client_fields"]
     if settings.tls_client_ca is None or _mutual(settings):
         return []
     note = (
-        "tls_client_auth optional: clients without a certificate have access, and the application does not learn which "
-        "clients presented one; it only rejects certificates that tls_client_ca did not issue"
+        "tls_client_auth optional: clients without a certificate have access; the application has to look at "
+        "X-SSL-Client-Verify, which is SUCCESS or NONE, or at another of the tls_client_fields"
     )
-    return [note]
+    return [note] if settings.tls_client_fields else [f"{note}, of which there are none; add them"]
 
 
 def _limit_notes(settings: Settings) -> list[str]:

@@ -77,7 +77,7 @@ _FORWARDING = {
 }
 
 # Only the gateway sets fields with these prefixes.
-_FORWARDING_PREFIXES = ("x-forwarded-", "x-client-cert")
+_FORWARDING_PREFIXES = ("x-forwarded-", "x-client-cert", "x-ssl-client", "client-cert")
 
 # Become environment variables that an application trusts (the "httpoxy" family).
 _CGI = {"proxy", "script-name", "path-info", "remote-user", "remote-addr"}

@@ -77,7 +77,7 @@ class Connection(Stream):
         """An idle upstream connection that is this client's alone (`proxy.wire.authentication`)."""
         if refusal is None and front.connection_limit.refused(sock.fileno()):
             refusal = errors.CONNECTIONS
-        self._reader = RequestReader(received, refusal)
+        self._reader = RequestReader(front.requests_of(sock), received, refusal)
         self._writer = ResponseWriter()
         self._greenlet: greenlet | None = None
         """The one that serves it, if any."""
@@ -232,7 +232,7 @@ class Connection(Stream):
     def _refuse(self, error: ExchangeError, started: float) -> None:
         """Refuse a request that goes no further, and close: what follows it cannot be trusted."""
         front, data = self.front, self._reader.buffer
-        request = front.requests.outline(self.client, outline(data), started)
+        request = self._reader.builder.outline(self.client, outline(data), started)
         request.received = len(data)
         self._begin(request)
         self._writer.refuse()

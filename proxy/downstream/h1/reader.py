@@ -6,6 +6,7 @@ of the fields behind the first line.
 
 from proxy import errors
 from proxy.downstream.frontend import Frontend
+from proxy.downstream.request_builder import RequestBuilder
 from proxy.errors import ClientGone, ExchangeError, Failure, blaming
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
@@ -36,9 +37,10 @@ class RequestReader:
     With a `refusal` every request is refused as soon as some of it is here.
     """
 
-    __slots__ = ("_refusal", "_returning", "buffer", "memo", "route", "unread")
+    __slots__ = ("_refusal", "_returning", "buffer", "builder", "memo", "route", "unread")
 
-    def __init__(self, received: bytes, refusal: Failure | None) -> None:
+    def __init__(self, builder: RequestBuilder, received: bytes, refusal: Failure | None) -> None:
+        self.builder = builder
         self._refusal = refusal
         self.buffer = received
         """Bytes that were received behind what was read so far."""
@@ -57,7 +59,7 @@ class RequestReader:
         """
         memo = self.memo
         if memo is not None and memo.tables is front.tables and data.startswith(memo.head):
-            request = memo.request.renew(front.requests.request_ids, started)
+            request = memo.request.renew(self.builder.request_ids, started)
             size = len(memo.head)
             self.unread = memo.has_body
         else:
@@ -74,7 +76,7 @@ class RequestReader:
         return request
 
     def _parse(self, head: bytes, front: Frontend, client: str, started: float) -> Request:
-        tables, builder = front.tables, front.requests
+        tables, builder = front.tables, self.builder
         limits = tables.head_limits
         if len(head) > limits.block:
             raise limits.large_block()

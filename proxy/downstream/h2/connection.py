@@ -92,7 +92,7 @@ class Connection(Stream):
         self.streams: dict[int, ClientStream] = {}
         self._session = ServerSession(front.tables.settings.max_streams, front.tables.head_limits.block, monotonic)
         self.output = Output(self, self._session, context.hub.loop)
-        self._reader = RequestReader(front, client)
+        self._reader = RequestReader(front, client, front.requests_of(sock))
         self._fresh: list[ClientStream] = []
         self._early = received  # what was received before this connection was made
         self._last_stream = 0  # the latest that was acted upon

@@ -6,7 +6,7 @@ A client that repeats its fields, as most programs do, costs a comparison instea
 from time import monotonic
 
 from proxy.downstream.frontend import Frontend
-from proxy.downstream.request_builder import HTTP2
+from proxy.downstream.request_builder import HTTP2, RequestBuilder
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
 from proxy.wire.h2.request import PseudoFields, RequestHead, parse_request_head
@@ -45,10 +45,11 @@ class _Memo:
 class RequestReader:
     """Reads the requests of one client's connection."""
 
-    __slots__ = ("_client", "_front", "_memo")
+    __slots__ = ("_builder", "_client", "_front", "_memo")
 
-    def __init__(self, front: Frontend, client: str) -> None:
+    def __init__(self, front: Frontend, client: str, builder: RequestBuilder) -> None:
         self._front = front
+        self._builder = builder
         self._client = client
         self._memo: _Memo | None = None
 
@@ -57,7 +58,7 @@ class RequestReader:
 
         Raises `Malformed` or `ExchangeError`.
         """
-        tables, builder = self._front.tables, self._front.requests
+        tables, builder = self._front.tables, self._builder
         memo = self._memo
         if memo is not None and memo.tables is not tables:
             memo = None
@@ -86,4 +87,4 @@ class RequestReader:
         said = dict(section)
         method, target = (shortened(said.get(name, b"")) or b"-" for name in (b":method", b":path"))
         fields = outlined_fields([name + b":" + value for name, value in section])
-        return self._front.requests.outline(self._client, Outline(method, target, HTTP2, fields), monotonic())
+        return self._builder.outline(self._client, Outline(method, target, HTTP2, fields), monotonic())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from proxy.settings.table.row import Setting, fixed, routed
-from proxy.settings.values import kinds, web
+from proxy.settings.values import field_lines, kinds, web
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -31,7 +31,7 @@ class Tls:
         Setting(
             kinds.PATH,
             "CA certificates (PEM), up to a self-signed root, that client certificates must chain to; the application "
-            "does not learn the client's identity",
+            "is sent tls_client_fields",
         ),
     ] = None
     tls_client_auth: Annotated[
@@ -41,6 +41,14 @@ class Tls:
             "whether clients must present a certificate if tls_client_ca is set; 'optional' rejects only invalid ones",
         ),
     ] = "required"
+    tls_client_fields: Annotated[
+        tuple[str, ...],
+        Setting(
+            field_lines.OF_CERTIFICATES,
+            "request fields about a client's certificate if tls_client_ca is set: "
+            + ", ".join(field_lines.CERTIFICATE_FIELDS),
+        ),
+    ] = ("Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN")
     https_redirect: Annotated[
         bool,
         Setting(

@@ -92,6 +92,30 @@ def _show(found: Fields) -> str:
     return ", ".join(f"{name}: {value}" for name, value in found) or "none"
 
 
+CERTIFICATE_FIELDS = (
+    "Client-Cert",
+    "X-SSL-Client-Verify",
+    "X-SSL-Client-S-DN",
+    "X-SSL-Client-I-DN",
+    "X-SSL-Client-Serial",
+    "X-SSL-Client-Fingerprint",
+    "X-SSL-Client-Cert",
+)
+"""What an upstream can be sent of a client's certificate (`proxy.net.client_certificate`)."""
+
+
+def _certificate_fields(raw: Any) -> tuple[str, ...]:
+    known = {name.lower(): name for name in CERTIFICATE_FIELDS}
+    found = read_tokens(raw)
+    for name in found:
+        if name.lower() not in known:
+            raise ValueError(
+                f"'{name}' is no field of a client's certificate; known are {', '.join(CERTIFICATE_FIELDS)}"
+            )
+    return tuple(dict.fromkeys(known[name.lower()] for name in found))
+
+
+OF_CERTIFICATES = Kind("names", _certificate_fields, show_list, "NAME", repeatable=True)
 NAMES = Kind("names", _names, show_list, "NAME", repeatable=True)
 OF_REQUESTS = Kind("table", _read(_check_request_field), _show, "TABLE")
 OF_RESPONSES = Kind("table", _read(_check_response_field), _show, "TABLE")

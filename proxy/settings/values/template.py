@@ -11,7 +11,10 @@ from typing import Any
 
 from proxy.settings.values.kinds import Kind
 
-PLACEHOLDERS = ("user", "client", "scheme", "host", "method", "path", "rest", "query", "request_id", "upstream")
+PLACEHOLDERS = (
+    "user", "client", "tls_client_subject", "scheme", "host", "method", "path", "rest", "query", "request_id",
+    "upstream",
+)  # fmt: skip
 """Those that every request has; a route's path adds the names of its variables."""
 
 _NAMED = re.compile(r"(?<!\$)\{(\{[A-Za-z_][\w.-]*\})\}|(?<!\$)\{([A-Za-z_][\w.-]*)\}", re.ASCII)

@@ -54,6 +54,13 @@ ABORTED = ENTRY._replace(
     reason="client_closed",
     trace=b"4bf92f3577b34da6a3ce929d0e0e4736",
 )
+CERTIFIED = ENTRY._replace(tls_client_subject=b'CN=a "b" \\,O=c')
+
+
+def test_a_certificates_subject_is_logged_and_escaped() -> None:
+    assert Combined().line(CERTIFIED).endswith(' - - "CN=a \\x22b\\x22 \\x5c,O=c"\n')
+    assert json.loads(Json().line(CERTIFIED))["tls_client_subject"] == CERTIFIED.tls_client_subject.decode()
+    assert "tls_client_subject" not in json.loads(Json().line(ENTRY))
 
 
 class Losses:

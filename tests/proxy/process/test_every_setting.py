@@ -65,6 +65,7 @@ OTHERS = {
     "tls_key": '"{files}/one.key"\ntls_cert = "{files}/one.crt"',
     "tls": '"self-signed"',
     "tls_client_ca": '"{files}/one.crt"\ntls = "self-signed"',
+    "tls_client_fields": '"Client-Cert"',
     "acme": '"me@example.com"\ndomain = "a.example"\nacme_directory = "http://127.0.0.1:1/"\nstate_dir = "{files}"',
     "acme_directory": '"http://127.0.0.1:2/"',
     "acme_ca": '"{files}/one.crt"',
