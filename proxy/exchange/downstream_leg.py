@@ -8,7 +8,7 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
 from proxy.exchange.intake import Intake
-from proxy.exchange.local_response import File
+from proxy.exchange.local_response import File, FileParts
 from proxy.exchange.recoding import encode, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
 from proxy.exchange.request import Request
@@ -94,20 +94,28 @@ class DownstreamLeg:
     # A body that is in a file, or is encoded first.
 
     def send_stored(
-        self, plain: ResponseHead, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits
+        self,
+        plain: ResponseHead,
+        head: ResponseHead,
+        body: bytes | File | FileParts,
+        coding: bytes,
+        limits: RelayLimits,
     ) -> None:
         """Send a response whose body is in a file or is to be encoded, which then has `head`.
 
         A body that there is no room to encode is sent as it is, with the `plain` head.
         """
-        if coding != IDENTITY and self._send_encoded(head, body, coding, limits):
+        if coding != IDENTITY and not isinstance(body, FileParts) and self._send_encoded(head, body, coding, limits):
             return
-        if isinstance(body, File):
-            self._send_whole(plain, body.length, b"", limits.pace)
-            part = send_file_part(self.downstream.sink, body.descriptor, body.offset, body.length, limits.pace)
-            self.downstream.sent += part
-        else:
+        if isinstance(body, bytes):
             self._send_whole(plain, plain.content_length, body, limits.pace)
+            return
+        self._send_whole(plain, body.length, b"", limits.pace)
+        downstream = self.downstream
+        for before, offset, length in body.pieces:
+            send_rest(downstream.sink, before, limits.pace)
+            downstream.sent += len(before)
+            downstream.sent += send_file_part(downstream.sink, body.descriptor, offset, length, limits.pace)
 
     def _send_encoded(self, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits) -> bool:
         """Send it encoded; False, and nothing was sent, if there is no room on disk for all of it."""

@@ -1,6 +1,7 @@
 """A response that the gateway gives itself, without an upstream."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.wire.fields import field_value
@@ -15,6 +16,29 @@ class File:
     offset: int
     length: int
 
+    @property
+    def pieces(self) -> Sequence["Piece"]:
+        return ((b"", self.offset, self.length),)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+Piece = tuple[bytes, int, int]
+"""Bytes to send, then offset and length of the part of a file to send behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileParts:
+    """Several parts of an open file as a body, each with what precedes it; the exchange closes it when it ends."""
+
+    descriptor: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def length(self) -> int:
+        return sum(len(before) + length for before, _, length in self.pieces)
+
     def close(self) -> None:
         os.close(self.descriptor)
 
@@ -25,11 +49,11 @@ class LocalResponse:
 
     status: int
     fields: tuple[bytes, ...] = ()
-    body: bytes | File = b""
+    body: bytes | File | FileParts = b""
 
     @property
     def length(self) -> int:
-        return self.body.length if isinstance(self.body, File) else len(self.body)
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
 
     def head(self) -> ResponseHead:
         """Its head, before a route changes anything."""
@@ -40,5 +64,5 @@ class LocalResponse:
 
     def close(self) -> None:
         """The exchange has ended."""
-        if isinstance(self.body, File):
+        if not isinstance(self.body, bytes):
             self.body.close()

@@ -23,7 +23,8 @@ from proxy.wire.route_path import RoutePath
 def build_files(settings: Settings, path: RoutePath) -> Files:
     """The files of a route with `root`, which applies at `path`."""
     assert settings.root is not None
-    return Files(settings.root, settings.index, path if settings.strip_prefix else None)
+    mount = path if settings.strip_prefix else None
+    return Files(settings.root, settings.index, mount, listed=settings.listing and not settings.internal)
 
 
 def build_filters(

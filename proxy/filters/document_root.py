@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 from proxy.filters.links import open_linked
 
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A named pipe under the root must not stop the thread that opens it.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WELL_KNOWN = b".well-known"  # RFC 8615
@@ -100,22 +101,41 @@ def find_encoded(root: str, way: list[bytes], original: Found, suffixes: Mapping
     return found
 
 
+def open_directory(root: str, way: list[bytes]) -> int:
+    """Open the directory at `way` for reading. Blocks on the disk. Raises `OSError` for what is none."""
+    try:
+        directory = _descend(root, way)
+    except OSError as error:
+        if error.errno not in _LINKED:
+            raise
+        directory = open_linked(root, way)
+    try:
+        return os.open(".", _LISTED, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def _descend(root: str, way: list[bytes]) -> int:
+    directory = os.open(root, _DIRECTORY)
+    for name in way:
+        try:
+            below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        finally:
+            os.close(directory)
+        directory = below
+    return directory
+
+
 def _walk(root: str, way: list[bytes]) -> Found | OSError:
     try:
-        directory = os.open(root, _DIRECTORY)
-    except OSError as error:
-        return error
-    try:
-        for name in way[:-1]:
-            below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        directory = _descend(root, way[:-1])
+        try:
+            return _opened(os.open(way[-1], _FILE, dir_fd=directory), way[-1])
+        finally:
             os.close(directory)
-            directory = below
-        return _opened(os.open(way[-1], _FILE, dir_fd=directory), way[-1])
     except OSError as error:
         if error.errno not in _LINKED:
             return error
-    finally:
-        os.close(directory)
     try:
         return _opened(open_linked(root, way), way[-1])
     except OSError as error:

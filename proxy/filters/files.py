@@ -1,24 +1,27 @@
 """Static files: found in a thread, sent by the kernel.
 
-GET and HEAD of regular files beneath one directory, with validators, conditional requests and single ranges (several
-get the whole file, as RFC 9110 section 14.2 allows), and with a file's compressed siblings.
+GET and HEAD of regular files beneath one directory, with validators, conditional requests and ranges, and with a file's
+compressed siblings.
 """
 
 import errno
 import mimetypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 from time import time
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.exchange.local_response import File, LocalResponse
+from proxy.exchange.local_response import File, FileParts, LocalResponse
 from proxy.exchange.request import Request
 from proxy.filters.document_root import Found, find, find_encoded, names
+from proxy.filters.listing import listing
 from proxy.net.disk import in_thread
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY, choose_coding, prefers_page
+from proxy.wire.ranges import content_range, part_heads
 from proxy.wire.route_path import RoutePath
 
 _SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
@@ -42,15 +45,23 @@ _METHODS = (b"GET", b"HEAD")
 
 
 class Files:
-    """The files beneath `root`; a `mount` is taken off the path first."""
+    """The files beneath `root`; a `mount` is taken off the path first. `listed`: also the names in
+    directories without an index."""
 
     def __init__(
-        self, root: Path, index: str, mount: RoutePath | None = None, clock: Callable[[], float] = time
+        self,
+        root: Path,
+        index: str,
+        mount: RoutePath | None = None,
+        clock: Callable[[], float] = time,
+        *,
+        listed: bool = False,
     ) -> None:
         self._root = str(root)
         self._clock = clock
         self._index = index
         self._mount = mount
+        self._listed = listed
 
     def check(self, request: Request) -> LocalResponse:
         """Raises `ExchangeError`: 404, 403 for what the gateway may not read, 405, 412 or 416."""
@@ -60,8 +71,8 @@ class Files:
         """The path of a target's file, as `at` takes it."""
         return (target if self._mount is None else self._mount.rest(target)).partition(b"?")[0]
 
-    def at(self, request: Request, path: bytes, method: bytes) -> LocalResponse:
-        """As `check`, for another path or method than the request's."""
+    def at(self, request: Request, path: bytes, method: bytes, content_type: bytes = b"") -> LocalResponse:
+        """As `check`, for another path or method than the request's, and if need be another type than the name's."""
         target, lines = request.target, request.fields.lines
         if method not in _METHODS:
             raise ExchangeError(errors.FILE_METHOD, fields=(b"Allow: GET, HEAD",))
@@ -69,6 +80,11 @@ class Files:
         if way is None:
             raise ExchangeError(errors.FILE_MISSING)
         found, encoded = self._look_up(way)
+        if isinstance(found, OSError):
+            listed = self._list(target, way) if found.errno in _MISSING or found.errno is None else None
+            if listed is None:
+                raise _refusal(found)
+            return listed
         if found.directory:
             return LocalResponse(_DIRECTORY, (b"Location: " + _with_slash(target),))
         coding = IDENTITY
@@ -83,16 +99,23 @@ class Files:
             found.close()
         try:
             varies = coding != IDENTITY or bool(encoded)
-            return _response(method, lines, chosen, found.name, coding, self._clock(), varies=varies)
+            kind = content_type or type_of(found.name)
+            return _response(method, lines, chosen, kind, coding, self._clock(), varies=varies)
         except ExchangeError:
             chosen.close()
             raise
 
-    def _look_up(self, way: list[bytes]) -> tuple[Found, dict[bytes, Found]]:
-        found, encoded = in_thread(lambda: self._find(way), unclaimed=_close_all)
+    def _list(self, target: bytes, way: list[bytes]) -> LocalResponse | None:
+        """The listing of a directory, or None if there is none, or may be none."""
+        if not self._listed or way[-1]:
+            return None
+        found = in_thread(lambda: listing(self._root, way, target))
         if isinstance(found, OSError):
             raise _refusal(found)
-        return found, encoded
+        return found
+
+    def _look_up(self, way: list[bytes]) -> tuple[Found | OSError, dict[bytes, Found]]:
+        return in_thread(lambda: self._find(way), unclaimed=_close_all)
 
     def _find(self, way: list[bytes]) -> tuple[Found | OSError, dict[bytes, Found]]:
         found = find(self._root, way, self._index)
@@ -164,7 +187,7 @@ def _refusal(error: OSError) -> ExchangeError:
 
 
 def _response(
-    method: bytes, lines: list[bytes], file: Found, name: str, coding: bytes, now: float, *, varies: bool
+    method: bytes, lines: list[bytes], file: Found, content_type: bytes, coding: bytes, now: float, *, varies: bool
 ) -> LocalResponse:
     """The response for an open file, whose descriptor it takes over; `now` is the time of the response."""
     preconditions = conditions(lines)
@@ -179,19 +202,32 @@ def _response(
         return LocalResponse(304, tuple(fields))
     if verdict == 412:
         raise ExchangeError(errors.FILE_CHANGED)
-    fields += [b"Content-Type: " + content_type(name), b"X-Content-Type-Options: nosniff"]
+    fields.append(b"X-Content-Type-Options: nosniff")
     if coding != IDENTITY:
         fields.append(b"Content-Encoding: " + coding)
-    part = preconditions.wanted(method, state, file.size, now)
-    if part is None:
+    parts = preconditions.wanted(method, state, file.size, now)
+    if parts is None:
+        fields.append(b"Content-Type: " + content_type)
         return LocalResponse(200, tuple(fields), File(file.descriptor, 0, file.size))
-    if part.start >= part.stop:
+    if not parts:
         raise ExchangeError(errors.FILE_RANGE, fields=(b"Content-Range: bytes */%d" % file.size,))
-    fields.append(b"Content-Range: bytes %d-%d/%d" % (part.start, part.stop - 1, file.size))
+    if len(parts) > 1:
+        return _several_parts(file, parts, content_type, fields)
+    (part,) = parts
+    fields += [b"Content-Type: " + content_type, b"Content-Range: " + content_range(part, file.size)]
     return LocalResponse(206, tuple(fields), File(file.descriptor, part.start, part.stop - part.start))
 
 
-def content_type(name: str) -> bytes:
+def _several_parts(file: Found, parts: list[slice], content_type: bytes, fields: list[bytes]) -> LocalResponse:
+    """RFC 9110 section 15.3.7.2. A random boundary cannot be in the file."""
+    boundary = os.urandom(15).hex().encode()
+    heads, end = part_heads(parts, content_type, file.size, boundary)
+    pieces = [(head, part.start, part.stop - part.start) for head, part in zip(heads, parts, strict=True)]
+    fields.append(b"Content-Type: multipart/byteranges; boundary=" + boundary)
+    return LocalResponse(206, tuple(fields), FileParts(file.descriptor, (*pieces, (end, 0, 0))))
+
+
+def type_of(name: str) -> bytes:
     """The content type of a file by its name, with the character set where text has one."""
     guessed, packing = _TYPES.guess_type(name)
     if packing is not None:

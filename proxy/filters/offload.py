@@ -17,13 +17,23 @@ from proxy.exchange.route import Match, Route, Routes
 from proxy.filters.build import build_files
 from proxy.filters.files import Files
 from proxy.log import log
+from proxy.wire.fields import field_value
 from proxy.wire.response import ResponseHead
 from proxy.wire.target import normalised, quoted
 
 _PATHS = frozenset({b"x-sendfile", b"x-lighttpd-send-file"})
 _ADDRESSES = frozenset({b"x-accel-redirect", b"x-litespeed-location"})
 _OF_BODIES = frozenset(
-    {b"etag", b"last-modified", b"accept-ranges", b"content-range", b"content-encoding", b"content-md5", b"date"}
+    {
+        b"etag",
+        b"last-modified",
+        b"accept-ranges",
+        b"content-range",
+        b"content-encoding",
+        b"content-md5",
+        b"date",
+        b"content-type",
+    }
 )
 """What the application says of a body that it does not send."""
 _TYPE = b"content-type"
@@ -45,13 +55,13 @@ class InternalFiles:
         self._routes = Routes(internal)
         self._files = {match.route: build_files(match.route.settings, match.path) for match in internal}
 
-    def at(self, request: Request, target: bytes) -> LocalResponse:
-        """The file at a target of an internal route. Raises `ExchangeError`."""
+    def at(self, request: Request, target: bytes, kind: bytes) -> LocalResponse:
+        """The file at a target of an internal route, of this content type if any. Raises `ExchangeError`."""
         route = self._routes.find(request.host, target, b"GET", request.fields)
         if route is None:
             raise ExchangeError(errors.FILE_MISSING)
         files = self._files[route]
-        return _file(files, request, files.path_of(target))
+        return _file(files, request, files.path_of(target), kind)
 
 
 class FileOffload:
@@ -73,32 +83,32 @@ class FileOffload:
         Raises `ExchangeError`: 404 for one that is not there, and as `Files.check` does.
         """
         value = response.offloaded
+        kind = field_value(response.lines, _TYPE) or b""
         try:
-            found = self._below_root(request, value) if response.offload.lower() in _PATHS else self._at(request, value)
+            by_path = response.offload.lower() in _PATHS
+            found = self._below_root(request, value, kind) if by_path else self._at(request, value, kind)
         except ExchangeError as error:
             if error.failure is errors.FILE_MISSING:
                 log.warning("%s: the application named a file that is not there: %r", request.target, value)
             raise
         kept = [line for line in response.lines if _name(line) not in _OF_BODIES]
-        typed = any(_name(line) == _TYPE for line in kept)
-        own = [line for line in found.fields if not (typed and _name(line) == _TYPE)]
         if found.status == 304:
             kept = [line for line in kept if not _name(line).startswith(b"content-")]
-        return LocalResponse(found.status, (*kept, *own), found.body)
+        return LocalResponse(found.status, (*kept, *found.fields), found.body)
 
-    def _below_root(self, request: Request, path: bytes) -> LocalResponse:
+    def _below_root(self, request: Request, path: bytes, kind: bytes) -> LocalResponse:
         if self._root is None or not path.startswith(self._below):
             raise ExchangeError(errors.FILE_MISSING)
-        return _file(self._root, request, quoted(path[len(self._below) - 1 :]))
+        return _file(self._root, request, quoted(path[len(self._below) - 1 :]), kind)
 
-    def _at(self, request: Request, address: bytes) -> LocalResponse:
+    def _at(self, request: Request, address: bytes, kind: bytes) -> LocalResponse:
         if address[:1] != b"/":
             raise ExchangeError(errors.FILE_MISSING)
-        return self._internal.at(request, quoted(normalised(address)))
+        return self._internal.at(request, quoted(normalised(address)), kind)
 
 
-def _file(files: Files, request: Request, path: bytes) -> LocalResponse:
-    found = files.at(request, path, b"HEAD" if request.method == b"HEAD" else b"GET")
+def _file(files: Files, request: Request, path: bytes, kind: bytes) -> LocalResponse:
+    found = files.at(request, path, b"HEAD" if request.method == b"HEAD" else b"GET", kind)
     if found.status == 301:  # a directory
         raise ExchangeError(errors.FILE_MISSING)
     return found

@@ -182,6 +182,8 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
             found.append("fallback has no effect without root; add it, or remove fallback")
         elif settings.upstream:
             found.append("fallback and upstream exclude each other: the upstream gets what is no file; remove one")
+    if settings.listing and not (known and known.listing == settings.listing):
+        found += _listing_problems(settings)
     if settings.internal and settings.root is None and not (known and known.internal):
         found.append("internal serves files to upstreams' X-Accel-Redirect; add root, or remove internal")
     every_page = settings.cors_credentials and "*" in settings.cors_origins
@@ -193,6 +195,16 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
     if known is None or pages != (known.error_pages, known.maintenance_page):
         found += _page_problems(settings)
     return found
+
+
+def _listing_problems(settings: Settings) -> list[str]:
+    if settings.root is None:
+        return ["listing has no effect without root; add it, or remove listing"]
+    if settings.upstream:
+        return ["listing and upstream exclude each other: the upstream gets what is no file; remove one"]
+    if settings.internal:
+        return ["listing and internal exclude each other: internal files are named one by one; remove one"]
+    return []
 
 
 def _template_problems(settings: Settings) -> list[str]:

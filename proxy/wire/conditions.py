@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate
 
+from proxy.wire.ranges import parts_of
+
 _ENTITY_TAG = re.compile(rb'(W/)?("[!#-~\x80-\xff]*")')
-_RANGE = re.compile(rb"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
 _STRONG_AFTER = 2.0
 """Age in seconds after which a modification time in whole seconds is a strong validator (RFC 9110 section 8.8.2.2)."""
 
@@ -56,29 +57,11 @@ class Conditions:
             return 304
         return 200
 
-    def wanted(self, method: bytes, validators: Validators, size: int, now: float) -> "slice | None":
-        """The part of the body to send: None for the whole, an empty slice for a range that cannot be satisfied.
-
-        Only a single range is served; several, or anything malformed, get the whole (RFC 9110 section 14.2).
-        """
+    def wanted(self, method: bytes, validators: Validators, size: int, now: float) -> list[slice] | None:
+        """The parts of the body to send, as `parts_of` gives them: None for the whole, [] if it has none of them."""
         if self.range is None or method != b"GET" or not self._still_the_same(validators, now):
             return None
-        unit, _, ranges = self.range.partition(b"=")
-        if unit.strip(b" \t").lower() != b"bytes":
-            return None
-        members = [member.strip(b" \t") for member in ranges.split(b",")]
-        specified = [member for member in members if member]
-        if len(specified) != 1 or (found := _RANGE.fullmatch(specified[0])) is None:
-            return None
-        first, last, suffix = found.groups()
-        if suffix is not None:
-            if size == 0 and int(suffix):
-                return None
-            return slice(max(0, size - int(suffix)), size)
-        if last and int(last) < int(first):
-            return None
-        begin = min(int(first), size)
-        return slice(begin, min(int(last) + 1, size) if last else size)
+        return parts_of(self.range, size)
 
     def _still_the_same(self, validators: Validators, now: float) -> bool:
         """Evaluate If-Range: a strong tag, or the exact date of a change long enough ago (RFC 9110 section 13.1.5)."""

@@ -36,7 +36,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway(directory: Path) -> Iterator[Gateway]:
-    place = directory / "etc/proxy/clients.crt"
+    place = directory / "etc/ssl/certs/clients.crt"
     place.parent.mkdir(parents=True)
     place.write_bytes((directory / "clients.crt").read_bytes())
     with ExitStack() as running:

@@ -14,11 +14,12 @@ from tests.proxy.gateway import Gateway, serve
 
 HOWTO = CHECKOUT / "docs" / "howto"
 COMMAND = re.compile(r"(?P<command>curl .*?)  +# (?P<printed>.*)")
+SETTING_UP = re.compile(r"^(?:mkdir|printf|seq) .*", re.MULTILINE)
 STAND_IN = re.compile(r"--respond '(?P<text>.*?)'")
 pytestmark = pytest.mark.component("curl")
 
 
-@pytest.fixture(scope="module", params=["routes", "rewriting"])
+@pytest.fixture(scope="module", params=["routes", "rewriting", "files"])
 def followed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, Path]]:
@@ -27,6 +28,9 @@ def followed(
     directory = tmp_path_factory.mktemp(request.param)
     file = directory / "proxy.toml"
     text = moved(blocks(page, "toml")[0].text, directory)
+    for block in blocks(page, "sh"):
+        for command in SETTING_UP.findall(block.text):
+            subprocess.run(["bash", "-ec", moved(command, directory)], check=True, timeout=20)
     with ExitStack() as running:
         if stand_in := STAND_IN.search(page.read_text()):
             application = serve(directory / "application", "", "--respond", stand_in["text"])

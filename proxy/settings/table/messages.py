@@ -105,6 +105,9 @@ class LocalResponses:
         routed(kinds.PATH, "directory of files to serve; with upstream: what is no file there goes to the upstream"),
     ] = None
     index: Annotated[str, routed(web.FILE_NAME, "file to serve for a directory")] = "index.html"
+    listing: Annotated[
+        bool, routed(kinds.SWITCH, "respond with a page of its files for a directory of root that has no index")
+    ] = False
     fallback: Annotated[
         str,
         routed(

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import socket
+from email import message_from_bytes
 from email.utils import formatdate
 from pathlib import Path
 from time import time
@@ -13,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
-from proxy.exchange.local_response import File, LocalResponse
-from proxy.filters.files import Files, FilesFirst, FilesOrPage, content_type
+from proxy.exchange.local_response import File, FileParts, LocalResponse
+from proxy.filters.files import Files, FilesFirst, FilesOrPage, type_of
 from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 from tests.waiting import until
@@ -239,13 +241,92 @@ def test_another_file_of_the_same_size_and_time_is_another_state(site: Path, sta
         (b"bytes=0-3", 206, b"abcd", "bytes 0-3/10"),
         (b"bytes=-3", 206, b"hij", "bytes 7-9/10"),
         (b"bytes=8-99", 206, b"ij", "bytes 8-9/10"),
-        (b"bytes=0-1,4-5", 200, b"abcdefghij", None),
+        (b"bytes=0-1,4-5", 206, b"abcdef", "bytes 0-5/10"),
+        (b"bytes=0-1,4-5,x", 200, b"abcdefghij", None),
         (b"bytes=5-1", 200, b"abcdefghij", None),
     ],
 )
 def test_ranges(site: Path, wanted: bytes, status: int, body: bytes, part: str | None) -> None:
     answer, found = ask(site, "/letters", b"Range: " + wanted)
     assert (answer.status, found, field(answer, "Content-Range")) == (status, body, part)
+
+
+def test_several_ranges_are_parts_of_one_message(site: Path) -> None:
+    (site / "long.txt").write_bytes(b"0123456789" * 100)
+    answer = Files(site, "index.html").check(asked("/long.txt", b"Range: bytes=500-503,0-1,-3"))
+    assert isinstance(answer.body, FileParts)
+    pieces = [
+        before + os.pread(answer.body.descriptor, length, offset) for before, offset, length in answer.body.pieces
+    ]
+    answer.close()
+    body = b"".join(pieces)
+    assert (answer.status, answer.length) == (206, len(body))
+    kind = field(answer, "Content-Type") or ""
+    message = message_from_bytes(f"Content-Type: {kind}\r\n".encode() + body)
+    parts = [part for part in message.walk() if not part.is_multipart()]
+    assert [part["Content-Range"] for part in parts] == ["bytes 500-503/1000", "bytes 0-1/1000", "bytes 997-999/1000"]
+    assert [part.get_payload(decode=True) for part in parts] == [b"0123", b"01", b"789"]
+    assert {part["Content-Type"] for part in parts} == {"text/plain; charset=utf-8"}
+    assert descriptors(site) == []
+
+
+def listed(site: Path, target: str, method: bytes = b"GET") -> tuple[list[str], str]:
+    """The addresses in a listing, and all of it."""
+    answer = Files(site, "index.html", listed=True).check(asked(target, method=method))
+    assert isinstance(answer.body, bytes)
+    page = answer.body.decode()
+    assert (answer.status, field(answer, "Content-Type")) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in (field(answer, "Content-Security-Policy") or "")
+    return re.findall('href="([^"]*)"', page), page
+
+
+def test_a_directory_without_an_index_is_listed(site: Path) -> None:
+    many = site / "many"
+    many.mkdir()
+    for name in ("b.txt", "A.txt", ".hidden", "<i>&.txt", "javascript:alert(1)", 'q"uote', "ü", "a%2fb"):
+        (many / name).write_text("12345")
+    (many / os.fsdecode(b"\xff\n")).write_text("")
+    (many / "sub").mkdir()
+    os.mkfifo(many / "pipe")
+    (many / "in.txt").symlink_to("b.txt")
+    (many / "out.txt").symlink_to(site.parent / "outside.txt")
+    (many / "gone").symlink_to("nowhere")
+    (many / "round").symlink_to("sub")
+    addresses, page = listed(site, "/many/?x=<b>")
+    assert addresses[:3] == ["../", "round/", "sub/"]
+    assert addresses[3:] == [
+        "%3Ci%3E%26.txt", "a%252fb", "A.txt", "b.txt", "in.txt", "javascript%3Aalert%281%29", "q%22uote", "%C3%BC",
+        "%FF%0A",
+    ]  # fmt: skip
+    assert "<i>" not in page
+    assert "<b>" not in page
+    assert "Index of /many/<" in page
+    assert listed(site, "/many/", b"HEAD") == (addresses, page)
+    assert descriptors(site) == []
+
+
+def test_listings_only_where_they_are_wanted(site: Path) -> None:
+    with pytest.raises(ExchangeError):
+        Files(site, "index.html").check(asked("/empty/"))
+    files = Files(site, "index.html", listed=True)
+    assert files.check(asked("/empty")).status == 301
+    page = files.check(asked("/docs/"))
+    assert isinstance(page.body, File), "a directory with an index"
+    page.close()
+    for target in ("/none/", "/letters/", "/up/", "/%2e%2e/", "/.git/", "/pipe/", "/none"):
+        with pytest.raises(ExchangeError) as refusal:
+            files.check(asked(target))
+        assert refusal.value.failure.status == 404
+    assert listed(site / "empty", "/")[0] == [], "nothing, and no way out"
+
+
+def test_a_listing_is_bounded(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.filters.listing._MOST", 3)
+    for name in "abcd":
+        (site / "empty" / name).touch()
+    addresses, page = listed(site, "/empty/")
+    assert len(addresses) == 4
+    assert "there are more" in page
 
 
 def test_a_range_behind_the_end(site: Path) -> None:
@@ -317,7 +398,7 @@ def test_client_leaving_during_disk_io_leaks_no_descriptor(site: Path) -> None:
     ],
 )
 def test_content_types(name: str, kind: bytes) -> None:
-    assert content_type(name) == kind
+    assert type_of(name) == kind
 
 
 def test_a_socket_is_not_a_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

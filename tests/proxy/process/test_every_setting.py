@@ -102,6 +102,7 @@ OTHERS = {
     "respond_type": '"text/html"',
     "root": '"{files}"',
     "index": '"home.html"',
+    "listing": 'true\nroot = "{files}"',
     "fallback": '"/index.html"\nroot = "{files}"',
     "sendfile_root": '"{files}"',
     "internal": 'true\nroot = "{files}"',
@@ -118,7 +119,7 @@ OTHERS = {
     "cors_fields": '"X-A"',
     "compress_types": '"text/html"',
 }
-INSTEAD = ("redirect", "respond", "root", "fallback", "gateway_health")  # of an upstream
+INSTEAD = ("redirect", "respond", "root", "listing", "fallback", "gateway_health")  # of an upstream
 AS_ROOT = ("user", "group")
 
 
