@@ -89,9 +89,7 @@ class Upstreams:
         key = (*own, settings.upstream_keepalive, settings.pool_size, settings.reuse_unsafe, health)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = self._made(
-                address, settings, health, self._dialer(address, settings.proxy_protocol_out, name, tls)
-            )
+            pool = self._pools[key] = self._made(address, settings, health, self._dialer(address, settings, name, tls))
         return pool
 
     def _made(self, address: Address, settings: Settings, health: HealthLimits, dialer: Dialing) -> Pool:
@@ -110,20 +108,20 @@ class Upstreams:
             was_up=partial(self._was_up, str(address)),
         )
 
-    def _dialer(self, address: Address, proxy_protocol: str, name: str, tls: UpstreamTls) -> Dialing:
+    def _dialer(self, address: Address, settings: Settings, name: str, tls: UpstreamTls) -> Dialing:
         hub, deadlines = self._context.hub, self._context.deadlines
-        dialer = Dialer(address, transport_of(address, name, tls), hub, deadlines, proxy_protocol)
+        dialer = Dialer(address, transport_of(address, name, tls), hub, deadlines, settings.proxy_protocol_out)
         if not address.multiplexed:
             return dialer
         scheme = b"https" if address.scheme == "h2" else b"http"
-        return Multiplexer(dialer, hub, deadlines, str(address), scheme)
+        return Multiplexer(dialer, hub, deadlines, str(address), scheme, settings.upstream_keepalive - _UPSTREAM_MARGIN)
 
     def probe_once(self, route: RouteSettings, address: Address, trial: Trial, *, secure: bool) -> str:
         """Try an address as the route would connect to it: it must respond well, or without a path accept a
         connection. What is wrong, or nothing; raises nothing. `secure`: clients are served over TLS."""
         settings = route.settings
-        own = (settings.proxy_protocol_out, settings.upstream_name, settings.upstream_tls)
-        pool = self._made(address, settings, HealthLimits(), self._dialer(address, *own))
+        dialer = self._dialer(address, settings, settings.upstream_name, settings.upstream_tls)
+        pool = self._made(address, settings, HealthLimits(), dialer)
         host = trial.host or settings.health_host or _probe_host(settings, route.hosts[0] if route.hosts else "")
         timeout = settings.health_timeout
         probing = Probing(trial.path, host, _probe_scheme(settings, secure=secure), trial.statuses, 0.0, timeout)

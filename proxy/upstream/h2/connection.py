@@ -1,8 +1,9 @@
 """One HTTP/2 connection to a peer, and the channels that share it.
 
 No greenlet: its read watcher feeds the session, whose events go to the channels; what they send is collected and leaves
-when the loop's round is over. A connection without channels is closed after `_IDLE` seconds. After a request that was
-given up, of which the peer may know nothing, a PING asks whether the connection still lives.
+when the loop's round is over. A connection without channels is closed after `idle_limit` seconds. After a request that
+was given up, of which the peer may know nothing, a PING asks whether the connection still lives: one until the next
+response, because gRPC servers end connections on which more come (gRPC proposal A8).
 
     connecting ──SETTINGS──► ready ──GOAWAY, or the numbers are used up──► leaving ──no channel is left──► closed
       └──────────────────────── broken rule, EOF, reset, no answer to PING ─────────────────────────────────┘
@@ -27,19 +28,29 @@ from proxy.wire.h2.events import DataReceived, GoingAway, ResponseReceived, Serv
 from proxy.wire.h2.faults import ConnectionFault, ErrorCode
 from proxy.wire.h2.streams import Stream as WireStream
 
-_IDLE: Final = 30.0
 _PATIENCE: Final = 10.0
 """Seconds that a peer has to answer a PING."""
+
+_LONGEST_SILENCE: Final = 60.0
+"""Seconds without a byte after which a connection on which no PING may be sent gets no more requests."""
 
 _MOST_HEAD: Final = 65536
 _PING: Final = frames.ping(b"alive?  ", ack=False)
 
 
 class MultiplexedConnection:
-    """A connection over `sock`, on which nothing was sent yet; `scheme` is that of its requests."""
+    """A connection over `sock`, on which nothing was sent yet. `scheme` is that of its requests, `idle_limit` the
+    seconds that it is kept without any."""
 
     def __init__(
-        self, sock: SocketLike, hub: Hub, deadlines: Deadlines, watcher: Watcher, peer: str, scheme: bytes
+        self,
+        sock: SocketLike,
+        hub: Hub,
+        deadlines: Deadlines,
+        watcher: Watcher,
+        peer: str,
+        scheme: bytes,
+        idle_limit: float,
     ) -> None:
         self._stream: Final = Stream(sock, hub, deadlines, watcher, swept=True)
         self._hub: Final = hub
@@ -49,6 +60,9 @@ class MultiplexedConnection:
         self.session: Final = ClientSession(_MOST_HEAD, monotonic)
         self.scheme: Final = scheme
         self._peer = peer
+        self._idle_limit: Final = idle_limit
+        self._heard = monotonic()
+        self._may_ping = True
         self._channels: set[Channel] = set()
         self._streams: dict[int, Channel] = {}
         self._unsent = b""
@@ -98,14 +112,23 @@ class MultiplexedConnection:
         self._channels.discard(channel)
         if self.closed:
             return
+        if not self._channels:
+            self.deadline = self._heard + self._idle_limit
         if unfinished:
-            self.session.sender.send_frame(_PING)
-            self.deadline = min(self.deadline, monotonic() + _PATIENCE)
-            self.schedule()
-        elif not self._channels:
-            self.deadline = monotonic() + _IDLE
+            self._doubt()
         if not self._channels and self.session.leaving:
             self.close()
+
+    def _doubt(self) -> None:
+        """A request had no response in time, or its client did not wait for it: find out whether the peer is there."""
+        now = monotonic()
+        if self._may_ping:
+            self._may_ping = False
+            self.session.sender.send_frame(_PING)
+            self.deadline = min(self.deadline, now + _PATIENCE)
+            self.schedule()
+        elif now - self._heard > _LONGEST_SILENCE:
+            self.retire()
 
     def name(self, *, own: bool) -> object:
         return self._stream.sock.getsockname() if own else self._stream.sock.getpeername()
@@ -123,7 +146,8 @@ class MultiplexedConnection:
         if not data:
             self.lost("closed")
             return
-        self.deadline = NEVER if self._channels else monotonic() + _IDLE
+        self._heard = monotonic()
+        self.deadline = NEVER if self._channels else self._heard + self._idle_limit
         first = not self.session.ready
         try:
             for event in self.session.receive(data):
@@ -149,6 +173,7 @@ class MultiplexedConnection:
         number = event.stream.number
         channel = self._streams.get(number)
         if isinstance(event, (ResponseReceived, DataReceived)):
+            self._may_ping = True
             if channel is None:
                 if isinstance(event, DataReceived):
                     self.session.give_back(event.stream, event.size)

@@ -50,7 +50,8 @@ from proxy.wire.h2.windows import ReceiveWindow
 
 STREAM_WINDOW: Final = 1 << 18
 CONNECTION_WINDOW: Final = 1 << 22
-"""Bytes that a server may send before they were read off a stream, and off all streams together."""
+"""Bytes that a server may send on a stream before they were read, and on all streams before they were received: those
+of a stream alone bound what waits, so that streams whose readers are slow never stop the others."""
 
 _MOST_STREAMS: Final = 100
 """That a server takes at once if it does not say how many."""
@@ -200,6 +201,8 @@ class ClientSession:
         self._check_opened(DATA, number)
         size = end - start
         self._incoming.take(size)
+        if increment := self._incoming.give_back(size):
+            self.sender.send_frame(frames.window_update(0, increment))
         if flags & PADDED:
             start, end = frames.content(data, start, end, PADDED, number)
         ends = bool(flags & END_STREAM)
@@ -207,7 +210,6 @@ class ClientSession:
             self._floods.empty_data()
         stream = self._readable(number)
         if stream is None:
-            self._give_back(size)
             return
         if stream.incoming is None:
             stream.incoming = ReceiveWindow(STREAM_WINDOW)
@@ -285,14 +287,8 @@ class ClientSession:
 
     # Windows.
 
-    def _give_back(self, size: int) -> None:
-        increment = self._incoming.give_back(size)
-        if increment:
-            self.sender.send_frame(frames.window_update(0, increment))
-
     def give_back(self, stream: Stream, size: int) -> None:
-        """So much of what came on a stream was read, or will not be: the server may send as much again."""
-        self._give_back(size)
+        """So much of what came on a stream was read: the server may send as much again."""
         if stream.incoming is not None and stream.readable:
             increment = stream.incoming.give_back(size)
             if increment:

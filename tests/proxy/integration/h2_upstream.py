@@ -33,6 +33,8 @@ class Http2Upstream:
         self.port = 0 if path else self._listener.getsockname()[1]
         self.asked: list[tuple[int, str]] = []
         self.resets: list[int] = []
+        self.received = 0
+        """Bytes of bodies."""
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -108,6 +110,9 @@ class Conversation:
             return self._begin(event.stream_id, fields[":path"])
         if isinstance(event, h2.events.DataReceived):
             self.bodies[event.stream_id] += event.data
+            self.upstream.received += len(event.data)
+            if self.requests[event.stream_id][":path"].startswith("/unread"):
+                return False
             self.wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             self._answer(event.stream_id)
@@ -129,6 +134,10 @@ class Conversation:
             self.wire.reset_stream(stream, 2)
         elif path.startswith("/injected"):
             self.wire.send_headers(stream, [(":status", "200"), ("x-a", "b\r\nSet-Cookie: c=d")])
+        elif path.startswith("/early"):
+            self.wire.send_headers(stream, [(":status", "413"), ("content-length", "0")], end_stream=True)
+            self.wire.reset_stream(stream, 0)
+            self.over.add(stream)
         elif path.startswith("/silent"):
             pass
         return False
@@ -136,7 +145,7 @@ class Conversation:
     def _answer(self, stream: int) -> None:
         fields = self.requests[stream]
         path = fields[":path"]
-        if path.startswith(("/silent", "/cut", "/injected")):
+        if path.startswith(("/silent", "/cut", "/injected", "/unread")):
             return
         if path.startswith("/bytes"):
             body = content(int(path.partition("n=")[2]))

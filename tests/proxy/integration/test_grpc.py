@@ -84,7 +84,13 @@ def gateway(calls: Calls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    running = serve(tmp_path_factory.mktemp("grpc"), f"h2c://127.0.0.1:{port}", "--h2c", "on")
+    directory = tmp_path_factory.mktemp("grpc")
+    file = directory / "proxy.toml"
+    file.write_text(
+        f'h2c = true\nupstream = "h2c://127.0.0.1:{port}"\n'
+        f'[[route]]\nhost = "plain.test"\nupstream = "127.0.0.1:{port}"\n'
+    )
+    running = serve(directory, "", "--config", str(file))
     yield running
     running.close()
     server.stop(0).wait()
@@ -152,6 +158,30 @@ def test_a_call_that_is_given_up_ends_at_the_server(channel: Channel, calls: Cal
     assert calls.cancelled.wait(PATIENCE)
 
 
+def test_calls_given_up_in_a_row_harm_no_other(channel: Channel, calls: Calls) -> None:
+    """gRPC servers end connections on which they get more than two PINGs that they did not ask for."""
+    said: queue.Queue[bytes | None] = queue.Queue()
+    answers = channel.stream_stream("/t/both")(iter(said.get, None), timeout=PATIENCE)
+    for word in (b"abc", b"def"):
+        said.put(word)
+        assert next(answers) == word[::-1]
+        for _ in range(6):
+            calls.cancelled.clear()
+            calls.waiting.clear()
+            call = channel.unary_unary("/t/wait").future(b"", timeout=PATIENCE)
+            assert calls.waiting.wait(PATIENCE)
+            call.cancel()
+            assert calls.cancelled.wait(PATIENCE)
+    said.put(None)
+    assert list(answers) == []
+
+
+def test_a_plain_address_is_named_in_the_log(gateway: Gateway) -> None:
+    answer = httpx.get(gateway.url, headers={"Host": "plain.test"}, timeout=PATIENCE)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "bad_response")
+    gateway.wait_for("the application speaks HTTP/2 only, as gRPC does; write h2c:// before its address")
+
+
 def test_the_health_service_responds(channel: Channel) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -164,6 +194,14 @@ def test_many_calls_at_once_have_no_error(channel: Channel) -> None:
     call = channel.unary_unary("/t/unary")
     under_way = [call.future(b"%d" % number, timeout=PATIENCE) for number in range(300)]
     assert [one.result() for one in under_way] == [b"%d" % number for number in range(300)]
+
+
+@pytest.mark.long
+def test_ten_thousand_calls_have_no_error(channel: Channel) -> None:
+    call = channel.unary_unary("/t/unary")
+    with futures.ThreadPoolExecutor(16) as callers:
+        answers = callers.map(lambda number: call(b"%d" % number, timeout=PATIENCE), range(10_000))
+        assert list(answers) == [b"%d" % number for number in range(10_000)]
 
 
 @pytest.mark.component("hypercorn")

@@ -1,12 +1,13 @@
 """Applications that speak HTTP/2, through whole gateways: what passes, what is repeated, what is in the log."""
 
 import hashlib
+import select
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import httpx
 import pytest
@@ -32,7 +33,13 @@ def behind() -> Iterator[Http2Upstream]:
 
 @pytest.fixture(scope="module")
 def gateway(behind: Http2Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    running = serve(tmp_path_factory.mktemp("h2"), behind.address, "--h2c", "on", "--read-timeout", "5")
+    directory = tmp_path_factory.mktemp("h2")
+    file = directory / "proxy.toml"
+    file.write_text(
+        f'h2c = true\nread_timeout = "5s"\nupstream = "{behind.address}"\n'
+        f'[[route]]\nhost = "streamed.test"\nrequest_buffering = false\nupstream = "{behind.address}"\n'
+    )
+    running = serve(directory, "", "--config", str(file))
     yield running
     running.close()
     assert "failed inside the gateway" not in running.log, running.log
@@ -116,6 +123,23 @@ def test_silence_has_a_deadline(gateway: Gateway) -> None:
     assert found == [504]
 
 
+def test_a_response_before_the_end_of_the_request_passes(gateway: Gateway) -> None:
+    assert ask(gateway, "/early", body=content(3_000_000)).status_code == 413
+
+
+def test_an_upload_waits_for_an_application_that_does_not_read(gateway: Gateway, behind: Http2Upstream) -> None:
+    """Its windows are full, and so are in turn the gateway's buffers, the client's connection, and the client's own."""
+    before = behind.received
+    with socket.create_connection(gateway.address, timeout=PATIENCE) as client:
+        client.sendall(b"POST /unread HTTP/1.1\r\nHost: streamed.test\r\nContent-Length: 40000000\r\n\r\n")
+        client.setblocking(False)
+        sent, piece = 0, bytes(1 << 20)
+        while select.select([], [client], [], 1.0)[1]:
+            sent += client.send(piece)
+            assert sent < 30_000_000
+    assert behind.received - before <= 65_535
+
+
 def test_websockets_are_refused_with_the_reason(gateway: Gateway) -> None:
     with Client(gateway.address) as client:
         client.send(
@@ -137,12 +161,20 @@ def several(
     http1.set_alpn_protocols(["http/1.1"])
     directory = tmp_path_factory.mktemp("several")
     with ExitStack() as stack:
-        narrow, secure, old = (
+        narrow, closed, secure, old, local = (
             stack.enter_context(closing(upstream))
-            for upstream in (Http2Upstream(streams=1), Http2Upstream(context), Http2Upstream(http1))
+            for upstream in (
+                Http2Upstream(streams=1),
+                Http2Upstream(streams=0),
+                Http2Upstream(context),
+                Http2Upstream(http1),
+                Http2Upstream(path=str(directory / "app.sock")),
+            )
         )
         upstreams = {
             "narrow": narrow.address,
+            "closed": closed.address,
+            "unix": local.address,
             "secure": secure.address,
             "without-h2": old.address,
             "http1": f"h2c://{scripted.address}",
@@ -172,6 +204,7 @@ def test_http_2_over_tls_is_agreed_upon(several: Gateway) -> None:
 @pytest.mark.parametrize(
     ("host", "why"),
     [
+        ("closed", "it accepts no requests (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"),
         ("without-h2", "it offers no HTTP/2 (ALPN); write https:// in place of h2://"),
         ("http1", "it answers in HTTP/1; write its address with http:// or https://"),
         ("plain", "speaks HTTP/2 only, as gRPC does; write h2c:// before its address"),
@@ -179,10 +212,9 @@ def test_http_2_over_tls_is_agreed_upon(several: Gateway) -> None:
     ],
 )
 def test_the_log_has_the_scheme_to_write(several: Gateway, host: str, why: str) -> None:
-    assert ask(several, "/", host=f"{host}.test").status_code == 502
+    assert ask(several, "/", host=f"{host}.test").status_code in (502, 503)
     until(lambda: why in several.log, why)
 
 
-def test_a_unix_socket_can_speak_http_2(start: Callable[..., Gateway], tmp_path: Path) -> None:
-    with closing(Http2Upstream(path=str(tmp_path / "app.sock"))) as upstream:
-        assert ask(start(upstream.address), "/bytes?n=100000").content == content(100_000)
+def test_a_unix_socket_can_speak_http_2(several: Gateway) -> None:
+    assert ask(several, "/bytes?n=100000", host="unix.test").content == content(100_000)
