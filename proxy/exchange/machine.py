@@ -352,7 +352,7 @@ class Exchange:
         self.request.received += to_upstream
         self._outcome = Outcome(blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE), "")
         self.state = DONE
-        record(self._context, self.request, self.upstream, self.client, self._outcome)
+        record(self._context, self._route, self.request, self.upstream, self.client, self._outcome)
 
     # The end.
 
@@ -385,7 +385,7 @@ class Exchange:
         self.state = DONE
         if self._blocking or self._local is not None or self.upstream.lease is not None:
             self._release()
-        record(self._context, self.request, self.upstream, self.client, self._outcome)
+        record(self._context, self._route, self.request, self.upstream, self.client, self._outcome)
         return OVER
 
     def _release(self) -> None:

@@ -7,6 +7,7 @@ from proxy.errors import Blame, ExchangeError, Phase
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream_leg import DownstreamLeg
 from proxy.exchange.request import Request
+from proxy.exchange.route import Route
 from proxy.exchange.states import PHASES, State
 from proxy.exchange.upstream_leg import UpstreamLeg
 from proxy.log import log
@@ -45,7 +46,12 @@ def count_failure(
 
 
 def record(
-    context: ExchangeContext, request: Request, upstream: UpstreamLeg, client: DownstreamLeg, outcome: Outcome
+    context: ExchangeContext,
+    route: Route | None,
+    request: Request,
+    upstream: UpstreamLeg,
+    client: DownstreamLeg,
+    outcome: Outcome,
 ) -> None:
     """Count an exchange that has ended, and write its line."""
     total = monotonic() - request.started
@@ -56,6 +62,11 @@ def record(
     access_log = context.access_log
     if access_log.enabled:
         fields = request.fields
+        name, share, user = "", 1.0, None
+        if route is not None:
+            name, share = route.name, route.logged
+            if route.authenticates:
+                user = request.user
         access_log.record(
             # A plain tuple in the order of `Entry`: making a named one takes four times as long.
             (
@@ -78,6 +89,10 @@ def record(
                 outcome[0],
                 outcome[1],
                 b"" if request.trace is None else request.trace.trace_id,
+                request.host,
+                user,
+                name,
                 b"" if request.certificate is None else request.certificate.subject,
-            )
+            ),
+            share,
         )

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from proxy.limits.buckets import Bucket
 from proxy.net.client_certificate import ClientCertificate
 from proxy.upstream.body import Body, framing
-from proxy.wire.fields import RequestIds
+from proxy.wire.fields import RequestIds, field_value
 from proxy.wire.head import CRLF
 from proxy.wire.request import RequestFields
 from proxy.wire.tracing import Trace, TraceContext
@@ -154,6 +154,11 @@ class Request:
     def addressed(self, host: bytes) -> "Request":
         """The same request with another Host, whose line is the first of `block`."""
         return self.sent_as(self.target, b"Host: %s\r\n%s" % (host, self.block.partition(CRLF)[2]))
+
+    @property
+    def user(self) -> bytes | None:
+        """The user that a filter has authenticated: no client can set this field."""
+        return field_value(self.block.split(CRLF), b"x-forwarded-user") or None
 
     def replace_fields(self, names: AbstractSet[bytes], lines: Iterable[bytes]) -> None:
         """Put `lines` for the upstream in the place of all fields with these lower-case names.

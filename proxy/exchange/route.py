@@ -93,6 +93,10 @@ class Route:
     offload: Offload | None = None
     peer_host: bool = False
     """Whether the upstream is sent its own name or address as Host."""
+    authenticates: bool = False
+    """Whether its filters find out the user of a request."""
+    logged: float = 1.0
+    """The share of its requests that the access log has."""
 
     _warned: set[bytes] = field(default_factory=set, init=False)
     """Names of dropped fields that were warned of, of requests and of responses."""

@@ -12,8 +12,6 @@ from urllib.parse import quote_from_bytes
 from proxy.exchange.request import Request
 from proxy.settings.values import template
 from proxy.wire.authority import without_port
-from proxy.wire.fields import field_value
-from proxy.wire.head import CRLF
 from proxy.wire.route_path import RoutePath
 from proxy.wire.target import normalised
 
@@ -100,11 +98,6 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
 
 
-def user_of(request: Request) -> bytes | None:
-    """The user that a filter has authenticated: no client can set this field."""
-    return field_value(request.block.split(CRLF), b"x-forwarded-user") or None
-
-
 def _path(request: Request) -> bytes:
     return request.target.partition(b"?")[0] if request.target != b"*" else b"/"
 
@@ -115,7 +108,7 @@ def _query(request: Request) -> bytes:
 
 
 _VALUES: dict[str, Callable[[Request], bytes | None]] = {
-    "user": user_of,
+    "user": lambda request: request.user,
     "client": lambda request: request.client.encode() or None,
     "scheme": lambda request: request.scheme,
     "host": lambda request: without_port(request.host or b"") or None,

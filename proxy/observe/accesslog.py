@@ -7,6 +7,7 @@ the disk is full) is lost and counted.
 
 import os
 from collections.abc import Callable
+from random import random
 from typing import Final
 
 import gevent
@@ -15,7 +16,7 @@ from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
 from proxy.observe.destination import Destination
-from proxy.observe.log_formats import REASON, STATUS, TOTAL, Combined, EntryFields, Json
+from proxy.observe.log_formats import REASON, STATUS, TOTAL, Combined, EntryFields, LineFormat
 from proxy.observe.recent import Recent
 
 CAPACITY: Final = 16384  # lines: some megabytes, or half a second at full load
@@ -28,7 +29,7 @@ class AccessLog:
     """The log of one worker, made after the fork; spawn `run` in a greenlet."""
 
     def __init__(
-        self, file: int | None, log_format: str, lost: Callable[[int], None], recent: Recent | None = None
+        self, file: int | None, line_format: LineFormat, lost: Callable[[int], None], recent: Recent | None = None
     ) -> None:
         """`file` is open for appending, and duplicated; without one no lines are written. `lost` receives the number
         of lost lines; `recent` the entries that are slow or failed."""
@@ -41,17 +42,23 @@ class AccessLog:
         self._retired: list[tuple[Destination, list[str]]] = []
         """Destinations of the past, and what is still to be written to each."""
         self._destination: Destination | None = None
-        self._form: Combined | Json = Combined()
+        self._format: LineFormat = Combined()
         self.enabled = False
-        self.change(file, log_format)
+        self.change(file, line_format)
 
-    def record(self, entry: EntryFields) -> None:
-        """Record a finished exchange; its line is written at most a second later."""
-        if entry[TOTAL] > self._recent.floor or entry[REASON] or entry[STATUS] >= 500:
+    def record(self, entry: EntryFields, share: float = 1.0) -> None:
+        """Record a finished exchange; its line is written at most a second later.
+
+        `share`: of the requests like it that have a line. Those that failed have one unless it is 0.
+        """
+        failed = entry[STATUS] >= 500 or entry[REASON] != ""
+        if failed or entry[TOTAL] > self._recent.floor:
             self._recent.take(entry)
+        if share < 1.0 and (share <= 0.0 or (not failed and random() >= share)):  # noqa: S311 - no secret
+            return
         lines = self._lines
         if len(lines) < CAPACITY:
-            lines.append(self._form.line(entry))
+            lines.append(self._format.line(entry))
         else:
             self._lost(1)
 
@@ -89,7 +96,7 @@ class AccessLog:
             if lost:
                 self._lost(lost)
 
-    def change(self, file: int | None, log_format: str) -> None:
+    def change(self, file: int | None, line_format: LineFormat) -> None:
         """Write to another file or in another format from now on, lines recorded before not; waits for nothing.
 
         Raises OSError when there is no descriptor left to copy the file's; then nothing changes.
@@ -100,7 +107,7 @@ class AccessLog:
         self._lines = []
         self._destination = fresh
         self.enabled = fresh is not None
-        self._form = Json() if log_format == "json" else Combined()
+        self._format = line_format
 
     def _retire(self, destination: Destination, lines: list[str]) -> None:
         """Close it later: the thread may be writing to it."""

@@ -4,7 +4,8 @@ The request target is logged as it was received, including its query string; Aut
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +41,9 @@ class Entry(NamedTuple):
     termination: str  # side that ended it, and phase: see proxy.errors
     reason: str  # of a failure, or empty
     trace: bytes  # id of the trace the request belongs to (32 hexadecimal digits), or empty
+    host: bytes | None  # that the request names
+    user: bytes | None  # that a filter has authenticated
+    route: str  # its name, or empty
     tls_client_subject: bytes = b""  # of the certificate that the client has presented, or empty
 
 
@@ -63,6 +67,9 @@ EntryFields = tuple[
     str,
     str,
     bytes,
+    bytes | None,
+    bytes | None,
+    str,
     bytes,
 ]
 """An `Entry` without its names."""
@@ -88,7 +95,10 @@ TOTAL: Final = 15
 TERMINATION: Final = 16
 REASON: Final = 17
 TRACE: Final = 18
-TLS_CLIENT_SUBJECT: Final = 19
+HOST: Final = 19
+USER: Final = 20
+ROUTE: Final = 21
+TLS_CLIENT_SUBJECT: Final = 22
 
 
 def escape(value: bytes) -> str:
@@ -153,16 +163,46 @@ class _Clock:
         return self._text
 
 
-class Combined:
-    """Apache's combined format, then: request id, upstream, queue/connect/first byte/total in seconds, bytes
-    received, side that ended the exchange and phase, reason, trace id, and the subject of a client's certificate if it
-    has presented one."""
+def _masked_address(client: str) -> str:
+    """The network of an address, which many clients share: /24 of IPv4, /48 of IPv6."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return ""
+    return str(ip_network((address, 24 if address.version == 4 else 48), strict=False).network_address)
 
-    def __init__(self) -> None:
-        self._clock = _Clock(' - - [%d/%b/%Y:%H:%M:%S %z] "')
+
+_masked: Final = _Texts(_masked_address)
+
+
+class LineFormat:
+    """How an entry becomes a line. `masks`: clients' addresses are masked."""
+
+    def __init__(self, *, masks: bool = False) -> None:
+        self._masks = masks
+
+    def line(self, entry: EntryFields) -> str:
+        raise NotImplementedError
+
+    def client(self, entry: EntryFields) -> str:
+        return _masked[entry[CLIENT]] if self._masks else entry[CLIENT]
+
+
+class Combined(LineFormat):
+    """Apache's combined format, then: request id, upstream, queue/connect/first byte/total in seconds, bytes
+    received, side that ended the exchange and phase, reason, trace id, host, route, and the subject of a
+    client's certificate if it has presented one."""
+
+    def __init__(self, *, masks: bool = False) -> None:
+        super().__init__(masks=masks)
+        self._clock = _Clock(' [%d/%b/%Y:%H:%M:%S %z] "')
         self._requests = _Texts(lambda key: f'{escape(key[0])} {escape(key[1])} {_VERSIONS[key[2]]}" {key[3]} ')
         self._agents = _Texts(lambda key: "".join(f' "{"-" if value is None else escape(value)}"' for value in key))
         self._endings = _Texts(lambda key: f" {key[0]} {key[1] or '-'} ")
+        self._users = _Texts(lambda user: "-" if user is None else escape(user).replace(" ", "\\x20"))
+        self._places = _Texts(
+            lambda key: f' {"-" if not key[0] else escape(key[0])} "{escape(key[1].encode()) or "-"}"'
+        )
 
     def line(self, entry: EntryFields) -> str:
         queue, connect, first_byte = entry[QUEUE], entry[CONNECT], entry[FIRST_BYTE]
@@ -172,18 +212,20 @@ class Combined:
         trace = entry[TRACE].decode() if entry[TRACE] else "-"
         subject = f' "{escape(entry[TLS_CLIENT_SUBJECT])}"' if entry[TLS_CLIENT_SUBJECT] else ""
         return (
-            f"{entry[CLIENT] or '-'}{self._clock.text(int(entry[WHEN]))}{request}"
+            f"{self.client(entry) or '-'} - {self._users[entry[USER]]}{self._clock.text(int(entry[WHEN]))}{request}"
             f"{_numbers[entry[SENT]]}{self._agents[entry[REFERER], entry[USER_AGENT]]} {entry[REQUEST_ID].decode()} "
             f"{entry[UPSTREAM] or '-'} {waits}{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else '-'}/"
             f"{_seconds[int(entry[TOTAL] * 1e6 + 0.5)]} {_numbers[entry[RECEIVED]]}"
-            f"{self._endings[entry[TERMINATION], entry[REASON]]}{trace}{subject}\n"
+            f"{self._endings[entry[TERMINATION], entry[REASON]]}{trace}"
+            f"{self._places[entry[HOST], entry[ROUTE]]}{subject}\n"
         )
 
 
-class Json:
-    """One JSON object a line. A phase that was not reached and an absent field are null."""
+class Json(LineFormat):
+    """One JSON object a line, with all usual fields. A phase that was not reached and an absent field are null."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, masks: bool = False) -> None:
+        super().__init__(masks=masks)
         self._clock = _Clock('{"time":"%Y-%m-%dT%H:%M:%S.')
         self._zone = _Clock("%z")
         self._requests = _Texts(
@@ -199,6 +241,7 @@ class Json:
             )
         )
         self._endings = _Texts(lambda key: f'"termination":"{key[0]}","reason":{_quoted(key[1])},"trace_id":')
+        self._places = _Texts(lambda key: f',"host":{_json(key[0])},"user":{_json(key[1])},"route":{_route(key[2])}')
 
     def line(self, entry: EntryFields) -> str:
         second = int(entry[WHEN])
@@ -208,13 +251,50 @@ class Json:
         request = self._requests[entry[METHOD], entry[TARGET], entry[VERSION], entry[STATUS]]
         return (
             f'{self._clock.text(second)}{int((entry[WHEN] - second) * 1000):03d}{zone[:3]}:{zone[3:]}",'
-            f'"client":"{entry[CLIENT]}",{request}{_numbers[entry[SENT]]},"received":{_numbers[entry[RECEIVED]]},'
+            f'"client":"{self.client(entry)}",{request}{_numbers[entry[SENT]]},"received":{_numbers[entry[RECEIVED]]},'
             f'{self._agents[entry[REFERER], entry[USER_AGENT]]},"request_id":"{entry[REQUEST_ID].decode()}",'
             f'"upstream":{_quoted(entry[UPSTREAM])},"queue":{_duration(entry[QUEUE])},'
             f'"connect":{_duration(entry[CONNECT])},"first_byte":{_duration(entry[FIRST_BYTE])},'
             f'"total":{_duration(entry[TOTAL])},{self._endings[entry[TERMINATION], entry[REASON]]}'
-            f"{_quoted(entry[TRACE].decode())}{certified}}}\n"
+            f"{_quoted(entry[TRACE].decode())}{self._places[entry[HOST], entry[USER], entry[ROUTE]]}{certified}}}\n"
         )
+
+
+class ChosenJson(LineFormat):
+    """One JSON object a line, with these fields in this order (`proxy.settings.values.log_fields.NAMES`)."""
+
+    def __init__(self, names: Sequence[str], *, masks: bool = False) -> None:
+        super().__init__(masks=masks)
+        self._clock = _Clock('"%Y-%m-%dT%H:%M:%S.')
+        self._zone = _Clock("%z")
+        own: dict[str, Callable[[EntryFields], str]] = {
+            "time": self._time,
+            "client": lambda entry: _quoted(self.client(entry)),
+        }
+        self._fields = [(f'"{name}":', own.get(name) or _TEXTS[name]) for name in names]
+
+    def line(self, entry: EntryFields) -> str:
+        return "{" + ",".join([f"{name}{text(entry)}" for name, text in self._fields]) + "}\n"
+
+    def _time(self, entry: EntryFields) -> str:
+        second = int(entry[WHEN])
+        zone = self._zone.text(second)
+        return f'{self._clock.text(second)}{int((entry[WHEN] - second) * 1000):03d}{zone[:3]}:{zone[3:]}"'
+
+
+def line_format(name: str, fields: Sequence[str], *, masks: bool) -> LineFormat:
+    """The format of this name, with these fields, or all that are usual."""
+    if name == "json":
+        return ChosenJson(fields, masks=masks) if fields else Json(masks=masks)
+    return Combined(masks=masks)
+
+
+def _json(value: bytes | None) -> str:
+    return quote_json(value) if value is not None else "null"
+
+
+def _route(name: str) -> str:
+    return quote_json(name.encode()) if name else "null"
 
 
 def _quoted(text: str) -> str:
@@ -223,3 +303,29 @@ def _quoted(text: str) -> str:
 
 def _duration(seconds: float, absent: str = "null") -> str:
     return _seconds[int(seconds * 1e6 + 0.5)] if seconds >= 0 else absent
+
+
+_TEXTS: Final[dict[str, Callable[[EntryFields], str]]] = {
+    "method": lambda entry: quote_json(entry[METHOD]),
+    "target": lambda entry: quote_json(entry[TARGET]),
+    "path": lambda entry: quote_json(entry[TARGET].partition(b"?")[0]),
+    "protocol": lambda entry: f'"{_VERSIONS[entry[VERSION]]}"',
+    "status": lambda entry: str(entry[STATUS]),
+    "sent": lambda entry: str(entry[SENT]),
+    "received": lambda entry: str(entry[RECEIVED]),
+    "referer": lambda entry: _json(entry[REFERER]),
+    "user_agent": lambda entry: _json(entry[USER_AGENT]),
+    "request_id": lambda entry: _quoted(entry[REQUEST_ID].decode()),
+    "upstream": lambda entry: _quoted(entry[UPSTREAM]),
+    "queue": lambda entry: _duration(entry[QUEUE]),
+    "connect": lambda entry: _duration(entry[CONNECT]),
+    "first_byte": lambda entry: _duration(entry[FIRST_BYTE]),
+    "total": lambda entry: _duration(entry[TOTAL]),
+    "termination": lambda entry: _quoted(entry[TERMINATION]),
+    "reason": lambda entry: _quoted(entry[REASON]),
+    "trace_id": lambda entry: _quoted(entry[TRACE].decode()),
+    "host": lambda entry: _json(entry[HOST]),
+    "user": lambda entry: _json(entry[USER]),
+    "route": lambda entry: _route(entry[ROUTE]),
+    "tls_client_subject": lambda entry: _json(entry[TLS_CLIENT_SUBJECT] or None),
+}

@@ -25,6 +25,7 @@ from proxy.net import listening
 from proxy.observe.cells import OTHER, cell_name
 from proxy.observe.metrics import Board, PeerSnapshot, PeerState
 from proxy.settings import ANY, Address, RouteSettings, Settings
+from proxy.settings.check import knows_user
 from proxy.settings.upstream_tls import NO_TLS, UpstreamTls
 from proxy.settings.values import Peer as PeerSetting
 from proxy.upstream import balance
@@ -347,6 +348,8 @@ def build_route(
         build_unusual(settings),
         offload=FileOffload(settings.sendfile_root, internal),
         peer_host=settings.upstream_host == "upstream",
+        authenticates=knows_user(settings),
+        logged=settings.log_requests,
     )
 
 

@@ -32,7 +32,7 @@ from proxy.process.drain import Drain
 from proxy.process.frontends import Frontends
 from proxy.process.sampling import Sampling
 from proxy.process.shared import Seat, Shared
-from proxy.process.worker_logs import WorkerLogs
+from proxy.process.worker_logs import WorkerLogs, format_of
 from proxy.settings import Address, RouteSettings, Settings
 from proxy.wire.fields import RequestIds
 
@@ -119,7 +119,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._settings: Settings = shared.settings
         counters = shared.board.counters(slot)
         self._recent = Recent()
-        access_log = AccessLog(shared.logs.access, self._settings.log_format, counters.log_lost, self._recent)
+        access_log = AccessLog(shared.logs.access, format_of(self._settings), counters.log_lost, self._recent)
         self._logs = WorkerLogs(shared.logs, self.seat.channel, access_log, self.log)
         self._context = ExchangeContext(
             hub=Hub(),

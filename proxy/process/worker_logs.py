@@ -3,8 +3,14 @@
 from typing import Any
 
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.log_formats import LineFormat, line_format
 from proxy.process.log_files import Channel, LogFiles
 from proxy.settings import Settings
+
+
+def format_of(settings: Settings) -> LineFormat:
+    """The format of access log lines under these settings."""
+    return line_format(settings.log_format, settings.log_fields, masks=settings.log_clients == "masked")
 
 
 class WorkerLogs:
@@ -24,6 +30,6 @@ class WorkerLogs:
                 before, self._logs = self._logs, logs
                 self._error_log.write_to(logs.error)
                 before.close()
-            self._access_log.change(self._logs.access, settings.log_format)
+            self._access_log.change(self._logs.access, format_of(settings))
         except OSError as error:
             self._error_log.warning("log files not changed: %s; still writing to the old ones", error.strerror)

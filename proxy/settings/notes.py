@@ -43,7 +43,14 @@ def notes(settings: Settings) -> list[str]:
         *_field_notes(settings),
         *_auth_notes(settings),
         *_file_notes(settings),
+        *_log_notes(settings),
     ]
+
+
+def _log_notes(settings: Settings) -> list[str]:
+    if settings.log_fields and settings.log_format != "json":
+        return ["log_fields: no effect on lines of log_format = combined; remove it, or choose json"]
+    return []
 
 
 def _everywhere(settings: Settings) -> list[Settings]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from proxy.settings.table.row import Setting, fixed
-from proxy.settings.values import kinds
+from proxy.settings.table.row import Setting, fixed, routed
+from proxy.settings.values import kinds, logged
 
 
 def available_cores() -> int:
@@ -51,6 +51,17 @@ class Logs:
         str, Setting(kinds.LOG, "file for one line per request; '-': standard output, 'off': none")
     ] = "-"
     log_format: Annotated[str, Setting(kinds.LOG_FORMAT, "format of access log lines")] = "combined"
+    log_fields: Annotated[
+        tuple[str, ...],
+        Setting(logged.FIELDS, "fields of a line with log_format = json, in this order; repeatable"),
+    ] = ()
+    log_clients: Annotated[
+        str, Setting(kinds.LOG_CLIENTS, "clients' addresses in the access log; 'masked': /24 of IPv4, /48 of IPv6")
+    ] = "full"
+    log_requests: Annotated[
+        float,
+        routed(logged.SHARE, "requests in the access log; of a share, failed ones are logged all the same"),
+    ] = 1.0
     error_log: Annotated[str, Setting(kinds.ERROR_LOG, "file for the gateway's own messages; '-': standard error")] = (
         "-"
     )

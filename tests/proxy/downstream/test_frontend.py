@@ -9,6 +9,7 @@ from proxy.limits import Limits
 from proxy.net.sockets import Socket
 from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.log_formats import Combined
 from proxy.observe.metrics import Board
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
@@ -52,7 +53,7 @@ class Guest:
 def full_front(loop: Loop) -> Frontend:
     context = ExchangeContext(
         loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), Board().counters(0),
-        AccessLog(None, "combined", lambda _count: None), RequestIds(), {}, Waiting(),
+        AccessLog(None, Combined(), lambda _count: None), RequestIds(), {}, Waiting(),
         Limits(16, 1).worker(0))  # fmt: skip
     tables = Tables(Settings(workers=1, max_connections=LIMIT), HeadLimits(4094, 8190, 100, 32768), [])
     front = Frontend(tables, context, Guest, b"http", b"80")

@@ -18,6 +18,7 @@ from proxy.net.certificates import read_pair, self_signed
 from proxy.net.splice import Pipes
 from proxy.net.tls_contexts import ACME_TLS, TlsContexts, validation_context
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.log_formats import Combined
 from proxy.observe.metrics import Board
 from proxy.settings import Settings
 from proxy.wire.fields import RequestIds
@@ -33,7 +34,7 @@ class Listening:
     def __init__(self, loop: Loop, authority: Authority, validation: Validation | None = None) -> None:
         self.loop = loop
         self.counters = Board().counters(0)
-        self.log = AccessLog(None, "combined", lambda _count: None)
+        self.log = AccessLog(None, Combined(), lambda _count: None)
         context = ExchangeContext(
             loop.hub, loop.deadlines, Pipes(), memoryview(bytearray(1 << 17)), self.counters, self.log, RequestIds(),
             {}, Waiting(), Limits(16, 1).worker(0))  # fmt: skip

@@ -32,6 +32,7 @@ from proxy.limits import Limits
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.log_formats import Combined
 from proxy.observe.metrics import Board
 from proxy.process.assembly import Upstreams, build_tables
 from proxy.settings import RouteSettings, load
@@ -272,7 +273,7 @@ class Harness:
         self.deadlines = Deadlines()
         self.board = Board()
         slot = self.board.take(())
-        log = AccessLog(None, "combined", lambda lines: None)
+        log = AccessLog(None, Combined(), lambda lines: None)
         context = ExchangeContext(
             self.hub,
             self.deadlines,

@@ -57,6 +57,8 @@ OTHERS = {
     "pidfile": '"{files}/pid"',
     "state_dir": '"{files}/state"',
     "access_log": '"{files}/access.log"',
+    "log_fields": '["status", "path"]\nlog_format = "json"',
+    "log_requests": '"10%"',
     "error_log": '"{files}/error.log"',
     "log_level": '"debug"',
     "graceful": "6",
