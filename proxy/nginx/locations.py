@@ -14,6 +14,7 @@ _CHOICE = re.compile(r"\^/\((?:\?:)?([\w|-]+)\)(/|\$|\(/\|\$\)|\(\?:/\|\$\))?")
 _HIDDEN = re.compile(r"/\\\.(?:\w+|\(\?!well-known\).*|\*)?$|\(\^\|/\)\\\.|/\\\.ht")
 _SUFFIXES = re.compile(r"\\\.\(?[\w|?:()+]*\)?\$?$")
 _REDIRECTS = {"301": 301, "302": 302, "303": 303, "307": 307, "308": 308, "permanent": 301, "redirect": 302}
+_PAGE = re.compile(r"/[\w./-]+\.html?")
 _WHOLE = ("^", "^/", "^(.*)$", "^/(.*)$", "^(.*)", "^/(.*)")
 _CACHING = {
     "expires",
@@ -172,7 +173,12 @@ def _filled(section: Section, location: Directive, site: Site, around: Scope) ->
 
 
 def _served(scope: Scope, section: Section, site: Site) -> None:
-    """A route to an application or to files."""
+    """A route to an application, to files, or to an application for what is no file."""
+    behind = _behind(scope, site)
+    if behind is not None:
+        _files_before(scope, section, site)
+        _leftovers(scope, section)
+        scope = scope.within(behind)
     local = Scope(scope.blocks[:-1]) if len(scope.blocks) > 1 else scope  # what holds everywhere is at the top level
     passed = next((one for one in scope.own if one.name in ("proxy_pass", "grpc_pass")), None)
     module, other = ("grpc", "proxy_") if passed is not None and passed.name == "grpc_pass" else ("proxy", "grpc_")
@@ -192,6 +198,36 @@ def _served(scope: Scope, section: Section, site: Site) -> None:
     if section.values.get("upstream") and "read_timeout" in section.values and _upgrades(scope):
         section.values["websocket_timeout"] = section.values["read_timeout"]
     _leftovers(scope, section)
+
+
+def _behind(scope: Scope, site: Site) -> tuple[Directive, ...] | None:
+    """The block of the named location that gets what `try_files` does not find, which nginx does not inherit."""
+    tries = next((one for one in scope.own if one.name == "try_files"), None)
+    if tries is None:
+        return None
+    return next((one.block for one in _flat(site.block) if one.args == tries.args[-1:] and one.value[:1] == "@"), None)
+
+
+def _files_before(scope: Scope, section: Section, site: Site) -> None:
+    """The files that `try_files` looks for before the application."""
+    tries, root = scope.value("try_files").split(), scope.last("root")
+    directive = scope.last("try_files")
+    if directive is None or root is None:
+        return
+    other = [one for one in tries[:-1] if one not in ("$uri", "$uri/", "$uri/index.html")]
+    if any(one.name == "alias" for one in scope.own) or _scripts(site) or (other and len(other) == len(tries) - 1):
+        section.lost(
+            directive, "files and this application on one path: give the files' directories routes of their own"
+        )
+        return
+    if other:
+        section.lost(directive, f"only $uri and the index of a directory are looked for, not {other[0]}")
+    section.values["root"] = root.value.rstrip("/") or "/"
+    index = scope.last("index")
+    if len(tries) - len(other) <= 2:  # $uri alone
+        section.values["index"] = "off"
+    elif index is not None and "$uri/" in tries:
+        section.values["index"] = index.args[0]
 
 
 def _upgrades(scope: Scope) -> bool:
@@ -223,24 +259,18 @@ def _files(scope: Scope, section: Section, site: Site) -> None:
     root, alias = scope.last("root"), next((one for one in scope.own if one.name == "alias"), None)
     tries = scope.last("try_files")
     last = tries.args[-1] if tries else ""
-    named = next((one for one in site.block if one.name == "location" and one.value == last), None)
-    if tries is not None and named is not None:
-        section.lost(tries, "files and an application on one path: give the files' directories routes of their own")
-        inner = next((one for one in named.block or () if one.name == "proxy_pass"), None)
-        if inner is not None:
-            _proxied(inner, scope.within(named.block or ()), section)
-        else:
-            _refuse(section, 501)
-        return
     if tries is not None and last.startswith("/"):
-        section.lost(tries, "there is no file for paths without one; let the application answer them")
+        if _PAGE.fullmatch(last) and alias is None and root is not None and {*tries.args[:-1]} <= {"$uri", "$uri/"}:
+            section.values["fallback"] = last
+            section.different(tries, "a missing file whose name has a dot is 404, unless its client prefers a page")
+        else:
+            section.lost(tries, "there is no file for paths without one; let the application answer them")
     if root is None and alias is None:
         _refuse(section, 404)
         return
-    scripts = next(
-        (one for one in _flat(site.block) if {inner.name for inner in one.block or ()} & {*_ELSEWHERE}), None
-    )
+    scripts = _scripts(site)
     if scripts is not None and "path" in section.values:
+        section.values.pop("fallback", None)
         section.lost(scripts, "the files are not served, because scripts among them would be sent as text")
         _refuse(section, 501)
         return
@@ -253,7 +283,12 @@ def _files(scope: Scope, section: Section, site: Site) -> None:
         section.values["index"] = index.args[0]
     listing = scope.last("autoindex")
     if listing is not None and listing.value == "on":
-        section.lost(listing, "directories are not listed")
+        section.values["listing"] = True
+
+
+def _scripts(site: Site) -> Directive | None:
+    """A location whose files are programs."""
+    return next((one for one in _flat(site.block) if {inner.name for inner in one.block or ()} & {*_ELSEWHERE}), None)
 
 
 def _refuse(section: Section, status: int) -> None:

@@ -104,7 +104,7 @@ class LocalResponses:
         Path | None,
         routed(kinds.PATH, "directory of files to serve; with upstream: what is no file there goes to the upstream"),
     ] = None
-    index: Annotated[str, routed(web.FILE_NAME, "file to serve for a directory")] = "index.html"
+    index: Annotated[str, routed(web.FILE_NAME, "file to serve for a directory; off: none")] = "index.html"
     listing: Annotated[
         bool, routed(kinds.SWITCH, "respond with a page of its files for a directory of root that has no index")
     ] = False

@@ -282,6 +282,8 @@ def _redirect_status(raw: Any) -> int:
 
 
 def _file_name(raw: Any) -> str:
+    if raw == "off":
+        return ""
     if not isinstance(raw, str) or not raw.isprintable() or "/" in raw or raw.startswith(".") or not raw:
         raise ValueError("expected the name of a file in its directory, such as index.html")
     return raw
@@ -326,6 +328,6 @@ AUTHORITY = Kind("host", _authority, lambda host: host or "none", "HOST")
 UPSTREAM_HOST = Kind("client, upstream or host", _upstream_host, str, "client|upstream|HOST")
 HOST_NAME = Kind("host name", _host_name, lambda name: name or "none", "NAME")
 REDIRECT_STATUS = Kind("status", _redirect_status, str, "STATUS")
-FILE_NAME = Kind("file name", _file_name, str, "NAME")
+FILE_NAME = Kind("file name", _file_name, lambda name: name or "off", "NAME|off")
 CONTENT_TYPE = Kind("content type", _content_type, str, "TYPE")
 NUMBER = Kind("number", _number, str, "N")

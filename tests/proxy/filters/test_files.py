@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import File, FileParts, LocalResponse
 from proxy.filters.files import Files, FilesFirst, FilesOrPage, type_of
+from proxy.settings import load
 from proxy.wire.route_path import RoutePath
 from tests.proxy.filters.requests import asked
 from tests.waiting import until
@@ -303,6 +304,13 @@ def test_a_directory_without_an_index_is_listed(site: Path) -> None:
     assert "Index of /many/<" in page
     assert listed(site, "/many/", b"HEAD") == (addresses, page)
     assert descriptors(site) == []
+
+
+def test_a_directory_need_not_have_an_index(site: Path) -> None:
+    off = load(None, {"root": str(site), "index": "off"}).index
+    with pytest.raises(ExchangeError):
+        Files(site, off).check(asked("/docs/"))
+    assert FilesFirst(Files(site, off)).check(asked("/docs/")) is None
 
 
 def test_listings_only_where_they_are_wanted(site: Path) -> None:

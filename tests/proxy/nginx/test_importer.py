@@ -136,6 +136,45 @@ def test_a_lost_directive_is_named(inside: str, tmp_path: Path) -> None:
     assert "# nginx.conf:5: " in text
 
 
+@pytest.mark.parametrize(
+    ("tries", "expected", "losses"),
+    [
+        ("$uri @app", {"root": "/srv/www", "index": "off"}, 0),
+        ("$uri $uri/ @app", {"root": "/srv/www", "index": "home.html"}, 0),
+        ("$uri $uri/index.html @app", {"root": "/srv/www"}, 0),
+        ("$uri $uri.html @app", {"root": "/srv/www", "index": "off"}, 1),
+        ("/maintenance.html @app", {}, 1),
+    ],
+)
+def test_files_before_an_application_are_translated(
+    tries: str, expected: dict[str, str], losses: int, tmp_path: Path
+) -> None:
+    named = f"location @app {{ {AT} proxy_read_timeout 9s; proxy_set_header X-A b; }} root /srv/www; index home.html;"
+    found, text, lost = route(f"try_files {tries};", tmp_path, around=named)
+    assert found == expected | {
+        "path": "/", "upstream": "127.0.0.1:8081", "read_timeout": "9s", "set_request_fields": {"X-A": "b"},
+    }, text  # fmt: skip
+    assert lost == losses, text
+
+
+def test_named_location_of_another_protocol_is_refused(tmp_path: Path) -> None:
+    found, text, losses = route("try_files $uri @app;", tmp_path, around="root /a; location @app { uwsgi_pass a:1; }")
+    assert (found["respond_status"], "root" in found) == (501, False)
+    assert losses == 2, text
+
+
+def test_a_page_for_missing_files_is_a_fallback(tmp_path: Path) -> None:
+    found, text, losses = route("root /srv/www; try_files $uri $uri/ /index.html;", tmp_path)
+    assert (found["root"], found["fallback"], losses) == ("/srv/www", "/index.html", 0), text
+    found, text, losses = route("alias /srv/www/; try_files $uri /index.html;", tmp_path, path="/a/")
+    assert ("fallback" in found, losses) == (False, 1), text
+
+
+def test_listings_are_translated(tmp_path: Path) -> None:
+    found, _, losses = route("root /srv; autoindex on;", tmp_path)
+    assert (found["listing"], losses) == (True, 0)
+
+
 def test_a_script_among_files_is_never_sent_as_text(tmp_path: Path) -> None:
     scripts = "location ~ \\.php$ { fastcgi_pass a:9000; }"
     text = f"server {{ root /srv/www; location / {{ try_files $uri /index.php; }} {scripts} }}"

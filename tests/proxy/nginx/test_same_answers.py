@@ -253,15 +253,18 @@ def errors_too(key: str, nginx: Answer, gateway: Answer) -> bool:
     return key in FIELDS and key not in nginx and status(nginx) == status(gateway) >= 300
 
 
-DIFFERENCES = (refusals, order, files, claims, websockets, redirects, errors_too)
+def missing_names(_key: str, nginx: Answer, gateway: Answer) -> bool:
+    """A missing file whose name has a dot is no address of a single-page application."""
+    return status(gateway) == 404 and nginx.get("body") == "<p>home</p>"
+
+
+DIFFERENCES = (refusals, order, files, claims, websockets, redirects, errors_too, missing_names)
 """What `docs/howto/from-nginx.md` names; everything else has to be the same."""
 
 
 LOST = {
-    "django-files-first": ("/static/", "/assets/"),
     "jupyter": ("/.well-known/",),
     "nextcloud-php": ("/",),
-    "single-page": ("/",),
     "wordpress": ("/",),
 }
 """Files that are not translated whole, and where that shows."""
