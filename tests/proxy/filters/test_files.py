@@ -307,7 +307,7 @@ def test_a_directory_without_an_index_is_listed(site: Path) -> None:
 
 
 def test_a_directory_need_not_have_an_index(site: Path) -> None:
-    off = load(None, {"root": str(site), "index": "off"}).index
+    off = load({"root": str(site), "index": "off"}).index
     with pytest.raises(ExchangeError):
         Files(site, off).check(asked("/docs/"))
     assert FilesFirst(Files(site, off)).check(asked("/docs/")) is None

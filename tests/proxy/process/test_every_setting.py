@@ -188,7 +188,9 @@ def test_each_row_says_rightly_what_a_reload_does_about_it(start: Start, places:
         reaches_not = f"{row.name}: a reload does not apply this change"
         assert (reaches_not in said) == (row.reload is Reload.RESTART), f"{row.name}: {said}"
         switches_tls = row.name.startswith("tls") or row.name == "acme" or "tls =" in OTHERS.get(row.name, "")
-        if row.reload is Reload.NEW_WORKERS or (switches_tls and row.name not in ("tls_min", "tls_client_auth")):
+        if row.reload is Reload.NEW_WORKERS or (
+            switches_tls and row.name not in ("tls_min", "tls_client_auth", "tls_client_fields")
+        ):
             gone(gateway, before, f"{row.name}: the workers from before are still there")
         else:
             assert before <= set(children(gateway.process.pid)), f"{row.name}: workers were replaced"
