@@ -97,13 +97,14 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "hypercorn": ("pip install hypercorn", modules("hypercorn")),
     "mkdocs": ("scripts/venv dev", modules("mkdocs", "material")),
     "uvicorn": ("pip install -e .[asgi]", modules("uvicorn", "uvicorn_worker", "websockets", "a2wsgi")),
+    "applications": ("scripts/test-components applications", built("applications")),
     "litellm": ("scripts/test-components litellm", built("litellm")),
     "prism": ("scripts/test-components prism", built("prism")),
     "pages": ("scripts/test-components pages", built("pages")),
     "real-model": ("scripts/real-model", built("real-model")),
 }
 # Those take gigabytes or many minutes to build: where they are missing nobody is told to have them, not even CI.
-OPTIONAL = {"grpc", "hypercorn", "litellm", "pages", "prism", "real-model", "streamlit"}
+OPTIONAL = {"applications", "grpc", "hypercorn", "litellm", "pages", "prism", "real-model", "streamlit"}
 
 
 def absence(name: str) -> str | None:

@@ -112,6 +112,18 @@ def test_no_page_of_the_gateway_breaks_a_rule_of_axe(chromium: Page, face: Start
         assert violations(page) == [], f"a refusal, dark: {dark}"
 
 
+def test_a_page_that_runs_no_script_claims_nothing(chromium: Page, face: Start, applications: Applications) -> None:
+    gateway = face(f'upstream = "{applications("one").address}"\n')
+    chromium.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        chromium.go(f"http://{gateway.admin_address}/")
+        shown = chromium.evaluate("document.body.innerText")
+    finally:
+        chromium.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert "python -m proxy status" in shown
+    assert ("No failures" in shown, "No recent failures" in shown) == (False, False)
+
+
 @pytest.mark.long
 @pytest.mark.component("pages")
 def test_the_status_page_is_perfect_to_lighthouse(chromium: Page, face: Start, applications: Applications) -> None:
