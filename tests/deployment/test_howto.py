@@ -65,7 +65,7 @@ def test_commands_that_start_the_gateway_are_good(
     for arguments in starts(block):
         flags = [moved(argument, tmp_path) for argument in arguments if argument != "check"]
         named = [flag for flag in flags if flag.endswith(".toml")]
-        file = Path(named[0]) if named else tmp_path / "empty.toml"
+        file = tmp_path / (named[0] if named else "empty.toml")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(moved(files[0].text, tmp_path) if named else "")
         rest = [flag for flag in flags if flag not in (*named, "--config")]
