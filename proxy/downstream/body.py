@@ -1,6 +1,7 @@
 """Request bodies, whatever protocol they come by: read to their end before the upstream is asked, or as a stream."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -13,6 +14,8 @@ from proxy.upstream.body import StreamedBody, stalled
 
 _RATE_GRACE: Final = 10.0
 """Seconds before a body's average rate is judged."""
+
+_MOST_KEPT: Final = 1 << 16
 
 
 class Pace:
@@ -77,29 +80,53 @@ class BodySource(ABC):
 
 
 class BodyStream(StreamedBody):
-    """A body that is passed on as it arrives, where buffering is switched off."""
+    """A body that is passed on as it arrives, where buffering is switched off.
+
+    Its first `_MOST_KEPT` bytes are kept if the application speaks HTTP/2: it may refuse a request without having acted
+    upon it, which is then sent once more (RFC 9113 section 8.7).
+    """
 
     def __init__(self, source: BodySource, settings: Settings, *, expects_continue: bool) -> None:
         self._source = source
         self.timeout = settings.body_timeout
         self._max_body = settings.max_body
         self._total = 0
+        self._kept: list[bytes] | None = [] if any(peer.address.multiplexed for peer in settings.upstream) else None
+        self._again: deque[bytes] = deque()
+        self._ended = False
         self.done = False
         self.expects_continue = expects_continue
 
     @property
     def ready(self) -> bool:
-        return self.done or self._source.ready
+        return bool(self._again) or self._ended or self._source.ready
 
     def take(self) -> bytes | None:
-        data = self._source.take()
+        if self._again:
+            return self._again.popleft()
+        data = b"" if self._ended else self._source.take()
         if data:
             self._total += len(data)
             if self._total > self._max_body:
                 raise too_large(self._max_body)
+            self._keep(data)
         elif data is not None:
-            self.done = True
+            self._ended = self.done = True
         return data
+
+    def _keep(self, data: bytes) -> None:
+        if self._total > _MOST_KEPT:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.append(data)
+
+    def rewind(self) -> bool:
+        if self._kept is None:
+            return False
+        self._again.extend(self._kept)
+        self._kept = None
+        self.done = False
+        return True
 
     def watch(self, callback: Callable[[], object]) -> None:
         self._source.watch(callback)

@@ -25,7 +25,7 @@ from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.exchange.states import AWAIT, LEASE, SEND, State
 from proxy.settings import Settings
-from proxy.upstream.body import StreamedBody
+from proxy.upstream.body import StreamedBody, rewound
 from proxy.upstream.connection import Awaiting, UpstreamConnection
 from proxy.upstream.diagnosis import examine, is_doubtful
 from proxy.upstream.faults import Stale, Unprocessed
@@ -271,9 +271,9 @@ class UpstreamLeg:
         if self.lease is not None:
             self.lease.close()
             self.lease = None
-        body = self._request.body
-        kept = body is None or not isinstance(body, StreamedBody)
-        if self._repeated or not (self._repeatable or (kept and isinstance(stale, Unprocessed))):
+        if self._upload is not None:
+            self._upload.close()
+        if self._repeated or not (self._repeatable or (isinstance(stale, Unprocessed) and rewound(self._request.body))):
             self._pool.failed()
             examine(self._pool)
             return False

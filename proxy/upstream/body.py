@@ -45,9 +45,18 @@ class StreamedBody(ABC):
     def proceed(self) -> None:
         """Send 100 (Continue) to a client that waits for it."""
 
+    def rewind(self) -> bool:
+        """Begin again, if all that was taken is still there; whether it is."""
+        return False
+
 
 Body = bytes | Spool | StreamedBody
 """In memory, in memory or a file, or yet to come."""
+
+
+def rewound(body: Body | None) -> bool:
+    """Whether the body can be sent from its beginning once more."""
+    return not isinstance(body, StreamedBody) or body.rewind()
 
 
 def framing(body: Body | None, length: int | None) -> bytes:

@@ -1,6 +1,7 @@
 """Applications that speak HTTP/2, through whole gateways: what passes, what is repeated, what is in the log."""
 
 import hashlib
+import json
 import select
 import socket
 import ssl
@@ -91,6 +92,16 @@ def test_what_was_not_acted_upon_is_repeated(gateway: Gateway, behind: Http2Upst
     path = f"{path}/{http2}"
     assert ask(gateway, path, http2=http2, body=b"a POST").status_code == 200
     assert [asked for _, asked in behind.asked].count(path) == 2
+
+
+@pytest.mark.parametrize("path", ["/refused/streamed", "/goaway/streamed"])
+def test_a_body_under_way_is_sent_from_its_beginning(gateway: Gateway, behind: Http2Upstream, path: str) -> None:
+    with Client(gateway.address) as client:
+        client.send(f"POST {path} HTTP/1.1\r\nHost: streamed.test\r\nContent-Length: 10\r\n\r\nfirst".encode())
+        until(lambda: [asked for _, asked in behind.asked].count(path) == 2, "the repetition")
+        client.send(b"later")
+        answer = json.loads(client.answer().body)
+    assert answer["sha256"] == hashlib.sha256(b"firstlater").hexdigest()
 
 
 def test_a_response_that_breaks_off_is_not_complete(gateway: Gateway) -> None:
