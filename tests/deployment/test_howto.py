@@ -50,7 +50,11 @@ def test_scripts_are_shell(block: Block) -> None:
 def starts(block: Block) -> list[list[str]]:
     """The arguments of each command that starts a gateway or checks a file."""
     lines = re.sub(r"\\\n\s*", " ", block.text).splitlines()
-    words = [shlex.split(line, comments=True) for line in lines if re.match(r"python -m proxy |aragora-proxy ", line)]
+    words = [
+        shlex.split(line.removesuffix("&"), comments=True)
+        for line in lines
+        if re.match(r"python -m proxy |aragora-proxy ", line)
+    ]
     commands = [line[1:] if line[0] == "aragora-proxy" else line[3:] for line in words]
     return [command for command in commands if command[0].startswith("--") or command[0] == "check"]
 
