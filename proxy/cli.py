@@ -159,6 +159,8 @@ def _parse(arguments: list[str]) -> tuple[Flags, list[str]]:
             raise _UsageError(
                 f"{name}: only a key of the file; write {plain(name)} there, and name it with --config FILE"
             )
+        if name in known:
+            raise _UsageError(f"{argument}: {name} takes no value; write {name} alone")
         raise _UsageError(f"{name}: unknown flag; {nearest(name, known)}")
     flags: dict[str, Any] = vars(found)
     return flags, flags.pop("rest")

@@ -78,7 +78,7 @@ def _size(raw: Any, fix: str = f"{_SIZE_FIX}, or off") -> int:
         return 0
     size = None if isinstance(raw, bool) else raw
     if isinstance(raw, str):
-        match = re.fullmatch(r"(-?\d{1,15})\s*([bkmg]?)", raw.lower(), re.ASCII)
+        match = re.fullmatch(r"(-?\d{1,99})\s*([bkmg]?)", raw.lower(), re.ASCII)
         size = int(match[1]) * _SIZE_UNITS[match[2]] if match else None
     if isinstance(size, int) and 0 <= size < _MOST_BYTES:
         return size

@@ -54,8 +54,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, served: Server) -> Iterator[Page]:
-    """The console."""
+def page(tmp_path_factory: pytest.TempPathFactory, served: Server, debate: str) -> Iterator[Page]:
+    """The console, opened when there is a debate already."""
     with browser(tmp_path_factory.mktemp("chromium")) as started:
         started.go(f"{served.base}/")
         started.wait("document.querySelectorAll('#agent-list li').length > 0")
