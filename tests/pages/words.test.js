@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { words } from "../../aragora/server/console/de.js";
-import { n, t } from "../../aragora/server/console/words.js";
+import { isolated, n, t } from "../../aragora/server/console/words.js";
 
 const FOLDER = new URL("../../aragora/server/console/", import.meta.url);
 const read = (name) => readFileSync(new URL(name, FOLDER), "utf8");
@@ -45,4 +45,9 @@ test("values take their places, and one thing is not many", () => {
   assert.equal(t("{a} of {b}", { a: 1, b: "{a}" }), "1 of {a}");
   assert.equal(t("{missing}", {}), "{missing}");
   assert.deepEqual([n(1, "{count} vote", "{count} votes"), n(0, "{count} vote", "{count} votes")], ["1 vote", "0 votes"]);
+});
+
+test("names that are read from right to left keep their place in a sentence", () => {
+  assert.equal(t("The answer of {name}", { name: "مدقق" }), "The answer of \u2068مدقق\u2069");
+  assert.deepEqual(["Architect", "主席", 3].map(isolated), ["Architect", "主席", "3"]);
 });

@@ -3,7 +3,7 @@
 import { ring } from "./charts.js";
 import { $, el, list, number, text } from "./dom.js";
 import { phrase, show } from "./markdown.js";
-import { n, percent, t } from "./words.js";
+import { isolated, n, percent, t } from "./words.js";
 
 const SURE = [[0.85, "very sure"], [0.65, "sure"], [0.45, "fairly sure"], [0, "unsure"]];
 const TIES = {
@@ -37,7 +37,7 @@ export function headline(verdict, mode) {
   const choice = text(verdict.choice);
   if (!choice) return mode === "none" ? t("Nobody was asked to decide.") : "";
   const alike = list(verdict.alike?.[choice]);
-  const whose = alike.length > 1 ? t("The answer of {names}", { names: alike.join(", ") }) : t("The answer of {name}", { name: choice });
+  const whose = alike.length > 1 ? t("The answer of {names}", { names: alike.map(isolated).join(", ") }) : t("The answer of {name}", { name: choice });
   return [whose, counted(verdict, mode)].filter(Boolean).join(" · ");
 }
 
@@ -82,7 +82,7 @@ function voice(one, color, withChoice) {
   return el(
     "li",
     { class: color(name) },
-    el("p", {}, el("strong", {}, name), " ", el("span", { class: "hint" }, facts.filter(Boolean).join(" · "))),
+    el("p", {}, el("strong", { dir: "auto" }, name), " ", el("span", { class: "hint" }, facts.filter(Boolean).join(" · "))),
     one.reasoning ? el("p", { dir: "auto" }, ...phrase(named(one.reasoning, one.shown))) : el("p", { class: "hint" }, t("No reason given.")),
   );
 }

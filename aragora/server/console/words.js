@@ -12,9 +12,14 @@ function preferred() {
 export const language = preferred();
 const table = language === "en" ? {} : (await import(`./${language}.js`)).words;
 
+// A name that is read from right to left, isolated (UAX 9): else the numbers around it would change places with it.
+export function isolated(value) {
+  return /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(value) ? `\u2068${value}\u2069` : String(value);
+}
+
 // `words` in the page's language, with {name} replaced by `values.name`.
 export function t(words, values = {}) {
-  return (table[words] ?? words).replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+  return (table[words] ?? words).replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? isolated(values[name]) : whole));
 }
 
 // One form for a single thing, the other for any other number of them.
