@@ -11,11 +11,11 @@ from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, LOCAL, MAN
 from proxy.commands.client import FAILED, SUCCESS, CommandError
 from proxy.commands.parser import Parser
 from proxy.settings import Setting, table
-from proxy.settings.values import kinds
+from proxy.settings.values import kinds, logged
 
 PROGRAM: Final = "aragora-proxy"
 SHELLS: Final = ("bash", "zsh", "fish")
-_FILES: Final = (kinds.PATH, kinds.OPTIONAL_PATH, kinds.LOG, kinds.ERROR_LOG)
+_FILES: Final = (kinds.PATH, kinds.OPTIONAL_PATH, logged.PLACE, kinds.ERROR_LOG)
 
 
 def run(name: str, arguments: Sequence[str]) -> int:

@@ -110,13 +110,22 @@ def _trusted(servers: list[Server], scope: Scope, top: Section) -> None:
             top.different(one, "the client is found in X-Forwarded-For or Forwarded, which the same proxies send")
 
 
+def _log_place(written: str) -> str:
+    """Where nginx's access log goes; the port of a syslog server may be left out."""
+    if not written.startswith("syslog:server="):
+        return written.replace("/dev/stdout", "-")
+    server = written.removeprefix("syslog:server=").partition(",")[0]
+    named = server.startswith("unix:") or ":" in server.rpartition("]")[2]
+    return f"syslog:{server}" if named else f"syslog:{server}:514"
+
+
 def _process(directives: list[Directive], top: Section) -> None:
     """What holds for the whole gateway."""
     for one in directives:
         if one.name == "worker_processes" and one.value != "auto":
             top.values["workers"] = int(one.value)
         elif one.name == "access_log":
-            top.values["access_log"] = "off" if one.value == "off" else one.args[0].replace("/dev/stdout", "-")
+            top.values["access_log"] = "off" if one.value == "off" else _log_place(one.args[0])
             if len(one.args) > 1 and one.args[1] != "combined":
                 top.different(
                     one, "lines have nginx's combined format with the gateway's fields after it, or JSON (log_format)"

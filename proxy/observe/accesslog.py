@@ -15,7 +15,7 @@ from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
-from proxy.observe.destination import Destination
+from proxy.observe.destination import Log, log_at
 from proxy.observe.log_formats import REASON, STATUS, TOTAL, Combined, EntryFields, LineFormat
 from proxy.observe.recent import Recent
 
@@ -39,9 +39,9 @@ class AccessLog:
         self._pool = ThreadPool(1)
         self._turn = Semaphore()
         self._in_thread: tuple[AsyncResult, int] | None = None
-        self._retired: list[tuple[Destination, list[str]]] = []
+        self._retired: list[tuple[Log, list[str]]] = []
         """Destinations of the past, and what is still to be written to each."""
-        self._destination: Destination | None = None
+        self._destination: Log | None = None
         self._format: LineFormat = Combined()
         self.enabled = False
         self.change(file, line_format)
@@ -83,7 +83,7 @@ class AccessLog:
             if self._destination is not None:
                 self._write(self._destination, lines)
 
-    def _write(self, destination: Destination, lines: list[str]) -> None:
+    def _write(self, destination: Log, lines: list[str]) -> None:
         if lines:
             self._in_thread = self._pool.spawn(_write_lines, destination, lines), len(lines)
             self._finish_write()
@@ -101,7 +101,7 @@ class AccessLog:
 
         Raises OSError when there is no descriptor left to copy the file's; then nothing changes.
         """
-        fresh = None if file is None else Destination(os.dup(file))
+        fresh = None if file is None else log_at(os.dup(file))
         if self._destination is not None:
             self._retire(self._destination, self._lines)
         self._lines = []
@@ -109,7 +109,7 @@ class AccessLog:
         self.enabled = fresh is not None
         self._format = line_format
 
-    def _retire(self, destination: Destination, lines: list[str]) -> None:
+    def _retire(self, destination: Log, lines: list[str]) -> None:
         """Close it later: the thread may be writing to it."""
         if self._unwritten() + len(lines) > CAPACITY:  # it is stalled, and so were those before it
             self._lost(len(lines))
@@ -134,7 +134,7 @@ class AccessLog:
             timeout.close()
 
 
-def _write_lines(destination: Destination, lines: list[str]) -> int:
+def _write_lines(destination: Log, lines: list[str]) -> int:
     """Write lines, in the thread; returns how many were lost."""
     lost = 0
     for start in range(0, len(lines), STRETCH):

@@ -2,10 +2,31 @@
 
 import os
 import select
+import socket
 import stat
+from typing import Protocol
+
+from proxy.observe.datagrams import Datagrams
 
 _PIECE = 4096  # PIPE_BUF: writes to a pipe up to this size are not interleaved
 _NEWLINE = 0x0A
+
+
+class Log(Protocol):
+    """Text in, number of lost lines out."""
+
+    def write(self, text: bytes) -> int: ...
+
+    def close(self) -> None: ...
+
+
+def log_at(file: int) -> Log:
+    """The log at an open descriptor, which is its own from now on; it waits as long as its reader or its disk does."""
+    if stat.S_ISSOCK(os.fstat(file).st_mode):
+        with socket.socket(fileno=os.dup(file)) as found:
+            if found.type == socket.SOCK_DGRAM:
+                return Datagrams(file)
+    return Destination(file)
 
 
 class Destination:

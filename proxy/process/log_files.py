@@ -15,6 +15,7 @@ from pathlib import Path
 
 from proxy.process.privileges import owner
 from proxy.settings import Settings, SettingsError
+from proxy.settings.values.logged import datagrams_to
 from proxy.settings.values.places import Place, place_of
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY
@@ -106,11 +107,21 @@ def _opened(settings: Settings, before: tuple[int | None, int | None]) -> tuple[
         ("--error-log", settings.error_log, 2, before[1]),
     ):
         try:
-            files.append(None if path == "off" else os.dup(standard) if path == "-" else _open(path, owner(settings)))
+            files.append(None if path == "off" else os.dup(standard) if path == "-" else _at(path, owner(settings)))
         except OSError as problem:
             files.append(None if old is None else os.dup(old))
             problems.append(f"{flag} {path}: cannot be written: {problem.strerror}")
     return files, problems
+
+
+def _at(place: str, account: tuple[int, int]) -> int:
+    """A log's file, or a socket that is connected to its server. Raises OSError."""
+    server = datagrams_to(place)
+    if server is None:
+        return _open(place, account)
+    with socket.socket(server.family, socket.SOCK_DGRAM) as connected:
+        connected.connect(server.sockaddr)
+        return connected.detach()
 
 
 def _open(path: str, account: tuple[int, int]) -> int:

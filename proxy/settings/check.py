@@ -11,6 +11,7 @@ from proxy.settings.pages import load_pages
 from proxy.settings.table import TABLE, WAYS, RouteSettings, Settings, serves_itself
 from proxy.settings.users import read_users
 from proxy.settings.values import Address, kinds, template
+from proxy.settings.values.logged import datagrams_to
 
 _ESCAPED = ("text/plain", "text/html", "application/json", "application/xml", "text/xml")
 """Content types in which parts of a request can be put safely (`proxy.filters.template`)."""
@@ -293,7 +294,7 @@ def _machine_problems(settings: Settings, served: Container[Path]) -> list[str]:
         ("--access-log", settings.access_log),
         ("--error-log", settings.error_log),
     ):
-        if file and file not in ("-", "off"):
+        if file and file not in ("-", "off") and datagrams_to(str(file)) is None:
             if not Path(file).parent.is_dir():
                 found.append(f"{flag} {file}: no directory {Path(file).parent}; create it")
             elif not os.access(Path(file).parent, os.W_OK | os.X_OK):

@@ -48,7 +48,10 @@ class Logs:
     GROUP: ClassVar = "Logs"
 
     access_log: Annotated[
-        str, Setting(kinds.LOG, "file for one line per request; '-': standard output, 'off': none")
+        str,
+        Setting(
+            logged.PLACE, "where one line per request goes: file, standard output ('-'), syslog, journald; 'off': none"
+        ),
     ] = "-"
     log_format: Annotated[str, Setting(kinds.LOG_FORMAT, "format of access log lines")] = "combined"
     log_fields: Annotated[

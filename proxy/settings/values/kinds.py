@@ -206,13 +206,6 @@ def _admin_socket(raw: Any) -> str:
     return address.path
 
 
-def _log(raw: Any) -> str:
-    if raw is False:
-        return "off"
-    text = _text(raw)
-    return text if text in ("-", "off") else str(_path(text))
-
-
 def _error_log(raw: Any) -> str:
     if raw in OFF:
         raise ValueError("expected the path of a file, or '-'; to log less, set log_level")
@@ -234,7 +227,6 @@ ADMIN_SOCKET = Kind("path, auto or off", _admin_socket, metavar="PATH|auto|off")
 TEXT = Kind("text", _text, lambda text: text or "none", "TEXT")
 PATH = Kind("path", _path, _show_path, "PATH")
 OPTIONAL_PATH = Kind("path or off", _optional_path, _show_path, "PATH|off")
-LOG = Kind("path, - or off", _log, metavar="PATH|-|off")
 ERROR_LOG = Kind("path or -", _error_log, metavar="PATH|-")
 LOG_FORMAT = _choice("combined", "json")
 LOG_CLIENTS = _choice("full", "masked")

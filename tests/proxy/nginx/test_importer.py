@@ -330,3 +330,18 @@ def test_without_the_extra_the_command_says_so(
     monkeypatch.setitem(sys.modules, "crossplane", None)
     assert main(["import-nginx", "nginx.conf"]) == USAGE
     assert "pip install 'aragora-gateway[nginx]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("syslog:server=192.0.2.1", "syslog:192.0.2.1:514"),
+        ("syslog:server=192.0.2.1:5140,facility=local7,tag=shop", "syslog:192.0.2.1:5140"),
+        ("syslog:server=[2001:db8::1]", "syslog:[2001:db8::1]:514"),
+        ("syslog:server=unix:/dev/log", "syslog:unix:/dev/log"),
+        ("/dev/stdout", "-"),
+    ],
+)
+def test_places_of_the_access_log_are_kept(tmp_path: Path, written: str, expected: str) -> None:
+    document, _, _ = imported(f"http {{ access_log {written}; server {{ location / {{ {AT} }} }} }}", tmp_path)
+    assert document["access_log"] == expected
