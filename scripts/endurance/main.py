@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from endurance.site import Site
 from endurance.traffic import Traffic
 
 SAMPLE_SECONDS = 1.0
-REST_SECONDS = 15.0
-"""Longest wait, once all clients have left, until the gateway has closed what they used."""
+REST_SECONDS = 75.0
+"""Longest wait, once all clients have left, until the gateway has closed what they used: over its `write_timeout`."""
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -64,13 +65,13 @@ async def sample(
             await asyncio.wait_for(ended.wait(), SAMPLE_SECONDS)
 
 
-async def rest(site: Site, before: dict[str, int]) -> dict[str, int]:
+async def rest(site: Site, before: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
     """Wait until no process holds more descriptors than before the traffic, or for long enough. What they hold then."""
     deadline = time.monotonic() + REST_SECONDS
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
         after = held(site.processes())
-        if time.monotonic() > deadline or all(count <= before.get(name, 0) for name, count in after.items()):
+        if time.monotonic() > deadline or not any(verdict.surplus(before, after).values()):
             return after
 
 

@@ -1,6 +1,8 @@
 """Memory and descriptors of processes over time, read from /proc."""
 
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,15 +48,19 @@ class Record:
             self.moments.setdefault(name, []).append(Moment(at, memory, descriptors))
 
 
-def held(processes: Mapping[int, str]) -> dict[str, int]:
-    """Descriptors of each process but for pipes: the gateway keeps up to 32 of them for the long bodies to come."""
+def held(processes: Mapping[int, str]) -> dict[str, Counter[str]]:
+    """Descriptors of each process, by what they are: sockets, files by name ...
+
+    Pipes are left out: the gateway keeps up to 32 of them for the long bodies to come.
+    """
     counts = {}
     for pid, name in processes.items():
-        links = []
+        kinds: Counter[str] = Counter()
         for link in (PROC / str(pid) / "fd").iterdir():
             with suppress(OSError):  # closed just now
-                links.append(str(link.readlink()))
-        counts[name] = sum(not link.startswith("pipe:") for link in links)
+                kinds[re.sub(r":?\[?#?\d+\]?", "", str(link.readlink()))] += 1
+        del kinds["pipe"]
+        counts[name] = kinds
     return counts
 
 

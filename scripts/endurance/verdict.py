@@ -1,6 +1,7 @@
 """What the samples and the ledger say: does anything grow, did anything fail that nothing explains?"""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -74,15 +75,33 @@ def accounts(ledger: Ledger) -> list[Finding]:
     ]
 
 
+def surplus(before: Mapping[str, Counter[str]], after: Mapping[str, Counter[str]]) -> dict[str, Counter[str]]:
+    """What each process holds more than before; nothing where the number has not risen."""
+    found = {}
+    for name, count in after.items():
+        known = before.get(name, Counter())
+        found[name] = count - known if count.total() > known.total() else Counter()
+    return found
+
+
 def processes(
-    record: Record, before: Mapping[str, int], after: Mapping[str, int], log: str, code: int | None
+    record: Record,
+    before: Mapping[str, Counter[str]],
+    after: Mapping[str, Counter[str]],
+    log: str,
+    code: int | None,
 ) -> list[Finding]:
     """Did the same processes run all the time, hold nothing when the traffic was over, and end as they should?"""
-    held = ", ".join(f"{name} {before.get(name, 0)} before, {count} after" for name, count in after.items())
+    more = surplus(before, after)
+    held = ", ".join(
+        f"{name} {before.get(name, Counter()).total()} before, {count.total()} after"
+        + "".join(f", {number} more {kind}" for kind, number in more[name].items())
+        for name, count in after.items()
+    )
     traces = log.count("Traceback (most recent call last)")
     return [
         Finding("processes", "; ".join(record.changes) or "the same from beginning to end", not record.changes),
-        Finding("descriptors at rest", held, all(count <= before.get(name, 0) for name, count in after.items())),
+        Finding("descriptors at rest", held, not any(more.values())),
         Finding("stack traces in the gateway's log", str(traces), not traces),
         Finding("exit code after TERM", str(code), code == 0),
     ]

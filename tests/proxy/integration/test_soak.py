@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def test_growth_is_told_from_bursts(scripts: None) -> None:
     leak = [(at, value + at / 60) for at, value in bursts]
     assert slope(bursts) == 0
     assert slope(leak) == pytest.approx(1 / 60, rel=0.05)
+
+
+def test_what_is_held_beyond_the_traffic_is_named(scripts: None) -> None:
+    from endurance.verdict import surplus
+
+    before = {"master": Counter({"socket": 4}), "worker 1": Counter({"socket": 3, "/dev/null": 1})}
+    after = {"master": Counter({"socket": 4}), "worker 1": Counter({"socket": 3, "/tmp/ (deleted)": 2})}
+    assert surplus(before, after) == {"master": Counter(), "worker 1": Counter({"/tmp/ (deleted)": 2})}
 
 
 def test_failures_are_explained_by_outages_they_overlap(scripts: None) -> None:
