@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import urllib.request
@@ -86,17 +87,18 @@ def test_other_descriptors_are_files_and_streams(tmp_path: Path) -> None:
 def journal(tmp_path: Path) -> Iterator[str]:
     """A namespace with a journal of its own, for its life."""
     name = f"aragora{os.getpid()}"
-    with subprocess.Popen(
-        [JOURNALD, name], env={}, stderr=subprocess.DEVNULL
-    ) as server:  # RUNTIME_DIRECTORY means one of its own
-        try:
-            until(Path(f"/run/systemd/journal.{name}/socket").exists, "the journal's socket")
-            yield name
-        finally:
-            server.terminate()
-    for directory in (*Path("/var/log/journal").glob(f"*.{name}"), *Path("/run/log/journal").glob(f"*.{name}")):
-        subprocess.run(["rm", "-r", directory], check=True)
-    subprocess.run(["rm", "-rf", f"/run/systemd/journal.{name}"], check=True)
+    try:
+        # RUNTIME_DIRECTORY means one of its own
+        with subprocess.Popen([JOURNALD, name], env={}, stderr=subprocess.DEVNULL) as server:
+            try:
+                until(Path(f"/run/systemd/journal.{name}/socket").exists, "the journal's socket")
+                yield name
+            finally:
+                server.terminate()
+    finally:
+        kept = [*Path("/var/log/journal").glob(f"*.{name}"), *Path("/run/log/journal").glob(f"*.{name}")]
+        for directory in (*kept, Path(f"/run/systemd/journal.{name}")):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def asked(gateway: Gateway) -> None:
