@@ -83,15 +83,16 @@ class Dialer:
         self._proxy_protocol = proxy_protocol
 
     def dial(self, deadline: float, preamble: bytes) -> Link:
-        refused = OSError(errno.ECONNREFUSED, "no address")
+        # No exception: its traceback would lead back to this frame and all that it knows.
+        refused: tuple[int | None, str | None] = (errno.ECONNREFUSED, "no address")
         for family, address in addresses_of(self._address):
             try:
                 return self._dial(family, address, deadline, preamble)
             except OSError as error:
                 if not is_refusal(error):
                     raise
-                refused = OSError(error.errno, error.strerror)
-        raise refused
+                refused = error.errno, error.strerror
+        raise OSError(*refused)
 
     def close(self) -> None:
         """Nothing is kept here."""

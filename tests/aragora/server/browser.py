@@ -31,12 +31,15 @@ FLAGS = (
 
 MODULES = CACHE / "pages/node_modules"
 AXE = MODULES / "axe-core/axe.min.js"
+_SETTLED = """Promise.all(document.getAnimations().filter((one) => isFinite(one.effect.getComputedTiming().endTime))
+  .map((one) => one.finished.catch(() => null))).then(() => null)"""
 _BROKEN = """axe.run(document, { resultTypes: ["violations"] }).then((found) => found.violations.map(
   ({ id, nodes }) => [id, nodes.length, nodes.slice(0, 3).map((one) => [one.target.join(" "), one.failureSummary])]))"""
 
 
 def violations(page: "Page") -> list[Any]:
     """The rules of axe that the page breaks, each with the number of elements and the first of them."""
+    page.evaluate(_SETTLED)  # colours that are on their way have contrasts of their own
     page.evaluate(AXE.read_text())  # from the inspector, which a page's policy does not bind
     return list(page.evaluate(_BROKEN))
 

@@ -31,7 +31,7 @@ SEARCHES = {
 NUMBERS = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {COUNT - 1})"
 ID = "printf('adhoc_%026x', n)"
 TITLE = "'Should debate ' || n || ' be the one?'"
-RARE = f"|| iif(n = {COUNT // 2}, ' Kassettenrekorder', '')"
+RARE = f"|| CASE n WHEN {COUNT // 2} THEN ' Kassettenrekorder' ELSE '' END"
 CHANGED = {
     "debates": {
         "id": ID,

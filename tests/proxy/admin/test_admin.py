@@ -468,6 +468,9 @@ def entry(seconds: float, status: int = 200, reason: str = "", when: float | Non
         "--",
         reason,
         b"",
+        b"a.example",
+        None,
+        "",
     )
 
 

@@ -276,7 +276,7 @@ def test_unnamed_routes_are_named_after_where_they_apply(tmp_path: Path) -> None
     ('[[route]]\ncookie = { "a b" = "1" }', "'a b' is not a cookie's name"),
     ('[[route]]\npath = "/{path}"', '{path} is a placeholder of its own; give the variable another name'),
     ('redirect = "/{usr}"', 'FILE:1: redirect = "/{usr}": unknown placeholder {usr}; did you mean {user}? or w'),
-    ('respond = "{nothing}"', "unknown placeholder {nothing}; known are {user}, {client}, {scheme}, {host}, {method}"),
+    ('respond = "{nothing}"', "unknown placeholder {nothing}; known are {user}, {client}, {tls_client_subject}"),
     ('[[route]]\npath = "/{id}"\nrespond = "x"\nset_response_fields = { X-A = "{idd}" }',
      'FILE:4: route 1: set_response_fields = {"X-A": "{idd}"}: X-A has unknown placeholder {idd}; did you mean {id}?'),
     ('upstream = "a:1"\nset_request_fields = { X-A = "{User}" }', "X-A has unknown placeholder {User}; did you mean {"),

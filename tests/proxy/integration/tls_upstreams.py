@@ -1,5 +1,6 @@
 """Servers that speak TLS, to stand behind the gateway."""
 
+import os
 import re
 import socket
 import ssl
@@ -95,7 +96,8 @@ def scripted(context: ssl.SSLContext, script: Script, *, header: bool = False) -
                     line = b""
                     while header and not line.endswith(b"\r\n"):
                         line += raw.recv(1)
-                    with context.wrap_socket(raw, server_side=True) as secure:
+                    with context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as secure:
+                        shake_hands(secure)
                         script(secure, line)
 
         thread = threading.Thread(target=serve)
@@ -105,6 +107,19 @@ def scripted(context: ssl.SSLContext, script: Script, *, header: bool = False) -
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(PATIENCE)
+
+
+def shake_hands(secure: ssl.SSLSocket) -> None:
+    """Raises `SSLError` once the client has left: closing at once would reset, and take back the alert."""
+    try:
+        secure.do_handshake()
+    except ssl.SSLError:
+        with socket.socket(fileno=os.dup(secure.fileno())) as below:
+            below.settimeout(PATIENCE)
+            below.shutdown(socket.SHUT_WR)
+            while below.recv(4096):
+                pass
+        raise
 
 
 def server_context(pair: Pair, client_ca: Path | None = None) -> ssl.SSLContext:

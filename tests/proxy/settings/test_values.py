@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings.values import Address, Peer, web
+from proxy.settings.values import Address, Peer, logged, web
 from proxy.settings.values import kinds as values
 
 
@@ -119,9 +119,9 @@ def test_loopback_is_what_only_this_machine_reaches() -> None:
         (values.MODE, "0o600", 0o600),
         (values.ADMIN, "off", None),
         (values.ADMIN, False, None),
-        (values.LOG, "-", "-"),
-        (values.LOG, False, "off"),
-        (values.LOG, "/var/log/x", "/var/log/x"),
+        (logged.PLACE, "-", "-"),
+        (logged.PLACE, False, "off"),
+        (logged.PLACE, "/var/log/x", "/var/log/x"),
         (values.LOG_FORMAT, "json", "json"),
         (values.PEERS, ["a:1", "unix:/b"], (Peer(Address("a", 1)), Peer(Address(path="/b")))),
         (values.LISTENERS, "127.0.0.1:0", (Address("127.0.0.1", 0),)),
@@ -173,7 +173,7 @@ def test_a_value_is_read(kind: values.Kind, raw: object, value: object) -> None:
         (values.TEXT, "a\nb", "control"),
         (values.TEXT, 3, "quotes"),
         (values.PATH, "", "path"),
-        (values.LOG, "", "path"),
+        (logged.PLACE, "", "path"),
         (values.PEERS, "a:0", "port 0"),
         (values.PEERS, [], "list"),
         (values.PEERS, [1], "list"),
