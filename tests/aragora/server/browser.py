@@ -31,15 +31,15 @@ FLAGS = (
 
 MODULES = CACHE / "pages/node_modules"
 AXE = MODULES / "axe-core/axe.min.js"
-_SETTLED = """Promise.all(document.getAnimations().filter((one) => isFinite(one.effect.getComputedTiming().endTime))
-  .map((one) => one.finished.catch(() => null))).then(() => null)"""
 _BROKEN = """axe.run(document, { resultTypes: ["violations"] }).then((found) => found.violations.map(
   ({ id, nodes }) => [id, nodes.length, nodes.slice(0, 3).map((one) => [one.target.join(" "), one.failureSummary])]))"""
 
 
 def violations(page: "Page") -> list[Any]:
-    """The rules of axe that the page breaks, each with the number of elements and the first of them."""
-    page.evaluate(_SETTLED)  # colours that are on their way have contrasts of their own
+    """The rules of axe that the page breaks, each with the number of elements and the first of them.
+
+    The page should be `still`: what fades in has little contrast for a moment.
+    """
     page.evaluate(AXE.read_text())  # from the inspector, which a page's policy does not bind
     return list(page.evaluate(_BROKEN))
 
@@ -101,13 +101,17 @@ class Page:
         self.call("Page.navigate", url=address)
         self.wait("document.readyState === 'complete'")
 
-    def look(self, width: int, height: int, *, dark: bool = False) -> None:
-        """Take the size and colours of a device."""
+    def look(self, width: int, height: int, *, dark: bool = False, still: bool = False) -> None:
+        """Take the size and colours of a device; `still`: its user wants no animations."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", features=scheme)
+        features = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            "prefers-reduced-motion": "reduce" if still else "no-preference",
+        }
+        wanted = [{"name": name, "value": value} for name, value in features.items()]
+        self.call("Emulation.setEmulatedMedia", features=wanted)
 
     def type(self, text: str) -> None:
         """Write into what has the focus."""

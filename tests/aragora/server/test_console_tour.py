@@ -120,7 +120,7 @@ def test_every_page_fits_every_screen(page: Page, debate: str, place: str, tmp_p
 def test_no_page_breaks_a_rule_of_axe(page: Page, places: dict[str, str], place: str) -> None:
     page.call("Page.setBypassCSP", enabled=True)  # a shared page lets not even axe run
     for dark in (False, True):
-        page.look(1280, 900, dark=dark)
+        page.look(1280, 900, dark=dark, still=True)
         visit(page, places[place], READY[place])
         page.evaluate(FEWER)
         assert violations(page) == [], f"dark: {dark}"

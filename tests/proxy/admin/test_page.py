@@ -100,7 +100,7 @@ def test_no_page_of_the_gateway_breaks_a_rule_of_axe(chromium: Page, face: Start
     page = opened(chromium, gateway)
     page.wait("document.querySelectorAll('#failing tbody tr').length > 0")
     for dark in (False, True):
-        page.look(1280, 900, dark=dark)
+        page.look(1280, 900, dark=dark, still=True)
         assert violations(page) == [], f"dark: {dark}"
         click(page, "Maintenance")
         page.wait("document.getElementById('confirm').open")
@@ -108,7 +108,7 @@ def test_no_page_of_the_gateway_breaks_a_rule_of_axe(chromium: Page, face: Start
         click(page, "Cancel")
     page.go(f"{gateway.url}/nothing")
     for dark in (False, True):
-        page.look(1280, 900, dark=dark)
+        page.look(1280, 900, dark=dark, still=True)
         assert violations(page) == [], f"a refusal, dark: {dark}"
 
 
