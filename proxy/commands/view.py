@@ -35,7 +35,7 @@ _REQUESTS: Final = (
     Column("ago", right=True),
     Column("took", right=True),
     Column("status", right=True),
-    Column("request", least=18),
+    Column("request", least=16),
     Column("client", rank=3, least=9),
     Column("upstream", rank=2, least=19),
     Column("reason", rank=1),

@@ -292,8 +292,7 @@ def test_status_and_top_fit_a_terminal_of_80_columns(face: Start, applications: 
     lines = typed(80, 24, "status", "--admin", gateway.admin_address)
     assert max(map(len, lines)) <= 80
     rows = [line.split() for line in lines]
-    # Whether the upstream has a column depends on how long the others' texts are.
-    assert ["200", "GET", "/page"] in [row[4:7] for row in rows], lines
+    assert ["200", "GET", "/page", one.address] in [row[4:8] for row in rows], lines
     assert {row[0] for row in rows if row[2:3] == ["up"]} >= {"shop.example.com", "default"}
     top = typed(80, 24, "top", "--count", "1", "--admin", gateway.admin_address)
     assert len(top) <= 24
