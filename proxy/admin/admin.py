@@ -12,7 +12,8 @@ from proxy.admin.overrides import OverrideRecord
 from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
 from proxy.net.certificate_set import Faults
 from proxy.observe import prometheus
-from proxy.observe.metrics import Board, Gauge
+from proxy.observe.metrics import Board
+from proxy.observe.numbers import Gauge
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
 

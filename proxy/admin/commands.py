@@ -15,7 +15,8 @@ from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Override
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.admin.services import Service, obstacle, with_services
-from proxy.observe.metrics import Board, Gauge
+from proxy.observe.metrics import Board
+from proxy.observe.numbers import Gauge
 from proxy.settings import Address, RouteSettings, Settings, is_own_address
 from proxy.settings.values import Peer, kinds, web
 

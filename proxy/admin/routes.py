@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.admin.overrides import Overrides
 from proxy.admin.services import Service, in_force, obstacle, with_services
-from proxy.observe.metrics import PeerSnapshot, PeerState, PeerView
+from proxy.observe.numbers import PeerSnapshot, PeerState, PeerView
 from proxy.settings import RouteSettings, Settings
 from proxy.settings.values import Peer
 

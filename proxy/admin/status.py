@@ -16,8 +16,9 @@ from proxy.admin.routes import connections, routes, services
 from proxy.errors import Blame, Failure
 from proxy.form import form
 from proxy.net.certificate_set import Faults
-from proxy.observe.metrics import BUCKETS, Board, Gauge, Slot, Total
-from proxy.observe.prometheus import certificate_expiries, failure_counts, peer_views
+from proxy.observe.metrics import BUCKETS, Board, Slot
+from proxy.observe.numbers import Gauge, Total
+from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views
 from proxy.observe.recent import FAILED, SLOWEST
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
@@ -58,6 +59,10 @@ def status(
         **_counted(slots),
         **_open(alive),
         "failures": _failures(slots),
+        "dropped_fields": [
+            {"message": message, "field": name, "count": count}
+            for (message, name), count in dropped_fields(slots).most_common()
+        ],
         "routes": rendered,
         "services": services(settings, overrides),
         "leaving": [

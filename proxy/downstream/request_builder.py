@@ -114,7 +114,6 @@ class RequestBuilder:
         if fields.unusual:
             passed, dropped = route.unusual.sort(fields)
             more = b"".join(line + CRLF for line in passed) + more
-            self._counters.fields_dropped(len(dropped))
             for name in dropped:
-                route.warn_of_dropped(name)
+                route.note_dropped(name, self._counters)
         return upstream_block(fields, route.host if host is None else host, about, more)

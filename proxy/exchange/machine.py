@@ -263,7 +263,7 @@ class Exchange:
         if response.offload:
             if route.offload is not None and route.offload.takes(response.offload):
                 return self._offload(response, rest, route.offload)
-            route.warn_of_offload(response.offload)
+            route.note_offload(response.offload, self._context.counters)
         head, coding = response, IDENTITY
         if route.rewrite is not None:
             head, coding = route.rewrite.incoming(request, response, self.upstream.peer)

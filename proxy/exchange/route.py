@@ -19,6 +19,7 @@ from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.log import log
+from proxy.observe.metrics import Counters
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
 from proxy.wire.authority import AUTHORITIES
@@ -106,9 +107,10 @@ class Route:
         """The Host of requests that have none, as HTTP/1.0 allows: the application's own address."""
         return self.settings.upstream_authority.encode()
 
-    def warn_of_offload(self, offload: bytes) -> None:
-        """Warn once that the application relies on X-Accel-Redirect or its like, which would be hard to find out."""
+    def note_offload(self, offload: bytes, counters: Counters) -> None:
+        """Count X-Accel-Redirect or its like, and warn once that the application relies on it."""
         name = offload.lower()
+        counters.response_field_dropped(name.decode("ascii"))
         if name not in self._warned:
             self._warned.add(name)
             log.warning(
@@ -119,8 +121,9 @@ class Route:
                 offload.decode("ascii"),
             )
 
-    def warn_of_dropped(self, name: bytes) -> None:
-        """Warn once of each name, up to a bound, that the application does not get it."""
+    def note_dropped(self, name: bytes, counters: Counters) -> None:
+        """Count a request field that the application does not get; warn once of each name, up to a bound."""
+        counters.request_field_dropped(name[:_LONGEST_NAME].lower().decode("ascii"))
         if name not in self._warned and len(self._warned) < _MOST_WARNINGS:
             self._warned.add(name)
             log.warning(

@@ -6,7 +6,7 @@ loses nothing. A slot outlives its worker: the next one takes it over and contin
 at zero. So any worker can serve a scrape with exact totals for all.
 
     slot:  fixed counters | requests by method and status class | durations | gauges | named cells
-    named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of failures; certificates)
+    named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of failures; certificates; fields)
 """
 
 import mmap
@@ -14,10 +14,10 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.observe.cells import NAME, OTHER, Cells, note
+from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
 
 SLOTS = 512  # workers alive at once, a reload's old ones included
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
@@ -29,77 +29,7 @@ _BUCKET_OF: Final = bytes(bisect_left(BUCKETS, half / 2000) for half in range(_L
 PEERS = 64
 REASONS = 96
 CERTIFICATES = 64
-
-
-class Total(IntEnum):
-    """Fixed counters of a slot."""
-
-    DURATION = 0  # microseconds
-    RECEIVED = 1  # bytes from clients
-    SENT = 2  # bytes to clients
-    ACCEPTED = 3  # client connections
-    RETRIES = 4
-    RETRY_WAITS = 5  # requests that waited for an upstream that refused connections
-    LOG_LOST = 6  # lines
-    TUNNELS = 7  # upgrades that succeeded
-    TUNNEL_RECEIVED = 8
-    TUNNEL_SENT = 9
-    CPU = 10  # microseconds of processor time
-    RELOADS = 11
-    STARTS = 12  # workers that began in this slot
-    HANDSHAKES = 13  # completed TLS handshakes
-    RESUMED = 14  # of those, resumed with a session ticket
-    SPOOLS_REFUSED = 15  # bodies that found no room on disk
-    FIELDS_DROPPED = 16  # request fields dropped because of their names
-
-
-class Gauge(IntEnum):
-    """Numbers of a slot that are valid only while its worker lives."""
-
-    PARKED = 0  # client connections without a request in flight
-    ACTIVE = 1  # client connections with a request in flight
-    TUNNELS = 2
-    RETRY_WAITING = 3  # requests waiting for an upstream that refuses connections
-    UPSTREAM_IDLE = 4
-    UPSTREAM_BUSY = 5
-    UTILISATION = 6  # millionths of a core over the last sample
-    PID = 7
-    STARTED = 8  # unix seconds
-    DRAINING = 9
-    OPEN = 10  # client connections, kept current: workers compare theirs before they accept
-    QUEUED = 11  # requests queued for a peer that is at its connection limit
-    OVERRIDES = 12  # version of the runtime overrides that this worker has applied
-    CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
-    SPOOLED = 14  # bytes of bodies on disk, kept current: workers read each other's
-
-
-class PeerState(IntEnum):
-    """How a worker sees an upstream peer. Of several workers' views the highest value is shown."""
-
-    UNKNOWN = 0  # not used yet
-    UP = 1
-    DRAINING = 2  # gets no new requests
-    EJECTED = 3  # failed too often; tried again after a while
-    DOWN = 4  # failed its probes
-
-
-class PeerSnapshot(NamedTuple):
-    """What a worker currently sees of a peer."""
-
-    state: PeerState = PeerState.UNKNOWN
-    idle: int = 0  # connections
-    busy: int = 0
-    weight: int = 0
-    probed: int = 0  # unix seconds of the last probe; 0: never
-
-
-class PeerView(NamedTuple):
-    """A peer in one slot: its counters, and its last snapshot."""
-
-    connects: int
-    reuses: int
-    failures: int
-    snapshot: PeerSnapshot
+FIELDS = 32
 
 
 _REQUESTS: Final = len(Total)
@@ -112,7 +42,9 @@ _REASONS = _PEERS + PEERS * (NAME + _PEER_NUMBERS)
 _REASON_NUMBERS = 2
 _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
 _LARGEST = 1 << 62  # of all numbers
-_END = _CERTIFICATES + CERTIFICATES * (NAME + 1)
+_FIELDS = _CERTIFICATES + CERTIFICATES * (NAME + 1)
+_FIELD_NUMBERS = 2
+_END = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _METHOD_BASE: Final = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
 _OTHER_BASE: Final = _REQUESTS + len(METHODS) * CLASSES
@@ -147,7 +79,12 @@ class PeerCounters:
 
 def _fix(words: memoryview) -> None:
     """Reset numbers of a slot that cannot have been counted."""
-    sections = ((_PEERS, PEERS, _PEER_NUMBERS), (_REASONS, REASONS, _REASON_NUMBERS), (_CERTIFICATES, CERTIFICATES, 1))
+    sections = (
+        (_PEERS, PEERS, _PEER_NUMBERS),
+        (_REASONS, REASONS, _REASON_NUMBERS),
+        (_CERTIFICATES, CERTIFICATES, 1),
+        (_FIELDS, FIELDS, _FIELD_NUMBERS),
+    )
     numbers = [words[:_PEERS]]
     for start, count, width in sections:
         numbers += [words[at : at + width] for at in Cells(words, start, count, width).places()]
@@ -163,7 +100,7 @@ class Counters:
     Only its worker writes to a slot: it keeps the counters at hand, and writes each without reading it first.
     """
 
-    __slots__ = ("_by_peer", "_certificates", "_counted", "_peers", "_reasons", "_sampled", "_words")
+    __slots__ = ("_by_peer", "_certificates", "_counted", "_fields", "_peers", "_reasons", "_sampled", "_words")
 
     def __init__(self, words: memoryview) -> None:
         self._words: Final = words
@@ -172,6 +109,7 @@ class Counters:
         self._by_peer: dict[int, PeerCounters] = {}  # by the place of their cell, which several peers may share
         self._reasons = Cells(words, _REASONS, REASONS, _REASON_NUMBERS)
         self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, 1)
+        self._fields = Cells(words, _FIELDS, FIELDS, _FIELD_NUMBERS)
         self._sampled = (time.monotonic(), time.process_time())
 
     def _count(self, at: int, number: int) -> None:
@@ -233,8 +171,12 @@ class Counters:
     def retry(self) -> None:
         self._count(Total.RETRIES, 1)
 
-    def fields_dropped(self, count: int) -> None:
-        self._count(Total.FIELDS_DROPPED, count)
+    def request_field_dropped(self, name: str) -> None:
+        self._count(Total.FIELDS_DROPPED, 1)
+        self._words[self._fields.find(name)] += 1
+
+    def response_field_dropped(self, name: str) -> None:
+        self._words[self._fields.find(name) + 1] += 1
 
     def retry_waited(self) -> None:
         self._count(Total.RETRY_WAITS, 1)
@@ -311,6 +253,11 @@ class Slot:
     def reasons(self) -> Iterator[tuple[str, int, int]]:
         """Reason, refused heads, and exchanges that failed later."""
         for name, at in Cells(self._words, _REASONS, REASONS, _REASON_NUMBERS).items():
+            yield name, int(self._words[at]), int(self._words[at + 1])
+
+    def dropped_fields(self) -> Iterator[tuple[str, int, int]]:
+        """Name, and how often a request's and a response's field of that name was dropped."""
+        for name, at in Cells(self._words, _FIELDS, FIELDS, _FIELD_NUMBERS).items():
             yield name, int(self._words[at]), int(self._words[at + 1])
 
     def certificates(self) -> Iterator[tuple[str, int]]:

@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from proxy.form import form
-from proxy.observe.metrics import BUCKETS, Board, Gauge, PeerSnapshot, PeerState, PeerView, Slot, Total
+from proxy.observe.metrics import BUCKETS, Board, Slot
+from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "aragora_proxy_"
@@ -77,6 +78,7 @@ class _BoardCollector(Collector):
             yield CounterMetricFamily(_PREFIX + name, doc, sum(slot.total(total) for slot in slots))
         yield from _peers(slots, alive)
         yield from _failures(slots)
+        yield _dropped(slots)
         for name, doc, label, members in _GAUGES:
             family = GaugeMetricFamily(_PREFIX + name, doc, labels=[label])
             for which, state in members:
@@ -202,6 +204,25 @@ def _failures(slots: list[Slot]) -> Iterator[Metric]:
         "Requests refused by a rate limit",
         sum(counts.get(RATE_LIMITED, (0, 0))),
     )
+
+
+def dropped_fields(slots: list[Slot]) -> Counter[tuple[str, str]]:
+    """How many fields were dropped, by the message that had them ("request" or "response") and their name."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for slot in slots:
+        for name, of_requests, of_responses in slot.dropped_fields():
+            counts["request", name] += of_requests
+            counts["response", name] += of_responses
+    return +counts
+
+
+def _dropped(slots: list[Slot]) -> Metric:
+    family = CounterMetricFamily(
+        _PREFIX + "fields_dropped", "Fields dropped because of their names", labels=["message", "field"]
+    )
+    for labels, count in dropped_fields(slots).items():
+        family.add_metric(labels, count)
+    return family
 
 
 def certificate_expiries(alive: list[Slot]) -> dict[str, int]:

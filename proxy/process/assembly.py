@@ -23,7 +23,8 @@ from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.net import listening
 from proxy.observe.cells import OTHER, cell_name
-from proxy.observe.metrics import Board, PeerSnapshot, PeerState
+from proxy.observe.metrics import Board
+from proxy.observe.numbers import PeerSnapshot, PeerState
 from proxy.settings import ANY, Address, RouteSettings, Settings
 from proxy.settings.check import knows_user
 from proxy.settings.upstream_tls import NO_TLS, UpstreamTls

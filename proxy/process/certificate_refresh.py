@@ -4,7 +4,8 @@ from typing import Any
 
 from proxy.acme.renewal import Renewals
 from proxy.net.certificate_set import Faults, expiries
-from proxy.observe.metrics import Counters, Gauge
+from proxy.observe.metrics import Counters
+from proxy.observe.numbers import Gauge
 from proxy.process.certificate_store import CertificateStore
 from proxy.settings import Settings
 

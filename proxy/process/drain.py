@@ -7,7 +7,8 @@ from gevent.event import Event
 
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.tunnel import GOING_AWAY, SERVICE_RESTART
-from proxy.observe.metrics import Board, Gauge
+from proxy.observe.metrics import Board
+from proxy.observe.numbers import Gauge
 from proxy.process.frontends import Frontends
 from proxy.settings import Settings
 

@@ -5,7 +5,7 @@ from time import time
 from proxy.admin.report import report
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.route import Tables
-from proxy.observe.metrics import Gauge
+from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
 from proxy.observe.reports import Reports
 from proxy.process.assembly import Upstreams

@@ -24,7 +24,7 @@ from proxy.net.splice import Pipes
 from proxy.net.spool import room
 from proxy.net.tls_contexts import ignore_unreadable_names
 from proxy.observe.accesslog import AccessLog
-from proxy.observe.metrics import Gauge
+from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
 from proxy.process.assembly import Upstreams, build_tables, link_successor
 from proxy.process.certificate_refresh import CertificateRefresh

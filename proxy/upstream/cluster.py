@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.observe.metrics import PeerSnapshot, PeerState
+from proxy.observe.numbers import PeerSnapshot, PeerState
 from proxy.settings.values.web import Key
 from proxy.upstream.pool import Pool
 from proxy.upstream.queue import Queue

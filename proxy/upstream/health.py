@@ -9,7 +9,7 @@ Each worker keeps its own view. A peer that came up is given its share bit by bi
 
 from dataclasses import dataclass
 
-from proxy.observe.metrics import PeerState
+from proxy.observe.numbers import PeerState
 
 _MOST_DOUBLINGS = 4
 _LEAST_SHARE = 0.1

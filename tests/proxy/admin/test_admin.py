@@ -19,7 +19,8 @@ from proxy.admin.response import AdminRequest, AdminResponse
 from proxy.form import form
 from proxy.observe import log_formats
 from proxy.observe.log_formats import Entry
-from proxy.observe.metrics import Board, Gauge, PeerSnapshot, PeerState
+from proxy.observe.metrics import Board
+from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState
 from proxy.observe.recent import FAILED, SLOWEST, WINDOW, Recent
 from proxy.observe.reports import CAPACITY, Reports
 from proxy.settings import Address, Peer, RouteSettings, Settings

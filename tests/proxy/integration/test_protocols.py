@@ -64,7 +64,7 @@ def test_a_client_of_http_2_is_told_how_it_is_had(gateway: Gateway, sent: bytes)
 def test_application_asking_for_proxy_auth_is_logged_once(
     scripted: ScriptedUpstream, start: Callable[..., Gateway]
 ) -> None:
-    gateway = start(scripted.address)
+    gateway = start(scripted.address, admin=True)
     told = "which asks a proxy to send something else in its place"
     for name in (b"X-Accel-Redirect", b"x-accel-redirect", b"X-Sendfile"):
         scripted.expect(Script(b"HTTP/1.1 200 OK\r\n%s: /inside/secret.pdf\r\nContent-Length: 0\r\n\r\n" % name))
@@ -79,3 +79,7 @@ def test_application_asking_for_proxy_auth_is_logged_once(
     assert "route default: the application responds with X-Accel-Redirect" in named[0]
     assert "X-Sendfile" in named[1]
     assert not any("secret" in line for line in lines)
+    assert gateway.status()["dropped_fields"] == [
+        {"message": "response", "field": "x-accel-redirect", "count": 6},
+        {"message": "response", "field": "x-sendfile", "count": 3},
+    ]

@@ -5,6 +5,7 @@ from http.client import HTTPConnection
 
 import pytest
 
+from proxy.observe.metrics import FIELDS as FIELDS_NAMED
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
 from tests.proxy.integration.h2.raw import GET, Raw
@@ -48,6 +49,9 @@ def test_they_are_dropped_counted_and_named_once(
     for received in ask(gateway, scripted, protocol, times=3):
         assert not any(name.encode() in received.data for name in FIELDS)
     assert counted(gateway) == 3 * len(FIELDS)
+    dropped = {(row["message"], row["field"]): row["count"] for row in gateway.status()["dropped_fields"]}
+    assert dropped == {("request", name): 3 for name in FIELDS}
+    assert gateway.metric('fields_dropped_total{field="x_real_ip",message="request"}') == 3
     for name in FIELDS:
         assert gateway.log.count(f"the request field {name} is dropped") == 1
 
@@ -65,8 +69,8 @@ def test_a_route_passes_those_that_resemble_nothing(
     assert counted(gateway) == 3 * 2
 
 
-def test_names_in_the_log_are_bounded(start: Callable[..., Gateway], scripted: ScriptedUpstream) -> None:
-    gateway = start(scripted.address)
+def test_names_in_log_and_status_are_bounded(start: Callable[..., Gateway], scripted: ScriptedUpstream) -> None:
+    gateway = start(scripted.address, admin=True)
     scripted.expect()
     with Client(gateway.address) as client:
         for batch in range(3):
@@ -75,3 +79,7 @@ def test_names_in_the_log_are_bounded(start: Callable[..., Gateway], scripted: S
             assert client.final().status == 200
     assert gateway.log.count(" is dropped") == 64
     assert "a" * 64 not in gateway.log
+    rows = gateway.status()["dropped_fields"]
+    assert (len(rows), rows[0]["field"]) == (FIELDS_NAMED, "other")
+    assert sum(row["count"] for row in rows) == 3 * 50
+    assert all(len(row["field"]) <= 64 for row in rows)

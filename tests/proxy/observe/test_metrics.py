@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.form import form
 from proxy.observe import metrics
-from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells, Gauge, PeerSnapshot, PeerState, Total
+from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells
+from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, Total
 from proxy.observe.prometheus import peer_views, render
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "run-the-gateway.md"
@@ -122,6 +123,7 @@ def test_every_metric_is_documented() -> None:
     counters.peer("127.0.0.1:8080").connect()
     counters.see_peers({"127.0.0.1:8080": PeerSnapshot(PeerState.UP)})
     counters.see_certificates({"example.com": 2_000_000_000})
+    counters.request_field_dropped("x_a")
     documented = HOWTO.read_text()
     for family in text_string_to_metric_families(render(board, "1").decode()):
         name = family.name + "_total" if family.type == "counter" else family.name

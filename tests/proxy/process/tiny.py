@@ -21,7 +21,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from proxy.admin.admin import Admin
 from proxy.admin.response import AdminRequest
 from proxy.cli import main
-from proxy.observe.metrics import Gauge
+from proxy.observe.numbers import Gauge
 from proxy.process import supervisor
 from proxy.process.shared import Seat, Shared
 

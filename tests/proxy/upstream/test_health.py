@@ -1,6 +1,6 @@
 """A peer's record: left out after failures, taken back, probed, started slowly. Time is a number here."""
 
-from proxy.observe.metrics import PeerState
+from proxy.observe.numbers import PeerState
 from proxy.upstream.health import Health, HealthLimits
 
 

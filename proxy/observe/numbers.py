@@ -1,0 +1,75 @@
+"""What a worker counts, and what it sees of an upstream peer."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Total(IntEnum):
+    """Fixed counters of a slot."""
+
+    DURATION = 0  # microseconds
+    RECEIVED = 1  # bytes from clients
+    SENT = 2  # bytes to clients
+    ACCEPTED = 3  # client connections
+    RETRIES = 4
+    RETRY_WAITS = 5  # requests that waited for an upstream that refused connections
+    LOG_LOST = 6  # lines
+    TUNNELS = 7  # upgrades that succeeded
+    TUNNEL_RECEIVED = 8
+    TUNNEL_SENT = 9
+    CPU = 10  # microseconds of processor time
+    RELOADS = 11
+    STARTS = 12  # workers that began in this slot
+    HANDSHAKES = 13  # completed TLS handshakes
+    RESUMED = 14  # of those, resumed with a session ticket
+    SPOOLS_REFUSED = 15  # bodies that found no room on disk
+    FIELDS_DROPPED = 16  # request fields dropped because of their names
+
+
+class Gauge(IntEnum):
+    """Numbers of a slot that are valid only while its worker lives."""
+
+    PARKED = 0  # client connections without a request in flight
+    ACTIVE = 1  # client connections with a request in flight
+    TUNNELS = 2
+    RETRY_WAITING = 3  # requests waiting for an upstream that refuses connections
+    UPSTREAM_IDLE = 4
+    UPSTREAM_BUSY = 5
+    UTILISATION = 6  # millionths of a core over the last sample
+    PID = 7
+    STARTED = 8  # unix seconds
+    DRAINING = 9
+    OPEN = 10  # client connections, kept current: workers compare theirs before they accept
+    QUEUED = 11  # requests queued for a peer that is at its connection limit
+    OVERRIDES = 12  # version of the runtime overrides that this worker has applied
+    CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
+    SPOOLED = 14  # bytes of bodies on disk, kept current: workers read each other's
+
+
+class PeerState(IntEnum):
+    """How a worker sees an upstream peer. Of several workers' views the highest value is shown."""
+
+    UNKNOWN = 0  # not used yet
+    UP = 1
+    DRAINING = 2  # gets no new requests
+    EJECTED = 3  # failed too often; tried again after a while
+    DOWN = 4  # failed its probes
+
+
+class PeerSnapshot(NamedTuple):
+    """What a worker currently sees of a peer."""
+
+    state: PeerState = PeerState.UNKNOWN
+    idle: int = 0  # connections
+    busy: int = 0
+    weight: int = 0
+    probed: int = 0  # unix seconds of the last probe; 0: never
+
+
+class PeerView(NamedTuple):
+    """A peer in one slot: its counters, and its last snapshot."""
+
+    connects: int
+    reuses: int
+    failures: int
+    snapshot: PeerSnapshot
