@@ -8,6 +8,7 @@ that moved; on PostgreSQL it reads the heads, seldom while nothing happens.
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,14 +20,15 @@ log = logging.getLogger(__name__)
 
 CALM = 5  # a poller finding nothing slows down to this many intervals
 SAFETY = 2.0  # seconds between polls while a relay does the work
-SETTLE = 0.01  # seconds for words of a sibling that are on their way to arrive before the event that ends them
+SETTLE = 1.0  # seconds in which a sibling tells of a change itself, after the words that led to it
 
 
 class Poller:
     """Looks for changes of the watched debates, which `topics` lists.
 
     `relayed` says whether changes are announced as well, `accompanied` whether another process of this machine
-    announces words.
+    announces words. What such a process changed is left to it to tell, words first; only what it has not told in
+    `SETTLE` seconds is taken from the store.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Poller:
         self._watched = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="aragora-changes", daemon=True)
+        self._untold: dict[str, float] = {}  # debates that have moved, and since when that is known
 
     def start(self) -> None:
         """Begin to look."""
@@ -76,7 +79,8 @@ class Poller:
                 if self._closed.wait(self._pause(quiet)):
                     return
                 try:
-                    quiet = 0 if pulse.moved() and self._look() else min(quiet + 1, 100)
+                    due = pulse.moved() or bool(self._untold)
+                    quiet = 0 if due and self._look() else min(quiet + 1, 100)
                     self.failure = ""
                 except Exception as error:  # whatever it is, watchers need the next look
                     pulse.forget()
@@ -99,10 +103,13 @@ class Poller:
         known = {topic.debate_id: topic for topic in self._topics()}
         heads = self._store.heads(known)
         moved = [topic for topic in known.values() if heads.get(topic.debate_id, 0) > topic.head]
-        if moved and self._accompanied():
-            self._closed.wait(SETTLE)
+        now = time.monotonic()
+        patience = SETTLE if self._accompanied() else 0.0
+        noticed = {topic.debate_id: self._untold.get(topic.debate_id, now) for topic in moved}
+        self._untold = {debate_id: since for debate_id, since in noticed.items() if now - since < patience}
         for topic in moved:
-            topic.observe(heads[topic.debate_id])
+            if topic.debate_id not in self._untold:
+                topic.observe(heads[topic.debate_id])
         for debate_id in known.keys() - heads.keys():
             if not known[debate_id].deleted:
                 known[debate_id].vanish()

@@ -62,7 +62,6 @@ def check(messages: list[Message]) -> None:
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(("kind", "workers"), [("gunicorn", 4), ("uvicorn-workers", 3)])
 def test_every_watcher_hears_every_word_in_every_worker(kind: str, workers: int, tmp_path: Path) -> None:
     with (

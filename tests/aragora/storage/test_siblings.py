@@ -1,5 +1,6 @@
 """The processes of one machine tell each other what is said and what changed; here several feeds in one process."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -8,12 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from aragora.settings import Settings, load
-from aragora.storage import ChangeFeed, Piece, Store, Subscription
+from aragora.storage import ChangeFeed, Piece, Store, Subscription, polling
 from aragora.storage.siblings import connection, mesh
 from tests.aragora.storage.debates import append, message, spec
 from tests.waiting import until
@@ -100,6 +102,40 @@ def test_words_come_before_the_event_that_ends_them(join: Join, store: Store) ->
             here.publish(record.id, seq, append(store, record, message("m")))
             until(lambda seq=seq: watch.last_seq >= seq)
             assert said(watch.take_words()) == f"answer {seq}"
+
+
+def test_a_look_at_the_store_overtakes_no_words(join: Join, store: Store, settings: Settings) -> None:
+    here = join()
+    there = ChangeFeed(store, dataclasses.replace(settings, poll_interval=0.01))
+    there.start()
+    until(lambda: len(here._siblings) == len(there._siblings) == 1)
+    record = store.create(spec())
+    with closing(there), here.subscribe(record.id), there.subscribe(record.id, words=True) as watch:
+        here.say(record.id, piece(0, "x", "warm-up"))
+        until(watch.take_words)
+        # The answer is in the store before its last words have been told: as on a machine with too much to do.
+        added = append(store, record, message("an answer"))
+        until(lambda: record.id in there._poller._untold)
+        assert watch.last_seq == 0
+        here.say(record.id, piece(0, "an answer", ended=True))
+        here.publish(record.id, 1, added)
+        until(lambda: watch.last_seq == 1)
+        assert said(watch.take_words()) == "an answer"
+
+
+def test_what_no_sibling_tells_is_taken_from_the_store(
+    join: Join, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "SETTLE", 0.05)
+    here = join()
+    there = ChangeFeed(store, dataclasses.replace(settings, poll_interval=0.01))
+    there.start()
+    until(lambda: len(here._siblings) == len(there._siblings) == 1)
+    record = store.create(spec())
+    with closing(there), there.subscribe(record.id) as watch:
+        added = append(store, record, message("an answer"))
+        until(lambda: watch.last_seq == 1)
+        assert watch.events(0) == added
 
 
 def test_who_comes_late_hears_the_answer_from_its_beginning(join: Join, store: Store) -> None:
