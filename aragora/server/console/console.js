@@ -12,6 +12,7 @@ import { switchTheme, theme } from "./theme.js";
 import { headline, title } from "./verdict.js";
 import { language, others, speak, t, translate } from "./words.js";
 
+const LOOK = 30_000; // milliseconds between looks for debates of other clients
 const LINK = { connecting: "connecting", live: "live", lost: "reconnecting", idle: "idle" };
 
 translate(document);
@@ -33,7 +34,7 @@ const actions = new Actions({
 
 function opened(id) {
   location.hash = `#/d/${id}`;
-  past.load();
+  past.refresh();
 }
 
 function linkState(state) {
@@ -115,7 +116,7 @@ function told(event) {
 }
 
 async function finished(id) {
-  past.load();
+  past.refresh();
   try {
     const record = await json("GET", path(id));
     if (view && view.id === id) shown(record);
@@ -213,8 +214,11 @@ document.addEventListener("click", (event) => {
 addEventListener("hashchange", go);
 addEventListener("online", () => follower?.retry());
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) follower?.retry();
+  if (document.hidden) return;
+  follower?.retry();
+  past.refresh();
 });
+setInterval(() => past.refresh(), LOOK);
 
 function begin() {
   notice("");

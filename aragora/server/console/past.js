@@ -75,6 +75,30 @@ export class Past {
     }
   }
 
+  // Debates that have begun or changed since, other clients' too, take their places; the rest of the list stays.
+  async refresh() {
+    if (document.hidden || $("search").value.trim()) return;
+    const page = await json("GET", `/api/debates?limit=${PAGE}`).catch(() => null); // the next look is soon
+    if (!page || $("search").value.trim()) return;
+    const items = [...$("past-list").children];
+    const known = new Map(items.map((item) => [item.dataset.id, item]));
+    let next = items.find((item) => !pins.has(item.dataset.id)) || null;
+    for (const debate of list(page.debates)) {
+      const item = known.get(text(debate.id));
+      if (item) this.renew(item, debate);
+      else if (!this.gone.has(debate.id)) $("past-list").insertBefore(this.item(debate, []), next);
+      if (item && !pins.has(item.dataset.id)) next = item.nextElementSibling;
+    }
+    $("past-empty").hidden = $("past-list").children.length > 0;
+  }
+
+  // What has changed of a debate in the list; its link stays, and the focus with it.
+  renew(item, debate) {
+    const now = this.item(debate, []).firstElementChild;
+    const link = item.firstElementChild;
+    if (link.textContent !== now.textContent) link.replaceChildren(...now.childNodes);
+  }
+
   // Those that were pinned in this browser, as far as they are still there.
   async pinned() {
     const found = await Promise.all(pins.all().map((id) => json("GET", `/api/debates/${encodeURIComponent(id)}`).catch(() => null)));

@@ -73,6 +73,18 @@ def test_opening_a_debate_keeps_the_list(page: Page, served: Server) -> None:
     assert page.evaluate("document.activeElement.id") == "debate-title"
 
 
+def test_debates_of_other_clients_enter_the_open_list(page: Page, served: Server) -> None:
+    page.evaluate("document.getElementById('past-more').click()")
+    page.wait("document.querySelectorAll('#past-list li').length === 40")
+    page.evaluate("document.querySelectorAll('#past-list a')[20].focus()")
+    held = page.evaluate("document.activeElement.textContent")
+    elsewhere = served.finished(question="Was this asked in another browser?")["id"]
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait(f"document.querySelector('#past-list li').dataset.id === '{elsewhere}'")
+    assert page.evaluate("document.querySelectorAll('#past-list li').length") == 41
+    assert page.evaluate("document.activeElement.textContent") == held
+
+
 def test_a_search_marks_what_it_found(page: Page, served: Server) -> None:
     served.finished(question="Should the region service be split?")
     page.evaluate("document.getElementById('search').focus()")
