@@ -102,7 +102,7 @@ HOST = _client("host", 400, "The Host field is missing, repeated, invalid or dif
 CONTENT_LENGTH = _client("content_length", 400, "Content-Length is repeated or not a plain number")
 TRANSFER_ENCODING = _client("transfer_encoding", 400, "Transfer-Encoding is not exactly one 'chunked'")
 LENGTH_AND_ENCODING = _client("length_and_encoding", 400, "Content-Length and Transfer-Encoding exclude each other")
-UPGRADE_BODY = _client("upgrade_body", 400, "An upgrade request must not have a body")
+UPGRADE_BODY = _client("upgrade_body", 400, "A WebSocket handshake or extended CONNECT must not have a body")
 CHUNK = _client("chunk", 400, "The chunked body is malformed")
 MALFORMED = _client("malformed", 400, "The request is malformed (RFC 9113 section 8.1.1)")
 MALFORMED_BODY = _client(
@@ -118,7 +118,7 @@ TARGET_TOO_LONG = _client("target_too_long", 414, "The request line is too long"
 EXPECT = _client("expect", 417, "Only 'Expect: 100-continue' is supported")
 HEAD_TOO_LARGE = _client("head_too_large", 431, "The request's fields are too many or too large")
 UNKNOWN_CODING = _client("unknown_coding", 501, "Transfer coding not supported")
-PROTOCOL = _client("protocol", 501, "Extended CONNECT is supported for WebSockets only")
+PROTOCOL = _client("protocol", 501, "Extended CONNECT for this protocol is not permitted here")
 VERSION = _client("version", 505, "HTTP version not supported")
 
 LOOP = _client("loop", 508, "Request loop: an upstream leads back to this gateway")

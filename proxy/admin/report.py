@@ -65,6 +65,7 @@ def _tunnel(tunnel: OpenTunnel, origin: TunnelOrigin) -> dict[str, Any]:
         "target": origin.target[:_LONGEST].decode("ascii", "backslashreplace"),
         "upstream": origin.upstream,
         "since": round(origin.since, 3),
+        "protocol": origin.protocol.decode("ascii"),
         "state": tunnel.state.name.lower(),
         "to_client": to_client,
         "to_upstream": to_upstream,

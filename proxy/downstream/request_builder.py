@@ -1,5 +1,7 @@
 """Making requests of the heads that the clients' protocols have read."""
 
+from proxy import errors
+from proxy.errors import ExchangeError
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route, Tables
@@ -49,25 +51,28 @@ class RequestBuilder:
     ) -> Request:
         """The request that a client makes, with what its upstream is sent of it.
 
-        `client` is the address of the peer. Raises `ExchangeError` for a request that this route has forwarded before.
+        `client` is the address of the peer. Raises `ExchangeError` for a request that this route has forwarded
+        before, and for an extended CONNECT with a protocol that it does not permit.
         """
         origin, trace_context = self._origin(tables, route, Arrival(client, self.scheme, self._port), host, fields)
         certificate = self._certificate
         lines = origin.lines
         if certificate is not None:
             lines += certificate.lines(tables.settings.tls_client_fields)
+        upgrade = _upgrade(route, minor, fields) if fields.upgrades else b""
         request = Request(
             method,
             target,
             minor,
             fields,
-            self._upstream_fields(route, minor, host, fields, lines),
+            self._upstream_fields(route, minor, host, fields, lines, upgrade),
             started,
             client=origin.client,
             scheme=origin.scheme,
             host=host,
             trace_context=trace_context,
             certificate=certificate,
+            upgrade=upgrade,
         )
         request.identify(self.request_ids)
         return request
@@ -105,7 +110,7 @@ class RequestBuilder:
         return origin, TraceContext(origin.request_id, trace, tracing)
 
     def _upstream_fields(
-        self, route: Route | None, minor: int, host: bytes | None, fields: RequestFields, about: bytes
+        self, route: Route | None, minor: int, host: bytes | None, fields: RequestFields, about: bytes, upgrade: bytes
     ) -> bytes:
         if route is None:
             return upstream_block(fields, host, about)
@@ -116,4 +121,18 @@ class RequestBuilder:
             more = b"".join(line + CRLF for line in passed) + more
             for name in dropped:
                 route.note_dropped(name, self._counters)
-        return upstream_block(fields, route.host if host is None else host, about, more)
+        return upstream_block(fields, route.host if host is None else host, about, more, upgrade)
+
+
+def _upgrade(route: Route | None, minor: int, fields: RequestFields) -> bytes:
+    """The protocol that the upstream is asked to switch to.
+
+    If there is none, a request of HTTP/1 is served without. Raises `ExchangeError` for an extended CONNECT, which is
+    nothing else (RFC 8441 section 4).
+    """
+    if route is None:
+        return b""
+    upgrade = route.upgrades.choose(fields)
+    if not upgrade and minor == HTTP2:
+        raise ExchangeError(errors.PROTOCOL)
+    return upgrade

@@ -34,6 +34,7 @@ class TunnelOrigin(NamedTuple):
     target: bytes
     upstream: str
     since: float  # unix time
+    protocol: bytes
 
 
 class Downstream(Protocol):

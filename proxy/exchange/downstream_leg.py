@@ -21,6 +21,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.local_response import error_response
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
+from proxy.wire.upgrade import WEBSOCKET
 
 _REFUSAL_PACE: Final = PaceLimits(10.0, 0)
 """For the refusal of a request that no route takes."""
@@ -82,6 +83,7 @@ class DownstreamLeg:
             context.buffer,
             side,
             lease,
+            framed=origin.protocol == WEBSOCKET,
             idle_timeout=settings.websocket_timeout,
             half_close_timeout=settings.half_close_timeout,
             ended=ended,

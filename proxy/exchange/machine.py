@@ -335,13 +335,13 @@ class Exchange:
         return self._end()
 
     def _open_tunnel(self, response: ResponseHead, rest: bytes, route: Route) -> Wait:
-        """Relay both ways from now on (RFC 6455 section 4)."""
+        """Relay both ways from now on (RFC 9110 section 7.8)."""
         request, upstream = self.request, self.upstream
         upstream.check_upgrade(response)
         lease = upstream.lease
         assert lease is not None
         self.state = TUNNEL
-        origin = TunnelOrigin(request.client, request.target, upstream.peer, time())
+        origin = TunnelOrigin(request.client, request.target, upstream.peer, time(), request.upgrade)
         self.client.open_tunnel(response, rest, lease, route.settings, origin, self._tunnel_ended)
         return OVER
 

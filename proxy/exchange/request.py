@@ -17,7 +17,8 @@ class Request:
 
     `client` is the address of the client behind the trusted proxies; `scheme` is http or https; `host` is the target's
     authority. `trace_context` is the id and the trace that it came with, None for the usual request; `certificate` is
-    what its client has proven by TLS, None where it is not asked.
+    what its client has proven by TLS, None where it is not asked. `upgrade` is the protocol that the upstream is asked
+    to switch to, empty if none.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Request:
         "target",
         "trace",
         "trace_context",
+        "upgrade",
     )
 
     def __init__(
@@ -55,6 +57,7 @@ class Request:
         host: bytes | None = None,
         trace_context: TraceContext | None = None,
         certificate: ClientCertificate | None = None,
+        upgrade: bytes = b"",
     ) -> None:
         self.method = method
         self.target = target
@@ -67,6 +70,7 @@ class Request:
         self.started = started
         self.trace_context = trace_context
         self.certificate = certificate
+        self.upgrade = upgrade
         self.trace: Trace | None = None
         """The trace that the upstream is sent."""
         self.id = b""
@@ -146,6 +150,7 @@ class Request:
             scheme=self.scheme,
             host=self.host,
             certificate=self.certificate,
+            upgrade=self.upgrade,
         )
         sent.id, sent.body, sent.length, sent.received = self.id, self.body, self.length, self.received
         sent.trace = self.trace

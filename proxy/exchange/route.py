@@ -30,6 +30,7 @@ from proxy.wire.response import ResponseHead
 from proxy.wire.route_path import RoutePath
 from proxy.wire.target import has_dot_segment, is_confined, names, normalised
 from proxy.wire.unusual import NO_UNUSUAL, UnusualNames
+from proxy.wire.upgrade import WEBSOCKETS, Upgrades
 from proxy.wire.via import NO_VIA, Via
 
 _MOST_WARNINGS = 64
@@ -90,6 +91,7 @@ class Route:
     rewrite: Rewrite | None = None
     via: Via = NO_VIA
     unusual: UnusualNames = NO_UNUSUAL
+    upgrades: Upgrades = WEBSOCKETS
     responder: Responder | None = None
     offload: Offload | None = None
     peer_host: bool = False

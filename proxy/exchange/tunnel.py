@@ -1,4 +1,4 @@
-"""Both directions of a WebSocket after its handshake.
+"""Both directions of a WebSocket, or another upgraded connection, after its handshake.
 
 No greenlet: each side's read watcher calls the direction's `relay`, which receives into one buffer of the process and
 sends from it. A tunnel at rest is two sockets, two watchers and this object. A side that does not take its bytes stops
@@ -6,7 +6,8 @@ the other's watcher until it does, so at most one buffer of bytes waits per dire
 
 Each direction counts frames as they pass (RFC 6455 section 5.2), so that a close frame can be put between two of them
 when the gateway stops or the tunnel has been silent too long; inside a frame it would be read as payload. A long frame
-is spliced inside the kernel up to its end.
+is spliced inside the kernel up to its end. Other protocols than WebSocket are not followed: there the two sides get the
+ends of their connections alone, and either may have said everything long before the other has.
 
     OPEN ──EOF of one side──► HALF_CLOSED ──EOF of the other, or silence──► CLOSED
      │  └──stop, silence──► CLOSING (close frames sent at the next boundaries) ──EOFs, or deadline──► CLOSED
@@ -66,20 +67,22 @@ class Tunnel:
         client: Side,
         upstream: Side,
         *,
+        framed: bool,
         idle_timeout: float,
         half_close_timeout: float,
         ended: Callable[["Tunnel", Blame, int, int], None],
     ) -> None:
+        """`framed`: the protocol is WebSocket."""
         self.deadlines = deadlines
         self.pipes = pipes
         self.buffer = buffer
         self._client = client
         self._upstream = upstream
         self._idle_timeout = idle_timeout
-        self._half_close_timeout = half_close_timeout
+        self._half_close_timeout = half_close_timeout if framed else idle_timeout
         self._ended = ended
-        self.upward = Direction(self, client, upstream, masked=True)
-        self.downward = Direction(self, upstream, client, masked=False)
+        self.upward = Direction(self, client, upstream, masked=True, framed=framed)
+        self.downward = Direction(self, upstream, client, masked=False, framed=framed)
         self.state = TunnelState.OPEN
         self._close_code = 0
         """Of the close frames that are due or sent; 0: none."""
@@ -87,7 +90,7 @@ class Tunnel:
         """The side that was reset."""
         self._seen = 0
         self._idle_since = monotonic()
-        self.deadline = self._next_look()
+        self.deadline = self._next_look(idle_timeout)
 
     def __str__(self) -> str:
         return f"tunnel {self.state.name}, {self.moved[0]} bytes to the client, {self.moved[1]} to the upstream"
@@ -117,12 +120,16 @@ class Tunnel:
                 direction.follow(memoryview(early))
                 direction.send(early)
 
-    def _next_look(self) -> float:
-        return monotonic() + min(self._idle_timeout, max(1.0, self._idle_timeout / 20))
+    def _next_look(self, patience: float) -> float:
+        return monotonic() + min(patience, max(1.0, patience / 20))
 
     def expire(self) -> None:
         """The sweeper's look: silent too long, or did an ending take too long?"""
-        if self.state is not TunnelState.OPEN:
+        if self.state is TunnelState.OPEN:
+            patience = self._idle_timeout
+        elif self.state is TunnelState.HALF_CLOSED:
+            patience = self._half_close_timeout
+        else:
             self.close(Blame.PROXY)
             return
         now = monotonic()
@@ -130,13 +137,19 @@ class Tunnel:
         if moved != self._seen:
             self._seen = moved
             self._idle_since = now
-        elif now - self._idle_since >= self._idle_timeout:
-            self.shut(GOING_AWAY, _CLOSE_PATIENCE)
+        elif now - self._idle_since >= patience:
+            if self.state is TunnelState.OPEN:
+                self.shut(GOING_AWAY, _CLOSE_PATIENCE)
+            else:
+                self.close(Blame.PROXY)
             return
-        self.deadline = self._next_look()
+        self.deadline = self._next_look(patience)
 
     def shut(self, code: int, patience: float) -> None:
-        """Send close frames as soon as each direction is between two frames; end after `patience` seconds."""
+        """Send close frames as soon as each direction is between two frames; end after `patience` seconds.
+
+        Without frames both sides get the end of what the other one has sent.
+        """
         if self._close_code or self.closed:
             return
         self._close_code = code
@@ -151,7 +164,7 @@ class Tunnel:
         due = self.state is TunnelState.CLOSING and direction.state is DirectionState.RELAYING
         if not due or not direction.at_boundary:
             return
-        if not direction.send(close_frame(self._close_code, masked=direction.masked)):
+        if direction.framed and not direction.send(close_frame(self._close_code, masked=direction.masked)):
             return
         direction.become(DirectionState.SEALED)
         if direction.delivered:
@@ -170,7 +183,8 @@ class Tunnel:
         if self.state is TunnelState.OPEN:
             self._become(TunnelState.HALF_CLOSED)
         if not self._close_code:
-            self.deadline = monotonic() + self._half_close_timeout
+            self._idle_since = monotonic()
+            self.deadline = self._next_look(self._half_close_timeout)
 
     def on_delivered(self, direction: Direction) -> None:
         """The target has taken what waited for it."""

@@ -59,6 +59,9 @@ class NoTunnel:
 
 _NO_TUNNEL: Final = NoTunnel()
 
+_ENDLESS: Final = 1 << 62
+"""What a protocol without frames is to the relay: one frame that never ends."""
+
 
 class Direction:
     """Bytes on their way from `source` to `target`."""
@@ -72,6 +75,7 @@ class Direction:
         "_send",
         "_spliced",
         "_tunnel",
+        "framed",
         "masked",
         "moved",
         "pending",
@@ -81,18 +85,19 @@ class Direction:
         "target",
     )
 
-    def __init__(self, tunnel: "TunnelHost", source: Side, target: Side, *, masked: bool) -> None:
+    def __init__(self, tunnel: "TunnelHost", source: Side, target: Side, *, masked: bool, framed: bool) -> None:
         self._tunnel: TunnelHost = tunnel
         self.source = source
         self.target = target
         self.masked = masked
+        self.framed = framed
         self._buffer = tunnel.buffer
         self._receive = source.sock.recv_into  # looked up once, not for each message
         self._send = target.sock.send
         self._spliced = splice.AVAILABLE and source.descriptor is not None and target.descriptor is not None
         self._overhead = 6 if masked else 2
         """Header bytes of a small frame."""
-        self._left = 0  # bytes of the current frame's payload still to come
+        self._left = 0 if framed else _ENDLESS  # bytes of the current frame's payload still to come
         self._head = b""  # an incomplete frame header
         self.pending: bytes | None = None
         self.pipe: Pipe | None = None
@@ -110,7 +115,8 @@ class Direction:
 
     @property
     def at_boundary(self) -> bool:
-        return not self._left and not self._head and self.delivered
+        """Whether something may be put behind what has passed."""
+        return self.delivered and (not self.framed or not (self._left or self._head))
 
     def relay(self) -> None:
         """The source can be read: pass on what it has."""

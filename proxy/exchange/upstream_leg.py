@@ -32,10 +32,11 @@ from proxy.upstream.faults import Stale, Unprocessed
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Upload
 from proxy.wire.coding import encoder
-from proxy.wire.fields import field_value, is_bodiless, websocket_accept
+from proxy.wire.fields import field_value, is_bodiless
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
+from proxy.wire.upgrade import fault_of_switch
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2, but TRACE
 RETRY_PAUSE: Final = 0.1
@@ -113,7 +114,7 @@ class UpstreamLeg:
         """
         request = self._request
         fields, cluster, body = request.fields, route.cluster, request.body
-        if fields.websocket or fields.binding or self._downstream.private is not None:
+        if request.upgrade or fields.binding or self._downstream.private is not None:
             return LEASE
         if body is not None and not isinstance(body, bytes):
             return LEASE
@@ -215,12 +216,11 @@ class UpstreamLeg:
         )
 
     def check_upgrade(self, response: ResponseHead) -> None:
-        """Raises `ExchangeError` for a 101 that does not open the requested WebSocket (RFC 6455 section 4.1)."""
-        fields = self._request.fields
-        if not fields.websocket or fields.websocket_key is None:
-            raise ExchangeError(errors.BAD_UPGRADE, "a 101 to a request without Upgrade")
-        if response.upgrade != b"websocket" or response.websocket_accept != websocket_accept(fields.websocket_key):
-            raise ExchangeError(errors.BAD_UPGRADE, "Upgrade or Sec-WebSocket-Accept differs")
+        """Raises `ExchangeError` for a 101 that is no answer to the request (RFC 9110 section 7.8)."""
+        whole = self._upload is None or self._upload.whole
+        fault = fault_of_switch(self._request.upgrade, self._request.fields, response, whole=whole)
+        if fault:
+            raise ExchangeError(errors.BAD_UPGRADE, fault)
         assert self._pool is not None
         self._pool.responded()
 
@@ -329,7 +329,7 @@ class UpstreamLeg:
     def _lease_or_connect(self, now: float, route: Route) -> UpstreamConnection:
         pools = self._peers or route.cluster.in_turn(self._request)
         self._peers = ()
-        if not (self._repeated or self._request.fields.websocket):
+        if not (self._repeated or self._request.upgrade):
             lease = self._resume_private(now, pools)
             if lease is None:
                 self._pool = pools[0]

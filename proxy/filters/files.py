@@ -127,7 +127,7 @@ class Files:
 class FilesFirst:
     """The file that a request names, if there is one; everything else passes to the application.
 
-    A directory is its index, where its address ends with a slash. WebSockets and whatever is not GET or HEAD pass.
+    A directory is its index, where its address ends with a slash. Upgrades and whatever is not GET or HEAD pass.
     """
 
     def __init__(self, files: Files) -> None:
@@ -135,7 +135,7 @@ class FilesFirst:
 
     def check(self, request: Request) -> LocalResponse | None:
         """Raises `ExchangeError` for a file that cannot be sent."""
-        if request.method not in _METHODS or request.fields.websocket:
+        if request.method not in _METHODS or request.upgrade:
             return None
         try:
             response = self._files.check(request)

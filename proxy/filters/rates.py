@@ -82,7 +82,7 @@ class RateLimit(NonBlocking):
 
 
 class WebSocketLimit(NonBlocking):
-    """At most so many WebSockets of one client at a time; trusted proxies' own are not counted."""
+    """At most so many WebSockets and other tunnels of one client at a time; trusted proxies' own are not counted."""
 
     def __init__(self, most: int, trusted: TrustedPeers, limits: WorkerLimits) -> None:
         self._most = most
@@ -92,7 +92,7 @@ class WebSocketLimit(NonBlocking):
 
     def check(self, request: Request) -> None:
         """Raises `ExchangeError` (429). What was acquired is released when the exchange ends."""
-        if not request.fields.websocket or self._trusted.trusts(request.client):
+        if not request.upgrade or self._trusted.trusts(request.client):
             return
         key = self._keys.of_client(request.client)
         if not self._concurrency.acquire(key, Counted.WEBSOCKETS, self._most):

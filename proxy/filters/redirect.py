@@ -37,7 +37,7 @@ class Slash(NonBlocking):
     """Redirects from a mount point without its slash to the one with it.
 
     The links of a page that is mounted at /app/ are relative to that: at /app they would lead elsewhere. Only what a
-    browser asks for is redirected, not a WebSocket nor what has side effects. The new address is the configured one:
+    browser asks for is redirected, not an upgrade nor what has side effects. The new address is the configured one:
     nothing but the query and the values of variables comes from the client, and those are encoded.
     """
 
@@ -47,10 +47,6 @@ class Slash(NonBlocking):
 
     def check(self, request: Request) -> LocalResponse | None:
         path, mark, query = request.target.partition(b"?")
-        if (
-            request.method not in (b"GET", b"HEAD")
-            or request.fields.websocket
-            or not self._bare.takes(normalised(path))
-        ):
+        if request.method not in (b"GET", b"HEAD") or request.upgrade or not self._bare.takes(normalised(path)):
             return None
         return LocalResponse(308, (b"Location: %s/%s%s" % (quoted(self._mount.prefix(path)), mark, query),))

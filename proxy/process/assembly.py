@@ -42,6 +42,7 @@ from proxy.upstream.transport import transport_of
 from proxy.wire.request_line import HeadLimits
 from proxy.wire.route_path import RoutePath
 from proxy.wire.unusual import UnusualNames
+from proxy.wire.upgrade import Upgrades
 from proxy.wire.via import NO_VIA, Via
 
 _MOST_PAUSED = 1000
@@ -347,6 +348,7 @@ def build_route(
         build_rewrite(settings, path, cluster),
         build_via(route, upstreams.limits),
         build_unusual(settings),
+        Upgrades(settings.upgrade),
         offload=FileOffload(settings.sendfile_root, internal),
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),

@@ -54,11 +54,13 @@ class Clock:
         return self._date
 
 
-def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes, more: bytes = b"") -> bytes:
+def upstream_block(
+    fields: RequestFields, host: bytes | None, forwarding: bytes, more: bytes = b"", upgrade: bytes = b""
+) -> bytes:
     """The fields of an upstream request, except the request id, the trace, the framing and the final empty line.
 
     `forwarding` are the lines about the client (`proxy.wire.forwarding`), `more` are lines to append after the client's
-    own, each with its end.
+    own, each with its end; `upgrade` is the protocol that the upstream is asked to switch to, if any.
     The upstream speaks HTTP/1.1: without a `host` it gets an empty Host (RFC 9112 section 3.2).
     """
     pieces = [b"Host: %s\r\n" % (host or b""), forwarding]
@@ -66,8 +68,8 @@ def upstream_block(fields: RequestFields, host: bytes | None, forwarding: bytes,
         pieces.append(CRLF.join(fields.lines))
         pieces.append(CRLF)
     pieces.append(more)
-    if fields.websocket:
-        pieces.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    if upgrade:
+        pieces.append(b"Connection: Upgrade\r\nUpgrade: %s\r\n" % upgrade)
     elif fields.te_trailers:
         pieces.append(b"Connection: TE\r\nTE: trailers\r\n")
     return b"".join(pieces)

@@ -11,6 +11,7 @@ from proxy import errors
 from proxy.errors import ExchangeError
 from proxy.wire.authentication import binds_connection
 from proxy.wire.authority import AUTHORITIES
+from proxy.wire.grammar import TOKEN
 from proxy.wire.head import LENGTH, split_lines, tokens
 from proxy.wire.names import PROTECTED, REQUEST_NAMES, Kind
 from proxy.wire.request_line import HeadLimits
@@ -20,6 +21,7 @@ FORWARD, DROP, CONNECTION, INVALID = Kind.FORWARD, Kind.DROP, Kind.CONNECTION, K
 AUTHORIZATION = Kind.AUTHORIZATION
 
 _WEBSOCKET_KEY = re.compile(rb"[0-9A-Za-z+/]{22}==")
+_PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
 _NO_TOKENS: frozenset[bytes] = frozenset()
 
@@ -46,7 +48,7 @@ class RequestFields:
         "referer",
         "te_trailers",
         "unusual",
-        "upgrade",
+        "upgrades",
         "user_agent",
         "via",
         "websocket",
@@ -63,8 +65,10 @@ class RequestFields:
         self.keep_alive = False
         self.expect = False
         self.te_trailers = False
-        self.upgrade: bytes | None = None
+        self.upgrades: tuple[bytes, ...] = ()
+        """The protocols that the client offers to upgrade to, as it spells them, those that it prefers first."""
         self.websocket = False
+        """It has a whole handshake of WebSocket, which is among them."""
         self.websocket_key: bytes | None = None
         self.websocket_version = False
         self.referer: bytes | None = None
@@ -85,11 +89,11 @@ class RequestFields:
         return self.chunked or bool(self.content_length)
 
 
-def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool = True) -> RequestFields:
+def parse_request_fields(block: bytes, limits: HeadLimits, method: bytes = b"GET", minor: int = 1) -> RequestFields:
     """Parse the fields of a request; `block` is everything between the request line and the empty line.
 
-    `upgradable`: method and version allow a WebSocket. Raises `ExchangeError` (400, 417, 431 or 501) for whatever RFC
-    9112 sections 5 and 6 forbid or leave ambiguous.
+    `method` and `minor` version say what it may be upgraded to. Raises `ExchangeError` (400, 417, 431 or 501) for
+    whatever RFC 9112 sections 5 and 6 forbid or leave ambiguous.
     """
     fields = RequestFields()
     if not block:
@@ -125,7 +129,7 @@ def parse_request_fields(block: bytes, limits: HeadLimits, *, upgradable: bool =
         join_cookies(fields, limits)
     if nominated:
         _drop_nominated(fields, nominated)
-    _check_request(fields, upgradable=upgradable)
+    _check_request(fields, method, minor)
     return fields
 
 
@@ -213,7 +217,8 @@ def _read_expect(fields: RequestFields, value: bytes, _line: bytes) -> None:
 
 
 def _read_upgrade(fields: RequestFields, value: bytes, _line: bytes) -> None:
-    fields.upgrade = value.lower()
+    offered = [one.strip(b" \t") for one in value.split(b",")]
+    fields.upgrades += tuple([one for one in offered if _PROTOCOL.fullmatch(one)])
 
 
 def _read_te(fields: RequestFields, value: bytes, _line: bytes) -> None:
@@ -293,18 +298,29 @@ REQUEST_READERS: dict[Kind, Callable[[RequestFields, bytes, bytes], None]] = {
 }
 
 
-def _check_request(fields: RequestFields, *, upgradable: bool) -> None:
+def _check_request(fields: RequestFields, method: bytes, minor: int) -> None:
     if fields.chunked and fields.content_length is not None:
         raise ExchangeError(errors.LENGTH_AND_ENCODING)
     if fields.close:
         fields.keep_alive = False  # takes precedence (RFC 9112 section 9.3)
-    fields.websocket = (
-        fields.websocket
-        and fields.upgrade == b"websocket"
+    if fields.upgrades:
+        _check_upgrades(fields, method, minor)
+    else:
+        fields.websocket = False
+
+
+def _check_upgrades(fields: RequestFields, method: bytes, minor: int) -> None:
+    """Whether the client may upgrade (RFC 9110 section 7.8, RFC 6455 section 4.1)."""
+    named = fields.websocket  # by its Connection field
+    websocket = (
+        named
         and fields.websocket_version
         and fields.websocket_key is not None
         and _WEBSOCKET_KEY.fullmatch(fields.websocket_key) is not None
+        and any(one.lower() == b"websocket" for one in fields.upgrades)
     )
-    if fields.websocket and fields.has_body:
+    if websocket and fields.has_body:
         raise ExchangeError(errors.UPGRADE_BODY)
-    fields.websocket = fields.websocket and upgradable
+    fields.websocket = websocket and method == b"GET" and minor == 1
+    if not named or minor != 1:
+        fields.upgrades = ()

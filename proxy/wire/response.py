@@ -280,7 +280,8 @@ def _read_response_field(response: ResponseHead, kind: Kind, value: bytes, line:
     elif kind is Kind.BUFFERING:
         response.unbuffered = value.lower() == b"no"
     elif kind is Kind.UPGRADE:
-        response.upgrade = value.lower()
+        value = value.lower()
+        response.upgrade = value if response.upgrade is None else b"%s, %s" % (response.upgrade, value)
     elif kind is Kind.OFFLOAD:
         response.offload, response.offloaded = line.partition(b":")[0], value
     elif kind is Kind.TRAILER:

@@ -86,7 +86,7 @@ class RequestReader:
         method, target, minor = parse_request_line(line, limits)
         known = self.memo if self.memo is not None and self.memo.block == block else None
         if known is None:
-            fields = parse_request_fields(block, limits, upgradable=method == b"GET" and minor == 1)
+            fields = parse_request_fields(block, limits, method, minor)
         else:
             fields = known.request.fields
         host = fields.host
@@ -157,7 +157,7 @@ def _late(settings: Settings) -> ExchangeError:
 
 def _repeatable(fields: RequestFields) -> bool:
     """Whether the same fields on the same connection mean the same once more."""
-    return not fields.close and fields.upgrade is None and not fields.unusual
+    return not fields.close and not fields.upgrades and not fields.unusual
 
 
 def _check_start(data: bytes, limits: HeadLimits) -> None:

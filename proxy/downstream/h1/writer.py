@@ -120,7 +120,11 @@ class ResponseWriter:
         request = self.request
         assert request is not None
         self.framing = LENGTH
-        return b"%s%sUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" % (response.start, request.response_fields)
+        return b"%s%sUpgrade: %s\r\nConnection: Upgrade\r\n\r\n" % (
+            response.start,
+            request.response_fields,
+            request.upgrade,
+        )
 
     def framed(self, data: bytes) -> bytes:
         """A piece of a body of unknown length."""

@@ -77,7 +77,7 @@ class RequestReader:
         request = builder.build(
             self._client, head.method, head.target, HTTP2, fields, head.host, route, tables, monotonic()
         )
-        if not fields.websocket and not fields.unusual:
+        if not fields.upgrades and not fields.unusual:
             memo = self._memo = _Memo(pseudo, tables, head, route, request)
             memo.note(section, head, whole=whole)
         return request, route

@@ -36,7 +36,7 @@ class StreamState(IntEnum):
     """How far the request on a stream has come."""
 
     EXCHANGE = auto()  # it is answered, by the loop's callbacks or in a greenlet
-    TUNNEL = auto()  # a WebSocket since it was
+    TUNNEL = auto()  # a WebSocket or the like since it was
     LINGERING = auto()  # it was answered before its end: the client may go on with it for a moment
     GONE = auto()  # its client is; the exchange learns of it, and ends
     CLOSED = auto()  # forgotten by its connection

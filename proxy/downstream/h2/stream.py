@@ -113,7 +113,7 @@ class ClientStream:
         self._refusal = refusal
         self.body: IncomingBody | None = None
         """None where the request has ended with its head."""
-        if not whole or request.fields.websocket:
+        if not whole or request.upgrade:
             self.body = IncomingBody(request, wire, host.output, host.pause)
         self._owner: greenlet | None = None
         self.exchange: Exchange | None = None

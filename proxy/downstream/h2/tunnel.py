@@ -1,4 +1,4 @@
-"""The client's side of a WebSocket that is one stream among others (RFC 8441)."""
+"""The client's side of a tunnel that is one stream among others (RFC 8441)."""
 
 import errno
 from collections.abc import Callable

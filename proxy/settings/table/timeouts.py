@@ -29,7 +29,11 @@ class Timeouts:
         ),
     ] = 300.0
     websocket_timeout: Annotated[
-        float, routed(kinds.WAIT, "close a WebSocket after this long without data in either direction")
+        float,
+        routed(
+            kinds.WAIT,
+            "close a WebSocket, or another upgraded connection, after this long without data in either direction",
+        ),
     ] = 3600.0
     head_timeout: Annotated[float, wait("longest time for receiving a request head; then 408")] = 20.0
     body_timeout: Annotated[

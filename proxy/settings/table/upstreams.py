@@ -46,6 +46,14 @@ class UpstreamConnections:
             kinds.HALF_CLOSE, "what to do when a client shuts down its sending side before it has received its response"
         ),
     ] = "abort"
+    upgrade: Annotated[
+        tuple[str, ...],
+        routed(
+            web.PROTOCOLS,
+            "protocols, such as websocket or tcp, to which connections may be upgraded; '*': any but HTTP and TLS; "
+            "off: none",
+        ),
+    ] = ("websocket",)
     proxy_protocol_out: Annotated[
         str,
         routed(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from proxy.settings.values.kinds import OFF, Kind
 from proxy.wire.grammar import is_token
+from proxy.wire.upgrade import WITH_REQUESTS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -126,6 +127,20 @@ def read_tokens(raw: Any) -> tuple[str, ...]:
         if not is_name(name):
             raise ValueError(f"'{name}' is not a valid name (RFC 9110 section 5.6.2)")
     return tuple(found)
+
+
+def _protocols(raw: Any) -> tuple[str, ...]:
+    found = [] if raw in OFF else _list(raw, "a protocol such as websocket or tcp, or *")
+    for protocol in found:
+        parts = protocol.split("/")
+        if len(parts) > 2 or not all(map(is_name, parts)):
+            raise ValueError(f"'{protocol}' is not the name of a protocol, such as websocket, tcp or SPDY/3.1")
+        if parts[0].lower().encode() in WITH_REQUESTS:
+            raise ValueError(
+                f"'{protocol}' would carry requests past the rules of the gateway; remove it: an application that "
+                "speaks HTTP/2 or TLS has an upstream address with h2c://, h2:// or https://"
+            )
+    return tuple(dict.fromkeys(protocol.lower() for protocol in found))
 
 
 def _cookie(raw: Any) -> str:
@@ -315,6 +330,9 @@ RATE = Kind("rate or off", _rate, lambda rate: str(rate or "off"), "RATE|off")
 RATE_BY = Kind("key", _key("client", "route", "header"), str, "client|route|header:NAME")
 HASH_BY = Kind("key", _key("client", "header", "cookie"), str, "client|header:NAME|cookie:NAME")
 TOKENS = Kind("names", read_tokens, show_list, "NAME", repeatable=True)
+PROTOCOLS = Kind(
+    "protocols or off", _protocols, lambda found: show_list(found) if found else "off", "PROTOCOL|off", repeatable=True
+)
 COOKIE = Kind("cookie name", _cookie, lambda name: name or "none", "NAME")
 PATH = Kind("path of a URL", _path, lambda path: path or "none", "PATH")
 MEDIA_TYPES = Kind("content types", _media_types, show_list, "TYPE", repeatable=True)

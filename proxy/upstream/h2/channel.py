@@ -28,9 +28,7 @@ from proxy.wire.h2.tables import Section
 from proxy.wire.head import END
 
 _MOST_UNSENT: Final = 1 << 16
-_NO_UPGRADE: Final = (
-    "no WebSocket passes over HTTP/2 to the application; give its path a route with http:// or https://"
-)
+_NO_UPGRADE: Final = "no upgrade passes over HTTP/2 to the application; give its path a route with http:// or https://"
 _COALESCED: Final = 1024
 """Bytes below which a piece that waits to be read is joined with the next: frames of a byte each would take a hundred
 times what the window allows for."""

@@ -19,6 +19,7 @@ from proxy.wire.memo import BoundedMemo
 from proxy.wire.names import REQUEST_NAMES, Kind
 from proxy.wire.request import REQUEST_READERS, RequestFields, join_cookies
 from proxy.wire.request_line import SLASH, HeadLimits, is_same_host, parse_request_line
+from proxy.wire.upgrade import WEBSOCKET
 
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 _SCHEMES: Final = frozenset({b"http", b"https"})
@@ -57,7 +58,8 @@ class PseudoFields:
 
 
 class RequestHead:
-    """What the field section of a request says; an extended CONNECT (RFC 8441) has become the GET it stands for."""
+    """What the field section of a request says; an extended CONNECT (RFC 8441) has become the GET it stands for, which
+    offers to upgrade to its protocol."""
 
     __slots__ = ("fields", "host", "method", "scheme", "target")
 
@@ -84,10 +86,12 @@ def parse_request_head(
     method, scheme, path = pseudo.method, pseudo.scheme, pseudo.path
     if method is None:
         raise Malformed("no :method")
-    websocket = method == b"CONNECT"
-    if websocket:
-        method = _check_connect(pseudo.protocol)
-    elif pseudo.protocol is not None:
+    protocol = pseudo.protocol
+    if method == b"CONNECT":
+        if protocol is None:
+            raise ExchangeError(errors.METHOD, "CONNECT")
+        method = b"GET"
+    elif protocol is not None:
         raise Malformed(":protocol without CONNECT")
     if not path or scheme is None:
         raise Malformed("no :scheme or no :path")
@@ -96,13 +100,13 @@ def parse_request_head(
     method, target, _ = parse_request_line(b"%s %s HTTP/1.1" % (method, path), limits)
     if target[0] != SLASH and not (target == b"*" and method == b"OPTIONS"):
         raise ExchangeError(errors.TARGET)
-    if known is not None and not websocket and known.scheme == scheme and known.is_framed_alike(whole=whole):
+    if known is not None and protocol is None and known.scheme == scheme and known.is_framed_alike(whole=whole):
         fields, host = known.fields, known.host
     else:
         fields = _parse_fields(pseudo.regular, limits)
         host = _host(scheme, pseudo.authority, fields.host)
-        if websocket:
-            _prepare_websocket(fields)
+        if protocol is not None:
+            _prepare_upgrade(fields, protocol)
         else:
             fields.chunked = not whole and fields.content_length is None
     if whole and fields.content_length:
@@ -110,19 +114,15 @@ def parse_request_head(
     return RequestHead(method, target, scheme, host, fields)
 
 
-def _check_connect(protocol: bytes | None) -> bytes:
-    """The method that carries an extended CONNECT to the upstream (RFC 8441 section 4)."""
-    if protocol is None:
-        raise ExchangeError(errors.METHOD, "CONNECT")
-    if protocol != b"websocket":
-        raise ExchangeError(errors.PROTOCOL)
-    return b"GET"
-
-
-def _prepare_websocket(fields: RequestFields) -> None:
-    """The handshake of HTTP/1 needs a key, which HTTP/2 leaves out (RFC 8441 section 5)."""
+def _prepare_upgrade(fields: RequestFields, protocol: bytes) -> None:
+    """Make the fields those of an upgrade in HTTP/1, where a WebSocket has a key (RFC 8441 section 5)."""
     if fields.content_length is not None:
         raise ExchangeError(errors.UPGRADE_BODY)
+    REQUEST_READERS[Kind.UPGRADE](fields, protocol, b"")
+    if fields.upgrades != (protocol,):
+        raise ExchangeError(errors.PROTOCOL)
+    if protocol != WEBSOCKET:
+        return
     key = base64.b64encode(os.urandom(16))
     fields.lines = [line for line in fields.lines if not line.startswith(b"sec-websocket-key:")]
     fields.lines.append(b"Sec-WebSocket-Key: " + key)

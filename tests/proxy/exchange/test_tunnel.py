@@ -36,7 +36,9 @@ def frame(payload: bytes, *, masked: bool = False) -> bytes:
 class Ends:
     """A tunnel between two far ends."""
 
-    def __init__(self, loop: Loop, *, idle: float = 60.0, small: bool = False) -> None:
+    def __init__(
+        self, loop: Loop, *, idle: float = 60.0, half: float = 10.0, small: bool = False, framed: bool = True
+    ) -> None:
         self.loop = loop
         make: Callable[[], Any] = self.loop.tcp_pair if small else self.loop.pair
         client, self.client = make()
@@ -48,8 +50,9 @@ class Ends:
             memoryview(bytearray(BUFFER_SIZE)),
             client,
             upstream,
+            framed=framed,
             idle_timeout=idle,
-            half_close_timeout=10.0,
+            half_close_timeout=half,
             ended=lambda _tunnel, *how: self.ended.append(how),
         )
 
@@ -96,7 +99,7 @@ def test_half_close_is_passed_on_and_late_bytes_arrive(loop: Loop) -> None:
 
 @in_loop
 def test_a_silent_half_closed_tunnel_ends(loop: Loop) -> None:
-    ends = Ends(loop)
+    ends = Ends(loop, half=0.0)
     ends.tunnel.start(b"", b"")
     ends.client.shutdown(1)
     assert ends.upstream.recv(1) == b""
@@ -271,6 +274,54 @@ def test_the_length_mark_of_a_long_frame_is_no_length(loop: Loop, size: int) -> 
     ends.upstream.sendall(message[cut:])
     read_exactly(ends.client, len(message) - cut)
     assert ends.tunnel.downward.at_boundary
+
+
+@in_loop
+def test_a_side_without_frames_may_end_long_before_the_other(loop: Loop) -> None:
+    ends = Ends(loop, half=0.0, framed=False)
+    ends.tunnel.start(b"", b"")
+    ends.client.sendall(b"input")
+    ends.client.shutdown(1)
+    assert read_all(ends.upstream) == b"input"
+    ends.expire()
+    ends.expire()
+    assert ends.tunnel.state is TunnelState.HALF_CLOSED
+    ends.upstream.sendall(b"result")
+    ends.upstream.close()
+    assert read_all(ends.client) == b"result"
+    until(lambda: ends.ended)
+    assert ends.ended == [(Blame.NOBODY, 6, 5)]
+
+
+@in_loop
+def test_a_half_closed_tunnel_on_which_bytes_pass_goes_on(loop: Loop) -> None:
+    ends = Ends(loop, half=0.0)
+    ends.tunnel.start(b"", b"")
+    ends.client.shutdown(1)
+    assert ends.upstream.recv(1) == b""
+    ends.upstream.sendall(b"more")
+    assert read_exactly(ends.client, 4) == b"more"
+    ends.expire()
+    assert not ends.tunnel.closed
+    ends.expire()
+    assert ends.tunnel.closed
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+@in_loop
+def test_without_frames_both_sides_get_an_end_alone(loop: Loop, size: int) -> None:
+    ends = Ends(loop, framed=False)
+    ends.tunnel.start(b"\x88\x02", b"")
+    sending = gevent.spawn(ends.upstream.sendall, b"y" * size)
+    assert read_exactly(ends.client, size) == b"y" * size
+    sending.get()
+    ends.tunnel.shut(GOING_AWAY, 5.0)
+    assert read_all(ends.client) == b""
+    assert read_all(ends.upstream) == b"\x88\x02"
+    ends.client.close()
+    ends.upstream.close()
+    until(lambda: ends.ended)
+    assert ends.ended == [(Blame.DRAIN, size, 2)]
 
 
 @settings(max_examples=120)

@@ -463,7 +463,7 @@ def test_what_is_no_file_is_for_the_application(site: Path) -> None:
         assert first.check(asked(target)) is None
     assert first.check(asked("/letters", method=b"POST")) is None
     socket = asked("/letters")
-    socket.fields.websocket = True
+    socket.upgrade = b"websocket"
     assert first.check(socket) is None
     with pytest.raises(ExchangeError) as refusal:
         first.check(asked("/letters", b"Range: bytes=1000000-"))

@@ -103,7 +103,7 @@ def test_what_a_browser_does_not_follow_is_not_redirected() -> None:
     assert Slash(RoutePath(b"/gl")).check(asked("/gl", method=b"POST")) is None
     assert Slash(RoutePath(b"/gl")).check(asked("*", method=b"OPTIONS")) is None
     socket = asked("/gl")
-    socket.fields.websocket = True
+    socket.upgrade = b"websocket"
     assert Slash(RoutePath(b"/gl")).check(socket) is None
 
 

@@ -50,6 +50,7 @@ OTHERS = {
     "admin_group": '"daemon"',
     "socket_mode": '"600"',
     "trusted_proxies": '"10.0.0.0/8"',
+    "upgrade": '"*"',
     "proxy_protocol": 'true\ntrusted_proxies = "127.0.0.1"',
     "workers": "2",
     "user": '"daemon"',
