@@ -154,6 +154,12 @@ def test_what_is_valid_is_accepted(section: list[Field]) -> None:
     assert verdict(section) == "accepted"
 
 
+def test_extended_connect_to_another_protocol_has_no_key() -> None:
+    head = read(replaced(b":protocol", b"connect-udp", CONNECT))
+    assert (head.method, head.fields.upgrades, head.fields.websocket) == (b"GET", (b"connect-udp",), False)
+    assert head.fields.websocket_key is None
+
+
 def test_extended_connect_becomes_an_upgrade_with_own_key() -> None:
     section = [*CONNECT, (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")]
     heads = [read(section) for _ in range(2)]
