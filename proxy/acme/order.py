@@ -2,12 +2,9 @@
 
 import datetime
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from time import monotonic, sleep
+from collections.abc import Sequence
+from contextlib import ExitStack
+from time import monotonic, sleep, time
 from typing import Any
 
 import requests
@@ -15,13 +12,13 @@ from acme import challenges, client, crypto_util, messages
 from acme import errors as acme_errors
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from josepy import errors as jose_errors
-from josepy.jwk import JWK, JWKEC
-from josepy.util import ComparableECKey
+from josepy.json_util import field
+from josepy.jwk import JWK
 
-from proxy.acme.network import Network
+from proxy.acme.account import Authority, NotObtained, asking, open_account
+from proxy.acme.network import retry_after
+from proxy.acme.renewal_info import identifier
 from proxy.acme.state import State
-from proxy.log import log
 from proxy.net import certificates
 from proxy.net.private_file import write_private
 
@@ -31,42 +28,6 @@ _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 secti
 _OCTET_STRING = b"\x04\x20"  # DER: an octet string of 32 bytes follows
 _DEADLINE = datetime.timedelta(seconds=90)
 _POLL = 1.0  # seconds
-_FAULTS = (
-    acme_errors.Error, messages.Error, requests.RequestException, jose_errors.Error, OSError, ValueError, KeyError,
-)  # fmt: skip
-
-_LONGEST_REASON = 1000  # characters of an authority's message
-
-_GONE = ("accountDoesNotExist", "unauthorized")
-"""Error types for an account that the authority does not know or has deactivated (RFC 8555 section 7.3.6)."""
-
-_FIXES = {
-    "externalAccountRequired": "; external account binding is not supported, choose another acme_directory",
-    "invalidContact": "; set acme to another address",
-    "unsupportedContact": "; set acme to another address",
-}
-
-
-class NotObtained(Exception):  # noqa: N818 - names what happened
-    """The authority issued no certificate; the text says why, in the authority's words if it gave any.
-
-    `wait`: seconds that it asked us to wait; `challenge`: it could not validate control of the name.
-    """
-
-    def __init__(self, reason: str, *, wait: float = 0.0, challenge: bool = False) -> None:
-        super().__init__("".join(letter if letter.isprintable() else " " for letter in reason[:_LONGEST_REASON]))
-        self.wait = wait
-        self.challenge = challenge
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """An ACME server: its directory, the CA certificates (PEM) of its own certificate, and our contact address."""
-
-    directory: str
-    ca: Path | None
-    email: str
-    agent: str
 
 
 @challenges.ChallengeResponse.register
@@ -91,11 +52,14 @@ class TlsAlpn01(challenges.KeyAuthorizationChallenge):
         return pair.key + pair.chain
 
 
-def register(authority: Authority, state: State) -> None:
-    """Ensure that an account exists with our contact address. Raises `NotObtained`."""
-    with _asking(authority) as network:
-        state.make()
-        _account(authority, state, network)
+class _NewOrder(messages.NewOrder):
+    """An order that may say which certificate it `replaces` (RFC 9773 section 5)."""
+
+    replaces: str | None = field("replaces", omitempty=True)
+
+
+_CANNOT_REPLACE = ("alreadyReplaced", "malformed", "unauthorized")
+"""Error types for an order that names a certificate which is replaced already, or is not this account's."""
 
 
 def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]) -> None:
@@ -103,10 +67,10 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
 
     `kinds` are the challenges that can be met, best first. Raises `NotObtained`.
     """
-    with _asking(authority) as network:
-        account = _account(authority, state, network)
+    with asking(authority) as network:
+        account = open_account(authority, state, network)
         key = certificates.new_key()
-        order = account.new_order(crypto_util.make_csr(certificates.pem_of(key), domains=[domain]))
+        order = _ordered(account, authority, state, domain, crypto_util.make_csr(certificates.pem_of(key), [domain]))
         with ExitStack() as pending:
             for authorization in order.authorizations:
                 if authorization.body.status != messages.STATUS_VALID:
@@ -120,76 +84,52 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
         write_private(state.certificate(domain), certificates.pem_of(key) + chain)
 
 
-@contextmanager
-def _asking(authority: Authority) -> Iterator[Network]:
-    """Turn everything that can go wrong with an authority into `NotObtained`."""
-    network = Network(authority.agent, authority.ca)
+def _ordered(
+    account: client.ClientV2, authority: Authority, state: State, domain: str, csr: bytes
+) -> messages.OrderResource:
+    """Place an order, with the profile of the authority and the certificate that this one is to replace."""
+    wanted = {
+        "identifiers": [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=domain)],
+        "profile": _profile(authority, account.directory),
+    }
+    replaces = _predecessor(state, domain) if "renewalInfo" in account.directory.to_partial_json() else ""
     try:
-        yield network
-    except _FAULTS as error:
-        fix = _FIXES.get(error.code or "", "") if isinstance(error, messages.Error) else ""
-        raise NotObtained(f"{type(error).__name__}: {error}{fix}", wait=network.wait) from error
+        response = _post(account, account.directory["newOrder"], _NewOrder(**wanted, replaces=replaces))
+    except (acme_errors.ConflictError, messages.Error) as error:
+        if not replaces or (isinstance(error, messages.Error) and error.code not in _CANNOT_REPLACE):
+            raise
+        response = _post(account, account.directory["newOrder"], _NewOrder(**wanted))
+    body = messages.Order.from_json(response.json())
+    authorizations = [
+        messages.AuthorizationResource(body=messages.Authorization.from_json(_post(account, url, None).json()), uri=url)
+        for url in body.authorizations
+    ]
+    return messages.OrderResource(
+        body=body, uri=response.headers["Location"], authorizations=authorizations, csr_pem=csr
+    )
 
 
-def _account(authority: Authority, state: State, network: Network) -> client.ClientV2:
-    """A client with an account, created at first use, and again if the authority no longer knows it."""
-    account = client.ClientV2(client.ClientV2.get_directory(authority.directory, network), network)
-    known = _known_account(state)
-    if known is not None:
-        network.key = known.key
-        try:
-            account.query_registration(messages.RegistrationResource(uri=known.uri, body=messages.Registration()))
-        except messages.Error as error:
-            if error.code not in _GONE:
-                raise
-            log.warning("ACME account in %s is no longer valid: %s; creating a new one", state.account, error)
-        else:
-            if known.contact != authority.email:
-                _tell_contact(account, authority, state, known)
-            return account
-    network.account = None
-    network.key = JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
-    made = account.new_account(messages.NewRegistration.from_data(email=authority.email, terms_of_service_agreed=True))
-    _keep(state, _Known(network.key, made.uri, authority.email))
-    return account
+def _post(account: client.ClientV2, url: str, body: messages.ResourceBody | None) -> requests.Response:
+    return account.net.post(url, body, new_nonce_url=account.directory["newNonce"])
 
 
-def _tell_contact(account: client.ClientV2, authority: Authority, state: State, known: "_Known") -> None:
-    """Change the account's contact address; certificates do not depend on it."""
-    registration = messages.RegistrationResource(uri=known.uri, body=messages.Registration())
+def _profile(authority: Authority, directory: messages.Directory) -> str:
+    """The profile to order. Raises `NotObtained` for one that the authority does not offer."""
+    offered = directory.meta.profiles or {}
+    if authority.profile and authority.profile not in offered:
+        raise NotObtained(
+            f"profile {authority.profile}: the authority offers {', '.join(sorted(offered)) or 'no profiles'}; "
+            "change acme_profile"
+        )
+    return authority.profile
+
+
+def _predecessor(state: State, domain: str) -> str:
+    """The certificate that is stored for a domain, as its authority calls it; "" without one."""
     try:
-        account.update_registration(registration, messages.Registration.from_data(email=authority.email))
-    except messages.Error as error:
-        log.warning("contact address still %s, not %s: %s", known.contact or "?", authority.email, error)
-    else:
-        _keep(state, replace(known, contact=authority.email))
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """An account: its key, its URL, its contact address."""
-
-    key: JWKEC
-    uri: str
-    contact: str
-
-
-def _keep(state: State, known: _Known) -> None:
-    content = json.dumps({"key": known.key.to_json(), "uri": known.uri, "contact": known.contact})
-    write_private(state.account, content.encode())
-
-
-def _known_account(state: State) -> _Known | None:
-    try:
-        stored = state.known_account()
-        key = JWKEC.from_json(stored["key"])
-        assert isinstance(key, JWKEC)
-        return _Known(key, str(stored["uri"]), str(stored.get("contact", "")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AssertionError, jose_errors.Error):
-        log.warning("cannot read %s; creating a new ACME account", state.account)
-        return None
+        return identifier(x509.load_pem_x509_certificate(state.certificate(domain).read_bytes()))
+    except (OSError, ValueError):
+        return ""
 
 
 def _chosen(authorization: messages.AuthorizationResource, kinds: Sequence[str]) -> messages.ChallengeBody:
@@ -227,7 +167,7 @@ def _await(
     """
     end = monotonic() + _DEADLINE.total_seconds()
     while monotonic() < end:
-        authorization, _ = account.poll(authorization)
+        authorization, response = account.poll(authorization)
         state = authorization.body.status
         if state == messages.STATUS_VALID:
             return
@@ -238,7 +178,8 @@ def _await(
                 raise NotObtained(f"{challenge.chall.typ}: {said or 'failed'}", challenge=True)
         if state != messages.STATUS_PENDING:
             raise NotObtained(f"{challenge.chall.typ}: authorization is {state.name}", challenge=True)
-        sleep(_POLL)
+        asked = retry_after(response.headers.get("Retry-After", ""), time())
+        sleep(max(0.0, min(max(_POLL, asked), end - monotonic())))
     said = f"no result from the authority within {_DEADLINE.total_seconds():.0f} s"
     raise NotObtained(f"{challenge.chall.typ}: {said}", challenge=True)
 

@@ -4,6 +4,7 @@
         account.json                the account's key and its URL
         NAME.pem                    key and chain of a certificate
         NAME.failures               consecutive failures to obtain it, and when to try again
+        NAME.renewal                when the authority wants it renewed, and when to ask about that again
         pending/TOKEN               the response to an HTTP-01 challenge
         pending/NAME.pem            the certificate for a TLS-ALPN-01 challenge
         lock                        held by the one worker of the machine that obtains certificates
@@ -15,6 +16,7 @@ certificates leave this directory only for the memory of the gateway's processes
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import ssl
@@ -28,9 +30,13 @@ from urllib.parse import urlsplit
 from proxy.net.certificate_set import KeyPair
 from proxy.net.private_file import write_private
 from proxy.net.tls_contexts import validation_context
+from proxy.settings import Settings
 
 LONGEST_WAIT = 7 * 86400.0
 """Longest pause after a failure, in seconds, whatever an authority asks for."""
+
+LONGEST_SILENCE = 86400.0
+"""Longest time until an authority is asked again when to renew, in seconds, whatever it says."""
 
 _LARGEST = 65536  # bytes of a document
 
@@ -49,6 +55,29 @@ class Failures:
     def forbid(self, now: float) -> bool:
         """Whether it is too early for another attempt. Times that a wrong clock has recorded are ignored."""
         return self.noted <= now < self.until <= self.noted + LONGEST_WAIT
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """When the authority wants a certificate renewed: `at`, 0 for no wish (unix seconds).
+
+    `certificate` is the digest of the one that it was asked about; `again` is when to ask next, `noted` when that was
+    recorded.
+    """
+
+    certificate: str = ""
+    at: float = 0.0
+    noted: float = 0.0
+    again: float = 0.0
+
+    def fresh(self, now: float) -> bool:
+        """Whether it is too early to ask again. Times that a wrong clock has recorded are ignored."""
+        return self.noted <= now < self.again <= self.noted + LONGEST_SILENCE
+
+
+def digest(pair: KeyPair) -> str:
+    """What tells a certificate from those before and after it."""
+    return hashlib.sha256(pair.chain).hexdigest()
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -128,8 +157,26 @@ class State:
         else:
             self._failures(domain).unlink(missing_ok=True)
 
+    def suggestion(self, domain: str, pair: KeyPair) -> Suggestion:
+        """What the authority has said of when to renew this certificate of a domain."""
+        try:
+            stored = _document(self._suggestion(domain))
+            at, noted, again = (float(stored[name]) for name in ("at", "noted", "again"))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return Suggestion()
+        if stored.get("certificate") != digest(pair) or not math.isfinite(at):
+            return Suggestion()
+        return Suggestion(digest(pair), at, noted, again)
+
+    def note_suggestion(self, domain: str, suggestion: Suggestion) -> None:
+        """Store it. Raises `OSError`."""
+        write_private(self._suggestion(domain), json.dumps(asdict(suggestion)).encode())
+
     def _failures(self, domain: str) -> Path:
         return self.root / f"{domain}.failures"
+
+    def _suggestion(self, domain: str) -> Path:
+        return self.root / f"{domain}.renewal"
 
     # Challenges: written by the worker that obtains the certificate, read by the one that the authority connects to.
 
@@ -184,3 +231,20 @@ class State:
             yield True
         finally:
             os.close(file)
+
+
+class PendingChallenges:
+    """The challenges of all authorities that the settings name; none without ACME."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.state_dir if settings.acme else None
+        servers = settings.acme_servers if directory is not None else ()
+        self._states = [State(directory, server.directory) for server in servers if directory is not None]
+
+    def response(self, token: str) -> bytes | None:
+        """See `State.response`."""
+        return next(filter(None, (state.response(token) for state in self._states)), None)
+
+    def validation_context(self, domain: str) -> ssl.SSLContext | None:
+        """See `State.validation_context`."""
+        return next(filter(None, (state.validation_context(domain) for state in self._states)), None)

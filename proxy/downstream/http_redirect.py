@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from proxy.acme.state import State
+from proxy.acme.state import PendingChallenges
 from proxy.exchange.filter_chain import Filter, FilterChain, NonBlocking
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.relay import RelayLimits
@@ -40,8 +40,8 @@ def plain_tables(tables: Tables, https_port: int) -> Tables:
     """
     settings = tables.settings
     steps: list[Filter] = []
-    if settings.acme and settings.state_dir is not None:
-        steps.append(Challenges(State(settings.state_dir, settings.acme_directory)))
+    if settings.acme:
+        steps.append(Challenges(PendingChallenges(settings)))
     if settings.https_redirect:
         steps.append(ToHttps(https_port, settings))
     if not steps:
@@ -90,14 +90,14 @@ class ToHttps(NonBlocking):
 class Challenges(NonBlocking):
     """Answers the challenges that are pending, whichever worker has asked for them."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, pending: PendingChallenges) -> None:
+        self._pending = pending
 
     def check(self, request: Request) -> LocalResponse | None:
         if not request.target.startswith(_CHALLENGES):
             return None
         found = _CHALLENGE.fullmatch(request.target.partition(b"?")[0])
-        response = self._state.response(found[1].decode("ascii")) if found is not None else None
+        response = self._pending.response(found[1].decode("ascii")) if found is not None else None
         if response is None:
             return None
         return LocalResponse(200, (b"Content-Type: application/octet-stream", b"Cache-Control: no-store"), response)

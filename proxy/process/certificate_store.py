@@ -148,23 +148,26 @@ class CertificateStore:
             yield pair
 
     def _obtained(self, settings: Settings, domain: str, reading: _Reading) -> KeyPair:
-        """The certificate obtained for a domain; until there is one, a self-signed one."""
+        """The certificate obtained for a domain, of those from several authorities the newest; until there is one, a
+        self-signed one."""
         from proxy.net import certificates
 
-        assert settings.state_dir is not None
-        state = State(settings.state_dir, settings.acme_directory)
-        file = state.certificate(domain)
-        before = self._last.good.get(file)
-        try:
-            with acting_as(*owner(settings)):
-                pair = state.read(domain)
-        except certificates.CertificateError as problem:
-            if before is not None or os.path.lexists(file):
-                reading.faults.append((domain, f"{problem}; obtaining a new certificate"))
-            if before is None:
-                return self._made((domain,))
-            pair = before
-        reading.good[file] = pair
+        states = _states(settings)
+        before = self._last.good.get(states[0].certificate(domain))
+        found, problems = [], []
+        for state in states:
+            try:
+                with acting_as(*owner(settings)):
+                    found.append(state.read(domain))
+            except certificates.CertificateError as problem:
+                if before is not None or os.path.lexists(state.certificate(domain)):
+                    problems.append(f"{problem}; obtaining a new certificate")
+        if problems and not found:
+            reading.faults.append((domain, problems[0]))
+        pair = max(found, key=lambda one: one.begins, default=before)
+        if pair is None:
+            return self._made((domain,))
+        reading.good[states[0].certificate(domain)] = pair
         return pair
 
     def _self_signed(self, settings: Settings, reading: _Reading, *, keep: bool) -> Iterator[KeyPair]:
@@ -266,6 +269,14 @@ def warnings(certificate_set: CertificateSet, settings: Settings) -> list[str]:
     ]
 
 
+def _states(settings: Settings) -> list[State]:
+    """Where the certificates of each authority are; none without ACME."""
+    directory = settings.state_dir
+    if not settings.acme or directory is None:
+        return []
+    return [State(directory, server.directory) for server in settings.acme_servers]
+
+
 def _hosts(settings: Settings) -> Iterator[str]:
     for route in settings.routes:
         yield from route.hosts
@@ -276,9 +287,7 @@ def _stamp(settings: Settings) -> Stamp:
     files = [path for one in settings.certificates for path in (one.cert, one.key)]
     if settings.tls_client_ca is not None:
         files.append(settings.tls_client_ca)
-    if settings.acme and settings.state_dir is not None:
-        state = State(settings.state_dir, settings.acme_directory)
-        files += [state.certificate(domain) for domain in settings.domain]
+    files += [state.certificate(domain) for state in _states(settings) for domain in settings.domain]
     found = []
     for path in files:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
-from proxy.acme.state import State
+from proxy.acme.state import PendingChallenges
 from proxy.downstream.frontend import Frontend, Opening
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.http_redirect import plain_tables
@@ -141,9 +141,8 @@ class Frontends:
         """What a listener's connections begin with, and the scheme of their requests."""
         settings = self._shared.settings
         if secure:
-            state = State(settings.state_dir, settings.acme_directory) if settings.acme and settings.state_dir else None
-            contexts = self._shared.certificates.tls_contexts
-            return Handshakes(contexts, state.validation_context if state else None).begin, b"https"
+            validation = PendingChallenges(settings).validation_context if settings.acme else None
+            return Handshakes(self._shared.certificates.tls_contexts, validation).begin, b"https"
         return Connection if is_admin else _cleartext, b"http"
 
     def _has_more_than_its_share(self) -> bool:

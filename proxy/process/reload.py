@@ -84,7 +84,7 @@ def _checked(gateway: Gateway, requests: ReloadRequests, *, activated: bool) -> 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     rows = [getattr(settings, row.name) for row in table() if row.reload is Reload.NEW_WORKERS]
-    return (*rows, settings.secure, bool(settings.acme))
+    return (*rows, settings.secure, bool(settings.acme), [server.directory for server in settings.acme_servers])
 
 
 def _out_of_reach(old: Settings, new: Settings) -> list[str]:

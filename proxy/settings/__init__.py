@@ -5,11 +5,12 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.load import config_file, load, load_some
 from proxy.settings.notes import notes, risks
 from proxy.settings.spelling import nearest, plain
-from proxy.settings.table import ANY, Certificate, Matching, Reload, RouteSettings, Setting, Settings, table
+from proxy.settings.table import ANY, AcmeServer, Certificate, Matching, Reload, RouteSettings, Setting, Settings, table
 from proxy.settings.values import Address, Peer
 
 __all__ = [
     "ANY",
+    "AcmeServer",
     "Address",
     "Certificate",
     "Matching",

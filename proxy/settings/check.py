@@ -125,6 +125,12 @@ def _tls_problems(settings: Settings) -> list[str]:
         found.append(f"--domain {settings.domain[0]}: has no effect without ACME; add --acme, or remove it")
     if settings.acme and not settings.state_dir:
         found.append(f"--acme {settings.acme}: needs a directory for the account and the keys; add --state-dir")
+    if bool(settings.acme_eab_kid) != bool(settings.acme_eab_key_file):
+        given, missing = ("acme_eab_kid", "key-file") if settings.acme_eab_kid else ("acme_eab_key_file", "kid")
+        found.append(
+            f"{TABLE[given].flag} {getattr(settings, given)}: an external account has both an identifier and a key; "
+            f"add --acme-eab-{missing}"
+        )
     if settings.tls_client_ca and not settings.secure:
         found.append(
             f"--tls-client-ca {settings.tls_client_ca}: client certificates need TLS; "

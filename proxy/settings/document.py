@@ -18,7 +18,7 @@ from proxy.settings.values.files import read_file
 
 MAX_FILE = 1 << 20
 INCLUDE = "include"
-TABLES = ("route", "certificate")
+TABLES = ("route", "certificate", "acme_server")
 _MOST_FILES = 256
 MOST_TABLES = 256
 _WILDCARD = re.compile(r"[*?\[]")
@@ -26,7 +26,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The top level of a file, or one of its `[[route]]`s and `[[certificate]]`s, with variables replaced."""
+    """The top level of a file, or one of its tables such as a `[[route]]`, with variables replaced."""
 
     document: "Document"
     title: str

@@ -30,6 +30,11 @@ class Environment:
         self._variables = variables
         self._used: dict[str, str] = {}
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """All of them."""
+        return self._variables
+
     def refers(self, value: Any) -> bool:
         """Whether a value of a file, or a part of it, has a variable."""
         if isinstance(value, str):

@@ -8,13 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from proxy.settings.acme_servers import read_acme_server, read_eab_key
 from proxy.settings.check import problems
+from proxy.settings.defaults import dependent_defaults
 from proxy.settings.document import INCLUDE, MOST_TABLES, TABLES, Document, Table, read_documents
 from proxy.settings.environment import PREFIX, Environment
 from proxy.settings.errors import SettingsError
 from proxy.settings.matching import KEYS, read_matching, route_named, same_requests
 from proxy.settings.spelling import nearest, plain
-from proxy.settings.table import NAMES, RESPONSE_KEYS, TABLE, WAYS, Certificate, RouteSettings, Setting, Settings
+from proxy.settings.table import (
+    NAMES,
+    RESPONSE_KEYS,
+    TABLE,
+    WAYS,
+    AcmeServer,
+    Certificate,
+    RouteSettings,
+    Setting,
+    Settings,
+)
 from proxy.settings.token import read_token
 from proxy.settings.upstream_tls import UpstreamTls, read_authorities, read_pair
 from proxy.settings.values import kinds, template
@@ -98,11 +110,14 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
         except ValueError as problem:
             text = raw if isinstance(raw, str) else " ".join(raw)
             mistakes.append(f"{source} {text}: {problem}")
-    certificates = files.certificates()
+    certificates, acme_servers = files.certificates(), files.acme_servers()
     if chosen.get("tls_cert") and chosen.get("tls_key"):
         certificates = (Certificate(chosen["tls_cert"], chosen["tls_key"]), *certificates)
     _stop_at(mistakes)
-    settings = Settings(**chosen, certificates=certificates, written=files.written(sources))
+    chosen |= dependent_defaults(chosen, environment.variables)
+    settings = Settings(
+        **chosen, certificates=certificates, more_acme_servers=acme_servers, written=files.written(sources)
+    )
     routes = files.routes(settings)
     if path is not None and sources.keys() == {"config"} and not (certificates or routes):
         mistakes.append(f"{path}: is empty; add upstream, the application's address, or start without a file")
@@ -112,14 +127,17 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
     found = problems(settings, served)
     settings = _with_tls_files(settings, found)
     mistakes += [files.placed(problem, sources) for problem in found]
-    token = b""
-    if settings.admin_token_file:
+    secrets: dict[str, Any] = {}
+    for key, path, content, read in (
+        ("admin_token_file", settings.admin_token_file, "admin_token", read_token),
+        ("acme_eab_key_file", settings.acme_eab_key_file, "acme_eab_key", read_eab_key),
+    ):
         try:
-            token = read_token(settings.admin_token_file)
+            secrets |= {content: read(path)} if path else {}
         except ValueError as problem:
-            mistakes.append(files.placed(f"--admin-token-file {settings.admin_token_file}: {problem}", sources))
+            mistakes.append(files.placed(f"{TABLE[key].flag} {path}: {problem}", sources))
     _stop_at(mistakes)
-    return replace(settings, admin_token=token)
+    return replace(settings, **secrets)
 
 
 def _stop_at(mistakes: list[str]) -> None:
@@ -243,6 +261,11 @@ class _Files:
             elif not {"cert", "key"} <= table.values.keys() | table.written.keys():
                 self._mistakes.append(f"{table.place}: needs both 'cert' and 'key', paths of PEM files")
         return tuple(found)
+
+    def acme_servers(self) -> tuple[AcmeServer, ...]:
+        """The files' authorities beside the one of the flags."""
+        found = (read_acme_server(table, self._mistakes) for table in self._tables("acme_server"))
+        return tuple(filter(None, found))
 
     def placed(self, problem: str, sources: Mapping[str, str]) -> str:
         """A mistake that involves several settings, in terms of where they are set: keys, and the line of the first."""

@@ -36,7 +36,12 @@ class Process:
     pidfile: Annotated[Path | None, Setting(kinds.PATH, "file for the master's process id")] = None
     state_dir: Annotated[
         Path | None,
-        fixed(kinds.PATH, "directory for state that outlives the process: ACME account, keys, certificates"),
+        fixed(
+            kinds.PATH,
+            "directory for state that outlives the process: ACME account, keys, certificates; default: the "
+            "StateDirectory of the systemd unit; with acme /var/lib/aragora-proxy for root, else "
+            "~/.local/state/aragora-proxy",
+        ),
     ] = None
 
 

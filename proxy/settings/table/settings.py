@@ -28,6 +28,21 @@ class Certificate:
     key: Path
 
 
+@dataclass(frozen=True, slots=True)
+class AcmeServer:
+    """An authority that certificates are obtained from: the URL of its directory, and what it asks of its clients.
+
+    `ca` has the CA certificates (PEM) of its own certificate, None means the system's. `eab_kid` and `eab_key`
+    (base64url) are those of an external account, `profile` is the kind of certificate to order.
+    """
+
+    directory: str
+    ca: Path | None = None
+    eab_kid: str = ""
+    eab_key: str = field(default="", repr=False)
+    profile: str = ""
+
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -94,6 +109,10 @@ class Settings(
     routes: tuple[RouteSettings, ...] = ()
     admin_token: bytes = field(default=b"", repr=False)
     """The content of `admin_token_file`, read by the master, which may read more than its workers."""
+    acme_eab_key: str = field(default="", repr=False)
+    """The content of `acme_eab_key_file`."""
+    more_acme_servers: tuple[AcmeServer, ...] = ()
+    """Those of the file, beside the one that the flags name."""
     written: tuple[tuple[str, str], ...] = ()
     """Settings whose values have variables of the environment, which may be secrets, and the values as written."""
     upstream_tls: UpstreamTls = NO_TLS
@@ -120,6 +139,12 @@ class Settings(
     def secure(self) -> bool:
         """Whether the `bind` addresses use TLS."""
         return bool(self.certificates or self.acme or self.tls == "self-signed")
+
+    @property
+    def acme_servers(self) -> tuple[AcmeServer, ...]:
+        """The authorities for certificates, in the order in which they are tried."""
+        first = AcmeServer(self.acme_directory, self.acme_ca, self.acme_eab_kid, self.acme_eab_key, self.acme_profile)
+        return (first, *self.more_acme_servers)
 
     @property
     def all_routes(self) -> tuple[RouteSettings, ...]:

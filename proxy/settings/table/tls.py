@@ -62,16 +62,30 @@ class Tls:
     ] = 0.0
     acme: Annotated[
         str,
-        Setting(web.EMAIL, "obtain and renew certificates for the domains; the CA sends its warnings to this address"),
+        Setting(
+            web.EMAIL,
+            "obtain and renew certificates for the domains; the CA sends its warnings to this address; without bind, "
+            "the gateway then listens on ports 443 and 80",
+        ),
     ] = ""
     domain: Annotated[
         tuple[str, ...], Setting(web.DOMAINS, "name to obtain a certificate for; repeat for several")
     ] = ()
-    acme_directory: Annotated[str, fixed(web.URL, "the CA's ACME directory")] = LETS_ENCRYPT
+    acme_directory: Annotated[str, fixed(web.REQUIRED_URL, "the CA's ACME directory")] = LETS_ENCRYPT
     acme_ca: Annotated[
         Path | None,
         Setting(kinds.PATH, "CA certificates (PEM) to verify the ACME directory with; default: the system's"),
     ] = None
+    acme_eab_kid: Annotated[
+        str,
+        Setting(kinds.TEXT, "key identifier of an external account, for a CA that issues to its customers only"),
+    ] = ""
+    acme_eab_key_file: Annotated[
+        Path | None, Setting(kinds.PATH, "file with the HMAC key (base64url) of that external account")
+    ] = None
+    acme_profile: Annotated[
+        str, Setting(kinds.TEXT, "kind of certificate to order, such as 'shortlived'; default: the CA's own")
+    ] = ""
     http2: Annotated[bool, Setting(kinds.SWITCH, "offer HTTP/2 over TLS")] = True
     h2c: Annotated[bool, Setting(kinds.SWITCH, "accept HTTP/2 without TLS (prior knowledge)")] = False
     max_streams: Annotated[int, Setting(kinds.COUNT, "most concurrent requests on one HTTP/2 connection")] = 100

@@ -32,6 +32,8 @@ https://{name}:9443 {{
   tls internal
   acme_server
 }}
+"""
+SITE_ELSEWHERE = """
 http://:80 {{
   bind {elsewhere}
   respond "another site"
@@ -56,14 +58,21 @@ class Network:
     def _ip(self, *arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
-    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:
         """A process in this network."""
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(log.parent), **environment}
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, *command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink,
-                stderr=sink, env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(log.parent)})  # fmt: skip
+                stderr=sink, env=variables)  # fmt: skip
         self._running.append(process)
         return process
+
+    def asks(self, url: str, ca: Path) -> bool:
+        """Whether a client in this network that trusts these authorities gets a good response."""
+        command = ["curl", "-sf", "-o", "/dev/null", "--max-time", "5", "--cacert", str(ca), url]
+        done = subprocess.run(["ip", "netns", "exec", self.name, *command], capture_output=True, timeout=PATIENCE)
+        return done.returncode == 0
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         if process not in self._running:
@@ -86,15 +95,18 @@ class Network:
 class AcmeServer:
     """Caddy's ACME server, whose validation comes to ports 80 and 443 of the name."""
 
-    def __init__(self, network: Network, folder: Path) -> None:
+    def __init__(self, network: Network, folder: Path, *, site_elsewhere: bool = True) -> None:
+        """With a `site_elsewhere`, names may lead to another web server of this network."""
         self.directory = f"https://{AUTHORITY_NAME}:9443/acme/local/directory"
         self.log = folder / "caddy.log"
         self.ca = folder / "storage/pki/authorities/local/root.crt"
         config = folder / "Caddyfile"
-        config.write_text(CADDYFILE.format(folder=folder, name=AUTHORITY_NAME, elsewhere=ELSEWHERE))
+        text = CADDYFILE + (SITE_ELSEWHERE if site_elsewhere else "")
+        config.write_text(text.format(folder=folder, name=AUTHORITY_NAME, elsewhere=ELSEWHERE))
         self._network = network
         self._process = network.start(["caddy", "run", "--config", str(config), "--adapter", "caddyfile"], self.log)
-        until(lambda: "certificate obtained successfully" in self.log.read_text(), "Caddy is ready")
+        until(lambda: "certificate obtained successfully" in self.log.read_text(), "Caddy has its certificate")
+        until(lambda: network.asks(self.directory, self.ca), "Caddy answers requests")
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))

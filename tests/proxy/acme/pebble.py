@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -37,15 +38,17 @@ class Pebble:
 
 
 @contextlib.contextmanager
-def pebble(authority: Authority, folder: Path, **environment: str) -> Iterator[Pebble]:
-    """Run it. `environment` are settings of its own, such as PEBBLE_WFE_NONCEREJECT."""
+def pebble(
+    authority: Authority, folder: Path, settings: Mapping[str, Any] | None = None, **environment: str
+) -> Iterator[Pebble]:
+    """Run it. `settings` are those of its file; `environment` has others, such as PEBBLE_WFE_NONCEREJECT."""
     listening, management, http_port, tls_port = ports(4)
     cert, key = authority.issue("127.0.0.1", file="pebble")
     config = folder / "pebble.json"
     addresses = {"listenAddress": f"127.0.0.1:{listening}", "managementListenAddress": f"127.0.0.1:{management}"}
     config.write_text(json.dumps({"pebble": {
         **addresses, "certificate": str(cert), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
-        "ocspResponderURL": "", "externalAccountBindingRequired": False}}))  # fmt: skip
+        "ocspResponderURL": "", "externalAccountBindingRequired": False, **(settings or {})}}))  # fmt: skip
     log = folder / "pebble.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(

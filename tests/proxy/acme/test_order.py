@@ -12,11 +12,12 @@ import pytest
 from acme import client, messages
 from josepy.jwk import JWKEC
 
+from proxy.acme.account import Authority as AdminRequest
+from proxy.acme.account import NotObtained, register
 from proxy.acme.network import Network, retry_after
-from proxy.acme.order import Authority as AdminRequest
-from proxy.acme.order import NotObtained, obtain, register
-from proxy.acme.renewal import pause
+from proxy.acme.order import obtain
 from proxy.acme.state import LONGEST_WAIT, Failures, State
+from proxy.acme.timetable import pause
 from tests.proxy.acme.pebble import NAME, Pebble, Refusal, pebble, refusing
 from tests.proxy.authority import Authority
 from tests.proxy.gateway import serve
@@ -205,7 +206,7 @@ class TestRefusals:
 
     def test_what_cannot_be_done_here_is_said(self, authority: Authority, tmp_path: Path) -> None:
         _, line = self.outcome(authority, tmp_path, Refusal("/account", 400, "externalAccountRequired"))
-        assert "choose another acme_directory" in line
+        assert "set acme_eab_kid and acme_eab_key_file" in line
         assert "must resolve to this machine" not in line
 
 

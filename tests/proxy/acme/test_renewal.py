@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import websocket
 
-from proxy.acme.renewal import challenge_kinds, due, pause
-from proxy.acme.state import Failures, State
+from proxy.acme.issuer import challenge_kinds
+from proxy.acme.state import Failures, State, Suggestion
+from proxy.acme.timetable import due, pause
 from proxy.net.certificate_set import KeyPair
 from proxy.net.certificates import DAY, self_signed
 from proxy.net.private_file import write_private
@@ -159,6 +160,18 @@ def test_a_certificate_is_due_at_two_thirds_of_its_life() -> None:
         assert 58 * DAY < due(pair) - 1000 <= 60 * DAY
         assert due(pair) == due(pair)
     assert len({due(KeyPair(b"%d" % number, b"", (), 0, 1000)) for number in range(20)}) > 15
+
+
+def test_a_short_lived_one_is_due_at_half_of_its_life() -> None:
+    pair = KeyPair(b"chain", b"", ("a.test",), 1000, 1000 + 6 * DAY)
+    assert 2.8 * DAY < due(pair) - 1000 <= 3 * DAY
+
+
+@pytest.mark.parametrize(("suggested", "when"), [(5, 5), (-5, -5), (80, 80), (89, 81), (500, 81)])
+def test_the_authority_decides_when_within_reason(suggested: float, when: float) -> None:
+    pair = KeyPair(b"chain", b"", ("a.test",), 1000, 1000 + 90 * DAY)
+    assert due(pair, Suggestion(at=1000 + suggested * DAY)) == pytest.approx(1000 + when * DAY)
+    assert due(pair, Suggestion()) == due(pair)
 
 
 def test_failures_make_it_wait_longer_and_longer() -> None:

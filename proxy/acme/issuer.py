@@ -1,0 +1,136 @@
+"""An authority beside what is kept of it: what is due there, and the requests to it, each in a thread of its own."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+from gevent.util import wrap_errors
+
+from proxy.acme.state import LONGEST_WAIT, Failures, State
+from proxy.acme.timetable import pause
+from proxy.settings import AcmeServer, Settings
+
+_AT_ONCE = 4
+_HINT = " (the name must resolve to this machine, with port 80 leading to --bind-plain or port 443 to --bind)"
+
+
+class Issuer:
+    """One of the authorities that the settings name. Its methods block the calling greenlet alone."""
+
+    def __init__(self, server: AcmeServer, settings: Settings, agent: str, log: Any) -> None:
+        assert settings.state_dir is not None
+        self.state = State(settings.state_dir, server.directory)
+        self._server = server
+        self._settings = settings
+        self._agent = agent
+        self._log = log
+        self._failures: dict[str, Failures] = {}
+        """Those that could not be written to disk."""
+
+    def may_try(self, domain: str, now: float) -> bool:
+        """Whether enough time has passed since the last failure."""
+        return not self._known_failures(domain).forbid(now)
+
+    @property
+    def contact_is_old(self) -> bool:
+        """Whether there is an account with another contact address than that of the settings."""
+        return self.state.contact() not in (None, self._settings.acme)
+
+    def change_contact(self) -> None:
+        """Give the account the contact address of the settings."""
+        from proxy.acme.account import NotObtained, register
+
+        try:
+            _in_a_thread(register, self._asked(), self.state)
+        except NotObtained as problem:
+            self._log.warning("contact address not changed to %s: %s", self._settings.acme, problem)
+
+    def ask_when_to_renew(self, domains: Iterable[str]) -> None:
+        """Ask when the certificates of these domains are to be renewed."""
+        from proxy.acme.account import NotObtained
+        from proxy.acme.renewal_info import ask_when_to_renew
+
+        def ask(domain: str) -> None:
+            try:
+                _in_a_thread(ask_when_to_renew, self._asked(), self.state, domain)
+            except (NotObtained, OSError) as problem:
+                self._log.info("no renewal information for %s: %s", domain, problem)
+
+        Pool(_AT_ONCE).map(ask, domains)
+
+    def obtain(self, domains: list[str]) -> set[str]:
+        """Obtain certificates, a few at a time, so that a domain that cannot be validated does not delay the others.
+
+        Returns the domains that got one.
+        """
+        # Imported only by the worker that obtains a certificate, to save memory.
+        from proxy.acme.account import NotObtained, register
+
+        try:
+            _in_a_thread(register, self._asked(), self.state)
+        except NotObtained as problem:
+            for domain in domains:
+                self._failed(domain, str(problem), problem.wait)
+            return set()
+        return {domain for domain, done in zip(domains, Pool(_AT_ONCE).map(self._obtain, domains), strict=True) if done}
+
+    def _obtain(self, domain: str) -> bool:
+        from proxy.acme.account import NotObtained
+        from proxy.acme.order import obtain
+
+        kinds = challenge_kinds(self._settings, self._known_failures(domain).count)
+        self._log.info("obtaining a certificate for %s from %s", domain, self._server.directory)
+        try:
+            _in_a_thread(obtain, self._asked(), self.state, domain, kinds)
+        except NotObtained as problem:
+            self._failed(domain, f"{problem}{_HINT if problem.challenge else ''}", problem.wait)
+            return False
+        self._note(domain, Failures())
+        self._log.info("obtained a certificate for %s", domain)
+        return True
+
+    def _asked(self) -> Any:
+        from proxy.acme.account import Authority
+
+        server, email = self._server, self._settings.acme
+        return Authority(
+            server.directory, server.ca, email, self._agent, server.eab_kid, server.eab_key, server.profile
+        )
+
+    def _known_failures(self, domain: str) -> Failures:
+        return self._failures.get(domain) or self.state.failures(domain)
+
+    def _failed(self, domain: str, reason: str, asked: float) -> None:
+        """Wait longer after each failure, and at least as long as the authority asked."""
+        count = self._known_failures(domain).count + 1
+        wait = min(max(pause(count), asked), LONGEST_WAIT)
+        now = time.time()
+        self._note(domain, Failures(count, now + wait, now))
+        self._log.warning("no certificate for %s: %s; next attempt in %d s", domain, reason, wait)
+
+    def _note(self, domain: str, failures: Failures) -> None:
+        self._failures.pop(domain, None)
+        try:
+            self.state.note_failures(domain, failures)
+        except OSError as problem:
+            self._failures[domain] = failures
+            self._log.warning("cannot write %s: %s", self.state.root, problem.strerror)
+
+
+def challenge_kinds(settings: Settings, failures: int) -> tuple[str, ...]:
+    """The challenges to try, preferred first; the preference alternates with each failure."""
+    if not settings.bind_plain:
+        return ("tls-alpn-01",)
+    return ("http-01", "tls-alpn-01") if failures % 2 == 0 else ("tls-alpn-01", "http-01")
+
+
+def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:
+    """Run a blocking task in a thread. Raises what the task raises.
+
+    The exception is returned first: for one raised in the thread the hub would print a traceback.
+    """
+    problem = gevent.get_hub().threadpool.apply(wrap_errors(Exception, task), arguments)
+    if problem is not None:
+        raise problem
