@@ -12,6 +12,7 @@ from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.exchange.route import Match, Route, Tables
 from proxy.net.spool import Spool
+from proxy.observe.exchange_counters import RouteCounters
 from proxy.observe.log_formats import ADMIN
 from proxy.settings import Settings
 from proxy.upstream import balance
@@ -52,7 +53,7 @@ def _body(request: Request) -> bytes:
     return body or b""
 
 
-def admin_tables(tables: Tables, admin: Admin, *, proven: bool) -> Tables:
+def admin_tables(tables: Tables, admin: Admin, counted: RouteCounters, *, proven: bool) -> Tables:
     """The one route of a listener for the admin address; `tables` are those of the other listeners.
 
     The bodies of commands have bounds of their own.
@@ -67,5 +68,5 @@ def admin_tables(tables: Tables, admin: Admin, *, proven: bool) -> Tables:
     )
     cluster = Cluster([], balance.policy(settings.balance))
     responder = AdminResponder(admin, proven=proven)
-    route = Route("admin", own, RelayLimits.of(own), cluster, None, responder=responder)
+    route = Route(ADMIN, own, RelayLimits.of(own), cluster, None, responder=responder, counted=counted)
     return Tables(settings, tables.head_limits, [Match(b"", ROOT, route)])

@@ -5,8 +5,7 @@ Counters only; compute rates from two readings and their `now`.
 
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,12 @@ from proxy.admin.routes import connections, routes, services
 from proxy.errors import Blame, Failure
 from proxy.form import form
 from proxy.net.certificate_set import Faults
-from proxy.observe.metrics import BUCKETS, Board, Slot
+from proxy.observe.cells import cell_name
+from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
+from proxy.observe.log_formats import ADMIN
+from proxy.observe.metrics import Board, Slot
 from proxy.observe.numbers import Gauge, Total
-from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views
+from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views, traffic_by_peer
 from proxy.observe.recent import FAILED, SLOWEST
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
@@ -46,7 +48,9 @@ def status(
     views = peer_views(slots)
     seen = peer_views(alive)
     views = {name: view._replace(snapshot=seen[name].snapshot) for name, view in views.items() if name in seen}
-    rendered = [view.document() for view in routes(settings, overrides, views)]
+    pairs = {pair: traffic for pair, traffic in traffic_by_peer(slots).items() if pair[0] != ADMIN}
+    whole = Traffic(traffic.numbers for traffic in pairs.values())
+    rendered = [_with_traffic(view.document(), pairs) for view in routes(settings, overrides, views)]
     in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
     return {
         "version": version,
@@ -56,9 +60,9 @@ def status(
         "master": _master(),
         "bind": [str(address) for address in settings.bind],
         "upstream": [str(address) for address in settings.upstream],
-        **_counted(slots),
+        **_counted(slots, whole),
         **_open(alive),
-        "failures": _failures(slots),
+        "failures": _failures(slots, whole),
         "dropped_fields": [
             {"message": message, "field": name, "count": count}
             for (message, name), count in dropped_fields(slots).most_common()
@@ -107,26 +111,46 @@ def _master() -> dict[str, Any]:
     return {"pid": master, "replaces": int(old) if old else None}
 
 
-def _counted(slots: list[Slot]) -> dict[str, Any]:
-    classes: Counter[str] = Counter()
-    for slot in slots:
-        for _, status_class, count in slot.requests():
-            classes[f"{status_class}xx"] += count
-    counts = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
-    totals = {
-        which.name.lower(): sum(slot.total(which) for slot in slots)
-        for which in Total
-        if which not in (Total.DURATION, Total.CPU)
-    }
+def _with_traffic(route: dict[str, Any], pairs: Mapping[tuple[str, str], Traffic]) -> dict[str, Any]:
+    """A route with what its requests came to, as a whole and by peer."""
+    name = cell_name(route["name"])
+    own = [traffic.numbers for (of, _), traffic in pairs.items() if of == name]
     return {
-        "requests": sum(counts),
-        "statuses": {name: count for name, count in sorted(classes.items()) if count},
+        **route,
+        "traffic": _document(Traffic(own)),
+        "peers": [
+            {**peer, "traffic": _document(pairs.get((name, cell_name(peer["peer"])), Traffic()))}
+            for peer in route["peers"]
+        ],
+    }
+
+
+def _document(traffic: Traffic) -> dict[str, Any]:
+    return {
+        "requests": traffic.requests,
+        "statuses": _statuses(traffic),
+        "durations": traffic.durations,
+        "seconds": round(traffic.of(Sum.DURATION) / _MICRO, 6),
+        **{which.name.lower(): traffic.of(which) for which in (Sum.RECEIVED, Sum.SENT, Sum.RETRIES)},
+    }
+
+
+def _statuses(traffic: Traffic) -> dict[str, int]:
+    return {f"{status_class}xx": count for status_class, count in enumerate(traffic.classes) if count}
+
+
+def _counted(slots: list[Slot], whole: Traffic) -> dict[str, Any]:
+    totals = {which.name.lower(): sum(slot.total(which) for slot in slots) for which in Total if which != Total.CPU}
+    summed = {which.name.lower(): whole.of(which) for which in (Sum.RECEIVED, Sum.SENT, Sum.RETRIES)}
+    return {
+        "requests": whole.requests,
+        "statuses": _statuses(whole),
         "durations": {
             "bounds": BUCKETS,
-            "counts": counts or [0] * (len(BUCKETS) + 1),
-            "sum": round(sum(slot.total(Total.DURATION) for slot in slots) / _MICRO, 6),
+            "counts": whole.durations,
+            "sum": round(whole.of(Sum.DURATION) / _MICRO, 6),
         },
-        "totals": {**totals, "holds": totals["retry_waits"]},  # and its former name
+        "totals": {**summed, **totals, "holds": totals["retry_waits"]},  # and its former name
     }
 
 
@@ -143,7 +167,7 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
     }
 
 
-def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
+def _failures(slots: list[Slot], whole: Traffic) -> list[dict[str, Any]]:
     """By reason, most frequent first. `limit`: a bound of the gateway was exceeded."""
     found: list[dict[str, Any]] = []
     for reason, counts in failure_counts(slots).items():
@@ -159,8 +183,7 @@ def _failures(slots: list[Slot]) -> list[dict[str, Any]]:
                 "limit": reason in _LIMITS or (failure is not None and failure.status in _TOO_MUCH),
             }
         )
-    answered = sum(count for slot in slots for _, status_class, count in slot.requests() if status_class == 5)
-    own = answered - sum(row["count"] for row in found if row["status"] >= 500)
+    own = whole.classes[5] - sum(row["count"] for row in found if row["status"] >= 500)
     if own > 0:
         found.append(
             {
@@ -209,7 +232,7 @@ def _worker(slot: Slot, overrides: Overrides) -> dict[str, Any]:
             "tunnel": slot.gauge(Gauge.TUNNELS),
         },
         "upstream_connections": {"idle": slot.gauge(Gauge.UPSTREAM_IDLE), "busy": slot.gauge(Gauge.UPSTREAM_BUSY)},
-        "requests": sum(slot.durations()),
+        "requests": slot.traffic().requests,
         "requests_retry_waiting": slot.gauge(Gauge.RETRY_WAITING),
         "spooled_bytes": slot.gauge(Gauge.SPOOLED),
     }

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from proxy.observe.percentile import percentile
+
 Reading = dict[str, Any]
 
 
@@ -21,30 +23,12 @@ def _number(reading: Reading, names: Sequence[str]) -> float:
 
 
 def percentiles(before: Reading | None, after: Reading, shares: Sequence[float]) -> list[float | None]:
-    """Seconds below which these shares of the requests between two readings stayed; None without requests.
-
-    Inside a bucket requests are taken to be spread evenly; those above the last bound count as that bound.
-    """
+    """Seconds below which these shares of the requests between two readings stayed; None without requests."""
     bounds = after["durations"]["bounds"]
     counts = list(after["durations"]["counts"])
     if before is not None and before["requests"] <= after["requests"]:
         counts = [now - then for now, then in zip(counts, before["durations"]["counts"], strict=True)]
-    return [_percentile(bounds, counts, share) for share in shares]
-
-
-def _percentile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    total = sum(counts)
-    if not total:
-        return None
-    wanted = share * total
-    seen = 0
-    low = 0.0
-    for bound, count in zip(bounds, counts, strict=False):
-        if count and seen + count >= wanted:
-            return low + (bound - low) * (wanted - seen) / count
-        seen += count
-        low = bound
-    return low
+    return [percentile(bounds, counts, share) for share in shares]
 
 
 def seconds(value: float | None) -> str:

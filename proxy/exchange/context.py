@@ -7,6 +7,7 @@ from proxy.limits import WorkerLimits
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.exchange_counters import UNROUTED
 from proxy.observe.metrics import Counters
 from proxy.wire.fields import RequestIds
 
@@ -42,6 +43,7 @@ class ExchangeContext:
         "request_ids",
         "retry_waiting",
         "tunnels",
+        "unrouted",
     )
 
     def __init__(
@@ -65,6 +67,8 @@ class ExchangeContext:
         self.pipes: Final = pipes
         self.buffer: Final = buffer
         self.counters: Final = counters
+        self.unrouted: Final = counters.route(UNROUTED)
+        """Of requests that no route takes."""
         self.access_log: Final = access_log
         self.request_ids: Final = request_ids
         self.tunnels: Final = tunnels

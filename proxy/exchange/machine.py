@@ -130,7 +130,7 @@ class Exchange:
                     gevent.sleep(pause)
                 self._step()
             except Stale as stale:
-                if self.upstream.may_repeat(stale):
+                if self.upstream.may_repeat(stale, self._route):
                     self.state = LEASE
                     pause = RETRY_PAUSE
                     continue
@@ -364,7 +364,7 @@ class Exchange:
         if self.state is DELIVER and self._outcome is not COMPLETE:  # what the client did not take was the refusal
             downstream.abort()
             return self._end()
-        self._outcome = count_failure(error, self.request, self.state, self.upstream, self._context.counters)
+        self._outcome = count_failure(error, self._route, self.request, self.state, self.upstream, self._context)
         if downstream.begun or failure.status == 499:
             client.status = client.status or failure.status
             if failure is errors.CLIENT_STALLED:

@@ -11,7 +11,6 @@ from proxy.exchange.route import Route
 from proxy.exchange.states import PHASES, State
 from proxy.exchange.upstream_leg import UpstreamLeg
 from proxy.log import log
-from proxy.observe.metrics import Counters
 
 
 class Outcome(NamedTuple):
@@ -28,7 +27,12 @@ _UPSTREAM: Final = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
 
 
 def count_failure(
-    error: ExchangeError, request: Request, state: State, upstream: UpstreamLeg, counters: Counters
+    error: ExchangeError,
+    route: Route | None,
+    request: Request,
+    state: State,
+    upstream: UpstreamLeg,
+    context: ExchangeContext,
 ) -> Outcome:
     """Count a failure in this state, also against the peer if it is to blame."""
     failure = error.failure
@@ -36,10 +40,9 @@ def count_failure(
     if error.detail and failure.blame is not Blame.CLIENT:
         peer = f" of {upstream.peer}" if upstream.peer else ""
         log.info("request %s%s: %s", request.id.decode("latin-1"), peer, error)
-    if phase in _BEFORE_UPSTREAM and failure.status != 499:
-        counters.rejected(failure.reason)
-    else:
-        counters.failed(failure.reason)
+    if route is None or route.settings.metrics:
+        early = phase in _BEFORE_UPSTREAM and failure.status != 499
+        (context.counters.rejected if early else context.counters.failed)(failure.reason)
     if phase is Phase.RESPONSE and failure.blame in _UPSTREAM:
         upstream.failed()
     return Outcome((failure.blame or Blame.CLIENT) + phase, failure.reason)
@@ -58,7 +61,8 @@ def record(
     if request.release is not None:
         request.release()
     status, sent = client.status, client.downstream.sent
-    context.counters.request(request.method, status, total, request.received, sent)
+    counted = context.unrouted if route is None else route.counted
+    counted[upstream.peer].exchange(request.method, status, total, request.received, sent)
     access_log = context.access_log
     if access_log.enabled:
         fields = request.fields

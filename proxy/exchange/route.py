@@ -19,6 +19,7 @@ from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
 from proxy.exchange.request import Request
 from proxy.log import log
+from proxy.observe.exchange_counters import RouteCounters, uncounted
 from proxy.observe.metrics import Counters
 from proxy.settings import Settings
 from proxy.upstream.cluster import Cluster
@@ -100,6 +101,7 @@ class Route:
     """Whether its filters find out the user of a request."""
     logged: float = 1.0
     """The share of its requests that the access log has."""
+    counted: RouteCounters = field(default_factory=uncounted)
 
     _warned: set[bytes] = field(default_factory=set, init=False)
     """Names of dropped fields that were warned of, of requests and of responses."""

@@ -265,7 +265,7 @@ class UpstreamLeg:
             self.lease.reusable = False
         self.release(response, clean=True)
 
-    def may_repeat(self, stale: Stale) -> bool:
+    def may_repeat(self, stale: Stale, route: Route | None) -> bool:
         """The upstream closed without a byte: whether the request may be sent once more, after `RETRY_PAUSE`."""
         assert self._pool is not None
         if self.lease is not None:
@@ -278,7 +278,8 @@ class UpstreamLeg:
             examine(self._pool)
             return False
         self._repeated = True
-        self._context.counters.retry()
+        assert route is not None
+        route.counted[self._pool.name].retry()
         return True
 
     def failed(self) -> None:

@@ -6,26 +6,37 @@ OTHER = "other"  # the cell of all names beyond the last free cell
 NAME = 15  # 8-byte words of a cell's name: 120 bytes
 
 
+PAIR = 2 * NAME + 1
+"""Words of the name of a cell that belongs to two things."""
+
+
 def cell_name(name: str) -> str:
     """A name as its cell has it, cut to its length."""
     return name.encode()[: NAME * 8].decode("utf-8", "replace")
 
 
+def pair_name(one: str, other: str) -> str:
+    """The name of the cell of both, each cut to the length of a cell's own name."""
+    return f"{cell_name(one)}\n{cell_name(other)}"
+
+
 class Cells:
     """Named numbers in a slot. The number of names is bounded: those beyond it share the last cell."""
 
-    def __init__(self, words: memoryview, start: int, count: int, width: int) -> None:
+    def __init__(self, words: memoryview, start: int, count: int, width: int, name: int = NAME) -> None:
+        """`name`: words of a name; `width`: numbers of each."""
         self._words = words
-        self._starts = range(start, start + count * (NAME + width), NAME + width)
+        self._name = name
+        self._starts = range(start, start + count * (name + width), name + width)
         self._known = dict(self.items())
 
     def items(self) -> Iterator[tuple[str, int]]:
         """Names in use, and the index of their numbers."""
         for start in self._starts:
-            raw = self._words[start : start + NAME].tobytes().rstrip(b"\0")
+            raw = self._words[start : start + self._name].tobytes().rstrip(b"\0")
             if not raw:
                 return
-            yield raw.decode("utf-8", "replace"), start + NAME
+            yield raw.decode("utf-8", "replace"), start + self._name
 
     def places(self) -> list[int]:
         """The indexes of the numbers of all names in use."""
@@ -43,10 +54,11 @@ class Cells:
         if used >= len(self._starts) - 1 and name != OTHER:
             return self.find(OTHER)
         start = self._starts[used]
-        raw = name.encode()[: NAME * 8]
-        self._words[start : start + NAME] = memoryview(raw.ljust(NAME * 8, b"\0")).cast("q")
-        self._known[name] = start + NAME
-        return start + NAME
+        size = self._name * 8
+        raw = name.encode()[:size]
+        self._words[start : start + self._name] = memoryview(raw.ljust(size, b"\0")).cast("q")
+        self._known[name] = start + self._name
+        return start + self._name
 
 
 def note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:

@@ -5,36 +5,31 @@ Only its worker writes to a slot, with one aligned store for each number, so not
 loses nothing. A slot outlives its worker: the next one takes it over and continues its counters; only the gauges start
 at zero. So any worker can serve a scrape with exact totals for all.
 
-    slot:  fixed counters | requests by method and status class | durations | gauges | named cells
-    named cell:  name, NUL-padded | its numbers          (upstream peers; reasons of failures; certificates; fields)
+    slot:  fixed counters | gauges | named cells
+    named cell:  name, NUL-padded | its numbers
+                 (peers; reasons of failures; certificates; fields; exchanges of a route with a peer)
 """
 
 import mmap
 import os
 import time
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
-from proxy.observe.cells import NAME, OTHER, Cells, note
+from proxy.observe.cells import NAME, PAIR, Cells, note, pair_name
+from proxy.observe.exchange_counters import WIDTH, ExchangeCounters, RouteCounters, Traffic
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
 
 SLOTS = 512  # workers alive at once, a reload's old ones included
-METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
-CLASSES = 6  # status classes; 0 is an exchange that ended without a status
-_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-BUCKETS: Final[Sequence[float]] = _BOUNDS
-_LOOKED_UP: Final = 1_000_000  # microseconds; longer durations are searched for
-_BUCKET_OF: Final = bytes(bisect_left(BUCKETS, half / 2000) for half in range(_LOOKED_UP // 500 + 1))  # by half ms
 PEERS = 64
 REASONS = 96
 CERTIFICATES = 64
 FIELDS = 32
+EXCHANGES = 256  # routes, each with each of its peers
 
 
-_REQUESTS: Final = len(Total)
-_DURATIONS: Final = _REQUESTS + (len(METHODS) + 1) * CLASSES
-_GAUGES: Final = _DURATIONS + len(BUCKETS) + 1
+_GAUGES: Final = len(Total)
 _PEERS = _GAUGES + len(Gauge)
 _PEER_COUNTERS = 3
 _PEER_NUMBERS = _PEER_COUNTERS + len(PeerSnapshot._fields)
@@ -44,10 +39,9 @@ _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
 _LARGEST = 1 << 62  # of all numbers
 _FIELDS = _CERTIFICATES + CERTIFICATES * (NAME + 1)
 _FIELD_NUMBERS = 2
-_END = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
+_EXCHANGES = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
+_END = _EXCHANGES + EXCHANGES * (PAIR + WIDTH)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
-_METHOD_BASE: Final = {method: _REQUESTS + row * CLASSES for row, method in enumerate(METHODS)}
-_OTHER_BASE: Final = _REQUESTS + len(METHODS) * CLASSES
 _OPEN = _GAUGES + Gauge.OPEN
 _SPOOLED = _GAUGES + Gauge.SPOOLED
 
@@ -80,14 +74,15 @@ class PeerCounters:
 def _fix(words: memoryview) -> None:
     """Reset numbers of a slot that cannot have been counted."""
     sections = (
-        (_PEERS, PEERS, _PEER_NUMBERS),
-        (_REASONS, REASONS, _REASON_NUMBERS),
-        (_CERTIFICATES, CERTIFICATES, 1),
-        (_FIELDS, FIELDS, _FIELD_NUMBERS),
+        (_PEERS, PEERS, _PEER_NUMBERS, NAME),
+        (_REASONS, REASONS, _REASON_NUMBERS, NAME),
+        (_CERTIFICATES, CERTIFICATES, 1, NAME),
+        (_FIELDS, FIELDS, _FIELD_NUMBERS, NAME),
+        (_EXCHANGES, EXCHANGES, WIDTH, PAIR),
     )
     numbers = [words[:_PEERS]]
-    for start, count, width in sections:
-        numbers += [words[at : at + width] for at in Cells(words, start, count, width).places()]
+    for start, count, width, name in sections:
+        numbers += [words[at : at + width] for at in Cells(words, start, count, width, name).places()]
     for part in numbers:
         for place, number in enumerate(part.tolist()):
             if not 0 <= number < _LARGEST:
@@ -100,7 +95,18 @@ class Counters:
     Only its worker writes to a slot: it keeps the counters at hand, and writes each without reading it first.
     """
 
-    __slots__ = ("_by_peer", "_certificates", "_counted", "_fields", "_peers", "_reasons", "_sampled", "_words")
+    __slots__ = (
+        "_by_exchange",
+        "_by_peer",
+        "_certificates",
+        "_counted",
+        "_exchanges",
+        "_fields",
+        "_peers",
+        "_reasons",
+        "_sampled",
+        "_words",
+    )
 
     def __init__(self, words: memoryview) -> None:
         self._words: Final = words
@@ -110,24 +116,23 @@ class Counters:
         self._reasons = Cells(words, _REASONS, REASONS, _REASON_NUMBERS)
         self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, 1)
         self._fields = Cells(words, _FIELDS, FIELDS, _FIELD_NUMBERS)
+        self._exchanges = Cells(words, _EXCHANGES, EXCHANGES, WIDTH, PAIR)
+        self._by_exchange: dict[int, ExchangeCounters] = {}
         self._sampled = (time.monotonic(), time.process_time())
 
     def _count(self, at: int, number: int) -> None:
         """Add to a counter, not to a gauge."""
         self._words[at] = self._counted[at] = self._counted[at] + number
 
-    def request(self, method: bytes, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count a finished exchange; `status` is 0 if none was sent. Bytes are those on the connection."""
-        words, counted = self._words, self._counted  # every request comes by here: `_count` in place
-        micros = int(seconds * 1e6)
-        at = _METHOD_BASE.get(method, _OTHER_BASE) + status // 100
-        words[at] = counted[at] = counted[at] + 1
-        bucket = _BUCKET_OF[(micros + 499) // 500] if micros <= _LOOKED_UP else bisect_left(BUCKETS, seconds)
-        at = _DURATIONS + bucket
-        words[at] = counted[at] = counted[at] + 1
-        words[0] = counted[0] = counted[0] + micros
-        words[1] = counted[1] = counted[1] + received
-        words[2] = counted[2] = counted[2] + sent
+    def route(self, name: str) -> RouteCounters:
+        """The counters of a route's exchanges, for the route to keep."""
+        return RouteCounters(partial(self._exchange, name))
+
+    def _exchange(self, route: str, peer: str) -> ExchangeCounters:
+        at = self._exchanges.find(pair_name(route, peer))
+        if at not in self._by_exchange:
+            self._by_exchange[at] = ExchangeCounters(self._words[at : at + WIDTH])
+        return self._by_exchange[at]
 
     def rejected(self, reason: str) -> None:
         """Count a request head that was refused."""
@@ -167,9 +172,6 @@ class Counters:
 
     def ended(self) -> None:
         self._words[_OPEN] -= 1
-
-    def retry(self) -> None:
-        self._count(Total.RETRIES, 1)
 
     def request_field_dropped(self, name: str) -> None:
         self._count(Total.FIELDS_DROPPED, 1)
@@ -233,15 +235,15 @@ class Slot:
     def gauge(self, which: Gauge) -> int:
         return int(self._words[_GAUGES + which])
 
-    def requests(self) -> Iterator[tuple[str, int, int]]:
-        """Method, status class and count."""
-        for row, method in enumerate((*METHODS, OTHER.encode())):
-            for status_class in range(CLASSES):
-                yield method.decode(), status_class, int(self._words[_REQUESTS + row * CLASSES + status_class])
+    def exchanges(self) -> Iterator[tuple[str, str, list[int]]]:
+        """Route, peer, and the numbers of their cell."""
+        for name, at in Cells(self._words, _EXCHANGES, EXCHANGES, WIDTH, PAIR).items():
+            route, _, peer = name.partition("\n")
+            yield route, peer, self._words[at : at + WIDTH].tolist()
 
-    def durations(self) -> list[int]:
-        """Requests per bucket; the last is beyond all bounds."""
-        return self._words[_DURATIONS:_GAUGES].tolist()
+    def traffic(self) -> Traffic:
+        """All exchanges of this worker and those before it."""
+        return Traffic(numbers for _, _, numbers in self.exchanges())
 
     def peers(self) -> Iterator[tuple[str, PeerView]]:
         for name, at in Cells(self._words, _PEERS, PEERS, _PEER_NUMBERS).items():

@@ -7,23 +7,19 @@ from typing import NamedTuple
 class Total(IntEnum):
     """Fixed counters of a slot."""
 
-    DURATION = 0  # microseconds
-    RECEIVED = 1  # bytes from clients
-    SENT = 2  # bytes to clients
-    ACCEPTED = 3  # client connections
-    RETRIES = 4
-    RETRY_WAITS = 5  # requests that waited for an upstream that refused connections
-    LOG_LOST = 6  # lines
-    TUNNELS = 7  # upgrades that succeeded
-    TUNNEL_RECEIVED = 8
-    TUNNEL_SENT = 9
-    CPU = 10  # microseconds of processor time
-    RELOADS = 11
-    STARTS = 12  # workers that began in this slot
-    HANDSHAKES = 13  # completed TLS handshakes
-    RESUMED = 14  # of those, resumed with a session ticket
-    SPOOLS_REFUSED = 15  # bodies that found no room on disk
-    FIELDS_DROPPED = 16  # request fields dropped because of their names
+    ACCEPTED = 0  # client connections
+    RETRY_WAITS = 1  # requests that waited for an upstream that refused connections
+    LOG_LOST = 2  # lines
+    TUNNELS = 3  # upgrades that succeeded
+    TUNNEL_RECEIVED = 4
+    TUNNEL_SENT = 5
+    CPU = 6  # microseconds of processor time
+    RELOADS = 7
+    STARTS = 8  # workers that began in this slot
+    HANDSHAKES = 9  # completed TLS handshakes
+    RESUMED = 10  # of those, resumed with a session ticket
+    SPOOLS_REFUSED = 11  # bodies that found no room on disk
+    FIELDS_DROPPED = 12  # request fields dropped because of their names
 
 
 class Gauge(IntEnum):

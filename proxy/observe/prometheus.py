@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from proxy.form import form
-from proxy.observe.metrics import BUCKETS, Board, Slot
+from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
+from proxy.observe.metrics import Board, Slot
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,9 +19,6 @@ _MICRO = 1e6
 
 _TOTALS = (
     (Total.ACCEPTED, "connections_accepted", "Client connections accepted"),
-    (Total.RECEIVED, "received_bytes", "Bytes received from clients with requests"),
-    (Total.SENT, "sent_bytes", "Bytes sent to clients with responses"),
-    (Total.RETRIES, "retries", "Requests retried on a new upstream connection"),
     (Total.FIELDS_DROPPED, "request_fields_dropped", "Request fields dropped because of their names"),
     (Total.RETRY_WAITS, "retry_waits", "Requests that waited for an upstream that refused connections"),
     (Total.RETRY_WAITS, "holds", "Former name of aragora_proxy_retry_waits_total"),
@@ -32,6 +30,12 @@ _TOTALS = (
     (Total.SPOOLS_REFUSED, "spools_refused", "Request or response bodies that found no room on disk"),
     (Total.STARTS, "worker_starts", "Worker processes started, including replacements"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
+)
+
+_SUMMED = (
+    (Sum.RECEIVED, "received_bytes", "Bytes received from clients with requests"),
+    (Sum.SENT, "sent_bytes", "Bytes sent to clients with responses"),
+    (Sum.RETRIES, "retries", "Requests retried on a new upstream connection"),
 )
 
 _GAUGES = (
@@ -72,8 +76,7 @@ class _BoardCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         slots = self._board.slots()
         alive = [slot for slot in slots if slot.gauge(Gauge.PID)]
-        yield _requests(slots)
-        yield _durations(slots)
+        yield from _exchanges(slots)
         for total, name, doc in _TOTALS:
             yield CounterMetricFamily(_PREFIX + name, doc, sum(slot.total(total) for slot in slots))
         yield from _peers(slots, alive)
@@ -103,33 +106,68 @@ class _BoardCollector(Collector):
         yield build
 
 
-def _requests(slots: list[Slot]) -> Metric:
-    counts: Counter[tuple[str, int]] = Counter()
+def traffic_by_peer(slots: list[Slot]) -> dict[tuple[str, str], Traffic]:
+    """The exchanges of all workers by route and peer."""
+    cells: dict[tuple[str, str], list[list[int]]] = {}
     for slot in slots:
-        for method, status_class, count in slot.requests():
-            counts[method, status_class] += count
-    family = CounterMetricFamily(
+        for route, peer, numbers in slot.exchanges():
+            cells.setdefault((route, peer), []).append(numbers)
+    return {pair: Traffic(numbers) for pair, numbers in cells.items()}
+
+
+def _exchanges(slots: list[Slot]) -> Iterator[Metric]:
+    pairs = traffic_by_peer(slots)
+    whole = Traffic(traffic.numbers for traffic in pairs.values())
+    requests = CounterMetricFamily(
         _PREFIX + "requests", "Finished exchanges; code 0xx: no response was sent", labels=["method", "code"]
     )
-    for (method, status_class), count in counts.items():
+    for method, status_class, count in whole.by_method():
         if count:
-            family.add_metric([method, f"{status_class}xx"], count)
-    return family
-
-
-def _durations(slots: list[Slot]) -> Metric:
-    buckets = [sum(column) for column in zip(*(slot.durations() for slot in slots), strict=True)]
-    family = HistogramMetricFamily(
+            requests.add_metric([method, f"{status_class}xx"], count)
+    yield requests
+    duration = HistogramMetricFamily(
         _PREFIX + "request_duration_seconds",
         "Seconds from the first byte of a request to the last byte of its response",
     )
+    _add_durations(duration, [], whole)
+    yield duration
+    for which, name, doc in _SUMMED:
+        yield CounterMetricFamily(_PREFIX + name, doc, whole.of(which))
+    yield from _by_route(pairs)
+
+
+def _by_route(pairs: dict[tuple[str, str], Traffic]) -> Iterator[Metric]:
+    """By route and peer; the peer is empty where the gateway itself responded."""
+    requests = CounterMetricFamily(
+        _PREFIX + "route_requests",
+        "Finished exchanges of a route with a peer; no peer: the gateway itself responded",
+        labels=["route", "peer", "code"],
+    )
+    labels = ["route", "peer"]
+    duration = HistogramMetricFamily(
+        _PREFIX + "route_request_duration_seconds", "request_duration_seconds of a route with a peer", labels=labels
+    )
+    for pair, traffic in pairs.items():
+        for status_class, count in enumerate(traffic.classes):
+            if count:
+                requests.add_metric([*pair, f"{status_class}xx"], count)
+        _add_durations(duration, list(pair), traffic)
+    yield requests
+    yield duration
+    for which, name, doc in _SUMMED:
+        family = CounterMetricFamily(f"{_PREFIX}route_{name}", f"{doc}, of a route with a peer", labels=labels)
+        for pair, traffic in pairs.items():
+            family.add_metric(list(pair), traffic.of(which))
+        yield family
+
+
+def _add_durations(family: HistogramMetricFamily, labels: list[str], traffic: Traffic) -> None:
     cumulative: list[tuple[str, float]] = []
     seen = 0
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), buckets or [0] * (len(BUCKETS) + 1), strict=True):
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), traffic.durations, strict=True):
         seen += count
         cumulative.append((bound, seen))
-    family.add_metric([], cumulative, sum(slot.total(Total.DURATION) for slot in slots) / _MICRO)
-    return family
+    family.add_metric(labels, cumulative, traffic.of(Sum.DURATION) / _MICRO)
 
 
 def peer_views(slots: list[Slot]) -> dict[str, PeerView]:

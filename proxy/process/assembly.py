@@ -23,6 +23,7 @@ from proxy.filters.rewrite import build_rewrite
 from proxy.limits import WorkerLimits
 from proxy.net import listening
 from proxy.observe.cells import OTHER, cell_name
+from proxy.observe.exchange_counters import UNROUTED, uncounted
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import PeerSnapshot, PeerState
 from proxy.settings import ANY, Address, RouteSettings, Settings
@@ -57,6 +58,7 @@ class Upstreams:
 
     def __init__(self, context: ExchangeContext, log: Any, board: Board) -> None:
         self._context = context
+        self.counters = context.counters
         self._log = log
         self._board = board
         self._pools: dict[tuple[object, ...], Pool] = {}
@@ -255,7 +257,7 @@ def build_tables(
     probe_peers(matches, settings, upstreams)
     matches += without_slash(matches)
     if routes == settings.routes:
-        unrouted = RouteSettings("unrouted", (), "/", False, settings)
+        unrouted = RouteSettings(UNROUTED, (), "/", False, settings)
         matches += build_matches(unrouted, upstreams, overrides, draining, internal)
     fields = settings.max_fields - settings.tracing  # one is for traceparent
     dots = any(route.settings.dot_segments == "pass" for route in routes)
@@ -353,6 +355,7 @@ def build_route(
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),
         logged=settings.log_requests,
+        counted=upstreams.counters.route(route.name) if settings.metrics else uncounted(),
     )
 
 

@@ -24,6 +24,7 @@ from proxy.net.splice import Pipes
 from proxy.net.spool import room
 from proxy.net.tls_contexts import ignore_unreadable_names
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.log_formats import ADMIN
 from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
 from proxy.process.assembly import Upstreams, build_tables, link_successor
@@ -179,7 +180,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _admin_tables(self, listener: Any, tables: Tables) -> Tables:
         """The route of a listener for the admin address or commands."""
         proven = self.shared.listeners.is_private(listener, self._settings)
-        return admin_tables(tables, self._admin, proven=proven)
+        return admin_tables(tables, self._admin, self._context.counters.route(ADMIN), proven=proven)
 
     def _tick(self) -> None:
         """Once a second."""

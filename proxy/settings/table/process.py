@@ -70,6 +70,9 @@ class Logs:
         float,
         routed(logged.SHARE, "requests in the access log; of a share, failed ones are logged all the same"),
     ] = 1.0
+    metrics: Annotated[
+        bool, routed(kinds.SWITCH, "count requests in the metrics and the figures of the status page")
+    ] = True
     error_log: Annotated[str, Setting(kinds.ERROR_LOG, "file for the gateway's own messages; '-': standard error")] = (
         "-"
     )

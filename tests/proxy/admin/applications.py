@@ -17,6 +17,8 @@ class Application(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.name = name
         self.ready = True
+        self.drops = 0
+        """Requests whose connection it closes without a word."""
         self.probed = threading.Semaphore(0)
         self.held = threading.Semaphore(0)
         self.released = threading.Event()
@@ -32,6 +34,10 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         status = 200
+        if self.server.drops:
+            self.server.drops -= 1
+            self.close_connection = True
+            return
         if self.path == "/ready":
             status = 200 if self.server.ready else 503
             self.server.probed.release()

@@ -322,9 +322,10 @@ def test_maintenance_of_one_route_cannot_end_while_all_are_in_it() -> None:
 def test_status_tells_who_serves_what() -> None:
     desk = Desk(workers=2)
     first, second = desk.counters
-    first.request(b"GET", 200, 0.1, 5, 6)
-    second.request(b"GET", 502, 0.1, 5, 6)
-    second.request(b"GET", 500, 0.1, 5, 6)
+    first.route("api")[ONE].exchange(b"GET", 200, 0.1, 5, 6)
+    second.route("api")[ONE].exchange(b"GET", 502, 0.1, 5, 6)
+    second.route("api")[TWO].exchange(b"GET", 500, 0.1, 5, 6)
+    first.route("admin")["admin"].exchange(b"GET", 200, 0.1, 5, 6)
     second.failed("connect_refused")
     first.rejected("body_too_large")
     first.see_peers(
@@ -348,6 +349,17 @@ def test_status_tells_who_serves_what() -> None:
     peers = {peer["peer"]: peer for peer in routes["api"]["peers"]}
     assert (peers[ONE]["state"], peers[ONE]["busy"], peers[ONE]["idle"], peers[ONE]["probed"]) == ("ejected", 6, 4, 99)
     assert (peers[TWO]["state"], peers[TWO]["weight"]) == ("draining", 3)
+    figures = {
+        name: (of["traffic"]["requests"], of["traffic"]["statuses"]) for name, of in (*routes.items(), *peers.items())
+    }
+    assert figures == {
+        "api": (3, {"2xx": 1, "5xx": 2}),
+        ONE: (2, {"2xx": 1, "5xx": 1}),
+        TWO: (1, {"5xx": 1}),
+        "old": (0, {}),
+        "default": (0, {}),
+    }
+    assert (routes["api"]["traffic"]["received"], routes["api"]["traffic"]["sent"]) == (15, 18)
     assert routes["old"]["answer"] == "redirect to https://example.com/"
     assert [(peer["peer"], peer["busy"]) for peer in page["leaving"]] == [("127.0.0.1:9", 4)]
     assert [(row["name"], row["days"]) for row in page["certificates"]] == [("example.com", 10)]

@@ -357,7 +357,7 @@ class Harness:
     @property
     def finished(self) -> int:
         """Requests that have been answered and counted."""
-        return sum(count for slot in self.board.slots() for _, _, count in slot.requests())
+        return sum(slot.traffic().requests for slot in self.board.slots())
 
     @property
     def busy(self) -> int:

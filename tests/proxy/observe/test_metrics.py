@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.form import form
 from proxy.observe import metrics
-from proxy.observe.metrics import BUCKETS, SLOTS, Board, Cells
+from proxy.observe.exchange_counters import BUCKETS
+from proxy.observe.metrics import SLOTS, Board, Cells
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, Total
 from proxy.observe.prometheus import peer_views, render
 
@@ -45,10 +46,11 @@ def test_a_request_is_counted_by_method_class_duration_and_bytes() -> None:
     board = Board()
     counters = board.counters(board.take([]))
     counters.begin()
-    counters.request(b"GET", 200, 0.0005, 100, 1000)
-    counters.request(b"GET", 499, 0.3, 10, 0)
-    counters.request(b"BREW", 502, 400.0, 1, 2)
-    counters.request(b"POST", 0, BUCKETS[0], 0, 0)
+    one, other = counters.route("one")["a:1"], counters.route("other")[""]
+    one.exchange(b"GET", 200, 0.0005, 100, 1000)
+    one.exchange(b"GET", 499, 0.3, 10, 0)
+    other.exchange(b"BREW", 502, 400.0, 1, 2)
+    other.exchange(b"POST", 0, BUCKETS[0], 0, 0)
     found = samples(board)
     assert {key[1]: value for key, value in found.items() if key[0] == "requests_total"} == {
         ("2xx", "GET"): 1,
@@ -67,8 +69,9 @@ def test_everything_else_that_is_counted_is_rendered() -> None:
     board = Board()
     counters = board.counters(board.take([]))
     counters.begin()
-    for count in (counters.accepted, counters.retry, counters.retry_waited, counters.tunnel, counters.reloaded):
+    for count in (counters.accepted, counters.retry_waited, counters.tunnel, counters.reloaded):
         count()
+    counters.route("r")["a:1"].retry()
     counters.log_lost(3)
     counters.tunnel_bytes(5, 6)
     counters.rejected("host")
@@ -118,7 +121,7 @@ def test_every_metric_is_documented() -> None:
     board = Board()
     counters = board.counters(board.take([]))
     counters.begin()
-    counters.request(b"GET", 200, 0.1, 1, 1)
+    counters.route("r")["a:1"].exchange(b"GET", 200, 0.1, 1, 1)
     counters.rejected("host")
     counters.peer("127.0.0.1:8080").connect()
     counters.see_peers({"127.0.0.1:8080": PeerSnapshot(PeerState.UP)})
@@ -195,8 +198,9 @@ def test_totals_outlive_workers_and_any_worker_tells_them_all(death: int | None)
             counters.begin()
             counters.gauge(Gauge.ACTIVE, 7)
             peer = counters.peer(f"127.0.0.1:{8080 + slot}")
+            exchanges = counters.route("r")["a:1"]
             for _ in range(requests):
-                counters.request(b"GET", 200, 0.002, 10, 20)
+                exchanges.exchange(b"GET", 200, 0.002, 10, 20)
                 peer.connect()
 
         return work
@@ -274,9 +278,9 @@ def test_worker_counts_on_from_its_predecessors_slot(pattern: bytes) -> None:
     words[:] = (pattern * (len(words) // len(pattern) + 1))[: len(words)]
     counters = board.counters(board.take([]))
     counters.begin()
-    counters.request(b"GET", 200, 0.1, 1, 1)
+    counters.route("r")["a:1"].exchange(b"GET", 200, 0.1, 1, 1)
     counters.rejected("x")
     counters.peer("a:1").connect()
     counters.see_peers({"a:1": PeerSnapshot(PeerState.UP, 1, 2, 1, 99)})
     [slot] = board.slots()
-    assert sum(slot.durations()) == 1
+    assert slot.traffic().requests == 1
