@@ -150,6 +150,7 @@ FILE_FORBIDDEN = _client("file_forbidden", 403, "File not readable")
 FILE_METHOD = _client("file_method", 405, "Method not allowed for files")
 FILE_CHANGED = _client("file_changed", 412, "The file does not match the request's precondition")
 FILE_RANGE = _client("file_range", 416, "Requested range not in the file")
+NOT_CACHED = _client("not_cached", 504, "There is no stored response, and the request accepts no other")
 FILE_FAILED = Failure("file_failed", Blame.PROXY, 500, "The gateway could not read the file")
 
 # CORS, and planned maintenance.

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
-from proxy.errors import Blame, ExchangeError
+from proxy import errors
+from proxy.errors import Blame, ExchangeError, Failure
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
 from proxy.exchange.intake import Intake
-from proxy.exchange.local_response import File, FileParts
+from proxy.exchange.local_response import File, FileParts, LocalResponse
 from proxy.exchange.recoding import encode, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
 from proxy.exchange.request import Request
@@ -92,6 +93,35 @@ class DownstreamLeg:
         context.counters.tunnel()
         if not tunnel.closed:
             context.tunnels[tunnel] = origin
+
+    def break_off(self, failure: Failure) -> None:
+        """The response cannot be completed, or the client is gone before it had any of it."""
+        self.status = self.status or failure.status
+        if failure is errors.CLIENT_STALLED:
+            self.downstream.abort()
+        else:
+            self.downstream.break_off()
+
+    # A response of the gateway's own.
+
+    def send_local(self, request: Request, response: LocalResponse, route: Route, *, waits: bool) -> bool | None:
+        """Send it, changed as the route changes all responses; False if `send_rest` must send the rest of it.
+
+        None, with nothing sent, if that takes waiting and the caller may not wait.
+        """
+        plain, coding = response.head(), IDENTITY
+        head = plain
+        if route.rewrite is not None:
+            plain, head, coding = route.rewrite.local(request, response)
+        body = response.body
+        if request.method == b"HEAD":
+            return self.send(head, head.content_length, b"")
+        if coding == IDENTITY and isinstance(body, bytes):
+            return self.send(head, head.content_length, body)
+        if not waits:
+            return None
+        self.send_stored(plain, head, body, coding, route.relay_limits)
+        return True
 
     # A body that is in a file, or is encoded first.
 

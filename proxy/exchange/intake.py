@@ -9,6 +9,7 @@ from time import monotonic
 
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError, Failure, FramingError
+from proxy.exchange.caching import Copy
 from proxy.exchange.recoding import Recoding
 from proxy.net.sockets import RECEIVE_SIZE
 from proxy.net.splice import WORTHWHILE, Pipe
@@ -40,6 +41,7 @@ class Intake:
 
     __slots__ = (
         "_buffer",
+        "_copy",
         "_decoder",
         "_heard_at",
         "_nominated",
@@ -64,8 +66,10 @@ class Intake:
         recoding: Recoding | None = None,
         upload: Upload | None = None,
         taken: Callable[[bool], None] | None = None,
+        copy: Copy | None = None,
     ) -> None:
-        """Bytes of a body of known length are received into `buffer`, if one is given, and sent from there.
+        """Bytes of a body of known length are received into `buffer`, if one is given, and sent from there. One with a
+        `copy` passes through Python.
 
         `nominated` are the trailers that end here because the head's Connection field names them.
         """
@@ -73,7 +77,8 @@ class Intake:
         self._decoder = decoder
         self._sized = decoder if isinstance(decoder, SizedDecoder) and recoding is None else None
         self._timeout = timeout
-        self._buffer = buffer
+        self._buffer = buffer if copy is None else None
+        self._copy = copy
         self._nominated = nominated
         self._recoding = recoding
         self._upload = upload
@@ -186,6 +191,8 @@ class Intake:
         except FramingError as error:
             payload = self._decoder.salvaged
             self._break_off(errors.BAD_RESPONSE, str(error))
+        if self._copy is not None and payload:
+            self._copy.write(payload)
         if self._recoding is not None:
             payload = self._recoding.feed(payload)
         return payload + self._finish() if self.done else payload
@@ -218,6 +225,8 @@ class Intake:
         return b"" if self._recoding is None else self._recoding.finish(whole=self.fault is None)
 
     def _end(self) -> None:
+        if self._copy is not None:
+            self._copy.finish()
         taken, self._taken = self._taken, None
         if taken is not None:
             taken(self.clean)
@@ -244,7 +253,9 @@ class Intake:
     @property
     def spliceable(self) -> bool:
         """Whether so much is left, and goes on as it is, that it should move inside the kernel."""
-        return self._sized is not None and self._sized.left >= WORTHWHILE and self.source.descriptor is not None
+        if self._sized is None or self._copy is not None:
+            return False
+        return self._sized.left >= WORTHWHILE and self.source.descriptor is not None
 
     def mark(self) -> LowWater:
         """The upstream's low-water mark, for `fill`."""

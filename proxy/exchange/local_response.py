@@ -50,6 +50,8 @@ class LocalResponse:
     status: int
     fields: tuple[bytes, ...] = ()
     body: bytes | File | FileParts = b""
+    peer: str = ""
+    """What the application sent it through, for a response that is not the gateway's own."""
 
     @property
     def length(self) -> int:
@@ -58,9 +60,11 @@ class LocalResponse:
     def head(self) -> ResponseHead:
         """Its head, before a route changes anything."""
         length = None if self.status in (204, 304) else self.length
-        return local_head(
+        head = local_head(
             self.status, [*self.fields], length, private=field_value(self.fields, b"set-cookie") is not None
         )
+        head.dated = field_value(self.fields, b"date") is not None
+        return head
 
     def close(self) -> None:
         """The exchange has ended."""

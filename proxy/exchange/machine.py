@@ -1,29 +1,26 @@
 """One request and its response: one machine, read from top to bottom, with two drivers.
 
     ADMIT ──► BODY ──► LEASE ──► SEND ──► AWAIT ──► RELAY ──► DONE
-      │        │         ▲         │        ││        └──► DELIVER ──► DONE   the client has not taken all of it yet
-      │        │         └─ Stale ─┴────────┘└─ 101 ──► TUNNEL ──► DONE
-      └────────┴──► LOCAL ──► DELIVER or DONE                a response that needs no upstream
-    RELAY ──► LOCAL                                        where the upstream asks for a file in its response's place
+      │        │        ▲ ▲         │        ││        └──► DELIVER ──► DONE   the client has not taken all of it yet
+      ├────────┴► LOOKUP┘ └─ Stale ─┴────────┘└─ 101 ──► TUNNEL ──► DONE
+      └──► LOCAL ◄──┘ └──► DELIVER or DONE                 a response that needs no upstream
+    RELAY ──► LOCAL, LEASE                                 another response in its place, or the same request once more
     a failure in any state: REFUSE, if the client has nothing yet, then DELIVER or DONE; else DONE
 
-A step does what it can without waiting and goes on with the next one. One that would have to wait says so:
-
-    AWAIT_RESPONSE  the upstream has the request; its connection calls `drive_inline` when it answers, closes or is late
-    NEED_STACK      anything else: connecting, a slow side, a disk, a long body
-
-`drive_inline` runs them in the event loop's callbacks until one needs a stack; `drive_blocking` goes on in a greenlet.
+A step does what it can without waiting and goes on with the next one, or says what it waits for. `drive_inline` runs
+them in the event loop's callbacks until one needs a stack; `drive_blocking` goes on in a greenlet.
 """
 
-from time import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import gevent
 
 from proxy import errors
-from proxy.errors import Blame, ClientGone, ExchangeError, Failure, Phase
+from proxy.errors import ClientGone, ExchangeError, Failure
+from proxy.exchange.caching import Fetch
 from proxy.exchange.context import ExchangeContext
-from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
+from proxy.exchange.downstream import Downstream
 from proxy.exchange.downstream_leg import DownstreamLeg
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.outcome import COMPLETE, Outcome, count_failure, record
@@ -38,6 +35,7 @@ from proxy.exchange.states import (
     DONE,
     LEASE,
     LOCAL,
+    LOOKUP,
     NEED_STACK,
     OVER,
     REFUSE,
@@ -47,6 +45,7 @@ from proxy.exchange.states import (
     State,
     Wait,
 )
+from proxy.exchange.upgrade import open_tunnel
 from proxy.exchange.upstream_leg import RETRY_PAUSE, UpstreamLeg
 from proxy.log import log
 from proxy.net.spool import Spool
@@ -60,17 +59,9 @@ class Exchange:
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_blocking",
-        "_context",
-        "_local",
-        "_outcome",
-        "_response",
-        "_route",
-        "client",
-        "request",
-        "state",
+        "_blocking", "_context", "_fetch", "_local", "_outcome", "_response", "_route", "client", "request", "state",
         "upstream",
-    )
+    )  # fmt: skip
 
     def __init__(self, route: Route | None, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
         """`route` is None for a request that no route takes."""
@@ -85,14 +76,13 @@ class Exchange:
         self._outcome: Outcome = COMPLETE
         self._local: LocalResponse | None = None
         """A response that needs no upstream."""
+        self._fetch: Fetch | None = None
+        """What the cache does with the upstream's response."""
         self._response: tuple[ResponseHead, bytes] | None = None
         """The upstream's final head and what came behind it, of a response that needs a greenlet."""
 
     def renew(self, route: Route | None, request: Request) -> None:
-        """Begin with the next request of the same client.
-
-        The one before ended in the event loop's callbacks: what only a greenlet changes is as it was at first.
-        """
+        """Begin with the client's next request. What only a greenlet changes is as it was at first."""
         assert not self._blocking
         self.state = ADMIT
         self._route = route
@@ -128,7 +118,9 @@ class Exchange:
             try:
                 if pause:  # the client may leave in it
                     gevent.sleep(pause)
-                self._step()
+                step = _STEPS.get(self.state)
+                if step is not None:  # what follows it calls its own next step
+                    step(self)
             except Stale as stale:
                 if self.upstream.may_repeat(stale, self._route):
                     self.state = LEASE
@@ -159,27 +151,6 @@ class Exchange:
         self.abandon()
         return OVER
 
-    def _step(self) -> Wait:
-        """Go on from the state that was reached; what follows calls its own next step."""
-        state = self.state
-        if state is ADMIT:
-            return self._admit()
-        if state is AWAIT:
-            return self._await_response()
-        if state is DELIVER:
-            return self._deliver()
-        if state is LEASE:
-            return self._lease()
-        if state is RELAY:
-            return self._relay()
-        if state is SEND:
-            return self._send()
-        if state is BODY:
-            return self._read_body()
-        if state is LOCAL:
-            return self._respond_locally()
-        return OVER
-
     # The steps, in order.
 
     def _admit(self) -> Wait:
@@ -203,6 +174,8 @@ class Exchange:
                 return self._respond_locally()
         if not complete:
             return self._read_body()
+        if route.cache is not None:
+            return self._look_up()
         return self._lease() if route.responder is None else self._respond_locally()
 
     def _read_body(self) -> Wait:
@@ -212,7 +185,30 @@ class Exchange:
         route = self._route
         assert route is not None
         self.client.downstream.read_body(self.request, route.settings)
+        if route.cache is not None:
+            return self._look_up()
         return self._lease() if route.responder is None else self._respond_locally()
+
+    def _look_up(self) -> Wait:
+        """A stored response, or what the upstream is to be asked for so that its response can be stored."""
+        assert self._route is not None
+        cache, request = self._route.cache, self.request
+        assert cache is not None
+        if not cache.takes(request):
+            return self._lease()
+        self.state = LOOKUP
+        if self._blocking:
+            self._fetch = fetch = cache.fetch(request)
+            self._local = fetch.response
+            if self._local is None:
+                self.upstream.renew(fetch.request)
+                return self._lease()
+        else:
+            self._local = cache.ready(request)
+            if self._local is None:
+                return NEED_STACK
+        self.upstream.peer = self._local.peer
+        return self._respond_locally()
 
     def _lease(self) -> Wait:
         """A connection to the upstream: an idle one, where that needs no waiting; in a greenlet whatever it takes."""
@@ -264,13 +260,19 @@ class Exchange:
             if route.offload is not None and route.offload.takes(response.offload):
                 return self._offload(response, rest, route.offload)
             route.note_offload(response.offload, self._context.counters)
+        fetch = self._fetch
+        if fetch is not None:
+            taken = fetch.take(response)
+            if not isinstance(taken, ResponseHead):
+                return self._replace(response, rest, fetch, taken)
+            response = taken
         head, coding = response, IDENTITY
         if route.rewrite is not None:
             head, coding = route.rewrite.incoming(request, response, self.upstream.peer)
         if response.status in BODILESS or request.method == b"HEAD":
             return self._deliver_bodiless(response, head, rest)
         length = response.content_length
-        if length is not None and len(rest) >= length and coding == IDENTITY:
+        if length is not None and len(rest) >= length and coding == IDENTITY and fetch is None:
             # Returned before the client is served: another request may be waiting for it.
             clean = len(rest) == length
             self.upstream.release(response, clean=clean)
@@ -278,7 +280,8 @@ class Exchange:
         if not self._blocking:
             self._response = response, rest
             return NEED_STACK
-        intake = self.upstream.intake(response, route.relay_limits, self._context.buffer, coding)
+        copy = None if fetch is None else fetch.copy
+        intake = self.upstream.intake(response, route.relay_limits, coding, copy)
         self.client.relay(response, head, rest, intake, route.relay_limits)
         return self._end()
 
@@ -287,6 +290,15 @@ class Exchange:
         self.upstream.release_bodiless(response, rest)
         length = 0 if response.status == 205 else None if response.status == 204 else head.content_length
         return self._deliver_whole(head, length, b"")
+
+    def _replace(self, response: ResponseHead, rest: bytes, fetch: Fetch, stored: LocalResponse | None) -> Wait:
+        """Send something stored in the place of the upstream's response, or ask the upstream again."""
+        self.upstream.discard(response, rest)
+        self._local = stored
+        if stored is not None:
+            return self._respond_locally()
+        self.upstream.renew(fetch.request)
+        return self._lease()
 
     def _offload(self, response: ResponseHead, rest: bytes, offload: Offload) -> Wait:
         """Send what the upstream's response asks for in its place."""
@@ -309,19 +321,10 @@ class Exchange:
             assert route.responder is not None
             self.upstream.peer = route.responder.name
             response = self._local = route.responder.respond(request)
-        plain, coding = response.head(), IDENTITY
-        head = plain
-        if route.rewrite is not None:
-            plain, head, coding = route.rewrite.local(request, response)
-        body = response.body
-        if coding == IDENTITY and isinstance(body, bytes):
-            return self._deliver_whole(head, head.content_length, b"" if request.method == b"HEAD" else body)
-        if request.method == b"HEAD":
-            return self._deliver_whole(head, head.content_length, b"")
-        if not self._blocking:
+        sent = self.client.send_local(request, response, route, waits=self._blocking)
+        if sent is None:
             return NEED_STACK
-        self.client.send_stored(plain, head, body, coding, route.relay_limits)
-        return self._end()
+        return self._end() if sent else self._deliver()
 
     def _deliver_whole(self, head: ResponseHead, length: int | None, body: bytes) -> Wait:
         return self._end() if self.client.send(head, length, body) else self._deliver()
@@ -336,23 +339,14 @@ class Exchange:
 
     def _open_tunnel(self, response: ResponseHead, rest: bytes, route: Route) -> Wait:
         """Relay both ways from now on (RFC 9110 section 7.8)."""
-        request, upstream = self.request, self.upstream
+        upstream, client = self.upstream, self.client
         upstream.check_upgrade(response)
-        lease = upstream.lease
-        assert lease is not None
         self.state = TUNNEL
-        origin = TunnelOrigin(request.client, request.target, upstream.peer, time(), request.upgrade)
-        self.client.open_tunnel(response, rest, lease, route.settings, origin, self._tunnel_ended)
+        open_tunnel(self._context, route, self.request, upstream, client, response, rest, self._tunnel_ended)
         return OVER
 
-    def _tunnel_ended(self, tunnel: OpenTunnel, blame: Blame, to_client: int, to_upstream: int) -> None:
-        self._context.tunnels.pop(tunnel, None)
-        self._context.counters.tunnel_bytes(to_upstream, to_client)
-        self.client.downstream.sent += to_client
-        self.request.received += to_upstream
-        self._outcome = Outcome(blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE), "")
+    def _tunnel_ended(self) -> None:
         self.state = DONE
-        record(self._context, self._route, self.request, self.upstream, self.client, self._outcome)
 
     # The end.
 
@@ -366,11 +360,7 @@ class Exchange:
             return self._end()
         self._outcome = count_failure(error, self._route, self.request, self.state, self.upstream, self._context)
         if downstream.begun or failure.status == 499:
-            client.status = client.status or failure.status
-            if failure is errors.CLIENT_STALLED:
-                downstream.abort()
-            else:
-                downstream.break_off()
+            client.break_off(failure)
             return self._end()
         self.state = REFUSE
         head, body = client.refusal(error, self.request, self._route)
@@ -394,7 +384,17 @@ class Exchange:
         if self._local is not None:
             self._local.close()
             self._local = None
+        if self._fetch is not None:
+            self._fetch.close()
+            self._fetch = None
         self._response = None
         body = self.request.body
         if body is not None and isinstance(body, Spool):
             body.close()
+
+
+_STEPS: Final[Mapping[State, Callable[[Exchange], Wait]]] = {
+    ADMIT: Exchange._admit, BODY: Exchange._read_body, LOOKUP: Exchange._look_up, LEASE: Exchange._lease,
+    SEND: Exchange._send, AWAIT: Exchange._await_response, RELAY: Exchange._relay, LOCAL: Exchange._respond_locally,
+    DELIVER: Exchange._deliver,
+}  # fmt: skip

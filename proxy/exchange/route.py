@@ -13,6 +13,7 @@ from typing import Protocol
 
 from proxy import errors
 from proxy.errors import ExchangeError
+from proxy.exchange.caching import Cache
 from proxy.exchange.filter_chain import FilterChain
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.matchers import Matchers
@@ -95,6 +96,7 @@ class Route:
     upgrades: Upgrades = WEBSOCKETS
     responder: Responder | None = None
     offload: Offload | None = None
+    cache: Cache | None = None
     peer_host: bool = False
     """Whether the upstream is sent its own name or address as Host."""
     authenticates: bool = False

@@ -12,6 +12,7 @@ class State(IntEnum):
 
     ADMIT = 0  # the filters of its route
     BODY = auto()  # the request's body, read from the client
+    LOOKUP = auto()  # in the route's cache
     LEASE = auto()  # a connection to the upstream
     SEND = auto()  # the request
     AWAIT = auto()  # the head of the final response
@@ -26,6 +27,7 @@ class State(IntEnum):
 # Found faster than attributes of the enumeration; the compiler knows them only one by one.
 ADMIT: Final[State] = State.ADMIT
 BODY: Final[State] = State.BODY
+LOOKUP: Final[State] = State.LOOKUP
 LEASE: Final[State] = State.LEASE
 SEND: Final[State] = State.SEND
 AWAIT: Final[State] = State.AWAIT
@@ -37,12 +39,13 @@ TUNNEL: Final[State] = State.TUNNEL
 DONE: Final[State] = State.DONE
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    ADMIT: frozenset({BODY, LEASE, LOCAL, REFUSE, DONE}),
-    BODY: frozenset({LEASE, LOCAL, REFUSE, DONE}),
+    ADMIT: frozenset({BODY, LOOKUP, LEASE, LOCAL, REFUSE, DONE}),
+    BODY: frozenset({LOOKUP, LEASE, LOCAL, REFUSE, DONE}),
+    LOOKUP: frozenset({LEASE, LOCAL, REFUSE, DONE}),
     LEASE: frozenset({SEND, AWAIT, REFUSE, DONE}),
     SEND: frozenset({AWAIT, LEASE, REFUSE, DONE}),
     AWAIT: frozenset({RELAY, LEASE, TUNNEL, REFUSE, DONE}),
-    RELAY: frozenset({LOCAL, DELIVER, REFUSE, DONE}),  # to LOCAL: the upstream asks for a file in its place
+    RELAY: frozenset({LEASE, LOCAL, DELIVER, REFUSE, DONE}),  # to LOCAL: a file or a stored response in its place
     LOCAL: frozenset({DELIVER, REFUSE, DONE}),
     REFUSE: frozenset({DELIVER, DONE}),
     DELIVER: frozenset({DONE}),
@@ -54,6 +57,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 PHASES: Mapping[State, Phase] = {
     ADMIT: Phase.HEAD,
     BODY: Phase.BODY,
+    LOOKUP: Phase.HEAD,
     LEASE: Phase.QUEUE,
     SEND: Phase.REQUEST,
     AWAIT: Phase.RESPONSE,

@@ -16,6 +16,7 @@ import gevent
 
 from proxy import errors
 from proxy.errors import ExchangeError, Phase
+from proxy.exchange.caching import Copy
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.intake import Intake, body_decoder
@@ -32,7 +33,7 @@ from proxy.upstream.faults import Stale, Unprocessed
 from proxy.upstream.pool import ConnectRefused, Pool
 from proxy.upstream.upload import Upload
 from proxy.wire.coding import encoder
-from proxy.wire.fields import field_value, is_bodiless
+from proxy.wire.fields import BODILESS, field_value, is_bodiless
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.proxy_protocol import endpoints_of, header
 from proxy.wire.response import ResponseHead
@@ -51,24 +52,9 @@ class UpstreamLeg:
     """How far the upstream has come with a request. Durations are seconds, -1 for what did not happen."""
 
     __slots__ = (
-        "_connecting",
-        "_context",
-        "_downstream",
-        "_outgoing",
-        "_peers",
-        "_pool",
-        "_repeatable",
-        "_repeated",
-        "_request",
-        "_unsent",
-        "_upload",
-        "connect",
-        "deadline",
-        "first_byte",
-        "lease",
-        "peer",
-        "queue",
-    )
+        "_connecting", "_context", "_downstream", "_outgoing", "_peers", "_pool", "_repeatable", "_repeated",
+        "_request", "_unsent", "_upload", "connect", "deadline", "first_byte", "lease", "peer", "queue",
+    )  # fmt: skip
 
     def __init__(self, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
         self._context: Final = context
@@ -194,7 +180,7 @@ class UpstreamLeg:
             raise ExchangeError(errors.BAD_RESPONSE, response.fault)
         return response, rest
 
-    def intake(self, response: ResponseHead, limits: RelayLimits, buffer: memoryview, coding: bytes) -> Intake:
+    def intake(self, response: ResponseHead, limits: RelayLimits, coding: bytes, copy: Copy | None) -> Intake:
         """The body behind this head, in this content coding; its connection is released when the last byte has come."""
         lease = self.lease
         assert lease is not None
@@ -208,11 +194,12 @@ class UpstreamLeg:
             lease,
             body_decoder(response),
             limits.read_timeout,
-            buffer=buffer,
+            buffer=self._context.buffer,
             nominated=response.nominated,
             recoding=recoding,
             upload=self._upload,
             taken=lambda clean: self.release(response, clean=clean),
+            copy=copy,
         )
 
     def check_upgrade(self, response: ResponseHead) -> None:
@@ -261,7 +248,8 @@ class UpstreamLeg:
 
     def discard(self, response: ResponseHead, rest: bytes) -> None:
         """As `release`, without the body: the connection can be used again only if there surely is none."""
-        if self.lease is not None and (rest or response.chunked or response.content_length != 0):
+        empty = response.status in BODILESS or (response.content_length == 0 and not response.chunked)
+        if self.lease is not None and (rest or not empty):
             self.lease.reusable = False
         self.release(response, clean=True)
 

@@ -6,14 +6,14 @@ compressed siblings.
 
 import errno
 import mimetypes
-import os
 from collections.abc import Callable
 from pathlib import Path
 from time import time
 
 from proxy import errors
 from proxy.errors import ExchangeError
-from proxy.exchange.local_response import File, FileParts, LocalResponse
+from proxy.exchange.local_response import File, LocalResponse
+from proxy.exchange.partial_response import partial_response
 from proxy.exchange.request import Request
 from proxy.filters.document_root import Found, find, find_encoded, names
 from proxy.filters.listing import listing
@@ -21,7 +21,6 @@ from proxy.net.disk import in_thread
 from proxy.wire.conditions import Validators, conditions
 from proxy.wire.fields import field_value
 from proxy.wire.negotiation import IDENTITY, choose_coding, prefers_page
-from proxy.wire.ranges import content_range, part_heads
 from proxy.wire.route_path import RoutePath
 
 _SUFFIXES = {b"zstd": ".zst", b"br": ".br", b"gzip": ".gz"}
@@ -211,20 +210,7 @@ def _response(
         return LocalResponse(200, tuple(fields), File(file.descriptor, 0, file.size))
     if not parts:
         raise ExchangeError(errors.FILE_RANGE, fields=(b"Content-Range: bytes */%d" % file.size,))
-    if len(parts) > 1:
-        return _several_parts(file, parts, content_type, fields)
-    (part,) = parts
-    fields += [b"Content-Type: " + content_type, b"Content-Range: " + content_range(part, file.size)]
-    return LocalResponse(206, tuple(fields), File(file.descriptor, part.start, part.stop - part.start))
-
-
-def _several_parts(file: Found, parts: list[slice], content_type: bytes, fields: list[bytes]) -> LocalResponse:
-    """RFC 9110 section 15.3.7.2. A random boundary cannot be in the file."""
-    boundary = os.urandom(15).hex().encode()
-    heads, end = part_heads(parts, content_type, file.size, boundary)
-    pieces = [(head, part.start, part.stop - part.start) for head, part in zip(heads, parts, strict=True)]
-    fields.append(b"Content-Type: multipart/byteranges; boundary=" + boundary)
-    return LocalResponse(206, tuple(fields), FileParts(file.descriptor, (*pieces, (end, 0, 0))))
+    return partial_response(file.descriptor, file.size, parts, content_type, fields)
 
 
 def type_of(name: str) -> bytes:

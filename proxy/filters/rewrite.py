@@ -166,7 +166,7 @@ class Rewrite:
 
     def local(self, request: Request, local: LocalResponse) -> tuple[ResponseHead, ResponseHead, bytes]:
         """The heads of a response of the gateway's own, without and with the content coding that its body may get."""
-        plain = self._changed(request, local.head(), "")
+        plain = self._changed(request, local.head(), local.peer)
         if local.length > MOST_STORED:
             return plain, plain, IDENTITY
         return plain, *self._encoded(request, plain)

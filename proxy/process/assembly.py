@@ -13,6 +13,7 @@ from proxy import errors
 from proxy.admin.commands import Trial
 from proxy.admin.overrides import Overrides
 from proxy.admin.services import in_force, with_services
+from proxy.cache.build import Stores, build_cache
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
@@ -70,6 +71,7 @@ class Upstreams:
         """Those of the tables that are being built."""
         self._leaving: list[Pool] = []
         self._asked: set[Pool] = set()
+        self.stores = Stores()
 
     @property
     def limits(self) -> WorkerLimits:
@@ -347,11 +349,12 @@ def build_route(
             maintenance=overrides.in_maintenance(route.name),
             draining=draining,
         ),
-        build_rewrite(settings, path, cluster),
-        build_via(route, upstreams.limits),
+        rewrite := build_rewrite(settings, path, cluster),
+        via := build_via(route, upstreams.limits),
         build_unusual(settings),
         Upgrades(settings.upgrade),
         offload=FileOffload(settings.sendfile_root, internal),
+        cache=build_cache(route, upstreams.stores, rewrite, via),
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),
         logged=settings.log_requests,

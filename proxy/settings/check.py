@@ -191,6 +191,8 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
             found.append("fallback and upstream exclude each other: the upstream gets what is no file; remove one")
     if settings.listing and not (known and known.listing == settings.listing):
         found += _listing_problems(settings)
+    if (settings.cache and not (known and known.cache)) or (settings.cache_ttl and not (known and known.cache_ttl)):
+        found += _cache_problems(settings)
     if settings.internal and settings.root is None and not (known and known.internal):
         found.append("internal serves files to upstreams' X-Accel-Redirect; add root, or remove internal")
     every_page = settings.cors_credentials and "*" in settings.cors_origins
@@ -202,6 +204,14 @@ def _response_problems(settings: Settings, known: Settings | None = None) -> lis
     if known is None or pages != (known.error_pages, known.maintenance_page):
         found += _page_problems(settings)
     return found
+
+
+def _cache_problems(settings: Settings) -> list[str]:
+    if not settings.cache:
+        return ["cache_ttl has no effect without cache; add cache = true, or remove cache_ttl"]
+    if settings.cache_place is None:
+        return ["cache needs a directory for what it stores; add state_dir or cache_dir at the top level"]
+    return []
 
 
 def _listing_problems(settings: Settings) -> list[str]:

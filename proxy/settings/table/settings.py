@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from proxy.settings.table.addresses import Addresses
+from proxy.settings.table.caching import Caching
 from proxy.settings.table.limits import Buffers, Limits
 from proxy.settings.table.messages import Access, Fields, LocalResponses, Responses
 from proxy.settings.table.process import Logs, Process
@@ -102,6 +103,7 @@ class Settings(
     LocalResponses,
     Access,
     Responses,
+    Caching,
 ):
     """All settings. Durations are seconds, sizes bytes. The bases are the topics, as the reference page has them."""
 
@@ -129,6 +131,11 @@ class Settings(
     def upstream_authority(self) -> str:
         """The first upstream's address as a Host field has it."""
         return self.upstream[0].address.authority if self.upstream else ""
+
+    @property
+    def cache_place(self) -> Path | None:
+        """The directory of stored responses."""
+        return self.cache_dir or (self.state_dir / "cache" if self.state_dir is not None else None)
 
     @property
     def first_request_timeout(self) -> float:

@@ -1,0 +1,35 @@
+"""Building the caches of routes from their settings."""
+
+from pathlib import Path
+
+from proxy.cache.route_cache import RouteCache
+from proxy.cache.route_store import RouteStore
+from proxy.cache.store import Store
+from proxy.exchange.route import Rewrite
+from proxy.settings import RouteSettings
+from proxy.wire.via import Via
+
+
+class Stores:
+    """The stores of this process by their settings: a reload keeps those that stay the same."""
+
+    def __init__(self) -> None:
+        self._stores: dict[tuple[Path, int, int], Store] = {}
+
+    def at(self, directory: Path, most_bytes: int, most_entries: int) -> Store:
+        """The store in a directory, within these bounds."""
+        key = directory, most_bytes, most_entries
+        store = self._stores.get(key)
+        if store is None:
+            store = self._stores[key] = Store(directory, most_bytes, most_entries)
+            store.sweep()
+        return store
+
+
+def build_cache(route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via) -> RouteCache | None:
+    """Where a route's responses are stored, if they are."""
+    settings = route.settings
+    if not (settings.cache and settings.upstream) or settings.cache_place is None:
+        return None
+    store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
+    return RouteCache(RouteStore(route.name, store, rewrite, via, settings.cache_ttl))

@@ -1,0 +1,231 @@
+"""One request on its way past the cache: what is stored of its response, and what is sent in its place."""
+
+from email.utils import formatdate
+from typing import Final
+
+from proxy.cache import key
+from proxy.cache.freshness import Freshness, freshness, varying
+from proxy.cache.index import Entry, Resource
+from proxy.cache.objects import Incoming
+from proxy.cache.route_store import Place, RouteStore
+from proxy.cache.store import Store
+from proxy.cache.stored_response import cache_status, lines_of, respond
+from proxy.exchange.local_response import LocalResponse
+from proxy.exchange.request import Request
+from proxy.wire.fields import field_value
+from proxy.wire.head import CRLF
+from proxy.wire.response import ResponseHead
+
+_MOST_VARYING: Final = 16
+"""Fields that the responses of one resource may vary by."""
+_REMEMBERED: Final = 86_400.0
+"""Seconds that a resource is remembered for after its last response went stale."""
+_WHOLE: Final = 60.0
+"""Seconds for which requests are sent whole after one that was not has failed."""
+_OVERLOADED: Final = frozenset({429, 502, 503, 504})
+"""Statuses with which an application says that another request would not help."""
+_KEPT_BY_304: Final = frozenset(
+    {b"content-length", b"content-encoding", b"content-type", b"content-range", b"set-cookie"}
+)
+"""Fields that a 304 does not replace: they describe the body that is stored (RFC 9111 section 3.2)."""
+
+
+class Copy:
+    """A body on its way into the store; its entry is stored when it is complete."""
+
+    def __init__(self, store: Store, incoming: Incoming, entry: Entry) -> None:
+        self._store = store
+        self._entry = entry
+        self._incoming: Incoming | None = incoming
+
+    def write(self, data: bytes) -> None:
+        incoming = self._incoming
+        if incoming is None:
+            return
+        try:
+            incoming.write(data)
+        except OSError:  # the disk is full
+            self.drop()
+            return
+        if incoming.size > self._store.largest:
+            self.drop()
+
+    def finish(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.close()
+            self._store.put(self._entry._replace(size=incoming.size, checksum=incoming.checksum))
+
+    def drop(self) -> None:
+        """It will not be complete, or cannot be stored."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            self._store.drop(incoming)
+
+
+class Fetch:
+    """Made with a `response` it needs no upstream. Without a `place` nothing is stored of what the upstream says.
+
+    `why` is the reason for Cache-Status; `stale` is what the place has, to be validated.
+    """
+
+    def __init__(
+        self,
+        kept: RouteStore,
+        asked: Request,
+        place: Place | None,
+        why: str,
+        response: LocalResponse | None = None,
+        stale: Entry | None = None,
+    ) -> None:
+        self._kept = kept
+        self._asked = asked
+        self._place = place
+        self._why = why
+        self._stale = stale if stale is not None and validators_of(stale) else None
+        self._began = kept.clock()
+        self.response = response
+        self.copy: Copy | None = None
+        self.request = asked if place is None else _conditional(place.request, self._stale)
+
+    def take(self, response: ResponseHead) -> ResponseHead | LocalResponse | None:
+        """What is sent for this response of the upstream; None to ask again with `request`. Raises `ExchangeError`."""
+        if self._place is None:
+            return self._passed(response)
+        kept, now = self._kept, self._kept.clock()
+        if response.status == 304 and self._stale is not None:
+            return self._validated(self._stale, response, now)
+        authorized = field_value(self._place.request.block.split(CRLF), b"authorization") is not None
+        fresh = freshness(response, kept.default, now, authorized=authorized, delay=now - self._began)
+        too_long = (response.content_length or 0) > kept.store.largest
+        varies = varying(response.lines)
+        if fresh is None or too_long or not key.can_vary(varies) or len(varies) > _MOST_VARYING:
+            return self._unstored(response, now)
+        place = self._settled(self._place, varies, fresh, now)
+        if place is None:
+            self._ask_again(now)
+            return None
+        incoming = kept.store.incoming()
+        if incoming is not None:
+            self.copy = Copy(kept.store, incoming, self._entry(place.key, response, fresh, incoming, now))
+        return self._marked(response, "; stored" if incoming is not None else "")
+
+    def close(self) -> None:
+        """The exchange has ended."""
+        if self.copy is not None:
+            self.copy.drop()
+
+    def _passed(self, response: ResponseHead) -> ResponseHead:
+        """A response that is not stored. If its request may have changed the resource, what is stored of it is invalid
+        (RFC 9111 section 4.4)."""
+        if self._why:
+            return self._marked(response, "")
+        if 200 <= response.status < 400:
+            self._kept.store.forget(self._kept.store.index.remove_url(key.url(self._asked)))
+        return response
+
+    def _marked(self, response: ResponseHead, more: str) -> ResponseHead:
+        line = cache_status(f"{self._why}; fwd-status={response.status}{more}")
+        return response.with_lines([*response.lines, line], sized=True)
+
+    def _unstored(self, response: ResponseHead, now: float) -> ResponseHead | None:
+        """A response that may not be stored is only for a client whose own request it is the response to."""
+        assert self._place is not None
+        more = self._place.shared and self._place.request.block != self._kept.whole(self._asked).request.block
+        if more and response.status not in _OVERLOADED:
+            self._ask_again(now)
+            return None
+        return self._marked(response, "")
+
+    def _ask_again(self, now: float) -> None:
+        """Ask once more, as the client did: its response needs more than what others were sent too."""
+        base, known = self._kept.resource(self._asked)
+        self._kept.store.index.learn(base, known._replace(whole=now + _WHOLE), now + _REMEMBERED)
+        self._place = self._kept.whole(self._asked)
+        self._stale = None
+        self.request = self._place.request
+
+    def _settled(self, place: Place, varies: frozenset[bytes], fresh: Freshness, now: float) -> Place | None:
+        """Where the response is stored, once it has said what it varies by; None if it depends on what was not sent."""
+        kept = self._kept
+        base, known = kept.resource(self._asked)
+        names = known.varies | {name for name in varies if key.is_personal(name)}
+        if fresh.default:
+            names |= key.UNUSED
+        kept.store.index.learn(base, Resource(names, known.whole), now + fresh.lifetime + _REMEMBERED)
+        shared = kept.shared(self._asked, names)
+        if shared.request.block == place.request.block:
+            return shared
+        return None if place.shared else place
+
+    def _validated(self, stale: Entry, response: ResponseHead, now: float) -> LocalResponse | None:
+        """What is stored is still good (RFC 9111 section 4.3.4)."""
+        assert self._place is not None
+        lines = refreshed(lines_of(stale), response.lines)
+        head = ResponseHead(1, stale.status, b"")
+        head.content_length = stale.size
+        head.lines = lines
+        fresh = freshness(head, self._kept.default, now, authorized=False, delay=now - self._began)
+        body = self._kept.store.body(stale)
+        if fresh is None or body is None:
+            self._stale = None
+            self.request = self._place.request
+            self._kept.store.index.remove(stale.key, stale.object)
+            return None
+        entry = stale._replace(
+            lines=b"\n".join(lines), stored=now, age=fresh.age, lifetime=fresh.lifetime,
+            revalidate=fresh.stale_while_revalidate, error=fresh.stale_if_error, used=now,
+        )  # fmt: skip
+        self._kept.store.index.refresh(entry)
+        return respond(entry, body, self._asked, now, "fwd=stale; fwd-status=304")
+
+    def _entry(self, place: bytes, response: ResponseHead, fresh: Freshness, incoming: Incoming, now: float) -> Entry:
+        lines = response.lines
+        if not response.dated:
+            lines = [*lines, b"Date: " + formatdate(now, usegmt=True).encode()]
+        return Entry(
+            key=place,
+            resource=self._kept.resource(self._asked)[0],
+            url=key.url(self._asked),
+            route=self._kept.route,
+            status=response.status,
+            lines=b"\n".join(lines),
+            object=incoming.name,
+            size=0,
+            checksum=0,
+            stored=now,
+            age=fresh.age,
+            lifetime=fresh.lifetime,
+            revalidate=fresh.stale_while_revalidate,
+            error=fresh.stale_if_error,
+            used=now,
+        )
+
+
+def validators_of(entry: Entry) -> list[bytes]:
+    """The conditions that ask whether an entry is still good (RFC 9111 section 4.3.1)."""
+    lines = lines_of(entry)
+    found = []
+    for name, condition in ((b"etag", b"If-None-Match: "), (b"last-modified", b"If-Modified-Since: ")):
+        value = field_value(lines, name)
+        if value:
+            found.append(condition + value)
+    return found
+
+
+def refreshed(stored: list[bytes], newer: list[bytes]) -> list[bytes]:
+    """Stored field lines with those of a 304 in the place of theirs."""
+    names = {_name(line) for line in newer} - _KEPT_BY_304
+    kept = [line for line in stored if _name(line) not in names]
+    return kept + [line for line in newer if _name(line) in names]
+
+
+def _conditional(request: Request, stale: Entry | None) -> Request:
+    if stale is None:
+        return request
+    lines = b"".join([line + CRLF for line in validators_of(stale)])
+    return request.sent_as(request.target, request.block + lines)
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].lower()

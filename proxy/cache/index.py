@@ -1,0 +1,231 @@
+"""The index of what is stored: a database in the cache's directory, which all workers of all gateways there share.
+
+Losing it costs misses, no more: it is never synced to the disk, and rebuilt when it cannot be read. Its methods raise
+nothing for what the disk or another process did.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from proxy.log import log
+
+_VERSION: Final = 1
+"""Of the tables: others are dropped with what they describe."""
+_MOST_FAILURES: Final = 4
+"""Failures one after another with which it counts as damaged, whatever the library calls them."""
+_PATIENCE: Final = 0.1
+"""Seconds that another worker may take to write."""
+_SCHEMA: Final = """
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS entry (
+    key BLOB PRIMARY KEY, resource BLOB NOT NULL, url BLOB NOT NULL, route TEXT NOT NULL, status INT NOT NULL,
+    lines BLOB NOT NULL, object TEXT NOT NULL, size INT NOT NULL, checksum INT NOT NULL, stored REAL NOT NULL,
+    age REAL NOT NULL, lifetime REAL NOT NULL, revalidate REAL NOT NULL, error REAL NOT NULL, used REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_url ON entry (url);
+CREATE INDEX IF NOT EXISTS entry_used ON entry (used);
+CREATE TABLE IF NOT EXISTS resource (
+    key BLOB PRIMARY KEY, varies TEXT NOT NULL, whole REAL NOT NULL, until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS total (bytes INT NOT NULL, entries INT NOT NULL);
+INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entry
+    BEGIN UPDATE total SET bytes = bytes + new.size, entries = entries + 1; END;
+CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entry
+    BEGIN UPDATE total SET bytes = bytes - old.size, entries = entries - 1; END;
+COMMIT;
+"""
+
+_OLDEST: Final = "key IN (SELECT key FROM entry ORDER BY used LIMIT 16)"
+
+Result = TypeVar("Result")
+
+
+class Entry(NamedTuple):
+    """One stored response. Times are seconds, `stored` and `used` since the epoch."""
+
+    key: bytes
+    resource: bytes
+    """The key of its resource, whatever its requests vary in."""
+    url: bytes
+    route: str
+    status: int
+    lines: bytes
+    """Field lines without their ends, separated by line feeds."""
+    object: str
+    """The name of its body's file."""
+    size: int
+    checksum: int
+    stored: float
+    age: float
+    """How old it was when it was stored."""
+    lifetime: float
+    revalidate: float
+    """How long it may be used while a newer one is fetched."""
+    error: float
+    """How long it may be used in the place of an error."""
+    used: float
+
+
+class Resource(NamedTuple):
+    """What is known of a resource: the fields that its responses vary by, and until when its requests go out whole."""
+
+    varies: frozenset[bytes]
+    whole: float
+
+
+class Totals(NamedTuple):
+    bytes: int = 0
+    entries: int = 0
+
+
+class Index:
+    """One worker's connection to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "index.sqlite"
+        self._database: sqlite3.Connection | None = None
+        self._failures = 0
+        self._warned = False
+
+    def entry(self, key: bytes) -> Entry | None:
+        found = self._first("SELECT * FROM entry WHERE key = ?", key)
+        return None if found is None else Entry(*found)
+
+    def resource(self, key: bytes) -> Resource | None:
+        found = self._first("SELECT varies, whole FROM resource WHERE key = ?", key)
+        return None if found is None else Resource(frozenset(found[0].encode().split()), found[1])
+
+    def learn(self, key: bytes, resource: Resource, until: float) -> None:
+        """Remember what is known of a resource."""
+        row = key, b" ".join(sorted(resource.varies)).decode("latin-1"), resource.whole, until
+        self._do(lambda database: database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row))
+
+    def put(self, entry: Entry) -> list[str] | None:
+        """Store an entry in the place of another with its key: the objects left unused, None if it failed."""
+        marks = ", ".join("?" * len(entry))
+
+        def write(database: sqlite3.Connection) -> list[str]:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                unused = _removed(database, "key = ?", entry.key)
+                database.execute(f"INSERT INTO entry VALUES ({marks})", entry)  # noqa: S608 - question marks alone
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+            return unused
+
+        return self._do(write)
+
+    def refresh(self, entry: Entry) -> None:
+        """Store an entry anew whose object stays: its fields and its age."""
+        sql = (
+            "UPDATE entry SET lines = ?, stored = ?, age = ?, lifetime = ?, revalidate = ?, error = ?, used = ?"
+            " WHERE key = ? AND object = ?"
+        )
+        row = entry.lines, entry.stored, entry.age, entry.lifetime, entry.revalidate, entry.error, entry.used
+        self._do(lambda database: database.execute(sql, (*row, entry.key, entry.object)))
+
+    def use(self, key: bytes, now: float) -> None:
+        """Note that an entry was used."""
+        self._do(lambda database: database.execute("UPDATE entry SET used = ? WHERE key = ?", (now, key)))
+
+    def remove(self, key: bytes, name: str) -> None:
+        """Forget an entry whose object cannot be used."""
+        self._do(lambda database: database.execute("DELETE FROM entry WHERE key = ? AND object = ?", (key, name)))
+
+    def remove_url(self, url: bytes) -> list[str]:
+        """Forget all entries of an address; returns their objects."""
+        return self._do(lambda database: _removed(database, "url = ?", url)) or []
+
+    def totals(self) -> Totals:
+        found = self._first("SELECT bytes, entries FROM total")
+        return Totals() if found is None else Totals(*found)
+
+    def shrink(self, most_bytes: int, most_entries: int, now: float) -> list[str]:
+        """Forget those that were not used for longest until the rest is within bounds; returns their objects."""
+        gone: list[str] = []
+        while True:
+            totals = self.totals()
+            if totals.bytes <= most_bytes and totals.entries <= most_entries:
+                break
+            removed = self._do(lambda database: _removed(database, _OLDEST)) or []
+            if not removed:
+                break
+            gone += removed
+        self._do(lambda database: database.execute("DELETE FROM resource WHERE until < ?", (now,)))
+        return gone
+
+    def objects(self) -> frozenset[str]:
+        """The objects of all entries."""
+        rows = self._do(lambda database: database.execute("SELECT object FROM entry").fetchall())
+        return frozenset(name for (name,) in rows or ())
+
+    def close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    def _first(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+        return self._do(lambda database: database.execute(sql, values).fetchone())
+
+    def _do(self, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """What `work` gives, or None where the database cannot be used at the moment."""
+        try:
+            result = work(self._opened())
+        except sqlite3.Error as problem:
+            self._warn(problem)
+            self._failures += 1
+            passing = isinstance(problem, sqlite3.OperationalError) and self._failures < _MOST_FAILURES
+            if passing or getattr(problem, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                self.close()  # another worker may have made it anew
+            else:
+                self._discard()
+            return None
+        self._failures = 0
+        return result
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._database = _open(self._file)
+        return self._database
+
+    def _discard(self) -> None:
+        """Begin anew: what was stored is found no more, and its objects are removed with others that nobody needs."""
+        self.close()
+        for name in (self._file, *(self._file.with_name(self._file.name + end) for end in ("-wal", "-shm"))):
+            try:
+                name.unlink(missing_ok=True)
+            except OSError:
+                pass
+
+    def _warn(self, problem: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("cache index %s: %s: responses are not stored, or forgotten, meanwhile", self._file, problem)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
+    try:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            if version:
+                raise sqlite3.DatabaseError(f"version {version} of the index is not that of this gateway")
+            database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = OFF")
+        if version != _VERSION:
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA user_version = {_VERSION}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _removed(database: sqlite3.Connection, where: str, *values: object) -> list[str]:
+    """Delete the entries of a condition of ours; their objects."""
+    return [name for (name,) in database.execute(f"DELETE FROM entry WHERE {where} RETURNING object", values)]  # noqa: S608

@@ -1,0 +1,166 @@
+"""The bodies of what is stored, each in a file of its own.
+
+A small body that was used lately is read from memory. Each is compared with its checksum when its worker first uses it,
+and again when its file has changed: what a disk or a person has damaged is a miss.
+"""
+
+import os
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+from time import time
+from typing import Final
+from zlib import crc32
+
+from proxy.net.disk import in_thread
+
+_SMALL: Final = 64 << 10
+"""Most bytes of a body that is kept in memory."""
+_MOST_IN_MEMORY: Final = 16 << 20
+"""Bytes that a worker keeps in memory."""
+_PIECE: Final = 1 << 20
+_MOST_KNOWN: Final = 4096
+_YOUNG: Final = 600.0
+"""Seconds after which a file that no entry has is nobody's: until then its response may still be coming in."""
+
+
+_Look = tuple[int, int, int]
+"""Inode, time of the last change, size."""
+
+
+class Objects:
+    """The files below one directory, as one worker sees them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._memory: OrderedDict[str, bytes] = OrderedDict()
+        self._held = 0
+        self._sound: OrderedDict[str, _Look] = OrderedDict()
+        """What files that were compared looked like then."""
+
+    def in_memory(self, name: str) -> bytes | None:
+        """A body, if it is there without reading the disk."""
+        found = self._memory.get(name)
+        if found is not None:
+            self._memory.move_to_end(name)
+        return found
+
+    def open(self, name: str, size: int, checksum: int) -> "bytes | int | None":
+        """A body, or the descriptor of a large one, which the caller closes; None if it is not what was stored.
+
+        Reads the disk in a thread.
+        """
+        found, look = in_thread(lambda: self._read(name, size, checksum), unclaimed=_close)
+        if isinstance(found, bytes):
+            self._remember(name, found)
+        elif found is not None:
+            self._note(name, look)
+        return found
+
+    def create(self) -> "Incoming":
+        """A new one. Raises `OSError`."""
+        name = secrets.token_hex(16)
+        path = self._path(name)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        try:
+            file = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(path, flags, 0o600)
+        return Incoming(name, file)
+
+    def remove(self, names: "list[str]") -> None:
+        """Remove files that no entry has any more."""
+        for name in names:
+            held = self._memory.pop(name, None)
+            self._held -= len(held or b"")
+            self._sound.pop(name, None)
+            try:
+                self._path(name).unlink(missing_ok=True)
+            except OSError:
+                pass  # it is found when the directory is swept
+
+    def unused(self, used: frozenset[str]) -> list[str]:
+        """The files that are none of those used. Reads the disk: call it in a thread."""
+        young = time() - _YOUNG
+        found = []
+        for place, _, names in os.walk(self._directory):
+            for name in names:
+                try:
+                    if name not in used and Path(place, name).lstat().st_mtime < young:
+                        found.append(name)
+                except OSError:
+                    pass  # removed meanwhile
+        return found
+
+    def _path(self, name: str) -> Path:
+        return self._directory / name[:2] / name
+
+    def _read(self, name: str, size: int, checksum: int) -> "tuple[bytes | int | None, _Look]":
+        look = 0, 0, size
+        try:
+            file = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None, look
+        found: bytes | int | None = None
+        try:
+            facts = os.fstat(file)
+            look = facts.st_ino, facts.st_mtime_ns, facts.st_size
+            if facts.st_size == size and size <= _SMALL:
+                data = os.read(file, size)
+                found = data if len(data) == size and crc32(data) == checksum else None
+            elif facts.st_size == size and (self._sound.get(name) == look or _checksum(file) == checksum):
+                found = file
+        except OSError:
+            pass  # it cannot be read
+        finally:
+            if found is not file:
+                os.close(file)
+        return found, look
+
+    def _note(self, name: str, look: _Look) -> None:
+        self._sound[name] = look
+        if len(self._sound) > _MOST_KNOWN:
+            self._sound.popitem(last=False)
+
+    def _remember(self, name: str, body: bytes) -> None:
+        if name in self._memory:
+            return
+        self._memory[name] = body
+        self._held += len(body)
+        while self._held > _MOST_IN_MEMORY:
+            self._held -= len(self._memory.popitem(last=False)[1])
+
+
+class Incoming:
+    """A body that is being stored."""
+
+    def __init__(self, name: str, file: int) -> None:
+        self.name = name
+        self.size = 0
+        self.checksum = 0
+        self._file = file
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Raises `OSError`."""
+        view = memoryview(data)
+        self.checksum = crc32(view, self.checksum)
+        self.size += len(view)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _checksum(file: int) -> int:
+    found = 0
+    while piece := os.read(file, _PIECE):
+        found = crc32(piece, found)
+    return found
+
+
+def _close(opened: "tuple[bytes | int | None, _Look]") -> None:
+    """For a client that left while the disk was busy."""
+    if isinstance(opened[0], int):
+        os.close(opened[0])

@@ -1,0 +1,100 @@
+"""What one worker has of the cache: the index that all share, the bodies, and the bounds of both."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import time
+from typing import Final
+
+import gevent
+
+from proxy.cache.index import Entry, Index
+from proxy.cache.objects import Incoming, Objects
+from proxy.errors import ExchangeError
+from proxy.log import log
+from proxy.net.disk import in_thread
+
+_NOTED_AFTER: Final = 10.0
+"""Seconds after which another use of an entry is noted: what is used often need not be noted each time."""
+_LARGEST_SHARE: Final = 8
+"""No response takes more than one eighth of the room."""
+
+
+class Store:
+    """Stored responses, within `most_bytes` and `most_entries`."""
+
+    def __init__(self, directory: Path, most_bytes: int, most_entries: int) -> None:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            log.warning("cache_dir %s: cannot be made: %s: nothing is stored", directory, problem.strerror)
+        self.index = Index(directory)
+        self._objects = Objects(directory / "objects")
+        self._most_bytes = most_bytes
+        self._most_entries = most_entries
+
+    @property
+    def largest(self) -> int:
+        """Most bytes of one response."""
+        return self._most_bytes // _LARGEST_SHARE
+
+    def ready(self, entry: Entry) -> bytes | None:
+        """The body of an entry, if it is in memory."""
+        return self._objects.in_memory(entry.object)
+
+    def body(self, entry: Entry) -> bytes | int | None:
+        """The body of an entry, or the descriptor of its file, which the caller closes; None if it is lost."""
+        found = self.ready(entry)
+        if found is None:
+            try:
+                opened = self._objects.open(entry.object, entry.size, entry.checksum)
+            except ExchangeError:  # the disk does not answer
+                return None
+            if opened is None:
+                self.index.remove(entry.key, entry.object)
+                self._objects.remove([entry.object])
+            return opened
+        return found
+
+    def used(self, entry: Entry, now: float) -> None:
+        """Note that an entry was used."""
+        if not 0 <= now - entry.used < _NOTED_AFTER:
+            self.index.use(entry.key, now)
+
+    def incoming(self) -> Incoming | None:
+        """Where a new body is written to; None if there is no room."""
+        try:
+            return self._objects.create()
+        except OSError:
+            return None
+
+    def put(self, entry: Entry) -> None:
+        """Store an entry whose body was written, and make room for it."""
+        unused = self.index.put(entry)
+        if unused is None:
+            self._objects.remove([entry.object])
+            return
+        self._objects.remove([*unused, *self.index.shrink(self._most_bytes, self._most_entries, time())])
+
+    def drop(self, incoming: Incoming) -> None:
+        """A body will not be complete."""
+        incoming.close()
+        self._objects.remove([incoming.name])
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove the bodies of entries that are gone."""
+        self._objects.remove(list(names))
+
+    def sweep(self) -> None:
+        """Remove the files that no entry has, as an end without warning leaves them; in a greenlet of its own."""
+        gevent.spawn(self._sweep)
+
+    def unused(self) -> list[str]:
+        """The files that no entry has, but for young ones. Reads the disk in a thread."""
+        used = self.index.objects()
+        try:
+            return in_thread(lambda: self._objects.unused(used))
+        except ExchangeError:  # the disk does not answer
+            return []
+
+    def _sweep(self) -> None:
+        self._objects.remove(self.unused())

@@ -1,0 +1,56 @@
+"""The guide to the cache: what its file does, and what its commands print."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deployment.pages import blocks, moved
+from tests.deployment.processes import CHECKOUT, ports
+from tests.proxy.gateway import Gateway
+from tests.proxy.integration.exchange import Client
+from tests.proxy.integration.stored_pages import Application, Page
+
+GUIDE = CHECKOUT / "docs" / "howto" / "cache.md"
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    running = Application()
+    running.pages |= {"/": Page({"Cache-Control": "max-age=60"}, "front"), "/prices/": Page({}, "prices")}
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(application: Application, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The guide's file, before an application of ours."""
+    directory = tmp_path_factory.mktemp("guide")
+    (port,) = ports(1)
+    addresses = {"127.0.0.1:8080": application.address, "127.0.0.1:8000": f"127.0.0.1:{port}"}
+    text = moved(blocks(GUIDE, "toml")[0].text, directory, addresses)
+    running = Gateway(directory / "gateway", ("--workers", "1", "--admin", "off", "--access-log", "off"), toml=text)
+    try:
+        (running.address,) = running.announced(1)
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.mark.component("curl")
+def test_commands_print_what_the_guide_says(gateway: Gateway) -> None:
+    commands = re.findall(r"^(curl .*?) +# (.*)$", blocks(GUIDE, "sh")[0].text, re.MULTILINE)
+    assert len(commands) == 2
+    for command, printed in commands:
+        moved_command = command.replace("127.0.0.1:8000", f"127.0.0.1:{gateway.port}")
+        run = subprocess.run(["bash", "-c", moved_command], capture_output=True, text=True, timeout=20)
+        assert re.sub("ttl=[0-9]+", "ttl=", run.stdout.strip()) == re.sub("ttl=[0-9]+", "ttl=", printed), run.stderr
+
+
+def test_micro_caching_keeps_what_says_nothing(gateway: Gateway, application: Application) -> None:
+    with Client(gateway.address) as client:
+        for _ in range(3):
+            client.send(b"GET /prices/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.final().body == b"prices"
+    assert application.count("/prices/") == 1

@@ -1,0 +1,309 @@
+"""Stored responses: which are, for which requests, for how long, and that nobody can put something into them."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ports import ports
+from tests.proxy.gateway import Gateway, serve
+from tests.proxy.integration.exchange import Answer, Client
+from tests.proxy.integration.stored_pages import Application, Asked, Page
+from tests.waiting import until
+
+FRESH = {"Cache-Control": "max-age=600"}
+BROWSER = ("User-Agent: a browser", "Accept: text/html", "Accept-Language: de", "Cookie: _ga=1")
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    running = Application()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(application: Application, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("cache")
+    running = serve(
+        directory, application.address, "--cache", "on", "--cache-dir", str(directory / "stored"), "--h2c", "on",
+        "--cors-origins", "https://a.example", "--compress", "on", "--workers", "2", workers=2,
+    )  # fmt: skip
+    yield running
+    running.close()
+    assert "failed inside the gateway" not in running.log, running.log
+
+
+@pytest.fixture
+def path() -> str:
+    return f"/{next(_numbers)}"
+
+
+def ask(gateway: Gateway, target: str, *lines: str, method: str = "GET", host: str = "app.example") -> Answer:
+    with Client(gateway.address) as client:
+        head = "".join(line + "\r\n" for line in (f"{method} {target} HTTP/1.1", f"Host: {host}", *lines))
+        client.send(head.encode() + b"\r\n")
+        return client.final(head_only=method == "HEAD")
+
+
+def status(answer: Answer) -> str:
+    return answer.field("Cache-Status") or ""
+
+
+def test_fresh_response_is_sent_again(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page({**FRESH, "Content-Type": "text/plain", "X-Own": "1"}, "hello")
+    first, second = ask(gateway, path), ask(gateway, path)
+    assert status(first) == "aragora-proxy; fwd=miss; fwd-status=200; stored"
+    assert status(second).startswith("aragora-proxy; hit; ttl=")
+    assert (second.body, second.field("Content-Type"), second.field("X-Own")) == (b"hello", "text/plain", "1")
+    assert second.field("Age") in ("0", "1")
+    assert second.field("Date")
+    assert application.count(path) == 1
+    head = ask(gateway, path, method="HEAD")
+    assert (head.status, head.field("Content-Length"), status(head)[:18]) == (200, "5", "aragora-proxy; hit")
+
+
+def test_http2_clients_share_with_those_of_http1(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(FRESH, "hello")
+    ask(gateway, path, host=f"127.0.0.1:{gateway.port}")
+    with httpx.Client(http1=False, http2=True) as client:
+        answers = [client.get(f"{gateway.url}{path}", headers={"cookie": f"a={number}"}) for number in range(3)]
+    assert [answer.text for answer in answers] == ["hello"] * 3
+    assert all("; hit" in answer.headers["cache-status"] for answer in answers)
+    assert application.count(path) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {}, {"Cache-Control": "no-store"}, {"Cache-Control": "private, max-age=60"}, {"Cache-Control": "max-age=0"},
+        {**FRESH, "Set-Cookie": "a=1"}, {**FRESH, "Vary": "*"}, {"Cache-Control": "max-age=60 private"},
+        {"Cache-Control": "max-age=x"}, {"Expires": "0"}, {**FRESH, "Age": "700"},
+        {"Cache-Control": 'max-age=60, x="a'}, {**FRESH, "Content-Type": "text/event-stream"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_may_not_be_stored_is_not(
+    gateway: Gateway, application: Application, path: str, fields: dict[str, str]
+) -> None:
+    application.pages[path] = Page(fields)
+    for _ in range(3):
+        assert "stored" not in status(ask(gateway, path))
+    assert application.count(path) == 3
+
+
+def test_authorization_is_stored_where_the_rfc_allows(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(FRESH)
+    assert "stored" not in status(ask(gateway, path, "Authorization: Bearer x"))
+    application.pages[path] = Page({"Cache-Control": "public, max-age=60"})
+    assert "stored" in status(ask(gateway, path, "Authorization: Bearer x"))
+    assert "hit" in status(ask(gateway, path, "Authorization: Bearer x"))
+
+
+def test_browsers_share_after_their_first_request(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page({**FRESH, "Vary": "Accept-Encoding"}, "hello")
+    for number in range(9):
+        language = f"Accept-Language: l{number}"
+        assert ask(gateway, path, *BROWSER[:2], language, f"Cookie: session={number}").body == b"hello"
+    assert application.count(path) == 2
+    assert "cookie" not in application.asked[-1].fields
+    assert "user-agent" not in application.asked[-1].fields
+
+
+def test_vary_keeps_one_for_each_value(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(
+        {**FRESH, "Vary": "Accept-Language"}, lambda fields: fields.get("accept-language", "none")
+    )
+    for _ in range(3):
+        for language in ("de", "fr"):
+            assert ask(gateway, path, f"Accept-Language: {language}", "User-Agent: x").body == language.encode()
+        assert ask(gateway, path).body == b"none"
+    assert application.count(path) <= 4
+
+
+def test_page_of_one_user_is_never_anothers(gateway: Gateway, application: Application, path: str) -> None:
+    """Also where the application marks it as one for all, as rules by suffix do (web cache deception)."""
+
+    def page(asked: Asked) -> Page:
+        name = asked.fields.get("cookie")
+        return Page({"Cache-Control": "public, max-age=60"}, name) if name else Page(status=302)
+
+    application.pages[path + ".css"] = page
+    for name in ("a=1", "a=2", "a=1", "a=3", "a=2"):
+        assert ask(gateway, path + ".css", f"Cookie: {name}").body == name.encode()
+    assert ask(gateway, path + ".css").status == 302
+
+
+INJECTED = [
+    "X-Forwarded-Host: evil.example", "X-Forwarded-Scheme: nothttps", "X-Forwarded-Proto: evil", "X-Host: evil.example",
+    "X-Original-URL: /evil", "X-Rewrite-URL: /evil", "X-HTTP-Method-Override: POST", "X-Method-Override: DELETE",
+    "X-HTTP-Method: HEAD", "User-Agent: evil", "Accept: evil/evil", "Accept-Language: evil", "Cookie: lang=evil",
+    "Referer: https://evil.example/", "Origin: https://evil.example", "Accept-Encoding: evil", "Via: 1.1 evil",
+    "Forwarded: host=evil.example", "X-Forwarded-Prefix: /evil", "X-Forwarded-Server: evil", "Range: bytes=0-1",
+    "Sec-Fetch-Dest: evil", "Max-Forwards: 0", "Pragma: akamai-x-get-cache-key", "X-Forwarded-Port: 1", "TE: evil",
+    "If-None-Match: *", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", "X-Requested-With: evil", "From: evil",
+    "Content-Type: evil/evil", "Cache-Control: evil=1", "Zuul-Path: evil", "X-Real-IP: 6.6.6.6", "Transfer: evil",
+    "Upgrade: evil", "Connection: X-Something", "Authorization: Basic ZXZpbA==", "Forwarded-For: evil",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", INJECTED, ids=lambda line: line.partition(":")[0])
+@pytest.mark.parametrize("again", [1, 3])
+def test_no_field_changes_what_others_get(
+    gateway: Gateway, application: Application, path: str, line: str, again: int
+) -> None:
+    """An application that puts everything it is sent into pages that it says are for all."""
+
+    def page(asked: Asked) -> Page:
+        seen = {name: value for name, value in asked.fields.items() if name != "x-request-id"}
+        return Page({"Cache-Control": "public, max-age=600"}, str([asked.method, *seen.items()]))
+
+    application.pages[path] = page
+    for _ in range(again):
+        ask(gateway, path, line)
+    clean = ask(gateway, path)
+    assert clean.status == 200
+    assert b"evil" not in clean.body
+    assert b"6.6.6.6" not in clean.body
+    assert b"'if-" not in clean.body
+    assert b"'range'" not in clean.body
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "?utm_source=evil",
+        "?",
+        "?a=1;callback=evil",
+        "/",
+        "//",
+        "%2f",
+        "%20",
+        ";evil.css",
+        ".css",
+        "?a=1&a=evil",
+        "%3Fx",
+    ],
+)
+def test_no_other_target_is_the_same(gateway: Gateway, application: Application, path: str, other: str) -> None:
+    target = path + other
+    for one in (path, target.partition("?")[0]):
+        application.pages[one] = lambda asked: Page(FRESH, asked.target)
+    assert ask(gateway, target).body == target.encode()
+    assert ask(gateway, path).body == path.encode()
+    assert ask(gateway, target).body == target.encode()
+
+
+def test_body_of_a_get_changes_nothing(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = lambda asked: Page(FRESH, asked.fields.get("content-length", "none"))
+    with Client(gateway.address) as client:
+        client.send(f"GET {path} HTTP/1.1\r\nHost: app.example\r\nContent-Length: 4\r\n\r\nevil".encode())
+        assert client.final().body == b"4"
+    assert ask(gateway, path).body == b"none"
+
+
+def test_errors_are_not_stored(gateway: Gateway, application: Application, path: str) -> None:
+    for number in (400, 403, 405, 413, 431, 500, 501, 503):
+        application.pages[path] = Page(FRESH, status=number)
+        assert ask(gateway, path).status == number
+    application.pages[path] = Page(FRESH, "good")
+    assert ask(gateway, path).body == b"good"
+
+
+def test_stored_page_answers_conditions_and_ranges(gateway: Gateway, application: Application, path: str) -> None:
+    fields = {**FRESH, "ETag": '"one"', "Last-Modified": "Fri, 01 Nov 2024 00:00:00 GMT", "Content-Type": "text/x"}
+    application.pages[path] = Page(fields, "0123456789" * 9)
+    ask(gateway, path)
+    unchanged = ask(gateway, path, 'If-None-Match: W/"one"')
+    assert (unchanged.status, unchanged.field("Content-Type")) == (304, None)
+    assert '"one"' in (unchanged.field("ETag") or "")
+    assert ask(gateway, path, "If-Modified-Since: Fri, 01 Nov 2024 00:00:00 GMT").status == 304
+    assert ask(gateway, path, 'If-None-Match: "two"').status == 200
+    part = ask(gateway, path, "Range: bytes=10-14")
+    assert (part.status, part.body, part.field("Content-Range")) == (206, b"01234", "bytes 10-14/90")
+    assert ask(gateway, path, "Range: bytes=10-14", 'If-Range: "two"').status == 200
+    assert ask(gateway, path, "Range: bytes=99-").status == 416
+    several = ask(gateway, path, "Range: bytes=0-0,-1")
+    assert several.status == 206
+    assert several.body.count(b"Content-Range: bytes ") in (1, 2)
+    assert application.count(path) == 1
+
+
+def test_stale_response_is_validated(gateway: Gateway, application: Application, path: str) -> None:
+    def page(asked: Asked) -> Page:
+        if asked.fields.get("if-none-match") == '"one"':
+            return Page({**FRESH, "ETag": '"one"', "X-Round": "2"}, status=304)
+        return Page({"Cache-Control": "max-age=0", "ETag": '"one"', "X-Round": "1"}, "hello")
+
+    application.pages[path] = page
+    assert ask(gateway, path).field("X-Round") == "1"
+    second = ask(gateway, path)
+    assert (second.status, second.body, second.field("X-Round")) == (200, b"hello", "2")
+    assert status(second) == "aragora-proxy; fwd=stale; fwd-status=304"
+    assert "hit" in status(ask(gateway, path))
+    assert ask(gateway, path, 'If-None-Match: "one"').status == 304
+    assert application.count(path) == 2
+
+
+def test_writing_makes_what_is_stored_invalid(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(FRESH)
+    ask(gateway, path)
+    ask(gateway, path, "Content-Length: 0", method="POST")
+    assert "fwd=miss" in status(ask(gateway, path))
+    application.pages[path] = Page(FRESH, status=403)
+    ask(gateway, path, method="DELETE")
+    assert "hit" in status(ask(gateway, path))
+
+
+def test_chunked_and_long_bodies_are_stored_whole(gateway: Gateway, application: Application, path: str) -> None:
+    for number, (text, chunked) in enumerate([(b"abc" * 9, True), (b"abc" * 100_000, False), (b"", False)]):
+        target = f"{path}{number}x"
+        application.pages[target] = Page({**FRESH, "Content-Type": "image/x"}, text, chunked=chunked)
+        assert [ask(gateway, target).body for _ in range(3)] == [text] * 3
+        assert application.count(target) == 1
+    assert ask(gateway, f"{path}1x", "Range: bytes=3-5").body == b"abc"
+
+
+def test_filters_of_responses_apply_to_each_client(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page({**FRESH, "Content-Type": "text/plain"}, "a" * 4000)
+    for _ in range(2):
+        assert ask(gateway, path).field("Access-Control-Allow-Origin") is None
+        coded = ask(gateway, path, "Accept-Encoding: gzip")
+        assert coded.field("Content-Encoding") == "gzip"
+        assert ask(gateway, path).body == b"a" * 4000
+
+
+def test_stored_alone_is_a_miss_or_a_hit(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(FRESH)
+    assert ask(gateway, path, "Cache-Control: only-if-cached").status == 504
+    assert "stored" not in status(ask(gateway, path, "Cache-Control: no-store"))
+    ask(gateway, path)
+    assert ask(gateway, path, "Cache-Control: only-if-cached").status == 200
+    assert "hit" in status(ask(gateway, path, "Cache-Control: no-cache"))
+
+
+def test_log_says_that_the_cache_answered(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(FRESH)
+    ask(gateway, path)
+    ask(gateway, path)
+    until(lambda: any(line.get("upstream") == "cache" for line in gateway.logged()), "the line of the hit")
+
+
+def test_restart_keeps_what_is_stored(application: Application, path: str, tmp_path: Path) -> None:
+    application.pages[path] = Page(FRESH, "x" * 100_000)
+    (port,) = ports(1)
+    toml = (
+        f'bind = "127.0.0.1:{port}"\nadmin = "off"\nworkers = 1\nupstream = "{application.address}"\n'
+        f'cache = true\nstate_dir = "{tmp_path}/state"\naccess_log = "off"\n'
+    )
+    for number in range(2):
+        gateway = Gateway(tmp_path / str(number), toml=toml)
+        try:
+            (gateway.address,) = gateway.announced(1)
+            assert ask(gateway, path).body == b"x" * 100_000
+        finally:
+            gateway.close()
+    assert application.count(path) == 1
