@@ -194,7 +194,7 @@ class Index:
         return self._database
 
     def _discard(self) -> None:
-        """Begin anew: what was stored is found no more, and its objects are removed with others that nobody needs."""
+        """Begin anew: what was stored is found no more, and its objects are removed with others that no entry has."""
         self.close()
         for name in (self._file, *(self._file.with_name(self._file.name + end) for end in ("-wal", "-shm"))):
             try:

@@ -21,7 +21,7 @@ _MOST_IN_MEMORY: Final = 16 << 20
 _PIECE: Final = 1 << 20
 _MOST_KNOWN: Final = 4096
 _YOUNG: Final = 600.0
-"""Seconds after which a file that no entry has is nobody's: until then its response may still be coming in."""
+"""Seconds after which a file without an entry is removed: until then its response may still be coming in."""
 
 
 _Look = tuple[int, int, int]
