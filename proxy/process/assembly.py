@@ -27,6 +27,7 @@ from proxy.observe.cells import OTHER, cell_name
 from proxy.observe.exchange_counters import UNROUTED, uncounted
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import PeerSnapshot, PeerState
+from proxy.process.probing import probe_host, probe_scheme
 from proxy.settings import ANY, Address, RouteSettings, Settings
 from proxy.settings.check import knows_user
 from proxy.settings.upstream_tls import NO_TLS, UpstreamTls
@@ -129,9 +130,9 @@ class Upstreams:
         settings = route.settings
         dialer = self._dialer(address, settings, settings.upstream_name, settings.upstream_tls)
         pool = self._made(address, settings, HealthLimits(), dialer)
-        host = trial.host or settings.health_host or _probe_host(settings, route.hosts[0] if route.hosts else "")
+        host = trial.host or settings.health_host or probe_host(settings, route.hosts[0] if route.hosts else "")
         timeout = settings.health_timeout
-        probing = Probing(trial.path, host, _probe_scheme(settings, secure=secure), trial.statuses, 0.0, timeout)
+        probing = Probing(trial.path, host, probe_scheme(settings, secure=secure), trial.statuses, 0.0, timeout)
         return probe(pool, probing) if trial.path else probe_connection(pool, timeout)
 
     def probe(self, pool: Pool, probing: Probing, host: str) -> None:
@@ -292,26 +293,13 @@ def probe_peers(matches: Iterable[Match], settings: Settings, upstreams: Upstrea
         own = match.route.settings
         if not own.health_path:
             continue
-        scheme = _probe_scheme(own, secure=settings.secure)
+        scheme = probe_scheme(own, secure=settings.secure)
         probing = Probing(
             own.health_path, own.health_host, scheme, own.health_status, own.health_interval, own.health_timeout
         )
-        host = _probe_host(own, match.host.decode() or next(iter(settings.domain), ""))
+        host = probe_host(own, match.host.decode() or next(iter(settings.domain), ""))
         for pool in match.route.cluster.pools:
             upstreams.probe(pool, probing, host)
-
-
-def _probe_host(settings: Settings, client_host: str) -> str:
-    """The Host of probes: what the application gets from clients that ask for this one; empty: the peer's own."""
-    if settings.upstream_host == "client":
-        return client_host.removeprefix("*.")
-    return "" if settings.upstream_host == "upstream" else settings.upstream_host
-
-
-def _probe_scheme(settings: Settings, *, secure: bool) -> str:
-    if settings.health_scheme == "auto":
-        return "https" if secure else "http"
-    return settings.health_scheme
 
 
 def link_successor(old: Tables, new: Tables) -> None:
