@@ -69,4 +69,4 @@ def admin_tables(tables: Tables, admin: Admin, counted: RouteCounters, *, proven
     cluster = Cluster([], balance.policy(settings.balance))
     responder = AdminResponder(admin, proven=proven)
     route = Route(ADMIN, own, RelayLimits.of(own), cluster, None, responder=responder, counted=counted)
-    return Tables(settings, tables.head_limits, [Match(b"", ROOT, route)])
+    return Tables(replace(settings, tracing=False), tables.head_limits, [Match(b"", ROOT, route)])

@@ -107,7 +107,10 @@ class RequestBuilder:
         trace = read_trace(forwarding_fields)
         if origin.request_id is None and trace is None and not tracing:
             return origin, None
-        return origin, TraceContext(origin.request_id, trace, tracing)
+        trusted = tables.trusted.trusts(arrival.peer)
+        if tracing and not trusted and settings.trace_clients == "trusted":
+            trace = None
+        return origin, TraceContext(origin.request_id, trace, tracing, settings.trace_sample, decided=trusted)
 
     def _upstream_fields(
         self, route: Route | None, minor: int, host: bytes | None, fields: RequestFields, about: bytes, upgrade: bytes

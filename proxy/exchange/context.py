@@ -9,6 +9,7 @@ from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.exchange_counters import UNROUTED
 from proxy.observe.metrics import Counters
+from proxy.observe.spans import Spans
 from proxy.wire.fields import RequestIds
 
 
@@ -26,7 +27,7 @@ class Waiting:
 
 
 class ExchangeContext:
-    """One of each for the process. Only `logs_states` is ever changed, by a reload.
+    """One of each for the process. Only `logs_states` and `spans` are ever changed, by a reload.
 
     No dataclass: compiled ones cannot have a `memoryview` for a field.
     """
@@ -42,6 +43,7 @@ class ExchangeContext:
         "pipes",
         "request_ids",
         "retry_waiting",
+        "spans",
         "tunnels",
         "unrouted",
     )
@@ -76,3 +78,5 @@ class ExchangeContext:
         self.limits: Final = limits
         self.logs_states = logs_states
         """Whether exchanges log where they stand (log level debug)."""
+        self.spans: Spans | None = None
+        """Where the spans of sampled traces go; None if they go nowhere."""

@@ -11,6 +11,8 @@ from proxy.exchange.route import Route
 from proxy.exchange.states import PHASES, State
 from proxy.exchange.upstream_leg import UpstreamLeg
 from proxy.log import log
+from proxy.observe.spans import Span, Spans
+from proxy.wire.tracing import Trace
 
 
 class Outcome(NamedTuple):
@@ -63,6 +65,9 @@ def record(
     status, sent = client.status, client.downstream.sent
     counted = context.unrouted if route is None else route.counted
     counted[upstream.peer].exchange(request.method, status, total, request.received, sent)
+    trace = request.trace
+    if trace is not None and context.spans is not None:
+        _record_span(context.spans, trace, route, request, upstream, client, outcome, total)
     access_log = context.access_log
     if access_log.enabled:
         fields = request.fields
@@ -92,7 +97,7 @@ def record(
                 total,
                 outcome[0],
                 outcome[1],
-                b"" if request.trace is None else request.trace.trace_id,
+                b"" if trace is None else trace.trace_id,
                 request.host,
                 user,
                 name,
@@ -100,3 +105,65 @@ def record(
             ),
             share,
         )
+
+
+def _record_span(
+    spans: Spans,
+    trace: Trace,
+    route: Route | None,
+    request: Request,
+    upstream: UpstreamLeg,
+    client: DownstreamLeg,
+    outcome: Outcome,
+    total: float,
+) -> None:
+    """Have the span of an exchange sent, if its trace is recorded and does not merely pass through."""
+    trace_context = request.trace_context
+    if trace_context is None or not trace_context.tracing or not trace.sampled:
+        return
+    parent = trace_context.trace
+    fields = request.fields
+    spans.record(
+        Span(
+            trace.trace_id,
+            trace.span,
+            b"" if parent is None else parent.span,
+            trace.state or b"",
+            time() - total,
+            total,
+            request.client,
+            request.method,
+            request.scheme,
+            request.host or b"",
+            request.target,
+            request.minor,
+            fields.user_agent or b"",
+            client.status,
+            request.received,
+            client.downstream.sent,
+            request.id,
+            "" if route is None else route.name,
+            upstream.peer,
+            outcome.termination,
+            outcome.reason,
+            _events(route, request, upstream),
+        )
+    )
+
+
+def _events(route: Route | None, request: Request, upstream: UpstreamLeg) -> tuple[tuple[str, float], ...]:
+    """The phases that an exchange came to after its head was read, and when each began."""
+    events = []
+    if upstream.connected:
+        connected = upstream.connected - request.started
+        connecting = connected - upstream.connect
+        events += [
+            ("request read", connecting - upstream.queue),
+            ("connecting to the upstream", connecting),
+            ("connected", connected),
+        ]
+    if upstream.deadline and route is not None:
+        events.append(("request sent", upstream.deadline - route.settings.read_timeout - request.started))
+    if upstream.first_byte >= 0.0:
+        events.append(("response begun", upstream.first_byte))
+    return tuple(events)

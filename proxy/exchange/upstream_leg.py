@@ -53,7 +53,7 @@ class UpstreamLeg:
 
     __slots__ = (
         "_connecting", "_context", "_downstream", "_outgoing", "_peers", "_pool", "_repeatable", "_repeated",
-        "_request", "_unsent", "_upload", "connect", "deadline", "first_byte", "lease", "peer", "queue",
+        "_request", "_unsent", "_upload", "connect", "connected", "deadline", "first_byte", "lease", "peer", "queue",
     )  # fmt: skip
 
     def __init__(self, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
@@ -81,6 +81,8 @@ class UpstreamLeg:
         """For the head of the response (monotonic seconds)."""
         self.queue = -1.0
         self.connect = -1.0
+        self.connected = 0.0
+        """The moment at which a new connection was there (monotonic seconds)."""
         self.first_byte = -1.0
 
     def renew(self, request: Request) -> None:
@@ -88,6 +90,7 @@ class UpstreamLeg:
         self._request = request
         self._outgoing = None
         self.peer = ""
+        self.deadline = 0.0
         self.first_byte = -1.0
 
     # Without waiting.
@@ -299,7 +302,8 @@ class UpstreamLeg:
             return self._outgoing
         request = self._request
         self._outgoing = request if route.rewrite is None else route.rewrite.outgoing(request)
-        idempotent = request.method in IDEMPOTENT or (route.settings.repeat_keyed and _is_keyed(request))
+        keyed = route.settings.repeat_keyed and field_value(request.fields.lines, b"idempotency-key") is not None
+        idempotent = keyed or request.method in IDEMPOTENT
         # The look at None comes first: asking an abstract class for its instances is slow.
         self._repeatable = idempotent and (request.body is None or not isinstance(request.body, StreamedBody))
         return self._outgoing
@@ -366,7 +370,8 @@ class UpstreamLeg:
                         raise
                     detail = str(error)
                 else:
-                    self.connect = monotonic() - begun
+                    self.connected = monotonic()
+                    self.connect = self.connected - begun
                     self.queue = begun - started
                     return lease
             self._connecting = QUEUE
@@ -381,8 +386,3 @@ class UpstreamLeg:
                 gevent.sleep(RETRY_PAUSE)
             pools = route.cluster.newest.in_turn(self._request)
             begun = monotonic()
-
-
-def _is_keyed(request: Request) -> bool:
-    """Whether the client has given the request a key by which the application recognises a repetition."""
-    return field_value(request.fields.lines, b"idempotency-key") is not None

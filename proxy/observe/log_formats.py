@@ -163,7 +163,7 @@ class _Clock:
         return self._text
 
 
-def _masked_address(client: str) -> str:
+def masked_address(client: str) -> str:
     """The network of an address, which many clients share: /24 of IPv4, /48 of IPv6."""
     try:
         address = ip_address(client)
@@ -172,7 +172,7 @@ def _masked_address(client: str) -> str:
     return str(ip_network((address, 24 if address.version == 4 else 48), strict=False).network_address)
 
 
-_masked: Final = _Texts(_masked_address)
+_masked: Final = _Texts(masked_address)
 
 
 class LineFormat:

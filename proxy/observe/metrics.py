@@ -183,6 +183,12 @@ class Counters:
     def retry_waited(self) -> None:
         self._count(Total.RETRY_WAITS, 1)
 
+    def spans_sent(self, count: int) -> None:
+        self._count(Total.SPANS_SENT, count)
+
+    def spans_lost(self, count: int) -> None:
+        self._count(Total.SPANS_LOST, count)
+
     def log_lost(self, lines: int) -> None:
         self._count(Total.LOG_LOST, lines)
 

@@ -20,6 +20,8 @@ class Total(IntEnum):
     RESUMED = 10  # of those, resumed with a session ticket
     SPOOLS_REFUSED = 11  # bodies that found no room on disk
     FIELDS_DROPPED = 12  # request fields dropped because of their names
+    SPANS_SENT = 13
+    SPANS_LOST = 14
 
 
 class Gauge(IntEnum):
@@ -40,6 +42,7 @@ class Gauge(IntEnum):
     OVERRIDES = 12  # version of the runtime overrides that this worker has applied
     CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
     SPOOLED = 14  # bytes of bodies on disk, kept current: workers read each other's
+    COLLECTOR_FAULTS = 15  # 1 while the collector of traces does not take spans
 
 
 class PeerState(IntEnum):

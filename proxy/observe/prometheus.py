@@ -30,6 +30,8 @@ _TOTALS = (
     (Total.SPOOLS_REFUSED, "spools_refused", "Request or response bodies that found no room on disk"),
     (Total.STARTS, "worker_starts", "Worker processes started, including replacements"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
+    (Total.SPANS_SENT, "spans_sent", "Spans that the collector of traces has taken"),
+    (Total.SPANS_LOST, "spans_lost", "Spans that found no room, or that the collector did not take"),
 )
 
 _SUMMED = (
@@ -58,6 +60,7 @@ _SUMS = (
     (Gauge.RETRY_WAITING, "requests_held", "Former name of aragora_proxy_retry_waiting"),
     (Gauge.QUEUED, "queue_waiting", "Requests queued for a peer that is at its connection limit"),
     (Gauge.SPOOLED, "spooled_bytes", "Bytes of request and response bodies on disk"),
+    (Gauge.COLLECTOR_FAULTS, "trace_collector_faults", "Workers whose spans the collector does not take"),
 )
 
 

@@ -27,6 +27,7 @@ from proxy.observe.accesslog import AccessLog
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
+from proxy.observe.spans import Spans
 from proxy.process.assembly import Upstreams, build_tables, link_successor
 from proxy.process.certificate_refresh import CertificateRefresh
 from proxy.process.drain import Drain
@@ -97,7 +98,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._build_frontends()
         signals = self._watch_signals()
         access_log = self._context.access_log
-        writer = gevent.spawn(access_log.run)
+        writers = [gevent.spawn(access_log.run), gevent.spawn(self._spans.run)]
         tick = self._context.hub.loop.timer(_TICK, _TICK)
         tick.start(self._tick)
         gc.collect()
@@ -111,8 +112,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         tick.stop()
         for watcher in signals:
             watcher.stop()
-        writer.kill()
+        gevent.killall(writers)
         access_log.close()
+        self._spans.close()
 
     def _build_context(self) -> None:
         """What all exchanges share, and the logs."""
@@ -135,6 +137,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             limits=shared.limits.worker(slot),
             logs_states=self._settings.log_level == "debug",
         )
+        self._spans = Spans(counters, shared.version)
+        self._send_spans()
         room.share(counters.spooled, shared.board.spooled, counters.spool_refused)
         room.most = self._settings.spool_total
 
@@ -206,6 +210,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.log.setup(self.cfg)
         self._context.logs_states = settings.log_level == "debug"
         self._take_logs()
+        self._send_spans()
         room.most = settings.spool_total
         old = self._tables
         self._tables = build_tables(settings, self._upstreams, overrides, self._drain.is_active)
@@ -218,6 +223,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         counters.see_peers(self._upstreams.snapshots(self._tables))  # before the version, which commands wait for
         counters.gauge(Gauge.OVERRIDES, overrides.version)
         counters.reloaded()
+
+    def _send_spans(self) -> None:
+        settings = self._settings
+        self._spans.change(settings.trace_collector, masks=settings.log_clients == "masked")
+        self._context.spans = self._spans if settings.trace_collector else None
 
     def _take_logs(self) -> None:
         self._logs.take(self._settings)

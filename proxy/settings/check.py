@@ -5,6 +5,7 @@ import os
 import pwd
 import socket
 from collections.abc import Container
+from importlib.util import find_spec
 from pathlib import Path
 
 from proxy.settings.pages import load_pages
@@ -29,6 +30,7 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
         *_address_problems(settings, own),
         *_tls_problems(settings),
         *_limit_problems(settings),
+        *_tracing_problems(settings),
         *_response_problems(settings),
         *_auth_problems(settings),
         *_upstream_tls_problems(settings),
@@ -153,6 +155,27 @@ def _limit_problems(settings: Settings) -> list[str]:
         if getattr(settings, name) > settings.max_head
     ]
     return found
+
+
+def _tracing_problems(settings: Settings) -> list[str]:
+    if not settings.trace_collector:
+        return []
+    found = []
+    if not settings.tracing:
+        found.append(f"--trace-collector {settings.trace_collector}: no spans are made; add --tracing on, or remove it")
+    if not _has_opentelemetry():
+        found.append(
+            f"--trace-collector {settings.trace_collector}: needs OpenTelemetry's libraries; "
+            "pip install 'aragora-gateway[tracing]'"
+        )
+    return found
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ImportError:
+        return False
 
 
 def _route_problems(route: RouteSettings, top: Settings) -> list[str]:

@@ -44,6 +44,7 @@ def notes(settings: Settings) -> list[str]:
         *_auth_notes(settings),
         *_file_notes(settings),
         *_log_notes(settings),
+        *_tracing_notes(settings),
     ]
 
 
@@ -51,6 +52,16 @@ def _log_notes(settings: Settings) -> list[str]:
     if settings.log_fields and settings.log_format != "json":
         return ["log_fields: no effect on lines of log_format = combined; remove it, or choose json"]
     return []
+
+
+def _tracing_notes(settings: Settings) -> list[str]:
+    if settings.tracing:
+        return []
+    return [
+        f"{name} has no effect without tracing; add tracing = true, or remove {name}"
+        for name in ("trace_clients", "trace_sample")
+        if any(getattr(one, name) != TABLE[name].default for one in _everywhere(settings))
+    ]
 
 
 def _everywhere(settings: Settings) -> list[Settings]:

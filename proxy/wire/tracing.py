@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from random import random
 from typing import NamedTuple, Self
 
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
@@ -45,10 +46,19 @@ class Trace(NamedTuple):
         """The same trace with a span of the gateway's own."""
         return self._replace(span=_random(8))
 
+    @property
+    def sampled(self) -> bool:
+        """Whether it is to be recorded (Trace Context section 3.2.2.5.1)."""
+        return bool(int(self.flags, 16) & 1)
 
-def new_trace() -> Trace:
-    """A new trace, marked as sampled: the application decides whether to record it."""
-    return Trace(_random(16), _random(8), b"01")
+
+def new_trace(share: float = 1.0) -> Trace:
+    """A new trace; `share` of them are marked as sampled."""
+    return Trace(_random(16), _random(8), _flags(share))
+
+
+def _flags(share: float) -> bytes:
+    return b"01" if share >= 1.0 or random() < share else b"00"  # noqa: S311 - no secret
 
 
 def _random(size: int) -> bytes:
@@ -67,18 +77,24 @@ def read_trace(forwarding_fields: Iterable[tuple[bytes, bytes]]) -> Trace | None
 class TraceContext(NamedTuple):
     """What identifies a request beyond this gateway: the id and the trace it came with.
 
-    With `tracing` the gateway participates: it continues the trace with a span of its own, or starts one.
+    With `tracing` the gateway participates: it continues the trace with a span of its own, or starts one. If `decided`
+    the trace says itself whether it is recorded; else `share` of all are.
     """
 
     request_id: bytes | None
     trace: Trace | None
     tracing: bool
+    share: float = 1.0
+    decided: bool = True
 
     def outgoing(self) -> Trace | None:
         """The trace to send to the upstream for one request."""
         if not self.tracing:
             return self.trace
-        return self.trace.continued() if self.trace is not None else new_trace()
+        if self.trace is None:
+            return new_trace(self.share)
+        trace = self.trace.continued()
+        return trace if self.decided else trace._replace(flags=_flags(self.share))
 
 
 def valid_state(values: list[bytes]) -> bytes | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from proxy.settings.table.row import Setting, fixed, routed
-from proxy.settings.values import kinds, logged
+from proxy.settings.values import kinds, logged, web
 
 
 def available_cores() -> int:
@@ -77,6 +77,31 @@ class Logs:
         "-"
     )
     log_level: Annotated[str, Setting(kinds.LOG_LEVEL, "least severe message that is logged")] = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracing:
+    """Traces: W3C Trace Context, and OpenTelemetry's protocol."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Tracing"
+
     tracing: Annotated[
         bool, Setting(kinds.SWITCH, "start a trace (traceparent) for requests without one, and continue existing ones")
     ] = False
+    trace_clients: Annotated[
+        str,
+        Setting(kinds.TRACE_CLIENTS, "whose traces are continued: those of trusted_proxies, or of all clients"),
+    ] = "trusted"
+    trace_sample: Annotated[
+        float,
+        routed(logged.SHARE, "traces marked as sampled, unless a trusted proxy has decided about a trace"),
+    ] = 1.0
+    trace_collector: Annotated[
+        str,
+        Setting(
+            web.COLLECTOR,
+            "where spans of sampled traces are sent: a collector of OpenTelemetry's, by OTLP over HTTP; without a path "
+            "/v1/traces is added",
+        ),
+    ] = ""

@@ -13,7 +13,7 @@ from proxy.settings.table.addresses import Addresses
 from proxy.settings.table.caching import Caching
 from proxy.settings.table.limits import Buffers, Limits
 from proxy.settings.table.messages import Access, Fields, LocalResponses, Responses
-from proxy.settings.table.process import Logs, Process
+from proxy.settings.table.process import Logs, Process, Tracing
 from proxy.settings.table.row import Setting
 from proxy.settings.table.timeouts import Timeouts
 from proxy.settings.table.tls import Tls
@@ -91,6 +91,7 @@ class Settings(
     Addresses,
     Process,
     Logs,
+    Tracing,
     Tls,
     Timeouts,
     Limits,

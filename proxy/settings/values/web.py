@@ -170,6 +170,17 @@ def _url(raw: Any) -> str:
     return str(raw)
 
 
+def _collector(raw: Any) -> str:
+    url = _optional_url(raw)
+    found = urlsplit(url)
+    if found.username is not None or found.query or found.fragment:
+        raise ValueError(
+            "expected a URL without account and query, such as http://127.0.0.1:4318; credentials belong in the "
+            "variable OTEL_EXPORTER_OTLP_HEADERS of the environment"
+        )
+    return f"{url.rstrip('/')}/v1/traces" if url and found.path in ("", "/") else url
+
+
 def _optional_url(raw: Any) -> str:
     return "" if raw in ("", *OFF) else _url(raw)
 
@@ -338,6 +349,7 @@ PATH = Kind("path of a URL", _path, lambda path: path or "none", "PATH")
 MEDIA_TYPES = Kind("content types", _media_types, show_list, "TYPE", repeatable=True)
 URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")
 REQUIRED_URL = Kind("URL", _url, str, "URL")
+COLLECTOR = Kind("URL", _collector, lambda url: url or "off", "URL|off")
 DOMAINS = Kind("host names", _domains, show_list, "NAME", repeatable=True)
 ORIGINS = Kind("origins", _origins, show_list, "ORIGIN", repeatable=True)
 EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")

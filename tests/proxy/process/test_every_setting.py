@@ -62,6 +62,8 @@ OTHERS = {
     "log_requests": '"10%"',
     "error_log": '"{files}/error.log"',
     "log_level": '"debug"',
+    "trace_sample": '"10%"',
+    "trace_collector": '"http://127.0.0.1:1"\ntracing = true',
     "graceful": "6",
     "websocket_drain": "2",
     "tls_cert": '"{files}/one.crt"\ntls_key = "{files}/one.key"',

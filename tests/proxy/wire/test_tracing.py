@@ -103,3 +103,21 @@ def test_a_trace_begins_where_none_came() -> None:
     assert two is not None
     assert one.trace_id != two.trace_id
     assert Trace.parse(one.lines[13:-2]) == one
+
+
+@pytest.mark.parametrize(("share", "flags"), [(1.0, b"01"), (0.0, b"00")])
+def test_a_share_of_the_traces_that_begin_is_sampled(share: float, flags: bytes) -> None:
+    trace = TraceContext(None, None, tracing=True, share=share).outgoing()
+    assert trace is not None
+    assert (trace.flags, trace.sampled) == (flags, bool(share))
+
+
+def test_clients_do_not_decide_about_sampling() -> None:
+    for share, flags in ((0.0, b"00"), (1.0, b"01")):
+        context = TraceContext(None, read_trace([PARENT]), tracing=True, share=share, decided=False)
+        trace = context.outgoing()
+        assert trace is not None
+        assert (trace.trace_id, trace.flags) == (ID, flags)
+    kept = TraceContext(None, read_trace([PARENT]), tracing=True, share=0.0).outgoing()
+    assert kept is not None
+    assert kept.sampled
