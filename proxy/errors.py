@@ -191,6 +191,8 @@ AUTH_ANSWER = Failure("auth_answer", Blame.UPSTREAM, 502, "The authorization ser
 TRUNCATED = Failure("truncated", Blame.UPSTREAM, 502, "The application's response ended early")
 BODY_STALLED = Failure("response_stalled", Blame.UPSTREAM_SLOW, 504, "The application's response stalled")
 
+PING_TIMEOUT = Failure("ping_timeout", Blame.CLIENT_SLOW, 0, "A side of the WebSocket did not answer a ping")
+
 # The gateway itself.
 SPOOL = Failure("spool", Blame.PROXY, 503, "The gateway cannot store the body", retry_after=30)
 OVERLOADED = Failure("overloaded", Blame.PROXY, 503, "Gateway connection limit reached", retry_after=5)

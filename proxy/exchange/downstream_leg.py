@@ -9,6 +9,7 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
 from proxy.exchange.intake import Intake
+from proxy.exchange.keep_alive import Pings
 from proxy.exchange.local_response import File, FileParts, LocalResponse
 from proxy.exchange.recoding import encode, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
@@ -78,13 +79,15 @@ class DownstreamLeg:
         self.status = 101
         context = self._context
         side, early = self.downstream.upgrade(response)
+        framed = origin.protocol == WEBSOCKET
         tunnel = Tunnel(
             context.deadlines,
             context.pipes,
             context.buffer,
             side,
             lease,
-            framed=origin.protocol == WEBSOCKET,
+            framed=framed,
+            pings=Pings.of(settings) if framed else None,
             idle_timeout=settings.websocket_timeout,
             half_close_timeout=settings.half_close_timeout,
             ended=ended,

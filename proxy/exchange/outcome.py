@@ -3,6 +3,7 @@
 from time import monotonic, time
 from typing import Final, NamedTuple
 
+from proxy import errors
 from proxy.errors import Blame, ExchangeError, Phase
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream_leg import DownstreamLeg
@@ -48,6 +49,17 @@ def count_failure(
     if phase is Phase.RESPONSE and failure.blame in _UPSTREAM:
         upstream.failed()
     return Outcome((failure.blame or Blame.CLIENT) + phase, failure.reason)
+
+
+def outcome_of_tunnel(blame: Blame, counters: Counters) -> Outcome:
+    """How a tunnel has ended. A side that is to blame for being slow has not answered a ping, which is counted."""
+    if blame is Blame.NOBODY:
+        return COMPLETE
+    reason = ""
+    if blame in (Blame.CLIENT_SLOW, Blame.UPSTREAM_SLOW):
+        reason = errors.PING_TIMEOUT.reason
+        counters.failed(reason)
+    return Outcome(blame + Phase.TUNNEL, reason)
 
 
 def record(

@@ -16,22 +16,28 @@ ends of their connections alone, and either may have said everything long before
 `tunnel_states` has the tables, also that of a direction.
 """
 
+import os
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
 from proxy.errors import Blame
+from proxy.exchange.keep_alive import KeepAlive, Pings
 from proxy.exchange.tunnel_direction import Direction
 from proxy.exchange.tunnel_side import Side
-from proxy.exchange.tunnel_states import TUNNEL_TRANSITIONS, DirectionState, TunnelState
+from proxy.exchange.tunnel_states import TUNNEL_TRANSITIONS, DirectionState, PingState, TunnelState
 from proxy.log import log
 from proxy.net.event_loop import NEVER, Deadlines
 from proxy.net.splice import Pipes
-from proxy.wire.frames import close_frame
+from proxy.wire.frames import PongFilter, close_frame
 
 BUFFER_SIZE: Final = 1 << 17
 GOING_AWAY: Final = 1001
+UNEXPECTED: Final = 1011
 SERVICE_RESTART: Final = 1012  # registered with IANA after RFC 6455: another process serves from now on
+
+_PING_SIZE: Final = 8
+"""Bytes of a ping's payload, which is not to be guessed."""
 
 _CLOSE_PATIENCE: Final = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""
@@ -43,12 +49,16 @@ class Tunnel:
     __slots__ = (
         "_client",
         "_close_code",
+        "_close_reason",
         "_ended",
         "_half_close_timeout",
         "_idle_since",
         "_idle_timeout",
+        "_keep_alives",
+        "_longest_look",
         "_lost",
         "_seen",
+        "_unanswering",
         "_upstream",
         "buffer",
         "deadline",
@@ -68,11 +78,12 @@ class Tunnel:
         upstream: Side,
         *,
         framed: bool,
+        pings: Pings | None,
         idle_timeout: float,
         half_close_timeout: float,
         ended: Callable[["Tunnel", Blame, int, int], None],
     ) -> None:
-        """`framed`: the protocol is WebSocket."""
+        """`framed`: the protocol is WebSocket, on which `pings` can be sent."""
         self.deadlines = deadlines
         self.pipes = pipes
         self.buffer = buffer
@@ -81,13 +92,23 @@ class Tunnel:
         self._idle_timeout = idle_timeout
         self._half_close_timeout = half_close_timeout if framed else idle_timeout
         self._ended = ended
-        self.upward = Direction(self, client, upstream, masked=True, framed=framed)
-        self.downward = Direction(self, upstream, client, masked=False, framed=framed)
+        payload = os.urandom(_PING_SIZE) if pings is not None else b""
+        above, below = (PongFilter(payload, masked=masked) if payload else None for masked in (True, False))
+        self.upward = Direction(self, client, upstream, masked=True, framed=framed, pongs=above)
+        self.downward = Direction(self, upstream, client, masked=False, framed=framed, pongs=below)
+        self._keep_alives: tuple[KeepAlive, ...] = ()
+        self._longest_look = NEVER
+        if pings is not None:
+            self._longest_look = max(1.0, min(pings.interval, pings.timeout) / 4)
+            self._keep_alives = self._begin_pings(pings, payload)
         self.state = TunnelState.OPEN
         self._close_code = 0
         """Of the close frames that are due or sent; 0: none."""
+        self._close_reason = b""
         self._lost: Side | None = None
         """The side that was reset."""
+        self._unanswering: Side | None = None
+        """The side that has not answered a ping."""
         self._seen = 0
         self._idle_since = monotonic()
         self.deadline = self._next_look(idle_timeout)
@@ -114,14 +135,19 @@ class Tunnel:
         self.deadlines.streams.add(self)
         for stream, direction in ((self._client, self.upward), (self._upstream, self.downward)):
             stream.deadline = NEVER
-            stream.watch_readable(direction.relay)
+            stream.watch_readable(direction.on_readable)
         for direction, early in ((self.upward, from_client), (self.downward, from_upstream)):
             if early and not self.closed:
-                direction.follow(memoryview(early))
-                direction.send(early)
+                direction.send(direction.follow(memoryview(early)))
 
     def _next_look(self, patience: float) -> float:
-        return monotonic() + min(patience, max(1.0, patience / 20))
+        return monotonic() + min(patience, self._longest_look, max(1.0, patience / 20))
+
+    def _begin_pings(self, pings: Pings, payload: bytes) -> tuple[KeepAlive, ...]:
+        now = monotonic()
+        to_client = KeepAlive(self.upward, self.downward, pings, payload, now)
+        to_upstream = KeepAlive(self.downward, self.upward, pings, payload, now)
+        return (*((to_client,) if pings.client else ()), *((to_upstream,) if pings.upstream else ()))
 
     def expire(self) -> None:
         """The sweeper's look: silent too long, or did an ending take too long?"""
@@ -133,9 +159,9 @@ class Tunnel:
             self.close(Blame.PROXY)
             return
         now = monotonic()
-        moved = self.upward.moved + self.downward.moved
-        if moved != self._seen:
-            self._seen = moved
+        passed = self.upward.passed + self.downward.passed
+        if passed > self._seen:
+            self._seen = passed
             self._idle_since = now
         elif now - self._idle_since >= patience:
             if self.state is TunnelState.OPEN:
@@ -144,8 +170,19 @@ class Tunnel:
                 self.close(Blame.PROXY)
             return
         self.deadline = self._next_look(patience)
+        if self.state is TunnelState.OPEN:
+            self._look_for_answers(now)
 
-    def shut(self, code: int, patience: float) -> None:
+    def _look_for_answers(self, now: float) -> None:
+        """End the tunnel if one side does not answer pings."""
+        for keep_alive in self._keep_alives:
+            keep_alive.look(now)
+            if keep_alive.state is PingState.UNANSWERED:
+                self._unanswering = keep_alive.side
+                self.shut(UNEXPECTED, _CLOSE_PATIENCE, b"no answer to a ping")
+                return
+
+    def shut(self, code: int, patience: float, reason: bytes = b"") -> None:
         """Send close frames as soon as each direction is between two frames; end after `patience` seconds.
 
         Without frames both sides get the end of what the other one has sent.
@@ -153,6 +190,7 @@ class Tunnel:
         if self._close_code or self.closed:
             return
         self._close_code = code
+        self._close_reason = reason
         self.deadline = monotonic() + patience
         if self.state is not TunnelState.LOST:
             self._become(TunnelState.CLOSING)
@@ -160,17 +198,22 @@ class Tunnel:
                 self.on_boundary(direction)
 
     def on_boundary(self, direction: Direction) -> None:
-        """A direction may have come to the end of a frame: the place for a close frame, if one is due."""
+        """A direction may have come to the end of a frame: the place for a ping or a close frame, if one is due."""
+        for keep_alive in self._keep_alives:
+            if keep_alive.outgoing is direction:
+                keep_alive.on_boundary()
         due = self.state is TunnelState.CLOSING and direction.state is DirectionState.RELAYING
         if not due or not direction.at_boundary:
             return
-        if direction.framed and not direction.send(close_frame(self._close_code, masked=direction.masked)):
-            return
+        if direction.framed:
+            frame = close_frame(self._close_code, self._close_reason, masked=direction.masked)
+            if not direction.send(frame):
+                return
         direction.become(DirectionState.SEALED)
         if direction.delivered:
             direction.target.finish_sending()
         if not direction.source.watched:
-            direction.source.watch_readable(direction.relay)
+            direction.source.watch_readable(direction.on_readable)
 
     def on_ended(self, direction: Direction) -> None:
         """One side has ended. The other may finish sending."""
@@ -191,7 +234,7 @@ class Tunnel:
         if self.state is TunnelState.LOST:
             self._cut_off(direction.target)
             return
-        direction.source.watch_readable(direction.relay)
+        direction.source.watch_readable(direction.on_readable)
         self.on_boundary(direction)
         if direction.state is not DirectionState.RELAYING:
             direction.target.finish_sending()
@@ -219,14 +262,16 @@ class Tunnel:
     def _cut_off(self, side: Side) -> None:
         """End the side that is left, once it has everything, and wait for it to see that."""
         if side.cut_off():
-            side.watch_readable((self.upward if side is self._client else self.downward).relay)
+            side.watch_readable((self.upward if side is self._client else self.downward).on_readable)
         else:
             self.close()
 
     def close(self, blame: Blame = Blame.NOBODY) -> None:
         if self.closed:
             return
-        if self._close_code:
+        if self._unanswering is not None:
+            blame = Blame.CLIENT_SLOW if self._unanswering is self._client else Blame.UPSTREAM_SLOW
+        elif self._close_code:
             blame = Blame.DRAIN
         elif self._lost is not None:
             blame = Blame.CLIENT if self._lost is self._client else Blame.UPSTREAM

@@ -1,12 +1,13 @@
 """One direction of a tunnel: bytes on their way from one side to the other, and the frames that pass with them."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.exchange.tunnel_side import Side
 from proxy.exchange.tunnel_states import DIRECTION_TRANSITIONS, DirectionState, TunnelState
 from proxy.net import splice
 from proxy.net.splice import Pipe, Pipes
-from proxy.wire.frames import LONGEST_HEADER, frame_size
+from proxy.wire.frames import LONGEST_HEADER, PongFilter, frame_size
 
 RELAYING, SEALED, ENDED = DirectionState  # found faster than an attribute of the enumeration
 CLOSING: Final = TunnelState.CLOSING
@@ -76,16 +77,21 @@ class Direction:
         "_spliced",
         "_tunnel",
         "framed",
+        "inserted",
         "masked",
         "moved",
         "pending",
         "pipe",
+        "pongs",
         "source",
         "state",
         "target",
     )
 
-    def __init__(self, tunnel: "TunnelHost", source: Side, target: Side, *, masked: bool, framed: bool) -> None:
+    def __init__(
+        self, tunnel: "TunnelHost", source: Side, target: Side, *, masked: bool, framed: bool, pongs: PongFilter | None
+    ) -> None:
+        """`pongs` takes out those that answer the gateway's own pings, if there are any."""
         self._tunnel: TunnelHost = tunnel
         self.source = source
         self.target = target
@@ -102,6 +108,9 @@ class Direction:
         self.pending: bytes | None = None
         self.pipe: Pipe | None = None
         self.moved = 0
+        self.inserted = 0
+        """Bytes that the gateway has put between those of the source."""
+        self.pongs = pongs
         self.state = RELAYING
 
     def become(self, state: DirectionState) -> None:
@@ -116,12 +125,40 @@ class Direction:
     @property
     def at_boundary(self) -> bool:
         """Whether something may be put behind what has passed."""
-        return self.delivered and (not self.framed or not (self._left or self._head))
+        return self.delivered and (not self.framed or not (self._left or self._head)) and not self._holds
+
+    @property
+    def between_messages(self) -> bool:
+        return self.at_boundary and not (self.pongs is not None and self.pongs.fragmented)
+
+    @property
+    def _holds(self) -> bool:
+        return self.pongs is not None and self.pongs.holds
+
+    @property
+    def passed(self) -> int:
+        """Bytes of the source that the target has taken."""
+        return self.moved - self.inserted
+
+    @property
+    def heard(self) -> int:
+        """Grows with whatever comes from the source."""
+        return self.passed + (0 if self.pongs is None else self.pongs.taken_out)
+
+    @property
+    def pings_passed(self) -> int:
+        """Pings of the source's own."""
+        return 0 if self.pongs is None else self.pongs.pings
+
+    @property
+    def on_readable(self) -> Callable[[], None]:
+        """What is called when the source can be read."""
+        return self.relay if self.pongs is None else self.relay_followed
 
     def relay(self) -> None:
         """The source can be read: pass on what it has."""
         if self._left or self._head or self.state is not RELAYING or self._tunnel.state is CLOSING:
-            self._relay_within()
+            self.relay_followed()
             return
         buffer = self._buffer
         try:
@@ -153,8 +190,8 @@ class Direction:
         if sent != count:
             self._keep(data[sent:])
 
-    def _relay_within(self) -> None:
-        """The same where a frame has begun, or the last one has passed."""
+    def relay_followed(self) -> None:
+        """The same where a frame has begun, the last one has passed, or not all of them pass."""
         if self.state is not RELAYING:
             self._discard()
             return
@@ -176,8 +213,8 @@ class Direction:
         if self._left and self._tunnel.state is CLOSING:
             # A close frame is due behind this frame: a side that sends without a pause has begun the next one already.
             data = data[: self._left]
-        self.follow(data)
-        if self.send(data):
+        passed = self.follow(data)
+        if not passed or self.send(passed):
             self._tunnel.on_boundary(self)
 
     def send(self, data: memoryview | bytes) -> bool:
@@ -193,6 +230,11 @@ class Direction:
         if sent != len(data):
             self._keep(data[sent:])
         return True
+
+    def insert(self, frame: bytes) -> bool:
+        """Send a frame of the gateway's own. Only where the last one has ended; as `send`."""
+        self.inserted += len(frame)
+        return self.send(frame)
 
     def _keep(self, data: memoryview | bytes) -> None:
         """The target is full: hold what it did not take and read no more until it did."""
@@ -275,12 +317,15 @@ class Direction:
             self.become(ENDED)
         self._tunnel.on_ended(self)
 
-    def follow(self, data: memoryview) -> None:
-        """Follow the frames that pass, to know where one ends."""
+    def follow(self, data: memoryview) -> memoryview | bytes:
+        """Follow the frames, to know where one ends; what passes."""
         count = len(data)
         if self._left >= count:
             self._left -= count
-            return
+            return data
+        if self.pongs is not None:
+            passed, self._left = self.pongs.feed(bytes(data), self._left)
+            return passed
         position = self._left
         head, self._head = self._head, b""
         while position < count:
@@ -292,6 +337,7 @@ class Direction:
             position += size - len(head)
             head = b""
         self._left = max(0, position - count)
+        return data
 
     def release(self) -> None:
         """The tunnel is closed."""

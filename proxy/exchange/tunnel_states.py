@@ -1,4 +1,4 @@
-"""The states of a tunnel and of each of its two directions, and what may follow what."""
+"""The states of a tunnel, of each of its two directions and of the pings to a side, and what may follow what."""
 
 from collections.abc import Mapping
 from enum import IntEnum, auto
@@ -33,6 +33,24 @@ class DirectionState(IntEnum):
     SEALED = auto()  # nothing more goes to the target; the source is read only to see its end
     ENDED = auto()  # the source has ended too
 
+
+class PingState(IntEnum):
+    """Whether a side of a WebSocket is there (`proxy.exchange.keep_alive`)."""
+
+    QUIET = auto()  # heard of lately
+    DUE = auto()  # it is to be asked, once a message to it has ended
+    ASKED = auto()
+    UNANSWERED = auto()
+
+
+_QUIET, _DUE, _ASKED, _UNANSWERED = PingState
+
+PING_TRANSITIONS: Final[Mapping[PingState, frozenset[PingState]]] = {
+    _QUIET: frozenset({_DUE, _ASKED}),
+    _DUE: frozenset({_QUIET, _ASKED, _UNANSWERED}),
+    _ASKED: frozenset({_QUIET, _UNANSWERED}),
+    _UNANSWERED: frozenset(),
+}
 
 _RELAYING, _SEALED, _ENDED = DirectionState
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from time import time
 
-from proxy.errors import Blame, Phase
+from proxy.errors import Blame
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import OpenTunnel, TunnelOrigin
 from proxy.exchange.downstream_leg import DownstreamLeg
-from proxy.exchange.outcome import Outcome, record
+from proxy.exchange.outcome import outcome_of_tunnel, record
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.exchange.upstream_leg import UpstreamLeg
@@ -35,8 +35,7 @@ def open_tunnel(
         client.downstream.sent += to_client
         request.received += to_upstream
         ended()
-        outcome = Outcome(blame + (Phase.TUNNEL if blame is not Blame.NOBODY else Phase.DONE), "")
-        record(context, route, request, upstream, client, outcome)
+        record(context, route, request, upstream, client, outcome_of_tunnel(blame, context.counters))
 
     lease = upstream.lease
     assert lease is not None

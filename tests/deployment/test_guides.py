@@ -100,7 +100,7 @@ def test_slow_uploads_reach_the_application_by_lines(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         addresses = {"127.0.0.1:8080": f"127.0.0.1:{listener.getsockname()[1]}", "127.0.0.1:8000": f"127.0.0.1:{front}"}
         file = tmp_path / "proxy.toml"
-        file.write_text('admin = "off"\nworkers = 1\n' + moved(block("streaming", "toml").text, tmp_path, addresses))
+        file.write_text('admin = "off"\nworkers = 1\n' + moved(block("streaming", "toml", 1).text, tmp_path, addresses))
         with (
             running("aragora-proxy", "--config", str(file), cwd=tmp_path, port=front),
             socket.create_connection(("127.0.0.1", front), timeout=30) as client,

@@ -35,6 +35,22 @@ class Timeouts:
             "close a WebSocket, or another upgraded connection, after this long without data in either direction",
         ),
     ] = 3600.0
+    websocket_ping: Annotated[
+        float,
+        routed(
+            kinds.DURATION,
+            "send a ping to the client or the application of a WebSocket from which nothing has come for this long; 0: "
+            "none",
+        ),
+    ] = 0.0
+    websocket_ping_timeout: Annotated[
+        float,
+        routed(
+            kinds.WAIT,
+            "how long nothing may come after a ping; then the WebSocket is closed with 1011 (reason ping_timeout)",
+        ),
+    ] = 20.0
+    websocket_ping_to: Annotated[str, routed(kinds.PING_TO, "which sides of WebSockets get pings")] = "both"
     head_timeout: Annotated[float, wait("longest time for receiving a request head; then 408")] = 20.0
     body_timeout: Annotated[
         float, routed(kinds.WAIT, "longest pause between two reads of a request body; then 408")

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import Blame
+from proxy.exchange.keep_alive import Pings
 from proxy.exchange.tunnel import BUFFER_SIZE, GOING_AWAY, Tunnel
 from proxy.exchange.tunnel_states import TunnelState
 from proxy.net import splice
@@ -37,7 +38,14 @@ class Ends:
     """A tunnel between two far ends."""
 
     def __init__(
-        self, loop: Loop, *, idle: float = 60.0, half: float = 10.0, small: bool = False, framed: bool = True
+        self,
+        loop: Loop,
+        *,
+        idle: float = 60.0,
+        half: float = 10.0,
+        small: bool = False,
+        framed: bool = True,
+        pings: Pings | None = None,
     ) -> None:
         self.loop = loop
         make: Callable[[], Any] = self.loop.tcp_pair if small else self.loop.pair
@@ -51,6 +59,7 @@ class Ends:
             client,
             upstream,
             framed=framed,
+            pings=pings,
             idle_timeout=idle,
             half_close_timeout=half,
             ended=lambda _tunnel, *how: self.ended.append(how),

@@ -109,8 +109,8 @@ def tunnel(start: Callable[..., Gateway]) -> Iterator[Callable[..., Opened]]:
     raw = Raw()
     kept: list[socket.socket] = [raw.listener]
 
-    def begin(*flags: str, early: bytes = b"", late: bytes = b"") -> Opened:
-        gateway = start(raw.address, "--half-close-timeout", "1", *flags)
+    def begin(*flags: str, early: bytes = b"", late: bytes = b"", **how: object) -> Opened:
+        gateway = start(raw.address, "--half-close-timeout", "1", *flags, **how)
         client = Client(gateway.address)
         client.send(HANDSHAKE + early)
         upstream, behind = raw.accept(SWITCH + late)
@@ -207,6 +207,24 @@ def test_silence_ends_with_a_close_frame(tunnel: Callable[..., Opened]) -> None:
     client, upstream, _ = tunnel("--websocket-timeout", "1s")
     assert client._take(4) == b"\x88\x02" + (1001).to_bytes(2, "big")
     assert upstream.recv(2) == b"\x88\x82"
+
+
+def test_a_client_that_does_not_answer_pings_is_closed(tunnel: Callable[..., Opened]) -> None:
+    client, upstream, gateway = tunnel("--websocket-ping", "1s", "--websocket-ping-timeout", "1s", admin=True)
+    ping = client._take(10)
+    assert ping[:2] == b"\x89\x08"
+    asked = read(upstream, 14)
+    assert asked[:2] == b"\x89\x88"
+    payload = bytes(byte ^ asked[2 + place % 4] for place, byte in enumerate(asked[6:]))
+    upstream.sendall(b"\x8a\x08" + payload + b"\x82\x02hi")
+    assert client._take(4) == b"\x82\x02hi"
+    close = (1011).to_bytes(2, "big") + b"no answer to a ping"
+    assert client._take(23) == b"\x88\x15" + close
+    client.sock.close()
+    upstream.close()
+    line = until(gateway.logged, "the log line")[-1]
+    assert (line["termination"], line["reason"]) == ("cT", "ping_timeout")
+    assert gateway.metric('failures_total{reason="ping_timeout"}') == 1
 
 
 def test_stopping_puts_close_frames_between_frames_only(tunnel: Callable[..., Opened]) -> None:

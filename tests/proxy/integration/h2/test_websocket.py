@@ -195,3 +195,18 @@ def test_no_goaway_on_stop_while_websockets_are_open(start: Start, manual: Manua
         client.send(DataFrame(1, data=b"\x88\x82\0\0\0\0\x03\xe9", flags=["END_STREAM"]))
         upstream.close()
     assert gateway.process.wait(20) == 0
+
+
+def test_pings_on_a_stream_are_answered_and_go_no_further(start: Start, manual: Manual) -> None:
+    gateway = start(manual.address, "--websocket-ping", "1s", "--websocket-ping-to", "client")
+    with Raw(gateway.port) as client:
+        socket_ = Socket(client, 1)
+        upstream = manual.accept()
+        switch(upstream)
+        socket_.accepted()
+        for _ in range(2):
+            ping = client.until(DataFrame, stream=1).data
+            assert ping[:2] == b"\x89\x08"
+            client.send(DataFrame(1, data=b"\x8a\x88\0\0\0\0" + ping[2:]))
+        client.send(DataFrame(1, data=b"\x82\x82\0\0\0\0hi"))
+        assert upstream.recv(100) == b"\x82\x82\0\0\0\0hi"
