@@ -51,14 +51,15 @@ def count_failure(
     return Outcome((failure.blame or Blame.CLIENT) + phase, failure.reason)
 
 
-def outcome_of_tunnel(blame: Blame, counters: Counters) -> Outcome:
+def outcome_of_tunnel(blame: Blame, route: Route, context: ExchangeContext) -> Outcome:
     """How a tunnel has ended. A side that is to blame for being slow has not answered a ping, which is counted."""
     if blame is Blame.NOBODY:
         return COMPLETE
     reason = ""
     if blame in (Blame.CLIENT_SLOW, Blame.UPSTREAM_SLOW):
         reason = errors.PING_TIMEOUT.reason
-        counters.failed(reason)
+        if route.settings.metrics:
+            context.counters.failed(reason)
     return Outcome(blame + Phase.TUNNEL, reason)
 
 

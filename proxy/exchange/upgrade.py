@@ -35,7 +35,7 @@ def open_tunnel(
         client.downstream.sent += to_client
         request.received += to_upstream
         ended()
-        record(context, route, request, upstream, client, outcome_of_tunnel(blame, context.counters))
+        record(context, route, request, upstream, client, outcome_of_tunnel(blame, route, context))
 
     lease = upstream.lease
     assert lease is not None
