@@ -134,7 +134,6 @@ NEEDLESS = {
 NEEDLESS_FIELDS = {
     "host": _FIELDS,
     "connection": _FIELDS,
-    "upgrade": _FIELDS,
     "x-real-ip": _FIELDS,
     "x-forwarded-for": _FIELDS,
     "x-forwarded-proto": _FIELDS,

@@ -6,7 +6,7 @@ from proxy.nginx import variables
 from proxy.nginx.blocks import Directive, Scope
 from proxy.nginx.directives import NEEDLESS_FIELDS, seconds
 from proxy.nginx.report import Section
-from proxy.settings.values import field_lines
+from proxy.settings.values import field_lines, web
 
 _DAY = 86400
 _UNITS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": _DAY}
@@ -19,6 +19,9 @@ def request_fields(scope: Scope, section: Section, names: list[str], module: str
     removed: list[str] = []
     for directive in scope.every(f"{module}_set_header"):
         name, value = directive.args[0], " ".join(directive.args[1:])
+        if name.lower() == "upgrade":
+            _upgrade(directive, value, section)
+            continue
         literal = name.lower() == "host" and not variables.has_variable(value)
         if name.lower() in NEEDLESS_FIELDS and not literal and value != "$proxy_host":
             section.needless(directive, NEEDLESS_FIELDS[name.lower()])
@@ -35,6 +38,24 @@ def request_fields(scope: Scope, section: Section, names: list[str], module: str
         section.values["set_request_fields"] = chosen
     if removed:
         section.values["remove_request_fields"] = removed
+
+
+def _upgrade(directive: Directive, value: str, section: Section) -> None:
+    """The protocols to which clients may upgrade, which are those of WebSockets here if none are named."""
+    if value == "$http_upgrade":
+        section.different(directive, "WebSockets alone; name other protocols in upgrade (docs/howto/upgrades.md)")
+        return
+    if value.lower() == "websocket":
+        section.needless(directive, "WebSockets pass on every route")
+        return
+    try:
+        found = web.PROTOCOLS.read(value or "off")
+    except ValueError as problem:
+        section.lost(directive, str(problem))
+        return
+    section.values["upgrade"] = list(found) or "off"
+    if found:
+        section.different(directive, "asked for only where the client asks for it")
 
 
 def response_fields(scope: Scope, section: Section, names: list[str]) -> None:

@@ -46,6 +46,11 @@ def route(
         ("proxy_set_header Host $proxy_host;", {"set_request_fields": {"Host": "{upstream}"}}),
         ("proxy_set_header Host app.internal;", {"set_request_fields": {"Host": "app.internal"}}),
         ("proxy_set_header X-User $remote_user;", {"set_request_fields": {"X-User": "{user}"}}),
+        ("proxy_set_header Upgrade $http_upgrade;", {}),
+        ("proxy_set_header Upgrade WebSocket;", {}),
+        ("proxy_set_header Upgrade tcp;", {"upgrade": "tcp"}),
+        ("proxy_set_header Upgrade SPDY/3.1;", {"upgrade": "spdy/3.1"}),
+        ('proxy_set_header Upgrade "";', {"upgrade": "off"}),
         ('proxy_set_header Accept-Encoding "";', {"remove_request_fields": "Accept-Encoding"}),
         ("proxy_hide_header X-Powered-By;", {"remove_response_fields": "X-Powered-By"}),
         ("expires -1;", {"set_response_fields": {"Cache-Control": "no-cache"}}),
@@ -128,7 +133,7 @@ def test_what_has_no_equivalent_falls_to_no_other_route(inside: str, status: int
     "inside",
     ["sub_filter a b;", "error_page 404 /404.html;", "if ($arg_a) { return 403; }", "rewrite ^/a /b last;",
      "proxy_cache one;", "allow all; deny 10.0.0.1;", "satisfy any;", "proxy_set_header X-A $geoip_country;",
-     "add_header X-A $upstream_addr;", "add_header X-A '{host}';", "secure_link $arg_md5;", "frobnicate on;"],
+     "proxy_set_header Upgrade h2c;", "add_header X-A $upstream_addr;", "add_header X-A '{host}';", "secure_link $arg_md5;", "frobnicate on;"],
 )  # fmt: skip
 def test_a_lost_directive_is_named(inside: str, tmp_path: Path) -> None:
     _, text, losses = route(f"{inside} {AT}", tmp_path)
