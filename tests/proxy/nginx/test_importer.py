@@ -133,7 +133,8 @@ def test_what_has_no_equivalent_falls_to_no_other_route(inside: str, status: int
     "inside",
     ["sub_filter a b;", "error_page 404 /404.html;", "if ($arg_a) { return 403; }", "rewrite ^/a /b last;",
      "proxy_cache one;", "allow all; deny 10.0.0.1;", "satisfy any;", "proxy_set_header X-A $geoip_country;",
-     "proxy_set_header Upgrade h2c;", "add_header X-A $upstream_addr;", "add_header X-A '{host}';", "secure_link $arg_md5;", "frobnicate on;"],
+     "proxy_set_header Upgrade h2c;",
+     "add_header X-A $upstream_addr;", "add_header X-A '{host}';", "secure_link $arg_md5;", "frobnicate on;"],
 )  # fmt: skip
 def test_a_lost_directive_is_named(inside: str, tmp_path: Path) -> None:
     _, text, losses = route(f"{inside} {AT}", tmp_path)
