@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, INTRODUCTION, LOCAL, MAN, RUNNING
+from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, INSTALL_SERVICE, INTRODUCTION, LOCAL, MAN, RUNNING
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
@@ -31,6 +31,7 @@ usage: python -m proxy --upstream ADDRESS [setting ...]
        python -m proxy --config FILE [setting ...]
        python -m proxy check FILE [--all] [setting ...]
        python -m proxy import-nginx FILE [--output FILE]
+       python -m proxy install-service [FILE] [--now]
        python -m proxy completion bash|zsh|fish
        python -m proxy man [PAGE] [--directory DIRECTORY]
        python -m proxy COMMAND ...
@@ -76,6 +77,10 @@ def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:
         from proxy.commands import import_nginx
 
         return import_nginx.run(arguments[1:])
+    if arguments[:1] == [INSTALL_SERVICE]:
+        from proxy.commands import install_service
+
+        return install_service.run(arguments[1:])
     if arguments and arguments[0] in (COMPLETION, MAN):
         from proxy.commands import command_line
 
@@ -170,9 +175,9 @@ def help_text(columns: int) -> str:
     """All settings by group, wrapped to the terminal."""
     width = max(60, min(columns, 120))
     parts = [_USAGE, "\n", INTRODUCTION, "\ncommands for a running gateway (COMMAND --help has details):\n"]
-    parts += [f"  {name:14}{doc}\n" for name, doc in RUNNING.items()]
+    parts += [f"  {name:17}{doc}\n" for name, doc in RUNNING.items()]
     parts.append("\nother commands:\n")
-    parts += [f"  {name:14}{doc}\n" for name, doc in LOCAL.items()]
+    parts += [f"  {name:17}{doc}\n" for name, doc in LOCAL.items()]
     group = ""
     for row in table():
         if row.group != group:

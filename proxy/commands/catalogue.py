@@ -7,12 +7,14 @@ from typing import Final
 
 CHECK: Final = "check"
 IMPORT_NGINX: Final = "import-nginx"
+INSTALL_SERVICE: Final = "install-service"
 COMPLETION: Final = "completion"
 MAN: Final = "man"
 
 LOCAL: Final = {
     CHECK: "list the mistakes and risks in a file, and show what would run",
     IMPORT_NGINX: "translate nginx's configuration; remarks on lines that differ are comments",
+    INSTALL_SERVICE: "write units of systemd for the gateway of a settings file, and start them",
     COMPLETION: "print what completes commands, settings and their values in a shell",
     MAN: "print a manual page, or write all of them into a directory",
 }

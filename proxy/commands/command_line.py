@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from proxy.commands import commands, import_nginx, manual
-from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, LOCAL, MAN, RUNNING
+from proxy.commands import commands, import_nginx, install_service, manual
+from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, INSTALL_SERVICE, LOCAL, MAN, RUNNING
 from proxy.commands.client import FAILED, SUCCESS, CommandError
 from proxy.commands.parser import Parser
 from proxy.settings import Setting, table
@@ -90,6 +90,8 @@ def _mark_files(command: argparse.ArgumentParser) -> None:
 def _add_local(name: str, command: argparse.ArgumentParser) -> None:
     if name == IMPORT_NGINX:
         import_nginx.add_arguments(command)
+    elif name == INSTALL_SERVICE:
+        install_service.add_arguments(command)
     elif name == CHECK:
         command.add_argument("file", metavar="FILE", nargs="?", help="the file [that of --config]")
         command.add_argument("--all", action="store_true", help="show settings that have their defaults too")

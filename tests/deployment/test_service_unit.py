@@ -107,3 +107,34 @@ def test_a_master_that_hangs_is_restarted(host: Machine) -> None:
     until(lambda: host.unit("proxy.service", "MainPID") not in (old, "0"), "another master")
     until(lambda: fetch(host, "/system.conf").endswith("200"), "it serves")
     assert host.unit("proxy.service", "NRestarts") == "1"
+
+
+def test_one_command_installs_a_gateway_that_serves(host: Machine) -> None:
+    host.run("systemctl", "start", "application.service")
+    host.run("systemctl", "stop", "proxy.service", "proxy.socket")
+    (command,) = (
+        line
+        for block in blocks(CHECKOUT / "docs/howto/run-the-gateway.md", "sh")
+        for line in block.text.splitlines()
+        if "install-service" in line and "--now" in line
+    )
+    host.run("sh", "-c", command.partition("#")[0])
+    until(lambda: fetch(host, "/system.conf").endswith("200"), "the application, through the gateway")
+    assert host.unit("aragora-proxy.service", "User") == "aragora-proxy"
+    assert host.unit("aragora-proxy.service", "StatusText").startswith("aragora-proxy ")
+    for place in ("/run/aragora-proxy", "/var/lib/aragora-proxy", "/var/log/aragora-proxy"):
+        assert host.run("stat", "--format=%U", place).stdout == "aragora-proxy\n"
+    assert "GET /system.conf" in host.run("cat", "/var/log/aragora-proxy/access.log").stdout
+    assert "127.0.0.1:8080" in host.run("/opt/gateway/bin/aragora-proxy", "status").stdout
+    deploy = ("deploy", "docs", "--target", "127.0.0.1:8080", "--host", "docs.example")
+    host.run("/opt/gateway/bin/aragora-proxy", *deploy)
+
+    old = host.unit("aragora-proxy.service", "MainPID")
+    host.run("systemctl", "reload", "aragora-proxy.service")
+    host.run("systemctl", "restart", "aragora-proxy.service")
+    until(lambda: fetch(host, "/system.conf").endswith("200"), "it serves again")
+    assert host.unit("aragora-proxy.service", "MainPID") not in (old, "0")
+    assert "docs.example" in host.run("/opt/gateway/bin/aragora-proxy", "list").stdout
+    assert host.run("systemctl", "is-enabled", "aragora-proxy.socket").stdout == "enabled\n"
+    host.run("systemctl", "stop", "aragora-proxy.service", "aragora-proxy.socket")
+    assert host.unit("aragora-proxy.service", "Result") == "success"
