@@ -8,6 +8,7 @@ import gevent
 
 from proxy.admin import access, status
 from proxy.admin.commands import Commands, Try
+from proxy.admin.history import history, since_of
 from proxy.admin.overrides import OverrideRecord
 from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
 from proxy.net.certificate_set import Faults
@@ -43,6 +44,9 @@ _PAGE = {
     b"/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     b"/page/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     b"/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
+    b"/page/history.js": ("history.js", "text/javascript; charset=utf-8"),
+    b"/page/routes.js": ("routes.js", "text/javascript; charset=utf-8"),
+    b"/page/sparkline.js": ("sparkline.js", "text/javascript; charset=utf-8"),
     b"/page/statistics.js": ("statistics.js", "text/javascript; charset=utf-8"),
     b"/page/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
     b"/favicon.svg": ("favicon.svg", "image/svg+xml"),
@@ -123,6 +127,9 @@ class Admin:
             return self._health()
         if path == b"/status.json":
             return self._status(private=proven)
+        if path == b"/history.json":
+            since = since_of(asked.target.partition(b"?")[2])
+            return structured(history(self._board, self._settings(), self._book.get(), since))
         if path == _TOKEN:
             return self._reveal_token()
         if path in _PAGE:
@@ -131,7 +138,7 @@ class Admin:
             return AdminResponse(200, content_type, body, _PAGE_FIELDS)
         return refusal(
             404,
-            "no such path; there are /, /metrics, /healthz, /status.json, /token, and the commands "
+            "no such path; there are /, /metrics, /healthz, /status.json, /history.json, /token, and the commands "
             + ", ".join(command.decode() for command in _COMMANDS),
         )
 

@@ -15,6 +15,7 @@ from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Override
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.admin.services import Service, obstacle, with_services
+from proxy.observe.marks import MarkKind
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge
 from proxy.settings import Address, RouteSettings, Settings, is_own_address
@@ -24,6 +25,11 @@ PAUSE = 30.0  # seconds that a request of a paused route waits, by default
 ADOPTION = 5.0  # seconds for the workers to apply new overrides
 RELOAD = 10.0  # seconds for the master to read the settings again
 _PAUSE = 0.02
+_MARKED = {
+    **dict.fromkeys(("drain", "undrain", "maintenance", "pause", "resume"), MarkKind.CHANGE),
+    **dict.fromkeys(("switch", "deploy", "remove", "rollout"), MarkKind.DEPLOY),
+}
+"""The commands that the charts have a mark for; the master marks reloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,17 @@ class Commands:
     def carry_out(self, command: str, body: bytes) -> AdminResponse:
         """Carry out a command: 200 with the result, or 202 if some workers have not applied it yet."""
         try:
-            done = self._actions[command](read_body(command, body))
+            given = read_body(command, body)
+            only_checked = given.get("check", False)
+            done = self._actions[command](given)
         except OverridesBusy as problem:
             return refusal(503, str(problem), b"Retry-After: 1\r\n")
         except Refused as problem:
             return structured({"error": str(problem), **problem.more}, problem.status)
         except ValueError as problem:
             return refusal(409, str(problem))
+        if command in _MARKED and not only_checked:
+            self._board.note(_MARKED[command], done["done"])
         return structured(done, 202 if done["behind"] else 200)
 
     # The commands.

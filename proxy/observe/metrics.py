@@ -19,6 +19,8 @@ from typing import Final
 
 from proxy.observe.cells import NAME, PAIR, Cells, note, pair_name
 from proxy.observe.exchange_counters import WIDTH, ExchangeCounters, RouteCounters, Traffic
+from proxy.observe.history import History
+from proxy.observe.marks import Mark, MarkKind, Marks
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
 
 SLOTS = 512  # workers alive at once, a reload's old ones included
@@ -286,6 +288,8 @@ class Board:
         # After the slots: how many were ever assigned, and whether the service is stopping.
         self._given = self._words[SLOTS * _SLOT :]
         self._most = 0  # the master's own copy of the first
+        self.history = History(self.started)
+        self._marks = Marks(SLOTS + 1)
 
     @property
     def stopping(self) -> bool:
@@ -324,6 +328,16 @@ class Board:
         """The peers that ever accepted a connection of any worker, living or dead; names are cut to a cell's length."""
         seen = {name for slot in self.slots() for name, view in slot.peers() if view.connects}
         return self._connected | seen
+
+    def note(self, kind: MarkKind, text: str) -> None:
+        """Keep for an hour what was done, by the process that calls this: the master or a worker."""
+        pid = os.getpid()
+        owner = next((slot.index + 1 for slot in self.slots() if slot.gauge(Gauge.PID) == pid), 0)
+        self._marks.note(owner, kind, text, time.time())
+
+    def marks_since(self, since: float) -> list[Mark]:
+        """What was done after that moment (unix seconds), and in the last hour; oldest first."""
+        return self._marks.read(len(self.slots()) + 1, since, time.time())
 
     def open_connections(self, indexes: Iterable[int]) -> list[int]:
         """Current client connections of the workers in these slots."""

@@ -21,6 +21,7 @@ from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import OverrideRecord, Overrides
 from proxy.admin.services import with_services
 from proxy.limits import Limits
+from proxy.observe.marks import MarkKind
 from proxy.observe.metrics import SLOTS, Board
 from proxy.observe.reports import Reports
 from proxy.process import fd_limits, listeners
@@ -249,6 +250,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.shared.limits.end(seat.slot)
         if seat.terminating:
             return
+        self.shared.board.note(MarkKind.FAULT, f"worker {worker.pid} died and was replaced")
         now = monotonic()
         others = arbiter.WORKERS.values()
         if now - seat.born > _EARLY or any(now - other.seat.born > _EARLY for other in others):

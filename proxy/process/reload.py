@@ -3,6 +3,7 @@
 from typing import Any
 
 from proxy.admin.overrides import OverrideRecord, OverridesBusy
+from proxy.observe.marks import MarkKind
 from proxy.process import fd_limits, listeners
 from proxy.process.gateway import Gateway
 from proxy.process.log_files import LogFiles
@@ -48,6 +49,7 @@ def adopt_new_settings(gateway: Gateway, requests: ReloadRequests, pid_file: Mas
     gateway.write_to(logs)
     gateway.warn_of_certificates()
     requests.answer([], gateway.log)
+    gateway.shared.board.note(MarkKind.RELOAD, "settings reloaded")
     for name in _out_of_reach(old, new):
         gateway.log.warning("%s: a reload does not apply this change; restart, or upgrade with USR2", name)
     if new.max_connections != old.max_connections:
@@ -79,6 +81,7 @@ def _checked(gateway: Gateway, requests: ReloadRequests, *, activated: bool) -> 
         logs.close()
     gateway.log.error("reload failed: %s; keeping the current settings", "; ".join(mistakes))
     requests.answer(mistakes, gateway.log)
+    gateway.shared.board.note(MarkKind.FAULT, "reload refused, the former settings stay: the error log says why")
     return None
 
 

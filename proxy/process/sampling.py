@@ -5,7 +5,10 @@ from time import time
 from proxy.admin.report import report
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.route import Tables
+from proxy.observe.log_formats import ADMIN
+from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge
+from proxy.observe.prometheus import traffic_by_peer
 from proxy.observe.recent import Recent
 from proxy.observe.reports import Reports
 from proxy.process.assembly import Upstreams
@@ -23,6 +26,7 @@ class Sampling:
         upstreams: Upstreams,
         recent: Recent,
         reports: Reports,
+        board: Board,
     ) -> None:
         self._slot = slot
         self._context = context
@@ -30,6 +34,7 @@ class Sampling:
         self._upstreams = upstreams
         self._recent = recent
         self._reports = reports
+        self._board = board
 
     def sample(self, tables: Tables) -> None:
         """Set the gauges, for the routes of `tables`."""
@@ -45,6 +50,16 @@ class Sampling:
         counters.gauge(Gauge.UPSTREAM_BUSY, sum(pool.busy for pool in upstreams.pools))
         counters.gauge(Gauge.QUEUED, upstreams.queued(tables))
         counters.see_peers(upstreams.snapshots(tables))
-        self._recent.forget(time())
+        now = time()
+        self._recent.forget(now)
+        self._write_history(now)
         if self._reports.wanted:
             self._reports.publish(self._slot, report(context.tunnels, self._frontends.exchanges(), self._recent))
+
+    def _write_history(self, now: float) -> None:
+        """The first worker alive writes for all."""
+        board = self._board
+        if not board.history.is_due(now) or self._slot > min(board.alive(), default=self._slot):
+            return
+        pairs = traffic_by_peer(board.slots())
+        board.history.write({pair: traffic for pair, traffic in pairs.items() if pair[0] != ADMIN}, now)

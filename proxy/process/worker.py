@@ -175,7 +175,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         self._frontends = Frontends(shared, context, self.sockets, self._tables, self._admin_tables, self.log)
         self._sampling = Sampling(
-            self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports
+            self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports, shared.board
         )
 
     def _probe(self, route: RouteSettings, address: Address, trial: Trial) -> str:

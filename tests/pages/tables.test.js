@@ -7,7 +7,7 @@ import { install } from "./elements.js";
 
 install();
 const { sync } = await import("../../proxy/admin/page/dom.js");
-const { certificates, failures, requests, routes, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
+const { certificates, failures, requests, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
 
 const $ = (id) => document.getElementById(id);
 const rows = (id) => $(id).children.map((row) => row.children.map((part) => part.textContent));
@@ -29,27 +29,6 @@ test("items of the same key have an element each", () => {
   const first = keyed(list, ["a", "a"]);
   assert.equal(first.length, 2);
   assert.deepEqual(keyed(list, ["a", "a"]), first);
-});
-
-const PEER = { peer: "127.0.0.1:1", state: "up", weight: 1, busy: 1, idle: 3, connects: 4, reuses: 96, failures: 0, probed: null };
-const ROUTE = { name: "all", hosts: [], path: "/", exact: false, asks: [], answer: "", switched_from: [], maintenance: false, paused: false, peers: [PEER] };
-
-test("a route shows what it matches, and commands for it and its peers", () => {
-  const ordered = [];
-  const one = { ...ROUTE, name: "one", hosts: ["a.example"], path: "/x", exact: true, asks: ["POST"], peers: [{ ...PEER, state: "draining", failures: 2 }] };
-  routes({ routes: [ROUTE, one], maintenance: { all: false }, leaving: [] }, (...order) => ordered.push(order));
-  const [all, exact] = $("routes").children;
-  assert.equal($("routes-hint").textContent, "2 routes, 1 upstream");
-  assert.deepEqual([all, exact].map((route) => route.all("span")[0].textContent), ["every host", "a.example, exactly /x, POST"]);
-  assert.match(all.all("li")[0].textContent, /1 busy, 3 idle100 requests/);
-  assert.match(exact.all("li")[0].textContent, /100 requests, 2 failed/);
-  for (const button of [...all.all("button"), ...exact.all("button")]) button.listeners.click();
-  assert.deepEqual(ordered, [
-    ["maintenance", { on: true, route: "all" }],
-    ["drain", { peer: "127.0.0.1:1", route: "all" }],
-    ["maintenance", { on: true, route: "one" }],
-    ["undrain", { peer: "127.0.0.1:1", route: "one" }],
-  ]);
 });
 
 test("failures are measured by the most frequent one, and say what is recent", () => {

@@ -2,7 +2,7 @@
 
 import { el, mark, svg, sync, write } from "./dom.js";
 
-export const SPAN = 180; // seconds shown
+export const SPAN = 180; // seconds shown, unless others are chosen
 const LEFT = 62;
 const RIGHT = 16;
 const TOP = 10;
@@ -12,14 +12,15 @@ const BOTTOM = 22;
 // `scale` makes the vertical axis: from the highest value, the levels of ticks and the place of a value, 0 to 1.
 export class Chart {
   constructor(plot, legend, series, { stacked, text, scale, what }) {
-    Object.assign(this, { plot, legend, series, stacked, text, scale, what, points: [], hover: null });
+    Object.assign(this, { plot, legend, series, stacked, text, scale, what, points: [], span: SPAN, marks: [], hover: null });
     plot.addEventListener("pointermove", (event) => this.look(event));
     plot.addEventListener("pointerleave", () => this.look(null));
     new ResizeObserver(() => this.draw()).observe(plot);
   }
 
-  show(points) {
-    this.points = points;
+  // `marks`: moments at which something was done, `{when, kind, text}`; `span`: seconds.
+  show(points, span = SPAN, marks = []) {
+    Object.assign(this, { points, span, marks });
     this.draw();
   }
 
@@ -33,7 +34,7 @@ export class Chart {
     const height = this.plot.clientHeight;
     if (!width || !this.points.length) return;
     const end = this.points.at(-1).time;
-    const x = (time) => LEFT + (1 - (end - time) / SPAN) * (width - LEFT - RIGHT);
+    const x = (time) => LEFT + (1 - (end - time) / this.span) * (width - LEFT - RIGHT);
     const { levels, place } = this.scale(Math.max(...this.points.map((one) => this.highest(one))));
     const y = (value) => TOP + (1 - place(value)) * (height - TOP - BOTTOM);
     const at = this.hover === null ? null : this.nearest(x);
@@ -42,9 +43,16 @@ export class Chart {
       { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": this.label() },
       ...this.grid(levels, x, y, end, width),
       ...(this.stacked ? this.layers(x, y) : this.lines(x, y)),
+      ...this.moments(x, end, height),
       at && svg("line", { x1: x(at.time), x2: x(at.time), y1: TOP, y2: height - BOTTOM, class: "hair" }),
     ));
     this.tell(at ?? this.points.at(-1), at && end - at.time);
+  }
+
+  moments(x, end, height) {
+    return this.marks.filter((mark) => mark.when <= end && mark.when > end - this.span).map((mark) =>
+      svg("line", { x1: x(mark.when), x2: x(mark.when), y1: TOP, y2: height - BOTTOM, class: `mark ${mark.kind}` },
+        svg("title", {}, mark.text)));
   }
 
   highest(one) {
@@ -62,9 +70,9 @@ export class Chart {
       svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(level), y2: y(level), class: "grid" }),
       svg("text", { x: LEFT - 8, y: y(level) + 4, class: "tick end" }, this.text(level)),
     ]);
-    const times = [SPAN - 60, SPAN - 120, 0].map((ago) =>
+    const times = [this.span / 1.5, this.span / 3, 0].map((ago) =>
       svg("text", { x: x(end - ago), y: y(levels[0]) + 17, class: ago ? "tick" : "tick end" },
-        ago ? `${ago / 60} min ago` : "now"));
+        ago ? `${Math.round(ago / 60)} min ago` : "now"));
     return [...lines, ...times];
   }
 
@@ -102,7 +110,7 @@ export class Chart {
       (item, series) => {
         mark(item, "class", series.kind ?? "moment");
         write(item.children[1], series.name);
-        write(item.children[2], series.ago ? `${Math.round(series.ago)} s ago` : this.text(series.value(one)));
+        write(item.children[2], series.ago ? `${series.ago < 120 ? `${Math.round(series.ago)} s` : `${Math.round(series.ago / 60)} min`} ago` : this.text(series.value(one)));
       });
   }
 

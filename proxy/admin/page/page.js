@@ -1,14 +1,20 @@
-// The page: fetches a reading every second, keeps the last three minutes, sends commands.
+// The page: fetches a reading every second, keeps the last three minutes and the gateway's last hour, sends commands.
 
 import { Chart, SPAN, linear, logarithmic } from "./charts.js";
 import { $, mark, write } from "./dom.js";
+import { History, marked } from "./history.js";
+import { routes } from "./routes.js";
 import { bytes, count, duration, perSecond, point, share } from "./statistics.js";
-import { certificates, failures, requests, routes, tunnels, workers } from "./tables.js";
+import { certificates, failures, requests, tunnels, workers } from "./tables.js";
 
 const PERIOD = 1000; // milliseconds between readings
 const TOKEN = "gateway-token";
+const RANGE = "gateway-range";
+const history = new History();
 let readings = [];
 let points = [];
+let chosen = Number(sessionStorage.getItem(RANGE)); // seconds of the charts; 0: what there is, up to an hour
+let span = SPAN;
 
 const traffic = new Chart($("traffic"), $("traffic-legend"), [
   { name: "ok (2xx, 3xx)", kind: "good", value: (one) => one.good },
@@ -107,18 +113,20 @@ $("maintenance").addEventListener("click", () =>
 
 // Rendering.
 
-function show(reading) {
+async function show(reading) {
   const last = readings.at(-1);
-  if (last && (reading.requests < last.requests || reading.now < last.now)) readings = points = [];
+  if (last && (reading.requests < last.requests || reading.now < last.now)) {
+    readings = points = [];
+    history.forget();
+  }
+  await history.refresh(ask);
   readings = [...readings, reading].filter((one) => one.now > reading.now - SPAN - 5);
   if (readings.length > 1) points = [...points, point(readings)].filter((one) => one.time > reading.now - SPAN - 5);
-  if (points.length) {
-    tiles(points.at(-1), reading);
-    traffic.show(points);
-    latency.show(points);
-  }
+  if (points.length) tiles(points.at(-1), reading);
+  charts();
+  marked(history.marks, reading.now);
   head(reading);
-  routes(reading, order);
+  routes(readings, history, order);
   failures(reading, readings[0]);
   requests("failing", reading);
   requests("slowest", reading);
@@ -126,6 +134,29 @@ function show(reading) {
   certificates(reading);
   workers(reading);
   mark($("main"), "aria-busy", "false");
+}
+
+// The last minutes second by second as far as the page has seen them, and what the gateway keeps of the time before.
+function charts() {
+  const uptime = readings.at(-1)?.uptime_seconds ?? 0;
+  const ranges = [...$("ranges").children].map((one) => Number(one.value));
+  span = chosen || (ranges.find((seconds) => uptime <= seconds) ?? ranges.at(-1));
+  for (const one of $("ranges").children) mark(one, "aria-pressed", String(Number(one.value) === span));
+  const live = span <= SPAN ? points : points.slice(-1);
+  const first = live[0]?.time ?? Infinity;
+  const shown = [...history.whole.filter((one) => one.time < first), ...live];
+  const end = shown.at(-1)?.time;
+  const inside = shown.filter((one) => one.time > end - span);
+  traffic.show(inside, span, history.marks);
+  latency.show(inside, span, history.marks);
+}
+
+for (const button of $("ranges").children) {
+  button.addEventListener("click", () => {
+    chosen = Number(button.value);
+    sessionStorage.setItem(RANGE, button.value);
+    charts();
+  });
 }
 
 function tiles(now, reading) {
@@ -160,7 +191,27 @@ function head(reading) {
   banner.hidden = !paused;
   if (paused) write(banner, "Maintenance mode is on: all requests get the maintenance page.");
   state(paused ? "warn" : "live", paused ? "maintenance" : "live");
+  const failing = points.at(-1)?.failing ?? 0;
+  document.title = failing >= 0.01 ? `${share(failing)} failing: Gateway` : paused ? "Maintenance: Gateway" : "Gateway";
+  $("gone").hidden = true;
+  mark($("main"), "data-stale", "false");
 }
+
+// What is shown is of the past: no one may take it for the present.
+function gone(why) {
+  state("lost", why);
+  document.title = "✖ Gateway: no response";
+  const last = readings.at(-1);
+  const seconds = last ? Math.max(1, Math.round(Date.now() / 1000 - last.seen)) : 0;
+  const since = last ? `has not responded for ${seconds < 120 ? `${seconds} s` : duration(seconds)}` : "does not respond";
+  write($("gone"), `The gateway ${since}${why === SILENT ? "" : ` (${why})`}.${
+    last ? ` All figures below are those of ${clock(last.seen)}.` : ""}`);
+  $("gone").hidden = false;
+  mark($("main"), "data-stale", "true");
+}
+
+const SILENT = "no response";
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
 
 function state(kind, text) {
   mark($("link-state"), "data-state", kind);
@@ -172,7 +223,8 @@ let reading = null;
 
 function read() {
   reading ??= ask("/status.json")
-    .then(show, (problem) => state("lost", problem instanceof Refusal ? problem.message : "no response"))
+    .then((answer) => show({ ...answer, seen: Date.now() / 1000 }))
+    .catch((problem) => gone(problem instanceof Refusal ? problem.message : SILENT))
     .finally(() => { reading = null; });
   return reading;
 }

@@ -27,6 +27,23 @@ export function percentile(bounds, counts, share) {
   return low;
 }
 
+// What came in the last seconds to one that `of` finds the traffic of in a reading: a route, or one of its peers.
+export function flow(readings, of) {
+  const after = readings.at(-1);
+  const start = readings.find((reading) => reading.now >= after.now - WINDOW - 0.5 && of(reading)) ?? after;
+  const [now, before] = [of(after), of(start)];
+  const counts = now.durations.map((count, index) => count - before.durations[index]);
+  const grown = now.requests - before.requests;
+  const bad = (traffic) => (traffic.statuses["5xx"] ?? 0) + (traffic.statuses["0xx"] ?? 0);
+  return {
+    rate: rate(start, after, (reading) => of(reading).requests),
+    failing: grown > 0 ? (bad(now) - bad(before)) / grown : 0,
+    p95: percentile(after.durations.bounds, counts, 0.95),
+    received: rate(start, after, (reading) => of(reading).received),
+    sent: rate(start, after, (reading) => of(reading).sent),
+  };
+}
+
 // One point of the charts: what happened between the last two of these readings, and over the window before.
 export function point(readings) {
   const after = readings.at(-1);
@@ -61,6 +78,8 @@ export function count(value) {
   if (value < 10000) return String(Math.round(value));
   return value < 999_500 ? `${three(value / 1e3)} k` : value < 999_500_000 ? `${three(value / 1e6)} M` : `${three(value / 1e9)} G`;
 }
+
+export const plural = (number, noun, nouns = `${noun}s`) => `${count(number)} ${number === 1 ? noun : nouns}`;
 
 export function duration(value) {
   if (value === null || value === undefined) return "–";

@@ -1,85 +1,7 @@
 // Everything below the charts: each function renders its part of a reading.
 
 import { $, either, el, mark, sync, write } from "./dom.js";
-import { bytes, count, duration } from "./statistics.js";
-
-const STATES = { up: "up", down: "down", ejected: "ejected", draining: "draining", unknown: "unknown" };
-
-export function routes(reading, order) {
-  sync($("routes"), reading.routes, (route) => route.name, () => routeElement(order), (element, route) => {
-    element.route = route;
-    const [head, peers] = element.children;
-    const [name, where, answer, chip, , button] = head.children;
-    write(name, route.name);
-    write(where, matching(route));
-    write(answer, answered(route));
-    const covered = reading.maintenance.all || route.maintenance;
-    chip.hidden = !covered;
-    button.hidden = reading.maintenance.all || reading.routes.length === 1;
-    write(button, route.maintenance ? "End maintenance" : "Maintenance");
-    mark(button, "aria-label", `${button.textContent} of route ${route.name}`);
-    sync(peers, route.peers, (peer) => peer.peer, () => peerElement(order), (row, peer) => fillPeer(row, peer, route));
-  });
-  sync($("leaving"), reading.leaving, (peer) => peer.peer, () => el("li", { class: "hint" }), (row, peer) =>
-    write(row, `${peer.peer} was removed; ${peer.busy} of its connections are still busy`));
-  const peers = new Set(reading.routes.flatMap((route) => route.peers.map((peer) => peer.peer)));
-  write($("routes-hint"), `${plural(reading.routes.length, "route")}, ${plural(peers.size, "upstream")}`);
-}
-
-function routeElement(order) {
-  const button = el("button", { class: "quiet", type: "button" });
-  const element = el(
-    "section",
-    { class: "route" },
-    el("header", { class: "row" }, el("h3"), el("span", { class: "hint" }), el("span", { class: "hint" }),
-      el("span", { class: "chip", "data-state": "draining" }, "maintenance"), el("span", { class: "grow" }), button),
-    el("ol", { class: "peers" }),
-  );
-  button.addEventListener("click", () =>
-    order("maintenance", { on: !element.route.maintenance, route: element.route.name }));
-  return element;
-}
-
-function matching(route) {
-  const hosts = route.hosts.length ? route.hosts.join(", ") : "every host";
-  const path = route.path === "/" && !route.exact ? [] : [`${route.exact ? "exactly " : ""}${route.path}`];
-  return [hosts, ...path, ...route.asks].join(", ");
-}
-
-function answered(route) {
-  if (route.paused) return "paused: requests wait";
-  return route.answer || (route.switched_from.length ? `switched from ${route.switched_from.join(", ")}` : "");
-}
-
-function peerElement(order) {
-  const button = el("button", { class: "button small plain", type: "button" });
-  const row = el("li", { class: "peer" }, el("span", { class: "chip" }), el("code"),
-    el("span", { class: "meter" }, el("span", { class: "track", "aria-hidden": true }, el("i")), el("span")),
-    el("span", { class: "hint" }), el("span", { class: "hint" }), button);
-  button.addEventListener("click", () =>
-    order(row.peer.state === "draining" ? "undrain" : "drain", { peer: row.peer.peer, route: row.route.name }));
-  return row;
-}
-
-function fillPeer(row, peer, route) {
-  row.peer = peer;
-  row.route = route;
-  const [chip, address, meter, used, probed, button] = row.children;
-  write(chip, STATES[peer.state] ?? peer.state);
-  mark(chip, "data-state", peer.state);
-  write(address, peer.weight > 1 ? `${peer.peer}  ×${peer.weight}` : peer.peer);
-  const open = peer.busy + peer.idle;
-  meter.firstElementChild.firstElementChild.style.width = `${open ? (100 * peer.busy) / open : 0}%`;
-  write(meter.lastElementChild, `${count(peer.busy)} busy, ${count(peer.idle)} idle`);
-  const sent = peer.connects + peer.reuses;
-  const failed = peer.failures ? `, ${count(peer.failures)} failed` : "";
-  write(used, `${plural(sent, "request")}${failed}`);
-  mark(used, "title", `${count(peer.connects)} on new connections, ${count(peer.reuses)} on reused ones`);
-  mark(used, "class", peer.failures ? "hint bad" : "hint");
-  write(probed, peer.probed ? `probed ${duration(Math.max(0, Math.round(Date.now() / 1000 - peer.probed)))} ago` : "");
-  write(button, peer.state === "draining" ? "Undrain" : "Drain");
-  mark(button, "aria-label", `${button.textContent} ${peer.peer} on route ${route.name}`);
-}
+import { bytes, count, duration, plural } from "./statistics.js";
 
 export function failures(reading, earlier) {
   const before = new Map(earlier.failures.map((row) => [row.reason, row.count]));
@@ -184,4 +106,3 @@ function table(id, columns, rows, key, cells) {
 
 const client = (row) => (row.client === null ? "hidden (needs the token)" : row.client || "unix socket");
 const words = (reason) => reason.replaceAll("_", " ");
-const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

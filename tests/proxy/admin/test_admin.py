@@ -21,6 +21,7 @@ from proxy.observe import log_formats
 from proxy.observe.log_formats import Entry
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState
+from proxy.observe.prometheus import traffic_by_peer
 from proxy.observe.recent import FAILED, SLOWEST, WINDOW, Recent
 from proxy.observe.reports import CAPACITY, Reports
 from proxy.settings import Address, Peer, RouteSettings, Settings
@@ -231,7 +232,16 @@ def test_methods_paths_and_fields() -> None:
 
 def test_the_page_names_only_files_that_are_served() -> None:
     desk = Desk()
-    for target in (b"/", b"/page/page.js", b"/page/tables.js", b"/page/charts.js", b"/page/statistics.js"):
+    for target in (
+        b"/",
+        b"/page/page.js",
+        b"/page/tables.js",
+        b"/page/charts.js",
+        b"/page/statistics.js",
+        b"/page/history.js",
+        b"/page/routes.js",
+        b"/page/sparkline.js",
+    ):
         text = desk.ask(target).body.decode()
         names = [piece.partition('"')[0] for piece in text.split('from "./')[1:]]
         names += [piece.partition('"')[0].removeprefix("page/") for piece in text.split('"/page/')[1:]]
@@ -370,6 +380,31 @@ def test_every_key_of_the_status_is_documented() -> None:
     page = Desk(workers=1).status()
     for name in (*page, *page["routes"][0], *page["routes"][0]["peers"][0]):
         assert f"`{name}`" in documented, name
+
+
+def test_history_has_the_routes_and_peers_of_now() -> None:
+    desk = Desk(workers=1)
+    for name, peer in (("api", ONE), ("api", TWO), ("gone", "127.0.0.1:9")):
+        desk.counters[0].route(name)[peer].exchange(b"GET", 502, 0.1, 5, 6)
+    now = time.time()
+    desk.board.history.write(traffic_by_peer(desk.board.slots()), now)
+    assert desk.order("maintenance", on=True, route="api")[0] == 200
+    found = json.loads(desk.ask(b"/history.json").body)
+    assert found["whole"]["failed"] == [3]
+    series = {(one["route"], one["peer"]): one["failed"] for one in found["series"]}
+    assert series == {("api", ""): [2], ("api", ONE): [1], ("api", TWO): [1]}
+    assert [(mark["kind"], mark["text"]) for mark in found["marks"]] == [("change", "maintenance is on, on route api")]
+    for query in (str(now).encode(), b"1e999", b"nan"):
+        assert json.loads(desk.ask(b"/history.json?since=" + query).body)["ends"] == []
+    for query in (b"", b"since", b"since=x", b"since=-1", b"since=%ff"):
+        assert len(json.loads(desk.ask(b"/history.json?" + query).body)["ends"]) == 1
+
+
+def test_what_is_only_checked_leaves_no_mark() -> None:
+    desk = Desk(workers=1)
+    assert desk.order("deploy", name="new", target=["127.0.0.1:7000"], host=["new.example"], check=True)[0] == 200
+    assert desk.order("drain", peer="127.0.0.1:1")[0] == 404
+    assert json.loads(desk.ask(b"/history.json").body)["marks"] == []
 
 
 def test_switched_route_shows_new_and_former_peers() -> None:

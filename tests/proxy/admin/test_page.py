@@ -86,9 +86,36 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
         page.wait("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("typeof window.pwned") == "undefined"
     assert page.console == []
+    page.wait("document.querySelector('.route .spark svg').getAttribute('aria-label').includes('failures in 1 minute')")
     gateway.close()
     page.wait("document.getElementById('link-state').dataset.state === 'lost'")
     assert text(page, "link-state") == "no response"
+    page.wait("!document.getElementById('gone').hidden")
+    assert "All figures below are those of" in text(page, "gone")
+    assert page.evaluate("document.title") == "✖ Gateway: no response"
+    assert page.evaluate("getComputedStyle(document.querySelector('.tiles')).filter") == "grayscale(1)"
+
+
+def test_a_page_that_opens_late_shows_what_was_before(chromium: Page, face: Start, applications: Applications) -> None:
+    one = applications("one")
+    gateway = face(f'upstream = "{one.address}"\n')
+    for path in ("/", "/fail", "/fail"):
+        gateway.get(path)
+    until(lambda: sum(gateway.asked("GET", "/history.json")[1]["whole"]["failed"]) == 2, "a row with the failures")
+    assert gateway.run("drain", one.address, "--force").returncode == 0
+    page = opened(chromium, gateway)
+    page.wait("document.querySelector('#traffic svg path') !== null")
+    assert page.evaluate("document.querySelector('#ranges [aria-pressed=true]').textContent") == "3 min"
+    click(page, "60 min")
+    assert "40 min ago" in page.evaluate("document.getElementById('traffic').textContent")
+    assert text(page, "marks").startswith(f"{one.address} is drained on all routes")
+    page.wait("document.querySelectorAll('#traffic .mark.change').length === 1")
+    page.call("Page.reload")
+    page.wait("document.querySelector('#ranges [aria-pressed=true]')?.textContent === '60 min'")
+    page.wait(
+        "document.querySelector('.route .spark svg')?.getAttribute('aria-label').includes('failures in 1 minute')"
+    )
+    page.evaluate("sessionStorage.clear()")
 
 
 @pytest.mark.component("pages")
