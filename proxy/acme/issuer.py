@@ -10,6 +10,7 @@ from gevent.util import wrap_errors
 
 from proxy.acme.state import LONGEST_WAIT, Failures, State
 from proxy.acme.timetable import pause
+from proxy.net.certificate_set import is_address
 from proxy.settings import AcmeServer, Settings
 
 _AT_ONCE = 4
@@ -78,12 +79,13 @@ class Issuer:
 
     def _obtain(self, domain: str) -> bool:
         from proxy.acme.account import NotObtained
+        from proxy.acme.dns import dns_challenges
         from proxy.acme.order import obtain
 
-        kinds = challenge_kinds(self._settings, self._known_failures(domain).count)
+        kinds = challenge_kinds(self._settings, domain, self._known_failures(domain).count)
         self._log.info("obtaining a certificate for %s from %s", domain, self._server.directory)
         try:
-            _in_a_thread(obtain, self._asked(), self.state, domain, kinds)
+            _in_a_thread(obtain, self._asked(), self.state, domain, kinds, dns_challenges(self._settings))
         except NotObtained as problem:
             self._failed(domain, f"{problem}{_HINT if problem.challenge else ''}", problem.wait)
             return False
@@ -119,11 +121,19 @@ class Issuer:
             self._log.warning("cannot write %s: %s", self.state.root, problem.strerror)
 
 
-def challenge_kinds(settings: Settings, failures: int) -> tuple[str, ...]:
-    """The challenges to try, preferred first; the preference alternates with each failure."""
-    if not settings.bind_plain:
-        return ("tls-alpn-01",)
-    return ("http-01", "tls-alpn-01") if failures % 2 == 0 else ("tls-alpn-01", "http-01")
+def challenge_kinds(settings: Settings, domain: str, failures: int) -> tuple[str, ...]:
+    """The challenges to try for a domain, preferred first; the preference changes with each failure.
+
+    A wildcard can be validated through DNS alone (RFC 8555 section 7.1.3), an address not at all through it (RFC 8738
+    section 7).
+    """
+    by_dns = ("dns-01",) if settings.acme_dns_hook or settings.acme_dns_server else ()
+    if domain.startswith("*."):
+        return by_dns
+    by_http = ("http-01",) if settings.bind_plain else ()
+    kinds = (*(() if is_address(domain) else by_dns), *by_http, "tls-alpn-01")
+    first = failures % len(kinds)
+    return (*kinds[first:], *kinds[:first])
 
 
 def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:

@@ -2,8 +2,9 @@
 
 import datetime
 import hashlib
+import ipaddress
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from time import monotonic, sleep, time
 from typing import Any
 
@@ -16,6 +17,7 @@ from josepy.json_util import field
 from josepy.jwk import JWK
 
 from proxy.acme.account import Authority, NotObtained, asking, open_account
+from proxy.acme.dns import DnsChallenges
 from proxy.acme.network import retry_after
 from proxy.acme.renewal_info import identifier
 from proxy.acme.state import State
@@ -23,6 +25,8 @@ from proxy.net import certificates
 from proxy.net.private_file import write_private
 
 TLS_ALPN_01 = "tls-alpn-01"
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 section 6.1
 _OCTET_STRING = b"\x04\x20"  # DER: an octet string of 32 bytes follows
@@ -62,20 +66,23 @@ _CANNOT_REPLACE = ("alreadyReplaced", "malformed", "unauthorized")
 """Error types for an order that names a certificate which is replaced already, or is not this account's."""
 
 
-def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]) -> None:
+def obtain(
+    authority: Authority, state: State, domain: str, kinds: Sequence[str], dns: DnsChallenges | None = None
+) -> None:
     """Obtain a certificate for a domain with the existing account, and store it.
 
-    `kinds` are the challenges that can be met, best first. Raises `NotObtained`.
+    `domain` is a host name, a wildcard or an address (RFC 8738). `kinds` are the challenges that can be met, best
+    first; `dns` says how one through DNS is. Raises `NotObtained`.
     """
     with asking(authority) as network:
         account = open_account(authority, state, network)
         key = certificates.new_key()
-        order = _ordered(account, authority, state, domain, crypto_util.make_csr(certificates.pem_of(key), [domain]))
-        with ExitStack() as pending:
-            for authorization in order.authorizations:
-                if authorization.body.status != messages.STATUS_VALID:
-                    challenge = _chosen(authorization, kinds)
-                    _answer(account, state, pending, domain, challenge)
+        order = _ordered(account, authority, state, domain, _request(key, domain))
+        for authorization in order.authorizations:
+            if authorization.body.status != messages.STATUS_VALID:
+                challenge = _chosen(authorization, kinds)
+                with _published(account, state, dns, authorization.body.identifier.value, challenge):
+                    account.answer_challenge(challenge, challenge.chall.response(account.net.key))
                     _await(account, authorization, challenge)
         deadline = datetime.datetime.now() + _DEADLINE  # noqa: DTZ005 - the library compares local times
         done = account.finalize_order(order, deadline)
@@ -84,12 +91,27 @@ def obtain(authority: Authority, state: State, domain: str, kinds: Sequence[str]
         write_private(state.certificate(domain), certificates.pem_of(key) + chain)
 
 
+def _address(domain: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(domain)
+    except ValueError:
+        return None
+
+
+def _request(key: ec.EllipticCurvePrivateKey, domain: str) -> bytes:
+    address = _address(domain)
+    if address is not None:
+        return crypto_util.make_csr(certificates.pem_of(key), ipaddrs=[address])
+    return crypto_util.make_csr(certificates.pem_of(key), [domain])
+
+
 def _ordered(
     account: client.ClientV2, authority: Authority, state: State, domain: str, csr: bytes
 ) -> messages.OrderResource:
     """Place an order, with the profile of the authority and the certificate that this one is to replace."""
+    kind = messages.IDENTIFIER_FQDN if _address(domain) is None else messages.IDENTIFIER_IP
     wanted = {
-        "identifiers": [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=domain)],
+        "identifiers": [messages.Identifier(typ=kind, value=domain)],
         "profile": _profile(authority, account.directory),
     }
     replaces = _predecessor(state, domain) if "renewalInfo" in account.directory.to_partial_json() else ""
@@ -143,19 +165,25 @@ def _chosen(authorization: messages.AuthorizationResource, kinds: Sequence[str])
     )
 
 
-def _answer(
-    account: client.ClientV2, state: State, pending: ExitStack, domain: str, challenge: messages.ChallengeBody
-) -> None:
-    """Publish the challenge response for all workers, then tell the authority to validate it."""
+def _published(
+    account: client.ClientV2, state: State, dns: DnsChallenges | None, name: str, challenge: messages.ChallengeBody
+) -> AbstractContextManager[None]:
+    """Keep the response to a challenge for as long as the block takes: for all workers, or as a DNS record.
+
+    `name` is the identifier that the authority validates: of a wildcard the domain.
+    """
     key = account.net.key
     assert key is not None
+    if isinstance(challenge.chall, challenges.DNS01):
+        assert dns is not None
+        return dns.record(challenge.chall.validation_domain_name(name), challenge.chall.validation(key))
     if isinstance(challenge.chall, TlsAlpn01):
-        content = challenge.chall.validation(key, domain=domain)
-        pending.enter_context(state.challenge(state.validation(domain).name, content))
-    else:
-        name = challenge.chall.encode("token")
-        pending.enter_context(state.challenge(name, challenge.chall.key_authorization(key).encode()))
-    account.answer_challenge(challenge, challenge.chall.response(key))
+        address = _address(name)
+        asked_for = name if address is None else address.reverse_pointer  # RFC 8738 section 6
+        content = challenge.chall.validation(key, domain=name)
+        return state.challenge(state.validation(asked_for).name, content)
+    content = challenge.chall.key_authorization(key).encode()
+    return state.challenge(challenge.chall.encode("token"), content)
 
 
 def _await(

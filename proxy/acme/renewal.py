@@ -29,6 +29,10 @@ def _wanted(settings: Settings) -> tuple[object, ...]:
         settings.acme_servers,
         settings.state_dir,
         bool(settings.bind_plain),
+        settings.acme_dns_hook,
+        settings.acme_dns_server,
+        settings.acme_dns_key,
+        settings.acme_dns_wait,
     )
 
 

@@ -2,7 +2,7 @@
 
     STATE_DIR/acme/HOST-HASH/       one for each directory URL; everything 0600 in directories of 0700
         account.json                the account's key and its URL
-        NAME.pem                    key and chain of a certificate
+        NAME.pem                    key and chain of a certificate; @wildcard.NAME.pem for a wildcard
         NAME.failures               consecutive failures to obtain it, and when to try again
         NAME.renewal                when the authority wants it renewed, and when to ask about that again
         pending/TOKEN               the response to an HTTP-01 challenge
@@ -75,6 +75,11 @@ class Suggestion:
         return self.noted <= now < self.again <= self.noted + LONGEST_SILENCE
 
 
+def _stem(domain: str) -> str:
+    """What a domain's files are called: a wildcard's without the character that shells expand."""
+    return domain.replace("*", "@wildcard", 1)
+
+
 def digest(pair: KeyPair) -> str:
     """What tells a certificate from those before and after it."""
     return hashlib.sha256(pair.chain).hexdigest()
@@ -109,7 +114,7 @@ class State:
 
     def certificate(self, domain: str) -> Path:
         """Where key and chain of a domain's certificate are kept."""
-        return self.root / f"{domain}.pem"
+        return self.root / f"{_stem(domain)}.pem"
 
     def read(self, domain: str) -> KeyPair:
         """The certificate obtained for a domain. Raises `CertificateError` if there is no usable one."""
@@ -173,10 +178,10 @@ class State:
         write_private(self._suggestion(domain), json.dumps(asdict(suggestion)).encode())
 
     def _failures(self, domain: str) -> Path:
-        return self.root / f"{domain}.failures"
+        return self.root / f"{_stem(domain)}.failures"
 
     def _suggestion(self, domain: str) -> Path:
-        return self.root / f"{domain}.renewal"
+        return self.root / f"{_stem(domain)}.renewal"
 
     # Challenges: written by the worker that obtains the certificate, read by the one that the authority connects to.
 

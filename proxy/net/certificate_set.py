@@ -7,6 +7,9 @@ from dataclasses import dataclass
 Choice = tuple["KeyPair", ...]
 """What clients of one name are shown: each the certificate whose signatures it can read."""
 
+NAMELESS = "nameless client"
+"""Instead of a name: for clients that send none, because they connect to an address (RFC 6066 section 3)."""
+
 Faults = tuple[tuple[str, str], ...]
 """Names of certificates, or of settings, and what is wrong with their files."""
 
@@ -68,7 +71,8 @@ def wildcard(name: str) -> str:
 
 
 def choices(pairs: Sequence[KeyPair], now: float) -> dict[str, Choice]:
-    """What each name is served with, wildcards under their own name, and "" for every other.
+    """What each name is served with, wildcards under their own name, and "" for every other; NAMELESS for
+    no name, if there is one for an address.
 
     A certificate that is valid goes before one that is not, one for the name itself before a wildcard's, and one
     from an authority before a self-signed one. Of several as good as each other there is one for each
@@ -82,7 +86,15 @@ def choices(pairs: Sequence[KeyPair], now: float) -> dict[str, Choice]:
     if pairs:
         first = min(pairs, key=lambda pair: (pair.stands_in, not pair.valid(now)))
         found[""] = found.get(first.name, (first,))
+        addresses = [name for pair in pairs if not pair.stands_in for name in pair.names if is_address(name)]
+        if addresses:
+            found[NAMELESS] = found[addresses[0]]
     return found
+
+
+def is_address(name: str) -> bool:
+    """Whether a certificate's name is an IP address."""
+    return ":" in name or name.replace(".", "").isdigit()
 
 
 def _best(own: Sequence[KeyPair], wild: Sequence[KeyPair], now: float) -> Choice:

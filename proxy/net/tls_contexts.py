@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from proxy.net.certificate_set import CertificateSet, Choice, KeyPair, choices, next_change, served, wildcard
+from proxy.net.certificate_set import NAMELESS, CertificateSet, Choice, KeyPair, choices, next_change, served, wildcard
 from proxy.net.groups import restrict_groups
 
 CIPHERS = ":".join(
@@ -161,14 +161,13 @@ class TlsContexts:
         return True
 
     def context_for(self, name: str | None) -> ssl.SSLContext | None:
-        """The context for a host: of certificates for its name, else of a wildcard's, else the first."""
+        """The context for a host: of certificates for its name, else of a wildcard's, else the first; without a name
+        of the first certificate for an address, else the first."""
         named = self._named
-        if name is not None:
-            name = name.lower()
-            own = named.get(name) or named.get(wildcard(name))
-            if own is not None:
-                return own
-        return named.get("")
+        if name is None:
+            return named.get(NAMELESS) or named.get("")
+        name = name.lower()
+        return named.get(name) or named.get(wildcard(name)) or named.get("")
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
         chosen = self.context_for(name)

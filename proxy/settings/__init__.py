@@ -5,7 +5,18 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.load import config_file, load, load_some
 from proxy.settings.notes import notes, risks
 from proxy.settings.spelling import nearest, plain
-from proxy.settings.table import ANY, AcmeServer, Certificate, Matching, Reload, RouteSettings, Setting, Settings, table
+from proxy.settings.table import (
+    ANY,
+    AcmeServer,
+    Certificate,
+    Matching,
+    Reload,
+    RouteSettings,
+    Setting,
+    Settings,
+    TsigKey,
+    table,
+)
 from proxy.settings.values import Address, Peer
 
 __all__ = [
@@ -20,6 +31,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "TsigKey",
     "config_file",
     "is_own_address",
     "load",

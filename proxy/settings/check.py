@@ -115,12 +115,7 @@ def _tls_problems(settings: Settings) -> list[str]:
             f"--bind-plain {settings.bind_plain[0]}: --bind serves plain HTTP already; "
             "add --tls-cert and --tls-key, or --acme, or remove it"
         )
-    found += [
-        f"--domain {name}: ACME cannot obtain wildcard certificates here; list each host, or provide one with "
-        "--tls-cert"
-        for name in settings.domain
-        if settings.acme and name.startswith("*.")
-    ]
+    found += _dns_problems(settings)
     if settings.acme and not settings.domain:
         found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
     if settings.domain and not settings.acme and settings.tls == "off":
@@ -137,6 +132,32 @@ def _tls_problems(settings: Settings) -> list[str]:
         found.append(
             f"--tls-client-ca {settings.tls_client_ca}: client certificates need TLS; "
             "add --tls-cert and --tls-key, or --acme"
+        )
+    return found
+
+
+def _dns_problems(settings: Settings) -> list[str]:
+    """Of certificates that are validated through DNS."""
+    found = []
+    by_dns = settings.acme_dns_hook or settings.acme_dns_server
+    found += [
+        f"--domain {name}: a CA validates wildcards through DNS alone; add --acme-dns-hook or --acme-dns-server, list "
+        "each host, or provide a certificate with --tls-cert"
+        for name in settings.domain
+        if settings.acme and name.startswith("*.") and not by_dns
+    ]
+    if settings.acme_dns_hook and settings.acme_dns_server:
+        found.append(
+            f"--acme-dns-hook {settings.acme_dns_hook}: excludes --acme-dns-server, which sets the same records; "
+            "remove one of them"
+        )
+    hook = settings.acme_dns_hook
+    if hook and not (hook.is_file() and os.access(hook, os.X_OK)):
+        found.append(f"--acme-dns-hook {hook}: not a program that can be run; correct the path, or chmod +x")
+    if settings.acme_dns_server and find_spec("dns") is None:
+        found.append(
+            f"--acme-dns-server {settings.acme_dns_server}: dnspython, which makes the updates, is not installed; "
+            "pip install 'aragora-gateway[dns]'"
         )
     return found
 

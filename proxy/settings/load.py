@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from proxy.settings.acme_servers import read_acme_server, read_eab_key
+from proxy.settings.acme import read_acme_server, read_eab_key, read_tsig_key
 from proxy.settings.check import problems
 from proxy.settings.defaults import dependent_defaults
 from proxy.settings.document import INCLUDE, MOST_TABLES, TABLES, Document, Table, read_documents
@@ -128,10 +128,12 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
     settings = _with_tls_files(settings, found)
     mistakes += [files.placed(problem, sources) for problem in found]
     secrets: dict[str, Any] = {}
-    for key, path, content, read in (
+    files_of_secrets: tuple[tuple[str, Path | None, str, Callable[[Path], Any]], ...] = (
         ("admin_token_file", settings.admin_token_file, "admin_token", read_token),
         ("acme_eab_key_file", settings.acme_eab_key_file, "acme_eab_key", read_eab_key),
-    ):
+        ("acme_dns_key_file", settings.acme_dns_key_file, "acme_dns_key", read_tsig_key),
+    )
+    for key, path, content, read in files_of_secrets:
         try:
             secrets |= {content: read(path)} if path else {}
         except ValueError as problem:

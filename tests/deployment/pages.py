@@ -12,6 +12,7 @@ _FILES = {
     ".html": "<p>{status}</p>\n",
     ".json": '{"status": {status}}\n',
     ".token": "0123456789abcdef0123456789abcdef\n",
+    ".tsig": 'key "updates" { algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0"; };\n',
     ".htpasswd": "alice:$2y$05$QlMMUzzIvVpQj5TYJzVNhOZkOqIm57W3hHbmzVVXJYNBCqRnwF3Sa\n",
 }
 """What stands in a file that a page names, by its suffix."""

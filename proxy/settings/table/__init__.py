@@ -16,6 +16,7 @@ from proxy.settings.table.settings import (
     Matching,
     RouteSettings,
     Settings,
+    TsigKey,
     serves_itself,
     table,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "RouteSettings",
     "Setting",
     "Settings",
+    "TsigKey",
     "serves_itself",
     "table",
 ]

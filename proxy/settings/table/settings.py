@@ -44,6 +44,15 @@ class AcmeServer:
     profile: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TsigKey:
+    """A key that signs messages between name servers (RFC 8945): its name, its algorithm, its secret in base64."""
+
+    name: str
+    algorithm: str
+    secret: str = field(repr=False)
+
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -114,6 +123,8 @@ class Settings(
     """The content of `admin_token_file`, read by the master, which may read more than its workers."""
     acme_eab_key: str = field(default="", repr=False)
     """The content of `acme_eab_key_file`."""
+    acme_dns_key: TsigKey | None = None
+    """The content of `acme_dns_key_file`."""
     more_acme_servers: tuple[AcmeServer, ...] = ()
     """Those of the file, beside the one that the flags name."""
     written: tuple[tuple[str, str], ...] = ()

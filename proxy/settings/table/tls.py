@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from proxy.settings.table.row import Setting, fixed, routed
-from proxy.settings.values import field_lines, kinds, web
+from proxy.settings.table.row import Setting, duration, fixed, routed
+from proxy.settings.values import Address, field_lines, kinds, web
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -69,7 +69,12 @@ class Tls:
         ),
     ] = ""
     domain: Annotated[
-        tuple[str, ...], Setting(web.DOMAINS, "name to obtain a certificate for; repeat for several")
+        tuple[str, ...],
+        Setting(
+            web.CERTIFICATE_NAMES,
+            "name to obtain a certificate for: a host, an address of this machine, or a wildcard such as "
+            "*.example.com, which needs acme_dns_hook or acme_dns_server; repeat for several",
+        ),
     ] = ()
     acme_directory: Annotated[str, fixed(web.REQUIRED_URL, "the CA's ACME directory")] = LETS_ENCRYPT
     acme_ca: Annotated[
@@ -86,6 +91,21 @@ class Tls:
     acme_profile: Annotated[
         str, Setting(kinds.TEXT, "kind of certificate to order, such as 'shortlived'; default: the CA's own")
     ] = ""
+    acme_dns_hook: Annotated[
+        Path | None,
+        Setting(
+            kinds.PATH,
+            "program that sets DNS records for the CA: called with 'present NAME VALUE', then 'cleanup NAME VALUE'",
+        ),
+    ] = None
+    acme_dns_server: Annotated[
+        Address | None,
+        Setting(web.NAME_SERVER, "name server that takes dynamic updates (RFC 2136) of DNS records for the CA"),
+    ] = None
+    acme_dns_key_file: Annotated[
+        Path | None, Setting(kinds.PATH, "file with the key that signs those updates, as tsig-keygen prints it")
+    ] = None
+    acme_dns_wait: Annotated[float, duration("how long after a DNS record is set the CA may look for it")] = 10.0
     http2: Annotated[bool, Setting(kinds.SWITCH, "offer HTTP/2 over TLS")] = True
     h2c: Annotated[bool, Setting(kinds.SWITCH, "accept HTTP/2 without TLS (prior knowledge)")] = False
     max_streams: Annotated[int, Setting(kinds.COUNT, "most concurrent requests on one HTTP/2 connection")] = 100

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.settings.values.address import Address
 from proxy.settings.values.kinds import OFF, Kind
 from proxy.wire.grammar import is_token
 from proxy.wire.upgrade import WITH_REQUESTS
@@ -195,6 +196,27 @@ def _domains(raw: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in found))
 
 
+def _certificate_names(raw: Any) -> tuple[str, ...]:
+    """Host names, and addresses in their canonical spelling."""
+    found = []
+    for name in _list(raw, "a host name"):
+        try:
+            found.append(str(ipaddress.ip_address(name)))
+        except ValueError:
+            found += _domains(name)
+    return tuple(dict.fromkeys(found))
+
+
+def _name_server(raw: Any) -> Address | None:
+    if raw == "":
+        return None
+    text = raw if isinstance(raw, str) else ""
+    address = Address.parse(text if re.search(r":\d+$", text) else f"{text}:53")
+    if address.path or not text:
+        raise ValueError("expected a name server's address, such as 192.0.2.1 or ns.example.com:53")
+    return address
+
+
 def _ascii_name(name: str) -> str:
     """The ASCII form of an internationalized host name (RFC 5890 section 2.3.2.1), "" if it is none."""
     if name.isascii():
@@ -351,6 +373,8 @@ URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")
 REQUIRED_URL = Kind("URL", _url, str, "URL")
 COLLECTOR = Kind("URL", _collector, lambda url: url or "off", "URL|off")
 DOMAINS = Kind("host names", _domains, show_list, "NAME", repeatable=True)
+CERTIFICATE_NAMES = Kind("host names or addresses", _certificate_names, show_list, "NAME", repeatable=True)
+NAME_SERVER = Kind("address", _name_server, lambda address: str(address or "none"), "ADDRESS")
 ORIGINS = Kind("origins", _origins, show_list, "ORIGIN", repeatable=True)
 EMAIL = Kind("e-mail address", _email, lambda email: email or "none", "EMAIL")
 STATUS = Kind("status", _status, str, "STATUS")

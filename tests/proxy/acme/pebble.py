@@ -39,9 +39,16 @@ class Pebble:
 
 @contextlib.contextmanager
 def pebble(
-    authority: Authority, folder: Path, settings: Mapping[str, Any] | None = None, **environment: str
+    authority: Authority,
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    name_server: str = "",
+    **environment: str,
 ) -> Iterator[Pebble]:
-    """Run it. `settings` are those of its file; `environment` has others, such as PEBBLE_WFE_NONCEREJECT."""
+    """Run it. `settings` are those of its file; `environment` has others, such as PEBBLE_WFE_NONCEREJECT.
+
+    It asks `name_server` for names, if one is given.
+    """
     listening, management, http_port, tls_port = ports(4)
     cert, key = authority.issue("127.0.0.1", file="pebble")
     config = folder / "pebble.json"
@@ -49,10 +56,11 @@ def pebble(
     config.write_text(json.dumps({"pebble": {
         **addresses, "certificate": str(cert), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
         "ocspResponderURL": "", "externalAccountBindingRequired": False, **(settings or {})}}))  # fmt: skip
+    command = ["pebble", "-config", str(config), *(["-dnsserver", name_server] if name_server else [])]
     log = folder / "pebble.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            ["pebble", "-config", str(config)], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
             env={**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **environment})  # fmt: skip
     try:
         until(lambda: b"ACME directory available at" in log.read_bytes(), "pebble is ready")

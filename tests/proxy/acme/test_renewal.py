@@ -181,11 +181,26 @@ def test_failures_make_it_wait_longer_and_longer() -> None:
     assert pause(1, lambda: 0.0) < 120 < pause(1, lambda: 1.0)
 
 
-def test_the_challenge_changes_with_each_failure() -> None:
-    both = Settings(workers=1, bind_plain=(Address("0.0.0.0", 80),))
-    assert challenge_kinds(both, 0)[0] == "http-01"
-    assert challenge_kinds(both, 1)[0] == "tls-alpn-01"
-    assert challenge_kinds(Settings(workers=1), 0) == ("tls-alpn-01",)
+HTTP, TLS, DNS = "http-01", "tls-alpn-01", "dns-01"
+HOOK = {"acme_dns_hook": Path("/bin/true")}
+
+
+@pytest.mark.parametrize(
+    ("domain", "plain", "more", "kinds"),
+    [
+        (SITE, True, {}, [(HTTP, TLS), (TLS, HTTP), (HTTP, TLS)]),
+        (SITE, False, {}, [(TLS,), (TLS,)]),
+        (SITE, True, HOOK, [(DNS, HTTP, TLS), (HTTP, TLS, DNS), (TLS, DNS, HTTP), (DNS, HTTP, TLS)]),
+        (f"*.{SITE}", True, HOOK, [(DNS,), (DNS,)]),
+        ("192.0.2.1", True, HOOK, [(HTTP, TLS), (TLS, HTTP)]),
+        ("2001:db8::1", False, HOOK, [(TLS,)]),
+    ],
+)
+def test_the_challenge_changes_with_each_failure(
+    domain: str, plain: bool, more: dict[str, Path], kinds: list[tuple[str, ...]]
+) -> None:
+    settings = Settings(workers=1, bind_plain=(Address("0.0.0.0", 80),) if plain else (), **more)
+    assert [challenge_kinds(settings, domain, failures) for failures in range(len(kinds))] == kinds
 
 
 def test_state_gives_only_what_is_pending_and_keeps_it_private(tmp_path: Path) -> None:

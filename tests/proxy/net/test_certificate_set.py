@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.net.certificate_set import KeyPair, choices, expiries, next_change, served
+from proxy.net.certificate_set import NAMELESS, KeyPair, choices, expiries, next_change, served
 
 NOW = 1000.0
 VALID, EXPIRED, COMING = (0, 2000), (0, 500), (1500, 2000)
@@ -64,6 +64,12 @@ CASES = {
         [pair("a", mark="ec"), pair("b", mark="other"), pair("a", mark="rsa", algorithm="RSA")],
         ["ec", "rsa"],
         "",
+    ),
+    "without a name the one for an address": ([pair("a", mark="a"), pair("192.0.2.1", mark="ip")], ["ip"], NAMELESS),
+    "unless the gateway made it": (
+        [pair("::1", mark="stand-in", own=True), pair("2001:db8::1", mark="ip")],
+        ["ip"],
+        NAMELESS,
     ),
     "one without a name": ([pair(mark="nameless")], ["nameless"], ""),
 }

@@ -73,6 +73,9 @@ OTHERS = {
     "tls_client_fields": '"Client-Cert"',
     "acme": '"me@example.com"\ndomain = "a.example"\nacme_directory = "http://127.0.0.1:1/"\nstate_dir = "{files}"',
     "acme_directory": '"http://127.0.0.1:2/"',
+    "acme_dns_hook": '"/bin/true"',
+    "acme_dns_server": '"192.0.2.1"',
+    "acme_dns_key_file": '"{files}/tsig"',
     "acme_eab_kid": '"me"\nacme_eab_key_file = "{files}/token"',
     "acme_eab_key_file": '"{files}/token"\nacme_eab_kid = "me"',
     "acme_profile": '"shortlived"',
@@ -147,6 +150,7 @@ def places(tmp_path: Path) -> dict[str, object]:
     files = tmp_path / "files"
     files.mkdir(mode=0o755)
     (files / "token").write_text("0123456789abcdef0123456789abcdef")
+    (files / "tsig").write_text('key "a" {\n\talgorithm hmac-sha256;\n\tsecret "c2VjcmV0";\n};\n')
     (files / "users").write_text("me:$2y$05$abcdefghijklmnopqrstuuJ3Zm2Z5bGkCkXn6mP0sQ2rT8vW4yA1a\n")
     (files / "page.html").write_text("<p>closed")
     subprocess.run(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import AcmeServer, Address, Settings, SettingsError, defaults, load
+from proxy.settings import AcmeServer, Address, Settings, SettingsError, TsigKey, check, defaults, load
 
 KEY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 ALONE = {"acme": "a@site.test", "domain": ["site.test"]}
@@ -92,6 +92,52 @@ def test_an_external_account_has_both_parts(tmp_path: Path, given: str, missing:
     file.write_text(KEY)
     with pytest.raises(SettingsError, match=f"has both an identifier and a key; add {missing}$"):
         loaded(**{given: str(file)})
+
+
+TSIG = 'key "updates" {\n\talgorithm hmac-sha256;\n\tsecret "c2VjcmV0c2VjcmV0";\n};\n'
+
+
+@pytest.mark.parametrize("text", [TSIG, TSIG.replace('"updates"', "updates").replace("\n", " ")])
+def test_the_key_of_a_name_server_is_read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    settings = loaded(acme_dns_server="192.0.2.1", acme_dns_key_file=str(file), domain=["*.site.test", "::1", "0:0::2"])
+    assert settings.acme_dns_key == TsigKey("updates", "hmac-sha256", "c2VjcmV0c2VjcmV0")
+    assert settings.acme_dns_server == Address("192.0.2.1", 53)
+    assert settings.domain == ("*.site.test", "::1", "::2")
+    assert "c2VjcmV0c2VjcmV0" not in repr(settings)
+
+
+@pytest.mark.parametrize("text", ["", TSIG.replace("sha256", "md5"), TSIG.replace("c2Vj", "c2V"), TSIG + TSIG])
+def test_what_is_no_key_of_a_name_server_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=f"--acme-dns-key-file {file}: no key found"):
+        loaded(acme_dns_server="ns.test:5353", acme_dns_key_file=str(file))
+
+
+@pytest.mark.parametrize(
+    ("flags", "mistake"),
+    [
+        ({"domain": ["*.site.test"]}, "a CA validates wildcards through DNS alone; add --acme-dns-hook"),
+        ({"acme_dns_hook": "/etc/passwd"}, "--acme-dns-hook /etc/passwd: not a program that can be run"),
+        ({"acme_dns_hook": "/etc"}, "--acme-dns-hook /etc: not a program that can be run"),
+        ({"acme_dns_hook": "/bin/true", "acme_dns_server": "127.0.0.1"}, "excludes --acme-dns-server"),
+        ({"acme_dns_server": "unix:/x"}, "expected a name server's address, such as 192.0.2.1"),
+        ({"acme_dns_server": "a b"}, "'a b' is neither an IP address nor a host name"),
+        ({"domain": ["1.2.3.4.5/8"]}, "'1.2.3.4.5/8' is not a host name"),
+    ],
+)
+def test_a_mistake_of_validation_by_dns_is_named(flags: dict[str, str | list[str]], mistake: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded(**flags)
+    assert mistake in caught.value.mistakes[0]
+
+
+def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"pip install 'aragora-gateway\[dns\]'"):
+        loaded(acme_dns_server="192.0.2.1")
 
 
 def test_more_servers_are_tried_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""The ACME servers that certificates come from: that of the flags, then each `[[acme_server]]` of the files."""
+"""What ACME needs beside the settings table: more servers (`[[acme_server]]`), and the keys in files."""
 
 import base64
 import binascii
+import re
 from pathlib import Path
 from typing import Any
 
 from proxy.settings.document import Table
-from proxy.settings.table import AcmeServer
+from proxy.settings.table import AcmeServer, TsigKey
 from proxy.settings.values import kinds, web
 from proxy.settings.values.files import read_file
 
@@ -18,6 +19,11 @@ _KINDS = {
     "profile": kinds.TEXT,
 }
 _LARGEST_KEY = 4096  # bytes
+_TSIG_KEY = re.compile(
+    r"""\s*key\s+"?([\w.-]+)"?\s*\{\s*algorithm\s+"?(hmac-sha(?:1|224|256|384|512))"?\s*;"""
+    r"""\s*secret\s+"((?:[\w+/]{4})+(?:[\w+/]{2}==|[\w+/]{3}=)?)"\s*;\s*\}\s*;?\s*""",
+    re.ASCII,
+)
 
 
 def read_eab_key(path: Path) -> str:
@@ -34,6 +40,16 @@ def read_eab_key(path: Path) -> str:
     if not octets:
         raise ValueError("no key found: write the HMAC key that the authority gave you, base64url, on one line")
     return key
+
+
+def read_tsig_key(path: Path) -> TsigKey:
+    """A key for dynamic updates in a file, as BIND's `tsig-keygen` prints it. Raises ValueError with the fix."""
+    found = _TSIG_KEY.fullmatch(read_file(path, _LARGEST_KEY).decode("ascii", "replace"))
+    if found is None:
+        raise ValueError(
+            'no key found: write what tsig-keygen prints: key "NAME" { algorithm hmac-sha256; secret "..."; };'
+        )
+    return TsigKey(*found.groups())
 
 
 def read_acme_server(table: Table, mistakes: list[str]) -> AcmeServer | None:
