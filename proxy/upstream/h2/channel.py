@@ -28,7 +28,12 @@ from proxy.wire.h2.tables import Section
 from proxy.wire.head import END
 
 _MOST_UNSENT: Final = 1 << 16
-_NO_UPGRADE: Final = "no upgrade passes over HTTP/2 to the application; give its path a route with http:// or https://"
+_NO_CONNECT: Final = (
+    "the application takes no WebSockets over HTTP/2 (RFC 8441); give their path a route with http:// or https://"
+)
+_NO_BODY: Final = (
+    "HTTP/2 to the application has upgrades of GET without a body alone; give its path a route with http:// or https://"
+)
 _COALESCED: Final = 1024
 """Bytes below which a piece that waits to be read is joined with the next: frames of a byte each would take a hundred
 times what the window allows for."""
@@ -84,7 +89,14 @@ class Channel:
 
     @property
     def readable(self) -> bool:
-        return bool(self._inbox) or self._fault is not None or (self._ended and not self.under_way)
+        return bool(self._inbox) or self._fault is not None or self._at_end
+
+    @property
+    def _at_end(self) -> bool:
+        """Whether nothing more will come, as a socket says it: behind a response that is only where none may follow."""
+        if self._response is not None and self._response.switched:
+            return self._wire is not None and not self._wire.readable
+        return self._ended and not self.under_way
 
     @property
     def under_way(self) -> bool:
@@ -127,14 +139,15 @@ class Channel:
 
     def _begin(self, parts: RequestParts) -> None:
         carrier = self._carrier
-        if parts.upgrade:
-            raise self._failed(StreamFault(_NO_UPGRADE, failure=errors.BAD_UPGRADE))
+        if parts.switch and not (parts.connects and carrier.session.connects):
+            why = _NO_CONNECT if parts.connects else _NO_BODY
+            raise self._failed(StreamFault(why, failure=errors.BAD_UPGRADE))
         if self._ended or not carrier.usable:
             raise self._failed(StreamFault("the connection takes no more requests", unprocessed=True))
         self._drop_stream()
         session = carrier.session
         self._wire = wire = session.open()
-        self._response = ResponseText(head_only=parts.head_only)
+        self._response = ResponseText(head_only=parts.head_only, switch=parts.switch)
         self._body = parts.body
         self._ends = False
         session.sender.send_section(wire, parts.section, ends=parts.body is None)
@@ -166,7 +179,7 @@ class Channel:
         if not self._inbox:
             if self._fault is not None:
                 raise self._fault.again()
-            if self._ended and not self.under_way:
+            if self._at_end:
                 return b""
             raise BlockingIOError(errno.EAGAIN, "nothing has come")
         text, taken = self._inbox[0]
@@ -201,13 +214,18 @@ class Channel:
 
     def take_section(self, section: Section, *, ended: bool) -> None:
         """Raises `MalformedResponse`."""
-        assert self._response is not None
-        self._arrived(self._response.section(section, ended=ended), 0)
+        response = self._response
+        assert response is not None
+        self._arrived(response.section(section, ended=ended), 0)
+        if response.declined:
+            self._end_request()
 
     def take_data(self, data: bytes, size: int, *, ended: bool) -> None:
         """Raises `MalformedResponse`."""
         assert self._response is not None
         self._arrived(self._response.data(data, ended=ended), size)
+        if ended:
+            self.reader.notice()
 
     def _arrived(self, text: bytes, size: int) -> None:
         inbox = self._inbox
@@ -258,8 +276,15 @@ class Channel:
         self.reader.close()
         self.writer.close()
 
-    def shutdown(self, how: int) -> None:
-        """Nothing to do: requests end by their framing."""
+    def shutdown(self, how: int) -> None:  # noqa: ARG002 - as a socket's; sending alone
+        """End what was sent behind an upgrade; requests end by their framing."""
+        if self._response is not None and self._response.switched:
+            self._end_request()
+
+    def _end_request(self) -> None:
+        self._body = None
+        self._ends = True
+        self.flush()
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """Nothing to do: the socket is that of others too."""

@@ -36,6 +36,7 @@ from proxy.wire.h2.frames import (
 from proxy.wire.h2.hpack import Decoder
 from proxy.wire.h2.sending import Sender
 from proxy.wire.h2.settings import (
+    ENABLE_CONNECT_PROTOCOL,
     ENABLE_PUSH,
     HEADER_TABLE_SIZE,
     INITIAL_WINDOW_SIZE,
@@ -72,6 +73,7 @@ class ClientSession:
         "_next",
         "_rest",
         "_streams",
+        "connects",
         "leaving",
         "max_streams",
         "ready",
@@ -83,6 +85,8 @@ class ClientSession:
         """The server's SETTINGS have come: it speaks HTTP/2."""
         self.leaving = False
         """It takes no more streams: it has said GOAWAY, or the numbers are used up."""
+        self.connects = False
+        """Whether it takes an extended CONNECT (RFC 8441 section 3)."""
         self.max_streams = _MOST_STREAMS
         """How many it takes at once."""
         self._next = 1
@@ -102,10 +106,6 @@ class ClientSession:
         )
         self.sender.send_frame(PREFACE + frames.settings(pack_settings(settings)))
         self.sender.send_frame(frames.window_update(0, CONNECTION_WINDOW - windows.INITIAL))
-
-    @property
-    def open_streams(self) -> int:
-        return len(self._streams.live)
 
     def open(self) -> Stream:
         """A new stream, whose head is to be sent next. Only while there is room and the server is not `leaving`."""
@@ -268,6 +268,7 @@ class ClientSession:
         self._floods.frame(SETTINGS)
         values = read_settings(payload)
         self.max_streams = values.get(MAX_CONCURRENT_STREAMS, self.max_streams)
+        self.connects = self.connects or values.get(ENABLE_CONNECT_PROTOCOL) == 1  # it cannot take that back
         self.sender.heed(values)
         self.ready = True
 

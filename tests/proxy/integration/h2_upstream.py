@@ -20,9 +20,13 @@ from tests.waiting import PATIENCE
 class Http2Upstream:
     """Serves each connection in a thread. `asked` has the number of the connection and the path of each request."""
 
-    def __init__(self, context: ssl.SSLContext | None = None, streams: int = 100, path: str = "") -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None = None, streams: int = 100, path: str = "", *, connects: bool = False
+    ) -> None:
+        """`connects`: it takes extended CONNECT (RFC 8441), and echoes the bytes of such streams."""
         self._context = context
         self._streams = streams
+        self._connects = connects
         self._path = path
         if path:
             self._listener = socket.socket(socket.AF_UNIX)
@@ -33,6 +37,8 @@ class Http2Upstream:
         self.port = 0 if path else self._listener.getsockname()[1]
         self.asked: list[tuple[int, str]] = []
         self.resets: list[int] = []
+        self.connected: list[dict[str, str]] = []
+        """Fields of extended CONNECTs."""
         self.received = 0
         """Bytes of bodies."""
         self._threads = [threading.Thread(target=self._accept)]
@@ -68,7 +74,7 @@ class Http2Upstream:
             if self._context is not None:
                 raw = self._context.wrap_socket(raw, server_side=True)
             with raw:
-                Conversation(self, raw, number).run(self._streams)
+                Conversation(self, raw, number).run(self._streams, connects=self._connects)
 
 
 class Conversation:
@@ -86,8 +92,9 @@ class Conversation:
         self.over: set[int] = set()
         """Streams that this side has reset."""
 
-    def run(self, streams: int) -> None:
-        most = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: streams}
+    def run(self, streams: int, *, connects: bool) -> None:
+        codes = h2.settings.SettingCodes
+        most = {codes.MAX_CONCURRENT_STREAMS: streams, codes.ENABLE_CONNECT_PROTOCOL: int(connects)}
         self.wire.local_settings = h2.settings.Settings(client=False, initial_values=most)
         self.wire.initiate_connection()
         self.sock.sendall(self.wire.data_to_send())
@@ -107,8 +114,12 @@ class Conversation:
         if isinstance(event, h2.events.RequestReceived):
             fields = self.requests[event.stream_id] = dict(event.headers)
             self.upstream.asked.append((self.number, fields[":path"]))
+            if ":protocol" in fields:
+                return self._connect(event.stream_id, fields)
             return self._begin(event.stream_id, fields[":path"])
-        if isinstance(event, h2.events.DataReceived):
+        if ":protocol" in self.requests.get(getattr(event, "stream_id", 0), {}):
+            self._echo(event)
+        elif isinstance(event, h2.events.DataReceived):
             self.bodies[event.stream_id] += event.data
             self.upstream.received += len(event.data)
             if self.requests[event.stream_id][":path"].startswith("/unread"):
@@ -119,6 +130,34 @@ class Conversation:
         elif isinstance(event, h2.events.StreamReset):
             self.upstream.resets.append(event.error_code)
         return False
+
+    def _connect(self, stream: int, fields: dict[str, str]) -> bool:
+        path = fields[":path"]
+        self.upstream.connected.append(fields)
+        if path == "/declined":
+            self.wire.send_headers(stream, [(":status", "403"), ("content-length", "2")])
+            self.wire.send_data(stream, b"no", end_stream=True)
+            return False
+        self.wire.send_headers(
+            stream, [(":status", "200"), ("sec-websocket-protocol", "chat"), ("content-length", "9")]
+        )
+        if path == "/hello":
+            self.wire.send_data(stream, b"\x82\x05hello", end_stream=True)
+        elif path == "/reset":
+            self.wire.send_data(stream, b"\x82\x04last")
+            self.wire.reset_stream(stream, 8)
+            self.over.add(stream)
+        return False
+
+    def _echo(self, event: object) -> None:
+        if isinstance(event, h2.events.DataReceived) and event.data:
+            self.wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            unmasked = bytes((event.data[0], event.data[1] & 0x7F)) + event.data[6:]  # short frames, masked with zeros
+            self.wire.send_data(event.stream_id, unmasked)
+        elif isinstance(event, h2.events.StreamEnded) and self.requests[event.stream_id][":path"] == "/":
+            self.wire.send_data(event.stream_id, b"\x82\x03end", end_stream=True)
+        elif isinstance(event, h2.events.StreamReset):
+            self.upstream.resets.append(event.error_code)
 
     def _begin(self, stream: int, path: str) -> bool:
         first = [asked for _, asked in self.upstream.asked].count(path) == 1

@@ -158,7 +158,7 @@ def test_websockets_are_refused_with_the_reason(gateway: Gateway) -> None:
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         assert client.answer().status == 502
-    until(lambda: "give its path a route with http:// or https://" in gateway.log, "why")
+    until(lambda: "give their path a route with http:// or https://" in gateway.log, "why")
 
 
 @pytest.fixture(scope="module")

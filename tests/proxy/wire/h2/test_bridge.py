@@ -17,9 +17,35 @@ def test_a_request_becomes_a_section() -> None:
     parts = of(b"GET /a?b HTTP/1.1", b"Host: x.test", b"X-A: b", b"Connection: close", b"Te: gzip")
     pseudo = ((b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"x.test"), (b":path", b"/a?b"))
     assert parts.section == (*pseudo, (b"x-a", b"b"), TE)
-    assert (parts.body, parts.head_only, parts.upgrade) == (None, False, False)
+    assert (parts.body, parts.head_only, parts.switch) == (None, False, b"")
     assert of(b"HEAD / HTTP/1.1").head_only
-    assert of(b"GET / HTTP/1.1", b"Upgrade: websocket").upgrade
+
+
+def test_an_upgrade_becomes_an_extended_connect() -> None:
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    parts = of(b"GET /a HTTP/1.1", b"Host: x.test", b"Connection: Upgrade", b"Upgrade: websocket", key, b"X-A: b")
+    pseudo = ((b":method", b"CONNECT"), (b":scheme", b"https"), (b":authority", b"x.test"), (b":path", b"/a"))
+    assert parts.section == (*pseudo, (b":protocol", b"websocket"), (b"x-a", b"b"))
+    assert parts.connects
+    assert parts.switch.endswith(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
+    assert of(b"GET / HTTP/1.1", b"Upgrade: tcp").switch.endswith(b"\r\nUpgrade: tcp\r\n")
+    assert not of(b"POST / HTTP/1.1", b"Upgrade: tcp").connects
+    assert not of(b"GET / HTTP/1.1", b"Upgrade: tcp", b"Content-Length: 2").connects
+
+
+def test_a_switched_stream_passes_bytes_as_they_are() -> None:
+    text = ResponseText(head_only=False, switch=b"HTTP/1.1 101 \r\n")
+    assert text.section(head(103), ended=False) == b"HTTP/1.1 103 \r\n\r\n"
+    assert not text.switched
+    said = ((b"content-length", b"7"), (b"x-a", b"b"), (b"sec-websocket-accept", b"c"))
+    assert text.section(head(204, *said), ended=False) == b"HTTP/1.1 101 \r\nx-a: b\r\n\r\n"
+    assert (text.switched, text.declined) == (True, False)
+    assert text.data(b"\x82\x00", ended=False) + text.data(b"", ended=True) == b"\x82\x00"
+    with pytest.raises(MalformedResponse):
+        text.section(((b"x-a", b"b"),), ended=True)
+    declined = ResponseText(head_only=False, switch=b"HTTP/1.1 101 \r\n")
+    assert declined.section(head(302), ended=True).startswith(b"HTTP/1.1 302 ")
+    assert (declined.switched, declined.declined) == (False, True)
 
 
 def test_the_framing_of_a_request_finds_the_end_of_its_body() -> None:
