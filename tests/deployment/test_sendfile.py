@@ -1,5 +1,6 @@
 """Files that real applications name for the gateway to send: whole, in part, and nothing else."""
 
+import email
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -82,6 +83,43 @@ def test_http2_clients_get_the_file_too(gateway: Gateway) -> None:
             fields, body = raw.response(stream)
             assert (fields["content-type"], body) == ("application/pdf", REPORT)
             assert not {"x-sendfile", "x-accel-redirect"} & fields.keys()
+
+
+def parts_of(kind: str, body: bytes) -> list[tuple[str, str, bytes]]:
+    """The parts of a multipart body: type, range and bytes of each."""
+    message = email.message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    assert message.get_content_type() == "multipart/byteranges"
+    return [
+        (part.get_content_type(), part["Content-Range"], part.get_payload(decode=True))
+        for part in message.walk()
+        if not part.is_multipart()
+    ]
+
+
+@pytest.mark.parametrize("path", ["/flask/report%20one.pdf", "/django/report%20one.pdf"])
+def test_several_ranges_of_the_named_file_are_parts(gateway: Gateway, path: str) -> None:
+    several = "bytes=0-4,500-502,-3"
+    expected = [
+        ("application/pdf", "bytes 0-4/10000", b"01234"),
+        ("application/pdf", "bytes 500-502/10000", b"012"),
+        ("application/pdf", "bytes 9997-9999/10000", b"789"),
+    ]
+    answer = ask(gateway, path, f"Range: {several}")
+    assert answer.status == 206
+    assert parts_of(answer.field("Content-Type") or "", answer.body) == expected
+    assert answer.field("Content-Length") == str(len(answer.body))
+    assert answer.field("Content-Range") is None
+    assert "report one.pdf" in (answer.field("Content-Disposition") or "report one.pdf")
+    head = ask(gateway, path, f"Range: {several}", method="HEAD")
+    assert (head.status, head.field("Content-Length")) == (200, "10000")  # RFC 9110 section 14.2: only for GET
+    whole = ask(gateway, path, f"Range: {several}", 'If-Range: "another"')
+    assert (whole.status, whole.body) == (200, REPORT)
+    assert ask(gateway, path, "Range: bytes=20000-,30000-").status == 416
+    with Raw(gateway.port) as raw:
+        asked = [(name, path if name == ":path" else value) for name, value in GET]
+        raw.send(raw.headers(1, [*asked, ("range", several)]))
+        fields, body = raw.response(1)
+        assert parts_of(fields["content-type"], body) == expected
 
 
 @pytest.mark.parametrize(
