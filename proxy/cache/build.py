@@ -32,4 +32,5 @@ def build_cache(route: RouteSettings, stores: Stores, rewrite: Rewrite | None, v
     if not (settings.cache and settings.upstream) or settings.cache_place is None:
         return None
     store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
-    return RouteCache(RouteStore(route.name, store, rewrite, via, settings.cache_ttl))
+    times = settings.cache_ttl, settings.cache_stale_if_error, settings.cache_wait
+    return RouteCache(RouteStore(route.name, store, rewrite, via, *times))

@@ -4,12 +4,14 @@ from email.utils import formatdate
 from typing import Final
 
 from proxy.cache import key
+from proxy.cache.flights import Flight
 from proxy.cache.freshness import Freshness, freshness, varying
 from proxy.cache.index import Entry, Resource
 from proxy.cache.objects import Incoming
 from proxy.cache.route_store import Place, RouteStore
 from proxy.cache.store import Store
-from proxy.cache.stored_response import cache_status, lines_of, respond
+from proxy.cache.stored_response import cache_status, lines_of, respond, serves_error
+from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 from proxy.wire.fields import field_value
@@ -22,6 +24,8 @@ _REMEMBERED: Final = 86_400.0
 """Seconds that a resource is remembered for after its last response went stale."""
 _WHOLE: Final = 60.0
 """Seconds for which requests are sent whole after one that was not has failed."""
+_ERRORS: Final = frozenset({500, 502, 503, 504})
+"""Statuses in the place of which something stored may be sent (RFC 5861 section 4)."""
 _OVERLOADED: Final = frozenset({429, 502, 503, 504})
 """Statuses with which an application says that another request would not help."""
 _KEPT_BY_304: Final = frozenset(
@@ -31,10 +35,11 @@ _KEPT_BY_304: Final = frozenset(
 
 
 class Copy:
-    """A body on its way into the store; its entry is stored when it is complete."""
+    """A body on its way into the store; its entry is stored when it is complete, and then those that wait go on."""
 
-    def __init__(self, store: Store, incoming: Incoming, entry: Entry) -> None:
+    def __init__(self, store: Store, incoming: Incoming, entry: Entry, flight: Flight | None) -> None:
         self._store = store
+        self._flight = flight
         self._entry = entry
         self._incoming: Incoming | None = incoming
 
@@ -55,18 +60,25 @@ class Copy:
         if incoming is not None:
             incoming.close()
             self._store.put(self._entry._replace(size=incoming.size, checksum=incoming.checksum))
+        self._land()
 
     def drop(self) -> None:
         """It will not be complete, or cannot be stored."""
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             self._store.drop(incoming)
+        self._land()
+
+    def _land(self) -> None:
+        if self._flight is not None:
+            self._flight.release()
 
 
 class Fetch:
     """Made with a `response` it needs no upstream. Without a `place` nothing is stored of what the upstream says.
 
-    `why` is the reason for Cache-Status; `stale` is what the place has, to be validated.
+    `why` is the reason for Cache-Status; `stale` is what the place has, to be validated, `spare` what replaces an
+    error. Others that ask for the same wait for the `flight`, which it releases.
     """
 
     def __init__(
@@ -77,16 +89,31 @@ class Fetch:
         why: str,
         response: LocalResponse | None = None,
         stale: Entry | None = None,
+        spare: Entry | None = None,
+        flight: Flight | None = None,
     ) -> None:
         self._kept = kept
         self._asked = asked
         self._place = place
         self._why = why
         self._stale = stale if stale is not None and validators_of(stale) else None
+        self._spare = spare
+        self._flight = flight
         self._began = kept.clock()
         self.response = response
         self.copy: Copy | None = None
         self.request = asked if place is None else _conditional(place.request, self._stale)
+
+    @property
+    def hurries(self) -> bool:
+        """Whether waiting for an upstream that is down would help no client: there is something in its place."""
+        return self._spare is not None
+
+    def instead(self, error: ExchangeError) -> LocalResponse | None:
+        """What is sent in the place of an upstream's response that could not be had."""
+        if error.failure.status < 500:
+            return None
+        return self._in_place(f"fwd=stale; detail={error.failure.reason}")
 
     def take(self, response: ResponseHead) -> ResponseHead | LocalResponse | None:
         """What is sent for this response of the upstream; None to ask again with `request`. Raises `ExchangeError`."""
@@ -95,8 +122,12 @@ class Fetch:
         kept, now = self._kept, self._kept.clock()
         if response.status == 304 and self._stale is not None:
             return self._validated(self._stale, response, now)
+        if response.status in _ERRORS:
+            stored = self._in_place(f"fwd=stale; fwd-status={response.status}")
+            if stored is not None:
+                return stored
         authorized = field_value(self._place.request.block.split(CRLF), b"authorization") is not None
-        fresh = freshness(response, kept.default, now, authorized=authorized, delay=now - self._began)
+        fresh = freshness(response, kept.default, now, authorized=authorized, **self._times(now))
         too_long = (response.content_length or 0) > kept.store.largest
         varies = varying(response.lines)
         if fresh is None or too_long or not key.can_vary(varies) or len(varies) > _MOST_VARYING:
@@ -107,13 +138,30 @@ class Fetch:
             return None
         incoming = kept.store.incoming()
         if incoming is not None:
-            self.copy = Copy(kept.store, incoming, self._entry(place.key, response, fresh, incoming, now))
+            self.copy = Copy(kept.store, incoming, self._entry(place.key, response, fresh, incoming, now), self._flight)
         return self._marked(response, "; stored" if incoming is not None else "")
 
     def close(self) -> None:
         """The exchange has ended."""
         if self.copy is not None:
             self.copy.drop()
+        self._land()
+
+    def _land(self) -> None:
+        """Those that wait for this one go on."""
+        if self._flight is not None:
+            self._flight.release()
+
+    def _times(self, now: float) -> dict[str, float]:
+        return {"delay": now - self._began, "stale_if_error": self._kept.stale_if_error}
+
+    def _in_place(self, detail: str) -> LocalResponse | None:
+        """The stored response that replaces an error, if there still is one."""
+        spare, now = self._spare, self._kept.clock()
+        if spare is None or not serves_error(spare, now):
+            return None
+        body = self._kept.store.body(spare)
+        return None if body is None else respond(spare, body, self._asked, now, detail)
 
     def _passed(self, response: ResponseHead) -> ResponseHead:
         """A response that is not stored. If its request may have changed the resource, what is stored of it is invalid
@@ -135,12 +183,17 @@ class Fetch:
         if more and response.status not in _OVERLOADED:
             self._ask_again(now)
             return None
+        if response.status not in _ERRORS:
+            self._kept.let_pass(self._asked)
+            if self._stale is not None:  # it is no longer what the application says
+                self._kept.store.forget(self._kept.store.index.remove_url(self._stale.url))
+        self._land()
         return self._marked(response, "")
 
     def _ask_again(self, now: float) -> None:
         """Ask once more, as the client did: its response needs more than what others were sent too."""
         base, known = self._kept.resource(self._asked)
-        self._kept.store.index.learn(base, known._replace(whole=now + _WHOLE), now + _REMEMBERED)
+        self._kept.store.index.learn(base, known._replace(whole=now + _WHOLE, until=now + _REMEMBERED))
         self._place = self._kept.whole(self._asked)
         self._stale = None
         self.request = self._place.request
@@ -152,7 +205,7 @@ class Fetch:
         names = known.varies | {name for name in varies if key.is_personal(name)}
         if fresh.default:
             names |= key.UNUSED
-        kept.store.index.learn(base, Resource(names, known.whole), now + fresh.lifetime + _REMEMBERED)
+        kept.store.index.learn(base, Resource(names, known.whole, 0.0, now + fresh.lifetime + _REMEMBERED))
         shared = kept.shared(self._asked, names)
         if shared.request.block == place.request.block:
             return shared
@@ -165,7 +218,7 @@ class Fetch:
         head = ResponseHead(1, stale.status, b"")
         head.content_length = stale.size
         head.lines = lines
-        fresh = freshness(head, self._kept.default, now, authorized=False, delay=now - self._began)
+        fresh = freshness(head, self._kept.default, now, authorized=False, **self._times(now))
         body = self._kept.store.body(stale)
         if fresh is None or body is None:
             self._stale = None
@@ -177,6 +230,7 @@ class Fetch:
             revalidate=fresh.stale_while_revalidate, error=fresh.stale_if_error, used=now,
         )  # fmt: skip
         self._kept.store.index.refresh(entry)
+        self._land()
         return respond(entry, body, self._asked, now, "fwd=stale; fwd-status=304")
 
     def _entry(self, place: bytes, response: ResponseHead, fresh: Freshness, incoming: Incoming, now: float) -> Entry:

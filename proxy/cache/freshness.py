@@ -38,12 +38,19 @@ class Freshness:
 
 
 def freshness(
-    response: ResponseHead, default: float, now: float, *, authorized: bool, delay: float = 0.0
+    response: ResponseHead,
+    default: float,
+    now: float,
+    *,
+    authorized: bool,
+    delay: float = 0.0,
+    stale_if_error: float = 0.0,
 ) -> Freshness | None:
     """How long the response to a GET may be used; None if it may not be stored.
 
     `default` is the lifetime of responses that say nothing of it, 0 for none; `delay` is how long the response took;
-    `authorized`: the request had Authorization. A response that is to be validated each time has a lifetime of 0.
+    `authorized`: the request had Authorization; `stale_if_error` applies where the response says nothing of that. One
+    that is to be validated each time has a lifetime of 0.
     """
     lines = response.lines
     found = directives(lines)
@@ -59,14 +66,17 @@ def freshness(
     lifetime = _lifetime(lines, found, now)
     silent = lifetime is None and not any(field_value(lines, name) is not None for name in _SPEAKS_OF_IT)
     if silent and default and response.status in _STORED_BY_DEFAULT:
-        return Freshness(default, age, default=True)
-    if lifetime is None or (lifetime <= age and not _validated(lines)):
+        return Freshness(default, age, 0.0, stale_if_error, default=True)
+    if lifetime is None:
         return None
-    if b"must-revalidate" in found or b"proxy-revalidate" in found:
-        return Freshness(lifetime, age)
-    return Freshness(
-        lifetime, age, seconds(found, b"stale-while-revalidate") or 0, seconds(found, b"stale-if-error") or 0
-    )
+    revalidate = error = 0.0
+    if b"must-revalidate" not in found and b"proxy-revalidate" not in found:
+        said = seconds(found, b"stale-if-error")
+        error = stale_if_error if said is None else said
+        revalidate = seconds(found, b"stale-while-revalidate") or 0
+    if age >= lifetime + max(revalidate, error) and not _validated(lines):
+        return None
+    return Freshness(lifetime, age, revalidate, error)
 
 
 def varying(lines: Sequence[bytes]) -> frozenset[bytes]:

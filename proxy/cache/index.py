@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.log import log
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the tables: others are dropped with what they describe."""
 _MOST_FAILURES: Final = 4
 """Failures one after another with which it counts as damaged, whatever the library calls them."""
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE INDEX IF NOT EXISTS entry_url ON entry (url);
 CREATE INDEX IF NOT EXISTS entry_used ON entry (used);
 CREATE TABLE IF NOT EXISTS resource (
-    key BLOB PRIMARY KEY, varies TEXT NOT NULL, whole REAL NOT NULL, until REAL NOT NULL
+    key BLOB PRIMARY KEY, varies TEXT NOT NULL, whole REAL NOT NULL, passing REAL NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS total (bytes INT NOT NULL, entries INT NOT NULL);
 INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
@@ -70,10 +70,15 @@ class Entry(NamedTuple):
 
 
 class Resource(NamedTuple):
-    """What is known of a resource: the fields that its responses vary by, and until when its requests go out whole."""
+    """What is known of a resource, and until when (seconds since the epoch)."""
 
-    varies: frozenset[bytes]
-    whole: float
+    varies: frozenset[bytes] = frozenset()
+    """The fields that its responses vary by."""
+    whole: float = 0.0
+    """Until when its requests are sent as they are."""
+    passing: float = 0.0
+    """Until when its requests do not wait for each other."""
+    until: float = 0.0
 
 
 class Totals(NamedTuple):
@@ -95,13 +100,13 @@ class Index:
         return None if found is None else Entry(*found)
 
     def resource(self, key: bytes) -> Resource | None:
-        found = self._first("SELECT varies, whole FROM resource WHERE key = ?", key)
-        return None if found is None else Resource(frozenset(found[0].encode().split()), found[1])
+        found = self._first("SELECT varies, whole, passing, until FROM resource WHERE key = ?", key)
+        return None if found is None else Resource(frozenset(found[0].encode().split()), *found[1:])
 
-    def learn(self, key: bytes, resource: Resource, until: float) -> None:
+    def learn(self, key: bytes, resource: Resource) -> None:
         """Remember what is known of a resource."""
-        row = key, b" ".join(sorted(resource.varies)).decode("latin-1"), resource.whole, until
-        self._do(lambda database: database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row))
+        row = key, b" ".join(sorted(resource.varies)).decode("latin-1"), *resource[1:]
+        self._do(lambda database: database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?, ?)", row))
 
     def put(self, entry: Entry) -> list[str] | None:
         """Store an entry in the place of another with its key: the objects left unused, None if it failed."""

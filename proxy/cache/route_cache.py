@@ -1,13 +1,16 @@
 """The cache of one route: which requests concern it, and what it has for them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from proxy import errors
 from proxy.cache.directives import NO_STORE, directives
 from proxy.cache.fetch import Fetch
+from proxy.cache.flights import Flight
 from proxy.cache.index import Entry
-from proxy.cache.route_store import RouteStore
-from proxy.cache.stored_response import age_of, is_fresh, respond
+from proxy.cache.route_store import RouteStore, Search
+from proxy.cache.stored_response import age_of, is_fresh, respond, serves_error, serves_stale
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
@@ -18,6 +21,22 @@ _SAFE: Final = (*_READS, b"OPTIONS", b"TRACE")
 _IF_UNCHANGED: Final = (b"if-match", b"if-unmodified-since")
 """Conditions of requests that are about the application's own state."""
 
+Refresh = Callable[[Request, Fetch], None]
+"""Has a response fetched for the cache alone, by a request that is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there was for a request at one moment: its places, and the entries that there are."""
+
+    search: Search
+    entries: list[Entry]
+
+    @property
+    def own(self) -> Entry | None:
+        """The entry of the first place."""
+        return next((entry for entry in self.entries if entry.key == self.search.places[0].key), None)
+
 
 class RouteCache:
     """One route's cache (`proxy.exchange.caching`)."""
@@ -25,6 +44,8 @@ class RouteCache:
     def __init__(self, kept: RouteStore) -> None:
         self._kept = kept
         self._store = kept.store
+        self.refresh: Refresh | None = None
+        """Set when the route is there."""
 
     def takes(self, request: Request) -> bool:
         """Whether it may have the response, or the request may change what it has."""
@@ -39,7 +60,7 @@ class RouteCache:
         if request.method not in _READS:
             return None
         now = self._kept.clock()
-        for place in self._kept.places(request):
+        for place in self._kept.search(request).places:
             entry = self._store.index.entry(place.key)
             if entry is not None and is_fresh(entry, now):
                 body = self._store.ready(entry)
@@ -47,32 +68,72 @@ class RouteCache:
         return None
 
     def fetch(self, request: Request) -> Fetch:
-        """A fresh response, or how to get one.
+        """A response that may be used, or how to get one; waits for another request that asks for the same.
 
         Raises `ExchangeError`: 416, or 504 for `only-if-cached` (RFC 9111 section 5.2.1.7).
         """
+        kept = self._kept
         if request.method not in _READS:
-            return Fetch(self._kept, request, None, "")
+            return Fetch(kept, request, None, "")
+        asked = directives(request.fields.lines)
+        until = kept.clock() + kept.patience
+        flight: Flight | None = None
+        while True:
+            look = self._look(request)
+            response = self._usable(look, request)
+            if response is not None:
+                if flight is not None:
+                    flight.release()
+                return Fetch(kept, request, None, "", response)
+            if b"only-if-cached" in asked:
+                raise ExchangeError(errors.NOT_CACHED)
+            alone = request.method == b"HEAD" or NO_STORE in asked or _has(request, b"range")
+            if alone or flight is not None or look.search.passes:
+                return self._going(look, request, flight, alone=alone)
+            turn = look.search.turn
+            flight = self._store.flights.take(turn)
+            if flight is None and not self._store.flights.wait(turn, until - kept.clock()):
+                return self._going(look, request, None, alone=False)
+
+    def _look(self, request: Request) -> Look:
+        search = self._kept.search(request)
+        found = [self._store.index.entry(place.key) for place in search.places]
+        return Look(search, [entry for entry in found if entry is not None])
+
+    def _usable(self, look: Look, request: Request) -> LocalResponse | None:
+        """A fresh response, or a stale one that is fetched anew meanwhile."""
         now = self._kept.clock()
-        places = self._kept.places(request)
-        found = [self._store.index.entry(place.key) for place in places]
-        for entry in found:
-            if entry is not None and is_fresh(entry, now):
+        for entry in look.entries:
+            fresh = is_fresh(entry, now)
+            if fresh or (self.refresh is not None and serves_stale(entry, now)):
                 body = self._store.body(entry)
                 if body is not None:
-                    return Fetch(self._kept, request, None, "", self._hit(entry, body, request, now))
-        asked = directives(request.fields.lines)
-        if b"only-if-cached" in asked:
-            raise ExchangeError(errors.NOT_CACHED)
-        stale = found[0]
-        why = "fwd=stale" if stale else "fwd=miss"
-        if request.method == b"HEAD" or NO_STORE in asked or _has(request, b"range"):
-            return Fetch(self._kept, request, None, why)
-        return Fetch(self._kept, request, places[0], why, stale=stale)
+                    if not fresh:
+                        self._fetch_anew(look, request)
+                    return self._hit(entry, body, request, now)
+        return None
+
+    def _fetch_anew(self, look: Look, request: Request) -> None:
+        """Have the first place filled, unless that is under way."""
+        flight = self._store.flights.take(look.search.turn)
+        if flight is None:
+            return
+        own = request.sent_as(request.target, request.block)
+        assert self.refresh is not None
+        place = look.search.places[0]
+        self.refresh(own, Fetch(self._kept, own, place, "fwd=stale", stale=look.own, flight=flight))
+
+    def _going(self, look: Look, request: Request, flight: Flight | None, *, alone: bool) -> Fetch:
+        """A request that goes to the application; `alone`: its response is stored for no other."""
+        now = self._kept.clock()
+        spare = next((entry for entry in look.entries if serves_error(entry, now)), None)
+        why = "fwd=stale" if look.own else "fwd=miss"
+        place = None if alone else look.search.places[0]
+        return Fetch(self._kept, request, place, why, stale=look.own, spare=spare, flight=flight)
 
     def _hit(self, entry: Entry, body: bytes | int, request: Request, now: float) -> LocalResponse:
         self._store.used(entry, now)
-        return respond(entry, body, request, now, f"hit; ttl={entry.lifetime - age_of(entry, now):.0f}")
+        return respond(entry, body, request, now, f"hit; ttl={int(entry.lifetime - age_of(entry, now))}")
 
 
 def _has(request: Request, name: bytes) -> bool:

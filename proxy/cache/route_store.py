@@ -13,7 +13,8 @@ from proxy.exchange.request import Request
 from proxy.exchange.route import Rewrite
 from proxy.wire.via import Via
 
-_NOTHING_KNOWN: Final = Resource(frozenset(), 0.0)
+_PASSING: Final = 10.0
+"""Seconds for which requests do not wait for others after a response that could not be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,22 @@ class Place:
     shared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Where the response to a request may be, the place of a new one in front.
+
+    `turn` is the key under which one request asks for all; where one `passes` it does not wait for its turn.
+    """
+
+    places: list[Place]
+    turn: bytes
+    passes: bool
+
+
 class RouteStore:
-    """`default` is how long responses are fresh of which the application says nothing, in seconds; 0: they are not."""
+    """`default` is how long responses are fresh of which the application says nothing, `stale_if_error` how much longer
+    they may replace its errors where it says nothing of that, `patience` how long a request waits for another one
+    for the same. All in seconds; 0: not at all."""
 
     def __init__(
         self,
@@ -38,33 +53,49 @@ class RouteStore:
         rewrite: Rewrite | None,
         via: Via,
         default: float,
+        stale_if_error: float = 0.0,
+        patience: float = 0.0,
         clock: Callable[[], float] = time,
     ) -> None:
         self.route = route
         self.store = store
         self.default = default
+        self.stale_if_error = stale_if_error
+        self.patience = patience
         self.clock = clock
         self._name = route.encode()
         self._rewrite = rewrite
         self._via = via
 
-    def places(self, request: Request) -> list[Place]:
-        """Where its response may be. The first is where a new one is stored.
-
-        Raises `ExchangeError` if the request cannot be sent to the application.
-        """
+    def search(self, request: Request) -> Search:
+        """Where its response may be. Raises `ExchangeError` if the request cannot be sent to the application."""
         base = self.shared(request, frozenset())
-        known = self.store.index.resource(base.key)
+        known = self._known(base.key)
         whole = self.whole(request)
         if known is None:
-            return [whole, base] if whole.request.block != base.request.block else [base]
+            places = [whole, base] if whole.request.block != base.request.block else [base]
+            return Search(places, base.key, passes=False)
         shared = self.shared(request, known.varies) if known.varies else base
-        return [whole, shared] if known.whole > self.clock() else [shared, whole]
+        places = [whole, shared] if known.whole > self.clock() else [shared, whole]
+        return Search(places, places[0].key, passes=known.passing > self.clock())
+
+    def let_pass(self, request: Request) -> None:
+        """A response was not stored: the next requests for its resource go to the application at once."""
+        base, known = self.resource(request)
+        if known.passing > self.clock():
+            return
+        until = self.clock() + _PASSING
+        whole, remembered = max(known.whole, until), max(known.until, until)
+        self.store.index.learn(base, known._replace(whole=whole, passing=until, until=remembered))
 
     def resource(self, request: Request) -> tuple[bytes, Resource]:
         """The key of the resource that a request is about, and what is known of it."""
         base = self.shared(request, frozenset()).key
-        return base, self.store.index.resource(base) or _NOTHING_KNOWN
+        return base, self._known(base) or Resource()
+
+    def _known(self, resource: bytes) -> Resource | None:
+        known = self.store.index.resource(resource)
+        return known if known is not None and known.until > self.clock() else None
 
     def shared(self, request: Request, varies: AbstractSet[bytes]) -> Place:
         """Where the response is that all get whose fields of these names are the same."""

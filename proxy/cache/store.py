@@ -7,6 +7,7 @@ from typing import Final
 
 import gevent
 
+from proxy.cache.flights import Flights
 from proxy.cache.index import Entry, Index
 from proxy.cache.objects import Incoming, Objects
 from proxy.errors import ExchangeError
@@ -28,6 +29,7 @@ class Store:
         except OSError as problem:
             log.warning("cache_dir %s: cannot be made: %s: nothing is stored", directory, problem.strerror)
         self.index = Index(directory)
+        self.flights = Flights(directory)
         self._objects = Objects(directory / "objects")
         self._most_bytes = most_bytes
         self._most_entries = most_entries

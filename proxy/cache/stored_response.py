@@ -31,6 +31,16 @@ def is_fresh(entry: Entry, now: float) -> bool:
     return age_of(entry, now) < entry.lifetime
 
 
+def serves_error(entry: Entry, now: float) -> bool:
+    """Whether it may be used where the application fails (RFC 5861 section 4)."""
+    return age_of(entry, now) < entry.lifetime + entry.error
+
+
+def serves_stale(entry: Entry, now: float) -> bool:
+    """Whether it may be used while a newer one is fetched (RFC 5861 section 3)."""
+    return age_of(entry, now) < entry.lifetime + entry.revalidate
+
+
 def lines_of(entry: Entry) -> list[bytes]:
     """The field lines as they were stored."""
     return entry.lines.split(b"\n") if entry.lines else []

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 from proxy.wire.response import ResponseHead
@@ -27,6 +28,13 @@ class Fetch(Protocol):
     @property
     def response(self) -> LocalResponse | None:
         """What is sent without asking the upstream."""
+
+    @property
+    def hurries(self) -> bool:
+        """Whether a request need not wait for an upstream that is down."""
+
+    def instead(self, error: ExchangeError) -> LocalResponse | None:
+        """What is sent in the place of a response that could not be had."""
 
     @property
     def copy(self) -> Copy | None:

@@ -23,7 +23,7 @@ from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.downstream_leg import DownstreamLeg
 from proxy.exchange.local_response import LocalResponse
-from proxy.exchange.outcome import COMPLETE, Outcome, count_failure, record
+from proxy.exchange.outcome import COMPLETE, Outcome, count_failure, record, release, stored_instead
 from proxy.exchange.request import Request
 from proxy.exchange.route import Offload, Route
 from proxy.exchange.states import (
@@ -48,7 +48,6 @@ from proxy.exchange.states import (
 from proxy.exchange.upgrade import open_tunnel
 from proxy.exchange.upstream_leg import RETRY_PAUSE, UpstreamLeg
 from proxy.log import log
-from proxy.net.spool import Spool
 from proxy.upstream.faults import Stale
 from proxy.wire.fields import BODILESS
 from proxy.wire.negotiation import IDENTITY
@@ -126,11 +125,19 @@ class Exchange:
                     self.state = LEASE
                     pause = RETRY_PAUSE
                     continue
-                self._fail(ExchangeError(errors.UPSTREAM_CLOSED, str(stale)))
-            except (ExchangeError, ClientGone) as error:
+                error: ExchangeError | ClientGone = ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
+            except (ExchangeError, ClientGone) as problem:
+                error = problem
+            else:
+                log.debug("%s", self)
+                return
+            parts = self._route, self.request, self.upstream, self._context
+            stored = stored_instead(error, self.state, self._fetch, *parts)
+            if stored is None:
                 self._recover(error)
-            log.debug("%s", self)
-            return
+                log.debug("%s", self)
+                return
+            self._local, self.state, pause = stored, LOCAL, 0.0
 
     def refuse(self, error: ExchangeError) -> None:
         """End an exchange whose request could not be read; in a greenlet. Raises nothing."""
@@ -202,6 +209,7 @@ class Exchange:
             self._local = fetch.response
             if self._local is None:
                 self.upstream.renew(fetch.request)
+                self.upstream.hurried = fetch.hurries
                 return self._lease()
         else:
             self._local = cache.ready(request)
@@ -374,23 +382,10 @@ class Exchange:
         """Release what it holds, and write its line."""
         self.state = DONE
         if self._blocking or self._local is not None or self.upstream.lease is not None:
-            self._release()
+            release(self.upstream, self._local, self._fetch, self.request.body)
+            self._local = self._fetch = self._response = None
         record(self._context, self._route, self.request, self.upstream, self.client, self._outcome)
         return OVER
-
-    def _release(self) -> None:
-        """What only a greenlet takes, what a local response holds, and a connection that did not come to its end."""
-        self.upstream.close()
-        if self._local is not None:
-            self._local.close()
-            self._local = None
-        if self._fetch is not None:
-            self._fetch.close()
-            self._fetch = None
-        self._response = None
-        body = self.request.body
-        if body is not None and isinstance(body, Spool):
-            body.close()
 
 
 _STEPS: Final[Mapping[State, Callable[[Exchange], Wait]]] = {

@@ -4,14 +4,17 @@ from time import monotonic, time
 from typing import Final, NamedTuple
 
 from proxy import errors
-from proxy.errors import Blame, ExchangeError, Phase
+from proxy.errors import Blame, ClientGone, ExchangeError, Phase
+from proxy.exchange.caching import Fetch
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream_leg import DownstreamLeg
+from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
 from proxy.exchange.states import PHASES, State
 from proxy.exchange.upstream_leg import UpstreamLeg
 from proxy.log import log
+from proxy.net.spool import Spool
 from proxy.observe.spans import Span, Spans
 from proxy.wire.tracing import Trace
 
@@ -27,6 +30,7 @@ COMPLETE: Final = Outcome("--", "")
 
 _BEFORE_UPSTREAM: Final = (Phase.HEAD, Phase.BODY)
 _UPSTREAM: Final = (Blame.UPSTREAM, Blame.UPSTREAM_SLOW)
+_BEFORE_RESPONSE: Final = (State.LEASE, State.SEND, State.AWAIT)
 
 
 def count_failure(
@@ -61,6 +65,36 @@ def outcome_of_tunnel(blame: Blame, route: Route, context: ExchangeContext) -> O
         if route.settings.metrics:
             context.counters.failed(reason)
     return Outcome(blame + Phase.TUNNEL, reason)
+
+
+def stored_instead(
+    error: ExchangeError | ClientGone,
+    state: State,
+    fetch: Fetch | None,
+    route: Route | None,
+    request: Request,
+    upstream: UpstreamLeg,
+    context: ExchangeContext,
+) -> LocalResponse | None:
+    """What is stored for a request whose upstream failed before it responded; the failure is counted all the same."""
+    if fetch is None or state not in _BEFORE_RESPONSE or not isinstance(error, ExchangeError):
+        return None
+    stored = fetch.instead(error)
+    if stored is not None:
+        count_failure(error, route, request, state, upstream, context)
+        upstream.close()
+    return stored
+
+
+def release(upstream: UpstreamLeg, local: LocalResponse | None, fetch: Fetch | None, body: object) -> None:
+    """What only a greenlet takes, what a local response holds, and a connection that did not come to its end."""
+    upstream.close()
+    if local is not None:
+        local.close()
+    if fetch is not None:
+        fetch.close()
+    if isinstance(body, Spool):
+        body.close()
 
 
 def record(

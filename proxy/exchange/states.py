@@ -42,9 +42,9 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     ADMIT: frozenset({BODY, LOOKUP, LEASE, LOCAL, REFUSE, DONE}),
     BODY: frozenset({LOOKUP, LEASE, LOCAL, REFUSE, DONE}),
     LOOKUP: frozenset({LEASE, LOCAL, REFUSE, DONE}),
-    LEASE: frozenset({SEND, AWAIT, REFUSE, DONE}),
-    SEND: frozenset({AWAIT, LEASE, REFUSE, DONE}),
-    AWAIT: frozenset({RELAY, LEASE, TUNNEL, REFUSE, DONE}),
+    LEASE: frozenset({SEND, AWAIT, LOCAL, REFUSE, DONE}),  # to LOCAL, here and below: stored, in an error's place
+    SEND: frozenset({AWAIT, LEASE, LOCAL, REFUSE, DONE}),
+    AWAIT: frozenset({RELAY, LEASE, LOCAL, TUNNEL, REFUSE, DONE}),
     RELAY: frozenset({LEASE, LOCAL, DELIVER, REFUSE, DONE}),  # to LOCAL: a file or a stored response in its place
     LOCAL: frozenset({DELIVER, REFUSE, DONE}),
     REFUSE: frozenset({DELIVER, DONE}),

@@ -53,7 +53,8 @@ class UpstreamLeg:
 
     __slots__ = (
         "_connecting", "_context", "_downstream", "_outgoing", "_peers", "_pool", "_repeatable", "_repeated",
-        "_request", "_unsent", "_upload", "connect", "connected", "deadline", "first_byte", "lease", "peer", "queue",
+        "_request", "_unsent", "_upload", "connect", "connected", "deadline", "first_byte", "hurried", "lease", "peer",
+        "queue",
     )  # fmt: skip
 
     def __init__(self, context: ExchangeContext, downstream: Downstream, request: Request) -> None:
@@ -77,6 +78,8 @@ class UpstreamLeg:
         """While it has no connection: whether it connects, or waits for a peer."""
         self.lease: UpstreamConnection | None = None
         self.peer = ""
+        self.hurried = False
+        """Whether it does not wait for an upstream that is down."""
         self.deadline = 0.0
         """For the head of the response (monotonic seconds)."""
         self.queue = -1.0
@@ -377,7 +380,7 @@ class UpstreamLeg:
             self._connecting = QUEUE
             if not counted and not any(pool.was_up() for pool in pools):
                 raise ExchangeError(errors.CONNECT_REFUSED, f"{detail}; it has not accepted any connection yet")
-            if monotonic() - started + RETRY_PAUSE > settings.retry_wait:
+            if self.hurried or monotonic() - started + RETRY_PAUSE > settings.retry_wait:
                 raise ExchangeError(errors.UNAVAILABLE if settings.retry_wait else errors.CONNECT_REFUSED, detail)
             if not counted:
                 counted = True

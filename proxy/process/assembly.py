@@ -14,6 +14,7 @@ from proxy.admin.commands import Trial
 from proxy.admin.overrides import Overrides
 from proxy.admin.services import in_force, with_services
 from proxy.cache.build import Stores, build_cache
+from proxy.cache.refresh import Refresh
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
@@ -59,7 +60,7 @@ class Upstreams:
     """The pools and probes of this process, keyed by their settings: a reload keeps those that stay the same."""
 
     def __init__(self, context: ExchangeContext, log: Any, board: Board) -> None:
-        self._context = context
+        self.context = context
         self.counters = context.counters
         self._log = log
         self._board = board
@@ -76,7 +77,7 @@ class Upstreams:
 
     @property
     def limits(self) -> WorkerLimits:
-        return self._context.limits
+        return self.context.limits
 
     @property
     def pools(self) -> list[Pool]:
@@ -101,7 +102,7 @@ class Upstreams:
         return pool
 
     def _made(self, address: Address, settings: Settings, health: HealthLimits, dialer: Dialing) -> Pool:
-        context = self._context
+        context = self.context
         return Pool(
             address,
             context.hub,
@@ -117,7 +118,7 @@ class Upstreams:
         )
 
     def _dialer(self, address: Address, settings: Settings, name: str, tls: UpstreamTls) -> Dialing:
-        hub, deadlines = self._context.hub, self._context.deadlines
+        hub, deadlines = self.context.hub, self.context.deadlines
         dialer = Dialer(address, transport_of(address, name, tls), hub, deadlines, settings.proxy_protocol_out)
         if not address.multiplexed:
             return dialer
@@ -151,7 +152,7 @@ class Upstreams:
 
     def queue(self, settings: Settings) -> Queue:
         """A queue for the requests of one route."""
-        return Queue(self._context.hub, self._context.deadlines, settings.queue, settings.queue_timeout)
+        return Queue(self.context.hub, self.context.deadlines, settings.queue, settings.queue_timeout)
 
     def pause(self, route: str, seconds: float) -> Queue | None:
         """Where the requests of a paused route wait; the same as long as its pause does not change."""
@@ -160,7 +161,7 @@ class Upstreams:
         key = route, seconds
         pause = self._held.get(key) or self._pauses.get(key)
         if pause is None:
-            context = self._context
+            context = self.context
             pause = Queue(context.hub, context.deadlines, _MOST_PAUSED, seconds, full=errors.PAUSED, late=errors.PAUSED)
         self._held[key] = pause
         return pause
@@ -322,7 +323,7 @@ def build_route(
     mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
     mount = path if mounted and path.text != b"/" else None
     cluster = build_cluster(route.name, settings, upstreams, overrides)
-    return Route(
+    built = Route(
         route.name,
         settings,
         RelayLimits.of(settings),
@@ -342,12 +343,15 @@ def build_route(
         build_unusual(settings),
         Upgrades(settings.upgrade),
         offload=FileOffload(settings.sendfile_root, internal),
-        cache=build_cache(route, upstreams.stores, rewrite, via),
+        cache=(cache := build_cache(route, upstreams.stores, rewrite, via)),
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),
         logged=settings.log_requests,
         counted=upstreams.counters.route(route.name) if settings.metrics else uncounted(),
     )
+    if cache is not None:
+        cache.refresh = Refresh(upstreams.context, built)
+    return built
 
 
 def build_via(route: RouteSettings, limits: WorkerLimits) -> Via:

@@ -26,6 +26,20 @@ class Caching:
         float,
         routed(kinds.DURATION, "with cache: how long responses are fresh of which the upstream says nothing; 0: never"),
     ] = 0.0
+    cache_stale_if_error: Annotated[
+        float,
+        routed(
+            kinds.DURATION,
+            "how much longer stored responses are sent while the upstream fails or is down, unless they say so",
+        ),
+    ] = 0.0
+    cache_wait: Annotated[
+        float,
+        routed(
+            kinds.DURATION,
+            "how long requests wait for another one that asks the upstream for the same; 0: each asks for itself",
+        ),
+    ] = 5.0
     cache_dir: Annotated[
         Path | None, Setting(kinds.PATH, "directory of what is stored; default: cache in the state directory")
     ] = None

@@ -11,7 +11,7 @@ Fields = dict[str, str]
 
 @dataclass
 class Page:
-    """One response; `text` may be made of the request's fields."""
+    """One response; `text` may be made of the request's fields. Status 0: the connection ends without one."""
 
     fields: Fields = field(default_factory=dict)
     text: "str | bytes | Callable[[Fields], str]" = "page"
@@ -59,6 +59,9 @@ class Application:
     def _send(self, handler: BaseHTTPRequestHandler, page: Page, fields: Fields) -> None:
         text = page.text(fields) if callable(page.text) else page.text
         body = text if isinstance(text, bytes) else text.encode()
+        if not page.status:
+            handler.close_connection = True
+            return
         handler.send_response_only(page.status)
         for name, value in page.fields.items():
             handler.send_header(name, value)

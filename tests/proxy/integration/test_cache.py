@@ -1,7 +1,9 @@
 """Stored responses: which are, for which requests, for how long, and that nobody can put something into them."""
 
 import itertools
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,7 @@ from tests.ports import ports
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import Answer, Client
 from tests.proxy.integration.stored_pages import Application, Asked, Page
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 FRESH = {"Cache-Control": "max-age=600"}
 BROWSER = ("User-Agent: a browser", "Accept: text/html", "Accept-Language: de", "Cookie: _ga=1")
@@ -290,6 +292,102 @@ def test_log_says_that_the_cache_answered(gateway: Gateway, application: Applica
     ask(gateway, path)
     ask(gateway, path)
     until(lambda: any(line.get("upstream") == "cache" for line in gateway.logged()), "the line of the hit")
+
+
+def together(gateway: Gateway, targets: list[str]) -> list[Answer]:
+    """The responses to requests of several clients, all sent before the first response is read."""
+    clients = [Client(gateway.address) for _ in targets]
+    for number, (client, target) in enumerate(zip(clients, targets, strict=True)):
+        client.send(f"GET {target} HTTP/1.1\r\nHost: app.example\r\nUser-Agent: {number}\r\n\r\n".encode())
+    answers = [client.final() for client in clients]
+    for client in clients:
+        client.sock.close()
+    return answers
+
+
+def test_one_request_asks_for_all(gateway: Gateway, application: Application, path: str) -> None:
+    """In two workers: the first tells what the page depends on, the second is for all that differ in nothing else."""
+    application.pages[path] = Page(FRESH, "hello")
+    answers = together(gateway, [path] * 20)
+    assert [answer.body for answer in answers] == [b"hello"] * 20
+    assert application.count(path) == 2
+
+
+def test_same_requests_ask_once(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page(FRESH, "hello")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(gateway.address)) for _ in range(20)]
+        for client in clients:
+            client.send(f"GET {path} HTTP/1.1\r\nHost: app.example\r\n\r\n".encode())
+        assert [client.final().body for client in clients] == [b"hello"] * 20
+    assert application.count(path) == 1
+
+
+def test_unstored_responses_hold_up_no_others(gateway: Gateway, application: Application, path: str) -> None:
+    """Once it is known that the first may not be stored, all others are with the application at the same time."""
+    others = threading.Barrier(5)
+
+    def page(asked: Asked) -> Page:
+        if application.count(path) > 1:
+            others.wait(PATIENCE)
+        return Page({"Cache-Control": "no-store"}, "hello")
+
+    application.pages[path] = page
+    assert [answer.body for answer in together(gateway, [path] * 6)] == [b"hello"] * 6
+
+
+def test_stale_page_is_sent_while_it_is_fetched(gateway: Gateway, application: Application, path: str) -> None:
+    fields = {"Cache-Control": "max-age=0, stale-while-revalidate=600"}
+    application.pages[path] = Page(fields, "one")
+    assert ask(gateway, path).body == b"one"
+    fetched = threading.Event()
+
+    def page(asked: Asked) -> Page:
+        fetched.wait(PATIENCE)
+        return Page({**fields, **FRESH}, "two")
+
+    application.pages[path] = page
+    stale = [ask(gateway, path) for _ in range(5)]
+    assert [answer.body for answer in stale] == [b"one"] * 5
+    assert status(stale[0]) == "aragora-proxy; hit; ttl=0"
+    fetched.set()
+    until(lambda: ask(gateway, path).body == b"two", "the newer page is stored")
+    assert application.count(path) == 2
+
+
+@pytest.mark.parametrize("failure", [500, 503, 504, 0], ids=str)
+def test_stale_page_stands_in_for_errors(gateway: Gateway, application: Application, path: str, failure: int) -> None:
+    application.pages[path] = Page({"Cache-Control": "max-age=0, stale-if-error=600"}, "good")
+    ask(gateway, path)
+    application.pages[path] = Page(status=failure)  # 0: the connection ends without a response
+    answer = ask(gateway, path)
+    assert (answer.status, answer.body) == (200, b"good")
+    assert status(answer).startswith("aragora-proxy; fwd=stale; ")
+    application.pages[path] = Page(text="new")
+    assert ask(gateway, path).body == b"new"
+
+
+def test_must_revalidate_forbids_stale_pages(gateway: Gateway, application: Application, path: str) -> None:
+    fields = {"Cache-Control": "max-age=0, stale-if-error=600, stale-while-revalidate=600, must-revalidate"}
+    application.pages[path] = Page({**fields, "ETag": '"one"'}, "good")
+    ask(gateway, path)
+    application.pages[path] = Page(status=503)
+    assert ask(gateway, path).status == 503
+
+
+def test_stale_page_is_sent_at_once_while_nothing_listens(path: str, tmp_path: Path) -> None:
+    application = Application()
+    application.pages[path] = Page({"Cache-Control": "max-age=0", "Connection": "close"}, "good")
+    flags = ("--cache", "on", "--cache-dir", str(tmp_path / "stored"), "--cache-stale-if-error", "1h")
+    gateway = serve(tmp_path / "gateway", application.address, *flags, "--retry-wait", "1h")
+    try:
+        assert ask(gateway, path).body == b"good"
+        application.close()
+        answer = ask(gateway, path)
+        assert (answer.status, answer.body) == (200, b"good")
+        assert status(answer) == "aragora-proxy; fwd=stale; detail=unavailable"
+    finally:
+        gateway.close()
 
 
 def test_restart_keeps_what_is_stored(application: Application, path: str, tmp_path: Path) -> None:
