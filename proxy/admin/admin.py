@@ -44,6 +44,7 @@ _PAGE = {
     b"/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     b"/page/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     b"/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
+    b"/page/filters.js": ("filters.js", "text/javascript; charset=utf-8"),
     b"/page/history.js": ("history.js", "text/javascript; charset=utf-8"),
     b"/page/routes.js": ("routes.js", "text/javascript; charset=utf-8"),
     b"/page/sparkline.js": ("sparkline.js", "text/javascript; charset=utf-8"),

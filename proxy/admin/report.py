@@ -50,6 +50,7 @@ def _under_way(exchange: Exchange, now: float) -> dict[str, Any]:
         "status": exchange.client.status,
         "seconds": round(seconds, 4),
         "first_byte": round(exchange.upstream.first_byte, 4),
+        "route": "",
         "upstream": exchange.upstream.peer,
         "termination": "",
         "reason": "",

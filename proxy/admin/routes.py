@@ -87,6 +87,9 @@ def connections(view: PeerView) -> dict[str, Any]:
         "reuses": view.reuses,
         "failures": view.failures,
         "probed": view.snapshot.probed or None,
+        "since": view.snapshot.since or None,
+        "outages": view.snapshot.outages,
+        "downtime": view.snapshot.downtime,
     }
 
 

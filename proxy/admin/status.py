@@ -21,7 +21,7 @@ from proxy.observe.log_formats import ADMIN
 from proxy.observe.metrics import Board, Slot
 from proxy.observe.numbers import Gauge, Total
 from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views, traffic_by_peer
-from proxy.observe.recent import FAILED, SLOWEST
+from proxy.observe.recent import SLOWEST, newest
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
 
@@ -50,7 +50,9 @@ def status(
     views = {name: view._replace(snapshot=seen[name].snapshot) for name, view in views.items() if name in seen}
     pairs = {pair: traffic for pair, traffic in traffic_by_peer(slots).items() if pair[0] != ADMIN}
     whole = Traffic(traffic.numbers for traffic in pairs.values())
-    rendered = [_with_traffic(view.document(), pairs) for view in routes(settings, overrides, views)]
+    reported = _reported(board, reports)
+    peer_faults = reported.pop("faults")
+    rendered = [_with_traffic(view.document(), pairs, peer_faults) for view in routes(settings, overrides, views)]
     in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
     return {
         "version": version,
@@ -81,7 +83,7 @@ def status(
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
         "private": True,
-        **_reported(board, reports),
+        **reported,
         "workers": [_worker(slot, overrides) for slot in alive],
     }
 
@@ -111,15 +113,21 @@ def _master() -> dict[str, Any]:
     return {"pid": master, "replaces": int(old) if old else None}
 
 
-def _with_traffic(route: dict[str, Any], pairs: Mapping[tuple[str, str], Traffic]) -> dict[str, Any]:
-    """A route with what its requests came to, as a whole and by peer."""
+def _with_traffic(
+    route: dict[str, Any], pairs: Mapping[tuple[str, str], Traffic], faults: Mapping[str, str]
+) -> dict[str, Any]:
+    """A route with what its requests came to, as a whole and by peer, and what is wrong with each peer."""
     name = cell_name(route["name"])
     own = [traffic.numbers for (of, _), traffic in pairs.items() if of == name]
     return {
         **route,
         "traffic": _document(Traffic(own)),
         "peers": [
-            {**peer, "traffic": _document(pairs.get((name, cell_name(peer["peer"])), Traffic()))}
+            {
+                **peer,
+                "fault": faults.get(peer["peer"], ""),
+                "traffic": _document(pairs.get((name, cell_name(peer["peer"])), Traffic())),
+            }
             for peer in route["peers"]
         ],
     }
@@ -214,7 +222,8 @@ def _reported(board: Board, reports: Reports) -> dict[str, Any]:
     return {
         "tunnels": sorted(rows("tunnels"), key=lambda row: row["since"])[:MOST_TUNNELS],
         "slowest": sorted(rows("slowest"), key=lambda row: -row["seconds"])[:SLOWEST],
-        "failing": sorted(rows("failing"), key=lambda row: -row["when"])[:FAILED],
+        "failing": newest(rows("failing")),
+        "faults": {peer: fault for report in found for peer, fault in report.get("faults", {}).items()},
     }
 
 

@@ -51,7 +51,7 @@ def count_failure(
         early = phase in _BEFORE_UPSTREAM and failure.status != 499
         (context.counters.rejected if early else context.counters.failed)(failure.reason)
     if phase is Phase.RESPONSE and failure.blame in _UPSTREAM:
-        upstream.failed()
+        upstream.failed(str(error))
     return Outcome((failure.blame or Blame.CLIENT) + phase, failure.reason)
 
 

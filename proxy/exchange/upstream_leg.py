@@ -268,7 +268,7 @@ class UpstreamLeg:
         if self._upload is not None:
             self._upload.close()
         if self._repeated or not (self._repeatable or (isinstance(stale, Unprocessed) and rewound(self._request.body))):
-            self._pool.failed()
+            self._pool.failed(str(stale) or errors.UPSTREAM_CLOSED.message)
             examine(self._pool)
             return False
         self._repeated = True
@@ -276,10 +276,10 @@ class UpstreamLeg:
         route.counted[self._pool.name].retry()
         return True
 
-    def failed(self) -> None:
+    def failed(self, fault: str) -> None:
         """The exchange could not be had from the peer."""
         if self.lease is not None and self._pool is not None:
-            self._pool.failed()
+            self._pool.failed(fault)
 
     def close(self) -> None:
         """The exchange has ended: close a connection that was not released."""

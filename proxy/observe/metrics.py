@@ -255,10 +255,8 @@ class Slot:
 
     def peers(self) -> Iterator[tuple[str, PeerView]]:
         for name, at in Cells(self._words, _PEERS, PEERS, _PEER_NUMBERS).items():
-            connects, reuses, failures, state, idle, busy, weight, probed = self._words[
-                at : at + _PEER_NUMBERS
-            ].tolist()
-            yield name, PeerView(connects, reuses, failures, PeerSnapshot(PeerState(state), idle, busy, weight, probed))
+            connects, reuses, failures, state, *seen = self._words[at : at + _PEER_NUMBERS].tolist()
+            yield name, PeerView(connects, reuses, failures, PeerSnapshot(PeerState(state), *seen))
 
     def reasons(self) -> Iterator[tuple[str, int, int]]:
         """Reason, refused heads, and exchanges that failed later."""

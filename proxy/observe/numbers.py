@@ -63,6 +63,9 @@ class PeerSnapshot(NamedTuple):
     busy: int = 0
     weight: int = 0
     probed: int = 0  # unix seconds of the last probe; 0: never
+    since: int = 0  # unix seconds at which its present failures began; 0: there are none
+    outages: int = 0
+    downtime: int = 0  # seconds of past outages
 
 
 class PeerView(NamedTuple):

@@ -194,6 +194,9 @@ def _joined(one: PeerView, other: PeerView) -> PeerView:
             mine.busy + its.busy,
             max(mine.weight, its.weight),
             max(mine.probed, its.probed),
+            min(mine.since, its.since) or max(mine.since, its.since),
+            max(mine.outages, its.outages),
+            max(mine.downtime, its.downtime),
         ),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from proxy.observe.metrics import SLOTS
 from proxy.observe.shared_record import SharedRecord
 
-CAPACITY = 64 << 10  # bytes of a report, taken from the machine only as far as they are written to
+CAPACITY = 128 << 10  # bytes of a report, taken from the machine only as far as they are written to
 INTEREST = 10.0  # seconds for which a read keeps the workers writing
 _TURNS = 1 << 60
 _TRIES = 3  # readings of a report that is being written

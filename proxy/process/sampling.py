@@ -14,6 +14,8 @@ from proxy.observe.reports import Reports
 from proxy.process.assembly import Upstreams
 from proxy.process.frontends import Frontends
 
+_LONGEST = 200  # characters of a peer's fault
+
 
 class Sampling:
     """The parts that are looked at."""
@@ -54,7 +56,9 @@ class Sampling:
         self._recent.forget(now)
         self._write_history(now)
         if self._reports.wanted:
-            self._reports.publish(self._slot, report(context.tunnels, self._frontends.exchanges(), self._recent))
+            faults = {pool.name: pool.health.fault[:_LONGEST] for pool in upstreams.pools if pool.health.fault}
+            found = report(context.tunnels, self._frontends.exchanges(), self._recent)
+            self._reports.publish(self._slot, {**found, "faults": faults})
 
     def _write_history(self, now: float) -> None:
         """The first worker alive writes for all."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from time import monotonic
+from time import monotonic, time
 from typing import Final, Protocol
 
 from proxy import errors
@@ -51,8 +51,18 @@ class Peer:
     def snapshot(self, now: float) -> PeerSnapshot:
         """What the status shows of it."""
         state = PeerState.DRAINING if self.draining else self.pool.health.state(now)
-        pool = self.pool
-        return PeerSnapshot(state, pool.idle_count, pool.busy, self.full_weight, pool.health.last_probe)
+        pool, health = self.pool, self.pool.health
+        since = int(time() - now + health.since) if health.since else 0
+        return PeerSnapshot(
+            state,
+            pool.idle_count,
+            pool.busy,
+            self.full_weight,
+            health.last_probe,
+            since,
+            health.outages,
+            int(health.downtime),
+        )
 
 
 class Cluster:

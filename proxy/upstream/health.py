@@ -34,10 +34,15 @@ class Health:
         "_ejections",
         "_good",
         "_limits",
+        "_out",
         "down",
+        "downtime",
         "ejected_until",
         "failures",
+        "fault",
         "last_probe",
+        "outages",
+        "since",
         "up_since",
     )
 
@@ -50,17 +55,27 @@ class Health:
         self.up_since = 0.0
         self.last_probe = 0
         """Unix seconds; 0: never."""
+        self.since = 0.0
+        """When the first of the failures came that none but failures has followed; 0: none has."""
+        self.fault = ""
+        """The newest of them, in words."""
+        self.outages = 0
+        """How often it was ejected or went down, and for how many seconds in all, the present outage left out."""
+        self.downtime = 0.0
+        self._out = False
         self._ejections = 0
         self._good = 0
         self._bad = 0
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, fault: str = "") -> None:
         """An exchange could not be had from the peer."""
         limits = self._limits
+        self._note(now, fault)
         self.failures += 1
         if limits.eject_after and self.failures >= limits.eject_after and now >= self.ejected_until:
             self.ejected_until = now + limits.eject_time * (1 << min(self._ejections, _MOST_DOUBLINGS))
             self._ejections += 1
+            self._goes_out()
 
     def succeeded(self, now: float) -> None:
         """The peer responded; called only if it had failed before."""
@@ -69,8 +84,10 @@ class Health:
             self._ejections = 0
             self.ejected_until = 0.0
             self.up_since = now
+        if not self.down:
+            self._recover(now)
 
-    def probed(self, now: float, *, good: bool) -> bool:
+    def probed(self, now: float, *, good: bool, fault: str = "") -> bool:
         """A probe came back; whether the peer went up or down by it."""
         if good:
             self._good += 1
@@ -78,14 +95,35 @@ class Health:
             if self.down and self._good >= self._limits.rise:
                 self.down = False
                 self.up_since = now
+                self._recover(now)
                 return True
+            if not self.down and not self.failures:
+                self._recover(now)
         else:
+            self._note(now, fault)
             self._bad += 1
             self._good = 0
             if not self.down and self._bad >= self._limits.fall:
                 self.down = True
+                self._goes_out()
                 return True
         return False
+
+    def _note(self, now: float, fault: str) -> None:
+        self.since = self.since or now
+        self.fault = fault or self.fault
+
+    def _goes_out(self) -> None:
+        if not self._out:
+            self._out = True
+            self.outages += 1
+
+    def _recover(self, now: float) -> None:
+        if self._out:
+            self._out = False
+            self.downtime += now - self.since
+        self.since = 0.0
+        self.fault = ""
 
     def usable(self, now: float) -> bool:
         return not self.down and now >= self.ejected_until

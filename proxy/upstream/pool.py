@@ -116,10 +116,10 @@ class Pool:
         if self.health.failures:
             self.health.succeeded(monotonic())
 
-    def failed(self) -> None:
+    def failed(self, fault: str) -> None:
         """An exchange could not be had from the peer."""
         self.counters.failure()
-        self.health.failed(monotonic())
+        self.health.failed(monotonic(), fault)
 
     def lease(self, now: float, *, repeatable: bool) -> UpstreamConnection | None:
         """An idle connection, or None.
@@ -245,10 +245,10 @@ class Pool:
             self.open -= 1
             self.has_room()
             if isinstance(error, DeadlinePassed):
-                self.failed()
+                self.failed("connecting took too long")
                 raise ExchangeError(errors.CONNECT_TIMEOUT, self.name) from None
             if isinstance(error, (OSError, ExchangeError)):
-                self.failed()
+                self.failed(error.strerror or str(error) if isinstance(error, OSError) else str(error))
             if isinstance(error, OSError) and is_refusal(error):
                 raise ConnectRefused(self.name, error.strerror or str(error)) from None
             if isinstance(error, OSError):

@@ -59,7 +59,7 @@ class Probe:
             fault = probe(self.pool, self.probing)
             health = self.pool.health
             health.last_probe = int(time())
-            if health.probed(monotonic(), good=not fault):
+            if health.probed(monotonic(), good=not fault, fault=fault):
                 self._changed(self.pool, fault)
             gevent.sleep(self.probing.interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311 - no secret
 

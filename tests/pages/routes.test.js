@@ -49,6 +49,17 @@ test("a route and its peers have the rate, the failing share and p95 of the last
   assert.match(all.all("li")[0].textContent, /16 \/s · 0 % failing · p95 9.5 ms/);
 });
 
+test("a peer says since when and why it does not work, else its past outages", () => {
+  const told = (more) => {
+    routes([reading(100, route(8, { peers: [peer(8, more)] }))], new History(), () => {});
+    const place = $("routes").children[0].all("li")[0].children[1].children[1];
+    return [place.textContent, place.getAttribute("class")];
+  };
+  assert.deepEqual(told({ state: "down", since: 58, fault: "connection refused" }), ["down for 42 s: connection refused", "hint bad"]);
+  assert.deepEqual(told({ since: 99, fault: "reset" }), ["failing for 1 s: reset", "hint bad"]);
+  assert.deepEqual(told({ probed: 98, outages: 2, downtime: 90 }), ["probed 2 s ago · 2 outages, 1 min in all", "hint"]);
+});
+
 test("a route without requests in the last seconds says no latency", () => {
   routes([reading(0, route(100)), reading(5, route(100))], new History(), () => {});
   assert.equal($("routes").children[0].all("strong")[0].textContent, "0 /s · 0 % failing");

@@ -63,12 +63,12 @@ test("a worker shows how busy it is, and whether it leaves", () => {
 
 test("requests of clients that may not be shown are told apart from those over a socket", () => {
   const request = { when: 90, seconds: 0.25, status: 502, method: "GET", target: "/a", upstream: "", reason: "", state: "", request_id: "1" };
-  const reading = { now: 100, access_log: true, failing: [{ ...request, client: null }, { ...request, client: "", request_id: "2", status: 0, reason: "read_timeout" }] };
+  const reading = { now: 100, access_log: true, failing: [{ ...request, client: null }, { ...request, client: "", request_id: "2", route: "api", status: 0, reason: "read_timeout" }] };
   requests("failing", reading);
   const cells = $("failing").tBodies[0].children.map((row) => row.children.map((cell) => cell.textContent));
   assert.deepEqual(cells, [
-    ["10 s ago", "250 ms", "502", "GET /a", "hidden (needs the token)", "–", "response of the application", ""],
-    ["10 s ago", "250 ms", "none", "GET /a", "unix socket", "–", "read timeout", ""],
+    ["10 s ago", "250 ms", "502", "GET /a", "hidden (needs the token)", "–", "–", "response of the application", ""],
+    ["10 s ago", "250 ms", "none", "GET /a", "unix socket", "api", "–", "read timeout", ""],
   ]);
 });
 

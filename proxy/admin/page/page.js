@@ -2,6 +2,7 @@
 
 import { Chart, SPAN, linear, logarithmic } from "./charts.js";
 import { $, mark, write } from "./dom.js";
+import { failing } from "./filters.js";
 import { History, marked } from "./history.js";
 import { routes } from "./routes.js";
 import { bytes, count, duration, perSecond, point, share } from "./statistics.js";
@@ -128,7 +129,7 @@ async function show(reading) {
   head(reading);
   routes(readings, history, order);
   failures(reading, readings[0]);
-  requests("failing", reading);
+  failing(reading);
   requests("slowest", reading);
   tunnels(reading);
   certificates(reading);

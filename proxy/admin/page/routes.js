@@ -90,7 +90,7 @@ function fillPeer(row, peer, route, readings, history) {
   mark(chip, "data-state", peer.state);
   write(place.children[0], peer.weight > 1 ? `${peer.peer}  ×${peer.weight}` : peer.peer);
   write(place.children[1], condition(peer, readings.at(-1).now));
-  mark(place.children[1], "class", NOT_TAKING.has(peer.state) || peer.fault ? "hint bad" : "hint");
+  mark(place.children[1], "class", NOT_TAKING.has(peer.state) || peer.since ? "hint bad" : "hint");
   const now = flow(readings, (one) =>
     one.routes.find((other) => other.name === route.name)?.peers.find((other) => other.peer === peer.peer)?.traffic);
   write(figures.children[0], told(now));
@@ -106,6 +106,13 @@ function fillPeer(row, peer, route, readings, history) {
   mark(button, "aria-label", `${button.textContent} ${peer.peer} on route ${route.name}`);
 }
 
+// Since when it does not work, and why; else when it was looked at last, and what it went through before.
 function condition(peer, now) {
-  return peer.probed ? `probed ${duration(Math.max(0, Math.round(now - peer.probed)))} ago` : "";
+  if (peer.since) {
+    const state = NOT_TAKING.has(peer.state) ? peer.state : "failing";
+    return `${state} for ${duration(Math.max(1, Math.round(now - peer.since)))}${peer.fault ? `: ${peer.fault}` : ""}`;
+  }
+  const probed = peer.probed ? `probed ${duration(Math.max(0, Math.round(now - peer.probed)))} ago` : "";
+  const before = peer.outages ? `${plural(peer.outages, "outage")}, ${duration(peer.downtime)} in all` : "";
+  return [probed, before].filter(Boolean).join(" · ");
 }

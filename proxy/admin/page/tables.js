@@ -63,9 +63,9 @@ function bars(id, rows) {
     });
 }
 
-export function requests(id, reading) {
-  const rows = reading[id];
-  table(id, ["when", "took", "status", "request", "client", "upstream", "reason", "state"], rows,
+// `rows`: those to show, of all that the reading has.
+export function requests(id, reading, rows = reading[id]) {
+  table(id, ["when", "took", "status", "request", "client", "route", "upstream", "reason", "state"], rows,
     (row) => `${row.when} ${row.request_id} ${row.target}`,
     (row) => [
       `${duration(Math.max(1, Math.round(reading.now - row.when - row.seconds)))} ago`,
@@ -73,8 +73,9 @@ export function requests(id, reading) {
       row.status ? String(row.status) : "none",
       `${row.method} ${row.target}`,
       client(row),
+      row.route || "–",
       row.upstream || "–",
-      words(row.reason) || (row.status >= 500 ? "response of the application" : ""),
+      causeOf(row),
       row.state,
     ]);
   if (!reading.access_log) write($(`${id}-empty`), "The access log is off, so single requests are not recorded.");
@@ -105,4 +106,5 @@ function table(id, columns, rows, key, cells) {
 }
 
 const client = (row) => (row.client === null ? "hidden (needs the token)" : row.client || "unix socket");
+export const causeOf = (row) => words(row.reason) || (row.status >= 500 ? "response of the application" : "");
 const words = (reason) => reason.replaceAll("_", " ");

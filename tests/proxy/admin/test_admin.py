@@ -22,7 +22,7 @@ from proxy.observe.log_formats import Entry
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState
 from proxy.observe.prometheus import traffic_by_peer
-from proxy.observe.recent import FAILED, SLOWEST, WINDOW, Recent
+from proxy.observe.recent import CAUSES, FAILED, OF_CAUSE, SLOWEST, WINDOW, Recent, newest
 from proxy.observe.reports import CAPACITY, Reports
 from proxy.settings import Address, Peer, RouteSettings, Settings
 
@@ -339,11 +339,12 @@ def test_status_tells_who_serves_what() -> None:
     second.failed("connect_refused")
     first.rejected("body_too_large")
     first.see_peers(
-        {ONE: PeerSnapshot(PeerState.UP, 1, 2, 1, 99), "127.0.0.1:9": PeerSnapshot(PeerState.DRAINING, 0, 4)}
+        {ONE: PeerSnapshot(PeerState.UP, 1, 2, 1, 99, 0, 2, 30), "127.0.0.1:9": PeerSnapshot(PeerState.DRAINING, 0, 4)}
     )
-    second.see_peers({ONE: PeerSnapshot(PeerState.EJECTED, 3, 4, 1, 98), TWO: PeerSnapshot(PeerState.UP)})
+    second.see_peers({ONE: PeerSnapshot(PeerState.EJECTED, 3, 4, 1, 98, 50, 1, 40), TWO: PeerSnapshot(PeerState.UP)})
     first.see_certificates({"example.com": int(time.time()) + 10 * 86400 + 60})
     desk.order("drain", peer=TWO, route="api")
+    desk.reports.publish(1, {"faults": {ONE: "connection refused"}})
     page = desk.status()
     assert (page["version"], page["form"]) == ("1.2.3", form())
     assert (page["requests"], page["upstream"]) == (3, ["127.0.0.1:8080"])
@@ -358,6 +359,9 @@ def test_status_tells_who_serves_what() -> None:
     routes = {route["name"]: route for route in page["routes"]}
     peers = {peer["peer"]: peer for peer in routes["api"]["peers"]}
     assert (peers[ONE]["state"], peers[ONE]["busy"], peers[ONE]["idle"], peers[ONE]["probed"]) == ("ejected", 6, 4, 99)
+    told = [peers[ONE][key] for key in ("since", "fault", "outages", "downtime")]
+    assert told == [50, "connection refused", 2, 40]
+    assert (peers[TWO]["since"], peers[TWO]["fault"]) == (None, "")
     assert (peers[TWO]["state"], peers[TWO]["weight"]) == ("draining", 3)
     figures = {
         name: (of["traffic"]["requests"], of["traffic"]["statuses"]) for name, of in (*routes.items(), *peers.items())
@@ -538,7 +542,24 @@ def test_the_slowest_and_the_failed_are_kept_within_bounds() -> None:
     assert len(recent.failed()[0]["target"]) == 201
     for _ in range(100):
         recent.take(entry(0, 500))
-    assert len(recent.failed()) == FAILED
+    assert len(recent.failed()) == FAILED + 3  # of other causes
+
+
+def test_the_newest_failures_of_each_cause_are_kept() -> None:
+    recent = Recent()
+    recent.take(entry(1, 502, "connect_refused", when=1))
+    for number in range(100):
+        recent.take(entry(0, 429, "rate", when=10 + number))
+    rows = recent.failed()
+    assert len(rows) == FAILED + 1
+    assert [row["reason"] for row in rows[-2:]] == ["rate", "connect_refused"]
+    for number in range(2 * CAUSES):
+        recent.take(entry(0, 502, f"cause-{number}", when=1000 + number))
+    assert len(recent.failed()) <= FAILED + CAUSES * OF_CAUSE
+    other = [{**row, "when": row["when"] + 0.5} for row in rows]
+    both = newest([*rows, *other])
+    assert [row["when"] for row in both if row["reason"] == "connect_refused"] == [1.5, 1]
+    assert len(both) == FAILED + 2
 
 
 def test_slow_requests_of_long_ago_make_room() -> None:

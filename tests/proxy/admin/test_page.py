@@ -118,6 +118,33 @@ def test_a_page_that_opens_late_shows_what_was_before(chromium: Page, face: Star
     page.evaluate("sessionStorage.clear()")
 
 
+def test_a_peer_that_is_down_tells_since_when_and_why(chromium: Page, face: Start, applications: Applications) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face(
+        f'health_path = "/ready"\nhealth_interval = "100ms"\nhealth_fall = 1\nhealth_rise = 1\n'
+        f'[[route]]\nname = "app"\nupstream = ["{one.address}", "{two.address}"]\n'
+        '[[route]]\nname = "limited"\npath = "/limited"\nrespond = "x"\nrate = "1/h"\n'
+    )
+    page = opened(chromium, gateway)
+    row = f"[...document.querySelectorAll('.peer')].find((row) => row.peer.peer === '{two.address}')"
+    why = f"{row}.children[1].textContent"
+    two.ready = False
+    page.wait(f"/down for .*: .ready answered 503/.test({why})")
+    two.ready = True
+    page.wait(f"/1 outage, /.test({why})")
+    for path in ("/fail", "/limited", "/limited", "/limited"):
+        gateway.get(path)
+    page.wait("document.querySelectorAll('#failing tbody tr').length >= 3")
+    page.wait("[...document.getElementById('by-route').options].some((one) => one.value === 'app')")
+    page.evaluate(
+        "(({ target }) => { target.value = 'app'; target.dispatchEvent(new Event('change')); })"
+        "({ target: document.getElementById('by-route') })"
+    )
+    page.wait("document.querySelectorAll('#failing tbody tr').length === 1")
+    assert "response of the application" in text(page, "failing")
+    assert text(page, "failing-hint").startswith("1 of ")
+
+
 @pytest.mark.component("pages")
 def test_no_page_of_the_gateway_breaks_a_rule_of_axe(chromium: Page, face: Start, applications: Applications) -> None:
     one = applications("one")

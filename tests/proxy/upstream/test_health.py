@@ -54,3 +54,34 @@ def test_nothing_is_left_out_where_that_is_switched_off() -> None:
     for _ in range(50):
         health.failed(0)
     assert health.usable(0)
+
+
+def test_since_when_and_why_a_peer_does_not_work_is_known() -> None:
+    health = Health(HealthLimits(eject_after=2, eject_time=10))
+    assert (health.since, health.fault, health.outages) == (0, "", 0)
+    health.failed(100, "connection refused")
+    health.failed(103, "timed out")
+    assert (health.since, health.fault, health.outages) == (100, "timed out", 1)
+    health.failed(120, "timed out")  # tried again after its ejection
+    assert (health.since, health.outages, health.downtime) == (100, 1, 0)
+    health.succeeded(142)
+    assert (health.since, health.fault, health.outages, health.downtime) == (0, "", 1, 42)
+    health.failed(200, "reset")
+    health.succeeded(201)  # a single failure is no outage
+    assert (health.since, health.outages, health.downtime) == (0, 1, 42)
+
+
+def test_probes_tell_since_when_and_why_as_well() -> None:
+    health = Health(HealthLimits(rise=2, fall=2))
+    health.probed(10, good=False, fault="/up answered 503")
+    assert (health.since, health.outages) == (10, 0)
+    health.probed(11, good=True)
+    assert (health.since, health.fault) == (0, "")
+    for now in (20, 21, 22):
+        health.probed(now, good=False, fault="/up answered 503")
+    health.succeeded(23)  # a request that was under way does not bring it up
+    assert (health.down, health.since, health.fault, health.outages) == (True, 20, "/up answered 503", 1)
+    health.probed(24, good=True)
+    assert health.since == 20
+    health.probed(25, good=True)
+    assert (health.down, health.since, health.outages, health.downtime) == (False, 0, 1, 5)
