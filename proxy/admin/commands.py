@@ -14,7 +14,7 @@ from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Overrides, OverridesBusy
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
-from proxy.admin.services import Service, obstacle, with_services
+from proxy.admin.services import Service, obstacle, tls_obstacle, with_services
 from proxy.observe.marks import MarkKind
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge
@@ -241,6 +241,8 @@ class Commands:
         except ValueError as problem:
             raise Refused(400, str(problem)) from None
         self._check_addresses(map(Peer.parse, service.targets))
+        if service.tls and (fault := tls_obstacle(service, self._settings())):
+            raise Refused(409, fault)
         others = [other for other in overrides.services if other.name != service.name]
         if taken := obstacle(service, with_services(self._settings(), others).all_routes):
             raise Refused(409, taken)

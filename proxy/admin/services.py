@@ -67,6 +67,8 @@ class Service:
     path: str = "/"
     health_path: str = ""
     rollout: Rollout | None = None
+    tls: bool = False
+    """Whether certificates are obtained for its hosts."""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Service":
@@ -78,13 +80,19 @@ class Service:
             raise ValueError(f"name {name!r}: reserved for the gateway's own routes; choose another")
         if not raw.get("target"):
             raise ValueError("target: missing; add the application's address, such as 127.0.0.1:8080")
+        tls, hosts = raw.get("tls", False), _value("host", web.DOMAINS.read, raw.get("host", ()))
+        if not isinstance(tls, bool):
+            raise ValueError(f"tls {kinds.toml(tls)}: expected true or false")  # noqa: TRY004 - wrong content, not a wrong argument
+        if tls and not hosts:
+            raise ValueError("tls: needs the names to obtain certificates for; add host")
         return cls(
             name,
             tuple(map(str, _value("target", kinds.PEERS.read, raw["target"]))),
-            _value("host", web.DOMAINS.read, raw.get("host", ())),
+            hosts,
             _value("path", read_path, raw.get("path", "/")).text.decode(),
             _value("health_path", web.PATH.read, raw.get("health_path", "")),
             Rollout.read(raw["rollout"]) if raw.get("rollout") else None,
+            tls,
         )
 
     @property
@@ -134,6 +142,16 @@ def obstacle(service: Service, routes: Iterable[RouteSettings]) -> str:
     return ""
 
 
+def tls_obstacle(service: Service, settings: Settings) -> str:
+    """Why no certificates can be obtained for a service's hosts; empty if they can."""
+    if not settings.acme:
+        return "tls: this gateway obtains no certificates; start it with acme, such as --acme you@example.com"
+    wild = next((host for host in service.host if host.startswith("*.")), "")
+    if wild and not (settings.acme_dns_hook or settings.acme_dns_server):
+        return f"tls: {wild} can be validated through DNS alone; set acme_dns_hook or acme_dns_server, or name hosts"
+    return ""
+
+
 def in_force(settings: Settings, services: Iterable[Service]) -> tuple[Service, ...]:
     """Those services that no route of the settings takes the place of."""
     own = settings.all_routes
@@ -144,6 +162,14 @@ def with_services(settings: Settings, services: Iterable[Service]) -> Settings:
     """The settings with a route more for each service that is in force."""
     added = tuple(service.route(settings) for service in in_force(settings, services))
     return replace(settings, routes=(*settings.routes, *added)) if added else settings
+
+
+def with_domains(settings: Settings, services: Iterable[Service]) -> Settings:
+    """The settings with the hosts of those services that want certificates among the domains to obtain them for."""
+    if not settings.acme:
+        return settings
+    hosts = [host for service in in_force(settings, services) if service.tls for host in service.host]
+    return replace(settings, domain=tuple(dict.fromkeys((*settings.domain, *hosts)))) if hosts else settings
 
 
 def _value(key: str, read: Callable[[Any], Any], raw: Any) -> Any:

@@ -34,6 +34,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser, seconds: Seconds) 
             help="path that must respond with 200-399 before the target serves, and that is probed from then on; "
             "without one, any response but 5xx is enough",
         )
+        parser.add_argument(
+            "--tls",
+            action=argparse.BooleanOptionalAction,
+            help="obtain certificates for the hosts by ACME; the gateway has to have the setting acme",
+        )
     if name == "rollout":
         parser.add_argument("--target", metavar="ADDRESS", action="append", help="the new instance; repeatable")
         parser.add_argument("--percent", metavar="N", type=int, help="so many of a hundred clients, by their address")
@@ -83,7 +88,7 @@ def _deploy(
         if given.host and "*" in given.host and len(given.host) > 1:
             raise CommandError("--host '*' means any host: give it alone, or name the hosts", USAGE)
         host = given.host and [one for one in given.host if one != "*"]
-        wanted |= {"host": host, "path": given.path, "health_path": given.health_path}
+        wanted |= {"host": host, "path": given.path, "health_path": given.health_path, "tls": given.tls}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     deployment = Deployment(admin, name, wanted, given.timeout, given.drain_timeout, say)
     return deployment.run(), deployment.done
@@ -117,6 +122,8 @@ def _list(admin: Admin, given: argparse.Namespace) -> int:
 def _lines(service: dict[str, Any]) -> list[str]:
     where = f"{', '.join(service['host']) or 'any host'} {service['path']}"
     lines = [f"{service['name']}: {where} -> {', '.join(service['target'])}"]
+    if service["tls"]:
+        lines.append("  certificates by ACME")
     if service["health_path"]:
         lines.append(f"  probed at {service['health_path']}")
     if service["rollout"]:

@@ -116,6 +116,8 @@ class CertificateStore:
             *(self._obtained(settings, domain, reading) for domain in settings.domain if settings.acme),
             *self._self_signed(settings, reading, keep=keep),
         ]
+        if not pairs and not reading.mistakes:
+            pairs.append(self._made(_LOCAL_NAMES))  # until a service is deployed that has names
         client_ca = self._authorities(settings, reading)
         if reading.mistakes:
             raise SettingsError(reading.mistakes)

@@ -19,7 +19,7 @@ from gunicorn.errors import HaltServer
 
 from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import OverrideRecord, Overrides
-from proxy.admin.services import with_services
+from proxy.admin.services import with_domains, with_services
 from proxy.limits import Limits
 from proxy.observe.marks import MarkKind
 from proxy.observe.metrics import SLOTS, Board
@@ -156,15 +156,19 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self.log.write_to(logs.error)
         before.close()
 
+    def certified(self, settings: Settings) -> Settings:
+        """These settings with the domains of deployed services, which need certificates too."""
+        return with_domains(settings, self.shared.overrides.get().services)
+
     def warn_of_certificates(self) -> None:
         """Log what is wrong with the certificates, or soon will be."""
-        for warning in warnings(self.shared.certificates.get(), self.settings):
+        for warning in warnings(self.shared.certificates.get(), self.certified(self.settings)):
             self.log.warning(warning)
 
     def refresh_certificates(self) -> None:
         """Read the certificates again if their files have changed."""
         try:
-            if self.shared.certificates.refill(self.settings) is not None:
+            if self.shared.certificates.refill(self.certified(self.settings)) is not None:
                 self.log.info("certificates read again")
                 self.warn_of_certificates()
         except SettingsError as problem:

@@ -73,7 +73,7 @@ def _checked(gateway: Gateway, requests: ReloadRequests, *, activated: bool) -> 
             listeners.check(listeners.added(new, gateway.listeners), new)
         logs = LogFiles.open(new)
         prepare_state(new)
-        gateway.shared.certificates.fill(new)
+        gateway.shared.certificates.fill(gateway.certified(new))
         return new, logs
     except SettingsError as problem:
         mistakes = problem.mistakes

@@ -55,7 +55,7 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
             listeners.check(listeners.added(settings, Listeners()), settings)
         gateway = Gateway(settings, flags, worker_class, LogFiles.open(settings))
         prepare_state(settings)
-        gateway.shared.certificates.fill(settings)
+        gateway.shared.certificates.fill(gateway.certified(settings))
         Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
         print(f"proxy: {problem}", file=sys.stderr)

@@ -16,6 +16,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from proxy.admin.admin import Admin
 from proxy.admin.commands import Trial
 from proxy.admin.route import admin_tables
+from proxy.admin.services import with_domains
 from proxy.exchange.context import ExchangeContext, Waiting
 from proxy.exchange.route import Tables
 from proxy.exchange.tunnel import BUFFER_SIZE
@@ -162,7 +163,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         ignore_unreadable_names()
         self._certificates = CertificateRefresh(shared.certificates, context.counters, shared.version, self.log)
         self._certificates.install()
-        self._certificates.renew(self._settings)
+        self._certificates.renew(with_domains(self._settings, shared.overrides.get().services))
         self._admin = Admin(
             shared.board,
             shared.reports,
@@ -216,7 +217,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._tables = build_tables(settings, self._upstreams, overrides, self._drain.is_active)
         link_successor(old, self._tables)
         self._certificates.install()
-        self._certificates.renew(settings)
+        self._certificates.renew(with_domains(settings, overrides.services))
         self._frontends.serve(self._tables)
         self._commit_upstreams()
         counters = self._context.counters

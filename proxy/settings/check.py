@@ -116,7 +116,7 @@ def _tls_problems(settings: Settings) -> list[str]:
             "add --tls-cert and --tls-key, or --acme, or remove it"
         )
     found += _dns_problems(settings)
-    if settings.acme and not settings.domain:
+    if settings.acme and not settings.domain and settings.all_routes:
         found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
     if settings.domain and not settings.acme and settings.tls == "off":
         found.append(f"--domain {settings.domain[0]}: has no effect without ACME; add --acme, or remove it")
