@@ -14,7 +14,7 @@ from typing import Final
 from proxy.wire.h2 import frames, windows
 from proxy.wire.h2.blocks import MOST_SECTION, FieldBlock
 from proxy.wire.h2.events import DataReceived, GoingAway, ResponseReceived, ServerEvent, StreamReset
-from proxy.wire.h2.faults import ConnectionFault, ErrorCode
+from proxy.wire.h2.faults import ConnectionFault, ErrorCode, protocol_fault
 from proxy.wire.h2.floods import Floods
 from proxy.wire.h2.frames import (
     ACK,
@@ -130,7 +130,7 @@ class ClientSession:
             high, low, kind, flags, number = frames.HEADER.unpack_from(data, position)
             length = high << 8 | low
             if not self.ready and (kind != SETTINGS or flags & ACK):
-                raise _broken("a preface without SETTINGS")
+                raise protocol_fault("a preface without SETTINGS")
             if length > frames.MAX_FRAME_SIZE:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             start = position + frames.HEADER_SIZE
@@ -144,7 +144,7 @@ class ClientSession:
     def _read_frame(self, kind: int, flags: int, number: int, data: bytes, start: int, end: int) -> None:
         block = self._block
         if block is not None and (kind != CONTINUATION or number != block.number):
-            raise _broken("another frame within a field section")
+            raise protocol_fault("another frame within a field section")
         if kind == DATA:
             self._read_data(flags, number, data, start, end)
         elif kind == HEADERS:
@@ -160,7 +160,7 @@ class ClientSession:
         elif kind > CONTINUATION:
             self._floods.unknown(self._streams.opened)
         elif number or kind == frames.PUSH_PROMISE:
-            raise _broken(f"{frames.NAMES[kind]} of a server, or on a stream")
+            raise protocol_fault(f"{frames.NAMES[kind]} of a server, or on a stream")
         elif kind == SETTINGS:
             self._read_settings(flags, data[start:end])
         elif kind == PING:
@@ -183,7 +183,7 @@ class ClientSession:
     def _read_continuation(self, flags: int, data: bytes, start: int, end: int) -> None:
         block = self._block
         if block is None:
-            raise _broken("CONTINUATION behind no HEADERS")
+            raise protocol_fault("CONTINUATION behind no HEADERS")
         block.add(data[start:end])
         if flags & END_HEADERS:
             self._block = None
@@ -220,7 +220,7 @@ class ClientSession:
 
     def _check_opened(self, kind: int, number: int) -> None:
         if not number or self._streams.is_idle(number):
-            raise _broken(f"{frames.NAMES[kind]} on a stream that is not open")
+            raise protocol_fault(f"{frames.NAMES[kind]} on a stream that is not open")
 
     def _readable(self, number: int) -> Stream | None:
         """The stream that more may come on; None for one that was reset, whose last frames are ignored."""
@@ -233,11 +233,11 @@ class ClientSession:
 
     def _read_window_update(self, number: int, data: bytes, start: int, end: int) -> None:
         if end - start != frames.NUMBER_SIZE:
-            raise _missized(WINDOW_UPDATE)
+            raise frames.size_fault(WINDOW_UPDATE)
         self._floods.frame(WINDOW_UPDATE)
         increment = frames.number(data, start)
         if not increment:
-            raise _broken("WINDOW_UPDATE by 0")
+            raise protocol_fault("WINDOW_UPDATE by 0")
         if not number:
             self.sender.widen(increment)
             return
@@ -251,7 +251,7 @@ class ClientSession:
 
     def _read_reset(self, number: int, data: bytes, start: int, end: int) -> None:
         if end - start != frames.NUMBER_SIZE:
-            raise _missized(RST_STREAM)
+            raise frames.size_fault(RST_STREAM)
         self._check_opened(RST_STREAM, number)
         stream = self._streams.live.get(number)
         if stream is not None:
@@ -263,7 +263,7 @@ class ClientSession:
     def _read_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
             if payload:
-                raise _missized(SETTINGS)
+                raise frames.size_fault(SETTINGS)
             return
         self._floods.frame(SETTINGS)
         values = read_settings(payload)
@@ -274,14 +274,14 @@ class ClientSession:
 
     def _read_ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != frames.PING_SIZE:
-            raise _missized(PING)
+            raise frames.size_fault(PING)
         self._floods.frame(PING)
         if not flags & ACK:
             self.sender.send_frame(frames.ping(payload, ack=True))
 
     def _read_goaway(self, data: bytes, start: int, end: int) -> None:
         if end - start < frames.GOAWAY_SIZE:
-            raise _missized(GOAWAY)
+            raise frames.size_fault(GOAWAY)
         self.leaving = True
         code = int.from_bytes(data[start + 4 : start + 8], "big")
         self._events.append(GoingAway(frames.number(data, start), code, data[start + 8 : end]))
@@ -294,11 +294,3 @@ class ClientSession:
             increment = stream.incoming.give_back(size)
             if increment:
                 self.sender.send_frame(frames.window_update(stream.number, increment))
-
-
-def _broken(detail: str) -> ConnectionFault:
-    return ConnectionFault(ErrorCode.PROTOCOL_ERROR, detail)
-
-
-def _missized(kind: int) -> ConnectionFault:
-    return ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{frames.NAMES[kind]} of a wrong size")

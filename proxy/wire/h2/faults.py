@@ -34,3 +34,8 @@ class ConnectionFault(Exception):  # noqa: N818 - names what happened
 def compression_fault(detail: str) -> ConnectionFault:
     """A field section that cannot be decoded: the peers' tables no longer agree (RFC 9113 section 4.3)."""
     return ConnectionFault(ErrorCode.COMPRESSION_ERROR, detail)
+
+
+def protocol_fault(detail: str) -> ConnectionFault:
+    """A rule that no other code stands for."""
+    return ConnectionFault(ErrorCode.PROTOCOL_ERROR, detail)

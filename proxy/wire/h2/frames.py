@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-from proxy.wire.h2.faults import ConnectionFault, ErrorCode
+from proxy.wire.h2.faults import ConnectionFault, ErrorCode, protocol_fault
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client begins with, before its SETTINGS (RFC 9113 section 3.4)."""
@@ -54,6 +54,11 @@ GOAWAY_SIZE: Final = 8
 """Bytes of payload: of what PRIORITY says, of RST_STREAM and WINDOW_UPDATE, of PING, of GOAWAY at least."""
 
 
+def size_fault(kind: int) -> ConnectionFault:
+    """A frame of a size that its kind does not have."""
+    return ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{NAMES[kind]} of a wrong size")
+
+
 def header(length: int, kind: int, flags: int, stream: int) -> bytes:
     """The nine bytes before a payload of `length`."""
     return HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream)
@@ -81,14 +86,14 @@ def content(data: bytes, start: int, end: int, flags: int, stream: int) -> tuple
         check_priority(data, start, stream)
         start += PRIORITY_SIZE
     if padding > end - start:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame")
+        raise protocol_fault("padding longer than its frame")
     return start, end - padding
 
 
 def check_priority(data: bytes, start: int, stream: int) -> None:
     """Priorities are ignored, but a stream cannot depend on itself. Raises `ConnectionFault`."""
     if number(data, start) == stream:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
+        raise protocol_fault("a stream that depends on itself")
 
 
 def number(data: bytes, start: int) -> int:

@@ -22,7 +22,7 @@ from proxy.wire.h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from proxy.wire.h2.faults import ConnectionFault, ErrorCode
+from proxy.wire.h2.faults import ConnectionFault, ErrorCode, protocol_fault
 from proxy.wire.h2.floods import Floods
 from proxy.wire.h2.frames import (
     ACK,
@@ -154,7 +154,7 @@ class ServerSession:
     def _read_magic(self, data: bytes) -> bool:
         """Whether the bytes that a client begins with are here."""
         if not PREFACE.startswith(data[: len(PREFACE)]):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "connection preface")
+            raise protocol_fault("connection preface")
         if len(data) < len(PREFACE):
             return False
         self._preface = _Preface.MAGIC
@@ -163,10 +163,10 @@ class ServerSession:
     def _check_order(self, kind: int, flags: int, number: int) -> None:
         """Whether a frame may stand where only some may (RFC 9113 sections 3.4 and 4.3)."""
         if self._block is not None and (kind != CONTINUATION or number != self._block.number):
-            raise _broken("another frame within a field section")
+            raise protocol_fault("another frame within a field section")
         if self._preface is _Preface.MAGIC:
             if kind != SETTINGS or flags & ACK:
-                raise _broken("a preface without SETTINGS")
+                raise protocol_fault("a preface without SETTINGS")
             self._preface = _Preface.WHOLE
 
     def _read_frame(self, kind: int, flags: int, number: int, data: bytes, start: int, end: int) -> None:
@@ -187,13 +187,13 @@ class ServerSession:
     def _read_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         """A frame that concerns the connection."""
         if number or kind == frames.PUSH_PROMISE:
-            raise _broken(f"{frames.NAMES[kind]} of a client, or on a stream")
+            raise protocol_fault(f"{frames.NAMES[kind]} of a client, or on a stream")
         if kind == SETTINGS:
             self._read_settings(flags, payload)
         elif kind == PING:
             self._read_ping(flags, payload)
         elif len(payload) < frames.GOAWAY_SIZE:
-            raise _missized(GOAWAY)
+            raise frames.size_fault(GOAWAY)
         else:
             self.leaving = True
 
@@ -201,7 +201,7 @@ class ServerSession:
 
     def _read_headers(self, flags: int, number: int, data: bytes, start: int, end: int) -> None:
         if not number:
-            raise _broken("HEADERS on stream 0")
+            raise protocol_fault("HEADERS on stream 0")
         if flags & (PADDED | frames.PRIORITY_FLAG):
             start, end = frames.content(data, start, end, flags, number)
         ends = bool(flags & END_STREAM)
@@ -213,7 +213,7 @@ class ServerSession:
     def _read_continuation(self, flags: int, data: bytes, start: int, end: int) -> None:
         block = self._block
         if block is None:
-            raise _broken("CONTINUATION behind no HEADERS")
+            raise protocol_fault("CONTINUATION behind no HEADERS")
         block.add(data[start:end])
         if flags & END_HEADERS:
             self._block = None
@@ -225,7 +225,7 @@ class ServerSession:
         stream = streams.live.get(number)
         if stream is None:
             if not number & 1:
-                raise _broken("a stream of the server's")
+                raise protocol_fault("a stream of the server's")
             if number > streams.highest:
                 self._open(number, section, ends=ends)
             else:
@@ -253,14 +253,14 @@ class ServerSession:
         if ending is Ending.RESET_BY_PEER:
             self._refuse(number, ErrorCode.STREAM_CLOSED)
         elif ending is Ending.SKIPPED:
-            raise _broken("a stream below the latest")
+            raise protocol_fault("a stream below the latest")
         elif ending is Ending.ENDED:
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
 
     def _read_data(self, flags: int, number: int, data: bytes, start: int, end: int) -> None:
         size = end - start
         if self._streams.is_idle(number):
-            raise _broken("DATA on an idle stream")
+            raise protocol_fault("DATA on an idle stream")
         self._incoming.take(size)
         if flags & PADDED:
             start, end = frames.content(data, start, end, PADDED, number)
@@ -287,11 +287,11 @@ class ServerSession:
 
     def _read_window_update(self, number: int, data: bytes, start: int, end: int) -> None:
         if end - start != frames.NUMBER_SIZE:
-            raise _missized(WINDOW_UPDATE)
+            raise frames.size_fault(WINDOW_UPDATE)
         self._floods.frame(WINDOW_UPDATE)
         increment = frames.number(data, start)
         if not increment:
-            raise _broken("WINDOW_UPDATE by 0")
+            raise protocol_fault("WINDOW_UPDATE by 0")
         if not number:
             self.sender.widen(increment)
             return
@@ -301,13 +301,13 @@ class ServerSession:
             if stream.window > windows.LARGEST:
                 self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
         elif self._streams.is_idle(number):
-            raise _broken("WINDOW_UPDATE on an idle stream")
+            raise protocol_fault("WINDOW_UPDATE on an idle stream")
 
     def _read_reset(self, number: int, data: bytes, start: int, end: int) -> None:
         if end - start != frames.NUMBER_SIZE:
-            raise _missized(RST_STREAM)
+            raise frames.size_fault(RST_STREAM)
         if self._streams.is_idle(number):
-            raise _broken("RST_STREAM on an idle stream")
+            raise protocol_fault("RST_STREAM on an idle stream")
         self._floods.reset()
         stream = self._streams.live.get(number)
         if stream is not None:
@@ -316,9 +316,9 @@ class ServerSession:
 
     def _read_priority(self, number: int, data: bytes, start: int, end: int) -> None:
         if not number:
-            raise _broken("PRIORITY on stream 0")
+            raise protocol_fault("PRIORITY on stream 0")
         if end - start != frames.PRIORITY_SIZE:
-            raise _missized(PRIORITY)
+            raise frames.size_fault(PRIORITY)
         frames.check_priority(data, start, number)
         self._floods.frame(PRIORITY)
 
@@ -337,7 +337,7 @@ class ServerSession:
     def _read_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
             if payload:
-                raise _missized(SETTINGS)
+                raise frames.size_fault(SETTINGS)
             self._decoder.allow(TABLE_SIZE)
             return
         self._floods.frame(SETTINGS)
@@ -345,7 +345,7 @@ class ServerSession:
 
     def _read_ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != frames.PING_SIZE:
-            raise _missized(PING)
+            raise frames.size_fault(PING)
         self._floods.frame(PING)
         if flags & ACK:
             self._events.append(PingAcknowledged(payload))
@@ -375,11 +375,3 @@ class ServerSession:
         """Reset a stream for what the client did. Raises `ConnectionFault` where that happens too often."""
         self.sender.reset(stream, code)
         self._floods.reset()
-
-
-def _broken(detail: str) -> ConnectionFault:
-    return ConnectionFault(ErrorCode.PROTOCOL_ERROR, detail)
-
-
-def _missized(kind: int) -> ConnectionFault:
-    return ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{frames.NAMES[kind]} of a wrong size")

@@ -4,7 +4,7 @@ from struct import Struct
 from typing import Final
 
 from proxy.wire.h2 import windows
-from proxy.wire.h2.faults import ConnectionFault, ErrorCode
+from proxy.wire.h2.faults import ConnectionFault, ErrorCode, protocol_fault
 from proxy.wire.h2.frames import MAX_FRAME_SIZE
 
 HEADER_TABLE_SIZE: Final = 0x1
@@ -36,8 +36,8 @@ def read_settings(payload: bytes) -> dict[int, int]:
         if key == INITIAL_WINDOW_SIZE and value > windows.LARGEST:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"windows of {value} bytes")
         if key == LARGEST_FRAME and not MAX_FRAME_SIZE <= value <= _MOST_FRAME:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes")
+            raise protocol_fault(f"frames of {value} bytes")
         if key in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL) and value > 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"setting {key} is {value}")
+            raise protocol_fault(f"setting {key} is {value}")
         values[key] = value
     return values
