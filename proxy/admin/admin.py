@@ -10,6 +10,7 @@ from proxy.admin import access, status
 from proxy.admin.commands import Commands, Try
 from proxy.admin.history import history, since_of
 from proxy.admin.overrides import OverrideRecord
+from proxy.admin.purge import Clear
 from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
 from proxy.net.certificate_set import Faults
 from proxy.observe import prometheus
@@ -36,6 +37,7 @@ _COMMANDS = (
     b"/rollout",
     b"/pause",
     b"/resume",
+    b"/purge",
     b"/reload",
 )
 _PAGE = {
@@ -75,9 +77,11 @@ class Admin:
         token: bytes = b"",
         *,
         probe: Try,
+        purge: Clear = lambda _which, _value: None,
     ) -> None:
         """`settings` returns those in force at the time of a request, `faults` those of certificate files; `token` is
-        the one to require if the settings name none. `probe` tries an address as a route would connect to it."""
+        the one to require if the settings name none. `probe` tries an address as a route would connect to it, `purge`
+        removes stored responses."""
         self._board = board
         self._reports = reports
         self._book = book
@@ -85,7 +89,7 @@ class Admin:
         self._settings = settings
         self._faults = faults
         self._token = token
-        self._commands = Commands(board, book, settings, probe)
+        self._commands = Commands(board, book, settings, probe, purge)
 
     def respond(self, asked: AdminRequest) -> AdminResponse:
         """Respond. May wait: about a second for workers' reports, some seconds for commands."""

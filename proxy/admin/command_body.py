@@ -22,6 +22,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "rollout": {"name": str, "target": (str, list), "percent": int, "allow": str, "end": bool, "check": bool},
     "pause": {"route": str, "wait": (int, float)},
     "resume": {"route": str},
+    "purge": {"url": str, "prefix": str, "tag": str, "all": bool},
     "reload": {},
 }
 _OPTIONAL = (
@@ -39,6 +40,10 @@ _OPTIONAL = (
     "percent",
     "allow",
     "end",
+    "url",
+    "prefix",
+    "tag",
+    "all",
 )
 _NEEDED = {"drain": "peer", "undrain": "peer", "pause": "route", "resume": "route", "deploy": "target"}
 _SHAPES: dict[type | tuple[type, ...], str] = {

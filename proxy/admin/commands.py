@@ -12,6 +12,7 @@ import gevent
 from proxy.admin.command_body import Refused, listed, read_body
 from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Overrides, OverridesBusy
+from proxy.admin.purge import Clear, purge
 from proxy.admin.response import AdminResponse, refusal, structured
 from proxy.admin.routes import RouteView, routes
 from proxy.admin.services import Service, obstacle, tls_obstacle, with_services
@@ -49,7 +50,9 @@ wrong, or nothing."""
 class Commands:
     """Commands, carried out for all workers by the one that received them."""
 
-    def __init__(self, board: Board, book: OverrideRecord, settings: Callable[[], Settings], probe: Try) -> None:
+    def __init__(
+        self, board: Board, book: OverrideRecord, settings: Callable[[], Settings], probe: Try, clear: Clear
+    ) -> None:
         self._board = board
         self._book = book
         self._settings = settings
@@ -65,6 +68,7 @@ class Commands:
             "rollout": self._rollout,
             "pause": self._pause,
             "resume": self._resume,
+            "purge": lambda given: purge(given, clear),
             "reload": self._reload,
         }
 

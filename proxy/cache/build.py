@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from proxy.cache.index import Purge
 from proxy.cache.route_cache import RouteCache
 from proxy.cache.route_store import RouteStore
 from proxy.cache.store import Store
@@ -24,6 +25,11 @@ class Stores:
             store = self._stores[key] = Store(directory, most_bytes, most_entries)
             store.sweep()
         return store
+
+    def purge(self, which: Purge, value: str) -> int | None:
+        """Remove what is meant from all of them: how many, None if there is no cache or it cannot be written to."""
+        counts = [count for store in self._stores.values() if (count := store.purge(which, value)) is not None]
+        return sum(counts) if counts else None
 
 
 def build_cache(route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via) -> RouteCache | None:

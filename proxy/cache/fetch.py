@@ -37,8 +37,9 @@ _KEPT_BY_304: Final = frozenset(
 class Copy:
     """A body on its way into the store; its entry is stored when it is complete, and then those that wait go on."""
 
-    def __init__(self, store: Store, incoming: Incoming, entry: Entry, flight: Flight | None) -> None:
+    def __init__(self, store: Store, incoming: Incoming, entry: Entry, began: float, flight: Flight | None) -> None:
         self._store = store
+        self._began = began
         self._flight = flight
         self._entry = entry
         self._incoming: Incoming | None = incoming
@@ -59,7 +60,7 @@ class Copy:
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.close()
-            self._store.put(self._entry._replace(size=incoming.size, checksum=incoming.checksum))
+            self._store.put(self._entry._replace(size=incoming.size, checksum=incoming.checksum), self._began)
         self._land()
 
     def drop(self) -> None:
@@ -138,7 +139,9 @@ class Fetch:
             return None
         incoming = kept.store.incoming()
         if incoming is not None:
-            self.copy = Copy(kept.store, incoming, self._entry(place.key, response, fresh, incoming, now), self._flight)
+            self.copy = Copy(
+                kept.store, incoming, self._entry(place.key, response, fresh, incoming, now), self._began, self._flight
+            )
         return self._marked(response, "; stored" if incoming is not None else "")
 
     def close(self) -> None:
@@ -253,7 +256,14 @@ class Fetch:
             revalidate=fresh.stale_while_revalidate,
             error=fresh.stale_if_error,
             used=now,
+            tags=_tags(lines),
         )
+
+
+def _tags(lines: list[bytes]) -> str:
+    """What the application calls a response, in the fields that content delivery networks read."""
+    named = b" ".join(field_value(lines, name) or b"" for name in (b"cache-tag", b"surrogate-key"))
+    return f" {' '.join(named.decode('latin-1').replace(',', ' ').split())} "
 
 
 def validators_of(entry: Entry) -> list[bytes]:

@@ -6,12 +6,14 @@ nothing for what the disk or another process did.
 
 import sqlite3
 from collections.abc import Callable
+from enum import Enum
+from math import inf
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.log import log
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Of the tables: others are dropped with what they describe."""
 _MOST_FAILURES: Final = 4
 """Failures one after another with which it counts as damaged, whatever the library calls them."""
@@ -22,15 +24,16 @@ BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS entry (
     key BLOB PRIMARY KEY, resource BLOB NOT NULL, url BLOB NOT NULL, route TEXT NOT NULL, status INT NOT NULL,
     lines BLOB NOT NULL, object TEXT NOT NULL, size INT NOT NULL, checksum INT NOT NULL, stored REAL NOT NULL,
-    age REAL NOT NULL, lifetime REAL NOT NULL, revalidate REAL NOT NULL, error REAL NOT NULL, used REAL NOT NULL
+    age REAL NOT NULL, lifetime REAL NOT NULL, revalidate REAL NOT NULL, error REAL NOT NULL, used REAL NOT NULL,
+    tags TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_url ON entry (url);
 CREATE INDEX IF NOT EXISTS entry_used ON entry (used);
 CREATE TABLE IF NOT EXISTS resource (
     key BLOB PRIMARY KEY, varies TEXT NOT NULL, whole REAL NOT NULL, passing REAL NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS total (bytes INT NOT NULL, entries INT NOT NULL);
-INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+CREATE TABLE IF NOT EXISTS total (bytes INT NOT NULL, entries INT NOT NULL, purged REAL NOT NULL);
+INSERT INTO total SELECT 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
 CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entry
     BEGIN UPDATE total SET bytes = bytes + new.size, entries = entries + 1; END;
 CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entry
@@ -38,6 +41,7 @@ CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entry
 COMMIT;
 """
 
+_ADDRESS: Final = "CASE substr(:value, 1, 1) WHEN x'2f' THEN substr(url, instr(substr(url, 9), x'2f') + 8) ELSE url END"
 _OLDEST: Final = "key IN (SELECT key FROM entry ORDER BY used LIMIT 16)"
 
 Result = TypeVar("Result")
@@ -67,6 +71,17 @@ class Entry(NamedTuple):
     error: float
     """How long it may be used in the place of an error."""
     used: float
+    tags: str = " "
+    """What its application calls it, for purges: each with a space before and behind."""
+
+
+class Purge(Enum):
+    """Which entries a purge means: a condition on each. An address that begins with a slash means that of all hosts."""
+
+    URL = f"{_ADDRESS} = :value"
+    PREFIX = f"substr({_ADDRESS}, 1, length(:value)) = :value"
+    TAG = "instr(tags, ' ' || :text || ' ') > 0"
+    ALL = "1"
 
 
 class Resource(NamedTuple):
@@ -108,13 +123,19 @@ class Index:
         row = key, b" ".join(sorted(resource.varies)).decode("latin-1"), *resource[1:]
         self._do(lambda database: database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?, ?)", row))
 
-    def put(self, entry: Entry) -> list[str] | None:
-        """Store an entry in the place of another with its key: the objects left unused, None if it failed."""
+    def put(self, entry: Entry, began: float = inf) -> list[str] | None:
+        """Store an entry in the place of another with its key: the objects left unused, None if it is not stored.
+
+        `began`: when it was asked for. Of what was asked for before the last purge none is stored.
+        """
         marks = ", ".join("?" * len(entry))
 
         def write(database: sqlite3.Connection) -> list[str]:
             database.execute("BEGIN IMMEDIATE")
             try:
+                (purged,) = database.execute("SELECT purged FROM total").fetchone()
+                if began <= purged:
+                    raise _PurgedError
                 unused = _removed(database, "key = ?", entry.key)
                 database.execute(f"INSERT INTO entry VALUES ({marks})", entry)  # noqa: S608 - question marks alone
             except BaseException:
@@ -123,7 +144,10 @@ class Index:
             database.execute("COMMIT")
             return unused
 
-        return self._do(write)
+        try:
+            return self._do(write)
+        except _PurgedError:
+            return None
 
     def refresh(self, entry: Entry) -> None:
         """Store an entry anew whose object stays: its fields and its age."""
@@ -145,6 +169,15 @@ class Index:
     def remove_url(self, url: bytes) -> list[str]:
         """Forget all entries of an address; returns their objects."""
         return self._do(lambda database: _removed(database, "url = ?", url)) or []
+
+    def purge(self, which: "Purge", value: str, now: float) -> list[str] | None:
+        """Forget the entries that are meant; returns their objects, None if it failed."""
+
+        def work(database: sqlite3.Connection) -> list[str]:
+            database.execute("UPDATE total SET purged = ?", (now,))
+            return _removed(database, which.value, value=value.encode("latin-1", "replace"), text=value)
+
+        return self._do(work)
 
     def totals(self) -> Totals:
         found = self._first("SELECT bytes, entries FROM total")
@@ -213,6 +246,10 @@ class Index:
             log.warning("cache index %s: %s: responses are not stored, or forgotten, meanwhile", self._file, problem)
 
 
+class _PurgedError(Exception):
+    """There was a purge meanwhile."""
+
+
 def _open(file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
     try:
@@ -231,6 +268,7 @@ def _open(file: Path) -> sqlite3.Connection:
     return database
 
 
-def _removed(database: sqlite3.Connection, where: str, *values: object) -> list[str]:
+def _removed(database: sqlite3.Connection, where: str, *values: object, **named: object) -> list[str]:
     """Delete the entries of a condition of ours; their objects."""
-    return [name for (name,) in database.execute(f"DELETE FROM entry WHERE {where} RETURNING object", values)]  # noqa: S608
+    bound = named or values
+    return [name for (name,) in database.execute(f"DELETE FROM entry WHERE {where} RETURNING object", bound)]  # noqa: S608

@@ -1,6 +1,7 @@
 """What one worker has of the cache: the index that all share, the bodies, and the bounds of both."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from time import time
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 import gevent
 
 from proxy.cache.flights import Flights
-from proxy.cache.index import Entry, Index
+from proxy.cache.index import Entry, Index, Purge
 from proxy.cache.objects import Incoming, Objects
 from proxy.errors import ExchangeError
 from proxy.log import log
@@ -69,9 +70,9 @@ class Store:
         except OSError:
             return None
 
-    def put(self, entry: Entry) -> None:
-        """Store an entry whose body was written, and make room for it."""
-        unused = self.index.put(entry)
+    def put(self, entry: Entry, began: float = inf) -> None:
+        """Store an entry that was asked for then and whose body was written, and make room for it."""
+        unused = self.index.put(entry, began)
         if unused is None:
             self._objects.remove([entry.object])
             return
@@ -85,6 +86,14 @@ class Store:
     def forget(self, names: Sequence[str]) -> None:
         """Remove the bodies of entries that are gone."""
         self._objects.remove(list(names))
+
+    def purge(self, which: Purge, value: str) -> int | None:
+        """Remove what is meant, and let nothing in that is on its way: how many, None if it failed."""
+        names = self.index.purge(which, value, time())
+        if names is None:
+            return None
+        self._objects.remove(names)
+        return len(names)
 
     def sweep(self) -> None:
         """Remove the files that no entry has, as an end without warning leaves them; in a greenlet of its own."""

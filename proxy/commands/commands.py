@@ -34,6 +34,8 @@ def add_arguments(name: str, made: argparse.ArgumentParser) -> None:
         made.add_argument("route", metavar="ROUTE", help="a route or a service, as shown by status")
     elif name == "maintenance":
         made.add_argument("state", metavar="on|off", choices=("on", "off"))
+    elif name == "purge":
+        _add_purge_arguments(made)
     if name in ("drain", "undrain", "maintenance"):
         made.add_argument("--route", metavar="ROUTE", help="only on this route; default: on all")
     if name == "pause":
@@ -56,6 +58,14 @@ def add_arguments(name: str, made: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--config", metavar="FILE", help="its settings file, which has the addresses and the token")
     where.add_argument("--token-file", metavar="FILE", help="file with the token of its admin address")
+
+
+def _add_purge_arguments(made: argparse.ArgumentParser) -> None:
+    which = made.add_mutually_exclusive_group(required=True)
+    which.add_argument("--url", metavar="URL", help="of this address, query included; /path: on all hosts")
+    which.add_argument("--prefix", metavar="URL", help="of all addresses that begin so")
+    which.add_argument("--tag", metavar="TAG", help="with this tag in the application's Cache-Tag or Surrogate-Key")
+    which.add_argument("--all", action="store_true", default=None, help="all of them")
 
 
 def _add_switch_arguments(made: argparse.ArgumentParser) -> None:
@@ -214,6 +224,8 @@ def _body(name: str, given: argparse.Namespace) -> dict[str, Any]:
         return {"route": given.route, "wait": given.wait}
     if name == "resume":
         return {"route": given.route}
+    if name == "purge":
+        return {"url": given.url, "prefix": given.prefix, "tag": given.tag, "all": given.all}
     if name == "maintenance":
         return {"on": given.state == "on", "route": given.route}
     return {}

@@ -173,6 +173,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             lambda: self._certificates.faults,
             shared.admin_token,
             probe=self._probe,
+            purge=self._upstreams.stores.purge,
         )
         self._frontends = Frontends(shared, context, self.sockets, self._tables, self._admin_tables, self.log)
         self._sampling = Sampling(

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -30,9 +31,11 @@ def gateway(application: Application, tmp_path_factory: pytest.TempPathFactory) 
     (port,) = ports(1)
     addresses = {"127.0.0.1:8080": application.address, "127.0.0.1:8000": f"127.0.0.1:{port}"}
     text = moved(blocks(GUIDE, "toml")[0].text, directory, addresses)
-    running = Gateway(directory / "gateway", ("--workers", "1", "--admin", "off", "--access-log", "off"), toml=text)
+    running = Gateway(
+        directory / "gateway", ("--workers", "2", "--admin", "127.0.0.1:0", "--access-log", "off"), toml=text
+    )
     try:
-        (running.address,) = running.announced(1)
+        running.address, running.admin = running.announced(2)
         yield running
     finally:
         running.close()
@@ -54,3 +57,29 @@ def test_micro_caching_keeps_what_says_nothing(gateway: Gateway, application: Ap
             client.send(b"GET /prices/ HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.final().body == b"prices"
     assert application.count("/prices/") == 1
+
+
+def test_purges_remove_what_the_guide_says(gateway: Gateway, application: Application) -> None:
+    commands = re.findall(r"^aragora-proxy (purge .*?) +# (.*)$", blocks(GUIDE, "sh")[1].text, re.MULTILINE)
+    assert len(commands) == 4
+    for target in ("/", "/prices/"):
+        with Client(gateway.address) as client:
+            client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n\r\n".encode())
+            assert client.final().status == 200
+    run([*commands[-1:]], gateway, exactly=False)
+    before = application.count("/")
+    with Client(gateway.address) as client:
+        for target in ("/", "/prices/"):
+            client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n\r\n".encode())
+            assert client.final().status == 200
+    assert application.count("/") == before + 1
+    run(commands, gateway)
+
+
+def run(commands: list[tuple[str, str]], gateway: Gateway, *, exactly: bool = True) -> None:
+    for command, printed in commands:
+        words = command.replace("127.0.0.1:8000", f"127.0.0.1:{gateway.port}").split()
+        line = [sys.executable, "-m", "proxy", *words, "--admin", f"unix:{gateway.control}"]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30, cwd=CHECKOUT)
+        assert done.returncode == 0, done.stderr
+        assert not exactly or done.stdout.strip() == printed, command

@@ -3,28 +3,33 @@
 import errno
 import os
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
+from time import time
 
 import pytest
 
-from proxy.cache.index import Entry
+from proxy.cache.index import Entry, Purge
 from proxy.cache.store import Store
 
 NOW = 1000.0
 
 
-def keep(store: Store, name: str, body: bytes, used: float = NOW) -> Entry | None:
+def keep(
+    store: Store, name: str, body: bytes, used: float = NOW, url: str = "", tags: str = " ", began: float = inf
+) -> Entry | None:
     incoming = store.incoming()
     if incoming is None:
         return None
     incoming.write(body)
     incoming.close()
     key = name.encode()
+    address = url.encode() or b"http://a/" + key
     entry = Entry(
-        key, key, b"http://a/" + key, "default", 200, b"X-A: b", incoming.name, incoming.size, incoming.checksum,
-        used, 0.0, 60.0, 0.0, 0.0, used,
+        key, key, address, "default", 200, b"X-A: b", incoming.name, incoming.size, incoming.checksum,
+        used, 0.0, 60.0, 0.0, 0.0, used, tags,
     )  # fmt: skip
-    store.put(entry)
+    store.put(entry, began)
     return entry
 
 
@@ -154,7 +159,43 @@ def test_addresses_are_forgotten_with_all_their_responses(tmp_path: Path) -> Non
     assert files(tmp_path) == []
 
 
-def test_files_of_nobody_are_found(tmp_path: Path) -> None:
+STORED = {
+    "a": ("https://one.example/x", " red "),
+    "b": ("https://one.example/x?q=1", " red blue "),
+    "c": ("http://two.example/x", " reddish "),
+    "d": ("https://two.example/xyz/%25_", " "),
+}
+
+
+@pytest.mark.parametrize(
+    ("which", "value", "gone"),
+    [
+        (Purge.URL, "https://one.example/x", "a"), (Purge.URL, "/x", "ac"), (Purge.URL, "/x?q=1", "b"),
+        (Purge.PREFIX, "https://one.example/", "ab"), (Purge.PREFIX, "/x", "abcd"), (Purge.PREFIX, "/xyz/%25_", "d"),
+        (Purge.PREFIX, "https://two.example/x%", ""), (Purge.TAG, "red", "ab"), (Purge.TAG, "re", ""),
+        (Purge.TAG, "blue", "b"), (Purge.TAG, "%", ""), (Purge.URL, "", ""), (Purge.ALL, "", "abcd"),
+    ],
+)  # fmt: skip
+def test_purge_removes_what_is_meant(tmp_path: Path, which: Purge, value: str, gone: str) -> None:
+    store = opened(tmp_path)
+    for name, (url, tags) in STORED.items():
+        keep(store, name, b"x", url=url, tags=tags)
+    assert opened(tmp_path).purge(which, value) == len(gone)
+    assert {name for name in STORED if found(store, name) is None} == set(gone)
+    assert store.index.totals().entries == 4 - len(gone)
+
+
+def test_purge_keeps_out_what_was_asked_for_before(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.purge(Purge.URL, "http://a/other") == 0
+    keep(store, "a", b"old", began=time() - 1)
+    assert found(store, "a") is None
+    assert files(tmp_path) == []
+    keep(store, "a", b"new", began=time() + 1)
+    assert found(store, "a") == b"new"
+
+
+def test_files_without_an_entry_are_found(tmp_path: Path) -> None:
     store = opened(tmp_path)
     keep(store, "a", b"x")
     (used,) = files(tmp_path)
