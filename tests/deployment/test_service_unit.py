@@ -71,7 +71,8 @@ def test_the_units_serve_reload_upgrade_and_stop(host: Machine) -> None:
     assert host.unit("proxy.service", "User") == "www-data"
     for place in ("/run/aragora-proxy", "/var/lib/aragora-proxy", "/var/log/aragora-proxy"):
         assert host.run("stat", "--format=%U", place).stdout == "www-data\n"
-    assert "GET /system.conf" in host.run("cat", "/var/log/aragora-proxy/access.log").stdout
+    access_log = ("cat", "/var/log/aragora-proxy/access.log")
+    until(lambda: "GET /system.conf" in host.run(*access_log).stdout, "the request in the access log")
     assert "127.0.0.1:8080" in host.run("/opt/gateway/bin/aragora-proxy", "status").stdout
 
     host.run("sh", "-c", "echo 'retry_wait = \"1s\"' >>/etc/gateway.toml")
@@ -124,7 +125,8 @@ def test_one_command_installs_a_gateway_that_serves(host: Machine) -> None:
     assert host.unit("aragora-proxy.service", "StatusText").startswith("aragora-proxy ")
     for place in ("/run/aragora-proxy", "/var/lib/aragora-proxy", "/var/log/aragora-proxy"):
         assert host.run("stat", "--format=%U", place).stdout == "aragora-proxy\n"
-    assert "GET /system.conf" in host.run("cat", "/var/log/aragora-proxy/access.log").stdout
+    access_log = ("cat", "/var/log/aragora-proxy/access.log")
+    until(lambda: "GET /system.conf" in host.run(*access_log).stdout, "the request in the access log")
     assert "127.0.0.1:8080" in host.run("/opt/gateway/bin/aragora-proxy", "status").stdout
     deploy = ("deploy", "docs", "--target", "127.0.0.1:8080", "--host", "docs.example")
     host.run("/opt/gateway/bin/aragora-proxy", *deploy)
