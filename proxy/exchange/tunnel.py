@@ -39,6 +39,9 @@ SERVICE_RESTART: Final = 1012  # registered with IANA after RFC 6455: another pr
 _PING_SIZE: Final = 8
 """Bytes of a ping's payload, which is not to be guessed."""
 
+_DELIVERY_LOOK: Final = 1.0
+"""Seconds between two looks at what a side has acknowledged."""
+
 _CLOSE_PATIENCE: Final = 5.0
 """Seconds that both sides have to end the connection after close frames were sent."""
 
@@ -51,12 +54,14 @@ class Tunnel:
         "_close_code",
         "_close_reason",
         "_ended",
+        "_framed",
         "_half_close_timeout",
         "_idle_since",
         "_idle_timeout",
         "_keep_alives",
         "_longest_look",
         "_lost",
+        "_reset_at",
         "_seen",
         "_unanswering",
         "_upstream",
@@ -107,6 +112,9 @@ class Tunnel:
         self._close_reason = b""
         self._lost: Side | None = None
         """The side that was reset."""
+        self._framed = framed
+        self._reset_at = 0.0
+        """When the other is reset, whatever it has got, where there are no frames."""
         self._unanswering: Side | None = None
         """The side that has not answered a ping."""
         self._seen = 0
@@ -155,6 +163,9 @@ class Tunnel:
             patience = self._idle_timeout
         elif self.state is TunnelState.HALF_CLOSED:
             patience = self._half_close_timeout
+        elif self.state is TunnelState.LOST and not self._close_code and monotonic() < self._reset_at:
+            self._cut_off(self._upstream if self._lost is self._client else self._client)
+            return
         else:
             self.close(Blame.PROXY)
             return
@@ -256,12 +267,23 @@ class Tunnel:
         if useless.state is DirectionState.RELAYING:
             useless.become(DirectionState.SEALED)
         self.deadline = monotonic() + self._half_close_timeout
+        if not self._framed:
+            self._reset_at = self.deadline
         if last.delivered:
             self._cut_off(last.target)
 
     def _cut_off(self, side: Side) -> None:
-        """End the side that is left, once it has everything, and wait for it to see that."""
-        if side.cut_off():
+        """End the side that is left, once it has everything, and wait for it to see that.
+
+        Where no frame shows that something is missing, only a reset does, which is not to overtake what was sent.
+        """
+        if not self._framed:
+            if side.undelivered and monotonic() < self._reset_at:
+                self.deadline = monotonic() + _DELIVERY_LOOK
+            else:
+                side.reset()
+                self.close()
+        elif side.cut_off():
             side.watch_readable((self.upward if side is self._client else self.downward).on_readable)
         else:
             self.close()

@@ -41,6 +41,13 @@ class Side(Protocol):
 
     def finish_sending(self) -> None: ...
 
+    @property
+    def undelivered(self) -> int:
+        """Bytes that were sent and have not reached the side; 0 where that cannot be known."""
+
+    def reset(self) -> None:
+        """Close such that the side sees that something is missing, at the cost of what has not reached it."""
+
     def cut_off(self) -> bool:
         """End the sending such that the peer can tell that bytes are missing; whether it may still send."""
 

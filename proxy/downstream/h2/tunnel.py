@@ -83,6 +83,13 @@ class StreamSide:
     def finish_sending(self) -> None:
         self._stream.end_response()
 
+    @property
+    def undelivered(self) -> int:
+        return 0  # a reset follows what was sent
+
+    def reset(self) -> None:
+        self._stream.cancel()
+
     def cut_off(self) -> bool:
         self._stream.cancel()
         return False

@@ -142,6 +142,28 @@ def test_a_reset_takes_nothing_away_from_the_other_side(loop: Loop, lost: str, s
     assert [how[0] for how in ends.ended] == [Blame.CLIENT if lost == "client" else Blame.UPSTREAM]
 
 
+@pytest.mark.parametrize("size", [0, 1000, 200_000], ids=["silent", "small", "long"])
+@in_loop
+def test_a_reset_is_passed_on_where_no_frame_shows_it(loop: Loop, size: int) -> None:
+    """An end would tell `docker exec -i` that its input is complete."""
+    message = os.urandom(size)
+    ends = Ends(loop, small=True, framed=False)
+    ends.tunnel.start(b"", b"")
+    sending = gevent.spawn(ends.client.sendall, message)
+    got = read_exactly(ends.upstream, max(0, size - 10_000))
+    sending.get()
+    until(lambda: undelivered(ends.client) == 0)
+    _reset(ends.client)
+    gevent.sleep(0.05)  # the tunnel meets the reset while its reader is slow
+    got += read_exactly(ends.upstream, size - len(got))
+    ends.expire()
+    with pytest.raises(ConnectionResetError):
+        ends.upstream.recv(1)
+    assert got == message
+    until(lambda: ends.ended)
+    assert [how[0] for how in ends.ended] == [Blame.CLIENT]
+
+
 @in_loop
 def test_what_is_said_to_a_side_that_was_reset_is_dropped(loop: Loop) -> None:
     ends = Ends(loop, small=True)
