@@ -78,10 +78,11 @@ class Admin:
         *,
         probe: Try,
         purge: Clear = lambda _which, _value: None,
+        listening: Callable[[], list[dict[str, str]]] = list,
     ) -> None:
         """`settings` returns those in force at the time of a request, `faults` those of certificate files; `token` is
         the one to require if the settings name none. `probe` tries an address as a route would connect to it, `purge`
-        removes stored responses."""
+        removes stored responses, `listening` tells of each listener its `role` and `address`."""
         self._board = board
         self._reports = reports
         self._book = book
@@ -89,6 +90,7 @@ class Admin:
         self._settings = settings
         self._faults = faults
         self._token = token
+        self._listening = listening
         self._commands = Commands(board, book, settings, probe, purge)
 
     def respond(self, asked: AdminRequest) -> AdminResponse:
@@ -163,6 +165,7 @@ class Admin:
         page = status.status(
             self._board, self._reports, self._book.get(), self._settings(), self._version, self._faults()
         )
+        page["listeners"] = self._listening()
         return structured(page if private else status.public(page))
 
     def _await_reports(self) -> None:

@@ -24,6 +24,7 @@ from proxy.observe.prometheus import certificate_expiries, dropped_fields, failu
 from proxy.observe.recent import SLOWEST, newest
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
+from proxy.settings.differences import differences
 
 MOST_TUNNELS = 200
 _MICRO = 1e6
@@ -84,15 +85,17 @@ def status(
         "access_log": settings.access_log != "off",
         "private": True,
         **reported,
+        "settings": [difference._asdict() for difference in differences(settings)],
         "workers": [_worker(slot, overrides) for slot in alive],
     }
 
 
 def public(page: dict[str, Any]) -> dict[str, Any]:
-    """The document without private details: clients' addresses and query strings."""
+    """The document without private details: clients' addresses, query strings and settings."""
     return {
         **page,
         "private": False,
+        "settings": None,
         **{
             kind: [{**row, "client": None, "target": str(row["target"]).partition("?")[0]} for row in page[kind]]
             for kind in ("tunnels", "slowest", "failing")

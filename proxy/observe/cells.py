@@ -62,8 +62,13 @@ class Cells:
 
 
 def note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:
-    """Set the numbers after the first `skip` of every cell; zeros for names that are not in `seen`."""
-    wanted = {cells.find(name): numbers for name, numbers in seen.items()}
+    """Set the numbers after the first `skip` of every cell; zeros for names that are not in `seen`.
+
+    Of those that share the last cell the first counts.
+    """
+    wanted: dict[int, tuple[int, ...]] = {}
+    for name, numbers in seen.items():
+        wanted.setdefault(cells.find(name), numbers)
     for at in cells.places():
         for column, number in enumerate(wanted.get(at, (0,) * width), at + skip):
             words[column] = number

@@ -156,8 +156,9 @@ class Counters:
         note(self._words, self._peers, _PEER_COUNTERS, len(PeerSnapshot._fields), seen)
 
     def see_certificates(self, expiries: Mapping[str, int]) -> None:
-        """Record the certificates this worker serves: name, and unix time of expiry."""
-        note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in expiries.items()})
+        """Record the certificates this worker serves: name, and unix time of expiry. None hides an earlier one."""
+        first = sorted(expiries.items(), key=lambda item: item[1])
+        note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in first})
 
     def accepted(self) -> None:
         """Count a new client connection, open until `ended`."""

@@ -174,11 +174,18 @@ class Worker(BaseWorker):  # type: ignore[misc]
             shared.admin_token,
             probe=self._probe,
             purge=self._upstreams.stores.purge,
+            listening=self._listening,
         )
         self._frontends = Frontends(shared, context, self.sockets, self._tables, self._admin_tables, self.log)
         self._sampling = Sampling(
             self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports, shared.board
         )
+
+    def _listening(self) -> list[dict[str, str]]:
+        listeners = self.shared.listeners
+        return [
+            {"role": listeners.role(one).value, "address": listeners.url(one, self._settings)} for one in listeners.all
+        ]
 
     def _probe(self, route: RouteSettings, address: Address, trial: Trial) -> str:
         return self._upstreams.probe_once(route, address, trial, secure=self._settings.secure)

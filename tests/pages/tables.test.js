@@ -7,7 +7,7 @@ import { install } from "./elements.js";
 
 install();
 const { sync } = await import("../../proxy/admin/page/dom.js");
-const { certificates, failures, requests, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
+const { certificates, failures, listeners, requests, settings, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
 
 const $ = (id) => document.getElementById(id);
 const rows = (id) => $(id).children.map((row) => row.children.map((part) => part.textContent));
@@ -52,6 +52,31 @@ test("a certificate is marked when it ends soon or could not be renewed", () => 
   assert.deepEqual($("certificates").children.map((one) => one.getAttribute("data-kind")), ["upstream", "gateway", "gateway", "fine"]);
   assert.deepEqual(rows("certificates").map((row) => row[2]), ["expired", "10 days", "80 days", "80 days"]);
   assert.match(rows("certificates")[2][3], /; no answer$/);
+});
+
+test("the certificate that expires first is told above all, and never left out", () => {
+  const many = Array.from({ length: 20 }, (_, number) => ({ name: `n${number}`, days: 60 - number, expires: 6000 - number }));
+  certificates({ certificates: many, certificate_faults: [] });
+  assert.equal($("expiry").hidden, true);
+  assert.equal(rows("certificates")[0][0], "n19");
+  assert.equal($("certificates-hint").textContent, "the 12 of 20 that expire first");
+  certificates({ certificates: [...many, { name: "soon", days: 3, expires: 1 }], certificate_faults: [] });
+  assert.deepEqual([$("expiry").hidden, $("expiry").textContent], [false, "The certificate soon expires in 3 days."]);
+  certificates({ certificates: [{ name: "gone", days: -1, expires: 1 }], certificate_faults: [] });
+  assert.equal($("expiry").textContent, "The certificate gone has expired.");
+});
+
+test("settings that differ are a table, for those who may see it", () => {
+  settings({ settings: [{ route: "", name: "workers", value: "2", default: "cores" }, { route: "api", name: "rate", value: "5/s", default: "off" }] });
+  const cells = $("settings").tBodies[0].children.map((row) => row.children.map((cell) => cell.textContent));
+  assert.deepEqual(cells, [["workers", "2", "cores"], ["rate of api", "5/s", "off"]]);
+  settings({ settings: null });
+  assert.equal($("settings-empty").textContent, "They are shown to those with the token.");
+});
+
+test("each listener says for which clients it is", () => {
+  listeners({ listeners: [{ role: "front", address: "https://[::]:443" }, { role: "control", address: "/run/x.sock" }] });
+  assert.deepEqual(rows("listeners"), [["https://[::]:443", "clients"], ["/run/x.sock", "commands"]]);
 });
 
 test("a worker shows how busy it is, and whether it leaves", () => {

@@ -6,7 +6,7 @@ import { failing } from "./filters.js";
 import { History, marked } from "./history.js";
 import { routes } from "./routes.js";
 import { bytes, count, duration, perSecond, point, share } from "./statistics.js";
-import { certificates, failures, requests, tunnels, workers } from "./tables.js";
+import { certificates, failures, listeners, requests, settings, tunnels, workers } from "./tables.js";
 
 const PERIOD = 1000; // milliseconds between readings
 const TOKEN = "gateway-token";
@@ -134,6 +134,8 @@ async function show(reading) {
   tunnels(reading);
   certificates(reading);
   workers(reading);
+  settings(reading);
+  listeners(reading);
   mark($("main"), "aria-busy", "false");
 }
 
@@ -182,7 +184,7 @@ const average = (name) => {
 
 function head(reading) {
   const paused = reading.maintenance.all;
-  write($("facts"), `${reading.version} · ${reading.form} · up ${duration(reading.uptime_seconds)} · ${reading.bind.join(", ")}`);
+  write($("facts"), `${reading.version} · ${reading.form} · up ${duration(reading.uptime_seconds)} · ${reading.listeners.filter((one) => one.role === "front").map((one) => one.address).join(", ")}`);
   const button = $("maintenance");
   button.disabled = false;
   write(button, paused ? "End maintenance" : "Maintenance");

@@ -19,16 +19,46 @@ export function failures(reading, earlier) {
   bars("limits", limits.map((row) => ({ ...row, part: row.part / limits[0].part })));
 }
 
+const MOST_CERTIFICATES = 12;
+const SOON = 14; // days
+
+// Those that expire first; a single banner for the very first if that is soon.
 export function certificates(reading) {
   const faults = new Map(reading.certificate_faults.map((row) => [row.name, row.fault]));
-  bars("certificates", reading.certificates.map((row) => ({
+  const all = [...reading.certificates].sort((one, other) => one.expires - other.expires);
+  bars("certificates", all.slice(0, MOST_CERTIFICATES).map((row) => ({
     key: row.name,
     name: row.name,
     kind: row.days < 7 ? "upstream" : row.days < 21 || faults.has(row.name) ? "gateway" : "fine",
     part: row.days / 90,
-    value: row.days < 0 ? "expired" : plural(row.days, "day"),
+    value: left(row),
     note: [`until ${new Date(row.expires * 1000).toLocaleDateString()}`, faults.get(row.name)].filter(Boolean).join("; "),
   })));
+  write($("certificates-hint"), all.length > MOST_CERTIFICATES ? `the ${MOST_CERTIFICATES} of ${all.length} that expire first` : "");
+  const [first] = all;
+  $("expiry").hidden = !first || first.days >= SOON;
+  if (first && first.days < SOON) {
+    write($("expiry"), first.days < 0 ? `The certificate ${first.name} has expired.` : `The certificate ${first.name} expires in ${left(first)}.`);
+  }
+}
+
+const left = (row) => (row.days < 0 ? "expired" : plural(row.days, "day"));
+
+export function settings(reading) {
+  const rows = reading.settings ?? [];
+  table("settings", ["setting", "value", "default"], rows, (row) => `${row.route} ${row.name}`,
+    (row) => [row.route ? `${row.name} of ${row.route}` : row.name, row.value, row.default]);
+  write($("settings-empty"), reading.settings === null ? "They are shown to those with the token." : "All have their defaults.");
+}
+
+const ROLES = { front: "clients", plain: "clients, plain HTTP", admin: "status page", control: "commands" };
+
+export function listeners(reading) {
+  sync($("listeners"), reading.listeners, (one) => `${one.role} ${one.address}`, () => el("li", {}, el("code"), el("span", { class: "hint" })),
+    (item, one) => {
+      write(item.children[0], one.address);
+      write(item.children[1], ROLES[one.role] ?? one.role);
+    });
 }
 
 export function workers(reading) {

@@ -386,6 +386,18 @@ def test_every_key_of_the_status_is_documented() -> None:
         assert f"`{name}`" in documented, name
 
 
+def test_settings_that_differ_are_told_to_those_with_the_right() -> None:
+    route = replace(API, settings=replace(API.settings, set_request_fields=(("X-Key", "s3cret"),), read_timeout=5.0))
+    desk = Desk(replace(SETTINGS, routes=(route,), max_body=1024), workers=1)
+    told = {(row["route"], row["name"]): (row["value"], row["default"]) for row in desk.status()["settings"]}
+    assert told["", "max_body"] == ("1k", "50m")
+    assert told["api", "read_timeout"][0] == "5s"
+    assert told["api", "set_request_fields"][0] == "(not shown)"
+    assert "config" not in {name for _, name in told}
+    public = desk.ask(b"/status.json").body
+    assert (json.loads(public)["settings"], b"s3cret" in public) == (None, False)
+
+
 def test_history_has_the_routes_and_peers_of_now() -> None:
     desk = Desk(workers=1)
     for name, peer in (("api", ONE), ("api", TWO), ("gone", "127.0.0.1:9")):

@@ -80,6 +80,8 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
     assert "ok (2xx, 3xx)" in page.evaluate("document.querySelector('#traffic svg').getAttribute('aria-label')")
     page.wait("document.getElementById('now-p95').textContent.endsWith('s')")
     page.wait("document.querySelectorAll('#workers li').length === 2")
+    assert "max_body" in text(page, "settings")
+    assert text(page, "listeners").startswith(f"{gateway.url}clients")
     one.released.set()
     for width, dark in ((1280, True), (390, False), (320, True)):
         page.look(width, 900, dark=dark)

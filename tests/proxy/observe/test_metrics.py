@@ -183,6 +183,18 @@ def test_earliest_expiry_of_a_certificate_is_reported() -> None:
     }
 
 
+def test_the_earliest_expiry_is_shown_however_many_there_are() -> None:
+    board = Board()
+    counters = board.counters(board.take([]))
+    counters.begin()
+    many = {f"{number}.example": 2_000_000_000 - number for number in range(metrics.CERTIFICATES * 2)}
+    counters.see_certificates(many)
+    found = dict(board.slots()[0].certificates())
+    assert found[f"{len(many) - 1}.example"] == min(found.values()) == min(many.values())
+    counters.see_certificates({**many, "new.example": 7})
+    assert min(dict(board.slots()[0].certificates()).values()) == 7
+
+
 def test_an_unused_board_renders() -> None:
     assert samples(Board())["request_duration_seconds_count", ()] == 0
 
