@@ -80,6 +80,7 @@ def status(
         "maintenance": {"all": EVERY in overrides.maintained, "routes": sorted(overrides.maintained - {EVERY})},
         "overrides": overrides.version,
         "orders": overrides.version,  # former name
+        "cache": _cache(slots, alive),
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "access_log": settings.access_log != "off",
@@ -175,6 +176,18 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
         "requests_held": total(Gauge.RETRY_WAITING),  # former name
         "requests_queued": total(Gauge.QUEUED),
         "spooled_bytes": total(Gauge.SPOOLED),
+    }
+
+
+def _cache(slots: list[Slot], alive: list[Slot]) -> dict[str, Any]:
+    """What is stored, and the share of requests that were answered with it; None before there were any."""
+    stored = (Total.CACHE_HITS, Total.CACHE_STALE, Total.CACHE_VALIDATED)
+    found = sum(slot.total(which) for slot in slots for which in stored)
+    asked = found + sum(slot.total(Total.CACHE_MISSES) for slot in slots)
+    return {
+        "entries": max((slot.gauge(Gauge.CACHE_ENTRIES) for slot in alive), default=0),
+        "bytes": max((slot.gauge(Gauge.CACHE_BYTES) for slot in alive), default=0),
+        "hit_rate": round(found / asked, 4) if asked else None,
     }
 
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from proxy.cache.index import Purge
+from proxy.cache.index import Purge, Totals
 from proxy.cache.route_cache import RouteCache
 from proxy.cache.route_store import RouteStore
 from proxy.cache.store import Store
 from proxy.exchange.route import Rewrite
+from proxy.observe.metrics import Counters
 from proxy.settings import RouteSettings
 from proxy.wire.via import Via
 
@@ -26,17 +27,23 @@ class Stores:
             store.sweep()
         return store
 
+    def totals(self) -> Totals:
+        """What the store has that was opened last: a reload with other bounds opens the same directory anew."""
+        return next(reversed(self._stores.values())).index.totals() if self._stores else Totals()
+
     def purge(self, which: Purge, value: str) -> int | None:
         """Remove what is meant from all of them: how many, None if there is no cache or it cannot be written to."""
         counts = [count for store in self._stores.values() if (count := store.purge(which, value)) is not None]
         return sum(counts) if counts else None
 
 
-def build_cache(route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via) -> RouteCache | None:
+def build_cache(
+    route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via, counters: Counters
+) -> RouteCache | None:
     """Where a route's responses are stored, if they are."""
     settings = route.settings
     if not (settings.cache and settings.upstream) or settings.cache_place is None:
         return None
     store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
     times = settings.cache_ttl, settings.cache_stale_if_error, settings.cache_wait
-    return RouteCache(RouteStore(route.name, store, rewrite, via, *times))
+    return RouteCache(RouteStore(route.name, store, rewrite, via, counters.cached, *times))

@@ -14,6 +14,7 @@ from proxy.cache.stored_response import cache_status, lines_of, respond, serves_
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
+from proxy.observe.numbers import Total
 from proxy.wire.fields import field_value
 from proxy.wire.head import CRLF
 from proxy.wire.response import ResponseHead
@@ -164,6 +165,8 @@ class Fetch:
         if spare is None or not serves_error(spare, now):
             return None
         body = self._kept.store.body(spare)
+        if body is not None:
+            self._kept.count(Total.CACHE_STALE)
         return None if body is None else respond(spare, body, self._asked, now, detail)
 
     def _passed(self, response: ResponseHead) -> ResponseHead:
@@ -176,6 +179,7 @@ class Fetch:
         return response
 
     def _marked(self, response: ResponseHead, more: str) -> ResponseHead:
+        self._kept.count(Total.CACHE_MISSES)
         line = cache_status(f"{self._why}; fwd-status={response.status}{more}")
         return response.with_lines([*response.lines, line], sized=True)
 
@@ -233,6 +237,7 @@ class Fetch:
             revalidate=fresh.stale_while_revalidate, error=fresh.stale_if_error, used=now,
         )  # fmt: skip
         self._kept.store.index.refresh(entry)
+        self._kept.count(Total.CACHE_VALIDATED)
         self._land()
         return respond(entry, body, self._asked, now, "fwd=stale; fwd-status=304")
 

@@ -14,6 +14,7 @@ from proxy.cache.stored_response import age_of, is_fresh, respond, serves_error,
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
+from proxy.observe.numbers import Total
 from proxy.wire.fields import field_value
 
 _READS: Final = (b"GET", b"HEAD")
@@ -133,6 +134,7 @@ class RouteCache:
 
     def _hit(self, entry: Entry, body: bytes | int, request: Request, now: float) -> LocalResponse:
         self._store.used(entry, now)
+        self._kept.count(Total.CACHE_HITS if is_fresh(entry, now) else Total.CACHE_STALE)
         return respond(entry, body, request, now, f"hit; ttl={int(entry.lifetime - age_of(entry, now))}")
 
 

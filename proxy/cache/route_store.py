@@ -11,6 +11,7 @@ from proxy.cache.index import Resource
 from proxy.cache.store import Store
 from proxy.exchange.request import Request
 from proxy.exchange.route import Rewrite
+from proxy.observe.numbers import Total
 from proxy.wire.via import Via
 
 _PASSING: Final = 10.0
@@ -52,6 +53,7 @@ class RouteStore:
         store: Store,
         rewrite: Rewrite | None,
         via: Via,
+        count: Callable[[Total], None],
         default: float,
         stale_if_error: float = 0.0,
         patience: float = 0.0,
@@ -59,6 +61,7 @@ class RouteStore:
     ) -> None:
         self.route = route
         self.store = store
+        self.count = count
         self.default = default
         self.stale_if_error = stale_if_error
         self.patience = patience

@@ -195,6 +195,10 @@ class Counters:
     def log_lost(self, lines: int) -> None:
         self._count(Total.LOG_LOST, lines)
 
+    def cached(self, how: Total) -> None:
+        """A request was answered with something stored, or was not."""
+        self._count(how, 1)
+
     def spool_refused(self) -> None:
         self._count(Total.SPOOLS_REFUSED, 1)
 

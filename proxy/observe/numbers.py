@@ -22,6 +22,10 @@ class Total(IntEnum):
     FIELDS_DROPPED = 12  # request fields dropped because of their names
     SPANS_SENT = 13
     SPANS_LOST = 14
+    CACHE_HITS = 15  # fresh responses that were stored
+    CACHE_STALE = 16  # stale ones that were sent while a newer one was fetched, or for an error
+    CACHE_VALIDATED = 17  # stale ones of which the upstream said that they are still good
+    CACHE_MISSES = 18  # requests that the cache sent to the upstream
 
 
 class Gauge(IntEnum):
@@ -43,6 +47,8 @@ class Gauge(IntEnum):
     CERTIFICATE_FAULTS = 13  # files of certificates that cannot be used
     SPOOLED = 14  # bytes of bodies on disk, kept current: workers read each other's
     COLLECTOR_FAULTS = 15  # 1 while the collector of traces does not take spans
+    CACHE_BYTES = 16  # of all stored responses, the same in all workers
+    CACHE_ENTRIES = 17
 
 
 class PeerState(IntEnum):

@@ -28,6 +28,14 @@ _TOTALS = (
     (Total.HANDSHAKES, "tls_handshakes", "TLS handshakes completed"),
     (Total.RESUMED, "tls_resumptions", "TLS handshakes resumed with a session ticket"),
     (Total.SPOOLS_REFUSED, "spools_refused", "Request or response bodies that found no room on disk"),
+    (Total.CACHE_HITS, "cache_hits", "Requests answered with a fresh stored response"),
+    (
+        Total.CACHE_STALE,
+        "cache_stale",
+        "Requests answered with a stale one while a newer one was fetched, or for an error",
+    ),
+    (Total.CACHE_VALIDATED, "cache_validated", "Requests answered with one that the upstream said is still good"),
+    (Total.CACHE_MISSES, "cache_misses", "Requests that the cache sent to the upstream"),
     (Total.STARTS, "worker_starts", "Worker processes started, including replacements"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
     (Total.SPANS_SENT, "spans_sent", "Spans that the collector of traces has taken"),
@@ -63,6 +71,17 @@ _SUMS = (
     (Gauge.COLLECTOR_FAULTS, "trace_collector_faults", "Workers whose spans the collector does not take"),
 )
 
+_SHARED = (
+    (
+        Gauge.CERTIFICATE_FAULTS,
+        "certificate_faults",
+        "Certificate files that cannot be used; the gateway keeps serving the previous ones",
+    ),
+    (Gauge.CACHE_BYTES, "cache_bytes", "Bytes of all stored responses"),
+    (Gauge.CACHE_ENTRIES, "cache_entries", "Stored responses"),
+)
+"""What every worker sees for itself."""
+
 
 def render(board: Board, version: str) -> bytes:
     """The body of a scrape."""
@@ -92,12 +111,9 @@ class _BoardCollector(Collector):
             yield family
         for which, name, doc in _SUMS:
             yield GaugeMetricFamily(_PREFIX + name, doc, sum(slot.gauge(which) for slot in alive))
+        for which, name, doc in _SHARED:
+            yield GaugeMetricFamily(_PREFIX + name, doc, max((slot.gauge(which) for slot in alive), default=0))
         yield _certificates(alive)
-        yield GaugeMetricFamily(
-            _PREFIX + "certificate_faults",
-            "Certificate files that cannot be used; the gateway keeps serving the previous ones",
-            max((slot.gauge(Gauge.CERTIFICATE_FAULTS) for slot in alive), default=0),
-        )
         yield from _workers(slots, alive)
         yield GaugeMetricFamily(
             _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started

@@ -343,7 +343,7 @@ def build_route(
         build_unusual(settings),
         Upgrades(settings.upgrade),
         offload=FileOffload(settings.sendfile_root, internal),
-        cache=(cache := build_cache(route, upstreams.stores, rewrite, via)),
+        cache=(cache := build_cache(route, upstreams.stores, rewrite, via, upstreams.counters)),
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),
         logged=settings.log_requests,

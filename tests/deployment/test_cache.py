@@ -12,6 +12,7 @@ from tests.deployment.processes import CHECKOUT, ports
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import Client
 from tests.proxy.integration.stored_pages import Application, Page
+from tests.waiting import until
 
 GUIDE = CHECKOUT / "docs" / "howto" / "cache.md"
 
@@ -83,3 +84,17 @@ def run(commands: list[tuple[str, str]], gateway: Gateway, *, exactly: bool = Tr
         done = subprocess.run(line, capture_output=True, text=True, timeout=30, cwd=CHECKOUT)
         assert done.returncode == 0, done.stderr
         assert not exactly or done.stdout.strip() == printed, command
+
+
+def test_metrics_count_what_the_cache_did(gateway: Gateway, application: Application) -> None:
+    application.pages["/counted"] = Page({"Cache-Control": "max-age=60"}, "counted")
+    before = [gateway.metric(f"cache_{name}_total") for name in ("hits", "misses", "stale", "validated")]
+    with Client(gateway.address) as client:
+        for _ in range(4):
+            client.send(b"GET /counted HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.final().body == b"counted"
+    after = [gateway.metric(f"cache_{name}_total") for name in ("hits", "misses", "stale", "validated")]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [3, 1, 0, 0]
+    until(lambda: gateway.status()["cache"]["entries"] > 0, "a worker has looked at the store")
+    assert 0 < gateway.status()["cache"]["hit_rate"] < 1
+    assert gateway.metric("cache_bytes") >= len("counted")
