@@ -17,12 +17,16 @@ _LONGEST: Final = 200  # characters of a target
 _LONG: Final = 1.0  # seconds after which a request that has not ended is among the slow ones
 
 
-def report(tunnels: Mapping[OpenTunnel, TunnelOrigin], exchanges: Iterable[Exchange], recent: Recent) -> dict[str, Any]:
-    """A worker's open tunnels, oldest first, its slowest requests, ended or not, and its failed ones."""
+def report(
+    tunnels: Mapping[OpenTunnel, TunnelOrigin], exchanges: Iterable[Exchange], recent: Recent, store_fault: str
+) -> dict[str, Any]:
+    """A worker's open tunnels, oldest first, its slowest requests, ended or not, and its failed ones; why it has lost
+    the store of shared limits."""
     return {
         "tunnels": [_tunnel(tunnel, origin) for tunnel, origin in islice(tunnels.items(), MOST_TUNNELS)],
         "slowest": [*_long(exchanges), *recent.slowest()],
         "failing": recent.failed(),
+        "store_fault": store_fault,
     }
 
 

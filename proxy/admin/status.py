@@ -19,7 +19,7 @@ from proxy.observe.cells import cell_name
 from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.metrics import Board, Slot
-from proxy.observe.numbers import Gauge, Total
+from proxy.observe.numbers import Gauge, StoreState, Total
 from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views, traffic_by_peer
 from proxy.observe.recent import SLOWEST, newest
 from proxy.observe.reports import Reports
@@ -51,7 +51,7 @@ def status(
     views = {name: view._replace(snapshot=seen[name].snapshot) for name, view in views.items() if name in seen}
     pairs = {pair: traffic for pair, traffic in traffic_by_peer(slots).items() if pair[0] != ADMIN}
     whole = Traffic(traffic.numbers for traffic in pairs.values())
-    reported = _reported(board, reports)
+    reported = _reported(alive, reports)
     peer_faults = reported.pop("faults")
     rendered = [_with_traffic(view.document(), pairs, peer_faults) for view in routes(settings, overrides, views)]
     in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
@@ -83,6 +83,7 @@ def status(
         "cache": _cache(slots, alive),
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
+        "shared_limits": _shared_limits(alive, settings, reports),
         "access_log": settings.access_log != "off",
         "private": True,
         **reported,
@@ -228,9 +229,25 @@ def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:
     return [{"name": name, "expires": expiry, "days": int((expiry - now) // _DAY)} for name, expiry in expiries]
 
 
-def _reported(board: Board, reports: Reports) -> dict[str, Any]:
+def _shared_limits(alive: list[Slot], settings: Settings, reports: Reports) -> dict[str, Any]:
+    """Whether all workers reach the store in which several gateways count together, and why not."""
+    state = max((slot.gauge(Gauge.SHARED_LIMITS) for slot in alive), default=0)
+    since = [lost for slot in alive if (lost := slot.gauge(Gauge.STORE_LOST))]
+    return {
+        "store": str(settings.shared_limits) if settings.shared_limits else "",
+        "state": StoreState(state).name.lower(),
+        "lost_since": min(since, default=0),
+        "fault": next((fault for one in _found(alive, reports) if (fault := one.get("store_fault"))), ""),
+    }
+
+
+def _found(alive: list[Slot], reports: Reports) -> list[dict[str, Any]]:
+    return [report for slot in alive if (report := reports.read(slot.index))]
+
+
+def _reported(alive: list[Slot], reports: Reports) -> dict[str, Any]:
     """The workers' reports merged into one list of each kind."""
-    found = [report for slot in board.slots() if slot.gauge(Gauge.PID) and (report := reports.read(slot.index))]
+    found = _found(alive, reports)
 
     def rows(name: str) -> Iterable[dict[str, Any]]:
         return (row for report in found for row in report.get(name, ()))

@@ -62,6 +62,10 @@ def view(before: Reading | None, now: Reading, width: int | None = None, height:
     if now["maintenance"]["all"] or now["maintenance"]["routes"]:
         where = "all routes" if now["maintenance"]["all"] else ", ".join(now["maintenance"]["routes"])
         heading.append(Text(f"maintenance: {where}", style="bold yellow"))
+    shared = now["shared_limits"]
+    if shared["state"] == "lost":
+        lost = f"shared limits: {shared['store']} lost for {seconds(now['now'] - shared['lost_since'])}"
+        heading.append(Text(f"{lost}: {shared['fault']}".removesuffix(": "), style="red"))
     for line in heading:
         line.no_wrap, line.overflow = True, "ellipsis"
     sections = [section for section in _sections(before, now) if section.rows]
@@ -88,6 +92,8 @@ def _heading(now: Reading) -> Text:
     behind = [str(worker["pid"]) for worker in now["workers"] if not worker["current"] and not worker["draining"]]
     text = Text(f"aragora-proxy {now['version']}", style="bold")
     text.append(f"  up {seconds(now['uptime_seconds'])}  {len(now['workers']) - draining} workers", style="not bold")
+    if now["shared_limits"]["state"] == "linked":
+        text.append("  limits shared", style="not bold")
     if draining:
         text.append(f", {draining} draining", style="yellow")
     if behind:

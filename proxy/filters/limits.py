@@ -1,5 +1,7 @@
 """Building the filters that refuse clients which may not pass, or send too many requests."""
 
+from typing import TYPE_CHECKING
+
 from proxy.exchange.filter_chain import Filter
 from proxy.filters.access import AccessList
 from proxy.filters.basic_auth import BasicAuth
@@ -10,6 +12,9 @@ from proxy.settings import Settings
 from proxy.upstream.pool import Pool
 from proxy.wire.forwarding import TrustedPeers
 
+if TYPE_CHECKING:
+    from proxy.limits.link import Link
+
 
 def limiting_filters(name: str, settings: Settings, limits: WorkerLimits) -> list[Filter]:
     """The cheap ones, which come first: addresses and rates."""
@@ -17,11 +22,18 @@ def limiting_filters(name: str, settings: Settings, limits: WorkerLimits) -> lis
     if settings.allow or settings.deny:
         filters.append(AccessList(settings.allow, settings.deny))
     if settings.rate is not None:
-        filters.append(RateLimit(name, settings.rate, settings.burst, settings.rate_by, limits))
+        rate = RateLimit(name, settings.rate, settings.burst, settings.rate_by, limits)
+        filters.append(rate if limits.link is None else _shared(name, rate, limits.link))
     if settings.max_client_websockets:
         trusted = TrustedPeers(settings.trusted_proxies.networks, unix=settings.trusted_proxies.unix)
         filters.append(WebSocketLimit(settings.max_client_websockets, trusted, limits))
     return filters
+
+
+def _shared(name: str, rate: RateLimit, link: "Link") -> Filter:
+    from proxy.filters.shared_rates import SharedRateLimit  # needs an optional library
+
+    return SharedRateLimit(name, rate, link)
 
 
 def authenticating_filters(name: str, settings: Settings, limits: WorkerLimits, auth_pool: Pool | None) -> list[Filter]:

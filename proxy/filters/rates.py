@@ -9,6 +9,7 @@ from proxy.exchange.request import Request
 from proxy.limits import WorkerLimits
 from proxy.limits.buckets import Bucket
 from proxy.limits.concurrency import Counted
+from proxy.limits.keys import Keys
 from proxy.settings.values.web import Key, Rate
 from proxy.wire.fields import field_value
 from proxy.wire.forwarding import TrustedPeers
@@ -16,6 +17,25 @@ from proxy.wire.head import CRLF
 from proxy.wire.memo import BoundedMemo
 
 _MOST_CLIENTS = 4096
+
+
+class CountedBy:
+    """What identifies the client that a request counts for."""
+
+    def __init__(self, by: Key) -> None:
+        self.header = by.name.encode() if by.kind == "header" else b""
+        """The field whose value it is; b"" for none."""
+        self._route = by.kind == "route"
+
+    def key(self, keys: Keys, request: Request) -> int:
+        """The client's key among these."""
+        value = field_value(request.fields.lines, self.header) if self.header else None
+        if value is not None:
+            return keys.of_value(b"h" + value)
+        if self._route:
+            return keys.of_value(b"route")
+        # Without the header it is the address that counts: leaving the header out must not help.
+        return keys.of_client(request.client)
 
 
 class RateLimit(NonBlocking):
@@ -26,20 +46,20 @@ class RateLimit(NonBlocking):
     """
 
     def __init__(self, route: str, rate: Rate, burst: int, by: Key, limits: WorkerLimits) -> None:
-        self._rate = rate.count / rate.seconds
-        self._burst = burst or max(1, ceil(self._rate))
+        self.rate = rate.count / rate.seconds
+        """Tokens a second."""
+        self.burst = burst or max(1, ceil(self.rate))
+        self.client = CountedBy(by)
         self._keys = limits.keys(f"rate {route}")
         self._bucket = limits.buckets.bucket
-        self._take = limits.buckets.meter(self._rate, self._burst)
-        self._by = by.kind
-        self._header = by.name.encode() if by.kind == "header" else b""
+        self._take = limits.buckets.meter(self.rate, self.burst)
         self._known: BoundedMemo[str, Bucket] = BoundedMemo(_MOST_CLIENTS)
         """Buckets of clients, where it is the client alone that counts."""
         # A string of RFC 9651 section 3.3.3, in a template.
         name = route.translate({0x22: "_", 0x5C: "_", 0x25: "%%"}).encode("ascii", "replace")
-        policy = b'RateLimit-Policy: "%s";q=%d;w=%d\r\n' % (name, self._burst, ceil(self._burst / self._rate))
+        policy = b'RateLimit-Policy: "%s";q=%d;w=%d\r\n' % (name, self.burst, ceil(self.burst / self.rate))
         self._left = policy + b'RateLimit: "%s";r=%%d;t=%%d\r\n' % name
-        self._next = ceil(1 / self._rate)
+        self._next = ceil(1 / self.rate)
         self._last = (0.0, 0.0, b"")
         """Field lines of the last response, with the range of tokens for which they hold: often the next ones too."""
 
@@ -49,7 +69,15 @@ class RateLimit(NonBlocking):
         tokens, above, lines = self._last
         if tokens <= left < above:
             request.response_fields = lines
-        elif left >= 0.0:
+        else:
+            self.answer(request, left)
+
+    def answer(self, request: Request, left: float) -> None:
+        """Tell the client where it stands, or refuse the request; `left` is as `Buckets.meter` has it.
+
+        Raises `ExchangeError` (429).
+        """
+        if left >= 0.0:
             request.response_fields = self._standing(int(left))
         else:
             wait = max(1, ceil(-left))
@@ -70,15 +98,8 @@ class RateLimit(NonBlocking):
         return bucket
 
     def _find(self, request: Request) -> Bucket:
-        value = field_value(request.fields.lines, self._header) if self._header else None
-        if value is not None:
-            return self._bucket(self._keys.of_value(b"h" + value))
-        if self._header:
-            # Without the header it is the address that counts: leaving the header out must not help.
-            return self._bucket(self._keys.of_client(request.client))
-        route = self._by == "route"
-        bucket = self._bucket(self._keys.of_value(b"route") if route else self._keys.of_client(request.client))
-        return self._known.remember(request.client, bucket)
+        bucket = self._bucket(self.client.key(self._keys, request))
+        return bucket if self.client.header else self._known.remember(request.client, bucket)
 
 
 class WebSocketLimit(NonBlocking):

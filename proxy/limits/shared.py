@@ -2,20 +2,53 @@
 
 import mmap
 import os
+from typing import TYPE_CHECKING
 
 from proxy.limits.buckets import Buckets
 from proxy.limits.concurrency import Concurrency
 from proxy.limits.keys import Keys
 from proxy.limits.lock import Lock
+from proxy.limits.outage import Outage
+from proxy.observe.metrics import Counters
+from proxy.settings import Settings
+
+if TYPE_CHECKING:
+    from proxy.limits.link import Link
 
 
 class WorkerLimits:
-    """One worker's access: `buckets` for rates, `concurrency` for open connections, `keys(family)` for their keys."""
+    """One worker's access: `buckets` for rates, `concurrency` for open connections, `keys(family)` for their keys.
+
+    `link`, if there is one, leads to what several gateways count together.
+    """
 
     def __init__(self, limits: "Limits", slot: int) -> None:
         self._secret = limits.secret
+        self._outage = Outage(limits.outage, limits.lock, slot)
+        self._shared_with: tuple[object, ...] = ()
+        self.link: Link | None = None
         self.buckets = Buckets(limits.bucket_memory, limits.count, limits.lock, slot)
         self.concurrency = Concurrency(limits.concurrency_memory, limits.count, limits.slots, limits.lock, slot)
+
+    def share(self, settings: Settings, counters: Counters) -> None:
+        """Count together with other gateways as these settings have it; called before filters are built of them."""
+        shared_with = (
+            settings.shared_limits,
+            settings.shared_limits_password,
+            settings.shared_limits_tls,
+            settings.shared_limits_timeout,
+        )
+        if shared_with == self._shared_with:
+            return
+        self._shared_with = shared_with
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+        if settings.shared_limits is not None:
+            # The library is optional, and takes 10 MiB.
+            from proxy.limits.link import Link
+
+            self.link = Link(settings, self._outage, counters)
 
     def keys(self, family: str) -> Keys:
         """The keys of one limit: the same client has unrelated keys in different families."""
@@ -32,10 +65,12 @@ class Limits:
         self.count = count
         self.slots = slots
         self.secret = os.urandom(16)
-        concurrency = 1 + Buckets.words(count)
+        buckets = 2  # after the lock's word and that of the outage
+        concurrency = buckets + Buckets.words(count)
         words = memoryview(mmap.mmap(-1, 8 * (concurrency + Concurrency.words(count, slots)))).cast("q")
         self.lock = Lock(words[:1])
-        self.bucket_memory = words[1:concurrency]
+        self.outage = words[1:buckets]
+        self.bucket_memory = words[buckets:concurrency]
         self.concurrency_memory = words[concurrency:]
         self._concurrency = Concurrency(self.concurrency_memory, count, slots, self.lock, 0)
 

@@ -216,6 +216,9 @@ class Counters:
     def reloaded(self) -> None:
         self._count(Total.RELOADS, 1)
 
+    def limited_alone(self) -> None:
+        self._count(Total.LIMITED_ALONE, 1)
+
     def gauge(self, which: Gauge, value: int) -> None:
         self._words[_GAUGES + which] = value
 

@@ -26,6 +26,7 @@ class Total(IntEnum):
     CACHE_STALE = 16  # stale ones that were sent while a newer one was fetched, or for an error
     CACHE_VALIDATED = 17  # stale ones of which the upstream said that they are still good
     CACHE_MISSES = 18  # requests that the cache sent to the upstream
+    LIMITED_ALONE = 19  # checks of shared limits that were decided without the shared store
 
 
 class Gauge(IntEnum):
@@ -49,6 +50,16 @@ class Gauge(IntEnum):
     COLLECTOR_FAULTS = 15  # 1 while the collector of traces does not take spans
     CACHE_BYTES = 16  # of all stored responses, the same in all workers
     CACHE_ENTRIES = 17
+    SHARED_LIMITS = 18  # a `StoreState`
+    STORE_LOST = 19  # unix seconds since when the shared store has been lost; 0: it has not
+
+
+class StoreState(IntEnum):
+    """How a worker sees the store in which several gateways count together. The highest of all workers' is shown."""
+
+    OFF = 0  # there is none
+    LINKED = 1
+    LOST = 2  # the gateway counts alone
 
 
 class PeerState(IntEnum):

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from proxy.form import form
 from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.metrics import Board, Slot
-from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
+from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, StoreState, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "aragora_proxy_"
@@ -37,6 +37,7 @@ _TOTALS = (
     (Total.CACHE_VALIDATED, "cache_validated", "Requests answered with one that the upstream said is still good"),
     (Total.CACHE_MISSES, "cache_misses", "Requests that the cache sent to the upstream"),
     (Total.STARTS, "worker_starts", "Worker processes started, including replacements"),
+    (Total.LIMITED_ALONE, "limited_alone", "Requests whose shared limits were checked without the shared store"),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
     (Total.SPANS_SENT, "spans_sent", "Spans that the collector of traces has taken"),
     (Total.SPANS_LOST, "spans_lost", "Spans that found no room, or that the collector did not take"),
@@ -114,6 +115,7 @@ class _BoardCollector(Collector):
         for which, name, doc in _SHARED:
             yield GaugeMetricFamily(_PREFIX + name, doc, max((slot.gauge(which) for slot in alive), default=0))
         yield _certificates(alive)
+        yield from _store(alive)
         yield from _workers(slots, alive)
         yield GaugeMetricFamily(
             _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started
@@ -301,6 +303,15 @@ def _certificates(alive: list[Slot]) -> Metric:
     for name, expiry in certificate_expiries(alive).items():
         family.add_metric([name], expiry)
     return family
+
+
+def _store(alive: list[Slot]) -> Iterator[Metric]:
+    states = [slot.gauge(Gauge.SHARED_LIMITS) for slot in alive]
+    if any(states):
+        up = StoreState.LOST not in states
+        yield GaugeMetricFamily(
+            _PREFIX + "shared_limits_up", "1 if all workers reach the store of shared limits, 0 if any does not", up
+        )
 
 
 def _workers(slots: list[Slot], alive: list[Slot]) -> Iterator[Metric]:

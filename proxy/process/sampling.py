@@ -60,7 +60,9 @@ class Sampling:
         self._write_history(now)
         if self._reports.wanted:
             faults = {pool.name: pool.health.fault[:_LONGEST] for pool in upstreams.pools if pool.health.fault}
-            found = report(context.tunnels, self._frontends.exchanges(), self._recent)
+            link = context.limits.link
+            store_fault = link.fault if link is not None else ""
+            found = report(context.tunnels, self._frontends.exchanges(), self._recent, store_fault)
             self._reports.publish(self._slot, {**found, "faults": faults})
 
     def _write_history(self, now: float) -> None:

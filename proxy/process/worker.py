@@ -106,6 +106,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         gc.freeze()
         # Requests make no cycles: collecting after each 700 allocations, the default, only looks at live connections.
         gc.set_threshold(50_000, 20, 100)
+        if self._context.limits.link is not None:
+            self._context.limits.link.settle()
         self._frontends.start()
         self._act_on_noted()
         self._drain.finished.wait()
@@ -148,6 +150,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._drain = Drain(self._context, self.shared.board)
         self._upstreams = Upstreams(self._context, self.log, self.shared.board)
         overrides = self.shared.overrides.get()
+        self._context.limits.share(self._settings, self._context.counters)
         self._tables = build_tables(self._settings, self._upstreams, overrides, self._drain.is_active)
         self._commit_upstreams()
         self._context.counters.gauge(Gauge.OVERRIDES, overrides.version)
@@ -222,6 +225,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._send_spans()
         room.most = settings.spool_total
         old = self._tables
+        self._context.limits.share(settings, self._context.counters)
         self._tables = build_tables(settings, self._upstreams, overrides, self._drain.is_active)
         link_successor(old, self._tables)
         self._certificates.install()

@@ -15,6 +15,7 @@ from proxy.settings.document import INCLUDE, MOST_TABLES, TABLES, Document, Tabl
 from proxy.settings.environment import PREFIX, Environment
 from proxy.settings.errors import SettingsError
 from proxy.settings.matching import KEYS, read_matching, route_named, same_requests
+from proxy.settings.shared_limits import shared_limits_problems
 from proxy.settings.spelling import nearest, plain
 from proxy.settings.table import (
     NAMES,
@@ -27,13 +28,16 @@ from proxy.settings.table import (
     Setting,
     Settings,
 )
-from proxy.settings.token import read_token
+from proxy.settings.token import read_password, read_token
 from proxy.settings.upstream_tls import UpstreamTls, read_authorities, read_pair
 from proxy.settings.values import kinds, template
 
 _MATCHING = ("name", *KEYS)
 _SPELLINGS = {name: row.name for name, row in NAMES.items()} | {name: name for name in (*_MATCHING, *TABLES, INCLUDE)}
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
+"""In a URL: messages do not repeat it."""
+
 Flags = Mapping[str, str | list[str]]
 
 
@@ -124,7 +128,7 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
     _stop_at(mistakes)
     settings = replace(settings, routes=routes)
     files.check_routes(settings)
-    found = problems(settings, served)
+    found = problems(settings, served) + shared_limits_problems(settings)
     settings = _with_tls_files(settings, found)
     mistakes += [files.placed(problem, sources) for problem in found]
     secrets: dict[str, Any] = {}
@@ -132,6 +136,8 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
         ("admin_token_file", settings.admin_token_file, "admin_token", read_token),
         ("acme_eab_key_file", settings.acme_eab_key_file, "acme_eab_key", read_eab_key),
         ("acme_dns_key_file", settings.acme_dns_key_file, "acme_dns_key", read_tsig_key),
+        ("shared_limits_password_file", settings.shared_limits_password_file, "shared_limits_password", read_password),
+        ("shared_limits_ca", settings.shared_limits_ca, "shared_limits_tls", _trusting),
     )
     for key, path, content, read in files_of_secrets:
         try:
@@ -144,7 +150,11 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
 
 def _stop_at(mistakes: list[str]) -> None:
     if mistakes:
-        raise SettingsError(mistakes)
+        raise SettingsError([_PASSWORD.sub(r"\1***@", mistake) for mistake in mistakes])
+
+
+def _trusting(path: Path) -> UpstreamTls:
+    return UpstreamTls(read_authorities(path))
 
 
 def _with_tls_files(settings: Settings, mistakes: list[str]) -> Settings:

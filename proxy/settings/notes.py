@@ -98,6 +98,11 @@ def _address_notes(settings: Settings) -> list[str]:
         found.append(
             f"admin_token_file {token}: every account on this machine can read it and send commands; chmod 600 {token}"
         )
+    password = settings.shared_limits_password_file
+    if password and password.stat().st_mode & stat.S_IROTH:
+        found.append(
+            f"shared_limits_password_file {password}: every account on this machine can read it; chmod 600 {password}"
+        )
     if settings.admin and settings.admin.path and settings.socket_mode & 0o006 and not settings.admin_token_file:
         found.append(
             f"admin {settings.admin}: every account may connect (socket_mode), so commands there need the token"

@@ -1,4 +1,4 @@
-"""The token of the admin address."""
+"""Secrets that files hold: the token of the admin address, passwords."""
 
 from pathlib import Path
 
@@ -17,3 +17,14 @@ def read_token(path: Path) -> bytes:
             "openssl rand -hex 32 makes"
         )
     return token
+
+
+def read_password(path: Path) -> str:
+    """The password in a file, without the end of its line. Raises ValueError with the fix."""
+    try:
+        password = read_file(path, MOST).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        password = ""
+    if not password.isprintable() or not password:
+        raise ValueError("no password found: write it on one line, without control characters")
+    return password

@@ -182,9 +182,18 @@ const average = (name) => {
   return late.reduce((sum, one) => sum + one[name], 0) / late.length;
 };
 
+// Whether the limits count what clients send to other gateways too.
+function sharing({ now, shared_limits: { state, store, lost_since } }) {
+  if (state === "linked") return "limits shared";
+  return state === "lost" ? `counts alone: ${store} lost for ${duration(now - lost_since)}` : "";
+}
+
 function head(reading) {
   const paused = reading.maintenance.all;
-  write($("facts"), `${reading.version} · ${reading.form} · up ${duration(reading.uptime_seconds)} · ${reading.listeners.filter((one) => one.role === "front").map((one) => one.address).join(", ")}`);
+  const front = reading.listeners.filter((one) => one.role === "front").map((one) => one.address).join(", ");
+  const facts = [reading.version, reading.form, `up ${duration(reading.uptime_seconds)}`, front, sharing(reading)];
+  write($("facts"), facts.filter(Boolean).join(" · "));
+  mark($("facts"), "title", reading.shared_limits.fault);
   const button = $("maintenance");
   button.disabled = false;
   write(button, paused ? "End maintenance" : "Maintenance");

@@ -15,6 +15,7 @@ from proxy.settings.table.limits import Buffers, Limits
 from proxy.settings.table.messages import Access, Fields, LocalResponses, Responses
 from proxy.settings.table.process import Logs, Process, Tracing
 from proxy.settings.table.row import Setting
+from proxy.settings.table.sharing import Sharing
 from proxy.settings.table.timeouts import Timeouts
 from proxy.settings.table.tls import Tls
 from proxy.settings.table.upstreams import Balancing, Health, UpstreamConnections, UpstreamIdentity
@@ -104,6 +105,7 @@ class Settings(
     Tls,
     Timeouts,
     Limits,
+    Sharing,
     Buffers,
     UpstreamConnections,
     UpstreamIdentity,
@@ -133,6 +135,10 @@ class Settings(
     """The content of `upstream_ca`, `upstream_cert` and `upstream_key`."""
     forward_auth_tls: UpstreamTls = NO_TLS
     """The content of `forward_auth_ca`."""
+    shared_limits_password: str = field(default="", repr=False)
+    """The content of `shared_limits_password_file`."""
+    shared_limits_tls: UpstreamTls = NO_TLS
+    """The content of `shared_limits_ca`."""
 
     def shown(self, name: str) -> str:
         """A setting's value for people: as it was written, if it has variables of the environment."""

@@ -14,7 +14,7 @@ from proxy.form import form
 from proxy.observe import metrics
 from proxy.observe.exchange_counters import BUCKETS
 from proxy.observe.metrics import SLOTS, Board, Cells
-from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, Total
+from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, StoreState, Total
 from proxy.observe.prometheus import peer_views, render
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "run-the-gateway.md"
@@ -127,6 +127,7 @@ def test_every_metric_is_documented() -> None:
     counters.see_peers({"127.0.0.1:8080": PeerSnapshot(PeerState.UP)})
     counters.see_certificates({"example.com": 2_000_000_000})
     counters.request_field_dropped("x_a")
+    counters.gauge(Gauge.SHARED_LIMITS, StoreState.LINKED)
     documented = HOWTO.read_text()
     for family in text_string_to_metric_families(render(board, "1").decode()):
         name = family.name + "_total" if family.type == "counter" else family.name

@@ -230,3 +230,17 @@ def test_the_reference_page_is_current() -> None:
 
 def test_settings_made_directly_have_the_table_s_defaults() -> None:
     assert Settings(upstream=(Peer(Address("127.0.0.1", 8080)),), workers=1) == load(UPSTREAM | {"workers": "1"})
+
+
+def test_shared_limits_need_what_belongs_to_them(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (told,) = mistakes('upstream = "a:1"\nshared_limits = "redis://:hidden@cache"', tmp_path)
+    assert told.startswith('FILE:2: shared_limits = "redis://:***@cache": expected no password here; name a file')
+    file = f'upstream = "a:1"\nshared_limits = "redis://gateway@cache"\nshared_limits_ca = "{PAGE}"'
+    found = "\n".join(mistakes(file, tmp_path))
+    assert "a user needs a password; add shared_limits_password_file" in found
+    assert "is for TLS; write rediss://" in found
+    assert "holds no certificate" in found
+    found = "\n".join(mistakes(f'upstream = "a:1"\nshared_limits_password_file = "{tmp_path}/empty"', tmp_path))
+    assert "has no effect without Redis; add shared_limits, or remove it" in found
+    assert "no password found: write it on one line" in found

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.settings.values import Address, Peer, logged, web
 from proxy.settings.values import kinds as values
+from proxy.settings.values.redis import REDIS
 
 
 @pytest.mark.parametrize(
@@ -259,3 +260,35 @@ def test_an_origin_is_read_as_browsers_write_it(written: str, read: str) -> None
 def test_what_no_browser_s_origin_equals_is_refused(written: str, fix: str) -> None:
     with pytest.raises(ValueError, match=fix):
         web.ORIGINS.read([written])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://cache", "redis://cache:6379/0"),
+        ("redis://10.0.0.7:6380/3", "redis://10.0.0.7:6380/3"),
+        ("rediss://gateway@[fd00::7]/1", "rediss://gateway@[fd00::7]:6379/1"),
+        ("off", "off"),
+    ],
+)
+def test_addresses_of_redis_are_read(text: str, shown: str) -> None:
+    assert REDIS.show(REDIS.read(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("raw", "fix"),
+    [
+        ("redis://:secret@cache", "shared_limits_password_file"),
+        ("redis://user:secret@cache:6379/0", "shared_limits_password_file"),
+        ("redis://cache:0", "expected redis://HOST"),
+        ("redis://cache:70000", "expected redis://HOST"),
+        ("redis://cache/one", "expected redis://HOST"),
+        ("http://cache", "expected redis://HOST"),
+        ("cache:6379", "expected redis://HOST"),
+        (7, "expected redis://HOST"),
+    ],
+)
+def test_other_addresses_of_redis_are_refused(raw: object, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix) as refused:
+        REDIS.read(raw)
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,35 @@
+"""What several gateways do as one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from proxy.settings.table.row import Setting, wait
+from proxy.settings.values import kinds
+from proxy.settings.values.redis import REDIS, RedisAddress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """What gateways on different machines share."""
+
+    __slots__ = ()
+    GROUP: ClassVar = "Several gateways"
+
+    shared_limits: Annotated[
+        RedisAddress | None,
+        Setting(
+            REDIS,
+            "Redis in which several gateways count together what 'rate' limits; rediss:// for TLS; while it is lost "
+            "each counts alone",
+        ),
+    ] = None
+    shared_limits_password_file: Annotated[
+        Path | None, Setting(kinds.PATH, "file with the password of that Redis, the same for all gateways")
+    ] = None
+    shared_limits_ca: Annotated[
+        Path | None, Setting(kinds.PATH, "authorities that its certificate must lead to (PEM); default: the system's")
+    ] = None
+    shared_limits_timeout: Annotated[
+        float, wait("longest wait of a request for that Redis; then this gateway counts it alone")
+    ] = 0.05
