@@ -28,6 +28,10 @@ _LONGEST_REASON = 1000  # characters of an authority's message
 _GONE = ("accountDoesNotExist", "unauthorized")
 """Error types for an account that the authority does not know or has deactivated (RFC 8555 section 7.3.6)."""
 
+_OF_VALIDATION = ("caa", "connection", "dns", "incorrectResponse", "tls")
+"""Error types for a name that could not be validated (RFC 8555 section 6.7). Some authorities do not keep them with the
+challenge, but send them in a response."""
+
 _FIXES = {
     "externalAccountRequired": (
         "; set acme_eab_kid and acme_eab_key_file to what the authority gives its customers, or choose another "
@@ -82,8 +86,9 @@ def asking(authority: Authority) -> Iterator[Network]:
     try:
         yield network
     except _FAULTS as error:
-        fix = _FIXES.get(error.code or "", "") if isinstance(error, messages.Error) else ""
-        raise NotObtained(f"{type(error).__name__}: {error}{fix}", wait=network.wait) from error
+        code = (error.code or "") if isinstance(error, messages.Error) else ""
+        reason = f"{type(error).__name__}: {error}{_FIXES.get(code, '')}"
+        raise NotObtained(reason, wait=network.wait, challenge=code in _OF_VALIDATION) from error
 
 
 def open_account(authority: Authority, state: State, network: Network) -> client.ClientV2:

@@ -210,6 +210,16 @@ class TestRefusals:
         assert "must resolve to this machine" not in line
 
 
+@pytest.mark.parametrize(("problem", "of_name"), [("connection", True), ("dns", True), ("rateLimited", False)])
+def test_a_failed_validation_is_known_however_it_is_said(tmp_path: Path, problem: str, *, of_name: bool) -> None:
+    with refusing(Refusal("/order", 400, problem)) as directory:
+        asked, state = AdminRequest(directory, None, "a@site.test", "test"), State(tmp_path, directory)
+        state.make()
+        with pytest.raises(NotObtained) as caught:
+            obtain(asked, state, "site.test", BOTH)
+    assert caught.value.challenge is of_name
+
+
 def test_an_authoritys_words_are_one_line_of_the_log(tmp_path: Path) -> None:
     with refusing(Refusal("/account", 403, "unauthorized")) as directory, pytest.raises(NotObtained) as caught:
         register(AdminRequest(directory, None, "a@site.test", "test"), State(tmp_path, directory))
