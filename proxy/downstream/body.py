@@ -40,7 +40,7 @@ class Pace:
         return stalled(self._timeout)
 
     def took(self, count: int) -> None:
-        """Count bytes that have arrived. Raises `ExchangeError` if they are too few by now."""
+        """Count bytes that have arrived, others to follow. Raises `ExchangeError` if they are too few by now."""
         self._received += count
         elapsed = monotonic() - self._started
         if elapsed > _RATE_GRACE and self._received < elapsed * self._min_rate:
@@ -184,8 +184,9 @@ def _next(source: BodySource, pace: Pace) -> bytes:
         if not source.ready:
             source.wait(pace)
         data = source.take()
-        if data is not None:
+        if data:
             pace.took(len(data))
+        if data is not None:  # the end, however late, leaves nothing to wait for
             return data
 
 
