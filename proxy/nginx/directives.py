@@ -122,6 +122,14 @@ NEEDLESS = {
         ),
         "certificates of applications are verified, names sent, sessions resumed",
     ),
+    **dict.fromkeys(
+        (
+            "proxy_cache_lock", "proxy_cache_lock_timeout", "proxy_cache_lock_age", "proxy_cache_revalidate",
+            "proxy_cache_background_update", "proxy_cache_min_uses", "proxy_cache_methods", "proxy_cache_convert_head",
+            "proxy_cache_max_range_offset",
+        ),
+        "the gateway's cache always works this way",
+    ),
     **dict.fromkeys(("resolver", "resolver_timeout"), "names of upstreams are resolved by the system"),
     **dict.fromkeys(("real_ip_recursive", "zone"), _OWN),
     **dict.fromkeys(("limit_req_log_level", "limit_conn_log_level"), "refusals are counted and logged"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.nginx.blocks import Directive, Scope, read_nginx
+from proxy.nginx.caching import cache_path
 from proxy.nginx.directives import ROUTED, TOP, remark, simple
 from proxy.nginx.locations import KNOWN, Site, routes
 from proxy.nginx.report import Section, rendered
@@ -39,7 +40,7 @@ def import_nginx(path: Path) -> Imported:
     servers = [read_server(one, top) for one in block if one.name == "server"]
     if not servers:
         top.lost(Directive("server", (), str(path)), "there is no server block")
-    _process([*outside, *(one for one in block if one.name in ("access_log", "error_log"))], top)
+    _process([*outside, *(one for one in block if one.name in ("access_log", "error_log", "proxy_cache_path"))], top)
     for one in outside:
         for within in one.block or ():
             _events(within, top)
@@ -130,6 +131,8 @@ def _process(directives: list[Directive], top: Section) -> None:
                 top.different(
                     one, "lines have nginx's combined format with the gateway's fields after it, or JSON (log_format)"
                 )
+        elif one.name == "proxy_cache_path":
+            cache_path(one, top)
         elif one.name == "error_log" and one.args[0] not in ("stderr", "/dev/stderr"):
             top.values["error_log"] = one.args[0]
         if one.name == "error_log" and len(one.args) > 1:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.nginx import access, fields, upstreams, variables
+from proxy.nginx import access, caching, fields, upstreams, variables
 from proxy.nginx.blocks import Directive, Scope
 from proxy.nginx.directives import ROUTED, TOP, remark, simple
 from proxy.nginx.report import Section
@@ -35,7 +35,7 @@ _ELSEWHERE = {
     "stub_status": "metrics and the status page are at the admin address",
 }
 KNOWN = {
-    *ROUTED, *TOP, *_ELSEWHERE,
+    *ROUTED, *TOP, *_ELSEWHERE, *caching.KNOWN,
     "location", "server", "upstream", "map", "set", "if", "listen", "server_name", "return", "rewrite",
     "proxy_pass", "grpc_pass", "root", "alias", "index", "try_files", "autoindex", "internal", "proxy_set_header",
     "proxy_hide_header", "add_header", "expires", "allow", "deny", "satisfy", "auth_basic", "auth_basic_user_file",
@@ -187,6 +187,7 @@ def _served(scope: Scope, section: Section, site: Site) -> None:
     fields.response_fields(scope, section, site.names)
     access.access(scope, section, site.block)
     access.rates(scope, section)
+    caching.cache(scope, section)
     foreign = next((one for one in scope.own if one.name in _ELSEWHERE), None)
     if passed is not None:
         _proxied(passed, scope, section)

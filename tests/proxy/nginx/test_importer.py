@@ -132,7 +132,7 @@ def test_what_has_no_equivalent_falls_to_no_other_route(inside: str, status: int
 @pytest.mark.parametrize(
     "inside",
     ["sub_filter a b;", "error_page 404 /404.html;", "if ($arg_a) { return 403; }", "rewrite ^/a /b last;",
-     "proxy_cache one;", "allow all; deny 10.0.0.1;", "satisfy any;", "proxy_set_header X-A $geoip_country;",
+     "allow all; deny 10.0.0.1;", "satisfy any;", "proxy_set_header X-A $geoip_country;",
      "proxy_set_header Upgrade h2c;",
      "add_header X-A $upstream_addr;", "add_header X-A '{host}';", "secure_link $arg_md5;", "frobnicate on;"],
 )  # fmt: skip
@@ -351,3 +351,36 @@ def test_without_the_extra_the_command_says_so(
 def test_places_of_the_access_log_are_kept(tmp_path: Path, written: str, expected: str) -> None:
     document, _, _ = imported(f"http {{ access_log {written}; server {{ location / {{ {AT} }} }} }}", tmp_path)
     assert document["access_log"] == expected
+
+
+CACHE = "proxy_cache_path /srv/cache levels=1:2 keys_zone=one:10m max_size=2g inactive=1h;"
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected", "remarks", "losses"),
+    [
+        ("proxy_cache one;", {}, [], 0),
+        ("proxy_cache one; proxy_cache_valid 5m;", {"cache_ttl": "5m"}, ["different: cache_ttl is for"], 0),
+        ("proxy_cache one; proxy_cache_valid 200 301 10s;", {"cache_ttl": "10s"}, [], 0),
+        ("proxy_cache one; proxy_cache_valid 404 1m;", {}, ["different: cache_ttl is for"], 0),
+        ("proxy_cache one; proxy_cache_use_stale error updating;", {"cache_stale_if_error": "1d"}, ["for a day"], 0),
+        ("proxy_cache one; proxy_cache_use_stale updating;", {}, ["stale-while-revalidate"], 0),
+        ("proxy_cache one; proxy_cache_lock on;", {}, ["not needed: the gateway's cache"], 0),
+        ("proxy_cache one; proxy_cache_key $uri;", {}, ["different: the key is not written"], 0),
+        ("proxy_cache one; proxy_cache_bypass $cookie_a;", {}, ["NOT TRANSLATED: the application decides"], 1),
+        ("proxy_cache one; proxy_ignore_headers Cache-Control;", {}, ["NOT TRANSLATED: the application decides"], 1),
+    ],
+)
+def test_cache_of_a_location(
+    inside: str, expected: dict[str, Any], remarks: list[str], losses: int, tmp_path: Path
+) -> None:
+    document, text, lost = imported(f"{CACHE}\nserver {{\nlocation / {{\n{inside} {AT}\n}}\n}}\n", tmp_path)
+    found = {key: value for key, value in document["route"][0].items() if key.startswith("cache")}
+    assert (found, lost) == ({"cache": True, **expected}, losses)
+    assert (document["cache_dir"], document["cache_size"]) == ("/srv/cache", "2g")
+    assert all(remark in text for remark in remarks), text
+
+
+def test_cache_that_is_off_stays_off(tmp_path: Path) -> None:
+    found, _, losses = route(f"proxy_cache off; {AT}", tmp_path, around="proxy_cache one;", top=CACHE)
+    assert ("cache" in found, losses) == (False, 0)
