@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib import resources
 from time import monotonic
+from typing import Any
 
 import gevent
 
@@ -12,6 +13,7 @@ from proxy.admin.history import history, since_of
 from proxy.admin.overrides import OverrideRecord
 from proxy.admin.purge import Clear
 from proxy.admin.response import TEXT, AdminRequest, AdminResponse, refusal, structured
+from proxy.admin.status_csv import status_csv
 from proxy.net.certificate_set import Faults
 from proxy.observe import prometheus
 from proxy.observe.metrics import Board
@@ -134,6 +136,8 @@ class Admin:
             return self._health()
         if path == b"/status.json":
             return self._status(private=proven)
+        if path == b"/status.csv":
+            return AdminResponse(200, "text/csv; charset=utf-8", status_csv(self._document()))
         if path == b"/history.json":
             since = since_of(asked.target.partition(b"?")[2])
             return structured(history(self._board, self._settings(), self._book.get(), since))
@@ -145,8 +149,8 @@ class Admin:
             return AdminResponse(200, content_type, body, _PAGE_FIELDS)
         return refusal(
             404,
-            "no such path; there are /, /metrics, /healthz, /status.json, /history.json, /token, and the commands "
-            + ", ".join(command.decode() for command in _COMMANDS),
+            "no such path; there are /, /metrics, /healthz, /status.json, /status.csv, /history.json, /token, and "
+            "the commands " + ", ".join(command.decode() for command in _COMMANDS),
         )
 
     def _health(self) -> AdminResponse:
@@ -161,12 +165,14 @@ class Admin:
         return structured({"token": self._token.decode()})
 
     def _status(self, *, private: bool) -> AdminResponse:
-        self._await_reports()
-        page = status.status(
-            self._board, self._reports, self._book.get(), self._settings(), self._version, self._faults()
-        )
-        page["listeners"] = self._listening()
+        page = self._document()
         return structured(page if private else status.public(page))
+
+    def _document(self) -> dict[str, Any]:
+        self._await_reports()
+        settings, faults = self._settings(), self._faults()
+        page = status.status(self._board, self._reports, self._book.get(), settings, self._version, faults)
+        return {**page, "listeners": self._listening()}
 
     def _await_reports(self) -> None:
         """Request reports, and wait for all workers' if none were being written."""

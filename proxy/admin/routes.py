@@ -21,6 +21,8 @@ class PeerEntry:
     weight: int
     draining: bool
     view: PeerView
+    limit: int = 0
+    """Connections that one worker may have to it; 0: as many as are needed."""
 
     @property
     def state(self) -> str:
@@ -29,7 +31,13 @@ class PeerEntry:
         return self.view.snapshot.state.name.lower()
 
     def document(self) -> dict[str, Any]:
-        return {"peer": self.address, "weight": self.weight, "state": self.state, **connections(self.view)}
+        return {
+            "peer": self.address,
+            "weight": self.weight,
+            "state": self.state,
+            "limit": self.limit,
+            **connections(self.view),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,7 @@ def _view(
                 peer.weight,
                 overrides.is_drained(route.name, str(peer.address)),
                 views.get(str(peer.address), _UNSEEN),
+                route.settings.peer_connections,
             )
             for peer in map(Peer.parse, texts)
         )

@@ -5,6 +5,7 @@ Counters only; compute rates from two readings and their `now`.
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ def status(
     pairs = {pair: traffic for pair, traffic in traffic_by_peer(slots).items() if pair[0] != ADMIN}
     whole = Traffic(traffic.numbers for traffic in pairs.values())
     reported = _reported(alive, reports)
-    peer_faults = reported.pop("faults")
-    rendered = [_with_traffic(view.document(), pairs, peer_faults) for view in routes(settings, overrides, views)]
+    peer_faults, queued = reported.pop("faults"), reported.pop("queued")
+    rendered = [
+        {**_with_traffic(view.document(), pairs, peer_faults), "queued": queued[view.name]}
+        for view in routes(settings, overrides, views)
+    ]
     in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
     return {
         "version": version,
@@ -256,6 +260,7 @@ def _reported(alive: list[Slot], reports: Reports) -> dict[str, Any]:
         "tunnels": sorted(rows("tunnels"), key=lambda row: row["since"])[:MOST_TUNNELS],
         "slowest": sorted(rows("slowest"), key=lambda row: -row["seconds"])[:SLOWEST],
         "failing": newest(rows("failing")),
+        "queued": sum((Counter(report.get("queued", {})) for report in found), Counter()),
         "faults": {peer: fault for report in found for peer, fault in report.get("faults", {}).items()},
     }
 

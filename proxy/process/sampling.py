@@ -63,7 +63,7 @@ class Sampling:
             link = context.limits.link
             store_fault = link.fault if link is not None else ""
             found = report(context.tunnels, self._frontends.exchanges(), self._recent, store_fault)
-            self._reports.publish(self._slot, {**found, "faults": faults})
+            self._reports.publish(self._slot, {**found, "faults": faults, "queued": _queued(tables)})
 
     def _write_history(self, now: float) -> None:
         """The first worker alive writes for all."""
@@ -72,3 +72,8 @@ class Sampling:
             return
         pairs = traffic_by_peer(board.slots())
         board.history.write({pair: traffic for pair, traffic in pairs.items() if pair[0] != ADMIN}, now)
+
+
+def _queued(tables: Tables) -> dict[str, int]:
+    """Requests of each route that wait for a peer's connection, or for the end of a pause."""
+    return {route.name: len(route.cluster.queue) for route in tables.routes if route.cluster.queue}

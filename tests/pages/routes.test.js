@@ -20,7 +20,8 @@ const route = (requests, more = {}) => ({
   name: "all", hosts: [], path: "/", exact: false, asks: [], answer: "", switched_from: [], maintenance: false, paused: false,
   traffic: traffic(requests, requests / 4), peers: [peer(requests)], ...more,
 });
-const reading = (now, ...list) => ({ now, routes: list, maintenance: { all: false }, leaving: [], durations: { bounds: [0.01] } });
+$("search").value = "";
+const reading = (now, ...list) => ({ now, workers: [{ draining: false }, { draining: false }, { draining: true }], routes: list, maintenance: { all: false }, leaving: [], durations: { bounds: [0.01] } });
 const row = (ends, good) => ({ route: "all", peer: "", good, refused: [0, 0], failed: [0, 5], p95: [4000, 0] });
 
 test("a route shows what it matches, and commands for it and its peers", () => {
@@ -58,6 +59,21 @@ test("a peer says since when and why it does not work, else its past outages", (
   assert.deepEqual(told({ state: "down", since: 58, fault: "connection refused" }), ["down for 42 s: connection refused", "hint bad"]);
   assert.deepEqual(told({ since: 99, fault: "reset" }), ["failing for 1 s: reset", "hint bad"]);
   assert.deepEqual(told({ probed: 98, outages: 2, downtime: 90 }), ["probed 2 s ago · 2 outages, 1 min in all", "hint"]);
+});
+
+test("a search shows the routes that have the text, and peers say their bound", () => {
+  const list = ["one", "two", "three", "four"].map((name) => route(8, { name, queued: 3, peers: [peer(8, { limit: 10, state: name === "two" ? "down" : "up" })] }));
+  routes([reading(1, ...list)], new History(), () => {});
+  assert.equal($("search").hidden, false);
+  assert.equal($("routes").children.length, 4);
+  assert.match($("routes").children[0].textContent, /8 requests, 1 retry · 3 waiting/);
+  assert.match($("routes").children[0].textContent, /1 of 20 busy/);
+  for (const [text, names] of [["DOWN", ["two"]], ["thr", ["three"]], ["nothing", []]]) {
+    $("search").value = text;
+    routes([reading(1, ...list)], new History(), () => {});
+    assert.deepEqual($("routes").children.map((one) => one.route.name), names);
+  }
+  $("search").value = "";
 });
 
 test("a route without requests in the last seconds says no latency", () => {

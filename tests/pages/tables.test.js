@@ -92,8 +92,8 @@ test("requests of clients that may not be shown are told apart from those over a
   requests("failing", reading);
   const cells = $("failing").tBodies[0].children.map((row) => row.children.map((cell) => cell.textContent));
   assert.deepEqual(cells, [
-    ["10 s ago", "250 ms", "502", "GET /a", "hidden (needs the token)", "–", "–", "response of the application", ""],
-    ["10 s ago", "250 ms", "none", "GET /a", "unix socket", "api", "–", "read timeout", ""],
+    ["10 s ago", "250 ms", "502", "GET /a", "hidden (needs the token)", "–", "–", "response of the application", "", "1"],
+    ["10 s ago", "250 ms", "none", "GET /a", "unix socket", "api", "–", "read timeout", "", "2"],
   ]);
 });
 

@@ -154,6 +154,8 @@ function charts() {
   latency.show(inside, span, history.marks);
 }
 
+$("search").addEventListener("input", () => { if (readings.length) routes(readings, history, order); });
+
 for (const button of $("ranges").children) {
   button.addEventListener("click", () => {
     chosen = Number(button.value);

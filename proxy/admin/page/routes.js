@@ -9,7 +9,10 @@ const NOT_TAKING = new Set(["down", "ejected"]);
 // `readings`: those of the last minutes; `history` has the points of each series (`history.js`).
 export function routes(readings, history, order) {
   const reading = readings.at(-1);
-  sync($("routes"), reading.routes, (route) => route.name, () => routeElement(order), (element, route) => {
+  const wanted = $("search").value.toLowerCase();
+  const shown = reading.routes.filter((route) => JSON.stringify([route.name, matching(route), route.peers.map((peer) => [peer.peer, peer.state])]).toLowerCase().includes(wanted));
+  $("search").hidden = reading.routes.length < 4;
+  sync($("routes"), shown, (route) => route.name, () => routeElement(order), (element, route) => {
     element.route = route;
     const [head, figures, peers] = element.children;
     const [name, where, answer, chip, , button] = head.children;
@@ -22,7 +25,7 @@ export function routes(readings, history, order) {
     mark(button, "aria-label", `${button.textContent} of route ${route.name}`);
     const now = flow(readings, (one) => one.routes.find((other) => other.name === route.name)?.traffic);
     write(figures.children[0], told(now));
-    write(figures.children[1], summed(route.traffic, now));
+    write(figures.children[1], summed(route.traffic, now, route.queued));
     sparkline(figures.children[2], history.points(route.name), `Requests of route ${route.name}`);
     sync(peers, route.peers, (peer) => peer.peer, () => peerElement(order),
       (row, peer) => fillPeer(row, peer, route, readings, history));
@@ -65,9 +68,12 @@ function told(now) {
   return `${perSecond(now.rate)} /s · ${share(now.failing)} failing${latency}`;
 }
 
-function summed(traffic, now) {
+const workers = (reading) => reading.workers.filter((worker) => !worker.draining).length;
+
+function summed(traffic, now, queued) {
   const retries = traffic.retries ? `, ${plural(traffic.retries, "retry", "retries")}` : "";
-  return `${plural(traffic.requests, "request")}${retries} · ${bytes(now.received)}/s in, ${bytes(now.sent)}/s out`;
+  const waiting = queued ? ` · ${count(queued)} waiting` : "";
+  return `${plural(traffic.requests, "request")}${retries}${waiting} · ${bytes(now.received)}/s in, ${bytes(now.sent)}/s out`;
 }
 
 function peerElement(order) {
@@ -101,7 +107,8 @@ function fillPeer(row, peer, route, readings, history) {
   sparkline(spark, history.points(route.name, peer.peer), `Requests of ${peer.peer} on route ${route.name}`);
   const open = peer.busy + peer.idle;
   meter.firstElementChild.firstElementChild.style.width = `${open ? (100 * peer.busy) / open : 0}%`;
-  write(meter.lastElementChild, `${count(peer.busy)} busy, ${count(peer.idle)} idle`);
+  const most = peer.limit ? ` of ${count(peer.limit * workers(readings.at(-1)))}` : "";
+  write(meter.lastElementChild, `${count(peer.busy)}${most} busy, ${count(peer.idle)} idle`);
   write(button, peer.state === "draining" ? "Undrain" : "Drain");
   mark(button, "aria-label", `${button.textContent} ${peer.peer} on route ${route.name}`);
 }

@@ -95,7 +95,7 @@ function bars(id, rows) {
 
 // `rows`: those to show, of all that the reading has.
 export function requests(id, reading, rows = reading[id]) {
-  table(id, ["when", "took", "status", "request", "client", "route", "upstream", "reason", "state"], rows,
+  table(id, ["when", "took", "status", "request", "client", "route", "upstream", "reason", "state", "id"], rows,
     (row) => `${row.when} ${row.request_id} ${row.target}`,
     (row) => [
       `${duration(Math.max(1, Math.round(reading.now - row.when - row.seconds)))} ago`,
@@ -107,6 +107,7 @@ export function requests(id, reading, rows = reading[id]) {
       row.upstream || "–",
       causeOf(row),
       row.state,
+      row.request_id,
     ]);
   if (!reading.access_log) write($(`${id}-empty`), "The access log is off, so single requests are not recorded.");
 }

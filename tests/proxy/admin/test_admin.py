@@ -1,5 +1,7 @@
 """What the admin address answers, to whom, and what its documents say."""
 
+import csv
+import io
 import json
 import os
 import signal
@@ -384,6 +386,21 @@ def test_every_key_of_the_status_is_documented() -> None:
     page = Desk(workers=1).status()
     for name in (*page, *page["routes"][0], *page["routes"][0]["peers"][0]):
         assert f"`{name}`" in documented, name
+
+
+def test_routes_and_peers_are_served_as_csv() -> None:
+    desk = Desk(workers=2)
+    desk.counters[0].route("api")[ONE].exchange(b"GET", 502, 0.25, 5, 6)
+    for slot in range(2):
+        desk.reports.publish(slot, {"faults": {ONE: 'refused, "at once"'}, "queued": {"api": 2}})
+    answer = desk.ask(b"/status.csv")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert [(row["route"], row["peer"]) for row in rows[:3]] == [("api", ONE), ("api", TWO), ("old", "")]
+    first = rows[0]
+    assert (first["requests"], first["5xx"], first["seconds"], first["queued"]) == ("1", "1", "0.25", "4")
+    assert first["fault"] == 'refused, "at once"'
+    assert desk.status()["routes"][0]["queued"] == 4
 
 
 def test_settings_that_differ_are_told_to_those_with_the_right() -> None:
