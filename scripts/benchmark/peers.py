@@ -30,6 +30,7 @@ http {{
   client_body_temp_path {folder}/nginx-body; proxy_temp_path {folder}/nginx-proxy;
   fastcgi_temp_path {folder}/nginx-f; uwsgi_temp_path {folder}/nginx-u; scgi_temp_path {folder}/nginx-s;
   keepalive_requests 100000000; keepalive_timeout 75s;
+  {storing}
   map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   upstream origin {{ server 127.0.0.1:{upstream}; keepalive {pool}; keepalive_requests 100000000; }}
   server {{
@@ -52,6 +53,11 @@ http {{
   }}
 }}
 """
+
+STORING = (
+    "proxy_cache_path {folder}/nginx-cache levels=1:2 keys_zone=all:10m max_size=1g; proxy_cache all;"
+    " proxy_cache_valid 200 10m;"
+)
 
 HAPROXY = """
 global
@@ -195,13 +201,14 @@ def make_pair(folder: Path) -> Pair:
 @dataclass(frozen=True)
 class Place:
     """Where a peer runs: before which port, with files of its own in which folder, on which core, with how many idle
-    upstream connections at most (None: as it is deployed), with TLS if there is a certificate."""
+    upstream connections at most (None: as it is deployed), with TLS if there is a certificate, and perhaps a cache."""
 
     upstream: int
     folder: Path
     core: int
     pool: int | None
     pair: Pair | None
+    cached: bool = False
 
 
 def pool_of(place: Place, kind: str) -> int:
@@ -215,7 +222,7 @@ def write(template: str, place: Place, port: int, kind: str, tls: str = "", cert
     path.write_text(
         template.format(
             port=port, upstream=place.upstream, folder=place.folder, limit=BODY_LIMIT, pool=pool_of(place, kind),
-            tls=tls, certificate=certificate,
+            tls=tls, certificate=certificate, storing=STORING.format(folder=place.folder) if place.cached else "",
         )
     )  # fmt: skip
     return path
@@ -230,6 +237,8 @@ def gateway(place: Place, name: str, path: str, rate: str) -> Server:
     ]  # fmt: skip
     if place.pool is not None:
         command += ["--pool-size", str(place.pool)]
+    if place.cached:
+        command += ["--cache", "on", "--cache-ttl", "10m", "--cache-dir", str(place.folder / "cache")]
     if place.pair is not None:
         command += ["--tls-cert", str(place.pair.cert), "--tls-key", str(place.pair.key)]
     return start(name, port, command, folder=place.folder, core=place.core, environ={"PYTHONPATH": path})

@@ -17,7 +17,7 @@ from benchmark.paced import Paced
 from benchmark.peers import Place, forms, known, make_pair
 from benchmark.process import Server
 from benchmark.quiet import Quiet
-from benchmark.scenarios import BARE, FLEETS, LAB_POOL, LATENCY, MIB, PER_MIB, SHARE, Fleet, Scenario, groups
+from benchmark.scenarios import BARE, CACHING, FLEETS, LAB_POOL, LATENCY, MIB, PER_MIB, SHARE, Fleet, Scenario, groups
 
 SETTLE_SECONDS = 1.5
 NEVER_REACHED = "1000000/s"
@@ -112,10 +112,10 @@ def started(
         pair = make_pair(folder) if fleet.secure else None
         limited = any(scenario.kind == "limited" for scenario in chosen)
         for name in plan.peers:
-            if not any(plan.measures(scenario, name) for scenario in chosen):
+            if not any(plan.measures(scenario, name) for scenario in chosen) or (fleet.cached and name not in CACHING):
                 continue
             (folder / name).mkdir()
-            place = Place(running.behind.port, folder / name, plan.proxy_core, pool, pair)
+            place = Place(running.behind.port, folder / name, plan.proxy_core, pool, pair, fleet.cached)
             try:
                 running.servers.append(peers[name](place, name))
                 if limited and name in counting:

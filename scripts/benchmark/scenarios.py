@@ -14,22 +14,28 @@ as many as it keeps where it is deployed."""
 
 @dataclass(frozen=True)
 class Fleet:
-    """Servers that several scenarios are measured with: the pool of each, TLS or not, and which origin is behind."""
+    """Servers that several scenarios are measured with: the pool of each, TLS or not, which origin is behind, whether
+    they store its responses, as those in `CACHING` can."""
 
     name: str
     pool: int = LAB_POOL
     secure: bool = False
     tunnel: bool = False
+    cached: bool = False
 
 
-PLAIN, LARGE, DEPLOYED, SECURE, SECURE_LARGE, TUNNEL = FLEETS = (
+PLAIN, LARGE, DEPLOYED, SECURE, SECURE_LARGE, TUNNEL, CACHED = FLEETS = (
     Fleet("http"),
     Fleet("large", LARGE_POOL),
     Fleet("deployed", USUAL_POOL),
     Fleet("tls", secure=True),
     Fleet("tls-large", LARGE_POOL, secure=True),
     Fleet("tunnel", tunnel=True),
+    Fleet("cache", cached=True),
 )
+
+
+CACHING = (PURE, COMPILED, "nginx", "nginx-current")
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,8 @@ SCENARIOS = (
     Scenario("get-1k-3000", "GET 1 KiB, 3,000 connections, large pools", "get", 3000, REQUEST, "/1k", fleet=LARGE,
              lasting=3),
     Scenario("limited-1k", "GET 1 KiB, rates counted", "limited", 32, REQUEST, "/1k", bars=bars("get-1k", 1.05, 1.05)),
+    Scenario("hit-1k", "GET 1 KiB, stored by the proxy", "get", 32, REQUEST, "/1k", fleet=CACHED),
+    Scenario("hit-64k", "GET 64 KiB, stored by the proxy", "get", 32, REQUEST, "/64k", fleet=CACHED),
     Scenario("post-1k", "POST 1 KiB", "post", 32, REQUEST, "/post", 1024, bars=(Bar(1.6, "nginx"),)),
     Scenario("get-64k", "GET 64 KiB", "get", 32, REQUEST, "/64k", bars=bars("nginx", 1.05, 0.95), current=True),
     Scenario("get-10m", "GET 10 MiB", "get", 8, PER_MIB, "/10m", bars=(*bars("nginx", 0.2, 0.2), Bar(0.6, "haproxy"))),
