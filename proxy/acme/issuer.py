@@ -49,14 +49,20 @@ class Issuer:
             self._log.warning("contact address not changed to %s: %s", self._settings.acme, problem)
 
     def ask_when_to_renew(self, domains: Iterable[str]) -> None:
-        """Ask when the certificates of these domains are to be renewed."""
+        """Ask when the certificates of these domains are to be renewed; after a failure, the rest another time."""
         from proxy.acme.account import NotObtained
         from proxy.acme.renewal_info import ask_when_to_renew
 
+        answers = True
+
         def ask(domain: str) -> None:
+            nonlocal answers
+            if not answers:
+                return
             try:
                 _in_a_thread(ask_when_to_renew, self._asked(), self.state, domain)
             except (NotObtained, OSError) as problem:
+                answers = False
                 self._log.info("no renewal information for %s: %s", domain, problem)
 
         Pool(_AT_ONCE).map(ask, domains)

@@ -69,7 +69,8 @@ class Renewals:
 
     def _look(self, *, send_contact: bool) -> None:
         old = [issuer for issuer in self._issuers if issuer.contact_is_old] if send_contact else []
-        if not old and not self._due() and not any(map(self._unasked, self._issuers)):
+        held = self._held()
+        if not old and not self._due(held) and not _unasked(held):
             return
         for issuer in self._issuers:
             issuer.state.make()
@@ -81,10 +82,9 @@ class Renewals:
             for issuer in old:
                 if issuer.contact_is_old:
                     issuer.change_contact()
-            for issuer in self._issuers:
-                if unasked := self._unasked(issuer):
-                    issuer.ask_when_to_renew(unasked)
-            self._obtain(self._due())
+            for issuer, domains in _unasked(self._held()).items():
+                issuer.ask_when_to_renew(domains)
+            self._obtain(self._due(self._held()))
 
     def _forget_challenges(self) -> None:
         for issuer in self._issuers:
@@ -99,29 +99,36 @@ class Renewals:
                 obtained = issuer.obtain(tried)
                 domains = [domain for domain in domains if domain not in obtained]
 
-    def _due(self) -> list[str]:
+    def _held(self) -> "Held":
+        """The certificate for each domain that was issued last. Requests are served between two domains."""
+        held = {}
+        for domain in self._settings.domain:
+            found = [(pair.begins, issuer, pair) for issuer in self._issuers if (pair := issuer.state.pair(domain))]
+            _, issuer, pair = max(found, key=lambda one: one[0], default=(0, self._issuers[0], None))
+            held[domain] = issuer, pair
+            gevent.sleep(0)
+        return held
+
+    def _due(self, held: "Held") -> list[str]:
         """The domains to obtain certificates for now."""
-        return [domain for domain in self._settings.domain if self._is_due(domain)]
-
-    def _is_due(self, domain: str) -> bool:
-        now = time.time()
-        issuer, pair = self._newest(domain)
-        suggestion = issuer.state.suggestion(domain, pair) if pair is not None else None
-        return due(pair, suggestion) <= now and any(issuer.may_try(domain, now) for issuer in self._issuers)
-
-    def _unasked(self, issuer: Issuer) -> list[str]:
-        """Domains whose certificate is from this authority, which has not been asked lately when to renew it."""
         now = time.time()
         found = []
-        for domain in self._settings.domain:
-            holder, pair = self._newest(domain)
-            asked = pair is None or not pair.valid(now) or issuer.state.suggestion(domain, pair).fresh(now)
-            if holder is issuer and not asked:
+        for domain, (issuer, pair) in held.items():
+            suggestion = issuer.state.suggestion(domain, pair) if pair is not None else None
+            if due(pair, suggestion) <= now and any(one.may_try(domain, now) for one in self._issuers):
                 found.append(domain)
         return found
 
-    def _newest(self, domain: str) -> tuple[Issuer, KeyPair | None]:
-        """The certificate for a domain that was issued last, and the authority it is from."""
-        found = [(pair.begins, issuer, pair) for issuer in self._issuers if (pair := issuer.state.pair(domain))]
-        _, issuer, pair = max(found, key=lambda one: one[0], default=(0, self._issuers[0], None))
-        return issuer, pair
+
+Held = dict[str, tuple[Issuer, KeyPair | None]]
+"""For each domain the authority that its certificate is from, and the certificate."""
+
+
+def _unasked(held: Held) -> dict[Issuer, list[str]]:
+    """Domains whose authority has not been asked recently when to renew the certificate."""
+    now = time.time()
+    found: dict[Issuer, list[str]] = {}
+    for domain, (issuer, pair) in held.items():
+        if pair is not None and pair.valid(now) and not issuer.state.suggestion(domain, pair).fresh(now):
+            found.setdefault(issuer, []).append(domain)
+    return found

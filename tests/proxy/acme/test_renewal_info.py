@@ -14,13 +14,16 @@ from cryptography.x509.oid import NameOID
 
 from proxy.acme.account import Authority as Asked
 from proxy.acme.account import NotObtained
+from proxy.acme.issuer import Issuer
 from proxy.acme.order import obtain
 from proxy.acme.renewal_info import ask_when_to_renew, identifier
 from proxy.acme.state import LONGEST_SILENCE, State, Suggestion
+from proxy.log import log
 from proxy.net.certificates import new_key, self_signed
 from proxy.net.private_file import write_private
+from proxy.settings import Settings
 from tests.proxy.acme.front import Front, front
-from tests.proxy.acme.pebble import Pebble, pebble
+from tests.proxy.acme.pebble import Pebble, Refusal, pebble, refusing
 from tests.proxy.authority import Authority
 from tests.proxy.tls_gateway import serve_tls
 from tests.waiting import until
@@ -164,6 +167,19 @@ class TestInformation:
             until(lambda: "obtained a certificate" in gateway.log, "the renewal")
         assert len(said.orders) == 1
         assert len(said.asked) == 1
+
+
+def test_an_authority_that_fails_is_not_asked_for_every_name(authority: Authority, tmp_path: Path) -> None:
+    names = [f"{number}.test" for number in range(10)]
+    with refusing(Refusal("/directory", 503, "serverInternal")) as directory:
+        settings = Settings(workers=1, acme="a@site.test", acme_directory=directory, state_dir=tmp_path)
+        issuer = Issuer(settings.acme_servers[0], settings, "test", log)
+        issuer.state.make()
+        chain, key = authority.issue(*names, file="every")
+        for name in names:
+            write_private(issuer.state.certificate(name), key.read_bytes() + chain.read_bytes())
+        issuer.ask_when_to_renew(names)
+    assert len(list(issuer.state.root.glob("*.renewal"))) == 4, "as many as at the same time"
 
 
 def test_a_certificate_is_called_what_the_rfc_calls_it() -> None:
