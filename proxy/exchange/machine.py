@@ -127,7 +127,7 @@ class Exchange:
                     continue
                 error: ExchangeError | ClientGone = ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
             except (ExchangeError, ClientGone) as problem:
-                error = problem
+                error = problem.with_traceback(None)  # which leads back to this frame, and keeps all that it knows
             else:
                 log.debug("%s", self)
                 return
