@@ -1,4 +1,4 @@
-"""The container image, built as its users build it, and containers of it, with what Linux has for both.
+"""The container images, built as their users build them, and containers of it, with what Linux has for both.
 
 The base is Debian from debootstrap instead of an image from a registry. Base and storage are kept from run to run in
 `var/cache/image`; removing that directory starts from nothing.
@@ -21,7 +21,7 @@ CACHE = CHECKOUT / "var" / "cache" / "image"
 BASE = "localhost/aragora-test-base"
 IMAGE = "localhost/aragora-test"
 MIRROR = "http://deb.debian.org/debian"
-BUILD_SECONDS = 600
+BUILD_SECONDS = 900
 USER = 10001
 
 
@@ -79,22 +79,22 @@ def _registry(directory: Path) -> list[str]:
     return [part for mount in (f"{file}:/etc/pip.conf:ro", *mounts) for part in ("--volume", mount)]
 
 
-def build(directory: Path, **arguments: str) -> dict[str, Any]:
-    """Build the image by `conf/docker/Dockerfile`; its configuration, as Docker's format has it."""
+def build(directory: Path, dockerfile: str = "Dockerfile", tag: str = IMAGE, **arguments: str) -> dict[str, Any]:
+    """Build an image by a file of `conf/docker`; its configuration, as Docker's format has it."""
     given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
-    recipe = ("--file", "conf/docker/Dockerfile", "--build-arg", f"BASE={base()}", *given, "--tag", IMAGE)
+    recipe = ("--file", f"conf/docker/{dockerfile}", "--build-arg", f"BASE={base()}", *given, "--tag", tag)
     offline = ("--pull=never", "--network", "host", "--signature-policy", str(_policy()), *_registry(directory))
     buildah("bud", "--isolation", "chroot", "--format", "docker", *offline, *recipe, str(CHECKOUT))
     buildah("rmi", "--prune")
-    inspected = json.loads(buildah("inspect", "--type", "image", IMAGE))
+    inspected = json.loads(buildah("inspect", "--type", "image", tag))
     docker: dict[str, Any] = inspected["Docker"]
     return docker
 
 
 @contextmanager
-def mounted() -> Iterator[Path]:
+def mounted(tag: str = IMAGE) -> Iterator[Path]:
     """The image's file system."""
-    container = buildah("from", "--pull-never", "--signature-policy", str(_policy()), IMAGE).strip()
+    container = buildah("from", "--pull-never", "--signature-policy", str(_policy()), tag).strip()
     try:
         yield Path(buildah("mount", container).strip())
     finally:
@@ -118,11 +118,11 @@ mount -t proc proc {root}/proc
 mount --rbind /dev {root}/dev
 mount -t tmpfs tmpfs {root}/dev/shm
 mount -t tmpfs tmpfs {root}/tmp
-mount --bind {volume} {root}/var/lib/aragora
+mount --bind {volume} {root}{home}
 {files}
 mount -o remount,bind,ro {root}
 exec chroot {root} setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=-all --bounding-set=-all \\
-    --no-new-privs env --ignore-environment --chdir=/var/lib/aragora "$@"
+    --no-new-privs env --ignore-environment --chdir={home} "$@"
 """
 
 
@@ -134,6 +134,7 @@ class Pod:
 
     def __init__(self, root: Path, config: dict[str, Any], directory: Path) -> None:
         self._root = root
+        (self._home,) = config["Volumes"]
         self._environ = dict(pair.split("=", 1) for pair in config["Env"])
         self._volume = directory / "volume"
         self._volume.mkdir()
@@ -166,7 +167,7 @@ class Pod:
         files = "\n".join(
             f"mkdir -p {Path(place).parent}; touch {place}; mount --bind {source} {place}" for place, source in places
         )
-        script = _CONTAINER.format(root=self._root, volume=self._volume, user=USER, files=files)
+        script = _CONTAINER.format(root=self._root, volume=self._volume, home=self._home, user=USER, files=files)
         variables = [f"{name}={value}" for name, value in (self._environ | environ).items()]
         spaces = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child=KILL", "sh", "-euc", script, "sh"]
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *spaces, *variables, *arguments]

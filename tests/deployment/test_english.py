@@ -33,6 +33,7 @@ GUIDES = (
     "single-page-applications",
     "status-page",
     "streaming",
+    "tracing",
     "troubleshooting",
     "two-applications",
     "uploads",

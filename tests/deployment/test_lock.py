@@ -135,7 +135,9 @@ def test_a_package_with_another_content_is_not_installed(tmp_path: Path) -> None
     assert not list(root.rglob(".complete"))
 
 
-@pytest.mark.parametrize("name", ["scripts/install", "conf/docker/Dockerfile", "scripts/venv"])
+@pytest.mark.parametrize(
+    "name", ["scripts/install", "conf/docker/Dockerfile", "conf/docker/gateway.Dockerfile", "scripts/venv"]
+)
 def test_nothing_is_installed_but_what_is_locked(name: str) -> None:
     text = (CHECKOUT / name).read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
