@@ -114,6 +114,7 @@ class Exchange:
         log.debug("%s, in a greenlet", self)
         pause = 0.0
         while True:
+            goes_on = False
             try:
                 if pause:  # the client may leave in it
                     gevent.sleep(pause)
@@ -125,19 +126,23 @@ class Exchange:
                     self.state = LEASE
                     pause = RETRY_PAUSE
                     continue
-                error: ExchangeError | ClientGone = ExchangeError(errors.UPSTREAM_CLOSED, str(stale))
-            except (ExchangeError, ClientGone) as problem:
-                error = problem.with_traceback(None)  # which leads back to this frame, and keeps all that it knows
-            else:
+                goes_on = self._fall_back(ExchangeError(errors.UPSTREAM_CLOSED, str(stale)))
+            except (ExchangeError, ClientGone) as error:
+                goes_on = self._fall_back(error)
+            if not goes_on:
                 log.debug("%s", self)
                 return
-            parts = self._route, self.request, self.upstream, self._context
-            stored = stored_instead(error, self.state, self._fetch, *parts)
-            if stored is None:
-                self._recover(error)
-                log.debug("%s", self)
-                return
-            self._local, self.state, pause = stored, LOCAL, 0.0
+            pause = 0.0
+
+    def _fall_back(self, error: ExchangeError | ClientGone) -> bool:
+        """Whether it goes on, with what is stored. No frame of the failure keeps the error, which leads back to it."""
+        parts = self._route, self.request, self.upstream, self._context
+        stored = stored_instead(error, self.state, self._fetch, *parts)
+        if stored is None:
+            self._recover(error)
+            return False
+        self._local, self.state = stored, LOCAL
+        return True
 
     def refuse(self, error: ExchangeError) -> None:
         """End an exchange whose request could not be read; in a greenlet. Raises nothing."""

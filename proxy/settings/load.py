@@ -35,7 +35,7 @@ from proxy.settings.values import kinds, template
 _MATCHING = ("name", *KEYS)
 _SPELLINGS = {name: row.name for name, row in NAMES.items()} | {name: name for name in (*_MATCHING, *TABLES, INCLUDE)}
 _NAME = re.compile(r"[0-9A-Za-z._/*-]{1,100}")
-_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)(?!\$\{)[^\s/@]+@")  # one of the environment is not shown in any case
 """In a URL: messages do not repeat it."""
 
 Flags = Mapping[str, str | list[str]]

@@ -32,13 +32,13 @@ class StreamSink:
         return self.wire.starved
 
     def send(self, data: bytes | memoryview) -> int:
+        if not self.wire.writable:
+            raise BrokenPipeError("the stream is closed")
         output = self._output
         if not output.has_turn(self):
             return 0
         left = self._left
         sent = output.send_data(self.wire, data, last=left == len(data))
-        if not sent and data and not self.wire.writable:
-            raise BrokenPipeError("the stream is closed")
         if left is not None:
             self._left = left - sent
         return sent
