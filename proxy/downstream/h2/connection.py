@@ -107,7 +107,7 @@ class Connection(Stream):
         self.output.schedule()
         self.settle()
         if received or self.buffered:
-            self.later(self.on_readable)
+            self.later(self._read_early)
 
     def _become(self, state: ConnectionState) -> None:
         assert state in CONNECTION_TRANSITIONS[self.state], (self.state, state)
@@ -128,6 +128,11 @@ class Connection(Stream):
         # Plaintext may wait inside although the descriptor is not readable.
         while self.tls is not None and not self.closed and self.watched and self.buffered:
             self._read()
+
+    def _read_early(self) -> None:
+        """Read what came before this connection was made, unless the client is found gone meanwhile."""
+        if not self.closed:
+            self.on_readable()
 
     def pause_reading(self) -> None:
         self.unwatch_readable()

@@ -101,6 +101,11 @@ class Output:
         """Those that have had their turn while others wait for theirs."""
 
     @property
+    def closed(self) -> bool:
+        """Whether the connection is gone: nothing that is sent arrives."""
+        return self._carrier is None
+
+    @property
     def has_work(self) -> bool:
         """Whether something is to be sent, or waits to be."""
         return self.sender.pending or bool(self._waiting)

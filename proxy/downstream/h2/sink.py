@@ -32,9 +32,9 @@ class StreamSink:
         return self.wire.starved
 
     def send(self, data: bytes | memoryview) -> int:
-        if not self.wire.writable:
-            raise BrokenPipeError("the stream is closed")
         output = self._output
+        if output.closed or not self.wire.writable:
+            raise BrokenPipeError("the stream is closed")
         if not output.has_turn(self):
             return 0
         left = self._left
