@@ -1,12 +1,11 @@
 """Which responses a shared cache may store, and how long they are fresh (RFC 9111 sections 3 and 4)."""
 
-from calendar import timegm
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import parsedate
 from typing import Final
 
 from proxy.cache.directives import NO_STORE, directives, seconds
+from proxy.wire.conditions import date
 from proxy.wire.fields import field_value
 from proxy.wire.head import tokens
 from proxy.wire.response import ResponseHead
@@ -82,17 +81,6 @@ def freshness(
 def varying(lines: Sequence[bytes]) -> frozenset[bytes]:
     """The lower-case names in Vary."""
     return frozenset(tokens(field_value(lines, b"vary") or b"")) - {b""}
-
-
-def date(value: bytes | None) -> float | None:
-    """Seconds since the epoch of an HTTP date; None if there is none, or no valid one."""
-    found = parsedate(value.decode("latin-1")) if value else None
-    if found is None:
-        return None
-    try:
-        return timegm(found)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _is_partial_or_endless(response: ResponseHead) -> bool:

@@ -4,13 +4,12 @@ import os
 from typing import Final
 
 from proxy import errors
-from proxy.cache.freshness import date
 from proxy.cache.index import Entry
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import File, LocalResponse
 from proxy.exchange.partial_response import partial_response
 from proxy.exchange.request import Request
-from proxy.wire.conditions import Validators, conditions
+from proxy.wire.conditions import Validators, conditions, date
 from proxy.wire.fields import field_value
 
 PEER: Final = "cache"

@@ -47,13 +47,13 @@ class Conditions:
         if self.if_match is not None:
             if not _matches(self.if_match, validators.tag, weak=False):
                 return 412
-        elif (since := _date(self.if_unmodified_since)) is not None and int(validators.changed) > since:
+        elif (since := date(self.if_unmodified_since)) is not None and int(validators.changed) > since:
             return 412
         safe = method in (b"GET", b"HEAD")
         if self.if_none_match is not None:
             if _matches(self.if_none_match, validators.tag, weak=True):
                 return 304 if safe else 412
-        elif safe and (since := _date(self.if_modified_since)) is not None and int(validators.changed) <= since:
+        elif safe and (since := date(self.if_modified_since)) is not None and int(validators.changed) <= since:
             return 304
         return 200
 
@@ -100,9 +100,9 @@ def _matches(tags: bytes, tag: bytes, *, weak: bool) -> bool:
     return any(found[2] == tag and (weak or not found[1]) for found in _ENTITY_TAG.finditer(tags))
 
 
-def _date(value: bytes | None) -> int | None:
-    """Seconds since the epoch of an HTTP date, in any of its three forms (RFC 9110 section 5.6.7)."""
-    if value is None:
+def date(value: bytes | None) -> int | None:
+    """Seconds since the epoch of an HTTP date, in any of its three forms (RFC 9110 section 5.6.7); None for others."""
+    if not value:
         return None
     found = parsedate(value.decode("latin-1"))
     if found is None:
