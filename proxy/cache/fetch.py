@@ -132,7 +132,7 @@ class Fetch:
         fresh = freshness(response, kept.default, now, authorized=authorized, **self._times(now))
         too_long = (response.content_length or 0) > kept.store.largest
         varies = varying(response.lines)
-        if fresh is None or too_long or not key.can_vary(varies) or len(varies) > _MOST_VARYING:
+        if fresh is None or too_long or not _can_be_kept(varies):
             return self._unstored(response, now)
         place = self._settled(self._place, varies, fresh, now)
         if place is None:
@@ -205,6 +205,11 @@ class Fetch:
         self._stale = None
         self.request = self._place.request
 
+    def _ask_anew(self, stale: Entry, now: float) -> None:
+        """Ask for the whole of what cannot be validated any more."""
+        self._kept.store.remove(stale)
+        self._ask_again(now)
+
     def _settled(self, place: Place, varies: frozenset[bytes], fresh: Freshness, now: float) -> Place | None:
         """Where the response is stored, once it has said what it varies by; None if it depends on what was not sent."""
         kept = self._kept
@@ -221,16 +226,16 @@ class Fetch:
     def _validated(self, stale: Entry, response: ResponseHead, now: float) -> LocalResponse | None:
         """What is stored is still good (RFC 9111 section 4.3.4)."""
         assert self._place is not None
-        lines = refreshed(lines_of(stale), response.lines)
+        lines = refreshed(lines_of(stale), _dated(response, now))
         head = ResponseHead(1, stale.status, b"")
         head.content_length = stale.size
         head.lines = lines
         fresh = freshness(head, self._kept.default, now, authorized=False, **self._times(now))
-        body = self._kept.store.body(stale)
+        varies = varying(lines)
+        settled = fresh is not None and _can_be_kept(varies) and self._settled(self._place, varies, fresh, now)
+        body = self._kept.store.body(stale) if settled else None
         if fresh is None or body is None:
-            self._stale = None
-            self.request = self._place.request
-            self._kept.store.index.remove(stale.key, stale.object)
+            self._ask_anew(stale, now)
             return None
         entry = stale._replace(
             lines=b"\n".join(lines), stored=now, age=fresh.age, lifetime=fresh.lifetime,
@@ -242,9 +247,7 @@ class Fetch:
         return respond(entry, body, self._asked, now, "fwd=stale; fwd-status=304")
 
     def _entry(self, place: bytes, response: ResponseHead, fresh: Freshness, incoming: Incoming, now: float) -> Entry:
-        lines = response.lines
-        if not response.dated:
-            lines = [*lines, b"Date: " + formatdate(now, usegmt=True).encode()]
+        lines = _dated(response, now)
         return Entry(
             key=place,
             resource=self._kept.resource(self._asked)[0],
@@ -265,6 +268,17 @@ class Fetch:
         )
 
 
+def _can_be_kept(varies: frozenset[bytes]) -> bool:
+    """Whether what varies by these fields can be found again."""
+    return key.can_vary(varies) and len(varies) <= _MOST_VARYING
+
+
+def _dated(response: ResponseHead, now: float) -> list[bytes]:
+    """Its field lines; one without a date was made when it came (RFC 9110 section 6.6.1)."""
+    lines = response.lines
+    return lines if response.dated else [*lines, b"Date: " + formatdate(now, usegmt=True).encode()]
+
+
 def _tags(lines: list[bytes]) -> str:
     """What the application calls a response, in the fields that content delivery networks read."""
     named = b" ".join(field_value(lines, name) or b"" for name in (b"cache-tag", b"surrogate-key"))
@@ -283,9 +297,9 @@ def validators_of(entry: Entry) -> list[bytes]:
 
 
 def refreshed(stored: list[bytes], newer: list[bytes]) -> list[bytes]:
-    """Stored field lines with those of a 304 in the place of theirs."""
+    """Stored field lines with those of a 304 in the place of theirs, and without the age that they came with."""
     names = {_name(line) for line in newer} - _KEPT_BY_304
-    kept = [line for line in stored if _name(line) not in names]
+    kept = [line for line in stored if _name(line) not in names | {b"age"}]
     return kept + [line for line in newer if _name(line) in names]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.log import log
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 """Of the tables: others are dropped with what they describe."""
 _MOST_FAILURES: Final = 4
 """Failures one after another with which it counts as damaged, whatever the library calls them."""
@@ -32,17 +32,33 @@ CREATE INDEX IF NOT EXISTS entry_used ON entry (used);
 CREATE TABLE IF NOT EXISTS resource (
     key BLOB PRIMARY KEY, varies TEXT NOT NULL, whole REAL NOT NULL, passing REAL NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS total (bytes INT NOT NULL, entries INT NOT NULL, purged REAL NOT NULL);
-INSERT INTO total SELECT 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+CREATE INDEX IF NOT EXISTS resource_until ON resource (until);
+CREATE TABLE IF NOT EXISTS total (
+    bytes INT NOT NULL, entries INT NOT NULL, resources INT NOT NULL, purged REAL NOT NULL
+);
+INSERT INTO total SELECT 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
 CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entry
     BEGIN UPDATE total SET bytes = bytes + new.size, entries = entries + 1; END;
 CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entry
     BEGIN UPDATE total SET bytes = bytes - old.size, entries = entries - 1; END;
+CREATE TRIGGER IF NOT EXISTS resource_added AFTER INSERT ON resource
+    BEGIN UPDATE total SET resources = resources + 1; END;
+CREATE TRIGGER IF NOT EXISTS resource_removed AFTER DELETE ON resource
+    BEGIN UPDATE total SET resources = resources - 1; END;
 COMMIT;
 """
 
 _ADDRESS: Final = "CASE substr(:value, 1, 1) WHEN x'2f' THEN substr(url, instr(substr(url, 9), x'2f') + 8) ELSE url END"
 _OLDEST: Final = "key IN (SELECT key FROM entry ORDER BY used LIMIT 16)"
+_LEARN: Final = """
+INSERT INTO resource VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+    varies = excluded.varies, whole = excluded.whole, passing = excluded.passing, until = excluded.until
+"""
+_FORGET: Final = """
+DELETE FROM resource WHERE key IN (
+    SELECT key FROM resource ORDER BY until LIMIT (SELECT min(max(resources - ?, 0), 16) FROM total)
+)
+"""
 
 Result = TypeVar("Result")
 
@@ -102,10 +118,11 @@ class Totals(NamedTuple):
 
 
 class Index:
-    """One worker's connection to it."""
+    """One worker's connection to it. It remembers at most `most_resources`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, most_resources: int) -> None:
         self._file = directory / "index.sqlite"
+        self._most_resources = most_resources
         self._database: sqlite3.Connection | None = None
         self._failures = 0
         self._warned = False
@@ -121,7 +138,12 @@ class Index:
     def learn(self, key: bytes, resource: Resource) -> None:
         """Remember what is known of a resource."""
         row = key, b" ".join(sorted(resource.varies)).decode("latin-1"), *resource[1:]
-        self._do(lambda database: database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?, ?)", row))
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute(_LEARN, row)
+            database.execute(_FORGET, (self._most_resources,))
+
+        self._do(write)
 
     def put(self, entry: Entry, began: float = inf) -> list[str] | None:
         """Store an entry in the place of another with its key: the objects left unused, None if it is not stored.
@@ -183,7 +205,7 @@ class Index:
         found = self._first("SELECT bytes, entries FROM total")
         return Totals() if found is None else Totals(*found)
 
-    def shrink(self, most_bytes: int, most_entries: int, now: float) -> list[str]:
+    def shrink(self, most_bytes: int, most_entries: int) -> list[str]:
         """Forget those that were not used for longest until the rest is within bounds; returns their objects."""
         gone: list[str] = []
         while True:
@@ -194,7 +216,6 @@ class Index:
             if not removed:
                 break
             gone += removed
-        self._do(lambda database: database.execute("DELETE FROM resource WHERE until < ?", (now,)))
         return gone
 
     def objects(self) -> frozenset[str]:

@@ -101,12 +101,9 @@ def _with(request: Request, lines: list[bytes]) -> Request:
 
 def _codings(line: bytes) -> bytes:
     """The field with the codings alone that applications use, in one order: most clients then ask for the same."""
-    accepted = {
-        token.partition(b";")[0].strip(b" \t")
-        for token in tokens(line.partition(b":")[2])
-        if not _REFUSED.search(token)
-    }
-    known = [coding for coding in _CODINGS if coding in accepted or b"*" in accepted]
+    asked = tokens(line.partition(b":")[2])
+    accepts = {token.partition(b";")[0].strip(b" \t"): not _REFUSED.search(token) for token in asked}
+    known = [coding for coding in _CODINGS if accepts.get(coding, accepts.get(b"*", False))]
     return b"Accept-Encoding: " + b", ".join(known) if known else b""
 
 

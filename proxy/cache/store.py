@@ -29,7 +29,7 @@ class Store:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             log.warning("cache_dir %s: cannot be made: %s: nothing is stored", directory, problem.strerror)
-        self.index = Index(directory)
+        self.index = Index(directory, most_entries)
         self.flights = Flights(directory)
         self._objects = Objects(directory / "objects")
         self._most_bytes = most_bytes
@@ -53,8 +53,7 @@ class Store:
             except ExchangeError:  # the disk does not answer
                 return None
             if opened is None:
-                self.index.remove(entry.key, entry.object)
-                self._objects.remove([entry.object])
+                self.remove(entry)
             return opened
         return found
 
@@ -76,12 +75,17 @@ class Store:
         if unused is None:
             self._objects.remove([entry.object])
             return
-        self._objects.remove([*unused, *self.index.shrink(self._most_bytes, self._most_entries, time())])
+        self._objects.remove([*unused, *self.index.shrink(self._most_bytes, self._most_entries)])
 
     def drop(self, incoming: Incoming) -> None:
         """A body will not be complete."""
         incoming.close()
         self._objects.remove([incoming.name])
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry that cannot be used."""
+        self.index.remove(entry.key, entry.object)
+        self._objects.remove([entry.object])
 
     def forget(self, names: Sequence[str]) -> None:
         """Remove the bodies of entries that are gone."""

@@ -9,7 +9,7 @@ from time import time
 
 import pytest
 
-from proxy.cache.index import Entry, Purge
+from proxy.cache.index import Entry, Purge, Resource
 from proxy.cache.store import Store
 
 NOW = 1000.0
@@ -206,3 +206,13 @@ def test_files_without_an_entry_are_found(tmp_path: Path) -> None:
     for file in (used, lost):
         os.utime(file, (1, 1))
     assert store.unused() == ["lost"]
+
+
+def test_what_is_known_of_resources_is_bounded(tmp_path: Path) -> None:
+    """Also where nothing is ever stored: each address that a client makes up is a resource of its own."""
+    index = opened(tmp_path, most_entries=20).index
+    for number in range(60):
+        index.learn(b"%d" % number, Resource(frozenset({b"cookie"}), until=NOW + number))
+        index.learn(b"first", Resource(until=NOW + 100 + number))
+    assert index.resource(b"first") == Resource(until=NOW + 159)
+    assert [index.resource(b"%d" % number) is not None for number in (0, 40, 41, 59)] == [False, False, True, True]

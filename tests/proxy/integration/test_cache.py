@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -49,6 +49,13 @@ def ask(gateway: Gateway, target: str, *lines: str, method: str = "GET", host: s
         head = "".join(line + "\r\n" for line in (f"{method} {target} HTTP/1.1", f"Host: {host}", *lines))
         client.send(head.encode() + b"\r\n")
         return client.final(head_only=method == "HEAD")
+
+
+def open_files(gateway: Gateway) -> Iterator[Path]:
+    """What its workers have open; a file may be closed meanwhile."""
+    for link in (link for pid in gateway.workers() for link in Path(f"/proc/{pid}/fd").iterdir()):
+        with suppress(FileNotFoundError):
+            yield link.readlink()
 
 
 def status(answer: Answer) -> str:
@@ -248,6 +255,62 @@ def test_stale_response_is_validated(gateway: Gateway, application: Application,
     assert "hit" in status(ask(gateway, path))
     assert ask(gateway, path, 'If-None-Match: "one"').status == 304
     assert application.count(path) == 2
+
+
+def test_validated_response_begins_its_life_anew(gateway: Gateway, application: Application, path: str) -> None:
+    """However old it was when it was stored, and whether or not the 304 has a date of its own."""
+    old = {"ETag": '"one"', "Age": "900", "Date": "Fri, 01 Nov 2024 00:00:00 GMT"}
+
+    def page(asked: Asked) -> Page:
+        if asked.fields.get("if-none-match"):
+            return Page({**FRESH, "ETag": '"one"'}, status=304)
+        return Page({**old, "Cache-Control": "max-age=0"}, "hello")
+
+    application.pages[path] = page
+    ask(gateway, path)
+    assert ask(gateway, path).field("Age") == "0"
+    assert "hit" in status(ask(gateway, path))
+    assert application.count(path) == 2
+
+
+def test_validation_that_varies_anew_fetches_anew(gateway: Gateway, application: Application, path: str) -> None:
+    """Of a response that depends on cookies from now on, what is stored is for no client with a cookie."""
+
+    def page(asked: Asked) -> Page:
+        more = {"ETag": '"one"', "Vary": "Cookie"}
+        if asked.fields.get("if-none-match"):
+            return Page({**FRESH, **more}, status=304)
+        name = asked.fields.get("cookie", "nobody")
+        return Page({**FRESH, **more}, name)
+
+    application.pages[path] = Page({"Cache-Control": "max-age=0", "ETag": '"one"'}, "nobody")
+    ask(gateway, path)
+    application.pages[path] = page
+    assert ask(gateway, path).body == b"nobody"
+    assert ask(gateway, path, "Cookie: a=1").body == b"a=1"
+
+
+@pytest.mark.parametrize("accepted", ["gzip;q=0, *", "*, gzip;q=0.0", "*;q=0, br"])
+def test_refused_coding_is_not_asked_for(
+    gateway: Gateway, application: Application, path: str, accepted: str
+) -> None:
+    application.pages[path] = Page(
+        {**FRESH, "Vary": "Accept-Encoding"}, lambda fields: fields.get("accept-encoding", "none")
+    )
+    ask(gateway, path)
+    assert b"gzip" not in ask(gateway, path, f"Accept-Encoding: {accepted}", "User-Agent: a").body
+
+
+def test_stale_body_that_may_not_be_stored_is_closed(gateway: Gateway, application: Application, path: str) -> None:
+    application.pages[path] = Page({"Cache-Control": "max-age=0", "ETag": '"one"'}, b"x" * 100_000)
+    ask(gateway, path)
+
+    def page(asked: Asked) -> Page:
+        return Page({"Cache-Control": "private"}, "mine", status=304 if "if-none-match" in asked.fields else 200)
+
+    application.pages[path] = page
+    assert ask(gateway, path).body == b"mine"
+    until(lambda: not any("objects" in file.parts for file in open_files(gateway)), "the body's file is closed")
 
 
 def test_writing_makes_what_is_stored_invalid(gateway: Gateway, application: Application, path: str) -> None:
