@@ -143,6 +143,8 @@ class Fetch:
             self.copy = Copy(
                 kept.store, incoming, self._entry(place.key, response, fresh, incoming, now), self._began, self._flight
             )
+        else:
+            self._land()
         return self._marked(response, "; stored" if incoming is not None else "")
 
     def close(self) -> None:

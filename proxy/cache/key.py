@@ -35,7 +35,9 @@ _PERSONAL: Final = frozenset(
 )  # fmt: skip
 _PERSONAL_FAMILIES: Final = (b"sec-", b"cf-", b"x-amz-cf-", b"cloudfront-", b"fastly-", b"x-moz")
 """Fields that differ from client to client, and that few pages depend on. All others are always part of the key."""
-UNUSED: Final = frozenset({b"cookie", b"authorization"})
+UNUSED: Final = frozenset(
+    {b"cookie", b"authorization", b"cf-access-jwt-assertion", b"cf-access-authenticated-user-email"}
+)
 """Fields of users: responses to requests without them are for others only if the application says that they are."""
 _CODINGS: Final = (b"zstd", b"br", b"gzip")
 _REFUSED: Final = re.compile(rb";[ \t]*q=0(?:\.0*)?$")
@@ -70,9 +72,7 @@ def digest(route: bytes, sent: Request, via: Via, *, clients: bool) -> bytes:
     The gateway's own line of Via is left out: it is another one after each start.
     """
     own = {line.removesuffix(CRLF) for line in via.lines}
-    lines = [
-        line for line in sent.block.split(CRLF) if line not in own and (clients or _name(line) not in _ABOUT_CLIENTS)
-    ]
+    lines = [line if clients else _without_client(line) for line in sent.block.split(CRLF) if line not in own]
     return blake2b(b"\0".join((route, sent.target, *lines)), digest_size=16).digest()
 
 
@@ -93,6 +93,13 @@ def _for_all(line: bytes, request: Request, names: AbstractSet[bytes]) -> bytes:
     if name == b"forwarded":
         return b"Forwarded: " + line.rpartition(b", ")[2].removeprefix(b"Forwarded: ")
     return line
+
+
+def _without_client(line: bytes) -> bytes:
+    """What a field line of a request for all says of the request itself: of Forwarded its scheme and its host."""
+    if _name(line) not in _ABOUT_CLIENTS:
+        return line
+    return line.partition(b";")[2] if _name(line) == b"forwarded" else b""
 
 
 def _with(request: Request, lines: list[bytes]) -> Request:

@@ -79,22 +79,27 @@ class RouteCache:
         asked = directives(request.fields.lines)
         until = kept.clock() + kept.patience
         flight: Flight | None = None
-        while True:
-            look = self._look(request)
-            response = self._usable(look, request)
-            if response is not None:
-                if flight is not None:
-                    flight.release()
-                return Fetch(kept, request, None, "", response)
-            if b"only-if-cached" in asked:
-                raise ExchangeError(errors.NOT_CACHED)
-            alone = request.method == b"HEAD" or NO_STORE in asked or _has(request, b"range")
-            if alone or flight is not None or look.search.passes:
-                return self._going(look, request, flight, alone=alone)
-            turn = look.search.turn
-            flight = self._store.flights.take(turn)
-            if flight is None and not self._store.flights.wait(turn, until - kept.clock()):
-                return self._going(look, request, None, alone=False)
+        try:
+            while True:
+                look = self._look(request)
+                response = self._usable(look, request)
+                if response is not None:
+                    if flight is not None:
+                        flight.release()
+                    return Fetch(kept, request, None, "", response)
+                if b"only-if-cached" in asked:
+                    raise ExchangeError(errors.NOT_CACHED)
+                alone = request.method == b"HEAD" or NO_STORE in asked or _has(request, b"range")
+                if alone or flight is not None or look.search.passes:
+                    return self._going(look, request, flight, alone=alone)
+                turn = look.search.turn
+                flight = self._store.flights.take(turn)
+                if flight is None and not self._store.flights.wait(turn, until - kept.clock()):
+                    return self._going(look, request, None, alone=False)
+        except BaseException:  # the client may leave while the disk is read
+            if flight is not None:
+                flight.release()
+            raise
 
     def _look(self, request: Request) -> Look:
         search = self._kept.search(request)

@@ -291,9 +291,7 @@ def test_validation_that_varies_anew_fetches_anew(gateway: Gateway, application:
 
 
 @pytest.mark.parametrize("accepted", ["gzip;q=0, *", "*, gzip;q=0.0", "*;q=0, br"])
-def test_refused_coding_is_not_asked_for(
-    gateway: Gateway, application: Application, path: str, accepted: str
-) -> None:
+def test_refused_coding_is_not_asked_for(gateway: Gateway, application: Application, path: str, accepted: str) -> None:
     application.pages[path] = Page(
         {**FRESH, "Vary": "Accept-Encoding"}, lambda fields: fields.get("accept-encoding", "none")
     )
