@@ -81,7 +81,7 @@ def read_body(command: str, body: bytes) -> dict[str, Any]:
     for name, value in given.items():
         if name not in keys:
             raise Refused(400, f"{name[:80]!r} is unknown; {command} takes {', '.join(keys) or 'nothing'}")
-        if not isinstance(value, keys[name]):
+        if not isinstance(value, keys[name]) or (isinstance(value, bool) and keys[name] is not bool):
             raise Refused(400, f"{name}: expected {_SHAPES[keys[name]]}")
     for name in keys:
         if name not in given and (name not in _OPTIONAL or _NEEDED.get(command) == name):

@@ -277,7 +277,7 @@ class Exchange:
         if fetch is not None:
             taken = fetch.take(response)
             if not isinstance(taken, ResponseHead):
-                return self._replace(response, rest, fetch, taken)
+                return self._replace(response, rest, taken)
             response = taken
         head, coding = response, IDENTITY
         if route.rewrite is not None:
@@ -304,13 +304,13 @@ class Exchange:
         length = 0 if response.status == 205 else None if response.status == 204 else head.content_length
         return self._deliver_whole(head, length, b"")
 
-    def _replace(self, response: ResponseHead, rest: bytes, fetch: Fetch, stored: LocalResponse | None) -> Wait:
-        """Send something stored in the place of the upstream's response, or ask the upstream again."""
+    def _replace(self, response: ResponseHead, rest: bytes, local: LocalResponse | None) -> Wait:
+        """Send something else in the place of the upstream's response, or ask the upstream again."""
         self.upstream.discard(response, rest)
-        self._local = stored
-        if stored is not None:
+        self._local = local
+        if local is not None or self._fetch is None:
             return self._respond_locally()
-        self.upstream.renew(fetch.request)
+        self.upstream.renew(self._fetch.request)
         return self._lease()
 
     def _offload(self, response: ResponseHead, rest: bytes, offload: Offload) -> Wait:
@@ -319,8 +319,9 @@ class Exchange:
         if not self._blocking:
             return NEED_STACK
         self.upstream.discard(response, rest)
-        self._local = offload.response(self.request, response)
-        return self._respond_locally()
+        if self._fetch is not None:
+            self._fetch.close()  # it is not stored: others need not wait until the client has it
+        return self._replace(response, rest, offload.response(self.request, response))
 
     def _respond_locally(self) -> Wait:
         """Send a response that needs no upstream: a filter's, or that of the route's responder."""
@@ -352,10 +353,9 @@ class Exchange:
 
     def _open_tunnel(self, response: ResponseHead, rest: bytes, route: Route) -> Wait:
         """Relay both ways from now on (RFC 9110 section 7.8)."""
-        upstream, client = self.upstream, self.client
-        upstream.check_upgrade(response)
+        self.upstream.check_upgrade(response)
         self.state = TUNNEL
-        open_tunnel(self._context, route, self.request, upstream, client, response, rest, self._tunnel_ended)
+        open_tunnel(self._context, route, self.request, self.upstream, self.client, response, rest, self._tunnel_ended)
         return OVER
 
     def _tunnel_ended(self) -> None:

@@ -89,7 +89,8 @@ class FileOffload:
             found = self._below_root(request, value, kind) if by_path else self._at(request, value, kind)
         except ExchangeError as error:
             if error.failure is errors.FILE_MISSING:
-                log.warning("%s: the application named a file that is not there: %r", request.target, value)
+                target, named = (text.decode("ascii", "backslashreplace") for text in (request.target, value))
+                log.warning("%s: the application named a file that is not there: %s", target, named)
             raise
         kept = [line for line in response.lines if _name(line) not in _OF_BODIES]
         if found.status == 304:

@@ -138,4 +138,4 @@ def test_no_other_file_is_sent(gateway: Gateway, path: str) -> None:
 
 def test_the_log_names_files_that_are_missing(gateway: Gateway) -> None:
     ask(gateway, "/django/gone")
-    gateway.wait_for("the application named a file that is not there: b'/protected/gone'")
+    gateway.wait_for("the application named a file that is not there: /protected/gone")

@@ -282,6 +282,7 @@ class ClientSession:
     def _read_goaway(self, data: bytes, start: int, end: int) -> None:
         if end - start < frames.GOAWAY_SIZE:
             raise frames.size_fault(GOAWAY)
+        self._floods.frame(GOAWAY)
         self.leaving = True
         code = int.from_bytes(data[start + 4 : start + 8], "big")
         self._events.append(GoingAway(frames.number(data, start), code, data[start + 8 : end]))

@@ -26,8 +26,9 @@ _MOST: Final[dict[int, int]] = {
     frames.SETTINGS: 100,
     frames.PING: 200,
     frames.WINDOW_UPDATE: 2000,
+    frames.GOAWAY: 10,
 }
-"""Frames of a type that a client may send in a period."""
+"""Frames of a type that a peer may send in a period."""
 
 _EARNED: Final = frozenset({frames.WINDOW_UPDATE, frames.PING})
 """May be more where bodies are sent: each piece is acknowledged, and some clients measure the line by PING."""

@@ -169,8 +169,8 @@ def _read_string(block: bytes, position: int) -> tuple[bytes, int]:
 # Encoding.
 
 
-_NEVER_INDEXED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"})
-"""Secrets: kept out of every table, by intermediaries as well (RFC 7541 section 7.1.3)."""
+SECRETS: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"})
+"""Fields that are kept out of every table, by intermediaries as well (RFC 7541 section 7.1.3)."""
 
 _UNSTEADY: Final = frozenset(
     {
@@ -241,7 +241,7 @@ def _encode_first(field: Field) -> bytes:
     name, value = field
     index = _NAME_INDICES.get(name, 0)
     rest = (b"" if index else _string(name)) + _string(value)
-    if name in _NEVER_INDEXED:
+    if name in SECRETS:
         return _integer(_NEVER, 0x0F, index) + rest
     if field in _INDICES:
         literal = _Literal(_REFERENCES[_INDICES[field]], b"")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from proxy.wire.h2.hpack import SECRETS
 from proxy.wire.h2.tables import Field, Section
 from proxy.wire.head import CRLF
 from proxy.wire.memo import BoundedMemo
@@ -11,20 +12,18 @@ from proxy.wire.response import ResponseHead
 _LONGEST_REMEMBERED: Final = 256
 _LONGEST_HEAD: Final = 1024
 
-_SECRET: Final = b"set-cookie"
-
 _STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100, 1000)}
 
 CONTINUE: Final[Section] = (_STATUSES[100],)
 
 
 class _Lines(BoundedMemo[bytes, Field]):
-    """Field lines that were seen before, as fields. Emptied when full; cookies, which are secrets, are not kept."""
+    """Field lines that were seen before, as fields. Emptied when full; secrets are not kept."""
 
     def __missing__(self, line: bytes) -> Field:
         name, _, value = line.partition(b":")
         field = name.lower(), value.strip(b" \t")
-        if len(line) <= _LONGEST_REMEMBERED and field[0] != _SECRET:
+        if len(line) <= _LONGEST_REMEMBERED and field[0] not in SECRETS:
             self.remember(line, field)
         return field
 
@@ -52,7 +51,7 @@ def response_section(response: ResponseHead, length: int | None, date: bytes | N
     if date is not None:
         fields.append(_known_lines[b"date: " + date])
     section = tuple(fields)
-    if len(response.start) <= _LONGEST_HEAD and not any(name == _SECRET for name, _ in section):
+    if len(response.start) <= _LONGEST_HEAD and not any(name in SECRETS for name, _ in section):
         _known_sections.remember(key, section)
     return section
 

@@ -32,7 +32,8 @@ def gateway(application: Application, tmp_path_factory: pytest.TempPathFactory) 
     directory = tmp_path_factory.mktemp("cache")
     running = serve(
         directory, application.address, "--cache", "on", "--cache-dir", str(directory / "stored"), "--h2c", "on",
-        "--cors-origins", "https://a.example", "--compress", "on", "--workers", "2", workers=2,
+        "--cors-origins", "https://a.example", "--compress", "on", "--workers", "2", "--cache-wait", "10m",
+        "--sendfile-root", str(directory), workers=2,
     )  # fmt: skip
     yield running
     running.close()
@@ -395,6 +396,18 @@ def test_unstored_responses_hold_up_no_others(gateway: Gateway, application: App
 
     application.pages[path] = page
     assert [answer.body for answer in together(gateway, [path] * 6)] == [b"hello"] * 6
+
+
+def test_file_that_a_client_takes_holds_up_no_others(gateway: Gateway, application: Application, path: str) -> None:
+    """A file that the application names is not stored: others for it ask at once, however slow the first client is."""
+    file = gateway.directory / "large"
+    with file.open("wb") as opened:
+        opened.truncate(32 << 20)
+    application.pages[path] = Page({**FRESH, "X-Sendfile": str(file)})
+    with Client(gateway.address) as slow, Client(gateway.address) as other:
+        for client in (slow, other):
+            client.send(f"GET {path} HTTP/1.1\r\nHost: app.example\r\n\r\n".encode())
+        until(lambda: application.count(path) == 2, "both are with the application")
 
 
 def test_stale_page_is_sent_while_it_is_fetched(gateway: Gateway, application: Application, path: str) -> None:

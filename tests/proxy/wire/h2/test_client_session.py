@@ -170,6 +170,14 @@ def test_empty_data_is_no_way_to_keep_the_gateway_busy() -> None:
         session.receive(head(1) + data(1, b"") * 200)
 
 
+def test_each_farewell_is_logged_so_few_are_taken() -> None:
+    session = begun()
+    farewell = frames.goaway(0, ErrorCode.INTERNAL_ERROR, "restart")
+    assert len(session.receive(farewell * 10)) == 10
+    with pytest.raises(ConnectionFault, match="GOAWAY"):
+        session.receive(farewell)
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [

@@ -1,5 +1,7 @@
 """Responses as field sections of HTTP/2."""
 
+import pytest
+
 from proxy.wire.h2 import response as module
 from proxy.wire.h2.response import CONTINUE, response_section, section_of, upgrade_section
 from proxy.wire.response import parse_response_head
@@ -36,6 +38,13 @@ def test_cookies_are_not_remembered() -> None:
     assert first is not second
     assert first == second
     assert not [line for line in module._known_lines if line.startswith(b"Set-Cookie")]
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"cookie", b"Proxy-Authorization", b"Set-Cookie"])
+def test_lines_with_secrets_are_not_remembered(name: bytes) -> None:
+    line = name + b": secret"
+    assert section_of([line]) == ((name.lower(), b"secret"),)
+    assert line not in module._known_lines
 
 
 def test_trailers_are_fields_too() -> None:
