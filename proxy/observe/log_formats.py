@@ -196,29 +196,39 @@ class Combined(LineFormat):
     def __init__(self, *, masks: bool = False) -> None:
         super().__init__(masks=masks)
         self._clock = _Clock(' [%d/%b/%Y:%H:%M:%S %z] "')
+        self._anonymous = _Clock(' - - [%d/%b/%Y:%H:%M:%S %z] "')
         self._requests = _Texts(lambda key: f'{escape(key[0])} {escape(key[1])} {_VERSIONS[key[2]]}" {key[3]} ')
-        self._agents = _Texts(lambda key: "".join(f' "{"-" if value is None else escape(value)}"' for value in key))
-        self._endings = _Texts(lambda key: f" {key[0]} {key[1] or '-'} ")
-        self._users = _Texts(lambda user: "-" if user is None else escape(user).replace(" ", "\\x20"))
-        self._places = _Texts(
-            lambda key: f' {"-" if not key[0] else escape(key[0])} "{escape(key[1].encode()) or "-"}"'
-        )
+        self._agents = _Texts(lambda key: f' "{_or_dash(key[0])}" "{_or_dash(key[1])}" ')
+        self._users = _Texts(lambda user: escape(user).replace(" ", "\\x20"))
+        self._untraced = _Texts(lambda key: _ending(key, "-"))
 
     def line(self, entry: EntryFields) -> str:
-        queue, connect, first_byte = entry[QUEUE], entry[CONNECT], entry[FIRST_BYTE]
+        queue, connect, first_byte, user = entry[QUEUE], entry[CONNECT], entry[FIRST_BYTE], entry[USER]
+        second = int(entry[WHEN])
+        begun = self._anonymous.text(second) if user is None else f" - {self._users[user]}{self._clock.text(second)}"
         # On a kept connection neither phase is reached: the usual case.
-        waits = f"{_duration(queue, '-')}/{_duration(connect, '-')}/" if queue >= 0 or connect >= 0 else "-/-/"
+        waits = f" {_duration(queue, '-')}/{_duration(connect, '-')}/" if queue >= 0 or connect >= 0 else " -/-/"
         request = self._requests[entry[METHOD], entry[TARGET], entry[VERSION], entry[STATUS]]
-        trace = entry[TRACE].decode() if entry[TRACE] else "-"
-        subject = f' "{escape(entry[TLS_CLIENT_SUBJECT])}"' if entry[TLS_CLIENT_SUBJECT] else ""
+        ends = entry[TERMINATION], entry[REASON], entry[HOST], entry[ROUTE], entry[TLS_CLIENT_SUBJECT]
+        ending = _ending(ends, entry[TRACE].decode()) if entry[TRACE] else self._untraced[ends]
         return (
-            f"{self.client(entry) or '-'} - {self._users[entry[USER]]}{self._clock.text(int(entry[WHEN]))}{request}"
-            f"{_numbers[entry[SENT]]}{self._agents[entry[REFERER], entry[USER_AGENT]]} {entry[REQUEST_ID].decode()} "
-            f"{entry[UPSTREAM] or '-'} {waits}{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else '-'}/"
-            f"{_seconds[int(entry[TOTAL] * 1e6 + 0.5)]} {_numbers[entry[RECEIVED]]}"
-            f"{self._endings[entry[TERMINATION], entry[REASON]]}{trace}"
-            f"{self._places[entry[HOST], entry[ROUTE]]}{subject}\n"
+            f"{self.client(entry) or '-'}{begun}{request}{_numbers[entry[SENT]]}"
+            f"{self._agents[entry[REFERER], entry[USER_AGENT]]}{entry[REQUEST_ID].decode()} "
+            f"{entry[UPSTREAM] or '-'}{waits}{_seconds[int(first_byte * 1e6 + 0.5)] if first_byte >= 0 else '-'}/"
+            f"{_seconds[int(entry[TOTAL] * 1e6 + 0.5)]} {_numbers[entry[RECEIVED]]}{ending}"
         )
+
+
+def _or_dash(value: bytes | None) -> str:
+    return "-" if value is None else escape(value)
+
+
+def _ending(ends: tuple[str, str, bytes | None, str, bytes], trace: str) -> str:
+    """What a combined line has behind the bytes received."""
+    termination, reason, host, route, subject = ends
+    place = f'{escape(host) if host else "-"} "{escape(route.encode()) or "-"}"'
+    certified = f' "{escape(subject)}"' if subject else ""
+    return f" {termination} {reason or '-'} {trace} {place}{certified}\n"
 
 
 class Json(LineFormat):

@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections.abc import Iterable
 from email.utils import formatdate
-from itertools import count
 from time import time
 from typing import Final
 
@@ -28,15 +27,24 @@ def is_bodiless(method: bytes, status: int) -> bool:
     return status in BODILESS or method == b"HEAD"
 
 
+_LOW: Final = [b"%02x" % number for number in range(256)]
+
+
 class RequestIds:
     """Identifiers for requests: unguessable per process, then counted."""
 
     def __init__(self) -> None:
         self._prefix = os.urandom(8).hex().encode()
-        self._count = count(1)
+        self._made = 0
+        self._high = b""
 
     def make(self) -> bytes:
-        return b"%s-%08x" % (self._prefix, next(self._count))
+        # All but the last two digits are formatted once in 256 requests.
+        self._made = made = self._made + 1
+        low = made & 255
+        if not low or made == 1:
+            self._high = b"%s-%06x" % (self._prefix, made >> 8)
+        return self._high + _LOW[low]
 
 
 class Clock:
