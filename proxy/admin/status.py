@@ -21,7 +21,7 @@ from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.metrics import Board, Slot
 from proxy.observe.numbers import Gauge, StoreState, Total
-from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views, traffic_by_peer
+from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views
 from proxy.observe.recent import SLOWEST, newest
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
@@ -50,7 +50,7 @@ def status(
     views = peer_views(slots)
     seen = peer_views(alive)
     views = {name: view._replace(snapshot=seen[name].snapshot) for name, view in views.items() if name in seen}
-    pairs = {pair: traffic for pair, traffic in traffic_by_peer(slots).items() if pair[0] != ADMIN}
+    pairs = {pair: traffic for pair, traffic in board.traffic().items() if pair[0] != ADMIN}
     whole = Traffic(traffic.numbers for traffic in pairs.values())
     reported = _reported(alive, reports)
     peer_faults, queued = reported.pop("faults"), reported.pop("queued")

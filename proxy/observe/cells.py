@@ -33,10 +33,33 @@ class Cells:
     def items(self) -> Iterator[tuple[str, int]]:
         """Names in use, and the index of their numbers."""
         for start in self._starts:
-            raw = self._words[start : start + self._name].tobytes().rstrip(b"\0")
-            if not raw:
+            raw = self._words[start : start + self._name].tobytes()
+            if not raw[0]:
                 return
-            yield raw.decode("utf-8", "replace"), start + self._name
+            yield raw.rstrip(b"\0").decode("utf-8", "replace"), start + self._name
+
+    @property
+    def full(self) -> bool:
+        """Whether only the cell of all other names is left."""
+        return len(set(self._known.values())) >= len(self._starts) - 1
+
+    def knows(self, name: str) -> bool:
+        """Whether the name has a cell, its own or the shared one."""
+        return name in self._known
+
+    def clear(self) -> None:
+        """Forget all names."""
+        for start in reversed(self._starts):
+            self._words[start] = 0
+        self._known = {}
+
+    def rename(self, old: str, new: str) -> int:
+        """Give the cell of one name to another, its numbers zeroed; return their index."""
+        at = self._known.pop(old)
+        start, size = at - self._name, self._starts.step
+        self._words[start : start + size] = memoryview(bytes(8 * size)).cast("q")
+        self._write(start, new)
+        return at
 
     def places(self) -> list[int]:
         """The indexes of the numbers of all names in use."""
@@ -50,15 +73,17 @@ class Cells:
         return cell
 
     def _take(self, name: str) -> int:
-        used = len(set(self._known.values()))
-        if used >= len(self._starts) - 1 and name != OTHER:
+        if self.full and name != OTHER:
             return self.find(OTHER)
-        start = self._starts[used]
+        start = self._starts[len(set(self._known.values()))]
+        self._write(start, name)
+        return start + self._name
+
+    def _write(self, start: int, name: str) -> None:
         size = self._name * 8
         raw = name.encode()[:size]
         self._words[start : start + self._name] = memoryview(raw.ljust(size, b"\0")).cast("q")
         self._known[name] = start + self._name
-        return start + self._name
 
 
 def note(words: memoryview, cells: Cells, skip: int, width: int, seen: Mapping[str, tuple[int, ...]]) -> None:

@@ -44,8 +44,8 @@ class ExchangeCounters:
     __slots__ = ("_counted", "_words")
 
     def __init__(self, words: memoryview) -> None:
-        self._words: Final = words
-        self._counted: Final[list[int]] = words.tolist()
+        self._words = words
+        self._counted: list[int] = words.tolist()
 
     def exchange(self, method: bytes, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a finished exchange; `status` is 0 if none was sent. Bytes are those on the connection."""
@@ -59,6 +59,10 @@ class ExchangeCounters:
         words[0] = counted[0] = counted[0] + micros
         words[1] = counted[1] = counted[1] + received
         words[2] = counted[2] = counted[2] + sent
+
+    def join(self, other: "ExchangeCounters") -> None:
+        """Count in the cell of the other from now on: one's own is another's."""
+        self._words, self._counted = other._words, other._counted
 
     def retry(self) -> None:
         """Count a request that is sent once more."""

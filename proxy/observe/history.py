@@ -5,7 +5,9 @@ One worker writes for all, the first that lives. It adds up counters that outliv
 another takes over, and a reload keeps what is there. Readers trust nothing: a row counts once it has its time.
 
     memory:  times and lengths of rows | series
-    series:  name, NUL-padded | counters at the last row | rows of `Figures`
+    series:  name, NUL-padded | time of its last request | counters at the last row | rows of `Figures`
+
+Routes and peers come and go. When all series are taken, a new one gets the place of that without requests for longest.
 """
 
 import mmap
@@ -13,13 +15,14 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from proxy.observe.cells import PAIR, Cells, cell_name, pair_name
+from proxy.observe.cells import OTHER, PAIR, Cells, cell_name, pair_name
 from proxy.observe.exchange_counters import BUCKETS, WIDTH, Sum, Traffic
 from proxy.observe.percentile import percentile
 
 PERIOD: Final = 5  # seconds from row to row
 ROWS: Final = 720  # an hour
 SERIES: Final = 192
+QUIET: Final = 60.0  # seconds without requests after which a series may be given up
 WHOLE: Final = "*"
 """The series of all routes together."""
 
@@ -40,7 +43,9 @@ class Figures(NamedTuple):
 _WIDTH = len(Figures._fields)
 _LENGTHS = ROWS  # milliseconds, after the times, which are milliseconds since 1970
 _SERIES = 2 * ROWS
-_NUMBERS = WIDTH + ROWS * _WIDTH
+_COUNTED = 1  # in a series, after the time
+_ROWS = _COUNTED + WIDTH
+_NUMBERS = _ROWS + ROWS * _WIDTH
 _MILLI = 1000
 
 
@@ -59,6 +64,9 @@ class History:
         """`started`: when counting began (unix seconds)."""
         self._started = started
         self._words = memoryview(mmap.mmap(-1, (_SERIES + SERIES * (PAIR + _NUMBERS)) * 8)).cast("q")
+        self._counted: dict[str, list[int]] = {}
+        """What this process found when it wrote the last row, of all series."""
+        self._wrote = 0
 
     def is_due(self, now: float) -> bool:
         """Whether the row of this moment is not written yet."""
@@ -68,20 +76,45 @@ class History:
         """Write a row of what was counted by route and peer until now (unix seconds)."""
         words, row = self._words, _row(now)
         cells = Cells(words, _SERIES, SERIES, _NUMBERS, PAIR)
-        counted: dict[int, list[list[int]]] = {}
-        for name, numbers in _series(pairs):
-            counted.setdefault(cells.find(name), []).append(numbers)
+        names = dict(_series(pairs))
+        last = max((time for time in words[:ROWS].tolist() if time < now * _MILLI), default=0)
+        if last != self._wrote:  # another process has written since
+            self._counted = {}
+        uncertain = cells.full and not self._counted
+        grown: dict[int, list[list[int]]] = {}
+        for name, numbers in names.items():
+            before = self._before(cells, name) or (numbers if uncertain else [0] * WIDTH)
+            growth = [max(0, count - last) for count, last in zip(numbers, before, strict=True)]
+            at = self._place(cells, name, now, active=any(growth))
+            grown.setdefault(at, []).append(growth)
+        self._counted = names
         words[row] = 0
-        for at in cells.places():
-            now_counted = Traffic(counted.get(at, ())).numbers
-            before = words[at : at + WIDTH]
-            grown = [max(0, count - last) for count, last in zip(now_counted, before.tolist(), strict=True)]
-            before[:] = memoryview(array("q", now_counted))
-            start = at + WIDTH + row * _WIDTH
-            words[start : start + _WIDTH] = memoryview(array("q", _figures(Traffic([grown]))))
-        last = max((time for time in words[:ROWS].tolist() if time < now * _MILLI), default=0) or self._started * _MILLI
-        words[_LENGTHS + row] = max(1, int(now * _MILLI - last))
-        words[row] = int(now * _MILLI)
+        for name, at in cells.items():
+            if name in names:
+                words[at + _COUNTED : at + _ROWS] = memoryview(array("q", names[name]))
+            start = at + _ROWS + row * _WIDTH
+            words[start : start + _WIDTH] = memoryview(array("q", _figures(Traffic(grown.get(at, ())))))
+        words[_LENGTHS + row] = max(1, int(now * _MILLI - (last or self._started * _MILLI)))
+        self._wrote = words[row] = int(now * _MILLI)
+
+    def _before(self, cells: Cells, name: str) -> list[int] | None:
+        """What was counted until the last row; None where it is not known, or there is none."""
+        if cells.knows(name):
+            at = cells.find(name) + _COUNTED
+            return self._words[at : at + WIDTH].tolist()
+        return self._counted.get(name)
+
+    def _place(self, cells: Cells, name: str, now: float, *, active: bool) -> int:
+        """Where the series of this name is: its own, one that is given up for it, or that of all others."""
+        at, moment = 0, int(now * _MILLI)
+        if active and cells.full and not cells.knows(name):
+            last, quiet = min((self._words[at], name) for name, at in cells.items() if name not in (WHOLE, OTHER))
+            if last < moment - QUIET * _MILLI:
+                at = cells.rename(quiet, name)
+        at = at or cells.find(name)
+        if active or not self._words[at]:
+            self._words[at] = moment
+        return at
 
     def read(self, since: float, now: float) -> Span:
         """The rows that ended after `since`, and in the hour before `now` (unix seconds); oldest first."""
@@ -94,7 +127,7 @@ class History:
         series = {
             name: [
                 Figures(*words[start : start + _WIDTH].tolist())
-                for start in (at + WIDTH + row * _WIDTH for row in rows)
+                for start in (at + _ROWS + row * _WIDTH for row in rows)
             ]
             for name, at in Cells(words, _SERIES, SERIES, _NUMBERS, PAIR).items()
         }
@@ -114,7 +147,7 @@ def _row(now: float) -> int:
 def _series(pairs: Mapping[tuple[str, str], Traffic]) -> Iterator[tuple[str, list[int]]]:
     """Each series and its counters: the whole first, which must never share a cell, then routes, then peers."""
     yield WHOLE, Traffic(traffic.numbers for traffic in pairs.values()).numbers
-    for route in dict.fromkeys(route for route, _ in pairs):
+    for route in dict.fromkeys(route for route, _ in pairs if route):
         yield series_name(route), Traffic(traffic.numbers for (of, _), traffic in pairs.items() if of == route).numbers
     for (route, peer), traffic in pairs.items():
         if peer:

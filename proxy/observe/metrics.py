@@ -6,89 +6,64 @@ loses nothing. A slot outlives its worker: the next one takes it over and contin
 at zero. So any worker can serve a scrape with exact totals for all.
 
     slot:  fixed counters | gauges | named cells
-    named cell:  name, NUL-padded | its numbers
-                 (peers; reasons of failures; certificates; fields; exchanges of a route with a peer)
+    named cell:  name, NUL-padded | its numbers (reasons of failures; certificates; fields)
+
+Peers, and exchanges of a route with a peer, come and go: their names are in directories after the slots.
 """
 
 import mmap
 import os
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from proxy.observe.cells import NAME, PAIR, Cells, note, pair_name
+from proxy.observe.cells import NAME, PAIR, Cells, cell_name, note, pair_name
+from proxy.observe.directory import FOLDED, Directory, Holdings, Size, reset
 from proxy.observe.exchange_counters import WIDTH, ExchangeCounters, RouteCounters, Traffic
 from proxy.observe.history import History
 from proxy.observe.marks import Mark, MarkKind, Marks
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
+from proxy.observe.peer_counters import PEER_COUNTERS, PeerCounters
 
-SLOTS = 512  # workers alive at once, a reload's old ones included
+SLOTS = 320  # workers alive at once: twice the most that settings allow, and those that still drain
 PEERS = 64
 REASONS = 96
 CERTIFICATES = 64
 FIELDS = 32
+GONE: Final = "", ""
+"""Stands for all routes and peers that are gone."""
 EXCHANGES = 256  # routes, each with each of its peers
 
 
 _GAUGES: Final = len(Total)
-_PEERS = _GAUGES + len(Gauge)
-_PEER_COUNTERS = 3
-_PEER_NUMBERS = _PEER_COUNTERS + len(PeerSnapshot._fields)
-_REASONS = _PEERS + PEERS * (NAME + _PEER_NUMBERS)
+_SNAPSHOT = len(PeerSnapshot._fields)
+_REASONS = _GAUGES + len(Gauge)
 _REASON_NUMBERS = 2
 _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
-_LARGEST = 1 << 62  # of all numbers
 _FIELDS = _CERTIFICATES + CERTIFICATES * (NAME + 1)
 _FIELD_NUMBERS = 2
-_EXCHANGES = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
-_END = _EXCHANGES + EXCHANGES * (PAIR + WIDTH)
+_END = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _OPEN = _GAUGES + Gauge.OPEN
 _SPOOLED = _GAUGES + Gauge.SPOOLED
-
-
-class PeerCounters:
-    """What one worker did with one upstream peer: the one object that writes these numbers."""
-
-    __slots__ = ("_at", "_connects", "_failures", "_reuses", "_words")
-
-    def __init__(self, words: memoryview, at: int) -> None:
-        self._words: Final = words
-        self._at: Final = at
-        self._connects: int = words[at]
-        self._reuses: int = words[at + 1]
-        self._failures: int = words[at + 2]
-
-    def connect(self) -> None:
-        self._connects += 1
-        self._words[self._at] = self._connects
-
-    def reuse(self) -> None:
-        self._reuses += 1
-        self._words[self._at + 1] = self._reuses
-
-    def failure(self) -> None:
-        self._failures += 1
-        self._words[self._at + 2] = self._failures
+_EXCHANGE_SIZE = Size(SLOTS, EXCHANGES, PAIR, WIDTH)
+_PEER_SIZE = Size(SLOTS, PEERS, NAME, PEER_COUNTERS + _SNAPSHOT)
+_UNSEEN: Final = memoryview(bytes(8 * _SNAPSHOT)).cast("q")
 
 
 def _fix(words: memoryview) -> None:
     """Reset numbers of a slot that cannot have been counted."""
     sections = (
-        (_PEERS, PEERS, _PEER_NUMBERS, NAME),
-        (_REASONS, REASONS, _REASON_NUMBERS, NAME),
-        (_CERTIFICATES, CERTIFICATES, 1, NAME),
-        (_FIELDS, FIELDS, _FIELD_NUMBERS, NAME),
-        (_EXCHANGES, EXCHANGES, WIDTH, PAIR),
+        (_REASONS, REASONS, _REASON_NUMBERS),
+        (_CERTIFICATES, CERTIFICATES, 1),
+        (_FIELDS, FIELDS, _FIELD_NUMBERS),
     )
-    numbers = [words[:_PEERS]]
-    for start, count, width, name in sections:
-        numbers += [words[at : at + width] for at in Cells(words, start, count, width, name).places()]
-    for part in numbers:
-        for place, number in enumerate(part.tolist()):
-            if not 0 <= number < _LARGEST:
-                part[place] = 0
+    reset(words[:_REASONS])
+    for start, count, width in sections:
+        for at in Cells(words, start, count, width).places():
+            reset(words[at : at + width])
 
 
 class Counters:
@@ -110,15 +85,15 @@ class Counters:
         "_words",
     )
 
-    def __init__(self, words: memoryview) -> None:
+    def __init__(self, words: memoryview, exchanges: Holdings, peers: Holdings) -> None:
         self._words: Final = words
         self._counted: Final[list[int]] = words[:_GAUGES].tolist()
-        self._peers = Cells(words, _PEERS, PEERS, _PEER_NUMBERS)
-        self._by_peer: dict[int, PeerCounters] = {}  # by the place of their cell, which several peers may share
+        self._peers = peers
+        self._by_peer: dict[int, PeerCounters] = {}  # by their entry, which several peers may share
         self._reasons = Cells(words, _REASONS, REASONS, _REASON_NUMBERS)
         self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, 1)
         self._fields = Cells(words, _FIELDS, FIELDS, _FIELD_NUMBERS)
-        self._exchanges = Cells(words, _EXCHANGES, EXCHANGES, WIDTH, PAIR)
+        self._exchanges = exchanges
         self._by_exchange: dict[int, ExchangeCounters] = {}
         self._sampled = (time.monotonic(), time.process_time())
 
@@ -131,10 +106,35 @@ class Counters:
         return RouteCounters(partial(self._exchange, name))
 
     def _exchange(self, route: str, peer: str) -> ExchangeCounters:
-        at = self._exchanges.find(pair_name(route, peer))
-        if at not in self._by_exchange:
-            self._by_exchange[at] = ExchangeCounters(self._words[at : at + WIDTH])
-        return self._by_exchange[at]
+        return self._exchanges_in(self._exchanges.find(pair_name(route, peer)))
+
+    def _exchanges_in(self, entry: int) -> ExchangeCounters:
+        counters = self._by_exchange.get(entry)
+        if counters is None:
+            counters = self._by_exchange[entry] = ExchangeCounters(self._exchanges.row(entry))
+        return counters
+
+    def keep(self, routes: Iterable[str], peers: Iterable[str]) -> None:
+        """Give up the rows of other routes, and of other peers: names that come later may have them.
+
+        An exchange that still ends on such a route is counted among those for which there is no row.
+        """
+        kept_routes = set(map(cell_name, routes))
+        kept_peers = set(map(cell_name, peers))
+        gone_peers = {name for name in self._peers.names if cell_name(name) not in kept_peers}
+        cut = set(map(cell_name, gone_peers))
+        gone = [
+            pair
+            for pair in self._exchanges.names
+            for route, _, peer in (pair.partition("\n"),)
+            if route not in kept_routes or peer in cut
+        ]
+        for entry in self._exchanges.release(gone):
+            self._by_exchange.pop(entry).join(self._exchanges_in(self._exchanges.find("")))
+        for entry in self._peers.release(gone_peers):
+            self._peers.row(entry)[PEER_COUNTERS:] = _UNSEEN
+            if entry in self._by_peer:
+                self._by_peer.pop(entry).retire()
 
     def rejected(self, reason: str) -> None:
         """Count a request head that was refused."""
@@ -146,17 +146,24 @@ class Counters:
 
     def peer(self, name: str) -> PeerCounters:
         """The counters of a peer, for the pool of its connections to keep."""
-        at = self._peers.find(name)
-        if at not in self._by_peer:
-            self._by_peer[at] = PeerCounters(self._words, at)
-        return self._by_peer[at]
+        entry = self._peers.find(name)
+        if entry not in self._by_peer:
+            self._by_peer[entry] = PeerCounters(self._peers.row(entry))
+        return self._by_peer[entry]
 
     def see_peers(self, seen: Mapping[str, PeerSnapshot]) -> None:
         """Record the snapshots of all peers of this worker; those missing become unknown."""
-        note(self._words, self._peers, _PEER_COUNTERS, len(PeerSnapshot._fields), seen)
+        wanted: dict[int, PeerSnapshot] = {}
+        for name, snapshot in seen.items():
+            wanted.setdefault(self._peers.find(name), snapshot)
+        for entry in self._peers.entries:
+            view = wanted.get(entry)
+            self._peers.row(entry)[PEER_COUNTERS:] = _UNSEEN if view is None else memoryview(array("q", view))
 
     def see_certificates(self, expiries: Mapping[str, int]) -> None:
         """Record the certificates this worker serves: name, and unix time of expiry. None hides an earlier one."""
+        if any(not self._certificates.knows(name) for name in expiries):
+            self._certificates.clear()  # or the names of certificates that are gone would take the place of new ones
         first = sorted(expiries.items(), key=lambda item: item[1])
         note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in first})
 
@@ -241,9 +248,11 @@ class Counters:
 class Slot:
     """A read-only view of a worker's numbers, for rendering."""
 
-    def __init__(self, index: int, words: memoryview) -> None:
+    def __init__(self, index: int, words: memoryview, exchanges: Directory, peers: Directory) -> None:
         self.index = index
         self._words = words
+        self._exchanges = exchanges
+        self._peers = peers
 
     def total(self, which: Total) -> int:
         return int(self._words[which])
@@ -251,20 +260,14 @@ class Slot:
     def gauge(self, which: Gauge) -> int:
         return int(self._words[_GAUGES + which])
 
-    def exchanges(self) -> Iterator[tuple[str, str, list[int]]]:
-        """Route, peer, and the numbers of their cell."""
-        for name, at in Cells(self._words, _EXCHANGES, EXCHANGES, WIDTH, PAIR).items():
-            route, _, peer = name.partition("\n")
-            yield route, peer, self._words[at : at + WIDTH].tolist()
-
     def traffic(self) -> Traffic:
         """All exchanges of this worker and those before it."""
-        return Traffic(numbers for _, _, numbers in self.exchanges())
+        return Traffic(numbers for _, numbers in self._exchanges.read([self.index]))
 
     def peers(self) -> Iterator[tuple[str, PeerView]]:
-        for name, at in Cells(self._words, _PEERS, PEERS, _PEER_NUMBERS).items():
-            connects, reuses, failures, state, *seen = self._words[at : at + _PEER_NUMBERS].tolist()
-            yield name, PeerView(connects, reuses, failures, PeerSnapshot(PeerState(state), *seen))
+        for name, (connects, reuses, failures, state, *seen) in self._peers.read([self.index]):
+            if name != FOLDED:
+                yield name, PeerView(connects, reuses, failures, PeerSnapshot(PeerState(state), *seen))
 
     def reasons(self) -> Iterator[tuple[str, int, int]]:
         """Reason, refused heads, and exchanges that failed later."""
@@ -290,10 +293,15 @@ class Board:
         """`connected`: peers that accepted connections of the gateway that this one replaces."""
         self.started = time.time()
         self._connected = frozenset(connected)
-        self._words = memoryview(mmap.mmap(-1, (SLOTS + 1) * _SLOT * 8)).cast("q")
-        # After the slots: how many were ever assigned, and whether the service is stopping.
-        self._given = self._words[SLOTS * _SLOT :]
+        # After the slots: how many were ever assigned, and whether the service is stopping; then the directories.
+        start = SLOTS * _SLOT
+        exchanges = start + 2
+        peers = exchanges + _EXCHANGE_SIZE.words
+        self._words = memoryview(mmap.mmap(-1, (peers + _PEER_SIZE.words) * 8)).cast("q")
+        self._given = self._words[start:exchanges]
         self._most = 0  # the master's own copy of the first
+        self._exchanges = Directory(self._words[exchanges:peers], _EXCHANGE_SIZE, self._given)
+        self._peers = Directory(self._words[peers:], _PEER_SIZE, self._given)
         self.history = History(self.started)
         self._marks = Marks(SLOTS + 1)
 
@@ -326,14 +334,28 @@ class Board:
         """The worker of this slot has died: its gauges become invalid, its counters stay."""
         start = index * _SLOT + _GAUGES
         self._words[start : start + len(Gauge)] = memoryview(bytes(8 * len(Gauge))).cast("q")
-        counters = self.counters(index)
-        counters.see_peers({})
-        counters.see_certificates({})
+        self._exchanges.leave(index)
+        self._peers.leave(index)
+        for entry in self._peers.in_use(index):
+            self._peers.row(index, entry)[PEER_COUNTERS:] = _UNSEEN
+        self.counters(index).see_certificates({})
 
     def connected(self) -> frozenset[str]:
         """The peers that ever accepted a connection of any worker, living or dead; names are cut to a cell's length."""
         seen = {name for slot in self.slots() for name, view in slot.peers() if view.connects}
         return self._connected | seen
+
+    def traffic(self) -> dict[tuple[str, str], Traffic]:
+        """The exchanges of all workers by route and peer; those of all that are gone under `GONE`."""
+        cells: dict[str, list[list[int]]] = {}
+        for name, numbers in self._exchanges.read(range(len(self.slots()))):
+            if name != FOLDED or any(numbers):
+                cells.setdefault(name, []).append(numbers)
+        found = {}
+        for name, rows in cells.items():
+            route, _, peer = name.partition("\n")
+            found[route, peer] = Traffic(rows)
+        return found
 
     def note(self, kind: MarkKind, text: str) -> None:
         """Keep for an hour what was done, by the process that calls this: the master or a worker."""
@@ -364,11 +386,12 @@ class Board:
 
     def counters(self, index: int) -> Counters:
         """The counters of the worker in this slot."""
-        return Counters(self._view(index))
+        return Counters(self._view(index), Holdings(self._exchanges, index), Holdings(self._peers, index))
 
     def slots(self) -> list[Slot]:
         """Slots that were ever assigned to a worker."""
-        return [Slot(index, self._view(index)) for index in range(min(self._given[0], SLOTS))]
+        used = range(max(0, min(self._given[0], SLOTS)))
+        return [Slot(index, self._view(index), self._exchanges, self._peers) for index in used]
 
     def _view(self, index: int) -> memoryview:
         return self._words[index * _SLOT : (index + 1) * _SLOT]

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from proxy.form import form
 from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
-from proxy.observe.metrics import Board, Slot
+from proxy.observe.metrics import GONE, Board, Slot
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, StoreState, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -99,7 +99,7 @@ class _BoardCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         slots = self._board.slots()
         alive = [slot for slot in slots if slot.gauge(Gauge.PID)]
-        yield from _exchanges(slots)
+        yield from _exchanges(self._board.traffic())
         for total, name, doc in _TOTALS:
             yield CounterMetricFamily(_PREFIX + name, doc, sum(slot.total(total) for slot in slots))
         yield from _peers(slots, alive)
@@ -127,17 +127,7 @@ class _BoardCollector(Collector):
         yield build
 
 
-def traffic_by_peer(slots: list[Slot]) -> dict[tuple[str, str], Traffic]:
-    """The exchanges of all workers by route and peer."""
-    cells: dict[tuple[str, str], list[list[int]]] = {}
-    for slot in slots:
-        for route, peer, numbers in slot.exchanges():
-            cells.setdefault((route, peer), []).append(numbers)
-    return {pair: Traffic(numbers) for pair, numbers in cells.items()}
-
-
-def _exchanges(slots: list[Slot]) -> Iterator[Metric]:
-    pairs = traffic_by_peer(slots)
+def _exchanges(pairs: dict[tuple[str, str], Traffic]) -> Iterator[Metric]:
     whole = Traffic(traffic.numbers for traffic in pairs.values())
     requests = CounterMetricFamily(
         _PREFIX + "requests", "Finished exchanges; code 0xx: no response was sent", labels=["method", "code"]
@@ -154,7 +144,7 @@ def _exchanges(slots: list[Slot]) -> Iterator[Metric]:
     yield duration
     for which, name, doc in _SUMMED:
         yield CounterMetricFamily(_PREFIX + name, doc, whole.of(which))
-    yield from _by_route(pairs)
+    yield from _by_route({pair: traffic for pair, traffic in pairs.items() if pair != GONE})
 
 
 def _by_route(pairs: dict[tuple[str, str], Traffic]) -> Iterator[Metric]:

@@ -6,13 +6,16 @@ second, and only while it has been read within the last seconds (`look`).
 
 import json
 import mmap
+import zlib
 from time import monotonic
 from typing import Any
 
 from proxy.observe.metrics import SLOTS
 from proxy.observe.shared_record import SharedRecord
 
-CAPACITY = 128 << 10  # bytes of a report, taken from the machine only as far as they are written to
+CAPACITY = 32 << 10  # bytes of a compressed report, taken from the machine only as far as they are written to
+_LONGEST = 1 << 20  # bytes of a report before it is compressed
+_QUICKLY = 1  # zlib's level
 INTEREST = 10.0  # seconds for which a read keeps the workers writing
 _TURNS = 1 << 60
 _TRIES = 3  # readings of a report that is being written
@@ -52,7 +55,7 @@ class Reports:
 
     @staticmethod
     def _encoded(report: dict[str, Any]) -> bytes:
-        return json.dumps({"at": monotonic(), **report}, separators=(",", ":")).encode()
+        return zlib.compress(json.dumps({"at": monotonic(), **report}, separators=(",", ":")).encode(), _QUICKLY)
 
     def read(self, slot: int, since: float = 0.0) -> dict[str, Any] | None:
         """The report of a slot if it was written after `since` (monotonic seconds), else None."""
@@ -61,7 +64,10 @@ class Reports:
             turn = record.turn
             content = record.read(turn) if turn else b""
             if content:
-                report: dict[str, Any] = json.loads(content)
+                try:
+                    report: dict[str, Any] = json.loads(zlib.decompressobj().decompress(content, _LONGEST))
+                except (ValueError, zlib.error):  # written by a worker that was taken over
+                    return None
                 return report if report["at"] > since else None
         return None
 

@@ -83,6 +83,11 @@ class Upstreams:
     def pools(self) -> list[Pool]:
         return list(self._pools.values())
 
+    @property
+    def names(self) -> set[str]:
+        """The peers in use, and those that serve what is still under way."""
+        return {pool.name for pool in (*self.pools, *self._leaving)}
+
     def pool(self, address: Address, settings: Settings) -> Pool:
         """The pool for an address under these settings."""
         health = HealthLimits(

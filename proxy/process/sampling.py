@@ -8,7 +8,6 @@ from proxy.exchange.route import Tables
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge
-from proxy.observe.prometheus import traffic_by_peer
 from proxy.observe.recent import Recent
 from proxy.observe.reports import Reports
 from proxy.process.assembly import Upstreams
@@ -70,7 +69,7 @@ class Sampling:
         board = self._board
         if not board.history.is_due(now) or self._slot > min(board.alive(), default=self._slot):
             return
-        pairs = traffic_by_peer(board.slots())
+        pairs = board.traffic()
         board.history.write({pair: traffic for pair, traffic in pairs.items() if pair[0] != ADMIN}, now)
 
 

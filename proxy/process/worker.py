@@ -25,6 +25,7 @@ from proxy.net.splice import Pipes
 from proxy.net.spool import room
 from proxy.net.tls_contexts import ignore_unreadable_names
 from proxy.observe.accesslog import AccessLog
+from proxy.observe.exchange_counters import UNROUTED
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
@@ -233,6 +234,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._frontends.serve(self._tables)
         self._commit_upstreams()
         counters = self._context.counters
+        routes = {route.name for tables in (old, self._tables) for route in tables.routes}
+        counters.keep({*routes, ADMIN, UNROUTED}, self._upstreams.names)
         counters.see_peers(self._upstreams.snapshots(self._tables))  # before the version, which commands wait for
         counters.gauge(Gauge.OVERRIDES, overrides.version)
         counters.reloaded()

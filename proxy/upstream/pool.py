@@ -17,7 +17,7 @@ from typing import Final
 from proxy import errors
 from proxy.errors import DeadlinePassed, ExchangeError
 from proxy.net.event_loop import NEVER, Deadlines, Hub
-from proxy.observe.metrics import PeerCounters
+from proxy.observe.peer_counters import PeerCounters
 from proxy.settings.values import Address
 from proxy.upstream.conduct import Conduct
 from proxy.upstream.connection import LastHead, UpstreamConnection

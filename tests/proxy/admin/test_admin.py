@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import mmap
 import os
 import signal
 import time
@@ -23,9 +24,9 @@ from proxy.observe import log_formats
 from proxy.observe.log_formats import Entry
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState
-from proxy.observe.prometheus import traffic_by_peer
 from proxy.observe.recent import CAUSES, FAILED, OF_CAUSE, SLOWEST, WINDOW, Recent, newest
 from proxy.observe.reports import CAPACITY, Reports
+from proxy.observe.shared_record import SharedRecord
 from proxy.settings import Address, Peer, RouteSettings, Settings
 
 ONE, TWO = "127.0.0.1:8081", "127.0.0.1:8082"
@@ -422,7 +423,7 @@ def test_history_has_the_routes_and_peers_of_now() -> None:
     for name, peer in (("api", ONE), ("api", TWO), ("gone", "127.0.0.1:9")):
         desk.counters[0].route(name)[peer].exchange(b"GET", 502, 0.1, 5, 6)
     now = time.time()
-    desk.board.history.write(traffic_by_peer(desk.board.slots()), now)
+    desk.board.history.write(desk.board.traffic(), now)
     assert desk.order("maintenance", on=True, route="api")[0] == 200
     found = json.loads(desk.ask(b"/history.json").body)
     assert found["whole"]["failed"] == [3]
@@ -506,14 +507,17 @@ def test_one_list_is_made_of_what_the_workers_report() -> None:
 
 def test_long_report_is_cut_and_torn_report_ignored() -> None:
     reports = Reports()
-    reports.publish(3, {"tunnels": ["x" * 100] * 2000, "failing": ["y"]})
+    rows = [os.urandom(50).hex() for _ in range(2000)]
+    reports.publish(3, {"tunnels": rows, "failing": ["y"]})
     found = reports.read(3)
     assert found is not None
-    assert 100 < len(found["tunnels"]) < CAPACITY / 100
+    assert found["tunnels"] == rows[: len(found["tunnels"])]
+    assert 100 < len(found["tunnels"]) < CAPACITY / 50
     assert found["failing"] == ["y"]
     assert reports.read(3, since=found["at"]) is None
-    start = bytes(reports._memory).index(b'"at"')
-    reports._memory[start + 40 : start + 44] = b"torn"
+    start = SharedRecord.size(CAPACITY) * 3 + mmap.PAGESIZE
+    for half in (100, CAPACITY + 100):
+        reports._memory[start + half : start + half + 4] = b"torn"
     assert reports.read(3) is None
     reports.publish(3, {})
     reports.clear(3)

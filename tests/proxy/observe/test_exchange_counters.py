@@ -3,7 +3,6 @@
 from proxy.observe import metrics
 from proxy.observe.exchange_counters import Sum, uncounted
 from proxy.observe.metrics import Board
-from proxy.observe.prometheus import traffic_by_peer
 from tests.proxy.observe.test_metrics import samples
 
 
@@ -39,7 +38,7 @@ def test_routes_built_again_count_on_in_the_same_cells() -> None:
     first, second = counters.route("api")["a:1"], counters.route("api")["a:1"]
     first.exchange(b"GET", 200, 0.1, 1, 1)
     second.exchange(b"GET", 200, 0.1, 1, 1)
-    assert traffic_by_peer(board.slots())["api", "a:1"].requests == 5
+    assert board.traffic()["api", "a:1"].requests == 5
 
 
 def test_routes_and_peers_beyond_the_bound_share_a_cell() -> None:
@@ -47,7 +46,7 @@ def test_routes_and_peers_beyond_the_bound_share_a_cell() -> None:
     counters = board.counters(board.take([]))
     for number in range(metrics.EXCHANGES + 10):
         counters.route(f"route-{number}")["a:1"].exchange(b"GET", 200, 0.1, 1, 1)
-    found = traffic_by_peer(board.slots())
+    found = board.traffic()
     assert len(found) == metrics.EXCHANGES
     assert found["other", ""].requests == 11
     assert board.slots()[0].traffic().requests == metrics.EXCHANGES + 10
@@ -59,7 +58,7 @@ def test_long_names_of_route_and_peer_keep_apart() -> None:
     path = "unix:/" + "é" * 100
     for peer in ("a:1", "a:2", path):
         counters.route("r" * 500)[peer].exchange(b"GET", 200, 0.1, 1, 1)
-    found = traffic_by_peer(board.slots())
+    found = board.traffic()
     assert {route for route, _ in found} == {"r" * 120}
     assert {peer[:5] for _, peer in found} == {"a:1", "a:2", "unix:"}
 

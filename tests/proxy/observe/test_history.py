@@ -8,7 +8,6 @@ from proxy.observe.exchange_counters import Traffic
 from proxy.observe.history import PERIOD, ROWS, SERIES, WHOLE, Figures, History, series_name
 from proxy.observe.marks import MOST, MarkKind, Marks
 from proxy.observe.metrics import Board
-from proxy.observe.prometheus import traffic_by_peer
 
 START = 1_700_000_000.0
 
@@ -92,10 +91,23 @@ def test_series_beyond_the_bound_are_added_up() -> None:
     assert sum(rows[0].good for name, rows in series.items() if name != WHOLE) == 2 * SERIES
 
 
+def test_the_newest_routes_have_a_series() -> None:
+    history = History(START)
+    old = {(f"route-{number}", "a:1"): counted(good=1) for number in range(SERIES)}
+    history.write(old, START + 5)
+    for row in range(2, 30):
+        new = {(f"new-{row}", "b:1"): counted(good=row)}
+        history.write({**old, ("route-0", "a:1"): counted(good=row), **new}, START + row * PERIOD)
+    span = history.read(0, START + 29 * PERIOD)
+    assert [rows[-1].good for name, rows in span.series.items() if name.startswith("new-29")] == [29, 29]
+    assert span.series["route-0"][-2:] == [Figures(1, 0, 0, 10, 100, 3750, 4875, 4975)] * 2
+    assert span.series[WHOLE][-1].good == 2
+
+
 def test_a_board_writes_history_of_what_it_counted() -> None:
     board = Board()
     board.counters(board.take([])).route("api")["a:1"].exchange(b"GET", 200, 0.1, 1, 1)
-    board.history.write(traffic_by_peer(board.slots()), board.started + 5)
+    board.history.write(board.traffic(), board.started + 5)
     assert board.history.read(0, board.started + 5).series["api"][0].good == 1
 
 

@@ -196,6 +196,14 @@ def test_the_earliest_expiry_is_shown_however_many_there_are() -> None:
     assert min(dict(board.slots()[0].certificates()).values()) == 7
 
 
+def test_certificates_that_are_gone_leave_room_for_new_ones() -> None:
+    board = Board()
+    counters = board.counters(board.take([]))
+    for number in range(metrics.CERTIFICATES * 3):
+        counters.see_certificates({f"{number}.example": 2_000_000_000, "kept.example": 1_900_000_000})
+    assert dict(board.slots()[0].certificates()) == {f"{number}.example": 2_000_000_000, "kept.example": 1_900_000_000}
+
+
 def test_an_unused_board_renders() -> None:
     assert samples(Board())["request_duration_seconds_count", ()] == 0
 

@@ -35,7 +35,8 @@ class Worker(TinyWorker):
             shared.reports._memory,
         )
         limits = shared.limits
-        yield from (shared.board._words, limits.bucket_memory, limits.concurrency_memory, limits.lock.holder)
+        yield from (shared.board._words, shared.board.history._words, shared.board._marks._words)
+        yield from (limits.bucket_memory, limits.concurrency_memory, limits.lock.holder)
 
     def record(self, content: bytes) -> None:
         record = self.shared.overrides._record

@@ -41,7 +41,7 @@ def test_no_scribble_over_the_shared_memory_stops_the_master(start: Start, patte
     gateway = start(environ=HOSTILE).ready()
     for retry_wait in range(2, 5):
         worker = gateway.who()["pid"]
-        assert 0 < int(gateway.ask(f"scribble {pattern}")) < 300 << 20
+        assert 0 < int(gateway.ask(f"scribble {pattern}")) < 100 << 20
         gateway.configure(TOML.replace("retry_wait = 1", f"retry_wait = {retry_wait}"))
         gateway.signal(signal.SIGHUP)
         gateway.wait_for(f"worker runs with retry_wait {retry_wait}")
