@@ -76,7 +76,8 @@ def register(authority: Authority, state: State) -> None:
     """Ensure that an account exists with our contact address. Raises `NotObtained`."""
     with asking(authority) as network:
         state.make()
-        open_account(authority, state, network)
+        with state.account_lock():  # orders of several workers, on demand, have one account
+            open_account(authority, state, network)
 
 
 @contextmanager

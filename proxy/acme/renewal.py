@@ -11,12 +11,10 @@ from typing import Any
 import gevent
 
 from proxy.acme.issuer import Issuer
+from proxy.acme.names import Names
 from proxy.acme.timetable import due
 from proxy.net.certificate_set import KeyPair
 from proxy.settings import Settings
-
-_LOOK = 30.0
-"""Seconds between two checks, with some jitter so that workers do not check at once."""
 
 _FIRST_LOOK = 1.0
 _LONGEST_CHALLENGE = 600.0  # seconds: no validation takes longer
@@ -37,11 +35,12 @@ def _wanted(settings: Settings) -> tuple[object, ...]:
 
 
 class Renewals:
-    """Obtains and renews the certificates of these settings until it is stopped."""
+    """Obtains and renews the certificates for some names, as these settings have it, until it is stopped."""
 
-    def __init__(self, settings: Settings, agent: str, log: Any) -> None:
+    def __init__(self, settings: Settings, names: Names, issuers: list[Issuer], log: Any) -> None:
         self._settings = settings
-        self._issuers = [Issuer(server, settings, agent, log) for server in settings.acme_servers]
+        self._names = names
+        self._issuers = issuers
         self._log = log
         self._greenlet = gevent.spawn(self._run)
 
@@ -57,8 +56,9 @@ class Renewals:
         wait = _FIRST_LOOK
         contact_sent = False  # whether the authorities have the contact address of these settings
         while True:
+            # The jitter keeps workers from checking at once.
             gevent.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
-            wait = _LOOK
+            wait = self._names.every
             try:
                 self._look(send_contact=not contact_sent)
                 contact_sent = True
@@ -74,7 +74,7 @@ class Renewals:
             return
         for issuer in self._issuers:
             issuer.state.make()
-        with self._issuers[0].state.lock() as ours:
+        with self._issuers[0].state.lock(self._names.lock) as ours:
             if not ours:
                 return
             self._forget_challenges()
@@ -84,7 +84,7 @@ class Renewals:
                     issuer.change_contact()
             for issuer, domains in _unasked(self._held()).items():
                 issuer.ask_when_to_renew(domains)
-            self._obtain(self._due(self._held()))
+            self._obtain([domain for domain in self._due(self._held()) if self._names.wanted(domain)])
 
     def _forget_challenges(self) -> None:
         for issuer in self._issuers:
@@ -102,7 +102,7 @@ class Renewals:
     def _held(self) -> "Held":
         """The certificate for each domain that was issued last. Requests are served between two domains."""
         held = {}
-        for domain in self._settings.domain:
+        for domain in self._names.all():
             found = [(pair.begins, issuer, pair) for issuer in self._issuers if (pair := issuer.state.pair(domain))]
             _, issuer, pair = max(found, key=lambda one: one[0], default=(0, self._issuers[0], None))
             held[domain] = issuer, pair

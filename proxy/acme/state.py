@@ -5,9 +5,12 @@
         NAME.pem                    key and chain of a certificate; @wildcard.NAME.pem for a wildcard
         NAME.failures               consecutive failures to obtain it, and when to try again
         NAME.renewal                when the authority wants it renewed, and when to ask about that again
+        NAME.demand                 mark of a name that a client has asked for; its time is that of the last use
+        pending/NAME.order          locked by the worker that orders a certificate on demand
         pending/TOKEN               the response to an HTTP-01 challenge
         pending/NAME.pem            the certificate for a TLS-ALPN-01 challenge
-        lock                        held by the one worker of the machine that obtains certificates
+        lock, on-demand.lock        held by the one worker that renews certificates: of domains, of other names
+        account.lock                held while an account is made
 
 Files are replaced atomically, so any worker may read them at any time. Private keys of the account and of
 certificates leave this directory only for the memory of the gateway's processes.
@@ -40,6 +43,7 @@ LONGEST_SILENCE = 86400.0
 
 _LARGEST = 65536  # bytes of a document
 
+_DEMAND = ".demand"
 _DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url, at least 128 bits
 
@@ -177,6 +181,19 @@ class State:
         """Store it. Raises `OSError`."""
         write_private(self._suggestion(domain), json.dumps(asdict(suggestion)).encode())
 
+    def demand(self, name: str) -> Path:
+        """The mark of a name that got its certificate on demand."""
+        return self.root / f"{name}{_DEMAND}"
+
+    def demanded(self) -> Iterator[str]:
+        """The names with such a mark. Raises `OSError`."""
+        return (path.name.removesuffix(_DEMAND) for path in self.root.glob(f"[a-z0-9]*{_DEMAND}"))
+
+    def forget(self, name: str) -> None:
+        """Remove all that is kept of a name. Raises `OSError`."""
+        for path in (self.demand(name), self.certificate(name), self._failures(name), self._suggestion(name)):
+            path.unlink(missing_ok=True)
+
     def _failures(self, domain: str) -> Path:
         return self.root / f"{_stem(domain)}.failures"
 
@@ -225,15 +242,33 @@ class State:
                     path.unlink()
 
     @contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Whether this process is the one to obtain certificates, for the duration of the block. Raises `OSError`."""
-        file = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def lock(self, name: str) -> Iterator[bool]:
+        """Whether this process got the lock of that name, for the duration of the block. Raises `OSError`.
+
+        It is free again as soon as its holder has ended, however that came about.
+        """
+        file = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:
+            os.utime(file)
             yield True
+        finally:
+            os.close(file)
+
+    def order_lock(self, name: str) -> str:
+        """The lock of one name's order on demand."""
+        return f"{self.pending.name}/{name}.order"
+
+    @contextmanager
+    def account_lock(self) -> Iterator[None]:
+        """Wait until no other order makes an account. Blocks the thread; raises `OSError`."""
+        file = os.open(self.root / "account.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(file)
 

@@ -20,7 +20,7 @@ from proxy.observe.cells import cell_name
 from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.metrics import Board, Slot
-from proxy.observe.numbers import Gauge, StoreState, Total
+from proxy.observe.numbers import ON_DEMAND, Gauge, StoreState, Total
 from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views
 from proxy.observe.recent import SLOWEST, newest
 from proxy.observe.reports import Reports
@@ -87,6 +87,7 @@ def status(
         "cache": _cache(slots, alive),
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
+        "on_demand": _on_demand(slots, alive, settings),
         "shared_limits": _shared_limits(alive, settings, reports),
         "access_log": settings.access_log != "off",
         "private": True,
@@ -231,6 +232,17 @@ def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:
     now = time.time()
     expiries = sorted(certificate_expiries(alive).items(), key=lambda item: item[1])
     return [{"name": name, "expires": expiry, "days": int((expiry - now) // _DAY)} for name, expiry in expiries]
+
+
+def _on_demand(slots: list[Slot], alive: list[Slot], settings: Settings) -> dict[str, Any]:
+    """Certificates for names that clients asked for: how many, and what became of handshakes that had to wait."""
+    return {
+        "enabled": bool(settings.on_demand_ask),
+        "names": max((slot.gauge(Gauge.ON_DEMAND_NAMES) for slot in alive), default=0),
+        "obtained": sum(slot.total(Total.ON_DEMAND_ORDERED) for slot in slots),
+        "failed": sum(slot.total(Total.ON_DEMAND_NOT_ORDERED) for slot in slots),
+        "handshakes": {outcome: sum(slot.total(which) for slot in slots) for outcome, which in ON_DEMAND.items()},
+    }
 
 
 def _shared_limits(alive: list[Slot], settings: Settings, reports: Reports) -> dict[str, Any]:

@@ -4,15 +4,20 @@ A handshake takes no greenlet: its socket's watcher calls back until it is done.
 over the connection and its watcher.
 
     accepted ──a TLS record──► shaking hands ──done──► a connection, with the request that came along
+      │          │               │▲
+      │          └──on demand──► ││ waits for a certificate, unwatched, for a minute at most
       │                          └──refused, gone, 10 s──► closed, counted
       └──anything else──► refused in plain HTTP
 """
 
 import ssl
 from collections.abc import Callable
+from functools import partial
+from time import monotonic
 from typing import Final
 
 from proxy import errors
+from proxy.acme.on_demand import WAIT, OnDemand
 from proxy.downstream.accepted import AcceptedConnection, Stage
 from proxy.downstream.frontend import Frontend
 from proxy.downstream.h1.connection import Connection as Http1Connection
@@ -33,10 +38,14 @@ Validation = Callable[[str], ssl.SSLContext | None]
 class Handshakes:
     """The handshakes of one listener; `begin` is the opening of its `Frontend`."""
 
-    def __init__(self, tls_contexts: TlsContexts, validation: Validation | None) -> None:
-        """`validation` is None where no certificates are obtained."""
+    def __init__(
+        self, tls_contexts: TlsContexts, validation: Validation | None, on_demand: OnDemand | None = None
+    ) -> None:
+        """`validation` is None where no certificates are obtained, `on_demand` where none are for unknown names."""
         self._tls_contexts = tls_contexts
         self._validation = validation
+        self._on_demand = on_demand
+        self._waiting = Stage(_ignore, timed_out=errors.TLS_TIMEOUT)
         self._stage = Stage(self._read, timed_out=errors.TLS_TIMEOUT)
 
     def begin(self, sock: Socket, front: Frontend, client: str, watcher: Watcher | None) -> None:
@@ -60,10 +69,48 @@ class Handshakes:
                 hello = parse_client_hello(connection.received)
             except ClientHelloIncomplete:
                 return
-            context = _validating(hello, self._validation) or context
+            proof = _validating(hello, self._validation)
+            if proof is None and self._on_demand is not None and hello is not None and hello.name is not None:
+                self._begin_with_name(connection, hello.name, self._on_demand)
+                return
+            context = proof or context
+        self._shake_hands(connection, context)
+
+    def _begin_with_name(self, connection: AcceptedConnection, name: str, on_demand: OnDemand) -> None:
+        """Shake hands under a name that may have to get its certificate first."""
+        contexts = self._tls_contexts
+        if contexts.knows(name):
+            self._shake_hands(connection, contexts.context)
+        elif on_demand.serves(name):
+            self._shake_hands(connection, contexts.on_demand_context)
+        elif on_demand.request(name, connection.client, partial(self._resume, connection)):
+            connection.read_watcher.stop()
+            connection.stage = self._waiting
+            connection.deadline = monotonic() + WAIT
+        else:
+            self._shake_hands(connection, contexts.refusing())
+
+    def _resume(self, connection: AcceptedConnection, served: bool) -> None:
+        """The wait for a certificate is over: go on in the loop, where protocols begin."""
+        connection.hub.loop.run_callback(self._go_on, connection, served)
+
+    def _go_on(self, connection: AcceptedConnection, served: bool) -> None:
+        if connection.closed:
+            return
+        connection.stage = self._stage
+        connection.deadline = monotonic() + _TIMEOUT
+        connection.read_watcher.start(connection.on_readable)
+        contexts = self._tls_contexts
+        self._shake_hands(connection, contexts.on_demand_context if served else contexts.refusing())
+
+    def _shake_hands(self, connection: AcceptedConnection, context: ssl.SSLContext) -> None:
         connection.sock = connection.tls = tls = TlsSocket(connection.plain, context, connection.received)
         connection.received = b""
         _advance(connection, tls)
+
+
+def _ignore(_connection: AcceptedConnection) -> None:
+    """Nothing is read while a connection waits: its watcher is stopped."""
 
 
 def _validating(hello: ClientHello | None, validation: Validation) -> ssl.SSLContext | None:

@@ -12,6 +12,7 @@ import ssl
 import sys
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -88,6 +89,12 @@ def _configure(context: ssl.SSLContext, certificate_set: CertificateSet) -> None
         context.verify_mode = ssl.CERT_REQUIRED if certificate_set.client_required else ssl.CERT_OPTIONAL
 
 
+def _unrecognized() -> ssl.SSLContext:
+    context = _plain_context()
+    context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    return context
+
+
 class TlsContexts:
     """The context that all connections begin with, and the one that each goes on with.
 
@@ -100,6 +107,9 @@ class TlsContexts:
         self._begin()
         self._named: dict[str, ssl.SSLContext] = {}
         self._client_auth: tuple[str, bool] | None = None
+        self._obtained: OrderedDict[str, tuple[float, ssl.SSLContext]] = OrderedDict()
+        """By name, what was obtained on demand and its end; the name that was asked for last is the last."""
+        self._certificate_set = CertificateSet()
         self._fresh = (0.0, 0.0)
         self.served: tuple[KeyPair, ...] = ()
         """The certificates that some client is sent."""
@@ -107,6 +117,9 @@ class TlsContexts:
     def _begin(self) -> None:
         self.context = _plain_context()
         self.context.sni_callback = self._choose
+        self.on_demand_context = _plain_context()
+        """What connections begin with whose name has a certificate obtained on demand."""
+        self.on_demand_context.sni_callback = self._choose_obtained
         self._loaded: set[str] = set()
         """Algorithms of the certificates in that context: one can be replaced there, but not be taken out."""
 
@@ -136,6 +149,9 @@ class TlsContexts:
         self.served = served(found)
         self._fresh = (now, next_change(certificate_set.pairs, now))
         _configure(self.context, certificate_set)
+        _configure(self.on_demand_context, certificate_set)
+        self._certificate_set = certificate_set
+        self._obtained.clear()  # those were made for the former settings
         # Where all are served alike nothing need be chosen, which costs 20 us of the 250 that a handshake takes.
         alike = len(set(found.values())) == 1 and not certificate_set.client_ca and self._takes(self.served)
         self.context.sni_callback = None if alike else self._choose
@@ -169,11 +185,45 @@ class TlsContexts:
         name = name.lower()
         return named.get(name) or named.get(wildcard(name)) or named.get("")
 
+    def knows(self, name: str) -> bool:
+        """Whether one of the installed certificates is for a host, whose name is in lower case."""
+        return name in self._named or wildcard(name) in self._named
+
+    # Names whose certificates are obtained on demand: not installed, but added when a client asks for them.
+
+    most_obtained = 512
+    """Contexts in memory; the one that was not asked for longest makes room."""
+
+    def has_obtained(self, name: str) -> bool:
+        """Whether there is one for a name that has not expired."""
+        ends, _ = self._obtained.get(name, (0.0, None))
+        return self._clock() < ends
+
+    def add_obtained(self, name: str, pair: KeyPair) -> None:
+        """Serve a name with this certificate. Raises `OSError` if OpenSSL refuses it."""
+        self._obtained[name] = pair.expires, context_of(pair, self._certificate_set)
+        self._obtained.move_to_end(name)
+        if len(self._obtained) > self.most_obtained:
+            self._obtained.popitem(last=False)
+
+    def refusing(self) -> ssl.SSLContext:
+        """For a name that gets no certificate: that of the first name, else one that only sends the
+        alert `unrecognized_name` (RFC 6066 section 3)."""
+        return self.context if any(not pair.stands_in for pair in self.served) else _unrecognized()
+
     def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
         chosen = self.context_for(name)
         if chosen is None:
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = chosen
+        return None
+
+    def _choose_obtained(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+        found = self._obtained.get((name or "").lower())
+        if found is None:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        self._obtained.move_to_end((name or "").lower())
+        connection.context = found[1]
         return None
 
 

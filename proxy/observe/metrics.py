@@ -226,6 +226,9 @@ class Counters:
     def limited_alone(self) -> None:
         self._count(Total.LIMITED_ALONE, 1)
 
+    def on_demand(self, which: Total) -> None:
+        self._count(which, 1)
+
     def gauge(self, which: Gauge, value: int) -> None:
         self._words[_GAUGES + which] = value
 

@@ -1,7 +1,7 @@
 """What a worker counts, and what it sees of an upstream peer."""
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Total(IntEnum):
@@ -27,6 +27,16 @@ class Total(IntEnum):
     CACHE_VALIDATED = 17  # stale ones of which the upstream said that they are still good
     CACHE_MISSES = 18  # requests that the cache sent to the upstream
     LIMITED_ALONE = 19  # checks of shared limits that were decided without the shared store
+    ON_DEMAND_ORDERED = 20  # certificates that orders on demand have brought
+    ON_DEMAND_NOT_ORDERED = 21  # orders on demand without one
+    ON_DEMAND_SERVED = 22  # handshakes that waited for such an order and were served; below, those that were not
+    ON_DEMAND_NAME = 23  # no certificate may be ordered for such a name
+    ON_DEMAND_BUSY = 24  # too many waited already
+    ON_DEMAND_FAILED = 25  # the authorities issued none
+    ON_DEMAND_RATE = 26  # too many new names in that time
+    ON_DEMAND_DENIED = 27  # the operator's service said no
+    ON_DEMAND_UNKNOWN = 28  # it said nothing that could be used
+    ON_DEMAND_FULL = 29  # there were as many names as the settings allow
 
 
 class Gauge(IntEnum):
@@ -52,6 +62,7 @@ class Gauge(IntEnum):
     CACHE_ENTRIES = 17
     SHARED_LIMITS = 18  # a `StoreState`
     STORE_LOST = 19  # unix seconds since when the shared store has been lost; 0: it has not
+    ON_DEMAND_NAMES = 20  # names whose certificate was obtained on demand, the same for all workers
 
 
 class StoreState(IntEnum):
@@ -92,3 +103,11 @@ class PeerView(NamedTuple):
     reuses: int
     failures: int
     snapshot: PeerSnapshot
+
+
+ON_DEMAND: Final = {
+    which.name.removeprefix("ON_DEMAND_").lower(): which
+    for which in Total
+    if Total.ON_DEMAND_SERVED <= which <= Total.ON_DEMAND_FULL
+}
+"""Counters of handshakes for names without a certificate, by outcome."""

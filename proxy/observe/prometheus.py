@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from proxy.form import form
 from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.metrics import GONE, Board, Slot
-from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, StoreState, Total
+from proxy.observe.numbers import ON_DEMAND, Gauge, PeerSnapshot, PeerState, PeerView, StoreState, Total
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "aragora_proxy_"
@@ -78,6 +78,7 @@ _SHARED = (
         "certificate_faults",
         "Certificate files that cannot be used; the gateway keeps serving the previous ones",
     ),
+    (Gauge.ON_DEMAND_NAMES, "on_demand_names", "Names whose certificates were obtained on demand"),
     (Gauge.CACHE_BYTES, "cache_bytes", "Bytes of all stored responses"),
     (Gauge.CACHE_ENTRIES, "cache_entries", "Stored responses"),
 )
@@ -115,6 +116,7 @@ class _BoardCollector(Collector):
         for which, name, doc in _SHARED:
             yield GaugeMetricFamily(_PREFIX + name, doc, max((slot.gauge(which) for slot in alive), default=0))
         yield _certificates(alive)
+        yield from _on_demand(slots)
         yield from _store(alive)
         yield from _workers(slots, alive)
         yield GaugeMetricFamily(
@@ -293,6 +295,23 @@ def _certificates(alive: list[Slot]) -> Metric:
     for name, expiry in certificate_expiries(alive).items():
         family.add_metric([name], expiry)
     return family
+
+
+def _on_demand(slots: list[Slot]) -> Iterator[Metric]:
+    orders = CounterMetricFamily(
+        _PREFIX + "on_demand_orders",
+        "Certificates ordered on demand, and whether they were obtained",
+        labels=["result"],
+    )
+    for result, which in (("obtained", Total.ON_DEMAND_ORDERED), ("failed", Total.ON_DEMAND_NOT_ORDERED)):
+        orders.add_metric([result], sum(slot.total(which) for slot in slots))
+    yield orders
+    handshakes = CounterMetricFamily(
+        _PREFIX + "on_demand_handshakes", "TLS handshakes for names without a certificate", labels=["outcome"]
+    )
+    for outcome, which in ON_DEMAND.items():
+        handshakes.add_metric([outcome], sum(slot.total(which) for slot in slots))
+    yield handshakes
 
 
 def _store(alive: list[Slot]) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
+from proxy.acme.on_demand import OnDemand
 from proxy.acme.state import PendingChallenges
 from proxy.downstream.frontend import Frontend, Opening
 from proxy.downstream.h1.connection import Connection
@@ -35,9 +36,12 @@ class Frontends:
         sockets: Sequence[Any],
         tables: Tables,
         admin_tables: Callable[[Any, Tables], Tables],
+        on_demand: OnDemand | None,
         log: Any,
     ) -> None:
-        """`admin_tables` are the routes of a listener for the admin address or commands, made from the others'."""
+        """`admin_tables` are the routes of a listener for the admin address or commands, made from the others';
+        `on_demand` orders certificates for names that have none."""
+        self._on_demand = on_demand
         self._shared = shared
         self._context = context
         self._sockets = sockets
@@ -142,7 +146,7 @@ class Frontends:
         settings = self._shared.settings
         if secure:
             validation = PendingChallenges(settings).validation_context if settings.acme else None
-            return Handshakes(self._shared.certificates.tls_contexts, validation).begin, b"https"
+            return Handshakes(self._shared.certificates.tls_contexts, validation, self._on_demand).begin, b"https"
         return Connection if is_admin else _cleartext, b"http"
 
     def _has_more_than_its_share(self) -> bool:

@@ -165,7 +165,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """Certificates, the admin address, and the listeners."""
         shared, context = self.shared, self._context
         ignore_unreadable_names()
-        self._certificates = CertificateRefresh(shared.certificates, context.counters, shared.version, self.log)
+        self._certificates = CertificateRefresh(
+            shared.certificates, context.counters, context.limits, shared.version, self.log
+        )
         self._certificates.install()
         self._certificates.renew(with_domains(self._settings, shared.overrides.get().services))
         self._admin = Admin(
@@ -180,7 +182,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
             purge=self._upstreams.stores.purge,
             listening=self._listening,
         )
-        self._frontends = Frontends(shared, context, self.sockets, self._tables, self._admin_tables, self.log)
+        self._frontends = Frontends(
+            shared, context, self.sockets, self._tables, self._admin_tables, self._certificates.on_demand, self.log
+        )
         self._sampling = Sampling(
             self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports, shared.board
         )

@@ -7,9 +7,11 @@ import socket
 from collections.abc import Container
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from proxy.settings.pages import load_pages
 from proxy.settings.table import TABLE, WAYS, RouteSettings, Settings, serves_itself
+from proxy.settings.tls_check import tls_problems
 from proxy.settings.users import read_users
 from proxy.settings.values import Address, kinds, template
 from proxy.settings.values.logged import datagrams_to
@@ -28,7 +30,8 @@ def problems(settings: Settings, served: Container[Path] = ()) -> list[str]:
     return [
         *_upstream_problems(settings),
         *_address_problems(settings, own),
-        *_tls_problems(settings),
+        *tls_problems(settings),
+        *_asked_problems(settings),
         *_limit_problems(settings),
         *_tracing_problems(settings),
         *_response_problems(settings),
@@ -67,6 +70,18 @@ def _upstream_problems(settings: Settings) -> list[str]:
     ]
 
 
+def _asked_problems(settings: Settings) -> list[str]:
+    """Of the service that is asked for which names certificates may be ordered."""
+    url = settings.on_demand_ask
+    if not url:
+        return []
+    parts = urlsplit(url)
+    asked = Address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    if not is_own_address(asked, settings):
+        return []
+    return [f"--on-demand-ask {url}: is the gateway's own address; use that of the service itself"]
+
+
 def _leads_to(address: Address, listener: Address) -> bool:
     """Whether a connection to an address of this machine reaches that listener; [::] accepts IPv4 too."""
     if address == listener or address.port != listener.port:
@@ -99,66 +114,6 @@ def _address_problems(settings: Settings, own: list[Address]) -> list[str]:
         )
     if settings.proxy_protocol and not settings.trusted_proxies.networks and not settings.trusted_proxies.unix:
         found.append("--proxy-protocol on: would be believed of no client; add --trusted-proxies")
-    return found
-
-
-def _tls_problems(settings: Settings) -> list[str]:
-    found = []
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        given, missing = ("cert", "key") if settings.tls_cert else ("key", "cert")
-        path = settings.tls_cert or settings.tls_key
-        found.append(
-            f"--tls-{given} {path}: goes with a {'key' if missing == 'key' else 'certificate'}; add --tls-{missing}"
-        )
-    if settings.bind_plain and not settings.secure:
-        found.append(
-            f"--bind-plain {settings.bind_plain[0]}: --bind serves plain HTTP already; "
-            "add --tls-cert and --tls-key, or --acme, or remove it"
-        )
-    found += _dns_problems(settings)
-    if settings.acme and not settings.domain and settings.all_routes:
-        found.append(f"--acme {settings.acme}: needs the names to obtain certificates for; add --domain")
-    if settings.domain and not settings.acme and settings.tls == "off":
-        found.append(f"--domain {settings.domain[0]}: has no effect without ACME; add --acme, or remove it")
-    if settings.acme and not settings.state_dir:
-        found.append(f"--acme {settings.acme}: needs a directory for the account and the keys; add --state-dir")
-    if bool(settings.acme_eab_kid) != bool(settings.acme_eab_key_file):
-        given, missing = ("acme_eab_kid", "key-file") if settings.acme_eab_kid else ("acme_eab_key_file", "kid")
-        found.append(
-            f"{TABLE[given].flag} {getattr(settings, given)}: an external account has both an identifier and a key; "
-            f"add --acme-eab-{missing}"
-        )
-    if settings.tls_client_ca and not settings.secure:
-        found.append(
-            f"--tls-client-ca {settings.tls_client_ca}: client certificates need TLS; "
-            "add --tls-cert and --tls-key, or --acme"
-        )
-    return found
-
-
-def _dns_problems(settings: Settings) -> list[str]:
-    """Of certificates that are validated through DNS."""
-    found = []
-    by_dns = settings.acme_dns_hook or settings.acme_dns_server
-    found += [
-        f"--domain {name}: a CA validates wildcards through DNS alone; add --acme-dns-hook or --acme-dns-server, list "
-        "each host, or provide a certificate with --tls-cert"
-        for name in settings.domain
-        if settings.acme and name.startswith("*.") and not by_dns
-    ]
-    if settings.acme_dns_hook and settings.acme_dns_server:
-        found.append(
-            f"--acme-dns-hook {settings.acme_dns_hook}: excludes --acme-dns-server, which sets the same records; "
-            "remove one of them"
-        )
-    hook = settings.acme_dns_hook
-    if hook and not (hook.is_file() and os.access(hook, os.X_OK)):
-        found.append(f"--acme-dns-hook {hook}: not a program that can be run; correct the path, or chmod +x")
-    if settings.acme_dns_server and find_spec("dns") is None:
-        found.append(
-            f"--acme-dns-server {settings.acme_dns_server}: dnspython, which makes the updates, is not installed; "
-            "pip install 'aragora-gateway[dns]'"
-        )
     return found
 
 

@@ -1,6 +1,7 @@
 """What `check` reports besides mistakes: configurations that work, but may surprise or harm."""
 
 import stat
+from urllib.parse import urlsplit
 
 from proxy.settings.check import knows_user
 from proxy.settings.table import TABLE, Settings
@@ -27,6 +28,27 @@ def risks(settings: Settings) -> list[str]:
         found.append('rate: not set; one client may send any number of requests; add one, such as "20/s"')
     if settings.access_log == "off":
         found.append("access_log is off: requests leave no trace")
+    return found + _on_demand_risks(settings)
+
+
+def _on_demand_risks(settings: Settings) -> list[str]:
+    """Of certificates that are ordered because a client asks for a name."""
+    url = settings.on_demand_ask
+    if not url:
+        return []
+    found = []
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not (host == "localhost" or host.startswith("127.") or host == "::1"):
+        found.append(
+            f"on_demand_ask {url}: the answer can be changed on the way, and then strangers choose the names; "
+            "use https, or a service on this machine"
+        )
+    found += [
+        f"{key}: off; one attack uses up what the CA allows this account; set it, such as {TABLE[key].default_text}"
+        for key in ("on_demand_rate", "on_demand_client_rate")
+        if getattr(settings, key) is None
+    ]
     return found
 
 
@@ -36,6 +58,7 @@ def notes(settings: Settings) -> list[str]:
         *_route_notes(settings),
         *_time_notes(settings),
         *_address_notes(settings),
+        *_on_demand_notes(settings),
         *_client_certificate_notes(settings),
         *_limit_notes(settings),
         *_upstream_notes(settings),
@@ -126,6 +149,16 @@ def _address_notes(settings: Settings) -> list[str]:
     ):
         found.append("hsts: sent over TLS only, which is not configured; add tls_cert and tls_key, or acme")
     return found
+
+
+def _on_demand_notes(settings: Settings) -> list[str]:
+    if settings.on_demand_ask:
+        return []
+    return [
+        f"{key} has no effect without on_demand_ask; add it, or remove {key}"
+        for key in ("on_demand_names", "on_demand_rate", "on_demand_client_rate")
+        if getattr(settings, key) != TABLE[key].default
+    ]
 
 
 def _mutual(settings: Settings) -> bool:

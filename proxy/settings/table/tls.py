@@ -6,8 +6,12 @@ from typing import Annotated, ClassVar
 
 from proxy.settings.table.row import Setting, duration, fixed, routed
 from proxy.settings.values import Address, field_lines, kinds, web
+from proxy.settings.values.web import Rate
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+_ORDERS = Rate(20, 60)
+_NEW_NAMES = Rate(10, 60)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,21 @@ class Tls:
         Path | None, Setting(kinds.PATH, "file with the key that signs those updates, as tsig-keygen prints it")
     ] = None
     acme_dns_wait: Annotated[float, duration("how long after a DNS record is set the CA may look for it")] = 10.0
+    on_demand_ask: Annotated[
+        str,
+        fixed(
+            web.ASKED,
+            "service that says for which other names certificates are obtained when a client asks for them: GET "
+            "URL?domain=NAME, 2xx is yes",
+        ),
+    ] = ""
+    on_demand_names: Annotated[int, fixed(kinds.COUNT, "most names with certificates obtained that way")] = 1000
+    on_demand_rate: Annotated[
+        Rate | None, fixed(web.RATE, "certificates ordered that way, over all names and workers")
+    ] = _ORDERS
+    on_demand_client_rate: Annotated[
+        Rate | None, fixed(web.RATE, "names without a certificate that one client, or IPv6 /64 network, may bring")
+    ] = _NEW_NAMES
     http2: Annotated[bool, Setting(kinds.SWITCH, "offer HTTP/2 over TLS")] = True
     h2c: Annotated[bool, Setting(kinds.SWITCH, "accept HTTP/2 without TLS (prior knowledge)")] = False
     max_streams: Annotated[int, Setting(kinds.COUNT, "most concurrent requests on one HTTP/2 connection")] = 100

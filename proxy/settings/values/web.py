@@ -182,6 +182,14 @@ def _collector(raw: Any) -> str:
     return f"{url.rstrip('/')}/v1/traces" if url and found.path in ("", "/") else url
 
 
+def _asked(raw: Any) -> str:
+    url = _optional_url(raw)
+    found = urlsplit(url)
+    if found.username is not None or found.fragment:
+        raise ValueError("expected a URL without account and fragment, such as http://127.0.0.1:5000/allowed")
+    return url
+
+
 def _optional_url(raw: Any) -> str:
     return "" if raw in ("", *OFF) else _url(raw)
 
@@ -372,6 +380,7 @@ MEDIA_TYPES = Kind("content types", _media_types, show_list, "TYPE", repeatable=
 URL = Kind("URL", _optional_url, lambda url: url or "off", "URL|off")
 REQUIRED_URL = Kind("URL", _url, str, "URL")
 COLLECTOR = Kind("URL", _collector, lambda url: url or "off", "URL|off")
+ASKED = Kind("URL", _asked, lambda url: url or "off", "URL|off")
 DOMAINS = Kind("host names", _domains, show_list, "NAME", repeatable=True)
 CERTIFICATE_NAMES = Kind("host names or addresses", _certificate_names, show_list, "NAME", repeatable=True)
 NAME_SERVER = Kind("address", _name_server, lambda address: str(address or "none"), "ADDRESS")

@@ -240,11 +240,11 @@ def test_challenges_that_a_killed_process_left_are_forgotten(tmp_path: Path) -> 
 def test_one_worker_of_all_has_the_lock(tmp_path: Path) -> None:
     state = State(tmp_path, "https://ca.test/directory")
     state.make()
-    with state.lock() as first:
+    with state.lock("lock") as first:
         assert first
-        with state.lock() as second:
+        with state.lock("lock") as second:
             assert not second
-    with state.lock() as third:
+    with state.lock("lock") as third:
         assert third
 
 

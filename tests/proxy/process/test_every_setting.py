@@ -80,6 +80,12 @@ OTHERS = {
     "acme_eab_key_file": '"{files}/token"\nacme_eab_kid = "me"',
     "acme_profile": '"shortlived"',
     "acme_ca": '"{files}/one.crt"',
+    "on_demand_ask": (
+        '"http://127.0.0.1:3/allowed"\nacme = "me@example.com"\nacme_directory = "http://127.0.0.1:1/"\n'
+        'state_dir = "{files}"'
+    ),
+    "on_demand_rate": '"30/m"',
+    "on_demand_client_rate": '"30/m"',
     "domain": '"a.example"\ntls = "self-signed"',
     "max_head": "65536",
     "max_request_line": "4096",

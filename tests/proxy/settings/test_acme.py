@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import AcmeServer, Address, Settings, SettingsError, TsigKey, check, defaults, load
+from proxy.settings import AcmeServer, Address, Settings, SettingsError, TsigKey, defaults, load, tls_check
+from proxy.settings.notes import notes, risks
 
 KEY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 ALONE = {"acme": "a@site.test", "domain": ["site.test"]}
@@ -125,6 +126,10 @@ def test_what_is_no_key_of_a_name_server_is_refused(tmp_path: Path, text: str) -
         ({"acme_dns_hook": "/bin/true", "acme_dns_server": "127.0.0.1"}, "excludes --acme-dns-server"),
         ({"acme_dns_server": "unix:/x"}, "expected a name server's address, such as 192.0.2.1"),
         ({"acme_dns_server": "a b"}, "'a b' is neither an IP address nor a host name"),
+        ({"acme": "", "on_demand_ask": "http://127.0.0.1:5000/"}, "certificates are obtained by ACME; add --acme"),
+        ({"on_demand_ask": "127.0.0.1:5000"}, "--on-demand-ask 127.0.0.1:5000: expected an http or https URL"),
+        ({"on_demand_ask": "http://a:b@127.0.0.1/"}, "expected a URL without account and fragment, such as http://"),
+        ({"on_demand_ask": "http://127.0.0.1:80/x"}, "is the gateway's own address; use that of the service itself"),
         ({"domain": ["1.2.3.4.5/8"]}, "'1.2.3.4.5/8' is not a host name"),
     ],
 )
@@ -135,7 +140,7 @@ def test_a_mistake_of_validation_by_dns_is_named(flags: dict[str, str | list[str
 
 
 def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "find_spec", lambda name: None)
+    monkeypatch.setattr(tls_check, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"pip install 'aragora-gateway\[dns\]'"):
         loaded(acme_dns_server="192.0.2.1")
 
@@ -176,3 +181,12 @@ def test_a_mistake_in_a_server_is_named(tmp_path: Path, text: str, mistake: str)
     told = [line.replace(str(file), "FILE") for line in caught.value.mistakes]
     assert any(line.startswith(mistake) or mistake in line for line in told), told
     assert len(told) == 1
+
+
+def test_what_on_demand_leaves_open_is_told() -> None:
+    careless = loaded(on_demand_ask="http://ask.example/", on_demand_client_rate="off", domain=[])
+    told = [risk for risk in risks(careless) if "on_demand" in risk]
+    assert [risk.split()[0] for risk in told] == ["on_demand_ask", "on_demand_client_rate:"]
+    careful = loaded(on_demand_ask="http://127.0.0.1:5000/")
+    assert not [risk for risk in risks(careful) if "on_demand" in risk]
+    assert "on_demand_names has no effect without on_demand_ask" in "".join(notes(loaded(on_demand_names="5")))

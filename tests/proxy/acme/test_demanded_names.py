@@ -1,0 +1,143 @@
+"""Names that clients asked for: the service that allows them, and which of them are renewed or forgotten."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from tomllib import loads as load_toml
+from typing import Any
+from wsgiref.simple_server import make_server
+
+import gevent
+import pytest
+
+from proxy.acme import permission
+from proxy.acme.demanded_names import UNUSED, DemandedNames
+from proxy.acme.permission import Answer, Permission
+from proxy.acme.state import State
+from proxy.net.certificates import self_signed
+from tests.deployment.pages import blocks
+from tests.deployment.processes import CHECKOUT
+from tests.proxy.acme.asked import asked
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    made = State(tmp_path, "https://ca.test/dir")
+    made.make()
+    return made
+
+
+def kept(state: State, names: DemandedNames, name: str, *, days: int = 90, used: float = 0.0) -> None:
+    """Store a certificate for a name that was used last so many seconds ago."""
+    pair = self_signed((name,), days)
+    state.certificate(name).write_bytes(pair.key + pair.chain)
+    names.add(name)
+    moment = time.time() - used
+    os.utime(state.demand(name), (moment, moment))
+
+
+def ask(service: Permission, name: str) -> Answer:
+    """In a greenlet, while the service's threads run."""
+    return gevent.spawn(service.ask, name).get(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (0, Answer.ALLOWED), (204, Answer.ALLOWED), (302, Answer.UNKNOWN), (403, Answer.DENIED), (404, Answer.DENIED),
+        (429, Answer.UNKNOWN), (500, Answer.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_statuses_of_the_service(status: int, answer: Answer) -> None:
+    with asked("a.test") as service:
+        service.status = status
+        permission_of = Permission(service.url, "test")
+        assert permission_of.known("a.test") is None
+        assert ask(permission_of, "a.test") is answer
+        assert permission_of.known("a.test") is answer
+        assert service.questions == ["a.test"], "a redirect is not followed"
+
+
+def test_a_query_of_the_address_is_kept() -> None:
+    with asked("a.test") as service:
+        assert ask(Permission(f"{service.url}?token=1", "test"), "a.test") is Answer.ALLOWED
+
+
+def test_an_answer_replaces_the_one_before() -> None:
+    with asked("a.test") as service:
+        asking = Permission(service.url, "test")
+        assert ask(asking, "a.test") is Answer.ALLOWED
+        service.allowed.clear()
+        assert ask(asking, "a.test") is Answer.DENIED
+        assert asking.known("a.test") is Answer.DENIED
+
+
+def test_a_silent_service_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permission, "_DEADLINE", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asking = Permission(f"http://127.0.0.1:{silent.getsockname()[1]}/", "test")
+        assert ask(asking, "a.test") is Answer.UNKNOWN
+
+
+def test_strangers_names_push_out_no_allowed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permission, "_MOST", 2)
+    with asked("a.test") as service:
+        asking = Permission(service.url, "test")
+        for name in ("a.test", "b.test", "c.test", "d.test"):
+            ask(asking, name)
+        assert [asking.known(name) for name in ("a.test", "b.test")] == [Answer.ALLOWED, None]
+        assert asking.known("d.test") is Answer.DENIED
+
+
+def test_unused_and_expired_names_are_forgotten(state: State) -> None:
+    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"))
+    kept(state, names, "used.test", used=DAY)
+    kept(state, names, "unused.test", used=UNUSED + HOUR)
+    kept(state, names, "expired.test", days=0)
+    assert names.counted() == 3
+    assert list(names.all()) == ["used.test"]
+    assert names.count == 1
+    assert sorted(path.name for path in state.root.glob("*.test.*")) == ["used.test.demand", "used.test.pem"]
+
+
+def test_use_is_noted_once_an_hour(state: State) -> None:
+    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"))
+    kept(state, names, "old.test", used=UNUSED - HOUR)
+    kept(state, names, "new.test", used=60.0)
+    before = state.demand("new.test").stat().st_mtime
+    for name in ("old.test", "new.test", "unknown.test"):
+        names.use(name)
+    assert time.time() - state.demand("old.test").stat().st_mtime < HOUR
+    assert state.demand("new.test").stat().st_mtime == before
+    assert "unknown.test" not in names
+
+
+def test_only_what_is_still_allowed_is_renewed(state: State) -> None:
+    with asked("kept.test") as service:
+        names = DemandedNames([state], Permission(service.url, "test"))
+        kept(state, names, "gone.test")
+        assert gevent.spawn(names.wanted, "kept.test").get(timeout=20)
+        assert not gevent.spawn(names.wanted, "gone.test").get(timeout=20)
+        assert list(names.all()) == ["gone.test"], "served until its certificate expires"
+        service.status = 500
+        assert not gevent.spawn(names.wanted, "kept.test").get(timeout=20)
+
+
+def test_the_guides_service_allows_its_customers() -> None:
+    guide = CHECKOUT / "docs" / "howto" / "certificates.md"
+    [program] = blocks(guide, "python")
+    names: dict[str, Any] = {}
+    exec(program.text, names)
+    with make_server("127.0.0.1", 0, names["app"]) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = next(
+            load_toml(block.text)["on_demand_ask"] for block in blocks(guide, "toml") if "on_demand" in block.text
+        )
+        asking = Permission(url.replace(":5000", f":{server.server_port}"), "test")
+        assert ask(asking, "shop.example.com") is Answer.ALLOWED
+        assert ask(asking, "git.shop.example.com") is Answer.DENIED
+        server.shutdown()
