@@ -9,6 +9,7 @@ from proxy.cache.store import Store
 from proxy.exchange.route import Rewrite
 from proxy.observe.metrics import Counters
 from proxy.settings import RouteSettings
+from proxy.settings.values.template import names
 from proxy.wire.via import Via
 
 
@@ -46,4 +47,6 @@ def build_cache(
         return None
     store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
     times = settings.cache_ttl, settings.cache_stale_if_error, settings.cache_wait
-    return RouteCache(RouteStore(route.name, store, rewrite, via, counters.cached, *times))
+    kept = RouteStore(route.name, store, rewrite, via, counters.cached, *times)
+    rewritten = (settings.rewrite, *(value for _, value in settings.set_request_fields))
+    return RouteCache(kept, remembers=not any("request_id" in names(text) for text in rewritten))

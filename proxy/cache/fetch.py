@@ -128,7 +128,7 @@ class Fetch:
             stored = self._in_place(f"fwd=stale; fwd-status={response.status}")
             if stored is not None:
                 return stored
-        authorized = field_value(self._place.request.block.split(CRLF), b"authorization") is not None
+        authorized = field_value(self._place.block.split(CRLF), b"authorization") is not None
         fresh = freshness(response, kept.default, now, authorized=authorized, **self._times(now))
         too_long = (response.content_length or 0) > kept.store.largest
         varies = varying(response.lines)
@@ -188,7 +188,7 @@ class Fetch:
     def _unstored(self, response: ResponseHead, now: float) -> ResponseHead | None:
         """A response that may not be stored is only for a client whose own request it is the response to."""
         assert self._place is not None
-        more = self._place.shared and self._place.request.block != self._kept.whole(self._asked).request.block
+        more = self._place.shared and self._place.block != self._kept.whole(self._asked).block
         if more and response.status not in _OVERLOADED:
             self._ask_again(now)
             return None
@@ -221,7 +221,7 @@ class Fetch:
             names |= key.UNUSED
         kept.store.index.learn(base, Resource(names, known.whole, 0.0, now + fresh.lifetime + _REMEMBERED))
         shared = kept.shared(self._asked, names)
-        if shared.request.block == place.request.block:
+        if shared.block == place.block:
             return shared
         return None if place.shared else place
 

@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from proxy.cache.stamps import Stamps
 from proxy.log import log
 
 _VERSION: Final = 4
@@ -61,6 +62,9 @@ DELETE FROM resource WHERE key IN (
 """
 
 Result = TypeVar("Result")
+
+Removed = list[tuple[str, bytes]]
+"""Objects of entries that were removed, and the resources of which they were."""
 
 
 class Entry(NamedTuple):
@@ -118,10 +122,14 @@ class Totals(NamedTuple):
 
 
 class Index:
-    """One worker's connection to it. It remembers at most `most_resources`."""
+    """One worker's connection to it. It remembers at most `most_resources`.
 
-    def __init__(self, directory: Path, most_resources: int) -> None:
+    Each change is marked, as soon as it can be read, for what workers remember.
+    """
+
+    def __init__(self, directory: Path, stamps: Stamps, most_resources: int) -> None:
         self._file = directory / "index.sqlite"
+        self._stamps = stamps
         self._most_resources = most_resources
         self._database: sqlite3.Connection | None = None
         self._failures = 0
@@ -144,6 +152,7 @@ class Index:
             database.execute(_FORGET, (self._most_resources,))
 
         self._do(write)
+        self._stamps.change([key])
 
     def put(self, entry: Entry, began: float = inf) -> list[str] | None:
         """Store an entry in the place of another with its key: the objects left unused, None if it is not stored.
@@ -152,7 +161,7 @@ class Index:
         """
         marks = ", ".join("?" * len(entry))
 
-        def write(database: sqlite3.Connection) -> list[str]:
+        def write(database: sqlite3.Connection) -> Removed:
             database.execute("BEGIN IMMEDIATE")
             try:
                 (purged,) = database.execute("SELECT purged FROM total").fetchone()
@@ -167,9 +176,11 @@ class Index:
             return unused
 
         try:
-            return self._do(write)
+            replaced = self._do(write)
         except _PurgedError:
             return None
+        self._stamps.change([entry.resource])
+        return None if replaced is None else self._marked(replaced)
 
     def refresh(self, entry: Entry) -> None:
         """Store an entry anew whose object stays: its fields and its age."""
@@ -179,6 +190,7 @@ class Index:
         )
         row = entry.lines, entry.stored, entry.age, entry.lifetime, entry.revalidate, entry.error, entry.used
         self._do(lambda database: database.execute(sql, (*row, entry.key, entry.object)))
+        self._stamps.change([entry.resource])
 
     def use(self, key: bytes, now: float) -> None:
         """Note that an entry was used."""
@@ -186,20 +198,21 @@ class Index:
 
     def remove(self, key: bytes, name: str) -> None:
         """Forget an entry whose object cannot be used."""
-        self._do(lambda database: database.execute("DELETE FROM entry WHERE key = ? AND object = ?", (key, name)))
+        self._marked(self._do(lambda database: _removed(database, "key = ? AND object = ?", key, name)))
 
     def remove_url(self, url: bytes) -> list[str]:
         """Forget all entries of an address; returns their objects."""
-        return self._do(lambda database: _removed(database, "url = ?", url)) or []
+        return self._marked(self._do(lambda database: _removed(database, "url = ?", url)))
 
     def purge(self, which: "Purge", value: str, now: float) -> list[str] | None:
         """Forget the entries that are meant; returns their objects, None if it failed."""
 
-        def work(database: sqlite3.Connection) -> list[str]:
+        def work(database: sqlite3.Connection) -> Removed:
             database.execute("UPDATE total SET purged = ?", (now,))
             return _removed(database, which.value, value=value.encode("latin-1", "replace"), text=value)
 
-        return self._do(work)
+        removed = self._do(work)
+        return None if removed is None else self._marked(removed)
 
     def totals(self) -> Totals:
         found = self._first("SELECT bytes, entries FROM total")
@@ -212,7 +225,7 @@ class Index:
             totals = self.totals()
             if totals.bytes <= most_bytes and totals.entries <= most_entries:
                 break
-            removed = self._do(lambda database: _removed(database, _OLDEST)) or []
+            removed = self._marked(self._do(lambda database: _removed(database, _OLDEST)))
             if not removed:
                 break
             gone += removed
@@ -227,6 +240,11 @@ class Index:
         database, self._database = self._database, None
         if database is not None:
             database.close()
+
+    def _marked(self, removed: Removed | None) -> list[str]:
+        """The objects of entries that were removed, which is marked."""
+        self._stamps.change({resource for _, resource in removed or ()})
+        return [name for name, _ in removed or ()]
 
     def _first(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         return self._do(lambda database: database.execute(sql, values).fetchone())
@@ -260,6 +278,7 @@ class Index:
                 name.unlink(missing_ok=True)
             except OSError:
                 pass
+        self._stamps.change_all()
 
     def _warn(self, problem: Exception) -> None:
         if not self._warned:
@@ -289,7 +308,7 @@ def _open(file: Path) -> sqlite3.Connection:
     return database
 
 
-def _removed(database: sqlite3.Connection, where: str, *values: object, **named: object) -> list[str]:
-    """Delete the entries of a condition of ours; their objects."""
-    bound = named or values
-    return [name for (name,) in database.execute(f"DELETE FROM entry WHERE {where} RETURNING object", bound)]  # noqa: S608
+def _removed(database: sqlite3.Connection, where: str, *values: object, **named: object) -> Removed:
+    """Delete the entries of a condition of ours."""
+    sql = f"DELETE FROM entry WHERE {where} RETURNING object, resource"  # noqa: S608
+    return database.execute(sql, named or values).fetchall()

@@ -16,6 +16,7 @@ from typing import Final
 
 from proxy.exchange.request import Request
 from proxy.wire.head import CRLF, tokens
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.via import Via
 
 _CONDITIONAL: Final = frozenset(
@@ -40,6 +41,8 @@ UNUSED: Final = frozenset(
 )
 """Fields of users: responses to requests without them are for others only if the application says that they are."""
 _CODINGS: Final = (b"zstd", b"br", b"gzip")
+_LONGEST_REMEMBERED: Final = 256
+_known_codings: Final[BoundedMemo[bytes, bytes]] = BoundedMemo(256)
 _REFUSED: Final = re.compile(rb";[ \t]*q=0(?:\.0*)?$")
 
 
@@ -53,27 +56,72 @@ def can_vary(names: AbstractSet[bytes]) -> bool:
     return not names & (_ABOUT_CLIENTS | _CONDITIONAL | {b"via"})
 
 
-def whole(request: Request) -> Request:
-    """The request as it is, but for its conditions."""
-    lines = [line for line in request.block.split(CRLF)[:-1] if _name(line) not in _CONDITIONAL]
-    return _with(request, lines)
+class Name:
+    """A field's name, and what it means for keys."""
+
+    __slots__ = ("about_client", "conditional", "lower", "made", "personal")
+
+    def __init__(self, name: bytes) -> None:
+        self.lower = name.lower()
+        self.conditional = self.lower in _CONDITIONAL
+        self.personal = is_personal(self.lower)
+        self.about_client = self.lower in _ABOUT_CLIENTS
+        self.made = _MADE.get(self.lower)
+        """What makes the line of shared requests of a client's."""
 
 
-def shared(request: Request, names: AbstractSet[bytes], via: Via) -> Request:
-    """The request without what differs from client to client, unless it is among `names`."""
-    lines = [_for_all(line, request, names) for line in request.block.split(CRLF)[:-1]]
+Fields = list[tuple[Name, bytes]]
+"""Names, and the lines with them."""
+
+
+def fields_of(block: bytes) -> Fields:
+    """The fields that an application is sent."""
+    found = []
+    for line in block.split(CRLF)[:-1]:
+        text = line.partition(b":")[0]
+        name = _known_names.get(text)
+        if name is None:
+            name = Name(text)
+            if len(text) <= _LONGEST_REMEMBERED:
+                _known_names.remember(text, name)
+        found.append((name, line))
+    return found
+
+
+def is_plain(fields: Fields) -> bool:
+    """Whether a request has no conditions."""
+    return not any(name.conditional for name, _ in fields)
+
+
+def whole(fields: Fields) -> Fields:
+    """Those of the request as it is, but for its conditions."""
+    return [field for field in fields if not field[0].conditional]
+
+
+def shared(request: Request, fields: Fields, names: AbstractSet[bytes], via: Via) -> Fields:
+    """Those of the request without what differs from client to client, unless it is among `names`."""
+    found = []
+    for name, line in fields:
+        if name.conditional or (name.personal and name.lower not in names):
+            continue
+        kept = line if name.made is None else name.made(line, request)
+        if kept:
+            found.append((name, kept))
     more = via.lines[1]
-    return _with(request, [line for line in (*lines, more.removesuffix(CRLF)) if line])
+    return [*found, (_VIA, more.removesuffix(CRLF))] if more else found
 
 
-def digest(route: bytes, sent: Request, via: Via, *, clients: bool) -> bytes:
+def digest(route: bytes, target: bytes, fields: Fields, own: AbstractSet[bytes], *, clients: bool) -> bytes:
     """The key of what the application is sent; `clients`: with what it says of the client.
 
-    The gateway's own line of Via is left out: it is another one after each start.
+    The gateway's `own` lines of Via are left out: they are others after each start.
     """
-    own = {line.removesuffix(CRLF) for line in via.lines}
-    lines = [line if clients else _without_client(line) for line in sent.block.split(CRLF) if line not in own]
-    return blake2b(b"\0".join((route, sent.target, *lines)), digest_size=16).digest()
+    lines = [
+        line if clients or not name.about_client else _without_client(name, line)
+        for name, line in fields
+        if name.lower != b"via" or line not in own
+    ]
+    return blake2b(b"\0".join((route, target, *lines)), digest_size=16).digest()
 
 
 def url(request: Request) -> bytes:
@@ -81,38 +129,31 @@ def url(request: Request) -> bytes:
     return b"%s://%s%s" % (request.scheme, (request.host or b"").lower(), request.target)
 
 
-def _for_all(line: bytes, request: Request, names: AbstractSet[bytes]) -> bytes:
-    """A field line as all clients' requests have it; nothing for one that they do not."""
-    name = _name(line)
-    if name in _CONDITIONAL or (is_personal(name) and name not in names):
-        return b""
-    if name == b"accept-encoding":
-        return _codings(line)
-    if name == b"x-forwarded-for":
-        return b"X-Forwarded-For: " + (request.client.partition("%")[0].encode("latin-1") or b"unknown")
-    if name == b"forwarded":
-        return b"Forwarded: " + line.rpartition(b", ")[2].removeprefix(b"Forwarded: ")
-    return line
+def _client(_line: bytes, request: Request) -> bytes:
+    return b"X-Forwarded-For: " + (request.client.partition("%")[0].encode("latin-1") or b"unknown")
 
 
-def _without_client(line: bytes) -> bytes:
-    """What a field line of a request for all says of the request itself: of Forwarded its scheme and its host."""
-    if _name(line) not in _ABOUT_CLIENTS:
-        return line
-    return line.partition(b";")[2] if _name(line) == b"forwarded" else b""
+def _without_client(name: Name, line: bytes) -> bytes:
+    """What a field line about the client says of the request itself: of Forwarded its scheme and its host."""
+    return line.partition(b";")[2] if name.lower == b"forwarded" else b""
 
 
-def _with(request: Request, lines: list[bytes]) -> Request:
-    return request.sent_as(request.target, b"".join([line + CRLF for line in lines]))
+def _forwarded(line: bytes, _request: Request) -> bytes:
+    return b"Forwarded: " + line.rpartition(b", ")[2].removeprefix(b"Forwarded: ")
 
 
-def _codings(line: bytes) -> bytes:
+def _codings(line: bytes, _request: Request) -> bytes:
     """The field with the codings alone that applications use, in one order: most clients then ask for the same."""
+    known = _known_codings.get(line)
+    if known is not None:
+        return known
     asked = tokens(line.partition(b":")[2])
     accepts = {token.partition(b";")[0].strip(b" \t"): not _REFUSED.search(token) for token in asked}
-    known = [coding for coding in _CODINGS if accepts.get(coding, accepts.get(b"*", False))]
-    return b"Accept-Encoding: " + b", ".join(known) if known else b""
+    used = [coding for coding in _CODINGS if accepts.get(coding, accepts.get(b"*", False))]
+    found = b"Accept-Encoding: " + b", ".join(used) if used else b""
+    return _known_codings.remember(line, found) if len(line) <= _LONGEST_REMEMBERED else found
 
 
-def _name(line: bytes) -> bytes:
-    return line.partition(b":")[0].lower()
+_MADE: Final = {b"accept-encoding": _codings, b"x-forwarded-for": _client, b"forwarded": _forwarded}
+_known_names: Final[BoundedMemo[bytes, Name]] = BoundedMemo(1024)
+_VIA: Final = Name(b"Via")

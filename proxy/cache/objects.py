@@ -12,12 +12,15 @@ from time import time
 from typing import Final
 from zlib import crc32
 
+from proxy.exchange.local_response import LocalResponse
 from proxy.net.disk import in_thread
 
 _SMALL: Final = 64 << 10
 """Most bytes of a body that is kept in memory."""
 _MOST_IN_MEMORY: Final = 16 << 20
 """Bytes that a worker keeps in memory."""
+_OVERHEAD: Final = 2048
+"""Bytes that a body takes in memory beside its own, about: those of its response's head."""
 _PIECE: Final = 1 << 20
 _MOST_KNOWN: Final = 4096
 _YOUNG: Final = 600.0
@@ -28,17 +31,37 @@ _Look = tuple[int, int, int]
 """Inode, time of the last change, size."""
 
 
+class Held:
+    """A body in memory. It may be kept while `data` is there; what goes out of memory leaves it empty."""
+
+    __slots__ = ("age", "data", "entry", "lines", "response")
+
+    def __init__(self, data: bytes) -> None:
+        self.data: bytes | None = data
+        self.response: LocalResponse | None = None
+        """The last one that was made with it, of this `entry`, when it was of this `age` in seconds."""
+        self.entry: object = None
+        self.age = -1
+        self.lines: tuple[bytes, ...] = ()
+        """The field lines of the whole response of this entry, but for those that are other ones each second."""
+
+    def drop(self) -> None:
+        """It is in memory no more."""
+        self.data = self.response = self.entry = None
+        self.lines = ()
+
+
 class Objects:
     """The files below one directory, as one worker sees them."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._memory: OrderedDict[str, bytes] = OrderedDict()
+        self._memory: OrderedDict[str, Held] = OrderedDict()
         self._held = 0
         self._sound: OrderedDict[str, _Look] = OrderedDict()
         """What files that were compared looked like then."""
 
-    def in_memory(self, name: str) -> bytes | None:
+    def in_memory(self, name: str) -> Held | None:
         """A body, if it is there without reading the disk."""
         found = self._memory.get(name)
         if found is not None:
@@ -73,7 +96,8 @@ class Objects:
         """Remove files that no entry has any more."""
         for name in names:
             held = self._memory.pop(name, None)
-            self._held -= len(held or b"")
+            if held is not None:
+                self._release(held)
             self._sound.pop(name, None)
             try:
                 self._path(name).unlink(missing_ok=True)
@@ -126,10 +150,14 @@ class Objects:
     def _remember(self, name: str, body: bytes) -> None:
         if name in self._memory:
             return
-        self._memory[name] = body
-        self._held += len(body)
+        self._memory[name] = Held(body)
+        self._held += len(body) + _OVERHEAD
         while self._held > _MOST_IN_MEMORY:
-            self._held -= len(self._memory.popitem(last=False)[1])
+            self._release(self._memory.popitem(last=False)[1])
+
+    def _release(self, held: Held) -> None:
+        self._held -= len(held.data or b"") + _OVERHEAD
+        held.drop()
 
 
 class Incoming:

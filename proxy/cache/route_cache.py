@@ -8,9 +8,10 @@ from proxy import errors
 from proxy.cache.directives import NO_STORE, directives
 from proxy.cache.fetch import Fetch
 from proxy.cache.flights import Flight
+from proxy.cache.hits import Hit, Hits
 from proxy.cache.index import Entry
 from proxy.cache.route_store import RouteStore, Search
-from proxy.cache.stored_response import age_of, is_fresh, respond, serves_error, serves_stale
+from proxy.cache.stored_response import hit_status, is_fresh, respond, serves_error, serves_stale
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
@@ -19,7 +20,7 @@ from proxy.wire.fields import field_value
 
 _READS: Final = (b"GET", b"HEAD")
 _SAFE: Final = (*_READS, b"OPTIONS", b"TRACE")
-_IF_UNCHANGED: Final = (b"if-match", b"if-unmodified-since")
+_IF_UNCHANGED: Final = (b"if-match:", b"if-unmodified-since:")
 """Conditions of requests that are about the application's own state."""
 
 Refresh = Callable[[Request, Fetch], None]
@@ -42,8 +43,10 @@ class Look:
 class RouteCache:
     """One route's cache (`proxy.exchange.caching`)."""
 
-    def __init__(self, kept: RouteStore) -> None:
+    def __init__(self, kept: RouteStore, *, remembers: bool = True) -> None:
+        """`remembers`: what requests had is remembered, which must not depend on more than `hits.key_of` has."""
         self._kept = kept
+        self._hits = Hits() if remembers else None
         self._store = kept.store
         self.refresh: Refresh | None = None
         """Set when the route is there."""
@@ -53,20 +56,51 @@ class RouteCache:
         fields = request.fields
         if request.method in _READS:
             plain = not (fields.chunked or fields.content_length is not None or request.upgrade or fields.binding)
-            return plain and request.target[:1] == b"/" and not any(_has(request, name) for name in _IF_UNCHANGED)
+            return plain and request.target[:1] == b"/" and not _is_about_state(request)
         return request.method not in _SAFE
 
     def ready(self, request: Request) -> LocalResponse | None:
         """A fresh response whose body is in memory. Raises `ExchangeError` (416)."""
-        if request.method not in _READS:
+        fields, hits, now = request.fields, self._hits, self._kept.clock()
+        if hits is not None and fields.content_length is None and not fields.chunked:
+            response = hits.find(request, now)
+            if response is not None:
+                self._kept.count(Total.CACHE_HITS)
+                return response
+        if request.method not in _READS or not self.takes(request):
             return None
-        now = self._kept.clock()
-        for place in self._kept.search(request).places:
-            entry = self._store.index.entry(place.key)
+        search = self._kept.search(request)
+        for place in search.places:
+            entry = self._kept.entry(search, place)
             if entry is not None and is_fresh(entry, now):
-                body = self._store.ready(entry)
-                return None if body is None else self._hit(entry, body, request, now)
+                return self._ready(entry, request, search, now)
         return None
+
+    def _ready(self, entry: Entry, request: Request, search: Search, now: float) -> LocalResponse | None:
+        held = self._store.ready(entry)
+        if held is None or held.data is None:
+            return None
+        if search.plain and held.entry is entry:  # another request had the same
+            hit = Hit(entry, held, entry.status, held.lines, search.reading, now, search.until)
+            response = hit.response(now)
+            if response is not None:
+                return self._remembered(request, entry, hit, response, now)
+        response = respond(entry, held.data, request, now, hit_status(entry, now))
+        lines = response.fields[:-2]
+        if response.body is held.data:
+            held.entry, held.lines, held.age = entry, lines, -1
+        elif response.status != 304:
+            return self._counted(entry, response, now)
+        whole = held if response.body is held.data else None
+        hit = Hit(entry, whole, response.status, lines, search.reading, now, search.until)
+        return self._remembered(request, entry, hit, response, now)
+
+    def _remembered(
+        self, request: Request, entry: Entry, hit: Hit, response: LocalResponse, now: float
+    ) -> LocalResponse:
+        if self._hits is not None:
+            self._hits.remember(request, hit)
+        return self._counted(entry, response, now)
 
     def fetch(self, request: Request) -> Fetch:
         """A response that may be used, or how to get one; waits for another request that asks for the same.
@@ -103,7 +137,7 @@ class RouteCache:
 
     def _look(self, request: Request) -> Look:
         search = self._kept.search(request)
-        found = [self._store.index.entry(place.key) for place in search.places]
+        found = [self._kept.entry(search, place) for place in search.places]
         return Look(search, [entry for entry in found if entry is not None])
 
     def _usable(self, look: Look, request: Request) -> LocalResponse | None:
@@ -138,9 +172,16 @@ class RouteCache:
         return Fetch(self._kept, request, place, why, stale=look.own, spare=spare, flight=flight)
 
     def _hit(self, entry: Entry, body: bytes | int, request: Request, now: float) -> LocalResponse:
+        return self._counted(entry, respond(entry, body, request, now, hit_status(entry, now)), now)
+
+    def _counted(self, entry: Entry, response: LocalResponse, now: float) -> LocalResponse:
         self._store.used(entry, now)
         self._kept.count(Total.CACHE_HITS if is_fresh(entry, now) else Total.CACHE_STALE)
-        return respond(entry, body, request, now, f"hit; ttl={int(entry.lifetime - age_of(entry, now))}")
+        return response
+
+
+def _is_about_state(request: Request) -> bool:
+    return any(line.lower().startswith(_IF_UNCHANGED) for line in request.fields.lines)
 
 
 def _has(request: Request, name: bytes) -> bool:

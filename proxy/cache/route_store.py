@@ -3,43 +3,64 @@
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import inf
 from time import time
 from typing import Final
 
 from proxy.cache import key
-from proxy.cache.index import Resource
+from proxy.cache.index import Entry, Resource
+from proxy.cache.index_memory import Reading
 from proxy.cache.store import Store
 from proxy.exchange.request import Request
 from proxy.exchange.route import Rewrite
 from proxy.observe.numbers import Total
+from proxy.wire.head import CRLF
 from proxy.wire.via import Via
 
 _PASSING: Final = 10.0
 """Seconds for which requests do not wait for others after a response that could not be stored."""
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
     """Where the response to a request may be stored: the key of all that the application is sent for it.
 
     `shared`: it is not sent what differs from client to client, unless it depends on that.
     """
 
-    key: bytes
-    request: Request
-    shared: bool
+    __slots__ = ("_asked", "_fields", "key", "shared")
+
+    def __init__(self, asked: Request, fields: key.Fields, place: bytes, *, shared: bool) -> None:
+        self._asked = asked
+        self._fields = fields
+        self.key = place
+        self.shared = shared
+
+    @property
+    def block(self) -> bytes:
+        """The fields of `request`."""
+        return b"".join([line + CRLF for _, line in self._fields])
+
+    @property
+    def request(self) -> Request:
+        """What the application is sent."""
+        return self._asked.sent_as(self._asked.target, self.block)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Where the response to a request may be, the place of a new one in front.
+    """Where the response to a request may be, the place of a new one in front, and what is known there.
 
-    `turn` is the key under which one request asks for all; where one `passes` it does not wait for its turn.
+    `turn` is the key under which one request asks for all; where one `passes` it does not wait for its turn. `until` is
+    when the places may be others, in seconds since the epoch.
     """
 
     places: list[Place]
     turn: bytes
     passes: bool
+    reading: Reading
+    plain: bool
+    """Whether the request has no conditions."""
+    until: float = inf
 
 
 class RouteStore:
@@ -69,18 +90,28 @@ class RouteStore:
         self._name = route.encode()
         self._rewrite = rewrite
         self._via = via
+        self._own = frozenset(line.removesuffix(CRLF) for line in via.lines)
 
     def search(self, request: Request) -> Search:
         """Where its response may be. Raises `ExchangeError` if the request cannot be sent to the application."""
-        base = self.shared(request, frozenset())
-        known = self._known(base.key)
-        whole = self.whole(request)
+        fields = key.fields_of(request.block)
+        base = self._shared(request, fields, frozenset())
+        reading = self.store.memory.about(base.key)
+        now, known, plain = self.clock(), reading.resource, key.is_plain(fields)
+        if known is not None and known.until <= now:
+            known = None
+        whole = self._whole(request, fields)
         if known is None:
-            places = [whole, base] if whole.request.block != base.request.block else [base]
-            return Search(places, base.key, passes=False)
-        shared = self.shared(request, known.varies) if known.varies else base
-        places = [whole, shared] if known.whole > self.clock() else [shared, whole]
-        return Search(places, places[0].key, passes=known.passing > self.clock())
+            places = [whole, base] if whole.block != base.block else [base]
+            return Search(places, base.key, passes=False, reading=reading, plain=plain)
+        shared = self._shared(request, fields, known.varies) if known.varies else base
+        places = [whole, shared] if known.whole > now else [shared, whole]
+        until = min(known.until, known.whole if known.whole > now else inf)
+        return Search(places, places[0].key, passes=known.passing > now, reading=reading, plain=plain, until=until)
+
+    def entry(self, search: Search, place: Place) -> Entry | None:
+        """What is stored at one of the places that were found."""
+        return self.store.memory.entry(search.reading, place.key)
 
     def let_pass(self, request: Request) -> None:
         """A response was not stored: the next requests for its resource go to the application at once."""
@@ -94,20 +125,27 @@ class RouteStore:
     def resource(self, request: Request) -> tuple[bytes, Resource]:
         """The key of the resource that a request is about, and what is known of it."""
         base = self.shared(request, frozenset()).key
-        return base, self._known(base) or Resource()
-
-    def _known(self, resource: bytes) -> Resource | None:
-        known = self.store.index.resource(resource)
-        return known if known is not None and known.until > self.clock() else None
+        known = self.store.memory.about(base).resource
+        return base, known if known is not None and known.until > self.clock() else Resource()
 
     def shared(self, request: Request, varies: AbstractSet[bytes]) -> Place:
         """Where the response is that all get whose fields of these names are the same."""
-        return self._place(key.shared(request, varies, self._via), shared=True)
+        return self._shared(request, key.fields_of(request.block), varies)
 
     def whole(self, request: Request) -> Place:
         """Where the response is that only the same request gets."""
-        return self._place(key.whole(request), shared=False)
+        return self._whole(request, key.fields_of(request.block))
 
-    def _place(self, request: Request, *, shared: bool) -> Place:
-        sent = request if self._rewrite is None else self._rewrite.outgoing(request)
-        return Place(key.digest(self._name, sent, self._via, clients=not shared), request, shared)
+    def _shared(self, request: Request, fields: key.Fields, varies: AbstractSet[bytes]) -> Place:
+        return self._place(request, key.shared(request, fields, varies, self._via), shared=True)
+
+    def _whole(self, request: Request, fields: key.Fields) -> Place:
+        return self._place(request, key.whole(fields), shared=False)
+
+    def _place(self, asked: Request, fields: key.Fields, *, shared: bool) -> Place:
+        target, sent = asked.target, fields
+        if self._rewrite is not None:
+            block = b"".join([line + CRLF for _, line in fields])
+            rewritten = self._rewrite.outgoing(asked.sent_as(target, block))
+            target, sent = rewritten.target, key.fields_of(rewritten.block)
+        return Place(asked, fields, key.digest(self._name, target, sent, self._own, clients=not shared), shared=shared)

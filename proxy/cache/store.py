@@ -10,7 +10,9 @@ import gevent
 
 from proxy.cache.flights import Flights
 from proxy.cache.index import Entry, Index, Purge
-from proxy.cache.objects import Incoming, Objects
+from proxy.cache.index_memory import IndexMemory
+from proxy.cache.objects import Held, Incoming, Objects
+from proxy.cache.stamps import Stamps
 from proxy.errors import ExchangeError
 from proxy.log import log
 from proxy.net.disk import in_thread
@@ -29,7 +31,9 @@ class Store:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             log.warning("cache_dir %s: cannot be made: %s: nothing is stored", directory, problem.strerror)
-        self.index = Index(directory, most_entries)
+        stamps = Stamps(directory)
+        self.index = Index(directory, stamps, most_entries)
+        self.memory = IndexMemory(self.index, stamps)
         self.flights = Flights(directory)
         self._objects = Objects(directory / "objects")
         self._most_bytes = most_bytes
@@ -40,14 +44,14 @@ class Store:
         """Most bytes of one response."""
         return self._most_bytes // _LARGEST_SHARE
 
-    def ready(self, entry: Entry) -> bytes | None:
+    def ready(self, entry: Entry) -> Held | None:
         """The body of an entry, if it is in memory."""
         return self._objects.in_memory(entry.object)
 
     def body(self, entry: Entry) -> bytes | int | None:
         """The body of an entry, or the descriptor of its file, which the caller closes; None if it is lost."""
-        found = self.ready(entry)
-        if found is None:
+        held = self.ready(entry)
+        if held is None:
             try:
                 opened = self._objects.open(entry.object, entry.size, entry.checksum)
             except ExchangeError:  # the disk does not answer
@@ -55,7 +59,7 @@ class Store:
             if opened is None:
                 self.remove(entry)
             return opened
-        return found
+        return held.data
 
     def used(self, entry: Entry, now: float) -> None:
         """Note that an entry was used."""

@@ -50,6 +50,16 @@ def cache_status(detail: str) -> bytes:
     return b"Cache-Status: aragora-proxy; " + detail.encode()
 
 
+def hit_status(entry: Entry, now: float) -> str:
+    """What Cache-Status says of a response that was stored."""
+    return f"hit; ttl={int(entry.lifetime - age_of(entry, now))}"
+
+
+def about_age(age: float, detail: str) -> tuple[bytes, bytes]:
+    """The fields of a stored response that are other ones each second: its last."""
+    return b"Age: %d" % age, cache_status(detail)
+
+
 def respond(entry: Entry, body: Body, request: Request, now: float, detail: str) -> LocalResponse:
     """The response, as far as conditions and ranges of the request want it. A descriptor is its own from now on.
 
@@ -57,25 +67,25 @@ def respond(entry: Entry, body: Body, request: Request, now: float, detail: str)
     """
     stored = lines_of(entry)
     lines = [line for line in stored if line[:4].lower() != b"age:"]
-    lines += [b"Age: %d" % age_of(entry, now), cache_status(detail)]
+    last = about_age(age_of(entry, now), detail)
     if entry.status != 200:
-        return LocalResponse(entry.status, tuple(lines), _whole(entry, body), PEER)
+        return LocalResponse(entry.status, (*lines, *last), _whole(entry, body), PEER)
     asked = conditions(request.fields.lines)
     came = date(field_value(stored, b"date")) or entry.stored
     if asked.verdict(request.method, _validators(stored, came, weak=True)) == 304:
         _drop(body)
         kept = [line for line in lines if not line.lower().startswith(_OF_BODIES)]
-        return LocalResponse(304, tuple(kept), b"", PEER)
+        return LocalResponse(304, (*kept, *last), b"", PEER)
     if field_value(lines, b"accept-ranges") is None:
         lines.append(b"Accept-Ranges: bytes")
     parts = asked.wanted(request.method, _validators(stored, came, weak=False), entry.size, came)
     if parts is None:
-        return LocalResponse(200, tuple(lines), _whole(entry, body), PEER)
+        return LocalResponse(200, (*lines, *last), _whole(entry, body), PEER)
     if not parts:
         _drop(body)
         raise ExchangeError(errors.FILE_RANGE, fields=(b"Content-Range: bytes */%d" % entry.size,))
     content_type = field_value(lines, b"content-type") or b"application/octet-stream"
-    others = [line for line in lines if line[:13].lower() != b"content-type:"]
+    others = [*(line for line in lines if line[:13].lower() != b"content-type:"), *last]
     return partial_response(body, entry.size, parts, content_type, others, PEER)
 
 

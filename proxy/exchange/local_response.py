@@ -52,6 +52,8 @@ class LocalResponse:
     body: bytes | File | FileParts = b""
     peer: str = ""
     """What the application sent it through, for a response that is not the gateway's own."""
+    made: ResponseHead | None = None
+    """Its head, if it was made before."""
 
     @property
     def length(self) -> int:
@@ -59,6 +61,8 @@ class LocalResponse:
 
     def head(self) -> ResponseHead:
         """Its head, before a route changes anything."""
+        if self.made is not None:
+            return self.made
         length = None if self.status in (204, 304) else self.length
         head = local_head(
             self.status, [*self.fields], length, private=field_value(self.fields, b"set-cookie") is not None

@@ -206,10 +206,12 @@ class Exchange:
         assert self._route is not None
         cache, request = self._route.cache, self.request
         assert cache is not None
-        if not cache.takes(request):
-            return self._lease()
         self.state = LOOKUP
-        if self._blocking:
+        if not self._blocking:
+            self._local = cache.ready(request)
+            if self._local is None:
+                return NEED_STACK if cache.takes(request) else self._lease()
+        elif cache.takes(request):
             self._fetch = fetch = cache.fetch(request)
             self._local = fetch.response
             if self._local is None:
@@ -217,9 +219,7 @@ class Exchange:
                 self.upstream.hurried = fetch.hurries
                 return self._lease()
         else:
-            self._local = cache.ready(request)
-            if self._local is None:
-                return NEED_STACK
+            return self._lease()
         self.upstream.peer = self._local.peer
         return self._respond_locally()
 

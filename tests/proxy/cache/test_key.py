@@ -11,7 +11,8 @@ from proxy.wire.via import NO_VIA
 def digest(*lines: str, client: str = "192.0.2.1") -> bytes:
     block = "".join(line + "\r\n" for line in ("Host: app", *lines)).encode()
     request = Request(b"GET", b"/", 1, RequestFields(), block, 0.0, client=client)
-    return key.digest(b"route", key.shared(request, frozenset(), NO_VIA), NO_VIA, clients=False)
+    fields = key.shared(request, key.fields_of(block), frozenset(), NO_VIA)
+    return key.digest(b"route", b"/", fields, frozenset(), clients=False)
 
 
 @pytest.mark.parametrize("line", ["X-Forwarded-For: {}", "X-Real-IP: {}", "Forwarded: for=9.9.9.9, for={};host=a"])
