@@ -117,13 +117,12 @@ def _load(flags: Flags, path: Path | None, served: Container[Path], environment:
     certificates, acme_servers = files.certificates(), files.acme_servers()
     if chosen.get("tls_cert") and chosen.get("tls_key"):
         certificates = (Certificate(chosen["tls_cert"], chosen["tls_key"]), *certificates)
-    _stop_at(mistakes)
     chosen |= dependent_defaults(chosen, environment.variables)
     settings = Settings(
         **chosen, certificates=certificates, more_acme_servers=acme_servers, written=files.written(sources)
     )
     routes = files.routes(settings)
-    if path is not None and sources.keys() == {"config"} and not (certificates or routes):
+    if path is not None and sources.keys() == {"config"} and not (certificates or routes or mistakes):
         mistakes.append(f"{path}: is empty; add upstream, the application's address, or start without a file")
     _stop_at(mistakes)
     settings = replace(settings, routes=routes)

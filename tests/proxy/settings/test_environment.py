@@ -75,11 +75,8 @@ def test_every_missing_variable_is_named_with_its_line(tmp_path: Path) -> None:
     assert mistakes(text, tmp_path) == [
         'FILE:2: retry_wait = "${A}": A is not set in the environment; set it, or write ${A:-default}',
         'FILE:4: certificate 1: cert = "${B}": B is not set in the environment; set it, or write ${B:-default}',
+        'FILE:7: route 1: respond = "${C}": C is not set in the environment; set it, or write ${C:-default}',
     ]
-    rest = text.replace("${A}", "1s").replace("${B}", "b")
-    assert mistakes(rest, tmp_path)[0] == (
-        'FILE:7: route 1: respond = "${C}": C is not set in the environment; set it, or write ${C:-default}'
-    )
 
 
 @pytest.mark.parametrize(

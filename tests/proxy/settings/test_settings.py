@@ -76,6 +76,12 @@ def test_file_mistakes_name_line_value_and_fix(tmp_path: Path) -> None:
     ]
 
 
+def test_mistakes_of_top_level_and_routes_come_together(tmp_path: Path) -> None:
+    text = 'workers = "x"\n[[route]]\npath = "a"\n[[route]]\nname = "b"\nratee = 3\n[[certificate]]\ncert = "c"\n'
+    found = [mistake.partition(" ")[0] for mistake in mistakes(text, tmp_path)]
+    assert found == ["FILE:1:", "FILE:", "FILE:3:", "FILE:6:"]
+
+
 def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
     found = mistakes('retry_wait = "x"\n', tmp_path, {"workers": "many"})
     assert [line.partition(":")[0] for line in found] == ["FILE", "--workers many"]
