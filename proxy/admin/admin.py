@@ -47,6 +47,7 @@ _PAGE = {
     b"/page/page.css": ("page.css", "text/css; charset=utf-8"),
     b"/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     b"/page/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    b"/page/documents.js": ("documents.js", "text/javascript; charset=utf-8"),
     b"/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
     b"/page/filters.js": ("filters.js", "text/javascript; charset=utf-8"),
     b"/page/history.js": ("history.js", "text/javascript; charset=utf-8"),

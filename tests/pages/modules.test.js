@@ -8,7 +8,7 @@ const ROOT = new URL("../../", import.meta.url);
 const PAGES = ["proxy/admin/page/", "aragora/server/console/"];
 // What only joins a page's elements, or asks how they are laid out, is tested by pytest in a browser.
 const IN_A_BROWSER = new Set([
-  "proxy/admin/page/page.js",
+  ...["documents.js", "page.js"].map((name) => `proxy/admin/page/${name}`),
   ...["actions.js", "ask.js", "console.js", "live.js", "notices.js", "problem.js", "status.js", "theme.js"].map((name) => `aragora/server/console/${name}`),
 ]);
 const here = new URL("tests/pages/", ROOT);

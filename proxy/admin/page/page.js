@@ -1,6 +1,7 @@
 // The page: fetches a reading every second, keeps the last three minutes and the gateway's last hour, sends commands.
 
 import { Chart, SPAN, linear, logarithmic } from "./charts.js";
+import { documents } from "./documents.js";
 import { $, mark, write } from "./dom.js";
 import { failing } from "./filters.js";
 import { History, marked } from "./history.js";
@@ -35,16 +36,22 @@ class Refusal extends Error {}
 const WHERE = "Run python -m proxy token on the gateway's machine to print it; if admin_token_file is set, it is in "
   + "that file. It stays in this tab.";
 
-async function ask(path, options = {}) {
+async function fetched(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
   if (answer.status === 401) {
     if (!(await askToken(token !== null))) throw new Refusal("commands require the gateway's token");
-    return ask(path, options);
+    return fetched(path, options);
   }
-  const document = await answer.json();
-  if (!answer.ok) throw new Refusal(document.error ?? `the gateway responded with ${answer.status}`);
+  if (answer.ok) return answer;
+  const refused = await answer.json();
+  throw new Refusal(refused.error ?? `the gateway responded with ${answer.status}`);
+}
+
+async function ask(path, options = {}) {
+  const token = sessionStorage.getItem(TOKEN);
+  const document = await (await fetched(path, options)).json();
   if (document.private === false && token !== null && sessionStorage.getItem(TOKEN) === token) {
     sessionStorage.removeItem(TOKEN);  // also when the gateway was restarted and generated another
     tell("This is not the gateway's token.", "bad");
@@ -79,10 +86,15 @@ async function order(command, given) {
     const behind = done.behind.length ? `, but workers ${done.behind.join(", ")} have not applied it yet` : "";
     tell(`${done.done}${behind}.`, done.behind.length ? "warn" : "good");
   } catch (problem) {
-    tell(problem instanceof Refusal ? `Failed: ${problem.message}` : "Failed: the gateway does not respond.", "bad");
+    failed(problem);
   }
   await read();
 }
+
+const failed = (problem) =>
+  tell(problem instanceof Refusal ? `Failed: ${problem.message}` : "Failed: the gateway does not respond.", "bad");
+
+documents(fetched, failed);
 
 // Settled on submit: the dialog's close event comes a frame later, perhaps when the next question is already open.
 let settle = () => {};

@@ -337,6 +337,21 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(
         assert page.evaluate("localStorage.length") == 0
         page.call("Page.reload")
         page.wait("document.getElementById('main')?.getAttribute('aria-busy') === 'false'")
+        for path, beginning in (("/metrics", "# HELP aragora"), ("/status.json", "{"), ("/status.csv", "route,peer")):
+            page.evaluate(f"document.querySelector('#documents a[href=\"{path}\"]').click()")
+            page.wait(f"document.getElementById('document-text').textContent.startsWith({json.dumps(beginning)})")
+            assert text(page, "document-title") == path
+            kept = page.evaluate("fetch(document.getElementById('document-file').href).catch(() => 'not allowed')")
+            assert kept == "not allowed", "the page's policy allows its own origin alone"
+            file = page.evaluate(
+                "[...['href', 'download'].map((one) => document.getElementById('document-file')[one])]"
+            )
+            assert (file[0].startswith("blob:"), file[1], token in file[0]) == (True, path[1:], False)
+            assert violations(page) == []
+            click(page, "Close")
+            page.wait("document.getElementById('document-text').textContent === ''")
+        assert token not in page.evaluate("location.href")
+        assert token not in gateway.log
     finally:
         gateway.close()
         chromium.evaluate("sessionStorage.clear()")
