@@ -2,8 +2,9 @@
 
 Overrides are laid over the settings: a worker builds its routes from both. They are one immutable record in memory that
 the master makes before it forks, so they are the same for all workers, survive workers and reloads, and are passed on
-in a binary upgrade. Services and switches are also kept in the state directory (`override_file`); a stop discards the
-others: to make those permanent, put them in the file.
+in a binary upgrade. During one nothing can be changed, since each of the two masters has a record of its own. Services
+and switches are also kept in the state directory (`override_file`); a stop discards the others: to make those
+permanent, put them in the file.
 
     worker that got the command ──change──► record ──SIGHUP──► each worker builds its routes, then shows the
                                                                record's version as its Gauge.OVERRIDES
@@ -18,6 +19,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
@@ -37,10 +39,15 @@ _PAUSE = 0.002
 _TRIES = 3  # readings of a record that is being written
 CAPACITY = 120 << 10  # bytes: what one variable of the environment carries to a successor, 128 KiB with its name
 _TURNS = 1 << 60  # after so many changes their count begins anew
+_FLAG = 8  # bytes
+_UPGRADING = (
+    "nothing changed: the gateway is being upgraded, and a change now would reach only one of the two that serve; "
+    "try again when the old master has ended"
+)
 
 
 class OverridesBusy(Exception):  # noqa: N818 - names what happened
-    """Another process is changing the overrides at this moment."""
+    """Another process is changing the overrides at this moment, or they must not change during an upgrade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +209,11 @@ class Overrides:
         """What a successor starts with: all but the results of reloads."""
         return replace(self, reload_requests=0, reloads_done=0, mistakes=())
 
+    @property
+    def orders(self) -> "Overrides":
+        """What commands have changed, without the count of changes and the results of reloads."""
+        return replace(self.lasting(), version=0)
+
     def kept(self) -> "Overrides":
         """What the next start begins with: what was deployed."""
         return Overrides(switches=self.switches, services=self.services)
@@ -267,8 +279,10 @@ class OverrideRecord:
 
     def __init__(self, carried: str = "") -> None:
         """`carried`: overrides of the master before, as `Overrides.encoded` wrote them; anything else is ignored."""
-        self._memory = mmap.mmap(-1, SharedRecord.size(CAPACITY))
-        self._record = SharedRecord(memoryview(self._memory), CAPACITY)
+        self._memory = mmap.mmap(-1, SharedRecord.size(CAPACITY) + _FLAG)
+        view = memoryview(self._memory)
+        self._record = SharedRecord(view[:-_FLAG], CAPACITY)
+        self._frozen = view[-_FLAG:].cast("q")
         with tempfile.TemporaryFile() as file:
             self._lock = os.dup(file.fileno())  # open as long as the process lives
         self._known = 0, Overrides()
@@ -289,6 +303,17 @@ class OverrideRecord:
                 self._known = turn, overrides
         return self._known[1]
 
+    def freeze(self, *, frozen: bool) -> None:
+        """Refuse changes from now on, or no longer; a change that has begun is finished first.
+
+        Requests for reloads and their results are recorded all the same.
+        """
+        if bool(self._frozen[0]) != frozen:
+            self._frozen[0] = frozen
+            with suppress(OverridesBusy):
+                self._take()
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
     def change(
         self, transition: Callable[[Overrides], Overrides], keep: Callable[[Overrides], None] | None = None
     ) -> Overrides:
@@ -300,6 +325,8 @@ class OverrideRecord:
         try:
             before = self.get()
             after = transition(before)
+            if self._frozen[0] and after.orders != before.orders:
+                raise OverridesBusy(_UPGRADING)
             if after != before:
                 content = _fitting(after)
                 if keep is not None and after.kept() != before.kept():

@@ -93,8 +93,7 @@ class Admin:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = connect(self.address, _PATIENCE)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), self._fields)
-            response = connection.getresponse()
+            response = self._responded(connection, method, path, body)
             document = _printable(json.loads(response.read(_MOST)))
         except (OSError, http.client.HTTPException) as problem:
             reason = (problem.strerror if isinstance(problem, OSError) else "") or problem or "no response"
@@ -119,6 +118,21 @@ class Admin:
             kind = Unanswered if response.status == 503 else CommandError
             raise kind(f"{said or f'{self.address} responded with {response.status}'}{fix}")
         return document
+
+    def _responded(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, Any] | None
+    ) -> http.client.HTTPResponse:
+        """The response, asked for once more if the worker that was asked has ended: all commands can be repeated."""
+        content = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, content, self._fields)
+            return connection.getresponse()
+        except ConnectionError as problem:
+            if isinstance(problem, ConnectionRefusedError):
+                raise
+            connection.close()
+            connection.request(method, path, content, self._fields)
+            return connection.getresponse()
 
 
 def _printable(value: Any) -> Any:

@@ -201,6 +201,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _on_starting(self, arbiter: Any) -> None:
         """Without this gunicorn would write its own pid file and bind the front itself, whatever is in its place."""
         arbiter.write_pidfile()
+        self.shared.overrides.freeze(frozen=bool(arbiter.master_pid))
         if not self._inherited:
             allowed = listeners.permissions(self.settings)
             for address in self.settings.bind:

@@ -98,6 +98,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         super().maybe_promote_master()
         if before and not self.master_pid:
             self._pid_file.move(self.app.settings, self.log)
+            self._freeze_overrides()
             self.app.service_manager.promote()
             self.app.service_manager.ready(self.app.banner)
 
@@ -144,8 +145,13 @@ class Supervisor(Arbiter):  # type: ignore[misc]
     def murder_workers(self) -> None:
         """Called by gunicorn once a second: also resets the watchdog, and checks the certificate files for changes."""
         super().murder_workers()
+        self._freeze_overrides()
         self.app.service_manager.alive()
         self.app.refresh_certificates()
+
+    def _freeze_overrides(self) -> None:
+        """Accept no changes while two masters serve: they would reach the workers of one."""
+        self.app.shared.overrides.freeze(frozen=bool(self.master_pid or self.reexec_pid))
 
     def kill_worker(self, pid: int, sig: int) -> None:
         if pid in self.WORKERS and sig in (signal.SIGTERM, signal.SIGQUIT):
@@ -167,6 +173,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
 
         gunicorn treats a failed exec as a failure of the master, and ends the workers from the forked process.
         """
+        self.app.shared.overrides.freeze(frozen=True)  # before they are copied; `_freeze_overrides` ends it
         try:
             super().reexec()
         except OSError as problem:

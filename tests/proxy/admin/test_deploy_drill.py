@@ -142,6 +142,27 @@ def test_no_request_is_lost_whichever_step_is_killed(face: Start) -> None:
         assert set(visitors.seen) == {f"v{turn}" for turn in range(TURNS + 1)}
 
 
+def test_a_deployment_during_an_upgrade_waits_for_its_end(face: Start) -> None:
+    gateway = face("")
+    with application("old") as old, application("new") as new:
+        assert gateway.run("deploy", "shop", "--target", old.address).returncode == 0
+        master, booted = gateway.status()["master"]["pid"], gateway.log.count("Booting worker")
+        gateway.signal(signal.SIGUSR2)
+        gateway.wait_for("Booting worker", booted + 2)
+        new_master = until(lambda: (pid := gateway.status()["master"]["pid"]) != master and pid, "the new master")
+        gateway.masters.append(int(new_master))
+        refused = gateway.run("maintenance", "on")
+        assert (refused.returncode, "nothing changed: the gateway is being upgraded" in refused.stderr) == (1, True)
+        command = deploy(gateway, new)
+        assert command.stdout is not None
+        assert "is ready" in command.stdout.readline()
+        assert gateway.names() == {"old"}
+        os.kill(master, signal.SIGTERM)
+        output = command.communicate(timeout=PATIENCE)
+        assert command.returncode == 0, output
+        assert gateway.names() == {"new"}
+
+
 def test_every_step_of_a_deployment_leads_to_its_end() -> None:
     assert FOLLOWS.keys() == set(Step)
     ends = {step for step, following in FOLLOWS.items() if not following}

@@ -173,3 +173,15 @@ def test_refusing_transition_keeps_record_and_lock() -> None:
     with pytest.raises(ValueError, match="no"):
         book.change(refuse)
     assert book.change(lambda now: now.drain("a:1")).version == 1
+
+
+def test_frozen_record_takes_results_of_reloads_alone() -> None:
+    book = OverrideRecord()
+    book.change(lambda now: now.drain("a:1"))
+    book.freeze(frozen=True)
+    with pytest.raises(OverridesBusy, match="nothing changed: the gateway is being upgraded"):
+        book.change(lambda now: now.drain("a:2"))
+    assert book.change(Overrides.request_reload).reload_requests == 1
+    assert book.change(Overrides.reloaded).reloads_done == 1
+    book.freeze(frozen=False)
+    assert book.change(lambda now: now.drain("a:2")).is_drained("web", "a:2")

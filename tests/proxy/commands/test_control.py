@@ -4,16 +4,18 @@ import grp
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from proxy.commands.client import FAILED, SUCCESS, USAGE
+from proxy.commands.client import FAILED, SUCCESS, USAGE, Admin, Unanswered
 from proxy.process import runtime_directory as runtime
 from proxy.settings.values import Address
 from tests.proxy.admin.applications import Application
@@ -247,3 +249,30 @@ def test_without_a_directory_of_the_system_it_is_private(tmp_path: Path) -> None
                 process.terminate()
                 process.communicate(timeout=PATIENCE)
     place.rmdir()
+
+
+def test_what_a_dying_worker_was_asked_is_asked_once_more(tmp_path: Path) -> None:
+    path, asked = str(tmp_path / "socket"), list[bytes]()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def work() -> None:
+            for response in (b"", b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"done": "ok"}', b"", b""):
+                connection, _ = listener.accept()
+                with connection:
+                    content = b""
+                    while not content.endswith(b"}"):
+                        content += connection.recv(65536)
+                    asked.append(content)
+                    connection.sendall(response)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        admin = Admin(Address(path=path))
+        assert admin.command("maintenance", on=True) == {"done": "ok"}
+        assert asked[0] == asked[1]
+        with pytest.raises(Unanswered, match="no gateway responds"):
+            admin.command("maintenance", on=True)
+        worker.join(PATIENCE)
+    assert len(asked) == 4
