@@ -1,6 +1,6 @@
 """Lines over time as SVG, readable on light and dark pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -10,6 +10,8 @@ from benchmark.report import number
 from endurance.samples import binned
 
 WIDTH, LEFT, RIGHT, TOP, PANEL, GAP = 860, 64, 16, 84, 150, 56
+STRIP = 34
+"""Height of one row of moments."""
 POINTS = 360
 COLOURS = ("#2f6fde", "#3a9d5d", "#d9822b", "#8a63d2", "#8b949e", "#d1495b")
 GRID = 'stroke="#8b949e" stroke-opacity=".35"'
@@ -26,11 +28,21 @@ class Panel:
     lines: dict[str, Points]
 
 
-def svg(title: str, panels: Sequence[Panel], seconds: float, warm: float, marks: Sequence[float]) -> str:
-    """Panels under one another, one time axis. `marks` are moments that all of them show; the warm-up is shaded."""
+def svg(
+    title: str,
+    panels: Sequence[Panel],
+    seconds: float,
+    warm: float,
+    marks: Sequence[float],
+    strips: Mapping[str, Sequence[float]] | None = None,
+) -> str:
+    """Panels under one another, one time axis. `marks` are moments that all of them show; the warm-up is shaded.
+    `strips` are rows of moments, each with its name, below the panels."""
+    strips = strips or {}
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     colours = dict(zip(names, COLOURS, strict=False))
-    height = TOP + len(panels) * (PANEL + GAP)
+    foot = TOP + len(panels) * (PANEL + GAP)
+    height = foot + len(strips) * STRIP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" '
         f'font-size="12">\n{STYLE}\n<text x="{LEFT}" y="20" font-size="15" font-weight="600">{escape(title)}</text>\n'
@@ -39,8 +51,25 @@ def svg(title: str, panels: Sequence[Panel], seconds: float, warm: float, marks:
             drawn(panel, colours, TOP + place * (PANEL + GAP), seconds, warm, marks)
             for place, panel in enumerate(panels)
         )
+        + "\n"
+        + "\n".join(
+            strip(name, moments, foot + place * STRIP, seconds) for place, (name, moments) in enumerate(strips.items())
+        )
         + "\n</svg>\n"
     )
+
+
+def strip(name: str, moments: Sequence[float], top: float, seconds: float) -> str:
+    """One row of moments, on the panels' time axis."""
+    line, right = top + 20, WIDTH - RIGHT
+    parts = [
+        f'<text x="{LEFT}" y="{top + 10}">{escape(name)}</text>',
+        f'<line x1="{LEFT}" x2="{right}" y1="{line}" y2="{line}" {GRID}/>',
+    ]
+    for moment in moments:
+        x = f"{LEFT + (right - LEFT) * moment / seconds:.1f}"
+        parts.append(f'<circle cx="{x}" cy="{line}" r="3" fill="{COLOURS[2]}"/>')
+    return "\n".join(parts)
 
 
 def drawn(

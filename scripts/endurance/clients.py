@@ -122,6 +122,8 @@ class Http2(Visitor):
 
     async def open(self) -> None:
         self.client = httpx.AsyncClient(http2=True, http1=False, verify=self.contexts[HTTP_2], timeout=PATIENCE)
+        self.worked = time.monotonic()
+        """When the connection was last seen to work."""
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -133,16 +135,18 @@ class Http2(Visitor):
     async def get(self) -> None:
         size = self.size()
         form = "pieces" if self.choice.random() < 0.2 else "whole"
-        with self.ledger.exchange("HTTP/2 GET"):
+        with self.ledger.exchange("HTTP/2 GET", kept=self.worked):
             response = await self.client.get(f"{self.secure}/{form}/{size}")
             check(response.status_code, response.content, size)
+            self.worked = time.monotonic()
 
     async def upload(self) -> None:
         body = BLOCK[: self.choice.choice(UPLOADS)]
         sent: bytes | AsyncIterator[bytes] = in_pieces(body) if self.choice.random() < 0.5 else body
-        with self.ledger.exchange("HTTP/2 upload"):
+        with self.ledger.exchange("HTTP/2 upload", kept=self.worked):
             response = await self.client.post(f"{self.secure}/upload", content=sent)
             check_digest(response.status_code, response.content, body)
+            self.worked = time.monotonic()
 
 
 async def in_pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -19,12 +20,22 @@ class LeftOnPurpose(Exception):  # noqa: N818 - no error
     """The client gave up on purpose."""
 
 
+def everything(_kind: str, _error: str) -> bool:
+    """What an outage explains unless it says otherwise."""
+    return True
+
+
 @dataclass
 class Outage:
-    """From the moment at which peers were told to end, or were killed, until they listen again."""
+    """From the moment at which processes were told to end, or were killed, until others do their work; by default those
+    of the application. `explains` says of a kind of traffic and an error whether this may be the reason."""
 
     began: float
     ended: float = float("inf")
+    cause: str = RESTARTED
+    explains: Callable[[str, str], bool] = everything
+    severs: bool = False
+    """Whether clients' connections end with it, so that whatever used one of before finds that out later."""
 
 
 @dataclass
@@ -39,26 +50,33 @@ class Ledger:
     outages: list[Outage] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
-    def exchange(self, kind: str, since: float | None = None) -> "Exchange":
-        """What one request and its response happen in. A failure is explained by an outage of a peer between `since`
-        (for something that was open before: when it was last seen to work) and now, or by the client's `LeftOnPurpose`.
+    def exchange(self, kind: str, since: float | None = None, kept: float | None = None) -> "Exchange":
+        """What one request and its response happen in. A failure is explained by an outage between `since` (for
+        something that was open before: when it was last seen to work) and now, or by the client's `LeftOnPurpose`.
+        `kept`: when the connection that it uses was last seen to work.
         """
-        return Exchange(self, kind, time.monotonic() if since is None else since)
+        begun = time.monotonic() if since is None else since
+        return Exchange(self, kind, begun, begun if kept is None else min(kept, begun))
 
-    def end(self, kind: str, since: float, error: Exception | None) -> None:
+    def end(self, kind: str, since: float, kept: float, error: Exception | None) -> None:
         """An exchange has ended with this error, or in full."""
         if error is None:
             self.answered[kind] += 1
         elif isinstance(error, LeftOnPurpose):
             self.explained[kind, LEFT] += 1
-        elif self.outage(since):
-            self.explained[kind, RESTARTED] += 1
         else:
-            self._unexplained(kind, f"{type(error).__name__}: {error}", since)
+            text = f"{type(error).__name__}: {error}"
+            if cause := self.cause(kind, since, kept, text):
+                self.explained[kind, cause] += 1
+            else:
+                self._unexplained(kind, text, since)
 
-    def outage(self, since: float) -> bool:
-        """Whether a peer was out at any moment from then until now."""
-        return any(one.ended >= since for one in self.outages)
+    def cause(self, kind: str, since: float, kept: float, error: str) -> str:
+        """The first outage between then and now that explains this error; an empty text if none does."""
+        for outage in self.outages:
+            if outage.ended >= (kept if outage.severs else since) and outage.explains(kind, error):
+                return outage.cause
+        return ""
 
     @property
     def failed(self) -> int:
@@ -84,6 +102,7 @@ class Exchange:
     ledger: Ledger
     kind: str
     since: float
+    kept: float
     failed: bool = False
 
     def __enter__(self) -> "Exchange":
@@ -96,5 +115,5 @@ class Exchange:
         if error is not None and not isinstance(error, Exception):
             return False
         self.failed = error is not None
-        self.ledger.end(self.kind, self.since, error)
+        self.ledger.end(self.kind, self.since, self.kept, error)
         return True

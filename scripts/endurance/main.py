@@ -21,8 +21,9 @@ from endurance.ledger import Ledger
 from endurance.report import Soak
 from endurance.samples import Record, held
 from endurance.site import Site
-from endurance.traffic import Traffic
+from endurance.traffic import Event, Traffic
 
+RELOAD_SECONDS, RESTART_SECONDS = 60.0, 45.0
 SAMPLE_SECONDS = 1.0
 REST_SECONDS = 75.0
 """Longest wait, once all clients have left, until the gateway has closed what they used: over its `write_timeout`."""
@@ -87,7 +88,11 @@ async def soak(options: argparse.Namespace, site: Site) -> Soak:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     sampling = asyncio.create_task(sample(site, ledger, record, counts, ended))
-    await Traffic(site, ledger, options.minutes * 60, options.rate).run(stop)
+    events = [
+        Event(RELOAD_SECONDS, lambda _: site.reload()),
+        Event(RESTART_SECONDS, lambda number: site.restart(number, ledger)),
+    ]
+    await Traffic(site, ledger, options.minutes * 60, options.rate, events).run(stop)
     seconds = time.monotonic() - ledger.started
     ended.set()
     await sampling
@@ -131,7 +136,7 @@ def main(words: Sequence[str] | None = None) -> int:
             site.close()
     if done is None:
         return 2
-    print(plain(report.account_rows(done)), end="\n\n")
+    print(plain(report.account_rows(done.ledger)), end="\n\n")
     print(plain(report.verdict_rows(done)))
     for line in done.ledger.details:
         print(f"unexplained: {line}")

@@ -46,15 +46,12 @@ def verdict_rows(soak: Soak) -> list[list[str]]:
     return rows + [[one.what, one.seen, "pass" if one.passed else "FAIL"] for one in soak.findings]
 
 
-def account_rows(soak: Soak) -> list[list[str]]:
-    """One row for each kind of traffic."""
-    ledger = soak.ledger
-    rows = [["traffic", "sent", "responses", RESTARTED, LEFT, "unexplained"]]
+def account_rows(ledger: Ledger, causes: Sequence[str] = (RESTARTED, LEFT)) -> list[list[str]]:
+    """One row for each kind of traffic, with a column for each of these causes of failures."""
+    rows = [["traffic", "sent", "responses", *causes, "unexplained"]]
     for kind in sorted(ledger.begun):
-        numbers = (
-            ledger.begun[kind], ledger.answered[kind], ledger.explained[kind, RESTARTED], ledger.explained[kind, LEFT],
-            ledger.unexplained[kind],
-        )  # fmt: skip
+        explained = (ledger.explained[kind, cause] for cause in causes)
+        numbers = (ledger.begun[kind], ledger.answered[kind], *explained, ledger.unexplained[kind])
         rows.append([kind, *(f"{count:,}" for count in numbers)])
     return rows
 
@@ -94,7 +91,7 @@ def text(soak: Soak, load: float) -> str:
         f"**{'Clean' if soak.clean else 'Not clean'}.**\n\n"
         + markdown(verdict_rows(soak))
         + "\n\n"
-        + markdown(account_rows(soak))
+        + markdown(account_rows(soak.ledger))
         + "\n"
         + (f"\nUnexplained:\n\n{details}" if details else "")
     )

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +69,7 @@ class Site:
         self.pair: Pair = make_pair(folder)
         self.peers = [Peer(f"peer-{number}", free_port(), folder) for number in (1, 2)]
         self.plain, self.secure, self.admin = free_port(), free_port(), free_port()
+        self.authority = self.pair.cert
         self.gateway: Server | None = None
         self.reloads = 0
 
@@ -115,20 +115,27 @@ class Site:
         """What the gateway has said so far."""
         return self.gateway.output.read_text(errors="replace") if self.gateway else ""
 
+    @property
+    def master(self) -> int:
+        """The pid of the gateway's master."""
+        assert self.gateway is not None
+        return self.gateway.process.pid
+
     async def reload(self) -> None:
         """Other settings, by HUP. BenchError if they are not adopted in time."""
-        assert self.gateway is not None
         self.reloads += 1
         self.configure()
-        os.kill(self.gateway.process.pid, signal.SIGHUP)
+        os.kill(self.master, signal.SIGHUP)
         deadline = time.monotonic() + RELOAD_SECONDS
         while self.log().count(RELOADED) < self.reloads:
             if time.monotonic() > deadline:
                 raise BenchError(f"the gateway did not reload within {RELOAD_SECONDS:.0f} s: {self.log()[-300:]}")
             await asyncio.sleep(0.05)
 
-    async def restart(self, peers: Sequence[Peer], ledger: Ledger, *, kill: bool) -> None:
-        """End these peers at the same time and start them again; the ledger learns from when to when they were away."""
+    async def restart(self, number: int, ledger: Ledger) -> None:
+        """End peers and start them again, the ledger learns from when to when they were away: one that finishes what it
+        has, then one that is killed, then both killed together; and so on."""
+        peers, kill = self.peers if number % 3 == 2 else [self.peers[number % 2]], number % 3 > 0
         outage = Outage(time.monotonic())
         ledger.outages.append(outage)
         await asyncio.gather(*(asyncio.to_thread(peer.end, kill=kill) for peer in peers))

@@ -11,7 +11,7 @@ from typing import TypeVar
 from endurance.clients import Http1, Http2, Visitor
 from endurance.ledger import Ledger
 from endurance.rude import Rude, Slow
-from endurance.site import Peer, Site
+from endurance.site import Site
 
 SOCKETS = 8
 """WebSockets that are open at the same time."""
@@ -22,10 +22,17 @@ MOST_VISITS = 100
 """Visits of one kind under way; a visit that would be one more is not made."""
 SHARES = {"get": 0.5, "upload": 0.12, "page": 0.12, "page upload": 0.05, "rude": 0.2, "slow": 0.01}
 """How many of all visits are of which kind."""
-RELOAD_SECONDS, RESTART_SECONDS = 60.0, 45.0
 SEED = 11
 
 Kind = TypeVar("Kind", bound=Visitor)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is done to the site again and again, after so many seconds each; `act` is given its number, from 0."""
+
+    seconds: float
+    act: Callable[[int], Awaitable[None]]
 
 
 @dataclass
@@ -36,9 +43,10 @@ class Traffic:
     ledger: Ledger
     seconds: float
     rate: float
+    events: Sequence[Event]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Visit, reload and restart until the time is over or `stop` is set; returns when every visit has ended."""
+        """Visit, with the events, until the time is over or `stop` is set; returns when every visit has ended."""
         self.stop, self.until = stop, time.monotonic() + self.seconds
         one, rude, slow = self.visitor(Http1, 1), self.visitor(Rude, 2), self.visitor(Slow, 3)
         await one.open()
@@ -52,8 +60,8 @@ class Traffic:
                     start(self.sockets(one, number))
                 for number in range(BROWSERS):
                     start(self.browser(number))
-                start(self.every(RELOAD_SECONDS, lambda _: self.site.reload()))
-                start(self.every(RESTART_SECONDS, self.restart))
+                for event in self.events:
+                    start(self.every(event))
         finally:
             await one.close()
 
@@ -61,7 +69,7 @@ class Traffic:
         """A client of this kind with dice of its own."""
         site, choice = self.site, random.Random(SEED + number)  # noqa: S311 - variety, not secrecy
         plain, secure = f"http://127.0.0.1:{site.plain}", f"https://127.0.0.1:{site.secure}"
-        return kind(self.ledger, plain, secure, site.pair.cert, choice, self.until)
+        return kind(self.ledger, plain, secure, site.authority, choice, self.until)
 
     async def visits(self, name: str, rate: float, visit: Callable[[], Awaitable[None]], until: float = 0) -> None:
         """Visits at this rate until then, and to the end of each."""
@@ -94,18 +102,12 @@ class Traffic:
             finally:
                 await client.close()
 
-    async def every(self, seconds: float, event: Callable[[int], Awaitable[None]]) -> None:
-        """Something that happens again and again, each time with its number."""
+    async def every(self, event: Event) -> None:
+        """One kind of event, again and again."""
         number = 0
-        while await self.pause(seconds):
-            await event(number)
+        while await self.pause(event.seconds):
+            await event.act(number)
             number += 1
-
-    async def restart(self, number: int) -> None:
-        """One peer that finishes what it has, then one that is killed, then both killed together; and so on."""
-        peers = self.site.peers
-        those: Sequence[Peer] = peers if number % 3 == 2 else [peers[number % 2]]
-        await self.site.restart(those, self.ledger, kill=number % 3 > 0)
 
     async def pause(self, seconds: float) -> bool:
         """Wait so long, but not beyond the end; whether there is time left."""

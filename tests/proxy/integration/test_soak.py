@@ -76,3 +76,16 @@ def test_failures_are_explained_by_outages_they_overlap(scripts: None) -> None:
     assert ledger.explained == {("GET", LEFT): 1, ("GET", RESTARTED): 1}
     assert ledger.failed == 2
     assert not ledger.open
+
+
+def test_an_outage_explains_what_it_says_it_explains(scripts: None) -> None:
+    from endurance.ledger import Ledger, Outage
+
+    ledger = Ledger()
+    now = ledger.started
+    ledger.outages.append(Outage(now, now + 10, "killed", lambda kind, _: kind == "GET", severs=True))
+    for kind, begun, kept in (("GET", 20, 5), ("GET", 20, 15), ("POST", 5, 5)):
+        with ledger.exchange(kind, now + begun, now + kept):
+            raise OSError("cut off")
+    assert ledger.explained == {("GET", "killed"): 1}
+    assert ledger.unexplained == {"GET": 1, "POST": 1}

@@ -1,0 +1,267 @@
+"""The site of the drill: an application that is deployed by command, a gateway that is upgraded and loses workers."""
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmark.measure import BenchError, descendants
+from benchmark.process import free_port, inherited
+from endurance.ledger import Ledger, Outage
+from endurance.site import DRAIN_SECONDS, ROOT, Peer, Site
+
+from rehearsal.authority import Authority
+
+KILLED = "its gateway worker was killed"
+UPGRADED = "the gateway was upgraded"
+REPLACED = "its upstream was replaced"
+BOOTED = "Booting worker with pid"
+OBTAINED = "obtained a certificate for"
+SERVICE = "app"
+PATIENCE = 60.0
+"""Seconds within which a change of processes must be complete."""
+DRAINED_SECONDS = 3.0
+"""How long a deployment waits for the WebSockets of what it replaces."""
+STILL_BUSY = 3
+"""Exit code of a deployment that has replaced its target while that still had connections."""
+LOOK_SECONDS = 0.05
+GIVEN_UP = ("RemoteProtocolError", "LocalProtocolError", "ReadError", "WriteError")
+"""What httpx raises for connections."""
+SETTINGS = """# written before every reload, with another value of max_body
+bind = "127.0.0.1:{secure}"
+bind_plain = "127.0.0.1:{plain}"
+https_redirect = false
+acme = "operator@example.com"
+acme_directory = "{directory}"
+acme_ca = "{cert}"
+domain = "127.0.0.1"
+state_dir = "{folder}/state"
+pidfile = "{folder}/proxy.pid"
+admin = "127.0.0.1:{admin}"
+workers = {workers}
+access_log = "{folder}/access.log"
+graceful = "20s"
+websocket_drain = "3s"
+rate = "1000000/s"                     # counted, never reached
+compress = true
+max_body = "{max_body}"
+"""
+
+
+def websockets(kind: str, _error: str) -> bool:
+    """What ends when the process that holds it ends, however gently."""
+    return kind.startswith("WebSocket")
+
+
+def upgraded(kind: str, error: str) -> bool:
+    """WebSockets; and HTTP/2 requests that httpx gives up when a GOAWAY without an error has come, although their
+    streams are among those that are still served, or sends on a connection whose GOAWAY it has not read."""
+    return websockets(kind, error) or (kind.startswith("HTTP/2") and error.startswith(GIVEN_UP))
+
+
+class Stage(Site):
+    """The peers are those deployed last. `close` ends all that runs. `moments` are when each event happened, in seconds
+    of the monotonic clock; `faults` is what an event came to that it should not have."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        super().__init__(folder, workers)
+        self.pebble = Authority(folder, self.pair, self.plain, self.secure)
+        self.moments: dict[str, list[float]] = {}
+        self.faults: list[str] = []
+        self._choice = random.Random(5)  # noqa: S311 - variety, not secrecy
+        self._targets, self._processes = asyncio.Lock(), asyncio.Lock()
+        self._generation = 0
+
+    def open(self) -> None:
+        """Start everything, deploy, and wait for the first certificate. BenchError for what does not work."""
+        self.pebble.open()
+        super().open()
+        self.authority = self.pebble.root()
+        asyncio.run(self._first())
+
+    async def _first(self) -> None:
+        if code := await self._deployed(self.peers):
+            raise BenchError(f"the first deployment ended with {code}: {' '.join(self.faults)}")
+        await self._until(self._certified, "the first certificate")
+
+    def _certified(self) -> bool:
+        """Whether clients take the gateway's certificate."""
+        context = ssl.create_default_context(cafile=self.authority)
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.secure), timeout=PATIENCE) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1"),
+            ):
+                return True
+        except ssl.SSLError:
+            return False
+
+    def close(self) -> int | None:
+        """End everything: 0 if no process of the gateway was left, None if it was never started."""
+        if self.gateway is None:
+            self.pebble.close()
+            return super().close()
+        with contextlib.suppress(ProcessLookupError, OSError, ValueError):
+            os.kill(self.master, signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while (left := self._session()) and time.monotonic() < deadline:
+            self.gateway.process.poll()
+            time.sleep(LOOK_SECONDS)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.gateway.stop()
+        for peer in self.peers:
+            peer.end(kill=True)
+        self.pebble.close()
+        return 1 if left else 0
+
+    def _session(self) -> list[int]:
+        """The living processes of the session that the first master has begun."""
+        assert self.gateway is not None
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(words[3]) == self.gateway.process.pid and words[0] != "Z":
+                    found.append(int(folder.name))
+        return found
+
+    def configure(self) -> Path:
+        """Write the gateway's settings, never the same twice in a row."""
+        file = self.folder / "proxy.toml"
+        file.write_text(
+            SETTINGS.format(
+                secure=self.secure, plain=self.plain, admin=self.admin, cert=self.pair.cert, folder=self.folder,
+                workers=self.workers, directory=self.pebble.directory, max_body=f"{50 + self.reloads % 2}m",
+            )
+        )  # fmt: skip
+        return file
+
+    @property
+    def master(self) -> int:
+        """The pid of the master that serves."""
+        return int((self.folder / "proxy.pid").read_text())
+
+    def processes(self) -> dict[int, str]:
+        """All processes of the gateway."""
+        try:
+            master, *workers = descendants(self.master)
+        except (OSError, ValueError):  # the file is being replaced
+            return {}
+        return {master: "master", **dict.fromkeys(workers, "worker")}
+
+    @property
+    def renewals(self) -> int:
+        """How many certificates came after the first."""
+        return max(0, self.log().count(OBTAINED) - 1)
+
+    # Events. What concerns the application excludes itself, as does what concerns the gateway's processes.
+
+    async def reload_once(self, _number: int) -> None:
+        async with self._processes:
+            self._note("reloads")
+            await self.reload()
+
+    async def rotate(self, number: int) -> None:
+        """Move the access log away and have a new one begun."""
+        async with self._processes:
+            self._note("log rotations")
+            log = self.folder / "access.log"
+            log.rename(log.with_name(f"access.log.{number + 1}"))
+            os.kill(self.master, signal.SIGUSR1)
+            await self._until(log.exists, "a new access log")
+
+    async def kill_worker(self, ledger: Ledger) -> None:
+        """Kill one worker; the master replaces it."""
+        async with self._processes:
+            self._note("workers killed")
+            booted, workers = self._booted(), [pid for pid, name in self.processes().items() if name == "worker"]
+            outage = Outage(time.monotonic(), cause=KILLED, severs=True)
+            ledger.outages.append(outage)
+            os.kill(self._choice.choice(workers), signal.SIGKILL)
+            await self._until(lambda: self._booted() > booted, "another worker")
+            outage.ended = time.monotonic()
+
+    async def upgrade(self, ledger: Ledger) -> None:
+        """A new master on the same sockets, then the end of the old one."""
+        async with self._processes:
+            self._note("upgrades")
+            booted, old = self._booted(), self.master
+            os.kill(old, signal.SIGUSR2)
+            await self._until(lambda: self._booted() >= booted + self.workers, "workers of the new master")
+            outage = Outage(time.monotonic(), cause=UPGRADED, explains=upgraded, severs=True)
+            ledger.outages.append(outage)
+            os.kill(old, signal.SIGTERM)
+            await self._until(lambda: self._promoted(old), "the end of the old master")
+            outage.ended = time.monotonic()
+
+    async def restart_peers(self, number: int, ledger: Ledger) -> None:
+        async with self._targets:
+            self._note("upstreams restarted or killed")
+            await self.restart(number, ledger)
+
+    async def deploy(self, ledger: Ledger) -> None:
+        """Blue becomes green: two new processes, the command, and the end of the old ones."""
+        async with self._targets:
+            self._note("deployments")
+            self._generation += 1
+            old = self.peers
+            new = [Peer(f"peer-{self._generation}-{number}", free_port(), self.folder) for number in (1, 2)]
+            self.peers = [*old, *new]  # all of them, should the drill end now
+            await asyncio.gather(*(asyncio.to_thread(peer.run) for peer in new))
+            if await self._deployed(new) not in (0, STILL_BUSY):
+                old, new = new, old  # those are not used
+            outage = Outage(time.monotonic(), cause=REPLACED, explains=websockets)
+            ledger.outages.append(outage)
+            await asyncio.gather(*(asyncio.to_thread(peer.end, kill=False) for peer in old))
+            outage.ended = time.monotonic()
+            self.peers = new
+
+    async def _deployed(self, peers: list[Peer]) -> int:
+        """The exit code of the command."""
+        targets = [word for peer in peers for word in ("--target", f"127.0.0.1:{peer.port}")]
+        which = ["--admin", f"127.0.0.1:{self.admin}", "--drain-timeout", f"{DRAINED_SECONDS:g}"]
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "proxy", "deploy", SERVICE, *targets, *which,
+            cwd=self.folder, env={**inherited(), "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await command.communicate()
+        code = command.returncode or 0
+        if code not in (0, STILL_BUSY):
+            self.faults.append(f"deploy ended with {code}: {output.decode(errors='replace').strip()[-300:]}")
+        return code
+
+    def _note(self, event: str) -> None:
+        self.moments.setdefault(event, []).append(time.monotonic())
+
+    def _booted(self) -> int:
+        """How many workers have been started so far."""
+        return self.log().count(BOOTED)
+
+    def _promoted(self, old: int) -> bool:
+        """Whether another master has taken the old one's place, and that one has ended."""
+        assert self.gateway is not None
+        self.gateway.process.poll()
+        try:
+            words = Path(f"/proc/{old}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            words = ["Z"]
+        text = (self.folder / "proxy.pid").read_text() if (self.folder / "proxy.pid").exists() else ""
+        return words[0] == "Z" and bool(re.fullmatch(r"\d+\s*", text)) and int(text) != old
+
+    async def _until(self, reached: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
+            if time.monotonic() > deadline:
+                raise BenchError(f"{what}: not within {PATIENCE:g} s: {self.log()[-300:]}")
+            await asyncio.sleep(LOOK_SECONDS)
