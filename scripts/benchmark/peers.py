@@ -54,10 +54,17 @@ http {{
 }}
 """
 
-STORING = (
-    "proxy_cache_path {folder}/nginx-cache levels=1:2 keys_zone=all:10m max_size=1g; proxy_cache all;"
-    " proxy_cache_valid 200 10m;"
-)
+STORING = {
+    "nginx": (
+        "proxy_cache_path {folder}/nginx-cache levels=1:2 keys_zone=all:10m max_size=1g; proxy_cache all;"
+        " proxy_cache_valid 200 10m;"
+    ),
+    "haproxy": (
+        "  http-request cache-use all\n  http-response cache-store all\n"
+        "cache all\n  total-max-size 64\n  max-object-size 1000000\n  max-age 600"
+    ),
+}
+"""What makes each peer store responses; HAProxy does so in memory, nginx in files."""
 
 HAPROXY = """
 global
@@ -85,6 +92,7 @@ frontend front
   default_backend origin
 backend origin
   server one 127.0.0.1:{upstream} pool-max-conn {pool}
+{storing}
 """
 
 CADDY = """
@@ -219,10 +227,11 @@ def pool_of(place: Place, kind: str) -> int:
 def write(template: str, place: Place, port: int, kind: str, tls: str = "", certificate: str = "") -> Path:
     """The configuration of a peer of this kind, filled in."""
     path = place.folder / f"{kind}.{'yaml' if kind == 'envoy' else 'conf'}"  # which Envoy tells by the ending
+    storing = STORING[kind].format(folder=place.folder) if place.cached else ""
     path.write_text(
         template.format(
             port=port, upstream=place.upstream, folder=place.folder, limit=BODY_LIMIT, pool=pool_of(place, kind),
-            tls=tls, certificate=certificate, storing=STORING.format(folder=place.folder) if place.cached else "",
+            tls=tls, certificate=certificate, storing=storing,
         )
     )  # fmt: skip
     return path

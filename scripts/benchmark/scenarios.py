@@ -35,7 +35,7 @@ PLAIN, LARGE, DEPLOYED, SECURE, SECURE_LARGE, TUNNEL, CACHED = FLEETS = (
 )
 
 
-CACHING = (PURE, COMPILED, "nginx", "nginx-current")
+CACHING = (PURE, COMPILED, "nginx", "nginx-current", "haproxy", "haproxy-current")
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.proxy.gateway import ROOT, alive, children
+from tests.proxy.integration.stored_pages import Application, Page
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.component("nginx")
@@ -71,6 +74,33 @@ def test_what_it_started_ends_with_it(number: int) -> None:
 def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of the scripts can be imported."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that every account can enter, as nginx's workers must."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.mark.parametrize("name", ["proxy", "nginx", pytest.param("haproxy", marks=pytest.mark.component("haproxy"))])
+def test_peers_store_where_stored_responses_are_measured(scripts: None, open_path: Path, name: str) -> None:
+    from benchmark.peers import BUILT, Place, known
+
+    application = Application()
+    application.pages["/1k"] = Page({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, "x" * 1024)
+    _, _, port = application.address.partition(":")
+    server = known(BUILT)[name](Place(int(port), open_path, 0, None, None, cached=True), name)
+    try:
+        for _ in range(3):
+            assert httpx.get(f"http://127.0.0.1:{server.port}/1k", timeout=PATIENCE).text == "x" * 1024
+        asked = [one for one in application.asked if one.target == "/1k"]
+        assert len(asked) == 1
+    finally:
+        server.stop()
+        application.close()
 
 
 STANDSTILL = 0.4
