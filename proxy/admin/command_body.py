@@ -74,6 +74,7 @@ def read_body(command: str, body: bytes) -> dict[str, Any]:
     keys = _KEYS[command]
     try:
         given = json.loads(body or b"{}")
+        json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, but no text
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if not isinstance(given, dict):
