@@ -87,12 +87,12 @@ class RouteCache:
                 return self._remembered(request, entry, hit, response, now)
         response = respond(entry, held.data, request, now, hit_status(entry, now))
         lines = response.fields[:-2]
-        if response.body is held.data:
+        whole = response.status == entry.status  # not by its body: all of it may be a part too, and nothing be a 304's
+        if whole:
             held.entry, held.lines, held.age = entry, lines, -1
         elif response.status != 304:
             return self._counted(entry, response, now)
-        whole = held if response.body is held.data else None
-        hit = Hit(entry, whole, response.status, lines, search.reading, now, search.until)
+        hit = Hit(entry, held if whole else None, response.status, lines, search.reading, now, search.until)
         return self._remembered(request, entry, hit, response, now)
 
     def _remembered(
