@@ -103,6 +103,11 @@ class Channel:
         """Whether it has a stream that is not closed."""
         return self._wire is not None and self._wire.state is not CLOSED
 
+    @property
+    def failed(self) -> bool:
+        """Whether its stream, or its connection, ended before its end."""
+        return self._fault is not None
+
     def carries(self, number: int) -> bool:
         """Whether that stream is its own, and not closed."""
         return self._wire is not None and self._wire.number == number and self.under_way

@@ -174,7 +174,7 @@ class MultiplexedConnection:
         channel = self._streams.get(number)
         if isinstance(event, (ResponseReceived, DataReceived)):
             self._may_ping = True
-            if channel is None:
+            if channel is None or channel.failed:  # what follows a fault would pass for what was lost with it
                 if isinstance(event, DataReceived):
                     self.session.give_back(event.stream, event.size)
                 return

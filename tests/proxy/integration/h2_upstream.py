@@ -173,6 +173,10 @@ class Conversation:
             self.wire.reset_stream(stream, 2)
         elif path.startswith("/injected"):
             self.wire.send_headers(stream, [(":status", "200"), ("x-a", "b\r\nSet-Cookie: c=d")])
+        elif path.startswith("/informed"):
+            for _ in range(20):
+                self.wire.send_headers(stream, [(":status", "103")])
+            self.wire.send_headers(stream, [(":status", "200"), ("content-length", "0")], end_stream=True)
         elif path.startswith("/early"):
             self.wire.send_headers(stream, [(":status", "413"), ("content-length", "0")], end_stream=True)
             self.wire.reset_stream(stream, 0)
@@ -184,7 +188,7 @@ class Conversation:
     def _answer(self, stream: int) -> None:
         fields = self.requests[stream]
         path = fields[":path"]
-        if path.startswith(("/silent", "/cut", "/injected", "/unread")):
+        if path.startswith(("/silent", "/cut", "/injected", "/informed", "/unread")):
             return
         if path.startswith("/bytes"):
             body = content(int(path.partition("n=")[2]))

@@ -116,6 +116,13 @@ def test_no_field_can_become_two(gateway: Gateway) -> None:
     until(lambda: "malformed HTTP/2: a field value" in gateway.log, "why")
 
 
+def test_what_follows_a_broken_response_is_ignored(gateway: Gateway) -> None:
+    """It comes in the same piece: the stream is reset, but nobody knows that yet."""
+    answer = ask(gateway, "/informed")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "bad_response")
+    assert ask(gateway, "/after").status_code == 200
+
+
 def test_a_client_that_leaves_ends_its_stream_alone(gateway: Gateway, behind: Http2Upstream) -> None:
     before = len(behind.resets)
     with Client(gateway.address) as client:
