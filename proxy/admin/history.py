@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from proxy.admin.overrides import Overrides
 from proxy.admin.routes import routes
+from proxy.cache.stored_response import PEER
 from proxy.observe.history import PERIOD, WHOLE, Figures, series_name
 from proxy.observe.metrics import Board
 from proxy.settings import Settings
@@ -16,12 +17,16 @@ _OF_ONE = ("good", "refused", "failed", "p95")
 
 
 def history(board: Board, settings: Settings, overrides: Overrides, since: float) -> dict[str, Any]:
-    """The document: the rows that ended after `since` (unix seconds), for the routes and peers that there are now."""
+    """The document: the rows that ended after `since` (unix seconds), for the routes and peers that there are now.
+
+    What was stored is a route's peer as well, as in the log.
+    """
     now = time.time()
     span = board.history.read(since, now)
     views = routes(settings, overrides, {})
     names = [(view.name, "") for view in views]
     names += [(view.name, peer.address) for view in views for peer in (*view.peers, *view.rollout)]
+    names += [(view.name, PEER) for view in views if view.route.settings.stores]
     return {
         "now": round(now, 3),
         "period": PERIOD,

@@ -12,7 +12,8 @@ from typing import Any
 
 from proxy import errors
 from proxy.admin.overrides import EVERY, Overrides
-from proxy.admin.routes import connections, routes, services
+from proxy.admin.routes import RouteView, connections, routes, services
+from proxy.cache.stored_response import PEER
 from proxy.errors import Blame, Failure
 from proxy.form import form
 from proxy.net.certificate_set import Faults
@@ -55,7 +56,11 @@ def status(
     reported = _reported(alive, reports)
     peer_faults, queued = reported.pop("faults"), reported.pop("queued")
     rendered = [
-        {**_with_traffic(view.document(), pairs, peer_faults), "queued": queued[view.name]}
+        {
+            **_with_traffic(view.document(), pairs, peer_faults),
+            "cached": _cached(view, pairs),
+            "queued": queued[view.name],
+        }
         for view in routes(settings, overrides, views)
     ]
     in_use = {peer["peer"] for route in rendered for peer in route["peers"]}
@@ -84,7 +89,7 @@ def status(
         "maintenance": {"all": EVERY in overrides.maintained, "routes": sorted(overrides.maintained - {EVERY})},
         "overrides": overrides.version,
         "orders": overrides.version,  # former name
-        "cache": _cache(slots, alive),
+        "cache": _cache(slots, alive, settings),
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
         "on_demand": _on_demand(slots, alive, settings),
@@ -143,6 +148,13 @@ def _with_traffic(
     }
 
 
+def _cached(view: RouteView, pairs: Mapping[tuple[str, str], Traffic]) -> dict[str, Any] | None:
+    """What the requests came to that were answered with something stored; None for a route that stores nothing."""
+    if not view.route.settings.stores:
+        return None
+    return _document(pairs.get((cell_name(view.name), PEER), Traffic()))
+
+
 def _document(traffic: Traffic) -> dict[str, Any]:
     return {
         "requests": traffic.requests,
@@ -185,14 +197,16 @@ def _open(alive: list[Slot]) -> dict[str, Any]:
     }
 
 
-def _cache(slots: list[Slot], alive: list[Slot]) -> dict[str, Any]:
-    """What is stored, and the share of requests that were answered with it; None before there were any."""
+def _cache(slots: list[Slot], alive: list[Slot], settings: Settings) -> dict[str, Any]:
+    """What is stored and may be, and the share of requests that were answered with it; None before there were any."""
     stored = (Total.CACHE_HITS, Total.CACHE_STALE, Total.CACHE_VALIDATED)
     found = sum(slot.total(which) for slot in slots for which in stored)
     asked = found + sum(slot.total(Total.CACHE_MISSES) for slot in slots)
     return {
         "entries": max((slot.gauge(Gauge.CACHE_ENTRIES) for slot in alive), default=0),
         "bytes": max((slot.gauge(Gauge.CACHE_BYTES) for slot in alive), default=0),
+        "most_entries": settings.cache_entries,
+        "most_bytes": settings.cache_size,
         "hit_rate": round(found / asked, 4) if asked else None,
     }
 

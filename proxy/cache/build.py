@@ -43,7 +43,7 @@ def build_cache(
 ) -> RouteCache | None:
     """Where a route's responses are stored, if they are."""
     settings = route.settings
-    if not (settings.cache and settings.upstream) or settings.cache_place is None:
+    if not settings.stores or settings.cache_place is None:
         return None
     store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
     times = settings.cache_ttl, settings.cache_stale_if_error, settings.cache_wait

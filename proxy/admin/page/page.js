@@ -1,5 +1,6 @@
 // The page: fetches a reading every second, keeps the last three minutes and the gateway's last hour, sends commands.
 
+import { cache, purging } from "./cache.js";
 import { Chart, SPAN, linear, logarithmic } from "./charts.js";
 import { documents } from "./documents.js";
 import { $, mark, write } from "./dom.js";
@@ -78,7 +79,8 @@ $("open-token").addEventListener("click", () => askToken(false));
 // Commands.
 
 async function order(command, given) {
-  if (command === "maintenance" && given.on && !(await confirmed(given.route))) return;
+  const question = QUESTIONS[command]?.(given);
+  if (question && !(await confirmed(...question))) return;
   try {
     const done = await ask(`/${command}`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given),
@@ -95,17 +97,33 @@ const failed = (problem) =>
   tell(problem instanceof Refusal ? `Failed: ${problem.message}` : "Failed: the gateway does not respond.", "bad");
 
 documents(fetched, failed);
+purging(order);
 
 // Settled on submit: the dialog's close event comes a frame later, perhaps when the next question is already open.
 let settle = () => {};
 $("confirm-form").addEventListener("submit", (event) => settle(event.submitter.value === "yes"));
 $("confirm").addEventListener("cancel", () => settle(false));
 
-function confirmed(route) {
-  write($("confirm-title"), route ? `Put ${route} into maintenance?` : "Put the gateway into maintenance?");
-  write($("confirm-text"), `${route ? "All requests of this route get" : "All requests get"} the maintenance page, with `
-    + "status 503, until you end it. Requests and WebSockets in progress continue.");
-  write($("confirm-yes"), "Start maintenance");
+// What is asked before a command is sent: a title, what follows from it, and the button's text.
+const QUESTIONS = {
+  maintenance: ({ on, route }) => on && [
+    route ? `Put ${route} into maintenance?` : "Put the gateway into maintenance?",
+    `${route ? "All requests of this route get" : "All requests get"} the maintenance page, with status 503, until you `
+      + "end it. Requests and WebSockets in progress continue.",
+    "Start maintenance",
+  ],
+  purge: ({ url, prefix, tag }) => [
+    url || prefix || tag ? "Remove stored responses?" : "Remove all stored responses?",
+    `${url ? `That of ${url} goes` : prefix ? `Those of addresses that begin with ${prefix} go` : tag ? `Those with the tag ${tag} go` : "They go"}`
+      + ", for all workers. The application is asked again for what clients want.",
+    "Remove",
+  ],
+};
+
+function confirmed(title, text, yes) {
+  write($("confirm-title"), title);
+  write($("confirm-text"), text);
+  write($("confirm-yes"), yes);
   $("confirm").showModal();
   return new Promise((resolve) => { settle = resolve; });
 }
@@ -140,6 +158,7 @@ async function show(reading) {
   marked(history.marks, reading.now);
   head(reading);
   routes(readings, history, order);
+  cache(readings, history);
   failures(reading, readings[0]);
   failing(reading);
   requests("slowest", reading);

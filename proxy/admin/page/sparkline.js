@@ -1,4 +1,4 @@
-// A line of the last hour in little room: requests a second, and those that failed in red.
+// A line of the last hour in little room: requests a second, and those that failed in red; or shares of them.
 
 import { mark, svg } from "./dom.js";
 import { HOUR } from "./history.js";
@@ -8,9 +8,10 @@ const WIDTH = 120;
 const HEIGHT = 26;
 const BARS = 60; // a minute each
 
-export function sparkline(place, points, what) {
+// `highest`: what is always in view; `told`: what the minutes show, in words.
+export function sparkline(place, points, what, { highest: least = 0.1, told = words } = {}) {
   const bars = grouped(points);
-  const highest = Math.max(...bars.map((bar) => bar.rate), 0.1);
+  const highest = Math.max(...bars.map((bar) => bar.rate), least);
   const y = (value) => (HEIGHT - 1 - (value / highest) * (HEIGHT - 3)).toFixed(1);
   const x = (index) => ((index * WIDTH) / (BARS - 1)).toFixed(1);
   const outline = bars.map((bar, index) => `${x(index)} ${y(bar.rate)}`).join("L");
@@ -18,7 +19,7 @@ export function sparkline(place, points, what) {
   if (place.dataset.drawn === key) return;
   mark(place, "data-drawn", key);
   place.replaceChildren(svg(
-    "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${what}: ${words(bars)}` },
+    "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${what}: ${told(bars)}` },
     svg("path", { class: "area good", d: `M0 ${HEIGHT}L${outline}L${WIDTH} ${HEIGHT}Z` }),
     svg("path", { class: "line good", d: `M${outline}` }),
     ...bars.flatMap((bar, index) => (bar.failed

@@ -78,7 +78,7 @@ export function workers(reading) {
   write($("workers-hint"), `master ${reading.master.pid}${replaces}`);
 }
 
-function bars(id, rows) {
+export function bars(id, rows) {
   const empty = $(`${id}-empty`);
   if (empty) either($(id), empty, rows.length > 0);
   sync($(id), rows, (row) => row.key,

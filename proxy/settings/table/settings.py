@@ -156,6 +156,11 @@ class Settings(
         return self.cache_dir or (self.state_dir / "cache" if self.state_dir is not None else None)
 
     @property
+    def stores(self) -> bool:
+        """Whether responses are stored, of a route with these settings."""
+        return bool(self.cache and self.upstream) and self.cache_place is not None
+
+    @property
     def first_request_timeout(self) -> float:
         """How long a new connection may take to send its first request, and a multiplexed one to send the next."""
         return self.keepalive_timeout or self.head_timeout
