@@ -132,6 +132,7 @@ class Index:
         self._stamps = stamps
         self._most_resources = most_resources
         self._database: sqlite3.Connection | None = None
+        self._opened_file: tuple[int, int] | None = None
         self._failures = 0
         self._warned = False
 
@@ -266,8 +267,12 @@ class Index:
         return result
 
     def _opened(self) -> sqlite3.Connection:
+        """The database that the other workers have: its file may have been removed, or made anew."""
+        if self._database is not None and self._opened_file != _file_at(self._file):
+            self.close()
         if self._database is None:
             self._database = _open(self._file)
+            self._opened_file = _file_at(self._file)
         return self._database
 
     def _discard(self) -> None:
@@ -288,6 +293,15 @@ class Index:
 
 class _PurgedError(Exception):
     """There was a purge meanwhile."""
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there: device and inode."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _open(file: Path) -> sqlite3.Connection:

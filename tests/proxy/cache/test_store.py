@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -111,6 +112,19 @@ def test_damaged_index_is_made_anew(tmp_path: Path, content: bytes | None) -> No
         for _ in range(5):  # perhaps lost, with the damage
             keep(one, "b", b"y")
         assert found(one, "b") == b"y"
+
+
+def test_workers_agree_after_the_directory_was_emptied(tmp_path: Path) -> None:
+    """One that still had the removed index would serve what the others have purged."""
+    first = opened(tmp_path)
+    keep(first, "a", b"x")
+    for path in tmp_path.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    second = opened(tmp_path)
+    keep(second, "b", b"y")
+    assert (found(first, "a"), found(first, "b")) == (None, b"y")
+    assert first.purge(Purge.ALL, "") == 1
+    assert found(second, "b") is None
 
 
 def test_directory_that_cannot_be_made_stores_nothing(tmp_path: Path) -> None:
