@@ -267,7 +267,7 @@ class Index:
         return result
 
     def _opened(self) -> sqlite3.Connection:
-        """The database that the other workers have: its file may have been removed, or made anew."""
+        """The database that the other workers have: its file may have been removed, or rebuilt."""
         if self._database is not None and self._opened_file != _file_at(self._file):
             self.close()
         if self._database is None:

@@ -42,8 +42,11 @@ class Place:
 
     @property
     def request(self) -> Request:
-        """What the application is sent."""
-        return self._asked.sent_as(self._asked.target, self.block)
+        """What the application is sent. Of a trace without its state: a client's text, which is outside of the key."""
+        sent = self._asked.sent_as(self._asked.target, self.block)
+        if sent.trace is not None:
+            sent.trace = sent.trace._replace(state=None)
+        return sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ INJECTED = [
     "If-None-Match: *", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", "X-Requested-With: evil", "From: evil",
     "Content-Type: evil/evil", "Cache-Control: evil=1", "Zuul-Path: evil", "X-Real-IP: 6.6.6.6", "Transfer: evil",
     "Upgrade: evil", "Connection: X-Something", "Authorization: Basic ZXZpbA==", "Forwarded-For: evil",
+    f"Traceparent: 00-{'6' * 32}-{'6' * 16}-01\r\nTracestate: a=evil", "X-Request-ID: evil",
 ]  # fmt: skip
 
 
