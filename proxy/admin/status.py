@@ -267,6 +267,7 @@ def _shared_limits(alive: list[Slot], settings: Settings, reports: Reports) -> d
         "store": str(settings.shared_limits) if settings.shared_limits else "",
         "state": StoreState(state).name.lower(),
         "lost_since": min(since, default=0),
+        "leased": sum(slot.gauge(Gauge.LEASED) for slot in alive),
         "fault": next((fault for one in _found(alive, reports) if (fault := one.get("store_fault"))), ""),
     }
 

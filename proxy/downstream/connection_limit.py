@@ -1,7 +1,12 @@
 """Counting the connections of each client, over all workers."""
 
+from typing import TYPE_CHECKING
+
 from proxy.limits import WorkerLimits
 from proxy.limits.concurrency import Counted
+
+if TYPE_CHECKING:
+    from proxy.limits.leases import Leases
 
 _REFUSED = -1
 _MOST_REFUSED = 64
@@ -12,9 +17,12 @@ class ConnectionLimit:
     """Open connections of one front that are counted, by descriptor: whatever object serves one, that stays."""
 
     def __init__(self, limits: WorkerLimits) -> None:
+        self._limits = limits
         self._keys = limits.keys("client")
         self._concurrency = limits.concurrency
         self._known: dict[int, int] = {}
+        self._leased: dict[int, tuple[Leases, str]] = {}
+        """Those that several gateways count together."""
         self.refusing = 0
         """Connections whose requests are refused."""
 
@@ -24,6 +32,33 @@ class ConnectionLimit:
         if self._concurrency.acquire(key, Counted.CONNECTIONS, most):
             self._known[descriptor] = key
             return True
+        return self._refuse(descriptor)
+
+    def must_wait(self, descriptor: int, client: str, most: int) -> bool:
+        """Whether to `wait` before the connection, which has been counted here, is served: other gateways count it too,
+        and no share of theirs is at hand."""
+        leases = self._limits.leases
+        if leases is None or self._known.get(descriptor) == _REFUSED:
+            return False
+        key = leases.key(Counted.CONNECTIONS, client)
+        if not leases.take_held(key, most):
+            return True
+        self._leased[descriptor] = leases, key
+        return False
+
+    def wait(self, descriptor: int, client: str, most: int) -> bool:
+        """Count the connection with those of other gateways. Waits. False as from `acquire`."""
+        leases = self._limits.leases
+        if leases is None:
+            return True
+        key = leases.key(Counted.CONNECTIONS, client)
+        if leases.take(key, most):
+            self._leased[descriptor] = leases, key
+            return True
+        self.release(descriptor)
+        return self._refuse(descriptor)
+
+    def _refuse(self, descriptor: int) -> bool:
         if self.refusing >= _MOST_REFUSED:
             return False
         self.refusing += 1
@@ -36,6 +71,10 @@ class ConnectionLimit:
 
     def release(self, descriptor: int) -> None:
         """A connection, counted or not, is about to be closed."""
+        leased = self._leased.pop(descriptor, None)
+        if leased is not None:
+            leases, shared = leased
+            leases.give_back(shared)
         key = self._known.pop(descriptor, 0)
         if key == _REFUSED:
             self.refusing -= 1

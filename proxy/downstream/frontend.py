@@ -6,6 +6,7 @@ from heapq import nsmallest
 from time import monotonic
 from typing import Final, Protocol
 
+import gevent
 from greenlet import getcurrent, greenlet
 
 from proxy.downstream.connection_limit import ConnectionLimit
@@ -135,14 +136,31 @@ class Frontend:
         """Serve a connection whose client is known by now."""
         most = self.tables.settings.max_client_connections
         counted = most and self._proxy_header is not None and not self.tables.trusted.trusts(client)
-        if counted and not self.connection_limit.acquire(sock.fileno(), client, most):
-            self.ended(sock.fileno())
-            if watcher is not None:
+        if counted:
+            limit, descriptor = self.connection_limit, sock.fileno()
+            admitted = limit.acquire(descriptor, client, most)
+            waits = admitted and limit.must_wait(descriptor, client, most)
+            if (waits or not admitted) and watcher is not None:
                 watcher.stop()
                 watcher.close()
-            sock.close()
-            return
+            if waits:
+                gevent.spawn(self._admit_later, sock, client, most)
+                return
+            if not admitted:
+                self._turn_away(sock)
+                return
         self._opening(sock, self, client, watcher)
+
+    def _admit_later(self, sock: Socket, client: str, most: int) -> None:
+        """Serve a connection once it is known whether other gateways leave room for it; in a greenlet of its own."""
+        if self.connection_limit.wait(sock.fileno(), client, most):
+            self.context.hub.loop.run_callback(self._opening, sock, self, client, None)
+        else:
+            self._turn_away(sock)
+
+    def _turn_away(self, sock: Socket) -> None:
+        self.ended(sock.fileno())
+        sock.close()
 
     def requests_of(self, sock: Socket | TlsSocket) -> RequestBuilder:
         """What makes the requests of a connection: its own where clients are asked for certificates."""

@@ -19,18 +19,27 @@ class NonBlocking:
     """Marks a filter whose check never waits."""
 
 
+class WaitsForUpgrades:
+    """Marks a filter whose check waits for nothing but requests that ask for an upgrade."""
+
+
 class FilterChain:
     """A route's filters; a route that needs none has no chain. A `nonblocking` one never waits."""
 
-    __slots__ = ("_filters", "check", "nonblocking")
+    __slots__ = ("_filters", "_for_upgrades", "check", "nonblocking")
 
     def __init__(self, filters: Sequence[Filter]) -> None:
         self._filters = tuple(filters)
         self.nonblocking = all(isinstance(one, NonBlocking) for one in filters)
+        self._for_upgrades = all(isinstance(one, NonBlocking | WaitsForUpgrades) for one in filters)
         self.check: Callable[[Request], LocalResponse | None] = (
             self._filters[0].check if len(self._filters) == 1 else partial(_first_response, self._filters)
         )
         """The first response of a filter, or None. Raises `ExchangeError`."""
+
+    def waits(self, request: Request) -> bool:
+        """Whether the check of this request may wait."""
+        return not (self.nonblocking or (self._for_upgrades and not request.upgrade))
 
     def after(self, filters: Sequence[Filter]) -> "FilterChain":
         """This chain with other filters before its own."""

@@ -179,7 +179,7 @@ class Exchange:
         )
         filters = route.filters
         if filters is not None:
-            if not (filters.nonblocking or self._blocking):
+            if not (filters.nonblocking or self._blocking) and filters.waits(request):
                 return NEED_STACK
             self._local = filters.check(request)
             if self._local is not None:

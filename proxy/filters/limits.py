@@ -13,6 +13,7 @@ from proxy.upstream.pool import Pool
 from proxy.wire.forwarding import TrustedPeers
 
 if TYPE_CHECKING:
+    from proxy.limits.leases import Leases
     from proxy.limits.link import Link
 
 
@@ -26,7 +27,8 @@ def limiting_filters(name: str, settings: Settings, limits: WorkerLimits) -> lis
         filters.append(rate if limits.link is None else _shared(name, rate, limits.link))
     if settings.max_client_websockets:
         trusted = TrustedPeers(settings.trusted_proxies.networks, unix=settings.trusted_proxies.unix)
-        filters.append(WebSocketLimit(settings.max_client_websockets, trusted, limits))
+        alone = WebSocketLimit(settings.max_client_websockets, trusted, limits)
+        filters.append(alone if limits.leases is None else _leased(alone, limits.leases))
     return filters
 
 
@@ -34,6 +36,12 @@ def _shared(name: str, rate: RateLimit, link: "Link") -> Filter:
     from proxy.filters.shared_rates import SharedRateLimit  # needs an optional library
 
     return SharedRateLimit(name, rate, link)
+
+
+def _leased(alone: WebSocketLimit, leases: "Leases") -> Filter:
+    from proxy.filters.shared_websockets import SharedWebSocketLimit  # needs an optional library
+
+    return SharedWebSocketLimit(alone, leases)
 
 
 def authenticating_filters(name: str, settings: Settings, limits: WorkerLimits, auth_pool: Pool | None) -> list[Filter]:

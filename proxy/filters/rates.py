@@ -106,7 +106,7 @@ class WebSocketLimit(NonBlocking):
     """At most so many WebSockets and other tunnels of one client at a time; trusted proxies' own are not counted."""
 
     def __init__(self, most: int, trusted: TrustedPeers, limits: WorkerLimits) -> None:
-        self._most = most
+        self.most = most
         self._trusted = trusted
         self._concurrency = limits.concurrency
         self._keys = limits.keys("client")
@@ -116,6 +116,6 @@ class WebSocketLimit(NonBlocking):
         if not request.upgrade or self._trusted.trusts(request.client):
             return
         key = self._keys.of_client(request.client)
-        if not self._concurrency.acquire(key, Counted.WEBSOCKETS, self._most):
+        if not self._concurrency.acquire(key, Counted.WEBSOCKETS, self.most):
             raise ExchangeError(errors.WEBSOCKETS)
         request.release = lambda: self._concurrency.release(key, Counted.WEBSOCKETS)

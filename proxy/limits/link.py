@@ -49,7 +49,8 @@ class Link:
         self._address = settings.shared_limits
         self._password = settings.shared_limits_password
         self._tls = redis_tls(settings.shared_limits_tls) if self._address.tls else None
-        self._timeout = settings.shared_limits_timeout
+        self.timeout = settings.shared_limits_timeout
+        """Seconds that a request may wait."""
         self._secret = _secret(settings.shared_limits_password)
         self._outage = outage
         self._counters = counters
@@ -74,10 +75,17 @@ class Link:
         self._tried.wait()
 
     def run(self, script: Script, key: bytes, *arguments: float) -> bytes | None:
+        """As `ask`, for a request, which is counted if the server is lost or late."""
+        answer = self.ask(script, key, *arguments)
+        if answer is None:
+            self._counters.limited_alone()
+        return answer
+
+    def ask(self, script: Script, key: bytes, *arguments: str | float) -> bytes | None:
         """What a script answers about a key; None if the server is lost or late. Waits."""
         if self.state is StoreState.LINKED:
             started = monotonic()
-            deadline = gevent.Timeout.start_new(self._timeout)
+            deadline = gevent.Timeout.start_new(self.timeout)
             try:
                 return self._asked(script, key, arguments)
             except gevent.Timeout as passed:
@@ -88,7 +96,6 @@ class Link:
                 self._lose(str(error))
             finally:
                 deadline.close()
-        self._counters.limited_alone()
         return None
 
     def close(self) -> None:
@@ -98,7 +105,7 @@ class Link:
         self._see(StoreState.OFF)
         self._release()
 
-    def _asked(self, script: Script, key: bytes, arguments: tuple[float, ...]) -> bytes:
+    def _asked(self, script: Script, key: bytes, arguments: tuple[str | float, ...]) -> bytes:
         kept = self._idle.qsize()
         for _ in range(kept):
             try:
@@ -135,7 +142,9 @@ class Link:
     def _new(self) -> RedisConnection:
         return RedisConnection(self._address, self._password, self._tls)
 
-    def _ask(self, connection: RedisConnection, script: Script, key: bytes, arguments: tuple[float, ...]) -> bytes:
+    def _ask(
+        self, connection: RedisConnection, script: Script, key: bytes, arguments: tuple[str | float, ...]
+    ) -> bytes:
         try:
             answer = script.run(connection, key, arguments)
         except BaseException:
@@ -164,11 +173,11 @@ class Link:
             idle.put(None)
 
     def _missed(self, seconds: float) -> None:
-        if seconds > 2 * self._timeout:  # this process was busy meanwhile, which says nothing about the server
+        if seconds > 2 * self.timeout:  # this process was busy meanwhile, which says nothing about the server
             return
         self._misses += 1
         if self._misses >= _MISSES:
-            self._lose(f"no answer within {self._timeout * 1000:.0f} ms")
+            self._lose(f"no answer within {self.timeout * 1000:.0f} ms")
 
     def _lose(self, fault: str) -> None:
         if self.state is StoreState.LINKED:
@@ -193,7 +202,7 @@ class Link:
             try:
                 with gevent.Timeout(_PATIENCE):
                     connection.open()
-                with gevent.Timeout(self._timeout):
+                with gevent.Timeout(self.timeout):
                     TRIAL.run(connection, b"trial", ())
             except (gevent.Timeout, RedisError, OSError) as error:
                 self._drop(connection)

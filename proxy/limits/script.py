@@ -17,7 +17,7 @@ class Script:
         self._text = text
         self._digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, connection: RedisConnection, key: bytes, arguments: tuple[float, ...]) -> bytes:
+    def run(self, connection: RedisConnection, key: bytes, arguments: tuple[str | float, ...]) -> bytes:
         """Its answer. Waits; raises `RedisError` or `OSError`."""
         about: tuple[str | bytes | float, ...] = 1, _PREFIX + key, *arguments
         try:
@@ -51,4 +51,35 @@ return string.format('%.17g', left)
 
 Answers as `Buckets.meter` does. A bucket is kept until it is full again: a full one is as good as none. The time is the
 server's; should its clock be set back, nothing is counted twice for longer than that step.
+"""
+
+SETTLE: Final = Script("""
+local name, lease = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - lease)
+local own = KEYS[1] .. ':' .. name
+local before = redis.call('HLEN', own)
+local others = {}
+for _, other in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    if other ~= name then others[#others + 1] = KEYS[1] .. ':' .. other end
+end
+local held = {}
+for at = 3, #ARGV, 4 do
+    local key, used, wanted, free = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+    for _, other in ipairs(others) do free = free - tonumber(redis.call('HGET', other, key) or 0) end
+    local has = math.max(used, math.min(wanted, free))
+    if has > 0 then redis.call('HSET', own, key, has) else redis.call('HDEL', own, key) end
+    held[#held + 1] = has
+end
+redis.call('ZADD', KEYS[1], now, name)
+redis.call('PEXPIRE', KEYS[1], lease)
+redis.call('PEXPIRE', own, lease)
+return table.concat({before, redis.call('HLEN', own), #others + 1, unpack(held)}, ' ')
+""")
+"""Says what a worker has of some limits and renews its lease of all, given its name and the lease in milliseconds.
+
+For each key: how many shares are used, how many are wanted, and how many there are. Answers how many keys the worker
+had before and has now, the number of workers, and how many shares of each key are its own. They are in a hash of the
+worker, which is gone when its lease has passed; workers are in a sorted set, by the time of their last command.
 """

@@ -13,13 +13,14 @@ from proxy.observe.metrics import Counters
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
+    from proxy.limits.leases import Leases
     from proxy.limits.link import Link
 
 
 class WorkerLimits:
     """One worker's access: `buckets` for rates, `concurrency` for open connections, `keys(family)` for their keys.
 
-    `link`, if there is one, leads to what several gateways count together.
+    `link`, if there is one, leads to what several gateways count together; `leases` are its shares of what is open.
     """
 
     def __init__(self, limits: "Limits", slot: int) -> None:
@@ -27,6 +28,7 @@ class WorkerLimits:
         self._outage = Outage(limits.outage, limits.lock, slot)
         self._shared_with: tuple[object, ...] = ()
         self.link: Link | None = None
+        self.leases: Leases | None = None
         self.buckets = Buckets(limits.bucket_memory, limits.count, limits.lock, slot)
         self.concurrency = Concurrency(limits.concurrency_memory, limits.count, limits.slots, limits.lock, slot)
 
@@ -41,14 +43,17 @@ class WorkerLimits:
         if shared_with == self._shared_with:
             return
         self._shared_with = shared_with
-        if self.link is not None:
+        if self.link is not None and self.leases is not None:
+            self.leases.close()
             self.link.close()
-            self.link = None
+            self.link = self.leases = None
         if settings.shared_limits is not None:
             # The library is optional, and takes 10 MiB.
+            from proxy.limits.leases import Leases
             from proxy.limits.link import Link
 
             self.link = Link(settings, self._outage, counters)
+            self.leases = Leases(self.link, counters)
 
     def keys(self, family: str) -> Keys:
         """The keys of one limit: the same client has unrelated keys in different families."""

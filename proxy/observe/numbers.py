@@ -62,6 +62,7 @@ class Gauge(IntEnum):
     CACHE_ENTRIES = 17
     SHARED_LIMITS = 18  # a `StoreState`
     STORE_LOST = 19  # unix seconds since when the shared store has been lost; 0: it has not
+    LEASED = 20  # shares of what clients may have open that are leased from the shared store
     ON_DEMAND_NAMES = 20  # names whose certificate was obtained on demand, the same for all workers
 
 

@@ -37,7 +37,11 @@ _TOTALS = (
     (Total.CACHE_VALIDATED, "cache_validated", "Requests answered with one that the upstream said is still good"),
     (Total.CACHE_MISSES, "cache_misses", "Requests that the cache sent to the upstream"),
     (Total.STARTS, "worker_starts", "Worker processes started, including replacements"),
-    (Total.LIMITED_ALONE, "limited_alone", "Requests whose shared limits were checked without the shared store"),
+    (
+        Total.LIMITED_ALONE,
+        "limited_alone",
+        "Requests, connections and WebSockets whose shared limits were checked without the shared store",
+    ),
     (Total.LOG_LOST, "access_log_lost_lines", "Access log lines that could not be written"),
     (Total.SPANS_SENT, "spans_sent", "Spans that the collector of traces has taken"),
     (Total.SPANS_LOST, "spans_lost", "Spans that found no room, or that the collector did not take"),
@@ -320,6 +324,11 @@ def _store(alive: list[Slot]) -> Iterator[Metric]:
         up = StoreState.LOST not in states
         yield GaugeMetricFamily(
             _PREFIX + "shared_limits_up", "1 if all workers reach the store of shared limits, 0 if any does not", up
+        )
+        yield GaugeMetricFamily(
+            _PREFIX + "shared_limits_leased",
+            "Shares of clients' connections and WebSockets that this gateway has leased",
+            sum(slot.gauge(Gauge.LEASED) for slot in alive),
         )
 
 

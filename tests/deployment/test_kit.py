@@ -128,7 +128,10 @@ for module in "pytest hypothesis httpx aiohttp schemathesis httptools uvicorn a2
     sys.modules[module] = None
 import proxy, aragora.server.wsgi
 # Loaded where shared_limits is set.
-extra = {"proxy.filters.shared_rates", "proxy.limits.link", "proxy.limits.script", "proxy.net.redis_connection"}
+extra = {
+    "proxy.filters.shared_rates", "proxy.filters.shared_websockets", "proxy.limits.leases", "proxy.limits.link",
+    "proxy.limits.script", "proxy.net.redis_connection",
+}
 for package in (proxy,):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         if not module.name.endswith("__main__") and module.name not in extra: importlib.import_module(module.name)

@@ -32,10 +32,15 @@ class Limits:
     )
     max_connections: Annotated[int, Setting(kinds.COUNT, "most client connections per worker")] = 16384
     max_client_connections: Annotated[
-        int, Setting(web.NUMBER, "most connections per client address, over all workers; 0: no limit")
+        int,
+        Setting(
+            web.NUMBER,
+            "most connections per client address, over all workers and, with 'shared_limits', gateways; 0: no limit",
+        ),
     ] = 0
     max_client_websockets: Annotated[
-        int, Setting(web.NUMBER, "most WebSockets per client address; beyond it 429; 0: no limit")
+        int,
+        Setting(web.NUMBER, "most WebSockets per client address, counted in the same way; beyond it 429; 0: no limit"),
     ] = 0
     min_rate: Annotated[
         int,

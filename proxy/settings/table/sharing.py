@@ -20,8 +20,8 @@ class Sharing:
         RedisAddress | None,
         Setting(
             REDIS,
-            "Redis in which several gateways count together what 'rate' limits; rediss:// for TLS; while it is lost "
-            "each counts alone",
+            "Redis in which several gateways count together what 'rate', 'max_client_connections' and "
+            "'max_client_websockets' limit; rediss:// for TLS; while it is lost each counts alone",
         ),
     ] = None
     shared_limits_password_file: Annotated[
@@ -31,5 +31,5 @@ class Sharing:
         Path | None, Setting(kinds.PATH, "authorities that its certificate must lead to (PEM); default: the system's")
     ] = None
     shared_limits_timeout: Annotated[
-        float, wait("longest wait of a request for that Redis; then this gateway counts it alone")
+        float, wait("longest wait of a request or connection for that Redis; then this gateway counts it alone")
     ] = 0.05
