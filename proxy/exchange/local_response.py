@@ -64,11 +64,13 @@ class LocalResponse:
         if self.made is not None:
             return self.made
         length = None if self.status in (204, 304) else self.length
-        head = local_head(
-            self.status, [*self.fields], length, private=field_value(self.fields, b"set-cookie") is not None
+        return local_head(
+            self.status,
+            [*self.fields],
+            length,
+            dated=field_value(self.fields, b"date") is not None,
+            private=field_value(self.fields, b"set-cookie") is not None,
         )
-        head.dated = field_value(self.fields, b"date") is not None
-        return head
 
     def close(self) -> None:
         """The exchange has ended."""

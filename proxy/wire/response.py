@@ -121,12 +121,15 @@ class ResponseHead:
         return head
 
 
-def local_head(status: int, lines: list[bytes], length: int | None, *, private: bool = False) -> ResponseHead:
-    """The head of a response of the gateway itself; `private`: it is for one client only."""
+def local_head(
+    status: int, lines: list[bytes], length: int | None, *, dated: bool = False, private: bool = False
+) -> ResponseHead:
+    """The head of a response of the gateway itself; `dated`: its lines have a Date; `private`: it is for one client."""
     head = ResponseHead(1, status, b"")
     head.lines = lines
     head.start += b"".join([line + CRLF for line in lines])
     head.content_length = length
+    head.dated = dated
     head.private = private
     return head
 

@@ -6,7 +6,6 @@ read by h11, which shares no code with it.
 """
 
 import logging
-import select
 import socket
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from proxy.process.assembly import Upstreams, build_tables
 from proxy.settings import RouteSettings, load
 from proxy.wire.fields import RequestIds
 from tests.proxy.exchange.freezing import Freezing
+from tests.proxy.net.loop import readable
 
 _ROUNDS = 3
 """Rounds of the event loop in which nothing may happen before the gateway counts as settled."""
@@ -339,7 +339,7 @@ class Harness:
 
     def _news(self) -> bool:
         news = False
-        while select.select([self._listener], [], [], 0)[0]:
+        while readable(self._listener, 0):
             sock, _ = self._listener.accept()
             sock.setblocking(False)
             self.upstreams.append(self._upstream_end(sock))

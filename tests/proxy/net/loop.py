@@ -92,7 +92,17 @@ until = functools.partial(waiting.until, pause=gevent.sleep)
 
 def arrives(stream: Stream) -> None:
     """Return when data, an end or a reset has come to a stream; the loop does not run meanwhile, nor notice it."""
-    assert select.select([stream.sock], [], [], PATIENCE)[0]
+    assert readable(stream.sock, PATIENCE)
+
+
+def readable(sock: Any, seconds: float) -> bool:
+    """Whether data, an end or a connection comes to a socket in that time, in which the loop does not run.
+
+    Whatever its descriptor's number: `select.select` takes none beyond 1023, and a run in one process has more.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def undelivered(sock: Any) -> int:

@@ -1,7 +1,6 @@
 """TlsSocket: whatever the kernel does with the bytes, both ends see the same plaintext."""
 
 import contextlib
-import select
 import socket
 import ssl
 from itertools import cycle
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.net.sockets import END_FOLLOWS
 from proxy.net.tls_socket import TlsSocket
+from tests.proxy.net.loop import readable
 from tests.proxy.net.tls_client import Client, pair, shake_hands
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
@@ -327,13 +327,13 @@ def test_the_last_data_and_the_end_travel_together(contexts: Contexts) -> None:
     shake_hands(near, client)
     near.send(b"first")
     while client.read() != b"first":  # nothing of the handshake is under way any more
-        select.select([far], [], [], 5)
+        readable(far, 5)
         client.pull()
     assert near.send(b"the last answer", END_FOLLOWS) == 15
     with pytest.raises(BlockingIOError):
         far.recv(1, socket.MSG_PEEK)
     near.shutdown(socket.SHUT_WR)
-    select.select([far], [], [], 5)
+    readable(far, 5)
     client.pull()
     assert client.read() == b"the last answer"
     assert client.read() == b""
