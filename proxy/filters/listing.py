@@ -103,8 +103,16 @@ def _row(one: Listed) -> str:
         address=quote_from_bytes(one.name, "") + slash,
         name=html.escape(_text(one.name)) + slash,
         size="" if one.size is None else one.size,
-        modified=datetime.fromtimestamp(one.modified, UTC).strftime("%Y-%m-%d %H:%M") if one.modified else "",
+        modified=_moment(one.modified),
     )
+
+
+def _moment(modified: float) -> str:
+    """A time for people; nothing for one that is not known, or that no calendar has, as anybody may set it."""
+    try:
+        return datetime.fromtimestamp(modified, UTC).strftime("%Y-%m-%d %H:%M") if modified else ""
+    except (OverflowError, OSError, ValueError):
+        return ""
 
 
 def _text(name: bytes) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ExchangeError
 from proxy.exchange.local_response import File, FileParts, LocalResponse
+from proxy.filters import listing
 from proxy.filters.files import Files, FilesFirst, FilesOrPage, type_of
 from proxy.settings import load
 from proxy.wire.route_path import RoutePath
@@ -335,6 +336,12 @@ def test_a_listing_is_bounded(site: Path, monkeypatch: pytest.MonkeyPatch) -> No
     addresses, page = listed(site, "/empty/")
     assert len(addresses) == 4
     assert "there are more" in page
+
+
+@pytest.mark.parametrize("modified", [0.0, 1e15, -1e12, 2.0**62])
+def test_a_time_that_no_calendar_has_is_left_out(modified: float) -> None:
+    """Some file systems keep any; whoever sets it must not take the listing from others."""
+    assert listing._row(listing.Listed(b"a", 1, modified)).endswith("<td>1</td><td></td></tr>\n")
 
 
 def test_a_range_behind_the_end(site: Path) -> None:
