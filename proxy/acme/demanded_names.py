@@ -7,7 +7,7 @@ its certificate has expired.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import gevent
@@ -29,8 +29,10 @@ class DemandedNames:
     every = 600.0
     lock = "on-demand.lock"
 
-    def __init__(self, states: list[State], permission: Permission) -> None:
+    def __init__(self, states: list[State], permission: Permission, forget: Callable[[str], None]) -> None:
+        """`forget` removes all files of a name, wherever they are kept; it may raise `OSError`."""
         self._states = states
+        self._forget = forget
         self._permission = permission
         self.count = 0
         """How many there were when they were counted last."""
@@ -69,7 +71,7 @@ class DemandedNames:
                 found.append(name)
             else:
                 log.info("forgetting %s: %s", name, "no client asked for it" if unused else "its certificate expired")
-                self.forget(name)
+                self._forget(name)
             gevent.sleep(0)
         self.count = len(found)
         return found
@@ -77,11 +79,6 @@ class DemandedNames:
     def wanted(self, name: str) -> bool:
         """Whether the service still allows it."""
         return self._permission.ask(name) is Answer.ALLOWED
-
-    def forget(self, name: str) -> None:
-        """Remove its files, the mark first: a certificate without one is not served. Raises `OSError`."""
-        for state in self._states:
-            state.forget(name)
 
     def _marked(self) -> Iterator[str]:
         return self._states[0].demanded()

@@ -1,13 +1,16 @@
 """An authority beside what is kept of it: what is due there, and the requests to it, each in a thread of its own."""
 
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gevent
 from gevent.pool import Pool
 from gevent.util import wrap_errors
 
+from proxy.acme.shared_store import SharedStore, StoreLost, synchronise
 from proxy.acme.state import LONGEST_WAIT, Failures, State
 from proxy.acme.timetable import pause
 from proxy.net.certificate_set import is_address
@@ -20,9 +23,16 @@ _HINT = " (the name must resolve to this machine, with port 80 leading to --bind
 class Issuer:
     """One of the authorities that the settings name. Its methods block the calling greenlet alone."""
 
-    def __init__(self, server: AcmeServer, settings: Settings, agent: str, log: Any) -> None:
+    def __init__(
+        self, server: AcmeServer, settings: Settings, agent: str, log: Any, store: SharedStore | None = None
+    ) -> None:
+        """`store` is the directory that several gateways share, if they do."""
         assert settings.state_dir is not None
         self.state = State(settings.state_dir, server.directory)
+        """What this gateway serves."""
+        self._store = store
+        self._kept = self.state if store is None else State(store.directory, server.directory)
+        """Where account, certificates and challenges are kept; only threads may touch it."""
         self._server = server
         self._settings = settings
         self._agent = agent
@@ -34,6 +44,40 @@ class Issuer:
         """Whether enough time has passed since the last failure."""
         return not self._known_failures(domain).forbid(now)
 
+    def refresh(self, names: Iterable[str]) -> None:
+        """Take over what other gateways have obtained for these names, and give them what is newer here. Raises
+        `OSError`."""
+        if self._store is not None:
+            self._store.run(synchronise, self._kept, self.state, list(names))
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[bool]:
+        """Whether this worker got a lock, of all workers of all gateways that share certificates. Raises `OSError`."""
+        if self._store is None:
+            with self.state.lock(name) as ours:
+                yield ours
+            return
+        file = self._store.run(self._kept.acquire, name)
+        try:
+            yield file is not None
+        finally:
+            if file is not None:
+                with suppress(StoreLost):
+                    self._store.run(os.close, file)
+
+    def forget(self, name: str) -> None:
+        """Remove all that is kept of a name. Raises `OSError`."""
+        self.state.forget(name)
+        if self._store is not None:
+            self._store.run(self._kept.forget, name)
+
+    def forget_challenges(self, before: float) -> None:
+        """See `State.forget_challenges`. Raises `OSError`."""
+        if self._store is None:
+            self.state.forget_challenges(before)
+        else:
+            self._store.run(self._kept.forget_challenges, before)
+
     @property
     def contact_is_old(self) -> bool:
         """Whether there is an account with another contact address than that of the settings."""
@@ -44,7 +88,7 @@ class Issuer:
         from proxy.acme.account import NotObtained, register
 
         try:
-            _in_a_thread(register, self._asked(), self.state)
+            _in_a_thread(register, self._asked(), self._kept)
         except NotObtained as problem:
             self._log.warning("contact address not changed to %s: %s", self._settings.acme, problem)
 
@@ -60,7 +104,7 @@ class Issuer:
             if not answers:
                 return
             try:
-                _in_a_thread(ask_when_to_renew, self._asked(), self.state, domain)
+                _in_a_thread(ask_when_to_renew, self._asked(), self._kept, domain)
             except (NotObtained, OSError) as problem:
                 answers = False
                 self._log.info("no renewal information for %s: %s", domain, problem)
@@ -76,7 +120,7 @@ class Issuer:
         from proxy.acme.account import NotObtained, register
 
         try:
-            _in_a_thread(register, self._asked(), self.state)
+            _in_a_thread(register, self._asked(), self._kept)
         except NotObtained as problem:
             for domain in domains:
                 self._failed(domain, str(problem), problem.wait)
@@ -91,11 +135,13 @@ class Issuer:
         kinds = challenge_kinds(self._settings, domain, self._known_failures(domain).count)
         self._log.info("obtaining a certificate for %s from %s", domain, self._server.directory)
         try:
-            _in_a_thread(obtain, self._asked(), self.state, domain, kinds, dns_challenges(self._settings))
+            _in_a_thread(obtain, self._asked(), self._kept, domain, kinds, dns_challenges(self._settings))
         except NotObtained as problem:
             self._failed(domain, f"{problem}{_HINT if problem.challenge else ''}", problem.wait)
             return False
         self._note(domain, Failures())
+        with suppress(StoreLost):
+            self.refresh([domain])
         self._log.info("obtained a certificate for %s", domain)
         return True
 
@@ -122,6 +168,10 @@ class Issuer:
         self._failures.pop(domain, None)
         try:
             self.state.note_failures(domain, failures)
+            if self._store is not None:
+                self._store.run(self._kept.note_failures, domain, failures)
+        except StoreLost:
+            self._failures[domain] = failures
         except OSError as problem:
             self._failures[domain] = failures
             self._log.warning("cannot write %s: %s", self.state.root, problem.strerror)

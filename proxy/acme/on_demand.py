@@ -26,6 +26,7 @@ from proxy.acme.demanded_names import DemandedNames
 from proxy.acme.issuer import Issuer
 from proxy.acme.names import is_orderable
 from proxy.acme.permission import Answer, Permission
+from proxy.acme.shared_store import StoreLost
 from proxy.net.certificate_set import KeyPair
 from proxy.net.tls_contexts import TlsContexts
 from proxy.settings import Settings
@@ -106,7 +107,7 @@ class OnDemand:
     def adopt(self, issuers: list[Issuer]) -> None:
         """Ask these authorities from now on."""
         self._issuers = issuers
-        self.names = DemandedNames([issuer.state for issuer in issuers], self._permission)
+        self.names = DemandedNames([issuer.state for issuer in issuers], self._permission, self._forget)
 
     def serves(self, name: str) -> bool:
         """Whether there is a certificate for a name that clients are shown; read now, if it is new here."""
@@ -153,6 +154,8 @@ class OnDemand:
         outcome = Outcome.FAILED
         try:
             outcome = self._outcome(name)
+        except StoreLost:
+            pass
         except Exception:  # noqa: BLE001 - the handshakes are to go on whatever happened
             self._log.exception("no certificate for %s", name)
         finally:
@@ -171,13 +174,16 @@ class OnDemand:
             return Outcome.DENIED if answer is Answer.DENIED else Outcome.UNKNOWN
         for issuer in self._issuers:
             issuer.state.make()
-        state = self._issuers[0].state
+        first = self._issuers[0]
         end = monotonic() + _LONGEST_ORDER
         while monotonic() < end and self._may_try(name):
+            for issuer in self._issuers:
+                issuer.refresh([name])
             if self.serves(name):
                 return Outcome.SERVED
-            with state.lock(state.order_lock(name)) as ours:
+            with first.locked(first.state.order_lock(name)) as ours:
                 if ours:
+                    first.refresh([name])
                     return self._order(name)
             gevent.sleep(_POLL)
         return Outcome.FAILED
@@ -203,7 +209,12 @@ class OnDemand:
             if not obtained:
                 return Outcome.FAILED
         self.names.add(name)
+        self._issuers[0].refresh([name])
         return Outcome.SERVED if self._read(name) else Outcome.FAILED
+
+    def _forget(self, name: str) -> None:
+        for issuer in self._issuers:
+            issuer.forget(name)
 
     def _may_try(self, name: str) -> bool:
         now = time.time()

@@ -1,6 +1,7 @@
 """The schedule of certificates: when which domain is due, and the one worker of a machine that obtains for all.
 
-Every worker looks, since any of them may end. Whichever gets the lock of the state directory obtains what is due. The
+Every worker looks, since any of them may end. Whichever gets the lock of the state directory, or of the directory that
+several gateways share, obtains what is due. The
 authorities of the settings are tried in turn: what one does not issue, the next is asked for at once.
 """
 
@@ -12,11 +13,14 @@ import gevent
 
 from proxy.acme.issuer import Issuer
 from proxy.acme.names import Names
+from proxy.acme.shared_store import StoreLost
 from proxy.acme.timetable import due
 from proxy.net.certificate_set import KeyPair
 from proxy.settings import Settings
 
 _FIRST_LOOK = 1.0
+_SOON = 5.0
+"""Seconds until the look after one that found another worker, or gateway, obtaining what is due, or no store."""
 _LONGEST_CHALLENGE = 600.0  # seconds: no validation takes longer
 
 
@@ -26,6 +30,7 @@ def _wanted(settings: Settings) -> tuple[object, ...]:
         settings.domain,
         settings.acme_servers,
         settings.state_dir,
+        settings.shared_certificates,
         bool(settings.bind_plain),
         settings.acme_dns_hook,
         settings.acme_dns_server,
@@ -60,23 +65,29 @@ class Renewals:
             gevent.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             wait = self._names.every
             try:
-                self._look(send_contact=not contact_sent)
+                if not self._look(send_contact=not contact_sent):
+                    wait = _SOON
                 contact_sent = True
+            except StoreLost:
+                wait = _SOON  # logged once; the next look is a trial
             except OSError as problem:
                 self._log.warning("certificate renewal failed: %s", problem)
             except Exception:  # noqa: BLE001 - otherwise all renewals would end unnoticed
                 self._log.exception("certificate renewal failed")
 
-    def _look(self, *, send_contact: bool) -> None:
+    def _look(self, *, send_contact: bool) -> bool:
+        """Do what is due. False if another worker is doing it."""
         old = [issuer for issuer in self._issuers if issuer.contact_is_old] if send_contact else []
+        self._refresh()
         held = self._held()
         if not old and not self._due(held) and not _unasked(held):
-            return
+            return True
         for issuer in self._issuers:
             issuer.state.make()
-        with self._issuers[0].state.lock(self._names.lock) as ours:
+        with self._issuers[0].locked(self._names.lock) as ours:
             if not ours:
-                return
+                return False
+            self._refresh()
             self._forget_challenges()
             # Checked again after each step: another worker may have done it meanwhile.
             for issuer in old:
@@ -84,11 +95,17 @@ class Renewals:
                     issuer.change_contact()
             for issuer, domains in _unasked(self._held()).items():
                 issuer.ask_when_to_renew(domains)
+            self._refresh()
             self._obtain([domain for domain in self._due(self._held()) if self._names.wanted(domain)])
+        return True
+
+    def _refresh(self) -> None:
+        for issuer in self._issuers:
+            issuer.refresh(self._names.all())
 
     def _forget_challenges(self) -> None:
         for issuer in self._issuers:
-            issuer.state.forget_challenges(time.time() - _LONGEST_CHALLENGE)
+            issuer.forget_challenges(time.time() - _LONGEST_CHALLENGE)
 
     def _obtain(self, domains: list[str]) -> None:
         """Ask one authority after the other, each for what those before have not issued."""

@@ -33,7 +33,6 @@ from urllib.parse import urlsplit
 from proxy.net.certificate_set import KeyPair
 from proxy.net.private_file import write_private
 from proxy.net.tls_contexts import validation_context
-from proxy.settings import Settings
 
 LONGEST_WAIT = 7 * 86400.0
 """Longest pause after a failure, in seconds, whatever an authority asks for."""
@@ -104,10 +103,11 @@ def _document(path: Path) -> dict[str, Any]:
 class State:
     """The files of the authority with this directory URL."""
 
-    def __init__(self, state_dir: Path, directory_url: str) -> None:
+    def __init__(self, directory: Path, directory_url: str) -> None:
+        """`directory` is the state directory, or one that several gateways share."""
         digest = hashlib.sha256(directory_url.encode()).hexdigest()[:12]
         host = re.sub(r"[^a-z0-9.-]", "_", urlsplit(directory_url).hostname or "")
-        self.root = state_dir / "acme" / f"{host}-{digest}"
+        self.root = directory / "acme" / f"{host}-{digest}"
         self.account = self.root / "account.json"
         self.pending = self.root / "pending"
 
@@ -191,8 +191,12 @@ class State:
 
     def forget(self, name: str) -> None:
         """Remove all that is kept of a name. Raises `OSError`."""
-        for path in (self.demand(name), self.certificate(name), self._failures(name), self._suggestion(name)):
+        for path in (self.demand(name), self.certificate(name), *self.notes(name)):
             path.unlink(missing_ok=True)
+
+    def notes(self, domain: str) -> tuple[Path, Path]:
+        """The files of what is known about a domain beside its certificate."""
+        return self._failures(domain), self._suggestion(domain)
 
     def _failures(self, domain: str) -> Path:
         return self.root / f"{_stem(domain)}.failures"
@@ -247,16 +251,25 @@ class State:
 
         It is free again as soon as its holder has ended, however that came about.
         """
+        file = self.acquire(name)
+        try:
+            yield file is not None
+        finally:
+            if file is not None:
+                os.close(file)
+
+    def acquire(self, name: str) -> int | None:
+        """The descriptor that holds that lock until it is closed, or None. Raises `OSError`."""
         file = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
             os.utime(file)
-            yield True
-        finally:
+        except OSError as problem:
             os.close(file)
+            if isinstance(problem, BlockingIOError):
+                return None
+            raise
+        return file
 
     def order_lock(self, name: str) -> str:
         """The lock of one name's order on demand."""
@@ -271,20 +284,3 @@ class State:
             yield
         finally:
             os.close(file)
-
-
-class PendingChallenges:
-    """The challenges of all authorities that the settings name; none without ACME."""
-
-    def __init__(self, settings: Settings) -> None:
-        directory = settings.state_dir if settings.acme else None
-        servers = settings.acme_servers if directory is not None else ()
-        self._states = [State(directory, server.directory) for server in servers if directory is not None]
-
-    def response(self, token: str) -> bytes | None:
-        """See `State.response`."""
-        return next(filter(None, (state.response(token) for state in self._states)), None)
-
-    def validation_context(self, domain: str) -> ssl.SSLContext | None:
-        """See `State.validation_context`."""
-        return next(filter(None, (state.validation_context(domain) for state in self._states)), None)

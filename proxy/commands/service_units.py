@@ -11,7 +11,7 @@ from proxy.settings.values.logged import datagrams_to
 MARK: Final = "# Written by aragora-proxy install-service"
 READ: Final = (
     *("bind", "bind_plain", "socket_mode", "user", "group", "graceful"),
-    *("state_dir", "cache_dir", "spool_dir", "access_log", "error_log", "pidfile"),
+    *("state_dir", "shared_certificates", "cache_dir", "spool_dir", "access_log", "error_log", "pidfile"),
 )
 """The settings that units depend on."""
 _BACKLOG: Final = 2048
@@ -169,7 +169,7 @@ class Service:
 
     def _written(self) -> Iterator[Path]:
         """Directories that it writes to, but for those that systemd makes for it."""
-        places = [self._value(name) for name in ("state_dir", "cache_dir", "spool_dir")]
+        places = [self._value(name) for name in ("state_dir", "shared_certificates", "cache_dir", "spool_dir")]
         files = [self._value(name) for name in ("access_log", "error_log", "pidfile")]
         places += [
             Path(file).parent for file in files if file and file not in ("-", "off") and datagrams_to(str(file)) is None

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from proxy.acme.state import PendingChallenges
+from proxy.acme.pending_challenges import PendingChallenges
 from proxy.exchange.filter_chain import Filter, FilterChain, NonBlocking
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.relay import RelayLimits
@@ -41,7 +41,8 @@ def plain_tables(tables: Tables, https_port: int) -> Tables:
     settings = tables.settings
     steps: list[Filter] = []
     if settings.acme:
-        steps.append(Challenges(PendingChallenges(settings)))
+        pending = PendingChallenges(settings)
+        steps.append(SharedChallenges(pending) if pending.waits else Challenges(pending))
     if settings.https_redirect:
         steps.append(ToHttps(https_port, settings))
     if not steps:
@@ -87,8 +88,8 @@ class ToHttps(NonBlocking):
         return (self._numbered if numbered else self._default).check(request)
 
 
-class Challenges(NonBlocking):
-    """Answers the challenges that are pending, whichever worker has asked for them."""
+class SharedChallenges:
+    """Answers the challenges that are pending, whichever worker of whichever gateway has asked for them."""
 
     def __init__(self, pending: PendingChallenges) -> None:
         self._pending = pending
@@ -101,3 +102,7 @@ class Challenges(NonBlocking):
         if response is None:
             return None
         return LocalResponse(200, (b"Content-Type: application/octet-stream", b"Cache-Control: no-store"), response)
+
+
+class Challenges(SharedChallenges, NonBlocking):
+    """Those of this gateway alone: looking for one never waits."""

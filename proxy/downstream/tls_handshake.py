@@ -16,6 +16,8 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
+import gevent
+
 from proxy import errors
 from proxy.acme.on_demand import WAIT, OnDemand
 from proxy.downstream.accepted import AcceptedConnection, Stage
@@ -26,9 +28,10 @@ from proxy.net.event_loop import READ, WRITE, Watcher
 from proxy.net.sockets import Socket
 from proxy.net.tls_contexts import ACME_TLS, TlsContexts
 from proxy.net.tls_socket import TlsSocket
-from proxy.wire.client_hello import ClientHello, ClientHelloIncomplete, parse_client_hello
+from proxy.wire.client_hello import ClientHelloIncomplete, parse_client_hello
 
 _TIMEOUT: Final = 10.0
+_MOST_VALIDATING: Final = 64  # connections at once that wait for an authority's challenge
 _HANDSHAKE: Final = 0x16  # the first byte of a TLS connection (RFC 8446 section 5.1)
 
 Validation = Callable[[str], ssl.SSLContext | None]
@@ -39,9 +42,17 @@ class Handshakes:
     """The handshakes of one listener; `begin` is the opening of its `Frontend`."""
 
     def __init__(
-        self, tls_contexts: TlsContexts, validation: Validation | None, on_demand: OnDemand | None = None
+        self,
+        tls_contexts: TlsContexts,
+        validation: Validation | None,
+        on_demand: OnDemand | None = None,
+        *,
+        validation_waits: bool = False,
     ) -> None:
-        """`validation` is None where no certificates are obtained, `on_demand` where none are for unknown names."""
+        """`validation` is None where no certificates are obtained, `on_demand` where none are for unknown names.
+        `validation_waits`: the first blocks the greenlet."""
+        self._validation_waits = validation_waits
+        self._validating = 0
         self._tls_contexts = tls_contexts
         self._validation = validation
         self._on_demand = on_demand
@@ -69,12 +80,40 @@ class Handshakes:
                 hello = parse_client_hello(connection.received)
             except ClientHelloIncomplete:
                 return
-            proof = _validating(hello, self._validation)
-            if proof is None and self._on_demand is not None and hello is not None and hello.name is not None:
-                self._begin_with_name(connection, hello.name, self._on_demand)
+            name = None if hello is None else hello.name
+            proof = None
+            if hello is not None and name is not None and ACME_TLS in hello.protocols:
+                if self._validation_waits:
+                    self._look_up(connection, name, self._validation)
+                    return
+                proof = self._validation(name)
+            if proof is None and name is not None and self._on_demand is not None:
+                self._begin_with_name(connection, name, self._on_demand)
                 return
             context = proof or context
         self._shake_hands(connection, context)
+
+    def _look_up(self, connection: AcceptedConnection, name: str, validation: Validation) -> None:
+        """Shake hands with what has to be waited for; more connections than expected get none of it."""
+        if self._validating >= _MOST_VALIDATING:
+            self._shake_hands(connection, self._tls_contexts.context)
+            return
+        self._validating += 1
+        self._park(connection)
+        gevent.spawn(self._look, connection, name, validation)
+
+    def _look(self, connection: AcceptedConnection, name: str, validation: Validation) -> None:
+        try:
+            proof = validation(name)
+        finally:
+            self._validating -= 1
+        connection.hub.loop.run_callback(self._go_on, connection, proof or self._tls_contexts.context)
+
+    def _park(self, connection: AcceptedConnection) -> None:
+        """Read nothing until `_go_on`, for a minute at most."""
+        connection.read_watcher.stop()
+        connection.stage = self._waiting
+        connection.deadline = monotonic() + WAIT
 
     def _begin_with_name(self, connection: AcceptedConnection, name: str, on_demand: OnDemand) -> None:
         """Shake hands under a name that may have to get its certificate first."""
@@ -84,24 +123,23 @@ class Handshakes:
         elif on_demand.serves(name):
             self._shake_hands(connection, contexts.on_demand_context)
         elif on_demand.request(name, connection.client, partial(self._resume, connection)):
-            connection.read_watcher.stop()
-            connection.stage = self._waiting
-            connection.deadline = monotonic() + WAIT
+            self._park(connection)
         else:
             self._shake_hands(connection, contexts.refusing())
 
     def _resume(self, connection: AcceptedConnection, served: bool) -> None:
         """The wait for a certificate is over: go on in the loop, where protocols begin."""
-        connection.hub.loop.run_callback(self._go_on, connection, served)
+        contexts = self._tls_contexts
+        context = contexts.on_demand_context if served else contexts.refusing()
+        connection.hub.loop.run_callback(self._go_on, connection, context)
 
-    def _go_on(self, connection: AcceptedConnection, served: bool) -> None:
+    def _go_on(self, connection: AcceptedConnection, context: ssl.SSLContext) -> None:
         if connection.closed:
             return
         connection.stage = self._stage
         connection.deadline = monotonic() + _TIMEOUT
         connection.read_watcher.start(connection.on_readable)
-        contexts = self._tls_contexts
-        self._shake_hands(connection, contexts.on_demand_context if served else contexts.refusing())
+        self._shake_hands(connection, context)
 
     def _shake_hands(self, connection: AcceptedConnection, context: ssl.SSLContext) -> None:
         connection.sock = connection.tls = tls = TlsSocket(connection.plain, context, connection.received)
@@ -111,12 +149,6 @@ class Handshakes:
 
 def _ignore(_connection: AcceptedConnection) -> None:
     """Nothing is read while a connection waits: its watcher is stopped."""
-
-
-def _validating(hello: ClientHello | None, validation: Validation) -> ssl.SSLContext | None:
-    if hello is None or ACME_TLS not in hello.protocols or hello.name is None:
-        return None
-    return validation(hello.name)
 
 
 def _advance(connection: AcceptedConnection, tls: TlsSocket) -> None:

@@ -9,6 +9,7 @@ from proxy.acme.names import Domains
 from proxy.acme.on_demand import Admission, OnDemand, Outcome
 from proxy.acme.permission import Permission
 from proxy.acme.renewal import Renewals
+from proxy.acme.shared_store import SharedStore
 from proxy.limits import WorkerLimits
 from proxy.net.certificate_set import Faults, expiries
 from proxy.observe.metrics import Counters
@@ -26,8 +27,8 @@ class CertificateRefresh:
     ) -> None:
         self.on_demand: OnDemand | None = None
         """Orders for names that clients ask for, if the settings allow them."""
-        self.faults: Faults = ()
-        """What is wrong with certificates now."""
+        self._faults: Faults = ()
+        self._shared: SharedStore | None = None
         self._store = store
         self._counters = counters
         self._agent = f"aragora-proxy/{version}"
@@ -39,6 +40,7 @@ class CertificateRefresh:
     def install(self) -> None:
         """Serve the certificates that the master has checked, if they or what their dates say is new."""
         turn, tls_contexts = self._store.turn, self._store.tls_contexts
+        self._counters.gauge(Gauge.CERTIFICATE_FAULTS, len(self.faults))
         if self.on_demand is not None:
             self._counters.gauge(Gauge.ON_DEMAND_NAMES, self.on_demand.names.count)
         if turn == self._turn and not tls_contexts.stale:
@@ -53,9 +55,17 @@ class CertificateRefresh:
         left_out = tuple((pair.name, f"not served: OpenSSL refuses it: {fault}") for pair, fault in refused)
         for name, fault in left_out:
             self._log.warning("certificate %s: %s", name, fault)
-        self.faults = certificates.faults + left_out
+        self._faults = certificates.faults + left_out
         self._counters.see_certificates(expiries(tls_contexts.served))
-        self._counters.gauge(Gauge.CERTIFICATE_FAULTS, len(self.faults))
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong with certificates now."""
+        shared = self._shared
+        if shared is None or not shared.fault:
+            return self._faults
+        lost = f"{shared.directory}: cannot be used: {shared.fault}; serving what is here, nothing is renewed"
+        return (*self._faults, ("shared_certificates", lost))
 
     def renew(self, settings: Settings) -> None:
         """Obtain and renew the certificates that these settings want from an authority."""
@@ -65,7 +75,9 @@ class CertificateRefresh:
         self._renewals = []
         if not settings.acme:
             return
-        issuers = [Issuer(server, settings, self._agent, self._log) for server in settings.acme_servers]
+        shared = settings.shared_certificates
+        self._shared = store = SharedStore(shared, "certificates") if shared is not None else None
+        issuers = [Issuer(server, settings, self._agent, self._log, store) for server in settings.acme_servers]
         self._renewals = [Renewals(settings, Domains(settings.domain), issuers, self._log)]
         if settings.on_demand_ask:
             on_demand = self._ordering(settings, issuers)

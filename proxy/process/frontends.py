@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from proxy.acme.on_demand import OnDemand
-from proxy.acme.state import PendingChallenges
+from proxy.acme.pending_challenges import PendingChallenges
 from proxy.downstream.frontend import Frontend, Opening
 from proxy.downstream.h1.connection import Connection
 from proxy.downstream.http_redirect import plain_tables
@@ -145,8 +145,11 @@ class Frontends:
         """What a listener's connections begin with, and the scheme of their requests."""
         settings = self._shared.settings
         if secure:
-            validation = PendingChallenges(settings).validation_context if settings.acme else None
-            return Handshakes(self._shared.certificates.tls_contexts, validation, self._on_demand).begin, b"https"
+            pending = PendingChallenges(settings) if settings.acme else None
+            validation = None if pending is None else pending.validation_context
+            waits = pending is not None and pending.waits
+            contexts = self._shared.certificates.tls_contexts
+            return Handshakes(contexts, validation, self._on_demand, validation_waits=waits).begin, b"https"
         return Connection if is_admin else _cleartext, b"http"
 
     def _has_more_than_its_share(self) -> bool:

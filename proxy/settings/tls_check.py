@@ -31,6 +31,7 @@ def tls_problems(settings: Settings) -> list[str]:
         found.append(f"--domain {settings.domain[0]}: has no effect without ACME; add --acme, or remove it")
     if settings.acme and not settings.state_dir:
         found.append(f"--acme {settings.acme}: needs a directory for the account and the keys; add --state-dir")
+    found += _sharing_problems(settings)
     if bool(settings.acme_eab_kid) != bool(settings.acme_eab_key_file):
         given, missing = ("acme_eab_kid", "key-file") if settings.acme_eab_kid else ("acme_eab_key_file", "kid")
         found.append(
@@ -42,6 +43,21 @@ def tls_problems(settings: Settings) -> list[str]:
             f"--tls-client-ca {settings.tls_client_ca}: client certificates need TLS; "
             "add --tls-cert and --tls-key, or --acme"
         )
+    return found
+
+
+def _sharing_problems(settings: Settings) -> list[str]:
+    """Of the directory in which several gateways keep certificates."""
+    shared = settings.shared_certificates
+    if shared is None:
+        return []
+    found = []
+    if not settings.acme:
+        found.append(f"--shared-certificates {shared}: certificates are obtained by ACME; add --acme, or remove it")
+    if not shared.is_dir():
+        found.append(f"--shared-certificates {shared}: no such directory; mount the file system, and create it there")
+    if settings.state_dir is not None and shared.resolve() == settings.state_dir.resolve():
+        found.append(f"--shared-certificates {shared}: is this gateway's own --state-dir; name another directory")
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from proxy.settings.table.row import Setting, wait
+from proxy.settings.table.row import Setting, fixed, wait
 from proxy.settings.values import kinds
 from proxy.settings.values.redis import REDIS, RedisAddress
 
@@ -16,6 +16,14 @@ class Sharing:
     __slots__ = ()
     GROUP: ClassVar = "Several gateways"
 
+    shared_certificates: Annotated[
+        Path | None,
+        fixed(
+            kinds.PATH,
+            "directory on a file system that several gateways share, for the account, certificates and challenges of "
+            "ACME: one gateway obtains them, all serve them",
+        ),
+    ] = None
     shared_limits: Annotated[
         RedisAddress | None,
         Setting(

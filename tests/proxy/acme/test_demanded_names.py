@@ -94,7 +94,7 @@ def test_strangers_names_push_out_no_allowed_one(monkeypatch: pytest.MonkeyPatch
 
 
 def test_unused_and_expired_names_are_forgotten(state: State) -> None:
-    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"))
+    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"), state.forget)
     kept(state, names, "used.test", used=DAY)
     kept(state, names, "unused.test", used=UNUSED + HOUR)
     kept(state, names, "expired.test", days=0)
@@ -105,7 +105,7 @@ def test_unused_and_expired_names_are_forgotten(state: State) -> None:
 
 
 def test_use_is_noted_once_an_hour(state: State) -> None:
-    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"))
+    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"), state.forget)
     kept(state, names, "old.test", used=UNUSED - HOUR)
     kept(state, names, "new.test", used=60.0)
     before = state.demand("new.test").stat().st_mtime
@@ -118,7 +118,7 @@ def test_use_is_noted_once_an_hour(state: State) -> None:
 
 def test_only_what_is_still_allowed_is_renewed(state: State) -> None:
     with asked("kept.test") as service:
-        names = DemandedNames([state], Permission(service.url, "test"))
+        names = DemandedNames([state], Permission(service.url, "test"), state.forget)
         kept(state, names, "gone.test")
         assert gevent.spawn(names.wanted, "kept.test").get(timeout=20)
         assert not gevent.spawn(names.wanted, "gone.test").get(timeout=20)

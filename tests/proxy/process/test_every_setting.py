@@ -91,6 +91,10 @@ OTHERS = {
     "max_request_line": "4096",
     "max_field": "4096",
     "rate": '"20/s"',
+    "shared_certificates": (
+        '"{files}"\nacme = "me@example.com"\ndomain = "a.example"\nacme_directory = "http://127.0.0.1:1/"\n'
+        'state_dir = "{files}/state"'
+    ),
     "shared_limits": '"redis://127.0.0.1:1"',
     "shared_limits_password_file": '"{files}/token"\nshared_limits = "redis://127.0.0.1:1"',
     "shared_limits_ca": '"{files}/one.crt"\nshared_limits = "rediss://127.0.0.1:1"',

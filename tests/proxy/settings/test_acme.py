@@ -127,6 +127,12 @@ def test_what_is_no_key_of_a_name_server_is_refused(tmp_path: Path, text: str) -
         ({"acme_dns_server": "unix:/x"}, "expected a name server's address, such as 192.0.2.1"),
         ({"acme_dns_server": "a b"}, "'a b' is neither an IP address nor a host name"),
         ({"acme": "", "on_demand_ask": "http://127.0.0.1:5000/"}, "certificates are obtained by ACME; add --acme"),
+        (
+            {"acme": "", "domain": [], "shared_certificates": "/tmp"},
+            "certificates are obtained by ACME; add --acme, or remove it",
+        ),
+        ({"shared_certificates": "/nowhere"}, "no such directory; mount the file system, and create it there"),
+        ({"shared_certificates": "/tmp", "state_dir": "/tmp/"}, "is this gateway's own --state-dir; name another"),
         ({"on_demand_ask": "127.0.0.1:5000"}, "--on-demand-ask 127.0.0.1:5000: expected an http or https URL"),
         ({"on_demand_ask": "http://a:b@127.0.0.1/"}, "expected a URL without account and fragment, such as http://"),
         ({"on_demand_ask": "http://127.0.0.1:80/x"}, "is the gateway's own address; use that of the service itself"),

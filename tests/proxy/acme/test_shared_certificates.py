@@ -1,0 +1,200 @@
+"""Several gateways that keep certificates, account and challenges in one directory, with pebble and real clients."""
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gevent
+import pytest
+
+pytest.importorskip("dns.message", reason="dnspython is not installed; pip install 'aragora-gateway[dns]'")
+
+from proxy.acme import shared_store
+from proxy.acme.shared_store import SharedStore, StoreLost, synchronise
+from proxy.acme.state import Failures, State
+from proxy.net.certificates import self_signed
+from tests.proxy.acme.asked import asked
+from tests.proxy.acme.pebble import Pebble, pebble
+from tests.proxy.acme.zone import zone
+from tests.proxy.authority import Authority
+from tests.proxy.gateway import Gateway, children, serve
+from tests.proxy.tls_gateway import connect
+from tests.waiting import PATIENCE, until
+
+pytestmark = pytest.mark.component("pebble")
+SITE = "both.shop.test"
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    """It validates every name at its ports of this machine."""
+    folder = tmp_path_factory.mktemp("pebble")
+    with contextlib.ExitStack() as opened:
+        names = opened.enter_context(zone("shop.test", folder / "records"))
+        yield opened.enter_context(pebble(authority, folder, name_server=f"127.0.0.1:{names.port}"))
+
+
+@pytest.fixture
+def trust(server: Pebble, tmp_path: Path) -> ssl.SSLContext:
+    root = tmp_path / "root.pem"
+    root.write_bytes(server.issuer())
+    return ssl.create_default_context(cafile=str(root))
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    directory = tmp_path / "shared"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+def gateway(server: Pebble, shared: Path, name: str, *flags: str) -> Gateway:
+    """One that obtains certificates, with the places of `flags` to meet challenges at."""
+    folder = shared.parent / name
+    acme = ("--acme", "a@shop.test", "--acme-directory", server.directory, "--acme-ca", str(server.ca))
+    where = ("--state-dir", str(folder / "state"), "--shared-certificates", str(shared), "--respond", "hello")
+    return serve(folder, "", *acme, *where, *flags)
+
+
+def serial(running: Gateway, trust: ssl.SSLContext, name: str = SITE) -> str:
+    """That of the certificate which a client is content with; "" if it is not."""
+    try:
+        with connect(running, trust, name) as sock:
+            return str((sock.getpeercert() or {})["serialNumber"])
+    except ssl.SSLError:
+        return ""
+
+
+def orders(*running: Gateway) -> int:
+    return sum(one.log.count("obtaining a certificate for") for one in running)
+
+
+@pytest.mark.parametrize("challenge", ["http-01", "tls-alpn-01"])
+def test_one_obtains_and_the_other_answers_for_it(
+    server: Pebble, shared: Path, trust: ssl.SSLContext, challenge: str
+) -> None:
+    """The authority reaches the second gateway alone, which has no names of its own and orders nothing."""
+    by_http = challenge == "http-01"
+    there = ("--bind-plain", f"127.0.0.1:{server.http_port}") if by_http else ("--bind", f"127.0.0.1:{server.tls_port}")
+    elsewhere = ("--bind-plain", "127.0.0.1:0") if by_http else ()
+    with contextlib.ExitStack() as opened:
+        service = opened.enter_context(asked(SITE))
+        second = opened.enter_context(
+            contextlib.closing(gateway(server, shared, "second", "--on-demand-ask", service.url, *there))
+        )
+        first = opened.enter_context(contextlib.closing(gateway(server, shared, "first", "--domain", SITE, *elsewhere)))
+        until(lambda: bool(serial(first, trust)), "the first has its certificate")
+        assert serial(second, trust) == serial(first, trust)
+        assert orders(second) == 0
+
+
+def test_two_gateways_make_one_order(server: Pebble, shared: Path, trust: ssl.SSLContext) -> None:
+    with contextlib.ExitStack() as opened:
+        both = [
+            opened.enter_context(
+                contextlib.closing(gateway(server, shared, name, "--domain", SITE, "--bind-plain", f"127.0.0.1:{port}"))
+            )
+            for name, port in (("first", server.http_port), ("second", 0))
+        ]
+        until(lambda: all(serial(one, trust) for one in both), "both have it", 60)
+        assert serial(both[0], trust) == serial(both[1], trust)
+        assert orders(*both) == 1
+        accounts = [str(path.relative_to(shared.parent).parts[0]) for path in shared.parent.rglob("account.json")]
+        assert accounts == ["shared"], "the account's key is nowhere else"
+
+
+def test_another_goes_on_when_the_holder_is_killed(server: Pebble, shared: Path, trust: ssl.SSLContext) -> None:
+    """Clients of both wait for a name; the authority looks for the first one's response in vain."""
+    with contextlib.ExitStack() as opened:
+        service = opened.enter_context(asked(SITE))
+        silent = opened.enter_context(socket.create_server(("127.0.0.1", server.http_port)))
+        silent.settimeout(PATIENCE)
+        flags = ("--on-demand-ask", service.url)
+        there = ("--bind", f"127.0.0.1:{server.tls_port}")
+        other = opened.enter_context(contextlib.closing(gateway(server, shared, "other", *flags, *there)))
+        dying = opened.enter_context(
+            contextlib.closing(gateway(server, shared, "dying", *flags, "--bind-plain", "127.0.0.1:0"))
+        )
+        threads = opened.enter_context(ThreadPoolExecutor(2))
+        lost = threads.submit(serial, dying, trust)
+        opened.enter_context(silent.accept()[0])
+        served = threads.submit(serial, other, trust)
+        until(lambda: service.questions == [SITE, SITE], "the other waits, too")
+        assert orders(other) == 0
+        for pid in (dying.process.pid, *children(dying.process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        assert served.result(PATIENCE)
+        with contextlib.suppress(OSError):
+            assert lost.result(PATIENCE) == ""
+        assert (orders(dying), orders(other)) == (1, 1)
+
+
+def test_a_lost_directory_leaves_what_is_served(server: Pebble, shared: Path, trust: ssl.SSLContext) -> None:
+    there = ("--bind-plain", f"127.0.0.1:{server.http_port}", "--admin", "127.0.0.1:0")
+    with contextlib.ExitStack() as opened:
+        service = opened.enter_context(asked(SITE, "new.shop.test"))
+        lone = opened.enter_context(
+            contextlib.closing(gateway(server, shared, "lone", "--on-demand-ask", service.url, *there))
+        )
+        lone.admin = lone.announced(3)[2]
+        before = serial(lone, trust)
+        shared.rename(shared.parent / "away")
+        assert serial(lone, trust, "new.shop.test") == ""
+        assert serial(lone, trust) == before
+        until(lambda: lone.metric("certificate_faults") == 1, "the fault is counted")
+        [fault] = lone.status()["certificate_faults"]
+        assert fault["name"] == "shared_certificates"
+        assert lone.log.count("cannot be used: [Errno 2] No such file or directory") == 1
+        (shared.parent / "away").rename(shared)
+        assert serial(lone, trust, "new.shop.test")
+        assert "usable again, after" in lone.log
+        assert lone.status()["certificate_faults"] == []
+
+
+def in_greenlet(store: SharedStore, task: Callable[[], object]) -> object:
+    return gevent.spawn(store.run, task).get(timeout=PATIENCE)
+
+
+def test_a_file_system_that_hangs_delays_nothing(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_store, "_PATIENCE", 0.05)
+    store, answers = SharedStore(shared, "test"), threading.Event()
+    with pytest.raises(StoreLost):
+        in_greenlet(store, answers.wait)
+    assert store.fault == "no answer within 0 s"
+    answers.set()
+    until(lambda: in_greenlet(store, lambda: 1) == 1, "it answers")
+    assert store.fault == ""
+
+
+def test_an_unmounted_file_system_is_no_empty_one(shared: Path) -> None:
+    store = SharedStore(shared, "test")
+    assert in_greenlet(store, lambda: 1) == 1
+    store.directory = Path("/proc")
+    with pytest.raises(StoreLost):
+        in_greenlet(store, lambda: 1)
+    assert store.fault == "its file system is not mounted"
+
+
+def test_the_newer_certificate_replaces_the_older(tmp_path: Path) -> None:
+    one, other = (State(tmp_path / name, "https://ca.test/dir") for name in ("one", "other"))
+    for state, days in ((one, 10), (other, 20)):
+        state.make()
+        pair = self_signed((SITE,), days)
+        state.certificate(SITE).write_bytes(pair.key + pair.chain)
+        os.utime(state.certificate(SITE), (days, days))
+    newest = other.read(SITE)
+    one.note_failures(SITE, Failures(2, 5.0, 1.0))
+    for _ in range(2):
+        synchronise(one, other, [SITE, "none.test"])
+        assert one.read(SITE).chain == other.read(SITE).chain == newest.chain
+        assert other.failures(SITE).count == 2
+    one.note_failures(SITE, Failures())
+    synchronise(one, other, [SITE])
+    assert other.failures(SITE).count == 0
+    assert sorted(path.name for path in other.root.iterdir()) == [f"{SITE}.pem", "pending"]
