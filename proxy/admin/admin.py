@@ -39,6 +39,7 @@ _COMMANDS = (
     b"/rollout",
     b"/pause",
     b"/resume",
+    b"/containers",
     b"/purge",
     b"/reload",
 )
@@ -95,7 +96,7 @@ class Admin:
         self._faults = faults
         self._token = token
         self._listening = listening
-        self._commands = Commands(board, book, settings, probe, purge)
+        self._commands = Commands(board, book, settings, probe, purge, reports)
 
     def respond(self, asked: AdminRequest) -> AdminResponse:
         """Respond. May wait: about a second for workers' reports, some seconds for commands."""
@@ -133,7 +134,7 @@ class Admin:
         if path in _COMMANDS:
             return self._commands.carry_out(path[1:].decode(), asked.body)
         if path == b"/metrics":
-            return AdminResponse(200, prometheus.CONTENT_TYPE, prometheus.render(self._board, self._version))
+            return AdminResponse(200, prometheus.CONTENT_TYPE, self._metrics())
         if path == b"/healthz":
             return self._health()
         if path == b"/status.json":
@@ -154,6 +155,9 @@ class Admin:
             "no such path; there are /, /metrics, /healthz, /status.json, /status.csv, /history.json, /token, and "
             "the commands " + ", ".join(command.decode() for command in _COMMANDS),
         )
+
+    def _metrics(self) -> bytes:
+        return prometheus.render(self._board, self._version, self._reports.containers())
 
     def _health(self) -> AdminResponse:
         if self._board.accepting():

@@ -16,12 +16,21 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "path": str,
         "health_path": str,
         "tls": bool,
+        "labelled": bool,
         "check": bool,
     },
     "remove": {"name": str},
     "rollout": {"name": str, "target": (str, list), "percent": int, "allow": str, "end": bool, "check": bool},
     "pause": {"route": str, "wait": (int, float)},
     "resume": {"route": str},
+    "containers": {
+        "daemon": str,
+        "connected": bool,
+        "since": (int, float),
+        "fault": str,
+        "containers": int,
+        "faults": list,
+    },
     "purge": {"url": str, "prefix": str, "tag": str, "all": bool},
     "reload": {},
 }
@@ -33,6 +42,7 @@ _OPTIONAL = (
     "path",
     "health_path",
     "tls",
+    "labelled",
     "check",
     "statuses",
     "wait",
@@ -52,6 +62,7 @@ _SHAPES: dict[type | tuple[type, ...], str] = {
     (str, list): "text or a list of texts",
     (int, float): "seconds",
     int: "a whole number",
+    list: "a list of texts",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 
 from proxy.admin.command_body import Refused, listed, read_body
+from proxy.admin.container_report import note_containers
 from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Overrides, OverridesBusy
 from proxy.admin.purge import Clear, purge
@@ -19,6 +20,7 @@ from proxy.admin.services import Service, obstacle, tls_obstacle, with_services
 from proxy.observe.marks import MarkKind
 from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge
+from proxy.observe.reports import Reports
 from proxy.settings import Address, RouteSettings, Settings, is_own_address
 from proxy.settings.values import Peer, kinds, web
 
@@ -51,7 +53,13 @@ class Commands:
     """Commands, carried out for all workers by the one that received them."""
 
     def __init__(
-        self, board: Board, book: OverrideRecord, settings: Callable[[], Settings], probe: Try, clear: Clear
+        self,
+        board: Board,
+        book: OverrideRecord,
+        settings: Callable[[], Settings],
+        probe: Try,
+        clear: Clear,
+        reports: Reports,
     ) -> None:
         self._board = board
         self._book = book
@@ -68,6 +76,7 @@ class Commands:
             "rollout": self._rollout,
             "pause": self._pause,
             "resume": self._resume,
+            "containers": lambda given: note_containers(given, reports),
             "purge": lambda given: purge(given, clear),
             "reload": self._reload,
         }
@@ -192,7 +201,10 @@ class Commands:
 
         def service_of(overrides: Overrides) -> Service:
             known = overrides.service(given["name"])
-            return self._service({**(known.document() if known else {}), "rollout": None, **given}, overrides)
+            if known and given.get("labelled") and not known.labelled:
+                raise Refused(409, f"service {known.name} was deployed by command: remove it, or choose another name")
+            before = known.document() if known else {}
+            return self._service({**before, "rollout": None, "labelled": False, **given}, overrides)
 
         check = given.pop("check", False)
         return self._deployed(service_of, lambda service: f"served by {', '.join(service.target)}", check=check)

@@ -69,6 +69,8 @@ class Service:
     rollout: Rollout | None = None
     tls: bool = False
     """Whether certificates are obtained for its hosts."""
+    labelled: bool = False
+    """Whether labels of containers have made it, not a command."""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Service":
@@ -93,6 +95,7 @@ class Service:
             _value("health_path", web.PATH.read, raw.get("health_path", "")),
             Rollout.read(raw["rollout"]) if raw.get("rollout") else None,
             tls,
+            raw.get("labelled") is True,
         )
 
     @property

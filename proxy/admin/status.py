@@ -86,6 +86,7 @@ def status(
             for name, view in views.items()
             if name not in in_use and view.snapshot.busy
         ],
+        "containers": reports.containers(),
         "maintenance": {"all": EVERY in overrides.maintained, "routes": sorted(overrides.maintained - {EVERY})},
         "overrides": overrides.version,
         "orders": overrides.version,  # former name

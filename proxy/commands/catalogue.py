@@ -38,6 +38,7 @@ RUNNING: Final = {
     "pause": "hold the requests of a route until it goes on",
     "resume": "let the requests of a paused route go on",
     "maintenance": "start or end maintenance mode, for all routes or one",
+    "containers": "make services of running containers by their labels, until it is ended",
     "purge": "remove stored responses: of an address, of all below it, with a tag, or all",
     "reload": "read the settings again; lists mistakes if there are any",
     "token": "print the token for the status page's buttons",

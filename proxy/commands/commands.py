@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from proxy.commands import services
+from proxy.commands import containers, services
 from proxy.commands.catalogue import SERVICES
 from proxy.commands.client import INTERRUPTED, PARTLY, SUCCESS, Admin, CommandError
 from proxy.commands.parser import Parser
@@ -34,6 +34,8 @@ def add_arguments(name: str, made: argparse.ArgumentParser) -> None:
         made.add_argument("route", metavar="ROUTE", help="a route or a service, as shown by status")
     elif name == "maintenance":
         made.add_argument("state", metavar="on|off", choices=("on", "off"))
+    elif name == "containers":
+        containers.add_arguments(made)
     elif name == "purge":
         _add_purge_arguments(made)
     if name in ("drain", "undrain", "maintenance"):
@@ -50,7 +52,7 @@ def add_arguments(name: str, made: argparse.ArgumentParser) -> None:
     if name == "top":
         made.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="time between readings [1]")
         made.add_argument("--count", metavar="N", type=int, default=0, help="stop after this many readings")
-    else:
+    elif name != "containers":
         made.add_argument("--json", action="store_true", help="print the gateway's response as JSON")
     where = made.add_argument_group("which gateway")
     where.add_argument(
@@ -103,6 +105,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
         parser = Parser(name)
         add_arguments(name, parser)
         given = parser.parse_args(arguments)
+        if name == "containers":
+            return containers.run(given, lambda: Admin.find(given.admin, given.config, given.token_file))
         admin = Admin.find(given.admin, given.config, given.token_file)
         if name == "top":
             return _top(admin, given)

@@ -122,6 +122,8 @@ def _list(admin: Admin, given: argparse.Namespace) -> int:
 def _lines(service: dict[str, Any]) -> list[str]:
     where = f"{', '.join(service['host']) or 'any host'} {service['path']}"
     lines = [f"{service['name']}: {where} -> {', '.join(service['target'])}"]
+    if service["labelled"]:
+        lines.append("  found by labels of containers")
     if service["tls"]:
         lines.append("  certificates by ACME")
     if service["health_path"]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -89,17 +90,18 @@ _SHARED = (
 """What every worker sees for itself."""
 
 
-def render(board: Board, version: str) -> bytes:
-    """The body of a scrape."""
+def render(board: Board, version: str, containers: dict[str, Any] | None = None) -> bytes:
+    """The body of a scrape. `containers`: what the process that follows them has told (`Reports.containers`)."""
     registry = CollectorRegistry()
-    registry.register(_BoardCollector(board, version))
+    registry.register(_BoardCollector(board, version, containers))
     return generate_latest(registry)
 
 
 class _BoardCollector(Collector):
-    def __init__(self, board: Board, version: str) -> None:
+    def __init__(self, board: Board, version: str, containers: dict[str, Any] | None) -> None:
         self._board = board
         self._version = version
+        self._containers = containers
 
     def collect(self) -> Iterator[Metric]:
         slots = self._board.slots()
@@ -123,6 +125,7 @@ class _BoardCollector(Collector):
         yield from _on_demand(slots)
         yield from _store(alive)
         yield from _workers(slots, alive)
+        yield from _found(self._containers)
         yield GaugeMetricFamily(
             _PREFIX + "start_time_seconds", "Unix time at which the master started", self._board.started
         )
@@ -131,6 +134,22 @@ class _BoardCollector(Collector):
         )
         build.add_metric([self._version, form()], 1)
         yield build
+
+
+def _found(containers: dict[str, Any] | None) -> Iterator[Metric]:
+    """What is known of containers, once something follows them."""
+    if containers is None:
+        return
+    connected = containers["state"] == "connected"
+    yield GaugeMetricFamily(
+        _PREFIX + "container_daemon_connected", "1 while the daemon of containers is followed, 0 without it", connected
+    )
+    yield GaugeMetricFamily(_PREFIX + "containers", "Running containers with labels", containers.get("containers", 0))
+    yield GaugeMetricFamily(
+        _PREFIX + "container_faults",
+        "Containers that serve nothing; /status.json has the reasons",
+        len(containers.get("faults", ())),
+    )
 
 
 def _exchanges(pairs: dict[tuple[str, str], Traffic]) -> Iterator[Metric]:

@@ -33,8 +33,8 @@ DRAINED_SECONDS = 3.0
 STILL_BUSY = 3
 """Exit code of a deployment that has replaced its target while that still had connections."""
 LOOK_SECONDS = 0.05
-GIVEN_UP = ("RemoteProtocolError", "LocalProtocolError", "ReadError", "WriteError")
-"""What httpx raises for connections."""
+GIVEN_UP = ("RemoteProtocolError", "LocalProtocolError", "ProtocolError", "ReadError", "WriteError")
+"""What httpx, and h2 beneath it, raise for connections."""
 SETTINGS = """# written before every reload, with another value of max_body
 bind = "127.0.0.1:{secure}"
 bind_plain = "127.0.0.1:{plain}"
