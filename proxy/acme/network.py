@@ -10,6 +10,7 @@ from acme import client, messages
 from josepy.jwa import ES256
 
 _TIMEOUT = 30  # seconds for one response
+_LONGEST_RESPONSE = 1 << 20  # bytes
 _NONCES = 5
 """Attempts for one request whose nonce was rejected through no fault of ours (RFC 8555 section 6.5); the library makes
 two of each."""
@@ -27,6 +28,12 @@ class Network(client.ClientNetwork):
         """Seconds that the last error response asked us to wait (RFC 8555 section 6.6); 0 if it named none."""
 
     def _heard(self, response: requests.Response, **_how: Any) -> None:
+        """The head of a response is there, and a bounded part of its body is read. Raises `RequestException`."""
+        content = response.raw.read(_LONGEST_RESPONSE + 1, decode_content=True)
+        if len(content) > _LONGEST_RESPONSE:
+            response.close()
+            raise requests.RequestException(f"{response.url} responds with more than {_LONGEST_RESPONSE} bytes")
+        response._content, response._content_consumed = content, True  # type: ignore[attr-defined]
         if not response.ok:
             self.wait = retry_after(response.headers.get("Retry-After", ""), time.time())
 
