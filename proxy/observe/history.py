@@ -49,6 +49,10 @@ _NUMBERS = _ROWS + ROWS * _WIDTH
 _MILLI = 1000
 
 
+LAYOUT: Final = (PERIOD, ROWS, SERIES, PAIR, WIDTH, BUCKETS, Figures._fields)
+"""What the memory looks like: of another one nothing can be taken over."""
+
+
 class Span(NamedTuple):
     """Some rows: when each ended (unix seconds), how long it was (seconds), and the figures of each series."""
 
@@ -60,13 +64,26 @@ class Span(NamedTuple):
 class History:
     """Made in the master before it forks."""
 
-    def __init__(self, started: float) -> None:
-        """`started`: when counting began (unix seconds)."""
+    def __init__(self, started: float, words: memoryview | None = None) -> None:
+        """`started`: when counting began (unix seconds); `words`: zeroed memory, without it made here."""
         self._started = started
-        self._words = memoryview(mmap.mmap(-1, (_SERIES + SERIES * (PAIR + _NUMBERS)) * 8)).cast("q")
+        self._words = memoryview(mmap.mmap(-1, History.words() * 8)).cast("q") if words is None else words
         self._counted: dict[str, list[int]] = {}
         """What this process found when it wrote the last row, of all series."""
         self._wrote = 0
+
+    @staticmethod
+    def words() -> int:
+        """8-byte words of memory that it takes."""
+        return _SERIES + SERIES * (PAIR + _NUMBERS)
+
+    def go_on(self, before: memoryview) -> None:
+        """Take over the rows of another gateway, whose counters have nothing to do with those of this one."""
+        words = self._words
+        words[:_SERIES] = before[:_SERIES]
+        for at in Cells(before, _SERIES, SERIES, _NUMBERS, PAIR).places():
+            words[at - PAIR : at + _COUNTED] = before[at - PAIR : at + _COUNTED]
+            words[at + _ROWS : at + _NUMBERS] = before[at + _ROWS : at + _NUMBERS]
 
     def is_due(self, now: float) -> bool:
         """Whether the row of this moment is not written yet."""

@@ -29,6 +29,9 @@ class MarkKind(IntEnum):
     FAULT = 3  # a reload that was refused, a worker that died
 
 
+LAYOUT: Final = (MOST, _TEXT, tuple(MarkKind.__members__))
+
+
 class Mark(NamedTuple):
     """One of them. `when` is unix seconds."""
 
@@ -43,8 +46,21 @@ class Mark(NamedTuple):
 class Marks:
     """The rings, made in the master before it forks; the master's own is the first."""
 
-    def __init__(self, owners: int) -> None:
-        self._words = memoryview(mmap.mmap(-1, owners * _RING * 8)).cast("q")
+    def __init__(self, owners: int, words: memoryview | None = None) -> None:
+        """`words`: zeroed memory, without it made here."""
+        self._words = memoryview(mmap.mmap(-1, Marks.words(owners) * 8)).cast("q") if words is None else words
+
+    @staticmethod
+    def words(owners: int) -> int:
+        """8-byte words of memory that the rings take."""
+        return owners * _RING
+
+    def go_on(self, before: memoryview) -> None:
+        """Take over the marks of another gateway."""
+        for start in range(0, len(before), _RING):
+            ring = before[start : start + _RING]
+            if any(ring.tolist()):
+                self._words[start : start + _RING] = ring
 
     def note(self, owner: int, kind: MarkKind, text: str, now: float) -> None:
         """Add a mark to the ring of this owner, in the place of its oldest."""

@@ -22,9 +22,9 @@ from typing import Final
 from proxy.observe.cells import NAME, PAIR, Cells, cell_name, note, pair_name
 from proxy.observe.directory import FOLDED, Directory, Holdings, Size, reset
 from proxy.observe.exchange_counters import WIDTH, ExchangeCounters, RouteCounters, Traffic
-from proxy.observe.history import History
-from proxy.observe.marks import Mark, MarkKind, Marks
+from proxy.observe.marks import Mark, MarkKind
 from proxy.observe.numbers import Gauge, PeerSnapshot, PeerState, PeerView, Total
+from proxy.observe.past import Past
 from proxy.observe.peer_counters import PEER_COUNTERS, PeerCounters
 
 SLOTS = 320  # workers alive at once: twice the most that settings allow, and those that still drain
@@ -292,8 +292,8 @@ class Slot:
 class Board:
     """The shared memory. Made in the master, which also assigns the slots."""
 
-    def __init__(self, connected: Iterable[str] = ()) -> None:
-        """`connected`: peers that accepted connections of the gateway that this one replaces."""
+    def __init__(self, connected: Iterable[str] = (), past: str = "") -> None:
+        """Of the gateway that this one replaces: peers that accepted its connections, and its `past`."""
         self.started = time.time()
         self._connected = frozenset(connected)
         # After the slots: how many were ever assigned, and whether the service is stopping; then the directories.
@@ -305,8 +305,8 @@ class Board:
         self._most = 0  # the master's own copy of the first
         self._exchanges = Directory(self._words[exchanges:peers], _EXCHANGE_SIZE, self._given)
         self._peers = Directory(self._words[peers:], _PEER_SIZE, self._given)
-        self.history = History(self.started)
-        self._marks = Marks(SLOTS + 1)
+        self.past = Past(self.started, SLOTS + 1, past)
+        self.history = self.past.history
 
     @property
     def stopping(self) -> bool:
@@ -364,11 +364,11 @@ class Board:
         """Keep for an hour what was done, by the process that calls this: the master or a worker."""
         pid = os.getpid()
         owner = next((slot.index + 1 for slot in self.slots() if slot.gauge(Gauge.PID) == pid), 0)
-        self._marks.note(owner, kind, text, time.time())
+        self.past.marks.note(owner, kind, text, time.time())
 
     def marks_since(self, since: float) -> list[Mark]:
         """What was done after that moment (unix seconds), and in the last hour; oldest first."""
-        return self._marks.read(len(self.slots()) + 1, since, time.time())
+        return self.past.marks.read(SLOTS + 1, since, time.time())
 
     def open_connections(self, indexes: Iterable[int]) -> list[int]:
         """Current client connections of the workers in these slots."""

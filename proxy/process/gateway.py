@@ -35,7 +35,7 @@ from proxy.process.privileges import acting_as, owner
 from proxy.process.service_manager import ServiceManager
 from proxy.process.shared import Seat, Shared
 from proxy.settings import Settings, SettingsError, load
-from proxy.settings.environment import CONNECTED, FORMER_OVERRIDES, OVERRIDES
+from proxy.settings.environment import CONNECTED, FORMER_OVERRIDES, OVERRIDES, PAST
 
 WORKER_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1}
 """Blocked in a worker until it has handlers for them."""
@@ -75,7 +75,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             listeners=Listeners(),
             config=ConfigSegment(Settings),
             certificates=CertificateStore(),
-            board=Board(json.loads(os.environ.pop(CONNECTED, "[]"))),
+            board=Board(json.loads(os.environ.pop(CONNECTED, "[]")), os.environ.pop(PAST, "")),
             reports=Reports(),
             overrides=OverrideRecord(carried or kept.encoded()),
             limits=Limits(settings.rate_keys, SLOTS),
@@ -268,6 +268,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _pre_exec(self, arbiter: Any) -> None:
         arbiter.cfg.env_orig["LISTEN_FDNAMES"] = self.listeners.names
         arbiter.cfg.env_orig[CONNECTED] = json.dumps(sorted(self.shared.board.connected()))
+        arbiter.cfg.env_orig[PAST] = self.shared.board.past.hand_over()
         arbiter.cfg.env_orig[OVERRIDES] = self.shared.overrides.get().lasting().encoded()
         if "WATCHDOG_PID" in arbiter.cfg.env_orig:
             arbiter.cfg.env_orig["WATCHDOG_PID"] = str(os.getpid())

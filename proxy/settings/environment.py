@@ -14,7 +14,9 @@ FORMER_OVERRIDES = f"{PREFIX}ORDERS"
 """Its name in masters that are still to be upgraded."""
 CONNECTED = f"{PREFIX}CONNECTED"
 """No setting: the peers that were ever up, as a JSON list, as a master hands them to its successor."""
-_HANDED_OVER = (OVERRIDES, FORMER_OVERRIDES, CONNECTED)
+PAST = f"{PREFIX}PAST"
+"""No setting: where a successor finds what its master's board remembers of the last hour."""
+_HANDED_OVER = (OVERRIDES, FORMER_OVERRIDES, CONNECTED, PAST)
 
 # Kubernetes describes a service called aragora-proxy to every container of its namespace.
 _OF_KUBERNETES = re.compile(r"SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)\w*)?")

@@ -1,6 +1,7 @@
 """The last hour in shared memory: rows, percentiles, bounds, another writer; and what was done in it."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from proxy.observe.exchange_counters import Traffic
 from proxy.observe.history import PERIOD, ROWS, SERIES, WHOLE, Figures, History, series_name
 from proxy.observe.marks import MOST, MarkKind, Marks
 from proxy.observe.metrics import Board
+from proxy.observe.past import Past
 
 START = 1_700_000_000.0
 
@@ -109,6 +111,39 @@ def test_a_board_writes_history_of_what_it_counted() -> None:
     board.counters(board.take([])).route("api")["a:1"].exchange(b"GET", 200, 0.1, 1, 1)
     board.history.write(board.traffic(), board.started + 5)
     assert board.history.read(0, board.started + 5).series["api"][0].good == 1
+
+
+def test_a_successor_goes_on_with_the_last_hour() -> None:
+    old = Past(START, 2)
+    old.history.write({("api", "a:1"): counted(good=5)}, START + 5)
+    old.history.write({("api", "a:1"): counted(good=8)}, START + 10)
+    old.marks.note(1, MarkKind.RELOAD, "settings reloaded", START + 7)
+    new = Past(START + 12, 2, old.hand_over())
+    new.history.write({("api", "a:1"): counted(good=4), ("api", "b:1"): counted(good=1)}, START + 15)
+    old.history.write({("api", "a:1"): counted(good=100)}, START + 15)
+    span = new.history.read(0, START + 15)
+    assert (span.ends, span.lengths) == ([START + 5, START + 10, START + 15], [5, 5, 5])
+    assert [row.good for row in span.series[WHOLE]] == [5, 3, 5]
+    assert [row.good for row in span.series[series_name("api", "a:1")]] == [5, 3, 4]
+    assert [mark.text for mark in new.marks.read(2, 0, START + 15)] == ["settings reloaded"]
+
+
+@pytest.mark.parametrize("change", ["layout", "size", "kind", "text"])
+def test_a_past_of_another_layout_is_left_alone(tmp_path: Path, change: str) -> None:
+    old = Past(START, 2)
+    old.history.write({("api", "a:1"): counted(good=5)}, START + 5)
+    file, size, layout = old.hand_over().split(":")
+    with (tmp_path / "file").open("wb") as other:
+        other.truncate(int(size))
+        handed_over = {
+            "layout": f"{file}:{size}:{int(layout) + 1}",
+            "size": f"{file}:{int(size) + 8}:{layout}",
+            "kind": f"{other.fileno()}:{size}:{layout}",
+            "text": "x:y",
+        }[change]
+        assert Past(START + 10, 2, handed_over).history.read(0, START + 10).ends == []
+        os.fstat(other.fileno())
+    os.close(int(file))
 
 
 def test_marks_of_all_owners_come_in_their_order() -> None:

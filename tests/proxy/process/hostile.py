@@ -35,7 +35,7 @@ class Worker(TinyWorker):
             shared.reports._memory,
         )
         limits = shared.limits
-        yield from (shared.board._words, shared.board.history._words, shared.board._marks._words)
+        yield from (shared.board._words, shared.board.history._words, shared.board.past.marks._words)
         yield from (limits.bucket_memory, limits.concurrency_memory, limits.lock.holder)
 
     def record(self, content: bytes) -> None:

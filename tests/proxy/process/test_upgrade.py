@@ -1,5 +1,6 @@
 """USR2 and socket activation: a new master on the same sockets, with no connection refused."""
 
+import json
 import os
 import signal
 import socket
@@ -88,9 +89,13 @@ def test_an_upgrade_refuses_no_connection(start: Start, tmp_path: Path) -> None:
 
 def test_a_new_master_upgrades_again(start: Start) -> None:
     gateway = start().ready()
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_for("worker runs with")
     for _ in range(2):
         old = gateway.masters[-1]
         upgrade(gateway)
+        marks = json.loads(gateway.admin_text("/history.json"))["marks"]
+        assert "settings reloaded" in [mark["text"] for mark in marks], "the last hour is remembered"
         os.kill(old, signal.SIGTERM)
         gateway.wait_for("Master has been promoted", len(gateway.masters) - 1)
     gateway.configure(TOML.replace("retry_wait = 1", "retry_wait = 4"))
