@@ -89,6 +89,7 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "buildah": ("apt-get install buildah", programs("buildah")),
     "debootstrap": ("apt-get install debootstrap", programs("debootstrap")),
     "docker": ("the docker client of download.docker.com/linux/static", programs("docker")),
+    "podman": ("apt-get install podman crun", programs("podman", "crun", "unshare")),
     "docker-compose": ("apt-get install docker-compose", programs("docker-compose")),
     "logrotate": ("apt-get install logrotate", programs("logrotate")),
     "systemd": ("apt-get install systemd python3-venv", programs("systemd-analyze", "systemd-tmpfiles", "systemctl")),
@@ -105,7 +106,18 @@ COMPONENTS: dict[str, tuple[str, Callable[[], str]]] = {
     "real-model": ("scripts/real-model", built("real-model")),
 }
 # Those take gigabytes or many minutes to build: where they are missing nobody is told to have them, not even CI.
-OPTIONAL = {"applications", "docker", "grpc", "hypercorn", "litellm", "pages", "prism", "real-model", "streamlit"}
+OPTIONAL = {
+    "applications",
+    "docker",
+    "grpc",
+    "hypercorn",
+    "litellm",
+    "pages",
+    "podman",
+    "prism",
+    "real-model",
+    "streamlit",
+}
 
 
 def absence(name: str) -> str | None:

@@ -68,8 +68,11 @@ def events(stage: Stage, ledger: Ledger, seconds: float) -> list[Event]:
 
 async def sample(stage: Stage, ledger: Ledger, samples: list[Sample], ended: asyncio.Event) -> None:
     """Take samples until the traffic has ended, saying every minute how far it is."""
-    minutes = 0
+    minutes = said = 0
     while not ended.is_set():
+        for line in ledger.details[said:]:
+            print(f"unexplained: {line}", file=sys.stderr, flush=True)
+        said = len(ledger.details)
         memory = 0.0
         for pid in stage.processes():
             with contextlib.suppress(OSError):  # it has just ended

@@ -64,7 +64,7 @@ def websockets(kind: str, _error: str) -> bool:
 def upgraded(kind: str, error: str) -> bool:
     """WebSockets; and HTTP/2 requests that httpx gives up when a GOAWAY without an error has come, although their
     streams are among those that are still served, or sends on a connection whose GOAWAY it has not read."""
-    return websockets(kind, error) or (kind.startswith("HTTP/2") and error.startswith(GIVEN_UP))
+    return websockets(kind, error) or ("HTTP/2" in kind and error.startswith(GIVEN_UP))
 
 
 class Stage(Site):
