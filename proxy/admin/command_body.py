@@ -85,7 +85,8 @@ def read_body(command: str, body: bytes) -> dict[str, Any]:
     keys = _KEYS[command]
     try:
         given = json.loads(body or b"{}")
-        json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, but no text
+        # Python reads more than what it can pass on: halves of surrogate pairs, numbers that are infinite or none.
+        json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if not isinstance(given, dict):

@@ -3,6 +3,7 @@
 The daemon's events only say when to look again; what is done follows from comparing all containers with all services.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +22,8 @@ gateway lets requests wait."""
 _BRISK, _CALM = 0.5, 5.0  # seconds between two looks: at least, and at most
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between attempts to reach the daemon
 _PROBES = 8  # at the same time
-_MOST_FAULTS = 100
 _LONGEST_FAULT = 300  # characters
+_MOST_REPORTED = 12 << 10  # bytes of all faults: a command takes 16 KiB
 
 
 class Watch:
@@ -152,12 +153,24 @@ class Watch:
             "since": round(self._since, 3),
             "fault": self._fault,
             "containers": self._count,
-            "faults": [fault[:_LONGEST_FAULT] for fault in faults[:_MOST_FAULTS]],
+            "faults": _reported(faults),
         }
         try:
             self._find().command("containers", **report)
         except CommandError:
             pass  # `_look` has said so
+
+
+def _reported(faults: Iterable[str]) -> list[str]:
+    """As many of them as there is room for; the log has all."""
+    kept, room = list[str](), _MOST_REPORTED
+    for fault in faults:
+        shortened = fault[:_LONGEST_FAULT]
+        room -= len(json.dumps(shortened)) + 2
+        if room < 0:
+            break
+        kept.append(shortened)
+    return kept
 
 
 def _fault(admin: Admin, instance: Instance) -> str:

@@ -287,6 +287,7 @@ def test_health_is_503_without_a_worker_that_takes_requests() -> None:
         ("rollout", {"name": "a", "percent": True}, 400, "whole number"),
         ("pause", {"route": "api", "wait": True}, 400, "expected seconds"),
         ("purge", {"tag": "\ud800"}, 400, "not JSON"),
+        ("pause", {"route": "api", "wait": float("nan")}, 400, "not JSON"),
         ("switch", {"upstream": ONE}, 400, "either 'route'"),
         ("switch", {"upstream": ONE, "route": "api", "peer": ONE}, 400, "either 'route'"),
         ("switch", {"upstream": ONE, "peer": "a:1"}, 404, "no peer"),

@@ -154,6 +154,9 @@ def test_wrong_labels_and_claims_leave_all_others_alone(
     assert [gateway.get(host=f"{name}.example")[1] for name in ("own", "manual", "good")] == ["file", "manual", "good"]
     until(lambda: len(found(gateway)["faults"]) == 8, "the status has all faults")
     assert "aragora_proxy_container_faults 8.0" in gateway.metrics()
+    for number in range(48):
+        daemon.start(f"many-{number}", labels(good, hots="\u00fc" * 80))
+    until(lambda: len(found(gateway)["faults"]) > 20, "the status has as many as there is room for")
 
 
 def test_a_daemon_that_is_away_takes_nothing_with_it(
