@@ -5,6 +5,7 @@ nothing for what the disk or another process did.
 """
 
 import sqlite3
+import weakref
 from collections.abc import Callable
 from enum import Enum
 from math import inf
@@ -132,6 +133,7 @@ class Index:
         self._stamps = stamps
         self._most_resources = most_resources
         self._database: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[..., Index] | None = None
         self._opened_file: tuple[int, int] | None = None
         self._failures = 0
         self._warned = False
@@ -238,9 +240,9 @@ class Index:
         return frozenset(name for (name,) in rows or ())
 
     def close(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
-            database.close()
+        self._database = None
+        if self._closing is not None:
+            self._closing()
 
     def _marked(self, removed: Removed | None) -> list[str]:
         """The objects of entries that were removed, which is marked."""
@@ -271,7 +273,8 @@ class Index:
         if self._database is not None and self._opened_file != _file_at(self._file):
             self.close()
         if self._database is None:
-            self._database = _open(self._file)
+            self._database = database = _open(self._file)
+            self._closing = weakref.finalize(self, database.close)
             self._opened_file = _file_at(self._file)
         return self._database
 
@@ -305,7 +308,8 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
+    # One thread uses it, but any may be the one that collects what is dropped.
+    database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version != _VERSION:
