@@ -7,13 +7,13 @@ its certificate has expired.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import gevent
 
+from proxy.acme.issuer import Issuer
 from proxy.acme.permission import Answer, Permission
-from proxy.acme.state import State
 from proxy.log import log
 from proxy.net.private_file import write_private
 
@@ -24,15 +24,14 @@ _NOTED_EVERY = 3600.0  # seconds
 
 
 class DemandedNames:
-    """Those below the state directories of some authorities, of which the first keeps their marks."""
+    """Those that some authorities have issued for, of which the first keeps the marks."""
 
     every = 600.0
     lock = "on-demand.lock"
 
-    def __init__(self, states: list[State], permission: Permission, forget: Callable[[str], None]) -> None:
-        """`forget` removes all files of a name, wherever they are kept; it may raise `OSError`."""
-        self._states = states
-        self._forget = forget
+    def __init__(self, issuers: list[Issuer], permission: Permission) -> None:
+        self._issuers = issuers
+        self._states = [issuer.state for issuer in issuers]
         self._permission = permission
         self.count = 0
         """How many there were when they were counted last."""
@@ -71,8 +70,11 @@ class DemandedNames:
                 found.append(name)
             else:
                 log.info("forgetting %s: %s", name, "no client asked for it" if unused else "its certificate expired")
-                self._forget(name)
+                for issuer in self._issuers:
+                    issuer.forget(name)
             gevent.sleep(0)
+        for issuer in self._issuers:
+            issuer.forget_leftovers()  # names without a certificate leave files, too
         self.count = len(found)
         return found
 

@@ -17,6 +17,7 @@ from proxy.net.certificate_set import is_address
 from proxy.settings import AcmeServer, Settings
 
 _AT_ONCE = 4
+_MOST_UNWRITTEN = 4096
 _HINT = " (the name must resolve to this machine, with port 80 leading to --bind-plain or port 443 to --bind)"
 
 
@@ -38,7 +39,7 @@ class Issuer:
         self._agent = agent
         self._log = log
         self._failures: dict[str, Failures] = {}
-        """Those that could not be written to disk."""
+        """Those that could not be written to disk; of many the newest."""
 
     def may_try(self, domain: str, now: float) -> bool:
         """Whether enough time has passed since the last failure."""
@@ -71,12 +72,12 @@ class Issuer:
         if self._store is not None:
             self._store.run(self._kept.forget, name)
 
-    def forget_challenges(self, before: float) -> None:
-        """See `State.forget_challenges`. Raises `OSError`."""
-        if self._store is None:
-            self.state.forget_challenges(before)
-        else:
-            self._store.run(self._kept.forget_challenges, before)
+    def forget_leftovers(self) -> None:
+        """See `State.forget_leftovers`. Raises `OSError`."""
+        now = time.time()
+        self.state.forget_leftovers(now)
+        if self._store is not None:
+            self._store.run(self._kept.forget_leftovers, now)
 
     @property
     def contact_is_old(self) -> bool:
@@ -166,6 +167,8 @@ class Issuer:
 
     def _note(self, domain: str, failures: Failures) -> None:
         self._failures.pop(domain, None)
+        if len(self._failures) >= _MOST_UNWRITTEN:
+            del self._failures[next(iter(self._failures))]
         try:
             self.state.note_failures(domain, failures)
             if self._store is not None:

@@ -107,7 +107,7 @@ class OnDemand:
     def adopt(self, issuers: list[Issuer]) -> None:
         """Ask these authorities from now on."""
         self._issuers = issuers
-        self.names = DemandedNames([issuer.state for issuer in issuers], self._permission, self._forget)
+        self.names = DemandedNames(issuers, self._permission)
 
     def serves(self, name: str) -> bool:
         """Whether there is a certificate for a name that clients are shown; read now, if it is new here."""
@@ -211,10 +211,6 @@ class OnDemand:
         self.names.add(name)
         self._issuers[0].refresh([name])
         return Outcome.SERVED if self._read(name) else Outcome.FAILED
-
-    def _forget(self, name: str) -> None:
-        for issuer in self._issuers:
-            issuer.forget(name)
 
     def _may_try(self, name: str) -> bool:
         now = time.time()

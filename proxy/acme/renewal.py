@@ -21,7 +21,6 @@ from proxy.settings import Settings
 _FIRST_LOOK = 1.0
 _SOON = 5.0
 """Seconds until the look after one that found another worker, or gateway, obtaining what is due, or no store."""
-_LONGEST_CHALLENGE = 600.0  # seconds: no validation takes longer
 
 
 def _wanted(settings: Settings) -> tuple[object, ...]:
@@ -88,7 +87,8 @@ class Renewals:
             if not ours:
                 return False
             self._refresh()
-            self._forget_challenges()
+            for issuer in self._issuers:
+                issuer.forget_leftovers()
             # Checked again after each step: another worker may have done it meanwhile.
             for issuer in old:
                 if issuer.contact_is_old:
@@ -102,10 +102,6 @@ class Renewals:
     def _refresh(self) -> None:
         for issuer in self._issuers:
             issuer.refresh(self._names.all())
-
-    def _forget_challenges(self) -> None:
-        for issuer in self._issuers:
-            issuer.forget_challenges(time.time() - _LONGEST_CHALLENGE)
 
     def _obtain(self, domains: list[str]) -> None:
         """Ask one authority after the other, each for what those before have not issued."""

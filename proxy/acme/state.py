@@ -40,6 +40,7 @@ LONGEST_WAIT = 7 * 86400.0
 LONGEST_SILENCE = 86400.0
 """Longest time until an authority is asked again when to renew, in seconds, whatever it says."""
 
+_LONGEST_ORDER = 600.0  # seconds: no validation takes longer
 _LARGEST = 65536  # bytes of a document
 
 _DEMAND = ".demand"
@@ -238,12 +239,14 @@ class State:
         finally:
             path.unlink(missing_ok=True)
 
-    def forget_challenges(self, before: float) -> None:
-        """Remove challenges older than `before` (unix seconds) that a killed process has left. Raises nothing."""
-        for path in self.pending.glob("*"):
-            with suppress(OSError):
-                if path.lstat().st_mtime < before:
-                    path.unlink()
+    def forget_leftovers(self, now: float) -> None:
+        """Remove what is of no use any more: challenges that a killed process has left, and failures of names that
+        were not ordered again. Raises nothing."""
+        for pattern, kept in (("pending/*", _LONGEST_ORDER), ("*.failures", LONGEST_WAIT)):
+            for path in self.root.glob(pattern):
+                with suppress(OSError):
+                    if path.lstat().st_mtime < now - kept:
+                        path.unlink()
 
     @contextmanager
     def lock(self, name: str) -> Iterator[bool]:

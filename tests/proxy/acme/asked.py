@@ -1,8 +1,9 @@
 """The operator's service that says for which names certificates are obtained on demand."""
 
 import contextlib
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +19,9 @@ class Asked:
     """What it answers in any case; 0: what `allowed` has."""
     questions: list[str] = field(default_factory=list)
     may_answer: threading.Event = field(default_factory=threading.Event)
-    """Cleared, it keeps everybody waiting."""
+    """Cleared, it keeps all callers waiting."""
+    wrap: Callable[[ssl.SSLContext], None] = lambda _context: None
+    """From now on it speaks TLS."""
 
 
 @contextlib.contextmanager
@@ -44,6 +47,7 @@ def asked(*allowed: str) -> Iterator[Asked]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
+        said.wrap = lambda context: setattr(server, "socket", context.wrap_socket(server.socket, server_side=True))
         said.url = f"http://127.0.0.1:{server.server_port}/allowed"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield said

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
@@ -14,21 +15,30 @@ import pytest
 
 from proxy.acme import permission
 from proxy.acme.demanded_names import UNUSED, DemandedNames
+from proxy.acme.issuer import Issuer
 from proxy.acme.permission import Answer, Permission
-from proxy.acme.state import State
+from proxy.acme.state import Failures, State
+from proxy.log import log
 from proxy.net.certificates import self_signed
+from proxy.settings import AcmeServer, Settings
 from tests.deployment.pages import blocks
 from tests.deployment.processes import CHECKOUT
 from tests.proxy.acme.asked import asked
+from tests.proxy.authority import Authority
 
 HOUR, DAY = 3600.0, 86400.0
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    made = State(tmp_path, "https://ca.test/dir")
-    made.make()
+def issuer(tmp_path: Path) -> Issuer:
+    made = Issuer(AcmeServer("https://ca.test/dir"), Settings(workers=1, state_dir=tmp_path), "test", log)
+    made.state.make()
     return made
+
+
+@pytest.fixture
+def state(issuer: Issuer) -> State:
+    return issuer.state
 
 
 def kept(state: State, names: DemandedNames, name: str, *, days: int = 90, used: float = 0.0) -> None:
@@ -62,6 +72,19 @@ def test_statuses_of_the_service(status: int, answer: Answer) -> None:
         assert service.questions == ["a.test"], "a redirect is not followed"
 
 
+def test_a_service_over_https_has_to_prove_its_name(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    with asked("a.test") as service:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*authority.issue("localhost", file="asked"))
+        service.wrap(context)
+        secure = service.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
+        assert ask(Permission(secure, "test"), "a.test") is Answer.UNKNOWN
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        assert ask(Permission(secure, "test"), "a.test") is Answer.ALLOWED
+        other = service.url.replace("http:", "https:")
+        assert ask(Permission(other, "test"), "a.test") is Answer.UNKNOWN
+
+
 def test_a_query_of_the_address_is_kept() -> None:
     with asked("a.test") as service:
         assert ask(Permission(f"{service.url}?token=1", "test"), "a.test") is Answer.ALLOWED
@@ -93,8 +116,8 @@ def test_strangers_names_push_out_no_allowed_one(monkeypatch: pytest.MonkeyPatch
         assert asking.known("d.test") is Answer.DENIED
 
 
-def test_unused_and_expired_names_are_forgotten(state: State) -> None:
-    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"), state.forget)
+def test_unused_and_expired_names_are_forgotten(issuer: Issuer, state: State) -> None:
+    names = DemandedNames([issuer], Permission("http://127.0.0.1:9/", "test"))
     kept(state, names, "used.test", used=DAY)
     kept(state, names, "unused.test", used=UNUSED + HOUR)
     kept(state, names, "expired.test", days=0)
@@ -104,8 +127,21 @@ def test_unused_and_expired_names_are_forgotten(state: State) -> None:
     assert sorted(path.name for path in state.root.glob("*.test.*")) == ["used.test.demand", "used.test.pem"]
 
 
-def test_use_is_noted_once_an_hour(state: State) -> None:
-    names = DemandedNames([state], Permission("http://127.0.0.1:9/", "test"), state.forget)
+def test_old_files_of_names_without_one_are_removed(issuer: Issuer, state: State) -> None:
+    names = DemandedNames([issuer], Permission("http://127.0.0.1:9/", "test"))
+    state.note_failures("failed.test", Failures(1, 5.0, 1.0))
+    state.note_failures("failing.test", Failures(1, 5.0, 1.0))
+    with state.lock(state.order_lock("failed.test")):
+        pass
+    for path in (*state.pending.iterdir(), *state.root.glob("failed.test.*")):
+        os.utime(path, (1.0, 1.0))
+    assert list(names.all()) == []
+    assert sorted(path.name for path in state.root.iterdir()) == ["failing.test.failures", "pending"]
+    assert list(state.pending.iterdir()) == []
+
+
+def test_use_is_noted_once_an_hour(issuer: Issuer, state: State) -> None:
+    names = DemandedNames([issuer], Permission("http://127.0.0.1:9/", "test"))
     kept(state, names, "old.test", used=UNUSED - HOUR)
     kept(state, names, "new.test", used=60.0)
     before = state.demand("new.test").stat().st_mtime
@@ -116,9 +152,9 @@ def test_use_is_noted_once_an_hour(state: State) -> None:
     assert "unknown.test" not in names
 
 
-def test_only_what_is_still_allowed_is_renewed(state: State) -> None:
+def test_only_what_is_still_allowed_is_renewed(issuer: Issuer, state: State) -> None:
     with asked("kept.test") as service:
-        names = DemandedNames([state], Permission(service.url, "test"), state.forget)
+        names = DemandedNames([issuer], Permission(service.url, "test"))
         kept(state, names, "gone.test")
         assert gevent.spawn(names.wanted, "kept.test").get(timeout=20)
         assert not gevent.spawn(names.wanted, "gone.test").get(timeout=20)

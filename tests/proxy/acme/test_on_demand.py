@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("dns.message", reason="dnspython is not installed; pip install 'aragora-gateway[dns]'")
 
+from proxy.acme.state import State
+from proxy.net.certificates import self_signed
 from tests.proxy.acme.asked import Asked, asked
 from tests.proxy.acme.pebble import Pebble, pebble
 from tests.proxy.acme.zone import zone
@@ -83,14 +85,25 @@ def site(server: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield running
 
 
+def keep_due(server: Pebble, state_dir: Path, name: str) -> None:
+    """Store a certificate on demand that lives for two hours, of which one is over."""
+    state = State(state_dir, server.directory)
+    pair = self_signed((name,), 1 / 24)  # type: ignore[arg-type] # a part of a day
+    state.certificate(name).write_bytes(pair.key + pair.chain)
+    state.demand(name).write_bytes(b"")
+
+
 def test_a_restart_keeps_it_and_orders_are_bounded(server: Pebble, tmp_path: Path) -> None:
-    names = [f"{word}.shop.test" for word in ("one", "two", "three")]
+    """What is due at the restart is renewed, if the service still allows it."""
+    names = [f"{word}.shop.test" for word in ("one", "two", "three", "due")]
     with asked(*names) as service:
         with serving(server, tmp_path / "before", service, "--on-demand-rate", "1/h") as running:
             serial = running.serial(names[0])
             assert running.refuses(names[1])
             assert running.status()["handshakes"]["rate"] == 1
-        limits = ("--on-demand-client-rate", "1/h", "--on-demand-names", "1")
+        keep_due(server, tmp_path / "state", "due.shop.test")
+        keep_due(server, tmp_path / "state", "gone.shop.test")
+        limits = ("--on-demand-client-rate", "1/h", "--on-demand-names", "3")
         with serving(server, tmp_path / "after", service, *limits) as running:
             assert running.serial(names[0]) == serial
             assert service.questions.count(names[0]) == 1
@@ -99,8 +112,12 @@ def test_a_restart_keeps_it_and_orders_are_bounded(server: Pebble, tmp_path: Pat
             assert running.refuses(names[2])
             assert running.status()["handshakes"]["rate"] == 1
             assert names[2] not in service.questions
-            assert "on_demand_names 1: reached" in running.gateway.log
-            until(lambda: running.status()["names"] == 1, "the names are counted")
+            assert "on_demand_names 3: reached" in running.gateway.log
+            until(lambda: running.status()["names"] == 3, "the names are counted")
+            running.gateway.wait_for("obtained a certificate for due.shop.test")
+            assert running.serial("due.shop.test")
+            assert "gone.shop.test" in service.questions
+            assert running.orders("gone.shop.test") == 0
 
 
 def test_the_first_client_waits_and_others_are_served(site: Site) -> None:

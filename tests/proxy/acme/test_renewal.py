@@ -232,7 +232,7 @@ def test_challenges_that_a_killed_process_left_are_forgotten(tmp_path: Path) -> 
     (state.pending / "directory").mkdir()
     for name in (left, "directory"):
         os.utime(state.pending / name, (0, time.time() - 700))
-    state.forget_challenges(time.time() - 600)
+    state.forget_leftovers(time.time())
     assert state.response(left) is None
     assert state.response(asked) == b"answer"
 

@@ -31,7 +31,9 @@ from tests.proxy.net.tls_client import HOST, hello_of, recut
 class Listening:
     """A front behind a door, in this process' loop."""
 
-    def __init__(self, loop: Loop, authority: Authority, validation: Validation | None = None) -> None:
+    def __init__(
+        self, loop: Loop, authority: Authority, validation: Validation | None = None, *, waits: bool = False
+    ) -> None:
         self.loop = loop
         self.counters = Board().counters(0)
         self.log = AccessLog(None, Combined(), lambda _count: None)
@@ -41,7 +43,9 @@ class Listening:
         tls_contexts = TlsContexts()
         tls_contexts.install(CertificateSet((read_pair(*authority.issue(HOST)),)))
         tables = Tables(Settings(workers=1), HeadLimits(4094, 8190, 100, 32768), [])
-        self.front = Frontend(tables, context, Handshakes(tls_contexts, validation).begin, b"https", b"443")
+        self.front = Frontend(
+            tables, context, Handshakes(tls_contexts, validation, validation_waits=waits).begin, b"https", b"443"
+        )
 
     def accept(self) -> socket.socket:
         """The client's end of a new connection."""
@@ -99,8 +103,11 @@ def test_client_hello_in_several_records_is_answered(
         until(lambda: received(client)[:1] == b"\x16")
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "from a shared directory"])
 @in_loop
-def test_a_challenge_in_several_records_is_answered(loop: Loop, authority: Authority, tmp_path: Path) -> None:
+def test_a_challenge_in_several_records_is_answered(
+    loop: Loop, authority: Authority, tmp_path: Path, *, waits: bool
+) -> None:
     pair = self_signed((HOST,))
     file = tmp_path / "proof.pem"
     file.write_bytes(pair.key + pair.chain)
@@ -108,9 +115,11 @@ def test_a_challenge_in_several_records_is_answered(loop: Loop, authority: Autho
 
     def validation(name: str) -> ssl.SSLContext:
         asked.append(name)
+        if waits:
+            gevent.sleep(0)
         return validation_context(file)
 
-    listening = Listening(loop, authority, validation)
+    listening = Listening(loop, authority, validation, waits=waits)
     for cuts in ([], [7], [1, 60, 61]):
         with listening.accept() as client:
             client.settimeout(0)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.net.certificate_set import CertificateSet, KeyPair
-from proxy.net.certificates import read_authorities, read_pair
+from proxy.net.certificates import read_authorities, read_pair, self_signed
 from proxy.net.tls_contexts import TlsContexts, ignore_unreadable_names
 from proxy.net.tls_socket import TlsSocket
 from tests.proxy.authority import Authority
@@ -366,3 +366,29 @@ def test_the_valid_one_takes_over_when_the_other_expires(authority: Authority) -
     assert tls_contexts.stale
     tls_contexts.install(CertificateSet(tuple(pairs)))
     assert tls_contexts.served == (pairs[0],)
+
+
+def test_contexts_obtained_on_demand_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    contexts = TlsContexts(lambda: now)
+    monkeypatch.setattr(contexts, "most_obtained", 2)
+    names = ["a.test", "b.test", "c.test"]
+    for name in names:
+        contexts.add_obtained(name, self_signed((name,), 1))
+    assert [contexts.has_obtained(name) for name in names] == [False, True, True]
+    contexts.install(CertificateSet((self_signed(("x.test",)),)))
+    assert not contexts.has_obtained("c.test"), "made for the settings before"
+    contexts.add_obtained("c.test", self_signed(("c.test",), 1))
+    now += 2 * 86400
+    assert not contexts.has_obtained("c.test"), "expired"
+
+
+def test_a_refused_name_gets_the_alert_or_what_is_served() -> None:
+    contexts = TlsContexts()
+    contexts.install(CertificateSet((replace(self_signed(("x.test",)), stands_in=True),)))
+    assert contexts.knows("x.test")
+    assert not contexts.knows("y.test")
+    assert contexts.refusing() is not contexts.context
+    contexts.install(CertificateSet((self_signed(("*.test",)),)))
+    assert contexts.knows("y.test")
+    assert contexts.refusing() is contexts.context
