@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from math import inf
 from pathlib import Path
+from time import time
 from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.cache.stamps import Stamps
@@ -160,7 +161,8 @@ class Index:
     def put(self, entry: Entry, began: float = inf) -> list[str] | None:
         """Store an entry in the place of another with its key: the objects left unused, None if it is not stored.
 
-        `began`: when it was asked for. Of what was asked for before the last purge none is stored.
+        `began`: when it was asked for. Of what was asked for before the last purge none is stored. A purge in the
+        future is from a clock that was wrong.
         """
         marks = ", ".join("?" * len(entry))
 
@@ -168,7 +170,7 @@ class Index:
             database.execute("BEGIN IMMEDIATE")
             try:
                 (purged,) = database.execute("SELECT purged FROM total").fetchone()
-                if began <= purged:
+                if began <= purged <= time():
                     raise _PurgedError
                 unused = _removed(database, "key = ?", entry.key)
                 database.execute(f"INSERT INTO entry VALUES ({marks})", entry)  # noqa: S608 - question marks alone

@@ -209,6 +209,13 @@ def test_purge_keeps_out_what_was_asked_for_before(tmp_path: Path) -> None:
     assert found(store, "a") == b"new"
 
 
+def test_purge_by_a_clock_that_was_ahead_keeps_nothing_out(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.index.purge(Purge.ALL, "", time() + 3600) == []
+    keep(store, "a", b"new", began=time())
+    assert found(store, "a") == b"new"
+
+
 def test_files_without_an_entry_are_found(tmp_path: Path) -> None:
     store = opened(tmp_path)
     keep(store, "a", b"x")
