@@ -48,6 +48,9 @@ class Daemon:
         self.changed = threading.Event()
         self._client: Any = None
         self._lost = ""
+        self._known: dict[str, dict[str, Any]] = {}
+        """What containers were found to be, until an event says that it may be something else."""
+        self._dirty: set[str] = set()
         self._told: dict[str, tuple[int, float]] = {}
         """Containers that were sent a signal: which, and when (monotonic seconds)."""
 
@@ -56,7 +59,7 @@ class Daemon:
         with _answering():
             self._client = docker.APIClient(base_url=self.url, version="auto", timeout=_TIMEOUT)
             events = self._client.events(filters={"type": ["container"]}, decode=True)
-        self._lost = ""
+        self._lost, self._known = "", {}
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def containers(self) -> tuple[list[Instance], list[str]]:
@@ -64,25 +67,32 @@ class Daemon:
         if self._lost:
             raise DaemonAway(self._lost)
         found, faults = list[Instance](), list[str]()
+        for key, document in self._documents(faults).items():
+            try:
+                if document["State"]["Running"] and not document["State"].get("Paused"):
+                    instance = read(document)
+                    found.append(replace(instance, stopping=self._is_stopping(instance)))
+            except LabelError as fault:
+                faults.append(str(fault))
+            except (KeyError, TypeError, AttributeError, ValueError) as problem:
+                faults.append(f"container {key[:12]}: unusable answer of the daemon: {problem!r}"[:300])
+        return found, faults
+
+    def _documents(self, faults: list[str]) -> dict[str, dict[str, Any]]:
+        """What the daemon knows of each container that has labels, oldest first; only of new ones it is asked."""
+        dirty, self._dirty = self._dirty, set()
+        before = {key: document for key, document in self._known.items() if key not in dirty}
         with _answering():
             labelled = [one for one in self._client.containers() if is_labelled(one.get("Labels"))]
             labelled.sort(key=lambda one: one.get("Created", 0))
+            self._known = {}
             for one in labelled[:MOST]:
+                key = str(one["Id"])
                 with suppress(NotFound):  # it has just gone
-                    document = self._client.inspect_container(one["Id"])
-                    if not document["State"]["Running"] or document["State"].get("Paused"):
-                        continue
-                    try:
-                        found.append(read(document))
-                    except LabelError as fault:
-                        faults.append(str(fault))
-                    except (KeyError, TypeError, AttributeError, ValueError) as problem:
-                        faults.append(f"container {one['Id'][:12]}: unusable answer of the daemon: {problem!r}"[:300])
-        faults += [
-            f"container {one['Id'][:12]}: more than {MOST} containers have labels; stop some"
-            for one in labelled[MOST : MOST + 10]
-        ]
-        return [replace(one, stopping=self._is_stopping(one)) for one in found], faults
+                    self._known[key] = before.get(key) or self._client.inspect_container(key)
+        more = [str(one["Id"])[:12] for one in labelled[MOST : MOST + 10]]
+        faults += [f"container {key}: more than {MOST} containers have labels; stop some" for key in more]
+        return self._known
 
     def _is_stopping(self, instance: Instance) -> bool:
         number, at = self._told.get(instance.id, (0, 0.0))
@@ -94,6 +104,7 @@ class Daemon:
             with _answering():
                 for event in events:
                     action, actor = str(event.get("Action", "")), event.get("Actor") or {}
+                    self._dirty.add(str(actor.get("ID")))
                     if action == "kill":
                         self._note_signal(actor)
                     elif action in ("start", "die", "died", "destroy", "remove"):

@@ -34,7 +34,9 @@ class Watch:
         self._find = find
         self._say = say
         self._pool = ThreadPoolExecutor(_PROBES)
-        self._probes: dict[str, tuple[Instance, Future[str]]] = {}
+        self._probes: dict[str, Future[str]] = {}
+        self._faults: dict[str, str] = {}
+        """What was wrong at the last probe, by id of the containers that are not ready."""
         self._ready: dict[str, str] = {}
         """Addresses by id of the containers that have responded well."""
         self._empty: dict[str, float] = {}
@@ -79,24 +81,25 @@ class Watch:
         self._count = len(instances)
         try:
             admin = self._find()
-            found = [Service.read(raw) for raw in admin.status()["services"]]
+            found = [Service.read(raw) for raw in admin.status().get("services", ())]
             serving = {service.name: service for service in found}
             waiting = self._probe(admin, instances, serving)
             made = plan(instances, self._ready.keys(), serving)
             self._linger(made)
             self._act(admin, made, faults)
             every = [*faults, *made.faults, *waiting]
-        except CommandError as problem:
-            every, waiting = [*faults, str(problem)], []
+        except (CommandError, ValueError) as problem:
+            every = [*faults, str(problem)]
         self._log(every)
         self._tell(every)
-        return bool(self._probes or waiting)
+        return bool(self._probes)
 
     def _probe(self, admin: Admin, instances: Iterable[Instance], serving: dict[str, Service]) -> list[str]:
         """Begin to probe new containers and see what came of the others. A line for each that is not ready."""
         running = {one.id: one for one in instances}
         self._ready = {key: address for key, address in self._ready.items() if key in running}
-        waiting = []
+        self._faults = {key: fault for key, fault in self._faults.items() if key in running}
+        self._probes = {key: probe for key, probe in self._probes.items() if key in running}
         for key, instance in running.items():
             known = serving.get(instance.service.name)
             if key not in self._ready and known and known.labelled and instance.address in known.target:
@@ -104,18 +107,17 @@ class Watch:
             if key in self._ready or instance.stopping:
                 continue
             before = self._probes.get(key)
-            if before is not None and before[1].done():
-                fault = before[1].result()
-                if not fault:
+            if before is None or before.done():
+                fault = before.result() if before is not None else ""
+                if before is not None and not fault:
                     self._ready[key] = instance.address
                     del self._probes[key]
+                    self._faults.pop(key, None)
                     continue
-                waiting.append(f"container {instance.container}: not ready: {instance.address}: {fault}")
-            if before is None or before[1].done():
-                self._probes[key] = instance, self._pool.submit(_fault, admin, instance)
-        for key in [key for key in self._probes if key not in running]:
-            del self._probes[key]
-        return waiting
+                if fault:
+                    self._faults[key] = f"container {instance.container}: not ready: {instance.address}: {fault}"
+                self._probes[key] = self._pool.submit(_fault, admin, instance)
+        return list(self._faults.values())
 
     def _linger(self, made: Plan) -> None:
         """Remove only what has had no container for a while."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -111,6 +112,11 @@ def test_containers_become_services_peers_and_successors(
     daemon.stop(third)
     daemon.stop(first)
     serves(gateway, "shop.example", "two")
+    begun, asked = monotonic(), daemon.asked.count("GET /containers/json")
+    for _ in range(2000):
+        daemon.tell("exec_start", second)
+    until(lambda: daemon.asked.count("GET /containers/json") > asked + 1, "the daemon is asked again")
+    assert daemon.asked.count("GET /containers/json") - asked <= 2 * (monotonic() - begun) + 2
     daemon.tell("kill", second, signal="1")  # asked to read its settings again, not to end
     assert (found(gateway)["state"], found(gateway)["containers"]) == ("connected", 1)
     assert "aragora_proxy_container_daemon_connected 1.0" in gateway.metrics()
