@@ -21,7 +21,7 @@ from proxy.commands.catalogue import CHECK, COMPLETION, IMPORT_NGINX, INSTALL_SE
 from proxy.form import form
 from proxy.process import gateway, supervisor
 from proxy.process.certificate_store import CertificateStore, certificate_notes, warnings
-from proxy.process.surroundings import certificate_lines, upstream_lines
+from proxy.process.surroundings import certificate_lines, permission_lines, upstream_lines
 from proxy.settings import Setting, Settings, SettingsError, config_file, load, nearest, notes, plain, risks, table
 
 _PROG = "proxy"
@@ -134,6 +134,8 @@ def _check(arguments: list[str]) -> int:
         print(f"note: {note}")
     for line in upstream_lines(settings):
         print(f"now: {line}")
+    for line in permission_lines(settings):
+        print(line)
     for line in certificate_lines(certificate_set, time.time()):
         print(f"certificate: {line}")
     print("This would run:" if whole else "This would run, with defaults for everything else (--all shows them):")

@@ -77,20 +77,23 @@ class Permission:
 
     def ask(self, name: str) -> Answer:
         """Ask, whatever was answered before. Blocks the greenlet for some seconds at most; raises nothing."""
-        try:
-            status = self._status(name)
-            unclear = f"status {status}" if 300 <= status < 400 or status == 429 or status >= 500 else ""
-        except (OSError, http.client.HTTPException, UnicodeError) as problem:
-            status, unclear = 0, str(problem) or type(problem).__name__
-        if unclear:
-            answer = Answer.UNKNOWN
-            self._warn(name, unclear)
-        else:
-            answer = Answer.ALLOWED if 200 <= status < 300 else Answer.DENIED
+        answer, reason = self.look(name)
+        if answer is Answer.UNKNOWN:
+            self._warn(name, reason)
         kept, dropped = (self._allowed, self._others) if answer is Answer.ALLOWED else (self._others, self._allowed)
         kept.put(name, answer)
         dropped.drop(name)
         return answer
+
+    def look(self, name: str) -> tuple[Answer, str]:
+        """What it answers, and why that is of no use. Remembers nothing; blocks and raises as `ask` does."""
+        try:
+            status = self._status(name)
+        except (OSError, http.client.HTTPException, UnicodeError) as problem:
+            return Answer.UNKNOWN, str(problem) or type(problem).__name__
+        if 300 <= status < 400 or status == 429 or status >= 500:
+            return Answer.UNKNOWN, f"status {status}"
+        return (Answer.ALLOWED if 200 <= status < 300 else Answer.DENIED), ""
 
     def _status(self, name: str) -> int:
         """The status of the answer. Raises `OSError` or `HTTPException`."""

@@ -1,5 +1,7 @@
-"""What `check` finds outside of the settings at this moment: certificates, and upstreams that are not there."""
+"""What `check` finds outside of the settings at this moment: certificates, upstreams that are not there, and a service
+that allows certificates for any name."""
 
+import secrets
 import socket
 import threading
 import time
@@ -33,6 +35,21 @@ def upstream_lines(settings: Settings) -> list[str]:
     faults = {address: listening.fault(address) for address in addresses}
     faults |= _unresolved(address for address in addresses if address.family == socket.AF_UNSPEC)
     return [f"upstream {address}: {faults[address]}" for address in addresses if faults[address]]
+
+
+def permission_lines(settings: Settings) -> list[str]:
+    """What the service of `on_demand_ask` says of a name that cannot exist (RFC 6761 section 6.4)."""
+    if not settings.on_demand_ask:
+        return []
+    # Imported late: it needs the event loop's library.
+    from proxy.acme.permission import Answer, Permission
+
+    name = f"{secrets.token_hex(8)}.invalid"
+    answer, reason = Permission(settings.on_demand_ask, "aragora-proxy check").look(name)
+    at = f"on_demand_ask {settings.on_demand_ask}"
+    if answer is Answer.ALLOWED:
+        return [f"risk: {at}: allows {name}, so strangers choose the names; look names up among those that exist"]
+    return [f"now: {at}: no usable answer: {reason}"] if answer is Answer.UNKNOWN else []
 
 
 def _unresolved(addresses: Iterable[Address]) -> dict[Address, str]:

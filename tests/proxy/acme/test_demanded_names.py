@@ -20,6 +20,7 @@ from proxy.acme.permission import Answer, Permission
 from proxy.acme.state import Failures, State
 from proxy.log import log
 from proxy.net.certificates import self_signed
+from proxy.process.surroundings import permission_lines
 from proxy.settings import AcmeServer, Settings
 from tests.deployment.pages import blocks
 from tests.deployment.processes import CHECKOUT
@@ -83,6 +84,18 @@ def test_a_service_over_https_has_to_prove_its_name(authority: Authority, monkey
         assert ask(Permission(secure, "test"), "a.test") is Answer.ALLOWED
         other = service.url.replace("http:", "https:")
         assert ask(Permission(other, "test"), "a.test") is Answer.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(200, "so strangers choose the names"), (403, ""), (502, "no usable answer: status 502")]
+)
+def test_check_asks_for_a_name_that_cannot_exist(status: int, told: str) -> None:
+    with asked() as service:
+        service.status = status
+        settings = Settings(workers=1, on_demand_ask=service.url)
+        lines = gevent.spawn(permission_lines, settings).get(timeout=20)
+        assert [told in line for line in lines] == [True] * bool(told)
+        assert [name.rpartition(".")[2] for name in service.questions] == ["invalid"]
 
 
 def test_a_query_of_the_address_is_kept() -> None:
