@@ -142,7 +142,8 @@ class Leases:
             if monotonic() >= self._returns:
                 self._returns = monotonic() + _RENEWAL
                 self._changed |= self._held.keys() - self._used.keys()
-            self._settle()
+            if self._waiting or self._changed or self._recorded:
+                self._settle()
             if self._waiting or (self._changed and self._link.state is StoreState.LINKED):
                 self._wake.set()
 

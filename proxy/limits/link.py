@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from proxy.limits.keys import Keys
 from proxy.limits.outage import Outage
-from proxy.limits.script import TRIAL, Script
+from proxy.limits.script import SETTLE, TRIAL, Script
 from proxy.log import log
 from proxy.net.redis_connection import RedisConnection, redis_tls
 from proxy.observe.metrics import Counters
@@ -51,6 +51,8 @@ class Link:
         self._tls = redis_tls(settings.shared_limits_tls) if self._address.tls else None
         self.timeout = settings.shared_limits_timeout
         """Seconds that a request may wait."""
+        self._leases = bool(settings.max_client_connections or settings.max_client_websockets)
+        """Whether what clients have open is counted too, which takes other commands than rates do."""
         self._secret = _secret(settings.shared_limits_password)
         self._outage = outage
         self._counters = counters
@@ -204,6 +206,8 @@ class Link:
                     connection.open()
                 with gevent.Timeout(self.timeout):
                     TRIAL.run(connection, b"trial", ())
+                    if self._leases:  # a user of the server may have no right to all commands
+                        SETTLE.run(connection, b"trial:open", ("trial", 1000, "key", 1, 1, 1))
             except (gevent.Timeout, RedisError, OSError) as error:
                 self._drop(connection)
                 self._note(_words(error))

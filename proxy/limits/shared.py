@@ -39,6 +39,7 @@ class WorkerLimits:
             settings.shared_limits_password,
             settings.shared_limits_tls,
             settings.shared_limits_timeout,
+            bool(settings.max_client_connections or settings.max_client_websockets),
         )
         if shared_with == self._shared_with:
             return

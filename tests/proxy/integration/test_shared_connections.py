@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic
 
+import httpx
 import pytest
 import websocket
 from websockets.sync.server import ServerConnection, serve
@@ -69,7 +71,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer, echo: st
 @pytest.fixture(scope="module")
 def pair(start: Callable[..., Gateway]) -> list[Gateway]:
     """Two gateways; the second has two workers."""
-    limits = f"max_client_connections = {MOST}\nmax_client_websockets = 4"
+    limits = f"h2c = true\nmax_client_connections = {MOST}\nmax_client_websockets = 4"
     return [start(limits), start(limits, 2)]
 
 
@@ -95,6 +97,11 @@ def serves(gateway: Gateway, kept: ExitStack, header: bytes = b"") -> bool:
     return bool(served([opened(gateway, header)], kept))
 
 
+def http2_status(gateway: Gateway) -> int:
+    with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
+        return client.get(f"{gateway.url}/fixed").status_code
+
+
 def leased(*gateways: Gateway) -> int:
     return sum(int(gateway.metric("shared_limits_leased")) for gateway in gateways)
 
@@ -111,7 +118,9 @@ def test_connections_over_two_gateways_never_exceed_the_limit(pair: list[Gateway
         assert served([one.result() for one in tries], kept) == MOST
         assert pair[0].status()["shared_limits"]["leased"] + pair[1].status()["shared_limits"]["leased"] == MOST
         assert not serves(pair[0], kept)
+        assert http2_status(pair[1]) == 429
     with ExitStack() as kept:
+        until(lambda: http2_status(pair[1]) == 200, "what was closed is free")
         for _ in range(MOST):
             until(lambda: serves(pair[0], kept), "what the other had is free")
         assert not serves(pair[1], kept)
@@ -179,3 +188,15 @@ def test_shares_of_a_high_limit_are_leased_in_advance(start: Callable[..., Gatew
         assert serves(gateway, kept, client_2)
         assert client.info("commandstats")["cmdstat_hset"]["calls"] == before + 1
     all_free([gateway])
+
+
+def test_a_user_without_the_rights_is_named_once(redis: RedisServer, tmp_path: Path) -> None:
+    with redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "few", "on", f">{PASSWORD}", "~*", "+@all", "-zadd")
+    shared = SHARED.format(redis=redis).replace("redis://", "redis://few@")
+    gateway = started(tmp_path / "one", f'upstream = "127.0.0.1:1"\nmax_client_connections = 6\n{shared}')
+    try:
+        until(lambda: "run" in gateway.status()["shared_limits"]["fault"], "that it cannot run a command")
+        assert (state(gateway), gateway.log.count("is lost"), gateway.log.count("answers again")) == ("lost", 1, 0)
+    finally:
+        gateway.close()
