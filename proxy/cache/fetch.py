@@ -4,6 +4,7 @@ from email.utils import formatdate
 from typing import Final
 
 from proxy.cache import key
+from proxy.cache.encoded import Encoded
 from proxy.cache.flights import Flight
 from proxy.cache.freshness import Freshness, freshness, varying
 from proxy.cache.index import Entry, Resource
@@ -169,7 +170,9 @@ class Fetch:
         body = self._kept.store.body(spare)
         if body is not None:
             self._kept.count(Total.CACHE_STALE)
-        return None if body is None else respond(spare, body, self._asked, now, detail)
+        if body is None:
+            return None
+        return respond(spare, body, self._asked, now, detail, Encoded(self._kept.store, spare))
 
     def _passed(self, response: ResponseHead) -> ResponseHead:
         """A response that is not stored. If its request may have changed the resource, what is stored of it is invalid
@@ -246,7 +249,8 @@ class Fetch:
         self._kept.store.index.refresh(entry)
         self._kept.count(Total.CACHE_VALIDATED)
         self._land()
-        return respond(entry, body, self._asked, now, "fwd=stale; fwd-status=304")
+        forms = Encoded(self._kept.store, entry)
+        return respond(entry, body, self._asked, now, "fwd=stale; fwd-status=304", forms)
 
     def _entry(self, place: bytes, response: ResponseHead, fresh: Freshness, incoming: Incoming, now: float) -> Entry:
         lines = _dated(response, now)

@@ -83,7 +83,8 @@ class Hit:
         entry = self._entry
         fields = (*self._lines, *about_age(age_of(entry, now), hit_status(entry, now)))
         made = LocalResponse(self._status, fields, body, PEER)
-        return LocalResponse(self._status, fields, body, PEER, made.head())
+        forms = None if self._held is None else self._held.forms
+        return LocalResponse(self._status, fields, body, PEER, made.head(), forms)
 
 
 class Hits:

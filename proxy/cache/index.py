@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from proxy.cache.stamps import Stamps
 from proxy.log import log
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 """Of the tables: others are dropped with what they describe."""
 _MOST_FAILURES: Final = 4
 """Failures one after another with which it counts as damaged, whatever the library calls them."""
@@ -28,10 +28,11 @@ CREATE TABLE IF NOT EXISTS entry (
     key BLOB PRIMARY KEY, resource BLOB NOT NULL, url BLOB NOT NULL, route TEXT NOT NULL, status INT NOT NULL,
     lines BLOB NOT NULL, object TEXT NOT NULL, size INT NOT NULL, checksum INT NOT NULL, stored REAL NOT NULL,
     age REAL NOT NULL, lifetime REAL NOT NULL, revalidate REAL NOT NULL, error REAL NOT NULL, used REAL NOT NULL,
-    tags TEXT NOT NULL
+    tags TEXT NOT NULL, whole TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_url ON entry (url);
 CREATE INDEX IF NOT EXISTS entry_used ON entry (used);
+CREATE INDEX IF NOT EXISTS entry_whole ON entry (whole) WHERE whole != '';
 CREATE TABLE IF NOT EXISTS resource (
     key BLOB PRIMARY KEY, varies TEXT NOT NULL, whole REAL NOT NULL, passing REAL NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
@@ -52,6 +53,10 @@ COMMIT;
 """
 
 _ADDRESS: Final = "CASE substr(:value, 1, 1) WHEN x'2f' THEN substr(url, instr(substr(url, 9), x'2f') + 8) ELSE url END"
+_DELETE: Final = "DELETE FROM entry WHERE {} RETURNING object, resource"
+_FORMS: Final = "whole != '' AND whole IN ({})"
+_AT_ONCE: Final = 500
+"""Values in one condition."""
 _OLDEST: Final = "key IN (SELECT key FROM entry ORDER BY used LIMIT 16)"
 _LEARN: Final = """
 INSERT INTO resource VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
@@ -95,6 +100,8 @@ class Entry(NamedTuple):
     used: float
     tags: str = " "
     """What its application calls it, for purges: each with a space before and behind."""
+    whole: str = ""
+    """The object of the body of which this is an encoded form, which goes with that entry."""
 
 
 class Purge(Enum):
@@ -201,9 +208,9 @@ class Index:
         """Note that an entry was used."""
         self._do(lambda database: database.execute("UPDATE entry SET used = ? WHERE key = ?", (now, key)))
 
-    def remove(self, key: bytes, name: str) -> None:
-        """Forget an entry whose object cannot be used."""
-        self._marked(self._do(lambda database: _removed(database, "key = ? AND object = ?", key, name)))
+    def remove(self, key: bytes, name: str) -> list[str]:
+        """Forget an entry whose object cannot be used; returns the objects that went with it."""
+        return self._marked(self._do(lambda database: _removed(database, "key = ? AND object = ?", key, name)))
 
     def remove_url(self, url: bytes) -> list[str]:
         """Forget all entries of an address; returns their objects."""
@@ -329,6 +336,10 @@ def _open(file: Path) -> sqlite3.Connection:
 
 
 def _removed(database: sqlite3.Connection, where: str, *values: object, **named: object) -> Removed:
-    """Delete the entries of a condition of ours."""
-    sql = f"DELETE FROM entry WHERE {where} RETURNING object, resource"  # noqa: S608
-    return database.execute(sql, named or values).fetchall()
+    """Delete the entries of a condition of ours, and the encoded forms of their bodies."""
+    removed: Removed = database.execute(_DELETE.format(where), named or values).fetchall()
+    names = [name for name, _ in removed]
+    for begin in range(0, len(names), _AT_ONCE):
+        some = names[begin : begin + _AT_ONCE]
+        removed += database.execute(_DELETE.format(_FORMS.format(", ".join("?" * len(some)))), some)
+    return removed

@@ -12,7 +12,7 @@ from time import time
 from typing import Final
 from zlib import crc32
 
-from proxy.exchange.local_response import LocalResponse
+from proxy.exchange.local_response import EncodedForms, LocalResponse
 from proxy.net.disk import in_thread
 
 _SMALL: Final = 64 << 10
@@ -34,7 +34,7 @@ _Look = tuple[int, int, int]
 class Held:
     """A body in memory. It may be kept while `data` is there; what goes out of memory leaves it empty."""
 
-    __slots__ = ("age", "data", "entry", "lines", "response")
+    __slots__ = ("age", "data", "entry", "forms", "lines", "response")
 
     def __init__(self, data: bytes) -> None:
         self.data: bytes | None = data
@@ -44,10 +44,11 @@ class Held:
         self.age = -1
         self.lines: tuple[bytes, ...] = ()
         """The field lines of the whole response of this entry, but for those that are other ones each second."""
+        self.forms: EncodedForms | None = None
 
     def drop(self) -> None:
         """It is in memory no more."""
-        self.data = self.response = self.entry = None
+        self.data = self.response = self.entry = self.forms = None
         self.lines = ()
 
 

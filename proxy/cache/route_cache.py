@@ -6,6 +6,7 @@ from typing import Final
 
 from proxy import errors
 from proxy.cache.directives import NO_STORE, directives
+from proxy.cache.encoded import Encoded
 from proxy.cache.fetch import Fetch
 from proxy.cache.flights import Flight
 from proxy.cache.hits import Hit, Hits
@@ -85,7 +86,9 @@ class RouteCache:
             response = hit.response(now)
             if response is not None:
                 return self._remembered(request, entry, hit, response, now)
-        response = respond(entry, held.data, request, now, hit_status(entry, now))
+        if held.forms is None:
+            held.forms = Encoded(self._store, entry)
+        response = respond(entry, held.data, request, now, hit_status(entry, now), held.forms)
         lines = response.fields[:-2]
         whole = response.status == entry.status  # not by its body: all of it may be a part too, and nothing be a 304's
         if whole:
@@ -172,7 +175,8 @@ class RouteCache:
         return Fetch(self._kept, request, place, why, stale=look.own, spare=spare, flight=flight)
 
     def _hit(self, entry: Entry, body: bytes | int, request: Request, now: float) -> LocalResponse:
-        return self._counted(entry, respond(entry, body, request, now, hit_status(entry, now)), now)
+        forms = Encoded(self._store, entry)
+        return self._counted(entry, respond(entry, body, request, now, hit_status(entry, now), forms), now)
 
     def _counted(self, entry: Entry, response: LocalResponse, now: float) -> LocalResponse:
         self._store.used(entry, now)

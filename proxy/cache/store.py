@@ -88,8 +88,7 @@ class Store:
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry that cannot be used."""
-        self.index.remove(entry.key, entry.object)
-        self._objects.remove([entry.object])
+        self._objects.remove([entry.object, *self.index.remove(entry.key, entry.object)])
 
     def forget(self, names: Sequence[str]) -> None:
         """Remove the bodies of entries that are gone."""

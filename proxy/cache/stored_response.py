@@ -6,7 +6,7 @@ from typing import Final
 from proxy import errors
 from proxy.cache.index import Entry
 from proxy.errors import ExchangeError
-from proxy.exchange.local_response import File, LocalResponse
+from proxy.exchange.local_response import EncodedForms, File, LocalResponse
 from proxy.exchange.partial_response import partial_response
 from proxy.exchange.request import Request
 from proxy.wire.conditions import Validators, conditions, date
@@ -60,8 +60,12 @@ def about_age(age: float, detail: str) -> tuple[bytes, bytes]:
     return b"Age: %d" % age, cache_status(detail)
 
 
-def respond(entry: Entry, body: Body, request: Request, now: float, detail: str) -> LocalResponse:
+def respond(
+    entry: Entry, body: Body, request: Request, now: float, detail: str, forms: EncodedForms | None = None
+) -> LocalResponse:
     """The response, as far as conditions and ranges of the request want it. A descriptor is its own from now on.
+
+    `forms` are those of the whole body.
 
     Raises `ExchangeError` (416).
     """
@@ -69,7 +73,7 @@ def respond(entry: Entry, body: Body, request: Request, now: float, detail: str)
     lines = [line for line in stored if line[:4].lower() != b"age:"]
     last = about_age(age_of(entry, now), detail)
     if entry.status != 200:
-        return LocalResponse(entry.status, (*lines, *last), _whole(entry, body), PEER)
+        return LocalResponse(entry.status, (*lines, *last), _whole(entry, body), PEER, forms=forms)
     asked = conditions(request.fields.lines)
     came = date(field_value(stored, b"date")) or entry.stored
     if asked.verdict(request.method, _validators(stored, came, weak=True)) == 304:
@@ -80,7 +84,7 @@ def respond(entry: Entry, body: Body, request: Request, now: float, detail: str)
         lines.append(b"Accept-Ranges: bytes")
     parts = asked.wanted(request.method, _validators(stored, came, weak=False), entry.size, came)
     if parts is None:
-        return LocalResponse(200, (*lines, *last), _whole(entry, body), PEER)
+        return LocalResponse(200, (*lines, *last), _whole(entry, body), PEER, forms=forms)
     if not parts:
         _drop(body)
         raise ExchangeError(errors.FILE_RANGE, fields=(b"Content-Range: bytes */%d" % entry.size,))

@@ -10,7 +10,7 @@ from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
 from proxy.exchange.intake import Intake
 from proxy.exchange.keep_alive import Pings
-from proxy.exchange.local_response import File, FileParts, LocalResponse
+from proxy.exchange.local_response import EncodedForms, File, FileParts, LocalResponse
 from proxy.exchange.recoding import encode, may_be_stored
 from proxy.exchange.relay import Relay, RelayLimits
 from proxy.exchange.request import Request
@@ -121,9 +121,14 @@ class DownstreamLeg:
             return self.send(head, head.content_length, b"")
         if coding == IDENTITY and isinstance(body, bytes):
             return self.send(head, head.content_length, body)
+        forms = response.forms
+        if forms is not None:
+            form = forms.ready(coding)
+            if form is not None:
+                return self.send(head, len(form), form)
         if not waits:
             return None
-        self.send_stored(plain, head, body, coding, route.relay_limits)
+        self.send_stored(plain, head, body, coding, route.relay_limits, forms)
         return True
 
     # A body that is in a file, or is encoded first.
@@ -135,30 +140,55 @@ class DownstreamLeg:
         body: bytes | File | FileParts,
         coding: bytes,
         limits: RelayLimits,
+        forms: EncodedForms | None = None,
     ) -> None:
         """Send a response whose body is in a file or is to be encoded, which then has `head`.
 
-        A body that there is no room to encode is sent as it is, with the `plain` head.
+        A body that there is no room to encode is sent as it is, with the `plain` head. What is encoded is kept in its
+        `forms`, and found there the next time.
         """
-        if coding != IDENTITY and not isinstance(body, FileParts) and self._send_encoded(head, body, coding, limits):
-            return
+        if coding != IDENTITY and not isinstance(body, FileParts):
+            if forms is not None and self._send_form(head, coding, limits, forms):
+                return
+            if self._send_encoded(head, body, coding, limits, forms):
+                return
+        self._send_body(plain, body, limits)
+
+    def _send_form(self, head: ResponseHead, coding: bytes, limits: RelayLimits, forms: EncodedForms) -> bool:
+        """Send what is kept of a body in this coding; False, and nothing was sent, if there is nothing."""
+        form = forms.open(coding)
+        if form is None:
+            return False
+        try:
+            self._send_body(head, form, limits)
+        finally:
+            if isinstance(form, File):
+                form.close()
+        return True
+
+    def _send_body(self, head: ResponseHead, body: bytes | File | FileParts, limits: RelayLimits) -> None:
+        """Send a body as it is."""
         if isinstance(body, bytes):
-            self._send_whole(plain, plain.content_length, body, limits.pace)
+            self._send_whole(head, len(body), body, limits.pace)
             return
-        self._send_whole(plain, body.length, b"", limits.pace)
+        self._send_whole(head, body.length, b"", limits.pace)
         downstream = self.downstream
         for before, offset, length in body.pieces:
             send_rest(downstream.sink, before, limits.pace)
             downstream.sent += len(before)
             downstream.sent += send_file_part(downstream.sink, body.descriptor, offset, length, limits.pace)
 
-    def _send_encoded(self, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits) -> bool:
+    def _send_encoded(
+        self, head: ResponseHead, body: bytes | File, coding: bytes, limits: RelayLimits, forms: EncodedForms | None
+    ) -> bool:
         """Send it encoded; False, and nothing was sent, if there is no room on disk for all of it."""
         spool = Spool(limits.spool_memory, limits.spool_dir)
         try:
             pieces = read_file_part(body.descriptor, body.offset, body.length) if isinstance(body, File) else [body]
             if not encode(pieces, coding, spool):
                 return False
+            if forms is not None:
+                forms.keep(coding, spool.pieces())
             self._send_spool(head, spool, limits.pace)
             return True
         finally:

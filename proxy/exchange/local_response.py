@@ -1,8 +1,9 @@
 """A response that the gateway gives itself, without an upstream."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.wire.fields import field_value
 from proxy.wire.response import ResponseHead, local_head
@@ -43,6 +44,19 @@ class FileParts:
         os.close(self.descriptor)
 
 
+class EncodedForms(Protocol):
+    """A body that is kept in content codings of the gateway's own."""
+
+    def ready(self, coding: bytes) -> bytes | None:
+        """The body in this coding, if that needs no waiting."""
+
+    def open(self, coding: bytes) -> bytes | File | None:
+        """The body in this coding, if it is kept; the caller closes a file. May wait."""
+
+    def keep(self, coding: bytes, pieces: Iterable[bytes]) -> None:
+        """Keep the body in this coding, if there is room. May wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalResponse:
     """Status, field lines (without their ends; framing and Date are added for the client's protocol) and body."""
@@ -54,6 +68,8 @@ class LocalResponse:
     """What the application sent it through, for a response that is not the gateway's own."""
     made: ResponseHead | None = None
     """Its head, if it was made before."""
+    forms: EncodedForms | None = None
+    """What is kept of its body in other codings, of a body that is the same each time."""
 
     @property
     def length(self) -> int:

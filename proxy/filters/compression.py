@@ -8,6 +8,7 @@ with this user's cookies or credentials (`Sec-Fetch-Site`, Fetch metadata).
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from proxy.wire.coding import CODINGS
 from proxy.wire.fields import BODILESS, field_value, with_vary
@@ -19,6 +20,23 @@ WORTHWHILE = 1024
 """Below this many bytes the fields cost more than the coding saves."""
 
 _DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
+_BEGINNINGS = (b"accept", b"sec-fe", b"cookie", b"author")
+"""Of the fields that `Asked` has: most lines are none of them, which costs less to see than to look for each."""
+
+
+class Asked(NamedTuple):
+    """What of a request decides about the coding of its response: all that `Compression.choose` reads of it."""
+
+    codings: bytes | None
+    """Its Accept-Encoding."""
+    by_other_site: bool
+    """Whether a page of another site made it with this user's cookies or credentials."""
+
+    @classmethod
+    def of(cls, lines: list[bytes]) -> "Asked":
+        """That of a request with these field lines."""
+        some = [line for line in lines if line[:6].lower() in _BEGINNINGS]
+        return cls(field_value(some, b"accept-encoding"), _requested_by_other_site(some))
 
 
 class Compression:

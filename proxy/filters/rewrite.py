@@ -10,7 +10,7 @@ from proxy.errors import ExchangeError
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.recoding import MOST_STORED
 from proxy.exchange.request import Request
-from proxy.filters.compression import Compression, restored
+from proxy.filters.compression import Asked, Compression, restored
 from proxy.filters.cors import Cors
 from proxy.filters.header_fields import FieldRewrite, RequestFieldRewrite, TemplateRewrite
 from proxy.filters.mount import Mount
@@ -21,10 +21,15 @@ from proxy.settings.pages import ErrorPages, load_pages
 from proxy.upstream.cluster import Cluster
 from proxy.wire.head import CRLF
 from proxy.wire.local_response import error_response
+from proxy.wire.memo import BoundedMemo
 from proxy.wire.negotiation import IDENTITY
 from proxy.wire.response import ResponseHead
 from proxy.wire.route_path import RoutePath
 from proxy.wire.target import quoted, without_prefix
+
+_Known = tuple[Asked, bytes, int | None, bool]
+_MOST_CHOSEN: Final = 512
+"""Heads of stored responses of which the coding is remembered, for each request that asks for another."""
 
 
 class ResponseChange(Protocol):
@@ -129,6 +134,7 @@ class Rewrite:
         built = [build(settings, path, cluster) for build in RESPONSE_CHANGES.values()]
         self._changes = tuple(change for change in built if change is not None)
         self._compression = Compression(settings.compress_types) if settings.compress else None
+        self._chosen: BoundedMemo[_Known, tuple[ResponseHead, bytes]] = BoundedMemo(_MOST_CHOSEN)
         self._has_pages = bool(settings.error_pages or settings.maintenance_page)
         try:
             self._pages = load_pages(settings.error_pages, settings.maintenance_page)
@@ -169,7 +175,12 @@ class Rewrite:
         plain = self._changed(request, local.head(), local.peer)
         if local.length > MOST_STORED:
             return plain, plain, IDENTITY
-        return plain, *self._encoded(request, plain)
+        if local.forms is None or self._compression is None:
+            return plain, *self._encoded(request, plain)
+        # The same each time: choosing a coding takes longer than sending what is stored.
+        key = Asked.of(request.fields.lines), plain.start, plain.content_length, plain.dated
+        head, coding = self._chosen.get(key) or self._chosen.remember(key, self._encoded(request, plain))
+        return plain, head, coding
 
     def refusal(self, request: Request, error: ExchangeError) -> tuple[ResponseHead, bytes]:
         """The gateway's own response to a request that failed, with the route's pages."""

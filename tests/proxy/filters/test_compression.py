@@ -9,7 +9,7 @@ import zstandard
 
 from proxy.exchange.intake import Recoding
 from proxy.exchange.recoding import encode
-from proxy.filters.compression import Compression, restored
+from proxy.filters.compression import Asked, Compression, restored
 from proxy.net.spool import Spool
 from proxy.wire.coding import CODINGS, encoder
 from proxy.wire.negotiation import IDENTITY
@@ -168,3 +168,18 @@ def test_a_large_body_comes_out_whole(coding: bytes) -> None:
     assert DECODERS[coding]()(spool.in_memory()) == body
     assert spool.length < len(body) // 4
     spool.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "asked"),
+    [
+        ([], (None, False)),
+        ([b"Host: a", b"ACCEPT-ENCODING: gzip", b"Accept: */*", b"accept-encoding:br"], (b"gzip, br", False)),
+        ([b"sec-fetch-site: cross-site", b"X-Cookie: a"], (None, False)),
+        ([b"SEC-FETCH-SITE: cross-site", b"COOKIE: a=1"], (None, True)),
+        ([b"Sec-Fetch-Site: same-site", b"authorization: Basic x"], (None, True)),
+        ([b"Sec-Fetch-Site: same-origin", b"Cookie: a=1"], (None, False)),
+    ],
+)
+def test_what_decides_about_the_coding_is_read_of_any_request(lines: list[bytes], asked: Asked) -> None:
+    assert Asked.of(lines) == asked

@@ -1,5 +1,6 @@
 """Stored responses: which are, for which requests, for how long, and that nobody can put something into them."""
 
+import gzip
 import itertools
 import threading
 from collections.abc import Iterator
@@ -340,6 +341,55 @@ def test_filters_of_responses_apply_to_each_client(gateway: Gateway, application
         coded = ask(gateway, path, "Accept-Encoding: gzip")
         assert coded.field("Content-Encoding") == "gzip"
         assert ask(gateway, path).body == b"a" * 4000
+
+
+@pytest.mark.parametrize("size", [4_000, 400_000])
+def test_encoded_form_is_made_once(gateway: Gateway, application: Application, path: str, size: int) -> None:
+    """And for all workers: its bytes are the same, which those of another making need not be."""
+    text = "".join(hex(number) for number in range(size // 6))
+    application.pages[path] = Page(
+        {**FRESH, "Content-Type": "text/plain", "ETag": '"a"', "Vary": "Accept-Encoding"}, text
+    )
+    ask(gateway, path)  # learns that the resource varies by the coding
+    stored = Path(gateway.directory, "stored", "objects")
+    for _ in range(2):
+        ask(gateway, path, "Accept-Encoding: gzip")
+    before = sum(file.is_file() for file in stored.rglob("*"))
+    answers = [ask(gateway, path, "Accept-Encoding: gzip", f"Cookie: a={number}") for number in range(8)]
+    for answer in answers:
+        assert gzip.decompress(answer.body).decode() == text
+        assert answer.field("Content-Length") == str(len(answer.body))
+        assert answer.field("ETag") == 'W/"a"'
+        assert ("Vary", "Accept-Encoding") in answer.fields
+        assert "; hit" in status(answer)
+    assert len({answer.body for answer in answers}) == 1
+    assert sum(file.is_file() for file in stored.rglob("*")) == before
+    assert ask(gateway, path, "Accept-Encoding: gzip", 'If-None-Match: W/"a"').status == 304
+    assert ask(gateway, path, "Accept-Encoding: gzip", "Range: bytes=0-1").body == b"0x"
+    head = ask(gateway, path, "Accept-Encoding: gzip", method="HEAD")
+    assert (head.field("Content-Encoding"), head.field("ETag")) == ("gzip", 'W/"a"')
+    plain = ask(gateway, path, "Accept-Encoding: identity;q=1")
+    assert (plain.body.decode(), plain.field("ETag"), plain.field("Content-Encoding")) == (text, '"a"', None)
+    application.pages[path] = Page({**FRESH, "Content-Type": "text/plain"}, "new" * 1000)
+    ask(gateway, path, "Content-Length: 0", method="POST")
+    for _ in range(4):
+        assert gzip.decompress(ask(gateway, path, "Accept-Encoding: gzip").body) == b"new" * 1000
+
+
+def test_pages_with_the_same_fields_have_their_own_lengths(
+    gateway: Gateway, application: Application, path: str
+) -> None:
+    pages = {f"{path}.{length}": "x" * length for length in (1, 2, 3, 2000, 3000)}
+    fields = {**FRESH, "Content-Type": "text/plain"}
+    application.pages |= {target: Page(fields, text) for target, text in pages.items()}
+    for _ in range(4):
+        for target, text in pages.items():
+            assert ask(gateway, target).body.decode() == text
+            answer = ask(gateway, target, "Accept-Encoding: gzip")
+            coded = answer.field("Content-Encoding") == "gzip"
+            assert coded == (len(text) > 1000)
+            assert (gzip.decompress(answer.body) if coded else answer.body).decode() == text
+            assert ask(gateway, target, method="HEAD").field("Content-Length") == str(len(text))
 
 
 def test_stored_alone_is_a_miss_or_a_hit(gateway: Gateway, application: Application, path: str) -> None:
