@@ -31,6 +31,8 @@ def _answering() -> Iterator[None]:
         yield
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as problem:
         raise DaemonAway(_reason(problem)) from None
+    except (AttributeError, KeyError, TypeError) as problem:
+        raise DaemonAway(f"an answer that is none of Docker's API: {problem!r}"[:300]) from None
 
 
 def _reason(problem: BaseException) -> str:

@@ -78,7 +78,7 @@ class Watch:
     def _look(self) -> bool:
         """Compare and act once. Whether the next look should be soon. Raises DaemonAway."""
         instances, faults = self._daemon.containers()
-        self._count = len(instances)
+        self._count, gateway = len(instances), True
         try:
             admin = self._find()
             found = [Service.read(raw) for raw in admin.status().get("services", ())]
@@ -89,10 +89,10 @@ class Watch:
             self._act(admin, made, faults)
             every = [*faults, *made.faults, *waiting]
         except (CommandError, ValueError) as problem:
-            every = [*faults, str(problem)]
+            every, gateway = [*faults, str(problem)], False
         self._log(every)
         self._tell(every)
-        return bool(self._probes)
+        return bool(self._probes) or not gateway
 
     def _probe(self, admin: Admin, instances: Iterable[Instance], serving: dict[str, Service]) -> list[str]:
         """Begin to probe new containers and see what came of the others. A line for each that is not ready."""

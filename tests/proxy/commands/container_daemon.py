@@ -5,6 +5,7 @@ import queue
 import re
 import socketserver
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class _Api(BaseHTTPRequestHandler):
         if path == "/version":
             self._send({"ApiVersion": "1.43", "MinAPIVersion": "1.24"})
         elif path == "/containers/json":
-            self._send([_listed(one) for one in self.server.running.values()])
+            self._send(self.server.listing or [_listed(one) for one in self.server.running.values()])
         elif inspected and inspected[1] in self.server.running:
             self._send(self.server.running[inspected[1]])
         elif path == "/events":
@@ -58,10 +59,11 @@ class _Api(BaseHTTPRequestHandler):
         self.end_headers()
         events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.server.listeners.append(events)
-        while (event := events.get()) is not ENDED:
-            line = json.dumps(event).encode() + b"\n"
-            self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
-        self.wfile.write(b"0\r\n\r\n")
+        with suppress(OSError):  # the client has left
+            while (event := events.get()) is not ENDED:
+                line = json.dumps(event).encode() + b"\n"
+                self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
 
 
 def _listed(document: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +84,8 @@ class ContainerDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer
         super().__init__(str(path), _Api)
         self.asked: list[str] = []
         self.running: dict[str, dict[str, Any]] = {}
+        self.listing: object = None
+        """What is answered instead of the list of containers."""
         self.listeners: list[queue.Queue[dict[str, Any] | None]] = []
         self._born = 0
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))

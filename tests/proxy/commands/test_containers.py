@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from proxy.commands.containers import watch
+from proxy.commands.containers.daemon import Daemon, DaemonAway
 from tests.proxy.admin.applications import Application
 from tests.proxy.admin.conftest import AdminGateway
 from tests.proxy.commands.container_daemon import ContainerDaemon
@@ -191,6 +192,22 @@ def test_a_daemon_that_is_away_takes_nothing_with_it(
         again.stop(key)
     finally:
         again.close()
+
+
+def test_answers_that_are_none_of_the_api_end_nothing(daemon: ContainerDaemon, tmp_path: Path) -> None:
+    read = Daemon(f"unix://{tmp_path}/docker.sock")
+    read.connect()
+    good = daemon.start("good", {"aragora.port": "80"})
+    odd = daemon.start("odd", {"aragora.port": "80"}, State=None)
+    instances, faults = read.containers()
+    assert [one.id for one in instances] == [good]
+    assert [fault.partition(": ")[0] for fault in faults] == [f"container {odd}"]
+    daemon.listing = "none"
+    with pytest.raises(DaemonAway, match="an answer that is none of Docker's API"):
+        read.containers()
+    daemon.listing = [{}, {"Labels": {"aragora.port": "80"}}]
+    with pytest.raises(DaemonAway, match="an answer that is none of Docker's API"):
+        read.containers()
 
 
 def test_the_command_names_the_library_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
