@@ -1,6 +1,5 @@
 """An authority beside what is kept of it: what is due there, and the requests to it, each in a thread of its own."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,7 +63,7 @@ class Issuer:
         finally:
             if file is not None:
                 with suppress(StoreLost):
-                    self._store.run(os.close, file)
+                    self._store.run(file.close)
 
     def forget(self, name: str) -> None:
         """Remove all that is kept of a name. Raises `OSError`."""

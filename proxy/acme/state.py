@@ -26,6 +26,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -259,16 +260,17 @@ class State:
             yield file is not None
         finally:
             if file is not None:
-                os.close(file)
+                file.close()
 
-    def acquire(self, name: str) -> int | None:
-        """The descriptor that holds that lock until it is closed, or None. Raises `OSError`."""
-        file = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def acquire(self, name: str) -> FileIO | None:
+        """The file that holds that lock until it is closed, or dropped by a caller that no longer waits for it; None if
+        another one does. Raises `OSError`."""
+        file = FileIO(os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.utime(file)
+            os.utime(file.fileno())
         except OSError as problem:
-            os.close(file)
+            file.close()
             if isinstance(problem, BlockingIOError):
                 return None
             raise

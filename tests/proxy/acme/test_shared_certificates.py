@@ -169,6 +169,31 @@ def test_a_file_system_that_hangs_delays_nothing(shared: Path, monkeypatch: pyte
     assert store.fault == ""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_lock_that_comes_too_late_is_given_back(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_store, "_PATIENCE", 0.05)
+    state, store, answers = State(shared, "https://ca.test/dir"), SharedStore(shared, "test"), threading.Event()
+    state.make()
+    locked: list[bool] = []
+
+    def late() -> object:
+        answers.wait()
+        lock = state.acquire("lock")
+        locked.append(lock is not None)
+        return lock
+
+    def free() -> bool:
+        with state.lock("lock") as ours:
+            return ours
+
+    with pytest.raises(StoreLost):
+        in_greenlet(store, late)
+    answers.set()
+    until(lambda: bool(locked), "the lock is taken", pause=gevent.sleep)
+    until(lambda: in_greenlet(store, free), "it is free")
+    assert locked == [True]
+
+
 def test_an_unmounted_file_system_is_no_empty_one(shared: Path) -> None:
     store = SharedStore(shared, "test")
     assert in_greenlet(store, lambda: 1) == 1
