@@ -39,10 +39,13 @@ class CertificateRefresh:
 
     def install(self) -> None:
         """Serve the certificates that the master has checked, if they or what their dates say is new."""
-        turn, tls_contexts = self._store.turn, self._store.tls_contexts
+        self._install()
         self._counters.gauge(Gauge.CERTIFICATE_FAULTS, len(self.faults))
         if self.on_demand is not None:
             self._counters.gauge(Gauge.ON_DEMAND_NAMES, self.on_demand.names.count)
+
+    def _install(self) -> None:
+        turn, tls_contexts = self._store.turn, self._store.tls_contexts
         if turn == self._turn and not tls_contexts.stale:
             return
         self._turn = turn
