@@ -47,7 +47,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the gateway (default 2)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where drill.md and drill.svg go (default: nowhere)")
     options = parser.parse_args(words)
-    for name, least in (("minutes", 0.2), ("rate", 1), ("workers", 1)):
+    for name, least in (("minutes", 0.1), ("rate", 1), ("workers", 1)):
         if getattr(options, name) < least:
             parser.error(f"--{name} {getattr(options, name):g}: must be {least:g} at least")
     return options

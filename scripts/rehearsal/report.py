@@ -93,6 +93,7 @@ def svg(drill: Drill) -> str:
         if sample.at - last_at >= min(RATE_SECONDS, drill.seconds / 10):
             rates.append((sample.at, (sample.begun - last_count) / (sample.at - last_at)))
             last_at, last_count = sample.at, sample.begun
+    memory = [(sample.at, sample.memory) for sample in drill.samples if sample.memory]  # none while masters change
     panels = [
         chart.Panel("requests a second", {"requests": rates}),
         chart.Panel(
@@ -102,7 +103,7 @@ def svg(drill: Drill) -> str:
                 "unexplained": [(sample.at, float(sample.unexplained)) for sample in drill.samples],
             },
         ),
-        chart.Panel("memory of all processes, MiB", {"memory": [(one.at, one.memory) for one in drill.samples]}),
+        chart.Panel("memory of all processes, MiB", {"memory": memory}),
     ]
     title = f"Everything at once for {drill.minutes:g} minutes"
     return chart.svg(title, panels, drill.seconds, 0.0, (), drill.moments)

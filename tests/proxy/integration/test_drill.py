@@ -18,7 +18,7 @@ def drill(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.alone
 def test_a_short_drill_explains_every_failure(tmp_path: Path) -> None:
-    done = drill("--minutes", "0.2", "--rate", "8", "--workers", "1", "--out", str(tmp_path))
+    done = drill("--minutes", "0.1", "--rate", "8", "--workers", "1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     report = (tmp_path / "drill.md").read_text()
     assert "| unexplained failures | 0 | pass |" in report
