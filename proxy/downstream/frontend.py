@@ -106,6 +106,8 @@ class Frontend:
         context.deadlines.include(self.connections)
         self.multiplexed: set[Multiplexed] = set()
         self.close_delimited: set[CloseDelimited] = set()
+        self.waiting = 0
+        """Accepted connections that are not served before other gateways are known to leave room for them."""
         self.streams = 0
         """HTTP/2 streams under way on all of them."""
         self._idle: list[greenlet] = []
@@ -144,6 +146,7 @@ class Frontend:
                 watcher.stop()
                 watcher.close()
             if waits:
+                self.waiting += 1
                 gevent.spawn(self._admit_later, sock, client, most)
                 return
             if not admitted:
@@ -154,9 +157,14 @@ class Frontend:
     def _admit_later(self, sock: Socket, client: str, most: int) -> None:
         """Serve a connection once it is known whether other gateways leave room for it; in a greenlet of its own."""
         if self.connection_limit.wait(sock.fileno(), client, most):
-            self.context.hub.loop.run_callback(self._opening, sock, self, client, None)
+            self.context.hub.loop.run_callback(self._open_waiting, sock, client)
         else:
+            self.waiting -= 1
             self._turn_away(sock)
+
+    def _open_waiting(self, sock: Socket, client: str) -> None:
+        self.waiting -= 1
+        self._opening(sock, self, client, None)
 
     def _turn_away(self, sock: Socket) -> None:
         self.ended(sock.fileno())

@@ -119,7 +119,7 @@ class Frontends:
     @property
     def connections(self) -> int:
         """Open connections, those that became tunnels included."""
-        return sum(len(front.connections) for front in self.all)
+        return sum(len(front.connections) + front.waiting for front in self.all)
 
     @property
     def serving(self) -> int:

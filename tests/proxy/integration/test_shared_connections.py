@@ -200,3 +200,19 @@ def test_a_user_without_the_rights_is_named_once(redis: RedisServer, tmp_path: P
         assert (state(gateway), gateway.log.count("is lost"), gateway.log.count("answers again")) == ("lost", 1, 0)
     finally:
         gateway.close()
+
+
+def test_a_connection_that_waits_for_redis_is_served_in_a_drain(
+    start: Callable[..., Gateway], redis: RedisServer
+) -> None:
+    gateway = start(f"max_client_connections = {MOST}")
+    redis.suspend()
+    try:
+        with socket.create_connection(("127.0.0.1", gateway.port), PATIENCE) as connection:
+            connection.sendall(REQUEST)
+            accepted = "connections_accepted_total"
+            until(lambda: gateway.metric(accepted) > 0, "it is accepted")
+            gateway.signal(signal.SIGTERM)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    finally:
+        redis.resume()
