@@ -127,7 +127,7 @@ def test_https_takes_one_command(tmp_path: Path, programs: str) -> None:
                 assert "no certificate for" not in running.output(), running.output()
                 return subprocess.run(ask, capture_output=True, text=True).stdout == "200"
 
-            until(served, "a certificate")
+            until(served, lambda: f"a certificate: {running.output()}")
             plain = requests.get(f"http://{NAME}:{ca.http_port}/", allow_redirects=False, timeout=30)
             assert plain.status_code == 308, running.output()
 
