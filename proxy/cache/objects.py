@@ -8,7 +8,7 @@ import os
 import secrets
 from collections import OrderedDict
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Final
 from zlib import crc32
 
@@ -23,6 +23,9 @@ _OVERHEAD: Final = 2048
 """Bytes that a body takes in memory beside its own, about: those of its response's head."""
 _PIECE: Final = 1 << 20
 _MOST_KNOWN: Final = 4096
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_RECENT: Final = 10.0
+"""Seconds for which the kernel surely has in memory what it takes to open a file once more."""
 _YOUNG: Final = 600.0
 """Seconds after which a file without an entry is removed: until then its response may still be coming in."""
 
@@ -59,8 +62,11 @@ class Objects:
         self._directory = directory
         self._memory: OrderedDict[str, Held] = OrderedDict()
         self._held = 0
-        self._sound: OrderedDict[str, _Look] = OrderedDict()
-        """What files that were compared looked like then."""
+        self._sound: OrderedDict[str, tuple[_Look, float]] = OrderedDict()
+        """What files that were compared looked like then, and until when the kernel needs no disk to open them.
+
+        In monotonic seconds.
+        """
 
     def in_memory(self, name: str) -> Held | None:
         """A body, if it is there without reading the disk."""
@@ -118,23 +124,41 @@ class Objects:
                     pass  # removed meanwhile
         return found
 
+    def open_again(self, name: str) -> int | None:
+        """The descriptor of a large body that was in use a moment ago, if its file looks as it did then.
+
+        Needs no waiting.
+        """
+        look, until = self._sound.get(name, (None, 0.0))
+        if look is None or until < monotonic():
+            return None
+        try:
+            file = os.open(self._path(name), _FLAGS)
+        except OSError:
+            return None
+        if _look_of(os.fstat(file)) != look:
+            os.close(file)
+            return None
+        self._note(name, look)
+        return file
+
     def _path(self, name: str) -> Path:
         return self._directory / name[:2] / name
 
     def _read(self, name: str, size: int, checksum: int) -> "tuple[bytes | int | None, _Look]":
         look = 0, 0, size
         try:
-            file = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            file = os.open(self._path(name), _FLAGS)
         except OSError:
             return None, look
         found: bytes | int | None = None
         try:
-            facts = os.fstat(file)
-            look = facts.st_ino, facts.st_mtime_ns, facts.st_size
-            if facts.st_size == size and size <= _SMALL:
+            look = _look_of(os.fstat(file))
+            known, _ = self._sound.get(name, (None, 0.0))
+            if look[2] == size and size <= _SMALL:
                 data = os.read(file, size)
                 found = data if len(data) == size and crc32(data) == checksum else None
-            elif facts.st_size == size and (self._sound.get(name) == look or _checksum(file) == checksum):
+            elif look[2] == size and (known == look or _checksum(file) == checksum):
                 found = file
         except OSError:
             pass  # it cannot be read
@@ -144,7 +168,7 @@ class Objects:
         return found, look
 
     def _note(self, name: str, look: _Look) -> None:
-        self._sound[name] = look
+        self._sound[name] = look, monotonic() + _RECENT
         if len(self._sound) > _MOST_KNOWN:
             self._sound.popitem(last=False)
 
@@ -180,6 +204,10 @@ class Incoming:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _look_of(facts: os.stat_result) -> _Look:
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _checksum(file: int) -> int:

@@ -61,7 +61,7 @@ class RouteCache:
         return request.method not in _SAFE
 
     def ready(self, request: Request) -> LocalResponse | None:
-        """A fresh response whose body is in memory. Raises `ExchangeError` (416)."""
+        """A fresh response that needs no waiting for the disk. Raises `ExchangeError` (416)."""
         fields, hits, now = request.fields, self._hits, self._kept.clock()
         if hits is not None and fields.content_length is None and not fields.chunked:
             response = hits.find(request, now)
@@ -80,7 +80,8 @@ class RouteCache:
     def _ready(self, entry: Entry, request: Request, search: Search, now: float) -> LocalResponse | None:
         held = self._store.ready(entry)
         if held is None or held.data is None:
-            return None
+            file = self._store.again(entry)
+            return None if file is None else self._hit(entry, file, request, now)
         if search.plain and held.entry is entry:  # another request had the same
             hit = Hit(entry, held, entry.status, held.lines, search.reading, now, search.until)
             response = hit.response(now)

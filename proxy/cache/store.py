@@ -48,6 +48,10 @@ class Store:
         """The body of an entry, if it is in memory."""
         return self._objects.in_memory(entry.object)
 
+    def again(self, entry: Entry) -> int | None:
+        """The descriptor of a large body's file, which the caller closes, if it takes no waiting to open it."""
+        return self._objects.open_again(entry.object)
+
     def body(self, entry: Entry) -> bytes | int | None:
         """The body of an entry, or the descriptor of its file, which the caller closes; None if it is lost."""
         held = self.ready(entry)

@@ -1,6 +1,7 @@
 """What a worker remembers of stored responses: nothing that another worker has changed since."""
 
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from proxy.cache.route_cache import RouteCache
 from proxy.cache.route_store import RouteStore
 from proxy.cache.stamps import Stamps
 from proxy.cache.store import Store
-from proxy.exchange.local_response import LocalResponse
+from proxy.exchange.local_response import File, LocalResponse
 from proxy.exchange.request import Request
 from proxy.observe.numbers import Total
 from proxy.wire.request import parse_request_fields
@@ -237,3 +238,20 @@ def test_nothing_is_remembered_without_marks(tmp_path: Path) -> None:
     fetched = one.cache.fetch(request()).response
     assert fetched is not None
     assert fetched.body == b"new"
+
+
+def test_large_body_that_was_in_use_is_opened_without_waiting(workers: tuple[Worker, Worker], tmp_path: Path) -> None:
+    worker, _ = workers
+    worker.keep(b"x" * 100_000)
+    assert worker.ready() is None
+    for response in (worker.cache.fetch(request()).response, worker.ready(), worker.ready(request(b"Cookie: a=1"))):
+        assert response is not None
+        assert isinstance(response.body, File)
+        assert response.length == 100_000
+        response.close()
+    (file,) = (one for one in (tmp_path / "objects").rglob("*") if one.is_file())
+    file.write_bytes(b"y" * 100_000)
+    os.utime(file, (1, 1))
+    assert worker.ready() is None
+    assert worker.cache.fetch(request()).response is None
+    assert not file.exists()
