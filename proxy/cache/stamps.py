@@ -46,7 +46,9 @@ class Stamps:
 
     def change_all(self) -> None:
         """What is known of any resource may be wrong."""
-        self.change(index.to_bytes(2, "big") for index in range(_COUNT))
+        self.check()
+        if self.words is not None:
+            self.words[:] = memoryview(os.urandom(_SIZE)).cast("Q")
 
     def _map(self) -> None:
         self.words = self._file = None
