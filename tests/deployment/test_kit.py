@@ -14,7 +14,7 @@ from aragora.server.queries import CreateQuery
 from aragora.settings import AGENT_VARIABLES, SETTINGS
 from proxy.commands.command_line import command_line
 from proxy.settings import table
-from tests.conftest import COMPONENTS
+from tests.conftest import COMPONENTS, OPTIONAL
 from tests.deployment.processes import CHECKOUT
 
 (COMMANDS,) = (action.choices for action in command_line()._actions if action.metavar == "COMMAND")
@@ -97,8 +97,8 @@ def test_ci_installs_what_the_component_tests_need() -> None:
     packages = set(re.sub("#.*", "", listed[1]).split())
     needed = {
         package
-        for remedy, _ in COMPONENTS.values()
-        if remedy.startswith("apt-get install ")
+        for name, (remedy, _) in COMPONENTS.items()
+        if name not in OPTIONAL and remedy.startswith("apt-get install ")
         for package in remedy.removeprefix("apt-get install ").split()
     }
     assert packages == needed
