@@ -27,6 +27,8 @@ from tests.deployment.processes import CHECKOUT
 from tests.proxy.acme.asked import asked
 from tests.proxy.authority import Authority
 
+pytestmark = pytest.mark.measured
+
 HOUR, DAY = 3600.0, 86400.0
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from proxy.acme.names import is_orderable
 
+pytestmark = pytest.mark.measured
+
 LABEL = "a" * 63
 
 

@@ -18,6 +18,8 @@ from proxy.settings import AcmeServer, Settings
 from tests.proxy.acme.asked import Asked, asked
 from tests.waiting import until
 
+pytestmark = pytest.mark.measured
+
 NAME = "a.test"
 
 
