@@ -1,8 +1,9 @@
 """Waiting for what no event announces: another process's state, a log line, a counter."""
 
+import select
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 PATIENCE = 60.0
@@ -26,3 +27,22 @@ def until(
             return value
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what() if callable(what) else what}"
         pause(0.01)
+
+
+def readable(file: Any, seconds: float) -> bool:
+    """Whether data, an end or a connection comes to a socket or pipe in that time.
+
+    Whatever its descriptor's number: `select.select` takes none beyond 1023, and a run in one process has more.
+    """
+    return _polled(file, select.POLLIN, seconds)
+
+
+def writable(file: Any, seconds: float) -> bool:
+    """Whether a socket or pipe takes data in that time."""
+    return _polled(file, select.POLLOUT, seconds)
+
+
+def _polled(file: Any, events: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(file, events)
+    return bool(poll.poll(seconds * 1000))

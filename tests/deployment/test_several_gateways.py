@@ -49,8 +49,10 @@ LOST = {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "Incomp
 """What becomes of requests that a gateway had begun when it died."""
 
 
-def block(kind: str, number: int = 0) -> Block:
-    return blocks(PAGE, kind)[number]
+def block(kind: str) -> Block:
+    """The one of this kind about gateways behind a balancer, which tells them of clients by the PROXY protocol."""
+    (found,) = (one for one in blocks(PAGE, kind) if "proxy_protocol" in one.text or "send-proxy" in one.text)
+    return found
 
 
 @contextmanager
@@ -62,7 +64,7 @@ def gateway(directory: Path, host: Host) -> Iterator[Running]:
         "10.77.0.5:6379": f"{host.neighbour}:6379",
     }
     directory.mkdir()
-    text = moved(block("toml", 1).text, directory, addresses)
+    text = moved(block("toml").text, directory, addresses)
     # Machines that run tests may be busy for longer than a request would wait otherwise.
     (directory / "proxy.toml").write_text(f'{text}shared_limits_timeout = "5s"\n')
     command = host.command(sys.executable, "-m", "proxy", "--config", str(directory / "proxy.toml"))

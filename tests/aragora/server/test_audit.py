@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import select
 import signal
 import threading
 import time
@@ -18,7 +17,7 @@ import websocket
 
 from aragora.server.audit import CAPACITY, CLIENTS, DENIAL_SECONDS, HANDSHAKES, OPEN, AuditLog, Caller, Denials
 from tests.aragora.server.servers import CHECKOUT, QUESTION, THOROUGH, Server, running
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, readable, until
 
 TOKEN = "a-token-of-the-tests"
 KNOWN = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.9"}
@@ -150,7 +149,7 @@ def test_a_reader_that_stands_still_holds_up_no_request(tmp_path: Path) -> None:
                     assert session.get(f"{server.base}/api/debates", headers=headers, timeout=10).status_code == 401
             found: set[str] = set()
             rest = b""
-            while len(found) < 600 and select.select([reader], [], [], PATIENCE)[0]:
+            while len(found) < 600 and readable(reader, PATIENCE):
                 *lines, rest = (rest + os.read(reader, 1 << 16)).split(b"\n")
                 found |= {json.loads(line)["request_id"] for line in lines}
             assert len(found) == 600

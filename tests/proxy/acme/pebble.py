@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -64,12 +65,18 @@ def pebble(
             env={**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **environment})  # fmt: skip
     try:
         until(lambda: b"ACME directory available at" in log.read_bytes(), "pebble is ready")
+        until(lambda: _listens(management), "pebble tells of its root")
         yield Pebble(
             f"https://127.0.0.1:{listening}/dir", authority.file, f"https://127.0.0.1:{management}", http_port, tls_port
         )
     finally:
         process.terminate()
         process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass

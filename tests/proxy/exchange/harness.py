@@ -37,7 +37,7 @@ from proxy.process.assembly import Upstreams, build_tables
 from proxy.settings import RouteSettings, load
 from proxy.wire.fields import RequestIds
 from tests.proxy.exchange.freezing import Freezing
-from tests.proxy.net.loop import readable
+from tests.waiting import readable
 
 _ROUNDS = 3
 """Rounds of the event loop in which nothing may happen before the gateway counts as settled."""

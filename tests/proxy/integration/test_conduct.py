@@ -18,7 +18,7 @@ from proxy.wire.body import ChunkedDecoder
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import PATIENCE, Client
 from tests.proxy.integration.scripted import OK, Manual, Script, ScriptedUpstream, read_request
-from tests.waiting import until
+from tests.waiting import until, writable
 
 GET = b"GET /a HTTP/1.1\r\nHost: case.example\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: case.example\r\nContent-Length: 5\r\n\r\nhello"
@@ -123,7 +123,7 @@ def test_early_answer_of_the_upstream_is_relayed(manual: Manual, start: Callable
             except BlockingIOError:
                 if answered is None and buffering == "off":
                     answered = self_answer(manual)
-                select.select([], [client.sock], [], 0.05)
+                writable(client.sock, 0.05)
         if answered is None:
             answered = self_answer(manual)
         client.sock.settimeout(PATIENCE)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import select
 import socket
 import ssl
 import threading
@@ -20,7 +19,7 @@ from tests.proxy.integration.exchange import Client
 from tests.proxy.integration.h2_upstream import Http2Upstream
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.proxy.integration.tls_upstreams import server_context
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, until, writable
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Without the authorities that httpx would load for every client."""
@@ -152,7 +151,7 @@ def test_an_upload_waits_for_an_application_that_does_not_read(gateway: Gateway,
         client.sendall(b"POST /unread HTTP/1.1\r\nHost: streamed.test\r\nContent-Length: 40000000\r\n\r\n")
         client.setblocking(False)
         sent, piece = 0, bytes(1 << 20)
-        while select.select([], [client], [], 1.0)[1]:
+        while writable(client, 1.0):
             sent += client.send(piece)
             assert sent < 30_000_000
     assert behind.received - before <= 65_535

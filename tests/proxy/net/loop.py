@@ -4,7 +4,6 @@ import fcntl
 import functools
 import inspect
 import resource
-import select
 import socket
 import sys
 import termios
@@ -18,7 +17,7 @@ from gevent import socket as gevent_socket
 from proxy.net.event_loop import Deadlines, Hub
 from proxy.net.stream import Stream
 from tests import waiting
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, readable
 
 
 class Loop:
@@ -93,16 +92,6 @@ until = functools.partial(waiting.until, pause=gevent.sleep)
 def arrives(stream: Stream) -> None:
     """Return when data, an end or a reset has come to a stream; the loop does not run meanwhile, nor notice it."""
     assert readable(stream.sock, PATIENCE)
-
-
-def readable(sock: Any, seconds: float) -> bool:
-    """Whether data, an end or a connection comes to a socket in that time, in which the loop does not run.
-
-    Whatever its descriptor's number: `select.select` takes none beyond 1023, and a run in one process has more.
-    """
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def undelivered(sock: Any) -> int:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from proxy.net.sockets import END_FOLLOWS
 from proxy.net.tls_socket import TlsSocket
-from tests.proxy.net.loop import readable
 from tests.proxy.net.tls_client import Client, pair, shake_hands
+from tests.waiting import readable
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
