@@ -1,5 +1,6 @@
 """scripts/bench measures, reports and ends what it started."""
 
+import contextlib
 import json
 import select
 import signal
@@ -110,11 +111,14 @@ STANDSTILL = 0.4
 def halting() -> Iterator[int]:
     """The port of a server that responds at once, but stands still for a while before its tenth response."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(PATIENCE)
 
     def serve() -> None:
         count = 0
         clients = [listener.accept()[0] for _ in range(2)]
-        with clients[0], clients[1]:
+        for client in clients:
+            client.settimeout(PATIENCE)
+        with clients[0], clients[1], contextlib.suppress(OSError):
             while True:
                 for client in clients:
                     if not client.recv(4096):
@@ -141,8 +145,10 @@ def test_a_fixed_rate_charges_a_standstill_to_all(scripts: None, halting: int) -
     socks = [socket.create_connection(("127.0.0.1", halting)) for _ in range(2)]
     connections = [Connection(sock, request, whole, HTTP_PROOF) for sock in socks]
     load = Paced(connections, 200, select.epoll())
-    load.run(1.0)
-    close(connections)
+    try:
+        load.run(1.0)
+    finally:
+        close(connections)
     late = [latency for latency in load.latencies if latency > 0.1e9]
     assert len(load.latencies) == 201
     assert len(late) > 40
