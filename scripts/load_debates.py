@@ -35,6 +35,7 @@ import websocket
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from benchmark.measure import descendants, processor_ns, proportional_kib, resident_kib
+from benchmark.process import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -119,8 +120,7 @@ class Server:
 @contextmanager
 def server(kind: str, directory: Path, provider_url: str) -> Iterator[Server]:
     """gunicorn with one gevent worker, or the development server, ready for requests."""
-    with socket.create_server(("127.0.0.1", 0)) as trial, socket.create_server(("127.0.0.1", 0)) as other:
-        port, ws_port = trial.getsockname()[1], other.getsockname()[1]
+    port, ws_port = free_port(), free_port()
     settings = {
         "ARAGORA_BIND": f"127.0.0.1:{port}",
         "ARAGORA_WS_BIND": f"127.0.0.1:{ws_port}",

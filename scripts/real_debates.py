@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from benchmark.process import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUESTION = "Should a small town replace its street lights by lamps that dim at night?"
@@ -69,12 +70,6 @@ RUNS = (
     Run("H", "4 agents, no decision asked for", agents(4), {"consensus": "none"}),
     Run("I", "2 agents with roles, weighted, 2 rounds", agents(2, *ROLES), {"consensus": "weighted", "rounds": 2}),
 )
-
-
-def free_port() -> int:
-    """A port without a listener."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def call(url: str, body: Any = None) -> Any:

@@ -18,10 +18,17 @@ FOREIGN = ("ARAGORA_", "OPENAI_", "ANTHROPIC_", "GUNICORN_", "DATABASE_URL")
 
 
 def free_port() -> int:
-    """A loopback port without a listener, for servers that cannot say which one the kernel chose."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on 127.0.0.1 for a server that cannot say which one the kernel chose; it stays this process' own.
+
+    It remains bound here without listening: the kernel gives it to nobody else, not even to a client's end of a
+    connection while its server is restarted. A server that sets SO_REUSEADDR, as all do, may listen on it.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = int(held.getsockname()[1])
+    held.detach()  # open until the process ends
+    return port
 
 
 @contextlib.contextmanager

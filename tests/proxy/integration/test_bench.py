@@ -28,6 +28,21 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
 
 
+def test_a_port_for_a_server_is_given_to_nobody_else() -> None:
+    code = "from benchmark.process import free_port; print(free_port(), flush=True); input()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=ROOT / "scripts", text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        port = int(holder.stdout.readline())
+        with socket.socket() as stranger, pytest.raises(OSError, match="Address already in use"):
+            stranger.bind(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)):  # sets SO_REUSEADDR
+            pass
+        holder.communicate("\n")
+
+
 def test_measures_the_gateway_beside_nginx(tmp_path: Path) -> None:
     names = ("get-1k", "websocket-125", "limited-1k", "p99-1k")
     chosen = [word for name in names for word in ("--scenario", name)]
