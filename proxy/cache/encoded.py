@@ -68,7 +68,7 @@ class Encoded:
             flight.release()
 
     def _keep(self, key: bytes, pieces: Iterable[bytes]) -> None:
-        began, incoming = time(), self._store.incoming()
+        asked, now, incoming = monotonic(), time(), self._store.incoming()
         if incoming is None:
             return
         try:
@@ -83,10 +83,10 @@ class Encoded:
             raise
         incoming.close()
         form = self._entry._replace(
-            key=key, lines=b"", object=incoming.name, size=incoming.size, checksum=incoming.checksum, used=began,
+            key=key, lines=b"", object=incoming.name, size=incoming.size, checksum=incoming.checksum, used=now,
             whole=self._entry.object,
         )  # fmt: skip
-        self._store.put(form, began)
+        self._store.put(form, asked)
 
     def _found(self, coding: bytes) -> Entry | None:
         return self._store.index.entry(self._key(coding))

@@ -1,6 +1,7 @@
 """One request on its way past the cache: what is stored of its response, and what is sent in its place."""
 
 from email.utils import formatdate
+from time import monotonic
 from typing import Final
 
 from proxy.cache import key
@@ -39,9 +40,10 @@ _KEPT_BY_304: Final = frozenset(
 class Copy:
     """A body on its way into the store; its entry is stored when it is complete, and then those that wait go on."""
 
-    def __init__(self, store: Store, incoming: Incoming, entry: Entry, began: float, flight: Flight | None) -> None:
+    def __init__(self, store: Store, incoming: Incoming, entry: Entry, asked: float, flight: Flight | None) -> None:
+        """`asked`: when the application was asked for it, in monotonic seconds."""
         self._store = store
-        self._began = began
+        self._asked = asked
         self._flight = flight
         self._entry = entry
         self._incoming: Incoming | None = incoming
@@ -62,7 +64,7 @@ class Copy:
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.close()
-            self._store.put(self._entry._replace(size=incoming.size, checksum=incoming.checksum), self._began)
+            self._store.put(self._entry._replace(size=incoming.size, checksum=incoming.checksum), self._asked)
         self._land()
 
     def drop(self) -> None:
@@ -103,6 +105,7 @@ class Fetch:
         self._spare = spare
         self._flight = flight
         self._began = kept.clock()
+        self._moment = monotonic()
         self.response = response
         self.copy: Copy | None = None
         self.request = asked if place is None else _conditional(place.request, self._stale)
@@ -142,11 +145,16 @@ class Fetch:
         incoming = kept.store.incoming()
         if incoming is not None:
             self.copy = Copy(
-                kept.store, incoming, self._entry(place.key, response, fresh, incoming, now), self._began, self._flight
+                kept.store, incoming, self._entry(place.key, response, fresh, incoming, now), self._moment, self._flight
             )
         else:
             self._land()
         return self._marked(response, "; stored" if incoming is not None else "")
+
+    def set_aside(self, response: ResponseHead) -> None:
+        """Something else is sent in the place of this response, and nothing is stored."""
+        self._invalidate(response)
+        self._land()
 
     def close(self) -> None:
         """The exchange has ended."""
@@ -164,24 +172,27 @@ class Fetch:
 
     def _in_place(self, detail: str) -> LocalResponse | None:
         """The stored response that replaces an error, if there still is one."""
-        spare, now = self._spare, self._kept.clock()
+        now, store = self._kept.clock(), self._kept.store
+        spare = None if self._spare is None else store.index.entry(self._spare.key)
         if spare is None or not serves_error(spare, now):
             return None
-        body = self._kept.store.body(spare)
-        if body is not None:
-            self._kept.count(Total.CACHE_STALE)
+        body = store.body(spare)
         if body is None:
             return None
-        return respond(spare, body, self._asked, now, detail, Encoded(self._kept.store, spare))
+        self._kept.count(Total.CACHE_STALE)
+        return respond(spare, body, self._asked, now, detail, Encoded(store, spare))
 
     def _passed(self, response: ResponseHead) -> ResponseHead:
-        """A response that is not stored. If its request may have changed the resource, what is stored of it is invalid
-        (RFC 9111 section 4.4)."""
+        """A response that is not stored."""
         if self._why:
             return self._marked(response, "")
-        if 200 <= response.status < 400:
-            self._kept.store.forget(self._kept.store.index.remove_url(key.url(self._asked)))
+        self._invalidate(response)
         return response
+
+    def _invalidate(self, response: ResponseHead) -> None:
+        """If its request may have changed the resource, what is stored of it is invalid (RFC 9111 section 4.4)."""
+        if not self._why and 200 <= response.status < 400:
+            self._kept.store.invalidate(key.url(self._asked))
 
     def _marked(self, response: ResponseHead, more: str) -> ResponseHead:
         self._kept.count(Total.CACHE_MISSES)
@@ -198,7 +209,7 @@ class Fetch:
         if response.status not in _ERRORS:
             self._kept.let_pass(self._asked)
             if self._stale is not None:  # it is no longer what the application says
-                self._kept.store.forget(self._kept.store.index.remove_url(self._stale.url))
+                self._kept.store.invalidate(self._stale.url)
         self._land()
         return self._marked(response, "")
 

@@ -8,15 +8,16 @@ import sqlite3
 import weakref
 from collections.abc import Callable
 from enum import Enum
+from hashlib import blake2b
 from math import inf
 from pathlib import Path
-from time import time
+from time import monotonic
 from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.cache.stamps import Stamps
 from proxy.log import log
 
-_VERSION: Final = 5
+_VERSION: Final = 6
 """Of the tables: others are dropped with what they describe."""
 _MOST_FAILURES: Final = 4
 """Failures one after another with which it counts as damaged, whatever the library calls them."""
@@ -41,6 +42,7 @@ CREATE TABLE IF NOT EXISTS total (
     bytes INT NOT NULL, entries INT NOT NULL, resources INT NOT NULL, purged REAL NOT NULL
 );
 INSERT INTO total SELECT 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+CREATE TABLE IF NOT EXISTS invalidated (slot INTEGER PRIMARY KEY, moment REAL NOT NULL);
 CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entry
     BEGIN UPDATE total SET bytes = bytes + new.size, entries = entries + 1; END;
 CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entry
@@ -53,6 +55,13 @@ COMMIT;
 """
 
 _ADDRESS: Final = "CASE substr(:value, 1, 1) WHEN x'2f' THEN substr(url, instr(substr(url, 9), x'2f') + 8) ELSE url END"
+_SLOTS: Final = 16_384
+"""Marks of invalidated addresses: two that share one are taken for the same."""
+_INVALIDATE: Final = "INSERT OR REPLACE INTO invalidated VALUES (?, ?)"
+_OUTDATED: Final = """
+SELECT 1 FROM total WHERE purged BETWEEN :asked AND :now
+UNION ALL SELECT 1 FROM invalidated WHERE slot = :slot AND moment BETWEEN :asked AND :now
+"""
 _DELETE: Final = "DELETE FROM entry WHERE {} RETURNING object, resource"
 _FORMS: Final = "whole != '' AND whole IN ({})"
 _AT_ONCE: Final = 500
@@ -165,20 +174,22 @@ class Index:
         self._do(write)
         self._stamps.change([key])
 
-    def put(self, entry: Entry, began: float = inf) -> list[str] | None:
+    def put(self, entry: Entry, asked: float = inf) -> list[str] | None:
         """Store an entry in the place of another with its key: the objects left unused, None if it is not stored.
 
-        `began`: when it was asked for. Of what was asked for before the last purge none is stored. A purge in the
-        future is from a clock that was wrong.
+        `asked`: when the application was asked for it. What it was asked for before the last purge is not stored, nor
+        before its address was invalidated (RFC 9111 section 4.4): it may be what was removed then. These moments are in
+        monotonic seconds, which all processes of a machine share; later ones than now are of a former start of it.
         """
+        slot = _slot(entry.url)
         marks = ", ".join("?" * len(entry))
 
         def write(database: sqlite3.Connection) -> Removed:
             database.execute("BEGIN IMMEDIATE")
             try:
-                (purged,) = database.execute("SELECT purged FROM total").fetchone()
-                if began <= purged <= time():
-                    raise _PurgedError
+                moments = {"asked": asked, "now": monotonic(), "slot": slot}
+                if database.execute(_OUTDATED, moments).fetchone() is not None:
+                    raise _OutdatedError
                 unused = _removed(database, "key = ?", entry.key)
                 database.execute(f"INSERT INTO entry VALUES ({marks})", entry)  # noqa: S608 - question marks alone
             except BaseException:
@@ -189,7 +200,7 @@ class Index:
 
         try:
             replaced = self._do(write)
-        except _PurgedError:
+        except _OutdatedError:
             return None
         self._stamps.change([entry.resource])
         return None if replaced is None else self._marked(replaced)
@@ -212,12 +223,24 @@ class Index:
         """Forget an entry whose object cannot be used; returns the objects that went with it."""
         return self._marked(self._do(lambda database: _removed(database, "key = ? AND object = ?", key, name)))
 
-    def remove_url(self, url: bytes) -> list[str]:
-        """Forget all entries of an address; returns their objects."""
-        return self._marked(self._do(lambda database: _removed(database, "url = ?", url)))
+    def invalidate(self, url: bytes, now: float) -> list[str]:
+        """Forget all entries of an address, and store none that was asked for until now (monotonic seconds).
+
+        Returns their objects.
+        """
+        slot = _slot(url)
+
+        def work(database: sqlite3.Connection) -> Removed:
+            database.execute(_INVALIDATE, (slot, now))
+            return _removed(database, "url = ?", url)
+
+        return self._marked(self._do(work))
 
     def purge(self, which: "Purge", value: str, now: float) -> list[str] | None:
-        """Forget the entries that are meant; returns their objects, None if it failed."""
+        """Forget the entries that are meant, and store none that was asked for until now (monotonic seconds).
+
+        Returns their objects, None if it failed.
+        """
 
         def work(database: sqlite3.Connection) -> Removed:
             database.execute("UPDATE total SET purged = ?", (now,))
@@ -303,8 +326,13 @@ class Index:
             log.warning("cache index %s: %s: responses are not stored, or forgotten, meanwhile", self._file, problem)
 
 
-class _PurgedError(Exception):
-    """There was a purge meanwhile."""
+class _OutdatedError(Exception):
+    """There was a purge meanwhile, or an invalidation."""
+
+
+def _slot(url: bytes) -> int:
+    """Where the mark of an address is."""
+    return int.from_bytes(blake2b(url, digest_size=4).digest()) % _SLOTS
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

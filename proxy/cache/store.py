@@ -1,9 +1,8 @@
 """What one worker has of the cache: the index that all share, the bodies, and the bounds of both."""
 
-from collections.abc import Sequence
 from math import inf
 from pathlib import Path
-from time import time
+from time import monotonic
 from typing import Final
 
 import gevent
@@ -77,9 +76,9 @@ class Store:
         except OSError:
             return None
 
-    def put(self, entry: Entry, began: float = inf) -> None:
-        """Store an entry that was asked for then and whose body was written, and make room for it."""
-        unused = self.index.put(entry, began)
+    def put(self, entry: Entry, asked: float = inf) -> None:
+        """Store an entry whose body was written, and make room for it; `asked` as for the index."""
+        unused = self.index.put(entry, asked)
         if unused is None:
             self._objects.remove([entry.object])
             return
@@ -94,13 +93,13 @@ class Store:
         """Remove an entry that cannot be used."""
         self._objects.remove([entry.object, *self.index.remove(entry.key, entry.object)])
 
-    def forget(self, names: Sequence[str]) -> None:
-        """Remove the bodies of entries that are gone."""
-        self._objects.remove(list(names))
+    def invalidate(self, url: bytes) -> None:
+        """Remove what is stored of an address, and let nothing in that is on its way."""
+        self._objects.remove(self.index.invalidate(url, monotonic()))
 
     def purge(self, which: Purge, value: str) -> int | None:
         """Remove what is meant, and let nothing in that is on its way: how many, None if it failed."""
-        names = self.index.purge(which, value, time())
+        names = self.index.purge(which, value, monotonic())
         if names is None:
             return None
         self._objects.remove(names)

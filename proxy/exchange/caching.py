@@ -46,6 +46,9 @@ class Fetch(Protocol):
         Raises `ExchangeError`.
         """
 
+    def set_aside(self, response: ResponseHead) -> None:
+        """Something else is sent in the place of this response: others need not wait until the client has that."""
+
     def close(self) -> None:
         """The exchange has ended."""
 

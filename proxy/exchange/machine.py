@@ -320,7 +320,7 @@ class Exchange:
             return NEED_STACK
         self.upstream.discard(response, rest)
         if self._fetch is not None:
-            self._fetch.close()  # it is not stored: others need not wait until the client has it
+            self._fetch.set_aside(response)
         return self._replace(response, rest, offload.response(self.request, response))
 
     def _respond_locally(self) -> Wait:

@@ -88,7 +88,7 @@ CHANGES: dict[str, Callable[[Worker, Entry], object]] = {
     "prefix": lambda worker, _: worker.store.purge(Purge.PREFIX, "http://a/"),
     "tag": lambda worker, _: worker.store.purge(Purge.TAG, "red"),
     "all": lambda worker, _: worker.store.purge(Purge.ALL, ""),
-    "unsafe request": lambda worker, entry: worker.store.forget(worker.store.index.remove_url(entry.url)),
+    "unsafe request": lambda worker, entry: worker.store.invalidate(entry.url),
     "lost body": lambda worker, entry: worker.store.index.remove(entry.key, entry.object),
     "no room": lambda worker, _: worker.store.index.shrink(0, 0),
     "newer response": newer,

@@ -325,6 +325,43 @@ def test_writing_makes_what_is_stored_invalid(gateway: Gateway, application: App
     assert "hit" in status(ask(gateway, path))
 
 
+def test_page_from_before_a_write_is_not_stored_after_it(gateway: Gateway, application: Application, path: str) -> None:
+    """Its request came to the application before the write, and its response to the gateway after that."""
+    written = threading.Event()
+
+    def page(asked: Asked) -> Page:
+        if asked.method == "POST":
+            return Page(status=204)
+        if not written.is_set():
+            assert written.wait(PATIENCE)
+            return Page(FRESH, "old")
+        return Page(FRESH, "new")
+
+    application.pages[path] = page
+    with Client(gateway.address) as earlier:
+        earlier.send(f"GET {path} HTTP/1.1\r\nHost: app.example\r\n\r\n".encode())
+        until(lambda: application.count(path) == 1, "the earlier request is with the application")
+        ask(gateway, path, "Content-Length: 0", method="POST")
+        written.set()
+        assert earlier.final().body == b"old"
+    for _ in range(6):  # of both workers
+        assert ask(gateway, path).body == b"new"
+
+
+def test_write_that_is_answered_with_a_file_counts(gateway: Gateway, application: Application, path: str) -> None:
+    file = gateway.directory / "answer"
+    file.write_text("done")
+
+    def page(asked: Asked) -> Page:
+        return Page({"X-Sendfile": str(file)}) if asked.method == "POST" else Page(FRESH)
+
+    application.pages[path] = page
+    ask(gateway, path)
+    assert "hit" in status(ask(gateway, path))
+    assert ask(gateway, path, "Content-Length: 0", method="POST").body == b"done"
+    assert "fwd=miss" in status(ask(gateway, path))
+
+
 def test_chunked_and_long_bodies_are_stored_whole(gateway: Gateway, application: Application, path: str) -> None:
     for number, (text, chunked) in enumerate([(b"abc" * 9, True), (b"abc" * 100_000, False), (b"", False)]):
         target = f"{path}{number}x"
