@@ -19,6 +19,7 @@ COLOURS = {
     "caddy-current": "#b9a0e6",
     "envoy": "#d1495b",
     "bare": "#8b949e",
+    "relay": "#57606a",
 }
 WIDTH, LABEL, NUMBERS, BAR, GAP, TOP = 860, 250, 130, 12, 16, 56
 STYLE = (

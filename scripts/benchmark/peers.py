@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmark import current
 from benchmark.measure import BenchError
 from benchmark.process import Server, free_port, start
-from benchmark.scenarios import BARE, COMPILED, PURE
+from benchmark.scenarios import BARE, COMPILED, PURE, RELAY
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build" / "compiled"
@@ -304,6 +304,22 @@ def bare(place: Place, name: str) -> Server:
     return start(name, port, command, folder=place.folder, core=place.core)
 
 
+def relay(place: Place, name: str) -> Server:
+    """The same in C, which moves long bodies by splice. BenchError without a compiler."""
+    if place.pair is not None:
+        raise BenchError("speaks no TLS")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise BenchError("needs a C compiler: apt-get install gcc libc6-dev")
+    program = place.folder / "relay"
+    source = Path(__file__).with_name("relay.c")
+    done = subprocess.run([compiler, "-O2", "-o", program, source], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"could not be compiled: {done.stderr.strip() or f'{compiler} said nothing'}")
+    port = free_port()
+    return start(name, port, [str(program), str(port), str(place.upstream)], folder=place.folder, core=place.core)
+
+
 Start = Callable[[Place, str], Server]
 
 
@@ -329,6 +345,7 @@ def known(built: Path) -> dict[str, Start]:
         "caddy-current": started_as(caddy, str(current.program("caddy-current"))),
         "envoy": started_as(envoy, str(current.program("envoy"))),
         BARE: bare,
+        RELAY: relay,
     }
 
 

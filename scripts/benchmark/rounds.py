@@ -17,7 +17,7 @@ from benchmark.paced import Paced
 from benchmark.peers import Place, forms, known, make_pair
 from benchmark.process import Server
 from benchmark.quiet import Quiet
-from benchmark.scenarios import BARE, CACHING, FLEETS, LAB_POOL, LATENCY, MIB, PER_MIB, SHARE, Fleet, Scenario, groups
+from benchmark.scenarios import CACHING, FLEETS, FLOORS, LAB_POOL, LATENCY, MIB, PER_MIB, SHARE, Fleet, Scenario, groups
 
 SETTLE_SECONDS = 1.5
 NEVER_REACHED = "1000000/s"
@@ -226,7 +226,7 @@ def idle(scenarios: Sequence[Scenario], plan: Plan, folder: Path, results: Resul
                 results[scenario.name] = {name: Series(failure=failures.get(name, "")) for name in plan.peers}
             parked: list[Parked] = []
             for server in running.servers:
-                if server.name == BARE:
+                if server.name in FLOORS:
                     continue
                 say(f"{chosen[0].name}: opening {chosen[0].connections} connections, {server.name}")
                 try:

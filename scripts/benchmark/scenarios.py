@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
-PURE, COMPILED, BARE = "proxy", "compiled", "bare"
-"""The gateway in its two forms: as it is written, and with its hot path compiled; and what no proxy of
-this kind gets below: its event loop with nothing but receiving and sending."""
+PURE, COMPILED, BARE, RELAY = "proxy", "compiled", "bare", "relay"
+"""The gateway in its two forms: as it is written, and with its hot path compiled; what no proxy of this kind gets
+below: its event loop with nothing but receiving and sending; and what no proxy does: the same in C."""
+FLOORS = BARE, RELAY
+"""They understand no message."""
 LAB_POOL, LARGE_POOL, USUAL_POOL = 64, 4096, 0
 """Idle upstream connections that each proxy may keep: those of the bars; enough for the busiest scenario to close none;
 as many as it keeps where it is deployed."""

@@ -64,6 +64,18 @@ def test_measures_the_gateway_beside_nginx(tmp_path: Path) -> None:
     assert "| GET 1 KiB, 32 connections |" in (tmp_path / "results.md").read_text()
 
 
+@pytest.mark.component("compiler")
+def test_measures_what_the_kernel_alone_asks(tmp_path: Path) -> None:
+    names = ("get-1k", "get-10m", "upload-10m", "websocket-16k")
+    chosen = [word for name in names for word in ("--scenario", name)]
+    bench("--quick", "--rounds", "1", "--seconds", "0.2", *chosen, "--peers", "proxy,relay", "--out", str(tmp_path))
+    facts = json.loads((tmp_path / "results.json").read_text())
+    for scenario in names:
+        measured = facts["scenarios"][scenario]["peers"]["relay"]
+        assert measured["failure"] is None
+        assert measured["median"] > 1
+
+
 @pytest.mark.parametrize(
     "words", [("--scenario", "nonsense"), ("--peers", "apache"), ("--peers", "compiled", "--compiled", "/nonexistent")]
 )
