@@ -31,7 +31,7 @@ from proxy.process.config_segment import ConfigSegment
 from proxy.process.listeners import Listeners, Role
 from proxy.process.log_files import Channel, LogFiles
 from proxy.process.open_listeners import OpenListeners
-from proxy.process.privileges import acting_as, owner
+from proxy.process.privileges import acting_as, become_worker, owner, unreadable_modules
 from proxy.process.service_manager import ServiceManager
 from proxy.process.shared import Seat, Shared
 from proxy.settings import Settings, SettingsError, load
@@ -111,7 +111,6 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             "proc_name": "aragora-proxy",
             "user": identity[0],
             "group": identity[1],
-            "initgroups": bool(settings.user),
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108 - memory, not disk
             "max_requests": 0,
@@ -223,6 +222,12 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         fd_limits.raise_limit(self.settings, arbiter.log)
         if os.geteuid() == 0 and not self.settings.user:
             arbiter.log.warning("workers run as root: name an unprivileged account with --user")
+        for folder in unreadable_modules(self.settings):
+            arbiter.log.warning(
+                "workers may not read %s: what they load when it is needed, as for certificates, will fail; install "
+                "the gateway where their account can read it, or name another with --user",
+                folder,
+            )
         self.warn_of_certificates()
         for fault in self._unusable:
             arbiter.log.warning("what was deployed before cannot all be used: %s", fault)
@@ -242,6 +247,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         sys.stderr = self.log.stream()
         if os.geteuid() == 0 and owner(self.settings)[0] != 0:
             os.setsid()  # or it could type into the terminal that root has started the master from
+        become_worker(self.settings)
 
     def _worker_starts(self, worker: Any) -> None:
         self.shared.board.counters(worker.seat.slot).begin()

@@ -1,5 +1,6 @@
 """Start, stop and the death of workers, with real processes."""
 
+import grp
 import os
 import pwd
 import resource
@@ -221,9 +222,32 @@ def test_workers_run_as_the_named_user(start: Start) -> None:
         gateway = start(toml=TOML.replace('"off"', f'"{directory}/access.log"') + 'user = "nobody"\n').ready()
         facts = gateway.who()
         account = pwd.getpwnam("nobody")
-        assert (facts["user"], 0 in facts["groups"]) == (account.pw_uid, False)
+        assert facts["users"] == [account.pw_uid] * 3
+        assert facts["main_groups"] == [account.pw_gid] * 3
+        assert facts["groups"] == [account.pw_gid]
         assert (directory / "access.log").stat().st_uid == account.pw_uid
         assert "workers run as root" not in gateway.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change group")
+@pytest.mark.parametrize("user", ["", "nobody"])
+def test_workers_are_in_the_named_group_and_not_in_root_s(start: Start, user: str) -> None:
+    chosen = f'user = "{user}"\n' if user else ""
+    facts = start(f'{chosen}group = "games"\n').ready().who()
+    games = grp.getgrnam("games").gr_gid
+    assert facts["users"] == [pwd.getpwnam(user or "root").pw_uid] * 3
+    assert facts["main_groups"] == [games] * 3
+    assert 0 not in facts["groups"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user")
+def test_modules_that_workers_cannot_load_are_told(start: Start, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    path = f"{ROOT}:{closed}"
+    gateway = start('user = "nobody"\n', before=("env", f"PYTHONPATH={path}")).ready()
+    assert f"workers may not read {closed}: " in gateway.log
+    assert f"workers may not read {ROOT}" not in gateway.log
 
 
 def test_usr1_begins_new_log_files(start: Start, tmp_path: Path) -> None:

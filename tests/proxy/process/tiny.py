@@ -109,6 +109,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 "slot": self.seat.slot,
                 "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 "user": os.getuid(),
+                "users": os.getresuid(),
+                "main_groups": os.getresgid(),
                 "groups": os.getgroups(),
             }
             self.counters.route("tiny")[""].exchange(b"GET", 200, 0.001, len(line), 0)
