@@ -36,6 +36,7 @@ class Load:
         self.fields = {"Authorization": f"Bearer {token}"} if token else {}
         self.stopping = threading.Event()
         self.seen: Counter[str] = Counter()
+        self.following = 0  # watchers with a connection
         self.lost: list[str] = []
         self.lock = threading.Lock()
 
@@ -113,6 +114,15 @@ class Load:
 
     def follow(self, channel: websocket.WebSocket, last: int) -> tuple[int, bool]:
         """The last number of one connection, and whether the debate has ended. Raises ValueError at a gap."""
+        with self.lock:
+            self.following += 1
+        try:
+            return self.read_events(channel, last)
+        finally:
+            with self.lock:
+                self.following -= 1
+
+    def read_events(self, channel: websocket.WebSocket, last: int) -> tuple[int, bool]:
         while True:
             kind, content = channel.recv_data()
             if kind == websocket.ABNF.OPCODE_CLOSE:
@@ -150,7 +160,8 @@ def main(base: str, token: str = "") -> int:
     work = [lambda: load.read(True), lambda: load.read(False), load.wait, *[load.debate] * 3]
     with ThreadPoolExecutor(len(work)) as threads:
         running = [threads.submit(one) for one in work]
-        while not all(load.seen[kind] for kind in ("kept", "new", "waits", "watched")):
+        # Whatever is done to the servers next is to find a watcher connected.
+        while not (load.following and all(load.seen[kind] for kind in ("kept", "new", "waits", "watched"))):
             if any(one.done() for one in running) or load.lost:
                 break
             time.sleep(0.05)  # several threads count, and this program has nothing of the tests to wait with

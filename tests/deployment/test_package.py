@@ -90,8 +90,10 @@ def test_the_gateway_alone_is_as_small_as_documented(core: Path) -> None:
     size = sum(file.stat().st_size for file in core.parent.rglob("*") if file.is_file() and not file.is_symlink())
     documented = re.findall(r"(\d+) packages\s+and\s+(\d+) MB", (CHECKOUT / "README.md").read_text())
     assert documented, "README.md says how many packages and MB the gateway brings"
+    backports = [name for name in listed if name.startswith("typing-extensions")]  # none from Python 3.13 on
     for packages, megabytes in documented:
-        assert int(packages) == len(listed) <= MOST_PACKAGES, listed
+        assert int(packages) - len(listed) == (not backports), listed
+        assert len(listed) <= MOST_PACKAGES
         assert size / 1e6 == pytest.approx(int(megabytes), rel=0.1), "MB in README.md"
     assert size / 1e6 <= MOST_MEGABYTES
 
