@@ -8,6 +8,7 @@ from proxy.errors import Blame, ExchangeError, Failure
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.delivery import PaceLimits, send_file_part, send_rest, send_spool
 from proxy.exchange.downstream import Downstream, OpenTunnel, TunnelOrigin
+from proxy.exchange.fault import log_fault
 from proxy.exchange.intake import Intake
 from proxy.exchange.keep_alive import Pings
 from proxy.exchange.local_response import EncodedForms, File, FileParts, LocalResponse
@@ -61,9 +62,16 @@ class DownstreamLeg:
         self.downstream.sent += len(rest)
 
     def refusal(self, error: ExchangeError, request: Request, route: Route | None) -> tuple[ResponseHead, bytes]:
-        """Head and body of the response to a request that failed, in the route's style if there is one."""
-        if route is not None and route.rewrite is not None:
-            return route.rewrite.refusal(request, error)
+        """Head and body of the response to a request that failed, in the route's style if there is one.
+
+        That is left out after a fault of the gateway's own, which may be in it.
+        """
+        if route is not None and route.rewrite is not None and error.failure is not errors.INTERNAL:
+            try:
+                return route.rewrite.refusal(request, error)
+            except Exception as fault:  # noqa: BLE001 - the client gets an answer even so
+                log_fault(fault, request)
+                error = ExchangeError(errors.INTERNAL)
         return error_response(error, request.id, request.fields.accept)
 
     def open_tunnel(

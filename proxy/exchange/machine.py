@@ -22,6 +22,7 @@ from proxy.exchange.caching import Fetch
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream import Downstream
 from proxy.exchange.downstream_leg import DownstreamLeg
+from proxy.exchange.fault import failure_of, log_fault
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.outcome import COMPLETE, Outcome, count_failure, record, release, stored_instead
 from proxy.exchange.request import Request
@@ -109,11 +110,11 @@ class Exchange:
             self.client.downstream.resume_exchange()
 
     def drive_blocking(self) -> None:
-        """Go on in a greenlet, to the end or to a tunnel. Raises nothing but faults of the gateway's own."""
+        """Go on in a greenlet, to the end or to a tunnel. Raises nothing."""
         self._blocking = True
         log.debug("%s, in a greenlet", self)
-        pause = 0.0
-        while True:
+        goes_on, pause = True, 0.0
+        while goes_on:
             goes_on = False
             try:
                 if pause:  # the client may leave in it
@@ -123,21 +124,17 @@ class Exchange:
                     step(self)
             except Stale as stale:
                 if self.upstream.may_repeat(stale, self._route):
-                    self.state = LEASE
-                    pause = RETRY_PAUSE
+                    goes_on, self.state, pause = True, LEASE, RETRY_PAUSE
                     continue
                 goes_on = self._fall_back(ExchangeError(errors.UPSTREAM_CLOSED, str(stale)))
-            except (ExchangeError, ClientGone) as error:
+            except Exception as error:  # noqa: BLE001 - what the gateway does wrong is answered too
                 goes_on = self._fall_back(error)
-            if not goes_on:
-                log.debug("%s", self)
-                return
             pause = 0.0
+        log.debug("%s", self)
 
-    def _fall_back(self, error: ExchangeError | ClientGone) -> bool:
+    def _fall_back(self, error: Exception) -> bool:
         """Whether it goes on, with what is stored. No frame of the failure keeps the error, which leads back to it."""
-        parts = self._route, self.request, self.upstream, self._context
-        stored = stored_instead(error, self.state, self._fetch, *parts)
+        stored = stored_instead(error, self.state, self._fetch, self._route, self.request, self.upstream, self._context)
         if stored is None:
             self._recover(error)
             return False
@@ -147,21 +144,24 @@ class Exchange:
     def refuse(self, error: ExchangeError) -> None:
         """End an exchange whose request could not be read; in a greenlet. Raises nothing."""
         self._blocking = True
-        self._fail(error)
+        self._recover(error)
 
     def abandon(self, failure: Failure = errors.CLIENT_CLOSED) -> None:
         """The client is gone while no greenlet waits."""
         if self.state is not DONE:
-            self._fail(ExchangeError(failure))
+            self._recover(ExchangeError(failure))
 
     def _recover(self, error: Exception) -> Wait:
-        if isinstance(error, ExchangeError):
-            return self._fail(error)
-        if isinstance(error, ClientGone):
-            return self._fail(ExchangeError(error.failure))
-        log.error("a request failed inside the gateway", exc_info=error)
-        self.abandon()
-        return OVER
+        """End it after a failure, which may be a fault of the gateway's own. Raises nothing."""
+        try:
+            failure = failure_of(error, self.request)
+            return OVER if self.state is DONE else self._fail(failure)
+        except Exception as fault:  # noqa: BLE001 - the response to the failure, or its record, is at fault
+            log_fault(fault, self.request)
+            self.upstream.close()
+            self.client.downstream.abort()
+            self.state = DONE
+            return OVER
 
     # The steps, in order.
 
@@ -365,8 +365,7 @@ class Exchange:
 
     def _fail(self, error: ExchangeError) -> Wait:
         """Send the client what can still be sent, and note which side ended it in which phase."""
-        failure = error.failure
-        client = self.client
+        failure, client = error.failure, self.client
         downstream = client.downstream
         if self.state is DELIVER and self._outcome is not COMPLETE:  # what the client did not take was the refusal
             downstream.abort()

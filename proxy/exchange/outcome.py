@@ -4,10 +4,11 @@ from time import monotonic, time
 from typing import Final, NamedTuple
 
 from proxy import errors
-from proxy.errors import Blame, ClientGone, ExchangeError, Phase
+from proxy.errors import Blame, ExchangeError, Phase
 from proxy.exchange.caching import Fetch
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.downstream_leg import DownstreamLeg
+from proxy.exchange.fault import log_fault
 from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 from proxy.exchange.route import Route
@@ -52,6 +53,8 @@ def count_failure(
         (context.counters.rejected if early else context.counters.failed)(failure.reason)
     if phase is Phase.RESPONSE and failure.blame in _UPSTREAM:
         upstream.failed(str(error))
+    if failure is errors.INTERNAL:
+        upstream.close()  # nobody knows what was read of it
     return Outcome((failure.blame or Blame.CLIENT) + phase, failure.reason)
 
 
@@ -68,7 +71,7 @@ def outcome_of_tunnel(blame: Blame, route: Route, context: ExchangeContext) -> O
 
 
 def stored_instead(
-    error: ExchangeError | ClientGone,
+    error: Exception,
     state: State,
     fetch: Fetch | None,
     route: Route | None,
@@ -79,7 +82,11 @@ def stored_instead(
     """What is stored for a request whose upstream failed before it responded; the failure is counted all the same."""
     if fetch is None or state not in _BEFORE_RESPONSE or not isinstance(error, ExchangeError):
         return None
-    stored = fetch.instead(error)
+    try:
+        stored = fetch.instead(error)
+    except Exception as fault:  # noqa: BLE001 - the failure itself is still to be answered
+        log_fault(fault, request)
+        return None
     if stored is not None:
         count_failure(error, route, request, state, upstream, context)
         upstream.close()
