@@ -15,6 +15,7 @@ from proxy.admin.override_file import OverrideFile
 from proxy.admin.overrides import EVERY, LONGEST_PAUSE, OverrideRecord, Overrides, OverridesBusy
 from proxy.admin.purge import Clear, purge
 from proxy.admin.response import AdminResponse, refusal, structured
+from proxy.admin.route_selection import named, others_with, where, with_peer
 from proxy.admin.routes import RouteView, routes
 from proxy.admin.services import Service, obstacle, tls_obstacle, with_services
 from proxy.observe.marks import MarkKind
@@ -101,42 +102,47 @@ class Commands:
 
     def _drain(self, given: dict[str, Any]) -> dict[str, Any]:
         peer, route = given["peer"], given.get("route", EVERY)
-        views = self._routes_with(peer, route)
-        if not given.get("force"):
-            for view in views:
-                if all(other.address == peer or other.draining for other in view.peers):
+
+        def drained(overrides: Overrides) -> Overrides:
+            for view in with_peer(peer, route, self._settings(), overrides):
+                last = all(other.address == peer or other.draining for other in view.peers)
+                if last and not given.get("force"):
                     raise Refused(
                         409,
                         f"route {view.name} would have no peer left: switch it to another peer, put it "
                         'into maintenance, or add "force": true (--force)',
                     )
-        return self._record(f"{peer} is drained {_where(route)}", lambda overrides: overrides.drain(peer, route))
+            return overrides.drain(peer, route)
+
+        return self._record(f"{peer} is drained {where(route)}", drained)
 
     def _undrain(self, given: dict[str, Any]) -> dict[str, Any]:
         peer, route = given["peer"], given.get("route", EVERY)
-        self._routes_named(route)
-        if not any(peer == name for _, name in self._book.get().drained):
-            self._routes_with(peer, route)
-        others = self._other_routes(peer, route)
-        return self._record(
-            f"{peer} is used again {_where(route)}", lambda overrides: overrides.undrain(peer, route, others)
-        )
+
+        def used(overrides: Overrides) -> Overrides:
+            named(route, self._settings(), overrides)
+            if not any(peer == name for _, name in overrides.drained):
+                with_peer(peer, route, self._settings(), overrides)
+            return overrides.undrain(peer, route, others_with(peer, route, self._settings(), overrides))
+
+        return self._record(f"{peer} is used again {where(route)}", used)
 
     def _maintain(self, given: dict[str, Any]) -> dict[str, Any]:
         on, route = given["on"], given.get("route", EVERY)
-        if on or route not in self._book.get().maintained:  # the route may no longer exist
-            self._routes_named(route)
-        if not on and route != EVERY and EVERY in self._book.get().maintained:
-            raise Refused(409, f"all routes are in maintenance, not only {route}: end it for all")
-        return self._record(
-            f"maintenance is {'on' if on else 'off'}, {_where(route)}",
-            lambda overrides: overrides.maintain(on=on, route=route),
-        )
+
+        def maintained(overrides: Overrides) -> Overrides:
+            if on or route not in overrides.maintained:  # the route may no longer exist
+                named(route, self._settings(), overrides)
+            if not on and route != EVERY and EVERY in overrides.maintained:
+                raise Refused(409, f"all routes are in maintenance, not only {route}: end it for all")
+            return overrides.maintain(on=on, route=route)
+
+        return self._record(f"maintenance is {'on' if on else 'off'}, {where(route)}", maintained)
 
     def _probe(self, given: dict[str, Any]) -> dict[str, Any]:
         """Whether these upstreams are ready for what `switch`, or without a route `deploy`, would make of them."""
         if "route" in given or "peer" in given:
-            routes = [view.route for view, _ in self._switched(given)[1]]
+            routes = [view.route for view, _ in self._switched(given, self._book.get())]
         else:
             routes = [RouteSettings("", (), "/", False, self._settings())]
         try:
@@ -148,21 +154,21 @@ class Commands:
         fault = next(filter(None, (self._try(route, peer.address, trial) for route in routes for peer in peers)), "")
         return {"done": fault or "ready", "fault": fault, "behind": []}
 
-    def _switched(self, given: dict[str, Any]) -> tuple[tuple[Peer, ...], list[tuple[RouteView, tuple[str, ...]]]]:
-        """The new peers, and the routes concerned, each with the upstreams that it would get."""
+    def _switched(self, given: dict[str, Any], overrides: Overrides) -> list[tuple[RouteView, tuple[str, ...]]]:
+        """The routes concerned, each with the upstreams that it would get."""
         if ("route" in given) == ("peer" in given):
             raise Refused(400, "set either 'route', to switch it, or 'peer', to replace it on all its routes")
-        peers = self._new_peers(given)
-        by = tuple(map(str, peers))
+        by = tuple(map(str, self._new_peers(given)))
         if "peer" in given:
-            planned = [(view, view.replacing(given["peer"], by)) for view in self._routes_with(given["peer"], EVERY)]
+            views = with_peer(given["peer"], EVERY, self._settings(), overrides)
+            planned = [(view, view.replacing(given["peer"], by)) for view in views]
         else:
-            views = self._routes_named("" if given["route"] == EVERY else given["route"])
+            views = named("" if given["route"] == EVERY else given["route"], self._settings(), overrides)
             planned = [(view, by) for view in views]
         for view, _ in planned:
             if not view.configured:
                 raise Refused(409, f"route {view.name} has no upstream to switch: the gateway itself responds")
-        return peers, planned
+        return planned
 
     def _new_peers(self, given: dict[str, Any]) -> tuple[Peer, ...]:
         texts = listed(given["upstream"])
@@ -177,20 +183,19 @@ class Commands:
 
     def _switch(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give a route other upstreams, or replace a peer on all its routes."""
-        peers, planned = self._switched(given)
-        views = [view for view, _ in planned]
-        by = tuple(map(str, peers))
+        views: list[RouteView] = []
+        peers = self._new_peers(given)
 
         def switched(overrides: Overrides) -> Overrides:
-            for view, served in planned:
+            for view, served in self._switched(given, overrides):
+                views.append(view)
                 overrides = overrides.switch(view.name, view.configured, served)
-                for peer in peers:
-                    address = str(peer.address)
-                    overrides = overrides.undrain(address, view.name, self._other_routes(address, view.name))
+                overrides = self._all_used(peers, view.name, overrides)
             return overrides
 
-        names = ", ".join(view.name for view in views)
-        done = self._record(f"{'route' if len(views) == 1 else 'routes'} {names}: served by {', '.join(by)}", switched)
+        version, names = self._change(switched), ", ".join(view.name for view in views)
+        text = f"{'route' if len(views) == 1 else 'routes'} {names}: served by {', '.join(map(str, peers))}"
+        done = self._await_adoption(text, version)
         after = routes(self._settings(), self._book.get(), {})
         stay = {peer.address for view in after for peer in view.peers}
         left = {peer.address for view in views for peer in view.peers} - stay
@@ -242,11 +247,7 @@ class Commands:
 
         def deployed(overrides: Overrides) -> Overrides:
             service = service_of(overrides)
-            after = overrides.deploy(service)
-            for peer in map(Peer.parse, service.targets):
-                address = str(peer.address)
-                after = after.undrain(address, service.name, self._other_routes(address, service.name))
-            return after
+            return self._all_used(map(Peer.parse, service.targets), service.name, overrides.deploy(service))
 
         return self._changed_service(f"service {service.name}: {text(service)}", deployed, before)
 
@@ -285,20 +286,25 @@ class Commands:
         route, seconds = given["route"], float(given.get("wait", PAUSE))
         if not 0 < seconds <= LONGEST_PAUSE:
             raise Refused(400, f"wait {seconds:g}: expected seconds, more than 0 and at most {LONGEST_PAUSE:g}")
-        for view in self._routes_named("" if route == EVERY else route):
-            if not view.configured:
-                raise Refused(409, f"route {view.name} has no upstream to pause: the gateway itself responds")
-        return self._record(
-            f"route {route} is paused; a request waits for up to {seconds:g} s",
-            lambda overrides: overrides.hold(route, seconds),
-        )
+
+        def paused(overrides: Overrides) -> Overrides:
+            for view in named("" if route == EVERY else route, self._settings(), overrides):
+                if not view.configured:
+                    raise Refused(409, f"route {view.name} has no upstream to pause: the gateway itself responds")
+            return overrides.hold(route, seconds)
+
+        return self._record(f"route {route} is paused; a request waits for up to {seconds:g} s", paused)
 
     def _resume(self, given: dict[str, Any]) -> dict[str, Any]:
         route = given["route"]
-        if not self._book.get().pause(route):
-            self._routes_named("" if route == EVERY else route)
-            raise Refused(409, f"route {route} is not paused")
-        return self._record(f"route {route} goes on", lambda overrides: overrides.resume(route))
+
+        def resumed(overrides: Overrides) -> Overrides:
+            if not overrides.pause(route):
+                named("" if route == EVERY else route, self._settings(), overrides)
+                raise Refused(409, f"route {route} is not paused")
+            return overrides.resume(route)
+
+        return self._record(f"route {route} goes on", resumed)
 
     def _changed_service(
         self, text: str, transition: Callable[[Overrides], Overrides], before: set[str]
@@ -335,39 +341,25 @@ class Commands:
         views = routes(self._settings(), self._book.get(), {})
         return {peer.address for view in views for peer in (*view.peers, *view.rollout)}
 
-    def _routes_named(self, name: str) -> list[RouteView]:
-        views = routes(self._settings(), self._book.get(), {})
-        found = [view for view in views if name in (view.name, EVERY)]
-        if not found:
-            known = ", ".join(view.name for view in views)
-            there = f"routes are {known}" if known else "there is none yet: deploy a service, or configure a route"
-            raise Refused(404, f"no route {name!r}; {there}" if name else f"route: expected one route; {there}")
-        return found
-
-    def _routes_with(self, peer: str, route: str) -> list[RouteView]:
-        views = self._routes_named(route)
-        found = [view for view in views if any(peer == other.address for other in view.peers)]
-        if not found:
-            known = sorted({other.address for view in views for other in view.peers})
-            raise Refused(404, f"no peer {peer!r} {_where(route)}; peers are {', '.join(known) or 'none'}")
-        return found
-
-    def _other_routes(self, peer: str, route: str) -> list[str]:
-        """The other routes that have the peer."""
-        return [
-            view.name
-            for view in routes(self._settings(), self._book.get(), {})
-            if view.name != route and any(peer == other.address for other in view.peers)
-        ]
+    def _all_used(self, peers: Iterable[Peer], route: str, overrides: Overrides) -> Overrides:
+        """None of these peers is drained on the route."""
+        for address in (str(peer.address) for peer in peers):
+            overrides = overrides.undrain(address, route, others_with(address, route, self._settings(), overrides))
+        return overrides
 
     def _record(self, text: str, transition: Callable[[Overrides], Overrides]) -> dict[str, Any]:
-        overrides = self._book.change(transition, self._keep)
+        return self._await_adoption(text, self._change(transition))
+
+    def _change(self, transition: Callable[[Overrides], Overrides]) -> int:
+        """Change the overrides for all workers; their new version. Only `transition` knows what is in force then: what
+        it depends on is checked there, since another worker may carry out a command at the same time."""
+        version = self._book.change(transition, self._keep).version
         for slot in self._board.accepting():
             try:
                 os.kill(slot.gauge(Gauge.PID), signal.SIGHUP)
             except OSError:
                 pass  # it has just died; its successor starts with these overrides
-        return self._await_adoption(text, overrides.version)
+        return version
 
     def _keep(self, overrides: Overrides) -> None:
         """Keep what was deployed for the next start, if there is a place for it."""
@@ -391,7 +383,3 @@ class Commands:
             if not behind or monotonic() > deadline:
                 return {"done": text, "version": version, "workers": len(slots), "behind": behind}
             gevent.sleep(_PAUSE)
-
-
-def _where(route: str) -> str:
-    return "on all routes" if route == EVERY else f"on route {route}"
