@@ -11,6 +11,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmark.measure import BenchError, descendants
@@ -33,6 +34,8 @@ DRAINED_SECONDS = 3.0
 STILL_BUSY = 3
 """Exit code of a deployment that has replaced its target while that still had connections."""
 LOOK_SECONDS = 0.05
+HANDSHAKES = 16
+"""For each worker, so that none is left out."""
 GIVEN_UP = ("RemoteProtocolError", "LocalProtocolError", "ProtocolError", "ReadError", "WriteError")
 """What httpx, and h2 beneath it, raise for connections."""
 SETTINGS = """# written before every reload, with another value of max_body
@@ -93,16 +96,22 @@ class Stage(Site):
         await self._until(self._certified, "the first certificate")
 
     def _certified(self) -> bool:
-        """Whether clients take the gateway's certificate."""
+        """Whether clients take the certificate of every worker: of so many connections at once each takes some."""
         context = ssl.create_default_context(cafile=self.authority)
-        try:
-            with (
-                socket.create_connection(("127.0.0.1", self.secure), timeout=PATIENCE) as plain,
-                context.wrap_socket(plain, server_hostname="127.0.0.1"),
-            ):
-                return True
-        except ssl.SSLError:
-            return False
+
+        def taken(_number: int) -> bool:
+            try:
+                with (
+                    socket.create_connection(("127.0.0.1", self.secure), timeout=PATIENCE) as plain,
+                    context.wrap_socket(plain, server_hostname="127.0.0.1"),
+                ):
+                    return True
+            except ssl.SSLError:
+                return False
+
+        count = HANDSHAKES * self.workers
+        with ThreadPoolExecutor(count) as threads:
+            return all(threads.map(taken, range(count)))
 
     def close(self) -> int | None:
         """End everything: 0 if no process of the gateway was left, None if it was never started."""
