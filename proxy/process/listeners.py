@@ -80,11 +80,11 @@ class Listeners:
 
     def url(self, listener: Any, settings: Settings) -> str:
         """A listener's address, with the scheme that clients use there."""
-        address = address_of(listener)
-        if address.path:
-            return str(address)
-        secure = settings.secure and self.role(listener) is Role.FRONT
-        return f"{'https' if secure else 'http'}://{address}"
+        return url(self.role(listener), address_of(listener), settings)
+
+    def places(self) -> list[tuple[Role, Address]]:
+        """The role of each and where it listens, which a closed one cannot tell."""
+        return [(self.role(listener), address_of(listener)) for listener in self.all]
 
     def is_private(self, listener: Any, settings: Settings) -> bool:
         """Whether a client proves that it may send commands by being able to connect to a listener."""
@@ -236,6 +236,14 @@ def control(settings: Settings, placed: Listeners, before: Any, bind: Bind, adju
         return before
     unixsockets.probe(path, None, _PROBE)
     return bind(address, allowed)
+
+
+def url(role: Role, address: Address, settings: Settings) -> str:
+    """The address of a listener in this role, with the scheme that clients use there."""
+    if address.path:
+        return str(address)
+    secure = settings.secure and role is Role.FRONT
+    return f"{'https' if secure else 'http'}://{address}"
 
 
 def address_of(listener: Any) -> Address:

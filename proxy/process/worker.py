@@ -34,6 +34,7 @@ from proxy.process.assembly import Upstreams, build_tables, link_successor
 from proxy.process.certificate_refresh import CertificateRefresh
 from proxy.process.drain import Drain
 from proxy.process.frontends import Frontends
+from proxy.process.listeners import url
 from proxy.process.sampling import Sampling
 from proxy.process.shared import Seat, Shared
 from proxy.process.worker_logs import WorkerLogs, format_of
@@ -170,6 +171,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         self._certificates.install()
         self._certificates.renew(with_domains(self._settings, shared.overrides.get().services))
+        self._places = shared.listeners.places()
         self._admin = Admin(
             shared.board,
             shared.reports,
@@ -190,10 +192,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
 
     def _listening(self) -> list[dict[str, str]]:
-        listeners = self.shared.listeners
-        return [
-            {"role": listeners.role(one).value, "address": listeners.url(one, self._settings)} for one in listeners.all
-        ]
+        return [{"role": role.value, "address": url(role, place, self._settings)} for role, place in self._places]
 
     def _probe(self, route: RouteSettings, address: Address, trial: Trial) -> str:
         return self._upstreams.probe_once(route, address, trial, secure=self._settings.secure)
