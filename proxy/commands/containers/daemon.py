@@ -53,6 +53,8 @@ class Daemon:
         self._known: dict[str, dict[str, Any]] = {}
         """What containers were found to be, until an event says that it may be something else."""
         self._dirty: set[str] = set()
+        self._noting = threading.Lock()
+        """An event that comes while the set is taken is in neither without it."""
         self._told: dict[str, tuple[int, float]] = {}
         """Containers that were sent a signal: which, and when (monotonic seconds)."""
 
@@ -82,7 +84,8 @@ class Daemon:
 
     def _documents(self, faults: list[str]) -> dict[str, dict[str, Any]]:
         """What the daemon knows of each container that has labels, oldest first; only of new ones it is asked."""
-        dirty, self._dirty = self._dirty, set()
+        with self._noting:
+            dirty, self._dirty = self._dirty, set()
         before = {key: document for key, document in self._known.items() if key not in dirty}
         with _answering():
             labelled = [one for one in self._client.containers() if is_labelled(one.get("Labels"))]
@@ -106,7 +109,8 @@ class Daemon:
             with _answering():
                 for event in events:
                     action, actor = str(event.get("Action", "")), event.get("Actor") or {}
-                    self._dirty.add(str(actor.get("ID")))
+                    with self._noting:
+                        self._dirty.add(str(actor.get("ID")))
                     if action == "kill":
                         self._note_signal(actor)
                     elif action in ("start", "die", "died", "destroy", "remove"):
