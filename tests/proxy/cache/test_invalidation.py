@@ -154,7 +154,7 @@ def test_error_and_other_address_invalidate_nothing(one: Worker, other: Worker) 
     assert one.stored()
 
 
-def test_response_that_may_no_longer_be_stored_keeps_earlier_ones_out(one: Worker, other: Worker) -> None:
+def test_a_response_not_to_be_stored_keeps_earlier_ones_out(one: Worker, other: Worker) -> None:
     one.keep(STALE.replace(b"stale-while-revalidate=600, ", b""))
     earlier = other.cache._going(other.cache._look(request()), request(), None, alone=False)
     later = one.ask()
