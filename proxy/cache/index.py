@@ -6,7 +6,7 @@ nothing for what the disk or another process did.
 
 import sqlite3
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from hashlib import blake2b
 from math import inf
@@ -66,6 +66,11 @@ _DELETE: Final = "DELETE FROM entry WHERE {} RETURNING object, resource"
 _FORMS: Final = "whole != '' AND whole IN ({})"
 _AT_ONCE: Final = 500
 """Values in one condition."""
+_STRETCH: Final = 1000
+"""Entries that are looked at before others are served."""
+_STRETCH_END: Final = f"SELECT max(key) FROM (SELECT key FROM entry WHERE key > ? ORDER BY key LIMIT {_STRETCH})"  # noqa: S608
+_MOST_SHRUNK: Final = 512
+"""Entries that one response makes room by."""
 _OLDEST: Final = "key IN (SELECT key FROM entry ORDER BY used LIMIT 16)"
 _LEARN: Final = """
 INSERT INTO resource VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
@@ -236,27 +241,45 @@ class Index:
 
         return self._marked(self._do(work))
 
-    def purge(self, which: "Purge", value: str, now: float) -> list[str] | None:
+    def purge(self, which: "Purge", value: str, now: float) -> Iterator[list[str] | None]:
         """Forget the entries that are meant, and store none that was asked for until now (monotonic seconds).
 
-        Returns their objects, None if it failed.
+        Gives their objects, a stretch of the index at a time, so that others can be served between two; None at the end
+        if it failed. What is stored meanwhile may go with them.
         """
+        values = {"value": value.encode("latin-1", "replace"), "text": value}
+        where = f"key > :after AND key <= :end AND {which.value}"
+        after: bytes | None = b""
 
-        def work(database: sqlite3.Connection) -> Removed:
-            database.execute("UPDATE total SET purged = ?", (now,))
-            return _removed(database, which.value, value=value.encode("latin-1", "replace"), text=value)
+        def mark(database: sqlite3.Connection) -> bool:
+            return database.execute("UPDATE total SET purged = ?", (now,)).rowcount > 0
 
-        removed = self._do(work)
-        return None if removed is None else self._marked(removed)
+        def work(database: sqlite3.Connection) -> tuple[Removed, bytes | None]:
+            (end,) = database.execute(_STRETCH_END, (after,)).fetchone()
+            return [] if end is None else _removed(database, where, **values, after=after, end=end), end
+
+        if not self._do(mark):
+            yield None
+            return
+        while after is not None:
+            stretch = self._do(work)
+            if stretch is None:
+                yield None
+                return
+            removed, after = stretch
+            yield self._marked(removed)
 
     def totals(self) -> Totals:
         found = self._first("SELECT bytes, entries FROM total")
         return Totals() if found is None else Totals(*found)
 
     def shrink(self, most_bytes: int, most_entries: int) -> list[str]:
-        """Forget those that were not used for longest until the rest is within bounds; returns their objects."""
+        """Forget those that were not used for longest until the rest is within bounds; returns their objects.
+
+        After bounds have become much smaller that takes more than one call.
+        """
         gone: list[str] = []
-        while True:
+        while len(gone) < _MOST_SHRUNK:
             totals = self.totals()
             if totals.bytes <= most_bytes and totals.entries <= most_entries:
                 break

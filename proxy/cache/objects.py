@@ -12,6 +12,7 @@ from time import monotonic, time
 from typing import Final
 from zlib import crc32
 
+from proxy.cache.removal import Removal
 from proxy.exchange.local_response import EncodedForms, LocalResponse
 from proxy.net.disk import in_thread
 
@@ -60,6 +61,7 @@ class Objects:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.removal: Final = Removal()
         self._memory: OrderedDict[str, Held] = OrderedDict()
         self._held = 0
         self._sound: OrderedDict[str, tuple[_Look, float]] = OrderedDict()
@@ -100,16 +102,13 @@ class Objects:
         return Incoming(name, file)
 
     def remove(self, names: "list[str]") -> None:
-        """Remove files that no entry has any more."""
+        """Remove files that no entry has any more, in a thread, which nobody waits for."""
         for name in names:
             held = self._memory.pop(name, None)
             if held is not None:
                 self._release(held)
             self._sound.pop(name, None)
-            try:
-                self._path(name).unlink(missing_ok=True)
-            except OSError:
-                pass  # it is found when the directory is swept
+        self.removal.add(map(self._path, names))
 
     def unused(self, used: frozenset[str]) -> list[str]:
         """The files that are none of those used. Reads the disk: call it in a thread."""

@@ -14,10 +14,13 @@ from proxy.cache.objects import Held, Incoming, Objects
 from proxy.cache.stamps import Stamps
 from proxy.errors import ExchangeError
 from proxy.log import log
-from proxy.net.disk import in_thread
+from proxy.net.disk import PATIENCE, in_thread
+from proxy.net.event_loop import give_way
 
 _NOTED_AFTER: Final = 10.0
 """Seconds after which another use of an entry is noted: what is used often need not be noted each time."""
+_AT_ONCE: Final = 1000
+"""Files that wait to be removed by a sweep."""
 _LARGEST_SHARE: Final = 8
 """No response takes more than one eighth of the room."""
 
@@ -99,14 +102,28 @@ class Store:
 
     def purge(self, which: Purge, value: str) -> int | None:
         """Remove what is meant, and let nothing in that is on its way: how many, None if it failed."""
-        names = self.index.purge(which, value, monotonic())
-        if names is None:
-            return None
+        purging = gevent.spawn(self._purge, which, value)  # it ends, also if the caller does not wait for that
+        count: int | None = purging.get()
+        return count
+
+    def _purge(self, which: Purge, value: str) -> int | None:
+        count = 0
+        for names in self.index.purge(which, value, monotonic()):
+            if names is None:
+                return None
+            count += len(names)
+            self._remove_all(names)
+        return count
+
+    def _remove_all(self, names: list[str]) -> None:
+        """Remove so many files that others are to be served first, and no more are to wait than these."""
         self._objects.remove(names)
-        return len(names)
+        self._objects.removal.wait(PATIENCE)
+        give_way()
 
     def sweep(self) -> None:
-        """Remove the files that no entry has, as an end without warning leaves them; in a greenlet of its own."""
+        """Remove what is beyond the bounds, which may be new ones, and the files that no entry has, as an end without
+        warning leaves them; in a greenlet of its own."""
         gevent.spawn(self._sweep)
 
     def unused(self) -> list[str]:
@@ -118,4 +135,8 @@ class Store:
             return []
 
     def _sweep(self) -> None:
-        self._objects.remove(self.unused())
+        while names := self.index.shrink(self._most_bytes, self._most_entries):
+            self._remove_all(names)
+        unused = self.unused()
+        for begin in range(0, len(unused), _AT_ONCE):
+            self._remove_all(unused[begin : begin + _AT_ONCE])
