@@ -29,7 +29,7 @@ def refused(address: Address) -> bool:
     return True
 
 
-def test_a_worker_whose_listeners_are_closed_still_says_where_they_were(face: Start) -> None:
+def test_a_worker_without_listeners_says_where_they_were(face: Start) -> None:
     gateway = face('respond = "x"\n', toml=TOML, workers=1)
     with socket.create_connection(gateway.admin, timeout=PATIENCE) as client:
         client.sendall(HEAD + b"\r\n")

@@ -85,7 +85,7 @@ def test_purge_of_many_lets_others_go_on(tmp_path: Path) -> None:
         nonlocal turns
         while True:
             turns += 1
-            gevent.sleep(1e-6)
+            gevent.sleep(1e-6)  # a turn of the loop: how many there are meanwhile is what is tested
 
     other = gevent.spawn(count)
     try:
