@@ -372,8 +372,9 @@ def test_a_share_link_is_printed_and_withdrawn(server: dict[str, str]) -> None:
         assert QUESTION in page.read().decode()
     assert aragora(server, "share", asked, "--json").stdout == json.dumps({"share": address}) + "\n"
     assert "any more" in aragora(server, "share", asked, "--revoke").stdout
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as gone:
         urllib.request.urlopen(address, timeout=DEADLINE)
+    gone.value.close()
 
 
 def test_usage_is_printed_by_agent_and_by_day(server: dict[str, str]) -> None:

@@ -94,7 +94,8 @@ def answered(request: urllib.request.Request) -> tuple[int, str]:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
-        return refused.code, refused.read().decode()
+        with refused:
+            return refused.code, refused.read().decode()
 
 
 def command(*arguments: str) -> Done:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,8 +72,10 @@ def test_it_shows_what_happens_and_stays_whole_on_every_screen(
     held(gateway, one)
     for path in ("/", HOSTILE, "/"):
         gateway.get(path)
-    with pytest.raises(OSError):  # noqa: PT011 - 413, or the connection is cut while it still sends
+    with pytest.raises(OSError) as cut:  # noqa: PT011 - 413, or the connection is cut while it still sends
         urllib.request.urlopen(f"{gateway.url}/", b"x" * 2000, timeout=10)
+    if isinstance(cut.value, urllib.error.HTTPError):
+        cut.value.close()
     for element, shown in (("failures", "application"), ("limits", "body too large"), ("failing", HOSTILE)):
         page.wait(f"document.getElementById({json.dumps(element)}).textContent.includes({json.dumps(shown)})")
     page.wait("document.querySelector('.meter').textContent.includes('1 busy')")
@@ -312,6 +315,7 @@ def test_page_asks_for_the_token_the_cli_prints(chromium: Page, face: Start, app
     page.wait("document.getElementById('failing').textContent.includes('/fail?secret=1')")
 
 
+@pytest.mark.component("pages")
 def test_a_token_is_asked_for_and_kept_in_the_tab(
     chromium: Page, face: Start, applications: Applications, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def choose(page: Page, kind: str, value: str = "") -> None:
     assert "Remove" in text(page, "confirm-title")
 
 
+@pytest.mark.component("pages")
 def test_what_is_stored_is_shown_and_removed(
     chromium: Page,
     face: Callable[..., AdminGateway],

@@ -198,8 +198,9 @@ def test_a_unix_socket_left_behind_is_taken_over(start: Start, tmp_path: Path) -
 
 def test_a_closed_standard_output_is_not_taken_by_a_socket(start: Start) -> None:
     gateway = start(before=("/bin/sh", "-c", 'exec "$@" >&- <&-', "sh")).ready()
-    for number in (0, 1):
-        assert Path(f"/proc/{gateway.who()['pid']}/fd/{number}").readlink() == Path("/dev/null")
+    for number in (0, 1):  # libffi may have taken one, for its own file, before the gateway's code runs
+        taken = Path(f"/proc/{gateway.who()['pid']}/fd/{number}").readlink()
+        assert taken == Path("/dev/null") or taken.name.startswith("libffi.so")
 
 
 def test_the_descriptor_limit_is_raised_and_reported_when_low(start: Start) -> None:

@@ -110,7 +110,8 @@ def test_a_reload_reaches_every_worker_and_replaces_none(gateway: TinyGateway) -
         try:
             get(gateway.address, "/" + "x" * 200)
         except urllib.error.HTTPError as error:
-            return error.code == 414
+            with error:
+                return error.code == 414
         return False
 
     until(lambda: all(refused() for _ in range(8)), "the new limit everywhere")
