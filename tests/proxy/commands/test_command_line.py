@@ -92,7 +92,9 @@ def test_manual_pages_name_every_command_flag_and_key(home: Path, capsys: pytest
         assert f"\n   {name}\n" in program
     for row in table():
         assert (re.search(rf"^ {{5,7}}{row.flag}\b", program, re.MULTILINE) is not None) == row.has_flag, row.flag
-        assert (re.search(rf"^ {{5,7}}{row.name}\b", file, re.MULTILINE) is not None) == (row.name != "config"), row.name
+        assert (re.search(rf"^ {{5,7}}{row.name}\b", file, re.MULTILINE) is not None) == (row.name != "config"), (
+            row.name
+        )
     assert main(["man"]) == 0
     assert capsys.readouterr().out == (pages / "man1/aragora-proxy.1").read_text()
 

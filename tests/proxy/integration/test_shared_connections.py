@@ -13,10 +13,13 @@ from time import monotonic
 import httpx
 import pytest
 import websocket
+from h2.errors import ErrorCodes
+from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
 from websockets.sync.server import ServerConnection, serve
 
 from proxy.limits.leases import LEASE
 from tests.proxy.gateway import Gateway, children
+from tests.proxy.integration.h2.raw import CONNECT, Raw
 from tests.proxy.integration.test_shared_limits import PASSWORD, SHARED, started, state
 from tests.proxy.redis_server import RedisServer
 from tests.waiting import PATIENCE, until
@@ -174,6 +177,24 @@ def test_websockets_over_two_gateways_never_exceed_the_limit(pair: list[Gateway]
             found = [websocket_status(gateway, kept) for _ in range(3) for gateway in pair]
             assert sorted(found) == [101] * 4 + [429] * 2
             until(lambda: serves(pair[0], kept), "other requests pass")
+
+
+def test_websockets_of_streams_count_with_those_of_connections(pair: list[Gateway]) -> None:
+    """Of two HTTP/2 connections, one to each gateway, and of an HTTP/1 connection."""
+    all_free(pair)
+    with ExitStack() as kept:
+        clients = [kept.enter_context(Raw(gateway.port)) for gateway in pair]
+        for client in clients:
+            client.until(SettingsFrame)
+        found = []
+        for stream in (1, 3, 5):
+            for client in clients:
+                client.send(client.open(stream, CONNECT))
+                found.append(client.fields(client.until(HeadersFrame, stream=stream))[":status"])
+        assert sorted(found) == ["200"] * 4 + ["429"] * 2
+        assert websocket_status(pair[0], kept) == 429
+        clients[0].send(RstStreamFrame(1, error_code=ErrorCodes.CANCEL))
+        until(lambda: websocket_status(pair[1], kept) == 101, "the place of a stream that ended")
 
 
 def test_shares_of_a_high_limit_are_leased_in_advance(start: Callable[..., Gateway], redis: RedisServer) -> None:
