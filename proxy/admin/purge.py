@@ -10,7 +10,7 @@ from proxy.cache.index import Purge
 _ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 Clear = Callable[[Purge, str], int | None]
-"""Removes stored responses: how many, None if there is no cache."""
+"""Removes stored responses: how many, None if there is no cache or one cannot be written to."""
 
 
 def purge(given: dict[str, Any], clear: Clear) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def purge(given: dict[str, Any], clear: Clear) -> dict[str, Any]:
     which, value = wanted[0]
     count = clear(which, _address(str(value)) if which in (Purge.URL, Purge.PREFIX) else str(value))
     if count is None:
-        raise Refused(409, "no response is stored here: no route has cache = true, or its directory is not writable")
+        raise Refused(409, "not all is removed: no route has cache = true, or a cache's directory is not writable")
     return {"done": f"stored responses removed: {count}", "purged": count, "behind": []}
 
 

@@ -33,9 +33,10 @@ class Stores:
         return next(reversed(self._stores.values())).index.totals() if self._stores else Totals()
 
     def purge(self, which: Purge, value: str) -> int | None:
-        """Remove what is meant from all of them: how many, None if there is no cache or it cannot be written to."""
-        counts = [count for store in self._stores.values() if (count := store.purge(which, value)) is not None]
-        return sum(counts) if counts else None
+        """Remove what is meant from all of them: how many, None if there is no cache or one cannot be written to."""
+        counts = [store.purge(which, value) for store in self._stores.values()]
+        removed = [count for count in counts if count is not None]
+        return sum(removed) if removed and len(removed) == len(counts) else None
 
 
 def build_cache(

@@ -1,7 +1,9 @@
 """Removing very many stored responses: others are served meanwhile, and what waits is bounded."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import gevent
 import pytest
 
 from proxy.cache import removal
+from proxy.cache.build import Stores
 from proxy.cache.index import Purge
 from proxy.cache.removal import Removal
 from tests.proxy.cache.test_store import files, found, keep, opened, wait_for_files
@@ -145,3 +148,14 @@ def test_file_that_cannot_be_removed_keeps_no_other(tmp_path: Path) -> None:
     removing.add([directory, tmp_path / "missing", file])
     removing.wait(PATIENCE)
     assert (directory.exists(), file.exists()) == (True, False)
+
+
+def test_a_purge_that_one_store_refuses_is_no_success(tmp_path: Path) -> None:
+    stores = Stores()
+    for name in ("one", "two"):
+        keep(stores.at(tmp_path / name, 1 << 30, MANY), "a", b"x")
+    with closing(sqlite3.connect(tmp_path / "two" / "index.sqlite")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        assert stores.purge(Purge.ALL, "") is None
+        database.execute("ROLLBACK")
+    assert stores.purge(Purge.ALL, "") == 1
