@@ -102,7 +102,7 @@ class Objects:
         return Incoming(name, file)
 
     def remove(self, names: "list[str]") -> None:
-        """Remove files that no entry has any more, in a thread, which nobody waits for."""
+        """Remove files that no entry has any more, in a thread, and return at once."""
         for name in names:
             held = self._memory.pop(name, None)
             if held is not None:

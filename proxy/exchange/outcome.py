@@ -54,7 +54,7 @@ def count_failure(
     if phase is Phase.RESPONSE and failure.blame in _UPSTREAM:
         upstream.failed(str(error))
     if failure is errors.INTERNAL:
-        upstream.close()  # nobody knows what was read of it
+        upstream.close()  # how much of it was read is not known
     return Outcome((failure.blame or Blame.CLIENT) + phase, failure.reason)
 
 
