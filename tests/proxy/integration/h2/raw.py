@@ -114,6 +114,8 @@ class Raw:
             except ConnectionResetError:
                 data = b""
                 self.reset = True
+            except BrokenPipeError:  # newer OpenSSL sends an alert at an end without close_notify, even half-closed
+                data = b""
             if not data:
                 self.closed = True
                 return None
