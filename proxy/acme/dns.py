@@ -4,6 +4,8 @@ Both add one value to `_acme-challenge.NAME` and remove that one again: a name a
 same time. Everything here blocks.
 """
 
+import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,15 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
-from typing import Any, Protocol
+from time import monotonic, sleep
+from typing import IO, Any, Protocol
 
 from proxy.acme.account import NotObtained
 from proxy.log import log
 from proxy.settings import Settings, TsigKey
 
 _PATIENCE = 120.0  # seconds for one call of the program
-_UPDATE = 20.0  # seconds for one exchange with a name server
+_UPDATE = 30.0  # seconds for one change, with the search for its zone: a question for each label of the name
 _LIFETIME = 60  # seconds that a resolver may remember a record
 _LONGEST_OUTPUT = 500  # bytes of the program's output in a message
 
@@ -81,20 +83,24 @@ class Program:
     def _call(self, *arguments: str) -> None:
         with tempfile.TemporaryFile() as output:
             try:
-                done = subprocess.run(  # noqa: S603 - the operator's own program
-                    [self.path, *arguments],
-                    check=False,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    timeout=_PATIENCE,
-                )
+                code = self._exit_code(arguments, output)
             except (OSError, subprocess.TimeoutExpired) as problem:
                 raise NotObtained(f"dns-01: {self.path} {arguments[0]}: {problem}") from None
-            if done.returncode:
+            if code:
                 output.seek(0)
                 said = output.read(_LONGEST_OUTPUT).decode(errors="replace").strip()
-                raise NotObtained(f"dns-01: {self.path} {arguments[0]}: exit code {done.returncode}: {said}")
+                raise NotObtained(f"dns-01: {self.path} {arguments[0]}: exit code {code}: {said}")
+
+    def _exit_code(self, arguments: tuple[str, ...], output: IO[bytes]) -> int:
+        """Run it. At the deadline it is killed with all it has started that is in its process group."""
+        with subprocess.Popen(  # noqa: S603 - the operator's own program
+            [self.path, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+        ) as process:
+            try:
+                return process.wait(_PATIENCE)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
+                raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,9 @@ class Updates:
         import dns.update
 
         owner = dns.name.from_text(name)
+        end = monotonic() + _UPDATE
         try:
-            zone = self._zone(owner)
+            zone = self._zone(owner, end)
             update = dns.update.UpdateMessage(zone)
             if self.key is not None:
                 keyring = dns.tsigkeyring.from_text({self.key.name: self.key.secret})
@@ -130,13 +137,13 @@ class Updates:
                 update.add(owner, _LIFETIME, "TXT", value)
             else:
                 update.delete(owner, "TXT", value)
-            code = self._exchange(update).rcode()
+            code = self._exchange(update, end).rcode()
         except (dns.exception.DNSException, OSError, EOFError, ValueError) as problem:
             raise NotObtained(f"dns-01: {self.host}: {type(problem).__name__}: {problem}") from None
         if code != dns.rcode.NOERROR:
             raise NotObtained(f"dns-01: {self.host} refuses to update {zone}: {dns.rcode.to_text(code)}")
 
-    def _zone(self, name: Any) -> Any:
+    def _zone(self, name: Any, end: float) -> Any:
         """The zone of a name: the nearest of its parents that has a start of authority. Raises ValueError."""
         import dns.message
         import dns.name
@@ -144,14 +151,18 @@ class Updates:
 
         owner = name
         while name != dns.name.root:
-            answer = self._exchange(dns.message.make_query(name, "SOA")).answer
+            answer = self._exchange(dns.message.make_query(name, "SOA"), end).answer
             if any(found.rdtype == dns.rdatatype.SOA and found.name == name for found in answer):
                 return name
             name = name.parent()
         raise ValueError(f"it has no zone for {owner}")
 
-    def _exchange(self, message: Any) -> Any:
+    def _exchange(self, message: Any, end: float) -> Any:
+        """Its answer, before `end` (monotonic seconds)."""
         import dns.query
 
+        left = end - monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no zone found and updated within {_UPDATE:g} s")
         address = str(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0])
-        return dns.query.tcp(message, address, timeout=_UPDATE, port=self.port)
+        return dns.query.tcp(message, address, timeout=left, port=self.port)

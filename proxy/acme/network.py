@@ -1,4 +1,4 @@
-"""Requests to an authority: user agent, retries of nonces, and the authority's Retry-After."""
+"""Requests to an authority: user agent, deadlines, retries of nonces, and the authority's Retry-After."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -9,8 +9,12 @@ import requests
 from acme import client, messages
 from josepy.jwa import ES256
 
-_TIMEOUT = 30  # seconds for one response
+from proxy.acme.transport import Deadline, TimedAdapter
+
+_TIMEOUT = 30  # seconds for one request, from the search for an address to the last byte of the response
+_TOGETHER = 300.0  # seconds for all requests of one network
 _LONGEST_RESPONSE = 1 << 20  # bytes
+_PART = 1 << 16  # bytes of it at once
 _NONCES = 5
 """Attempts for one request whose nonce was rejected through no fault of ours (RFC 8555 section 6.5); the library makes
 two of each."""
@@ -24,18 +28,27 @@ class Network(client.ClientNetwork):
         if ca is not None:
             self.verify_ssl = str(ca)  # type: ignore[assignment] # `requests` takes a file too
         self.session.hooks["response"].append(self._heard)
+        self._deadline = Deadline(_TOGETHER)
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, TimedAdapter(self._deadline))
         self.wait = 0.0
         """Seconds that the last error response asked us to wait (RFC 8555 section 6.6); 0 if it named none."""
 
     def _heard(self, response: requests.Response, **_how: Any) -> None:
         """The head of a response is there, and a bounded part of its body is read. Raises `RequestException`."""
-        content = response.raw.read(_LONGEST_RESPONSE + 1, decode_content=True)
-        if len(content) > _LONGEST_RESPONSE:
-            response.close()
-            raise requests.RequestException(f"{response.url} responds with more than {_LONGEST_RESPONSE} bytes")
-        response._content, response._content_consumed = content, True  # type: ignore[attr-defined]
+        content = bytearray()
+        for part in response.iter_content(_PART):
+            content += part
+            if len(content) > _LONGEST_RESPONSE:
+                response.close()
+                raise requests.RequestException(f"{response.url} responds with more than {_LONGEST_RESPONSE} bytes")
+        response._content, response._content_consumed = bytes(content), True  # type: ignore[attr-defined]
         if not response.ok:
             self.wait = retry_after(response.headers.get("Retry-After", ""), time.time())
+
+    def _send_request(self, *arguments: Any, **named: Any) -> requests.Response:
+        with self._deadline.request(_TIMEOUT):
+            return super()._send_request(*arguments, **named)
 
     def post(self, *arguments: Any, **named: Any) -> requests.Response:
         for _ in range(_NONCES - 1):

@@ -32,6 +32,7 @@ _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 secti
 _OCTET_STRING = b"\x04\x20"  # DER: an octet string of 32 bytes follows
 _DEADLINE = datetime.timedelta(seconds=90)
 _POLL = 1.0  # seconds
+_MOST_AUTHORIZATIONS = 4  # authorities want one for each name; each may take until the deadline
 
 
 @challenges.ChallengeResponse.register
@@ -122,6 +123,8 @@ def _ordered(
             raise
         response = _post(account, account.directory["newOrder"], _NewOrder(**wanted))
     body = messages.Order.from_json(response.json())
+    if len(body.authorizations) > _MOST_AUTHORIZATIONS:
+        raise NotObtained(f"the authority wants {len(body.authorizations)} authorizations for one name; choose another")
     authorizations = [
         messages.AuthorizationResource(body=messages.Authorization.from_json(_post(account, url, None).json()), uri=url)
         for url in body.authorizations

@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +43,8 @@ LONGEST_SILENCE = 86400.0
 """Longest time until an authority is asked again when to renew, in seconds, whatever it says."""
 
 _LONGEST_ORDER = 600.0  # seconds: no validation takes longer
+_LONGEST_ACCOUNT = 60.0  # seconds until an account that another order makes is no longer waited for
+_POLL = 0.1  # seconds between two looks at its lock
 _LARGEST = 65536  # bytes of a document
 
 _DEMAND = ".demand"
@@ -282,10 +285,12 @@ class State:
 
     @contextmanager
     def account_lock(self) -> Iterator[None]:
-        """Wait until no other order makes an account. Blocks the thread; raises `OSError`."""
-        file = os.open(self.root / "account.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Wait until no other order makes an account. Blocks the thread; raises `OSError`, `TimeoutError` after a
+        minute."""
+        end = monotonic() + _LONGEST_ACCOUNT
+        while (file := self.acquire("account.lock")) is None:
+            if monotonic() >= end:
+                raise TimeoutError(f"another worker has been making the account for {_LONGEST_ACCOUNT:g} s")
+            sleep(_POLL)
+        with file:
             yield
-        finally:
-            os.close(file)

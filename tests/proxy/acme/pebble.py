@@ -81,12 +81,13 @@ def _listens(port: int) -> bool:
 
 @dataclass
 class Refusal:
-    """What an authority answers to requests for a path."""
+    """What an authority answers to requests for a path; for orders that it does not refuse it makes `order`."""
 
     path: str
     status: int
     problem: str
     fields: dict[str, str] = field(default_factory=dict)
+    order: dict[str, object] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -119,6 +120,8 @@ def refusing(refusal: Refusal) -> Iterator[str]:
                 self.answer(200, {name: base + path for name, path in paths.items()})
             elif self.path == "/account":
                 self.answer(201, {"status": "valid"}, Location=f"{base}/account/1")
+            elif self.path == "/order":
+                self.answer(201, refusal.order, Location=f"{base}/order/1")
             else:
                 self.answer(200, {})
 

@@ -220,6 +220,16 @@ def test_a_failed_validation_is_known_however_it_is_said(tmp_path: Path, problem
     assert caught.value.challenge is of_name
 
 
+def test_an_order_of_very_many_authorizations_is_not_begun(tmp_path: Path) -> None:
+    """Each may take until its deadline."""
+    order = {"status": "pending", "authorizations": ["http://127.0.0.1:9/authorization"] * 5}
+    with refusing(Refusal("", 0, "", order=order)) as directory:
+        asked, state = AdminRequest(directory, None, "a@site.test", "test"), State(tmp_path, directory)
+        state.make()
+        with pytest.raises(NotObtained, match="the authority wants 5 authorizations for one name"):
+            obtain(asked, state, "site.test", BOTH)
+
+
 def test_an_authoritys_words_are_one_line_of_the_log(tmp_path: Path) -> None:
     with refusing(Refusal("/account", 403, "unauthorized")) as directory, pytest.raises(NotObtained) as caught:
         register(AdminRequest(directory, None, "a@site.test", "test"), State(tmp_path, directory))
