@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import requests
 from acme import client, messages
-from acme import errors as acme_errors
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy import errors as jose_errors
 from josepy.jwk import JWKEC
@@ -18,10 +16,6 @@ from proxy.acme.network import Network
 from proxy.acme.state import State
 from proxy.log import log
 from proxy.net.private_file import write_private
-
-_FAULTS = (
-    acme_errors.Error, messages.Error, requests.RequestException, jose_errors.Error, OSError, ValueError, KeyError,
-)  # fmt: skip
 
 _LONGEST_REASON = 1000  # characters of an authority's message
 
@@ -86,7 +80,9 @@ def asking(authority: Authority) -> Iterator[Network]:
     network = Network(authority.agent, authority.ca)
     try:
         yield network
-    except _FAULTS as error:
+    except NotObtained:
+        raise
+    except Exception as error:  # the libraries fail anywhere on documents that are not of the standard's form
         code = (error.code or "") if isinstance(error, messages.Error) else ""
         reason = f"{type(error).__name__}: {error}{_FIXES.get(code, '')}"
         raise NotObtained(reason, wait=network.wait, challenge=code in _OF_VALIDATION) from error
