@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import gevent
@@ -111,11 +111,8 @@ class Issuer:
 
         Pool(_AT_ONCE).map(ask, domains)
 
-    def obtain(self, domains: list[str]) -> set[str]:
-        """Obtain certificates, a few at a time, so that a domain that cannot be validated does not delay the others.
-
-        Returns the domains that got one.
-        """
+    def ready(self, domains: Iterable[str]) -> bool:
+        """Whether there is an account to order with; if not, that is a failure of these domains."""
         # Imported only by the worker that obtains a certificate, to save memory.
         from proxy.acme.account import NotObtained, register
 
@@ -124,10 +121,16 @@ class Issuer:
         except NotObtained as problem:
             for domain in domains:
                 self._failed(domain, str(problem), problem.wait)
-            return set()
-        return {domain for domain, done in zip(domains, Pool(_AT_ONCE).map(self._obtain, domains), strict=True) if done}
+            return False
+        return True
 
-    def _obtain(self, domain: str) -> bool:
+    def ordering(self, domain: str) -> AbstractContextManager[bool]:
+        """Whether this worker alone may order a certificate for a domain, of all workers, gateways and authorities, for
+        the duration of the block. Raises `OSError`."""
+        return self.locked(self.state.order_lock(domain))
+
+    def obtain(self, domain: str) -> bool:
+        """Whether a certificate was obtained. Not without the lock of `ordering`."""
         from proxy.acme.account import NotObtained
         from proxy.acme.dns import dns_challenges
         from proxy.acme.order import obtain

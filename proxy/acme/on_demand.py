@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -181,9 +182,10 @@ class OnDemand:
                 issuer.refresh([name])
             if self.serves(name):
                 return Outcome.SERVED
-            with first.locked(first.state.order_lock(name)) as ours:
+            with first.ordering(name) as ours:
                 if ours:
-                    first.refresh([name])
+                    for issuer in self._issuers:
+                        issuer.refresh([name])
                     return self._order(name)
             gevent.sleep(_POLL)
         return Outcome.FAILED
@@ -204,7 +206,7 @@ class OnDemand:
                 self._warn("on_demand_rate: reached; no certificate for %s now", name)
                 return Outcome.RATE
             with self._turns:
-                obtained = any(one.obtain([name]) for one in self._issuers if one.may_try(name, time.time()))
+                obtained = any(map(partial(_obtain, name), self._issuers))
             self._admission.ordered(obtained)
             if not obtained:
                 return Outcome.FAILED
@@ -255,6 +257,10 @@ class OnDemand:
         if monotonic() - self._warned >= _LOUD:
             self._warned = monotonic()
             self._log.warning(text, *facts)
+
+
+def _obtain(name: str, issuer: Issuer) -> bool:
+    return issuer.may_try(name, time.time()) and issuer.ready([name]) and issuer.obtain(name)
 
 
 def _file_stamp(file: Path) -> tuple[int, int, int] | None:

@@ -1,15 +1,18 @@
 """The schedule of certificates: when which domain is due, and the one worker of a machine that obtains for all.
 
 Every worker looks, since any of them may end. Whichever gets the lock of the state directory, or of the directory that
-several gateways share, obtains what is due. The
-authorities of the settings are tried in turn: what one does not issue, the next is asked for at once.
+several gateways share, obtains what is due. The authorities of the settings are tried in turn: what one does not issue,
+the next is asked for at once. The lock of a name keeps from ordering what another schedule orders, or a handshake.
 """
 
 import random
 import time
+from functools import partial
+from itertools import compress
 from typing import Any
 
 import gevent
+from gevent.pool import Pool
 
 from proxy.acme.issuer import Issuer
 from proxy.acme.names import Names
@@ -18,6 +21,7 @@ from proxy.acme.timetable import due
 from proxy.net.certificate_set import KeyPair
 from proxy.settings import Settings
 
+_AT_ONCE = 4
 _FIRST_LOOK = 1.0
 _SOON = 5.0
 """Seconds until the look after one that found another worker, or gateway, obtaining what is due, or no store."""
@@ -104,33 +108,47 @@ class Renewals:
             issuer.refresh(self._names.all())
 
     def _obtain(self, domains: list[str]) -> None:
-        """Ask one authority after the other, each for what those before have not issued."""
+        """Ask one authority after the other, each for what those before have not issued: a few names at a time, so that
+        one that cannot be validated does not delay the others."""
         for issuer in self._issuers:
             now = time.time()
             tried = [domain for domain in domains if issuer.may_try(domain, now)]
-            if tried:
-                obtained = issuer.obtain(tried)
-                domains = [domain for domain in domains if domain not in obtained]
+            if tried and issuer.ready(tried):
+                settled = set(compress(tried, Pool(_AT_ONCE).map(partial(self._order, issuer), tried)))
+                domains = [domain for domain in domains if domain not in settled]
+
+    def _order(self, issuer: Issuer, domain: str) -> bool:
+        """Whether no other authority is to be asked: there is a certificate, or another worker is ordering one."""
+        with self._issuers[0].ordering(domain) as ours:
+            if not ours:
+                return True
+            for one in self._issuers:
+                one.refresh([domain])
+            if not self._is_due(domain, *self._newest(domain)):
+                return True
+            return issuer.may_try(domain, time.time()) and issuer.obtain(domain)
 
     def _held(self) -> "Held":
         """The certificate for each domain that was issued last. Requests are served between two domains."""
         held = {}
         for domain in self._names.all():
-            found = [(pair.begins, issuer, pair) for issuer in self._issuers if (pair := issuer.state.pair(domain))]
-            _, issuer, pair = max(found, key=lambda one: one[0], default=(0, self._issuers[0], None))
-            held[domain] = issuer, pair
+            held[domain] = self._newest(domain)
             gevent.sleep(0)
         return held
 
+    def _newest(self, domain: str) -> tuple[Issuer, KeyPair | None]:
+        found = [(pair.begins, issuer, pair) for issuer in self._issuers if (pair := issuer.state.pair(domain))]
+        _, issuer, pair = max(found, key=lambda one: one[0], default=(0, self._issuers[0], None))
+        return issuer, pair
+
     def _due(self, held: "Held") -> list[str]:
         """The domains to obtain certificates for now."""
+        return [domain for domain, (issuer, pair) in held.items() if self._is_due(domain, issuer, pair)]
+
+    def _is_due(self, domain: str, issuer: Issuer, pair: KeyPair | None) -> bool:
         now = time.time()
-        found = []
-        for domain, (issuer, pair) in held.items():
-            suggestion = issuer.state.suggestion(domain, pair) if pair is not None else None
-            if due(pair, suggestion) <= now and any(one.may_try(domain, now) for one in self._issuers):
-                found.append(domain)
-        return found
+        suggestion = issuer.state.suggestion(domain, pair) if pair is not None else None
+        return due(pair, suggestion) <= now and any(one.may_try(domain, now) for one in self._issuers)
 
 
 Held = dict[str, tuple[Issuer, KeyPair | None]]

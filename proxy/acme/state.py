@@ -6,11 +6,12 @@
         NAME.failures               consecutive failures to obtain it, and when to try again
         NAME.renewal                when the authority wants it renewed, and when to ask about that again
         NAME.demand                 mark of a name that a client has asked for; its time is that of the last use
-        pending/NAME.order          locked by the worker that orders a certificate on demand
         pending/TOKEN               the response to an HTTP-01 challenge
         pending/NAME.pem            the certificate for a TLS-ALPN-01 challenge
         lock, on-demand.lock        held by the one worker that renews certificates: of domains, of other names
         account.lock                held while an account is made
+    STATE_DIR/acme/orders/NAME      locked by the one worker that orders a certificate for the name: for whatever
+                                    reason, from whichever authority
 
 Files are replaced atomically, so any worker may read them at any time. Private keys of the account and of
 certificates leave this directory only for the memory of the gateway's processes.
@@ -23,8 +24,8 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
@@ -115,10 +116,11 @@ class State:
         self.root = directory / "acme" / f"{host}-{digest}"
         self.account = self.root / "account.json"
         self.pending = self.root / "pending"
+        self.orders = self.root.parent / "orders"
 
     def make(self) -> None:
         """Make the directories. Raises `OSError`."""
-        for directory in (self.root.parent.parent, self.root.parent, self.root, self.pending):
+        for directory in (self.root.parent.parent, self.root.parent, self.root, self.pending, self.orders):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def certificate(self, domain: str) -> Path:
@@ -244,44 +246,32 @@ class State:
             path.unlink(missing_ok=True)
 
     def forget_leftovers(self, now: float) -> None:
-        """Remove what is of no use any more: challenges that a killed process has left, and failures of names that
-        were not ordered again. Raises nothing."""
+        """Remove what is of no use any more: challenges that a killed process has left, failures of names that were not
+        ordered again, and locks that no worker holds. Raises nothing."""
         for pattern, kept in (("pending/*", _LONGEST_ORDER), ("*.failures", LONGEST_WAIT)):
-            for path in self.root.glob(pattern):
+            for path in _older(self.root.glob(pattern), now - kept):
                 with suppress(OSError):
-                    if path.lstat().st_mtime < now - kept:
-                        path.unlink()
+                    path.unlink()
+        for path in _older(self.orders.glob("*"), now - _LONGEST_ORDER):
+            with suppress(OSError), _held(path) as ours:
+                if ours:
+                    path.unlink()
 
-    @contextmanager
-    def lock(self, name: str) -> Iterator[bool]:
+    def lock(self, name: str) -> AbstractContextManager[bool]:
         """Whether this process got the lock of that name, for the duration of the block. Raises `OSError`.
 
         It is free again as soon as its holder has ended, however that came about.
         """
-        file = self.acquire(name)
-        try:
-            yield file is not None
-        finally:
-            if file is not None:
-                file.close()
+        return _held(self.root / name)
 
     def acquire(self, name: str) -> FileIO | None:
         """The file that holds that lock until it is closed, or dropped by a caller that no longer waits for it; None if
         another one does. Raises `OSError`."""
-        file = FileIO(os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.utime(file.fileno())
-        except OSError as problem:
-            file.close()
-            if isinstance(problem, BlockingIOError):
-                return None
-            raise
-        return file
+        return _acquired(self.root / name)
 
     def order_lock(self, name: str) -> str:
-        """The lock of one name's order on demand."""
-        return f"{self.pending.name}/{name}.order"
+        """The lock of the orders for one name, the same for all authorities."""
+        return f"../{self.orders.name}/{_stem(name)}"
 
     @contextmanager
     def account_lock(self) -> Iterator[None]:
@@ -294,3 +284,38 @@ class State:
             sleep(_POLL)
         with file:
             yield
+
+
+def _acquired(path: Path) -> FileIO | None:
+    file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.utime(file.fileno())
+        ours = os.path.samestat(os.fstat(file.fileno()), path.stat())  # else it was removed after it was opened
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    except OSError:
+        file.close()
+        raise
+    if ours:
+        return file
+    file.close()
+    return None
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    file = _acquired(path)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _older(paths: Iterable[Path], moment: float) -> Iterator[Path]:
+    """Those that were last written before a moment (unix seconds)."""
+    for path in paths:
+        with suppress(OSError):
+            if path.lstat().st_mtime < moment:
+                yield path

@@ -148,11 +148,11 @@ def test_old_files_of_names_without_one_are_removed(issuer: Issuer, state: State
     state.note_failures("failing.test", Failures(1, 5.0, 1.0))
     with state.lock(state.order_lock("failed.test")):
         pass
-    for path in (*state.pending.iterdir(), *state.root.glob("failed.test.*")):
+    for path in (*state.orders.iterdir(), *state.root.glob("failed.test.*")):
         os.utime(path, (1.0, 1.0))
     assert list(names.all()) == []
     assert sorted(path.name for path in state.root.iterdir()) == ["failing.test.failures", "pending"]
-    assert list(state.pending.iterdir()) == []
+    assert list(state.orders.iterdir()) == []
 
 
 def test_use_is_noted_once_an_hour(issuer: Issuer, state: State) -> None:

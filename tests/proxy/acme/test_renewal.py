@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import ssl
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,46 @@ def test_one_worker_of_all_has_the_lock(tmp_path: Path) -> None:
             assert not second
     with state.lock("lock") as third:
         assert third
+
+
+def test_a_lock_that_was_removed_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker removes what it takes for a leftover, between this one's opening and locking it."""
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    name, lock = state.order_lock(SITE), fcntl.flock
+    path = state.root / name
+
+    def late(file: FileIO, how: int) -> None:
+        path.unlink()
+        lock(file, how)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(fcntl, "flock", late)
+        assert state.acquire(name) is None
+    with state.lock(name) as ours:
+        assert ours
+
+
+def test_old_locks_are_removed_unless_they_are_held(tmp_path: Path) -> None:
+    state = State(tmp_path, "https://ca.test/directory")
+    state.make()
+    with state.lock(state.order_lock("held.test")), state.lock(state.order_lock("*.new.test")):
+        with state.lock(state.order_lock("left.test")):
+            pass
+        for name in ("held.test", "left.test"):
+            os.utime(state.orders / name, (0, time.time() - 700))
+        state.forget_leftovers(time.time())
+        assert sorted(path.name for path in state.orders.iterdir()) == ["@wildcard.new.test", "held.test"]
+        with state.lock(state.order_lock("held.test")) as second:
+            assert not second
+
+
+def test_a_name_has_one_lock_at_all_authorities(tmp_path: Path) -> None:
+    states = [State(tmp_path, f"https://{name}.test/directory") for name in ("one", "other")]
+    for state in states:
+        state.make()
+    with states[0].lock(states[0].order_lock(SITE)) as ours, states[1].lock(states[1].order_lock(SITE)) as theirs:
+        assert (ours, theirs) == (True, False)
 
 
 def test_failures_outlive_the_process(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FuturesTimeout
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("dns.message", reason="dnspython is not installed; pip install 'aragora-gateway[dns]'")
 
+from proxy.acme.state import State
 from tests.proxy.acme.asked import asked
 from tests.proxy.acme.pebble import Pebble, pebble
 from tests.proxy.acme.zone import zone
@@ -124,6 +126,52 @@ def test_another_goes_on_when_the_holder_is_killed(server: Pebble, shared: Path,
         with contextlib.suppress(OSError):
             assert lost.result(PATIENCE) == ""
         assert (orders(dying), orders(other)) == (1, 1)
+
+
+def test_a_domain_is_not_ordered_on_demand_elsewhere_meanwhile(
+    server: Pebble, shared: Path, trust: ssl.SSLContext
+) -> None:
+    """The first waits for the authority, which looks for its response in vain, until it is killed."""
+    with contextlib.ExitStack() as opened:
+        service = opened.enter_context(asked(SITE))
+        silent = opened.enter_context(socket.create_server(("127.0.0.1", server.http_port)))
+        silent.settimeout(PATIENCE)
+        there = ("--bind", f"127.0.0.1:{server.tls_port}")
+        other = opened.enter_context(
+            contextlib.closing(gateway(server, shared, "other", "--on-demand-ask", service.url, *there))
+        )
+        dying = opened.enter_context(
+            contextlib.closing(gateway(server, shared, "dying", "--domain", SITE, "--bind-plain", "127.0.0.1:0"))
+        )
+        opened.enter_context(silent.accept()[0])
+        threads = opened.enter_context(ThreadPoolExecutor(1))
+        served = threads.submit(serial, other, trust)
+        until(lambda: service.questions == [SITE], "the other waits")
+        with pytest.raises(FuturesTimeout):
+            served.result(1)
+        assert orders(other) == 0
+        for pid in (dying.process.pid, *children(dying.process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        assert served.result(PATIENCE)
+        assert (orders(dying), orders(other)) == (1, 1)
+
+
+def test_a_name_that_another_orders_is_left_to_it(server: Pebble, shared: Path) -> None:
+    """This test has the lock of the name, whose certificate the gateway finds due at its start."""
+    state = State(shared, server.directory)
+    state.make()
+    with state.lock(state.order_lock(SITE)) as held:
+        assert held
+        flags = ("--domain", SITE, "--bind-plain", f"127.0.0.1:{server.http_port}")
+        with contextlib.closing(gateway(server, shared, "second", *flags)) as second:
+            until(state.account.exists, "it is about to order")
+            until(lambda: free(state, "lock"), "it has looked at everything")
+            assert orders(second) == 0
+
+
+def free(state: State, name: str) -> bool:
+    with state.lock(name) as ours:
+        return ours
 
 
 def test_a_lost_directory_leaves_what_is_served(server: Pebble, shared: Path, trust: ssl.SSLContext) -> None:
